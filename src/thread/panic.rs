@@ -97,26 +97,24 @@ pub(crate) fn own_frames(backtrace: &Backtrace) -> Vec<String> {
             }
         }
     }
-    let is_machinery = |name: &str| {
-        name.starts_with("core::panicking::")
-            || name.starts_with("std::panicking::")
-            || name.contains("begin_panic")
-            || name == "rust_begin_unwind"
-            || name == "__rustc::rust_begin_unwind"
-            || name.starts_with("core::result::unwrap_failed")
-            || name.starts_with("core::option::")
-    };
-    let from = frames.iter().rposition(|(name, _)| is_machinery(name)).map_or(0, |at| at + 1);
-    let to = frames.iter().position(|(name, _)| is_start(name)).unwrap_or(frames.len());
+    // From the outermost entry into the panic's machinery, past what of the standard library called it.
+    let end = frames.iter().position(|(name, _)| is_start(name)).unwrap_or(frames.len());
+    let entry = frames[..end].iter().rposition(|(name, _)| is_entry(name)).map_or(0, |at| at + 1);
+    let inner = frames[entry..end].iter().take_while(|(name, _)| is_raising(name)).count();
     let mut lines = Vec::new();
-    for (name, places) in frames.get(from..to.max(from)).unwrap_or_default() {
-        if name.starts_with("core::ops::function::") || name.starts_with("std::panicking::") {
-            continue;
-        }
+    for (name, places) in &frames[entry + inner..end] {
         lines.push(format!("at {name}"));
         lines.extend(places.iter().map(|place| format!("   {place}")));
     }
     lines
+}
+
+fn is_entry(name: &str) -> bool {
+    name.ends_with("rust_begin_unwind") || name.contains("std::panicking::begin_panic")
+}
+
+fn is_raising(name: &str) -> bool {
+    name.starts_with("core::") || name.starts_with("<core::") || name.starts_with("std::panic")
 }
 
 /// The frames that a thread of ours, or `main`, starts from.

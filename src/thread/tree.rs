@@ -375,6 +375,7 @@ pub(crate) fn root() -> Arc<Node> {
     match &*root {
         Some(node) if !node.stopped.is_go() => node.clone(),
         _ => {
+            crate::signal::set_timer_spawner(super::spawn::timer);
             let node =
                 Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
             *root = Some(node.clone());
