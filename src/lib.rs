@@ -2,6 +2,9 @@
 
 mod error;
 #[cfg(feature = "profiling")]
+mod flame;
+mod os;
+#[cfg(feature = "profiling")]
 pub mod profile;
 #[cfg(not(feature = "profiling"))]
 #[allow(dead_code, unused_imports)]

@@ -1,0 +1,4 @@
+//! The only room that names `libc`, besides the profiler's signal handler.
+
+#[cfg(all(unix, feature = "profiling"))]
+pub(crate) mod sigprof;
