@@ -18,29 +18,26 @@ pub(super) fn is_machinery(function: &str) -> bool {
         "__libc_start_main",
         "__libc_start_call_main",
     ];
-    const STARTS: [&str; 20] = [
+    const STARTS: [&str; 15] = [
         "__libc_start_main_impl",
         "__libc_start_main@",
         "__rust_try",
-        "__rustc::__rust_try",
         "std::rt::",
         "std::sys::backtrace::__rust_begin_short_backtrace",
         "std::sys_common::backtrace::__rust_begin_short_backtrace",
         "std::sys::thread::",
         "std::sys::pal::unix::thread::",
-        "std::thread::Builder::",
+        "std::thread::Builder",
         "std::thread::lifecycle::",
-        "<std::thread::lifecycle::",
-        "<std::thread::Builder>::",
         "std::panic::catch_unwind",
         "std::panicking::try",
         "std::panicking::catch_unwind",
         "selvedge::thread::",
-        "<selvedge::thread::",
         "selvedge::runtime::",
-        "<selvedge::runtime::",
     ];
-    EXACT.contains(&function) || STARTS.iter().any(|start| function.starts_with(start)) || is_call_of_closure(function)
+    // `<std::sys::thread::unix::Thread>::new`: newer symbols put a type into brackets.
+    let path = function.trim_start_matches('<');
+    EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || is_call_of_closure(function)
 }
 
 /// `FnOnce::call_once` in its many forms: shims, boxes, references, `AssertUnwindSafe`.

@@ -11,9 +11,6 @@ use std::time::{Duration, Instant, SystemTime};
 /// libc is not among them, so that reading a file is seen.
 const BLIND: [&str; 2] = ["libgcc", "vdso"];
 
-/// pprof reads its table by a chain of one iterator for each of its 4096 buckets, one within the other.
-const READER_STACK: usize = 64 << 20;
-
 struct Process {
     guard: ProfilerGuard<'static>,
     period: Duration,
@@ -52,14 +49,7 @@ fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
 
 impl Sampler for Process {
     fn snapshot(&self) -> Result<Vec<RawSample>, String> {
-        let read = || self.guard.report().build_unresolved();
-        let report = std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("selvedge-samples".into()).stack_size(READER_STACK);
-            match builder.spawn_scoped(scope, read) {
-                Ok(reader) => reader.join().map_err(|_| String::from("reading the samples panicked")),
-                Err(cause) => Err(format!("no thread to read the samples with: {cause}")),
-            }
-        })?;
+        let report = self.guard.report().build_unresolved();
         let report = report.map_err(|cause| format!("the samples could not be read: {cause}"))?;
         Ok(raw(report, self.period, self.epoch))
     }
@@ -75,7 +65,8 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
             os_thread: key.thread_id,
             os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
             at: since(epoch, key.sample_timestamp),
-            addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).collect(),
+            // Unwinding ends at an address of 0 on some systems: no code is there.
+            addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
             truncated: frames.len() >= MAX_DEPTH,
             samples,
             weight: samples * period.as_nanos() as u64,
