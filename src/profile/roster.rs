@@ -3,6 +3,7 @@
 use super::engines::Nanos;
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -156,7 +157,9 @@ impl<'a> Owners<'a> {
             let after = life.ended.map_or(0, |ended| at.saturating_sub(ended).max(0));
             before.max(after)
         };
-        let nearest = self.by_os_thread.get(&os_thread)?.iter().copied().min_by_key(distance)?;
+        // Of two that should both live, the later has the handle: the other has ended without a word.
+        let lives = self.by_os_thread.get(&os_thread)?.iter().copied();
+        let nearest = lives.min_by_key(|index| (distance(index), Reverse(self.lives[*index].started)))?;
         (distance(&nearest) <= GRACE).then_some(nearest)
     }
 
