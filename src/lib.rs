@@ -3,6 +3,9 @@
 mod error;
 mod os;
 #[cfg(feature = "profiling")]
+mod flame;
+mod os;
+#[cfg(feature = "profiling")]
 pub mod profile;
 #[cfg(not(feature = "profiling"))]
 #[allow(dead_code, unused_imports)]

@@ -5,6 +5,8 @@
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+#[cfg(all(unix, feature = "profiling"))]
+pub(crate) mod sigprof;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{CpuClock, set_thread_name, thread_handle};
