@@ -12,3 +12,6 @@ pub(crate) mod yaml;
 pub(crate) use check::load;
 #[allow(unused_imports)] // for run, which is not here yet
 pub(crate) use plan::{Plan, console};
+
+#[cfg(test)]
+mod tests;

@@ -78,13 +78,8 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
                 let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
                 fs::metadata(folder).ok().map(|metadata| (folder, metadata))
             })?;
-            if !metadata.is_dir() {
-                Some(format!("{shown} cannot be created: {} is not a directory", folder.display()))
-            } else if metadata.permissions().readonly() {
-                Some(format!("{shown} cannot be created: {} is read-only", folder.display()))
-            } else {
-                None
-            }
+            // Whether it may be written is left to the opening: mode bits do not say it (root, read-only mounts).
+            (!metadata.is_dir()).then(|| format!("{shown} cannot be created: {} is not a directory", folder.display()))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is wrong with a pattern. log4rs accepts any, and prints `{ERROR: …}` into each line of the log, or panics.
 
+use std::fmt;
 use std::io;
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -48,6 +49,12 @@ fn render(pattern: &str) -> Result<String, String> {
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+        /// The provided one panics where a date format is none, and so do log4rs's own writers.
+        fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+            let mut text = String::new();
+            fmt::write(&mut text, arguments).map_err(io::Error::other)?;
+            self.write_all(text.as_bytes())
         }
     }
     impl log4rs::encode::Write for Buffer {}
