@@ -10,7 +10,7 @@ use log4rs::encode::Encode;
 use log4rs::filter::Filter;
 
 use super::plan::{AppenderPlan, Plan};
-use super::yaml::{Document, Field, Section, did_you_mean, quoted};
+use super::yaml::{Document, Field, Section, did_you_mean, one_of, quoted};
 use super::{check_rolling, paths, pattern};
 use crate::error::Error;
 
@@ -212,7 +212,7 @@ fn read_logger(name: &str, field: &Field<'_>, known: &[&str], used: &mut BTreeSe
         return Err(field.error("not a logger's name; expected modules parted by `::`, as `my_crate::parser`"));
     }
     let section = field.section(&["level", "appenders", "additive"])?;
-    let level = read_level(&section.required("level", "the most that this logger lets through")?)?;
+    let level = read_level(&section.required("level", &levels())?)?;
     let mut logger = Logger::builder();
     if let Some(field) = section.get("appenders") {
         logger = logger.appenders(read_names(&field, known, used)?);
@@ -238,9 +238,13 @@ fn read_names(field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) ->
     Ok(names)
 }
 
+fn levels() -> String {
+    one_of(&LEVELS.map(|(word, _)| word))
+}
+
 fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
     // log4rs does not mind the case.
-    let text = field.text(&LEVELS.map(|(word, _)| word).join(" or "))?;
+    let text = field.text(&levels())?;
     text.parse().or_else(|_| field.choice(&LEVELS))
 }
 

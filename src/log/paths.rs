@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::pattern;
-use super::yaml::quoted;
+use super::yaml::{plain_path, quoted};
 
 /// log4rs replaces no more of them in one path.
 const MOST_TIMES: usize = 5;
@@ -61,7 +61,7 @@ pub(super) fn expand_time(path: &str) -> Result<String, String> {
 
 /// Why this file could not be opened for writing, as far as can be seen without creating it.
 pub(super) fn unwritable(path: &Path) -> Option<String> {
-    let shown = path.display();
+    let shown = plain_path(path);
     if path.as_os_str().to_string_lossy().ends_with('/') {
         return Some(format!("{shown} names a directory, not a file"));
     }
@@ -79,7 +79,8 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
                 fs::metadata(folder).ok().map(|metadata| (folder, metadata))
             })?;
             // Whether it may be written is left to the opening: mode bits do not say it (root, read-only mounts).
-            (!metadata.is_dir()).then(|| format!("{shown} cannot be created: {} is not a directory", folder.display()))
+            (!metadata.is_dir())
+                .then(|| format!("{shown} cannot be created: {} is not a directory", plain_path(folder)))
         }
     }
 }

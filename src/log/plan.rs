@@ -9,6 +9,7 @@ use log4rs::filter::Filter;
 use parking_lot::Mutex;
 
 use super::paths::Created;
+use super::yaml::{plain, plain_path};
 use crate::error::{Error, Kind};
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
@@ -147,10 +148,10 @@ impl AppenderPlan {
         }
         let appender = with.deserialize::<dyn Append>(&self.kind, self.settings).map_err(|reason| {
             let message = match &self.path {
-                Some(path) => format!("cannot open {}", path.display()),
+                Some(path) => format!("cannot open {}", plain_path(path)),
                 None => "this appender cannot be built".to_owned(),
             };
-            let key = format!("appenders.{}", self.name.escape_debug());
+            let key = format!("appenders.{}", plain(&self.name));
             let error = Error::new(Kind::Config, message).because(reason).at_key(key);
             self.line.iter().fold(with_file(error, file), |error, line| error.at_line(*line))
         })?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
+use crate::log::yaml::plain_path;
 use crate::profile::Options;
 
 /// The settings of a runtime: its name, log, shutdown and profile.
@@ -360,7 +361,7 @@ fn check_frequency(options: &Options) -> Result<(), String> {
 
 fn check_output(output: &Path) -> Result<(), String> {
     if output.exists() && !output.is_dir() {
-        return Err(format!("{} is a file; name a folder, it is made if need be", output.display()));
+        return Err(format!("{} is a file; name a folder, it is made if need be", plain_path(output)));
     }
     Ok(())
 }

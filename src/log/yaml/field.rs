@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Entry, Node, Value, first_repeated, nearest, quoted};
+use super::{Entry, Node, Value, first_repeated, nearest, plain, quoted};
 use crate::error::{Error, Kind};
 
 /// A value and where it stands.
@@ -29,8 +29,8 @@ impl<'a> Field<'a> {
     }
 
     fn entry(&self, entry: &'a Entry) -> Field<'a> {
-        let name = entry.key.escape_debug();
-        let key = if self.key.is_empty() { name.to_string() } else { format!("{}.{name}", self.key) };
+        let name = plain(&entry.key);
+        let key = if self.key.is_empty() { name } else { format!("{}.{name}", self.key) };
         Field { file: self.file, key, line: entry.line, node: &entry.node }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Field<'a> {
         match &self.node.value {
             Value::Text(text) if !text.is_empty() => Ok(text),
             Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
-                Err(self.expected(format!("{what} (text; put it in quotes)")))
+                Err(self.expected(format!("{what} (text; put quotes around it)")))
             }
             _ => Err(self.expected(what)),
         }
@@ -106,7 +106,7 @@ impl<'a> Field<'a> {
     pub(crate) fn boolean(&self) -> Result<bool, Error> {
         match &self.node.value {
             Value::Bool(value) => Ok(*value),
-            _ => Err(self.expected("true or false")),
+            _ => Err(self.expected("true or false, without quotes")),
         }
     }
 
@@ -139,13 +139,13 @@ impl<'a> Field<'a> {
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Error> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let Value::Text(text) = &self.node.value else {
-            return Err(self.expected(words.join(" or ")));
+            return Err(self.expected(one_of(&words)));
         };
         match choices.iter().find(|(word, _)| word == text) {
             Some((_, choice)) => Ok(*choice),
             None => {
                 let hint = did_you_mean(text, &words);
-                Err(self.error(format!("expected {}, found {}{hint}", words.join(" or "), quoted(text))))
+                Err(self.error(format!("expected {}, found {}{hint}", one_of(&words), quoted(text))))
             }
         }
     }
@@ -188,4 +188,12 @@ impl<'a> Section<'a> {
 /// `; did you mean …?`, or nothing if no word is near.
 pub(crate) fn did_you_mean(typed: &str, known: &[&str]) -> String {
     nearest(typed, known).map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
+}
+
+/// `a, b or c`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        words => words.concat(),
+    }
 }

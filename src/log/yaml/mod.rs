@@ -13,7 +13,7 @@ use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Kind};
-pub(crate) use field::{Field, Section, did_you_mean};
+pub(crate) use field::{Field, Section, did_you_mean, one_of};
 use nearest::nearest;
 
 /// More than any configuration needs; a log file or a core dump named by mistake is not read into memory.
@@ -107,33 +107,40 @@ fn read_text(path: &Path) -> Result<String, Error> {
 /// The parser's message in plain words.
 fn translate(error: &serde_saphyr::Error, text: &str) -> Error {
     use serde_saphyr::Error as Yaml;
-    let error = error.without_snippet();
+    let mut error = error.without_snippet();
+    let location = error.location();
+    while let Yaml::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
+    let lines: Vec<&str> = text.lines().collect();
     // A fault at the end of the file is reported behind its last line.
-    let lines = text.lines().count().max(1) as u64;
-    let line = error.location().map_or(lines, |location| location.line()).clamp(1, lines);
-    let tab = text.lines().enumerate().take(line as usize).find(|(_, line)| {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        indent.contains('\t')
-    });
-    if let Some((before, _)) = tab {
-        let message = "this line is indented with a tab; YAML takes only spaces";
-        return Error::new(Kind::Config, message).at_line(before as u64 + 1);
+    let line = location.map_or(usize::MAX, |location| location.line() as usize).clamp(1, lines.len().max(1));
+    let at = |line: usize, message: String| Error::new(Kind::Config, message).at_line(line as u64);
+    // The scanner may notice the tab only from the line before.
+    let tab = lines.iter().take(line + 1).position(|line| line.trim_start_matches(' ').starts_with('\t'));
+    if let Some(before) = tab {
+        return at(before + 1, "this line is indented with a tab; YAML takes only spaces".to_owned());
     }
     let message = match error {
-        Yaml::MultipleDocuments { .. } => "a second document starts here (`---`); one file holds one".to_owned(),
+        Yaml::MultipleDocuments { .. } => {
+            let start = lines.iter().take(line).rposition(|line| line.starts_with("---"));
+            let message = "a second document starts here (`---`); one file holds one".to_owned();
+            return at(start.map_or(line, |before| before + 1), message);
+        }
         Yaml::Eof { .. } => "the file ends in the middle of a value; is a bracket or a quote open?".to_owned(),
         Yaml::UnknownAnchor { .. } => "this `*name` refers to an `&name` that is not above it".to_owned(),
         Yaml::NullIntoString { .. } => "a key is missing before the `:`".to_owned(),
-        Yaml::UnsupportedTag { tag, .. } => format!("the tag `{}` has no meaning here; remove it", tag.escape_debug()),
-        Yaml::Budget { .. } | Yaml::AliasReplayLimitExceeded { .. } => {
+        Yaml::Unexpected { .. } => "a key must be text; found a list or further keys in its place".to_owned(),
+        Yaml::UnsupportedTag { tag, .. } => format!("the tag {} has no meaning here; remove it", quoted(tag)),
+        Yaml::Budget { .. } | Yaml::AliasReplayLimitExceeded { .. } | Yaml::AliasReplayStackDepthExceeded { .. } => {
             "nested or repeated beyond what a configuration needs".to_owned()
         }
         other => {
-            let reason = UserMessageFormatter.format_message(other);
-            format!("not valid YAML: {}; look for an open bracket or quote, or a wrong indent", reason.escape_debug())
+            let reason = plain(&UserMessageFormatter.format_message(other));
+            format!("not valid YAML: {reason}; look here and above for an open bracket or quote, or a wrong indent")
         }
     };
-    Error::new(Kind::Config, message).at_line(line)
+    at(line, message)
 }
 
 impl From<Spanned<Value>> for Node {
@@ -184,13 +191,27 @@ impl Value {
     }
 }
 
-/// Other people's text as it may stand in a message: short, and without control characters.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
+/// Other people's text as it may stand in a message: on one line, and without control characters.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_debug()) } else { shown.push(letter) }
     }
-    format!("`{shown}`")
+    shown
+}
+
+/// A path, so too.
+pub(crate) fn plain_path(path: &Path) -> String {
+    plain(&path.to_string_lossy())
+}
+
+/// The same in quotes, and short.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}…`", plain(&text[..end])),
+        None => format!("`{}`", plain(text)),
+    }
 }
 
 /// The place of the first entry whose key was there before, and the line of the earlier one.

@@ -1,12 +1,16 @@
 //! "Did you mean": the known word that is nearest to a mistyped one.
 
-/// The nearest of `known` that a slip of the fingers explains: at most one edit in three letters.
+/// The nearest of `known` that a slip of the fingers explains (at most one edit in three letters), or a word cut short
+/// or drawn out, as `warning` for `warn`.
 pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed: Vec<char> = typed.chars().take(64).map(fold).collect();
     let near = |word: &&'a str| {
         let word: Vec<char> = word.chars().map(fold).collect();
+        let (shorter, longer) = (typed.len().min(word.len()), typed.len().max(word.len()));
         let edits = distance(&typed, &word);
-        (edits <= typed.len().max(word.len()).div_ceil(3) && edits < word.len()).then_some(edits)
+        let slip = edits <= (longer / 3).max(1) && edits < word.len();
+        let drawn_out = shorter >= 3 && typed[..shorter] == word[..shorter];
+        (slip || drawn_out).then_some(edits)
     };
     known.iter().filter_map(|word| near(word).map(|edits| (edits, *word))).min_by_key(|(edits, _)| *edits).map(|n| n.1)
 }
@@ -46,6 +50,8 @@ mod tests {
         assert_eq!(nearest("clcok", &known), Some("clock"));
         assert_eq!(nearest("colour", &known), None);
         assert_eq!(nearest("", &known), None);
+        assert_eq!(nearest("file", &["filters", "path"]), None);
+        assert_eq!(nearest("warning", &["off", "error", "warn"]), Some("warn"));
         assert_eq!(nearest("fixed-window", &["delete", "fixed_window"]), Some("fixed_window"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{FORMATS, OnStuck, Set, check_formats, check_name, check_output, check_patience};
 use crate::error::Error;
-use crate::log::yaml::{Document, Field};
+use crate::log::yaml::{Document, Field, plain_path};
 use crate::profile::{Clock, Engine, Options};
 
 pub(super) fn read(file: &Path) -> Result<Set, Error> {
@@ -51,10 +51,12 @@ fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), 
     let file = folder.join(field.text("the path of a log4rs file")?);
     match file.metadata() {
         Err(error) => {
-            return Err(field.error(format!("cannot read {}, relative to this file", file.display())).because(error));
+            return Err(field
+                .error(format!("cannot read {}, relative to this file", plain_path(&file)))
+                .because(error));
         }
         Ok(metadata) if metadata.is_dir() => {
-            return Err(field.error(format!("{} is a directory; name the log4rs file in it", file.display())));
+            return Err(field.error(format!("{} is a directory; name the log4rs file in it", plain_path(&file))));
         }
         Ok(_) => set.log_file = Some(file),
     }
