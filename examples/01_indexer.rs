@@ -180,7 +180,9 @@ fn read_all(
         .map(|number| {
             let (paths, partials, counts) = (paths.clone(), partials.clone(), counts.clone());
             let panic_on = panic_on.filter(|_| number == 2);
-            spawn(format!("reader-{number}"), move |please_stop| read(&paths, &partials, &counts, panic_on, please_stop))
+            spawn(format!("reader-{number}"), move |please_stop| {
+                read(&paths, &partials, &counts, panic_on, please_stop)
+            })
         })
         .collect();
     let threads: Vec<_> = readers.iter().map(|reader| reader.thread().clone()).collect();
