@@ -1,7 +1,6 @@
 //! selvedge: a profiling-integrated threading runtime.
 
 mod error;
-mod os;
 #[cfg(feature = "profiling")]
 mod flame;
 mod os;

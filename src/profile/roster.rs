@@ -107,7 +107,7 @@ impl Entry {
         Entry {
             path: thread.path().into(),
             os_thread: thread.os_thread(),
-            started: thread.started_at(),
+            started: thread.started_at().unwrap_or_else(Instant::now),
             baseline: thread.cpu_time(),
             now,
         }
