@@ -1,6 +1,6 @@
 //! The public handle of a thread in the tree.
 
-use super::tree::{self, Node};
+use super::tree::{self, Node, Role};
 use crate::signal::Signal;
 use crate::wait::Wait;
 use std::fmt;
@@ -106,6 +106,14 @@ impl Thread {
         self.0.waits.get()
     }
 
+    pub(crate) fn from_node(node: Arc<Node>) -> Thread {
+        Thread(node)
+    }
+
+    pub(crate) fn is_runtimes_own(&self) -> bool {
+        self.0.role == Role::Runtime
+    }
+
     /// Its `pthread_t`, given to another thread some time after its end.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn os_thread(&self) -> Option<u64> {
@@ -113,8 +121,8 @@ impl Thread {
     }
 
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-    pub(crate) fn started_at(&self) -> Option<Instant> {
-        self.0.started.get().map(|started| started.at)
+    pub(crate) fn started_at(&self) -> Instant {
+        self.0.started.get().map_or_else(Instant::now, |started| started.at)
     }
 
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]

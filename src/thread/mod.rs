@@ -16,6 +16,7 @@ pub(crate) mod tree;
 mod tests;
 
 pub use failure::Failure;
+pub(crate) use failure::with_sources;
 pub use handle::Thread;
 pub use join::JoinHandle;
 pub use register::{Registered, register};

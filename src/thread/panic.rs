@@ -68,12 +68,21 @@ fn see(info: &PanicHookInfo<'_>) -> bool {
             "{} panicked at {}: {}",
             crate::wait::my_path(),
             location.as_deref().unwrap_or("an unknown place"),
-            info.payload_as_str().unwrap_or("a payload that is no string"),
+            payload_text(info),
         );
     }
     let seen = Seen { location, backtrace: Backtrace::force_capture() };
     let _ = SEEN.try_with(|slot| *slot.borrow_mut() = Some(seen));
     to_log
+}
+
+fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = info.payload();
+    match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "a payload that is no string",
+    }
 }
 
 /// What the hook saw of the calling thread's last panic.

@@ -15,7 +15,7 @@ use super::{Failure, OnChildFailure, StopOrder, Thread};
 use crate::os::{self, CpuClock};
 use crate::signal::Signal;
 use crate::wait::Slot;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;

@@ -1,0 +1,268 @@
+//! A log4rs file, read strictly: each key and value is checked, with its line, before anything is opened. What log4rs
+//! itself would print to stderr and leave out is an error here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ::log::LevelFilter;
+use log4rs::config::{Deserializable, Deserializers, Logger};
+use log4rs::encode::Encode;
+use log4rs::filter::Filter;
+
+use super::plan::{AppenderPlan, Plan};
+use super::yaml::{Document, Field, Section, did_you_mean, one_of, quoted};
+use super::{check_rolling, paths, pattern};
+use crate::error::Error;
+
+/// Reads `file` and checks all that can be checked without opening a log file.
+pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
+    let document = Document::read(file)?;
+    let mut check = Check { with: Deserializers::default(), warnings: Vec::new() };
+    check.document(&document)
+}
+
+pub(super) struct Check {
+    with: Deserializers,
+    warnings: Vec<String>,
+}
+
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::Off),
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+];
+
+impl Check {
+    fn document(&mut self, document: &Document) -> Result<Plan, Error> {
+        let top = document.top().section(&["refresh_rate", "appenders", "root", "loggers"])?;
+        if let Some(rate) = top.get("refresh_rate") {
+            rate.duration()?;
+            self.warn(&rate, "this file is read once, at the start; it is not read again when it changes");
+        }
+        let mut appenders = Vec::new();
+        if let Some(field) = top.get("appenders") {
+            for (name, appender) in field.open()?.all() {
+                appenders.push((appender.clone(), self.appender(name, &appender)?));
+            }
+        }
+        let names: Vec<&str> = appenders.iter().map(|(_, appender)| appender.name.as_str()).collect();
+        let mut used = BTreeSet::new();
+        let root = self.root(&top, &names, &mut used)?;
+        let mut loggers = Vec::new();
+        if let Some(field) = top.get("loggers") {
+            for (name, logger) in field.open()?.all() {
+                loggers.push(read_logger(name, &logger, &names, &mut used)?);
+            }
+        }
+        for (field, appender) in &appenders {
+            if !used.contains(&appender.name) {
+                self.warn(field, "neither root nor a logger names this appender, so it gets no records");
+            }
+        }
+        self.same_file_twice(&appenders);
+        let appenders: Vec<AppenderPlan> = appenders.into_iter().map(|(_, appender)| appender).collect();
+        Ok(Plan {
+            file: Some(document.file().to_owned()),
+            files: appenders.iter().filter_map(|appender| appender.path.clone()).collect(),
+            root,
+            loggers,
+            appenders,
+            warnings: std::mem::take(&mut self.warnings),
+        })
+    }
+
+    pub(super) fn warn(&mut self, field: &Field<'_>, message: &str) {
+        self.warnings.push(field.remark(message));
+    }
+
+    fn appender(&mut self, name: &str, field: &Field<'_>) -> Result<AppenderPlan, Error> {
+        let kind = read_kind(field, "appender", &["console", "file", "rolling_file"], None)?;
+        let path = match kind {
+            "console" => {
+                let section = field.section(&["kind", "filters", "encoder", "target", "tty_only"])?;
+                if let Some(target) = section.get("target") {
+                    target.choice(&[("stdout", ()), ("stderr", ())])?;
+                }
+                section.get("tty_only").map_or(Ok(false), |tty_only| tty_only.boolean())?;
+                None
+            }
+            "file" => {
+                let section = field.section(&["kind", "filters", "encoder", "path", "append"])?;
+                Some(self.path(&section, true)?)
+            }
+            _ => {
+                let section = field.section(&["kind", "filters", "encoder", "path", "append", "policy"])?;
+                let policy = section.required("policy", "when and how the file is rolled")?;
+                check_rolling::policy(self, &policy)?;
+                Some(self.path(&section, false)?)
+            }
+        };
+        let section = field.open()?;
+        if let Some(encoder) = section.get("encoder") {
+            self.encoder(&encoder)?;
+        }
+        let filters = match section.get("filters") {
+            Some(filters) => filters.list()?.iter().map(|filter| self.filter(filter)).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        let mut settings = field.node().for_log4rs(&["kind", "filters"]);
+        if let (serde_value::Value::Map(settings), Some(path)) = (&mut settings, &path) {
+            // The expanded one: `$TIME{…}` must not give another name when log4rs comes to expand it.
+            let text = |text: &str| serde_value::Value::String(text.to_owned());
+            settings.insert(text("path"), text(&path.to_string_lossy()));
+        }
+        let line = Some(field.line());
+        Ok(AppenderPlan { name: name.to_owned(), kind: kind.to_owned(), settings, filters, path, line })
+    }
+
+    fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<PathBuf, Error> {
+        section.get("append").map_or(Ok(false), |append| append.boolean())?;
+        let field = section.required("path", "the file to log to")?;
+        let (mut path, unset) = paths::expand_env(field.text("the path of the log file")?);
+        for name in unset {
+            self.warn(
+                &field,
+                &format!("the environment variable {name} is not set; `$ENV{{{name}}}` stays in the path"),
+            );
+        }
+        if with_time {
+            path = paths::expand_time(&path).map_err(|message| field.error(message))?;
+        } else if path.contains("$TIME{") {
+            self.warn(&field, "a rolling_file does not replace `$TIME{…}`; it stays in the path");
+        }
+        match paths::unwritable(Path::new(&path)) {
+            Some(reason) => Err(field.error(reason)),
+            None => Ok(path.into()),
+        }
+    }
+
+    fn encoder(&self, field: &Field<'_>) -> Result<(), Error> {
+        match read_kind(field, "encoder", &["pattern", "json"], Some("pattern"))? {
+            "pattern" => {
+                let section = field.section(&["kind", "pattern"])?;
+                if let Some(field) = section.get("pattern") {
+                    let text = field.text("a pattern such as \"{d} {l} {T} {t}: {m}{n}\"")?;
+                    if let Some(fault) = pattern::fault(text) {
+                        return Err(field.error(format!("the pattern {fault}")));
+                    }
+                }
+                self.build::<dyn Encode>(field, "pattern").map(drop)
+            }
+            kind => {
+                field.section(&["kind"])?;
+                self.build::<dyn Encode>(field, kind).map(drop)
+            }
+        }
+    }
+
+    fn filter(&self, field: &Field<'_>) -> Result<Box<dyn Filter>, Error> {
+        let kind = read_kind(field, "filter", &["threshold"], None)?;
+        read_level(&field.section(&["kind", "level"])?.required("level", "the least level that passes")?)?;
+        self.build(field, kind)
+    }
+
+    /// Lets log4rs build a component that opens nothing, so that it has its say while the key is known.
+    pub(super) fn build<T: Deserializable + ?Sized>(&self, field: &Field<'_>, kind: &str) -> Result<Box<T>, Error> {
+        let built = self.with.deserialize::<T>(kind, field.node().for_log4rs(&["kind"]));
+        built.map_err(|reason| field.error(format!("log4rs refuses this {}", T::name())).because(reason))
+    }
+
+    fn root(
+        &mut self,
+        top: &Section<'_>,
+        known: &[&str],
+        used: &mut BTreeSet<String>,
+    ) -> Result<(LevelFilter, Vec<String>), Error> {
+        let field = top.get("root");
+        let (mut level, mut appenders) = (LevelFilter::Debug, Vec::new());
+        if let Some(field) = &field {
+            let root = field.section(&["level", "appenders"])?;
+            if let Some(field) = root.get("level") {
+                level = read_level(&field)?;
+            }
+            if let Some(field) = root.get("appenders") {
+                appenders = read_names(&field, known, used)?;
+            }
+        }
+        if appenders.is_empty() {
+            let message = "root has no appenders, so what no logger takes is not logged";
+            self.warn(field.as_ref().unwrap_or(top.field()), message);
+        }
+        Ok((level, appenders))
+    }
+
+    fn same_file_twice(&mut self, appenders: &[(Field<'_>, AppenderPlan)]) {
+        let mut seen = BTreeMap::new();
+        for (field, appender) in appenders {
+            let Some(path) = &appender.path else { continue };
+            if let Some(other) = seen.insert(path, &appender.name) {
+                self.warn(field, &format!("the appender {} writes to the same file", quoted(other)));
+            }
+        }
+    }
+}
+
+fn read_logger(name: &str, field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) -> Result<Logger, Error> {
+    // As log4rs: words that are parted by `::`, not empty at the end.
+    let good = !name.replace("::", " ").contains(':') && !name.ends_with(':') && !name.contains(":::");
+    if name.is_empty() || !good {
+        return Err(field.error("not a logger's name; expected modules parted by `::`, as `my_crate::parser`"));
+    }
+    let section = field.section(&["level", "appenders", "additive"])?;
+    let level = read_level(&section.required("level", &levels())?)?;
+    let mut logger = Logger::builder();
+    if let Some(field) = section.get("appenders") {
+        logger = logger.appenders(read_names(&field, known, used)?);
+    }
+    if let Some(field) = section.get("additive") {
+        logger = logger.additive(field.boolean()?);
+    }
+    Ok(logger.build(name, level))
+}
+
+fn read_names(field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for item in field.list()? {
+        let name = item.text("the name of an appender")?;
+        if !known.contains(&name) {
+            let hint = did_you_mean(name, known);
+            let defined = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(item.error(format!("no appender is named {}; defined: {defined}{hint}", quoted(name))));
+        }
+        used.insert(name.to_owned());
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+fn levels() -> String {
+    one_of(&LEVELS.map(|(word, _)| word))
+}
+
+fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
+    // log4rs does not mind the case.
+    let text = field.text(&levels())?;
+    text.parse().or_else(|_| field.choice(&LEVELS))
+}
+
+/// The kind of a component, one of the known ones.
+pub(super) fn read_kind<'k>(
+    field: &Field<'_>,
+    role: &str,
+    known: &[&'k str],
+    default: Option<&'k str>,
+) -> Result<&'k str, Error> {
+    let section = field.open()?;
+    let Some(kind) = section.get("kind") else {
+        let missing = || field.error(format!("the key `kind` is missing; kinds of {role}: {}", known.join(", ")));
+        return default.ok_or_else(missing);
+    };
+    let text = kind.text(&format!("a kind of {role}"))?;
+    known.iter().find(|word| **word == text).copied().ok_or_else(|| {
+        let hint = did_you_mean(text, known);
+        kind.error(format!("unknown kind of {role} {}; known: {}{hint}", quoted(text), known.join(", ")))
+    })
+}

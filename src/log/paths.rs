@@ -1,0 +1,145 @@
+//! Paths of log files: the variables in them, and whether such a file can be written, before any is touched.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::pattern;
+use super::yaml::{plain_path, quoted};
+
+/// log4rs replaces no more of them in one path.
+const MOST_TIMES: usize = 5;
+
+/// `$ENV{NAME}` replaced as log4rs does it, and the variables that are not set: they stay as they are written.
+pub(super) fn expand_env(path: &str) -> (String, Vec<String>) {
+    let (mut expanded, mut unset) = (String::new(), Vec::new());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once("$ENV{") {
+        expanded.push_str(before);
+        match after.split_once('}').filter(|(name, _)| is_variable(name)) {
+            Some((name, behind)) => {
+                match env::var(name) {
+                    Ok(value) => expanded.push_str(&value),
+                    Err(_) => {
+                        expanded.push_str(&format!("$ENV{{{name}}}"));
+                        unset.push(name.to_owned());
+                    }
+                }
+                rest = behind;
+            }
+            None => {
+                expanded.push_str("$ENV{");
+                rest = after;
+            }
+        }
+    }
+    (expanded + rest, unset)
+}
+
+fn is_variable(name: &str) -> bool {
+    let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    name.starts_with(word) && name.chars().all(|letter| word(letter) || letter == '.')
+}
+
+/// `$TIME{format}` replaced by the time of now. A format that is none makes log4rs panic, so it is an error here.
+pub(super) fn expand_time(path: &str) -> Result<String, String> {
+    let mut expanded = path.to_owned();
+    let mut replaced = 0;
+    while let Some(start) = expanded.find("$TIME{") {
+        let Some(end) = expanded[start..].find('}').map(|length| start + length) else { break };
+        let format = &expanded[start + "$TIME{".len()..end];
+        let time = pattern::render_date(format)
+            .ok_or_else(|| format!("{} in the path is no date format", quoted(&expanded[start..=end])))?;
+        expanded.replace_range(start..=end, &time);
+        replaced += 1;
+        if replaced > MOST_TIMES {
+            return Err(format!("more than {MOST_TIMES} times `$TIME{{…}}` in the path; log4rs replaces no more"));
+        }
+    }
+    Ok(expanded)
+}
+
+/// Why this file could not be opened for writing, as far as can be seen without creating it.
+pub(super) fn unwritable(path: &Path) -> Option<String> {
+    let shown = plain_path(path);
+    if path.as_os_str().to_string_lossy().ends_with('/') {
+        return Some(format!("{shown} names a directory, not a file"));
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory, not a file")),
+        // To open a FIFO would block.
+        Ok(metadata) if metadata.is_file() => {
+            let refused = OpenOptions::new().append(true).open(path).err()?;
+            Some(format!("{shown} cannot be opened for writing: {refused}"))
+        }
+        Ok(_) => None,
+        Err(_) => {
+            let (folder, metadata) = path.ancestors().skip(1).find_map(|folder| {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                fs::metadata(folder).ok().map(|metadata| (folder, metadata))
+            })?;
+            // Whether it may be written is left to the opening: mode bits do not say it (root, read-only mounts).
+            (!metadata.is_dir())
+                .then(|| format!("{shown} cannot be created: {} is not a directory", plain_path(folder)))
+        }
+    }
+}
+
+/// What opening log files creates, removed again unless it is kept.
+pub(super) struct Created {
+    paths: Vec<PathBuf>,
+}
+
+impl Created {
+    pub(super) fn nothing() -> Created {
+        Created { paths: Vec::new() }
+    }
+
+    /// To be called before `file` is opened.
+    pub(super) fn expect(&mut self, file: &Path) {
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+        self.paths.extend(file.ancestors().take_while(missing).map(Path::to_owned));
+    }
+
+    pub(super) fn keep(mut self) {
+        self.paths.clear();
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        // Of what someone else has filled meanwhile, nothing goes: only an empty file, only an empty folder.
+        for path in &self.paths {
+            let _gone = match fs::symlink_metadata(path) {
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir(path),
+                Ok(metadata) if metadata.is_file() && metadata.len() == 0 => fs::remove_file(path),
+                _ => Ok(()),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_expand_as_in_log4rs() {
+        let home = env::var("PATH").unwrap_or_default();
+        assert_eq!(expand_env("a/$ENV{PATH}/b").0, format!("a/{home}/b"));
+        let unset = expand_env("$ENV{SELVEDGE_UNSET}/x");
+        assert_eq!(unset, ("$ENV{SELVEDGE_UNSET}/x".to_owned(), vec!["SELVEDGE_UNSET".to_owned()]));
+        for same in ["$ENV{", "$ENV{a b}", "$ENV{}", "x$ENV{PATH", "$ENV{.x}"] {
+            assert_eq!(expand_env(same), (same.to_owned(), vec![]));
+        }
+    }
+
+    #[test]
+    fn a_time_that_would_panic_in_log4rs_is_an_error() {
+        assert!(expand_time("log-$TIME{%Y}.log").unwrap().starts_with("log-2"));
+        assert_eq!(expand_time("log-$TIME{(a)}").unwrap(), "log-(a)");
+        assert_eq!(expand_time("log-$TIME{%Y").unwrap(), "log-$TIME{%Y");
+        assert!(expand_time("log-$TIME{%Q}").unwrap_err().contains("no date format"));
+        assert!(expand_time(&"$TIME{%Y}".repeat(6)).unwrap_err().contains("more than 5"));
+    }
+}

@@ -1,0 +1,144 @@
+//! What a log4rs file becomes: warnings, files, and that nothing is created before all is good.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("selvedge-log-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn load(&self, text: &str) -> Result<Plan, crate::Error> {
+        let file = self.0.join("log4rs.yaml");
+        fs::write(&file, text).unwrap();
+        load(&file)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn odd_but_legal_is_a_warning_with_its_place() {
+    let folder = Folder::new("warnings");
+    let log = folder.path("$ENV{SELVEDGE_UNSET}.log");
+    let plan = folder
+        .load(&format!(
+            "refresh_rate: 30 seconds
+appenders:
+  idle: {{ kind: console }}
+  one: {{ kind: file, path: \"{log}\" }}
+  two: {{ kind: file, path: \"{log}\" }}
+loggers:
+  a::b: {{ level: INFO, appenders: [one, two] }}
+"
+        ))
+        .unwrap();
+    for (line, part) in [
+        (1, "refresh_rate: this file is read once"),
+        (4, "SELVEDGE_UNSET is not set"),
+        (3, "appenders.idle: neither root nor a logger"),
+        (5, "appenders.two: the appender `one` writes to the same file"),
+        (1, "root has no appenders"),
+    ] {
+        let place = format!("log4rs.yaml:{line}: ");
+        let found = plan.warnings().iter().any(|warning| warning.contains(&place) && warning.contains(part));
+        assert!(found, "{place}{part} is not in {:#?}", plan.warnings());
+    }
+}
+
+#[test]
+fn every_component_of_log4rs_is_known() {
+    let folder = Folder::new("components");
+    let log = folder.path("all.log");
+    let rolled = folder.path("all.{}.log");
+    for (trigger, roller) in [
+        ("{ kind: size, limit: 10 mb }", "{ kind: delete }".to_owned()),
+        ("{ kind: size, limit: 1000 }", format!("{{ kind: fixed_window, pattern: '{rolled}', base: 1, count: 3 }}")),
+        ("{ kind: time, interval: 1 day, modulate: true, max_random_delay: 5 }", "{ kind: delete }".to_owned()),
+        ("{ kind: time, interval: 30 }", "{ kind: delete }".to_owned()),
+        ("{ kind: onstartup, min_size: 10 }", "{ kind: delete }".to_owned()),
+        ("{ kind: onstartup }", "{ kind: delete }".to_owned()),
+    ] {
+        let plan = folder.load(&format!(
+            "appenders:
+  rolling:
+    kind: rolling_file
+    path: {log}
+    append: true
+    encoder: {{ kind: json }}
+    policy: {{ trigger: {trigger}, roller: {roller} }}
+    filters: [{{ kind: threshold, level: Warn }}]
+  console: {{ kind: console, target: stdout, tty_only: true, encoder: {{ kind: pattern }} }}
+root: {{ level: off, appenders: [rolling, console] }}
+"
+        ));
+        assert_eq!(plan.unwrap().files(), [Path::new(&log)]);
+        assert!(!Path::new(&log).exists(), "loading opens nothing");
+    }
+}
+
+/// The only test of this process that installs a logger: the process has one.
+#[test]
+fn plans_replace_each_other_and_a_failed_one_leaves_no_trace() {
+    let folder = Folder::new("install");
+    let text = |name: &str| {
+        let file = folder.path(name);
+        format!(
+            "appenders: {{ f: {{ kind: file, path: '{file}', encoder: {{ pattern: '{{l}} {{T}} {{m}}{{n}}' }} }} }}
+root: {{ level: info, appenders: [f] }}
+loggers: {{ hyper: {{ level: off }} }}
+"
+        )
+    };
+    folder.load(&text("new/first.log")).unwrap().install().unwrap();
+    assert_eq!(logging::files(), [PathBuf::from(folder.path("new/first.log"))]);
+    std::thread::Builder::new()
+        .name("main/weaver".to_owned())
+        .spawn(|| ::log::info!(target: "selvedge::test", "one"))
+        .unwrap()
+        .join()
+        .unwrap();
+
+    // /proc takes no files, which only opening shows. The good appender comes first, and is undone.
+    let fails = format!(
+        "appenders:
+  good: {{ kind: file, path: '{}' }}
+  bad: {{ kind: file, path: /proc/selvedge/x.log }}
+root: {{ appenders: [good, bad] }}
+",
+        folder.path("other/good.log")
+    );
+    let error = folder.load(&fails).unwrap().install().unwrap_err();
+    assert_eq!((error.line(), error.key()), (Some(3), Some("appenders.bad")), "{error}");
+    assert!(error.is_config() && error.to_string().contains("cannot open /proc/selvedge/x.log: "), "{error}");
+    assert!(!Path::new(&folder.path("other")).exists(), "what was created is removed");
+    assert_eq!(logging::files(), [PathBuf::from(folder.path("new/first.log"))]);
+    ::log::info!(target: "selvedge::test", "two");
+
+    let second = format!("refresh_rate: 5s\n{}", text("second.log"));
+    folder.load(&second).unwrap().install().unwrap();
+    ::log::info!(target: "selvedge::test", "three");
+    console().install().unwrap();
+    assert_eq!(logging::files(), Vec::<PathBuf>::new());
+    logging::flush();
+
+    let first = fs::read_to_string(folder.path("new/first.log")).unwrap();
+    let second = fs::read_to_string(folder.path("second.log")).unwrap();
+    assert!(first.contains("INFO main/weaver one\n") && first.contains(" two\n"), "{first}");
+    assert!(!first.contains("three") && second.contains(" three\n"), "{first}---\n{second}");
+    assert!(second.contains("WARN") && second.contains("read once"), "warnings go to the log: {second}");
+}

@@ -1,0 +1,375 @@
+//! What a runtime is asked for: the settings, their defaults and their limits. How YAML spells them is in `file`.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+use crate::log::yaml::plain_path;
+use crate::profile::Options;
+
+/// The settings of a runtime: its name, log, shutdown and profile.
+///
+/// Each setting has a default. They come from a YAML file, from the setters, or from both: a setter goes before the
+/// file. Where a function takes `impl Into<Config>`, a path (`&str`, `String`, `&Path`, `PathBuf`) stands for the file
+/// at that path; the file is read, and its errors appear, when that function runs.
+///
+/// # Examples
+///
+/// A runtime without a file:
+///
+/// ```
+/// use selvedge::{Config, OnStuck};
+/// use std::time::Duration;
+///
+/// let config = Config::new("indexer").patience(Duration::from_secs(10)).on_stuck(OnStuck::Abort);
+/// # config.check().unwrap();
+/// ```
+///
+/// A file, all of whose keys are optional. Paths in it are relative to the file.
+///
+/// ```yaml
+/// name: indexer
+/// log: { file: log4rs.yaml, queued: true }
+/// shutdown: { patience: 5s, on_stuck: wait }
+/// profile: { enabled: true, frequency: 100, clock: cpu, engine: auto, output: ../flamegraphs, formats: [svg, folded, pprof] }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Not read yet.
+    file: Option<PathBuf>,
+    set: Set,
+}
+
+/// What was set; all else is a default.
+#[derive(Clone, Debug, Default)]
+struct Set {
+    name: Option<String>,
+    log_file: Option<PathBuf>,
+    log_queued: Option<bool>,
+    patience: Option<Duration>,
+    on_stuck: Option<OnStuck>,
+    profile_enabled: Option<bool>,
+    profile_options: Option<Options>,
+    profile_output: Option<PathBuf>,
+    profile_formats: Option<Vec<ProfileFormat>>,
+}
+
+/// What happens when threads are still alive once [`Config::patience`] is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnStuck {
+    /// Say who is left and what each waits for, and go on waiting.
+    #[default]
+    Wait,
+    /// Say the same, and end the process.
+    Abort,
+}
+
+/// A file that a finished profile is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProfileFormat {
+    /// `<name>.svg`: the flamegraph.
+    Svg,
+    /// `<name>.folded`: one line for each stack.
+    Folded,
+    /// `<name>.pb.gz`: for `go tool pprof` and others that read its format.
+    Pprof,
+}
+
+/// All that a runtime needs to know, complete and checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) log: LogSettings,
+    pub(crate) shutdown: ShutdownSettings,
+    pub(crate) profile: ProfileSettings,
+}
+
+#[derive(Debug)]
+pub(crate) struct LogSettings {
+    /// Without one: the console.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) queued: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct ShutdownSettings {
+    pub(crate) patience: Duration,
+    pub(crate) on_stuck: OnStuck,
+}
+
+#[derive(Debug)]
+pub(crate) struct ProfileSettings {
+    pub(crate) enabled: bool,
+    pub(crate) options: Options,
+    pub(crate) output: PathBuf,
+    pub(crate) formats: Vec<ProfileFormat>,
+}
+
+impl Config {
+    /// The defaults, under this name.
+    ///
+    /// The name is the stem of the profile's files; see [`name`](Self::name).
+    pub fn new(name: impl Into<String>) -> Config {
+        Config::default().name(name)
+    }
+
+    /// Reads the YAML file at `path` now.
+    ///
+    /// Where `impl Into<Config>` is asked for, the path itself does as well; `load` is for who wants the error at once
+    /// or changes a setting of the file by a setter. Blocks while it reads the file.
+    ///
+    /// # Errors
+    ///
+    /// [`is_config`](Error::is_config): the file cannot be read, is not YAML, has an unknown key, or a value that does
+    /// not fit. The error names the line and the key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let config = selvedge::Config::load("config/selvedge.yaml")?.name("nightly");
+    /// # Ok::<(), selvedge::Error>(())
+    /// ```
+    pub fn load(path: impl AsRef<Path>) -> Result<Config, Error> {
+        Ok(Config { file: None, set: file::read(path.as_ref())? })
+    }
+
+    /// The stem of the profile's files. Default: the stem of the executable's file name.
+    ///
+    /// It must be good as a file name: not empty, no `/`, `\` or control characters, at most 200 bytes.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Config {
+        self.set.name = Some(name.into());
+        self
+    }
+
+    /// The log4rs file, relative to the working directory. Default: level info and above go to stderr.
+    #[must_use]
+    pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
+        self.set.log_file = Some(path.into());
+        self
+    }
+
+    /// Whether a thread of the runtime's own shall write the log records. Default: true.
+    ///
+    /// This has no effect yet: each record is written on the thread that logs it.
+    #[must_use]
+    pub fn log_queued(mut self, queued: bool) -> Config {
+        self.set.log_queued = Some(queued);
+        self
+    }
+
+    /// How long threads may take to stop before they are reported. Default: 5 s; at most a year.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Config {
+        self.set.patience = Some(patience);
+        self
+    }
+
+    /// What happens once the patience is over. Default: [`OnStuck::Wait`].
+    #[must_use]
+    pub fn on_stuck(mut self, on_stuck: OnStuck) -> Config {
+        self.set.on_stuck = Some(on_stuck);
+        self
+    }
+
+    /// Whether to record a profile from start to shutdown. Default: false.
+    #[must_use]
+    pub fn profile_enabled(mut self, enabled: bool) -> Config {
+        self.set.profile_enabled = Some(enabled);
+        self
+    }
+
+    /// What to record. Does not by itself enable it.
+    #[cfg(feature = "profiling")]
+    #[must_use]
+    pub fn profile_options(mut self, options: Options) -> Config {
+        self.set.profile_options = Some(options);
+        self
+    }
+
+    /// The folder for the profile's files, relative to the working directory. Default: `flamegraphs`.
+    #[must_use]
+    pub fn profile_output(mut self, folder: impl Into<PathBuf>) -> Config {
+        self.set.profile_output = Some(folder.into());
+        self
+    }
+
+    /// The files to write the profile to. Default: all formats.
+    #[must_use]
+    pub fn profile_formats(mut self, formats: impl IntoIterator<Item = ProfileFormat>) -> Config {
+        self.set.profile_formats = Some(formats.into_iter().collect());
+        self
+    }
+
+    /// Looks for errors in the settings, in the file and in the log4rs file that it names, and starts nothing.
+    ///
+    /// For a `--check-config` of one's own, or a test that the files one ships are good. Blocks while it reads the
+    /// files; creates none.
+    ///
+    /// # Errors
+    ///
+    /// [`is_config`](Error::is_config), the first that is found. Not found here is what only opening a log file shows,
+    /// as a full disk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// selvedge::Config::from("config/selvedge.yaml").check()?;
+    /// # Ok::<(), selvedge::Error>(())
+    /// ```
+    pub fn check(&self) -> Result<(), Error> {
+        let settings = self.clone().resolve()?;
+        settings.log.file.map_or(Ok(()), |file| crate::log::load(&file).map(drop))
+    }
+
+    /// Reads the file, if there is one to read, and fills in the defaults.
+    pub(crate) fn resolve(self) -> Result<Settings, Error> {
+        let set = match self.file {
+            Some(file) => self.set.over(file::read(&file)?),
+            None => self.set,
+        };
+        let name = set.name.unwrap_or_else(default_name);
+        let settings = Settings {
+            log: LogSettings { file: set.log_file, queued: set.log_queued.unwrap_or(true) },
+            shutdown: ShutdownSettings {
+                patience: set.patience.unwrap_or(Duration::from_secs(5)),
+                on_stuck: set.on_stuck.unwrap_or_default(),
+            },
+            profile: ProfileSettings {
+                enabled: set.profile_enabled.unwrap_or(false),
+                options: set.profile_options.unwrap_or_default(),
+                output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
+                formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
+            },
+            name,
+        };
+        let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
+        check_name(&settings.name).map_err(|message| wrong("name", message))?;
+        check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+        check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
+        check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
+        check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
+        Ok(settings)
+    }
+}
+
+impl Set {
+    /// These settings, and where there is none, those of the file.
+    fn over(self, file: Set) -> Set {
+        Set {
+            name: self.name.or(file.name),
+            log_file: self.log_file.or(file.log_file),
+            log_queued: self.log_queued.or(file.log_queued),
+            patience: self.patience.or(file.patience),
+            on_stuck: self.on_stuck.or(file.on_stuck),
+            profile_enabled: self.profile_enabled.or(file.profile_enabled),
+            profile_options: self.profile_options.or(file.profile_options),
+            profile_output: self.profile_output.or(file.profile_output),
+            profile_formats: self.profile_formats.or(file.profile_formats),
+        }
+    }
+}
+
+impl From<&str> for Config {
+    fn from(path: &str) -> Config {
+        PathBuf::from(path).into()
+    }
+}
+
+impl From<String> for Config {
+    fn from(path: String) -> Config {
+        PathBuf::from(path).into()
+    }
+}
+
+impl From<&Path> for Config {
+    fn from(path: &Path) -> Config {
+        path.to_owned().into()
+    }
+}
+
+impl From<PathBuf> for Config {
+    fn from(path: PathBuf) -> Config {
+        Config { file: Some(path), set: Set::default() }
+    }
+}
+
+impl fmt::Display for ProfileFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProfileFormat::Svg => "svg",
+            ProfileFormat::Folded => "folded",
+            ProfileFormat::Pprof => "pprof",
+        })
+    }
+}
+
+const FORMATS: [(&str, ProfileFormat); 3] =
+    [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
+
+fn default_name() -> String {
+    let executable = env::current_exe().ok().or_else(|| env::args_os().next().map(PathBuf::from));
+    let stem = executable.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    stem.filter(|stem| check_name(stem).is_ok()).unwrap_or_else(|| "program".to_owned())
+}
+
+/// Leaves room for an ending below the 255 bytes that file systems allow.
+const LONGEST_NAME: usize = 200;
+
+fn check_name(name: &str) -> Result<(), String> {
+    const WHY: &str = "it names the profile's files";
+    let reason = if name.is_empty() {
+        "is empty".to_owned()
+    } else if name == "." || name == ".." {
+        "is a folder".to_owned()
+    } else if let Some(wrong) = name.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
+        format!("has the character {wrong:?} in it")
+    } else if name.len() > LONGEST_NAME {
+        format!("has {} bytes, more than {LONGEST_NAME}", name.len())
+    } else if name.trim() != name {
+        "begins or ends with a blank".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(format!("this name {reason}; {WHY}"))
+}
+
+/// Far within what can be added to an `Instant`.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn check_patience(patience: Duration) -> Result<(), String> {
+    if patience > LONGEST_PATIENCE {
+        return Err("longer than a year; to wait without end use `on_stuck: wait`".to_owned());
+    }
+    Ok(())
+}
+
+fn check_frequency(options: &Options) -> Result<(), String> {
+    let (asked, can) = (options.get_frequency(), Options::FREQUENCIES);
+    if can.contains(&asked) {
+        return Ok(());
+    }
+    Err(format!("expected samples per second from {} to {}, found {asked}", can.start(), can.end()))
+}
+
+fn check_output(output: &Path) -> Result<(), String> {
+    if output.exists() && !output.is_dir() {
+        return Err(format!("{} is a file; name a folder, it is made if need be", plain_path(output)));
+    }
+    Ok(())
+}
+
+fn check_formats(formats: &[ProfileFormat]) -> Result<(), String> {
+    if formats.is_empty() {
+        return Err("no format, so the profile would be lost; name svg, folded or pprof".to_owned());
+    }
+    let again = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format));
+    again.map_or(Ok(()), |(_, format)| Err(format!("{format} is named twice")))
+}

@@ -1,0 +1,107 @@
+//! How a selvedge.yaml spells the settings. Every error names the line and the key.
+
+use std::path::Path;
+
+use super::{FORMATS, OnStuck, Set, check_formats, check_name, check_output, check_patience};
+use crate::error::Error;
+use crate::log::yaml::{Document, Field, plain_path};
+use crate::profile::{Clock, Engine, Options};
+
+pub(super) fn read(file: &Path) -> Result<Set, Error> {
+    let document = Document::read(file)?;
+    let folder = document.file().parent().unwrap_or(Path::new(""));
+    let mut set = Set::default();
+
+    let top = document.top().section(&["name", "log", "shutdown", "profile"])?;
+    if let Some(name) = top.get("name") {
+        let text = name.text("a name")?;
+        check_name(text).map_err(|message| name.error(message))?;
+        set.name = Some(text.to_owned());
+    }
+    if let Some(log) = top.get("log") {
+        read_log(&log, folder, &mut set)?;
+    }
+    if let Some(shutdown) = top.get("shutdown") {
+        read_shutdown(&shutdown, &mut set)?;
+    }
+    if let Some(profile) = top.get("profile") {
+        read_profile(&profile, folder, &mut set)?;
+    }
+    // The default, too, is relative to the file.
+    set.profile_output.get_or_insert_with(|| folder.join("flamegraphs"));
+    Ok(set)
+}
+
+fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    if !log.is_section() {
+        return read_log_file(log, folder, set);
+    }
+    let section = log.section(&["file", "queued"])?;
+    if let Some(file) = section.get("file") {
+        read_log_file(&file, folder, set)?;
+    }
+    if let Some(queued) = section.get("queued") {
+        set.log_queued = Some(queued.boolean()?);
+    }
+    Ok(())
+}
+
+/// Whether the file is there is asked here, where the line that names it is known.
+fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    let file = folder.join(field.text("the path of a log4rs file")?);
+    match file.metadata() {
+        Err(error) => {
+            return Err(field
+                .error(format!("cannot read {}, relative to this file", plain_path(&file)))
+                .because(error));
+        }
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(field.error(format!("{} is a directory; name the log4rs file in it", plain_path(&file))));
+        }
+        Ok(_) => set.log_file = Some(file),
+    }
+    Ok(())
+}
+
+fn read_shutdown(shutdown: &Field<'_>, set: &mut Set) -> Result<(), Error> {
+    let section = shutdown.section(&["patience", "on_stuck"])?;
+    if let Some(field) = section.get("patience") {
+        let patience = field.duration()?;
+        check_patience(patience).map_err(|message| field.error(message))?;
+        set.patience = Some(patience);
+    }
+    if let Some(field) = section.get("on_stuck") {
+        set.on_stuck = Some(field.choice(&[("wait", OnStuck::Wait), ("abort", OnStuck::Abort)])?);
+    }
+    Ok(())
+}
+
+fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    let section = profile.section(&["enabled", "frequency", "clock", "engine", "output", "formats"])?;
+    if let Some(field) = section.get("enabled") {
+        set.profile_enabled = Some(field.boolean()?);
+    }
+    let mut options = Options::new();
+    if let Some(field) = section.get("frequency") {
+        options = options.frequency(field.integer(Options::FREQUENCIES, "samples per second")?);
+    }
+    if let Some(field) = section.get("clock") {
+        options = options.clock(field.choice(&[("cpu", Clock::Cpu), ("wall", Clock::Wall)])?);
+    }
+    if let Some(field) = section.get("engine") {
+        let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
+        options = options.engine(field.choice(&engines)?);
+    }
+    set.profile_options = Some(options);
+    if let Some(field) = section.get("output") {
+        let output = folder.join(field.text("the path of a folder")?);
+        check_output(&output).map_err(|message| field.error(message))?;
+        set.profile_output = Some(output);
+    }
+    if let Some(field) = section.get("formats") {
+        let formats: Vec<_> = field.list()?.iter().map(|item| item.choice(&FORMATS)).collect::<Result<_, _>>()?;
+        check_formats(&formats).map_err(|message| field.error(message))?;
+        set.profile_formats = Some(formats);
+    }
+    Ok(())
+}

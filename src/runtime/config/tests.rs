@@ -1,0 +1,114 @@
+//! The defaults, what goes before what, and paths: what only the resolved settings show.
+
+use std::fs;
+
+use super::*;
+use crate::profile::{Clock, Engine};
+
+/// A folder of its own for each test.
+fn folder(name: &str) -> PathBuf {
+    let folder = env::temp_dir().join(format!("selvedge-config-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn resolve_text(name: &str, text: &str) -> Result<Settings, Error> {
+    let folder = folder(name);
+    let file = folder.join("selvedge.yaml");
+    fs::write(&file, text).unwrap();
+    let settings = Config::from(file).resolve();
+    fs::remove_dir_all(folder).unwrap();
+    settings
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    for text in ["", "# only a comment\n", "\n\n", "---\n", "profile:\n", "{}"] {
+        let settings = resolve_text("defaults", text).unwrap();
+        assert_eq!(settings.name, default_name(), "{text:?}");
+        assert!(settings.name.starts_with("selvedge-"), "the stem of the test's executable: {}", settings.name);
+        assert_eq!(settings.log.file, None);
+        assert!(settings.log.queued);
+        assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
+        assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
+        assert!(!settings.profile.enabled);
+        assert_eq!(settings.profile.options, Options::new());
+        assert!(settings.profile.output.ends_with("flamegraphs") && settings.profile.output.is_absolute());
+        assert_eq!(settings.profile.formats, [ProfileFormat::Svg, ProfileFormat::Folded, ProfileFormat::Pprof]);
+    }
+    assert_eq!(Config::default().resolve().unwrap().profile.output, Path::new("flamegraphs"));
+}
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let text = "
+name: weaver
+shutdown: { patience: 1m 30s, on_stuck: abort }
+profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded] }
+log: { queued: false }
+";
+    let settings = resolve_text("keys", text).unwrap();
+    assert_eq!(settings.name, "weaver");
+    assert!(!settings.log.queued);
+    assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
+    assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
+    assert!(settings.profile.enabled);
+    assert_eq!(settings.profile.options, Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer));
+    assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
+}
+
+#[test]
+fn a_setter_goes_before_the_file() {
+    let folder = folder("setter");
+    let file = folder.join("selvedge.yaml");
+    fs::write(&file, "name: file\nshutdown: { patience: 1s }\n").unwrap();
+    for config in [Config::from(file.as_path()), Config::load(&file).unwrap()] {
+        let settings = config.name("setter").resolve().unwrap();
+        assert_eq!((settings.name.as_str(), settings.shutdown.patience), ("setter", Duration::from_secs(1)));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn paths_in_the_file_are_relative_to_it() {
+    let folder = folder("paths");
+    fs::write(folder.join("log.yaml"), "").unwrap();
+    for log in ["log: log.yaml", "log: { file: log.yaml }"] {
+        fs::write(folder.join("selvedge.yaml"), format!("{log}\nprofile: {{ output: ../flames }}\n")).unwrap();
+        let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
+        assert_eq!(settings.log.file, Some(folder.join("log.yaml")));
+        assert_eq!(settings.profile.output, folder.join("../flames"));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_setters_set_is_checked_too() {
+    for (config, key) in [
+        (Config::new("a/b"), "name"),
+        (Config::new(""), "name"),
+        (Config::new(".."), "name"),
+        (Config::new("nul\0"), "name"),
+        (Config::new("long".repeat(51)), "name"),
+        (Config::new("x").patience(Duration::MAX), "shutdown.patience"),
+        (Config::new("x").profile_output("Cargo.toml"), "profile.output"),
+        (Config::new("x").profile_formats([]), "profile.formats"),
+        (Config::new("x").profile_formats([ProfileFormat::Svg; 2]), "profile.formats"),
+        #[cfg(feature = "profiling")]
+        (Config::new("x").profile_options(Options::new().frequency(0)), "profile.frequency"),
+    ] {
+        let error = config.check().unwrap_err();
+        assert!(error.is_config(), "{error}");
+        assert_eq!(error.key(), Some(key), "{error}");
+    }
+    Config::new("x").log_file("no/such/file.yaml").check().unwrap_err();
+}
+
+#[test]
+fn conversions_cannot_fail_and_read_nothing() {
+    let path = "no/such/selvedge.yaml";
+    for config in [Config::from(path), path.to_owned().into(), Path::new(path).into(), PathBuf::from(path).into()] {
+        let error = config.resolve().unwrap_err();
+        assert_eq!(error.file(), Some(Path::new(path)));
+    }
+}
