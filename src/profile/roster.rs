@@ -107,7 +107,7 @@ impl Entry {
         Entry {
             path: thread.path().into(),
             os_thread: thread.os_thread(),
-            started: thread.started_at().unwrap_or_else(Instant::now),
+            started: thread.started_at(),
             baseline: thread.cpu_time(),
             now,
         }
