@@ -25,11 +25,13 @@ mod top;
 #[cfg(feature = "profiling")]
 mod trim;
 
-pub use options::{Clock, Engine, Options};
+#[cfg(not(feature = "profiling"))]
+pub(crate) use options::{Clock, Engine, Options};
 #[cfg(feature = "profiling")]
 pub use {
     crate::flame::FlameOptions,
     model::{Profile, ThreadProfile},
+    options::{Clock, Engine, Options},
     recording::{Recording, start},
     top::{Top, TopEntry},
 };

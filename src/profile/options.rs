@@ -1,4 +1,5 @@
 //! What a recording can be asked for. Compiled without the feature as well: the configuration names these settings.
+#![cfg_attr(not(feature = "profiling"), allow(dead_code, unreachable_pub))]
 
 use std::fmt;
 

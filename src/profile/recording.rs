@@ -7,7 +7,7 @@ use super::roster::Roster;
 use super::symbols::OfThisProcess;
 use super::{build, engines::Start};
 use crate::error::{Error, Kind};
-use crate::thread::observe;
+use crate::thread::{Thread, observe};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,6 +76,8 @@ pub struct Recording {
 /// ```
 pub fn start(options: Options) -> Result<Recording, Error> {
     let only_one = OnlyOne::take().ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
+    // Main is in the tree from its first look at itself on; perhaps this is it.
+    Thread::current();
     // The engine first: a thread's account begins when it can be sampled. New threads, then the list of old ones.
     let Start { sampler, effective, began, epoch } = engines::start(&options)?;
     let roster = Roster::new(began);

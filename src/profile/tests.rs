@@ -32,7 +32,7 @@ impl Resolve for Names {
     }
 }
 
-const NAMES: Names = Names(&[
+const NAMES: &[(u64, &[&str])] = &[
     (110, &["app::work"]),
     (120, &["app::inner", "app::outer"]),
     (130, &["app::main"]),
@@ -41,7 +41,7 @@ const NAMES: Names = Names(&[
     (341, &["start_thread"]),
     (350, &["app::job", "core::ops::function::FnOnce::call_once", "std::thread::lifecycle::spawn_unchecked"]),
     (360, &["std::panicking::try"]),
-]);
+];
 
 fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let weight = samples * PERIOD.as_nanos() as u64;
@@ -58,7 +58,7 @@ fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period: PERIOD };
     let started = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None };
-    build::profile(raw, lives, session, &mut NAMES)
+    build::profile(raw, lives, session, &mut Names(NAMES))
 }
 
 fn folded(profile: &Profile) -> Vec<String> {
