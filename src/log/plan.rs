@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     pub(super) appenders: Vec<AppenderPlan>,
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
-    /// Each begins with its place.
+    /// What is odd, but no error; each begins with its place. They are logged once the plan is installed.
     pub(super) warnings: Vec<String>,
     pub(super) files: Vec<PathBuf>,
 }
@@ -74,11 +74,6 @@ impl Plan {
     /// The files that its appenders write, variables expanded.
     pub(crate) fn files(&self) -> &[PathBuf] {
         &self.files
-    }
-
-    /// What is odd, but no error. [`install`](Plan::install) logs it.
-    pub(crate) fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the plan installed before.
@@ -144,7 +139,7 @@ impl Plan {
 impl AppenderPlan {
     fn build(self, with: &Deserializers, file: Option<&Path>, created: &mut Created) -> Result<Appender, Error> {
         if let Some(path) = &self.path {
-            created.expect(path);
+            created.will_open(path);
         }
         let appender = with.deserialize::<dyn Append>(&self.kind, self.settings).map_err(|reason| {
             let message = match &self.path {

@@ -55,8 +55,8 @@ loggers:
         (1, "root has no appenders"),
     ] {
         let place = format!("log4rs.yaml:{line}: ");
-        let found = plan.warnings().iter().any(|warning| warning.contains(&place) && warning.contains(part));
-        assert!(found, "{place}{part} is not in {:#?}", plan.warnings());
+        let found = plan.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));
+        assert!(found, "{place}{part} is not in {:#?}", plan.warnings);
     }
 }
 
@@ -91,7 +91,40 @@ root: {{ level: off, appenders: [rolling, console] }}
     }
 }
 
-/// The only test of this process that installs a logger: the process has one.
+/// In a process of its own, as a process has one logger.
+#[test]
+fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
+    const CHILD: &str = "SELVEDGE_TEST_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let this = "log::tests::a_logger_of_the_program_is_kept_and_a_file_says_so";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+        return;
+    }
+    struct Theirs;
+    impl ::log::Log for Theirs {
+        fn enabled(&self, _: &::log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, _: &::log::Record<'_>) {}
+        fn flush(&self) {}
+    }
+    ::log::set_logger(&Theirs).unwrap();
+    ::log::set_max_level(::log::LevelFilter::Error);
+
+    console().install().unwrap();
+    let folder = Folder::new("theirs");
+    let file = folder.path("new.log");
+    let text = format!("appenders: {{ f: {{ kind: file, path: '{file}' }} }}\nroot: {{ appenders: [f] }}\n");
+    let error = folder.load(&text).unwrap().install().unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("log4rs.yaml: the program has installed a logger"));
+    assert!(!Path::new(&file).exists());
+    assert_eq!((::log::max_level(), logging::files()), (::log::LevelFilter::Error, vec![]));
+}
+
+/// The only test of this process that installs a logger.
 #[test]
 fn plans_replace_each_other_and_a_failed_one_leaves_no_trace() {
     let folder = Folder::new("install");
