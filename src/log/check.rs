@@ -166,7 +166,12 @@ impl Check {
 
     /// Lets log4rs build a component that opens nothing, so that it has its say while the key is known.
     pub(super) fn build<T: Deserializable + ?Sized>(&self, field: &Field<'_>, kind: &str) -> Result<Box<T>, Error> {
-        let built = self.with.deserialize::<T>(kind, field.node().for_log4rs(&["kind"]));
+        let settings = match field.node().for_log4rs(&["kind"]) {
+            // All its keys are commented out.
+            serde_value::Value::Unit => serde_value::Value::Map(BTreeMap::new()),
+            settings => settings,
+        };
+        let built = self.with.deserialize::<T>(kind, settings);
         built.map_err(|reason| field.error(format!("log4rs refuses this {}", T::name())).because(reason))
     }
 

@@ -82,7 +82,7 @@ fn every_component_of_log4rs_is_known() {
     encoder: {{ kind: json }}
     policy: {{ trigger: {trigger}, roller: {roller} }}
     filters: [{{ kind: threshold, level: Warn }}]
-  console: {{ kind: console, target: stdout, tty_only: true, encoder: {{ kind: pattern }} }}
+  console: {{ kind: console, target: stdout, tty_only: true, encoder: }}
 root: {{ level: off, appenders: [rolling, console] }}
 "
         ));
