@@ -127,3 +127,22 @@ impl StdError for Error {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+/// What a panic said, if it said it with a string.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a payload that is no string".to_owned()
+    }
+}
+
+/// Drops what a panic carried; its own drop may panic as well, and that must not take the runtime down.
+pub(crate) fn drop_payload(payload: Box<dyn std::any::Any + Send>) {
+    if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
+        // A payload whose drop panics with another such payload: leaked rather than tried for ever.
+        std::mem::forget(second);
+    }
+}

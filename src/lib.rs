@@ -1,18 +1,38 @@
-//! selvedge: a profiling-integrated threading runtime.
+//! selvedge: a profiling-integrated threading runtime for programs made of plain OS threads.
+//!
+//! Every thread has a parent that outlives it, a `please_stop` signal, a name that shows up everywhere, a place in one
+//! profile and one log, and an end that nobody can miss.
+//!
+//! * [`run`] a program from one YAML file, or keep your own `main` with [`Runtime`].
+//! * [`spawn`] threads, [`scope`] those that borrow, [`register`] those of others; a [`Thread`] knows its path, parent and
+//!   children; a [`Failure`] reaches whoever is to hear of it.
+//! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
+//! * A [`Queue`] moves values between threads.
+//! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
+//! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
 
 mod error;
-#[allow(dead_code)] // run, which installs the log, is not here yet
+#[cfg(feature = "profiling")]
+mod flame;
 mod log;
+mod os;
 #[cfg(feature = "profiling")]
 pub mod profile;
 #[cfg(not(feature = "profiling"))]
-#[allow(dead_code, unused_imports)]
 mod profile;
-#[allow(dead_code)] // the same
+mod queue;
 mod runtime;
+mod signal;
 mod thread;
+mod wait;
 
 pub use crate::log::logging;
 pub use error::Error;
-pub use runtime::{Config, OnStuck, ProfileFormat};
-pub use thread::Thread;
+pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
+pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, run};
+pub use signal::{OnGo, Signal, Till};
+pub use thread::{
+    Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
+    spawn_fallible,
+};
+pub use wait::Wait;

@@ -1,5 +1,35 @@
 //! Profiles of all threads of the tree. The room above `thread`, below `runtime`; `flame` draws what it makes.
+//!
+//! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one flamegraph of all threads,
+//! and each thread's account.
 
+#[cfg(feature = "profiling")]
+mod build;
+#[cfg(feature = "profiling")]
+mod engines;
+#[cfg(feature = "profiling")]
+mod model;
+#[cfg(feature = "profiling")]
+mod modules;
 mod options;
+#[cfg(feature = "profiling")]
+mod recording;
+#[cfg(feature = "profiling")]
+mod roster;
+#[cfg(feature = "profiling")]
+mod symbols;
+#[cfg(all(test, feature = "profiling"))]
+mod tests;
+#[cfg(feature = "profiling")]
+mod top;
+#[cfg(feature = "profiling")]
+mod trim;
 
 pub use options::{Clock, Engine, Options};
+#[cfg(feature = "profiling")]
+pub use {
+    crate::flame::FlameOptions,
+    model::{Profile, ThreadProfile},
+    recording::{Recording, start},
+    top::{Top, TopEntry},
+};

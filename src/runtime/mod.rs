@@ -1,5 +1,305 @@
-//! Where tree, log and profile are wired together. The top room: nothing but `lib` names it.
+//! The one place where tree, log and profile are wired together: start, run, end.
 
-mod config;
+pub(crate) mod config;
+mod exit;
+#[cfg(not(feature = "profiling"))]
+#[path = "no_profiler.rs"]
+mod profiler;
+#[cfg(feature = "profiling")]
+mod profiler;
+#[cfg(not(unix))]
+#[path = "no_signals.rs"]
+mod signals;
+#[cfg(unix)]
+mod signals;
 
 pub use config::{Config, OnStuck, ProfileFormat};
+
+use self::config::Settings;
+use self::profiler::Profiler;
+use self::signals::OsSignals;
+use crate::error::{Error, Kind};
+use crate::log as logs;
+use crate::signal::Signal;
+use crate::thread::stop::{self, Patience};
+use crate::thread::tree::{self, Inside, Node};
+use crate::thread::{Failure, Thread, panic};
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One runtime at a time.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
+/// returns ends all threads in order, writes the profile and gives the exit code.
+///
+/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go; a second one while the
+/// program is stopping says who is left and ends the process at once.
+///
+/// | exit code | when |
+/// |---|---|
+/// | 0 | `main` returned `Ok` and no thread failed; also after SIGTERM |
+/// | 1 | `main` returned an error or panicked, or a thread failed and nobody had joined it; the report is on stderr |
+/// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
+/// | 78 | the configuration is wrong; what and where is on stderr, and nothing was started |
+/// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
+/// | 143 | at once, after a second signal that was SIGTERM |
+///
+/// ```no_run
+/// use selvedge::{Queue, Signal, spawn};
+///
+/// fn main() -> std::process::ExitCode {
+///     selvedge::run("config/selvedge.yaml", |please_stop: &Signal| {
+///         let jobs: Queue<String> = Queue::bounded("jobs", 100);
+///         let from = jobs.clone();
+///         let worker = spawn("worker", move |please_stop| {
+///             while let Ok(job) = from.pop_till(please_stop) {
+///                 log::info!("doing {job}");
+///             }
+///         });
+///         for line in std::io::stdin().lines() {
+///             if jobs.add_till(line?, please_stop).is_err() {
+///                 break;
+///             }
+///         }
+///         jobs.close();
+///         worker.join()?;
+///         Ok::<(), Box<dyn std::error::Error>>(())
+///     })
+/// }
+/// ```
+pub fn run<E, F>(config: impl Into<Config>, main: F) -> ExitCode
+where
+    F: FnOnce(&Signal) -> Result<(), E>,
+    E: fmt::Display + 'static,
+{
+    let runtime = match Runtime::start(config) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            exit::say(&format!("selvedge: {error}"));
+            return ExitCode::from(if error.is_config() { exit::CONFIG } else { exit::FAILURE });
+        }
+    };
+    let path = runtime.node().path.clone();
+    let please_stop = runtime.node().please_stop.clone();
+    // AssertUnwindSafe: nothing of what main shared is used here again.
+    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop))) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(failure_of_main(&path, error)),
+        Err(payload) => Some(Failure::panic(&path, payload, panic::take_seen())),
+    };
+    let name = runtime.name().to_owned();
+    let (failure, interrupted) = runtime.end(own);
+    match (failure, interrupted) {
+        (Some(failure), _) => {
+            exit::say(&format!("selvedge: {name} failed\n{failure:#}"));
+            ExitCode::from(exit::FAILURE)
+        }
+        (None, Some(signal)) => ExitCode::from(signals::exit_code(signal)),
+        (None, None) => ExitCode::SUCCESS,
+    }
+}
+
+/// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told once more as a text.
+fn failure_of_main<E: fmt::Display + 'static>(path: &Arc<str>, error: E) -> Failure {
+    type Shared = Box<dyn std::error::Error + Send + Sync>;
+    type Plain = Box<dyn std::error::Error>;
+    let mut error = Some(error);
+    let any: &mut dyn Any = &mut error;
+    if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
+        return Failure::adopt(path, failure);
+    }
+    if let Some(error) = any.downcast_mut::<Option<Shared>>().and_then(Option::take) {
+        return Failure::error(path, error);
+    }
+    if let Some(error) = any.downcast_mut::<Option<Plain>>().and_then(Option::take) {
+        return match error.downcast::<Failure>() {
+            Ok(failure) => Failure::adopt(path, *failure),
+            Err(error) => Failure::text(path, crate::thread::with_sources(&*error)),
+        };
+    }
+    // `{:#}`: with it, error types that keep a chain print all of it.
+    Failure::text(path, error.map_or_else(String::new, |error| format!("{error:#}")))
+}
+
+/// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that started it is `main`.
+///
+/// ```
+/// use selvedge::{Config, Runtime, spawn};
+///
+/// let runtime = Runtime::start(Config::new("doc"))?;
+/// drop(spawn("worker", |please_stop| please_stop.wait_for_go()));
+/// runtime.shutdown().unwrap();
+/// # Ok::<(), selvedge::Error>(())
+/// ```
+pub struct Runtime {
+    up: Option<Up>,
+    /// It has made one thread `main`, and must end there.
+    _not_send: PhantomData<*const ()>,
+}
+
+/// What there is while it runs, in the order in which it is let go.
+struct Up {
+    name: String,
+    profiler: Option<Profiler>,
+    signals: OsSignals,
+    node: Arc<Node>,
+    _inside: Inside,
+    _claim: Claim,
+}
+
+/// The process's one runtime. Gives the place back, also if the start fails half-way.
+struct Claim;
+
+impl Claim {
+    fn take() -> Result<Claim, Error> {
+        if RUNNING.swap(true, Ordering::SeqCst) {
+            let message = "a runtime runs already in this process; shut it down before the next one is started";
+            return Err(Error::new(Kind::AlreadyRunning, message));
+        }
+        Ok(Claim)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        panic::panics_go_to_log(false);
+        RUNNING.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Runtime {
+    /// Checks the whole configuration, installs the log, starts the profiler and the thread that waits for SIGINT and
+    /// SIGTERM. The calling thread becomes `main`.
+    ///
+    /// # Errors
+    /// A fault in the configuration ([`Error::is_config`]), another runtime in this process
+    /// ([`Error::is_already_running`]), a profiler that cannot run as asked, or no thread to be had. Nothing has been
+    /// started then.
+    pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
+        let settings = config.into().resolve()?;
+        let claim = Claim::take()?;
+        let plan = match &settings.log.file {
+            Some(file) => logs::load(file)?,
+            None => logs::console(),
+        };
+        profiler::check(&settings.profile)?;
+        plan.install()?;
+        panic::install_hook();
+        panic::panics_go_to_log(true);
+        stop::set_patience(Patience {
+            report_after: settings.shutdown.patience,
+            on_stuck: (settings.shutdown.on_stuck == OnStuck::Abort).then_some(exit::abort_stuck),
+        });
+        let node = tree::root();
+        let inside = tree::become_node(&node);
+        let profiler = Profiler::start(&settings)?;
+        let signals = OsSignals::start(&node)?;
+        announce(&settings);
+        let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };
+        Ok(Runtime { up: Some(up), _not_send: PhantomData })
+    }
+
+    /// The `please_stop` of `main`; goes with SIGINT and SIGTERM.
+    pub fn please_stop(&self) -> &Signal {
+        &self.node().please_stop
+    }
+
+    /// Asks all threads to stop, joins them, writes the profile, and ends the runtime.
+    ///
+    /// # Errors
+    /// The failures that nobody had joined, as one.
+    pub fn shutdown(self) -> Result<(), Failure> {
+        match self.end(None).0 {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn up(&self) -> &Up {
+        // Taken only by end(), which consumes the runtime, and by Drop.
+        self.up.as_ref().expect("the runtime is up")
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.up().node
+    }
+
+    fn name(&self) -> &str {
+        &self.up().name
+    }
+
+    fn end(mut self, own: Option<Failure>) -> (Option<Failure>, Option<i32>) {
+        self.up.take().map_or((None, None), |up| up.end(own))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(up) = self.up.take() {
+            // What failed is in the log by then.
+            up.end(None);
+        }
+    }
+}
+
+impl Up {
+    /// The end of the program: the user's threads, then the profile, then the runtime's own threads.
+    fn end(self, own: Option<Failure>) -> (Option<Failure>, Option<i32>) {
+        self.node.please_stop.go();
+        stop::stop_user_children(&self.node);
+        if let Some(profiler) = self.profiler {
+            profiler.finish();
+        }
+        let interrupted = self.signals.interrupted();
+        stop::stop_children(&self.node);
+        let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
+        match (&failure, interrupted) {
+            (Some(failure), _) => log_errors(failure),
+            (None, Some(signal)) => {
+                log::warn!("{} was interrupted by {} and has stopped in order", self.name, signals::name(signal));
+            }
+            (None, None) => log::info!("{} has ended", self.name),
+        }
+        self.node.finish(None);
+        logs::logging::flush();
+        (failure, interrupted)
+    }
+}
+
+/// Panics are in the log since they happened; errors that nobody handled come into it here.
+fn log_errors(failure: &Failure) {
+    if failure.is_error() {
+        log::error!("{} failed: {}", failure.thread_path(), failure.message());
+    }
+    failure.children().iter().for_each(log_errors);
+}
+
+fn announce(settings: &Settings) {
+    let files = logs::logging::files();
+    let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    let log = if places.is_empty() { "the console".to_owned() } else { places.join(", ") };
+    log::info!("{} has started; its log goes to {log}", settings.name);
+    if settings.log.queued && settings.log.file.is_some() {
+        log::debug!("log.queued: records are still written by the calling thread in this version");
+    }
+}
+
+/// Every thread below `node` that has not stopped, the oldest first.
+fn living(node: &Arc<Node>) -> Vec<Thread> {
+    let mut threads = Vec::new();
+    let mut next: Vec<Thread> = vec![Thread::from_node(node.clone())];
+    while let Some(thread) = next.pop() {
+        // The youngest first onto the stack, so that the oldest comes off first.
+        next.extend(thread.children().into_iter().rev());
+        if thread.is_alive() && !thread.is_runtimes_own() {
+            threads.push(thread);
+        }
+    }
+    threads
+}

@@ -1,6 +1,44 @@
-//! The thread tree.
+//! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that somebody hears of. Knows `signal`,
+//! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
 
+mod failure;
+mod handle;
+mod join;
 pub(crate) mod observe;
-mod stub;
+pub(crate) mod panic;
+mod register;
+mod scope;
+mod spawn;
+pub(crate) mod stop;
+pub(crate) mod tree;
 
-pub use stub::Thread;
+#[cfg(test)]
+mod tests;
+
+pub use failure::Failure;
+pub(crate) use failure::with_sources;
+pub use handle::Thread;
+pub use join::JoinHandle;
+pub use register::{Registered, register};
+pub use scope::{Scope, scope};
+pub use spawn::{Builder, spawn, spawn_fallible};
+
+/// In which way a parent stops its children when it ends. In both, the youngest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StopOrder {
+    /// Ask all of them, then join them: the fastest end.
+    #[default]
+    Together,
+    /// Ask one and join it before the next is asked: for children that use what an older one provides.
+    OneByOne,
+}
+
+/// What a parent does when a child fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnChildFailure {
+    /// Keep the failure until somebody joins the child or the parent ends. [`Thread::child_failed`] goes.
+    #[default]
+    Collect,
+    /// The same, and ask all other children to stop.
+    StopSiblings,
+}

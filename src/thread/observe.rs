@@ -1,18 +1,68 @@
-//! Tells others in this crate when a thread of the tree starts and ends; one relaxed load per spawn while nobody asks.
+//! Tells others in this crate when a thread of the tree starts and ends; one load per spawn while nobody asks.
 
 use super::Thread;
+use super::tree::{self, Node, Role};
+use parking_lot::RwLock;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Both calls come on the thread itself.
+#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) trait Observer: Send + Sync {
     fn started(&self, thread: &Thread);
     fn ended(&self, thread: &Thread);
 }
 
-/// Registers it, then calls `seen` for each thread alive at that moment (each thread is told at least once: by `seen`,
-/// by `started`, or by both).
-pub(crate) fn add(_observer: Arc<dyn Observer>, _seen: &mut dyn FnMut(&Thread)) -> u64 {
-    0
+/// Set while there is an observer. SeqCst on both sides, against "observer lists the living" and "thread says it lives":
+/// a thread first stores that it has started and then loads this; an observer first stores this and then looks at who has
+/// started. One of the two sees the other, perhaps both.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+static OBSERVERS: RwLock<Vec<(u64, Arc<dyn Observer>)>> = RwLock::new(Vec::new());
+
+/// Registers it, then calls `seen` for each thread alive at that moment: each is told of at least once, by `seen`, by
+/// `started`, or by both.
+#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+pub(crate) fn add(observer: Arc<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    OBSERVERS.write().push((id, observer));
+    ACTIVE.store(true, Ordering::SeqCst);
+    visit(&tree::root(), seen);
+    id
 }
 
-pub(crate) fn remove(_id: u64) {}
+#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+pub(crate) fn remove(id: u64) {
+    let mut observers = OBSERVERS.write();
+    observers.retain(|(known, _)| *known != id);
+    ACTIVE.store(!observers.is_empty(), Ordering::SeqCst);
+}
+
+#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+fn visit(node: &Arc<Node>, seen: &mut dyn FnMut(&Thread)) {
+    std::sync::atomic::fence(Ordering::SeqCst);
+    if node.started.get().is_some() && node.ended.get().is_none() {
+        seen(&Thread(node.clone()));
+    }
+    for child in node.children() {
+        visit(&child, seen);
+    }
+}
+
+pub(super) fn started(node: &Arc<Node>) {
+    std::sync::atomic::fence(Ordering::SeqCst);
+    tell(node, |observer, thread| observer.started(thread));
+}
+
+pub(super) fn ended(node: &Arc<Node>) {
+    tell(node, |observer, thread| observer.ended(thread));
+}
+
+fn tell(node: &Arc<Node>, what: impl Fn(&dyn Observer, &Thread)) {
+    if ACTIVE.load(Ordering::SeqCst) && node.role != Role::Foreign {
+        let thread = Thread(node.clone());
+        for (_, observer) in OBSERVERS.read().iter() {
+            what(observer.as_ref(), &thread);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A word index of a source tree: one real program on all of selvedge.
+//!
+//! It shows a tree of threads with a role each, queues between them, an orderly stop, failures that reach `main`, one log
+//! and one flamegraph.
+//!
+//! ```text
+//! main
+//! ├─ merger              combines the partial indexes
+//! ├─ readers             stops the others when one of them fails
+//! │  ├─ reader-1         reads files and takes them apart
+//! │  └─ reader-2 …
+//! └─ walker              finds the files
+//! ```
+//!
+//! `cargo run --release --features profiling --example 01_indexer -- [DIR]`
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use selvedge::{Builder, OnChildFailure, PopError, Queue, Signal, Thread, Till, spawn};
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/selvedge.yaml");
+const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flamegraphs");
+
+/// Files that a reader takes apart before it hands its words over.
+const FILES_PER_PARTIAL: usize = 64;
+
+const USAGE: &str = "\
+usage: 01_indexer [DIR] [--panic-on N] [--slow-stop SECONDS]
+  DIR                  index the files below it; default: the sources that Cargo unpacked, or this checkout
+  --panic-on N         reader-2 panics on its Nth file, to show what a failure looks like
+  --slow-stop SECONDS  the merger takes that long to stop, to show what a second Ctrl-C does";
+
+struct Options {
+    dir: PathBuf,
+    panic_on: Option<u64>,
+    slow_stop: Option<Duration>,
+}
+
+/// What all threads count, and the progress bar shows.
+#[derive(Default)]
+struct Counts {
+    found: AtomicU64,
+    indexed: AtomicU64,
+    bytes: AtomicU64,
+    binary: AtomicU64,
+    unreadable: AtomicU64,
+}
+
+#[derive(Default)]
+struct Word {
+    count: u64,
+    /// The numbers of the files that it occurs in.
+    files: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Index {
+    words: HashMap<Box<str>, Word>,
+    files: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    let code = selvedge::run(CONFIG, |please_stop| index(&options, please_stop));
+    if cfg!(feature = "profiling") {
+        println!("profile     {PROFILES}/indexer.svg, .folded and .pb.gz");
+    } else {
+        println!("profile     none: built without --features profiling");
+    }
+    for file in selvedge::logging::files() {
+        println!("log         {}", file.display());
+    }
+    code
+}
+
+fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> {
+    log::info!("indexing {}", options.dir.display());
+    let begin = Instant::now();
+    let me = Thread::current();
+    let counts = Arc::new(Counts::default());
+    let paths: Queue<PathBuf> = Queue::bounded("paths", 1024);
+    let partials: Queue<Index> = Queue::bounded("partials", 16);
+
+    // The youngest is stopped first: so consumers are older than those who feed them.
+    let merger = spawn("merger", {
+        let (partials, slow_stop) = (partials.clone(), options.slow_stop);
+        move |please_stop| merge(&partials, slow_stop, please_stop)
+    });
+    let readers = Builder::new("readers").on_child_failure(OnChildFailure::StopSiblings).spawn_fallible({
+        let (paths, partials, counts, panic_on) = (paths.clone(), partials, counts.clone(), options.panic_on);
+        move |please_stop| read_all(&paths, &partials, &counts, panic_on, please_stop)
+    })?;
+    let walker = spawn("walker", {
+        let (dir, counts) = (options.dir.clone(), counts.clone());
+        move |please_stop| walk(dir, &paths, &counts, please_stop)
+    });
+
+    let bar = progress_bar();
+    let done = readers.thread().stopped() | me.child_failed() | please_stop;
+    while !done.is_go() {
+        bar.set_length(counts.found.load(Relaxed));
+        bar.set_position(counts.indexed.load(Relaxed) + counts.binary.load(Relaxed) + counts.unreadable.load(Relaxed));
+        (&done | Till::after(Duration::from_millis(100))).wait_for_go();
+    }
+    bar.finish_and_clear();
+
+    let mut threads = vec![me, walker.thread().clone(), merger.thread().clone(), readers.thread().clone()];
+    // Whoever is asked to stop while it joins passes that on: so an interrupted run ends here in the same order.
+    threads.extend(readers.join()?);
+    walker.join()?;
+    let index = merger.join()?;
+    print_summary(&index, &counts, begin.elapsed(), please_stop.is_go());
+    print_threads(&threads);
+    Ok(())
+}
+
+/// Finds the files below `dir`. What cannot be listed is counted and logged.
+fn walk(dir: PathBuf, paths: &Queue<PathBuf>, counts: &Counts, please_stop: &Signal) {
+    let mut folders = vec![dir];
+    while let Some(folder) = folders.pop() {
+        match list(&folder, &mut folders, paths, counts, please_stop) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                counts.unreadable.fetch_add(1, Relaxed);
+                log::warn!("not listed: {}: {error}", folder.display());
+            }
+        }
+    }
+    paths.close();
+    log::info!("{} files found", counts.found.load(Relaxed));
+}
+
+/// False: asked to stop, or nobody reads any more.
+fn list(
+    folder: &Path,
+    folders: &mut Vec<PathBuf>,
+    paths: &Queue<PathBuf>,
+    counts: &Counts,
+    please_stop: &Signal,
+) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !matches!(entry.file_name().to_str(), Some(".git" | "target")) {
+            folders.push(entry.path());
+        } else if kind.is_file() {
+            counts.found.fetch_add(1, Relaxed);
+            if paths.add_till(entry.path(), please_stop).is_err() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The parent of the readers: starts one for each processor, at least two, and ends when they have.
+fn read_all(
+    paths: &Queue<PathBuf>,
+    partials: &Queue<Index>,
+    counts: &Arc<Counts>,
+    panic_on: Option<u64>,
+    please_stop: &Signal,
+) -> Result<Vec<Thread>, selvedge::Failure> {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let readers: Vec<_> = (1..=processors.max(2))
+        .map(|number| {
+            let (paths, partials, counts) = (paths.clone(), partials.clone(), counts.clone());
+            let panic_on = panic_on.filter(|_| number == 2);
+            spawn(format!("reader-{number}"), move |please_stop| {
+                read(&paths, &partials, &counts, panic_on, please_stop)
+            })
+        })
+        .collect();
+    let threads: Vec<_> = readers.iter().map(|reader| reader.thread().clone()).collect();
+    // All are joined before the first failure is returned: the merger must not wait for a partial that never comes.
+    let ends: Vec<_> = readers.into_iter().map(selvedge::JoinHandle::join).collect();
+    partials.close();
+    ends.into_iter().collect::<Result<(), _>>()?;
+    log::info!("{} readers are done{}", threads.len(), if please_stop.is_go() { ", being asked to stop" } else { "" });
+    Ok(threads)
+}
+
+fn read(paths: &Queue<PathBuf>, partials: &Queue<Index>, counts: &Counts, panic_on: Option<u64>, please_stop: &Signal) {
+    let mut partial = Index::default();
+    let mut taken = 0;
+    let end = loop {
+        let path = match paths.pop_till(please_stop) {
+            Ok(path) => path,
+            Err(end) => break end,
+        };
+        taken += 1;
+        if panic_on == Some(taken) {
+            panic!("told to panic on {}", path.display());
+        }
+        match read_text(&path) {
+            Ok(Some(text)) => {
+                counts.indexed.fetch_add(1, Relaxed);
+                counts.bytes.fetch_add(text.len() as u64, Relaxed);
+                let number = partial.files.len() as u32;
+                tokenize(&text, number, &mut partial.words);
+                partial.files.push(path);
+            }
+            Ok(None) => {
+                counts.binary.fetch_add(1, Relaxed);
+                log::debug!("binary: {}", path.display());
+            }
+            Err(error) => {
+                counts.unreadable.fetch_add(1, Relaxed);
+                log::warn!("unreadable: {}: {error}", path.display());
+            }
+        }
+        // No stop here: what was read is worth keeping, and the merger takes it until the queue is closed.
+        if partial.files.len() == FILES_PER_PARTIAL && partials.add(std::mem::take(&mut partial)).is_err() {
+            return;
+        }
+    };
+    let _ = partials.add(partial);
+    if end == PopError::Stopped {
+        log::info!("stopped after {taken} files");
+    }
+}
+
+/// The file's text; `None` for what is no text.
+#[inline(never)]
+fn read_text(path: &Path) -> std::io::Result<Option<String>> {
+    let bytes = std::fs::read(path)?;
+    if bytes.iter().take(8192).any(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    Ok(String::from_utf8(bytes).ok())
+}
+
+#[inline(never)]
+fn tokenize(text: &str, file: u32, words: &mut HashMap<Box<str>, Word>) {
+    for token in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
+        if token.len() < 2 || token.len() > 64 || token.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        let word = match words.get_mut(token) {
+            Some(word) => word,
+            None => words.entry(token.into()).or_default(),
+        };
+        word.count += 1;
+        if word.files.last() != Some(&file) {
+            word.files.push(file);
+        }
+    }
+}
+
+#[inline(never)]
+fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>, please_stop: &Signal) -> Index {
+    let mut index = Index::default();
+    // Until the queue is closed, also when asked to stop: the readers have stopped by then.
+    while let Some(partial) = partials.pop() {
+        let offset = index.files.len() as u32;
+        index.files.extend(partial.files);
+        for (text, partial) in partial.words {
+            let word = index.words.entry(text).or_default();
+            word.count += partial.count;
+            word.files.extend(partial.files.iter().map(|file| file + offset));
+        }
+    }
+    if let (Some(time), true) = (slow_stop, please_stop.is_go()) {
+        log::warn!("stopping slowly, as told: {time:?}");
+        Till::after(time).wait_for_go();
+    }
+    index
+}
+
+fn progress_bar() -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} files, {per_sec}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn print_summary(index: &Index, counts: &Counts, took: Duration, interrupted: bool) {
+    let bytes = counts.bytes.load(Relaxed);
+    let megabytes = bytes as f64 / 1e6;
+    println!("{}", if interrupted { "interrupted; so far:" } else { "done:" });
+    println!("files       {} of {} found", index.files.len(), counts.found.load(Relaxed));
+    println!("skipped     {} binary, {} unreadable", counts.binary.load(Relaxed), counts.unreadable.load(Relaxed));
+    println!("bytes       {bytes} ({megabytes:.1} MB, {:.1} MB/s)", megabytes / took.as_secs_f64());
+    println!("words       {} distinct", index.words.len());
+    let mut frequent: Vec<_> = index.words.iter().collect();
+    frequent.sort_by_key(|(text, word)| (std::cmp::Reverse(word.count), *text));
+    for (text, word) in frequent.iter().take(8) {
+        println!("  {text:<14} {:>9} times in {:>6} files", word.count, word.files.len());
+    }
+}
+
+fn print_threads(threads: &[Thread]) {
+    println!("{:<24} {:>10} {:>10}", "thread", "CPU", "alive");
+    let mut threads = threads.to_vec();
+    threads.sort_by_key(Thread::id);
+    for thread in threads {
+        let cpu = thread.cpu_time().map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()));
+        println!("{:<24} {cpu:>10} {:>8.2} s", thread.path(), thread.age().as_secs_f64());
+    }
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options { dir: PathBuf::new(), panic_on: None, slow_stop: None };
+        while let Some(arg) = args.next() {
+            let mut number = || {
+                let value = args.next().ok_or(format!("{arg} wants a number"))?;
+                value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""))
+            };
+            match arg.as_str() {
+                "--panic-on" => options.panic_on = Some(number()?),
+                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number()?)),
+                flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
+                dir if options.dir.as_os_str().is_empty() => options.dir = PathBuf::from(dir),
+                more => return Err(format!("one DIR, not also {more}")),
+            }
+        }
+        if options.dir.as_os_str().is_empty() {
+            options.dir = default_dir();
+        } else if !options.dir.is_dir() {
+            return Err(format!("{} is no folder", options.dir.display()));
+        }
+        Ok(options)
+    }
+}
+
+/// Where Cargo has unpacked the sources that this program was built from.
+fn default_dir() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    match home.map(|home| home.join("registry/src")) {
+        Some(sources) if sources.is_dir() => sources,
+        _ => PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+    }
+}

@@ -1,0 +1,67 @@
+//! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels, not threads; names
+//! nothing else in the crate but its error.
+
+mod folded;
+#[cfg(unix)]
+mod pprof;
+mod stacks;
+mod svg;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use stacks::{Line, Location, Module, Stack, Stacks};
+pub use svg::FlameOptions;
+
+use crate::error::{Error, Kind};
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+/// What a pprof file tells besides its stacks.
+#[cfg_attr(not(unix), allow(dead_code))]
+pub(crate) struct Facts<'a> {
+    /// What the weights measure: `cpu` or `wall`.
+    pub(crate) clock: &'a str,
+    pub(crate) started: SystemTime,
+    pub(crate) duration: Duration,
+    /// The clock's time between two samples.
+    pub(crate) period: Duration,
+    /// What the labels of the stacks name: `thread`.
+    pub(crate) label_key: &'a str,
+    /// Remarks for whoever reads the file.
+    pub(crate) comments: &'a [String],
+}
+
+/// One line for each stack, sorted, each as the sum of its equals.
+pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), Error> {
+    for line in folded::lines(stacks) {
+        writeln!(out, "{line}").map_err(|cause| unwritten("folded stacks", cause))?;
+    }
+    out.flush().map_err(|cause| unwritten("folded stacks", cause))
+}
+
+/// The picture. `options` override `title` and `subtitle`.
+pub(crate) fn write_svg(
+    stacks: &Stacks,
+    title: &str,
+    subtitle: &str,
+    options: &FlameOptions,
+    out: impl Write,
+) -> Result<(), Error> {
+    svg::write(stacks, title, subtitle, options, out).map_err(|cause| unwritten("flamegraph", cause))
+}
+
+/// A gzipped `profile.proto`.
+#[cfg(unix)]
+pub(crate) fn write_pprof(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> Result<(), Error> {
+    pprof::write(stacks, facts, out).map_err(|cause| unwritten("pprof file", cause))
+}
+
+/// A gzipped `profile.proto`: its types come with an engine that runs on unix alone.
+#[cfg(not(unix))]
+pub(crate) fn write_pprof(_stacks: &Stacks, _facts: &Facts<'_>, _out: impl Write) -> Result<(), Error> {
+    Err(Error::new(Kind::Profile, "pprof files cannot be written on this system: take the folded stacks"))
+}
+
+fn unwritten(what: &str, cause: std::io::Error) -> Error {
+    Error::new(Kind::Io, format!("the {what} could not be written")).because(cause)
+}

@@ -1,0 +1,92 @@
+//! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they ran upon them.
+
+use super::Stacks;
+use super::folded;
+use inferno::flamegraph::color::{Color, MultiPalette, Palette, PaletteMap};
+use inferno::flamegraph::{self, Options};
+use std::io::{self, Write};
+
+/// How a flamegraph is drawn. The default titles say what was recorded.
+///
+/// ```
+/// # use selvedge::profile::FlameOptions;
+/// let options = FlameOptions::new().title("indexer, first hour");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlameOptions {
+    title: Option<String>,
+    subtitle: Option<String>,
+}
+
+impl FlameOptions {
+    /// The default options.
+    pub fn new() -> FlameOptions {
+        FlameOptions::default()
+    }
+
+    /// The line over the picture; by default `<program>: CPU time of all threads`.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> FlameOptions {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The line under the title; by default samples, rate, duration, and how much of the CPU time they have seen.
+    #[must_use]
+    pub fn subtitle(mut self, subtitle: impl Into<String>) -> FlameOptions {
+        self.subtitle = Some(subtitle.into());
+        self
+    }
+}
+
+/// A frame is left out if it is narrower than this share of the picture, in percent.
+const NARROWEST: f64 = 0.01;
+
+pub(super) fn write(
+    stacks: &Stacks,
+    title: &str,
+    subtitle: &str,
+    options: &FlameOptions,
+    out: impl Write,
+) -> io::Result<()> {
+    let mut lines = folded::lines(stacks);
+    if stacks.stacks.iter().all(|stack| stack.weight == 0) {
+        // inferno takes it for an error; for us a picture of nothing is an answer too.
+        lines = vec!["[no samples] 1".into()];
+    }
+    let mut colours = colours(stacks);
+    let mut inferno = Options::default();
+    inferno.title = options.title.as_deref().unwrap_or(title).into();
+    inferno.subtitle = Some(options.subtitle.as_deref().unwrap_or(subtitle).into());
+    inferno.colors = Palette::Multi(MultiPalette::Rust);
+    inferno.deterministic = true;
+    inferno.palette_map = Some(&mut colours);
+    inferno.min_width = NARROWEST;
+    inferno.name_type = "Frame:".into();
+    (inferno.factor, inferno.count_name) = unit(stacks);
+    flamegraph::from_lines(&mut inferno, lines.iter().map(String::as_str), out)
+}
+
+/// Weights are shown in milliseconds, or in microseconds where a stack has less than one millisecond.
+fn unit(stacks: &Stacks) -> (f64, String) {
+    match stacks.stacks.iter().map(|stack| stack.weight).min() {
+        Some(least) if least < 1_000_000 => (1e-3, "µs".into()),
+        _ => (1e-6, "ms".into()),
+    }
+}
+
+/// Blue for the labels, grey for remarks; inferno's palette tells the standard library from the rest.
+fn colours(stacks: &Stacks) -> PaletteMap {
+    let mut map = PaletteMap::default();
+    for stack in &stacks.stacks {
+        for (depth, part) in stack.label.split('/').enumerate() {
+            // Steps in brightness, so that a thread is told from its parent.
+            let step = 14 * (depth % 3) as u8;
+            map.insert(folded::escape(part), Color { r: 120 + step, g: 165 + step, b: 225 + step });
+        }
+    }
+    for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
+        map.insert(folded::escape(&line.function), Color { r: 190, g: 190, b: 190 });
+    }
+    map
+}

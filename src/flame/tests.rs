@@ -1,0 +1,167 @@
+//! What the writers make of stacks that are made up.
+
+use super::*;
+use std::sync::Arc;
+
+fn location(address: u64, functions: &[&str]) -> Location {
+    let line = |name: &&str| Line {
+        function: (*name).into(),
+        system_name: format!("_Z{name}").into(),
+        file: "src/a.rs".into(),
+        line: 12,
+    };
+    Location { address, module: Some(0), lines: functions.iter().map(line).collect() }
+}
+
+fn stacks() -> Stacks {
+    let stack = |label: &str, frames: &[usize], samples: u64, weight: u64| Stack {
+        label: label.into(),
+        frames: frames.to_vec(),
+        samples,
+        weight,
+    };
+    Stacks {
+        stacks: vec![
+            stack("main/fetcher;1", &[0, 1], 2, 2_000_001),
+            stack("main", &[2], 1, 5_000_000),
+            stack("main/fetcher;1", &[3, 1], 1, 3_000_000),
+        ],
+        locations: vec![
+            location(0x10, &["<[u8; 8]>::fmt", "app::parse"]),
+            location(0x20, &["app::main"]),
+            Location::remark("[no stack]"),
+            // Reads like location 0.
+            location(0x30, &["<[u8; 8]>::fmt", "app::parse"]),
+        ],
+        modules: vec![Module { start: 0, end: 0x100, file_offset: 0, file: "/bin/app".into() }],
+    }
+}
+
+#[test]
+fn names_are_escaped_so_that_a_line_can_be_read_back() {
+    let cases = [
+        ("plain::name", "plain::name"),
+        ("<[u8; 8]>::f", "<[u8: 8]>::f"),
+        ("two\nlines\tand tab", "two lines and tab"),
+        ("operator 12", "operator_12"),
+        ("version 1.5", "version_1.5"),
+        ("a 1 b", "a 1 b"),
+        ("ends with space ", "ends with space"),
+        ("", "[unnamed]"),
+        ("grün", "grün"),
+    ];
+    for (name, escaped) in cases {
+        assert_eq!(folded::escape(name), escaped);
+    }
+}
+
+#[test]
+fn folded_lines_are_sorted_and_equal_ones_are_one() {
+    let mut text = Vec::new();
+    write_folded(&stacks(), &mut text).unwrap();
+    let expected = "main;[no stack] 5000000\n\
+                    main;fetcher:1;app::main;app::parse;<[u8: 8]>::fmt 5000001\n";
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+}
+
+#[test]
+fn the_picture_has_its_titles_frames_and_unit() {
+    let mut text = Vec::new();
+    write_svg(&stacks(), "title & all", "sub", &FlameOptions::new(), &mut text).unwrap();
+    let svg = String::from_utf8(text).unwrap();
+    let expected =
+        ["title &amp; all", ">sub<", "app::parse (5 ms, 50.00%)", "&lt;[u8: 8]&gt;::fmt (5 ms", "fetcher:1 (5 ms"];
+    for part in expected {
+        assert!(svg.contains(part), "{part} is missing in {svg}");
+    }
+    // Threads, remarks and code are told by their colours.
+    let colour = |frame: &str| {
+        let after = &svg[svg.find(&format!("<title>{frame} (")).unwrap()..];
+        after.split("fill=\"").nth(1).unwrap().split('"').next().unwrap()
+    };
+    assert_eq!(colour("main"), "rgb(120,165,225)");
+    assert_eq!(colour("fetcher:1"), "rgb(134,179,239)");
+    assert_eq!(colour("[no stack]"), "rgb(190,190,190)");
+    assert_ne!(colour("app::parse"), "rgb(190,190,190)");
+}
+
+#[test]
+fn options_override_the_titles() {
+    let mut text = Vec::new();
+    let options = FlameOptions::new().title("mine").subtitle("also mine");
+    write_svg(&stacks(), "title", "sub", &options, &mut text).unwrap();
+    let svg = String::from_utf8(text).unwrap();
+    assert!(svg.contains(">mine<") && svg.contains(">also mine<") && !svg.contains(">sub<"));
+}
+
+#[test]
+fn short_stacks_are_shown_in_microseconds() {
+    let mut stacks = stacks();
+    stacks.stacks[1].weight = 7_000;
+    let mut text = Vec::new();
+    write_svg(&stacks, "", "", &FlameOptions::new(), &mut text).unwrap();
+    assert!(String::from_utf8(text).unwrap().contains("[no stack] (7 µs"));
+}
+
+#[test]
+fn a_writer_that_refuses_is_an_io_error() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("no space left"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let facts = facts();
+    let results = [
+        write_folded(&stacks(), Full),
+        write_svg(&stacks(), "", "", &FlameOptions::new(), Full),
+        write_pprof(&stacks(), &facts, Full),
+    ];
+    for result in &results[..if cfg!(unix) { 3 } else { 2 }] {
+        let error = result.as_ref().unwrap_err();
+        assert!(error.is_io() && error.to_string().ends_with("no space left"), "{error}");
+    }
+}
+
+fn facts() -> Facts<'static> {
+    Facts {
+        clock: "cpu",
+        started: std::time::UNIX_EPOCH,
+        duration: Duration::from_secs(2),
+        period: Duration::from_millis(10),
+        label_key: "thread",
+        comments: &[],
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_pprof_tables_refer_to_each_other() {
+    let stacks = stacks();
+    let proto = pprof::profile(&stacks, &facts());
+    let text = |index: i64| proto.string_table[index as usize].as_str();
+    assert_eq!(proto.string_table[0], "");
+    let types: Vec<_> = proto.sample_type.iter().map(|value| (text(value.ty), text(value.unit))).collect();
+    assert_eq!(types, [("samples", "count"), ("cpu", "nanoseconds")]);
+    assert_eq!(text(proto.default_sample_type), "cpu");
+    assert_eq!(proto.period, 10_000_000);
+    for (stack, sample) in stacks.stacks.iter().zip(&proto.sample) {
+        assert_eq!(sample.value, [stack.samples as i64, stack.weight as i64]);
+        assert_eq!(text(sample.label[0].str), &*stack.label);
+        let ids: Vec<_> = stack.frames.iter().map(|&frame| frame as u64 + 1).collect();
+        assert_eq!(sample.location_id, ids);
+        let location = &proto.location[sample.location_id[0] as usize - 1];
+        let names = location.line.iter().map(|line| text(proto.function[line.function_id as usize - 1].name));
+        let expected: Vec<Arc<str>> =
+            stacks.locations[stack.frames[0]].lines.iter().map(|line| line.function.clone()).collect();
+        assert!(names.eq(expected.iter().map(|name| &**name)));
+    }
+    // A function is there once, however many locations are in it.
+    assert_eq!(proto.function.len(), 4);
+    assert_eq!((proto.location[2].mapping_id, proto.location[2].address), (0, 0));
+    let function = &proto.function[0];
+    assert_eq!((text(function.system_name), text(function.filename)), ("_Z<[u8; 8]>::fmt", "src/a.rs"));
+}

@@ -1,0 +1,41 @@
+//! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names `libc`, besides the
+//! profiler's signal handler.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(all(unix, feature = "profiling"))]
+pub(crate) mod sigprof;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{CpuClock, set_thread_name, thread_handle};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::{CpuClock, set_thread_name, thread_handle};
+
+/// Bytes of a thread's name that the kernel keeps, on every system we know.
+const NAME_BYTES: usize = 15;
+
+/// The end of `name` that fits: `main/readers/reader-12` is told from its siblings by its end, not by its start.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+fn name_end(name: &str) -> &str {
+    let mut from = name.len().saturating_sub(NAME_BYTES);
+    while !name.is_char_boundary(from) {
+        from += 1;
+    }
+    &name[from..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_end;
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(name_end("reader-1"), "reader-1");
+        assert_eq!(name_end("exactly-15-byte"), "exactly-15-byte");
+        assert_eq!(name_end("a-name-that-is-longer-reader-12"), "onger-reader-12");
+        // 'ü' would be cut in its middle: the whole letter goes.
+        assert_eq!(name_end("xü-fourteen-byte"), "-fourteen-byte");
+    }
+}

@@ -1,0 +1,150 @@
+//! Makes a profile of what an engine has found: whose each sample is, which functions its addresses are, and what adds up.
+
+use super::engines::{Nanos, RawSample};
+use super::model::{Profile, Session, ThreadProfile};
+use super::roster::{Life, Owners};
+use super::symbols::Resolve;
+use super::trim;
+use crate::flame::{Location, Stack, Stacks};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Stands for a stack that the unwinder found nothing of.
+pub(super) const NO_STACK: &str = "[no stack]";
+/// Stands at the root of a stack whose callers are missing.
+pub(super) const TRUNCATED: &str = "[truncated]";
+/// Stands for what a thread does before and after the user's code.
+pub(super) const RUNTIME: &str = "[runtime]";
+/// The first part of the label of a thread that is not in the tree; its name in the system is the second.
+pub(super) const OTHER: &str = "other";
+
+/// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
+pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {
+    let owners = Owners::new(lives);
+    let mut threads: Vec<ThreadProfile> = lives.iter().map(|life| thread(life, session.duration)).collect();
+    let mut others: BTreeMap<String, ThreadProfile> = BTreeMap::new();
+    let mut code = Code { names, known: HashMap::new(), shown: HashMap::new(), remarks: HashMap::new(), table: vec![] };
+    let mut sums: HashMap<(Arc<str>, Vec<usize>), (u64, u64)> = HashMap::new();
+    let mut ambiguous = 0;
+    for sample in raw.into_iter().filter(|sample| sample.samples > 0) {
+        let owner = match owners.owner(sample.os_thread, sample.at) {
+            Some(index) => &mut threads[index],
+            None => {
+                let label = other(&sample.os_name);
+                others.entry(label).or_insert_with_key(|label| ThreadProfile::new(label.as_str().into()))
+            }
+        };
+        owner.samples += sample.samples;
+        owner.sampled += Duration::from_nanos(sample.weight);
+        owner.truncated += if sample.truncated { sample.samples } else { 0 };
+        // The first of them has its time; the rest may be a later thread's.
+        if sample.samples > 1 && owners.has_successor(sample.os_thread, sample.at) {
+            ambiguous += sample.samples - 1;
+        }
+        let sum = sums.entry((owner.path.clone(), code.stack(&sample.addresses, sample.truncated))).or_default();
+        sum.0 += sample.samples;
+        sum.1 += sample.weight;
+    }
+    for thread in &mut threads {
+        thread.lost = lost(thread, session.effective.period);
+    }
+    let unregistered = others.values().map(|thread| thread.samples).sum();
+    threads.extend(others.into_values());
+    let mut stacks: Vec<Stack> =
+        sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
+    stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
+    Profile { stacks: code.finish(stacks), threads, unregistered, ambiguous, session }
+}
+
+/// The thread, with its times but without samples.
+fn thread(life: &Life, duration: Duration) -> ThreadProfile {
+    let duration = Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+    let (from, till) = (life.started.max(0), life.ended.unwrap_or(duration).min(duration));
+    let wall = Duration::from_nanos(u64::try_from(till - from).unwrap_or(0));
+    ThreadProfile { cpu: life.cpu, wall, ..ThreadProfile::new(life.path.clone()) }
+}
+
+/// What was due by the thread's clock and did not come.
+fn lost(thread: &ThreadProfile, period: Duration) -> u64 {
+    let due = thread.cpu.as_nanos().checked_div(period.as_nanos()).unwrap_or(0) as u64;
+    due.saturating_sub(thread.samples)
+}
+
+fn other(os_name: &str) -> String {
+    // The label is a path, and that name is one part of it.
+    let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
+    format!("{OTHER}/{name}")
+}
+
+/// The table of locations while it grows.
+struct Code<'a> {
+    names: &'a mut dyn Resolve,
+    /// By address, and whether it is exact.
+    known: HashMap<(u64, bool), Location>,
+    /// Indexes into the table: by instruction, and how many of its lines are shown.
+    shown: HashMap<(u64, usize), usize>,
+    remarks: HashMap<&'static str, usize>,
+    table: Vec<Location>,
+}
+
+impl Code<'_> {
+    /// The stack as it is shown, leaf first: without machinery at its root, and never empty.
+    fn stack(&mut self, addresses: &[u64], truncated: bool) -> Vec<usize> {
+        let mut frames = Vec::with_capacity(addresses.len() + 1);
+        let mut at_root = !truncated;
+        for (index, &address) in addresses.iter().enumerate().rev() {
+            let exact = index == 0;
+            let names = &mut *self.names;
+            let location = self.known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact));
+            let mut lines = location.lines.len();
+            // Its last line is nearest to the root.
+            while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1].function) {
+                lines -= 1;
+            }
+            if lines == 0 {
+                continue;
+            }
+            at_root = false;
+            let table = &mut self.table;
+            frames.push(*self.shown.entry((location.address, lines)).or_insert_with(|| {
+                table.push(Location { lines: location.lines[..lines].to_vec(), ..location.clone() });
+                table.len() - 1
+            }));
+        }
+        frames.reverse();
+        if frames.is_empty() {
+            frames.push(self.remark(if addresses.is_empty() { NO_STACK } else { RUNTIME }));
+        }
+        if truncated {
+            frames.push(self.remark(TRUNCATED));
+        }
+        frames
+    }
+
+    fn remark(&mut self, text: &'static str) -> usize {
+        let table = &mut self.table;
+        *self.remarks.entry(text).or_insert_with(|| {
+            table.push(Location::remark(text));
+            table.len() - 1
+        })
+    }
+
+    /// Keeps of the modules the first, which is the program, and those that some location is in.
+    fn finish(self, stacks: Vec<Stack>) -> Stacks {
+        let mut locations = self.table;
+        let mut used: BTreeMap<usize, usize> = locations.iter().filter_map(|l| l.module).map(|m| (m, 0)).collect();
+        used.entry(0).or_default();
+        let mut modules = Vec::with_capacity(used.len());
+        for (old, module) in self.names.modules().into_iter().enumerate() {
+            if let Some(new) = used.get_mut(&old) {
+                *new = modules.len();
+                modules.push(module);
+            }
+        }
+        for location in &mut locations {
+            location.module = location.module.map(|old| used[&old]);
+        }
+        Stacks { stacks, locations, modules }
+    }
+}

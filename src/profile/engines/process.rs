@@ -1,0 +1,140 @@
+//! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread that runs; one table of
+//! stacks, whose lock a handler that comes second does not wait for (that sample is lost).
+
+use super::{Clock, Effective, Engine, Nanos, RawSample, Sampler, Start};
+use crate::error::{Error, Kind};
+use crate::os::sigprof;
+use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system describes its vdso rightly.
+/// libc is not among them, so that reading a file is seen.
+const BLIND: [&str; 2] = ["libgcc", "vdso"];
+
+struct Process {
+    guard: ProfilerGuard<'static>,
+    period: Duration,
+    epoch: SystemTime,
+}
+
+pub(super) fn start(frequency: u32) -> Result<Start, Error> {
+    if sigprof::has_handler().map_err(|cause| refused().because(cause))? {
+        let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
+        return Err(Error::new(Kind::Profile, message));
+    }
+    let (frequency, period) = rate(frequency, sigprof::tick());
+    let guard = ProfilerGuardBuilder::default().frequency(frequency as i32).blocklist(&BLIND).build();
+    // pprof looks itself up when it starts, and would keep what it parsed for that: tens of megabytes.
+    backtrace::clear_symbol_cache();
+    let guard = guard.map_err(|cause| refused().because(cause))?;
+    let (began, epoch) = (Instant::now(), SystemTime::now());
+    let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period };
+    Ok(Start { sampler: Box::new(Process { guard, period, epoch }), effective, began, epoch })
+}
+
+fn refused() -> Error {
+    Error::new(Kind::Profile, "the process timer could not be set")
+}
+
+/// The frequency to ask pprof for, and the period that comes of it.
+///
+/// The kernel looks at the timer once a tick, and sends one signal even if several periods went by: a higher frequency
+/// would not give more samples, only samples that stand for too little.
+fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
+    let most = tick.map_or(u32::MAX, |tick| (1_000_000_000 / tick.as_nanos().max(1)) as u32);
+    let frequency = frequency.min(most).max(1);
+    // pprof gives the timer whole microseconds.
+    (frequency, Duration::from_micros(1_000_000 / u64::from(frequency)))
+}
+
+impl Sampler for Process {
+    fn snapshot(&self) -> Result<Vec<RawSample>, String> {
+        let report = self.guard.report().build_unresolved();
+        let report = report.map_err(|cause| format!("the samples could not be read: {cause}"))?;
+        Ok(raw(report, self.period, self.epoch))
+    }
+}
+
+fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<RawSample> {
+    let handler = Handler::of_pprof();
+    let samples = report.data.into_iter().map(|(key, count)| {
+        let frames: Vec<(u64, u64)> =
+            key.frames.iter().map(|frame| (frame.ip() as u64, frame.symbol_address() as u64)).collect();
+        let samples = u64::try_from(count).unwrap_or(0);
+        RawSample {
+            os_thread: key.thread_id,
+            os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
+            at: since(epoch, key.sample_timestamp),
+            // Unwinding ends at an address of 0 on some systems: no code is there.
+            addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
+            truncated: frames.len() >= MAX_DEPTH,
+            samples,
+            weight: samples * period.as_nanos() as u64,
+        }
+    });
+    samples.collect()
+}
+
+fn since(epoch: SystemTime, time: SystemTime) -> Nanos {
+    match time.duration_since(epoch) {
+        Ok(after) => after.as_nanos() as Nanos,
+        Err(before) => -(before.duration().as_nanos() as Nanos),
+    }
+}
+
+/// The address of the function that the signal calls: found so in programs without symbols too.
+#[derive(Clone, Copy)]
+struct Handler(u64);
+
+impl Handler {
+    fn of_pprof() -> Handler {
+        unsafe extern "C" {
+            fn perf_signal_handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void);
+        }
+        Handler(perf_signal_handler as *const () as u64)
+    }
+
+    /// Of frames (address, start of the function), the ones below the signal: without the handler, what it called, and
+    /// the frame by which the kernel returns from it.
+    fn interrupted(self, frames: &[(u64, u64)]) -> &[(u64, u64)] {
+        let handler = frames.iter().position(|&(ip, function)| self.is(ip, function));
+        handler.map_or(frames, |index| frames.get(index + 2..).unwrap_or(&[]))
+    }
+
+    fn is(self, ip: u64, function: u64) -> bool {
+        // On Apple systems the backtrace crate gives the address itself for the function's start.
+        if cfg!(target_vendor = "apple") { (self.0..self.0 + 4096).contains(&ip) } else { function == self.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_stays_below_the_tick_and_the_period_is_what_the_timer_gets() {
+        let tick = Some(Duration::from_millis(4));
+        assert_eq!(rate(100, tick), (100, Duration::from_millis(10)));
+        assert_eq!(rate(99, tick), (99, Duration::from_nanos(10_101_000)));
+        assert_eq!(rate(1000, tick), (250, Duration::from_millis(4)));
+        assert_eq!(rate(1000, None), (1000, Duration::from_millis(1)));
+        assert_eq!(rate(10_000, Some(Duration::ZERO)), (10_000, Duration::from_micros(100)));
+    }
+
+    #[test]
+    fn the_handler_and_its_trampoline_are_cut_off() {
+        let handler = Handler(100);
+        let frames = [(90, 80), (110, 100), (300, 300), (410, 400), (510, 500)];
+        assert_eq!(handler.interrupted(&frames), &frames[3..]);
+        assert_eq!(handler.interrupted(&frames[..3]), &[]);
+        assert_eq!(handler.interrupted(&frames[..2]), &[]);
+        assert_eq!(handler.interrupted(&frames[3..]), &frames[3..]);
+    }
+
+    #[test]
+    fn a_time_before_the_recording_is_negative() {
+        let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        assert_eq!(since(epoch, epoch + Duration::from_nanos(7)), 7);
+        assert_eq!(since(epoch, epoch - Duration::from_nanos(7)), -7);
+    }
+}

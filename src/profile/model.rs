@@ -1,0 +1,242 @@
+//! What a recording has found, engine and samples forgotten: stacks, and each thread's account.
+
+use super::engines::Effective;
+use super::top::Top;
+use super::{Clock, Engine};
+use crate::error::Error;
+use crate::flame::{self, Facts, FlameOptions, Stacks};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What all threads did during a recording, or up to a [snapshot](super::Recording::snapshot) of it.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub(super) stacks: Stacks,
+    pub(super) threads: Vec<ThreadProfile>,
+    pub(super) unregistered: u64,
+    pub(super) ambiguous: u64,
+    pub(super) session: Session,
+}
+
+/// What was recorded, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) effective: Effective,
+    pub(super) started: SystemTime,
+    pub(super) duration: Duration,
+    /// Why there are fewer samples than there should be.
+    pub(super) trouble: Option<String>,
+}
+
+/// One thread's account in a [`Profile`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadProfile {
+    pub(super) path: Arc<str>,
+    pub(super) cpu: Duration,
+    pub(super) sampled: Duration,
+    pub(super) wall: Duration,
+    pub(super) samples: u64,
+    pub(super) lost: u64,
+    pub(super) truncated: u64,
+}
+
+impl Profile {
+    /// Draws the flamegraph as an SVG: at the bottom the tree of threads, on it the code that they ran.
+    ///
+    /// A frame's width is the time that its samples stand for. The title names the program; the subtitle says how many
+    /// samples there are, and how much of the threads' CPU time they have seen. Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) -> Result<(), Box<dyn std::error::Error>> {
+    /// use selvedge::profile::FlameOptions;
+    /// let file = std::fs::File::create("indexer.svg")?;
+    /// profile.write_flamegraph(file, &FlameOptions::new().title("indexer: all threads"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
+        let program = std::env::current_exe().ok();
+        let program = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
+        let title = format!("{}: {} time of all threads", program.to_string_lossy(), self.clock_name());
+        flame::write_svg(&self.stacks, &title, &self.summary(), options, out)
+    }
+
+    /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first> <nanoseconds>`.
+    ///
+    /// A line starts with the thread's path; threads that are not in the tree stand under `other;<name in the system>`.
+    /// Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) -> Result<(), selvedge::Error> {
+    /// profile.write_folded(std::io::stdout())
+    /// # }
+    /// ```
+    pub fn write_folded(&self, out: impl Write) -> Result<(), Error> {
+        flame::write_folded(&self.stacks, out)
+    }
+
+    /// Writes a gzipped `profile.proto`, for `go tool pprof` and whatever else reads that format.
+    ///
+    /// Its values are `samples/count` and `cpu/nanoseconds`; each sample is labelled with the path of its `thread`
+    /// (`-tagroot=thread` makes a tree of them). Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it. [`Error::is_profile`]: it cannot be made on this system.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) -> Result<(), Box<dyn std::error::Error>> {
+    /// profile.write_pprof(std::fs::File::create("indexer.pb.gz")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_pprof(&self, out: impl Write) -> Result<(), Error> {
+        let comments = [self.summary()];
+        let clock = self.clock().to_string();
+        let facts = Facts {
+            clock: &clock,
+            started: self.session.started,
+            duration: self.session.duration,
+            period: self.session.effective.period,
+            label_key: "thread",
+            comments: &comments,
+        };
+        flame::write_pprof(&self.stacks, &facts, out)
+    }
+
+    /// Each thread's account: those of the tree in the order of their starts, then those that are not in it.
+    pub fn threads(&self) -> &[ThreadProfile] {
+        &self.threads
+    }
+
+    /// The `n` functions that used most time themselves.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) {
+    /// log::info!("{}", profile.top(10));
+    /// # }
+    /// ```
+    pub fn top(&self, n: usize) -> Top {
+        Top::new(&self.stacks, n)
+    }
+
+    /// How long was recorded, by the wall clock.
+    pub fn duration(&self) -> Duration {
+        self.session.duration
+    }
+
+    /// The engine that took the samples; never [`Engine::Auto`].
+    pub fn engine(&self) -> Engine {
+        self.session.effective.engine
+    }
+
+    /// The clock that drove the samples.
+    pub fn clock(&self) -> Clock {
+        self.session.effective.clock
+    }
+
+    /// The clock's time between two samples. Longer than was asked for if the system cannot do better: a kernel with 250
+    /// ticks a second takes no more than 250 samples with [`Engine::Process`].
+    pub fn period(&self) -> Duration {
+        self.session.effective.period
+    }
+
+    /// How many samples were taken.
+    pub fn samples(&self) -> u64 {
+        self.threads.iter().map(ThreadProfile::samples).sum()
+    }
+
+    /// Samples of threads that are not in the tree; they stand under `other`.
+    pub fn unregistered(&self) -> u64 {
+        self.unregistered
+    }
+
+    /// Samples that may be another thread's: [`Engine::Process`] counts equal stacks of two threads as one thread's if
+    /// the second got the handle (`pthread_t`) of the first, which had ended. They are shown with the first.
+    pub fn ambiguous(&self) -> u64 {
+        self.ambiguous
+    }
+
+    fn clock_name(&self) -> &'static str {
+        match self.clock() {
+            Clock::Cpu => "CPU",
+            Clock::Wall => "wall",
+        }
+    }
+
+    /// One line: how much there is, and what is missing.
+    fn summary(&self) -> String {
+        let Effective { engine, period, .. } = self.session.effective;
+        let hertz = 1.0 / period.as_secs_f64();
+        let mut parts = vec![
+            format!("{} samples", self.samples()),
+            format!("{} Hz ({engine})", (hertz * 10.0).round() / 10.0),
+            format!("{:.1} s", self.session.duration.as_secs_f64()),
+        ];
+        let cpu: Duration = self.threads.iter().map(|thread| thread.cpu).sum();
+        if !cpu.is_zero() {
+            let seen: Duration = self.threads.iter().filter(|thread| !thread.cpu.is_zero()).map(|t| t.sampled).sum();
+            let share = 100.0 * seen.as_secs_f64() / cpu.as_secs_f64();
+            parts.push(format!("{share:.1} % of {:.2} s CPU time seen", cpu.as_secs_f64()));
+        }
+        let truncated: u64 = self.threads.iter().map(|thread| thread.truncated).sum();
+        let counts = [
+            (truncated, "truncated"),
+            (self.unregistered, "of threads outside the tree"),
+            (self.ambiguous, "of one thread or its successor"),
+        ];
+        parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        parts.extend(self.session.trouble.clone());
+        parts.join(" · ")
+    }
+}
+
+impl ThreadProfile {
+    pub(super) fn new(path: Arc<str>) -> ThreadProfile {
+        let zero = Duration::ZERO;
+        ThreadProfile { path, cpu: zero, sampled: zero, wall: zero, samples: 0, lost: 0, truncated: 0 }
+    }
+
+    /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in the tree.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the thread's CPU clock went on by during the recording. Zero where there is no such clock, and for threads
+    /// that are not in the tree.
+    pub fn cpu_time(&self) -> Duration {
+        self.cpu
+    }
+
+    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if enough of them were taken.
+    pub fn sampled_time(&self) -> Duration {
+        self.sampled
+    }
+
+    /// How long the thread lived during the recording. Zero for threads that are not in the tree.
+    pub fn wall_time(&self) -> Duration {
+        self.wall
+    }
+
+    /// Samples that found this thread.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Samples that were due by the thread's CPU clock and are missing. With [`Engine::Process`] chance decides which of
+    /// the running threads is sampled, so a few of them are nothing but that.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Samples whose stack was deeper than the engine looks: their callers are missing, `[truncated]` stands for them.
+    pub fn truncated(&self) -> u64 {
+        self.truncated
+    }
+}

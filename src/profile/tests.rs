@@ -1,0 +1,336 @@
+//! Injected samples and lives, with what they must add up to, to the last nanosecond.
+
+use super::build::{self, NO_STACK, RUNTIME, TRUNCATED};
+use super::engines::{Effective, RawSample};
+use super::model::{Profile, Session};
+use super::roster::{Life, Owners, Roster};
+use super::symbols::{OfThisProcess, Resolve};
+use super::{Clock, Engine, FlameOptions, modules, trim};
+use crate::flame::{Line, Location, Module};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+const PERIOD: Duration = Duration::from_nanos(10_101_000);
+const MS: i64 = 1_000_000;
+
+/// Address 1xx is in module 0, 2xx in module 1, and so on; names as given, innermost first.
+struct Names(&'static [(u64, &'static [&'static str])]);
+
+impl Resolve for Names {
+    fn resolve(&mut self, address: u64, exact: bool) -> Location {
+        let functions = self.0.iter().find(|(known, _)| *known == address).unwrap().1;
+        let line = |name: &&str| Line { function: (*name).into(), system_name: "".into(), file: "".into(), line: 7 };
+        let address = if exact { address } else { address - 1 };
+        let lines = functions.iter().map(line).collect();
+        Location { address, module: Some(address as usize / 100 - 1), lines }
+    }
+
+    fn modules(&mut self) -> Vec<Module> {
+        let module =
+            |n: u64| Module { start: n * 100, end: n * 100 + 100, file_offset: 0, file: format!("/lib/{n}.so") };
+        (1..=4).map(module).collect()
+    }
+}
+
+const NAMES: Names = Names(&[
+    (110, &["app::work"]),
+    (120, &["app::inner", "app::outer"]),
+    (130, &["app::main"]),
+    (310, &["memcpy"]),
+    (340, &["clone3"]),
+    (341, &["start_thread"]),
+    (350, &["app::job", "core::ops::function::FnOnce::call_once", "std::thread::lifecycle::spawn_unchecked"]),
+    (360, &["std::panicking::try"]),
+]);
+
+fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
+    let weight = samples * PERIOD.as_nanos() as u64;
+    let (at, addresses) = (at_ms * MS, addresses.to_vec());
+    RawSample { os_thread, os_name: "cut to 15 bytes".into(), at, addresses, truncated: false, samples, weight }
+}
+
+fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {
+    let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
+    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO }
+}
+
+fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
+    let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period: PERIOD };
+    let started = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None };
+    build::profile(raw, lives, session, &mut NAMES)
+}
+
+fn folded(profile: &Profile) -> Vec<String> {
+    let mut text = Vec::new();
+    profile.write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap().lines().map(String::from).collect()
+}
+
+fn svg(profile: &Profile) -> String {
+    let mut text = Vec::new();
+    profile.write_flamegraph(&mut text, &FlameOptions::new()).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn equal_stacks_of_a_path_are_one_and_weights_are_exact() {
+    let lives = [life("main", 1, -50, None), life("main/w", 2, 0, Some(100)), life("main/w", 3, 200, None)];
+    let raw = vec![
+        sample(1, 5, &[110, 130], 1),
+        sample(2, 6, &[110, 130], 3),
+        sample(3, 250, &[110, 130], 4),
+        sample(2, 7, &[310, 120, 130], 2),
+        sample(2, 8, &[130], 0),
+    ];
+    let profile = profile(raw, &lives);
+    let expected = [
+        "main;app::main;app::work 10101000",
+        "main;w;app::main;app::outer;app::inner;memcpy 20202000",
+        "main;w;app::main;app::work 70707000",
+    ];
+    assert_eq!(folded(&profile), expected);
+    let accounts: Vec<_> = profile.threads().iter().map(|t| (t.path(), t.samples(), t.sampled_time())).collect();
+    assert_eq!(accounts, [("main", 1, PERIOD), ("main/w", 5, PERIOD * 5), ("main/w", 4, PERIOD * 4)]);
+    assert_eq!((profile.samples(), profile.unregistered(), profile.ambiguous()), (10, 0, 0));
+}
+
+#[test]
+fn the_same_handle_at_another_time_is_another_thread() {
+    let lives = [life("main/old", 7, 0, Some(1000)), life("main/new", 7, 3000, None)];
+    let owners = Owners::new(&lives);
+    let owner = |ms| owners.owner(7, ms * MS).map(|index| &*lives[index].path);
+    assert_eq!(owner(500), Some("main/old"));
+    assert_eq!(owner(1050), Some("main/old"), "what it does after it has signed off is its own");
+    assert_eq!(owner(2000), None, "a thread between the two is neither");
+    assert_eq!(owner(2950), Some("main/new"), "before it was registered it ran already");
+    assert_eq!(owner(9000), Some("main/new"));
+    assert_eq!(owners.owner(8, 500 * MS), None);
+    let lives = [life("main/leaked", 7, 0, None), life("main/new", 7, 3000, None)];
+    assert_eq!(Owners::new(&lives).owner(7, 4000 * MS), Some(1), "the handle has gone on, whoever forgot to say so");
+    assert_eq!(Owners::new(&lives).owner(7, 2000 * MS), Some(0));
+}
+
+#[test]
+fn threads_outside_the_tree_stand_under_other_and_are_counted() {
+    let mut nameless = sample(9, 5, &[130], 1);
+    nameless.os_name = String::new();
+    let mut slashed = sample(8, 5, &[130], 2);
+    slashed.os_name = "pool/1".into();
+    let profile = profile(vec![nameless, slashed, sample(1, 5, &[130], 1)], &[life("main", 1, 0, None)]);
+    let expected = ["main;app::main 10101000", "other;[unnamed];app::main 10101000", "other;pool:1;app::main 20202000"];
+    assert_eq!(folded(&profile), expected);
+    let paths: Vec<_> = profile.threads().iter().map(|thread| thread.path()).collect();
+    assert_eq!(paths, ["main", "other/[unnamed]", "other/pool:1"]);
+    assert_eq!((profile.unregistered(), profile.samples()), (3, 4));
+    assert!(svg(&profile).contains("3 of threads outside the tree"));
+}
+
+#[test]
+fn samples_that_may_be_a_successors_are_counted() {
+    let lives = [life("main/old", 7, 0, Some(1000)), life("main/new", 7, 1001, None), life("main/x", 8, 0, None)];
+    let raw = vec![sample(7, 500, &[130], 5), sample(7, 2000, &[110], 3), sample(8, 500, &[130], 4)];
+    let profile = profile(raw, &lives);
+    assert_eq!(profile.ambiguous(), 4, "the first of the five is the old one's for sure");
+    assert!(svg(&profile).contains("4 of one thread or its successor"));
+}
+
+#[test]
+fn machinery_goes_from_the_root_only() {
+    let lives = [life("main", 1, 0, None)];
+    let raw = vec![
+        // The job is inlined into what called it: only the caller goes.
+        sample(1, 1, &[110, 350, 360, 341, 340], 1),
+        // The user's own catch_unwind stays.
+        sample(1, 2, &[110, 360, 130, 360, 341, 340], 1),
+        sample(1, 3, &[341, 340], 1),
+        sample(1, 4, &[], 1),
+    ];
+    let profile = profile(raw, &lives);
+    let expected = [
+        format!("main;{NO_STACK} 10101000"),
+        format!("main;{RUNTIME} 10101000"),
+        "main;app::job;app::work 10101000".into(),
+        "main;app::main;std::panicking::try;app::work 10101000".into(),
+    ];
+    assert_eq!(folded(&profile), expected);
+}
+
+#[test]
+fn a_truncated_stack_says_so_at_its_root() {
+    let mut deep = sample(1, 1, &[110, 120, 360], 2);
+    deep.truncated = true;
+    let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[life("main", 1, 0, None)]);
+    let expected = [
+        format!("main;{TRUNCATED};std::panicking::try;app::outer;app::inner;app::work 20202000"),
+        "main;app::outer;app::inner;app::work 10101000".into(),
+    ];
+    assert_eq!(folded(&profile), expected);
+    assert_eq!(profile.threads()[0].truncated(), 2);
+    assert!(svg(&profile).contains("2 truncated"));
+}
+
+#[test]
+fn clocks_count_within_the_recording() {
+    let cpu = |ms| Duration::from_millis(ms);
+    let lives = [
+        Life { cpu: cpu(1000), ..life("main", 1, -5000, None) },
+        Life { cpu: cpu(20), ..life("main/early", 2, -100, Some(300)) },
+        Life { cpu: cpu(0), ..life("main/late", 3, 9990, Some(10_500)) },
+        Life { cpu: cpu(0), ..life("main/after", 4, 10_100, None) },
+    ];
+    let profile = profile(vec![sample(1, 5, &[130], 90), sample(2, 5, &[130], 3)], &lives);
+    let accounts: Vec<_> = profile.threads().iter().map(|t| (t.cpu_time(), t.wall_time(), t.lost())).collect();
+    // 1000 ms / 10.101 ms: 99 were due.
+    assert_eq!(accounts[0], (cpu(1000), Duration::from_secs(10), 9));
+    assert_eq!(accounts[1], (cpu(20), Duration::from_millis(300), 0));
+    assert_eq!(accounts[2], (cpu(0), Duration::from_millis(10), 0));
+    assert_eq!(accounts[3], (cpu(0), Duration::ZERO, 0));
+    // 93 × 10.101 ms of 1.02 s.
+    assert!(svg(&profile).contains("93 samples · 99 Hz (process) · 10.0 s · 92.1 % of 1.02 s CPU time seen"));
+}
+
+#[test]
+fn top_counts_a_function_once_in_a_stack() {
+    let lives = [life("main", 1, 0, None), life("main/w", 2, 0, None)];
+    let raw = vec![sample(1, 1, &[110, 110, 130], 2), sample(2, 1, &[120, 130], 1), sample(2, 1, &[130], 7)];
+    let profile = profile(raw, &lives);
+    let top = profile.top(3);
+    let entries: Vec<_> = top.entries().iter().map(|e| (e.function(), e.self_time(), e.total_time())).collect();
+    let expected =
+        [("app::main", PERIOD * 7, PERIOD * 10), ("app::work", PERIOD * 2, PERIOD * 2), ("app::inner", PERIOD, PERIOD)];
+    assert_eq!(entries, expected);
+    assert_eq!(top.total(), PERIOD * 10);
+    let table = "      flat   flat%    sum%        cum    cum%  of 0.10s\n     \
+                 0.07s  70.00%  70.00%      0.10s 100.00%  app::main\n     \
+                 0.02s  20.00%  90.00%      0.02s  20.00%  app::work\n     \
+                 0.01s  10.00% 100.00%      0.01s  10.00%  app::inner";
+    assert_eq!(top.to_string(), table);
+    assert_eq!(self::profile(vec![], &[]).top(5).entries(), []);
+}
+
+#[test]
+fn trouble_is_shown_with_the_result() {
+    let mut profile = profile(vec![], &[life("main", 1, 0, None)]);
+    profile.session.trouble = Some("the samples could not be read: the disk is full".into());
+    assert!(folded(&profile).is_empty());
+    let picture = svg(&profile);
+    assert!(picture.contains("the disk is full") && picture.contains("[no samples]"), "{picture}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_pprof_file_has_the_program_first_and_the_modules_that_matter() {
+    use pprof::protos::{self, Message};
+    use std::io::Read;
+
+    let profile = profile(vec![sample(1, 1, &[310, 120, 130], 2)], &[life("main/w", 1, 0, None)]);
+    let mut file = Vec::new();
+    profile.write_pprof(&mut file).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(&file[..]).read_to_end(&mut bytes).unwrap();
+    let proto = protos::Profile::decode(&bytes[..]).unwrap();
+    let text = |index: i64| proto.string_table[index as usize].as_str();
+    let files: Vec<_> = proto.mapping.iter().map(|mapping| (mapping.id, text(mapping.filename))).collect();
+    assert_eq!(files, [(1, "/lib/1.so"), (2, "/lib/3.so")]);
+    // Built from the root on; callers are in the call, one byte before the return.
+    let places: Vec<_> = proto.location.iter().map(|l| (l.address, l.mapping_id, l.line.len())).collect();
+    assert_eq!(places, [(129, 1, 1), (119, 1, 2), (310, 2, 1)]);
+    assert_eq!(proto.sample[0].location_id, [3, 2, 1]);
+    assert_eq!(proto.sample[0].value, [2, 20_202_000]);
+    let label = &proto.sample[0].label[0];
+    assert_eq!((text(label.key), text(label.str)), ("thread", "main/w"));
+    assert_eq!((proto.period, proto.duration_nanos), (10_101_000, 10_000_000_000));
+    assert_eq!(proto.time_nanos, 1_700_000_000_000_000_000);
+}
+
+#[test]
+fn machinery_is_told_from_code() {
+    let machinery = [
+        "_start",
+        "main",
+        "__libc_start_call_main",
+        "clone3",
+        "std::rt::lang_start::{{closure}}",
+        "std::sys::backtrace::__rust_begin_short_backtrace",
+        "<std::sys::thread::unix::Thread>::new::thread_start",
+        "std::thread::lifecycle::spawn_unchecked::{{closure}}",
+        "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once",
+        "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once",
+        "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+        "core::ops::function::impls::<impl core::ops::function::FnOnce<A> for &F>::call_once",
+        "selvedge::thread::spawn::body::{{closure}}",
+        "<selvedge::runtime::Runtime as core::ops::drop::Drop>::drop",
+    ];
+    for function in machinery {
+        assert!(trim::is_machinery(function), "{function}");
+    }
+    let code = [
+        "app::main",
+        "main_loop",
+        "starter",
+        "std::io::copy",
+        "std::thread::sleep",
+        "<std::io::Lines<B> as core::iter::traits::iterator::Iterator>::next",
+        "app::apply::<dyn core::ops::function::Fn(u32)>",
+        "selvedge::profile::recording::start",
+        "selvedge_app::thread::run",
+    ];
+    for function in code {
+        assert!(!trim::is_machinery(function), "{function}");
+    }
+}
+
+#[test]
+fn maps_are_read_with_spaces_in_names_and_without_data() {
+    let maps = "55e0a000-55e0c000 r--p 00000000 fe:00 12   /usr/bin/my indexer\n\
+                55e0c000-55e1c000 r-xp 00002000 fe:00 12   /usr/bin/my indexer\n\
+                7f000000-7f001000 rwxp 00000000 00:00 0 \n\
+                7ffc1000-7ffc3000 r-xp 00000000 00:00 0                          [vdso]\n\
+                broken";
+    let module = |start, end, file_offset, file: &str| Module { start, end, file_offset, file: file.into() };
+    let expected = [
+        module(0x55e0_c000, 0x55e1_c000, 0x2000, "/usr/bin/my indexer"),
+        module(0x7ffc_1000, 0x7ffc_3000, 0, "[vdso]"),
+    ];
+    assert_eq!(modules::parse(maps), expected);
+}
+
+#[inline(never)]
+fn to_be_named() -> u32 {
+    std::hint::black_box(line!())
+}
+
+#[test]
+fn the_first_instruction_of_a_function_is_in_it() {
+    assert_eq!(to_be_named(), std::hint::black_box(to_be_named()));
+    let start = to_be_named as *const () as u64;
+    let mut names = OfThisProcess::new();
+    let location = names.resolve(start, true);
+    let line = location.lines.last().unwrap();
+    assert_eq!(&*line.function, "selvedge::profile::tests::to_be_named");
+    assert!(line.file.ends_with("src/profile/tests.rs"), "{}", line.file);
+    assert_eq!(location.address, start);
+    if cfg!(target_os = "linux") {
+        let program = std::env::current_exe().unwrap();
+        assert_eq!(location.module, Some(0));
+        assert_eq!(names.modules()[0].file, program.to_str().unwrap());
+    }
+}
+
+#[test]
+fn the_roster_knows_a_thread_once_and_its_end() {
+    use crate::thread::observe::Observer;
+
+    let roster = Roster::new(Instant::now());
+    let thread = crate::Thread::current();
+    roster.see(&thread);
+    roster.started(&thread);
+    let lives = roster.lives();
+    assert_eq!(lives.len(), 1);
+    assert_eq!((&lives[0].path, lives[0].ended), (&Arc::from(thread.path()), None));
+    roster.ended(&thread);
+    let lives = roster.lives();
+    assert_eq!(lives.len(), 1);
+    assert!(lives[0].ended.is_some());
+}

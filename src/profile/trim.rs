@@ -1,0 +1,48 @@
+//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown.
+
+/// Whether a function at the root of a stack, or above others that are machinery, is machinery itself.
+///
+/// Only to be asked from the root on, up to the first `false`: the same functions called by a user are the user's doing.
+pub(super) fn is_machinery(function: &str) -> bool {
+    const EXACT: [&str; 12] = [
+        "_start",
+        "start",
+        "main",
+        "clone",
+        "__clone",
+        "clone3",
+        "__clone3",
+        "start_thread",
+        "thread_start",
+        "_pthread_start",
+        "__libc_start_main",
+        "__libc_start_call_main",
+    ];
+    const STARTS: [&str; 15] = [
+        "__libc_start_main_impl",
+        "__libc_start_main@",
+        "__rust_try",
+        "std::rt::",
+        "std::sys::backtrace::__rust_begin_short_backtrace",
+        "std::sys_common::backtrace::__rust_begin_short_backtrace",
+        "std::sys::thread::",
+        "std::sys::pal::unix::thread::",
+        "std::thread::Builder",
+        "std::thread::lifecycle::",
+        "std::panic::catch_unwind",
+        "std::panicking::try",
+        "std::panicking::catch_unwind",
+        "selvedge::thread::",
+        "selvedge::runtime::",
+    ];
+    // `<std::sys::thread::unix::Thread>::new`: newer symbols put a type into brackets.
+    let path = function.trim_start_matches('<');
+    EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || is_call_of_closure(function)
+}
+
+/// `FnOnce::call_once` in its many forms: shims, boxes, references, `AssertUnwindSafe`.
+fn is_call_of_closure(function: &str) -> bool {
+    let Some(at) = function.find("core::ops::function::Fn") else { return false };
+    let rest = &function[at..];
+    rest.ends_with("::call_once") || rest.contains("::call_once{{") || rest.contains("::call_once::{")
+}

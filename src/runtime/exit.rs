@@ -1,0 +1,63 @@
+//! Ends of the process that are not a return from `main`, and what is said then.
+
+use super::living;
+use crate::thread::{Thread, tree};
+use std::io::Write;
+use std::sync::mpsc;
+use std::time::Duration;
+
+pub(super) const FAILURE: u8 = 1;
+/// EX_SOFTWARE of sysexits.
+pub(super) const STUCK: u8 = 70;
+/// EX_CONFIG of sysexits.
+pub(super) const CONFIG: u8 = 78;
+
+/// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A text for the person at the terminal. If nobody can read it, nobody can be told that.
+pub(super) fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
+pub(super) fn at_once(why: &str, code: u8) -> ! {
+    let left: Vec<_> = living(&tree::root()).iter().map(describe).collect();
+    let text = format!("{why}; not stopped:\n  {}", left.join("\n  "));
+    say(&format!("selvedge: {text}"));
+    let (done, wait) = mpsc::channel();
+    // On a thread of its own, since an appender may be the very thing that hangs.
+    let spawned = std::thread::Builder::new().name("main/last-words".into()).spawn(move || {
+        log::error!("{text}");
+        log::logger().flush();
+        let _ = done.send(());
+    });
+    if spawned.is_ok() {
+        let _ = wait.recv_timeout(LAST_WORDS);
+    }
+    now(code)
+}
+
+#[cfg(unix)]
+fn now(code: u8) -> ! {
+    // Not std::process::exit: it runs destructors that may wait for those who do not stop.
+    signal_hook::low_level::exit(i32::from(code))
+}
+
+#[cfg(not(unix))]
+fn now(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}
+
+fn describe(thread: &Thread) -> String {
+    match thread.waiting_for() {
+        Some(wait) => format!("{}, {wait}", thread.path()),
+        None => format!("{}, in no blocking call of selvedge", thread.path()),
+    }
+}
+
+/// `shutdown.on_stuck: abort`.
+pub(super) fn abort_stuck(thread: &Thread) {
+    at_once(&format!("{} does not stop, and shutdown.on_stuck is abort", thread.path()), STUCK)
+}

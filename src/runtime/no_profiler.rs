@@ -1,0 +1,26 @@
+//! Built without the feature `profiling`: says so, where a profile is asked for.
+
+use super::config::{ProfileSettings, Settings};
+use crate::error::Error;
+
+/// There is none.
+pub(super) enum Profiler {}
+
+pub(super) fn check(_settings: &ProfileSettings) -> Result<(), Error> {
+    Ok(())
+}
+
+impl Profiler {
+    pub(super) fn start(settings: &Settings) -> Result<Option<Profiler>, Error> {
+        if settings.profile.enabled {
+            log::warn!(
+                "profile.enabled: this program was built without the feature \"profiling\"; there will be no profile"
+            );
+        }
+        Ok(None)
+    }
+
+    pub(super) fn finish(self) {
+        match self {}
+    }
+}

@@ -1,0 +1,25 @@
+//! Where there are no Unix signals, nobody interrupts.
+
+use crate::error::Error;
+use crate::thread::tree::Node;
+use std::sync::Arc;
+
+pub(super) struct OsSignals;
+
+impl OsSignals {
+    pub(super) fn start(_main: &Arc<Node>) -> Result<OsSignals, Error> {
+        Ok(OsSignals)
+    }
+
+    pub(super) fn interrupted(&self) -> Option<i32> {
+        None
+    }
+}
+
+pub(super) fn exit_code(_signal: i32) -> u8 {
+    0
+}
+
+pub(super) fn name(_signal: i32) -> &'static str {
+    "a signal"
+}

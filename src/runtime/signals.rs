@@ -1,0 +1,87 @@
+//! SIGINT and SIGTERM, on a thread of the tree.
+
+use super::exit;
+use crate::error::{Error, Kind};
+use crate::thread::tree::Node;
+use crate::thread::{Builder, Thread};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// While no runtime is up the signals do what they did before: end the process.
+static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+pub(super) struct OsSignals {
+    /// The first that came; 0 for none.
+    first: Arc<AtomicI32>,
+    _busy: Busy,
+}
+
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl OsSignals {
+    pub(super) fn start(main: &Arc<Node>) -> Result<OsSignals, Error> {
+        let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
+        let busy = Busy(default_while_idle().map_err(refused)?);
+        busy.0.store(false, Ordering::SeqCst);
+        let mut signals = Signals::new(SIGNALS).map_err(refused)?;
+        let closer = signals.handle();
+        let first = Arc::new(AtomicI32::new(0));
+        let (seen, main_stop) = (first.clone(), main.please_stop.clone());
+        Builder::new("os-signals")
+            .parent(&Thread::from_node(main.clone()))
+            .runtime()
+            .spawn(move |please_stop| {
+                please_stop.on_go(move || closer.close());
+                for signal in signals.forever() {
+                    if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                        log::warn!("interrupted by {}: stopping; a second one ends the process at once", name(signal));
+                        main_stop.go();
+                    } else {
+                        let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
+                        exit::at_once(&why, 128 + signal as u8);
+                    }
+                }
+            })
+            .map(drop)
+            .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))?;
+        Ok(OsSignals { first, _busy: busy })
+    }
+
+    pub(super) fn interrupted(&self) -> Option<i32> {
+        match self.first.load(Ordering::SeqCst) {
+            0 => None,
+            signal => Some(signal),
+        }
+    }
+}
+
+fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {
+    if let Some(idle) = IDLE.get() {
+        return Ok(idle.clone());
+    }
+    let idle = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS {
+        signal_hook::flag::register_conditional_default(signal, idle.clone())?;
+    }
+    Ok(IDLE.get_or_init(|| idle).clone())
+}
+
+/// The exit code after everything has stopped in order: a command that was interrupted must not look finished to a shell, a
+/// service that was told to end has done what it should.
+pub(super) fn exit_code(signal: i32) -> u8 {
+    if signal == SIGTERM { 0 } else { 128 + signal as u8 }
+}
+
+pub(super) fn name(signal: i32) -> &'static str {
+    if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }
+}

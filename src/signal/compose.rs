@@ -1,0 +1,80 @@
+//! `|` and `&`: signals made of signals.
+//!
+//! Built so that the algebra holds without being computed at every look: `never` and `gone` are absorbed, what is named
+//! twice is kept once, `(a | b) | c` becomes one level.
+
+use super::core::{Core, Kind};
+use super::{Signal, Till};
+use std::ops::{BitAnd, BitOr};
+use std::sync::Arc;
+
+/// Up to this many parts, duplicates are looked for.
+const FEW: usize = 16;
+
+impl Signal {
+    /// A signal that has gone when at least one of these has. Of none: [`never`](Self::never).
+    pub fn any<S: AsRef<Signal>>(signals: impl IntoIterator<Item = S>) -> Signal {
+        let mut parts = Vec::new();
+        for signal in signals {
+            let signal = signal.as_ref();
+            if signal.0.is_known_gone() {
+                return Signal::gone();
+            }
+            match &signal.0.kind {
+                Kind::Never => {}
+                Kind::Any(inner) => inner.iter().for_each(|part| add(&mut parts, part)),
+                _ => add(&mut parts, signal),
+            }
+        }
+        match parts.len() {
+            0 => Signal::never(),
+            1 => parts.remove(0),
+            _ => Signal(Core::new(Kind::Any(parts.into()))),
+        }
+    }
+
+    /// A signal that has gone when all of these have. Of none: [`gone`](Self::gone).
+    pub fn all<S: AsRef<Signal>>(signals: impl IntoIterator<Item = S>) -> Signal {
+        let mut parts = Vec::new();
+        for signal in signals {
+            let signal = signal.as_ref();
+            if signal.0.is_known_gone() {
+                continue;
+            }
+            match &signal.0.kind {
+                Kind::Never => return Signal::never(),
+                Kind::All(inner) => inner.iter().for_each(|part| add(&mut parts, part)),
+                _ => add(&mut parts, signal),
+            }
+        }
+        match parts.len() {
+            0 => Signal::gone(),
+            1 => parts.remove(0),
+            _ => Signal(Core::new(Kind::All(parts.into()))),
+        }
+    }
+}
+
+fn add(parts: &mut Vec<Signal>, part: &Signal) {
+    if parts.len() > FEW || !parts.iter().any(|known| Arc::ptr_eq(&known.0, &part.0)) {
+        parts.push(part.clone());
+    }
+}
+
+macro_rules! operators {
+    ($($left:ty),*) => {$(
+        impl<R: AsRef<Signal>> BitOr<R> for $left {
+            type Output = Signal;
+            fn bitor(self, right: R) -> Signal {
+                Signal::any([AsRef::<Signal>::as_ref(&self), right.as_ref()])
+            }
+        }
+        impl<R: AsRef<Signal>> BitAnd<R> for $left {
+            type Output = Signal;
+            fn bitand(self, right: R) -> Signal {
+                Signal::all([AsRef::<Signal>::as_ref(&self), right.as_ref()])
+            }
+        }
+    )*};
+}
+operators!(Signal, &Signal, Till, &Till);

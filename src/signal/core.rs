@@ -1,0 +1,264 @@
+//! The node behind a Signal: its state, its waiters, its targets.
+//!
+//! Invariants
+//! 1. `state` only ever moves to GONE.
+//! 2. `fired` is set once, under the lock, by whoever takes the sender and the targets out; they are used after unlocking.
+//!    So nothing of the user's runs under a lock, and there is no order of locks to keep: nobody holds two.
+//! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out by it.
+//! 4. A part never owns its composite, and a target owns no leaf but a Till (which lets go of it when it expires): so there
+//!    is no cycle that outlives its users. Targets unlink themselves from all leaves when they have run or are cancelled.
+
+use super::on_go::Target;
+use super::{Round, Signal, timer};
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Not gone, and nothing but `go` can change that. Plain signals, and `never`.
+const OPEN: u8 = 0;
+/// Gone, for ever.
+const GONE: u8 = 1;
+/// Not known to have gone: the clock (Till) or the parts (Any, All) decide. Whoever finds out stores GONE.
+const DERIVED: u8 = 2;
+
+pub(super) enum Kind {
+    Plain(Arc<str>),
+    Never,
+    Till(Instant),
+    Any(Box<[Signal]>),
+    All(Box<[Signal]>),
+}
+
+pub(super) struct Core {
+    /// | value   | means                                | leaves it                                          |
+    /// |---------|--------------------------------------|----------------------------------------------------|
+    /// | OPEN    | not gone                             | `go`, to GONE                                      |
+    /// | DERIVED | ask the clock or the parts           | anyone who finds the condition true, or `go` on a Till, to GONE |
+    /// | GONE    | gone                                 | never                                              |
+    state: AtomicU8,
+    pub(super) kind: Kind,
+    slow: Mutex<Slow>,
+    receiver: OnceLock<Receiver<Infallible>>,
+    /// What disconnects the receiver of a composite or a Till; made when the receiver was first asked for.
+    link: OnceLock<Arc<Target>>,
+}
+
+#[derive(Default)]
+struct Slow {
+    fired: bool,
+    sender: Option<Sender<Infallible>>,
+    /// By order of attachment, each with the number that this leaf has in the target's condition.
+    targets: BTreeMap<u64, (Arc<Target>, usize)>,
+    next_target: u64,
+}
+
+impl Core {
+    pub(super) fn new(kind: Kind) -> Arc<Core> {
+        let state = match kind {
+            Kind::Plain(_) | Kind::Never => OPEN,
+            Kind::Till(_) | Kind::Any(_) | Kind::All(_) => DERIVED,
+        };
+        Arc::new(Core {
+            state: AtomicU8::new(state),
+            kind,
+            slow: Mutex::default(),
+            receiver: OnceLock::new(),
+            link: OnceLock::new(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn is_go(&self) -> bool {
+        // Acquire pairs with the Release in `go`: what happened before go is seen after is_go.
+        match self.state.load(Ordering::Acquire) {
+            OPEN => false,
+            GONE => true,
+            _ => self.evaluate(),
+        }
+    }
+
+    /// Known to have gone, without asking the clock or the parts.
+    pub(super) fn is_known_gone(&self) -> bool {
+        self.state.load(Ordering::Acquire) == GONE
+    }
+
+    #[cold]
+    fn evaluate(&self) -> bool {
+        let gone = match &self.kind {
+            Kind::Plain(_) | Kind::Never => self.is_known_gone(),
+            Kind::Till(at) => Instant::now() >= *at,
+            Kind::Any(parts) => parts.iter().any(Signal::is_go),
+            Kind::All(parts) => parts.iter().all(Signal::is_go),
+        };
+        if gone {
+            // Release hands on what was acquired from the parts.
+            self.state.store(GONE, Ordering::Release);
+        }
+        gone
+    }
+
+    pub(super) fn go(&self) -> bool {
+        match self.kind {
+            Kind::Plain(_) | Kind::Till(_) => self.fire(),
+            Kind::Never | Kind::Any(_) | Kind::All(_) => {
+                log::warn!("go() on {} has no effect: it goes when its parts do", self.name());
+                false
+            }
+        }
+    }
+
+    /// Goes, wakes, runs targets. True if it had not gone before.
+    pub(super) fn fire(&self) -> bool {
+        let (first, sender, targets) = {
+            let mut slow = self.slow.lock();
+            if slow.fired {
+                return false;
+            }
+            slow.fired = true;
+            // Release: see is_go. Under the lock, so that `attach` and `receiver` either put something in that is taken
+            // out here, or see GONE.
+            let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
+            (first, slow.sender.take(), std::mem::take(&mut slow.targets))
+        };
+        drop(sender);
+        for (target, leaf) in targets.into_values() {
+            target.leaf_gone(leaf);
+        }
+        first
+    }
+
+    /// Puts a target in, unless the signal has fired; then the caller must look again.
+    pub(super) fn attach(self: &Arc<Core>, target: &Arc<Target>, leaf: usize) -> Option<u64> {
+        let mut slow = self.slow.lock();
+        if slow.fired {
+            return None;
+        }
+        let id = slow.next_target;
+        slow.next_target += 1;
+        slow.targets.insert(id, (target.clone(), leaf));
+        let first = slow.targets.len() == 1;
+        drop(slow);
+        if first && let Kind::Till(at) = self.kind {
+            timer::add(at, self);
+        }
+        Some(id)
+    }
+
+    pub(super) fn detach(self: &Arc<Core>, id: u64) {
+        let mut slow = self.slow.lock();
+        let removed = slow.targets.remove(&id);
+        let last = removed.is_some() && slow.targets.is_empty();
+        drop(slow);
+        if last && let Kind::Till(at) = self.kind {
+            timer::remove(at, Arc::as_ptr(self));
+            // Somebody may have attached between the unlock and the removal.
+            if !self.slow.lock().targets.is_empty() {
+                timer::add(at, self);
+            }
+        }
+        // The target is dropped here, after all locks: its drop may be the user's code.
+        drop(removed);
+    }
+
+    /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till when somebody lets it go
+    /// early, for a composite when it is linked.
+    pub(super) fn own_receiver(&self) -> &Receiver<Infallible> {
+        self.receiver.get_or_init(|| {
+            let (sender, receiver) = crossbeam_channel::bounded(0);
+            let mut slow = self.slow.lock();
+            if !slow.fired {
+                slow.sender = Some(sender);
+            }
+            receiver
+        })
+    }
+
+    /// The channel that disconnects when the signal goes, whatever kind it is.
+    pub(super) fn linked_receiver(self: &Arc<Core>) -> &Receiver<Infallible> {
+        let receiver = self.own_receiver();
+        if !matches!(self.kind, Kind::Plain(_) | Kind::Never) {
+            self.link.get_or_init(|| {
+                // Weak: the leaves must not keep a composite that nobody holds.
+                let this = Arc::downgrade(self);
+                let fire = move || {
+                    if let Some(this) = this.upgrade() {
+                        this.fire();
+                    }
+                };
+                Target::attach(self, Box::new(fire), false)
+            });
+        }
+        receiver
+    }
+
+    /// Adds to `round` what has to change before this signal can have gone.
+    pub(super) fn frontier(&self, round: &mut Round) {
+        match &self.kind {
+            Kind::Plain(_) => round.push(self.own_receiver()),
+            Kind::Never => {}
+            Kind::Till(at) => {
+                round.push(self.own_receiver());
+                round.until(*at);
+            }
+            Kind::Any(parts) => parts.iter().for_each(|part| part.0.frontier(round)),
+            Kind::All(parts) => {
+                if let Some(missing) = parts.iter().find(|part| !part.is_go()) {
+                    missing.0.frontier(round);
+                } else {
+                    // It went while we looked: do not block.
+                    round.until(Instant::now());
+                }
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        let list = |parts: &[Signal], between: &str| {
+            let names: Vec<_> = parts.iter().map(|part| part.0.name()).collect();
+            Arc::from(format!("({})", names.join(between)))
+        };
+        match &self.kind {
+            Kind::Plain(name) => name.clone(),
+            Kind::Never => Arc::from("never"),
+            Kind::Till(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                if left.is_zero() { Arc::from("till now") } else { Arc::from(format!("till in {left:.1?}")) }
+            }
+            Kind::Any(parts) => list(parts, " | "),
+            Kind::All(parts) => list(parts, " & "),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Core {
+    pub(super) fn target_count(&self) -> usize {
+        self.slow.lock().targets.len()
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.get() {
+            link.unlink();
+        }
+        if let Kind::Till(at) = self.kind
+            && !self.slow.get_mut().targets.is_empty()
+        {
+            timer::remove(at, self);
+        }
+    }
+}
+
+/// Blocks until `deadline`, or for ever without one.
+pub(super) fn now_or_never(deadline: Option<Instant>) {
+    let never = crossbeam_channel::never::<Infallible>();
+    match deadline {
+        None => drop(never.recv()),
+        Some(at) => drop(never.recv_deadline(at)),
+    }
+}

@@ -1,0 +1,270 @@
+//! Signals: irreversible, binary, shared. Knows `os` and `wait`; knows no threads of the tree, no queues.
+
+mod compose;
+mod core;
+mod on_go;
+mod till;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use on_go::OnGo;
+pub use till::Till;
+pub(crate) use timer::set_spawner as set_timer_spawner;
+
+use self::core::{Core, Kind, now_or_never};
+use crossbeam_channel::Receiver;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// A fact that is not yet true, and once true stays true: *go*.
+///
+/// In the cube of resource × binary × irreversible it is the cell "binary and irreversible, owned by nobody": any
+/// number of threads may look, wait, and activate it. It is what `please_stop` is. Clones are handles to the same
+/// signal.
+///
+/// Signals combine: `&a | &b` has gone when one of them has, `&a & &b` when both have. A composite holds its parts; the
+/// parts know of the composite only while somebody has a target or a receiver on it.
+///
+/// The idea is that of mo-threads' `Signal`; peers are Java's `CountDownLatch(1)`, Go's closed `chan struct{}`, and
+/// tokio-util's `CancellationToken`.
+///
+/// ```
+/// use selvedge::{Signal, Till};
+/// use std::time::Duration;
+///
+/// let please_stop = Signal::new("please_stop");
+/// let paused = Till::after(Duration::from_millis(5));
+/// // Pause, but not beyond a stop; then find out which of the two it was.
+/// (&paused | &please_stop).wait_for_go();
+/// assert!(paused.is_go() && !please_stop.is_go());
+/// ```
+#[derive(Clone)]
+pub struct Signal(Arc<Core>);
+
+impl Signal {
+    /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a waiting thread shows.
+    pub fn new(name: impl AsRef<str>) -> Signal {
+        Signal(Core::new(Kind::Plain(Arc::from(name.as_ref()))))
+    }
+
+    /// A signal that never goes: the zero of `|`, the one of `&`.
+    pub fn never() -> Signal {
+        static NEVER: LazyLock<Signal> = LazyLock::new(|| Signal(Core::new(Kind::Never)));
+        NEVER.clone()
+    }
+
+    /// A signal that has gone: the one of `|`, the zero of `&`.
+    pub fn gone() -> Signal {
+        static GONE: LazyLock<Signal> = LazyLock::new(|| {
+            let signal = Signal::new("gone");
+            signal.go();
+            signal
+        });
+        GONE.clone()
+    }
+
+    /// Goes, wakes all who wait and runs the targets of [`on_go`](Self::on_go), in the order of their attachment, on
+    /// this thread. Returns true for the one call that did it, false if the signal had gone already.
+    ///
+    /// What a thread did before `go` is visible to every thread that has seen the signal gone.
+    ///
+    /// A composite and [`never`](Self::never) cannot be told to go, since they are statements about others: the call
+    /// changes nothing, logs a warning and returns false.
+    pub fn go(&self) -> bool {
+        self.0.go()
+    }
+
+    /// Whether it has gone. One atomic load; a [`Till`] that has not been seen expired reads the clock, a composite asks
+    /// its parts.
+    #[inline]
+    pub fn is_go(&self) -> bool {
+        self.0.is_go()
+    }
+
+    /// Blocks until the signal has gone. For ever, if nobody makes it go: most threads want
+    /// [`wait_for_go_till`](Self::wait_for_go_till) with their `please_stop`.
+    pub fn wait_for_go(&self) {
+        self.wait(None, None);
+    }
+
+    /// Blocks until the signal has gone (true) or `timeout` has passed (false).
+    ///
+    /// ```
+    /// # use selvedge::Signal; use std::time::Duration;
+    /// assert!(!Signal::new("reply").wait_for_go_timeout(Duration::from_millis(1)));
+    /// ```
+    pub fn wait_for_go_timeout(&self, timeout: Duration) -> bool {
+        // A deadline beyond what the clock can express is no deadline.
+        self.wait(None, Instant::now().checked_add(timeout))
+    }
+
+    /// Blocks until this signal has gone (true), or `till` has while this one has not (false).
+    pub fn wait_for_go_till(&self, till: &Signal) -> bool {
+        self.wait(Some(till), None)
+    }
+
+    /// Runs `target` once, when the signal goes, on the thread that makes it go; at once and here, if it has gone
+    /// already. A [`Till`] and composites with one run it on the timer thread when it is the clock that decides.
+    ///
+    /// Targets should be short. A panic in one is caught and logged with the place of this call; it reaches neither the
+    /// other targets nor the caller of `go`. Dropping the returned handle leaves the target attached.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// let stop = Signal::new("stop");
+    /// let closed = Arc::new(AtomicBool::new(false));
+    /// let seen = closed.clone();
+    /// stop.on_go(move || seen.store(true, Ordering::SeqCst));
+    /// stop.go();
+    /// assert!(closed.load(Ordering::SeqCst));
+    /// ```
+    #[track_caller]
+    pub fn on_go(&self, target: impl FnOnce() + Send + 'static) -> OnGo {
+        on_go::attach(self, Box::new(target))
+    }
+
+    /// A channel that never carries a message and is disconnected when the signal goes: the signal's place in anyone's
+    /// `crossbeam_channel::select!`.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// # let (_sender, jobs) = crossbeam_channel::unbounded::<u32>();
+    /// # let please_stop = Signal::new("please_stop");
+    /// # please_stop.go();
+    /// crossbeam_channel::select! {
+    ///     recv(jobs) -> job => println!("{job:?}"),
+    ///     recv(please_stop.receiver()) -> _ => println!("stopping"),
+    /// }
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Infallible> {
+        self.0.linked_receiver()
+    }
+
+    /// The name given to [`new`](Self::new); for a composite, the expression.
+    pub fn name(&self) -> String {
+        self.0.name().to_string()
+    }
+
+    /// What the calls that end on `till` or a deadline have in common.
+    fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
+        if self.is_go() {
+            return true;
+        }
+        if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return false;
+        }
+        let _published = crate::wait::publish("signal", self.0.name());
+        let mut round = Round::default();
+        loop {
+            round.clear(deadline);
+            round.watch(self);
+            if let Some(till) = till {
+                round.watch(till);
+            }
+            round.block();
+            if self.is_go() {
+                return true;
+            }
+            if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return false;
+            }
+        }
+    }
+}
+
+/// What one turn of a blocking call waits for: the frontier of one or more signals, and the earliest deadline.
+///
+/// An expression is never waited for as a whole. `a & b` has not gone before `a` has, so until then `a` stands for it;
+/// `a | b` is its parts; a Till is a deadline. After each wake-up the expression is asked again. So a composite that is
+/// only waited on leaves nothing in its parts.
+#[derive(Default)]
+pub(crate) struct Round {
+    receivers: Vec<Receiver<Infallible>>,
+    deadline: Option<Instant>,
+}
+
+impl Round {
+    pub(crate) fn clear(&mut self, deadline: Option<Instant>) {
+        self.receivers.clear();
+        self.deadline = deadline;
+    }
+
+    pub(crate) fn watch(&mut self, signal: &Signal) {
+        signal.0.frontier(self);
+    }
+
+    fn push(&mut self, receiver: &Receiver<Infallible>) {
+        self.receivers.push(receiver.clone());
+    }
+
+    fn until(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// Blocks until one of them has changed.
+    fn block(&self) {
+        match self.receivers.as_slice() {
+            [] => now_or_never(self.deadline),
+            [only] => match self.deadline {
+                None => drop(only.recv()),
+                Some(at) => drop(only.recv_deadline(at)),
+            },
+            several => {
+                let mut select = crossbeam_channel::Select::new();
+                for receiver in several {
+                    select.recv(receiver);
+                }
+                match self.deadline {
+                    None => drop(select.ready()),
+                    Some(at) => drop(select.ready_deadline(at)),
+                }
+            }
+        }
+    }
+
+    /// Blocks until one of them has changed, or a token could be taken from `bell`.
+    ///
+    /// `select` and not `ready`: one token wakes one of those who wait for it, not all.
+    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
+        if self.receivers.is_empty() {
+            match self.deadline {
+                None => drop(bell.recv()),
+                Some(at) => drop(bell.recv_deadline(at)),
+            }
+            return;
+        }
+        let mut select = crossbeam_channel::Select::new();
+        select.recv(bell);
+        for receiver in &self.receivers {
+            select.recv(receiver);
+        }
+        let operation = match self.deadline {
+            None => select.select(),
+            Some(at) => match select.select_deadline(at) {
+                Ok(operation) => operation,
+                Err(_) => return,
+            },
+        };
+        match operation.index() {
+            0 => drop(operation.recv(bell)),
+            signal => drop(operation.recv(&self.receivers[signal - 1])),
+        }
+    }
+}
+
+impl AsRef<Signal> for Signal {
+    fn as_ref(&self) -> &Signal {
+        self
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signal({}, {})", self.0.name(), if self.is_go() { "gone" } else { "waiting" })
+    }
+}

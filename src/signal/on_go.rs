@@ -1,0 +1,194 @@
+//! Targets: what runs when a signal goes.
+
+use super::Signal;
+use super::core::{Core, Kind};
+use parking_lot::{Condvar, Mutex};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::ThreadId;
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// A target attached by [`Signal::on_go`]. Dropping it leaves the target attached.
+pub struct OnGo(Arc<Target>);
+
+impl OnGo {
+    /// Takes the target away. True: it has not run and never will. False: it has run; if it is running just now on
+    /// another thread, the call blocks until it is done (called from within the target itself, it does not).
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let stop = Signal::new("stop");
+    /// let target = stop.on_go(|| unreachable!());
+    /// assert!(target.cancel());
+    /// stop.go();
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.0.cancel()
+    }
+}
+
+#[track_caller]
+pub(super) fn attach(signal: &Signal, action: Action) -> OnGo {
+    OnGo(Target::attach(&signal.0, action, true))
+}
+
+/// When a target runs, told by which of the leaves have gone. It names them by number and owns none, so that a leaf that
+/// was dropped after it went still counts.
+enum Condition {
+    Leaf(usize),
+    Never,
+    Any(Vec<Condition>),
+    All(Vec<Condition>),
+}
+
+impl Condition {
+    /// Writes down `core`'s expression, and its leaves in the order of their numbers.
+    fn of(core: &Arc<Core>, leaves: &mut Vec<Arc<Core>>) -> Condition {
+        let each = |parts: &[Signal], leaves: &mut Vec<Arc<Core>>| {
+            parts.iter().map(|part| Condition::of(&part.0, leaves)).collect()
+        };
+        match &core.kind {
+            Kind::Never => Condition::Never,
+            Kind::Plain(_) | Kind::Till(_) => {
+                leaves.push(core.clone());
+                Condition::Leaf(leaves.len() - 1)
+            }
+            Kind::Any(parts) => Condition::Any(each(parts, leaves)),
+            Kind::All(parts) => Condition::All(each(parts, leaves)),
+        }
+    }
+
+    fn holds(&self, gone: &[AtomicBool]) -> bool {
+        match self {
+            // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same time each store their own
+            // and then read the other's; in one total order, the later of the two sees both.
+            Condition::Leaf(leaf) => gone[*leaf].load(Ordering::SeqCst),
+            Condition::Never => false,
+            Condition::Any(parts) => parts.iter().any(|part| part.holds(gone)),
+            Condition::All(parts) => parts.iter().all(|part| part.holds(gone)),
+        }
+    }
+}
+
+pub(super) struct Target {
+    condition: Condition,
+    gone: Box<[AtomicBool]>,
+    state: Mutex<State>,
+    done: Condvar,
+    links: Mutex<Vec<Link>>,
+    attached_at: &'static Location<'static>,
+}
+
+enum State {
+    Waiting(Action),
+    Running(ThreadId),
+    Ran,
+    Cancelled,
+}
+
+/// Where a target is registered. A Till is held, so that one that nobody else holds still goes; it lets go of the target when
+/// it expires.
+struct Link {
+    leaf: Weak<Core>,
+    id: u64,
+    _held: Option<Arc<Core>>,
+}
+
+impl Target {
+    #[track_caller]
+    pub(super) fn attach(core: &Arc<Core>, action: Action, hold_tills: bool) -> Arc<Target> {
+        let mut leaves = Vec::new();
+        let condition = Condition::of(core, &mut leaves);
+        let target = Arc::new(Target {
+            condition,
+            gone: leaves.iter().map(|leaf| AtomicBool::new(leaf.is_go())).collect(),
+            state: Mutex::new(State::Waiting(action)),
+            done: Condvar::new(),
+            links: Mutex::default(),
+            attached_at: Location::caller(),
+        });
+        if target.run_if_due() {
+            return target;
+        }
+        for (number, leaf) in leaves.into_iter().enumerate() {
+            match leaf.attach(&target, number) {
+                Some(id) => {
+                    let held = (hold_tills && matches!(leaf.kind, Kind::Till(_))).then(|| leaf.clone());
+                    let link = Link { leaf: Arc::downgrade(&leaf), id, _held: held };
+                    target.links.lock().push(link);
+                }
+                None => target.gone[number].store(true, Ordering::SeqCst),
+            }
+        }
+        // A leaf may have gone while the others were still to be linked.
+        if target.run_if_due() || !matches!(*target.state.lock(), State::Waiting(_)) {
+            target.unlink();
+        }
+        target
+    }
+
+    pub(super) fn leaf_gone(&self, leaf: usize) {
+        self.gone[leaf].store(true, Ordering::SeqCst);
+        self.run_if_due();
+    }
+
+    /// Runs the action if its time has come and nobody else has run or cancelled it.
+    fn run_if_due(&self) -> bool {
+        if !self.condition.holds(&self.gone) {
+            return false;
+        }
+        let action = {
+            let mut state = self.state.lock();
+            if !matches!(*state, State::Waiting(_)) {
+                return false;
+            }
+            match std::mem::replace(&mut *state, State::Running(std::thread::current().id())) {
+                State::Waiting(action) => action,
+                _ => return false,
+            }
+        };
+        // AssertUnwindSafe: the action is consumed; whatever of the user's it broke is the user's to know.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
+            log::error!(
+                "a target of on_go, attached at {}, panicked: {}",
+                self.attached_at,
+                crate::error::panic_message(&*payload)
+            );
+            crate::error::drop_payload(payload);
+        }
+        *self.state.lock() = State::Ran;
+        self.done.notify_all();
+        self.unlink();
+        true
+    }
+
+    fn cancel(&self) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            match &*state {
+                State::Waiting(_) => break,
+                State::Ran => return false,
+                State::Cancelled => return true,
+                State::Running(thread) if *thread == std::thread::current().id() => return false,
+                State::Running(_) => self.done.wait(&mut state),
+            }
+        }
+        let action = std::mem::replace(&mut *state, State::Cancelled);
+        drop(state);
+        self.unlink();
+        // Dropped last, with no lock held: what it captured is the user's.
+        drop(action);
+        true
+    }
+
+    pub(super) fn unlink(&self) {
+        let links = std::mem::take(&mut *self.links.lock());
+        for link in links {
+            if let Some(leaf) = link.leaf.upgrade() {
+                leaf.detach(link.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What can only be seen from inside: that nothing is left behind.
+
+use super::*;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+fn targets_in(signal: &Signal) -> usize {
+    signal.0.target_count()
+}
+
+#[test]
+fn a_composite_that_was_waited_on_leaves_nothing() {
+    let stop = Signal::new("stop");
+    for _ in 0..100 {
+        let either = Till::after(Duration::from_micros(10)) | &stop;
+        either.wait_for_go();
+        assert!(either.is_go());
+    }
+    assert_eq!(targets_in(&stop), 0);
+    assert_eq!(Arc::strong_count(&stop.0), 1);
+}
+
+#[test]
+fn a_dropped_composite_takes_its_receiver_along() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let both = &a & &b;
+    assert!(both.receiver().try_recv().is_err());
+    assert_eq!((targets_in(&a), targets_in(&b)), (1, 1));
+    drop(both);
+    assert_eq!((targets_in(&a), targets_in(&b)), (0, 0));
+    assert_eq!(Arc::weak_count(&a.0), 0);
+}
+
+#[test]
+fn a_target_that_ran_through_one_part_leaves_the_others() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    (&a | &b).on_go(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(targets_in(&b), 1);
+    a.go();
+    assert_eq!(targets_in(&b), 0);
+    b.go();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_leaf_that_was_dropped_after_it_went_still_counts() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    (&a & &b).on_go(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    a.go();
+    drop(a);
+    b.go();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_cancelled_till_is_forgotten_by_the_timer() {
+    let hour = Till::after(Duration::from_secs(3600));
+    let weak = Arc::downgrade(&hour.0);
+    let target = hour.on_go(|| unreachable!("an hour has not passed"));
+    drop(hour);
+    assert!(weak.upgrade().is_some(), "a till with a target lives without a handle");
+    assert!(target.cancel());
+    drop(target);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while weak.upgrade().is_some() {
+        assert!(Instant::now() < deadline, "the timer still holds it");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_algebra_is_simplified_when_it_is_built() {
+    let a = Signal::new("a");
+    let same = |left: &Signal, right: &Signal| Arc::ptr_eq(&left.0, &right.0);
+    assert!(same(&(&a | Signal::never()), &a));
+    assert!(same(&(&a & Signal::gone()), &a));
+    assert!(same(&(&a | &a), &a));
+    assert!(same(&(&a & &a), &a));
+    assert!((&a | Signal::gone()).is_go());
+    assert!(same(&(&a & Signal::never()), &Signal::never()));
+    assert!(same(&Signal::any([] as [&Signal; 0]), &Signal::never()));
+    assert!(same(&Signal::all([] as [&Signal; 0]), &Signal::gone()));
+    let b = Signal::new("b");
+    assert_eq!(((&a | &b) | Signal::new("c")).name(), "(a | b | c)");
+}

@@ -1,0 +1,146 @@
+//! The public handle of a thread in the tree.
+
+use super::tree::{self, Node, Role};
+use crate::signal::Signal;
+use crate::wait::Wait;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A thread of the tree, alive or ended. Clones are handles to the same thread; keeping one keeps no thread alive.
+///
+/// ```
+/// use selvedge::Thread;
+///
+/// let child = selvedge::spawn("walker", |_please_stop| Thread::current().name().to_owned());
+/// assert!(child.thread().path().ends_with("/walker"));
+/// assert_eq!(child.join().unwrap(), "walker");
+/// ```
+#[derive(Clone)]
+pub struct Thread(pub(super) Arc<Node>);
+
+impl Thread {
+    /// The calling thread. One that was neither spawned by this crate nor registered is not in the tree; it is called
+    /// `other/<its name>`, has no parent, shares `main`'s `please_stop`'s fate only if somebody asks it to stop, and its
+    /// children are `main`'s.
+    pub fn current() -> Thread {
+        Thread(tree::current())
+    }
+
+    /// The name it was given; `/` and control characters in it have become `_`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The names from `main` to this thread: `main/readers/reader-2`.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// A number that no other thread of this process has or had; later threads have greater ones.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Its parent; `None` for `main`.
+    pub fn parent(&self) -> Option<Thread> {
+        self.0.parent.clone().map(Thread)
+    }
+
+    /// Its children that are alive, or have failed and were not joined yet; the oldest first.
+    pub fn children(&self) -> Vec<Thread> {
+        self.0.children().into_iter().rev().map(Thread).collect()
+    }
+
+    /// The signal that asks it to stop.
+    pub fn please_stop(&self) -> &Signal {
+        &self.0.please_stop
+    }
+
+    /// Goes when the thread has ended and all its children have.
+    pub fn stopped(&self) -> &Signal {
+        &self.0.stopped
+    }
+
+    /// Goes when one of its children has failed.
+    pub fn child_failed(&self) -> &Signal {
+        &self.0.child_failed
+    }
+
+    /// Asks it and all threads below it to stop, and returns at once. The thread itself is asked first, then its
+    /// children, the youngest first, each with what is below it. A thread with [`StopOrder::OneByOne`] asks its own
+    /// children when it ends.
+    ///
+    /// [`StopOrder::OneByOne`]: crate::StopOrder::OneByOne
+    pub fn stop(&self) {
+        self.0.ask();
+    }
+
+    /// Whether it has not stopped yet.
+    pub fn is_alive(&self) -> bool {
+        !self.0.stopped.is_go()
+    }
+
+    /// The CPU time, user and system, that it has used since the OS started it; after its end, all it has used. `None`
+    /// before it runs, and where the system does not tell (not on Linux).
+    pub fn cpu_time(&self) -> Option<Duration> {
+        if let Some(ended) = self.0.ended.get() {
+            return ended.cpu_time;
+        }
+        let time = self.0.started.get()?.clock?.read();
+        // It may have ended meanwhile, and its clock be another thread's.
+        match self.0.ended.get() {
+            Some(ended) => ended.cpu_time,
+            None => time,
+        }
+    }
+
+    /// From its start to its end, or to now. Zero before it runs.
+    pub fn age(&self) -> Duration {
+        let Some(started) = self.0.started.get() else { return Duration::ZERO };
+        self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).saturating_duration_since(started.at)
+    }
+
+    /// What it is waiting for just now in a blocking call of this crate.
+    pub fn waiting_for(&self) -> Option<Wait> {
+        self.0.waits.get()
+    }
+
+    pub(crate) fn from_node(node: Arc<Node>) -> Thread {
+        Thread(node)
+    }
+
+    pub(crate) fn is_runtimes_own(&self) -> bool {
+        self.0.role == Role::Runtime
+    }
+
+    /// Its `pthread_t`, given to another thread some time after its end.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn os_thread(&self) -> Option<u64> {
+        self.0.started.get().map(|started| started.os_thread)
+    }
+
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn started_at(&self) -> Instant {
+        self.0.started.get().map_or_else(Instant::now, |started| started.at)
+    }
+
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        self.0.ended.get().map(|ended| ended.at)
+    }
+}
+
+impl PartialEq for Thread {
+    fn eq(&self, other: &Thread) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Thread {}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thread({}, {})", self.path(), if self.is_alive() { "alive" } else { "stopped" })
+    }
+}

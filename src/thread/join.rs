@@ -1,0 +1,131 @@
+//! Joining a thread.
+
+use super::spawn::Slot;
+use super::tree::{self, Node, Outcome};
+use super::{Failure, Thread};
+use crate::signal::{OnGo, Signal};
+use std::fmt;
+use std::sync::Arc;
+
+/// The right to the result of a thread. Dropping it leaves the thread to its parent, who will stop it, join it, and be told
+/// of its failure.
+#[must_use = "a thread whose handle is dropped is stopped when its parent ends; join it for its result"]
+pub struct JoinHandle<T> {
+    /// Taken by join and release.
+    inner: Option<(Thread, Slot<T>)>,
+    thread: Thread,
+}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(node: Arc<Node>, slot: Slot<T>) -> JoinHandle<T> {
+        let thread = Thread(node);
+        JoinHandle { inner: Some((thread.clone(), slot)), thread }
+    }
+
+    /// Blocks until the thread and all its children have ended, and returns what its function returned.
+    ///
+    /// If the calling thread is asked to stop, before or while it waits here for a thread below itself, it passes that on
+    /// and asks the thread to stop; so a parent that does nothing but join can be stopped.
+    ///
+    /// # Errors
+    /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined.
+    pub fn join(mut self) -> Result<T, Failure> {
+        let _passing_on = pass_on_stop(&self.thread.0);
+        let published = crate::wait::publish("thread", self.thread.0.path.clone());
+        match self.thread.0.take_os_handle() {
+            // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
+            Some(os) => drop(os.join()),
+            None => self.thread.stopped().wait_for_go(),
+        }
+        drop(published);
+        self.result()
+    }
+
+    /// [`join`](Self::join), but gives up when `till` goes: then the handle comes back as the outer `Err`.
+    ///
+    /// # Errors
+    /// Outside, the handle; inside, the thread's [`Failure`].
+    ///
+    /// ```
+    /// use selvedge::{Till, spawn};
+    /// use std::time::Duration;
+    ///
+    /// let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
+    /// let Err(patient) = patient.join_till(&Till::after(Duration::from_millis(1))) else { unreachable!() };
+    /// patient.stop();
+    /// patient.join().unwrap();
+    /// ```
+    pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        let passing_on = pass_on_stop(&self.thread.0);
+        if !self.thread.stopped().wait_for_go_till(till) {
+            drop(passing_on);
+            return Err(self);
+        }
+        if let Some(os) = self.thread.0.take_os_handle() {
+            let _ = os.join();
+        }
+        Ok(self.result())
+    }
+
+    /// The thread itself.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Asks it and all below it to stop; see [`Thread::stop`].
+    pub fn stop(&self) {
+        self.thread.stop();
+    }
+
+    /// Gives the result up: a failure goes to the log, as an error, and no further. The thread stays its parent's, who
+    /// stops and joins it.
+    pub fn release(mut self) {
+        if let Some((thread, _)) = self.inner.take() {
+            thread.0.handle_dropped(true);
+        }
+    }
+
+    fn result(&mut self) -> Result<T, Failure> {
+        let node = &self.thread.0;
+        let value = self.inner.take().and_then(|(_, slot)| slot.lock().take());
+        match (node.joined(), value) {
+            (Outcome::Failed(failure), _) => Err(failure),
+            (Outcome::Succeeded, Some(value)) => Ok(value),
+            (Outcome::ToldToParent | Outcome::Succeeded, _) => {
+                let parent = node.parent.as_ref().map_or("nobody", |parent| &parent.path);
+                Err(Failure::told(&node.path, parent))
+            }
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some((thread, _)) = self.inner.take() {
+            thread.0.handle_dropped(false);
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinHandle({:?})", self.thread)
+    }
+}
+
+/// While it lives, a stop of the calling thread is passed on to `target`, if that is below it.
+fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
+    let me = tree::current();
+    target.is_below(&me).then(|| {
+        let target = target.clone();
+        PassingOn(me.please_stop.on_go(move || target.ask()))
+    })
+}
+
+struct PassingOn(OnGo);
+
+impl Drop for PassingOn {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

@@ -1,0 +1,135 @@
+//! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it carried: the hook leaves
+//! what it saw in a thread-local, and the thread's body picks it up.
+
+use super::tree;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the hook saw of a panic.
+pub(crate) struct Seen {
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Backtrace,
+}
+
+thread_local! {
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A runtime is up: panics of the tree's threads go to its log and its report, and not also to stderr.
+static TO_LOG: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn panics_go_to_log(yes: bool) {
+    TO_LOG.store(yes, Ordering::SeqCst);
+}
+
+/// Marks the calling thread as being within the logger, until the guard drops. A panic there (in somebody's Debug) must not
+/// log: the appender's lock is held.
+pub(crate) fn enter_logger() -> impl Drop {
+    struct Leave(bool);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            let _ = IN_LOGGER.try_with(|inside| inside.set(self.0));
+        }
+    }
+    Leave(IN_LOGGER.try_with(|inside| inside.replace(true)).unwrap_or(true))
+}
+
+/// Puts our hook in front of the one that is there; once for the process.
+pub(crate) fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = std::panic::take_hook();
+        // Taking the hook leaves the standard one; if that is what we got, both are the same function, and none is kept:
+        // where we log and report, its lines on stderr would tell everything twice. Somebody else's hook is called always.
+        let standard = std::panic::take_hook();
+        #[allow(ambiguous_wide_pointer_comparisons)]
+        let is_standard = std::ptr::eq(&*previous, &*standard);
+        std::panic::set_hook(Box::new(move |info| {
+            let logged = tree::is_inside() && see(info);
+            if !is_standard || !logged {
+                previous(info);
+            }
+        }));
+    });
+}
+
+/// Keeps what the body's `catch_unwind` cannot see. True if the panic went to the log.
+fn see(info: &PanicHookInfo<'_>) -> bool {
+    let location = info.location().map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()));
+    let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
+    let to_log = TO_LOG.load(Ordering::SeqCst) && !in_logger;
+    if to_log {
+        log::error!(
+            target: "selvedge::panic",
+            "{} panicked at {}: {}",
+            crate::wait::my_path(),
+            location.as_deref().unwrap_or("an unknown place"),
+            payload_text(info),
+        );
+    }
+    let seen = Seen { location, backtrace: Backtrace::force_capture() };
+    let _ = SEEN.try_with(|slot| *slot.borrow_mut() = Some(seen));
+    to_log
+}
+
+fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = info.payload();
+    match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "a payload that is no string",
+    }
+}
+
+/// What the hook saw of the calling thread's last panic.
+pub(crate) fn take_seen() -> Option<Seen> {
+    SEEN.try_with(|slot| slot.borrow_mut().take()).ok().flatten()
+}
+
+/// The lines of a backtrace between the panic's machinery and the thread's own start.
+pub(crate) fn own_frames(backtrace: &Backtrace) -> Vec<String> {
+    let text = backtrace.to_string();
+    // Each frame is a line "  12: path::to::function", and mostly a second one "             at file:line:column".
+    let mut frames: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        match trimmed.split_once(": ") {
+            Some((number, name)) if number.bytes().all(|b| b.is_ascii_digit()) => frames.push((name, Vec::new())),
+            _ => {
+                if let Some((_, places)) = frames.last_mut() {
+                    places.push(trimmed);
+                }
+            }
+        }
+    }
+    // From the outermost entry into the panic's machinery, past what of the standard library called it.
+    let end = frames.iter().position(|(name, _)| is_start(name)).unwrap_or(frames.len());
+    let entry = frames[..end].iter().rposition(|(name, _)| is_entry(name)).map_or(0, |at| at + 1);
+    let inner = frames[entry..end].iter().take_while(|(name, _)| is_raising(name)).count();
+    let mut lines = Vec::new();
+    for (name, places) in &frames[entry + inner..end] {
+        lines.push(format!("at {name}"));
+        lines.extend(places.iter().map(|place| format!("   {place}")));
+    }
+    lines
+}
+
+fn is_entry(name: &str) -> bool {
+    name.ends_with("rust_begin_unwind") || name.contains("std::panicking::begin_panic")
+}
+
+fn is_raising(name: &str) -> bool {
+    name.starts_with("core::") || name.starts_with("<core::") || name.starts_with("std::panic")
+}
+
+/// The frames that a thread of ours, or `main`, starts from.
+fn is_start(name: &str) -> bool {
+    name.contains("selvedge::thread::spawn::")
+        || name.contains("selvedge::thread::scope::")
+        || name.contains("selvedge::runtime::")
+        || name.contains("__rust_begin_short_backtrace")
+}

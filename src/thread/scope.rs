@@ -1,0 +1,119 @@
+//! Threads that may borrow: they end before the scope does.
+
+use super::spawn::{Slot, body};
+use super::tree::{self, Node, Role};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, stop};
+use crate::signal::Signal;
+use parking_lot::Mutex;
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from threads in it too.
+pub struct Scope<'scope, 'env: 'scope> {
+    std: &'scope std::thread::Scope<'scope, 'env>,
+    owner: Arc<Node>,
+    spawned: Arc<Mutex<Vec<Arc<Node>>>>,
+}
+
+/// Runs `f`, whose threads may borrow what lives longer than the scope. They are children of the calling thread and the
+/// same rules hold: when `f` ends, by return or by panic, those that were not joined are asked to stop, and joined, the
+/// youngest first. So whoever needs a thread's work done joins it.
+///
+/// A failure that nobody joined becomes part of the calling thread's own.
+///
+/// ```
+/// let text = String::from("warp and weft");
+/// let (letters, words) = selvedge::scope(|s| {
+///     let letters = s.spawn("letters", |_| text.chars().filter(|c| c.is_alphabetic()).count());
+///     let words = s.spawn("words", |_| text.split(' ').count());
+///     (letters.join().unwrap(), words.join().unwrap())
+/// });
+/// assert_eq!((letters, words), (11, 3));
+/// ```
+pub fn scope<'env, F, R>(f: F) -> R
+where
+    F: for<'scope> FnOnce(&Scope<'scope, 'env>) -> R,
+{
+    let owner = tree::default_parent();
+    std::thread::scope(|std| {
+        let scope = Scope { std, owner, spawned: Arc::default() };
+        let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+        scope.stop();
+        // The payload that the hook has seen goes on as it came.
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    })
+}
+
+impl<'scope, 'env> Scope<'scope, 'env> {
+    /// As [`spawn`](crate::spawn), for a function that may borrow.
+    ///
+    /// # Panics
+    /// If the OS gives no thread.
+    #[track_caller]
+    pub fn spawn<T, F>(&self, name: impl AsRef<str>, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce(&Signal) -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.start(name.as_ref(), move |please_stop, _| Ok(f(please_stop)))
+    }
+
+    /// As [`spawn_fallible`](crate::spawn_fallible), for a function that may borrow.
+    ///
+    /// # Panics
+    /// If the OS gives no thread.
+    #[track_caller]
+    pub fn spawn_fallible<T, E, F>(&self, name: impl AsRef<str>, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce(&Signal) -> Result<T, E> + Send + 'scope,
+        T: Send + 'scope,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.start(name.as_ref(), move |please_stop, path| {
+            f(please_stop).map_err(|error| Failure::error(path, error.into()))
+        })
+    }
+
+    #[track_caller]
+    fn start<T, F>(&self, name: &str, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let child = Node::child(&self.owner, name, Role::User, StopOrder::default(), OnChildFailure::default());
+        let node = match child {
+            Ok(node) => node,
+            Err(error) => panic!("no thread: {error}"),
+        };
+        let slot = Slot::<T>::default();
+        let run = {
+            let (node, slot) = (node.clone(), slot.clone());
+            move || body(&node, f, slot)
+        };
+        if let Err(error) = std::thread::Builder::new().name(node.path.to_string()).spawn_scoped(self.std, run) {
+            node.never_started();
+            panic!("the system gives no thread for {}: {error}", node.path);
+        }
+        self.spawned.lock().push(node.clone());
+        JoinHandle::new(node, slot)
+    }
+
+    /// Ends the scope's threads. A thread of the scope may still spawn into it meanwhile.
+    fn stop(&self) {
+        loop {
+            let mut spawned = std::mem::take(&mut *self.spawned.lock());
+            if spawned.is_empty() {
+                return;
+            }
+            spawned.reverse();
+            stop::stop_these(&self.owner, spawned);
+        }
+    }
+}
+
+impl Clone for Scope<'_, '_> {
+    fn clone(&self) -> Self {
+        Scope { std: self.std, owner: self.owner.clone(), spawned: self.spawned.clone() }
+    }
+}

@@ -1,0 +1,239 @@
+//! Starting threads, and the body that every thread runs in.
+
+use super::tree::{self, Node, Role};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, panic, stop};
+use crate::signal::Signal;
+use parking_lot::Mutex;
+use std::error::Error;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Where a thread leaves what its function returned.
+pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// Starts a thread below the calling one. It gets its `please_stop` and is expected to look at it in a timely manner; when
+/// its parent ends, it is asked to stop and joined.
+///
+/// A panic in it is a [`Failure`], for whoever joins it or else for its parent.
+///
+/// # Panics
+/// If the OS gives no thread, as `std::thread::spawn` does; [`Builder::spawn`] returns that as an error.
+///
+/// ```
+/// use selvedge::{Queue, spawn};
+///
+/// let words: Queue<&str> = Queue::bounded("words", 10);
+/// let from = words.clone();
+/// let counter = spawn("counter", move |please_stop| {
+///     let mut count = 0;
+///     while from.pop_till(please_stop).is_ok() {
+///         count += 1;
+///     }
+///     count
+/// });
+/// words.extend(["warp", "weft"]).unwrap();
+/// words.close();
+/// assert_eq!(counter.join().unwrap(), 2);
+/// ```
+#[track_caller]
+pub fn spawn<T, F>(name: impl AsRef<str>, f: F) -> JoinHandle<T>
+where
+    F: FnOnce(&Signal) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new(name).spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("no thread: {error}"),
+    }
+}
+
+/// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is.
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_fallible<T, E, F>(name: impl AsRef<str>, f: F) -> JoinHandle<T>
+where
+    F: FnOnce(&Signal) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    match Builder::new(name).spawn_fallible(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("no thread: {error}"),
+    }
+}
+
+/// Starts threads with other than the usual settings.
+///
+/// ```
+/// use selvedge::{Builder, OnChildFailure, StopOrder};
+///
+/// let service = Builder::new("service")
+///     .stack_size(256 * 1024)
+///     .stop_order(StopOrder::OneByOne)
+///     .on_child_failure(OnChildFailure::StopSiblings)
+///     .spawn(|please_stop| please_stop.wait_for_go())?;
+/// service.stop();
+/// service.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Builder {
+    name: String,
+    stack_size: Option<usize>,
+    parent: Option<Thread>,
+    stop_order: StopOrder,
+    on_child_failure: OnChildFailure,
+    role: Role,
+}
+
+impl Builder {
+    /// A thread with this name. In it, `/` and control characters become `_`; it may be as long as you like, and need
+    /// not be the only one of this name.
+    pub fn new(name: impl AsRef<str>) -> Builder {
+        Builder {
+            name: name.as_ref().to_owned(),
+            stack_size: None,
+            parent: None,
+            stop_order: StopOrder::default(),
+            on_child_failure: OnChildFailure::default(),
+            role: Role::User,
+        }
+    }
+
+    /// Bytes of stack; the OS rounds up. The default is that of `std::thread`.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Another parent than the calling thread.
+    #[must_use]
+    pub fn parent(mut self, parent: &Thread) -> Builder {
+        self.parent = Some(parent.clone());
+        self
+    }
+
+    /// How this thread stops its children when it ends.
+    #[must_use]
+    pub fn stop_order(mut self, order: StopOrder) -> Builder {
+        self.stop_order = order;
+        self
+    }
+
+    /// What this thread does when a child of its fails.
+    #[must_use]
+    pub fn on_child_failure(mut self, policy: OnChildFailure) -> Builder {
+        self.on_child_failure = policy;
+        self
+    }
+
+    /// One of the runtime's own threads.
+    pub(crate) fn runtime(mut self) -> Builder {
+        self.role = Role::Runtime;
+        self
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The OS gives no thread, or the parent has ended.
+    pub fn spawn<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce(&Signal) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.start(move |please_stop, _| Ok(f(please_stop)))
+    }
+
+    /// Starts the thread; an `Err` of its function is a [`Failure`].
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_fallible<T, E, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce(&Signal) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.start(move |please_stop, path| f(please_stop).map_err(|error| Failure::error(path, error.into())))
+    }
+
+    fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
+        let parent = match &self.parent {
+            Some(parent) => tree::adoptive(&parent.0),
+            None => tree::default_parent(),
+        };
+        let node = Node::child(&parent, &self.name, self.role, self.stop_order, self.on_child_failure)?;
+        let slot = Slot::<T>::default();
+        let body = {
+            let (node, slot) = (node.clone(), slot.clone());
+            move || body(&node, f, slot)
+        };
+        let mut builder = std::thread::Builder::new().name(node.path.to_string());
+        if let Some(bytes) = self.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        match builder.spawn(body) {
+            Ok(os) => {
+                node.keep_os_handle(os);
+                Ok(JoinHandle::new(node, slot))
+            }
+            Err(error) => {
+                node.never_started();
+                let message = format!("the system gives no thread for {}: {error}", node.path);
+                Err(io::Error::new(error.kind(), message))
+            }
+        }
+    }
+}
+
+/// What every thread of the tree runs.
+pub(super) fn body<T, F>(node: &Arc<Node>, f: F, slot: Slot<T>)
+where
+    F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure>,
+{
+    panic::install_hook();
+    let inside = tree::become_node(node);
+    crate::os::set_thread_name(&node.name);
+    // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
+    let own = match catch_unwind(AssertUnwindSafe(|| f(&node.please_stop, &node.path))) {
+        Ok(Ok(value)) => {
+            *slot.lock() = Some(value);
+            None
+        }
+        Ok(Err(failure)) => Some(failure),
+        Err(payload) => Some(Failure::panic(&node.path, payload, panic::take_seen())),
+    };
+    stop::stop_children(node);
+    let failure = Failure::merge(&node.path, own, node.take_failures());
+    // Nobody may hold the other end any more; then the value is dropped here, and its drop is the user's code.
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        if failure.is_some() {
+            slot.lock().take();
+        }
+        drop(slot);
+    }));
+    let failure = match dropped {
+        Ok(()) => failure,
+        Err(payload) => {
+            let late = Failure::panic(&node.path, payload, panic::take_seen());
+            Failure::merge(&node.path, Some(late), failure.into_iter().collect())
+        }
+    };
+    node.finish(failure);
+    drop(inside);
+}
+
+/// Starts the thread of the timer, which `signal` cannot do by itself.
+pub(super) fn timer(run: Box<dyn FnOnce(&Signal) + Send>) -> io::Result<()> {
+    let timer = Builder::new("timer").runtime().parent(&Thread(tree::root()));
+    timer.spawn(run).map(drop)
+}

@@ -1,0 +1,91 @@
+//! The end of a parent: its children are asked to stop and joined, in the order that was promised.
+
+use super::tree::{Node, Role};
+use super::{StopOrder, Thread};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What happens to a thread that does not stop.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    /// A child that has not stopped this long after it was asked is reported; then after twice as long, and so on.
+    pub(crate) report_after: Duration,
+    /// Called with each report; may end the process.
+    pub(crate) on_stuck: Option<fn(&Thread)>,
+}
+
+static PATIENCE: RwLock<Patience> = RwLock::new(Patience { report_after: Duration::from_secs(5), on_stuck: None });
+
+pub(crate) fn set_patience(patience: Patience) {
+    *PATIENCE.write() = patience;
+}
+
+/// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
+/// failures are with `node` afterwards.
+pub(crate) fn stop_children(node: &Arc<Node>) {
+    loop {
+        stop_all(node, Role::User);
+        stop_all(node, Role::Runtime);
+        // One may have been added meanwhile, by a thread that names `node` as the parent.
+        if node.close() {
+            return;
+        }
+    }
+}
+
+/// Stops the children that are the user's, and leaves the runtime's own.
+pub(crate) fn stop_user_children(node: &Arc<Node>) {
+    stop_all(node, Role::User);
+}
+
+fn stop_all(node: &Arc<Node>, role: Role) {
+    loop {
+        let children: Vec<_> = node.children().into_iter().filter(|child| child.role == role).collect();
+        if children.is_empty() {
+            return;
+        }
+        // The runtime's own always go one by one: the log writer must outlive the others.
+        let together = node.stop_order == StopOrder::Together && role == Role::User;
+        stop_in_order(node, children, together);
+    }
+}
+
+/// Stops some of the children of `node`, given in the order in which they are to be asked.
+pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>) {
+    stop_in_order(node, children, node.stop_order == StopOrder::Together);
+}
+
+fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool) {
+    if together {
+        children.iter().for_each(|child| child.ask());
+    }
+    for child in children {
+        if !together {
+            child.ask();
+        }
+        wait_for_end(node, &child);
+        node.collect(&child);
+    }
+}
+
+/// Joins a child that was asked to stop, and says so when that takes long.
+fn wait_for_end(parent: &Node, child: &Arc<Node>) {
+    let published = crate::wait::publish("thread", child.path.clone());
+    let asked = Instant::now();
+    let mut next = PATIENCE.read().report_after;
+    while !child.stopped.wait_for_go_timeout(next.saturating_sub(asked.elapsed())) {
+        let waits =
+            child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
+        log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path,);
+        let on_stuck = PATIENCE.read().on_stuck;
+        if let Some(on_stuck) = on_stuck {
+            on_stuck(&Thread(child.clone()));
+        }
+        next = next.saturating_mul(2).max(Duration::from_millis(1));
+    }
+    if let Some(os) = child.take_os_handle() {
+        let _ = os.join();
+    }
+    drop(published);
+}

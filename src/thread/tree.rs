@@ -1,0 +1,454 @@
+//! The node behind a Thread, and the tree that the nodes make.
+//!
+//! Invariants
+//! 1. A node is in its parent's `children` from before its OS thread starts until it was joined, or has ended with nobody
+//!    holding its handle, or its parent has ended.
+//! 2. A node's `stopped` goes after that of all its children. Once `Phase::Ended`, it takes no children.
+//! 3. A failure is in exactly one place: the node that failed, its parent's `failures`, or whoever was told. It moves, it is
+//!    never copied.
+//! 4. An OS thread is joined by whoever takes its handle out of `os`: the joiner, the parent, or, for a thread that nobody
+//!    asks about, the sibling that ends next (`graves`). So at most a few ended threads keep their stacks.
+//! 5. Nobody holds the locks of two nodes, and nothing of the user's runs under one.
+
+use super::observe;
+use super::{Failure, OnChildFailure, StopOrder, Thread};
+use crate::os::{self, CpuClock};
+use crate::signal::Signal;
+use crate::wait::Slot;
+use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle as OsHandle;
+use std::time::{Duration, Instant};
+
+/// What a thread is to the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `main`.
+    Root,
+    /// Spawned or registered by the program.
+    User,
+    /// The runtime's own: asked to stop after all that are the user's.
+    Runtime,
+    /// Somebody else's thread that nobody registered; not part of the tree, a name for `Thread::current`.
+    Foreign,
+}
+
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) path: Arc<str>,
+    pub(crate) parent: Option<Arc<Node>>,
+    pub(crate) role: Role,
+    pub(crate) please_stop: Signal,
+    pub(crate) stopped: Signal,
+    pub(crate) child_failed: Signal,
+    pub(crate) stop_order: StopOrder,
+    pub(crate) on_child_failure: OnChildFailure,
+    pub(crate) waits: Arc<Slot>,
+    pub(crate) started: OnceLock<Started>,
+    pub(crate) ended: OnceLock<Ended>,
+    state: Mutex<State>,
+}
+
+/// What is known once the thread itself runs.
+pub(crate) struct Started {
+    pub(crate) at: Instant,
+    pub(crate) os_thread: u64,
+    pub(crate) clock: Option<CpuClock>,
+}
+
+/// What remains of it.
+pub(crate) struct Ended {
+    pub(crate) at: Instant,
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+pub(crate) struct State {
+    phase: Phase,
+    /// By id, and so in the order of their start.
+    children: BTreeMap<u64, Arc<Node>>,
+    /// Failures of children that nobody has joined, by the child's id.
+    failures: Vec<(u64, Failure)>,
+    /// Ended threads that nobody asks about, to be joined by whoever comes by.
+    graves: Vec<OsHandle<()>>,
+    os: Option<OsHandle<()>>,
+    failure: Option<Failure>,
+    owner: Owner,
+    /// `finish` has stored the failure: from now on whoever drops the handle settles.
+    finished: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Alive,
+    Ended,
+}
+
+/// Who is to hear of this thread's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// Whoever holds the handle may still join.
+    Handle,
+    /// The handle was dropped: its parent.
+    Parent,
+    /// Released: the log.
+    Log,
+    /// It was told to the parent, which has ended; a late joiner hears that.
+    Told,
+}
+
+/// What a joiner finds.
+pub(crate) enum Outcome {
+    Succeeded,
+    Failed(Failure),
+    ToldToParent,
+}
+
+impl Node {
+    pub(crate) fn child(
+        parent: &Arc<Node>,
+        name: &str,
+        role: Role,
+        stop_order: StopOrder,
+        on_child_failure: OnChildFailure,
+    ) -> io::Result<Arc<Node>> {
+        let name = tidy(name);
+        let path = format!("{}/{name}", parent.path);
+        let node = Node::new(&name, path, Some(parent.clone()), role, stop_order, on_child_failure);
+        {
+            let mut state = parent.state.lock();
+            if state.phase == Phase::Ended {
+                let message = format!("{} has ended: it cannot have a child {name}", parent.path);
+                return Err(io::Error::other(message));
+            }
+            state.children.insert(node.id, node.clone());
+        }
+        // After the insertion: a stop that came before it has not seen the child.
+        if parent.please_stop.is_go() && role == Role::User {
+            node.please_stop.go();
+        }
+        Ok(node)
+    }
+
+    fn new(
+        name: &str,
+        path: String,
+        parent: Option<Arc<Node>>,
+        role: Role,
+        stop_order: StopOrder,
+        on_child_failure: OnChildFailure,
+    ) -> Arc<Node> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Node {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            name: Arc::from(name),
+            please_stop: Signal::new(format!("{path} please_stop")),
+            stopped: Signal::new(format!("{path} stopped")),
+            child_failed: Signal::new(format!("{path} child_failed")),
+            path: Arc::from(path),
+            parent,
+            role,
+            stop_order,
+            on_child_failure,
+            waits: Arc::default(),
+            started: OnceLock::new(),
+            ended: OnceLock::new(),
+            state: Mutex::new(State {
+                phase: Phase::Alive,
+                children: BTreeMap::new(),
+                failures: Vec::new(),
+                graves: Vec::new(),
+                os: None,
+                failure: None,
+                owner: Owner::Handle,
+                finished: false,
+            }),
+        })
+    }
+
+    /// On the thread itself, first thing.
+    pub(crate) fn start(self: &Arc<Node>) {
+        let started = Started { at: Instant::now(), os_thread: os::thread_handle(), clock: CpuClock::of_current() };
+        if self.started.set(started).is_ok() {
+            observe::started(self);
+        }
+    }
+
+    /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
+    pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
+        let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
+        let _ = self.ended.set(Ended { at: Instant::now(), cpu_time });
+        observe::ended(self);
+        let failed = failure.is_some();
+        let (owner, failure, os) = {
+            let mut state = self.state.lock();
+            debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
+            state.failure = failure;
+            state.finished = true;
+            match state.owner {
+                Owner::Parent | Owner::Log => (state.owner, state.failure.take(), state.os.take()),
+                Owner::Handle | Owner::Told => (state.owner, None, None),
+            }
+        };
+        if failed
+            && owner != Owner::Log
+            && let Some(parent) = &self.parent
+        {
+            parent.child_failed(self);
+        }
+        // Settled first: who has seen `stopped` finds the failure at its place.
+        if owner == Owner::Parent || owner == Owner::Log {
+            self.settle(owner, failure, os);
+        }
+        self.stopped.go();
+    }
+
+    /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
+    fn settle(&self, owner: Owner, failure: Option<Failure>, os: Option<OsHandle<()>>) {
+        let failure = match (owner, failure) {
+            (Owner::Log, Some(failure)) => {
+                log::error!("{failure}");
+                None
+            }
+            (_, failure) => failure,
+        };
+        let Some(parent) = &self.parent else { return };
+        let graves = {
+            let mut state = parent.state.lock();
+            state.children.remove(&self.id);
+            state.failures.extend(failure.map(|failure| (self.id, failure)));
+            let earlier = std::mem::take(&mut state.graves);
+            state.graves.extend(os);
+            earlier
+        };
+        bury(graves);
+    }
+
+    fn child_failed(self: &Arc<Node>, failed: &Node) {
+        self.child_failed.go();
+        if self.on_child_failure == OnChildFailure::StopSiblings {
+            for sibling in self.children() {
+                if sibling.id != failed.id && sibling.role == Role::User {
+                    sibling.ask();
+                }
+            }
+        }
+    }
+
+    /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
+    pub(crate) fn ask(self: &Arc<Node>) {
+        self.please_stop.go();
+        if self.stop_order == StopOrder::Together {
+            for child in self.children() {
+                if child.role == Role::User {
+                    child.ask();
+                }
+            }
+        }
+    }
+
+    /// The children of now, the youngest first.
+    pub(crate) fn children(&self) -> Vec<Arc<Node>> {
+        self.state.lock().children.values().rev().cloned().collect()
+    }
+
+    pub(crate) fn is_below(&self, above: &Node) -> bool {
+        let mut next = self.parent.as_ref();
+        while let Some(node) = next {
+            if node.id == above.id {
+                return true;
+            }
+            next = node.parent.as_ref();
+        }
+        false
+    }
+
+    pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {
+        self.state.lock().os = Some(os);
+    }
+
+    pub(crate) fn take_os_handle(&self) -> Option<OsHandle<()>> {
+        self.state.lock().os.take()
+    }
+
+    /// The OS thread could not be started: as if it had never been.
+    pub(crate) fn never_started(&self) {
+        self.state.lock().phase = Phase::Ended;
+        if let Some(parent) = &self.parent {
+            parent.state.lock().children.remove(&self.id);
+        }
+    }
+
+    /// For a joiner, after the end: the outcome, and out of the tree.
+    pub(crate) fn joined(&self) -> Outcome {
+        let outcome = {
+            let mut state = self.state.lock();
+            match (state.failure.take(), state.owner) {
+                (Some(failure), _) => Outcome::Failed(failure),
+                (None, Owner::Told) => Outcome::ToldToParent,
+                (None, _) => Outcome::Succeeded,
+            }
+        };
+        if let Some(parent) = &self.parent {
+            parent.state.lock().children.remove(&self.id);
+        }
+        outcome
+    }
+
+    /// The handle was dropped, or released to the log.
+    pub(crate) fn handle_dropped(&self, to_log: bool) {
+        let owner = if to_log { Owner::Log } else { Owner::Parent };
+        let settled = {
+            let mut state = self.state.lock();
+            if state.owner != Owner::Handle {
+                return;
+            }
+            state.owner = owner;
+            state.finished.then(|| (state.failure.take(), state.os.take()))
+        };
+        if let Some((failure, os)) = settled {
+            self.settle(owner, failure, os);
+        }
+    }
+
+    /// For a parent at its end: what is left to tell of a child that has stopped.
+    pub(crate) fn collect(&self, child: &Node) {
+        let failure = {
+            let mut state = child.state.lock();
+            if state.owner == Owner::Handle && state.failure.is_some() {
+                state.owner = Owner::Told;
+            }
+            state.failure.take()
+        };
+        let mut state = self.state.lock();
+        state.children.remove(&child.id);
+        state.failures.extend(failure.map(|failure| (child.id, failure)));
+    }
+
+    /// Ends the time in which it can have children. False: there are some.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.children.is_empty() {
+            return false;
+        }
+        state.phase = Phase::Ended;
+        true
+    }
+
+    /// The failures of its children that nobody was told of, in the order of the children's start.
+    pub(crate) fn take_failures(&self) -> Vec<Failure> {
+        let (mut failures, graves) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.failures), std::mem::take(&mut state.graves))
+        };
+        bury(graves);
+        failures.sort_by_key(|(id, _)| *id);
+        failures.into_iter().map(|(_, failure)| failure).collect()
+    }
+}
+
+/// Joins threads that have ended, or are about to leave their last line.
+fn bury(graves: Vec<OsHandle<()>>) {
+    for grave in graves {
+        // The body catches everything; what is left to panic is a destructor of a thread-local, and that aborts.
+        let _ = grave.join();
+    }
+}
+
+/// A name that can stand in a path and be given to the OS.
+fn tidy(name: &str) -> String {
+    if name.is_empty() {
+        return "unnamed".to_owned();
+    }
+    name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect()
+}
+
+static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
+
+/// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
+pub(crate) fn root() -> Arc<Node> {
+    let mut root = ROOT.lock();
+    match &*root {
+        Some(node) if !node.stopped.is_go() => node.clone(),
+        _ => {
+            crate::signal::set_timer_spawner(super::spawn::timer);
+            let node =
+                Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
+            *root = Some(node.clone());
+            node
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
+}
+
+/// The calling thread's node.
+pub(crate) fn current() -> Arc<Node> {
+    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
+    match known {
+        // An ended root: the main thread after a shutdown, before the next start.
+        Some(node) if node.role != Role::Root || !node.stopped.is_go() => node,
+        _ => unknown(),
+    }
+}
+
+/// A thread that the tree has not met: the process's main thread, or somebody else's.
+fn unknown() -> Arc<Node> {
+    let this = std::thread::current();
+    let node = if this.name() == Some("main") {
+        let node = root();
+        // For as long as the process lives: main is main.
+        std::mem::forget(crate::wait::become_thread(node.path.clone(), node.waits.clone()));
+        node.start();
+        node
+    } else {
+        let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
+        let path = format!("other/{}", tidy(&name));
+        let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
+        node.start();
+        node
+    };
+    let _ = CURRENT.try_with(|current| *current.borrow_mut() = Some(Thread(node.clone())));
+    node
+}
+
+/// The node under which the calling thread's children belong.
+pub(crate) fn default_parent() -> Arc<Node> {
+    adoptive(&current())
+}
+
+/// `node` if it is in the tree, else `main`.
+pub(crate) fn adoptive(node: &Arc<Node>) -> Arc<Node> {
+    if node.role == Role::Foreign { root() } else { node.clone() }
+}
+
+/// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
+pub(crate) fn is_inside() -> bool {
+    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.role)).ok().flatten();
+    role.is_some_and(|role| role != Role::Foreign)
+}
+
+/// Makes the calling thread `node` until the guard drops.
+pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
+    let outer = CURRENT.with(|current| current.borrow_mut().replace(Thread(node.clone())));
+    let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
+    node.start();
+    inside
+}
+
+pub(crate) struct Inside {
+    outer: Option<Thread>,
+    _publishing: crate::wait::Before,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| *current.borrow_mut() = self.outer.take());
+    }
+}

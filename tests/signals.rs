@@ -1,0 +1,222 @@
+//! Signals: go once, wake all, run targets once, combine, and tell which of two it was.
+
+use selvedge::{Signal, Till};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here may take; a wait that reaches it has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn counter() -> (Arc<AtomicUsize>, impl FnOnce() + Send + 'static) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let inner = count.clone();
+    (count, move || {
+        inner.fetch_add(1, Ordering::SeqCst);
+    })
+}
+
+#[test]
+fn go_is_true_for_exactly_one_call() {
+    for _ in 0..200 {
+        let signal = Signal::new("start");
+        let barrier = Barrier::new(4);
+        let firsts: usize = thread::scope(|s| {
+            let callers: Vec<_> = (0..4)
+                .map(|_| {
+                    s.spawn(|| {
+                        barrier.wait();
+                        usize::from(signal.go())
+                    })
+                })
+                .collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+        });
+        assert_eq!(firsts, 1);
+        assert!(signal.is_go());
+    }
+}
+
+#[test]
+fn a_go_wakes_all_who_wait() {
+    let signal = Signal::new("open");
+    thread::scope(|s| {
+        let waiters: Vec<_> = (0..50).map(|_| s.spawn(|| signal.wait_for_go_timeout(DEADLINE))).collect();
+        signal.go();
+        assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_time_out_is_no_go() {
+    let signal = Signal::new("never comes");
+    let begin = Instant::now();
+    assert!(!signal.wait_for_go_timeout(Duration::from_millis(20)));
+    assert!(begin.elapsed() >= Duration::from_millis(20));
+    assert!(!signal.wait_for_go_till(&Till::after(Duration::from_millis(20))));
+    assert!(!signal.wait_for_go_timeout(Duration::ZERO));
+    signal.go();
+    assert!(signal.wait_for_go_timeout(Duration::ZERO));
+    assert!(signal.wait_for_go_till(&Signal::gone()), "the signal itself wins over the end of the wait");
+}
+
+#[test]
+fn a_wait_on_either_says_which_it_was() {
+    let stop = Signal::new("stop");
+    let short = Till::after(Duration::from_millis(5));
+    (&short | &stop).wait_for_go();
+    assert!(short.is_go() && !stop.is_go());
+
+    let long = Till::after(Duration::from_secs(3600));
+    thread::scope(|s| {
+        s.spawn(|| stop.go());
+        (&long | &stop).wait_for_go();
+    });
+    assert!(stop.is_go() && !long.is_go());
+}
+
+#[test]
+fn a_wait_on_both_needs_both() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let both = &a & &b;
+    a.go();
+    assert!(!both.wait_for_go_timeout(Duration::from_millis(5)));
+    thread::scope(|s| {
+        s.spawn(|| b.go());
+        assert!(both.wait_for_go_timeout(DEADLINE));
+    });
+}
+
+#[test]
+fn composites_of_composites_wait_and_run() {
+    let s: Vec<_> = (0..4).map(|n| Signal::new(format!("s{n}"))).collect();
+    let both_pairs = (&s[0] & &s[1]) | (&s[2] & &s[3]);
+    let (count, target) = counter();
+    both_pairs.on_go(target);
+    s[0].go();
+    s[3].go();
+    assert!(!both_pairs.is_go());
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| s[2].go());
+        assert!(both_pairs.wait_for_go_timeout(DEADLINE));
+    });
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn two_parts_that_go_at_once_run_the_target_of_both_once() {
+    for _ in 0..2000 {
+        let (a, b) = (Signal::new("a"), Signal::new("b"));
+        let (count, target) = counter();
+        (&a & &b).on_go(target);
+        let barrier = Barrier::new(2);
+        thread::scope(|s| {
+            for signal in [&a, &b] {
+                let barrier = &barrier;
+                s.spawn(move || {
+                    barrier.wait();
+                    signal.go();
+                });
+            }
+        });
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn targets_run_in_the_order_of_their_attachment_on_the_activating_thread() {
+    let signal = Signal::new("done");
+    let (send, receive) = mpsc::channel();
+    for n in 0..10 {
+        let send = send.clone();
+        signal.on_go(move || send.send((n, thread::current().id())).unwrap());
+    }
+    signal.go();
+    let me = thread::current().id();
+    assert_eq!(receive.try_iter().collect::<Vec<_>>(), (0..10).map(|n| (n, me)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_target_may_use_the_signal_and_attach_more() {
+    let signal = Signal::new("chain");
+    let (count, target) = counter();
+    let again = signal.clone();
+    signal.on_go(move || {
+        assert!(again.is_go() && !again.go());
+        again.on_go(target);
+    });
+    signal.go();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_panic_in_a_target_stops_nobody() {
+    let signal = Signal::new("rough");
+    let (before, first) = counter();
+    let (after, last) = counter();
+    signal.on_go(first);
+    signal.on_go(|| panic!("one target is broken"));
+    signal.on_go(last);
+    assert!(signal.go());
+    assert_eq!((before.load(Ordering::SeqCst), after.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn cancel_says_whether_the_target_ran() {
+    for _ in 0..500 {
+        let signal = Signal::new("race");
+        let (count, target) = counter();
+        let target = signal.on_go(target);
+        let cancelled = thread::scope(|s| {
+            s.spawn(|| signal.go());
+            target.cancel()
+        });
+        assert_eq!(count.load(Ordering::SeqCst), usize::from(!cancelled));
+        assert_eq!(target.cancel(), cancelled, "asked again, the answer is the same");
+    }
+}
+
+#[test]
+fn a_till_runs_its_target_on_time_and_wakes_a_select() {
+    let begin = Instant::now();
+    let till = Till::after(Duration::from_millis(20));
+    let (send, receive) = mpsc::channel();
+    till.on_go(move || send.send(Instant::now()).unwrap());
+    let ran = receive.recv_timeout(DEADLINE).unwrap();
+    assert!(ran - begin >= Duration::from_millis(20));
+
+    let stop = Signal::new("stop");
+    let either = Till::after(Duration::from_millis(5)) | &stop;
+    let ended = either.receiver().recv_timeout(DEADLINE);
+    assert_eq!(ended, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_till_can_be_let_go_early() {
+    let till = Till::after(Duration::from_secs(3600));
+    thread::scope(|s| {
+        s.spawn(|| assert!(till.go()));
+        assert!(till.wait_for_go_timeout(DEADLINE));
+    });
+    assert!(!till.go());
+}
+
+#[test]
+fn a_composite_cannot_be_told_to_go() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let either = &a | &b;
+    assert!(!either.go());
+    assert!(!Signal::never().go());
+    assert!(!either.is_go() && !a.is_go() && !b.is_go());
+}
+
+#[test]
+fn names_are_shown() {
+    let stop = Signal::new("main/reader please_stop");
+    assert_eq!(format!("{stop:?}"), "Signal(main/reader please_stop, waiting)");
+    stop.go();
+    assert_eq!(format!("{stop:?}"), "Signal(main/reader please_stop, gone)");
+    assert_eq!((Signal::new("a") & Signal::new("b")).name(), "(a & b)");
+}
