@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::plan::Plan;
 use super::*;
 
 struct Folder(PathBuf);
@@ -86,7 +87,7 @@ fn every_component_of_log4rs_is_known() {
 root: {{ level: off, appenders: [rolling, console] }}
 "
         ));
-        assert_eq!(plan.unwrap().files(), [Path::new(&log)]);
+        assert_eq!(plan.unwrap().files, [Path::new(&log)]);
         assert!(!Path::new(&log).exists(), "loading opens nothing");
     }
 }
@@ -162,6 +163,15 @@ root: {{ appenders: [good, bad] }}
     assert_eq!(logging::files(), [PathBuf::from(folder.path("new/first.log"))]);
     ::log::info!(target: "selvedge::test", "two");
 
+    // In a thread of its own, as a deadlock would leave it waiting for itself.
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        ::log::info!(target: "selvedge::test", "outer {}", Logs);
+        ::log::info!(target: "selvedge::test", "fails {}", Fails);
+        done.send(()).unwrap();
+    });
+    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a Display that logs waits for itself");
+
     let second = format!("refresh_rate: 5s\n{}", text("second.log"));
     folder.load(&second).unwrap().install().unwrap();
     ::log::info!(target: "selvedge::test", "three");
@@ -172,6 +182,25 @@ root: {{ appenders: [good, bad] }}
     let first = fs::read_to_string(folder.path("new/first.log")).unwrap();
     let second = fs::read_to_string(folder.path("second.log")).unwrap();
     assert!(first.contains("INFO main/weaver one\n") && first.contains(" two\n"), "{first}");
+    assert!(first.contains(" inner\n") && first.contains(" outer logged\n"), "{first}");
+    assert!(first.contains(" fails … (formatting failed)\n"), "{first}");
     assert!(!first.contains("three") && second.contains(" three\n"), "{first}---\n{second}");
     assert!(second.contains("WARN") && second.contains("read once"), "warnings go to the log: {second}");
+}
+
+struct Logs;
+
+impl std::fmt::Display for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        ::log::info!(target: "selvedge::test", "inner");
+        f.write_str("logged")
+    }
+}
+
+struct Fails;
+
+impl std::fmt::Display for Fails {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
 }
