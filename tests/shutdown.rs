@@ -78,8 +78,8 @@ fn a_second_signal_ends_a_slow_stop_and_names_who_is_left() {
         assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
         for text in [&ended.stderr, &log] {
             assert!(text.contains("not stopped:"), "{text}");
-            assert!(text.contains("main/deaf, for signal \"a bell\""), "{text}");
-            assert!(text.contains("for thread \"main/deaf\""), "{text}");
+            assert!(text.contains("main/deaf, waiting") && text.contains("for signal \"a bell\""), "{text}");
+            assert!(text.contains("main, waiting") && text.contains("for thread \"main/deaf\""), "{text}");
         }
     }
 }
@@ -89,7 +89,7 @@ fn who_does_not_stop_is_reported_again_and_again() {
     let folder = Folder::new("patience");
     let mut process = Process::start(&mut subject("deaf", &folder.config("shutdown: { patience: 20ms }")));
     process.wait_for("ready").signal(SIGINT);
-    until_logged(&folder, "it is for signal \"a bell\"");
+    until_logged(&folder, "for signal \"a bell\"");
     let reports = || folder.read("app.log").matches("for main/deaf to stop; it is waiting").count();
     let deadline = std::time::Instant::now() + support::ALARM;
     while reports() < 3 {
