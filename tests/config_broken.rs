@@ -58,7 +58,7 @@ fn each_is_refused_with_the_place_and_what_to_do() {
         let line = error.line().map_or(String::new(), |line| format!("{line}:"));
         let key = error.key().map_or(String::new(), |key| format!("{key}: "));
         let place = format!("{name}:{line} {key}");
-        if !error.is_config() || !fragments.first().is_some_and(|first| first.starts_with(&place)) {
+        if !error.is_config() || !fragments.first().is_some_and(|first| first.starts_with(place.trim_end())) {
             failures.push(format!("{case}: {place} is not how the table begins"));
         }
         if message.contains('\n') || message.chars().any(char::is_control) {

@@ -1,5 +1,5 @@
 //! Runs programs of this package as processes of their own, under an alarm.
-#![allow(dead_code)] // each test file uses a part of it
+#![allow(dead_code, unreachable_pub)] // each test file uses a part of it
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
