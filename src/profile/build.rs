@@ -99,7 +99,7 @@ impl Code<'_> {
             let location = self.known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact));
             let mut lines = location.lines.len();
             // Its last line is nearest to the root.
-            while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1].function) {
+            while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1]) {
                 lines -= 1;
             }
             if lines == 0 {

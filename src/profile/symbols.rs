@@ -72,11 +72,26 @@ fn line(texts: &mut HashMap<String, Arc<str>>, symbol: &backtrace::Symbol) -> Li
     let system_name = name.map_or_else(String::new, |name| String::from_utf8_lossy(name.as_bytes()).into_owned());
     let file = symbol.filename().map_or_else(String::new, |file| file.to_string_lossy().into_owned());
     Line {
-        function: shared(texts, function),
+        function: shared(texts, placed(function, &file)),
         system_name: shared(texts, system_name),
         file: shared(texts, file),
         line: symbol.lineno().unwrap_or(0),
     }
+}
+
+/// A Rust function without its path, which is what `debug = "line-tables-only"` leaves of inlined ones, gets the file that
+/// it is in, and loses its type parameters: `{closure#0} (thread/spawn.rs)`.
+pub(super) fn placed(function: String, file: &str) -> String {
+    let name = match function.find('<') {
+        Some(0) | None => function.as_str(),
+        Some(parameters) => &function[..parameters],
+    };
+    if name.starts_with('<') || name.contains("::") || !file.ends_with(".rs") {
+        return function;
+    }
+    let folder = file.rsplit('/').nth(1).map_or(0, |folder| folder.len() + 1);
+    let name_of_file = file.rsplit('/').next().map_or(0, str::len);
+    format!("{name} ({})", &file[file.len() - name_of_file - folder..])
 }
 
 fn shared(texts: &mut HashMap<String, Arc<str>>, text: String) -> Arc<str> {

@@ -4,7 +4,7 @@ use super::build::{self, NO_STACK, RUNTIME, TRUNCATED};
 use super::engines::{Effective, RawSample};
 use super::model::{Profile, Session};
 use super::roster::{Life, Owners, Roster};
-use super::symbols::{OfThisProcess, Resolve};
+use super::symbols::{OfThisProcess, Resolve, placed};
 use super::{Clock, Engine, FlameOptions, modules, trim};
 use crate::flame::{Line, Location, Module};
 use std::sync::Arc;
@@ -262,8 +262,14 @@ fn machinery_is_told_from_code() {
         "selvedge::thread::spawn::body::{{closure}}",
         "<selvedge::runtime::Runtime as core::ops::drop::Drop>::drop",
     ];
+    let line = |function: &str, file: &str| Line {
+        function: function.into(),
+        system_name: "".into(),
+        file: file.into(),
+        line: 0,
+    };
     for function in machinery {
-        assert!(trim::is_machinery(function), "{function}");
+        assert!(trim::is_machinery(&line(function, "")), "{function}");
     }
     let code = [
         "app::main",
@@ -277,8 +283,28 @@ fn machinery_is_told_from_code() {
         "selvedge_app::thread::run",
     ];
     for function in code {
-        assert!(!trim::is_machinery(function), "{function}");
+        assert!(!trim::is_machinery(&line(function, "")), "{function}");
     }
+    // Names without paths are told by their files.
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/thread/spawn.rs");
+    for file in ["/rustc/59807/library/std/src/thread/lifecycle.rs", "/rustc/59807/library/std/src/panicking.rs", own] {
+        assert!(trim::is_machinery(&line("{closure#0}", file)), "{file}");
+    }
+    for file in ["/rustc/59807/library/std/src/io/copy.rs", "/home/me/app/src/thread/spawn.rs", "src/main.rs", ""] {
+        assert!(!trim::is_machinery(&line("{closure#0}", file)), "{file}");
+    }
+}
+
+#[test]
+fn rust_functions_without_a_path_get_their_file() {
+    let placed = |function: &str, file| placed(function.into(), file);
+    assert_eq!(placed("{closure#0}", "/home/me/src/thread/spawn.rs"), "{closure#0} (thread/spawn.rs)");
+    assert_eq!(placed("call_once<fn(), a::B>", "/x/ops/function.rs"), "call_once (ops/function.rs)");
+    assert_eq!(placed("lt", "main.rs"), "lt (main.rs)");
+    let whole = ["app::f<T>", "<app::T as app::U>::f", "std::io::copy::<a::B>"];
+    assert!(whole.iter().all(|function| placed(function, "/x/a.rs") == *function));
+    assert_eq!(placed("memcpy", "memcpy.S"), "memcpy");
+    assert_eq!(placed("main", ""), "main");
 }
 
 #[test]

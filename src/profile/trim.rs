@@ -1,9 +1,33 @@
 //! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown.
 
+use crate::flame::Line;
+
 /// Whether a function at the root of a stack, or above others that are machinery, is machinery itself.
 ///
 /// Only to be asked from the root on, up to the first `false`: the same functions called by a user are the user's doing.
-pub(super) fn is_machinery(function: &str) -> bool {
+pub(super) fn is_machinery(line: &Line) -> bool {
+    has_name_of_machinery(&line.function) || has_file_of_machinery(&line.file)
+}
+
+/// With `debug = "line-tables-only"`, inlined functions have lost their paths: `{closure#0}` can be anyone's.
+fn has_file_of_machinery(file: &str) -> bool {
+    const LIBRARY: [&str; 8] = [
+        "/library/std/src/rt.rs",
+        "/library/std/src/panic.rs",
+        "/library/std/src/panicking.rs",
+        "/library/std/src/sys/backtrace.rs",
+        "/library/std/src/thread/",
+        "/library/core/src/panic/unwind_safe.rs",
+        "/library/core/src/ops/function.rs",
+        "/library/alloc/src/boxed.rs",
+    ];
+    const OURS: [&str; 2] =
+        [concat!(env!("CARGO_MANIFEST_DIR"), "/src/thread/"), concat!(env!("CARGO_MANIFEST_DIR"), "/src/runtime/")];
+    let in_library = file.find("/library/").is_some_and(|at| LIBRARY.iter().any(|part| file[at..].starts_with(part)));
+    in_library || OURS.iter().any(|part| file.starts_with(part))
+}
+
+fn has_name_of_machinery(function: &str) -> bool {
     const EXACT: [&str; 12] = [
         "_start",
         "start",
