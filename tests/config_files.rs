@@ -146,14 +146,14 @@ fn damaged_files_give_an_error_with_its_place_and_never_a_panic() {
       kind: compound
       trigger: { kind: time, interval: 1 day, modulate: true, max_random_delay: 10 }
       roller: { kind: fixed_window, pattern: 'logs/old.{}.log', base: 1, count: 5 }
-loggers:
-  indexer::parser: { level: debug, appenders: [rolling], additive: false }
 root:";
+    const LOGGER: &str = "\nloggers:\n  indexer::parser: { level: debug, appenders: [rolling], additive: false }";
     let (done, all_done) = mpsc::channel();
     let fuzz = thread::spawn(move || {
         let folder = Folder::new("fuzz");
         let selvedge = bare("selvedge.yaml");
-        let log4rs = String::from_utf8(bare("log4rs.yaml")).unwrap().replacen("\nroot:", ROLLING, 1).into_bytes();
+        let log4rs = String::from_utf8(bare("log4rs.yaml")).unwrap();
+        let log4rs = log4rs.replacen("\nroot:", ROLLING, 1).replacen("\nloggers:", LOGGER, 1).into_bytes();
         folder.write("log4rs.yaml", &log4rs);
         Config::from(folder.write("selvedge.yaml", &selvedge)).check().unwrap();
 

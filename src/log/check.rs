@@ -135,7 +135,8 @@ impl Check {
         }
         match paths::unwritable(Path::new(&path)) {
             Some(reason) => Err(field.error(reason)),
-            None => Ok(path.into()),
+            // Absolute: it is shown to people who may stand elsewhere, and the program may change its directory.
+            None => Ok(std::path::absolute(&path).unwrap_or_else(|_| path.into())),
         }
     }
 

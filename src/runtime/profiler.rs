@@ -37,7 +37,8 @@ impl Profiler {
         Ok(Some(Profiler {
             recording: profile::start(settings.profile.options.clone())?,
             name: settings.name.clone(),
-            output: settings.profile.output.clone(),
+            // It exists: `check` has made it. Without `..`, it reads better in the log.
+            output: settings.profile.output.canonicalize().unwrap_or_else(|_| settings.profile.output.clone()),
             formats: settings.profile.formats.clone(),
         }))
     }

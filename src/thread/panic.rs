@@ -107,7 +107,7 @@ pub(crate) fn own_frames(backtrace: &Backtrace) -> Vec<String> {
         }
     }
     // From the outermost entry into the panic's machinery, past what of the standard library called it.
-    let end = frames.iter().position(|(name, _)| is_start(name)).unwrap_or(frames.len());
+    let end = frames.iter().position(|(name, places)| is_start(name, places)).unwrap_or(frames.len());
     let entry = frames[..end].iter().rposition(|(name, _)| is_entry(name)).map_or(0, |at| at + 1);
     let inner = frames[entry..end].iter().take_while(|(name, _)| is_raising(name)).count();
     let mut lines = Vec::new();
@@ -126,10 +126,19 @@ fn is_raising(name: &str) -> bool {
     name.starts_with("core::") || name.starts_with("<core::") || name.starts_with("std::panic")
 }
 
-/// The frames that a thread of ours, or `main`, starts from.
-fn is_start(name: &str) -> bool {
-    name.contains("selvedge::thread::spawn::")
+/// The frames that a thread of ours, or `main`, starts from. By the file too: not all debug information has whole names.
+fn is_start(name: &str, places: &[&str]) -> bool {
+    // Where this crate lay when it was built: "src/", or an absolute path.
+    let sources = file!().trim_end_matches("thread/panic.rs");
+    let is_ours = |place: &str| {
+        let at = place.rfind(sources).map(|at| &place[at + sources.len()..]);
+        at.is_some_and(|file| {
+            ["thread/spawn.rs", "thread/scope.rs", "runtime/mod.rs"].iter().any(|our| file.starts_with(our))
+        })
+    };
+    name.contains("__rust_begin_short_backtrace")
+        || name.contains("selvedge::thread::spawn::")
         || name.contains("selvedge::thread::scope::")
         || name.contains("selvedge::runtime::")
-        || name.contains("__rust_begin_short_backtrace")
+        || places.iter().any(|place| is_ours(place))
 }
