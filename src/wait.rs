@@ -39,7 +39,7 @@ impl Wait {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "waiting for {} \"{}\" since {:.1?}", self.kind, self.name, self.elapsed())
+        write!(f, "waiting {:.1?} for {} \"{}\"", self.elapsed(), self.kind, self.name)
     }
 }
 

@@ -3,6 +3,8 @@
 //! `tests/broken/expected.txt` has one line for each folder: its name, and what the message must contain, parted by
 //! ` | `. The first of these begins with the file and, where there is one, the line and the key.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +58,7 @@ fn each_is_refused_with_the_place_and_what_to_do() {
         let line = error.line().map_or(String::new(), |line| format!("{line}:"));
         let key = error.key().map_or(String::new(), |key| format!("{key}: "));
         let place = format!("{name}:{line} {key}");
-        if !error.is_config() || !fragments.first().is_some_and(|first| first.starts_with(&place)) {
+        if !error.is_config() || !fragments.first().is_some_and(|first| first.starts_with(place.trim_end())) {
             failures.push(format!("{case}: {place} is not how the table begins"));
         }
         if message.contains('\n') || message.chars().any(char::is_control) {
@@ -64,4 +66,23 @@ fn each_is_refused_with_the_place_and_what_to_do() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_program_with_one_ends_with_78_before_it_begins() {
+    for (case, fragments) in expected() {
+        let folder = support::Folder::new(&format!("broken-{case}"));
+        let mut program = support::subject("ok", &corpus().join(&case).join("selvedge.yaml"));
+        let ended = support::run(program.current_dir(folder.path()));
+        assert_eq!(ended.code(), 78, "{case}: {}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("selvedge: ") && ended.stderr.lines().count() == 1,
+            "{case}: {}",
+            ended.stderr
+        );
+        assert!(fragments.iter().all(|fragment| ended.stderr.contains(fragment)), "{case}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{case}");
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{case} has left {left:?}");
+    }
 }

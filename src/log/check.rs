@@ -10,7 +10,7 @@ use log4rs::encode::Encode;
 use log4rs::filter::Filter;
 
 use super::plan::{AppenderPlan, Plan};
-use super::yaml::{Document, Field, Section, did_you_mean, one_of, quoted};
+use super::yaml::{Document, Field, Section, did_you_mean, one_of, plain, quoted};
 use super::{check_rolling, paths, pattern};
 use crate::error::Error;
 
@@ -166,7 +166,12 @@ impl Check {
 
     /// Lets log4rs build a component that opens nothing, so that it has its say while the key is known.
     pub(super) fn build<T: Deserializable + ?Sized>(&self, field: &Field<'_>, kind: &str) -> Result<Box<T>, Error> {
-        let built = self.with.deserialize::<T>(kind, field.node().for_log4rs(&["kind"]));
+        let settings = match field.node().for_log4rs(&["kind"]) {
+            // All its keys are commented out.
+            serde_value::Value::Unit => serde_value::Value::Map(BTreeMap::new()),
+            settings => settings,
+        };
+        let built = self.with.deserialize::<T>(kind, settings);
         built.map_err(|reason| field.error(format!("log4rs refuses this {}", T::name())).because(reason))
     }
 
@@ -229,7 +234,7 @@ fn read_names(field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) ->
         let name = item.text("the name of an appender")?;
         if !known.contains(&name) {
             let hint = did_you_mean(name, known);
-            let defined = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let defined = if known.is_empty() { "none".to_owned() } else { plain(&known.join(", ")) };
             return Err(item.error(format!("no appender is named {}; defined: {defined}{hint}", quoted(name))));
         }
         used.insert(name.to_owned());
@@ -244,8 +249,8 @@ fn levels() -> String {
 
 fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
     // log4rs does not mind the case.
-    let text = field.text(&levels())?;
-    text.parse().or_else(|_| field.choice(&LEVELS))
+    let level = field.text("").ok().and_then(|text| text.parse().ok());
+    level.map_or_else(|| field.choice(&LEVELS), Ok)
 }
 
 /// The kind of a component, one of the known ones.

@@ -1,8 +1,9 @@
-//! The log: strict reading of log4rs files, and the logger that they describe. Names `error` and log4rs; inside this
-//! crate the facade is `::log`.
+//! The log: strict reading of log4rs files, and the logger that they describe. Names `error`, `thread` and
+//! log4rs; inside this crate the facade is `::log`.
 
 mod check;
 mod check_rolling;
+mod logger;
 pub mod logging;
 mod paths;
 mod pattern;
@@ -10,8 +11,7 @@ mod plan;
 pub(crate) mod yaml;
 
 pub(crate) use check::load;
-#[allow(unused_imports)] // for run, which is not here yet
-pub(crate) use plan::{Plan, console};
+pub(crate) use plan::console;
 
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ impl Created {
     }
 
     /// To be called before `file` is opened.
-    pub(super) fn expect(&mut self, file: &Path) {
+    pub(super) fn will_open(&mut self, file: &Path) {
         let missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
         self.paths.extend(file.ancestors().take_while(missing).map(Path::to_owned));
     }

@@ -188,10 +188,11 @@ impl Check<'_> {
 fn arguments_fault(name: &str, arguments: &[Argument]) -> Option<String> {
     match name {
         "d" | "date" => {
-            if let Some(format) = arguments.first() {
-                if format.has_formatter || format.text.is_empty() || render_date(&format.text).is_none() {
-                    return Some(format!("has the date format {}, which is none,", quoted(&format.text)));
-                }
+            let none = |format: &&Argument| {
+                format.has_formatter || format.text.is_empty() || render_date(&format.text).is_none()
+            };
+            if let Some(format) = arguments.first().filter(none) {
+                return Some(format!("has the date format {}, which is none,", quoted(&format.text)));
             }
             let zone =
                 arguments.get(1).is_none_or(|zone| !zone.has_formatter && ["utc", "local"].contains(&&*zone.text));

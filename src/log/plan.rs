@@ -8,6 +8,7 @@ use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
 use log4rs::filter::Filter;
 use parking_lot::Mutex;
 
+use super::logger::Logger as ProcessLogger;
 use super::paths::Created;
 use super::yaml::{plain, plain_path};
 use crate::error::{Error, Kind};
@@ -19,8 +20,9 @@ pub(crate) struct Plan {
     pub(super) appenders: Vec<AppenderPlan>,
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
-    /// Each begins with its place.
+    /// What is odd, but no error; each begins with its place. They are logged once the plan is installed.
     pub(super) warnings: Vec<String>,
+    /// Those that its appenders write, variables expanded.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -71,16 +73,6 @@ pub(super) fn installed_files() -> Vec<PathBuf> {
 }
 
 impl Plan {
-    /// The files that its appenders write, variables expanded.
-    pub(crate) fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
-
-    /// What is odd, but no error. [`install`](Plan::install) logs it.
-    pub(crate) fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the plan installed before.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
@@ -102,7 +94,7 @@ impl Plan {
                 none => {
                     let logger = log4rs::Logger::new(config);
                     let (handle, level) = (logger.handle(), logger.max_log_level());
-                    match (::log::set_boxed_logger(Box::new(logger)), file) {
+                    match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
                         (Ok(()), _) => {
                             ::log::set_max_level(level);
                             *none = Some(Installed { handle, files });
@@ -144,7 +136,7 @@ impl Plan {
 impl AppenderPlan {
     fn build(self, with: &Deserializers, file: Option<&Path>, created: &mut Created) -> Result<Appender, Error> {
         if let Some(path) = &self.path {
-            created.expect(path);
+            created.will_open(path);
         }
         let appender = with.deserialize::<dyn Append>(&self.kind, self.settings).map_err(|reason| {
             let message = match &self.path {

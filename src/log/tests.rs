@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::plan::Plan;
 use super::*;
 
 struct Folder(PathBuf);
@@ -55,8 +56,8 @@ loggers:
         (1, "root has no appenders"),
     ] {
         let place = format!("log4rs.yaml:{line}: ");
-        let found = plan.warnings().iter().any(|warning| warning.contains(&place) && warning.contains(part));
-        assert!(found, "{place}{part} is not in {:#?}", plan.warnings());
+        let found = plan.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));
+        assert!(found, "{place}{part} is not in {:#?}", plan.warnings);
     }
 }
 
@@ -82,16 +83,49 @@ fn every_component_of_log4rs_is_known() {
     encoder: {{ kind: json }}
     policy: {{ trigger: {trigger}, roller: {roller} }}
     filters: [{{ kind: threshold, level: Warn }}]
-  console: {{ kind: console, target: stdout, tty_only: true, encoder: {{ kind: pattern }} }}
+  console: {{ kind: console, target: stdout, tty_only: true, encoder: }}
 root: {{ level: off, appenders: [rolling, console] }}
 "
         ));
-        assert_eq!(plan.unwrap().files(), [Path::new(&log)]);
+        assert_eq!(plan.unwrap().files, [Path::new(&log)]);
         assert!(!Path::new(&log).exists(), "loading opens nothing");
     }
 }
 
-/// The only test of this process that installs a logger: the process has one.
+/// In a process of its own, as a process has one logger.
+#[test]
+fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
+    const CHILD: &str = "SELVEDGE_TEST_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let this = "log::tests::a_logger_of_the_program_is_kept_and_a_file_says_so";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+        return;
+    }
+    struct Theirs;
+    impl ::log::Log for Theirs {
+        fn enabled(&self, _: &::log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, _: &::log::Record<'_>) {}
+        fn flush(&self) {}
+    }
+    ::log::set_logger(&Theirs).unwrap();
+    ::log::set_max_level(::log::LevelFilter::Error);
+
+    console().install().unwrap();
+    let folder = Folder::new("theirs");
+    let file = folder.path("new.log");
+    let text = format!("appenders: {{ f: {{ kind: file, path: '{file}' }} }}\nroot: {{ appenders: [f] }}\n");
+    let error = folder.load(&text).unwrap().install().unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("log4rs.yaml: the program has installed a logger"));
+    assert!(!Path::new(&file).exists());
+    assert_eq!((::log::max_level(), logging::files()), (::log::LevelFilter::Error, vec![]));
+}
+
+/// The only test of this process that installs a logger.
 #[test]
 fn plans_replace_each_other_and_a_failed_one_leaves_no_trace() {
     let folder = Folder::new("install");
@@ -129,6 +163,15 @@ root: {{ appenders: [good, bad] }}
     assert_eq!(logging::files(), [PathBuf::from(folder.path("new/first.log"))]);
     ::log::info!(target: "selvedge::test", "two");
 
+    // In a thread of its own, as a deadlock would leave it waiting for itself.
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        ::log::info!(target: "selvedge::test", "outer {}", Logs);
+        ::log::info!(target: "selvedge::test", "fails {}", Fails);
+        done.send(()).unwrap();
+    });
+    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a Display that logs waits for itself");
+
     let second = format!("refresh_rate: 5s\n{}", text("second.log"));
     folder.load(&second).unwrap().install().unwrap();
     ::log::info!(target: "selvedge::test", "three");
@@ -139,6 +182,25 @@ root: {{ appenders: [good, bad] }}
     let first = fs::read_to_string(folder.path("new/first.log")).unwrap();
     let second = fs::read_to_string(folder.path("second.log")).unwrap();
     assert!(first.contains("INFO main/weaver one\n") && first.contains(" two\n"), "{first}");
+    assert!(first.contains(" inner\n") && first.contains(" outer logged\n"), "{first}");
+    assert!(first.contains(" fails … (formatting failed)\n"), "{first}");
     assert!(!first.contains("three") && second.contains(" three\n"), "{first}---\n{second}");
     assert!(second.contains("WARN") && second.contains("read once"), "warnings go to the log: {second}");
+}
+
+struct Logs;
+
+impl std::fmt::Display for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        ::log::info!(target: "selvedge::test", "inner");
+        f.write_str("logged")
+    }
+}
+
+struct Fails;
+
+impl std::fmt::Display for Fails {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
 }

@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
 
 /// `; did you mean …?`, or nothing if no word is near.
 pub(crate) fn did_you_mean(typed: &str, known: &[&str]) -> String {
-    nearest(typed, known).map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
+    nearest(typed, known).map_or_else(String::new, |word| format!("; did you mean {}?", quoted(word)))
 }
 
 /// `a, b or c`.

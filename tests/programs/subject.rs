@@ -1,0 +1,163 @@
+//! Programs for the tests that need a process of their own: `subject SCENARIO [CONFIG]`.
+//!
+//! Each says "ready" on stdout when a signal may come.
+
+use selvedge::{Builder, Config, Queue, Runtime, Signal, StopOrder, Thread, Till, spawn, spawn_fallible};
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// So long that only a test that has failed sees its end.
+const LONG: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let scenario = args.next().unwrap_or_default();
+    let config = args.next().map_or_else(|| Config::new("subject"), Config::from);
+    if scenario == "own-main" {
+        return own_main(config);
+    }
+    selvedge::run(config, |please_stop| match scenario.as_str() {
+        "ok" => {
+            log::info!("all is well");
+            Ok(())
+        }
+        "error" => Err(std::fs::read("/there/is/no/such/file").unwrap_err().into()),
+        "panic" => panic!("main is broken"),
+        "child-panic" => {
+            let child = spawn("child", |_| panic!("the child is broken"));
+            child.thread().stopped().wait_for_go();
+            Ok(())
+        }
+        "returned" => {
+            let parent = Builder::new("parent").spawn_fallible(|_| spawn("child", |_| panic!("told once")).join())?;
+            parent.join()?;
+            Ok(())
+        }
+        "caught" => {
+            let child = spawn("child", |_| drop(std::panic::catch_unwind(|| panic!("caught by the program"))));
+            child.join()?;
+            Ok(())
+        }
+        "child-error" => {
+            drop(spawn_fallible("child", |please_stop| {
+                please_stop.wait_for_go();
+                Err::<(), _>("the child could not")
+            }));
+            Ok(())
+        }
+        "wait" => wait(please_stop),
+        "join-only" => {
+            let worker = spawn("worker", |please_stop| please_stop.wait_for_go());
+            ready();
+            worker.join()?;
+            Ok(())
+        }
+        "order" => order(please_stop),
+        "deaf" => deaf(please_stop),
+        "log-panic" => log_panic(),
+        other => Err(format!("no scenario \"{other}\"").into()),
+    })
+}
+
+fn ready() {
+    println!("ready");
+    let _ = std::io::stdout().flush();
+}
+
+/// Threads of several kinds, all of which stop when asked.
+fn wait(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
+    let queue: Queue<u32> = Queue::bounded("jobs", 1);
+    let jobs = queue.clone();
+    drop(spawn("popper", move |please_stop| jobs.pop_till(please_stop).map(drop)));
+    drop(spawn("parent", |please_stop| {
+        drop(spawn("sleeper", |please_stop| (Till::after(LONG) | please_stop).wait_for_go()));
+        please_stop.wait_for_go();
+    }));
+    drop(spawn("burner", |please_stop| {
+        let mut sum = 0_u64;
+        while !please_stop.is_go() {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+    }));
+    ready();
+    please_stop.wait_for_go();
+    Ok(())
+}
+
+/// Logs who stops when.
+fn order(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
+    let parent = Builder::new("parent").stop_order(StopOrder::OneByOne).spawn(|please_stop| {
+        for name in ["oldest", "middle", "youngest"] {
+            drop(spawn(name, |please_stop| {
+                please_stop.wait_for_go();
+                log::info!("ends");
+            }));
+        }
+        please_stop.wait_for_go();
+        log::info!("body ends");
+    })?;
+    while parent.thread().children().len() < 3 {
+        std::thread::yield_now();
+    }
+    drop(parent);
+    ready();
+    please_stop.wait_for_go();
+    Ok(())
+}
+
+/// A thread that does not look at its `please_stop`, in a wait that has a name.
+fn deaf(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
+    drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go_timeout(LONG)));
+    while Thread::current().children().iter().all(|child| child.waiting_for().is_none()) {
+        std::thread::yield_now();
+    }
+    ready();
+    please_stop.wait_for_go();
+    Ok(())
+}
+
+/// A panic while the record is being formatted, with the appender's lock held.
+fn log_panic() -> Result<(), Box<dyn Error>> {
+    struct Rude;
+    impl std::fmt::Display for Rude {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no text for you")
+        }
+    }
+    let child = spawn("rude", |_| log::info!("{Rude}"));
+    let failure = child.join().unwrap_err();
+    log::info!("survived: {failure}");
+    Ok(())
+}
+
+/// A program that keeps its own main.
+fn own_main(config: Config) -> ExitCode {
+    let runtime = match Runtime::start(config) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(78);
+        }
+    };
+    let second = Runtime::start(Config::new("second")).map(drop).unwrap_err();
+    assert!(second.is_already_running(), "{second}");
+    let root = Thread::current();
+    assert_eq!(root.path(), "main");
+    drop(spawn("worker", |please_stop| please_stop.wait_for_go()));
+    runtime.shutdown().unwrap();
+    assert!(!root.is_alive());
+
+    // The place is free again, and main is a new one.
+    let runtime = Runtime::start(Config::new("third")).unwrap();
+    assert!(Thread::current().is_alive() && !Thread::current().please_stop().is_go());
+    drop(spawn("unlucky", |_| panic!("on purpose")));
+    let failure = runtime.shutdown().unwrap_err();
+    assert_eq!(failure.children()[0].message(), "on purpose");
+    println!("own main is done");
+    ready();
+    // With no runtime, a signal does what it does to any program.
+    std::thread::sleep(LONG);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,111 @@
+//! SIGINT and SIGTERM end a program in order; a second one ends it at once; who does not stop is named.
+#![cfg(unix)]
+
+mod support;
+
+use libc::{SIGINT, SIGTERM};
+use std::time::Duration;
+use support::{Folder, Process, subject};
+
+fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (support::Ended, String) {
+    let folder = Folder::new(test);
+    let mut process = Process::start(&mut subject(scenario, &folder.config(more)));
+    process.wait_for("ready");
+    for (number, signal) in signals.iter().enumerate() {
+        if number > 0 {
+            // Two pending signals of one kind are one: the first must have been taken, and main be at its last join.
+            until_logged(&folder, "to stop; it is waiting");
+        }
+        process.signal(*signal);
+    }
+    let ended = process.end();
+    let log = folder.read("app.log");
+    (ended, log)
+}
+
+fn until_logged(folder: &Folder, what: &str) {
+    let deadline = std::time::Instant::now() + support::ALARM;
+    while !std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default().contains(what) {
+        assert!(std::time::Instant::now() < deadline, "never logged: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn sigint_stops_everything_and_gives_130() {
+    let (ended, log) = interrupted("sigint", "wait", "", &[SIGINT]);
+    assert_eq!(ended.code(), 130, "{}", ended.stderr);
+    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    assert!(log.contains("WARN main/os-signals interrupted by SIGINT"), "{log}");
+    assert!(log.lines().last().unwrap().contains("was interrupted by SIGINT and has stopped in order"), "{log}");
+}
+
+#[test]
+fn sigterm_stops_everything_and_gives_0() {
+    let (ended, log) = interrupted("sigterm", "wait", "", &[SIGTERM]);
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    assert!(log.lines().last().unwrap().contains("was interrupted by SIGTERM"), "{log}");
+}
+
+#[test]
+fn a_main_that_only_joins_can_be_interrupted() {
+    let (ended, _) = interrupted("join-only", "join-only", "", &[SIGINT]);
+    assert_eq!(ended.code(), 130, "{}", ended.stderr);
+}
+
+#[test]
+fn the_order_of_the_end_is_the_promised_one() {
+    let (ended, log) = interrupted("order", "order", "", &[SIGTERM]);
+    assert_eq!(ended.code(), 0);
+    let ends: Vec<_> = log.lines().filter(|line| line.ends_with("ends")).collect();
+    assert_eq!(
+        ends,
+        [
+            "INFO main/parent body ends",
+            "INFO main/parent/youngest ends",
+            "INFO main/parent/middle ends",
+            "INFO main/parent/oldest ends"
+        ]
+    );
+}
+
+#[test]
+fn a_second_signal_ends_a_slow_stop_and_names_who_is_left() {
+    for (signals, code) in [([SIGINT, SIGINT], 130), ([SIGTERM, SIGTERM], 143), ([SIGINT, SIGTERM], 143)] {
+        let (ended, log) = interrupted("second", "deaf", "shutdown: { patience: 20ms }", &signals);
+        assert_eq!(ended.code(), code, "{}", ended.stderr);
+        assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+        for text in [&ended.stderr, &log] {
+            assert!(text.contains("not stopped:"), "{text}");
+            assert!(text.contains("main/deaf, waiting") && text.contains("for signal \"a bell\""), "{text}");
+            assert!(text.contains("main, waiting") && text.contains("for thread \"main/deaf\""), "{text}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_stop_is_reported_again_and_again() {
+    let folder = Folder::new("patience");
+    let mut process = Process::start(&mut subject("deaf", &folder.config("shutdown: { patience: 20ms }")));
+    process.wait_for("ready").signal(SIGINT);
+    until_logged(&folder, "for signal \"a bell\"");
+    let reports = || folder.read("app.log").matches("for main/deaf to stop; it is waiting").count();
+    let deadline = std::time::Instant::now() + support::ALARM;
+    while reports() < 3 {
+        assert!(std::time::Instant::now() < deadline, "reported {} times", reports());
+        std::thread::yield_now();
+    }
+    process.signal(SIGINT);
+    assert_eq!(process.end().code(), 130);
+}
+
+#[test]
+fn on_stuck_abort_ends_the_process_with_70() {
+    let more = "shutdown: { patience: 50ms, on_stuck: abort }";
+    let (ended, log) = interrupted("abort", "deaf", more, &[SIGTERM]);
+    assert_eq!(ended.code(), 70, "{}", ended.stderr);
+    for text in [&ended.stderr, &log] {
+        assert!(text.contains("main/deaf does not stop, and shutdown.on_stuck is abort"), "{text}");
+    }
+}

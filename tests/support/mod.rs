@@ -1,0 +1,180 @@
+//! Runs programs of this package as processes of their own, under an alarm.
+#![allow(dead_code, unreachable_pub)] // each test file uses a part of it
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Longer than any of them may take.
+pub const ALARM: Duration = Duration::from_secs(60);
+
+/// The examples, built as this test was.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", "subject", "--example", "01_indexer"]);
+        cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        if cfg!(feature = "profiling") {
+            cargo.args(["--features", "profiling"]);
+        }
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the examples do not build");
+        // This test is <target>/<profile>/deps/<name>.
+        let test = std::env::current_exe().expect("a test has a file");
+        test.ancestors().nth(2).expect("in deps").join("examples")
+    });
+    folder.join(name)
+}
+
+/// A folder that is gone after the test, unless it fails.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(test: &str) -> Folder {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder for the test");
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).expect("a folder");
+        }
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A config whose log goes to `app.log` in this folder, each line "LEVEL path message", and settings below it.
+    pub fn config(&self, more: &str) -> PathBuf {
+        let log = self.0.join("app.log");
+        self.write(
+            "log4rs.yaml",
+            &format!(
+                "appenders:\n  file:\n    kind: file\n    path: {}\n    encoder: {{ pattern: \"{{l}} {{T}} {{m}}{{n}}\" }}\n\
+                 root: {{ level: info, appenders: [file] }}\n",
+                log.display()
+            ),
+        );
+        self.write("selvedge.yaml", &format!("name: subject\nlog: log4rs.yaml\n{more}\n"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// How a process ended, and what it said.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Ended {
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {}\n{}", self.status, self.stderr))
+    }
+}
+
+pub struct Process {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    read: String,
+    begin: Instant,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove("RUST_BACKTRACE")
+            .spawn()
+            .expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Process { child, stdout, read: String::new(), begin: Instant::now() }
+    }
+
+    /// Until it has said `line`.
+    pub fn wait_for(&mut self, line: &str) -> &mut Process {
+        loop {
+            let mut next = String::new();
+            let bytes = self.stdout.read_line(&mut next).expect("its output");
+            assert!(bytes > 0, "it ended without saying \"{line}\"; it said: {}", self.read);
+            self.read.push_str(&next);
+            if next.trim_end() == line {
+                return self;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    pub fn signal(&mut self, signal: i32) -> &mut Process {
+        // SAFETY: kill has no memory preconditions; the child was not waited for, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+        self.begin = Instant::now();
+        self
+    }
+
+    /// Waits for the end; one that outlives the alarm is killed, and the test fails.
+    pub fn end(mut self) -> Ended {
+        let mut stderr = self.child.stderr.take().expect("piped");
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let mut stdout = self.stdout;
+        let output = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            text
+        });
+        let deadline = Instant::now() + ALARM;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                panic!("still running after {ALARM:?}; stderr: {}", errors.join().unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let took = self.begin.elapsed();
+        let stdout = self.read + &output.join().expect("no panic");
+        Ended { status, stdout, stderr: errors.join().expect("no panic"), took }
+    }
+}
+
+/// Runs it to its end.
+pub fn run(command: &mut Command) -> Ended {
+    Process::start(command).end()
+}
+
+pub fn subject(scenario: &str, config: &Path) -> Command {
+    let mut command = Command::new(program("subject"));
+    command.arg(scenario).arg(config);
+    command
+}
