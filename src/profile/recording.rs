@@ -56,7 +56,8 @@ pub struct Recording {
 /// Starts to record what all threads of this process do.
 ///
 /// One recording can run at a time. The setting that came of the options is logged, and can be asked of the
-/// [`Profile`]. Blocks for some milliseconds, in which the engine prepares its tables.
+/// [`Profile`]. Blocks for tenths of a second, in which the engine prepares its table: with
+/// [`Engine::Process`](super::Engine::Process) 100 MB, kept for as long as the process lives.
 ///
 /// # Errors
 /// - [`Error::is_already_running`]: another recording runs.
