@@ -92,12 +92,21 @@ impl Code<'_> {
     /// The stack as it is shown, leaf first: without machinery at its root, and never empty.
     fn stack(&mut self, addresses: &[u64], truncated: bool) -> Vec<usize> {
         let mut frames = Vec::with_capacity(addresses.len() + 1);
-        let mut at_root = !truncated;
-        for (index, &address) in addresses.iter().enumerate().rev() {
-            let exact = index == 0;
+        for (index, &address) in addresses.iter().enumerate() {
             let names = &mut *self.names;
-            let location = self.known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact));
+            self.known.entry((address, index == 0)).or_insert_with(|| names.resolve(address, index == 0));
+        }
+        // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
+        let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(|line| trim::is_run(line));
+        let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
+        let mut at_root = !truncated || run.is_some();
+        for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {
+            let location = &self.known[&(address, index == 0)];
             let mut lines = location.lines.len();
+            if run == Some(index) {
+                // Inlined, `run` and what it calls may share an address with the caller's lines.
+                lines = location.lines.iter().rposition(trim::is_run).map_or(lines, |at| at + 1);
+            }
             // Its last line is nearest to the root.
             while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1]) {
                 lines -= 1;

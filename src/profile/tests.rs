@@ -41,6 +41,8 @@ const NAMES: &[(u64, &[&str])] = &[
     (341, &["start_thread"]),
     (350, &["app::job", "core::ops::function::FnOnce::call_once", "std::thread::lifecycle::spawn_unchecked"]),
     (360, &["std::panicking::try"]),
+    (370, &["selvedge::runtime::run::{{closure}}"]),
+    (380, &["std::panicking::try", "selvedge::runtime::run", "app::main"]),
 ];
 
 fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
@@ -133,6 +135,13 @@ fn samples_that_may_be_a_successors_are_counted() {
     let profile = profile(raw, &lives);
     assert_eq!(profile.ambiguous(), 4, "the first of the five is the old one's for sure");
     assert!(svg(&profile).contains("4 of one thread or its successor"));
+}
+
+#[test]
+fn the_program_begins_where_run_calls_it() {
+    let lives = [life("main", 1, 0, None)];
+    let raw = vec![sample(1, 5, &[110, 120, 370, 380, 130], 1)];
+    assert_eq!(folded(&profile(raw, &lives)), ["main;app::outer;app::inner;app::work 10101000"]);
 }
 
 #[test]

@@ -64,6 +64,13 @@ fn has_name_of_machinery(function: &str) -> bool {
     EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || is_call_of_closure(function)
 }
 
+/// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to call it.
+pub(super) fn is_run(line: &Line) -> bool {
+    line.function
+        .strip_prefix("selvedge::runtime::run")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':']))
+}
+
 /// `FnOnce::call_once` in its many forms: shims, boxes, references, `AssertUnwindSafe`.
 fn is_call_of_closure(function: &str) -> bool {
     let Some(at) = function.find("core::ops::function::Fn") else { return false };
