@@ -39,6 +39,8 @@ pub struct ThreadProfile {
     pub(super) samples: u64,
     pub(super) lost: u64,
     pub(super) truncated: u64,
+    pub(super) unsampled: Duration,
+    pub(super) broken: u64,
 }
 
 impl Profile {
@@ -185,9 +187,12 @@ impl Profile {
             let share = 100.0 * seen.as_secs_f64() / cpu.as_secs_f64();
             parts.push(format!("{share:.1} % of {:.2} s CPU time seen", cpu.as_secs_f64()));
         }
-        let truncated: u64 = self.threads.iter().map(|thread| thread.truncated).sum();
+        let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
-            (truncated, "truncated"),
+            // Elsewhere it is what chance has done as well.
+            (if engine == Engine::Timer { sum(ThreadProfile::lost) } else { 0 }, "lost"),
+            (sum(ThreadProfile::truncated), "truncated"),
+            (sum(ThreadProfile::broken), "broken"),
             (self.unregistered, "of threads outside the tree"),
             (self.ambiguous, "of one thread or its successor"),
         ];
@@ -200,7 +205,17 @@ impl Profile {
 impl ThreadProfile {
     pub(super) fn new(path: Arc<str>) -> ThreadProfile {
         let zero = Duration::ZERO;
-        ThreadProfile { path, cpu: zero, sampled: zero, wall: zero, samples: 0, lost: 0, truncated: 0 }
+        ThreadProfile {
+            path,
+            cpu: zero,
+            sampled: zero,
+            wall: zero,
+            samples: 0,
+            lost: 0,
+            truncated: 0,
+            unsampled: zero,
+            broken: 0,
+        }
     }
 
     /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in the tree.
@@ -229,8 +244,9 @@ impl ThreadProfile {
         self.samples
     }
 
-    /// Samples that were due by the thread's CPU clock and are missing. With [`Engine::Process`] chance decides which of
-    /// the running threads is sampled, so a few of them are nothing but that.
+    /// Samples that were due and are missing. With [`Engine::Timer`] these are the ones that met a full ring, or came late
+    /// and together; the time that they stand for is the next sample's. With [`Engine::Process`] they are what the thread's
+    /// CPU clock says; chance decides there which of the running threads is sampled, so a few are nothing but that.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -238,5 +254,17 @@ impl ThreadProfile {
     /// Samples whose stack was deeper than the engine looks: their callers are missing, `[truncated]` stands for them.
     pub fn truncated(&self) -> u64 {
         self.truncated
+    }
+
+    /// Samples whose callers were not found: the unwinder lost its way (`[broken]` stands for them), or the thread did not
+    /// run on its own stack, or was about to use it up (`[other stack]`).
+    pub fn broken(&self) -> u64 {
+        self.broken
+    }
+
+    /// CPU time after the thread's last sample, or all of it if there was none: `[unsampled]` in the flamegraph. With
+    /// [`Engine::Timer`], this and [`sampled_time`](Self::sampled_time) are [`cpu_time`](Self::cpu_time) exactly.
+    pub fn unsampled_time(&self) -> Duration {
+        self.unsampled
     }
 }

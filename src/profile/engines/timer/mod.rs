@@ -1,0 +1,162 @@
+//! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
+//! safe, stands in `profile/README.md`.
+
+mod books;
+mod handler;
+mod modules;
+mod ring;
+mod slot;
+mod state;
+mod table;
+mod unwind;
+
+pub(super) use handler::is_installed;
+
+use super::{Clock, Effective, Engine, Found, Sampler, Start};
+use crate::error::{Error, Kind};
+use crate::os::sigprof;
+use crate::thread::{Builder, JoinHandle, Thread, observe};
+use parking_lot::Mutex;
+use state::State;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The engine at work. Dropping it stops it.
+struct Timer {
+    shared: Arc<Shared>,
+    /// `None`: stopped.
+    running: Option<Running>,
+}
+
+struct Running {
+    observer: u64,
+    sampler: JoinHandle<()>,
+}
+
+/// What the threads, the sampler and the recording share.
+struct Shared {
+    state: Mutex<State>,
+    /// A child that was forked off has this in memory as well, and nothing of what it describes.
+    process: u32,
+}
+
+pub(super) const CAN_RUN: bool = true;
+
+/// Starts the engine.
+///
+/// # Errors
+/// [`Error::is_profile`]: someone else answers SIGPROF, or the system gives no thread.
+pub(super) fn start(frequency: u32) -> Result<Start, Error> {
+    if handler::is_anothers().map_err(|cause| refused().because(cause))? {
+        let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
+        return Err(Error::new(Kind::Profile, message));
+    }
+    let period = period(frequency, sigprof::tick());
+    handler::install().map_err(|cause| refused().because(cause))?;
+    let (began, epoch) = (Instant::now(), SystemTime::now());
+    let state = Mutex::new(State::new(period, began));
+    let shared = Arc::new(Shared { state, process: std::process::id() });
+    let sampler = spawn_sampler(shared.clone(), period).map_err(|cause| {
+        shared.state.lock().stop();
+        refused().because(cause)
+    })?;
+    // The new first, then the list of the old: each is told of at least once.
+    let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread));
+    let effective = Effective { engine: Engine::Timer, clock: Clock::Cpu, period };
+    let timer = Timer { shared, running: Some(Running { observer, sampler }) };
+    Ok(Start { sampler: Box::new(timer), effective, began, epoch })
+}
+
+fn refused() -> Error {
+    Error::new(Kind::Profile, "the threads' timers could not be set")
+}
+
+/// The kernel looks at these timers once a tick: a shorter period would not give more samples.
+fn period(frequency: u32, tick: Option<Duration>) -> Duration {
+    let asked = Duration::from_secs(1) / frequency.max(1);
+    tick.map_or(asked, |tick| asked.max(tick))
+}
+
+/// Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
+fn spawn_sampler(shared: Arc<Shared>, period: Duration) -> std::io::Result<JoinHandle<()>> {
+    let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
+    Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
+        while !please_stop.wait_for_go_timeout(pause) {
+            for thread in shared.state.lock().threads() {
+                // The lock is free for others between two threads.
+                shared.state.lock().empty(thread);
+            }
+            shared.state.lock().renew_modules();
+        }
+    })
+}
+
+impl Sampler for Timer {
+    fn snapshot(&self) -> Found {
+        let (copy, trouble) = {
+            let mut state = self.shared.state.lock();
+            (state.closed_copy(), state.trouble())
+        };
+        Found { trouble, ..copy.found() }
+    }
+
+    fn finish(mut self: Box<Self>) -> Found {
+        self.stop();
+        let (books, trouble) = {
+            let mut state = self.shared.state.lock();
+            (std::mem::take(&mut state.books), state.trouble())
+        };
+        Found { trouble, ..books.found() }
+    }
+}
+
+impl Timer {
+    fn stop(&mut self) {
+        let Some(Running { observer, sampler }) = self.running.take() else { return };
+        if std::process::id() != self.shared.process {
+            // Forked off: the threads and timers are the parent's, and locks may be held by those who are not here.
+            std::mem::forget(sampler);
+            return;
+        }
+        self.shared.state.lock().stop();
+        observe::remove(observer);
+        sampler.stop();
+        // A panic in it would be ours; it is told as that of any thread.
+        if let Err(failure) = sampler.join() {
+            log::error!("profiling: {failure}");
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl observe::Observer for Shared {
+    fn started(&self, thread: &Thread) {
+        if std::process::id() == self.process {
+            self.state.lock().attach(thread);
+        }
+    }
+
+    fn ended(&self, thread: &Thread) {
+        if std::process::id() == self.process {
+            self.state.lock().detach(thread);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_period_is_no_shorter_than_the_tick() {
+        let ms = Duration::from_millis;
+        assert_eq!(period(100, Some(ms(4))), ms(10));
+        assert_eq!(period(1000, Some(ms(4))), ms(4));
+        assert_eq!(period(1000, None), ms(1));
+    }
+}

@@ -1,0 +1,226 @@
+//! Which threads have a slot, and everything that is done to them from outside of the handler. All of it under one lock.
+//!
+//! Invariants
+//! 1. A slot that the table names is in `held`, so it lives. It leaves `held` after its timer is deleted, its entry null,
+//!    and a grace over.
+//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own.
+//! 3. After `stop`, `held` is empty and stays so.
+
+use super::books::{Books, Meter};
+use super::handler;
+use super::modules::Listed;
+use super::slot::{Arena, Slot};
+use super::table::{self, Entry, Grace};
+use super::unwind::Modules;
+use crate::os::thread_timer::ThreadTimer;
+use crate::os::{CpuClock, stack};
+use crate::profile::engines::Nanos;
+use crate::thread::Thread;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Slots kept for the next threads: those of a pool that comes and goes.
+const SPARE: usize = 32;
+
+pub(super) struct State {
+    pub(super) books: Books,
+    period: Duration,
+    began: Instant,
+    running: bool,
+    /// By kernel thread id.
+    held: HashMap<i32, Held>,
+    /// The kernel thread id and the account of each thread of the tree that is in `held`, by its id there.
+    known: HashMap<u64, (i32, usize)>,
+    spare: Vec<Arena>,
+    listed: Listed,
+    /// Module lists that a handler may still be using.
+    retired: Vec<(Box<Modules>, Vec<Grace>)>,
+    /// For a thread's first expiry.
+    random: RandomState,
+    /// Threads that got no timer.
+    untimed: u64,
+    buffer: Vec<u64>,
+}
+
+struct Held {
+    slot: Arc<Slot>,
+    entry: &'static Entry,
+    timer: Option<ThreadTimer>,
+    clock: CpuClock,
+    meter: Meter,
+}
+
+impl State {
+    /// With the modules listed and published, and no thread yet.
+    pub(super) fn new(period: Duration, began: Instant) -> State {
+        let mut state = State {
+            books: Books::default(),
+            period,
+            began,
+            running: true,
+            held: HashMap::new(),
+            known: HashMap::new(),
+            spare: Vec::new(),
+            listed: Listed::default(),
+            retired: Vec::new(),
+            random: RandomState::new(),
+            untimed: 0,
+            buffer: Vec::new(),
+        };
+        state.renew_modules();
+        state
+    }
+
+    /// The thread is sampled from now on. On the thread itself, or from outside while it lives.
+    pub(super) fn attach(&mut self, thread: &Thread) {
+        // One that has ended is about to call `detach`, or has called it, or found no observer.
+        if !self.running || self.known.contains_key(&thread.id()) || thread.ended_at().is_some() {
+            return;
+        }
+        let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
+        let id = clock.thread();
+        let Some((now, entry)) = nanos(clock).zip(table::make_entry(id)) else { return };
+        let account = self.books.open(thread.path().into(), Some(os_thread), self.time(thread.started_at()));
+        self.known.insert(thread.id(), (id, account));
+        if self.held.contains_key(&id) {
+            // The thread is known by another name so far.
+            self.empty(id);
+            let held = self.held.get_mut(&id).expect("just asked");
+            self.books.settle(&mut held.meter, now.max(nanos(clock).unwrap_or(now)));
+            held.meter.put_in_charge(account);
+            return;
+        }
+        // SAFETY: it has not ended, and cannot without this lock: see `detach`.
+        let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
+        let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
+        // SAFETY: the slot is in `held` until it was taken from the entry.
+        unsafe { entry.give(Arc::as_ptr(&slot)) };
+        let timer = ThreadTimer::start(clock, self.first_expiry(id), self.period);
+        let timer = timer.map_err(|cause| self.has_no_timer(thread.path(), &cause)).ok();
+        self.held.insert(id, Held { slot, entry, timer, clock, meter: Meter::new(account, now) });
+    }
+
+    /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
+    pub(super) fn detach(&mut self, thread: &Thread) {
+        let Some((id, account)) = self.known.remove(&thread.id()) else { return };
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if held.meter.owners() == [account] {
+            held.timer = None;
+            held.entry.take();
+        }
+        self.empty(id);
+        let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
+        let held = self.held.get_mut(&id).expect("just asked");
+        self.books.settle(&mut held.meter, nanos(held.clock).unwrap_or(0));
+        self.books.end(account, ended);
+        if held.meter.remove(account)
+            && let Some(held) = self.held.remove(&id)
+            && self.spare.len() < SPARE
+            && let Some(slot) = Arc::into_inner(held.slot)
+        {
+            self.spare.push(slot.into_arena());
+        }
+    }
+
+    /// Ends all sampling and closes the books of all threads.
+    pub(super) fn stop(&mut self) {
+        self.running = false;
+        // The source first, of all of them; only then what has come of it.
+        for held in self.held.values_mut() {
+            held.timer = None;
+        }
+        for held in self.held.values() {
+            held.entry.take();
+        }
+        for id in self.threads() {
+            self.empty(id);
+        }
+        for held in self.held.values_mut() {
+            self.books.settle(&mut held.meter, nanos(held.clock).unwrap_or(0));
+        }
+        self.held.clear();
+        self.known.clear();
+        self.spare = Vec::new();
+        // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
+        drop(handler::publish(None));
+        self.retired = Vec::new();
+        self.listed = Listed::default();
+    }
+
+    /// The kernel's ids of those that are sampled.
+    pub(super) fn threads(&self) -> Vec<i32> {
+        self.held.keys().copied().collect()
+    }
+
+    /// Moves what the thread's handler has written into the books.
+    pub(super) fn empty(&mut self, id: i32) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let (books, meter) = (&mut self.books, &mut held.meter);
+        held.slot.read(&mut self.buffer, |clock, ending, addresses| books.record(meter, clock, ending, addresses));
+        // Relaxed: a count.
+        let lost = held.slot.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            books.lost(meter, lost);
+        }
+    }
+
+    /// The books as if the recording ended now.
+    pub(super) fn closed_copy(&mut self) -> Books {
+        for id in self.threads() {
+            self.empty(id);
+        }
+        let mut copy = self.books.clone();
+        for held in self.held.values() {
+            copy.settle(&mut held.meter.clone(), nanos(held.clock).unwrap_or(0));
+        }
+        copy
+    }
+
+    /// Lists the modules again if something was loaded or unloaded, and frees lists that nobody uses any more.
+    pub(super) fn renew_modules(&mut self) {
+        if !self.running {
+            return;
+        }
+        self.retired.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
+        let Some(modules) = self.listed.renew() else { return };
+        if let Some(old) = handler::publish(Some(Box::new(modules))) {
+            let graces = self.held.values().map(|held| held.entry.grace()).collect();
+            self.retired.push((old, graces));
+        }
+    }
+
+    /// Uniform in one period: so a thread that lives for half a period is sampled in half of all cases.
+    fn first_expiry(&self, id: i32) -> Duration {
+        let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
+        self.period.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+    }
+
+    /// What kept threads from being sampled, as a sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        (self.untimed > 0).then(|| format!("{} threads got no timer", self.untimed))
+    }
+
+    fn has_no_timer(&mut self, path: &str, cause: &io::Error) {
+        if self.untimed == 0 {
+            log::warn!(
+                "profiling: no timer for {path}, nor perhaps for others: {cause}. Its time will be [unsampled]."
+            );
+        }
+        self.untimed += 1;
+    }
+
+    fn time(&self, time: Instant) -> Nanos {
+        match time.checked_duration_since(self.began) {
+            Some(after) => after.as_nanos() as Nanos,
+            None => -(self.began.duration_since(time).as_nanos() as Nanos),
+        }
+    }
+}
+
+fn nanos(clock: CpuClock) -> Option<u64> {
+    clock.read().map(|time| time.as_nanos() as u64)
+}
