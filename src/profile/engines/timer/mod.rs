@@ -51,10 +51,11 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
     }
-    let period = period(frequency, sigprof::tick());
+    let tick = sigprof::tick();
+    let period = period(frequency, tick);
     handler::install().map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
-    let state = Mutex::new(State::new(period, began));
+    let state = Mutex::new(State::new(period, tick.unwrap_or_default(), began));
     let shared = Arc::new(Shared { state, process: std::process::id() });
     let sampler = spawn_sampler(shared.clone(), period).map_err(|cause| {
         shared.state.lock().stop();
@@ -82,8 +83,9 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration) -> std::io::Result<JoinH
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
         while !please_stop.wait_for_go_timeout(pause) {
-            for thread in shared.state.lock().threads() {
-                // The lock is free for others between two threads.
+            // The lock is free for others between two threads.
+            let threads = shared.state.lock().threads();
+            for thread in threads {
                 shared.state.lock().empty(thread);
             }
             shared.state.lock().renew_modules();

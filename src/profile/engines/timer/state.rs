@@ -29,6 +29,7 @@ const SPARE: usize = 32;
 pub(super) struct State {
     pub(super) books: Books,
     period: Duration,
+    tick: Duration,
     began: Instant,
     running: bool,
     /// By kernel thread id.
@@ -56,10 +57,11 @@ struct Held {
 
 impl State {
     /// With the modules listed and published, and no thread yet.
-    pub(super) fn new(period: Duration, began: Instant) -> State {
+    pub(super) fn new(period: Duration, tick: Duration, began: Instant) -> State {
         let mut state = State {
             books: Books::default(),
             period,
+            tick,
             began,
             running: true,
             held: HashMap::new(),
@@ -193,10 +195,9 @@ impl State {
         }
     }
 
-    /// Uniform in one period: so a thread that lives for half a period is sampled in half of all cases.
     fn first_expiry(&self, id: i32) -> Duration {
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        self.period.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+        first_expiry(self.period, self.tick, (random >> 11) as f64 / (1u64 << 53) as f64)
     }
 
     /// What kept threads from being sampled, as a sentence.
@@ -221,6 +222,33 @@ impl State {
     }
 }
 
+/// Uniform in one period: so a thread that lives for a tenth of it is sampled in one case of ten.
+///
+/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is drawn is the tick: the
+/// first one of a thread's life, however early it comes, has its share of tick / period as all others do. `random` is from 0 up to
+/// 1.
+fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
+    let drawn = period.mul_f64(random).as_nanos();
+    let ticks = drawn / tick.as_nanos().max(1);
+    Duration::from_nanos((ticks * tick.as_nanos()) as u64).max(Duration::from_nanos(1))
+}
+
 fn nanos(clock: CpuClock) -> Option<u64> {
     clock.read().map(|time| time.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tick_of_the_first_period_is_as_likely() {
+        let ms = Duration::from_millis;
+        let first = |random| first_expiry(ms(10), ms(4), random);
+        assert_eq!([first(0.0), first(0.39)], [Duration::from_nanos(1); 2]);
+        assert_eq!([first(0.41), first(0.79), first(0.81), first(0.99)], [ms(4), ms(4), ms(8), ms(8)]);
+        assert_eq!(first_expiry(ms(4), ms(4), 0.99), Duration::from_nanos(1));
+        // Where the tick is not known, any instant is.
+        assert_eq!(first_expiry(ms(10), Duration::ZERO, 0.5), ms(5));
+    }
 }
