@@ -204,7 +204,8 @@ fn many_short_lives_are_seen_as_often_as_they_should() {
     let recording = begin();
     let mut used = Duration::ZERO;
     for batch in 0..LIVES / 10 {
-        let spawn = |n| selvedge::spawn(format!("short-{batch}-{n}"), |_| (burn(Duration::from_micros(500)), clock()).1);
+        let spawn =
+            |n| selvedge::spawn(format!("short-{batch}-{n}"), |_| (burn(Duration::from_micros(500)), clock()).1);
         let threads: Vec<_> = (0..10).map(spawn).collect();
         used += threads.into_iter().map(|thread| thread.join().unwrap()).sum::<Duration>();
     }
