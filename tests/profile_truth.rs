@@ -113,9 +113,20 @@ const AROUND: Duration = Duration::from_micros(1500);
 #[test]
 fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
     let _alone = alone();
+    split(100);
+}
+
+/// Above the kernel's tick, by perf events where they are permitted; elsewhere at the tick.
+#[test]
+fn a_known_split_comes_out_at_a_higher_rate() {
+    let _alone = alone();
+    split(1000);
+}
+
+fn split(frequency: u32) {
     let mut length = Duration::from_millis(500);
     loop {
-        let recording = begin();
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
         let worker = selvedge::spawn("worker", move |_| {
             let began = clock();
             let (mut three, mut one) = (Duration::ZERO, Duration::ZERO);

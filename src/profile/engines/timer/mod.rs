@@ -14,10 +14,11 @@ pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
-use crate::os::sigprof;
+use crate::os::perf::PerfClock;
+use crate::os::{CpuClock, sigprof};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use parking_lot::Mutex;
-use state::State;
+use state::{Source, State};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,11 +52,13 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
     }
-    let tick = sigprof::tick();
-    let period = period(frequency, tick);
+    let (source, period) = source(frequency, sigprof::tick(), &|period| {
+        let own = CpuClock::of_current().ok_or_else(|| std::io::Error::other("there is no CPU clock"))?;
+        PerfClock::start(own, period).map(drop)
+    });
     handler::install().map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
-    let state = Mutex::new(State::new(period, tick.unwrap_or_default(), began));
+    let state = Mutex::new(State::new(period, source, began));
     let shared = Arc::new(Shared { state, process: std::process::id() });
     let sampler = spawn_sampler(shared.clone(), period).map_err(|cause| {
         shared.state.lock().stop();
@@ -63,6 +66,7 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     })?;
     // The new first, then the list of the old: each is told of at least once.
     let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread));
+    shared.state.lock().start_triggers();
     let effective = Effective { engine: Engine::Timer, clock: Clock::Cpu, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
@@ -72,10 +76,25 @@ fn refused() -> Error {
     Error::new(Kind::Profile, "the threads' timers could not be set")
 }
 
-/// The kernel looks at these timers once a tick: a shorter period would not give more samples.
-fn period(frequency: u32, tick: Option<Duration>) -> Duration {
+/// The kernel looks at timers once a tick: a shorter period takes perf events, if the kernel permits them, which `probe`
+/// finds out, and else is not to be had.
+fn source(
+    frequency: u32,
+    tick: Option<Duration>,
+    probe: &dyn Fn(Duration) -> std::io::Result<()>,
+) -> (Source, Duration) {
     let asked = Duration::from_secs(1) / frequency.max(1);
-    tick.map_or(asked, |tick| asked.max(tick))
+    let tick = tick.unwrap_or_default();
+    if asked >= tick {
+        return (Source::Timer { tick }, asked);
+    }
+    match probe(asked) {
+        Ok(()) => (Source::Perf, asked),
+        Err(cause) => {
+            log::info!("profiling: no perf events ({cause}): the rate is that of the kernel's tick");
+            (Source::Timer { tick }, tick)
+        }
+    }
 }
 
 /// Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
@@ -83,6 +102,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration) -> std::io::Result<JoinH
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
         while !please_stop.wait_for_go_timeout(pause) {
+            shared.state.lock().start_triggers();
             // The lock is free for others between two threads.
             let threads = shared.state.lock().threads();
             for thread in threads {
@@ -155,10 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_period_is_no_shorter_than_the_tick() {
+    fn above_the_tick_perf_events_are_asked_for_and_the_tick_is_what_remains() {
         let ms = Duration::from_millis;
-        assert_eq!(period(100, Some(ms(4))), ms(10));
-        assert_eq!(period(1000, Some(ms(4))), ms(4));
-        assert_eq!(period(1000, None), ms(1));
+        let refused = |_| Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let granted = |_| Ok(());
+        let tick = Source::Timer { tick: ms(4) };
+        assert_eq!(source(100, Some(ms(4)), &|_| unreachable!("not above the tick")), (tick, ms(10)));
+        assert_eq!(source(250, Some(ms(4)), &refused), (tick, ms(4)));
+        assert_eq!(source(1000, Some(ms(4)), &granted), (Source::Perf, ms(1)));
+        assert_eq!(source(1000, Some(ms(4)), &refused), (tick, ms(4)));
     }
 }

@@ -12,6 +12,7 @@ use super::modules::Listed;
 use super::slot::{Arena, Slot};
 use super::table::{self, Entry, Grace};
 use super::unwind::Modules;
+use crate::os::perf::PerfClock;
 use crate::os::thread_timer::ThreadTimer;
 use crate::os::{CpuClock, stack};
 use crate::profile::engines::Nanos;
@@ -26,10 +27,25 @@ use std::time::{Duration, Instant};
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
 
+/// What sends a thread its signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A timer: at the kernel's tick, no more often.
+    Timer { tick: Duration },
+    /// A perf event, where the kernel permits it.
+    Perf,
+}
+
+/// One at work; dropping it ends it.
+enum Trigger {
+    Timer { _timer: ThreadTimer },
+    Perf { _event: PerfClock },
+}
+
 pub(super) struct State {
     pub(super) books: Books,
     period: Duration,
-    tick: Duration,
+    source: Source,
     began: Instant,
     running: bool,
     /// By kernel thread id.
@@ -44,24 +60,26 @@ pub(super) struct State {
     random: RandomState,
     /// Threads that got no timer.
     untimed: u64,
+    /// Kernel thread ids of those whose trigger is still to be started.
+    waiting: Vec<i32>,
     buffer: Vec<u64>,
 }
 
 struct Held {
     slot: Arc<Slot>,
     entry: &'static Entry,
-    timer: Option<ThreadTimer>,
+    trigger: Option<Trigger>,
     clock: CpuClock,
     meter: Meter,
 }
 
 impl State {
     /// With the modules listed and published, and no thread yet.
-    pub(super) fn new(period: Duration, tick: Duration, began: Instant) -> State {
+    pub(super) fn new(period: Duration, source: Source, began: Instant) -> State {
         let mut state = State {
             books: Books::default(),
             period,
-            tick,
+            source,
             began,
             running: true,
             held: HashMap::new(),
@@ -71,6 +89,7 @@ impl State {
             retired: Vec::new(),
             random: RandomState::new(),
             untimed: 0,
+            waiting: Vec::new(),
             buffer: Vec::new(),
         };
         state.renew_modules();
@@ -101,9 +120,12 @@ impl State {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
-        let timer = ThreadTimer::start(clock, self.first_expiry(id), self.period);
-        let timer = timer.map_err(|cause| self.has_no_timer(thread.path(), &cause)).ok();
-        self.held.insert(id, Held { slot, entry, timer, clock, meter: Meter::new(account, now) });
+        self.held.insert(id, Held { slot, entry, trigger: None, clock, meter: Meter::new(account, now) });
+        match self.source {
+            Source::Timer { .. } => self.start_trigger(id),
+            // It costs as much as half a spawn: the sampler does it, in a moment.
+            Source::Perf => self.waiting.push(id),
+        }
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
@@ -111,7 +133,7 @@ impl State {
         let Some((id, account)) = self.known.remove(&thread.id()) else { return };
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.meter.owners() == [account] {
-            held.timer = None;
+            held.trigger = None;
             held.entry.take();
         }
         self.empty(id);
@@ -133,7 +155,7 @@ impl State {
         self.running = false;
         // The source first, of all of them; only then what has come of it.
         for held in self.held.values_mut() {
-            held.timer = None;
+            held.trigger = None;
         }
         for held in self.held.values() {
             held.entry.take();
@@ -170,6 +192,30 @@ impl State {
         }
     }
 
+    /// Starts what sends the threads their signals, for those that wait for it.
+    pub(super) fn start_triggers(&mut self) {
+        for id in std::mem::take(&mut self.waiting) {
+            self.start_trigger(id);
+        }
+    }
+
+    fn start_trigger(&mut self, id: i32) {
+        let first = self.first_expiry(id);
+        let Some(held) = self.held.get_mut(&id).filter(|held| held.trigger.is_none()) else { return };
+        let timer = |period| ThreadTimer::start(held.clock, first, period).map(|_timer| Trigger::Timer { _timer });
+        let trigger = match self.source {
+            Source::Timer { .. } => timer(self.period),
+            // No more files, perhaps: a timer then, which fires at the tick. The books close at any rate.
+            Source::Perf => PerfClock::start(held.clock, self.period)
+                .map(|_event| Trigger::Perf { _event })
+                .or_else(|_| timer(self.period)),
+        };
+        match trigger {
+            Ok(trigger) => held.trigger = Some(trigger),
+            Err(cause) => self.has_no_timer(&cause),
+        }
+    }
+
     /// The books as if the recording ended now.
     pub(super) fn closed_copy(&mut self) -> Books {
         for id in self.threads() {
@@ -196,8 +242,9 @@ impl State {
     }
 
     fn first_expiry(&self, id: i32) -> Duration {
+        let tick = if let Source::Timer { tick } = self.source { tick } else { Duration::ZERO };
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        first_expiry(self.period, self.tick, (random >> 11) as f64 / (1u64 << 53) as f64)
+        first_expiry(self.period, tick, (random >> 11) as f64 / (1u64 << 53) as f64)
     }
 
     /// What kept threads from being sampled, as a sentence.
@@ -205,11 +252,9 @@ impl State {
         (self.untimed > 0).then(|| format!("{} threads got no timer", self.untimed))
     }
 
-    fn has_no_timer(&mut self, path: &str, cause: &io::Error) {
+    fn has_no_timer(&mut self, cause: &io::Error) {
         if self.untimed == 0 {
-            log::warn!(
-                "profiling: no timer for {path}, nor perhaps for others: {cause}. Its time will be [unsampled]."
-            );
+            log::warn!("profiling: the system gives no timer for a thread: {cause}. Its time will be [unsampled].");
         }
         self.untimed += 1;
     }
