@@ -120,9 +120,41 @@ fn a_signal_after_the_recording_kills_nobody_and_finds_nothing() {
     let thread = selvedge::spawn("later", |_| hit());
     thread.join().unwrap();
     assert!(profile.threads().iter().all(|thread| !thread.path().ends_with("/later")));
-    // And no timer is left: a busy thread gets no signal.
-    let timers = std::fs::read_to_string("/proc/self/timers").unwrap_or_default();
-    assert_eq!(timers, "", "timers are left");
+}
+
+#[test]
+fn no_timer_is_left_with_a_thread_that_lives_on() {
+    /// Whether SIGPROF comes to this thread while it works.
+    fn is_hit() -> bool {
+        // SAFETY: sets on the stack, writable; the old mask is put back.
+        unsafe {
+            let (mut set, mut old, mut pending) = (std::mem::zeroed(), std::mem::zeroed(), std::mem::zeroed());
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGPROF);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut old);
+            let end = Instant::now() + Duration::from_millis(200);
+            while Instant::now() < end {
+                black_box(thread_id());
+            }
+            libc::sigpending(&mut pending);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
+            libc::sigismember(&pending, libc::SIGPROF) == 1
+        }
+    }
+    let _alone = alone();
+    for frequency in [100, 1000] {
+        let (ask, asked) = std::sync::mpsc::channel::<()>();
+        let (give, given) = std::sync::mpsc::channel();
+        let thread = selvedge::spawn("lives-on", move |_| asked.iter().for_each(|()| give.send(is_hit()).unwrap()));
+        let recording = profile::start(options().frequency(frequency)).unwrap();
+        ask.send(()).unwrap();
+        assert!(given.recv().unwrap(), "it is to be hit while it is recorded, at {frequency} Hz");
+        recording.finish();
+        ask.send(()).unwrap();
+        assert!(!given.recv().unwrap(), "a timer of {frequency} Hz is left");
+        drop(ask);
+        thread.join().unwrap();
+    }
 }
 
 #[test]
