@@ -355,3 +355,57 @@ fn one_registered_twice_has_two_accounts_that_add_up() {
     assert!(near(outer.cpu_time() + inner.cpu_time(), used, 0.001, AROUND), "{used:?}");
     assert!(weight(&folded(&profile), "main;test;outer;inner;profile_truth") > 0);
 }
+
+/// By the wall clock: each thread has its whole life, and what it waits for is the leaf.
+#[test]
+fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
+    let _alone = alone();
+    let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
+    let mut length = Duration::from_millis(400);
+    loop {
+        let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(200)).unwrap();
+        let from = queue.clone();
+        let waiter = selvedge::spawn("waiter", move |please_stop: &Signal| from.pop_till(please_stop).is_ok());
+        // Half of the time awake, half asleep, each for so long that a tick falls into it.
+        let worker = selvedge::spawn("worker", |please_stop: &Signal| {
+            let (mut awake, mut asleep) = (Duration::ZERO, Duration::ZERO);
+            while !please_stop.is_go() {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(40) {
+                    three_parts();
+                }
+                let between = Instant::now();
+                std::thread::sleep(Duration::from_millis(40));
+                awake += between - began;
+                asleep += between.elapsed();
+            }
+            awake.as_secs_f64() / (awake + asleep).as_secs_f64()
+        });
+        std::thread::sleep(length);
+        waiter.stop();
+        worker.stop();
+        assert!(!waiter.join().unwrap());
+        let truth = worker.join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        assert_eq!((profile.clock(), profile.engine()), (profile::Clock::Wall, Engine::Timer));
+        let (waiter, worker) = (account(&profile, "/waiter"), account(&profile, "/worker"));
+        for thread in [waiter, worker] {
+            let sum = thread.sampled_time() + thread.unsampled_time();
+            assert!(near(sum, thread.wall_time(), 0.01, Duration::from_millis(2)), "{thread:?}");
+        }
+        let awake: u64 = lines(&text)
+            .filter(|(line, _)| line.contains(";worker;") && line.contains("three_parts"))
+            .map(|(_, w)| w)
+            .sum();
+        let seen = awake as f64 / worker.wall_time().as_nanos() as f64;
+        let waited = weight(&text, r#"[waiting for queue "paths"]"#) as f64 / waiter.wall_time().as_nanos() as f64;
+        eprintln!("awake {truth:.3}, seen {seen:.3}; waited {waited:.3}; {} samples", worker.samples());
+        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor.
+        if (seen - truth).abs() < 0.1 && waited > 0.9 {
+            return;
+        }
+        assert!(length < Duration::from_secs(10), "{truth} seen as {seen}, waited {waited}:\n{text}");
+        length *= 2;
+    }
+}

@@ -52,11 +52,15 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
         owner.samples += sample.samples;
         let weight = Duration::from_nanos(sample.weight);
         let frames = match &sample.stack {
-            engines::Stack::Of { addresses, ending } => {
+            engines::Stack::Of { addresses, ending, waiting } => {
                 owner.sampled += weight;
                 owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
                 owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
-                code.stack(addresses, *ending)
+                let mut frames = code.stack(addresses, *ending);
+                if let Some(waiting) = waiting {
+                    frames.insert(0, code.remark(waiting));
+                }
+                frames
             }
             engines::Stack::Unsampled => {
                 owner.unsampled += weight;
@@ -105,7 +109,7 @@ struct Code<'a> {
     known: HashMap<(u64, bool), Location>,
     /// Indexes into the table: by instruction, and how many of its lines are shown.
     shown: HashMap<(u64, usize), usize>,
-    remarks: HashMap<&'static str, usize>,
+    remarks: HashMap<Arc<str>, usize>,
     table: Vec<Location>,
 }
 
@@ -155,12 +159,13 @@ impl Code<'_> {
         frames
     }
 
-    fn remark(&mut self, text: &'static str) -> usize {
-        let table = &mut self.table;
-        *self.remarks.entry(text).or_insert_with(|| {
-            table.push(Location::remark(text));
-            table.len() - 1
-        })
+    fn remark(&mut self, text: &str) -> usize {
+        if let Some(&known) = self.remarks.get(text) {
+            return known;
+        }
+        self.table.push(Location::remark(text));
+        self.remarks.insert(text.into(), self.table.len() - 1);
+        self.table.len() - 1
     }
 
     /// Keeps of the modules the first, which is the program, and those that some location is in.

@@ -51,13 +51,18 @@ fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSam
 
 fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
-    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root };
+    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, waiting: None };
     RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
 /// What an engine says that knows its threads.
 fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
-    RawSample { owner: Owner::Life(life), stack: Stack::Of { addresses: addresses.into(), ending }, samples, weight }
+    RawSample {
+        owner: Owner::Life(life),
+        stack: Stack::Of { addresses: addresses.into(), ending, waiting: None },
+        samples,
+        weight,
+    }
 }
 
 fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {

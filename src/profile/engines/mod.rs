@@ -64,6 +64,8 @@ pub(super) enum Stack {
         /// Leaf first. The leaf is the instruction that was interrupted; the others are return addresses.
         addresses: Arc<[u64]>,
         ending: Ending,
+        /// What the thread waited for in this crate: it stands above the leaf.
+        waiting: Option<Arc<str>>,
     },
     /// No sample was taken: the time that is left when the books are closed.
     Unsampled,
@@ -113,16 +115,17 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
         let message = format!("{frequency} Hz cannot be sampled: from {least} to {most} Hz can");
         return Err(Error::new(Kind::Profile, message).at_key("profile.frequency"));
     }
-    if options.get_clock() == Clock::Wall {
-        let message = "wall time cannot be sampled by this version: take `cpu`";
+    let clock = options.get_clock();
+    let engine = match options.get_engine() {
+        Engine::Auto if timer::CAN_RUN => Engine::Timer,
+        Engine::Auto => Engine::Process,
+        asked => asked,
+    };
+    if clock == Clock::Wall && engine == Engine::Process {
+        let message = "the process engine cannot sample wall time: take `cpu`";
         return Err(Error::new(Kind::Profile, message).at_key("profile.clock"));
     }
-    match options.get_engine() {
-        Engine::Timer => timer::start(frequency),
-        Engine::Process => start_process(frequency),
-        Engine::Auto if !timer::CAN_RUN => start_process(frequency),
-        Engine::Auto => timer::start(frequency),
-    }
+    if engine == Engine::Timer { timer::start(frequency, clock) } else { start_process(frequency) }
 }
 
 #[cfg(unix)]

@@ -100,6 +100,7 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
                 // Unwinding ends at an address of 0 on some systems: no code is there.
                 addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
                 ending: if frames.len() >= MAX_DEPTH { Ending::Deep } else { Ending::Root },
+                waiting: None,
             },
             samples,
             weight: samples * period.as_nanos() as u64,

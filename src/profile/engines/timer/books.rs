@@ -21,9 +21,32 @@ pub(super) struct Books {
 struct Account {
     life: Life,
     unsampled: u64,
-    /// Samples and their weight, by stack and how it ended.
-    sums: HashMap<(u32, Ending), (u64, u64)>,
+    /// Samples and their weight.
+    sums: HashMap<Place, (u64, u64)>,
 }
+
+/// Where a thread was met.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    stack: u32,
+    ending: Ending,
+    waiting: Option<Arc<str>>,
+}
+
+/// For the wall clock: what is to be known of an OS thread from one tick to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    /// The wall clock at the last tick.
+    last: u64,
+    /// Time that waits for the sample that was asked for.
+    pending: u64,
+    /// Where it was met last, and its CPU clock then.
+    met: Option<(Place, u64)>,
+}
+
+/// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
+/// whose clock has gone on by no more has not done anything since.
+const RETURN: u64 = 20_000;
 
 /// What an OS thread's clock is compared with, and whose account it goes to.
 #[derive(Clone, Debug)]
@@ -46,17 +69,63 @@ impl Books {
 
     /// A record of the thread that `meter` belongs to.
     pub(super) fn record(&mut self, meter: &mut Meter, clock: u64, ending: Ending, addresses: &[u64]) {
-        let stack = match self.stacks.get(addresses) {
-            Some(&stack) => stack,
-            None => {
-                let new = self.stacks.len() as u32;
-                self.stacks.insert(addresses.into(), new);
-                new
-            }
-        };
-        let sum = self.accounts[meter.owner()].sums.entry((stack, ending)).or_default();
+        let place = Place { stack: self.stack(addresses), ending, waiting: None };
+        let weight = meter.step(clock);
+        self.add(meter.owner(), place, weight);
+    }
+
+    fn add(&mut self, account: usize, place: Place, weight: u64) {
+        let sum = self.accounts[account].sums.entry(place).or_default();
         sum.0 += 1;
-        sum.1 += meter.step(clock);
+        sum.1 += weight;
+    }
+
+    fn stack(&mut self, addresses: &[u64]) -> u32 {
+        if let Some(&stack) = self.stacks.get(addresses) {
+            return stack;
+        }
+        let new = self.stacks.len() as u32;
+        self.stacks.insert(addresses.into(), new);
+        new
+    }
+
+    /// A tick of the wall clock, `clock` being the thread's CPU clock. True: the thread is to be asked where it is. False: it
+    /// has not moved, and the time since the last tick is that place's.
+    pub(super) fn tick(
+        &mut self,
+        meter: &Meter,
+        watch: &mut Watch,
+        now: u64,
+        clock: u64,
+        waiting: Option<Arc<str>>,
+    ) -> bool {
+        let elapsed = watch.step(now);
+        match &mut watch.met {
+            Some((place, met)) if watch.pending == 0 && clock.saturating_sub(*met) <= RETURN => {
+                place.waiting = waiting;
+                let place = place.clone();
+                self.add(meter.owner(), place, elapsed);
+                false
+            }
+            _ => {
+                watch.pending += elapsed;
+                true
+            }
+        }
+    }
+
+    /// The thread's answer: it has been there since it was asked.
+    pub(super) fn met(
+        &mut self,
+        meter: &Meter,
+        watch: &mut Watch,
+        (clock, ending, addresses): (u64, Ending, &[u64]),
+        waiting: Option<Arc<str>>,
+    ) {
+        let place = Place { stack: self.stack(addresses), ending, waiting };
+        let weight = std::mem::take(&mut watch.pending);
+        self.add(meter.owner(), place.clone(), weight);
+        watch.met = Some((place, clock));
     }
 
     /// Samples of that thread that could not be kept.
@@ -68,8 +137,15 @@ impl Books {
     pub(super) fn settle(&mut self, meter: &mut Meter, clock: u64) {
         let account = &mut self.accounts[meter.owner()];
         account.unsampled += meter.step(clock);
-        account.life.cpu += Duration::from_nanos(meter.last - meter.since);
-        meter.since = meter.last;
+        account.count(meter);
+    }
+
+    /// The same by the wall clock: what has passed since the last tick, or waits for an answer.
+    pub(super) fn settle_wall(&mut self, meter: &mut Meter, clock: u64, watch: &mut Watch, now: u64) {
+        let account = &mut self.accounts[meter.owner()];
+        account.unsampled += watch.step(now) + std::mem::take(&mut watch.pending);
+        meter.step(clock);
+        account.count(meter);
     }
 
     pub(super) fn end(&mut self, account: usize, ended: Nanos) {
@@ -85,9 +161,13 @@ impl Books {
         let mut found = Found::default();
         for (index, account) in self.accounts.into_iter().enumerate() {
             let owner = Owner::Life(index);
-            let sums = account.sums.into_iter().map(|((stack, ending), (samples, weight))| RawSample {
+            let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
                 owner: owner.clone(),
-                stack: Stack::Of { addresses: stacks[stack as usize].clone(), ending },
+                stack: Stack::Of {
+                    addresses: stacks[place.stack as usize].clone(),
+                    ending: place.ending,
+                    waiting: place.waiting,
+                },
                 samples,
                 weight,
             });
@@ -98,6 +178,26 @@ impl Books {
             found.lives.push(account.life);
         }
         found
+    }
+}
+
+impl Account {
+    /// The account has had the clock from `since` to `last`.
+    fn count(&mut self, meter: &mut Meter) {
+        self.life.cpu += Duration::from_nanos(meter.last - meter.since);
+        meter.since = meter.last;
+    }
+}
+
+impl Watch {
+    pub(super) fn new(now: u64) -> Watch {
+        Watch { last: now, pending: 0, met: None }
+    }
+
+    fn step(&mut self, now: u64) -> u64 {
+        let elapsed = now.saturating_sub(self.last);
+        self.last += elapsed;
+        elapsed
     }
 }
 
@@ -222,5 +322,34 @@ mod tests {
         books.record(&mut meter, 60, Ending::Leaf, &[1]);
         books.settle(&mut meter, 55);
         assert_eq!(weights(&books.found(), account), [(2, 10, vec![1])]);
+    }
+
+    #[test]
+    fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
+        let mut books = Books::default();
+        let account = books.open("main/a".into(), None, 0);
+        let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000));
+        let queue: Option<Arc<str>> = Some("queue".into());
+        assert!(books.tick(&meter, &mut watch, 1_100, 600, None), "nobody knows where it is");
+        books.met(&meter, &mut watch, (700, Ending::Root, &[1]), queue.clone());
+        assert!(!books.tick(&meter, &mut watch, 1_250, 700 + RETURN, queue.clone()), "it has gone back, no more");
+        assert!(!books.tick(&meter, &mut watch, 1_300, 700 + RETURN, None));
+        assert!(books.tick(&meter, &mut watch, 1_500, 701 + RETURN, None), "it has moved");
+        assert!(books.tick(&meter, &mut watch, 1_600, 701 + RETURN, None), "and has not answered");
+        books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
+        books.settle_wall(&mut meter, 90_500, &mut watch, 1_607);
+        let found = books.found();
+        let mut weights: Vec<_> = found
+            .samples
+            .iter()
+            .map(|sample| match &sample.stack {
+                Stack::Of { addresses, waiting, .. } => (sample.samples, sample.weight, addresses[0], waiting.clone()),
+                Stack::Unsampled => (0, sample.weight, 0, None),
+            })
+            .collect();
+        weights.sort_unstable();
+        // 100 until it was met, 150 as it was; 50 without the wait; 300 until it answered again.
+        assert_eq!(weights, [(0, 7, 0, None), (1, 50, 1, None), (1, 300, 2, None), (2, 250, 1, queue)]);
+        assert_eq!(found.lives[account].cpu, Duration::from_nanos(90_000));
     }
 }

@@ -19,6 +19,7 @@ use crate::os::{CpuClock, sigprof};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use parking_lot::Mutex;
 use state::{Source, State};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,27 +48,30 @@ pub(super) const CAN_RUN: bool = true;
 ///
 /// # Errors
 /// [`Error::is_profile`]: someone else answers SIGPROF, or the system gives no thread.
-pub(super) fn start(frequency: u32) -> Result<Start, Error> {
+pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
     if handler::is_anothers().map_err(|cause| refused().because(cause))? {
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
     }
-    let (source, period) = source(frequency, sigprof::tick(), &|period| {
-        let own = CpuClock::of_current().ok_or_else(|| std::io::Error::other("there is no CPU clock"))?;
-        PerfClock::start(own, period).map(drop)
-    });
+    let (source, period) = match clock {
+        Clock::Wall => (Source::Wall, Duration::from_secs(1) / frequency.max(1)),
+        Clock::Cpu => source(frequency, sigprof::tick(), &|period| {
+            let own = CpuClock::of_current().ok_or_else(|| std::io::Error::other("there is no CPU clock"))?;
+            PerfClock::start(own, period).map(drop)
+        }),
+    };
     handler::install().map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let state = Mutex::new(State::new(period, source, began));
     let shared = Arc::new(Shared { state, process: std::process::id() });
-    let sampler = spawn_sampler(shared.clone(), period).map_err(|cause| {
+    let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
     })?;
     // The new first, then the list of the old: each is told of at least once.
     let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread));
     shared.state.lock().start_triggers();
-    let effective = Effective { engine: Engine::Timer, clock: Clock::Cpu, period };
+    let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
 }
@@ -97,16 +101,27 @@ fn source(
     }
 }
 
-/// Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
-fn spawn_sampler(shared: Arc<Shared>, period: Duration) -> std::io::Result<JoinHandle<()>> {
+fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
+    // Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
+    let random = RandomState::new();
+    let mut round = 0u64;
+    let mut next_pause = move || match clock {
+        Clock::Cpu => pause,
+        // From a half to one and a half: a program that does things in a rhythm must not be met in the same place.
+        Clock::Wall => {
+            round += 1;
+            period.mul_f64(0.5 + (random.hash_one(round) >> 11) as f64 / (1u64 << 53) as f64)
+        }
+    };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
-        while !please_stop.wait_for_go_timeout(pause) {
+        while !please_stop.wait_for_go_timeout(next_pause()) {
             shared.state.lock().start_triggers();
             // The lock is free for others between two threads.
             let threads = shared.state.lock().threads();
             for thread in threads {
-                shared.state.lock().empty(thread);
+                let mut state = shared.state.lock();
+                if clock == Clock::Wall { state.tick(thread) } else { state.empty(thread) }
             }
             shared.state.lock().renew_modules();
         }

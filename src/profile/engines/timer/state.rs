@@ -6,7 +6,7 @@
 //! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own.
 //! 3. After `stop`, `held` is empty and stays so.
 
-use super::books::{Books, Meter};
+use super::books::{Books, Meter, Watch};
 use super::handler;
 use super::modules::Listed;
 use super::slot::{Arena, Slot};
@@ -14,7 +14,7 @@ use super::table::{self, Entry, Grace};
 use super::unwind::Modules;
 use crate::os::perf::PerfClock;
 use crate::os::thread_timer::ThreadTimer;
-use crate::os::{CpuClock, stack};
+use crate::os::{CpuClock, sigprof, stack};
 use crate::profile::engines::Nanos;
 use crate::thread::Thread;
 use std::collections::HashMap;
@@ -34,6 +34,8 @@ pub(super) enum Source {
     Timer { tick: Duration },
     /// A perf event, where the kernel permits it.
     Perf,
+    /// The sampler, by the wall clock.
+    Wall,
 }
 
 /// One at work; dropping it ends it.
@@ -71,6 +73,10 @@ struct Held {
     trigger: Option<Trigger>,
     clock: CpuClock,
     meter: Meter,
+    /// By the wall clock only.
+    watch: Option<Watch>,
+    /// In whose name it runs now, the last of those in charge.
+    threads: Vec<Thread>,
 }
 
 impl State {
@@ -110,9 +116,10 @@ impl State {
         if self.held.contains_key(&id) {
             // The thread is known by another name so far.
             self.empty(id);
+            self.settle(id);
             let held = self.held.get_mut(&id).expect("just asked");
-            self.books.settle(&mut held.meter, now.max(nanos(clock).unwrap_or(now)));
             held.meter.put_in_charge(account);
+            held.threads.push(thread.clone());
             return;
         }
         // SAFETY: it has not ended, and cannot without this lock: see `detach`.
@@ -120,11 +127,15 @@ impl State {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
-        self.held.insert(id, Held { slot, entry, trigger: None, clock, meter: Meter::new(account, now) });
+        let meter = Meter::new(account, now);
+        let watch = (self.source == Source::Wall).then(|| Watch::new(self.now()));
+        let threads = vec![thread.clone()];
+        self.held.insert(id, Held { slot, entry, trigger: None, clock, meter, watch, threads });
         match self.source {
             Source::Timer { .. } => self.start_trigger(id),
             // It costs as much as half a spawn: the sampler does it, in a moment.
             Source::Perf => self.waiting.push(id),
+            Source::Wall => {}
         }
     }
 
@@ -138,9 +149,10 @@ impl State {
         }
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
-        let held = self.held.get_mut(&id).expect("just asked");
-        self.books.settle(&mut held.meter, nanos(held.clock).unwrap_or(0));
+        self.settle(id);
         self.books.end(account, ended);
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.threads.retain(|known| known != thread);
         if held.meter.remove(account)
             && let Some(held) = self.held.remove(&id)
             && self.spare.len() < SPARE
@@ -163,8 +175,8 @@ impl State {
         for id in self.threads() {
             self.empty(id);
         }
-        for held in self.held.values_mut() {
-            self.books.settle(&mut held.meter, nanos(held.clock).unwrap_or(0));
+        for id in self.threads() {
+            self.settle(id);
         }
         self.held.clear();
         self.known.clear();
@@ -184,11 +196,42 @@ impl State {
     pub(super) fn empty(&mut self, id: i32) {
         let Some(held) = self.held.get_mut(&id) else { return };
         let (books, meter) = (&mut self.books, &mut held.meter);
-        held.slot.read(&mut self.buffer, |clock, ending, addresses| books.record(meter, clock, ending, addresses));
+        match &mut held.watch {
+            None => {
+                held.slot.read(&mut self.buffer, |clock, ending, stack| books.record(meter, clock, ending, stack));
+            }
+            Some(watch) => {
+                let waiting = waiting(&held.threads);
+                held.slot.read(&mut self.buffer, |clock, ending, stack| {
+                    books.met(meter, watch, (clock, ending, stack), waiting.clone());
+                });
+            }
+        }
         // Relaxed: a count.
         let lost = held.slot.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             books.lost(meter, lost);
+        }
+    }
+
+    /// A tick of the wall clock for that thread.
+    pub(super) fn tick(&mut self, id: i32) {
+        self.empty(id);
+        let now = self.now();
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let (Some(watch), Some(clock)) = (&mut held.watch, nanos(held.clock)) else { return };
+        if self.books.tick(&held.meter, watch, now, clock, waiting(&held.threads)) {
+            sigprof::send(id);
+        }
+    }
+
+    /// Closes the books of the account in charge of that thread, for now.
+    fn settle(&mut self, id: i32) {
+        let now = self.now();
+        if let Some(held) = self.held.get_mut(&id) {
+            let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
+            settle(&mut self.books, held.clock, &mut meter, watch.as_mut(), now);
+            (held.meter, held.watch) = (meter, watch);
         }
     }
 
@@ -204,6 +247,7 @@ impl State {
         let Some(held) = self.held.get_mut(&id).filter(|held| held.trigger.is_none()) else { return };
         let timer = |period| ThreadTimer::start(held.clock, first, period).map(|_timer| Trigger::Timer { _timer });
         let trigger = match self.source {
+            Source::Wall => return,
             Source::Timer { .. } => timer(self.period),
             // No more files, perhaps: a timer then, which fires at the tick. The books close at any rate.
             Source::Perf => PerfClock::start(held.clock, self.period)
@@ -221,9 +265,9 @@ impl State {
         for id in self.threads() {
             self.empty(id);
         }
-        let mut copy = self.books.clone();
+        let (mut copy, now) = (self.books.clone(), self.now());
         for held in self.held.values() {
-            copy.settle(&mut held.meter.clone(), nanos(held.clock).unwrap_or(0));
+            settle(&mut copy, held.clock, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
         copy
     }
@@ -259,6 +303,11 @@ impl State {
         self.untimed += 1;
     }
 
+    /// The wall clock, since the recording began.
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
     fn time(&self, time: Instant) -> Nanos {
         match time.checked_duration_since(self.began) {
             Some(after) => after.as_nanos() as Nanos,
@@ -276,6 +325,20 @@ fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
     let drawn = period.mul_f64(random).as_nanos();
     let ticks = drawn / tick.as_nanos().max(1);
     Duration::from_nanos((ticks * tick.as_nanos()) as u64).max(Duration::from_nanos(1))
+}
+
+fn settle(books: &mut Books, clock: CpuClock, meter: &mut Meter, watch: Option<&mut Watch>, now: u64) {
+    let clock = nanos(clock).unwrap_or(0);
+    match watch {
+        None => books.settle(meter, clock),
+        Some(watch) => books.settle_wall(meter, clock, watch, now),
+    }
+}
+
+/// What the thread waits for in this crate, as a frame.
+fn waiting(threads: &[Thread]) -> Option<Arc<str>> {
+    let wait = threads.last()?.waiting_for()?;
+    Some(format!("[waiting for {} \"{}\"]", wait.kind(), wait.name()).into())
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {
