@@ -65,7 +65,7 @@ thread_local! {
 
 /// From now on the calling thread is `path` and publishes into `slot`. Returns who it was before.
 pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
-    Before(ME.with(|me| me.borrow_mut().replace(Me { path, slot })))
+    Before(ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten())
 }
 
 /// Who the calling thread was before; becomes that again when dropped.

@@ -229,10 +229,10 @@ impl Error for Failure {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Cause::Panic(payload) = &mut self.cause
-            && let Some(payload) = payload.get_mut().take()
-        {
-            drop_payload(payload);
+        match &mut self.cause {
+            Cause::Panic(payload) => payload.get_mut().take().into_iter().for_each(drop_payload),
+            Cause::Error(error) => error.take().into_iter().for_each(drop_payload),
+            Cause::Children | Cause::Told => {}
         }
     }
 }

@@ -29,7 +29,15 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined.
+    ///
+    /// # Panics
+    /// If the calling thread is that thread or below it: each would wait for the other's end.
     pub fn join(mut self) -> Result<T, Failure> {
+        let me = tree::current();
+        if me.id == self.thread.0.id || me.is_below(&self.thread.0) {
+            panic!("{} cannot join {}, which ends after it", me.path, self.thread.0.path);
+        }
+        self.thread.0.joining(true);
         let _passing_on = pass_on_stop(&self.thread.0);
         let published = crate::wait::publish("thread", self.thread.0.path.clone());
         match self.thread.0.take_os_handle() {
@@ -56,8 +64,10 @@ impl<T> JoinHandle<T> {
     /// patient.join().unwrap();
     /// ```
     pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        self.thread.0.joining(true);
         let passing_on = pass_on_stop(&self.thread.0);
         if !self.thread.stopped().wait_for_go_till(till) {
+            self.thread.0.joining(false);
             drop(passing_on);
             return Err(self);
         }

@@ -2,6 +2,7 @@
 
 use super::tree::{Node, Role};
 use super::{StopOrder, Thread};
+use crate::error::shielded;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub(crate) fn set_patience(patience: Patience) {
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
 /// failures are with `node` afterwards.
 pub(crate) fn stop_children(node: &Arc<Node>) {
+    node.begin_end();
     loop {
         stop_all(node, Role::User);
         stop_all(node, Role::Runtime);
@@ -77,7 +79,7 @@ fn wait_for_end(parent: &Node, child: &Arc<Node>) {
     while !child.stopped.wait_for_go_timeout(next.saturating_sub(asked.elapsed())) {
         let waits =
             child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-        log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path,);
+        shielded(|| log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path));
         let on_stuck = PATIENCE.read().on_stuck;
         if let Some(on_stuck) = on_stuck {
             on_stuck(&Thread(child.clone()));
