@@ -43,8 +43,10 @@ enum Cause {
 }
 
 impl Failure {
-    pub(crate) fn panic(path: &Arc<str>, payload: Payload, seen: Option<super::panic::Seen>) -> Failure {
+    /// On the thread that has panicked, after the catch.
+    pub(crate) fn panic(path: &Arc<str>, payload: Payload) -> Failure {
         let message = panic_message(&*payload);
+        let seen = super::panic::take_seen(&message);
         let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, Some(seen.backtrace)));
         Failure::new(path, Cause::Panic(Mutex::new(Some(payload))), message, location, backtrace)
     }

@@ -128,7 +128,7 @@ fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
     let me = tree::current();
     target.is_below(&me).then(|| {
         let target = target.clone();
-        PassingOn(me.please_stop.on_go(move || target.ask()))
+        PassingOn(me.please_stop.on_go(move || target.pass_on()))
     })
 }
 

@@ -79,7 +79,9 @@ fn wait_for_end(parent: &Node, child: &Arc<Node>) {
     while !child.stopped.wait_for_go_timeout(next.saturating_sub(asked.elapsed())) {
         let waits =
             child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-        shielded(|| log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path));
+        shielded(|| {
+            log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path)
+        });
         let on_stuck = PATIENCE.read().on_stuck;
         if let Some(on_stuck) = on_stuck {
             on_stuck(&Thread(child.clone()));

@@ -260,7 +260,8 @@ impl Node {
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
         self.child_failed.go();
-        if self.on_child_failure == OnChildFailure::StopSiblings {
+        // At its end it asks them all anyhow, in its own order.
+        if self.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
             for sibling in self.children() {
                 if sibling.id != failed.id && sibling.role == Role::User {
                     sibling.ask();
@@ -270,14 +271,34 @@ impl Node {
     }
 
     /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
+    ///
+    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
     pub(crate) fn ask(self: &Arc<Node>) {
-        self.please_stop.go();
-        if self.stop_order == StopOrder::Together {
-            for child in self.children() {
-                if child.role == Role::User {
-                    child.ask();
-                }
+        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
+        let mut next = vec![self.clone()];
+        while let Some(node) = next.pop() {
+            node.please_stop.go();
+            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
+            next.extend(passed_on.ok().flatten().unwrap_or_default());
+            if node.stop_order == StopOrder::Together {
+                // The youngest last, so that it comes off first.
+                next.extend(node.children().into_iter().rev().filter(|child| child.role == Role::User));
             }
+        }
+        let _ = ASKING.try_with(|asking| asking.replace(outer));
+    }
+
+    /// `ask`, from a target of another's `please_stop`.
+    pub(crate) fn pass_on(self: &Arc<Node>) {
+        let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
+            Some(asking) => {
+                asking.push(self.clone());
+                true
+            }
+            None => false,
+        });
+        if later != Ok(true) {
+            self.ask();
         }
     }
 
@@ -305,14 +326,32 @@ impl Node {
         self.state.lock().os.take()
     }
 
+    pub(crate) fn has_child(&self, id: u64) -> bool {
+        self.state.lock().children.contains_key(&id)
+    }
+
     /// The OS thread could not be started: as if it had never been.
-    pub(crate) fn never_started(&self) {
+    fn never_started(&self) {
         self.state.lock().phase = Phase::Ended;
         if let Some(parent) = &self.parent {
             parent.state.lock().children.remove(&self.id);
         }
         // The parent may be waiting for it already.
         self.stopped.go();
+    }
+
+    /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
+    pub(crate) fn unless_started(self: &Arc<Node>) -> impl FnOnce() + use<> {
+        struct Unstarted(Option<Arc<Node>>);
+        impl Drop for Unstarted {
+            fn drop(&mut self) {
+                if let Some(node) = self.0.take() {
+                    node.never_started();
+                }
+            }
+        }
+        let mut unstarted = Unstarted(Some(self.clone()));
+        move || drop(unstarted.0.take())
     }
 
     /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
@@ -442,6 +481,8 @@ pub(crate) fn root() -> Arc<Node> {
 }
 
 thread_local! {
+    /// While the calling thread asks a subtree: whom else to ask.
+    static ASKING: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
     static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
 }
 
