@@ -378,7 +378,7 @@ fn chain(depth: usize, end: fn(&Signal) -> Result<(), &'static str>) -> JoinHand
 }
 
 #[test]
-fn a_thousand_levels_can_be_stopped_by_a_thread_with_a_usual_stack() {
+fn a_thousand_levels_can_be_stopped_by_a_thread_with_a_small_stack() {
     within(|| {
         let top = chain(1000, |please_stop| {
             please_stop.wait_for_go();
@@ -392,7 +392,9 @@ fn a_thousand_levels_can_be_stopped_by_a_thread_with_a_usual_stack() {
             }
             thread.waiting_for().is_some()
         });
-        top.thread().please_stop().go();
+        let thread = top.thread().clone();
+        let asker = Builder::new("asker").stack_size(128 * 1024);
+        asker.spawn(move |_| thread.please_stop().go()).unwrap().join().unwrap();
         top.join().unwrap();
     });
 }

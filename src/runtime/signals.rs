@@ -70,11 +70,11 @@ impl OsSignals {
 
 /// The first signal. Logging and the targets of `please_stop` may hang, so they run aside: a second signal must be heard.
 fn stop(signal: i32, main_stop: Signal) {
-    let told = aside("interrupted", move || {
+    let told = aside("notice", move || {
         log::warn!("interrupted by {}: stopping; a second one ends the process at once", name(signal));
     });
     told.wait_for_go_timeout(exit::LAST_WORDS);
-    aside("stopping", move || {
+    aside("asker", move || {
         main_stop.go();
     });
 }

@@ -152,13 +152,24 @@ impl Signal {
 
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
+        self.wait_as(|| ("signal", self.0.name()), till, deadline)
+    }
+
+    /// The same, for a caller that has a better name for what it waits for.
+    pub(crate) fn wait_as(
+        &self,
+        what: impl FnOnce() -> (&'static str, Arc<str>),
+        till: Option<&Signal>,
+        deadline: Option<Instant>,
+    ) -> bool {
         if self.is_go() {
             return true;
         }
         if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        let _published = crate::wait::publish("signal", self.0.name());
+        let (kind, name) = what();
+        let _published = crate::wait::publish(kind, name);
         let mut round = Round::default();
         loop {
             round.clear(deadline);

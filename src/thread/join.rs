@@ -39,13 +39,17 @@ impl<T> JoinHandle<T> {
         }
         self.thread.0.joining(true);
         let _passing_on = pass_on_stop(&self.thread.0);
-        let published = crate::wait::publish("thread", self.thread.0.path.clone());
-        match self.thread.0.take_os_handle() {
-            // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
-            Some(os) => drop(os.join()),
-            None => self.thread.stopped().wait_for_go(),
+        let node = &self.thread.0;
+        match node.take_os_handle() {
+            Some(os) => {
+                let _published = crate::wait::publish("thread", node.path.clone());
+                // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
+                let _ = os.join();
+            }
+            None => {
+                node.stopped.wait_as(|| node.as_waited_for(), None, None);
+            }
         }
-        drop(published);
         self.result()
     }
 
@@ -66,7 +70,8 @@ impl<T> JoinHandle<T> {
     pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
         self.thread.0.joining(true);
         let passing_on = pass_on_stop(&self.thread.0);
-        if !self.thread.stopped().wait_for_go_till(till) {
+        let node = &self.thread.0;
+        if !node.stopped.wait_as(|| node.as_waited_for(), Some(till), None) {
             self.thread.0.joining(false);
             drop(passing_on);
             return Err(self);

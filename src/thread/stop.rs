@@ -73,10 +73,10 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool) {
 
 /// Joins a child that was asked to stop, and says so when that takes long.
 fn wait_for_end(parent: &Node, child: &Arc<Node>) {
-    let published = crate::wait::publish("thread", child.path.clone());
     let asked = Instant::now();
     let mut next = PATIENCE.read().report_after;
-    while !child.stopped.wait_for_go_timeout(next.saturating_sub(asked.elapsed())) {
+    // A time beyond what the clock can express is none.
+    while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
         let waits =
             child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
         shielded(|| {
@@ -89,7 +89,7 @@ fn wait_for_end(parent: &Node, child: &Arc<Node>) {
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
+        let _published = crate::wait::publish("thread", child.path.clone());
         let _ = os.join();
     }
-    drop(published);
 }

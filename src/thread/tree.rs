@@ -318,6 +318,11 @@ impl Node {
         false
     }
 
+    /// What a thread that waits for its end publishes.
+    pub(crate) fn as_waited_for(&self) -> (&'static str, Arc<str>) {
+        ("thread", self.path.clone())
+    }
+
     pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {
         self.state.lock().os = Some(os);
     }
