@@ -28,7 +28,8 @@ pub(super) fn at_once(why: &str, code: u8) -> ! {
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
-    let words: [(&str, Box<dyn FnOnce() + Send>); 2] = [
+    type Words = (&'static str, Box<dyn FnOnce() + Send>);
+    let words: [Words; 2] = [
         ("main/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
         (
             "main/last-log",
