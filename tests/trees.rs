@@ -259,6 +259,9 @@ impl World {
     }
 
     fn check_asked(&self, parent: usize, order: StopOrder, asked: usize) {
+        if order == StopOrder::OneByOne && !self.run(parent).body_ended.load(Ordering::SeqCst) {
+            self.fault(format!("{asked} was asked before the end of its parent {parent}"));
+        }
         let family = self.run(parent).children.lock().clone();
         for &younger in family.iter().rev().take_while(|&&id| id != asked) {
             let run = self.run(younger);
@@ -362,13 +365,15 @@ impl World {
 }
 
 fn join(mut handle: JoinHandle<()>, in_turns: bool) -> Result<(), Failure> {
-    while in_turns {
+    if !in_turns {
+        return handle.join();
+    }
+    loop {
         match handle.join_till(&Till::after(Duration::from_micros(200))) {
             Ok(result) => return result,
             Err(back) => handle = back,
         }
     }
-    handle.join()
 }
 
 /// What was logged as an error.
