@@ -29,7 +29,7 @@ mod wait;
 pub use crate::log::logging;
 pub use error::Error;
 pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
-pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, run};
+pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Signal, Till};
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,

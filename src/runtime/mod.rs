@@ -28,6 +28,7 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -270,6 +271,12 @@ impl Up {
         logs::logging::flush();
         (failure, interrupted)
     }
+}
+
+/// The files into which the runtime that is up will write its profile when it ends. Empty if it records none, or if the
+/// program was built without the feature `profiling`.
+pub fn profile_files() -> Vec<PathBuf> {
+    profiler::planned()
 }
 
 /// Panics are in the log since they happened; errors that nobody handled come into it here.
