@@ -36,3 +36,8 @@ pub use thread::{
     spawn_fallible,
 };
 pub use wait::Wait;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
