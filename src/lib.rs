@@ -37,7 +37,7 @@ pub use thread::{
 };
 pub use wait::Wait;
 
-/// The README's example compiles.
-#[cfg(doctest)]
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "profiling"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
