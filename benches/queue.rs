@@ -10,7 +10,7 @@ use support::{Contest, Traffic, scaled};
 const CAPACITY: usize = 1024;
 
 fn main() {
-    let messages = scaled(200_000, 2_000);
+    let messages = scaled(100_000, 2_000);
     let one = Traffic { producers: 1, consumers: 1, messages };
     contest("1 producer, 1 consumer, capacity 1024", one).with("std sync_channel", || std(one)).run(60);
     let two = Traffic { producers: 2, consumers: 2, messages };
