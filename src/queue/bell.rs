@@ -4,6 +4,7 @@ use crate::signal::Round;
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Wakes one of those who sleep: a token in a channel that holds one.
 ///
@@ -67,31 +68,34 @@ impl Drop for InBell<'_> {
     }
 }
 
-/// A short wait for a thread that is running: pauses that double, then some turns for others, then it is over.
+/// A short wait for a thread that is running: steps that double, of pauses and one turn for others; then it is over.
 ///
-/// Sleeping and being woken costs microseconds on both sides. The first pause is long enough for the other side to get a
-/// few values ahead: who looks again at once finds one, and pays for the cache lines with each.
-pub(super) struct Spin(u32);
+/// Sleeping and being woken costs microseconds on both sides. Pauses and not a steady look: each look takes the cache
+/// line from the one that is waited for, and who looks again at once finds one value, where a little later are twenty.
+/// The turn is for the case that the one that is waited for has to run on this very core.
+pub(super) struct Spin {
+    step: Duration,
+}
 
 impl Spin {
-    const FIRST: u32 = 3;
-    const PAUSES: u32 = 7;
-    const TURNS: u32 = 4;
+    const FIRST: Duration = Duration::from_nanos(250);
+    const LAST: Duration = Duration::from_nanos(4000);
 
     pub(super) fn new() -> Spin {
-        Spin(Spin::FIRST)
+        Spin { step: Spin::FIRST }
     }
 
     /// Waits a little and returns true; or false when it is time to sleep.
     pub(super) fn again(&mut self) -> bool {
-        if self.0 < Spin::PAUSES {
-            (0..1 << self.0).for_each(|_| std::hint::spin_loop());
-        } else if self.0 < Spin::PAUSES + Spin::TURNS {
-            thread::yield_now();
-        } else {
+        if self.step > Spin::LAST {
             return false;
         }
-        self.0 += 1;
+        let begin = Instant::now();
+        while begin.elapsed() < self.step {
+            (0..4).for_each(|_| std::hint::spin_loop());
+        }
+        thread::yield_now();
+        self.step *= 2;
         true
     }
 }

@@ -94,7 +94,6 @@ impl<T> Store<T> {
     }
 
     fn has_room(&self) -> bool {
-        // The other way round than `len`: here too few is harmless, and a negative difference is none.
         self.len() < self.capacity
     }
 
@@ -179,9 +178,15 @@ impl<T> Store<T> {
 
     /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has gone (None).
     fn until_room<R>(&self, till: Option<&Signal>, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        // As long as it does not cost a sleep, wait for room that is worth it: each value squeezed into the one free place
+        // takes both cache lines of the poppers.
+        let few = self.capacity / 8;
         let mut spin = Spin::new();
         while spin.again() {
-            if self.has_room()
+            if self.closed.is_go() || till.is_some_and(Signal::is_go) {
+                break;
+            }
+            if self.len() + few < self.capacity
                 && let Some(outcome) = attempt()
             {
                 return Some(outcome);
@@ -287,6 +292,9 @@ impl<T> Store<T> {
     pub(super) fn pop_blocking(&self, till: Option<&Signal>) -> Result<T, PopError> {
         let mut spin = Spin::new();
         while spin.again() {
+            if self.closed.is_go() || till.is_some_and(Signal::is_go) {
+                break;
+            }
             if self.len() > 0
                 && let Taken::Value(value) = self.take()
             {
