@@ -17,17 +17,12 @@ trait Event: Sync {
 
 fn main() {
     let n = scaled(300, 3);
-    Contest::new("round trip: a fires and waits, b waits and fires; each event used once", n)
-        .with("selvedge Signal", || round_trips::<selvedge::Signal>(n))
-        .with("std Mutex + Condvar", || round_trips::<Std>(n))
-        .with("parking_lot Mutex + Condvar", || round_trips::<ParkingLot>(n))
-        .with("event-listener", || round_trips::<Listener>(n))
-        .with("crossbeam-channel, disconnect", || round_trips::<Disconnect>(n))
-        .with("futex", || round_trips::<Futex>(n))
-        .run(60);
+    round_trip_contest("round trip between two cores: a fires and waits, b waits and fires", n, Some([0, 1]));
+    round_trip_contest("round trip on one core", n, Some([0, 0]));
+    round_trip_contest("round trip wherever the scheduler puts them", n, None);
 
-    let n = scaled(40, 3);
-    Contest::new("one way: the waiter has slept for a while; from fire until it runs", n)
+    let n = scaled(30, 3);
+    Contest::new("one way between two cores: the waiter has slept for a while; from fire until it runs", n)
         .with("selvedge Signal", || one_way::<selvedge::Signal>(n))
         .with("std Mutex + Condvar", || one_way::<Std>(n))
         .with("parking_lot Mutex + Condvar", || one_way::<ParkingLot>(n))
@@ -37,26 +32,59 @@ fn main() {
         .run(60);
 }
 
-fn round_trips<E: Event>(n: usize) -> Duration {
+fn round_trip_contest(title: &str, n: usize, cores: Option<[usize; 2]>) {
+    Contest::new(title, n)
+        .with("selvedge Signal", || round_trips::<selvedge::Signal>(n, cores))
+        .with("std Mutex + Condvar", || round_trips::<Std>(n, cores))
+        .with("parking_lot Mutex + Condvar", || round_trips::<ParkingLot>(n, cores))
+        .with("event-listener", || round_trips::<Listener>(n, cores))
+        .with("crossbeam-channel, disconnect", || round_trips::<Disconnect>(n, cores))
+        .with("futex", || round_trips::<Futex>(n, cores))
+        .run(40);
+}
+
+/// Each event is used once, and was made before.
+fn round_trips<E: Event>(n: usize, cores: Option<[usize; 2]>) -> Duration {
     let (there, back): (Vec<E>, Vec<E>) = (0..n).map(|_| (E::new(), E::new())).unzip();
     let ready = std::sync::Barrier::new(2);
+    // Two threads of its own, so that the main thread stays where it likes.
     thread::scope(|s| {
         s.spawn(|| {
+            cores.inspect(|cores| stay_on(cores[1]));
             ready.wait();
             for (there, back) in there.iter().zip(&back) {
                 there.wait();
                 back.fire();
             }
         });
-        ready.wait();
-        let begin = Instant::now();
-        for (there, back) in there.iter().zip(&back) {
-            there.fire();
-            back.wait();
-        }
-        begin.elapsed()
+        let first = s.spawn(|| {
+            cores.inspect(|cores| stay_on(cores[0]));
+            ready.wait();
+            let begin = Instant::now();
+            for (there, back) in there.iter().zip(&back) {
+                there.fire();
+                back.wait();
+            }
+            begin.elapsed()
+        });
+        first.join().expect("the first of two")
     })
 }
+
+/// Where two threads run decides more than what they do: a wake-up across cores costs several of those on one.
+#[cfg(target_os = "linux")]
+fn stay_on(core: usize) {
+    // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET bounds-checks; the kernel reads the set during the call only.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        // It may refuse, where there is but one core; then the table says so by itself.
+        libc::sched_setaffinity(0, size_of_val(&set), &set);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_core: usize) {}
 
 /// The firing thread spins for the answer, so that one wake-up is measured and not two.
 fn one_way<E: Event>(n: usize) -> Duration {
@@ -65,25 +93,30 @@ fn one_way<E: Event>(n: usize) -> Duration {
     let answered = AtomicUsize::new(0);
     thread::scope(|s| {
         s.spawn(|| {
+            stay_on(1);
             for event in &events {
                 event.wait();
                 answered.fetch_add(1, Ordering::Release);
             }
         });
-        let mut sum = Duration::ZERO;
-        for (number, event) in events.iter().enumerate() {
-            let pause = Instant::now();
-            while pause.elapsed() < ASLEEP_AFTER {
-                std::hint::spin_loop();
+        let firing = s.spawn(|| {
+            stay_on(0);
+            let mut sum = Duration::ZERO;
+            for (number, event) in events.iter().enumerate() {
+                let pause = Instant::now();
+                while pause.elapsed() < ASLEEP_AFTER {
+                    std::hint::spin_loop();
+                }
+                let begin = Instant::now();
+                event.fire();
+                while answered.load(Ordering::Acquire) <= number {
+                    std::hint::spin_loop();
+                }
+                sum += begin.elapsed();
             }
-            let begin = Instant::now();
-            event.fire();
-            while answered.load(Ordering::Acquire) <= number {
-                std::hint::spin_loop();
-            }
-            sum += begin.elapsed();
-        }
-        sum
+            sum
+        });
+        firing.join().expect("the firing thread")
     })
 }
 

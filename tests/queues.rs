@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Longer than anything here may take; a wait that reaches it has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A wake-up takes microseconds. Who waits for room looks again by itself after 5 s: later than this, nobody called it.
+const PROMPT: Duration = Duration::from_secs(4);
+
 /// Fails, instead of hanging, when `test` does not end.
 fn within_deadline<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, receive) = mpsc::channel();
@@ -166,6 +169,7 @@ fn a_close_wakes_everyone_who_waits() {
         .collect();
     until_waiting("queue", &poppers);
     until_waiting("room in queue", &adders);
+    let begin = Instant::now();
     assert!(empty.close() && full.close());
     within_deadline(|| {
         for popper in poppers {
@@ -175,6 +179,7 @@ fn a_close_wakes_everyone_who_waits() {
             assert_eq!(adder.join().unwrap(), Err(AddError::Closed(n)));
         }
     });
+    assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
     assert_eq!(full.pop_all(), [usize::MAX]);
 }
 
@@ -203,8 +208,10 @@ fn one_batch_wakes_as_many_as_it_has_values_and_one_pop_all_as_many_as_it_makes_
             })
             .collect();
         until_waiting("room in queue", &adders);
+        let begin = Instant::now();
         assert_eq!(queue.pop_all(), (0..10).collect::<Vec<_>>());
         within_deadline(|| adders.into_iter().for_each(|adder| adder.join().unwrap().unwrap()));
+        assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
         assert_eq!(queue.len(), 10);
     }
 }
