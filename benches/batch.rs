@@ -57,7 +57,7 @@ fn ours(traffic: Traffic, produce: impl Fn(&Queue<u64>, std::ops::Range<u64>) + 
         (queue.clone(), queue),
         produce,
         |queue| queue.iter().map(|first| first + queue.pop_all().into_iter().sum::<u64>()).sum(),
-        |queue| drop(queue.close()),
+        |queue| assert!(queue.close()),
     )
 }
 

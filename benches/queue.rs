@@ -32,7 +32,7 @@ fn ours(traffic: Traffic) -> std::time::Duration {
         (queue.clone(), (queue, Signal::new("please_stop"))),
         |queue, values| values.for_each(|value| queue.add(value).unwrap()),
         |(queue, please_stop)| std::iter::from_fn(|| queue.pop_till(please_stop).ok()).sum(),
-        |queue| drop(queue.close()),
+        |queue| assert!(queue.close()),
     )
 }
 

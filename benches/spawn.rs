@@ -9,10 +9,8 @@ use support::{Contest, scaled, time};
 fn main() {
     let n = scaled(50, 3);
     Contest::new("spawn and join one named thread", n)
-        .with("selvedge::spawn", || {
-            time(n, || drop(black_box(selvedge::spawn("worker", |_please_stop| black_box(7)).join().unwrap())))
-        })
-        .with("std::thread::Builder", || time(n, || drop(black_box(std_spawn().join().unwrap()))))
+        .with("selvedge::spawn", || time(n, || selvedge::spawn("worker", |_please_stop| black_box(7)).join().unwrap()))
+        .with("std::thread::Builder", || time(n, || std_spawn().join().unwrap()))
         .run(200);
 
     let batch = scaled(100, 3);
@@ -21,13 +19,13 @@ fn main() {
             time(1, || {
                 let threads: Vec<_> =
                     (0..batch).map(|_| selvedge::spawn("worker", |_please_stop| black_box(7))).collect();
-                threads.into_iter().for_each(|thread| drop(black_box(thread.join().unwrap())));
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum::<i32>()
             })
         })
         .with("std::thread::Builder", || {
             time(1, || {
                 let threads: Vec<_> = (0..batch).map(|_| std_spawn()).collect();
-                threads.into_iter().for_each(|thread| drop(black_box(thread.join().unwrap())));
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum::<i32>()
             })
         })
         .run(200);

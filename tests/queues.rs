@@ -39,8 +39,12 @@ fn until_waiting<T>(kind: &str, threads: &[JoinHandle<T>]) {
     });
 }
 
+/// A producer's number, and the number of the value among its own.
+type Numbered = (usize, u32);
+type Consumer = fn(&Queue<Numbered>, &mut Vec<Numbered>);
+
 /// The ways to consume; each to the end, in the order of arrival.
-const CONSUMERS: [fn(&Queue<(usize, u32)>, &mut Vec<(usize, u32)>); 4] = [
+const CONSUMERS: [Consumer; 4] = [
     |queue, seen| seen.extend(std::iter::from_fn(|| queue.pop())),
     |queue, seen| {
         let stop = Signal::new("stop");
@@ -65,7 +69,7 @@ const CONSUMERS: [fn(&Queue<(usize, u32)>, &mut Vec<(usize, u32)>); 4] = [
 ];
 
 /// Producers in turn add one by one, until a signal, and in batches.
-fn produce(queue: &Queue<(usize, u32)>, producer: usize, count: u32) {
+fn produce(queue: &Queue<Numbered>, producer: usize, count: u32) {
     let values = (0..count).map(|n| (producer, n));
     let stop = Signal::new("stop");
     match producer % 3 {
@@ -75,7 +79,7 @@ fn produce(queue: &Queue<(usize, u32)>, producer: usize, count: u32) {
     }
 }
 
-fn many_to_many(queue: Queue<(usize, u32)>, consumers: &[fn(&Queue<(usize, u32)>, &mut Vec<(usize, u32)>)]) {
+fn many_to_many(queue: Queue<Numbered>, consumers: &[Consumer]) {
     const EACH: u32 = 5_000;
     const PRODUCERS: usize = 4;
     let consumers: Vec<_> = consumers
@@ -110,7 +114,7 @@ fn many_to_many(queue: Queue<(usize, u32)>, consumers: &[fn(&Queue<(usize, u32)>
     assert!(queue.is_empty());
 }
 
-fn sizes() -> [Queue<(usize, u32)>; 3] {
+fn sizes() -> [Queue<Numbered>; 3] {
     [Queue::bounded("of one", 1), Queue::bounded("of seven", 7), Queue::unbounded("unbounded")]
 }
 

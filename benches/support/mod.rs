@@ -6,26 +6,28 @@
 // Each bench is a program of its own, and none uses all of it.
 #![allow(dead_code)]
 
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Whether to measure (`cargo bench`) or only to show that it runs (`cargo test --benches`, or `--test`).
-pub fn measuring() -> bool {
+pub(crate) fn measuring() -> bool {
     let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
     has("--bench") && !has("--test")
 }
 
 /// `full` when measuring, else as little as still passes through everything.
-pub fn scaled(full: usize, quick: usize) -> usize {
+pub(crate) fn scaled(full: usize, quick: usize) -> usize {
     if measuring() { full } else { quick }
 }
 
 type Round<'a> = Box<dyn FnMut() -> Duration + 'a>;
 
 /// Contenders for one claim. The first is ours; the ratios of the others are ours divided by theirs.
-pub struct Contest<'a> {
+pub(crate) struct Contest<'a> {
     title: &'a str,
     /// Operations in one round, by which its time is divided.
     operations: usize,
@@ -33,18 +35,18 @@ pub struct Contest<'a> {
 }
 
 impl<'a> Contest<'a> {
-    pub fn new(title: &'a str, operations: usize) -> Self {
+    pub(crate) fn new(title: &'a str, operations: usize) -> Self {
         Contest { title, operations, contenders: Vec::new() }
     }
 
     /// Adds a contender; `round` returns how long its `operations` took.
-    pub fn with(mut self, name: &'a str, round: impl FnMut() -> Duration + 'a) -> Self {
+    pub(crate) fn with(mut self, name: &'a str, round: impl FnMut() -> Duration + 'a) -> Self {
         self.contenders.push((name, Box::new(round)));
         self
     }
 
     /// Runs all in turn, and prints the table.
-    pub fn run(mut self, rounds: usize) {
+    pub(crate) fn run(mut self, rounds: usize) {
         let (rounds, warm_up) = (scaled(rounds, 1), scaled(2, 0));
         let count = self.contenders.len();
         let mut times = vec![Vec::with_capacity(rounds); count];
@@ -87,47 +89,54 @@ fn summary(values: &[f64]) -> (f64, f64) {
     (sorted[sorted.len() / 2], sorted[0])
 }
 
-/// The time of `n` calls of `operation`.
-pub fn time(n: usize, mut operation: impl FnMut()) -> Duration {
+/// The time of `n` calls of `operation`, whose result is not optimized away.
+pub(crate) fn time<R>(n: usize, mut operation: impl FnMut() -> R) -> Duration {
     let begin = Instant::now();
     for _ in 0..n {
-        operation();
+        black_box(operation());
     }
     begin.elapsed()
 }
 
 /// How many threads move how many values.
 #[derive(Clone, Copy)]
-pub struct Traffic {
-    pub producers: usize,
-    pub consumers: usize,
-    pub messages: usize,
+pub(crate) struct Traffic {
+    pub(crate) producers: usize,
+    pub(crate) consumers: usize,
+    pub(crate) messages: usize,
 }
 
 impl Traffic {
-    /// The time from when all threads are ready until all have ended. `produce` sends its values, `finish` gets the last
-    /// sending end when that is done, `consume` receives to the end and returns the sum.
-    pub fn time<S, R>(
+    /// The time from when the first thread begins until the last has ended, by their own clocks: the thread that waits
+    /// for them may not get a core before they are done. `produce` sends its values, the last producer hands its end to
+    /// `finish`, `consume` receives to the end and returns the sum.
+    pub(crate) fn time<S, R>(
         self,
         (sending, receiving): (S, R),
         produce: impl Fn(&S, Range<u64>) + Sync,
         consume: impl Fn(&R) -> u64 + Sync,
-        finish: impl FnOnce(S),
+        finish: impl Fn(S) + Sync,
     ) -> Duration
     where
         S: Clone + Send,
         R: Clone + Send,
     {
-        let ready = Barrier::new(self.producers + self.consumers + 1);
+        let ready = Barrier::new(self.producers + self.consumers);
         let share = (self.messages / self.producers) as u64;
-        let (ready, produce, consume) = (&ready, &produce, &consume);
+        let left = AtomicUsize::new(self.producers);
+        let (ready, left, produce, consume, finish) = (&ready, &left, &produce, &consume, &finish);
         thread::scope(|s| {
             let mut senders = Vec::new();
             for n in 0..self.producers as u64 {
                 let sending = sending.clone();
                 senders.push(s.spawn(move || {
                     ready.wait();
+                    let begin = Instant::now();
                     produce(&sending, n * share..(n + 1) * share);
+                    if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                        finish(sending);
+                    }
+                    begin
                 }));
             }
             let mut receivers = Vec::new();
@@ -135,21 +144,18 @@ impl Traffic {
                 let receiving = receiving.clone();
                 receivers.push(s.spawn(move || {
                     ready.wait();
-                    consume(&receiving)
+                    let sum = consume(&receiving);
+                    (sum, Instant::now())
                 }));
             }
-            drop(receiving);
-            ready.wait();
-            let begin = Instant::now();
-            for sender in senders {
-                sender.join().expect("a producer");
-            }
-            finish(sending);
-            let sum: u64 = receivers.into_iter().map(|receiver| receiver.join().expect("a consumer")).sum();
-            let time = begin.elapsed();
+            drop((sending, receiving));
+            let begin = senders.into_iter().map(|sender| sender.join().expect("a producer")).min();
+            let (sums, ends): (Vec<u64>, Vec<Instant>) =
+                receivers.into_iter().map(|receiver| receiver.join().expect("a consumer")).unzip();
+            let sum: u64 = sums.into_iter().sum();
             let sent = share * self.producers as u64;
             assert_eq!(sum, sent * (sent - 1) / 2, "every value arrives once");
-            time
+            ends.into_iter().max().zip(begin).map_or(Duration::ZERO, |(end, begin)| end - begin)
         })
     }
 }
