@@ -159,6 +159,9 @@ impl Signal {
             return false;
         }
         let _published = crate::wait::publish("signal", self.0.name());
+        if till.is_none() && self.0.sleep(deadline) {
+            return self.is_go();
+        }
         let mut round = Round::default();
         loop {
             round.clear(deadline);
