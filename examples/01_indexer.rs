@@ -26,19 +26,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/selvedge.yaml");
-const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flamegraphs");
 
 /// Files that a reader takes apart before it hands its words over.
 const FILES_PER_PARTIAL: usize = 64;
 
 const USAGE: &str = "\
-usage: 01_indexer [DIR] [--panic-on N] [--slow-stop SECONDS]
+usage: 01_indexer [DIR] [--config FILE] [--panic-on N] [--slow-stop SECONDS]
   DIR                  index the files below it; default: the sources that Cargo unpacked, or this checkout
+  --config FILE        other settings than config/selvedge.yaml
   --panic-on N         reader-2 panics on its Nth file, to show what a failure looks like
   --slow-stop SECONDS  the merger takes that long to stop, to show what a second Ctrl-C does";
 
 struct Options {
     dir: PathBuf,
+    config: String,
     panic_on: Option<u64>,
     slow_stop: Option<Duration>,
 }
@@ -74,16 +75,7 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let code = selvedge::run(CONFIG, |please_stop| index(&options, please_stop));
-    if cfg!(feature = "profiling") {
-        println!("profile     {PROFILES}/indexer.svg, .folded and .pb.gz");
-    } else {
-        println!("profile     none: built without --features profiling");
-    }
-    for file in selvedge::logging::files() {
-        println!("log         {}", file.display());
-    }
-    code
+    selvedge::run(options.config.as_str(), |please_stop| index(&options, please_stop))
 }
 
 fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> {
@@ -124,6 +116,7 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     let index = merger.join()?;
     print_summary(&index, &counts, begin.elapsed(), please_stop.is_go());
     print_threads(&threads);
+    print_places();
     Ok(())
 }
 
@@ -318,17 +311,31 @@ fn print_threads(threads: &[Thread]) {
     }
 }
 
+/// Where the log lies, and where the profile will when all threads have ended.
+fn print_places() {
+    for file in selvedge::logging::files() {
+        println!("log         {}", file.display());
+    }
+    let profiles = selvedge::profile_files();
+    if profiles.is_empty() {
+        println!("profile     none: built without --features profiling, or not enabled");
+    }
+    for file in profiles {
+        println!("profile     {}", file.display());
+    }
+}
+
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { dir: PathBuf::new(), panic_on: None, slow_stop: None };
+        let mut options = Options { dir: PathBuf::new(), config: CONFIG.to_owned(), panic_on: None, slow_stop: None };
         while let Some(arg) = args.next() {
-            let mut number = || {
-                let value = args.next().ok_or(format!("{arg} wants a number"))?;
-                value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""))
-            };
+            let mut value = || args.next().ok_or(format!("{arg} wants a value"));
+            let number =
+                |value: String| value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""));
             match arg.as_str() {
-                "--panic-on" => options.panic_on = Some(number()?),
-                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number()?)),
+                "--config" => options.config = value()?,
+                "--panic-on" => options.panic_on = Some(number(value()?)?),
+                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number(value()?)?)),
                 flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
                 dir if options.dir.as_os_str().is_empty() => options.dir = PathBuf::from(dir),
                 more => return Err(format!("one DIR, not also {more}")),

@@ -29,10 +29,15 @@ mod wait;
 pub use crate::log::logging;
 pub use error::Error;
 pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
-pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, run};
+pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Signal, Till};
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
     spawn_fallible,
 };
 pub use wait::Wait;
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "profiling"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

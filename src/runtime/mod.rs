@@ -28,6 +28,7 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 /// | 0 | `main` returned `Ok` and no thread failed; also after SIGTERM |
 /// | 1 | `main` returned an error or panicked, or a thread failed and nobody had joined it; the report is on stderr |
 /// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
-/// | 78 | the configuration is wrong; what and where is on stderr, and nothing was started |
+/// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
 /// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
@@ -82,7 +83,7 @@ where
         Ok(runtime) => runtime,
         Err(error) => {
             exit::say(&format!("selvedge: {error}"));
-            return ExitCode::from(if error.is_config() { exit::CONFIG } else { exit::FAILURE });
+            return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
         }
     };
     let path = runtime.node().path.clone();
@@ -276,6 +277,12 @@ impl Up {
         logs::logging::flush();
         (failure, interrupted)
     }
+}
+
+/// The files into which the runtime that is up will write its profile when it ends. Empty if it records none, or if the
+/// program was built without the feature `profiling`.
+pub fn profile_files() -> Vec<PathBuf> {
+    profiler::planned()
 }
 
 /// Panics are in the log since they happened; errors that nobody handled come into it here.

@@ -11,7 +11,7 @@
 use super::on_go::Target;
 use super::{Round, Signal, timer};
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -42,6 +42,9 @@ pub(super) struct Core {
     state: AtomicU8,
     pub(super) kind: Kind,
     slow: Mutex<Slow>,
+    /// Who waits for this signal alone sleeps here: notified after unlocking, where a channel wakes under its lock, and a
+    /// thread woken on the waker's own core then runs into that lock.
+    fired: Condvar,
     receiver: OnceLock<Receiver<Infallible>>,
     /// What disconnects the receiver of a composite or a Till; made when the receiver was first asked for.
     link: OnceLock<Arc<Target>>,
@@ -66,6 +69,7 @@ impl Core {
             state: AtomicU8::new(state),
             kind,
             slow: Mutex::default(),
+            fired: Condvar::new(),
             receiver: OnceLock::new(),
             link: OnceLock::new(),
         })
@@ -124,6 +128,7 @@ impl Core {
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             (first, slow.sender.take(), std::mem::take(&mut slow.targets))
         };
+        self.fired.notify_all();
         drop(sender);
         for (target, leaf) in targets.into_values() {
             target.leaf_gone(leaf);
@@ -193,6 +198,28 @@ impl Core {
             });
         }
         receiver
+    }
+
+    /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a composite: its parts have to
+    /// be waited for.
+    pub(super) fn sleep(&self, deadline: Option<Instant>) -> bool {
+        let until = match &self.kind {
+            Kind::Plain(_) | Kind::Never => deadline,
+            Kind::Till(at) => Some(deadline.map_or(*at, |deadline| deadline.min(*at))),
+            Kind::Any(_) | Kind::All(_) => return false,
+        };
+        let mut slow = self.slow.lock();
+        while !slow.fired {
+            match until {
+                None => self.fired.wait(&mut slow),
+                Some(at) => {
+                    if self.fired.wait_until(&mut slow, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        true
     }
 
     /// Adds to `round` what has to change before this signal can have gone.

@@ -170,6 +170,9 @@ impl Signal {
         }
         let (kind, name) = what();
         let _published = crate::wait::publish(kind, name);
+        if till.is_none() && self.0.sleep(deadline) {
+            return self.is_go();
+        }
         let mut round = Round::default();
         loop {
             round.clear(deadline);
