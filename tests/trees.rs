@@ -115,7 +115,7 @@ impl Maker {
         ];
         const SCOPED: [Fate; 5] = [Fate::Dropped, Fate::Held, Fate::Released, Fate::Joined, Fate::JoinedTill];
         const LATE: [Fate; 3] = [Fate::Dropped, Fate::Released, Fate::Joined];
-        let mut some = |maker: &mut Maker, most: u64, fates: &[Fate]| {
+        let some = |maker: &mut Maker, most: u64, fates: &[Fate]| {
             let count = if depth == 0 { 0 } else { maker.random.below(most + 1) };
             (0..count).map(|_| maker.plan(depth - 1, fates, &hears)).collect::<Vec<_>>()
         };

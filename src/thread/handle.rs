@@ -47,7 +47,7 @@ impl Thread {
         self.0.parent.clone().map(Thread)
     }
 
-    /// Its children that are alive, or have failed and were not joined yet; the oldest first.
+    /// Its children that are alive, or have ended and can still be joined; the oldest first.
     pub fn children(&self) -> Vec<Thread> {
         self.0.children().into_iter().rev().map(Thread).collect()
     }
