@@ -78,7 +78,7 @@ pub(super) struct Spin {
 }
 
 impl Spin {
-    const FIRST: Duration = Duration::from_nanos(250);
+    const FIRST: Duration = Duration::from_nanos(500);
     const LAST: Duration = Duration::from_nanos(4000);
 
     pub(super) fn new() -> Spin {

@@ -1,7 +1,7 @@
 //! What is behind a queue's handles: two locks, two counters, two bells.
 //!
 //! Adders push into `tail`, poppers take from `head`, and a popper who finds `head` empty swaps the whole tail in. So the
-//! two sides meet once for a batch and not once for a value, and taking everything is two swaps. Only a side that has to
+//! two sides meet once for a batch and not once for a value, and taking everything is one swap. Only a side that has to
 //! block touches a channel (its `Bell`), because there several things are waited for at once.
 //!
 //! Invariants
@@ -18,11 +18,17 @@ use crate::signal::{Round, Signal};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A thread that waits for room this long says so in the log, and again each time it has passed.
 const FULL_WARNING: Duration = Duration::from_secs(5);
+
+/// Pauses in which an adder keeps away from its lock when a popper wants it: some crossings of a cache line.
+const STAND_BACK: usize = 64;
+
+/// Looks of a popper at that lock before it queues up like everybody.
+const ASKING: usize = 64;
 
 pub(super) struct Store<T> {
     pub(super) name: Arc<str>,
@@ -30,6 +36,15 @@ pub(super) struct Store<T> {
     capacity: u64,
     tail: Apart<Side<Tail<T>>>,
     head: Apart<Side<Head<T>>>,
+    /// The popper that holds the head's lock asks the adders to leave the tail's for a moment.
+    ///
+    /// | value | means                                         | set by                                 |
+    /// |-------|-----------------------------------------------|----------------------------------------|
+    /// | false | nobody asks, or an adder has just stood back  | the popper, an adder that stood back   |
+    /// | true  | a popper tries to get the tail's lock         | the popper                             |
+    ///
+    /// Only a hint, hence relaxed.
+    tail_wanted: Apart<AtomicBool>,
     /// Poppers wait here for a value.
     items: Apart<Bell>,
     /// Adders wait here for room.
@@ -74,6 +89,7 @@ impl<T> Store<T> {
             capacity,
             tail: Apart(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
             head: Apart(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
+            tail_wanted: Apart(AtomicBool::new(false)),
             items: Apart(Bell::new()),
             room: Apart(Bell::new()),
         }
@@ -115,6 +131,42 @@ impl<T> Store<T> {
         if awaited {
             self.items.0.ring();
         }
+        if self.tail_wanted.0.load(Ordering::Relaxed) {
+            self.stand_back();
+        }
+    }
+
+    /// Gives the popper who asked the time to take the tail's lock, once for each time it asks.
+    #[cold]
+    fn stand_back(&self) {
+        for _ in 0..STAND_BACK {
+            std::hint::spin_loop();
+            if !self.tail_wanted.0.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        self.tail_wanted.0.store(false, Ordering::Relaxed);
+    }
+
+    /// The tail's lock, for a popper; it holds the head's, so there is only one who asks.
+    ///
+    /// An adder in a loop holds that lock most of the time and has its cache line. Who just queues up at the mutex is put
+    /// to sleep after a few unlucky looks, and the queue fills up before it is awake again.
+    fn tail_for_popper(&self) -> MutexGuard<'_, Tail<T>> {
+        if let Some(tail) = self.tail.0.end.try_lock() {
+            return tail;
+        }
+        let mut tail = None;
+        for _ in 0..ASKING {
+            self.tail_wanted.0.store(true, Ordering::Relaxed);
+            (0..4).for_each(|_| std::hint::spin_loop());
+            tail = self.tail.0.end.try_lock();
+            if tail.is_some() {
+                break;
+            }
+        }
+        self.tail_wanted.0.store(false, Ordering::Relaxed);
+        tail.unwrap_or_else(|| self.tail.0.end.lock())
     }
 
     #[inline]
@@ -182,10 +234,7 @@ impl<T> Store<T> {
         // takes both cache lines of the poppers.
         let few = self.capacity / 8;
         let mut spin = Spin::new();
-        while spin.again() {
-            if self.closed.is_go() || till.is_some_and(Signal::is_go) {
-                break;
-            }
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
             if self.len() + few < self.capacity
                 && let Some(outcome) = attempt()
             {
@@ -230,6 +279,8 @@ impl<T> Store<T> {
         outcome
     }
 
+    /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is left to the adders when
+    /// the counters say that there is nothing.
     #[inline]
     pub(super) fn take(&self) -> Taken<T> {
         let mut head = self.head.0.end.lock();
@@ -237,40 +288,58 @@ impl<T> Store<T> {
             self.end_pop(head, 1);
             return Taken::Value(value);
         }
-        self.take_swapping(head)
+        if self.len() == 0 { Taken::Empty } else { self.take_swapping(head) }
     }
 
-    /// `take` when `head` is empty.
-    fn take_swapping(&self, mut head: MutexGuard<'_, Head<T>>) -> Taken<T> {
-        let mut tail = self.tail.0.end.lock();
-        if tail.fresh.is_empty() {
-            return if tail.closed { Taken::Closed } else { Taken::Empty };
-        }
-        // Both are emptied in turn and keep their memory: neither conversion copies, since one is full from its start
-        // and the other is empty.
-        let empty = Vec::from(std::mem::take(&mut head.ready));
-        let fresh = std::mem::replace(&mut tail.fresh, empty);
-        drop(tail);
-        head.ready = VecDeque::from(fresh);
+    /// `take` that looks under both locks: after this an `Empty` is one that invariant 3 can count on.
+    fn take_for_sure(&self) -> Taken<T> {
+        let mut head = self.head.0.end.lock();
         match head.ready.pop_front() {
             Some(value) => {
                 self.end_pop(head, 1);
                 Taken::Value(value)
             }
+            None => self.take_swapping(head),
+        }
+    }
+
+    /// `take` when `head` is empty.
+    fn take_swapping(&self, mut head: MutexGuard<'_, Head<T>>) -> Taken<T> {
+        let closed = self.swap(&mut head);
+        match head.ready.pop_front() {
+            Some(value) => {
+                self.end_pop(head, 1);
+                Taken::Value(value)
+            }
+            None if closed => Taken::Closed,
             None => Taken::Empty,
         }
     }
 
+    /// Gives the tail's values to the empty head, and the head's memory to the tail; returns whether the queue is closed.
+    ///
+    /// Two buffers change places for ever, so adders soon allocate nothing. They must not: the allocator's own locks put
+    /// an adder to sleep while it holds the tail's. Neither conversion copies: a buffer is emptied from the front, and
+    /// filled from its start.
+    fn swap(&self, head: &mut Head<T>) -> bool {
+        debug_assert!(head.ready.is_empty());
+        let empty = Vec::from(std::mem::take(&mut head.ready));
+        let mut tail = self.tail_for_popper();
+        let fresh = std::mem::replace(&mut tail.fresh, empty);
+        let closed = tail.closed;
+        drop(tail);
+        head.ready = VecDeque::from(fresh);
+        closed
+    }
+
     pub(super) fn take_all(&self) -> Vec<T> {
         let mut head = self.head.0.end.lock();
-        let mut all = Vec::from(std::mem::take(&mut head.ready));
-        {
-            let mut tail = self.tail.0.end.lock();
-            if all.is_empty() {
-                std::mem::swap(&mut all, &mut tail.fresh);
-            } else {
-                all.append(&mut tail.fresh);
-            }
+        // Moved into a vector of this thread's, and the buffers kept; see `swap`.
+        let mut all = Vec::with_capacity(self.len() as usize);
+        all.extend(head.ready.drain(..));
+        if self.len() > all.len() as u64 {
+            self.swap(&mut head);
+            all.extend(head.ready.drain(..));
         }
         let count = all.len() as u64;
         self.end_pop(head, count);
@@ -291,13 +360,8 @@ impl<T> Store<T> {
     #[cold]
     pub(super) fn pop_blocking(&self, till: Option<&Signal>) -> Result<T, PopError> {
         let mut spin = Spin::new();
-        while spin.again() {
-            if self.closed.is_go() || till.is_some_and(Signal::is_go) {
-                break;
-            }
-            if self.len() > 0
-                && let Taken::Value(value) = self.take()
-            {
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
+            if let Taken::Value(value) = self.take() {
                 return Ok(value);
             }
         }
@@ -305,7 +369,7 @@ impl<T> Store<T> {
         let waiting = self.items.0.enter();
         let mut round = Round::default();
         let outcome = loop {
-            match self.take() {
+            match self.take_for_sure() {
                 Taken::Value(value) => break Ok(value),
                 Taken::Closed => break Err(PopError::Closed),
                 Taken::Empty => {}
