@@ -26,11 +26,18 @@ const GONE: u8 = 1;
 const DERIVED: u8 = 2;
 
 pub(super) enum Kind {
-    Plain(Arc<str>),
+    Plain(Name),
     Never,
     Till(Instant),
     Any(Box<[Signal]>),
     All(Box<[Signal]>),
+}
+
+/// What a plain signal is called.
+pub(super) enum Name {
+    Own(Arc<str>),
+    /// `main/reader please_stop`: put together when somebody asks, which for most threads nobody does.
+    Of(Arc<str>, &'static str),
 }
 
 pub(super) struct Core {
@@ -249,7 +256,8 @@ impl Core {
             Arc::from(format!("({})", names.join(between)))
         };
         match &self.kind {
-            Kind::Plain(name) => name.clone(),
+            Kind::Plain(Name::Own(name)) => name.clone(),
+            Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
             Kind::Never => Arc::from("never"),
             Kind::Till(at) => {
                 let left = at.saturating_duration_since(Instant::now());

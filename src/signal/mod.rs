@@ -13,7 +13,7 @@ pub use on_go::OnGo;
 pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
 
-use self::core::{Core, Kind, now_or_never};
+use self::core::{Core, Kind, Name, now_or_never};
 use crossbeam_channel::Receiver;
 use std::convert::Infallible;
 use std::fmt;
@@ -48,7 +48,12 @@ pub struct Signal(Arc<Core>);
 impl Signal {
     /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a waiting thread shows.
     pub fn new(name: impl AsRef<str>) -> Signal {
-        Signal(Core::new(Kind::Plain(Arc::from(name.as_ref()))))
+        Signal(Core::new(Kind::Plain(Name::Own(Arc::from(name.as_ref())))))
+    }
+
+    /// One of several signals of the same thing, called `<owner> <what>`.
+    pub(crate) fn of(owner: &Arc<str>, what: &'static str) -> Signal {
+        Signal(Core::new(Kind::Plain(Name::Of(owner.clone(), what))))
     }
 
     /// A signal that never goes: the zero of `|`, the one of `&`.

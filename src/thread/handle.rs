@@ -29,7 +29,7 @@ impl Thread {
 
     /// The name it was given; `/` and control characters in it have become `_`.
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.name()
     }
 
     /// The names from `main` to this thread: `main/readers/reader-2`.

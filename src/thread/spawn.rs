@@ -203,7 +203,7 @@ where
 {
     panic::install_hook();
     let inside = tree::become_node(node);
-    crate::os::set_thread_name(&node.name);
+    crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
     let own = match catch_unwind(AssertUnwindSafe(|| f(&node.please_stop, &node.path))) {
         Ok(Ok(value)) => {

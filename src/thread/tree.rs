@@ -20,6 +20,7 @@ use crate::os::{self, CpuClock};
 use crate::signal::Signal;
 use crate::wait::Slot;
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -43,8 +44,9 @@ pub(crate) enum Role {
 
 pub(crate) struct Node {
     pub(crate) id: u64,
-    pub(crate) name: Arc<str>,
     pub(crate) path: Arc<str>,
+    /// Where in the path the own name begins.
+    name_at: usize,
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) role: Role,
     pub(crate) please_stop: Signal,
@@ -125,7 +127,7 @@ impl Node {
         on_child_failure: OnChildFailure,
     ) -> io::Result<Arc<Node>> {
         let name = tidy(name);
-        let path = format!("{}/{name}", parent.path);
+        let path = [&*parent.path, "/", &name].concat();
         let node = Node::new(&name, path, Some(parent.clone()), role, stop_order, on_child_failure);
         let ending = {
             let mut state = parent.state.lock();
@@ -154,13 +156,15 @@ impl Node {
         on_child_failure: OnChildFailure,
     ) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let name_at = path.len() - name.len();
+        let path = Arc::from(path);
         Arc::new(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            name: Arc::from(name),
-            please_stop: Signal::new(format!("{path} please_stop")),
-            stopped: Signal::new(format!("{path} stopped")),
-            child_failed: Signal::new(format!("{path} child_failed")),
-            path: Arc::from(path),
+            name_at,
+            please_stop: Signal::of(&path, "please_stop"),
+            stopped: Signal::of(&path, "stopped"),
+            child_failed: Signal::of(&path, "child_failed"),
+            path,
             parent,
             role,
             stop_order,
@@ -179,6 +183,10 @@ impl Node {
                 finished: false,
             }),
         })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.path[self.name_at..]
     }
 
     /// On the thread itself, first thing.
@@ -458,11 +466,13 @@ fn log_failure(failure: Failure) {
 }
 
 /// A name that can stand in a path and be given to the OS.
-fn tidy(name: &str) -> String {
-    if name.is_empty() {
-        return "unnamed".to_owned();
+fn tidy(name: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c == '/' || c.is_control();
+    match name {
+        "" => Cow::Borrowed("unnamed"),
+        _ if name.contains(is_odd) => Cow::Owned(name.replace(is_odd, "_")),
+        _ => Cow::Borrowed(name),
     }
-    name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect()
 }
 
 static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
@@ -511,7 +521,8 @@ fn unknown() -> Arc<Node> {
         node.start();
         node
     } else {
-        let name = tidy(&this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned));
+        let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
+        let name = tidy(&name);
         let path = format!("other/{name}");
         let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
         node.start();
