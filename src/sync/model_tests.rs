@@ -1,0 +1,1 @@
+//! Model checks of the state that is ours.
