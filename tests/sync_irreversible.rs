@@ -182,6 +182,33 @@ fn a_ticket_keeps_its_place_when_the_wait_is_given_up() {
 }
 
 #[test]
+fn a_turn_that_comes_because_others_stopped_is_not_taken() {
+    for _ in 0..300 {
+        let (sequencer, stop) = (Sequencer::new("lines"), Signal::new("stop"));
+        let tickets: Vec<_> = (0..3).map(|_| sequencer.take_ticket()).collect();
+        thread::scope(|s| {
+            let waits: Vec<_> = tickets
+                .into_iter()
+                .enumerate()
+                .map(|(place, ticket)| {
+                    let stop = &stop;
+                    s.spawn(move || {
+                        if place == 0 {
+                            // Works on something else when the stop comes, and drops its ticket.
+                            stop.wait_for_go();
+                            return false;
+                        }
+                        ticket.wait_turn_till(stop).is_ok()
+                    })
+                })
+                .collect();
+            stop.go();
+            assert!(waits.into_iter().all(|wait| !wait.join().unwrap()), "out of order");
+        });
+    }
+}
+
+#[test]
 fn a_promise_has_one_claimant_and_one_value() {
     for _ in 0..200 {
         let promise: Promise<usize> = Promise::new("answer");

@@ -138,17 +138,13 @@ impl Ticket {
         }
     }
 
-    /// [`wait_turn`](Self::wait_turn), but gives up when `till` goes. One that has gone already wins over a turn that has
-    /// come.
+    /// [`wait_turn`](Self::wait_turn), but gives up when `till` goes. That wins over a turn that has come: so if all who
+    /// wait do so with the same `till`, those who had their turn are the first ones without a gap, whenever it goes.
     ///
     /// # Errors
     /// [`TurnError`] with the ticket.
     pub fn wait_turn_till(self, till: &Signal) -> Result<Turn, TurnError> {
-        let limit = Limit::till(till);
-        match limit.check() {
-            Ok(()) => self.wait_within(limit),
-            Err(reason) => Err(TurnError { ticket: self, reason }),
-        }
+        self.wait_within(Limit::till(till))
     }
 
     /// [`wait_turn`](Self::wait_turn), but gives up when `timeout` has passed.
@@ -179,6 +175,8 @@ impl Ticket {
             }
             _ => Ok(()),
         };
+        // Asked last: the turn may have come because those before gave up when `till` went.
+        let outcome = outcome.and_then(|()| limit.check());
         match (outcome, self.sequencer.take()) {
             (Ok(()), Some(sequencer)) => Ok(Turn { sequencer, number }),
             (Err(reason), sequencer) => Err(TurnError { ticket: Ticket { sequencer, number }, reason }),
