@@ -158,6 +158,12 @@ impl Signal {
         self.0.is_unused()
     }
 
+    /// How many targets are attached.
+    #[cfg(test)]
+    pub(crate) fn target_count(&self) -> usize {
+        self.0.target_count()
+    }
+
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
         if self.is_go() {

@@ -208,7 +208,10 @@ impl Inner {
         let signal = {
             let mut marks = self.marks.lock();
             if self.at.load(Ordering::SeqCst) >= number {
-                return Signal::gone();
+                // Not Signal::gone(): this one has a name of its own.
+                let passed = Signal::new(format!("{} at {number}", self.name));
+                passed.go();
+                return passed;
             }
             // One that was let go by hand is no mark any more.
             let known = marks.signals.get(&number).filter(|mark| !mark.is_go()).cloned();

@@ -125,7 +125,8 @@ impl<T> Promise<T> {
     /// The value, if it is there.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        self.0.value.get()
+        // By the signal and not by the cell: so nobody sees the value while `fulfilled` says that there is none.
+        if self.0.fulfilled.is_go() { self.0.value.get() } else { None }
     }
 
     /// Goes when the value is there.
@@ -183,7 +184,7 @@ impl<T> Clone for Promise<T> {
 
 impl<T> Inner<T> {
     fn state(&self) -> &'static str {
-        if self.value.get().is_some() {
+        if self.fulfilled.is_go() {
             "fulfilled"
         } else if self.abandoned.is_go() {
             "abandoned"
