@@ -10,12 +10,11 @@
 
 use super::on_go::Target;
 use super::{Round, Signal, timer};
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
+use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Not gone, and nothing but `go` can change that. Plain signals, and `never`.
@@ -64,6 +63,8 @@ struct Slow {
     /// By order of attachment, each with the number that this leaf has in the target's condition.
     targets: BTreeMap<u64, (Arc<Target>, usize)>,
     next_target: u64,
+    /// A Till that the timer has been told of, perhaps not for the last time.
+    timed: bool,
 }
 
 impl Core {
@@ -106,15 +107,21 @@ impl Core {
             Kind::All(parts) => parts.iter().all(Signal::is_go),
         };
         if gone {
-            // Release hands on what was acquired from the parts.
-            self.state.store(GONE, Ordering::Release);
+            // Release hands on what was acquired from the parts. A swap and not a store: it keeps what a `go` that came
+            // between has released.
+            self.state.swap(GONE, Ordering::AcqRel);
         }
         gone
     }
 
     pub(super) fn go(&self) -> bool {
         match self.kind {
-            Kind::Plain(_) | Kind::Till(_) => self.fire(),
+            Kind::Plain(_) => self.fire(),
+            Kind::Till(_) => {
+                // One whose time has come has gone by itself, even if nobody has looked.
+                let expired = self.is_go();
+                self.fire() && !expired
+            }
             Kind::Never | Kind::Any(_) | Kind::All(_) => {
                 log::warn!("go() on {} has no effect: it goes when its parts do", self.name());
                 false
@@ -153,6 +160,7 @@ impl Core {
         slow.next_target += 1;
         slow.targets.insert(id, (target.clone(), leaf));
         let first = slow.targets.len() == 1;
+        slow.timed = true;
         drop(slow);
         if first && let Kind::Till(at) = self.kind {
             timer::add(at, self);
@@ -180,7 +188,7 @@ impl Core {
     /// early, for a composite when it is linked.
     pub(super) fn own_receiver(&self) -> &Receiver<Infallible> {
         self.receiver.get_or_init(|| {
-            let (sender, receiver) = crossbeam_channel::bounded(0);
+            let (sender, receiver) = bounded(0);
             let mut slow = self.slow.lock();
             if !slow.fired {
                 slow.sender = Some(sender);
@@ -269,6 +277,13 @@ impl Core {
     }
 }
 
+impl Core {
+    /// One handle, no targets. Only its owner can make another handle, so for that one the answer stays true.
+    pub(super) fn is_unused(self: &Arc<Core>) -> bool {
+        Arc::strong_count(self) == 1 && self.slow.lock().targets.is_empty()
+    }
+}
+
 #[cfg(test)]
 impl Core {
     pub(super) fn target_count(&self) -> usize {
@@ -282,7 +297,7 @@ impl Drop for Core {
             link.unlink();
         }
         if let Kind::Till(at) = self.kind
-            && !self.slow.get_mut().targets.is_empty()
+            && self.slow.get_mut().timed
         {
             timer::remove(at, self);
         }
@@ -291,7 +306,7 @@ impl Drop for Core {
 
 /// Blocks until `deadline`, or for ever without one.
 pub(super) fn now_or_never(deadline: Option<Instant>) {
-    let never = crossbeam_channel::never::<Infallible>();
+    let never = never::<Infallible>();
     match deadline {
         None => drop(never.recv()),
         Some(at) => drop(never.recv_deadline(at)),

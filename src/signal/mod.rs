@@ -14,7 +14,7 @@ pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
 
 use self::core::{Core, Kind, Name, now_or_never};
-use crossbeam_channel::Receiver;
+use crate::model::{Receiver, Select};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -136,6 +136,9 @@ impl Signal {
     /// A channel that never carries a message and is disconnected when the signal goes: the signal's place in anyone's
     /// `crossbeam_channel::select!`.
     ///
+    /// Keep the signal as long as the channel: a clone of the channel that outlives every handle to the signal is
+    /// disconnected too, as crossbeam does when the last sender is dropped.
+    ///
     /// ```
     /// # use selvedge::Signal;
     /// # let (_sender, jobs) = crossbeam_channel::unbounded::<u32>();
@@ -153,6 +156,17 @@ impl Signal {
     /// The name given to [`new`](Self::new); for a composite, the expression.
     pub fn name(&self) -> String {
         self.0.name().to_string()
+    }
+
+    /// Whether this handle is the only one and nothing is attached: whoever drops it is missed by nobody.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.is_unused()
+    }
+
+    /// How many targets are attached.
+    #[cfg(test)]
+    pub(crate) fn target_count(&self) -> usize {
+        self.0.target_count()
     }
 
     /// What the calls that end on `till` or a deadline have in common.
@@ -226,7 +240,7 @@ impl Round {
     }
 
     /// Blocks until one of them has changed.
-    fn block(&self) {
+    pub(crate) fn block(&self) {
         match self.receivers.as_slice() {
             [] => now_or_never(self.deadline),
             [only] => match self.deadline {
@@ -234,7 +248,7 @@ impl Round {
                 Some(at) => drop(only.recv_deadline(at)),
             },
             several => {
-                let mut select = crossbeam_channel::Select::new();
+                let mut select = Select::new();
                 for receiver in several {
                     select.recv(receiver);
                 }
@@ -246,10 +260,21 @@ impl Round {
         }
     }
 
+    /// [`block_on`](Self::block_on), for bells that are no part of a model check.
+    #[cfg(not(all(test, selvedge_model)))]
+    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
+        self.block_on(bell);
+    }
+
+    #[cfg(all(test, selvedge_model))]
+    pub(crate) fn block_with(&self, _bell: &crossbeam_channel::Receiver<()>) {
+        unreachable!("no model check has queues");
+    }
+
     /// Blocks until one of them has changed, or a token could be taken from `bell`.
     ///
     /// `select` and not `ready`: one token wakes one of those who wait for it, not all.
-    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
+    pub(crate) fn block_on(&self, bell: &Receiver<()>) {
         if self.receivers.is_empty() {
             match self.deadline {
                 None => drop(bell.recv()),
@@ -257,7 +282,7 @@ impl Round {
             }
             return;
         }
-        let mut select = crossbeam_channel::Select::new();
+        let mut select = Select::new();
         select.recv(bell);
         for receiver in &self.receivers {
             select.recv(receiver);
