@@ -131,7 +131,8 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// While it lives, a stop of the calling thread is passed on to `target`, if that is below it.
 fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
     let me = tree::current();
-    target.is_below(&me).then(|| {
+    // A thread that has stopped needs no asking; a join of many finds most of them so.
+    (!target.stopped.is_go() && target.is_below(&me)).then(|| {
         let target = target.clone();
         PassingOn(me.please_stop.on_go(move || target.pass_on()))
     })
