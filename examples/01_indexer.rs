@@ -26,19 +26,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/selvedge.yaml");
-const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flamegraphs");
 
 /// Files that a reader takes apart before it hands its words over.
 const FILES_PER_PARTIAL: usize = 64;
 
 const USAGE: &str = "\
-usage: 01_indexer [DIR] [--panic-on N] [--slow-stop SECONDS]
+usage: 01_indexer [DIR] [--config FILE] [--panic-on N] [--slow-stop SECONDS]
   DIR                  index the files below it; default: the sources that Cargo unpacked, or this checkout
+  --config FILE        other settings than config/selvedge.yaml
   --panic-on N         reader-2 panics on its Nth file, to show what a failure looks like
-  --slow-stop SECONDS  the merger takes that long to stop, to show what a second Ctrl-C does";
+  --slow-stop SECONDS  the merger takes that long to end, to show what a second Ctrl-C does";
 
 struct Options {
     dir: PathBuf,
+    config: String,
     panic_on: Option<u64>,
     slow_stop: Option<Duration>,
 }
@@ -74,16 +75,7 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let code = selvedge::run(CONFIG, |please_stop| index(&options, please_stop));
-    if cfg!(feature = "profiling") {
-        println!("profile     {PROFILES}/indexer.svg, .folded and .pb.gz");
-    } else {
-        println!("profile     none: built without --features profiling");
-    }
-    for file in selvedge::logging::files() {
-        println!("log         {}", file.display());
-    }
-    code
+    selvedge::run(options.config.as_str(), |please_stop| index(&options, please_stop))
 }
 
 fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> {
@@ -97,7 +89,7 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     // The youngest is stopped first: so consumers are older than those who feed them.
     let merger = spawn("merger", {
         let (partials, slow_stop) = (partials.clone(), options.slow_stop);
-        move |please_stop| merge(&partials, slow_stop, please_stop)
+        move |_| merge(&partials, slow_stop)
     });
     let readers = Builder::new("readers").on_child_failure(OnChildFailure::StopSiblings).spawn_fallible({
         let (paths, partials, counts, panic_on) = (paths.clone(), partials, counts.clone(), options.panic_on);
@@ -124,6 +116,7 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     let index = merger.join()?;
     print_summary(&index, &counts, begin.elapsed(), please_stop.is_go());
     print_threads(&threads);
+    print_places();
     Ok(())
 }
 
@@ -262,9 +255,9 @@ fn tokenize(text: &str, file: u32, words: &mut HashMap<Box<str>, Word>) {
 }
 
 #[inline(never)]
-fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>, please_stop: &Signal) -> Index {
+fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>) -> Index {
     let mut index = Index::default();
-    // Until the queue is closed, also when asked to stop: the readers have stopped by then.
+    // Until the queue is closed, also when asked to stop: what the readers have read is worth keeping.
     while let Some(partial) = partials.pop() {
         let offset = index.files.len() as u32;
         index.files.extend(partial.files);
@@ -274,8 +267,8 @@ fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>, please_stop: &Sig
             word.files.extend(partial.files.iter().map(|file| file + offset));
         }
     }
-    if let (Some(time), true) = (slow_stop, please_stop.is_go()) {
-        log::warn!("stopping slowly, as told: {time:?}");
+    if let Some(time) = slow_stop {
+        log::warn!("ending slowly, as told: {time:?}");
         Till::after(time).wait_for_go();
     }
     index
@@ -318,17 +311,31 @@ fn print_threads(threads: &[Thread]) {
     }
 }
 
+/// Where the log lies, and where the profile will when all threads have ended.
+fn print_places() {
+    for file in selvedge::logging::files() {
+        println!("log         {}", file.display());
+    }
+    let profiles = selvedge::profile_files();
+    if profiles.is_empty() {
+        println!("profile     none: built without --features profiling, or not enabled");
+    }
+    for file in profiles {
+        println!("profile     {}", file.display());
+    }
+}
+
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { dir: PathBuf::new(), panic_on: None, slow_stop: None };
+        let mut options = Options { dir: PathBuf::new(), config: CONFIG.to_owned(), panic_on: None, slow_stop: None };
         while let Some(arg) = args.next() {
-            let mut number = || {
-                let value = args.next().ok_or(format!("{arg} wants a number"))?;
-                value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""))
-            };
+            let mut value = || args.next().ok_or(format!("{arg} wants a value"));
+            let number =
+                |value: String| value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""));
             match arg.as_str() {
-                "--panic-on" => options.panic_on = Some(number()?),
-                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number()?)),
+                "--config" => options.config = value()?,
+                "--panic-on" => options.panic_on = Some(number(value()?)?),
+                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number(value()?)?)),
                 flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
                 dir if options.dir.as_os_str().is_empty() => options.dir = PathBuf::from(dir),
                 more => return Err(format!("one DIR, not also {more}")),

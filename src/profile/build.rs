@@ -122,7 +122,7 @@ impl Code<'_> {
             self.known.entry((address, index == 0)).or_insert_with(|| names.resolve(address, index == 0));
         }
         // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
-        let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(|line| trim::is_run(line));
+        let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
         let mut at_root = ending == Ending::Root || run.is_some();
         for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {

@@ -3,15 +3,29 @@
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
 use crate::profile::{self, FlameOptions, Profile, Recording};
+use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// What the runtime that is up will write at its end.
+static PLANNED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+pub(super) fn planned() -> Vec<PathBuf> {
+    PLANNED.lock().clone()
+}
+
 pub(super) struct Profiler {
-    recording: Recording,
+    /// Taken when it is finished.
+    recording: Option<Recording>,
     name: String,
-    output: PathBuf,
-    formats: Vec<ProfileFormat>,
+    files: Vec<(ProfileFormat, PathBuf)>,
+}
+
+impl Drop for Profiler {
+    fn drop(&mut self) {
+        PLANNED.lock().clear();
+    }
 }
 
 /// Finds out at the start, and not after hours of recording, that the profile cannot be written.
@@ -34,28 +48,31 @@ impl Profiler {
         if !settings.profile.enabled {
             return Ok(None);
         }
-        Ok(Some(Profiler {
-            recording: profile::start(settings.profile.options.clone())?,
-            name: settings.name.clone(),
-            // It exists: `check` has made it. Without `..`, it reads better in the log.
-            output: settings.profile.output.canonicalize().unwrap_or_else(|_| settings.profile.output.clone()),
-            formats: settings.profile.formats.clone(),
-        }))
-    }
-
-    /// Ends the recording and writes the files. What cannot be written is an error in the log; the program's own result
-    /// does not change by it.
-    pub(super) fn finish(self) {
-        let profile = self.recording.finish();
-        let flame = FlameOptions::new().title(format!("{}: CPU time of all threads", self.name));
-        for format in &self.formats {
+        // It exists: `check` has made it. Without `..`, it reads better in the log.
+        let output = &settings.profile.output;
+        let output = output.canonicalize().unwrap_or_else(|_| output.clone());
+        let file = |format: &ProfileFormat| {
             let extension = match format {
                 ProfileFormat::Svg => "svg",
                 ProfileFormat::Folded => "folded",
                 ProfileFormat::Pprof => "pb.gz",
             };
-            let file = self.output.join(format!("{}.{extension}", self.name));
-            match write(&file, |out| match format {
+            (*format, output.join(format!("{}.{extension}", settings.name)))
+        };
+        let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
+        let recording = profile::start(settings.profile.options.clone())?;
+        *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
+        Ok(Some(Profiler { recording: Some(recording), name: settings.name.clone(), files }))
+    }
+
+    /// Ends the recording and writes the files. What cannot be written is an error in the log; the program's own result
+    /// does not change by it.
+    pub(super) fn finish(mut self) {
+        let Some(recording) = self.recording.take() else { return };
+        let profile = recording.finish();
+        let flame = FlameOptions::new().title(format!("{}: CPU time of all threads", self.name));
+        for (format, file) in &self.files {
+            match write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),
                 ProfileFormat::Folded => profile.write_folded(out),
                 ProfileFormat::Pprof => profile.write_pprof(out),

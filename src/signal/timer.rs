@@ -95,6 +95,12 @@ fn run(please_stop: &Signal) {
         }
     }
     state.running = false;
+    let pending = state.due.len();
+    let next = state.due.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()));
     drop(state);
+    if let Some(next) = next {
+        // They stay what they are, not gone; a timer that is started later takes them over.
+        log::debug!("the timer was stopped with {pending} tills pending, the next one due in {next:.1?}");
+    }
     wake.cancel();
 }

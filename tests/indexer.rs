@@ -1,0 +1,155 @@
+//! The first example is a real program: it works, can be interrupted, and says what failed.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use support::{Ended, Folder, Process, program, run};
+
+/// Sources to index: enough words to be seen at work, a binary file, and one that is no UTF-8.
+fn sources(folder: &Folder, files: usize) {
+    for file in 0..files {
+        let text: String =
+            (0..1500).map(|line| format!("fn line_{line}(word_{}: usize) {{ call() }}\n", line * file % 977)).collect();
+        folder.write(&format!("src/crate-{}/file-{file}.rs", file % 10), &text);
+    }
+    std::fs::write(folder.path().join("src/picture"), b"GIF\0\0\x01\x02").unwrap();
+    std::fs::write(folder.path().join("src/latin-1.txt"), b"caf\xe9 au lait").unwrap();
+}
+
+fn indexer(folder: &Folder, flags: &[&str]) -> Command {
+    let profiles = folder.path().join("profiles");
+    let more = format!("profile: {{ enabled: true, output: {} }}", profiles.display());
+    let mut command = Command::new(program("01_indexer"));
+    command.arg(folder.path().join("src")).arg("--config").arg(folder.config(&more)).args(flags);
+    command.current_dir(folder.path());
+    command
+}
+
+/// All three files are there and whole.
+fn check_profile(folder: &Folder) {
+    if !cfg!(feature = "profiling") {
+        assert!(!folder.path().join("profiles").exists(), "nothing records, so nothing is written");
+        return;
+    }
+    let svg = folder.read("profiles/subject.svg");
+    assert!(svg.contains("CPU time of all threads") && svg.trim_end().ends_with("</svg>"));
+    for line in folder.read("profiles/subject.folded").lines() {
+        let (stack, weight) = line.rsplit_once(' ').unwrap();
+        assert!(weight.parse::<u64>().is_ok(), "{line}");
+        assert!(stack == "main" || stack.starts_with("main;"), "{line}");
+    }
+    assert!(folder.path().join("profiles/subject.pb.gz").metadata().unwrap().len() > 100);
+}
+
+fn log_of(folder: &Folder) -> String {
+    folder.read("app.log")
+}
+
+fn number_after<'a>(ended: &'a Ended, word: &str) -> &'a str {
+    let line = ended.stdout.lines().find_map(|line| line.strip_prefix(word));
+    line.unwrap_or_else(|| panic!("no line {word} in {}", ended.stdout)).split_whitespace().next().unwrap()
+}
+
+#[test]
+fn it_indexes_and_every_thread_is_in_log_and_profile() {
+    let folder = Folder::new("indexer");
+    sources(&folder, 200);
+    let ended = run(&mut indexer(&folder, &[]));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert_eq!(ended.stderr, "");
+    assert_eq!(number_after(&ended, "files "), "200");
+    assert_eq!(number_after(&ended, "skipped "), "2");
+    // fn, usize, call, 1500 lines, 977 words.
+    assert_eq!(number_after(&ended, "words "), (3 + 1500 + 977).to_string());
+    for path in ["main/merger", "main/readers", "main/walker", "main/readers/reader-1", "main/readers/reader-2"] {
+        assert!(ended.stdout.lines().any(|line| line.starts_with(path)), "{path} is not in the table");
+    }
+    let log = log_of(&folder);
+    for path in ["INFO main ", "INFO main/walker ", "INFO main/readers "] {
+        assert!(log.contains(path), "{path} is not in {log}");
+    }
+    check_profile(&folder);
+    if cfg!(feature = "profiling") {
+        let folded = folder.read("profiles/subject.folded");
+        let on_readers = |what: &str| folded.lines().any(|l| l.starts_with("main;readers;reader-") && l.contains(what));
+        assert!(on_readers("tokenize"), "{folded}");
+        assert!(!folded.contains("perf_signal_handler") && !folded.contains("selvedge::thread::spawn"), "{folded}");
+    }
+}
+
+#[test]
+fn a_reader_that_panics_is_reported_once_and_the_rest_is_whole() {
+    let folder = Folder::new("indexer-panic");
+    sources(&folder, 60);
+    let ended = run(&mut indexer(&folder, &["--panic-on", "3"]));
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    let panicked = "main/readers/reader-2 panicked at examples/01_indexer.rs:";
+    assert_eq!(ended.stderr.matches(panicked).count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("told to panic on").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches(" failed: ").count(), 2, "main and readers: {}", ended.stderr);
+    let log = log_of(&folder);
+    assert_eq!(log.matches("told to panic on").count(), 1, "{log}");
+    assert!(log.contains("INFO main/readers/reader-1 stopped after"), "its sibling was stopped: {log}");
+    check_profile(&folder);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_is_orderly_and_whole() {
+    for (signal, name, code) in [(libc::SIGINT, "SIGINT", 130), (libc::SIGTERM, "SIGTERM", 0)] {
+        let folder = Folder::new(&format!("indexer-{name}"));
+        sources(&folder, 2500);
+        let mut process = Process::start(&mut indexer(&folder, &[]));
+        until(|| log_now(&folder).contains("indexing"));
+        process.signal(signal);
+        let ended = process.end();
+        assert_eq!(ended.code(), code, "{}", ended.stderr);
+        assert!(ended.stdout.contains("interrupted; so far:"), "{}", ended.stdout);
+        let log = log_of(&folder);
+        assert!(log.contains(&format!("interrupted by {name}: stopping")), "{log}");
+        assert!(log.lines().last().unwrap().contains("has stopped in order"), "{log}");
+        check_profile(&folder);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_names_the_threads_that_are_left() {
+    let folder = Folder::new("indexer-twice");
+    sources(&folder, 2500);
+    let mut process = Process::start(&mut indexer(&folder, &["--slow-stop", "100"]));
+    until(|| log_now(&folder).contains("indexing"));
+    process.signal(libc::SIGINT);
+    until(|| log_now(&folder).contains("ending slowly"));
+    process.signal(libc::SIGINT);
+    let ended = process.end();
+    assert_eq!(ended.code(), 130);
+    assert!(ended.stderr.contains("not stopped:") && ended.stderr.contains("main/merger, waiting"), "{}", ended.stderr);
+}
+
+#[test]
+fn bad_arguments_are_explained() {
+    for (args, what) in [
+        (&["/there/is/no/such/folder"][..], "is no folder"),
+        (&["--panic-on"], "wants a value"),
+        (&["--panic-on", "x"], "wants a number"),
+        (&["--colour"], "there is no --colour"),
+    ] {
+        let ended = run(Command::new(program("01_indexer")).args(args));
+        assert_eq!(ended.code(), 64);
+        assert!(ended.stderr.contains(what) && ended.stderr.contains("usage:"), "{}", ended.stderr);
+    }
+}
+
+fn log_now(folder: &Folder) -> String {
+    std::fs::read_to_string(Path::new(folder.path()).join("app.log")).unwrap_or_default()
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + support::ALARM;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
