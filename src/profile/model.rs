@@ -61,10 +61,27 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
-        let program = std::env::current_exe().ok();
-        let program = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
-        let title = format!("{}: {} time of all threads", program.to_string_lossy(), self.clock_name());
+        let title = format!("{}: {} time of all threads", program(), self.clock_name());
         flame::write_svg(&self.stacks, &title, &self.summary(), options, out)
+    }
+
+    /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames have a greater share of the
+    /// time than they had, blue ones a smaller one. Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(before: &selvedge::profile::Profile, after: &selvedge::profile::Profile) -> Result<(), Box<dyn std::error::Error>> {
+    /// use selvedge::profile::FlameOptions;
+    /// let file = std::fs::File::create("change.svg")?;
+    /// after.write_difference(before, file, &FlameOptions::new().fold_pools())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_difference(&self, before: &Profile, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
+        let title = format!("{}: change of {} time", program(), self.clock_name());
+        flame::write_svg_difference(&before.stacks, &self.stacks, &title, options, out)
     }
 
     /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first> <nanoseconds>`.
@@ -181,11 +198,12 @@ impl Profile {
             format!("{} Hz ({engine})", (hertz * 10.0).round() / 10.0),
             format!("{:.1} s", self.session.duration.as_secs_f64()),
         ];
-        let cpu: Duration = self.threads.iter().map(|thread| thread.cpu).sum();
-        if !cpu.is_zero() {
-            let seen: Duration = self.threads.iter().filter(|thread| !thread.cpu.is_zero()).map(|t| t.sampled).sum();
-            let share = 100.0 * seen.as_secs_f64() / cpu.as_secs_f64();
-            parts.push(format!("{share:.1} % of {:.2} s CPU time seen", cpu.as_secs_f64()));
+        let time = |thread: &ThreadProfile| if self.clock() == Clock::Cpu { thread.cpu } else { thread.wall };
+        let all: Duration = self.threads.iter().map(time).sum();
+        if !all.is_zero() {
+            let seen: Duration = self.threads.iter().filter(|thread| !time(thread).is_zero()).map(|t| t.sampled).sum();
+            let share = 100.0 * seen.as_secs_f64() / all.as_secs_f64();
+            parts.push(format!("{share:.1} % of {:.2} s {} time seen", all.as_secs_f64(), self.clock_name()));
         }
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
@@ -200,6 +218,12 @@ impl Profile {
         parts.extend(self.session.trouble.clone());
         parts.join(" · ")
     }
+}
+
+fn program() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
+    name.to_string_lossy().into_owned()
 }
 
 impl ThreadProfile {

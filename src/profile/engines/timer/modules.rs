@@ -195,7 +195,7 @@ mod tests {
         assert!(listed.known.len() >= 3, "the program, libc and the loader: {:?}", listed.known);
         // Another test may load something meanwhile, but not for ever.
         assert!((0..100).any(|_| listed.renew().is_none()));
-        let here = tests as fn() as u64;
+        let here = tests as fn() as usize as u64;
         assert_eq!(listed.known.iter().position(|key| key.code.contains(&here)), Some(0));
         fn tests() {}
     }

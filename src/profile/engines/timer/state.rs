@@ -323,8 +323,8 @@ impl State {
 /// 1.
 fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
     let drawn = period.mul_f64(random).as_nanos();
-    let ticks = drawn / tick.as_nanos().max(1);
-    Duration::from_nanos((ticks * tick.as_nanos()) as u64).max(Duration::from_nanos(1))
+    let tick = tick.as_nanos().max(1);
+    Duration::from_nanos((drawn / tick * tick) as u64).max(Duration::from_nanos(1))
 }
 
 fn settle(books: &mut Books, clock: CpuClock, meter: &mut Meter, watch: Option<&mut Watch>, now: u64) {

@@ -100,7 +100,7 @@ impl Grace {
     /// No handler was at work, or it has ended since.
     pub(super) fn is_over(&self) -> bool {
         // Acquire: with the Release at the end of `enter`.
-        self.seen % 2 == 0 || self.entry.turns.load(Ordering::Acquire) != self.seen
+        self.seen.is_multiple_of(2) || self.entry.turns.load(Ordering::Acquire) != self.seen
     }
 
     /// A handler takes microseconds, unless its thread is not given a processor meanwhile.
