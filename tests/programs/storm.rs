@@ -17,6 +17,7 @@ mod linux {
     use std::ffi::CString;
     use std::hint::black_box;
     use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
@@ -256,13 +257,11 @@ mod linux {
                 let mut stream = std::net::TcpStream::connect(address).unwrap();
                 std::thread::sleep(Duration::from_millis(1));
                 stream.write_all(b"x").unwrap();
+                let mut byte = [0u8];
                 // SAFETY: a raw read of one byte into a place that is writable.
-                assert_eq!(
-                    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(&stream), [0u8; 1].as_mut_ptr().cast(), 1) },
-                    1
-                );
+                let read = unsafe { libc::read(stream.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+                assert_eq!(read, 1, "read: {}", std::io::Error::last_os_error());
             });
-            use std::os::fd::AsRawFd;
             // SAFETY: raw, because the standard library hides interruptions: no address is asked for.
             let accepted = unsafe { libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
             assert!(accepted >= 0, "accept: {}", std::io::Error::last_os_error());
