@@ -29,7 +29,9 @@ mod linux {
         let mut args = std::env::args().skip(1);
         let kind = args.next().expect("a kind of storm");
         let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
-        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(1000)).unwrap();
+        let alone = kind == "blocking-alone";
+        let frequency = if alone { 100 } else { 1000 };
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
         let work: fn(&Signal) = match kind.as_str() {
             "panics" => panics,
             "backtraces" => backtraces,
@@ -44,7 +46,7 @@ mod linux {
             other => panic!("no storm {other}"),
         };
         // On its own, the engine's timers are all there is: what it interrupts is its own doing.
-        let hail = (kind != "blocking-alone").then(|| std::thread::spawn(move || hail(length)));
+        let hail = (!alone).then(|| std::thread::spawn(move || hail(length)));
         let workers: Vec<_> = (0..3).map(|n| spawn(format!("worker-{n}"), work)).collect();
         let end = Instant::now() + length;
         while Instant::now() < end {
