@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The storm's memory work, seen by our profile and by `perf record` in the same run: the shares of the ten hottest functions,
+# The same ten functions, seen by our profile and by `perf record` in the same run: the shares of the ten hottest functions,
 # side by side. Needs Debian's linux-perf, and the right to use it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,11 +11,11 @@ perf record -q -e cpu-clock -F 999 -g -o "$out/perf.data" \
     target/release/examples/compare "${1:-10}" > "$out/ours.folded"
 perf script -i "$out/perf.data" -F comm,ip,sym 2>/dev/null > "$out/perf.script"
 
-# Self time by function: ours is the last frame of a folded line, perf's the first line of a stack. Only the workers, only
-# the program's own functions: perf counts time in the kernel to the kernel's functions, we to the one that called it.
+# By function: ours is the frame of a folded line, with what was inlined into it; perf's the first line of a stack. Only the
+# workers, and only these functions, which call nothing.
 sed -n '/;worker/p' "$out/ours.folded" | awk '{
-    weight = $NF; sub(/ [0-9]+$/, ""); n = split($0, frames, ";"); name = frames[n]; sub(/.*::/, "", name)
-    if (name ~ /^hot_/) { self[name] += weight; total += weight }
+    weight = $NF
+    if (match($0, /hot_[a-z]+/)) { name = substr($0, RSTART, RLENGTH); self[name] += weight; total += weight }
 } END { for (name in self) printf "%s %.2f\n", name, 100 * self[name] / total }' | sort > "$out/ours"
 awk '/^worker|^.*worker-/ { first = 1; next }
      first && NF >= 2 { first = 0; name = $2; sub(/.*::/, "", name); sub(/\+0x.*/, "", name)

@@ -1,5 +1,5 @@
-//! Ten functions of known names and different weight on four threads, for a comparison with other profilers: `compare SECONDS`.
-//! Writes its own profile, folded, to stdout.
+//! Ten functions of known names and different weight on four threads, for a comparison with other profilers: `compare SECONDS [FILE]`.
+//! Writes its own profile, folded, to stdout, and as a pprof file.
 
 use selvedge::profile::{self, Options};
 use std::hint::black_box;
@@ -45,5 +45,9 @@ fn main() {
     for thread in threads {
         thread.join().expect("no panic");
     }
-    recording.finish().write_folded(std::io::stdout()).expect("stdout takes it");
+    let profile = recording.finish();
+    profile.write_folded(std::io::stdout()).expect("stdout takes it");
+    if let Some(file) = std::env::args().nth(2) {
+        profile.write_pprof(std::fs::File::create(file).expect("a file")).expect("it takes it");
+    }
 }
