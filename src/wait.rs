@@ -156,7 +156,7 @@ thread_local! {
 
 /// From now on the calling thread is `path` and publishes into `slot`. Returns who it was before.
 pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
-    let before = Before(ME.with(|me| me.borrow_mut().replace(Me { path, slot })));
+    let before = Before(ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten());
     renamed();
     before
 }

@@ -121,7 +121,7 @@ fn a_second_signal_names_the_threads_that_are_left() {
     let mut process = Process::start(&mut indexer(&folder, &["--slow-stop", "100"]));
     until(|| log_now(&folder).contains("indexing"));
     process.signal(libc::SIGINT);
-    until(|| log_now(&folder).contains("stopping slowly"));
+    until(|| log_now(&folder).contains("ending slowly"));
     process.signal(libc::SIGINT);
     let ended = process.end();
     assert_eq!(ended.code(), 130);

@@ -1,7 +1,6 @@
 //! Linux: the CPU clock of another thread can be read by anyone in the process.
 
 use super::name_end;
-use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -38,9 +37,13 @@ impl CpuClock {
 
 /// Names the calling thread for `top`, `ps` and debuggers; the kernel keeps 15 bytes, we give it the last ones.
 pub(crate) fn set_thread_name(name: &str) {
-    let Ok(name) = CString::new(name_end(name)) else { return };
-    // SAFETY: PR_SET_NAME reads a NUL-terminated string of at most 16 bytes, which `name` is.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    // On the stack: this is on the way of every spawn. Zeroed, so that the name ends.
+    let mut buffer = [0_u8; super::NAME_BYTES + 1];
+    let end = name_end(name).as_bytes();
+    buffer[..end.len()].copy_from_slice(end);
+    // SAFETY: PR_SET_NAME reads a NUL-terminated string of at most 16 bytes: `name_end` gives 15 at most, so the last byte
+    // is a NUL. One within the name would only end it earlier.
+    unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
 }
 
 /// The calling thread's `pthread_t`. Given to another thread once this one has ended and was joined.

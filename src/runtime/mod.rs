@@ -47,7 +47,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 /// | 0 | `main` returned `Ok` and no thread failed; also after SIGTERM |
 /// | 1 | `main` returned an error or panicked, or a thread failed and nobody had joined it; the report is on stderr |
 /// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
-/// | 78 | the configuration is wrong; what and where is on stderr, and nothing was started |
+/// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
 /// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
@@ -83,16 +83,16 @@ where
         Ok(runtime) => runtime,
         Err(error) => {
             exit::say(&format!("selvedge: {error}"));
-            return ExitCode::from(if error.is_config() { exit::CONFIG } else { exit::FAILURE });
+            return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
         }
     };
     let path = runtime.node().path.clone();
     let please_stop = runtime.node().please_stop.clone();
     // AssertUnwindSafe: nothing of what main shared is used here again.
-    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop))) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(failure_of_main(&path, error)),
-        Err(payload) => Some(Failure::panic(&path, payload, panic::take_seen())),
+    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop).map_err(|error| failure_of_main(&path, error))))
+    {
+        Ok(result) => result.err(),
+        Err(payload) => Some(Failure::panic(&path, payload)),
     };
     let name = runtime.name().to_owned();
     let (failure, interrupted) = runtime.end(own);
@@ -180,11 +180,17 @@ impl Runtime {
     ///
     /// # Errors
     /// A fault in the configuration ([`Error::is_config`]), another runtime in this process
-    /// ([`Error::is_already_running`]), a profiler that cannot run as asked, or no thread to be had. Nothing has been
+    /// ([`Error::is_already_running`]; also on a thread that was spawned by this crate or registered, since its tree has a
+    /// `main` already), a profiler that cannot run as asked, or no thread to be had. Nothing has been
     /// started then.
     pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
         let settings = config.into().resolve()?;
         let claim = Claim::take()?;
+        let me = tree::current();
+        if me.parent.is_some() {
+            let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
+            return Err(Error::new(Kind::AlreadyRunning, message));
+        }
         let plan = match &settings.log.file {
             Some(file) => logs::load(file)?,
             None => logs::console(),

@@ -10,7 +10,7 @@
 
 use super::on_go::Target;
 use super::{Round, Signal, timer};
-use crate::model::{AtomicU8, Mutex, OnceLock, Receiver, Sender, bounded, never};
+use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,11 +25,18 @@ const GONE: u8 = 1;
 const DERIVED: u8 = 2;
 
 pub(super) enum Kind {
-    Plain(Arc<str>),
+    Plain(Name),
     Never,
     Till(Instant),
     Any(Box<[Signal]>),
     All(Box<[Signal]>),
+}
+
+/// What a plain signal is called.
+pub(super) enum Name {
+    Own(Arc<str>),
+    /// `main/reader please_stop`: put together when somebody asks, which for most threads nobody does.
+    Of(Arc<str>, &'static str),
 }
 
 pub(super) struct Core {
@@ -41,6 +48,9 @@ pub(super) struct Core {
     state: AtomicU8,
     pub(super) kind: Kind,
     slow: Mutex<Slow>,
+    /// Who waits for this signal alone sleeps here: notified after unlocking, where a channel wakes under its lock, and a
+    /// thread woken on the waker's own core then runs into that lock.
+    fired: Condvar,
     receiver: OnceLock<Receiver<Infallible>>,
     /// What disconnects the receiver of a composite or a Till; made when the receiver was first asked for.
     link: OnceLock<Arc<Target>>,
@@ -67,6 +77,7 @@ impl Core {
             state: AtomicU8::new(state),
             kind,
             slow: Mutex::default(),
+            fired: Condvar::new(),
             receiver: OnceLock::new(),
             link: OnceLock::new(),
         })
@@ -131,6 +142,7 @@ impl Core {
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             (first, slow.sender.take(), std::mem::take(&mut slow.targets))
         };
+        self.fired.notify_all();
         drop(sender);
         for (target, leaf) in targets.into_values() {
             target.leaf_gone(leaf);
@@ -203,6 +215,28 @@ impl Core {
         receiver
     }
 
+    /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a composite: its parts have to
+    /// be waited for.
+    pub(super) fn sleep(&self, deadline: Option<Instant>) -> bool {
+        let until = match &self.kind {
+            Kind::Plain(_) | Kind::Never => deadline,
+            Kind::Till(at) => Some(deadline.map_or(*at, |deadline| deadline.min(*at))),
+            Kind::Any(_) | Kind::All(_) => return false,
+        };
+        let mut slow = self.slow.lock();
+        while !slow.fired {
+            match until {
+                None => self.fired.wait(&mut slow),
+                Some(at) => {
+                    if self.fired.wait_until(&mut slow, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        true
+    }
+
     /// Adds to `round` what has to change before this signal can have gone.
     pub(super) fn frontier(&self, round: &mut Round) {
         match &self.kind {
@@ -230,7 +264,8 @@ impl Core {
             Arc::from(format!("({})", names.join(between)))
         };
         match &self.kind {
-            Kind::Plain(name) => name.clone(),
+            Kind::Plain(Name::Own(name)) => name.clone(),
+            Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
             Kind::Never => Arc::from("never"),
             Kind::Till(at) => {
                 let left = at.saturating_duration_since(Instant::now());

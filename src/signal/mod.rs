@@ -13,7 +13,7 @@ pub use on_go::OnGo;
 pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
 
-use self::core::{Core, Kind, now_or_never};
+use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
 use std::convert::Infallible;
 use std::fmt;
@@ -48,7 +48,12 @@ pub struct Signal(Arc<Core>);
 impl Signal {
     /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a waiting thread shows.
     pub fn new(name: impl AsRef<str>) -> Signal {
-        Signal(Core::new(Kind::Plain(Arc::from(name.as_ref()))))
+        Signal(Core::new(Kind::Plain(Name::Own(Arc::from(name.as_ref())))))
+    }
+
+    /// One of several signals of the same thing, called `<owner> <what>`.
+    pub(crate) fn of(owner: &Arc<str>, what: &'static str) -> Signal {
+        Signal(Core::new(Kind::Plain(Name::Of(owner.clone(), what))))
     }
 
     /// A signal that never goes: the zero of `|`, the one of `&`.
@@ -166,13 +171,27 @@ impl Signal {
 
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
+        self.wait_as(|| ("signal", self.0.name()), till, deadline)
+    }
+
+    /// The same, for a caller that has a better name for what it waits for.
+    pub(crate) fn wait_as(
+        &self,
+        what: impl FnOnce() -> (&'static str, Arc<str>),
+        till: Option<&Signal>,
+        deadline: Option<Instant>,
+    ) -> bool {
         if self.is_go() {
             return true;
         }
         if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        let _published = crate::wait::publish("signal", self.0.name());
+        let (kind, name) = what();
+        let _published = crate::wait::publish(kind, name);
+        if till.is_none() && self.0.sleep(deadline) {
+            return self.is_go();
+        }
         let mut round = Round::default();
         loop {
             round.clear(deadline);

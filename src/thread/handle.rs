@@ -29,7 +29,7 @@ impl Thread {
 
     /// The name it was given; `/` and control characters in it have become `_`.
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.name()
     }
 
     /// The names from `main` to this thread: `main/readers/reader-2`.
@@ -47,7 +47,7 @@ impl Thread {
         self.0.parent.clone().map(Thread)
     }
 
-    /// Its children that are alive, or have failed and were not joined yet; the oldest first.
+    /// Its children that are alive, or have ended and can still be joined; the oldest first.
     pub fn children(&self) -> Vec<Thread> {
         self.0.children().into_iter().rev().map(Thread).collect()
     }
