@@ -12,7 +12,7 @@ use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-const ORDERS: usize = 20_000;
+const ORDERS: usize = 5_000;
 const PREEMPTIONS: usize = 3;
 
 fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
