@@ -3,10 +3,16 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod perf;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod stack;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{CpuClock, set_thread_name, thread_handle};

@@ -1,6 +1,7 @@
 //! The public handle of a thread in the tree.
 
 use super::tree::{self, Node, Role};
+use crate::os::CpuClock;
 use crate::signal::Signal;
 use crate::wait::Wait;
 use std::fmt;
@@ -112,6 +113,18 @@ impl Thread {
 
     pub(crate) fn is_runtimes_own(&self) -> bool {
         self.0.role == Role::Runtime
+    }
+
+    /// `main`.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn root() -> Thread {
+        Thread(tree::root())
+    }
+
+    /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
+        self.0.started.get()?.clock
     }
 
     /// Its `pthread_t`, given to another thread some time after its end.
