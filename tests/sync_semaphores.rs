@@ -1,11 +1,20 @@
 //! Semaphore and BinarySemaphore: never more than there are, none lost, nobody starves.
 
 use selvedge::{BinarySemaphore, GaveUp, Semaphore, Signal, Till};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(20);
+
+fn eventually(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < deadline, "it has not come about");
+        thread::yield_now();
+    }
+}
 
 #[test]
 fn there_are_never_more_inside_than_permits() {
@@ -113,27 +122,39 @@ fn two_posts_are_one_and_each_is_taken_once() {
 }
 
 #[test]
-fn a_post_wakes_one() {
+fn a_post_wakes_one_that_sleeps() {
     let flag = BinarySemaphore::new("next");
-    let woken = AtomicUsize::new(0);
-    let stop = Signal::new("stop");
-    thread::scope(|s| {
-        for _ in 0..4 {
-            s.spawn(|| {
-                if flag.wait_till(&stop) {
+    let woken = Arc::new(AtomicUsize::new(0));
+    let sleepers: Vec<_> = (0..4)
+        .map(|_| {
+            let (flag, woken) = (flag.clone(), woken.clone());
+            selvedge::spawn("sleeper", move |please_stop| {
+                if flag.wait_till(please_stop) {
                     woken.fetch_add(1, Ordering::SeqCst);
                 }
-            });
-        }
-        for expected in 1..=3 {
-            flag.post();
-            while woken.load(Ordering::SeqCst) < expected {
-                thread::yield_now();
-            }
-        }
-        stop.go();
-    });
+            })
+        })
+        .collect();
+    eventually(|| sleepers.iter().all(|sleeper| sleeper.thread().waiting_for().is_some()));
+    for expected in 1..=3 {
+        assert!(flag.post());
+        eventually(|| woken.load(Ordering::SeqCst) == expected);
+    }
+    sleepers.iter().for_each(selvedge::JoinHandle::stop);
+    sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
     assert_eq!(woken.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_permit_that_comes_back_wakes_one_that_sleeps() {
+    let semaphore = Semaphore::new("slots", 0);
+    let at = semaphore.clone();
+    let sleeper = selvedge::spawn("sleeper", move |please_stop| at.acquire_till(please_stop).map(drop));
+    eventually(|| sleeper.thread().waiting_for().is_some());
+    // Published a little before it stands in the line; either way it must not stay there.
+    semaphore.add_permits(1);
+    eventually(|| !sleeper.thread().is_alive());
+    assert_eq!(sleeper.join().unwrap(), Ok(()));
 }
 
 #[test]

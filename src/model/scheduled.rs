@@ -73,8 +73,20 @@ impl Condvar {
         guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
     }
 
+    pub(crate) fn wait_until<T>(&self, _: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+        TimedOut
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+pub(crate) struct TimedOut;
+
+impl TimedOut {
+    pub(crate) fn timed_out(&self) -> bool {
+        true
     }
 }
 
@@ -118,7 +130,7 @@ shuttle::lazy_static! {
     static ref WORLD: World = World { lock: Mutex::new(()), changed: Condvar::new() };
 }
 
-struct Channel {
+pub(crate) struct Channel {
     capacity: usize,
     tokens: Count,
     senders: Count,

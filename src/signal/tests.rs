@@ -74,6 +74,22 @@ fn a_cancelled_till_is_forgotten_by_the_timer() {
 }
 
 #[test]
+fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
+    for round in 0..500 {
+        let till = Till::after(Duration::from_secs(3600 + round));
+        let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
+        let address = Arc::as_ptr(&till.0);
+        std::thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| (0..20).for_each(|_| assert!(till.on_go(|| ()).cancel())));
+            }
+        });
+        drop(till);
+        assert!(!timer::knows(at, address));
+    }
+}
+
+#[test]
 fn the_algebra_is_simplified_when_it_is_built() {
     let a = Signal::new("a");
     let same = |left: &Signal, right: &Signal| Arc::ptr_eq(&left.0, &right.0);

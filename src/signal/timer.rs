@@ -51,6 +51,11 @@ pub(super) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
 }
 
+#[cfg(test)]
+pub(super) fn knows(at: Instant, core: *const Core) -> bool {
+    TIMER.state.lock().due.contains_key(&(at, core as usize))
+}
+
 fn start() {
     let started = match SPAWNER.get() {
         Some(spawn) => spawn(Box::new(run)),

@@ -229,3 +229,15 @@ impl Gate {
         waiter.bell.ring();
     }
 }
+
+#[cfg(all(test, not(selvedge_model)))]
+impl Gate {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WAITING != 0
+    }
+
+    /// The next permit that is put back while somebody waits is handed over.
+    pub(super) fn be_fair_now(&self) {
+        self.line.lock().fair_at = Some(now());
+    }
+}

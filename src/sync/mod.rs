@@ -32,6 +32,8 @@ mod sequencer;
 
 #[cfg(all(test, selvedge_model))]
 mod model_tests;
+#[cfg(all(test, not(selvedge_model)))]
+mod tests;
 
 pub use binary_semaphore::BinarySemaphore;
 pub use lock::{Lock, LockGuard};

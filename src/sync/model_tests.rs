@@ -4,7 +4,7 @@
 //! Half of the orders are random, half have at most three preemptions (shuttle's PCT), which finds what takes few but
 //! exact ones. A failure prints a schedule; `shuttle::replay` runs it again.
 //!
-//! `RUSTFLAGS="--cfg selvedge_model" cargo test --release --lib --target-dir target/model model_`
+//! `RUSTFLAGS="--cfg selvedge_model" cargo test --lib --target-dir target/model model_`
 
 use super::{BinarySemaphore, GaveUp, Lock, Monitor, Progress, Promise, PromiseError, Semaphore, Sequencer};
 use crate::signal::Signal;
@@ -12,7 +12,7 @@ use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-const ORDERS: usize = 20_000;
+const ORDERS: usize = 5_000;
 const PREEMPTIONS: usize = 3;
 
 fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
