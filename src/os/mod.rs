@@ -5,6 +5,11 @@
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+#[cfg(not(unix))]
+#[path = "no_process.rs"]
+pub(crate) mod process;
+#[cfg(unix)]
+pub(crate) mod process;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
 
