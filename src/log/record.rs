@@ -120,8 +120,9 @@ pub(super) struct Captured {
     kv_start: usize,
 }
 
-/// Most messages and their MDC fit; the text then does not move while it is written.
-const USUAL_TEXT: usize = 120;
+/// Most messages fit; the text then does not move while it is written. And of those sizes that glibc frees quickest, also
+/// on another thread than the one that has allocated.
+const USUAL_TEXT: usize = 96;
 
 impl Captured {
     /// Formats the message here, on the calling thread, with no lock held.
@@ -244,6 +245,11 @@ impl kv::Source for Pairs<'_> {
         }
         Ok(())
     }
+
+    /// The first of a name, as it is with what the macros make.
+    fn get(&self, key: Key<'_>) -> Option<Value<'_>> {
+        Pairs::get(*self, key.as_str()).map(Value::from)
+    }
 }
 
 /// What an encoder cannot get from the facade's record.
@@ -269,24 +275,34 @@ pub(super) fn with_context<R>(f: impl FnOnce(&Context<'_>) -> R) -> R {
     }
 }
 
-/// While `f` runs, encoders on this thread see `captured`; gives it back afterwards, also if `f` panics.
-pub(super) fn encoding<R>(captured: Captured, f: impl FnOnce(&Captured) -> R) -> (std::thread::Result<R>, Captured) {
-    let Ok(outer) = CURRENT.try_with(|current| current.borrow_mut().take()) else {
-        // A thread that is ending: what its encoders ask is the same, as the caller is this very thread.
-        let result = catch_unwind(AssertUnwindSafe(|| f(&captured)));
-        return (result, captured);
-    };
-    CURRENT.with(|current| {
-        *current.borrow_mut() = Some(captured);
-        let result = {
-            let borrowed = current.borrow();
-            let captured = borrowed.as_ref().expect("just put there");
-            // AssertUnwindSafe: what `f` leaves half-done are appenders, which have to bear that in log4rs too.
+/// While `f` runs, encoders on this thread see the record. Gives it back if `f` says so, or panics.
+pub(super) fn encoding<R>(
+    captured: Captured,
+    f: impl FnOnce(&Captured) -> R,
+    wanted: impl FnOnce(&R) -> bool,
+) -> (std::thread::Result<R>, Option<Captured>) {
+    let mut captured = Some(captured);
+    let put = CURRENT.try_with(|current| *current.borrow_mut() = captured.take());
+    // AssertUnwindSafe: what `f` leaves half-done are appenders, which have to bear that in log4rs too.
+    let result = match (put, &captured) {
+        (Ok(()), _) => CURRENT.with(|current| {
+            let current = current.borrow();
+            let captured = current.as_ref().expect("just put there");
             catch_unwind(AssertUnwindSafe(|| f(captured)))
-        };
-        let captured = std::mem::replace(&mut *current.borrow_mut(), outer);
-        (result, captured.expect("only an encoding within this one replaces it, and puts it back"))
-    })
+        }),
+        // A thread that is ending: its encoders find out the same, as the caller is this very thread.
+        (Err(_), Some(captured)) => catch_unwind(AssertUnwindSafe(|| f(captured))),
+        (Err(_), None) => unreachable!("taken only where it is put"),
+    };
+    if put.is_ok() {
+        let back = result.as_ref().map_or(true, wanted);
+        let _ = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            // Dropped where it lies, if nobody wants it.
+            if back { captured = current.take() } else { *current = None }
+        });
+    }
+    (result, captured)
 }
 
 /// While `f` runs, all records that are captured on this thread have the same time.

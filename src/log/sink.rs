@@ -72,7 +72,8 @@ impl Sink {
     fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         self.dirty = true;
         if let Output::File(file) = &mut self.output {
-            let (result, _) = encoding(captured, |captured| captured.with_record(|record| file.push(record)));
+            let push = |captured: &Captured| captured.with_record(|record| file.push(record));
+            let (result, _) = encoding(captured, push, |_| false);
             return match flatten(result) {
                 Ok(kept) => {
                     self.unencodable = false;
@@ -90,21 +91,23 @@ impl Sink {
         if self.failing.is_some() || !self.held.is_empty() {
             return (self.hold(captured), None);
         }
-        let (result, captured) = self.append(captured);
-        match result {
+        match self.append(captured) {
             Ok(()) => (true, None),
-            Err((reason, accepted)) => {
-                let kept = accepted || self.hold(captured);
+            Err((reason, rejected)) => {
+                let accepted = rejected.is_none();
+                let kept = rejected.is_none_or(|captured| self.hold(captured));
                 (kept, self.begin_failing(reason, accepted))
             }
         }
     }
 
-    fn append(&mut self, captured: Captured) -> (Result<(), (String, bool)>, Captured) {
-        let Output::Other(appender) = &self.output else { return (Ok(()), captured) };
+    /// An error gives the record back, unless the appender has it in its own buffer.
+    fn append(&mut self, captured: Captured) -> Result<(), (String, Option<Captured>)> {
+        let Output::Other(appender) = &self.output else { return Ok(()) };
         was_accepted();
-        let (result, captured) = encoding(captured, |captured| captured.with_record(|record| appender.append(record)));
-        (flatten(result).map_err(|reason| (reason, was_accepted())), captured)
+        let append = |captured: &Captured| captured.with_record(|record| appender.append(record));
+        let (result, captured) = encoding(captured, append, Result::is_err);
+        flatten(result).map_err(|reason| (reason, captured.filter(|_| !was_accepted())))
     }
 
     fn hold(&mut self, captured: Captured) -> bool {
@@ -161,8 +164,8 @@ impl Sink {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
                     // It has the record; one that writes nothing makes it write what it has.
                     let nothing = Captured::own(Level::Trace, String::new());
-                    let (result, _) =
-                        encoding(nothing, |nothing| muted(|| nothing.with_record(|record| appender.append(record))));
+                    let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
+                    let (result, _) = muted(|| encoding(nothing, append, |_| false));
                     flatten(result).map_err(|reason| (reason, true))?;
                     if let Some(failing) = &mut self.failing {
                         failing.accepted = false;
@@ -177,11 +180,11 @@ impl Sink {
             }
         }
         while let Some(captured) = self.held.pop_front() {
-            let (result, captured) = self.append(captured);
-            if let Err((reason, accepted)) = result {
-                if !accepted {
-                    self.held.push_front(captured);
-                }
+            if let Err((reason, rejected)) = self.append(captured) {
+                let accepted = rejected.is_none();
+                self.held.extend(rejected);
+                // To its place before those that came later.
+                self.held.rotate_right(usize::from(!accepted));
                 return Err((reason, accepted));
             }
         }

@@ -94,3 +94,6 @@ impl Write for Line<'_> {
         self.out.set_style(style)
     }
 }
+
+#[cfg(test)]
+mod tests;
