@@ -136,9 +136,11 @@ fn levels_can_be_set_while_it_runs() {
     all(4);
     assert!(logging::set_level(":", LevelFilter::Off).unwrap_err().is_config());
     all(5);
+    logging::set_level("c", LevelFilter::Info).unwrap();
+    all(6);
     runtime.shutdown().unwrap();
     let text = log.read();
-    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("DEBUG ") && line.len() < 12).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("DEBUG ") && line.len() < 13).collect();
     assert_eq!(lines, ["DEBUG a::b 2", "DEBUG a::b 3", "DEBUG c 3", "DEBUG c 4", "DEBUG c 5"]);
 }
 

@@ -88,9 +88,12 @@ struct Installed {
     wiring: Wiring,
 }
 
+/// An appender that is open: its name, itself, its filters.
+type Open = (String, Arc<dyn Append>, Arc<[Box<dyn Filter>]>);
+
 /// What a log4rs config is made of; it can be made anew from them with the appenders open.
 pub(super) struct Parts {
-    appenders: Vec<(String, Arc<dyn Append>, Arc<[Box<dyn Filter>]>)>,
+    appenders: Vec<Open>,
     root: (LevelFilter, Vec<String>),
     loggers: Vec<Logger>,
     channel: Option<Arc<Channel>>,
@@ -194,7 +197,7 @@ impl Plan {
         let mut build = Build { with: queued::deserializers(), file: self.file.as_deref(), going_on, created };
         // To open an old file may truncate it, which cannot be undone: so those come last.
         self.appenders.sort_by_key(|appender| appender.path.as_deref().is_some_and(Path::exists));
-        let mut appenders: Vec<(String, Arc<dyn Append>, Arc<[Box<dyn Filter>]>)> = Vec::new();
+        let mut appenders: Vec<Open> = Vec::new();
         let (mut sinks, mut waiting) = (Vec::new(), Vec::new());
         for mut appender in self.appenders {
             let (name, filters) = (appender.name.clone(), std::mem::take(&mut appender.filters).into());
@@ -259,6 +262,7 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
         return Err(Error::new(Kind::Config, "no runtime has installed a logger whose levels could be set"));
     };
     let parts = &mut installed.parts;
+    let before = parts.loggers.clone();
     match target {
         None => parts.root.0 = level,
         Some(target) => {
@@ -270,7 +274,13 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
             parts.loggers.push(logger.build(target, level));
         }
     }
-    installed.handle.set_config(installed.parts.config()?);
+    match parts.config() {
+        Ok(config) => installed.handle.set_config(config),
+        Err(error) => {
+            parts.loggers = before;
+            return Err(error);
+        }
+    }
     logger::raise_max_level(installed.wiring.tail, installed.handle.max_log_level());
     Ok(())
 }

@@ -95,19 +95,19 @@ impl Sink {
             Ok(()) => (true, None),
             Err((reason, rejected)) => {
                 let accepted = rejected.is_none();
-                let kept = rejected.is_none_or(|captured| self.hold(captured));
+                let kept = rejected.is_none_or(|captured| self.hold(*captured));
                 (kept, self.begin_failing(reason, accepted))
             }
         }
     }
 
     /// An error gives the record back, unless the appender has it in its own buffer.
-    fn append(&mut self, captured: Captured) -> Result<(), (String, Option<Captured>)> {
+    fn append(&mut self, captured: Captured) -> Result<(), (String, Option<Box<Captured>>)> {
         let Output::Other(appender) = &self.output else { return Ok(()) };
         was_accepted();
         let append = |captured: &Captured| captured.with_record(|record| appender.append(record));
         let (result, captured) = encoding(captured, append, Result::is_err);
-        flatten(result).map_err(|reason| (reason, captured.filter(|_| !was_accepted())))
+        flatten(result).map_err(|reason| (reason, captured.filter(|_| !was_accepted()).map(Box::new)))
     }
 
     fn hold(&mut self, captured: Captured) -> bool {
@@ -182,7 +182,7 @@ impl Sink {
         while let Some(captured) = self.held.pop_front() {
             if let Err((reason, rejected)) = self.append(captured) {
                 let accepted = rejected.is_none();
-                self.held.extend(rejected);
+                self.held.extend(rejected.map(|captured| *captured));
                 // To its place before those that came later.
                 self.held.rotate_right(usize::from(!accepted));
                 return Err((reason, accepted));

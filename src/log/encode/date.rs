@@ -67,8 +67,8 @@ impl Date {
                 Part::Slow(_) => out.write_all(text.as_bytes())?,
                 Part::Digits { point, count } => write_digits(out, time.nanos, *point, *count)?,
                 Part::Shortest if time.nanos == 0 => {}
-                Part::Shortest if time.nanos % 1_000_000 == 0 => write_digits(out, time.nanos, true, 3)?,
-                Part::Shortest if time.nanos % 1_000 == 0 => write_digits(out, time.nanos, true, 6)?,
+                Part::Shortest if time.nanos.is_multiple_of(1_000_000) => write_digits(out, time.nanos, true, 3)?,
+                Part::Shortest if time.nanos.is_multiple_of(1_000) => write_digits(out, time.nanos, true, 6)?,
                 Part::Shortest => write_digits(out, time.nanos, true, 9)?,
                 Part::Whole(item) => out.write_all(self.render(time, std::slice::from_ref(item)).as_bytes())?,
             }
