@@ -268,17 +268,20 @@ pub(crate) fn read_queue(section: &Section<'_>) -> Result<Queue, Error> {
     Ok(queue)
 }
 
+const RULES: &str = "block, drop_newest or `{ drop_below: warn }`";
+
 fn read_overflow(field: &Field<'_>) -> Result<Overflow, Error> {
-    let Some(below) = field.is_section().then(|| field.section(&["drop_below"])).transpose()? else {
-        return field.choice(&[("block", Overflow::Block), ("drop_newest", Overflow::DropNewest)]).map_err(|error| {
-            if field.text("").is_ok_and(|text| text == "drop_below") {
-                field.error("`drop_below` needs a level; write `overflow: { drop_below: warn }`")
-            } else {
-                error
-            }
-        });
-    };
-    let level = below.required("drop_below", "the least level that is never dropped")?;
+    if let Ok(word) = field.text("") {
+        return match word {
+            "block" => Ok(Overflow::Block),
+            "drop_newest" => Ok(Overflow::DropNewest),
+            "drop_below" => Err(field.error("`drop_below` needs a level; write `overflow: { drop_below: warn }`")),
+            _ => Err(field.expected(RULES)),
+        };
+    }
+    let below = field.section(&["drop_below"]);
+    let below = below.map_err(|error| if field.is_section() { error } else { field.expected(RULES) })?;
+    let level = below.get("drop_below").ok_or_else(|| field.expected(RULES))?;
     match read_level(&level)?.to_level() {
         Some(least) => Ok(Overflow::DropBelow(least)),
         None => Err(level.error("`off` would drop nothing or all; write `block` or `drop_newest`")),
