@@ -362,6 +362,7 @@ impl Channel {
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
+        let _published = crate::wait::publish("records for log", self.name.clone());
         let mut select = Select::new();
         select.recv(&self.receiver);
         select.recv(please_stop.receiver());
