@@ -35,7 +35,7 @@ usage: 01_indexer [DIR] [--config FILE] [--panic-on N] [--slow-stop SECONDS]
   DIR                  index the files below it; default: the sources that Cargo unpacked, or this checkout
   --config FILE        other settings than config/selvedge.yaml
   --panic-on N         reader-2 panics on its Nth file, to show what a failure looks like
-  --slow-stop SECONDS  the merger takes that long to stop, to show what a second Ctrl-C does";
+  --slow-stop SECONDS  the merger takes that long to end, to show what a second Ctrl-C does";
 
 struct Options {
     dir: PathBuf,
@@ -89,7 +89,7 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     // The youngest is stopped first: so consumers are older than those who feed them.
     let merger = spawn("merger", {
         let (partials, slow_stop) = (partials.clone(), options.slow_stop);
-        move |please_stop| merge(&partials, slow_stop, please_stop)
+        move |_| merge(&partials, slow_stop)
     });
     let readers = Builder::new("readers").on_child_failure(OnChildFailure::StopSiblings).spawn_fallible({
         let (paths, partials, counts, panic_on) = (paths.clone(), partials, counts.clone(), options.panic_on);
@@ -255,9 +255,9 @@ fn tokenize(text: &str, file: u32, words: &mut HashMap<Box<str>, Word>) {
 }
 
 #[inline(never)]
-fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>, please_stop: &Signal) -> Index {
+fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>) -> Index {
     let mut index = Index::default();
-    // Until the queue is closed, also when asked to stop: the readers have stopped by then.
+    // Until the queue is closed, also when asked to stop: what the readers have read is worth keeping.
     while let Some(partial) = partials.pop() {
         let offset = index.files.len() as u32;
         index.files.extend(partial.files);
@@ -267,8 +267,8 @@ fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>, please_stop: &Sig
             word.files.extend(partial.files.iter().map(|file| file + offset));
         }
     }
-    if let (Some(time), true) = (slow_stop, please_stop.is_go()) {
-        log::warn!("stopping slowly, as told: {time:?}");
+    if let Some(time) = slow_stop {
+        log::warn!("ending slowly, as told: {time:?}");
         Till::after(time).wait_for_go();
     }
     index

@@ -139,10 +139,18 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
-/// Drops what a panic carried; its own drop may panic as well, and that must not take the runtime down.
-pub(crate) fn drop_payload(payload: Box<dyn std::any::Any + Send>) {
+/// Drops what a panic carried, or an error; its own drop may panic as well, and that must not take the runtime down.
+pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
     if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
         // A payload whose drop panics with another such payload: leaked rather than tried for ever.
         std::mem::forget(second);
+    }
+}
+
+/// Calls what may run a logger of the program's where a panic would cost more than a record: a thread that never counts as
+/// stopped.
+pub(crate) fn shielded(log: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(log)) {
+        drop_payload(payload);
     }
 }

@@ -7,14 +7,19 @@
 //! * [`spawn`] threads, [`scope`] those that borrow, [`register`] those of others; a [`Thread`] knows its path, parent and
 //!   children; a [`Failure`] reaches whoever is to hear of it.
 //! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
-//! * A [`Queue`] moves values between threads.
+//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue.
+//! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and [`Promise`] are the other
+//!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
+//!   any signal says so.
 //! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
 //! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
 
+mod actor;
 mod error;
 #[cfg(feature = "profiling")]
 mod flame;
 mod log;
+mod model;
 mod os;
 #[cfg(feature = "profiling")]
 pub mod profile;
@@ -23,14 +28,20 @@ mod profile;
 mod queue;
 mod runtime;
 mod signal;
+mod sync;
 mod thread;
 mod wait;
 
 pub use crate::log::logging;
+pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
 pub use error::Error;
 pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
 pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Signal, Till};
+pub use sync::{
+    BinarySemaphore, Claim, GaveUp, Lock, LockGuard, Monitor, MonitorGuard, Permit, Progress, Promise, PromiseError,
+    Semaphore, Sequencer, Ticket, Turn, TurnError,
+};
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
     spawn_fallible,

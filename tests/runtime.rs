@@ -92,7 +92,7 @@ fn a_panic_within_the_logger_hangs_nothing() {
 fn a_program_may_keep_its_own_main_and_start_again() {
     let folder = Folder::new("own-main");
     let mut process = support::Process::start(&mut subject("own-main", &folder.config("")));
-    process.wait_for("ready");
+    process.wait_for("asked who is main").wait_for("ready");
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;
@@ -103,6 +103,21 @@ fn a_program_may_keep_its_own_main_and_start_again() {
             "with no runtime, SIGINT does what it always did"
         );
     }
+}
+
+#[test]
+fn an_error_of_main_that_has_no_text_is_a_panic_of_main() {
+    let folder = Folder::new("rude-error");
+    let ended = run(&mut subject("rude-error", &folder.config("")));
+    assert_eq!(ended.code(), 1);
+    assert!(ended.stderr.starts_with("selvedge: subject failed\nmain panicked at "), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("no text for you").count(), 1);
+}
+
+#[test]
+fn the_first_call_may_come_during_a_panic() {
+    let ended = run(std::process::Command::new(program("subject")).arg("register-on-panic"));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn sigint_stops_everything_and_gives_130() {
     let (ended, log) = interrupted("sigint", "wait", "", &[SIGINT]);
     assert_eq!(ended.code(), 130, "{}", ended.stderr);
     assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
-    assert!(log.contains("WARN main/os-signals interrupted by SIGINT"), "{log}");
+    assert!(log.contains("WARN main/os-signals/notice interrupted by SIGINT"), "{log}");
     assert!(log.lines().last().unwrap().contains("was interrupted by SIGINT and has stopped in order"), "{log}");
 }
 
@@ -108,4 +108,24 @@ fn on_stuck_abort_ends_the_process_with_70() {
     for text in [&ended.stderr, &log] {
         assert!(text.contains("main/deaf does not stop, and shutdown.on_stuck is abort"), "{text}");
     }
+}
+
+#[test]
+fn a_log_that_hangs_keeps_no_signal_from_being_heard() {
+    let mut process = Process::start(std::process::Command::new(support::program("subject")).arg("stuck-log"));
+    // Main is asked although the line about it could not be written.
+    process.wait_for("ready").signal(SIGINT).wait_for("asked").signal(SIGINT);
+    let ended = process.end();
+    assert_eq!(ended.code(), 130);
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+}
+
+#[test]
+fn a_log_that_hangs_at_the_very_end_can_be_interrupted() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut process = Process::start(std::process::Command::new(support::program("subject")).arg("stuck-end"));
+    process.wait_for("ready").signal(SIGINT).wait_for("ends").signal(SIGINT);
+    let status = process.end().status;
+    // By us, or, when we listen no more, by the signal itself.
+    assert!(status.code() == Some(130) || status.signal() == Some(SIGINT), "{status}");
 }

@@ -204,6 +204,39 @@ fn a_till_can_be_let_go_early() {
 }
 
 #[test]
+fn a_till_whose_time_has_come_has_gone_by_itself() {
+    let till = Till::at(Instant::now());
+    assert!(!till.go(), "not the call did it, though nobody had looked");
+    assert!(till.is_go());
+}
+
+#[test]
+fn ten_thousand_targets_and_waiters_all_hear_of_one_go() {
+    let signal = Signal::new("all");
+    let (count, _) = counter();
+    for _ in 0..10_000 {
+        let count = count.clone();
+        signal.on_go(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    thread::scope(|s| {
+        let waiters: Vec<_> = (0..200)
+            .map(|n| {
+                let signal = &signal;
+                s.spawn(move || match n % 2 {
+                    0 => signal.wait_for_go_timeout(DEADLINE),
+                    _ => (signal | Signal::new("other")).wait_for_go_timeout(DEADLINE),
+                })
+            })
+            .collect();
+        signal.go();
+        assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
+    });
+    assert_eq!(count.load(Ordering::SeqCst), 10_000);
+}
+
+#[test]
 fn a_composite_cannot_be_told_to_go() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let either = &a | &b;

@@ -303,7 +303,13 @@ fn a_payload_that_panics_when_dropped_takes_nothing_down() {
     drop(failure);
 
     // A result that nobody takes is dropped on the thread, and its panic is that thread's failure.
-    let parent = spawn("parent", |_| drop(spawn("child", |_| Bomb)));
+    let parent = spawn("parent", |_| {
+        drop(spawn("child", |please_stop| {
+            // Not before the handle is gone: whoever lets go last drops the value.
+            please_stop.wait_for_go();
+            Bomb
+        }));
+    });
     assert_eq!(parent.join().unwrap_err().children()[0].message(), "dropped");
 }
 

@@ -1,17 +1,20 @@
 //! Folded lines, `main;crawler;fetcher-3;work;parse 1200000`: the label's path, the frames root first, the weight in
 //! nanoseconds.
 
-use super::Stacks;
+use super::labels::Labels;
+use super::{FlameOptions, Stacks};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Sorted; stacks that read the same are one line.
-pub(super) fn lines(stacks: &Stacks) -> Vec<String> {
+pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
+    let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for stack in &stacks.stacks {
+        let Some(label) = labels.shown(&stack.label) else { continue };
         let mut key = String::new();
         let functions = stacks.functions(stack).map(|function| &**function);
-        for name in stack.label.split('/').chain(functions) {
+        for name in label.iter().map(String::as_str).chain(functions) {
             if !key.is_empty() {
                 key.push(';');
             }

@@ -2,6 +2,7 @@
 //! nothing else in the crate but its error.
 
 mod folded;
+mod labels;
 #[cfg(unix)]
 mod pprof;
 mod stacks;
@@ -33,7 +34,7 @@ pub(crate) struct Facts<'a> {
 
 /// One line for each stack, sorted, each as the sum of its equals.
 pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), Error> {
-    for line in folded::lines(stacks) {
+    for line in folded::lines(stacks, &FlameOptions::new()) {
         writeln!(out, "{line}").map_err(|cause| unwritten("folded stacks", cause))?;
     }
     out.flush().map_err(|cause| unwritten("folded stacks", cause))
@@ -48,6 +49,17 @@ pub(crate) fn write_svg(
     out: impl Write,
 ) -> Result<(), Error> {
     svg::write(stacks, title, subtitle, options, out).map_err(|cause| unwritten("flamegraph", cause))
+}
+
+/// The picture of `after`, coloured by what has changed since `before`.
+pub(crate) fn write_svg_difference(
+    before: &Stacks,
+    after: &Stacks,
+    title: &str,
+    options: &FlameOptions,
+    out: impl Write,
+) -> Result<(), Error> {
+    svg::write_difference(before, after, title, options, out).map_err(|cause| unwritten("flamegraph", cause))
 }
 
 /// A gzipped `profile.proto`.

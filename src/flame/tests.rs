@@ -165,3 +165,31 @@ fn the_pprof_tables_refer_to_each_other() {
     let function = &proto.function[0];
     assert_eq!((text(function.system_name), text(function.filename)), ("_Z<[u8; 8]>::fmt", "src/a.rs"));
 }
+
+#[test]
+fn a_difference_is_red_where_the_share_has_grown_and_blue_where_it_has_shrunk() {
+    let (before, mut after) = (stacks(), stacks());
+    // Twice as long, and `[no stack]` has grown more than that.
+    for stack in &mut after.stacks {
+        stack.weight *= if &*stack.label == "main" { 4 } else { 1 };
+    }
+    let mut text = Vec::new();
+    write_svg_difference(&before, &after, "change", &FlameOptions::new(), &mut text).unwrap();
+    let svg = String::from_utf8(text).unwrap();
+    let colour = |frame: &str| {
+        let after = &svg[svg.find(&format!("<title>{frame} (")).unwrap()..];
+        let rgb = after.split("fill=\"rgb(").nth(1).unwrap().split(')').next().unwrap();
+        rgb.split(',').map(|part| part.trim().parse().unwrap()).collect::<Vec<u8>>()
+    };
+    let (grown, shrunk) = (colour("[no stack]"), colour("&lt;[u8: 8]&gt;::fmt"));
+    assert!(grown[0] > grown[2] && shrunk[2] > shrunk[0], "{grown:?} {shrunk:?}");
+    write_svg_difference(&Stacks::default(), &Stacks::default(), "", &FlameOptions::new(), Vec::new()).unwrap();
+    write_svg_difference(&Stacks::default(), &after, "", &FlameOptions::new(), Vec::new()).unwrap();
+}
+
+#[test]
+fn a_subtree_that_is_not_there_is_an_empty_picture() {
+    let mut text = Vec::new();
+    write_svg(&stacks(), "", "", &FlameOptions::new().subtree("main/nobody"), &mut text).unwrap();
+    assert!(String::from_utf8(text).unwrap().contains("[no samples]"));
+}

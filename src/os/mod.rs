@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod perf;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(unix))]
@@ -12,6 +14,10 @@ pub(crate) mod process;
 pub(crate) mod process;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod stack;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{CpuClock, set_thread_name, thread_handle};

@@ -4,11 +4,21 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// Whether someone in this process handles SIGPROF.
+/// What happens to a SIGPROF that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handler {
+    /// It ends the process.
+    Default,
+    Ignored,
+    /// The address of a function.
+    Function(usize),
+}
+
+/// Who handles SIGPROF in this process.
 ///
 /// # Errors
 /// The system would not tell.
-pub(crate) fn has_handler() -> io::Result<bool> {
+pub(crate) fn handler() -> io::Result<Handler> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null action asks only; `action` is writable for one sigaction.
     let failed = unsafe { libc::sigaction(libc::SIGPROF, std::ptr::null(), action.as_mut_ptr()) };
@@ -16,8 +26,62 @@ pub(crate) fn has_handler() -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: written by the successful call.
-    let handler = unsafe { action.assume_init() }.sa_sigaction;
-    Ok(handler != libc::SIG_DFL && handler != libc::SIG_IGN)
+    Ok(match unsafe { action.assume_init() }.sa_sigaction {
+        libc::SIG_DFL => Handler::Default,
+        libc::SIG_IGN => Handler::Ignored,
+        function => Handler::Function(function),
+    })
+}
+
+/// Lets `function` handle SIGPROF: all other signals wait meanwhile, and system calls that it interrupts are restarted where
+/// the kernel can do that.
+///
+/// # Errors
+/// The system refuses.
+#[cfg(target_os = "linux")]
+pub(crate) fn install(
+    function: unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
+) -> io::Result<()> {
+    // SAFETY: all-zero is a valid sigaction.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = function as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: the set is writable.
+    unsafe { libc::sigfillset(&mut action.sa_mask) };
+    // SAFETY: `action` is whole, its function has the form that SA_SIGINFO asks for; the old one is not asked for.
+    let failed = unsafe { libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()) };
+    if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sends SIGPROF to a thread of this process, by its kernel id.
+#[cfg(target_os = "linux")]
+pub(crate) fn send(thread: i32) {
+    // SAFETY: no memory is touched; without such a thread nothing happens.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
+}
+
+/// How many expirations of a timer came with this signal, besides the first; 0 for signals of other kinds.
+///
+/// # Safety
+/// `info` is what the kernel gave to a signal handler that has not returned.
+///
+/// # Signal safety
+/// Safe.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn overrun(info: *const libc::siginfo_t) -> u64 {
+    /// How the kernel fills a siginfo_t for a timer, up to the field that is asked for.
+    #[repr(C)]
+    struct OfTimer {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        _padding: i32,
+        timer: i32,
+        overrun: i32,
+    }
+    // SAFETY: the caller's word; a siginfo_t is larger than this and no less aligned.
+    let info = unsafe { &*info.cast::<OfTimer>() };
+    if info.code == libc::SI_TIMER { u64::try_from(info.overrun).unwrap_or(0) } else { 0 }
 }
 
 /// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot be read.

@@ -1,6 +1,6 @@
 //! Makes a profile of what an engine has found: whose each sample is, which functions its addresses are, and what adds up.
 
-use super::engines::{Nanos, RawSample};
+use super::engines::{self, Ending, Nanos, RawSample};
 use super::model::{Profile, Session, ThreadProfile};
 use super::roster::{Life, Owners};
 use super::symbols::Resolve;
@@ -14,6 +14,12 @@ use std::time::Duration;
 pub(super) const NO_STACK: &str = "[no stack]";
 /// Stands at the root of a stack whose callers are missing.
 pub(super) const TRUNCATED: &str = "[truncated]";
+/// Stands at the root of a stack whose callers were not found.
+pub(super) const BROKEN: &str = "[broken]";
+/// Stands at the root of a leaf that did not run on its thread's own stack, or too near to its edge.
+pub(super) const OTHER_STACK: &str = "[other stack]";
+/// Stands for the time for which no sample was taken, when a thread's books were closed.
+pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for what a thread does before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
 /// The first part of the label of a thread that is not in the tree; its name in the system is the second.
@@ -27,27 +33,46 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
     let mut code = Code { names, known: HashMap::new(), shown: HashMap::new(), remarks: HashMap::new(), table: vec![] };
     let mut sums: HashMap<(Arc<str>, Vec<usize>), (u64, u64)> = HashMap::new();
     let mut ambiguous = 0;
-    for sample in raw.into_iter().filter(|sample| sample.samples > 0) {
-        let owner = match owners.owner(sample.os_thread, sample.at) {
-            Some(index) => &mut threads[index],
-            None => {
-                let label = other(&sample.os_name);
-                others.entry(label).or_insert_with_key(|label| ThreadProfile::new(label.as_str().into()))
+    for sample in raw.into_iter().filter(|sample| sample.samples > 0 || sample.weight > 0) {
+        let owner = match &sample.owner {
+            engines::Owner::Life(index) => &mut threads[*index],
+            engines::Owner::Handle { os_thread, os_name, at } => {
+                // The first of them has its time; the rest may be a later thread's.
+                if sample.samples > 1 && owners.has_successor(*os_thread, *at) {
+                    ambiguous += sample.samples - 1;
+                }
+                match owners.owner(*os_thread, *at) {
+                    Some(index) => &mut threads[index],
+                    None => others
+                        .entry(other(os_name))
+                        .or_insert_with_key(|label| ThreadProfile::new(label.as_str().into())),
+                }
             }
         };
         owner.samples += sample.samples;
-        owner.sampled += Duration::from_nanos(sample.weight);
-        owner.truncated += if sample.truncated { sample.samples } else { 0 };
-        // The first of them has its time; the rest may be a later thread's.
-        if sample.samples > 1 && owners.has_successor(sample.os_thread, sample.at) {
-            ambiguous += sample.samples - 1;
-        }
-        let sum = sums.entry((owner.path.clone(), code.stack(&sample.addresses, sample.truncated))).or_default();
+        let weight = Duration::from_nanos(sample.weight);
+        let frames = match &sample.stack {
+            engines::Stack::Of { addresses, ending, waiting } => {
+                owner.sampled += weight;
+                owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
+                owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
+                let mut frames = code.stack(addresses, *ending);
+                if let Some(waiting) = waiting {
+                    frames.insert(0, code.remark(waiting));
+                }
+                frames
+            }
+            engines::Stack::Unsampled => {
+                owner.unsampled += weight;
+                vec![code.remark(UNSAMPLED)]
+            }
+        };
+        let sum = sums.entry((owner.path.clone(), frames)).or_default();
         sum.0 += sample.samples;
         sum.1 += sample.weight;
     }
-    for thread in &mut threads {
-        thread.lost = lost(thread, session.effective.period);
+    for (thread, life) in threads.iter_mut().zip(lives) {
+        thread.lost = life.lost.unwrap_or_else(|| lost(thread, session.effective.period));
     }
     let unregistered = others.values().map(|thread| thread.samples).sum();
     threads.extend(others.into_values());
@@ -84,13 +109,13 @@ struct Code<'a> {
     known: HashMap<(u64, bool), Location>,
     /// Indexes into the table: by instruction, and how many of its lines are shown.
     shown: HashMap<(u64, usize), usize>,
-    remarks: HashMap<&'static str, usize>,
+    remarks: HashMap<Arc<str>, usize>,
     table: Vec<Location>,
 }
 
 impl Code<'_> {
     /// The stack as it is shown, leaf first: without machinery at its root, and never empty.
-    fn stack(&mut self, addresses: &[u64], truncated: bool) -> Vec<usize> {
+    fn stack(&mut self, addresses: &[u64], ending: Ending) -> Vec<usize> {
         let mut frames = Vec::with_capacity(addresses.len() + 1);
         for (index, &address) in addresses.iter().enumerate() {
             let names = &mut *self.names;
@@ -99,7 +124,7 @@ impl Code<'_> {
         // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
         let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
-        let mut at_root = !truncated || run.is_some();
+        let mut at_root = ending == Ending::Root || run.is_some();
         for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {
             let location = &self.known[&(address, index == 0)];
             let mut lines = location.lines.len();
@@ -125,18 +150,22 @@ impl Code<'_> {
         if frames.is_empty() {
             frames.push(self.remark(if addresses.is_empty() { NO_STACK } else { RUNTIME }));
         }
-        if truncated {
-            frames.push(self.remark(TRUNCATED));
+        match ending {
+            Ending::Root => {}
+            Ending::Deep => frames.push(self.remark(TRUNCATED)),
+            Ending::Broken => frames.push(self.remark(BROKEN)),
+            Ending::Leaf => frames.push(self.remark(OTHER_STACK)),
         }
         frames
     }
 
-    fn remark(&mut self, text: &'static str) -> usize {
-        let table = &mut self.table;
-        *self.remarks.entry(text).or_insert_with(|| {
-            table.push(Location::remark(text));
-            table.len() - 1
-        })
+    fn remark(&mut self, text: &str) -> usize {
+        if let Some(&known) = self.remarks.get(text) {
+            return known;
+        }
+        self.table.push(Location::remark(text));
+        self.remarks.insert(text.into(), self.table.len() - 1);
+        self.table.len() - 1
     }
 
     /// Keeps of the modules the first, which is the program, and those that some location is in.

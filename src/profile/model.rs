@@ -39,6 +39,8 @@ pub struct ThreadProfile {
     pub(super) samples: u64,
     pub(super) lost: u64,
     pub(super) truncated: u64,
+    pub(super) unsampled: Duration,
+    pub(super) broken: u64,
 }
 
 impl Profile {
@@ -59,10 +61,27 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
-        let program = std::env::current_exe().ok();
-        let program = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
-        let title = format!("{}: {} time of all threads", program.to_string_lossy(), self.clock_name());
+        let title = format!("{}: {} time of all threads", program(), self.clock_name());
         flame::write_svg(&self.stacks, &title, &self.summary(), options, out)
+    }
+
+    /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames have a greater share of the
+    /// time than they had, blue ones a smaller one. Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(before: &selvedge::profile::Profile, after: &selvedge::profile::Profile) -> Result<(), Box<dyn std::error::Error>> {
+    /// use selvedge::profile::FlameOptions;
+    /// let file = std::fs::File::create("change.svg")?;
+    /// after.write_difference(before, file, &FlameOptions::new().fold_pools())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_difference(&self, before: &Profile, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
+        let title = format!("{}: change of {} time", program(), self.clock_name());
+        flame::write_svg_difference(&before.stacks, &self.stacks, &title, options, out)
     }
 
     /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first> <nanoseconds>`.
@@ -179,15 +198,19 @@ impl Profile {
             format!("{} Hz ({engine})", (hertz * 10.0).round() / 10.0),
             format!("{:.1} s", self.session.duration.as_secs_f64()),
         ];
-        let cpu: Duration = self.threads.iter().map(|thread| thread.cpu).sum();
-        if !cpu.is_zero() {
-            let seen: Duration = self.threads.iter().filter(|thread| !thread.cpu.is_zero()).map(|t| t.sampled).sum();
-            let share = 100.0 * seen.as_secs_f64() / cpu.as_secs_f64();
-            parts.push(format!("{share:.1} % of {:.2} s CPU time seen", cpu.as_secs_f64()));
+        let time = |thread: &ThreadProfile| if self.clock() == Clock::Cpu { thread.cpu } else { thread.wall };
+        let all: Duration = self.threads.iter().map(time).sum();
+        if !all.is_zero() {
+            let seen: Duration = self.threads.iter().filter(|thread| !time(thread).is_zero()).map(|t| t.sampled).sum();
+            let share = 100.0 * seen.as_secs_f64() / all.as_secs_f64();
+            parts.push(format!("{share:.1} % of {:.2} s {} time seen", all.as_secs_f64(), self.clock_name()));
         }
-        let truncated: u64 = self.threads.iter().map(|thread| thread.truncated).sum();
+        let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
-            (truncated, "truncated"),
+            // Elsewhere it is what chance has done as well.
+            (if engine == Engine::Timer { sum(ThreadProfile::lost) } else { 0 }, "lost"),
+            (sum(ThreadProfile::truncated), "truncated"),
+            (sum(ThreadProfile::broken), "broken"),
             (self.unregistered, "of threads outside the tree"),
             (self.ambiguous, "of one thread or its successor"),
         ];
@@ -197,10 +220,26 @@ impl Profile {
     }
 }
 
+fn program() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
+    name.to_string_lossy().into_owned()
+}
+
 impl ThreadProfile {
     pub(super) fn new(path: Arc<str>) -> ThreadProfile {
         let zero = Duration::ZERO;
-        ThreadProfile { path, cpu: zero, sampled: zero, wall: zero, samples: 0, lost: 0, truncated: 0 }
+        ThreadProfile {
+            path,
+            cpu: zero,
+            sampled: zero,
+            wall: zero,
+            samples: 0,
+            lost: 0,
+            truncated: 0,
+            unsampled: zero,
+            broken: 0,
+        }
     }
 
     /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in the tree.
@@ -229,8 +268,9 @@ impl ThreadProfile {
         self.samples
     }
 
-    /// Samples that were due by the thread's CPU clock and are missing. With [`Engine::Process`] chance decides which of
-    /// the running threads is sampled, so a few of them are nothing but that.
+    /// Samples that were due and are missing. With [`Engine::Timer`] these are the ones that met a full ring, or came late
+    /// and together; the time that they stand for is the next sample's. With [`Engine::Process`] they are what the thread's
+    /// CPU clock says; chance decides there which of the running threads is sampled, so a few are nothing but that.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -238,5 +278,17 @@ impl ThreadProfile {
     /// Samples whose stack was deeper than the engine looks: their callers are missing, `[truncated]` stands for them.
     pub fn truncated(&self) -> u64 {
         self.truncated
+    }
+
+    /// Samples whose callers were not found: the unwinder lost its way (`[broken]` stands for them), or the thread did not
+    /// run on its own stack, or was about to use it up (`[other stack]`).
+    pub fn broken(&self) -> u64 {
+        self.broken
+    }
+
+    /// CPU time after the thread's last sample, or all of it if there was none: `[unsampled]` in the flamegraph. With
+    /// [`Engine::Timer`], this and [`sampled_time`](Self::sampled_time) are [`cpu_time`](Self::cpu_time) exactly.
+    pub fn unsampled_time(&self) -> Duration {
+        self.unsampled
     }
 }

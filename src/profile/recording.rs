@@ -3,15 +3,16 @@
 use super::engines::{self, Effective, Sampler};
 use super::model::{Profile, Session};
 use super::options::Options;
-use super::roster::Roster;
 use super::symbols::OfThisProcess;
-use super::{build, engines::Start};
+use super::{
+    build,
+    engines::{Found, Start},
+};
 use crate::error::{Error, Kind};
-use crate::thread::{Thread, observe};
+use crate::thread::Thread;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Whether a recording runs: signals and process timers are there once in a process.
 static RUNS: AtomicBool = AtomicBool::new(false);
@@ -32,22 +33,11 @@ impl Drop for OnlyOne {
     }
 }
 
-/// The tree tells the roster of its threads until this is dropped.
-struct Observing(u64);
-
-impl Drop for Observing {
-    fn drop(&mut self) {
-        observe::remove(self.0);
-    }
-}
-
 /// A recording that runs. Dropping it stops it, and what it found is lost; [`finish`](Self::finish) keeps it.
-// Fields are dropped in this order: the source first, then who listens, then the right to start another.
+// Fields are dropped in this order: the source first, then the right to start another.
 pub struct Recording {
     sampler: Box<dyn Sampler>,
-    _observing: Observing,
     _only_one: OnlyOne,
-    roster: Arc<Roster>,
     effective: Effective,
     began: Instant,
     epoch: SystemTime,
@@ -79,10 +69,7 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     let only_one = OnlyOne::take().ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
     // Main is in the tree from its first look at itself on; perhaps this is it.
     Thread::current();
-    // The engine first: a thread's account begins when it can be sampled. New threads, then the list of old ones.
     let Start { sampler, effective, began, epoch } = engines::start(&options)?;
-    let roster = Roster::new(began);
-    let observing = Observing(observe::add(roster.clone(), &mut |thread| roster.see(thread)));
     log::info!(
         "profiling: engine {}, clock {}, a sample each {:?} (asked: {}, {}, {} Hz)",
         effective.engine,
@@ -92,16 +79,18 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         options.get_clock(),
         options.get_frequency(),
     );
-    Ok(Recording { sampler, _observing: observing, _only_one: only_one, roster, effective, began, epoch })
+    Ok(Recording { sampler, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
     /// What was found up to now; the recording goes on.
     ///
-    /// Blocks for as long as it takes to read the samples and to find their functions' names, seconds in a large
-    /// program. While they are read, no samples are taken; those are counted as lost.
+    /// Blocks for as long as it takes to find the functions' names, seconds in a large program. Sampling goes on meanwhile;
+    /// only [`Engine::Process`](super::Engine::Process) takes no samples while those up to now are read, and counts them as
+    /// lost.
     pub fn snapshot(&self) -> Profile {
-        self.read()()
+        let duration = self.began.elapsed();
+        profile(self.sampler.snapshot(), self.effective, self.epoch, duration)
     }
 
     /// Stops, and gives what was found.
@@ -109,26 +98,20 @@ impl Recording {
     /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the profile says so where
     /// it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
-        let profile = self.read();
-        drop(self);
-        profile()
+        let Recording { sampler, _only_one: only_one, effective, began, epoch } = self;
+        let found = sampler.finish();
+        let duration = began.elapsed();
+        drop(only_one);
+        profile(found, effective, epoch, duration)
     }
+}
 
-    /// Reads what is there; names are found when the result is called.
-    fn read(&self) -> impl FnOnce() -> Profile + use<> {
-        let duration = self.began.elapsed();
-        // Samples before lives: so the roster knows every thread that has one.
-        let (raw, trouble) = match self.sampler.snapshot() {
-            Ok(raw) => (raw, None),
-            Err(trouble) => {
-                log::error!("profiling: {trouble}");
-                (Vec::new(), Some(trouble))
-            }
-        };
-        let lives = self.roster.lives();
-        let session = Session { effective: self.effective, started: self.epoch, duration, trouble };
-        move || build::profile(raw, &lives, session, &mut OfThisProcess::new())
+fn profile(found: Found, effective: Effective, started: SystemTime, duration: Duration) -> Profile {
+    if let Some(trouble) = &found.trouble {
+        log::error!("profiling: {trouble}");
     }
+    let Found { samples, lives, trouble } = found;
+    build::profile(samples, &lives, Session { effective, started, duration, trouble }, &mut OfThisProcess::new())
 }
 
 impl fmt::Debug for Recording {

@@ -42,6 +42,8 @@ pub(super) struct Life {
     pub(super) ended: Option<Nanos>,
     /// What its CPU clock went on by, during the recording.
     pub(super) cpu: Duration,
+    /// Samples that the engine knows to have lost; `None`: that is to be judged by the clock.
+    pub(super) lost: Option<u64>,
 }
 
 impl Roster {
@@ -83,6 +85,7 @@ impl Roster {
                 started: self.nanos(entry.started),
                 ended,
                 cpu: used(entry.baseline, cpu),
+                lost: None,
             };
             lives.push((id, life, entry.baseline, thread));
         }

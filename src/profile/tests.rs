@@ -1,7 +1,7 @@
 //! Injected samples and lives, with what they must add up to, to the last nanosecond.
 
-use super::build::{self, NO_STACK, RUNTIME, TRUNCATED};
-use super::engines::{Effective, RawSample};
+use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
+use super::engines::{Effective, Ending, Owner, RawSample, Stack};
 use super::model::{Profile, Session};
 use super::roster::{Life, Owners, Roster};
 use super::symbols::{OfThisProcess, Resolve, placed};
@@ -46,14 +46,28 @@ const NAMES: &[(u64, &[&str])] = &[
 ];
 
 fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
-    let weight = samples * PERIOD.as_nanos() as u64;
-    let (at, addresses) = (at_ms * MS, addresses.to_vec());
-    RawSample { os_thread, os_name: "cut to 15 bytes".into(), at, addresses, truncated: false, samples, weight }
+    named("cut to 15 bytes", os_thread, at_ms, addresses, samples)
+}
+
+fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
+    let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
+    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, waiting: None };
+    RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
+}
+
+/// What an engine says that knows its threads.
+fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
+    RawSample {
+        owner: Owner::Life(life),
+        stack: Stack::Of { addresses: addresses.into(), ending, waiting: None },
+        samples,
+        weight,
+    }
 }
 
 fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {
     let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
-    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO }
+    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO, lost: None }
 }
 
 fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
@@ -115,10 +129,8 @@ fn the_same_handle_at_another_time_is_another_thread() {
 
 #[test]
 fn threads_outside_the_tree_stand_under_other_and_are_counted() {
-    let mut nameless = sample(9, 5, &[130], 1);
-    nameless.os_name = String::new();
-    let mut slashed = sample(8, 5, &[130], 2);
-    slashed.os_name = "pool/1".into();
+    let nameless = named("", 9, 5, &[130], 1);
+    let slashed = named("pool/1", 8, 5, &[130], 2);
     let profile = profile(vec![nameless, slashed, sample(1, 5, &[130], 1)], &[life("main", 1, 0, None)]);
     let expected = ["main;app::main 10101000", "other;[unnamed];app::main 10101000", "other;pool:1;app::main 20202000"];
     assert_eq!(folded(&profile), expected);
@@ -167,8 +179,7 @@ fn machinery_goes_from_the_root_only() {
 
 #[test]
 fn a_truncated_stack_says_so_at_its_root() {
-    let mut deep = sample(1, 1, &[110, 120, 360], 2);
-    deep.truncated = true;
+    let deep = known(0, &[110, 120, 360], Ending::Deep, 2, 20_202_000);
     let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[life("main", 1, 0, None)]);
     let expected = [
         format!("main;{TRUNCATED};std::panicking::try;app::outer;app::inner;app::work 20202000"),
@@ -177,6 +188,34 @@ fn a_truncated_stack_says_so_at_its_root() {
     assert_eq!(folded(&profile), expected);
     assert_eq!(profile.threads()[0].truncated(), 2);
     assert!(svg(&profile).contains("2 truncated"));
+}
+
+#[test]
+fn what_has_no_whole_stack_says_why_and_still_weighs() {
+    let lives = [Life { cpu: Duration::from_nanos(1007), lost: Some(3), ..life("main/w", 1, 0, None) }];
+    let unsampled = RawSample { owner: Owner::Life(0), stack: Stack::Unsampled, samples: 0, weight: 7 };
+    let raw = vec![
+        known(0, &[110, 130, 360, 340], Ending::Broken, 2, 500),
+        known(0, &[110], Ending::Leaf, 1, 300),
+        known(0, &[110, 130], Ending::Root, 1, 200),
+        known(0, &[130], Ending::Root, 1, 0),
+        unsampled,
+    ];
+    let profile = profile(raw, &lives);
+    let expected = [
+        "main;w;[broken];clone3;std::panicking::try;app::main;app::work 500".into(),
+        format!("main;w;{OTHER_STACK};app::work 300"),
+        format!("main;w;{UNSAMPLED} 7"),
+        "main;w;app::main 0".into(),
+        "main;w;app::main;app::work 200".into(),
+    ];
+    assert_eq!(BROKEN, "[broken]");
+    assert_eq!(folded(&profile), expected);
+    let thread = &profile.threads()[0];
+    assert_eq!((thread.samples(), thread.broken(), thread.lost()), (5, 3, 3));
+    assert_eq!((thread.sampled_time().as_nanos(), thread.unsampled_time().as_nanos()), (1000, 7));
+    assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time());
+    assert!(svg(&profile).contains("3 broken"));
 }
 
 #[test]

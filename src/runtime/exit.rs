@@ -4,7 +4,7 @@ use super::living;
 use crate::thread::{Thread, tree};
 use std::io::Write;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const FAILURE: u8 = 1;
 /// EX_SOFTWARE of sysexits.
@@ -13,7 +13,7 @@ pub(super) const STUCK: u8 = 70;
 pub(super) const CONFIG: u8 = 78;
 
 /// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A text for the person at the terminal. If nobody can read it, nobody can be told that.
 pub(super) fn say(text: &str) {
@@ -25,16 +25,32 @@ pub(super) fn say(text: &str) {
 pub(super) fn at_once(why: &str, code: u8) -> ! {
     let left: Vec<_> = living(&tree::root()).iter().map(describe).collect();
     let text = format!("{why}; not stopped:\n  {}", left.join("\n  "));
-    say(&format!("selvedge: {text}"));
+    // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
-    // On a thread of its own, since an appender may be the very thing that hangs.
-    let spawned = std::thread::Builder::new().name("main/last-words".into()).spawn(move || {
-        log::error!("{text}");
-        log::logger().flush();
-        let _ = done.send(());
-    });
-    if spawned.is_ok() {
-        let _ = wait.recv_timeout(LAST_WORDS);
+    let for_stderr = text.clone();
+    type Words = (&'static str, Box<dyn FnOnce() + Send>);
+    let words: [Words; 2] = [
+        ("main/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
+        (
+            "main/last-log",
+            Box::new(move || {
+                log::error!("{text}");
+                log::logger().flush();
+            }),
+        ),
+    ];
+    let deadline = Instant::now() + LAST_WORDS;
+    let mut spoken = 0;
+    for (name, speak) in words {
+        let said = done.clone();
+        let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
+            speak();
+            let _ = said.send(());
+        });
+        spoken += usize::from(spawned.is_ok());
+    }
+    for _ in 0..spoken {
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
     now(code)
 }

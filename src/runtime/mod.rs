@@ -89,10 +89,10 @@ where
     let path = runtime.node().path.clone();
     let please_stop = runtime.node().please_stop.clone();
     // AssertUnwindSafe: nothing of what main shared is used here again.
-    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop))) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(failure_of_main(&path, error)),
-        Err(payload) => Some(Failure::panic(&path, payload, panic::take_seen())),
+    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop).map_err(|error| failure_of_main(&path, error))))
+    {
+        Ok(result) => result.err(),
+        Err(payload) => Some(Failure::panic(&path, payload)),
     };
     let name = runtime.name().to_owned();
     let (failure, interrupted) = runtime.end(own);
@@ -180,11 +180,17 @@ impl Runtime {
     ///
     /// # Errors
     /// A fault in the configuration ([`Error::is_config`]), another runtime in this process
-    /// ([`Error::is_already_running`]), a profiler that cannot run as asked, or no thread to be had. Nothing has been
+    /// ([`Error::is_already_running`]; also on a thread that was spawned by this crate or registered, since its tree has a
+    /// `main` already), a profiler that cannot run as asked, or no thread to be had. Nothing has been
     /// started then.
     pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
         let settings = config.into().resolve()?;
         let claim = Claim::take()?;
+        let me = tree::current();
+        if me.parent.is_some() {
+            let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
+            return Err(Error::new(Kind::AlreadyRunning, message));
+        }
         let plan = match &settings.log.file {
             Some(file) => logs::load(file)?,
             None => logs::console(),

@@ -2,6 +2,7 @@
 
 use super::exit;
 use crate::error::{Error, Kind};
+use crate::signal::Signal;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,7 +18,6 @@ static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 pub(super) struct OsSignals {
     /// The first that came; 0 for none.
     first: Arc<AtomicI32>,
-    _busy: Busy,
 }
 
 struct Busy(Arc<AtomicBool>);
@@ -31,9 +31,11 @@ impl Drop for Busy {
 impl OsSignals {
     pub(super) fn start(main: &Arc<Node>) -> Result<OsSignals, Error> {
         let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
-        let busy = Busy(default_while_idle().map_err(refused)?);
-        busy.0.store(false, Ordering::SeqCst);
+        let idle = default_while_idle().map_err(refused)?;
         let mut signals = Signals::new(SIGNALS).map_err(refused)?;
+        // Only now: until there is somebody to take them they end the process.
+        idle.store(false, Ordering::SeqCst);
+        let busy = Busy(idle);
         let closer = signals.handle();
         let first = Arc::new(AtomicI32::new(0));
         let (seen, main_stop) = (first.clone(), main.please_stop.clone());
@@ -41,11 +43,12 @@ impl OsSignals {
             .parent(&Thread::from_node(main.clone()))
             .runtime()
             .spawn(move |please_stop| {
+                // While it runs, and no longer: a log that hangs at the very end can still be interrupted.
+                let _busy = busy;
                 please_stop.on_go(move || closer.close());
                 for signal in signals.forever() {
                     if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                        log::warn!("interrupted by {}: stopping; a second one ends the process at once", name(signal));
-                        main_stop.go();
+                        stop(signal, main_stop.clone());
                     } else {
                         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
                         exit::at_once(&why, 128 + signal as u8);
@@ -54,7 +57,7 @@ impl OsSignals {
             })
             .map(drop)
             .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))?;
-        Ok(OsSignals { first, _busy: busy })
+        Ok(OsSignals { first })
     }
 
     pub(super) fn interrupted(&self) -> Option<i32> {
@@ -65,11 +68,35 @@ impl OsSignals {
     }
 }
 
+/// The first signal. Logging and the targets of `please_stop` may hang, so they run aside: a second signal must be heard.
+fn stop(signal: i32, main_stop: Signal) {
+    let told = aside("notice", move || {
+        log::warn!("interrupted by {}: stopping; a second one ends the process at once", name(signal));
+    });
+    told.wait_for_go_timeout(exit::LAST_WORDS);
+    aside("asker", move || {
+        main_stop.go();
+    });
+}
+
+/// Runs it on a thread of the runtime's own; here, if there is none to be had. The signal goes when it is done.
+fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
+    let run = Arc::new(run);
+    let aside = run.clone();
+    match Builder::new(name).runtime().spawn(move |_| aside()) {
+        Ok(handle) => handle.thread().stopped().clone(),
+        Err(_) => {
+            run();
+            Signal::gone()
+        }
+    }
+}
+
 fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {
     if let Some(idle) = IDLE.get() {
         return Ok(idle.clone());
     }
-    let idle = Arc::new(AtomicBool::new(false));
+    let idle = Arc::new(AtomicBool::new(true));
     for signal in SIGNALS {
         signal_hook::flag::register_conditional_default(signal, idle.clone())?;
     }

@@ -10,12 +10,11 @@
 
 use super::on_go::Target;
 use super::{Round, Signal, timer};
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::Mutex;
+use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Not gone, and nothing but `go` can change that. Plain signals, and `never`.
@@ -26,11 +25,18 @@ const GONE: u8 = 1;
 const DERIVED: u8 = 2;
 
 pub(super) enum Kind {
-    Plain(Arc<str>),
+    Plain(Name),
     Never,
     Till(Instant),
     Any(Box<[Signal]>),
     All(Box<[Signal]>),
+}
+
+/// What a plain signal is called.
+pub(super) enum Name {
+    Own(Arc<str>),
+    /// `main/reader please_stop`: put together when somebody asks, which for most threads nobody does.
+    Of(Arc<str>, &'static str),
 }
 
 pub(super) struct Core {
@@ -42,6 +48,9 @@ pub(super) struct Core {
     state: AtomicU8,
     pub(super) kind: Kind,
     slow: Mutex<Slow>,
+    /// Who waits for this signal alone sleeps here: notified after unlocking, where a channel wakes under its lock, and a
+    /// thread woken on the waker's own core then runs into that lock.
+    fired: Condvar,
     receiver: OnceLock<Receiver<Infallible>>,
     /// What disconnects the receiver of a composite or a Till; made when the receiver was first asked for.
     link: OnceLock<Arc<Target>>,
@@ -54,6 +63,8 @@ struct Slow {
     /// By order of attachment, each with the number that this leaf has in the target's condition.
     targets: BTreeMap<u64, (Arc<Target>, usize)>,
     next_target: u64,
+    /// A Till that the timer has been told of, perhaps not for the last time.
+    timed: bool,
 }
 
 impl Core {
@@ -66,6 +77,7 @@ impl Core {
             state: AtomicU8::new(state),
             kind,
             slow: Mutex::default(),
+            fired: Condvar::new(),
             receiver: OnceLock::new(),
             link: OnceLock::new(),
         })
@@ -95,15 +107,21 @@ impl Core {
             Kind::All(parts) => parts.iter().all(Signal::is_go),
         };
         if gone {
-            // Release hands on what was acquired from the parts.
-            self.state.store(GONE, Ordering::Release);
+            // Release hands on what was acquired from the parts. A swap and not a store: it keeps what a `go` that came
+            // between has released.
+            self.state.swap(GONE, Ordering::AcqRel);
         }
         gone
     }
 
     pub(super) fn go(&self) -> bool {
         match self.kind {
-            Kind::Plain(_) | Kind::Till(_) => self.fire(),
+            Kind::Plain(_) => self.fire(),
+            Kind::Till(_) => {
+                // One whose time has come has gone by itself, even if nobody has looked.
+                let expired = self.is_go();
+                self.fire() && !expired
+            }
             Kind::Never | Kind::Any(_) | Kind::All(_) => {
                 log::warn!("go() on {} has no effect: it goes when its parts do", self.name());
                 false
@@ -124,6 +142,7 @@ impl Core {
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             (first, slow.sender.take(), std::mem::take(&mut slow.targets))
         };
+        self.fired.notify_all();
         drop(sender);
         for (target, leaf) in targets.into_values() {
             target.leaf_gone(leaf);
@@ -141,6 +160,7 @@ impl Core {
         slow.next_target += 1;
         slow.targets.insert(id, (target.clone(), leaf));
         let first = slow.targets.len() == 1;
+        slow.timed = true;
         drop(slow);
         if first && let Kind::Till(at) = self.kind {
             timer::add(at, self);
@@ -168,7 +188,7 @@ impl Core {
     /// early, for a composite when it is linked.
     pub(super) fn own_receiver(&self) -> &Receiver<Infallible> {
         self.receiver.get_or_init(|| {
-            let (sender, receiver) = crossbeam_channel::bounded(0);
+            let (sender, receiver) = bounded(0);
             let mut slow = self.slow.lock();
             if !slow.fired {
                 slow.sender = Some(sender);
@@ -193,6 +213,28 @@ impl Core {
             });
         }
         receiver
+    }
+
+    /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a composite: its parts have to
+    /// be waited for.
+    pub(super) fn sleep(&self, deadline: Option<Instant>) -> bool {
+        let until = match &self.kind {
+            Kind::Plain(_) | Kind::Never => deadline,
+            Kind::Till(at) => Some(deadline.map_or(*at, |deadline| deadline.min(*at))),
+            Kind::Any(_) | Kind::All(_) => return false,
+        };
+        let mut slow = self.slow.lock();
+        while !slow.fired {
+            match until {
+                None => self.fired.wait(&mut slow),
+                Some(at) => {
+                    if self.fired.wait_until(&mut slow, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        true
     }
 
     /// Adds to `round` what has to change before this signal can have gone.
@@ -222,7 +264,8 @@ impl Core {
             Arc::from(format!("({})", names.join(between)))
         };
         match &self.kind {
-            Kind::Plain(name) => name.clone(),
+            Kind::Plain(Name::Own(name)) => name.clone(),
+            Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
             Kind::Never => Arc::from("never"),
             Kind::Till(at) => {
                 let left = at.saturating_duration_since(Instant::now());
@@ -231,6 +274,13 @@ impl Core {
             Kind::Any(parts) => list(parts, " | "),
             Kind::All(parts) => list(parts, " & "),
         }
+    }
+}
+
+impl Core {
+    /// One handle, no targets. Only its owner can make another handle, so for that one the answer stays true.
+    pub(super) fn is_unused(self: &Arc<Core>) -> bool {
+        Arc::strong_count(self) == 1 && self.slow.lock().targets.is_empty()
     }
 }
 
@@ -247,7 +297,7 @@ impl Drop for Core {
             link.unlink();
         }
         if let Kind::Till(at) = self.kind
-            && !self.slow.get_mut().targets.is_empty()
+            && self.slow.get_mut().timed
         {
             timer::remove(at, self);
         }
@@ -256,7 +306,7 @@ impl Drop for Core {
 
 /// Blocks until `deadline`, or for ever without one.
 pub(super) fn now_or_never(deadline: Option<Instant>) {
-    let never = crossbeam_channel::never::<Infallible>();
+    let never = never::<Infallible>();
     match deadline {
         None => drop(never.recv()),
         Some(at) => drop(never.recv_deadline(at)),

@@ -13,8 +13,8 @@ pub use on_go::OnGo;
 pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
 
-use self::core::{Core, Kind, now_or_never};
-use crossbeam_channel::Receiver;
+use self::core::{Core, Kind, Name, now_or_never};
+use crate::model::{Receiver, Select};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -48,7 +48,12 @@ pub struct Signal(Arc<Core>);
 impl Signal {
     /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a waiting thread shows.
     pub fn new(name: impl AsRef<str>) -> Signal {
-        Signal(Core::new(Kind::Plain(Arc::from(name.as_ref()))))
+        Signal(Core::new(Kind::Plain(Name::Own(Arc::from(name.as_ref())))))
+    }
+
+    /// One of several signals of the same thing, called `<owner> <what>`.
+    pub(crate) fn of(owner: &Arc<str>, what: &'static str) -> Signal {
+        Signal(Core::new(Kind::Plain(Name::Of(owner.clone(), what))))
     }
 
     /// A signal that never goes: the zero of `|`, the one of `&`.
@@ -131,6 +136,9 @@ impl Signal {
     /// A channel that never carries a message and is disconnected when the signal goes: the signal's place in anyone's
     /// `crossbeam_channel::select!`.
     ///
+    /// Keep the signal as long as the channel: a clone of the channel that outlives every handle to the signal is
+    /// disconnected too, as crossbeam does when the last sender is dropped.
+    ///
     /// ```
     /// # use selvedge::Signal;
     /// # let (_sender, jobs) = crossbeam_channel::unbounded::<u32>();
@@ -150,15 +158,40 @@ impl Signal {
         self.0.name().to_string()
     }
 
+    /// Whether this handle is the only one and nothing is attached: whoever drops it is missed by nobody.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.is_unused()
+    }
+
+    /// How many targets are attached.
+    #[cfg(test)]
+    pub(crate) fn target_count(&self) -> usize {
+        self.0.target_count()
+    }
+
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
+        self.wait_as(|| ("signal", self.0.name()), till, deadline)
+    }
+
+    /// The same, for a caller that has a better name for what it waits for.
+    pub(crate) fn wait_as(
+        &self,
+        what: impl FnOnce() -> (&'static str, Arc<str>),
+        till: Option<&Signal>,
+        deadline: Option<Instant>,
+    ) -> bool {
         if self.is_go() {
             return true;
         }
         if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        let _published = crate::wait::publish("signal", self.0.name());
+        let (kind, name) = what();
+        let _published = crate::wait::publish(kind, name);
+        if till.is_none() && self.0.sleep(deadline) {
+            return self.is_go();
+        }
         let mut round = Round::default();
         loop {
             round.clear(deadline);
@@ -207,7 +240,7 @@ impl Round {
     }
 
     /// Blocks until one of them has changed.
-    fn block(&self) {
+    pub(crate) fn block(&self) {
         match self.receivers.as_slice() {
             [] => now_or_never(self.deadline),
             [only] => match self.deadline {
@@ -215,7 +248,7 @@ impl Round {
                 Some(at) => drop(only.recv_deadline(at)),
             },
             several => {
-                let mut select = crossbeam_channel::Select::new();
+                let mut select = Select::new();
                 for receiver in several {
                     select.recv(receiver);
                 }
@@ -227,10 +260,21 @@ impl Round {
         }
     }
 
+    /// [`block_on`](Self::block_on), for bells that are no part of a model check.
+    #[cfg(not(all(test, selvedge_model)))]
+    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
+        self.block_on(bell);
+    }
+
+    #[cfg(all(test, selvedge_model))]
+    pub(crate) fn block_with(&self, _bell: &crossbeam_channel::Receiver<()>) {
+        unreachable!("no model check has queues");
+    }
+
     /// Blocks until one of them has changed, or a token could be taken from `bell`.
     ///
     /// `select` and not `ready`: one token wakes one of those who wait for it, not all.
-    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
+    pub(crate) fn block_on(&self, bell: &Receiver<()>) {
         if self.receivers.is_empty() {
             match self.deadline {
                 None => drop(bell.recv()),
@@ -238,7 +282,7 @@ impl Round {
             }
             return;
         }
-        let mut select = crossbeam_channel::Select::new();
+        let mut select = Select::new();
         select.recv(bell);
         for receiver in &self.receivers {
             select.recv(receiver);

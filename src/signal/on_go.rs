@@ -2,11 +2,10 @@
 
 use super::Signal;
 use super::core::{Core, Kind};
-use parking_lot::{Condvar, Mutex};
+use crate::model::{AtomicBool, Condvar, Mutex, ThreadId, current};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread::ThreadId;
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -144,7 +143,7 @@ impl Target {
             if !matches!(*state, State::Waiting(_)) {
                 return false;
             }
-            match std::mem::replace(&mut *state, State::Running(std::thread::current().id())) {
+            match std::mem::replace(&mut *state, State::Running(current().id())) {
                 State::Waiting(action) => action,
                 _ => return false,
             }
@@ -171,8 +170,12 @@ impl Target {
                 State::Waiting(_) => break,
                 State::Ran => return false,
                 State::Cancelled => return true,
-                State::Running(thread) if *thread == std::thread::current().id() => return false,
-                State::Running(_) => self.done.wait(&mut state),
+                State::Running(thread) if *thread == current().id() => return false,
+                State::Running(_) => {
+                    let name = Arc::from(format!("on_go at {}", self.attached_at));
+                    let _published = crate::wait::publish("target", name);
+                    self.done.wait(&mut state);
+                }
             }
         }
         let action = std::mem::replace(&mut *state, State::Cancelled);

@@ -5,10 +5,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-fn targets_in(signal: &Signal) -> usize {
-    signal.0.target_count()
-}
-
 #[test]
 fn a_composite_that_was_waited_on_leaves_nothing() {
     let stop = Signal::new("stop");
@@ -17,7 +13,7 @@ fn a_composite_that_was_waited_on_leaves_nothing() {
         either.wait_for_go();
         assert!(either.is_go());
     }
-    assert_eq!(targets_in(&stop), 0);
+    assert_eq!(stop.target_count(), 0);
     assert_eq!(Arc::strong_count(&stop.0), 1);
 }
 
@@ -26,9 +22,9 @@ fn a_dropped_composite_takes_its_receiver_along() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let both = &a & &b;
     assert!(both.receiver().try_recv().is_err());
-    assert_eq!((targets_in(&a), targets_in(&b)), (1, 1));
+    assert_eq!((a.target_count(), b.target_count()), (1, 1));
     drop(both);
-    assert_eq!((targets_in(&a), targets_in(&b)), (0, 0));
+    assert_eq!((a.target_count(), b.target_count()), (0, 0));
     assert_eq!(Arc::weak_count(&a.0), 0);
 }
 
@@ -40,9 +36,9 @@ fn a_target_that_ran_through_one_part_leaves_the_others() {
     (&a | &b).on_go(move || {
         count.fetch_add(1, Ordering::SeqCst);
     });
-    assert_eq!(targets_in(&b), 1);
+    assert_eq!(b.target_count(), 1);
     a.go();
-    assert_eq!(targets_in(&b), 0);
+    assert_eq!(b.target_count(), 0);
     b.go();
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
@@ -74,6 +70,22 @@ fn a_cancelled_till_is_forgotten_by_the_timer() {
     while weak.upgrade().is_some() {
         assert!(Instant::now() < deadline, "the timer still holds it");
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
+    for round in 0..500 {
+        let till = Till::after(Duration::from_secs(3600 + round));
+        let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
+        let address = Arc::as_ptr(&till.0);
+        std::thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| (0..20).for_each(|_| assert!(till.on_go(|| ()).cancel())));
+            }
+        });
+        drop(till);
+        assert!(!timer::knows(at, address));
     }
 }
 

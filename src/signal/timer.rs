@@ -51,6 +51,11 @@ pub(super) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
 }
 
+#[cfg(test)]
+pub(super) fn knows(at: Instant, core: *const Core) -> bool {
+    TIMER.state.lock().due.contains_key(&(at, core as usize))
+}
+
 fn start() {
     let started = match SPAWNER.get() {
         Some(spawn) => spawn(Box::new(run)),
@@ -95,6 +100,12 @@ fn run(please_stop: &Signal) {
         }
     }
     state.running = false;
+    let pending = state.due.len();
+    let next = state.due.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()));
     drop(state);
+    if let Some(next) = next {
+        // They stay what they are, not gone; a timer that is started later takes them over.
+        log::debug!("the timer was stopped with {pending} tills pending, the next one due in {next:.1?}");
+    }
     wake.cancel();
 }

@@ -43,8 +43,10 @@ enum Cause {
 }
 
 impl Failure {
-    pub(crate) fn panic(path: &Arc<str>, payload: Payload, seen: Option<super::panic::Seen>) -> Failure {
+    /// On the thread that has panicked, after the catch.
+    pub(crate) fn panic(path: &Arc<str>, payload: Payload) -> Failure {
         let message = panic_message(&*payload);
+        let seen = super::panic::take_seen(&message);
         let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, Some(seen.backtrace)));
         Failure::new(path, Cause::Panic(Mutex::new(Some(payload))), message, location, backtrace)
     }
@@ -229,10 +231,10 @@ impl Error for Failure {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Cause::Panic(payload) = &mut self.cause
-            && let Some(payload) = payload.get_mut().take()
-        {
-            drop_payload(payload);
+        match &mut self.cause {
+            Cause::Panic(payload) => payload.get_mut().take().into_iter().for_each(drop_payload),
+            Cause::Error(error) => error.take().into_iter().for_each(drop_payload),
+            Cause::Children | Cause::Told => {}
         }
     }
 }

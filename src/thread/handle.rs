@@ -1,6 +1,7 @@
 //! The public handle of a thread in the tree.
 
 use super::tree::{self, Node, Role};
+use crate::os::CpuClock;
 use crate::signal::Signal;
 use crate::wait::Wait;
 use std::fmt;
@@ -29,7 +30,7 @@ impl Thread {
 
     /// The name it was given; `/` and control characters in it have become `_`.
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.name()
     }
 
     /// The names from `main` to this thread: `main/readers/reader-2`.
@@ -47,7 +48,7 @@ impl Thread {
         self.0.parent.clone().map(Thread)
     }
 
-    /// Its children that are alive, or have failed and were not joined yet; the oldest first.
+    /// Its children that are alive, or have ended and can still be joined; the oldest first.
     pub fn children(&self) -> Vec<Thread> {
         self.0.children().into_iter().rev().map(Thread).collect()
     }
@@ -112,6 +113,18 @@ impl Thread {
 
     pub(crate) fn is_runtimes_own(&self) -> bool {
         self.0.role == Role::Runtime
+    }
+
+    /// `main`.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn root() -> Thread {
+        Thread(tree::root())
+    }
+
+    /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
+        self.0.started.get()?.clock
     }
 
     /// Its `pthread_t`, given to another thread some time after its end.

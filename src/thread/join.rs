@@ -29,15 +29,27 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined.
+    ///
+    /// # Panics
+    /// If the calling thread is that thread or below it: each would wait for the other's end.
     pub fn join(mut self) -> Result<T, Failure> {
-        let _passing_on = pass_on_stop(&self.thread.0);
-        let published = crate::wait::publish("thread", self.thread.0.path.clone());
-        match self.thread.0.take_os_handle() {
-            // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
-            Some(os) => drop(os.join()),
-            None => self.thread.stopped().wait_for_go(),
+        let me = tree::current();
+        if me.id == self.thread.0.id || me.is_below(&self.thread.0) {
+            panic!("{} cannot join {}, which ends after it", me.path, self.thread.0.path);
         }
-        drop(published);
+        self.thread.0.joining(true);
+        let _passing_on = pass_on_stop(&self.thread.0);
+        let node = &self.thread.0;
+        match node.take_os_handle() {
+            Some(os) => {
+                let _published = crate::wait::publish("thread", node.path.clone());
+                // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
+                let _ = os.join();
+            }
+            None => {
+                node.stopped.wait_as(|| node.as_waited_for(), None, None);
+            }
+        }
         self.result()
     }
 
@@ -56,8 +68,11 @@ impl<T> JoinHandle<T> {
     /// patient.join().unwrap();
     /// ```
     pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        self.thread.0.joining(true);
         let passing_on = pass_on_stop(&self.thread.0);
-        if !self.thread.stopped().wait_for_go_till(till) {
+        let node = &self.thread.0;
+        if !node.stopped.wait_as(|| node.as_waited_for(), Some(till), None) {
+            self.thread.0.joining(false);
             drop(passing_on);
             return Err(self);
         }
@@ -116,9 +131,10 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// While it lives, a stop of the calling thread is passed on to `target`, if that is below it.
 fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
     let me = tree::current();
-    target.is_below(&me).then(|| {
+    // A thread that has stopped needs no asking; a join of many finds most of them so.
+    (!target.stopped.is_go() && target.is_below(&me)).then(|| {
         let target = target.clone();
-        PassingOn(me.please_stop.on_go(move || target.ask()))
+        PassingOn(me.please_stop.on_go(move || target.pass_on()))
     })
 }
 

@@ -55,6 +55,8 @@ pub(super) fn started(node: &Arc<Node>) {
 }
 
 pub(super) fn ended(node: &Arc<Node>) {
+    // As in `started`: a thread that sees no observer has been seen as ended by one that comes.
+    std::sync::atomic::fence(Ordering::SeqCst);
     tell(node, |observer, thread| observer.ended(thread));
 }
 

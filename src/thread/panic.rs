@@ -4,20 +4,26 @@
 use super::tree;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
 /// What the hook saw of a panic.
 pub(crate) struct Seen {
+    /// What tells it from another one: a destructor that catches a panic may run after the hook saw the one that counts.
+    text: String,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Backtrace,
 }
 
 thread_local! {
-    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    static SEEN: RefCell<VecDeque<Seen>> = const { RefCell::new(VecDeque::new()) };
     static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
 }
+
+/// How many of a thread's last panics are remembered.
+const REMEMBERED: usize = 4;
 
 /// A runtime is up: panics of the tree's threads go to its log and its report, and not also to stderr.
 static TO_LOG: AtomicBool = AtomicBool::new(false);
@@ -51,6 +57,10 @@ impl Drop for InLogger {
 /// Puts our hook in front of the one that is there; once for the process.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
+    if std::thread::panicking() {
+        // Changing the hook would panic again. The next call comes soon enough.
+        return;
+    }
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         // Taking the hook leaves the standard one; if that is what we got, both are the same function, and none is kept:
@@ -87,8 +97,12 @@ fn see(info: &PanicHookInfo<'_>) -> bool {
             payload_text(info),
         );
     }
-    let seen = Seen { location, backtrace: Backtrace::force_capture() };
-    let _ = SEEN.try_with(|slot| *slot.borrow_mut() = Some(seen));
+    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace: Backtrace::force_capture() };
+    let _ = SEEN.try_with(|all| {
+        let mut all = all.borrow_mut();
+        all.truncate(REMEMBERED - 1);
+        all.push_front(seen);
+    });
     to_log
 }
 
@@ -101,9 +115,10 @@ fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     }
 }
 
-/// What the hook saw of the calling thread's last panic.
-pub(crate) fn take_seen() -> Option<Seen> {
-    SEEN.try_with(|slot| slot.borrow_mut().take()).ok().flatten()
+/// What the hook saw of the calling thread's last panic that said `text`. None if it came past the hook.
+pub(crate) fn take_seen(text: &str) -> Option<Seen> {
+    let all = SEEN.try_with(|all| all.take()).ok()?;
+    all.into_iter().find(|seen| seen.text == text)
 }
 
 /// The lines of a backtrace between the panic's machinery and the thread's own start.

@@ -2,22 +2,31 @@
 
 use super::tree::{self, Inside, Node, Role};
 use super::{Failure, OnChildFailure, StopOrder, Thread, panic, stop};
-use std::marker::PhantomData;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// The calling thread, which somebody else spawned, is in the tree while this lives. See [`register`].
-pub struct Registered {
+pub struct Registered(Rc<Registration>);
+
+struct Registration {
     node: Arc<Node>,
+    /// Let go after this one has ended.
     _inside: Inside,
-    /// What it says is true of one thread only.
-    _not_send: PhantomData<*const ()>,
+    outer: Option<Rc<Registration>>,
+}
+
+thread_local! {
+    /// The innermost of the calling thread.
+    static INNERMOST: RefCell<Weak<Registration>> = const { RefCell::new(Weak::new()) };
 }
 
 /// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if it is not known), until
 /// the guard drops: it gets a path, a `please_stop`, a place in the profile; its children are stopped and joined when the
 /// guard drops. Its parent asks it to stop and waits for the guard to drop, so it should look at its `please_stop`.
 ///
-/// For threads of other libraries: a callback, a pool's start hook.
+/// For threads of other libraries: a callback, a pool's start hook. A registered thread that registers again is its own
+/// child; the outer guard, if it is dropped first, counts until the inner one has been dropped.
 ///
 /// ```
 /// std::thread::spawn(|| {
@@ -41,19 +50,24 @@ pub fn register(name: impl AsRef<str>) -> Registered {
     // Nobody joins a guard: what goes wrong below it is its parent's to hear.
     node.handle_dropped(false);
     let inside = tree::become_node(&node);
-    Registered { node, _inside: inside, _not_send: PhantomData }
+    let outer = INNERMOST.try_with(|innermost| innermost.borrow().upgrade()).ok().flatten();
+    let registration = Rc::new(Registration { node, _inside: inside, outer });
+    let _ = INNERMOST.try_with(|innermost| innermost.replace(Rc::downgrade(&registration)));
+    Registered(registration)
 }
 
 impl Registered {
     /// The thread, as the tree knows it now.
     pub fn thread(&self) -> Thread {
-        Thread(self.node.clone())
+        Thread(self.0.node.clone())
     }
 }
 
-impl Drop for Registered {
+impl Drop for Registration {
     fn drop(&mut self) {
         stop::stop_children(&self.node);
         self.node.finish(Failure::merge(&self.node.path, None, self.node.take_failures()));
+        let outer = self.outer.as_ref().map_or_else(Weak::new, Rc::downgrade);
+        let _ = INNERMOST.try_with(|innermost| innermost.replace(outer));
     }
 }

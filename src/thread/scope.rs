@@ -13,7 +13,14 @@ use std::sync::Arc;
 pub struct Scope<'scope, 'env: 'scope> {
     std: &'scope std::thread::Scope<'scope, 'env>,
     owner: Arc<Node>,
-    spawned: Arc<Mutex<Vec<Arc<Node>>>>,
+    spawned: Arc<Mutex<Spawned>>,
+}
+
+#[derive(Default)]
+struct Spawned {
+    /// In the order of their start; among them all that are still the owner's children.
+    nodes: Vec<Arc<Node>>,
+    ending: bool,
 }
 
 /// Runs `f`, whose threads may borrow what lives longer than the scope. They are children of the calling thread and the
@@ -95,18 +102,39 @@ impl<'scope, 'env> Scope<'scope, 'env> {
                 body(&node, f, slot);
             }
         };
+        let started = node.unless_started();
         if let Err(error) = std::thread::Builder::new().name(node.path.to_string()).spawn_scoped(self.std, run) {
-            node.never_started();
             panic!("the system gives no thread for {}: {error}", node.path);
         }
-        self.spawned.lock().push(node.clone());
+        started();
+        self.keep(&node);
         JoinHandle::new(node, slot)
+    }
+
+    fn keep(&self, node: &Arc<Node>) {
+        let ending = {
+            let mut spawned = self.spawned.lock();
+            if spawned.nodes.len() == spawned.nodes.capacity() {
+                // Before it grows: a scope may last as long as the program.
+                spawned.nodes.retain(|node| self.owner.has_child(node.id));
+            }
+            spawned.nodes.push(node.clone());
+            spawned.ending
+        };
+        if ending {
+            // Born while the others stop, one of which may wait for it.
+            node.ask();
+        }
     }
 
     /// Ends the scope's threads. A thread of the scope may still spawn into it meanwhile.
     fn stop(&self) {
         loop {
-            let mut spawned = std::mem::take(&mut *self.spawned.lock());
+            let mut spawned = {
+                let mut spawned = self.spawned.lock();
+                spawned.ending = true;
+                std::mem::take(&mut spawned.nodes)
+            };
             if spawned.is_empty() {
                 return;
             }

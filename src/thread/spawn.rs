@@ -185,13 +185,14 @@ impl Builder {
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
+        let started = node.unless_started();
         match builder.spawn(body) {
             Ok(os) => {
+                started();
                 node.keep_os_handle(os);
                 Ok(JoinHandle::new(node, slot))
             }
             Err(error) => {
-                node.never_started();
                 let message = format!("the system gives no thread for {}: {error}", node.path);
                 Err(io::Error::new(error.kind(), message))
             }
@@ -206,7 +207,7 @@ where
 {
     panic::install_hook();
     let inside = tree::become_node(node);
-    crate::os::set_thread_name(&node.name);
+    crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
     let own = match catch_unwind(AssertUnwindSafe(|| f(&node.please_stop, &node.path))) {
         Ok(Ok(value)) => {
@@ -214,7 +215,7 @@ where
             None
         }
         Ok(Err(failure)) => Some(failure),
-        Err(payload) => Some(Failure::panic(&node.path, payload, panic::take_seen())),
+        Err(payload) => Some(Failure::panic(&node.path, payload)),
     };
     stop::stop_children(node);
     let failure = Failure::merge(&node.path, own, node.take_failures());
@@ -228,7 +229,7 @@ where
     let failure = match dropped {
         Ok(()) => failure,
         Err(payload) => {
-            let late = Failure::panic(&node.path, payload, panic::take_seen());
+            let late = Failure::panic(&node.path, payload);
             Failure::merge(&node.path, Some(late), failure.into_iter().collect())
         }
     };

@@ -2,6 +2,7 @@
 
 use super::tree::{Node, Role};
 use super::{StopOrder, Thread};
+use crate::error::shielded;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub(crate) fn set_patience(patience: Patience) {
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
 /// failures are with `node` afterwards.
 pub(crate) fn stop_children(node: &Arc<Node>) {
+    node.begin_end();
     loop {
         stop_all(node, Role::User);
         stop_all(node, Role::Runtime);
@@ -71,13 +73,15 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool) {
 
 /// Joins a child that was asked to stop, and says so when that takes long.
 fn wait_for_end(parent: &Node, child: &Arc<Node>) {
-    let published = crate::wait::publish("thread", child.path.clone());
     let asked = Instant::now();
     let mut next = PATIENCE.read().report_after;
-    while !child.stopped.wait_for_go_timeout(next.saturating_sub(asked.elapsed())) {
+    // A time beyond what the clock can express is none.
+    while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
         let waits =
             child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-        log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path,);
+        shielded(|| {
+            log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path)
+        });
         let on_stuck = PATIENCE.read().on_stuck;
         if let Some(on_stuck) = on_stuck {
             on_stuck(&Thread(child.clone()));
@@ -85,7 +89,7 @@ fn wait_for_end(parent: &Node, child: &Arc<Node>) {
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
+        let _published = crate::wait::publish("thread", child.path.clone());
         let _ = os.join();
     }
-    drop(published);
 }

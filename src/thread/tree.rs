@@ -5,17 +5,22 @@
 //!    holding its handle, or its parent has ended.
 //! 2. A node's `stopped` goes after that of all its children. Once `Phase::Ended`, it takes no children.
 //! 3. A failure is in exactly one place: the node that failed, its parent's `failures`, or whoever was told. It moves, it is
-//!    never copied.
+//!    never copied. It moves up, and the node out of `children`, in one step: so a parent without children has all that is
+//!    its to hear.
 //! 4. An OS thread is joined by whoever takes its handle out of `os`: the joiner, the parent, or, for a thread that nobody
-//!    asks about, the sibling that ends next (`graves`). So at most a few ended threads keep their stacks.
-//! 5. Nobody holds the locks of two nodes, and nothing of the user's runs under one.
+//!    asks about, a sibling that ends later (`graves`) and finds it gone. So at most a few ended threads keep their stacks,
+//!    and nobody waits for a thread that still runs something, or for itself.
+//! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
+//!    under one.
 
 use super::observe;
 use super::{Failure, OnChildFailure, StopOrder, Thread};
+use crate::error::shielded;
 use crate::os::{self, CpuClock};
 use crate::signal::Signal;
 use crate::wait::Slot;
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -39,8 +44,9 @@ pub(crate) enum Role {
 
 pub(crate) struct Node {
     pub(crate) id: u64,
-    pub(crate) name: Arc<str>,
     pub(crate) path: Arc<str>,
+    /// Where in the path the own name begins.
+    name_at: usize,
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) role: Role,
     pub(crate) please_stop: Signal,
@@ -85,6 +91,8 @@ pub(crate) struct State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Alive,
+    /// It stops its children; one that is born now is asked at once, since others may wait for it.
+    Ending,
     Ended,
 }
 
@@ -93,6 +101,8 @@ enum Phase {
 enum Owner {
     /// Whoever holds the handle may still join.
     Handle,
+    /// Somebody is joining: theirs, even if the parent ends first.
+    Joiner,
     /// The handle was dropped: its parent.
     Parent,
     /// Released: the log.
@@ -117,18 +127,21 @@ impl Node {
         on_child_failure: OnChildFailure,
     ) -> io::Result<Arc<Node>> {
         let name = tidy(name);
-        let path = format!("{}/{name}", parent.path);
+        let path = [&*parent.path, "/", &name].concat();
         let node = Node::new(&name, path, Some(parent.clone()), role, stop_order, on_child_failure);
-        {
+        let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
                 let message = format!("{} has ended: it cannot have a child {name}", parent.path);
                 return Err(io::Error::other(message));
             }
             state.children.insert(node.id, node.clone());
-        }
-        // After the insertion: a stop that came before it has not seen the child.
-        if parent.please_stop.is_go() && role == Role::User {
+            state.phase == Phase::Ending
+        };
+        // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
+        // ends, and so not the newborn either.
+        let asked = parent.stop_order == StopOrder::Together && parent.please_stop.is_go();
+        if (ending || asked) && role == Role::User {
             node.please_stop.go();
         }
         Ok(node)
@@ -143,13 +156,15 @@ impl Node {
         on_child_failure: OnChildFailure,
     ) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let name_at = path.len() - name.len();
+        let path = Arc::from(path);
         Arc::new(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            name: Arc::from(name),
-            please_stop: Signal::new(format!("{path} please_stop")),
-            stopped: Signal::new(format!("{path} stopped")),
-            child_failed: Signal::new(format!("{path} child_failed")),
-            path: Arc::from(path),
+            name_at,
+            please_stop: Signal::of(&path, "please_stop"),
+            stopped: Signal::of(&path, "stopped"),
+            child_failed: Signal::of(&path, "child_failed"),
+            path,
             parent,
             role,
             stop_order,
@@ -170,6 +185,10 @@ impl Node {
         })
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.path[self.name_at..]
+    }
+
     /// On the thread itself, first thing.
     pub(crate) fn start(self: &Arc<Node>) {
         let started = Started { at: Instant::now(), os_thread: os::thread_handle(), clock: CpuClock::of_current() };
@@ -184,15 +203,12 @@ impl Node {
         let _ = self.ended.set(Ended { at: Instant::now(), cpu_time });
         observe::ended(self);
         let failed = failure.is_some();
-        let (owner, failure, os) = {
+        let owner = {
             let mut state = self.state.lock();
             debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
             state.failure = failure;
             state.finished = true;
-            match state.owner {
-                Owner::Parent | Owner::Log => (state.owner, state.failure.take(), state.os.take()),
-                Owner::Handle | Owner::Told => (state.owner, None, None),
-            }
+            state.owner
         };
         if failed
             && owner != Owner::Log
@@ -202,35 +218,58 @@ impl Node {
         }
         // Settled first: who has seen `stopped` finds the failure at its place.
         if owner == Owner::Parent || owner == Owner::Log {
-            self.settle(owner, failure, os);
+            self.settle(owner);
         }
         self.stopped.go();
     }
 
     /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
-    fn settle(&self, owner: Owner, failure: Option<Failure>, os: Option<OsHandle<()>>) {
-        let failure = match (owner, failure) {
-            (Owner::Log, Some(failure)) => {
-                log::error!("{failure}");
-                None
-            }
-            (_, failure) => failure,
-        };
+    fn settle(&self, owner: Owner) {
+        if owner == Owner::Log {
+            let failure = self.state.lock().failure.take();
+            failure.into_iter().for_each(log_failure);
+        }
         let Some(parent) = &self.parent else { return };
-        let graves = {
-            let mut state = parent.state.lock();
-            state.children.remove(&self.id);
-            state.failures.extend(failure.map(|failure| (self.id, failure)));
-            let earlier = std::mem::take(&mut state.graves);
-            state.graves.extend(os);
-            earlier
+        let (late, gone) = {
+            let mut above = parent.state.lock();
+            let mut own = self.state.lock();
+            above.children.remove(&self.id);
+            // Both may be with the parent already, which ended meanwhile.
+            let (failure, os) = (own.failure.take(), own.os.take());
+            if above.phase == Phase::Ended {
+                (failure, Vec::new())
+            } else {
+                above.failures.extend(failure.map(|failure| (self.id, failure)));
+                let (gone, running) = std::mem::take(&mut above.graves).into_iter().partition(is_gone);
+                above.graves = running;
+                above.graves.extend(os);
+                (None, gone)
+            }
         };
-        bury(graves);
+        bury(gone);
+        if let Some(failure) = late {
+            parent.inherit(self.id, failure);
+        }
+    }
+
+    /// A failure below `self` that somebody was to join, and dropped when `self` had ended: for the next above that lives.
+    fn inherit(&self, id: u64, failure: Failure) {
+        let mut next = self.parent.as_ref();
+        while let Some(node) = next {
+            let mut state = node.state.lock();
+            if state.phase != Phase::Ended {
+                state.failures.push((id, failure));
+                return;
+            }
+            next = node.parent.as_ref();
+        }
+        log_failure(failure);
     }
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
         self.child_failed.go();
-        if self.on_child_failure == OnChildFailure::StopSiblings {
+        // At its end it asks them all anyhow, in its own order.
+        if self.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
             for sibling in self.children() {
                 if sibling.id != failed.id && sibling.role == Role::User {
                     sibling.ask();
@@ -240,14 +279,34 @@ impl Node {
     }
 
     /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
+    ///
+    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
     pub(crate) fn ask(self: &Arc<Node>) {
-        self.please_stop.go();
-        if self.stop_order == StopOrder::Together {
-            for child in self.children() {
-                if child.role == Role::User {
-                    child.ask();
-                }
+        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
+        let mut next = vec![self.clone()];
+        while let Some(node) = next.pop() {
+            node.please_stop.go();
+            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
+            next.extend(passed_on.ok().flatten().unwrap_or_default());
+            if node.stop_order == StopOrder::Together {
+                // The youngest last, so that it comes off first.
+                next.extend(node.children().into_iter().rev().filter(|child| child.role == Role::User));
             }
+        }
+        let _ = ASKING.try_with(|asking| asking.replace(outer));
+    }
+
+    /// `ask`, from a target of another's `please_stop`.
+    pub(crate) fn pass_on(self: &Arc<Node>) {
+        let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
+            Some(asking) => {
+                asking.push(self.clone());
+                true
+            }
+            None => false,
+        });
+        if later != Ok(true) {
+            self.ask();
         }
     }
 
@@ -267,6 +326,11 @@ impl Node {
         false
     }
 
+    /// What a thread that waits for its end publishes.
+    pub(crate) fn as_waited_for(&self) -> (&'static str, Arc<str>) {
+        ("thread", self.path.clone())
+    }
+
     pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {
         self.state.lock().os = Some(os);
     }
@@ -275,11 +339,40 @@ impl Node {
         self.state.lock().os.take()
     }
 
+    pub(crate) fn has_child(&self, id: u64) -> bool {
+        self.state.lock().children.contains_key(&id)
+    }
+
     /// The OS thread could not be started: as if it had never been.
-    pub(crate) fn never_started(&self) {
+    fn never_started(&self) {
         self.state.lock().phase = Phase::Ended;
         if let Some(parent) = &self.parent {
             parent.state.lock().children.remove(&self.id);
+        }
+        // The parent may be waiting for it already.
+        self.stopped.go();
+    }
+
+    /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
+    pub(crate) fn unless_started(self: &Arc<Node>) -> impl FnOnce() + use<> {
+        struct Unstarted(Option<Arc<Node>>);
+        impl Drop for Unstarted {
+            fn drop(&mut self) {
+                if let Some(node) = self.0.take() {
+                    node.never_started();
+                }
+            }
+        }
+        let mut unstarted = Unstarted(Some(self.clone()));
+        move || drop(unstarted.0.take())
+    }
+
+    /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
+    pub(crate) fn joining(&self, yes: bool) {
+        let (from, to) = if yes { (Owner::Handle, Owner::Joiner) } else { (Owner::Joiner, Owner::Handle) };
+        let mut state = self.state.lock();
+        if state.owner == from {
+            state.owner = to;
         }
     }
 
@@ -302,31 +395,35 @@ impl Node {
     /// The handle was dropped, or released to the log.
     pub(crate) fn handle_dropped(&self, to_log: bool) {
         let owner = if to_log { Owner::Log } else { Owner::Parent };
-        let settled = {
+        let finished = {
             let mut state = self.state.lock();
             if state.owner != Owner::Handle {
                 return;
             }
             state.owner = owner;
-            state.finished.then(|| (state.failure.take(), state.os.take()))
+            state.finished
         };
-        if let Some((failure, os)) = settled {
-            self.settle(owner, failure, os);
+        if finished {
+            self.settle(owner);
         }
     }
 
     /// For a parent at its end: what is left to tell of a child that has stopped.
     pub(crate) fn collect(&self, child: &Node) {
-        let failure = {
-            let mut state = child.state.lock();
-            if state.owner == Owner::Handle && state.failure.is_some() {
-                state.owner = Owner::Told;
-            }
-            state.failure.take()
-        };
-        let mut state = self.state.lock();
-        state.children.remove(&child.id);
-        state.failures.extend(failure.map(|failure| (child.id, failure)));
+        let mut above = self.state.lock();
+        let mut own = child.state.lock();
+        above.children.remove(&child.id);
+        match own.owner {
+            Owner::Joiner | Owner::Log => return,
+            Owner::Handle if own.failure.is_some() => own.owner = Owner::Told,
+            Owner::Handle | Owner::Parent | Owner::Told => {}
+        }
+        above.failures.extend(own.failure.take().map(|failure| (child.id, failure)));
+    }
+
+    /// Begins the end: from now on a child is asked to stop when it is born.
+    pub(crate) fn begin_end(&self) {
+        self.state.lock().phase = Phase::Ending;
     }
 
     /// Ends the time in which it can have children. False: there are some.
@@ -351,6 +448,11 @@ impl Node {
     }
 }
 
+/// Its last line is behind it, and it is not the one who asks: in a destructor of its thread-locals it may meet itself.
+fn is_gone(os: &OsHandle<()>) -> bool {
+    os.is_finished() && os.thread().id() != std::thread::current().id()
+}
+
 /// Joins threads that have ended, or are about to leave their last line.
 fn bury(graves: Vec<OsHandle<()>>) {
     for grave in graves {
@@ -359,12 +461,18 @@ fn bury(graves: Vec<OsHandle<()>>) {
     }
 }
 
+fn log_failure(failure: Failure) {
+    shielded(|| log::error!("{failure}"));
+}
+
 /// A name that can stand in a path and be given to the OS.
-fn tidy(name: &str) -> String {
-    if name.is_empty() {
-        return "unnamed".to_owned();
+fn tidy(name: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c == '/' || c.is_control();
+    match name {
+        "" => Cow::Borrowed("unnamed"),
+        _ if name.contains(is_odd) => Cow::Owned(name.replace(is_odd, "_")),
+        _ => Cow::Borrowed(name),
     }
-    name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect()
 }
 
 static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
@@ -378,13 +486,18 @@ pub(crate) fn root() -> Arc<Node> {
             crate::signal::set_timer_spawner(super::spawn::timer);
             let node =
                 Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
-            *root = Some(node.clone());
+            let ended = root.replace(node.clone());
+            drop(root);
+            // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
+            drop(ended);
             node
         }
     }
 }
 
 thread_local! {
+    /// While the calling thread asks a subtree: whom else to ask.
+    static ASKING: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
     static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
 }
 
@@ -409,13 +522,20 @@ fn unknown() -> Arc<Node> {
         node
     } else {
         let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-        let path = format!("other/{}", tidy(&name));
+        let name = tidy(&name);
+        let path = format!("other/{name}");
         let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
         node.start();
         node
     };
-    let _ = CURRENT.try_with(|current| *current.borrow_mut() = Some(Thread(node.clone())));
+    drop(set_current(Some(Thread(node.clone()))));
     node
+}
+
+/// Returns who it was. Whoever drops that may run the user's code, so not while it is borrowed here.
+fn set_current(thread: Option<Thread>) -> Option<Thread> {
+    // A thread whose locals are gone is nobody any more.
+    CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
 }
 
 /// The node under which the calling thread's children belong.
@@ -436,7 +556,7 @@ pub(crate) fn is_inside() -> bool {
 
 /// Makes the calling thread `node` until the guard drops.
 pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
-    let outer = CURRENT.with(|current| current.borrow_mut().replace(Thread(node.clone())));
+    let outer = set_current(Some(Thread(node.clone())));
     let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
     node.start();
     inside
@@ -449,6 +569,6 @@ pub(crate) struct Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| *current.borrow_mut() = self.outer.take());
+        drop(set_current(self.outer.take()));
     }
 }

@@ -15,8 +15,15 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let scenario = args.next().unwrap_or_default();
     let config = args.next().map_or_else(|| Config::new("subject"), Config::from);
-    if scenario == "own-main" {
-        return own_main(config);
+    match scenario.as_str() {
+        "own-main" => return own_main(config),
+        "register-on-panic" => return register_on_panic(),
+        "stuck-log" | "stuck-end" => {
+            log::set_boxed_logger(Box::new(StuckLogger)).expect("the first");
+            log::set_max_level(log::LevelFilter::Info);
+        }
+        "rude-error" => return selvedge::run(config, |_| Err(RudeError)),
+        _ => {}
     }
     selvedge::run(config, |please_stop| match scenario.as_str() {
         "ok" => {
@@ -57,6 +64,17 @@ fn main() -> ExitCode {
         "order" => order(please_stop),
         "deaf" => deaf(please_stop),
         "log-panic" => log_panic(),
+        "stuck-log" => {
+            please_stop.on_go(|| println!("asked"));
+            ready();
+            Signal::never().wait_for_go();
+            Ok(())
+        }
+        "stuck-end" => {
+            wait(please_stop)?;
+            println!("ends");
+            Ok(())
+        }
         other => Err(format!("no scenario \"{other}\"").into()),
     })
 }
@@ -132,8 +150,57 @@ fn log_panic() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Hangs, with stderr locked as by one who writes to a full pipe, as soon as something is wrong.
+struct StuckLogger;
+
+impl log::Log for StuckLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.level() <= log::Level::Warn {
+            let _stderr = std::io::stderr().lock();
+            Signal::never().wait_for_go();
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Its text cannot be had.
+struct RudeError;
+
+impl std::fmt::Display for RudeError {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no text for you")
+    }
+}
+
+/// The first thing that this program asks of the crate is asked during a panic.
+fn register_on_panic() -> ExitCode {
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            drop(selvedge::register("late"));
+        }
+    }
+    let panicked = std::panic::catch_unwind(|| {
+        let _late = Late;
+        panic!("on purpose");
+    });
+    let failure = spawn("child", |_| panic!("also")).join().unwrap_err();
+    assert!(panicked.is_err() && failure.location().is_some());
+    ExitCode::SUCCESS
+}
+
 /// A program that keeps its own main.
 fn own_main(config: Config) -> ExitCode {
+    let refused = spawn("inside", |_| Runtime::start(Config::new("inside")).map(drop).unwrap_err().to_string());
+    assert_eq!(
+        refused.join().unwrap(),
+        "this thread is main/inside; the runtime starts on the thread that is to be main"
+    );
     let runtime = match Runtime::start(config) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -148,6 +215,18 @@ fn own_main(config: Config) -> ExitCode {
     drop(spawn("worker", |please_stop| please_stop.wait_for_go()));
     runtime.shutdown().unwrap();
     assert!(!root.is_alive());
+
+    // What hangs on the old main goes with it, and may ask who is main now.
+    struct Asks;
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(Thread::current().is_alive());
+            println!("asked who is main");
+        }
+    }
+    let asks = Asks;
+    root.child_failed().on_go(move || drop(asks));
+    drop(root);
 
     // The place is free again, and main is a new one.
     let runtime = Runtime::start(Config::new("third")).unwrap();

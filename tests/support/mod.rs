@@ -15,7 +15,18 @@ pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "subject", "--example", "01_indexer", "--example", "log_subject"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--example",
+            "subject",
+            "--example",
+            "01_indexer",
+            "--example",
+            "02_checksums",
+            "--example",
+            "log_subject",
+        ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {
             cargo.args(["--features", "profiling"]);

@@ -3,36 +3,85 @@
 
 #[cfg(unix)]
 mod process;
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[path = "no_timer.rs"]
+mod timer;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod timer;
 
+use super::roster::Life;
 use super::{Clock, Engine, Options};
 use crate::error::{Error, Kind};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// An engine at work. Dropping it stops it.
 pub(super) trait Sampler: Send + Sync {
-    /// Everything sampled since the start.
-    ///
-    /// # Errors
-    /// Why the samples could not be read, as a sentence.
-    fn snapshot(&self) -> Result<Vec<RawSample>, String>;
+    /// Everything found since the start.
+    fn snapshot(&self) -> Found;
+
+    /// The same, and the end.
+    fn finish(self: Box<Self>) -> Found;
+}
+
+/// What an engine has found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub(super) samples: Vec<RawSample>,
+    /// The threads of the tree that lived during the recording, in the order in which they were met.
+    pub(super) lives: Vec<Life>,
+    /// Why there is less than there should be, as a sentence.
+    pub(super) trouble: Option<String>,
 }
 
 /// Samples of one thread that found the same stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawSample {
-    /// The thread's `pthread_t`.
-    pub(super) os_thread: u64,
-    /// The thread's name as the system knows it, cut to what the system keeps.
-    pub(super) os_name: String,
-    /// When the first of them was taken.
-    pub(super) at: Nanos,
-    /// Leaf first. The leaf is the instruction that was interrupted; the others are return addresses.
-    pub(super) addresses: Vec<u64>,
-    /// Callers are missing: the stack was deeper than the engine looks.
-    pub(super) truncated: bool,
+    pub(super) owner: Owner,
+    pub(super) stack: Stack,
     pub(super) samples: u64,
     /// Nanoseconds of the clock that these samples stand for.
     pub(super) weight: u64,
+}
+
+/// Whose samples these are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Index of the thread's life.
+    Life(usize),
+    /// To be found by its `pthread_t` and the time when the first of them was taken.
+    Handle {
+        os_thread: u64,
+        /// The thread's name as the system knows it, cut to what the system keeps.
+        os_name: String,
+        at: Nanos,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stack {
+    Of {
+        /// Leaf first. The leaf is the instruction that was interrupted; the others are return addresses.
+        addresses: Arc<[u64]>,
+        ending: Ending,
+        /// What the thread waited for in this crate: it stands above the leaf.
+        waiting: Option<Arc<str>>,
+    },
+    /// No sample was taken: the time that is left when the books are closed.
+    Unsampled,
+}
+
+/// How a stack ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// At the thread's first function.
+    Root = 0,
+    /// It went deeper than the engine looks.
+    Deep = 1,
+    /// The unwinder did not find the way.
+    Broken = 2,
+    /// Not on the thread's own stack, or too near to its edge: only the leaf is known.
+    Leaf = 3,
 }
 
 /// Nanoseconds since the recording began; negative before.
@@ -66,17 +115,17 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
         let message = format!("{frequency} Hz cannot be sampled: from {least} to {most} Hz can");
         return Err(Error::new(Kind::Profile, message).at_key("profile.frequency"));
     }
-    if options.get_clock() == Clock::Wall {
-        let message = "wall time cannot be sampled by this version: take `cpu`";
+    let clock = options.get_clock();
+    let engine = match options.get_engine() {
+        Engine::Auto if timer::CAN_RUN => Engine::Timer,
+        Engine::Auto => Engine::Process,
+        asked => asked,
+    };
+    if clock == Clock::Wall && engine == Engine::Process {
+        let message = "the process engine cannot sample wall time: take `cpu`";
         return Err(Error::new(Kind::Profile, message).at_key("profile.clock"));
     }
-    match options.get_engine() {
-        Engine::Auto | Engine::Process => start_process(frequency),
-        Engine::Timer => {
-            let message = "this version has no timer engine: take `auto` or `process`";
-            Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
-        }
-    }
+    if engine == Engine::Timer { timer::start(frequency, clock) } else { start_process(frequency) }
 }
 
 #[cfg(unix)]

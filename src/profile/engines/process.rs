@@ -1,24 +1,32 @@
 //! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread that runs; one table of
 //! stacks, whose lock a handler that comes second does not wait for (that sample is lost).
 
-use super::{Clock, Effective, Engine, Nanos, RawSample, Sampler, Start};
+use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
 use crate::os::sigprof;
+use crate::profile::roster::Roster;
+use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system describes its vdso rightly.
 /// libc is not among them, so that reading a file is seen.
 const BLIND: [&str; 2] = ["libgcc", "vdso"];
 
+// Fields are dropped in this order: the source first, then who listens.
 struct Process {
     guard: ProfilerGuard<'static>,
+    _observing: Observing,
+    roster: Arc<Roster>,
     period: Duration,
     epoch: SystemTime,
 }
 
 pub(super) fn start(frequency: u32) -> Result<Start, Error> {
-    if sigprof::has_handler().map_err(|cause| refused().because(cause))? {
+    let handler = sigprof::handler().map_err(|cause| refused().because(cause))?;
+    // The timer engine's stays after its recording, and does nothing any more.
+    if matches!(handler, sigprof::Handler::Function(_)) && !timer::is_installed() {
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
     }
@@ -29,7 +37,11 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     let guard = guard.map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period };
-    Ok(Start { sampler: Box::new(Process { guard, period, epoch }), effective, began, epoch })
+    // New threads, then the list of old ones.
+    let roster = Roster::new(began);
+    let observing = Observing(observe::add(roster.clone(), &mut |thread| roster.see(thread)));
+    let process = Process { guard, _observing: observing, roster, period, epoch };
+    Ok(Start { sampler: Box::new(process), effective, began, epoch })
 }
 
 fn refused() -> Error {
@@ -47,11 +59,28 @@ fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
     (frequency, Duration::from_micros(1_000_000 / u64::from(frequency)))
 }
 
+/// The tree tells the roster of its threads until this is dropped.
+struct Observing(u64);
+
+impl Drop for Observing {
+    fn drop(&mut self) {
+        observe::remove(self.0);
+    }
+}
+
 impl Sampler for Process {
-    fn snapshot(&self) -> Result<Vec<RawSample>, String> {
+    fn snapshot(&self) -> Found {
         let report = self.guard.report().build_unresolved();
-        let report = report.map_err(|cause| format!("the samples could not be read: {cause}"))?;
-        Ok(raw(report, self.period, self.epoch))
+        // Samples before lives: so the roster knows every thread that has one.
+        let (samples, trouble) = match report {
+            Ok(report) => (raw(report, self.period, self.epoch), None),
+            Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
+        };
+        Found { samples, lives: self.roster.lives(), trouble }
+    }
+
+    fn finish(self: Box<Self>) -> Found {
+        self.snapshot()
     }
 }
 
@@ -62,12 +91,17 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
             key.frames.iter().map(|frame| (frame.ip() as u64, frame.symbol_address() as u64)).collect();
         let samples = u64::try_from(count).unwrap_or(0);
         RawSample {
-            os_thread: key.thread_id,
-            os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
-            at: since(epoch, key.sample_timestamp),
-            // Unwinding ends at an address of 0 on some systems: no code is there.
-            addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
-            truncated: frames.len() >= MAX_DEPTH,
+            owner: Owner::Handle {
+                os_thread: key.thread_id,
+                os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
+                at: since(epoch, key.sample_timestamp),
+            },
+            stack: Stack::Of {
+                // Unwinding ends at an address of 0 on some systems: no code is there.
+                addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
+                ending: if frames.len() >= MAX_DEPTH { Ending::Deep } else { Ending::Root },
+                waiting: None,
+            },
             samples,
             weight: samples * period.as_nanos() as u64,
         }

@@ -1,0 +1,247 @@
+//! A thread that owns a state, and a queue through which others talk to it. Knows `signal`, `queue` and `thread`.
+
+use crate::queue::{AddError, Queue};
+use crate::signal::Signal;
+use crate::thread::{Thread, spawn};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Starts a thread below the calling one that owns `state` and handles one message after the other: no lock, since nobody
+/// else can reach the state.
+///
+/// It ends after the message it is at when it is asked to stop; or, when all handles are gone, after those that were sent.
+/// Messages that it did not come to are dropped and counted in the log, and whoever asked gets an error. A panic in
+/// `handle` ends it likewise and is its thread's [`Failure`](crate::Failure), which goes to the parent.
+///
+/// The idea is Hewitt's (1973) and Erlang's; its `ask` is `gen_server:call`. Peers are Akka's typed actors and actix.
+///
+/// # Panics
+/// If the OS gives no thread, as [`spawn`](crate::spawn()) does.
+///
+/// ```
+/// use selvedge::{Reply, spawn_actor};
+/// use std::collections::BTreeMap;
+///
+/// enum Stock {
+///     Delivered(&'static str, u32),
+///     Take(&'static str, u32, Reply<bool>),
+/// }
+///
+/// let stock = spawn_actor("stock", BTreeMap::new(), |shelves, message, _please_stop| match message {
+///     Stock::Delivered(what, count) => *shelves.entry(what).or_insert(0) += count,
+///     Stock::Take(what, count, reply) => {
+///         let there = shelves.entry(what).or_insert(0);
+///         let enough = *there >= count;
+///         if enough {
+///             *there -= count;
+///         }
+///         reply.send(enough);
+///     }
+/// });
+/// stock.send(Stock::Delivered("thread", 10)).unwrap();
+/// assert!(stock.ask(|reply| Stock::Take("thread", 7, reply)).unwrap());
+/// assert!(!stock.ask(|reply| Stock::Take("thread", 7, reply)).unwrap());
+/// stock.stop();
+/// stock.thread().stopped().wait_for_go();
+/// assert!(stock.ask(|reply| Stock::Take("thread", 1, reply)).unwrap_err().is_ended());
+/// ```
+#[track_caller]
+pub fn spawn_actor<S, M, F>(name: impl AsRef<str>, state: S, handle: F) -> ActorHandle<M>
+where
+    S: Send + 'static,
+    M: Send + 'static,
+    F: FnMut(&mut S, M, &Signal) + Send + 'static,
+{
+    let messages = Queue::unbounded(format!("messages of {}", name.as_ref()));
+    let inbox = Inbox(messages.clone());
+    let (mut state, mut handle) = (state, handle);
+    let thread = spawn(name, move |please_stop| {
+        // In here, so that it drops with the body, however that ends.
+        let inbox = inbox;
+        while let Ok(message) = inbox.0.pop_till(please_stop) {
+            handle(&mut state, message, please_stop);
+        }
+    });
+    ActorHandle(Arc::new(Sender { messages, thread: thread.thread().clone() }))
+}
+
+/// The way to talk to an actor. Clones are handles to the same one; when the last is dropped, the actor handles what was
+/// sent and ends.
+pub struct ActorHandle<M>(Arc<Sender<M>>);
+
+struct Sender<M> {
+    messages: Queue<M>,
+    thread: Thread,
+}
+
+/// Where the answer to one question goes. Dropped without one, the question fails.
+#[must_use = "a reply that is dropped fails the question"]
+pub struct Reply<R>(Arc<Answer<R>>);
+
+struct Answer<R> {
+    value: Mutex<Option<Result<R, AskError>>>,
+    /// There is an answer, or there will not be one.
+    settled: Signal,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AskError {
+    /// The actor has ended, or ended before it came to the question.
+    Ended,
+    /// The actor dropped the [`Reply`] without an answer, and goes on.
+    Unanswered,
+    /// The signal that was given as `till` has gone; an answer that comes later is dropped.
+    Stopped,
+    /// The time of a `_timeout` form has passed; an answer that comes later is dropped.
+    TimedOut,
+}
+
+impl<M> ActorHandle<M> {
+    /// Sends a message. Does not block.
+    ///
+    /// # Errors
+    /// [`AddError::Closed`] with the message: the actor has ended, or was asked to by [`stop`](Self::stop).
+    pub fn send(&self, message: M) -> Result<(), AddError<M>> {
+        self.0.messages.add(message)
+    }
+
+    /// Sends the message that `question` makes with the reply, and blocks until it is answered; a thread with a
+    /// `please_stop` wants [`ask_till`](Self::ask_till). An actor that asks itself waits for ever.
+    ///
+    /// # Errors
+    /// [`AskError::Ended`] or [`AskError::Unanswered`].
+    pub fn ask<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
+        let answer = self.put(question)?;
+        answer.settled.wait_for_go();
+        self.take(&answer)
+    }
+
+    /// [`ask`](Self::ask), but gives up when `till` goes. If it has gone already, the question is not sent.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn ask_till<R>(&self, till: &Signal, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
+        if till.is_go() {
+            return Err(AskError::Stopped);
+        }
+        let answer = self.put(question)?;
+        if answer.settled.wait_for_go_till(till) { self.take(&answer) } else { Err(AskError::Stopped) }
+    }
+
+    /// [`ask`](Self::ask), but gives up when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn ask_timeout<R>(&self, timeout: Duration, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
+        let answer = self.put(question)?;
+        if answer.settled.wait_for_go_timeout(timeout) { self.take(&answer) } else { Err(AskError::TimedOut) }
+    }
+
+    /// Asks it to stop after the message it is at, and takes no further messages. Returns at once; wait for
+    /// `thread().stopped()` to see it end.
+    pub fn stop(&self) {
+        // First the thread: once the queue is closed and empty, it would otherwise end as if all had been said.
+        self.0.thread.stop();
+        self.0.messages.close();
+    }
+
+    /// Its thread.
+    pub fn thread(&self) -> &Thread {
+        &self.0.thread
+    }
+
+    fn put<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<Arc<Answer<R>>, AskError> {
+        let settled = Signal::new(format!("answer of {}", self.0.thread.path()));
+        let answer = Arc::new(Answer { value: Mutex::new(None), settled });
+        match self.send(question(Reply(answer.clone()))) {
+            Ok(()) => Ok(answer),
+            Err(_) => Err(AskError::Ended),
+        }
+    }
+
+    fn take<R>(&self, answer: &Answer<R>) -> Result<R, AskError> {
+        let none = if self.0.messages.closed().is_go() { AskError::Ended } else { AskError::Unanswered };
+        answer.value.lock().take().unwrap_or(Err(none))
+    }
+}
+
+impl<M> Drop for Sender<M> {
+    fn drop(&mut self) {
+        self.messages.close();
+    }
+}
+
+impl<M> Clone for ActorHandle<M> {
+    fn clone(&self) -> ActorHandle<M> {
+        ActorHandle(self.0.clone())
+    }
+}
+
+impl<M> fmt::Debug for ActorHandle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorHandle({:?}, {} messages)", self.0.thread, self.0.messages.len())
+    }
+}
+
+/// The actor's end of the queue. When it drops, nothing can be sent any more, and nothing stays in it: so that those who
+/// asked learn that there will be no answer.
+struct Inbox<M>(Queue<M>);
+
+impl<M> Drop for Inbox<M> {
+    fn drop(&mut self) {
+        self.0.close();
+        let left = self.0.pop_all();
+        if !left.is_empty() {
+            log::warn!("{} ended before it came to {} messages", crate::wait::my_path(), left.len());
+        }
+    }
+}
+
+impl<R> Reply<R> {
+    /// Answers. False if whoever asked has given up; the answer is then dropped.
+    pub fn send(self, answer: R) -> bool {
+        // The other Arc is the asker's; it drops when that gives up.
+        let awaited = Arc::strong_count(&self.0) > 1;
+        *self.0.value.lock() = Some(Ok(answer));
+        awaited
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The actor is about to end, but has not closed its queue yet.
+            self.0.value.lock().get_or_insert(Err(AskError::Ended));
+        }
+        self.0.settled.go();
+    }
+}
+
+impl<R> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({})", self.0.settled.name())
+    }
+}
+
+impl AskError {
+    /// The actor has ended.
+    pub fn is_ended(&self) -> bool {
+        matches!(self, AskError::Ended)
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AskError::Ended => "the actor has ended",
+            AskError::Unanswered => "the actor has dropped the question",
+            AskError::Stopped => "stopped while waiting for the actor's answer",
+            AskError::TimedOut => "timed out while waiting for the actor's answer",
+        })
+    }
+}
+
+impl std::error::Error for AskError {}

@@ -1,0 +1,94 @@
+//! Which part of a label is shown: pools folded into one, a subtree, or nothing of it. Knows paths, not threads.
+
+use super::FlameOptions;
+use std::collections::{HashMap, HashSet};
+
+/// What `options` make of the labels of some stacks.
+pub(super) struct Labels<'a> {
+    options: &'a FlameOptions,
+    /// How many names a pool has, by the path above it, its own pools folded, and what is in front of the number.
+    pools: HashMap<String, HashSet<&'a str>>,
+}
+
+impl<'a> Labels<'a> {
+    pub(super) fn new(options: &'a FlameOptions, labels: impl Iterator<Item = &'a str>) -> Labels<'a> {
+        let mut pools: HashMap<String, HashSet<&str>> = HashMap::new();
+        for label in labels.filter(|_| options.pools_folded) {
+            let mut path = String::new();
+            for part in label.split('/') {
+                path.push('/');
+                path.push_str(stem(part).unwrap_or(part));
+                if stem(part).is_some() {
+                    path.push('*');
+                    pools.entry(path.clone()).or_default().insert(part);
+                }
+            }
+        }
+        Labels { options, pools }
+    }
+
+    /// The parts of the label that are shown; `None`: its stacks are not.
+    pub(super) fn shown(&self, label: &str) -> Option<Vec<String>> {
+        if let Some(subtree) = &self.options.subtree
+            && label != subtree
+            && !label.strip_prefix(subtree.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        {
+            return None;
+        }
+        if self.options.threads_dropped {
+            return Some(Vec::new());
+        }
+        let mut path = String::new();
+        let part = |part: &str| {
+            path.push('/');
+            path.push_str(stem(part).unwrap_or(part));
+            let Some(stem) = stem(part) else { return part.to_owned() };
+            path.push('*');
+            let is_pool = self.pools.get(&path).is_some_and(|names| names.len() > 1);
+            if is_pool { format!("{stem}*") } else { part.to_owned() }
+        };
+        Some(label.split('/').map(part).collect())
+    }
+}
+
+/// `reader-` of `reader-12`; `None` if there is no number at the end, or nothing else.
+fn stem(name: &str) -> Option<&str> {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem.len() < name.len() && !stem.is_empty()).then_some(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: [&str; 7] = [
+        "main",
+        "main/crawler",
+        "main/pool-1/reader-1",
+        "main/pool-1/reader-2",
+        "main/pool-2/reader-1",
+        "main/sha256",
+        "main/7",
+    ];
+
+    fn shown(options: &FlameOptions) -> Vec<String> {
+        let labels = Labels::new(options, LABELS.into_iter());
+        LABELS.iter().filter_map(|label| labels.shown(label)).map(|parts| parts.join("/")).collect()
+    }
+
+    #[test]
+    fn pools_are_folded_where_there_is_more_than_one() {
+        assert_eq!(shown(&FlameOptions::new()), LABELS);
+        let folded =
+            ["main", "main/crawler"].into_iter().chain(["main/pool-*/reader-*"; 3]).chain(["main/sha256", "main/7"]);
+        assert_eq!(shown(&FlameOptions::new().fold_pools()), folded.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_subtree_is_a_thread_and_all_below_it() {
+        let subtree = FlameOptions::new().subtree("main/pool-1");
+        assert_eq!(shown(&subtree), ["main/pool-1/reader-1", "main/pool-1/reader-2"]);
+        assert_eq!(shown(&FlameOptions::new().subtree("main/crawl")), Vec::<String>::new());
+        assert_eq!(shown(&FlameOptions::new().subtree("main/crawler").without_threads()), [""]);
+    }
+}

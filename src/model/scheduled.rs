@@ -1,0 +1,267 @@
+//! The seam's types as shuttle schedules them, with the names and signatures of std, parking_lot and crossbeam as far as
+//! `signal` and `sync` use them. Only in unit tests under `--cfg selvedge_model`.
+//!
+//! Channels are counters under one lock for the whole model, and each change wakes all who block on any of them: slow,
+//! and so simple that what a check finds is not found in here. There is no clock: a deadline has come when it is asked.
+
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
+pub(crate) use shuttle::thread::{ThreadId, current};
+pub(crate) use shuttle::thread_local;
+
+use shuttle::rand::Rng;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize as Count, Ordering::SeqCst};
+use std::sync::{Arc, LazyLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Once, since more of the same only makes the model larger.
+pub(crate) const SPINS: u32 = 1;
+
+/// Any time: so that what happens now and then, happens.
+pub(crate) fn now() -> Instant {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *BEGIN + Duration::from_secs(shuttle::rand::thread_rng().gen_range(0..1000))
+}
+
+pub(crate) fn current_thread() -> Option<u64> {
+    Some(usize::from(current().id()) as u64 + 1)
+}
+
+#[derive(Default)]
+pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(shuttle::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("taken only within wait")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("taken only within wait")
+    }
+}
+
+pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Condvar {
+        Condvar(shuttle::sync::Condvar::new())
+    }
+
+    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let inner = guard.0.take().expect("taken only within wait");
+        guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn wait_until<T>(&self, _: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+        TimedOut
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+pub(crate) struct TimedOut;
+
+impl TimedOut {
+    pub(crate) fn timed_out(&self) -> bool {
+        true
+    }
+}
+
+pub(crate) struct OnceLock<T> {
+    init: Mutex<()>,
+    cell: std::sync::OnceLock<T>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> OnceLock<T> {
+        OnceLock { init: Mutex::new(()), cell: std::sync::OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.cell.get()
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        let _init = self.init.lock();
+        self.cell.set(value)
+    }
+
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
+        if self.cell.get().is_none() {
+            let _init = self.init.lock();
+            if self.cell.get().is_none() {
+                let _ = self.cell.set(init());
+            }
+        }
+        self.cell.get().expect("just set")
+    }
+}
+
+/// What all channels of one execution are guarded by, and all who block on one wait for.
+struct World {
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+shuttle::lazy_static! {
+    static ref WORLD: World = World { lock: Mutex::new(()), changed: Condvar::new() };
+}
+
+pub(crate) struct Channel {
+    capacity: usize,
+    tokens: Count,
+    senders: Count,
+}
+
+impl Channel {
+    fn is_ready(&self) -> bool {
+        self.tokens.load(SeqCst) > 0 || self.senders.load(SeqCst) == 0
+    }
+
+    fn take(&self) {
+        let _ = self.tokens.fetch_update(SeqCst, SeqCst, |tokens| tokens.checked_sub(1));
+    }
+}
+
+pub(crate) struct Sender<T>(Arc<Channel>, PhantomData<fn(T)>);
+
+#[derive(Clone)]
+pub(crate) struct Receiver<T>(Arc<Channel>, PhantomData<fn() -> T>);
+
+pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let channel = Arc::new(Channel { capacity, tokens: Count::new(0), senders: Count::new(1) });
+    (Sender(channel.clone(), PhantomData), Receiver(channel, PhantomData))
+}
+
+pub(crate) fn never<T>() -> Receiver<T> {
+    Receiver(Arc::new(Channel { capacity: 0, tokens: Count::new(0), senders: Count::new(1) }), PhantomData)
+}
+
+impl<T> Sender<T> {
+    pub(crate) fn try_send(&self, _: T) -> Result<(), ()> {
+        let _world = WORLD.lock.lock();
+        if self.0.tokens.load(SeqCst) >= self.0.capacity {
+            return Err(());
+        }
+        self.0.tokens.fetch_add(1, SeqCst);
+        WORLD.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.0.senders.fetch_add(1, SeqCst);
+        Sender(self.0.clone(), PhantomData)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        // One that a thread's locals drop after its last step has nobody to wake.
+        if self.0.senders.fetch_sub(1, SeqCst) == 1 && Arc::strong_count(&self.0) > 1 {
+            let _world = WORLD.lock.lock();
+            WORLD.changed.notify_all();
+        }
+    }
+}
+
+impl<T> Receiver<T> {
+    pub(crate) fn recv(&self) -> Result<(), ()> {
+        let mut select = Select::new();
+        select.recv(self);
+        select.select().recv(self)
+    }
+
+    pub(crate) fn recv_deadline(&self, at: Instant) -> Result<(), ()> {
+        let mut select = Select::new();
+        select.recv(self);
+        select.select_deadline(at)?.recv(self)
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<(), ()> {
+        let _world = WORLD.lock.lock();
+        let got = self.0.tokens.load(SeqCst) > 0;
+        self.0.take();
+        if got { Ok(()) } else { Err(()) }
+    }
+
+    pub(crate) fn is_disconnected(&self) -> bool {
+        let _world = WORLD.lock.lock();
+        self.0.senders.load(SeqCst) == 0
+    }
+}
+
+pub(crate) struct Select(Vec<Arc<Channel>>);
+
+pub(crate) struct Operation(usize);
+
+impl Select {
+    pub(crate) fn new() -> Select {
+        Select(Vec::new())
+    }
+
+    pub(crate) fn recv<T>(&mut self, receiver: &Receiver<T>) -> usize {
+        self.0.push(receiver.0.clone());
+        self.0.len() - 1
+    }
+
+    pub(crate) fn ready(&mut self) -> usize {
+        let mut world = WORLD.lock.lock();
+        loop {
+            match self.0.iter().position(|channel| channel.is_ready()) {
+                Some(index) => return index,
+                None => WORLD.changed.wait(&mut world),
+            }
+        }
+    }
+
+    pub(crate) fn ready_deadline(&mut self, _: Instant) -> Result<usize, ()> {
+        shuttle::thread::yield_now();
+        let _world = WORLD.lock.lock();
+        self.0.iter().position(|channel| channel.is_ready()).ok_or(())
+    }
+
+    pub(crate) fn select(&mut self) -> Operation {
+        Operation(self.ready())
+    }
+
+    pub(crate) fn select_deadline(&mut self, at: Instant) -> Result<Operation, ()> {
+        self.ready_deadline(at).map(Operation)
+    }
+}
+
+impl Operation {
+    pub(crate) fn index(&self) -> usize {
+        self.0
+    }
+
+    pub(crate) fn recv<T>(self, receiver: &Receiver<T>) -> Result<(), ()> {
+        let _world = WORLD.lock.lock();
+        receiver.0.take();
+        Ok(())
+    }
+}

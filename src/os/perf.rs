@@ -1,0 +1,102 @@
+//! A clock of the kernel's perf events for one thread, whose overflow sends that thread SIGPROF: not bound to the tick, but
+//! not permitted everywhere. Linux only.
+
+use super::CpuClock;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Runs until it is dropped.
+pub(crate) struct PerfClock(OwnedFd);
+
+/// `struct perf_event_attr` in its first version, which every kernel since takes.
+#[repr(C)]
+struct Attributes {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    breakpoint_type: u32,
+    breakpoint_address: u64,
+}
+
+const SOFTWARE: u32 = 1;
+const CPU_CLOCK: u64 = 0;
+const EXCLUDE_KERNEL: u64 = 1 << 5;
+const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
+const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
+const F_SETSIG: libc::c_int = 10;
+const F_SETOWN_EX: libc::c_int = 15;
+const OWNER_IS_THREAD: libc::c_int = 0;
+/// `_IO('$', 1)`
+const DISABLE: libc::Ioctl = 0x2401;
+
+/// `struct f_owner_ex`
+#[repr(C)]
+struct Owner {
+    kind: libc::c_int,
+    id: libc::pid_t,
+}
+
+impl PerfClock {
+    /// Sends SIGPROF to the thread each time it has used that much CPU time. The thread may be another one than the caller.
+    /// Costs some 40 µs and a file descriptor.
+    ///
+    /// # Errors
+    /// The kernel does not permit it (`perf_event_paranoid`, seccomp), there are too many files, or the thread has ended.
+    pub(crate) fn start(clock: CpuClock, period: Duration) -> io::Result<PerfClock> {
+        // With the kernel's part if that is permitted: else what passes there is the next sample's.
+        let event = open(clock, period, EXCLUDE_HYPERVISOR)
+            .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR | EXCLUDE_KERNEL))?;
+        let owner = Owner { kind: OWNER_IS_THREAD, id: clock.thread() };
+        // SAFETY: the descriptor is open; `owner` is what F_SETOWN_EX reads, the others take numbers.
+        unsafe {
+            checked(libc::fcntl(event.as_raw_fd(), F_SETOWN_EX, &raw const owner))?;
+            checked(libc::fcntl(event.as_raw_fd(), F_SETSIG, libc::SIGPROF))?;
+            checked(libc::fcntl(event.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
+        }
+        Ok(PerfClock(event))
+    }
+}
+
+fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
+    let attributes = Attributes {
+        kind: SOFTWARE,
+        size: size_of::<Attributes>() as u32,
+        config: CPU_CLOCK,
+        sample_period: period.as_nanos() as u64,
+        sample_type: 0,
+        read_format: 0,
+        flags,
+        wakeup_events: 1,
+        breakpoint_type: 0,
+        breakpoint_address: 0,
+    };
+    let (any_processor, no_group): (libc::c_int, libc::c_int) = (-1, -1);
+    // SAFETY: `attributes` has the size that it says.
+    let event = unsafe {
+        let attributes = &raw const attributes;
+        libc::syscall(libc::SYS_perf_event_open, attributes, clock.thread(), any_processor, no_group, CLOSE_ON_EXEC)
+    };
+    if event < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(event as libc::c_int) })
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Drop for PerfClock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked off may hold the descriptor too.
+        // SAFETY: the descriptor is open; this request takes no argument.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), DISABLE, 0) };
+    }
+}

@@ -1,0 +1,17 @@
+//! Where `Engine::Timer` cannot run: it needs Linux, on x86_64 or aarch64.
+
+use super::{Clock, Start};
+use crate::error::{Error, Kind};
+
+pub(super) const CAN_RUN: bool = false;
+
+pub(super) fn start(_frequency: u32, _clock: Clock) -> Result<Start, Error> {
+    let message = "this system has no timer engine: take `auto` or `process`";
+    Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
+}
+
+/// Whether its signal handler is in place.
+#[cfg(unix)]
+pub(super) fn is_installed() -> bool {
+    false
+}

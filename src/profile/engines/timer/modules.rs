@@ -1,0 +1,211 @@
+//! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any handler.
+
+use super::unwind::{Module, Modules, Table};
+use framehop::ExplicitModuleSectionInfo;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The modules as they were last listed.
+#[derive(Default)]
+pub(super) struct Listed {
+    counters: Counters,
+    known: Vec<Key>,
+    modules: Modules,
+}
+
+/// How many libraries the loader has loaded and unloaded so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Counters {
+    adds: u64,
+    subs: u64,
+}
+
+/// Tells a library from another that comes to the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    code: Range<u64>,
+    tables: Range<u64>,
+    name: Vec<u8>,
+}
+
+impl Listed {
+    /// Lists again if something was loaded or unloaded. `Some`: the new modules.
+    pub(super) fn renew(&mut self) -> Option<Modules> {
+        // Asked before the list is made: what comes meanwhile is found the next time.
+        let counters = counters();
+        if counters == self.counters && !self.known.is_empty() {
+            return None;
+        }
+        self.counters = counters;
+        let mut seen = Vec::new();
+        iterate(&mut |info, place| {
+            let Some(found) = Found::of(info, place) else { return };
+            if !self.known.contains(&found.key) {
+                // Here and now: the loader's lock is held, so it is still mapped. One that lay at the same place is gone.
+                self.modules.remove(found.key.code.start);
+                self.modules.add(found.module());
+            }
+            seen.push(found.key);
+        });
+        for gone in self.known.iter().filter(|key| !seen.contains(key)) {
+            if !seen.iter().any(|key| key.code.start == gone.code.start) {
+                self.modules.remove(gone.code.start);
+            }
+        }
+        self.known = seen;
+        Some(self.modules.clone())
+    }
+}
+
+fn counters() -> Counters {
+    let mut counters = Counters::default();
+    unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, size: usize, counters: *mut libc::c_void) -> libc::c_int {
+        // Older loaders tell less.
+        if size >= std::mem::offset_of!(libc::dl_phdr_info, dlpi_subs) + 8 {
+            // SAFETY: `info` is the loader's, `size` says that the fields are there; `counters` is what `counters()` gave.
+            unsafe {
+                *counters.cast::<Counters>() = Counters { adds: (*info).dlpi_adds, subs: (*info).dlpi_subs };
+            }
+        }
+        1
+    }
+    // SAFETY: the callback takes what it is given here, and does not keep it.
+    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut counters).cast()) };
+    counters
+}
+
+/// Calls `each` with each module of the process, counted from 0, which is the program itself. The loader's lock is held.
+fn iterate(each: &mut dyn FnMut(&libc::dl_phdr_info, usize)) {
+    struct Data<'a> {
+        each: &'a mut dyn FnMut(&libc::dl_phdr_info, usize),
+        place: usize,
+    }
+    unsafe extern "C" fn next(info: *mut libc::dl_phdr_info, _: usize, data: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `data` is the one below, and used by nobody else meanwhile; `info` is the loader's.
+        let (data, info) = unsafe { (&mut *data.cast::<Data<'_>>(), &*info) };
+        (data.each)(info, data.place);
+        data.place += 1;
+        0
+    }
+    let mut data = Data { each, place: 0 };
+    // SAFETY: the callback takes what it is given here, and does not keep it.
+    unsafe { libc::dl_iterate_phdr(Some(next), (&raw mut data).cast()) };
+}
+
+/// A module that has unwinding tables.
+struct Found {
+    key: Key,
+    base: u64,
+    /// As the module itself counts: from its base.
+    header: Range<u64>,
+    frames: Range<u64>,
+    stays: bool,
+}
+
+impl Found {
+    fn of(info: &libc::dl_phdr_info, place: usize) -> Option<Found> {
+        let base = info.dlpi_addr;
+        // SAFETY: the loader's own table, of so many entries.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        let range = |header: &libc::Elf64_Phdr| header.p_vaddr..header.p_vaddr.saturating_add(header.p_memsz);
+        let loaded: Vec<_> = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(range).collect();
+        let header = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
+        let (start, end) = (loaded.iter().map(|range| range.start).min()?, loaded.iter().map(|range| range.end).max()?);
+        if header.end.saturating_sub(header.start) < 8 || !loaded.iter().any(|range| holds(range, &header)) {
+            return None;
+        }
+        // SAFETY: the table's eight first bytes, mapped as the check above says.
+        let head = unsafe { std::slice::from_raw_parts((base + header.start) as *const u8, 8) };
+        // The version, and how the address of the frames is written: as all linkers do, 32 bits from here.
+        let [1, 0x1b, _, _, distance @ ..] = head else { return None };
+        let distance = i64::from(i32::from_le_bytes(distance.try_into().ok()?));
+        let frames = (header.start + 4).checked_add_signed(distance)?;
+        let within = loaded.iter().find(|range| range.contains(&frames))?;
+        let frames = frames..within.end;
+        // SAFETY: has no preconditions.
+        let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
+        let name = if info.dlpi_name.is_null() {
+            Vec::new()
+        } else {
+            // SAFETY: the loader's own text, not null.
+            unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
+        };
+        let key = Key { code: base + start..base + end, tables: base + header.start..base + frames.start, name };
+        Some(Found { key, base, header, frames, stays: place == 0 || (vdso != 0 && base == vdso) })
+    }
+
+    /// Under the loader's lock: what is copied must be mapped meanwhile.
+    fn module(&self) -> Module {
+        let table = |range: &Range<u64>| {
+            let start = (self.base + range.start) as *const u8;
+            // SAFETY: in a segment that the loader has mapped; 'static is true of modules that stay, and the others
+            // are copied before their memory can go.
+            let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(start, (range.end - range.start) as usize) };
+            bytes
+        };
+        let keep =
+            |bytes: &'static [u8]| if self.stays { Table::Mapped(bytes) } else { Table::Copied(Arc::from(bytes)) };
+        let frames = table(&self.frames);
+        let sections = ExplicitModuleSectionInfo {
+            eh_frame_hdr_svma: Some(self.header.clone()),
+            eh_frame_hdr: Some(keep(table(&self.header))),
+            eh_frame_svma: Some(self.frames.clone()),
+            eh_frame: Some(keep(&frames[..length(frames)])),
+            base_svma: 0,
+            text_svma: None,
+            text: None,
+            stubs_svma: None,
+            stub_helper_svma: None,
+            got_svma: None,
+            unwind_info: None,
+            debug_frame: None,
+            text_segment_svma: None,
+            text_segment: None,
+        };
+        Module::new(String::new(), self.key.code.clone(), self.base, sections)
+    }
+}
+
+fn holds(outer: &Range<u64>, inner: &Range<u64>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// The frames' length in bytes: they are entries with their lengths in front, the last of which is 0.
+fn length(frames: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(bytes) = frames.get(at..at + 4) {
+        match u32::from_le_bytes(bytes.try_into().expect("four bytes")) {
+            0 => return at + 4,
+            // Followed by a length of 64 bits, which nobody needs here.
+            u32::MAX => return frames.len(),
+            length => at += 4 + length as usize,
+        }
+    }
+    frames.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_made_once_while_nothing_changes() {
+        let mut listed = Listed::default();
+        assert!(listed.renew().is_some());
+        assert!(listed.known.len() >= 3, "the program, libc and the loader: {:?}", listed.known);
+        // Another test may load something meanwhile, but not for ever.
+        assert!((0..100).any(|_| listed.renew().is_none()));
+        let here = tests as fn() as usize as u64;
+        assert_eq!(listed.known.iter().position(|key| key.code.contains(&here)), Some(0));
+        fn tests() {}
+    }
+
+    #[test]
+    fn frames_end_at_their_empty_entry() {
+        let mut frames = vec![4, 0, 0, 0, 9, 9, 9, 9, 0, 0, 0, 0, 7, 7];
+        assert_eq!(length(&frames), 12);
+        frames[8] = 200;
+        assert_eq!(length(&frames), frames.len());
+        assert_eq!(length(&[]), 0);
+    }
+}

@@ -1,0 +1,182 @@
+//! Records on their way from one thread's signal handler to whoever reads them. No lock, no allocation after `new`.
+//!
+//! Invariants
+//! 1. One writer: the handler of one thread, which cannot interrupt itself. One reader at a time: whoever holds the
+//!    engine's lock.
+//! 2. `tail ≤ head ≤ tail + WORDS`, both only grow. Words from `tail` to `head` are whole records; the others are the
+//!    writer's.
+//! 3. A record that does not fit is not written at all.
+
+use crate::profile::engines::Ending;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// 24 KiB: fifteen of the deepest records, a hundred of usual ones.
+const WORDS: usize = 3072;
+/// A record: its length and ending, the CPU clock, the addresses.
+const HEADER: u64 = 2;
+
+pub(super) struct Ring {
+    /// Words written since the beginning. Stored by the handler only.
+    head: AtomicU64,
+    /// Words read. Stored by the reader only.
+    tail: AtomicU64,
+    words: Box<[AtomicU64]>,
+}
+
+impl Default for Ring {
+    fn default() -> Ring {
+        let words = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+        Ring { head: AtomicU64::new(0), tail: AtomicU64::new(0), words }
+    }
+}
+
+impl Ring {
+    fn word(&self, position: u64) -> &AtomicU64 {
+        &self.words[(position % WORDS as u64) as usize]
+    }
+
+    /// Begins a record; `None`: there is no room even for an empty one. For the one writer.
+    ///
+    /// # Signal safety
+    /// Safe, as are all calls of the [`Writer`].
+    pub(super) fn writer(&self) -> Option<Writer<'_>> {
+        // Relaxed: only this thread stores it.
+        let head = self.head.load(Ordering::Relaxed);
+        // Acquire: with the reader's Release, it is done with what it gives back.
+        let end = self.tail.load(Ordering::Acquire) + WORDS as u64;
+        (head + HEADER <= end).then_some(Writer { ring: self, head, next: head + HEADER, end })
+    }
+
+    /// Calls `each` with clock, ending and addresses of each record, oldest first. For the one reader; the buffer is its.
+    pub(super) fn read(&self, addresses: &mut Vec<u64>, mut each: impl FnMut(u64, Ending, &[u64])) {
+        // Acquire: with the writer's Release, the records before it are whole.
+        let head = self.head.load(Ordering::Acquire);
+        // Relaxed: only readers store it, and they take turns under a lock.
+        let mut at = self.tail.load(Ordering::Relaxed);
+        while at < head {
+            let first = self.word(at).load(Ordering::Relaxed);
+            let (length, ending) = (first >> 2, ending(first));
+            let clock = self.word(at + 1).load(Ordering::Relaxed);
+            addresses.clear();
+            addresses.extend((0..length).map(|n| self.word(at + HEADER + n).load(Ordering::Relaxed)));
+            at += HEADER + length;
+            each(clock, ending, addresses);
+        }
+        // Release: the words before it were read.
+        self.tail.store(at, Ordering::Release);
+    }
+}
+
+/// The two lowest bits of a record's first word.
+fn ending(first_word: u64) -> Ending {
+    [Ending::Root, Ending::Deep, Ending::Broken, Ending::Leaf][first_word as usize & 3]
+}
+
+/// A record that is being written. Dropping it unpublished leaves nothing.
+pub(super) struct Writer<'a> {
+    ring: &'a Ring,
+    head: u64,
+    next: u64,
+    end: u64,
+}
+
+impl Writer<'_> {
+    /// False: there is no room for it.
+    pub(super) fn push(&mut self, address: u64) -> bool {
+        if self.next == self.end {
+            return false;
+        }
+        // Relaxed: `publish` releases it.
+        self.ring.word(self.next).store(address, Ordering::Relaxed);
+        self.next += 1;
+        true
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.next - self.head - HEADER
+    }
+
+    pub(super) fn publish(self, clock: u64, ending: Ending) {
+        self.ring.word(self.head).store(self.len() << 2 | ending as u64, Ordering::Relaxed);
+        self.ring.word(self.head + 1).store(clock, Ordering::Relaxed);
+        // Release: the record is whole for whoever sees this.
+        self.ring.head.store(self.next, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(ring: &Ring, clock: u64, ending: Ending, addresses: &[u64]) -> bool {
+        let Some(mut writer) = ring.writer() else { return false };
+        let fits = addresses.iter().all(|&address| writer.push(address));
+        if fits {
+            writer.publish(clock, ending);
+        }
+        fits
+    }
+
+    fn read(ring: &Ring) -> Vec<(u64, Ending, Vec<u64>)> {
+        let mut records = Vec::new();
+        ring.read(&mut Vec::new(), |clock, ending, addresses| records.push((clock, ending, addresses.to_vec())));
+        records
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in_and_once() {
+        let ring = Ring::default();
+        assert!(write(&ring, 5, Ending::Root, &[1, 2, 3]) && write(&ring, 6, Ending::Leaf, &[]));
+        assert!(write(&ring, u64::MAX, Ending::Broken, &[u64::MAX]) && write(&ring, 8, Ending::Deep, &[9]));
+        let expected = [
+            (5, Ending::Root, vec![1, 2, 3]),
+            (6, Ending::Leaf, vec![]),
+            (u64::MAX, Ending::Broken, vec![u64::MAX]),
+            (8, Ending::Deep, vec![9]),
+        ];
+        assert_eq!(read(&ring), expected);
+        assert_eq!(read(&ring), []);
+    }
+
+    #[test]
+    fn what_does_not_fit_leaves_no_trace() {
+        let ring = Ring::default();
+        let deep: Vec<u64> = (0..200).collect();
+        let fitting = (0..100).take_while(|&n| write(&ring, n, Ending::Root, &deep)).count();
+        assert_eq!(fitting, WORDS / 202);
+        // What is left takes smaller ones, to the last word.
+        let rest = WORDS - fitting * 202 - 2;
+        assert!(!write(&ring, 0, Ending::Root, &deep[..rest + 1]));
+        assert!(write(&ring, 77, Ending::Deep, &deep[..rest]));
+        assert!(ring.writer().is_none());
+        let records = read(&ring);
+        assert_eq!(records.len(), fitting + 1);
+        assert_eq!(records.last().unwrap(), &(77, Ending::Deep, deep[..rest].to_vec()));
+        assert!(write(&ring, 1, Ending::Root, &deep));
+    }
+
+    #[test]
+    fn nothing_is_torn_while_both_ends_work() {
+        let ring = Ring::default();
+        const RECORDS: u64 = 20_000;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut next = 0;
+                while next < RECORDS {
+                    let addresses: Vec<u64> = (0..next % 40).map(|n| next + n).collect();
+                    next += u64::from(write(&ring, next, Ending::Root, &addresses));
+                }
+            });
+            let mut next = 0;
+            let mut buffer = Vec::new();
+            while next < RECORDS {
+                ring.read(&mut buffer, |clock, _, addresses| {
+                    assert_eq!(clock, next);
+                    assert!(addresses.iter().copied().eq((0..next % 40).map(|n| next + n)));
+                    next += 1;
+                });
+                std::hint::spin_loop();
+            }
+        });
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a value could not be added, or was not there to pop.
+
+use std::fmt;
+
+/// Why a value could not be added. The value is in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AddError<T> {
+    /// The queue is closed, and stays so.
+    Closed(T),
+    /// The signal that was to end the wait went first.
+    Stopped(T),
+    /// There is no room just now ([`Queue::try_add`](crate::Queue::try_add) only).
+    Full(T),
+}
+
+impl<T> AddError<T> {
+    /// The value that was not added.
+    pub fn into_inner(self) -> T {
+        match self {
+            AddError::Closed(value) | AddError::Stopped(value) | AddError::Full(value) => value,
+        }
+    }
+
+    /// The queue is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, AddError::Closed(_))
+    }
+
+    /// The wait was ended by its signal.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, AddError::Stopped(_))
+    }
+
+    /// There was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, AddError::Full(_))
+    }
+
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> AddError<U> {
+        match self {
+            AddError::Closed(value) => AddError::Closed(f(value)),
+            AddError::Stopped(value) => AddError::Stopped(f(value)),
+            AddError::Full(value) => AddError::Full(f(value)),
+        }
+    }
+}
+
+impl<T> fmt::Display for AddError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddError::Closed(_) => "the queue is closed",
+            AddError::Stopped(_) => "stopped while waiting for room in the queue",
+            AddError::Full(_) => "the queue is full",
+        })
+    }
+}
+
+impl<T> fmt::Debug for AddError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddError::Closed(_) => "Closed(..)",
+            AddError::Stopped(_) => "Stopped(..)",
+            AddError::Full(_) => "Full(..)",
+        })
+    }
+}
+
+impl<T> std::error::Error for AddError<T> {}
+
+/// Why there was no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopError {
+    /// The signal that was to end the wait has gone.
+    Stopped,
+    /// The queue is closed and everything in it was taken.
+    Closed,
+}
+
+impl fmt::Display for PopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PopError::Stopped => "stopped while waiting for the queue",
+            PopError::Closed => "the queue is closed and empty",
+        })
+    }
+}
+
+impl std::error::Error for PopError {}

@@ -1,0 +1,404 @@
+//! What is behind a queue's handles: two locks, two counters, two bells.
+//!
+//! Adders push into `tail`, poppers take from `head`, and a popper who finds `head` empty swaps the whole tail in. So the
+//! two sides meet once for a batch and not once for a value, and taking everything is one swap. Only a side that has to
+//! block touches a channel (its `Bell`), because there several things are waited for at once.
+//!
+//! Invariants
+//! 1. Locks are taken in the order head, tail. Nothing of the user's runs under either.
+//! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped` values are in the queue.
+//! 3. Whoever is about to block first counts itself among the bell's waiting (or, woken, takes back that it was called)
+//!    and then looks again under the lock of the other side. Whoever changes something asks under that lock whether the
+//!    bell is awaited. So either the change is seen, or the sleeper.
+//! 4. Whoever took a token from a bell, and whoever gives up, rings on if there is something left for those who still wait.
+
+use super::bell::{Bell, Spin};
+use super::{AddError, PopError};
+use crate::signal::{Round, Signal};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A thread that waits for room this long says so in the log, and again each time it has passed.
+const FULL_WARNING: Duration = Duration::from_secs(5);
+
+/// Pauses in which an adder keeps away from its lock when a popper wants it: some crossings of a cache line.
+const STAND_BACK: usize = 64;
+
+/// Looks of a popper at that lock before it queues up like everybody.
+const ASKING: usize = 64;
+
+pub(super) struct Store<T> {
+    pub(super) name: Arc<str>,
+    pub(super) closed: Signal,
+    capacity: u64,
+    tail: Apart<Side<Tail<T>>>,
+    head: Apart<Side<Head<T>>>,
+    /// The popper that holds the head's lock asks the adders to leave the tail's for a moment.
+    ///
+    /// | value | means                                         | set by                                 |
+    /// |-------|-----------------------------------------------|----------------------------------------|
+    /// | false | nobody asks, or an adder has just stood back  | the popper, an adder that stood back   |
+    /// | true  | a popper tries to get the tail's lock         | the popper                             |
+    ///
+    /// Only a hint, hence relaxed.
+    tail_wanted: Apart<AtomicBool>,
+    /// Poppers wait here for a value.
+    items: Apart<Bell>,
+    /// Adders wait here for room.
+    room: Apart<Bell>,
+}
+
+/// Keeps what different threads write on cache lines of its own; 128 because lines are fetched in pairs.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// One end of the queue, with the number of values that have passed it. Its writers hold the lock anyway.
+struct Side<E> {
+    end: Mutex<E>,
+    count: AtomicU64,
+}
+
+struct Tail<T> {
+    fresh: Vec<T>,
+    closed: bool,
+    /// `popped` as last looked at: the other side's cache line is read only when the queue looks full.
+    popped_seen: u64,
+}
+
+struct Head<T> {
+    ready: VecDeque<T>,
+}
+
+/// What one look at the head found.
+pub(super) enum Taken<T> {
+    Value(T),
+    Empty,
+    Closed,
+}
+
+impl<T> Store<T> {
+    pub(super) fn new(name: &str, capacity: u64) -> Store<T> {
+        let tail = Tail { fresh: Vec::new(), closed: false, popped_seen: 0 };
+        let head = Head { ready: VecDeque::new() };
+        Store {
+            name: Arc::from(name),
+            closed: Signal::new(format!("{name} closed")),
+            capacity,
+            tail: Apart(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
+            head: Apart(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
+            tail_wanted: Apart(AtomicBool::new(false)),
+            items: Apart(Bell::new()),
+            room: Apart(Bell::new()),
+        }
+    }
+
+    fn added(&self) -> &AtomicU64 {
+        &self.tail.0.count
+    }
+
+    fn popped(&self) -> &AtomicU64 {
+        &self.head.0.count
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        // `popped` first: it never overtakes `added`, so the difference is not negative.
+        let popped = self.popped().load(Ordering::Acquire);
+        self.added().load(Ordering::Acquire) - popped
+    }
+
+    fn has_room(&self) -> bool {
+        self.len() < self.capacity
+    }
+
+    fn room(&self, tail: &mut Tail<T>) -> u64 {
+        let added = self.added().load(Ordering::Relaxed);
+        if added - tail.popped_seen >= self.capacity {
+            tail.popped_seen = self.popped().load(Ordering::Acquire);
+        }
+        self.capacity - (added - tail.popped_seen)
+    }
+
+    /// Ends a push of `count` values: under the lock counts, then outside of it wakes.
+    #[inline]
+    fn end_push(&self, tail: MutexGuard<'_, Tail<T>>, count: u64) {
+        // Only written under this lock, so load and store make an addition.
+        self.added().store(self.added().load(Ordering::Relaxed) + count, Ordering::Release);
+        let awaited = self.items.0.is_awaited();
+        drop(tail);
+        if awaited {
+            self.items.0.ring();
+        }
+        if self.tail_wanted.0.load(Ordering::Relaxed) {
+            self.stand_back();
+        }
+    }
+
+    /// Gives the popper who asked the time to take the tail's lock, once for each time it asks.
+    #[cold]
+    fn stand_back(&self) {
+        for _ in 0..STAND_BACK {
+            std::hint::spin_loop();
+            if !self.tail_wanted.0.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        self.tail_wanted.0.store(false, Ordering::Relaxed);
+    }
+
+    /// The tail's lock, for a popper; it holds the head's, so there is only one who asks.
+    ///
+    /// An adder in a loop holds that lock most of the time and has its cache line. Who just queues up at the mutex is put
+    /// to sleep after a few unlucky looks, and the queue fills up before it is awake again.
+    fn tail_for_popper(&self) -> MutexGuard<'_, Tail<T>> {
+        if let Some(tail) = self.tail.0.end.try_lock() {
+            return tail;
+        }
+        let mut tail = None;
+        for _ in 0..ASKING {
+            self.tail_wanted.0.store(true, Ordering::Relaxed);
+            (0..4).for_each(|_| std::hint::spin_loop());
+            tail = self.tail.0.end.try_lock();
+            if tail.is_some() {
+                break;
+            }
+        }
+        self.tail_wanted.0.store(false, Ordering::Relaxed);
+        tail.unwrap_or_else(|| self.tail.0.end.lock())
+    }
+
+    #[inline]
+    pub(super) fn try_add(&self, value: T) -> Result<(), AddError<T>> {
+        let mut tail = self.tail.0.end.lock();
+        if tail.closed {
+            return Err(AddError::Closed(value));
+        }
+        if self.room(&mut tail) == 0 {
+            return Err(AddError::Full(value));
+        }
+        tail.fresh.push(value);
+        self.end_push(tail, 1);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn add(&self, value: T, till: Option<&Signal>) -> Result<(), AddError<T>> {
+        match self.try_add(value) {
+            Err(AddError::Full(value)) => self.add_blocking(value, till),
+            outcome => outcome,
+        }
+    }
+
+    #[cold]
+    fn add_blocking(&self, value: T, till: Option<&Signal>) -> Result<(), AddError<T>> {
+        // One value in an Option, so that the attempt can be repeated.
+        let mut value = Some(value);
+        let outcome = self.until_room(till, || match value.take().map(|value| self.try_add(value)) {
+            Some(Err(AddError::Full(back))) => {
+                value = Some(back);
+                None
+            }
+            Some(outcome) => Some(outcome),
+            None => Some(Ok(())),
+        });
+        match (outcome, value) {
+            (Some(outcome), _) => outcome,
+            (None, Some(value)) => Err(AddError::Stopped(value)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn add_batch(&self, mut batch: Vec<T>) -> Result<(), AddError<Vec<T>>> {
+        let attempt = |batch: &mut Vec<T>| {
+            let mut tail = self.tail.0.end.lock();
+            if tail.closed {
+                return Some(Err(AddError::Closed(())));
+            }
+            let count = self.room(&mut tail).min(batch.len() as u64);
+            tail.fresh.extend(batch.drain(..count as usize));
+            self.end_push(tail, count);
+            batch.is_empty().then_some(Ok(()))
+        };
+        let outcome = match attempt(&mut batch) {
+            Some(outcome) => outcome,
+            None => self.until_room(None, || attempt(&mut batch)).unwrap_or(Ok(())),
+        };
+        outcome.map_err(|error| error.map(|()| batch))
+    }
+
+    /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has gone (None).
+    fn until_room<R>(&self, till: Option<&Signal>, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        // As long as it does not cost a sleep, wait for room that is worth it: each value squeezed into the one free place
+        // takes both cache lines of the poppers.
+        let few = self.capacity / 8;
+        let mut spin = Spin::new();
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
+            if self.len() + few < self.capacity
+                && let Some(outcome) = attempt()
+            {
+                return Some(outcome);
+            }
+        }
+        let since = Instant::now();
+        let mut warn_at = since + FULL_WARNING;
+        let published = crate::wait::publish("room in queue", self.name.clone());
+        let waiting = self.room.0.enter();
+        let mut round = Round::default();
+        let outcome = loop {
+            // Invariant 3 wants the next look to be ordered by the poppers' lock; the look itself is under the tail's.
+            drop(self.head.0.end.lock());
+            if let Some(outcome) = attempt() {
+                break Some(outcome);
+            }
+            if till.is_some_and(Signal::is_go) {
+                break None;
+            }
+            if Instant::now() >= warn_at {
+                warn_at += FULL_WARNING;
+                log::warn!(
+                    "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
+                    crate::wait::my_path(),
+                    since.elapsed(),
+                    self.name,
+                    self.len()
+                );
+            }
+            round.clear(Some(warn_at));
+            if let Some(till) = till {
+                round.watch(till);
+            }
+            waiting.block(&round);
+        };
+        drop(waiting);
+        drop(published);
+        if self.room.0.is_awaited() && (self.has_room() || self.closed.is_go()) {
+            self.room.0.ring();
+        }
+        outcome
+    }
+
+    /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is left to the adders when
+    /// the counters say that there is nothing.
+    #[inline]
+    pub(super) fn take(&self) -> Taken<T> {
+        let mut head = self.head.0.end.lock();
+        if let Some(value) = head.ready.pop_front() {
+            self.end_pop(head, 1);
+            return Taken::Value(value);
+        }
+        if self.len() == 0 { Taken::Empty } else { self.take_swapping(head) }
+    }
+
+    /// `take` that looks under both locks: after this an `Empty` is one that invariant 3 can count on.
+    fn take_for_sure(&self) -> Taken<T> {
+        let mut head = self.head.0.end.lock();
+        match head.ready.pop_front() {
+            Some(value) => {
+                self.end_pop(head, 1);
+                Taken::Value(value)
+            }
+            None => self.take_swapping(head),
+        }
+    }
+
+    /// `take` when `head` is empty.
+    fn take_swapping(&self, mut head: MutexGuard<'_, Head<T>>) -> Taken<T> {
+        let closed = self.swap(&mut head);
+        match head.ready.pop_front() {
+            Some(value) => {
+                self.end_pop(head, 1);
+                Taken::Value(value)
+            }
+            None if closed => Taken::Closed,
+            None => Taken::Empty,
+        }
+    }
+
+    /// Gives the tail's values to the empty head, and the head's memory to the tail; returns whether the queue is closed.
+    ///
+    /// Two buffers change places for ever, so adders soon allocate nothing. They must not: the allocator's own locks put
+    /// an adder to sleep while it holds the tail's. Neither conversion copies: a buffer is emptied from the front, and
+    /// filled from its start.
+    fn swap(&self, head: &mut Head<T>) -> bool {
+        debug_assert!(head.ready.is_empty());
+        let empty = Vec::from(std::mem::take(&mut head.ready));
+        let mut tail = self.tail_for_popper();
+        let fresh = std::mem::replace(&mut tail.fresh, empty);
+        let closed = tail.closed;
+        drop(tail);
+        head.ready = VecDeque::from(fresh);
+        closed
+    }
+
+    pub(super) fn take_all(&self) -> Vec<T> {
+        let mut head = self.head.0.end.lock();
+        // Moved into a vector of this thread's, and the buffers kept; see `swap`.
+        let mut all = Vec::with_capacity(self.len() as usize);
+        all.extend(head.ready.drain(..));
+        if self.len() > all.len() as u64 {
+            self.swap(&mut head);
+            all.extend(head.ready.drain(..));
+        }
+        let count = all.len() as u64;
+        self.end_pop(head, count);
+        all
+    }
+
+    /// Ends a pop of `count` values; the mirror of `end_push`.
+    #[inline]
+    fn end_pop(&self, head: MutexGuard<'_, Head<T>>, count: u64) {
+        self.popped().store(self.popped().load(Ordering::Relaxed) + count, Ordering::Release);
+        let awaited = self.room.0.is_awaited();
+        drop(head);
+        if awaited {
+            self.room.0.ring();
+        }
+    }
+
+    #[cold]
+    pub(super) fn pop_blocking(&self, till: Option<&Signal>) -> Result<T, PopError> {
+        let mut spin = Spin::new();
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
+            if let Taken::Value(value) = self.take() {
+                return Ok(value);
+            }
+        }
+        let published = crate::wait::publish("queue", self.name.clone());
+        let waiting = self.items.0.enter();
+        let mut round = Round::default();
+        let outcome = loop {
+            match self.take_for_sure() {
+                Taken::Value(value) => break Ok(value),
+                Taken::Closed => break Err(PopError::Closed),
+                Taken::Empty => {}
+            }
+            if till.is_some_and(Signal::is_go) {
+                break Err(PopError::Stopped);
+            }
+            round.clear(None);
+            if let Some(till) = till {
+                round.watch(till);
+            }
+            waiting.block(&round);
+        };
+        drop(waiting);
+        drop(published);
+        if self.items.0.is_awaited() && (self.len() > 0 || self.closed.is_go()) {
+            self.items.0.ring();
+        }
+        outcome
+    }
+
+    pub(super) fn close(&self) -> bool {
+        let first = !std::mem::replace(&mut self.tail.0.end.lock().closed, true);
+        if first {
+            self.closed.go();
+            // One of each is woken, and rings on.
+            self.items.0.ring();
+            self.room.0.ring();
+        }
+        first
+    }
+}

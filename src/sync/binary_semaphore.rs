@@ -1,0 +1,106 @@
+//! The cell – B –: a flag that wakes one.
+
+use super::gate::Gate;
+use super::limit::Limit;
+use crate::signal::Signal;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// "There is something to do", however often it was said: [`post`](Self::post) raises the flag, one [`wait`](Self::wait)
+/// takes it down and goes on.
+///
+/// In the cube of resource × binary × irreversible it is the cell "binary, reversible, owned by nobody": whoever posts has
+/// not waited before, and two posts before a wait are one. What a thread did before it posted is seen by the thread that
+/// takes the flag down, also if the flag was up already. Clones are handles to the same semaphore.
+///
+/// Peers are the auto-reset event of Windows, tokio's `Notify::notify_one`, `Thread::unpark`, and, in Go, a channel of
+/// capacity 1 with a non-blocking send.
+///
+/// ```
+/// use selvedge::{BinarySemaphore, spawn};
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering::SeqCst}};
+///
+/// // Many threads change settings; one writes the file, once for all changes that came while it wrote.
+/// let (version, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+/// let changed = BinarySemaphore::new("settings changed");
+/// let saver = spawn("saver", {
+///     let (version, written, changed) = (version.clone(), written.clone(), changed.clone());
+///     move |please_stop| {
+///         while changed.wait_till(please_stop) {
+///             written.store(version.load(SeqCst), SeqCst);
+///         }
+///     }
+/// });
+/// for _ in 0..3 {
+///     version.fetch_add(1, SeqCst);
+///     changed.post();
+/// }
+/// while written.load(SeqCst) < 3 {
+///     std::thread::yield_now();
+/// }
+/// saver.stop();
+/// saver.join().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct BinarySemaphore(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    gate: Gate,
+}
+
+impl BinarySemaphore {
+    /// A semaphore whose flag is down.
+    pub fn new(name: impl AsRef<str>) -> BinarySemaphore {
+        BinarySemaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(0) }))
+    }
+
+    /// Raises the flag, and wakes one of those who wait. False if it was up already. Does not block.
+    #[inline]
+    pub fn post(&self) -> bool {
+        self.0.gate.release_unless_there()
+    }
+
+    /// Takes the flag down. Blocks until it is up; a thread with a `please_stop` wants [`wait_till`](Self::wait_till).
+    pub fn wait(&self) {
+        // Without a limit it cannot give up.
+        while !self.wait_within(Limit::NONE) {}
+    }
+
+    /// [`wait`](Self::wait), but gives up when `till` goes: false. One that has gone already wins over a raised flag.
+    pub fn wait_till(&self, till: &Signal) -> bool {
+        let limit = Limit::till(till);
+        limit.check().is_ok() && self.wait_within(limit)
+    }
+
+    /// [`wait`](Self::wait), but gives up when `timeout` has passed: false.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.try_wait() || self.wait_within(Limit::timeout(timeout))
+    }
+
+    /// Takes the flag down, if it is up now.
+    #[inline]
+    pub fn try_wait(&self) -> bool {
+        self.0.gate.try_acquire()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[inline]
+    fn wait_within(&self, limit: Limit<'_>) -> bool {
+        let inner = &self.0;
+        let publish = || crate::wait::publish("binary semaphore", inner.name.clone());
+        inner.gate.try_acquire() || inner.gate.acquire_slow(limit, publish).is_ok()
+    }
+}
+
+impl fmt::Debug for BinarySemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.0.gate.available() > 0 { "posted" } else { "not posted" };
+        write!(f, "BinarySemaphore({}, {state})", self.name())
+    }
+}

@@ -1,0 +1,243 @@
+//! Permits, and the line of those who wait for one: what Semaphore, BinarySemaphore, Lock and Monitor have in common. Owns
+//! no value and no name.
+//!
+//! A thread that finds a permit takes it, even if others have waited longer: that is what makes it fast. But whoever waits
+//! has a place in the line that it keeps, and once in a while ([`FAIR`]) a permit is not put back but handed to the first
+//! in the line. So nobody starves.
+//!
+//! Invariants
+//! 1. WAITING is changed under `line` only, and is set whenever somebody is in the line.
+//! 2. A thread joins the line, sets WAITING and then tries once more, all under `line`. A permit is put back in one step
+//!    that fails if WAITING is set, and then under `line`. So either the permit is seen, or the sleeper.
+//! 3. Each permit that is put back while somebody is in the line takes one out of it and calls it. One that was called
+//!    tries to take a permit before it gives up. So no permit lies there while somebody sleeps whom nobody has called.
+
+use super::GaveUp;
+use super::limit::{Bell, Limit};
+use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
+use crate::wait::Published;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A permit is handed over at most this often: a hand-over makes everyone wait for a thread to wake up.
+const FAIR: Duration = Duration::from_millis(1);
+
+/// The lowest bit: somebody is in the line.
+const WAITING: usize = 1;
+/// One permit; they are counted in the bits above.
+const ONE: usize = 2;
+
+pub(super) struct Gate {
+    /// | value           | means                          | who changes it                                       |
+    /// |-----------------|--------------------------------|------------------------------------------------------|
+    /// | n * ONE         | n permits, nobody in the line  | anyone: takes one or puts one back                   |
+    /// | n * ONE + WAITING | n permits, somebody in the line | anyone takes one; put back under `line`, by which somebody is called |
+    state: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    next: u64,
+    /// By order of arrival. One that was called in vain comes back to its old place.
+    waiters: BTreeMap<u64, Arc<Waiter>>,
+    /// The first permit that is put back after this is handed over.
+    fair_at: Option<Instant>,
+}
+
+struct Waiter {
+    /// | value   | means                                          | leaves it                                   |
+    /// |---------|------------------------------------------------|---------------------------------------------|
+    /// | IN_LINE | in the line                                    | whoever takes it out, under `line`          |
+    /// | CALLED  | taken out; there was a permit                  | the waiter, back to IN_LINE, under `line`   |
+    /// | GRANTED | taken out; it has a permit                     | never                                       |
+    state: AtomicU8,
+    bell: Bell,
+}
+
+const IN_LINE: u8 = 0;
+const CALLED: u8 = 1;
+const GRANTED: u8 = 2;
+
+impl Gate {
+    pub(super) fn new(permits: usize) -> Gate {
+        Gate { state: AtomicUsize::new(permits.min(usize::MAX / ONE) * ONE), line: Mutex::default() }
+    }
+
+    pub(super) fn available(&self) -> usize {
+        self.state.load(Ordering::Relaxed) / ONE
+    }
+
+    /// Takes the only permit of a gate that has one and no line: the fast path of locks.
+    #[inline]
+    pub(super) fn try_acquire_only(&self) -> bool {
+        // Acquire pairs with the Release in `release`: what the last owner did is seen.
+        self.state.compare_exchange_weak(ONE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    pub(super) fn try_acquire(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state >= ONE {
+            match self.state.compare_exchange_weak(state, state - ONE, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Blocks for a permit. To be called when there was none; `publish` is called if it really blocks.
+    #[cold]
+    pub(super) fn acquire_slow(&self, limit: Limit<'_>, publish: impl FnOnce() -> Published) -> Result<(), GaveUp> {
+        if self.spin() {
+            return Ok(());
+        }
+        if let Some(reason) = limit.reached() {
+            return Err(reason);
+        }
+        let _published = publish();
+        let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), bell: Bell::mine() });
+        let mut place = None;
+        loop {
+            {
+                let mut line = self.line.lock();
+                let place = *place.get_or_insert_with(|| {
+                    line.next += 1;
+                    line.next
+                });
+                waiter.state.store(IN_LINE, Ordering::Relaxed);
+                line.waiters.insert(place, waiter.clone());
+                self.state.fetch_or(WAITING, Ordering::Relaxed);
+                if self.try_acquire() {
+                    self.leave(&mut line, place);
+                    return Ok(());
+                }
+            }
+            // Acquire: see `call`.
+            let called = || waiter.state.load(Ordering::Acquire) != IN_LINE;
+            let gave_up = limit.block_until(&waiter.bell, called).err();
+            if let Some(reason) = gave_up {
+                let mut line = self.line.lock();
+                if place.is_some_and(|place| self.leave(&mut line, place)) {
+                    return Err(reason);
+                }
+            }
+            if waiter.state.load(Ordering::Acquire) == GRANTED || self.spin() {
+                return Ok(());
+            }
+            if let Some(reason) = gave_up {
+                return Err(reason);
+            }
+        }
+    }
+
+    /// Looks again a few times: pauses that double, then turns for others.
+    fn spin(&self) -> bool {
+        for turn in 0..SPINS {
+            if self.try_acquire() {
+                return true;
+            }
+            if turn < 3 {
+                (0..2u32 << turn).for_each(|_| std::hint::spin_loop());
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        false
+    }
+
+    /// Takes a waiter out of the line. False if somebody has done that already.
+    fn leave(&self, line: &mut Line, place: u64) -> bool {
+        let was_in = line.waiters.remove(&place).is_some();
+        if line.waiters.is_empty() {
+            self.state.fetch_and(!WAITING, Ordering::Relaxed);
+        }
+        was_in
+    }
+
+    /// Puts the only permit of a gate back: the fast path of locks.
+    #[inline]
+    pub(super) fn release_only(&self) {
+        if self.state.compare_exchange(0, ONE, Ordering::Release, Ordering::Relaxed).is_err() {
+            self.call();
+        }
+    }
+
+    /// Puts a permit back.
+    #[inline]
+    pub(super) fn release(&self) {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & WAITING == 0 {
+            match self.state.compare_exchange_weak(state, state + ONE, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => state = now,
+            }
+        }
+        self.call();
+    }
+
+    /// Puts a permit in unless there is one. True if there was none.
+    #[inline]
+    pub(super) fn release_unless_there(&self) -> bool {
+        self.state.compare_exchange(0, ONE, Ordering::Release, Ordering::Relaxed).is_ok() || self.call_unless_there()
+    }
+
+    #[cold]
+    fn call_unless_there(&self) -> bool {
+        let line = self.line.lock();
+        let mut state = self.state.load(Ordering::Relaxed);
+        // Written back as it is, with Release: whoever takes the permit that is there sees what came before this call,
+        // although the permit is another's. And it must still be there at that moment.
+        while state >= ONE {
+            match self.state.compare_exchange_weak(state, state, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return false,
+                Err(now) => state = now,
+            }
+        }
+        self.call_first(line);
+        true
+    }
+
+    #[cold]
+    fn call(&self) {
+        self.call_first(self.line.lock());
+    }
+
+    /// Puts a permit back while somebody may be in the line: calls the first there, or hands the permit over.
+    fn call_first(&self, mut line: MutexGuard<'_, Line>) {
+        let Some((_, waiter)) = line.waiters.pop_first() else {
+            self.state.fetch_add(ONE, Ordering::Release);
+            return;
+        };
+        if line.waiters.is_empty() {
+            self.state.fetch_and(!WAITING, Ordering::Relaxed);
+        }
+        let now = now();
+        let fair_at = *line.fair_at.get_or_insert(now + FAIR);
+        // Release, in both: what the owner did is seen by the next one, whichever way it learns that it is.
+        if fair_at <= now {
+            line.fair_at = Some(now + FAIR);
+            waiter.state.store(GRANTED, Ordering::Release);
+        } else {
+            waiter.state.store(CALLED, Ordering::Release);
+            self.state.fetch_add(ONE, Ordering::Release);
+        }
+        drop(line);
+        waiter.bell.ring();
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+impl Gate {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WAITING != 0
+    }
+
+    /// The next permit that is put back while somebody waits is handed over.
+    pub(super) fn be_fair_now(&self) {
+        self.line.lock().fair_at = Some(now());
+    }
+}

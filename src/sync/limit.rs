@@ -1,0 +1,118 @@
+//! What may end a wait early, and how a thread blocks under it.
+
+use super::GaveUp;
+use crate::model::{Receiver, Sender, bounded, now, thread_local};
+use crate::signal::{Round, Signal};
+use crate::wait::Published;
+use std::time::{Duration, Instant};
+
+/// The `_till` and the `_timeout` of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Limit<'a> {
+    till: Option<&'a Signal>,
+    deadline: Option<Instant>,
+}
+
+impl<'a> Limit<'a> {
+    pub(super) const NONE: Limit<'static> = Limit { till: None, deadline: None };
+
+    pub(super) fn till(till: &'a Signal) -> Limit<'a> {
+        Limit { till: Some(till), deadline: None }
+    }
+
+    pub(super) fn timeout(timeout: Duration) -> Limit<'static> {
+        // A deadline beyond what the clock can express is no deadline.
+        Limit { till: None, deadline: now().checked_add(timeout) }
+    }
+
+    /// A `till` that has gone before the call wins over whatever the call would find.
+    pub(super) fn check(&self) -> Result<(), GaveUp> {
+        if self.till.is_some_and(Signal::is_go) { Err(GaveUp::Stopped) } else { Ok(()) }
+    }
+
+    /// Why to give up now, if there is a reason.
+    pub(super) fn reached(&self) -> Option<GaveUp> {
+        if self.till.is_some_and(Signal::is_go) {
+            Some(GaveUp::Stopped)
+        } else if self.deadline.is_some_and(|deadline| deadline <= now()) {
+            Some(GaveUp::TimedOut)
+        } else {
+            None
+        }
+    }
+
+    fn begin(&self, round: &mut Round) {
+        round.clear(self.deadline);
+        if let Some(till) = self.till {
+            round.watch(till);
+        }
+    }
+
+    /// Blocks until `done`, to be asked again after each ring of the calling thread's bell, or until the limit.
+    pub(super) fn block_until(&self, bell: &Bell, mut done: impl FnMut() -> bool) -> Result<(), GaveUp> {
+        let mut round = Round::default();
+        while !done() {
+            if let Some(reason) = self.reached() {
+                return Err(reason);
+            }
+            self.begin(&mut round);
+            round.block_on(&bell.heard);
+        }
+        Ok(())
+    }
+
+    /// Blocks until the signal has gone, or until the limit. The signal wins.
+    pub(super) fn wait_for(&self, signal: &Signal, publish: impl FnOnce() -> Published) -> Result<(), GaveUp> {
+        if signal.is_go() {
+            return Ok(());
+        }
+        if let Some(reason) = self.reached() {
+            return Err(reason);
+        }
+        let _published = publish();
+        let mut round = Round::default();
+        loop {
+            self.begin(&mut round);
+            round.watch(signal);
+            round.block();
+            if signal.is_go() {
+                return Ok(());
+            }
+            if let Some(reason) = self.reached() {
+                return Err(reason);
+            }
+        }
+    }
+}
+
+/// What wakes one thread: a token in a channel that holds one.
+///
+/// A token may come late, when its thread waits for something else already. So whoever wakes says in shared state what
+/// has happened, and the token only makes the thread look.
+#[derive(Clone)]
+pub(super) struct Bell {
+    ring: Sender<()>,
+    heard: Receiver<()>,
+}
+
+thread_local! {
+    static BELL: Bell = Bell::new();
+}
+
+impl Bell {
+    fn new() -> Bell {
+        let (ring, heard) = bounded(1);
+        Bell { ring, heard }
+    }
+
+    /// The calling thread's.
+    pub(super) fn mine() -> Bell {
+        // Past its locals, a thread takes a new one for each wait.
+        BELL.try_with(Bell::clone).unwrap_or_else(|_| Bell::new())
+    }
+
+    pub(super) fn ring(&self) {
+        // Full: the thread has not looked since the last one.
+        let _ = self.ring.try_send(());
+    }
+}

@@ -1,0 +1,66 @@
+//! The other seven cells of the cube. Knows `signal`, `wait` and the seam `model`; knows no queues, no threads of the tree.
+//!
+//! What threads share to be in step can be told apart by three questions. Is it a *resource*, which somebody has and then
+//! others do not? Is it *binary*, there or not, or does it count? Is it *irreversible*?
+//!
+//! | resource | binary | irreversible |                     | one sentence                                            |
+//! |----------|--------|--------------|---------------------|---------------------------------------------------------|
+//! | R        | –      | –            | [`Semaphore`]       | n permits; take one, give it back                       |
+//! | –        | B      | –            | [`BinarySemaphore`] | a flag that wakes one and is down again                 |
+//! | –        | –      | –            | [`Monitor`]         | a value, and waiting until somebody has changed it      |
+//! | R        | B      | –            | [`Lock`]            | a value that one thread has at a time                   |
+//! | –        | –      | I            | [`Progress`]        | a number that only grows, and waiting for it to get there |
+//! | –        | B      | I            | [`Signal`]          | a fact that comes true once                             |
+//! | R        | –      | I            | [`Sequencer`]       | turns, taken in the order of tickets                    |
+//! | R        | B      | I            | [`Promise`]         | one value, by one claimant, for ever                    |
+//!
+//! All have a name. All blocking calls publish what they wait for, and have a plain, a `_till` and a `_timeout` form: a
+//! `till` that has gone before the call wins, one that goes during it ends it.
+//!
+//! [`Signal`]: crate::Signal
+
+mod binary_semaphore;
+mod gate;
+mod limit;
+mod lock;
+mod monitor;
+mod owned;
+mod progress;
+mod promise;
+mod semaphore;
+mod sequencer;
+
+#[cfg(all(test, selvedge_model))]
+mod model_tests;
+#[cfg(all(test, not(selvedge_model)))]
+mod tests;
+
+pub use binary_semaphore::BinarySemaphore;
+pub use lock::{Lock, LockGuard};
+pub use monitor::{Monitor, MonitorGuard};
+pub use progress::Progress;
+pub use promise::{Claim, Promise, PromiseError};
+pub use semaphore::{Permit, Semaphore};
+pub use sequencer::{Sequencer, Ticket, Turn, TurnError};
+
+use std::fmt;
+
+/// Why a wait ended before what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GaveUp {
+    /// The signal that was given as `till` has gone. If it was made of several, ask its parts which.
+    Stopped,
+    /// The time of a `_timeout` form has passed.
+    TimedOut,
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GaveUp::Stopped => "stopped while waiting",
+            GaveUp::TimedOut => "timed out while waiting",
+        })
+    }
+}
+
+impl std::error::Error for GaveUp {}

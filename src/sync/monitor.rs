@@ -1,0 +1,322 @@
+//! The cell – – –: a value that threads change, and wait for others to change.
+//!
+//! Invariants
+//! 1. `value` and `line` are touched by the owner of the way only.
+//! 2. `changes` counts what may have changed the value. A waiter remembers the count up to which it has looked; those in
+//!    the line stand in the order of that number, since it never falls.
+//! 3. Whoever leaves takes the first out of the line, if that has not seen the last change, and wakes it. One that is woken
+//!    and waits again has seen all so far. So each change is seen by every waiter, one after the other, and then there is
+//!    rest.
+
+use super::GaveUp;
+use super::limit::{Bell, Limit};
+use super::owned::Owned;
+use crate::model::AtomicBool;
+use crate::signal::Signal;
+use std::cell::UnsafeCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A value that one thread has at a time, and a place to wait until another thread has changed it.
+///
+/// In the cube of resource × binary × irreversible it is the cell with none of the three. There is no condition variable to
+/// notify, and so none to forget: whoever leaves, by dropping the guard or by waiting in it, wakes one of those who wait;
+/// that one looks, and when it leaves wakes the next that has not looked yet. So each change is looked at by everyone who
+/// waits, until one of them changes something again.
+///
+/// Look through `&`, as with `is_empty`, and change through `&mut`: whoever waits again after it had a `&mut` is taken to
+/// have changed something, and wakes the others.
+///
+/// Not reentrant, and left usable by a panic, as [`Lock`](crate::Lock) is. The idea is Hoare's and Brinch Hansen's (1974);
+/// peers are Java's `synchronized` with `wait` and `notify`, and `Mutex` with `Condvar` in std and parking_lot.
+///
+/// ```
+/// use selvedge::{Monitor, spawn};
+/// use std::sync::Arc;
+///
+/// // Connections that several threads share: taken out, given back, waited for.
+/// let idle = Arc::new(Monitor::new("idle connections", vec!["first", "second"]));
+/// let users: Vec<_> = (0..5)
+///     .map(|n| {
+///         let idle = idle.clone();
+///         spawn(format!("user-{n}"), move |please_stop| {
+///             let mut connections = idle.enter();
+///             while connections.is_empty() {
+///                 if !connections.wait_till(please_stop) {
+///                     return;
+///                 }
+///             }
+///             let connection = connections.pop().expect("not empty");
+///             drop(connections);
+///             // … use it …
+///             idle.enter().push(connection);
+///         })
+///     })
+///     .collect();
+/// for user in users {
+///     user.join().unwrap();
+/// }
+/// assert_eq!(idle.enter().len(), 2);
+/// ```
+///
+/// A guard stays on the thread that entered:
+/// ```compile_fail,E0277
+/// let monitor = selvedge::Monitor::new("stock", 0);
+/// let guard = monitor.enter();
+/// std::thread::scope(|s| { s.spawn(move || drop(guard)); });
+/// ```
+/// And nothing borrowed from the value outlives a wait, in which others change it:
+/// ```compile_fail,E0502
+/// let monitor = selvedge::Monitor::new("names", vec![String::new()]);
+/// let mut guard = monitor.enter();
+/// let first = &guard[0];
+/// guard.wait();
+/// assert_eq!(first, "");
+/// ```
+pub struct Monitor<T: ?Sized> {
+    way: Owned,
+    line: UnsafeCell<Line>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: value and line are only reached by the owner, one thread at a time, in the order of the gate; a shared Monitor thus
+// hands them from thread to thread, for which T: Send is enough (Line is Send).
+unsafe impl<T: ?Sized + Send> Sync for Monitor<T> {}
+
+/// The right to the value of a [`Monitor`], until it drops.
+#[must_use = "a guard that is dropped at once leaves at once"]
+pub struct MonitorGuard<'a, T: ?Sized> {
+    monitor: &'a Monitor<T>,
+    /// Since it came, or came back from a wait, the value may have been changed.
+    changed: bool,
+    panicking_before: bool,
+    /// Not Send: the owner is a thread.
+    _here: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives `&T` and nothing more.
+unsafe impl<T: ?Sized + Sync> Sync for MonitorGuard<'_, T> {}
+
+#[derive(Default)]
+struct Line {
+    changes: u64,
+    next: u64,
+    waiters: BTreeMap<u64, Waiter>,
+}
+
+struct Waiter {
+    seen: u64,
+    woken: Arc<AtomicBool>,
+    bell: Bell,
+}
+
+impl Line {
+    /// Takes out the first, if it has not seen the last change.
+    #[cold]
+    fn pop_unseen(&mut self) -> Option<Waiter> {
+        let first = self.waiters.first_entry()?;
+        (first.get().seen < self.changes).then(|| first.remove())
+    }
+}
+
+impl<T> Monitor<T> {
+    /// A monitor around `value`.
+    pub fn new(name: impl AsRef<str>, value: T) -> Monitor<T> {
+        Monitor {
+            way: Owned::new("monitor", name.as_ref()),
+            line: UnsafeCell::default(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The value, when nobody shares the monitor any more.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Monitor<T> {
+    /// Enters. Blocks while another thread is inside.
+    ///
+    /// # Panics
+    /// If the calling thread is inside already, with a message that names the monitor and the thread.
+    #[inline]
+    #[track_caller]
+    pub fn enter(&self) -> MonitorGuard<'_, T> {
+        self.way.enter();
+        MonitorGuard::new(self)
+    }
+
+    /// [`enter`](Self::enter), but gives up when `till` goes. One that has gone already wins over a free monitor.
+    ///
+    /// # Errors
+    /// [`GaveUp::Stopped`].
+    ///
+    /// # Panics
+    /// As [`enter`](Self::enter).
+    #[inline]
+    #[track_caller]
+    pub fn enter_till(&self, till: &Signal) -> Result<MonitorGuard<'_, T>, GaveUp> {
+        self.way.enter_till(till)?;
+        Ok(MonitorGuard::new(self))
+    }
+
+    /// [`enter`](Self::enter), but gives up when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`GaveUp::TimedOut`].
+    ///
+    /// # Panics
+    /// As [`enter`](Self::enter).
+    #[track_caller]
+    pub fn enter_timeout(&self, timeout: Duration) -> Result<MonitorGuard<'_, T>, GaveUp> {
+        self.way.enter_timeout(timeout)?;
+        Ok(MonitorGuard::new(self))
+    }
+
+    /// Enters, if nobody is inside now. `None` also if it is the calling thread that is.
+    #[inline]
+    pub fn try_enter(&self) -> Option<MonitorGuard<'_, T>> {
+        self.way.try_enter().then(|| MonitorGuard::new(self))
+    }
+
+    /// The path of the thread that is inside; when others use it, that was.
+    pub fn owner(&self) -> Option<Arc<str>> {
+        self.way.owner()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.way.name()
+    }
+}
+
+impl<'a, T: ?Sized> MonitorGuard<'a, T> {
+    #[inline]
+    fn new(monitor: &'a Monitor<T>) -> MonitorGuard<'a, T> {
+        MonitorGuard { monitor, changed: false, panicking_before: std::thread::panicking(), _here: PhantomData }
+    }
+
+    /// Leaves, blocks until another thread has left that may have changed the value, enters again and returns. To be called
+    /// in a loop that looks whether what is waited for has come about: the change may be another than the one hoped for.
+    ///
+    /// A thread with a `please_stop` wants [`wait_till`](Self::wait_till).
+    pub fn wait(&mut self) {
+        // Without a limit it cannot give up.
+        while self.wait_within(Limit::NONE).is_err() {}
+    }
+
+    /// [`wait`](Self::wait), but gives up when `till` goes: false, and the monitor is entered again all the same. If it
+    /// has gone already, does not leave at all.
+    #[must_use = "false: nothing has changed, and to wait again would not block"]
+    pub fn wait_till(&mut self, till: &Signal) -> bool {
+        let limit = Limit::till(till);
+        limit.check().is_ok() && self.wait_within(limit).is_ok()
+    }
+
+    /// [`wait`](Self::wait), but gives up when `timeout` has passed: false, and the monitor is entered again all the same,
+    /// for which it waits as long as it takes.
+    #[must_use = "false: nothing has changed in this time"]
+    pub fn wait_timeout(&mut self, timeout: Duration) -> bool {
+        self.wait_within(Limit::timeout(timeout)).is_ok()
+    }
+
+    /// Whether the one who was inside before left by a panic, and perhaps left the value half changed.
+    #[inline]
+    pub fn left_by_panic(&self) -> bool {
+        self.monitor.way.left_by_panic()
+    }
+
+    fn wait_within(&mut self, limit: Limit<'_>) -> Result<(), GaveUp> {
+        let way = &self.monitor.way;
+        let (bell, woken) = (Bell::mine(), Arc::new(AtomicBool::new(false)));
+        let published = crate::wait::publish("change in monitor", Arc::from(way.name()));
+        let place = {
+            let line = self.line();
+            line.changes += u64::from(self.changed);
+            line.next += 1;
+            let waiter = Waiter { seen: line.changes, woken: woken.clone(), bell: bell.clone() };
+            line.waiters.insert(line.next, waiter);
+            line.next
+        };
+        self.leave();
+        // Relaxed: what has changed is seen by entering again.
+        let outcome = limit.block_until(&bell, || woken.load(Ordering::Relaxed));
+        way.enter();
+        drop(published);
+        self.changed = false;
+        self.panicking_before = std::thread::panicking();
+        // It may have been woken after it gave up; then it must not be said to have seen nothing.
+        match self.line().waiters.remove(&place) {
+            Some(_) => outcome,
+            None => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn line(&self) -> &'a mut Line {
+        // SAFETY: this guard is the only one; no two results of this call are alive at once, as each is used up within one
+        // expression or block of this file.
+        unsafe { &mut *self.monitor.line.get() }
+    }
+
+    #[inline]
+    fn leave(&self) {
+        self.monitor.way.note_panic(self.panicking_before);
+        let line = self.line();
+        let woken = if line.waiters.is_empty() { None } else { line.pop_unseen() };
+        self.monitor.way.leave();
+        if let Some(waiter) = woken {
+            // After leaving, so that it does not wake up only to wait at the entrance.
+            waiter.woken.store(true, Ordering::Relaxed);
+            waiter.bell.ring();
+        }
+    }
+}
+
+impl<T: ?Sized> Deref for MonitorGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: this guard is the only one, and it gives out `&mut T` only for a `&mut` of itself.
+        unsafe { &*self.monitor.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MonitorGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        // SAFETY: this guard is the only one, and it is borrowed exclusively.
+        unsafe { &mut *self.monitor.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MonitorGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.line().changes += 1;
+        self.leave();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MonitorGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Monitor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner() {
+            Some(owner) => write!(f, "Monitor({}, {owner} is inside)", self.name()),
+            None => write!(f, "Monitor({}, nobody is inside)", self.name()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A gate with one permit, a name and an owner: the way into Lock and Monitor. Guards no value itself.
+
+use super::GaveUp;
+use super::gate::Gate;
+use super::limit::Limit;
+use crate::model::AtomicBool;
+use crate::signal::Signal;
+use crate::wait::Holder;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+pub(super) struct Owned {
+    gate: Gate,
+    /// Written by the owner only. Relaxed: the gate orders it.
+    left_by_panic: AtomicBool,
+    /// In an Arc because a published wait refers to it.
+    holder: Arc<Holder>,
+    kind: &'static str,
+    name: Arc<str>,
+}
+
+impl Owned {
+    pub(super) fn new(kind: &'static str, name: &str) -> Owned {
+        Owned {
+            gate: Gate::new(1),
+            left_by_panic: AtomicBool::new(false),
+            holder: Arc::default(),
+            kind,
+            name: Arc::from(name),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The path of the owner, if there is one just now.
+    pub(super) fn owner(&self) -> Option<Arc<str>> {
+        self.holder.path()
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn enter(&self) {
+        if !self.gate.try_acquire_only() {
+            // Without a limit it cannot give up.
+            while self.enter_slow(Limit::NONE).is_err() {}
+        }
+        self.holder.take();
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn enter_till(&self, till: &Signal) -> Result<(), GaveUp> {
+        let limit = Limit::till(till);
+        limit.check()?;
+        if !self.gate.try_acquire_only() {
+            self.enter_slow(limit)?;
+        }
+        self.holder.take();
+        Ok(())
+    }
+
+    #[track_caller]
+    pub(super) fn enter_timeout(&self, timeout: Duration) -> Result<(), GaveUp> {
+        if !self.gate.try_acquire_only() {
+            self.enter_slow(Limit::timeout(timeout))?;
+        }
+        self.holder.take();
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn try_enter(&self) -> bool {
+        let entered = self.gate.try_acquire();
+        if entered {
+            self.holder.take();
+        }
+        entered
+    }
+
+    #[cold]
+    #[track_caller]
+    fn enter_slow(&self, limit: Limit<'_>) -> Result<(), GaveUp> {
+        if self.holder.is_me() {
+            let owner = crate::wait::my_path();
+            panic!("{owner} is in {} \"{}\" already, and would wait for itself for ever", self.kind, self.name);
+        }
+        let publish = || crate::wait::publish_held(self.kind, self.name.clone(), Some(self.holder.clone()));
+        self.gate.acquire_slow(limit, publish)
+    }
+
+    /// For the owner.
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.holder.leave();
+        self.gate.release_only();
+    }
+
+    /// For the owner: keeps for the next one whether it leaves by a panic. `panicking_before` is what
+    /// `std::thread::panicking` said when it came.
+    #[inline]
+    pub(super) fn note_panic(&self, panicking_before: bool) {
+        let by_panic = !panicking_before && std::thread::panicking();
+        if by_panic || self.left_by_panic() {
+            self.left_by_panic.store(by_panic, Ordering::Relaxed);
+        }
+    }
+
+    /// For the owner: whether the last one left by a panic.
+    #[inline]
+    pub(super) fn left_by_panic(&self) -> bool {
+        self.left_by_panic.load(Ordering::Relaxed)
+    }
+}

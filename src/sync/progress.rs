@@ -1,0 +1,259 @@
+//! The cell – – I: a number that only grows.
+//!
+//! Invariants
+//! 1. `at` never falls. `next` is the lowest number in `marks`, u64::MAX if there is none; both change under `marks`.
+//! 2. Whoever advances first writes `at` and then reads `next`; whoever waits first writes `next` and then reads `at`. Both
+//!    are SeqCst, so one of the two sees the other.
+//! 3. A mark leaves `marks` when the number is reached, or when nobody else has it and nothing is attached to it.
+
+use super::limit::Limit;
+use crate::model::{AtomicU64, Mutex};
+use crate::signal::Signal;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A number that only grows, and that can be waited for: lines written, blocks verified, generation reached.
+///
+/// In the cube of resource × binary × irreversible it is the cell "counted and irreversible, owned by nobody": a
+/// [`Signal`] with many steps. Clones are handles to the same progress.
+///
+/// Peers are Java's `Phaser` and Reed and Kanodia's *eventcount* (1979); `sync.WaitGroup` and `CountDownLatch` count down
+/// to one mark only.
+///
+/// ```
+/// use selvedge::{Progress, spawn};
+///
+/// let written = Progress::new("blocks written");
+/// let half = written.at(50);
+/// let writer = spawn("writer", {
+///     let written = written.clone();
+///     move |please_stop| {
+///         while written.get() < 100 && !please_stop.is_go() {
+///             // … write a block …
+///             written.advance(1);
+///         }
+///     }
+/// });
+/// half.wait_for_go();
+/// assert!(written.get() >= 50);
+/// written.wait_for(100);
+/// writer.join().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Progress(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    at: AtomicU64,
+    next: AtomicU64,
+    marks: Mutex<Marks>,
+}
+
+#[derive(Default)]
+struct Marks {
+    signals: BTreeMap<u64, Signal>,
+    /// When there are more than this, those that nobody has any more are looked for.
+    sweep_above: usize,
+}
+
+/// Fewer than this are not worth a sweep.
+const FEW: usize = 32;
+
+impl Progress {
+    /// A progress that is at 0.
+    pub fn new(name: impl AsRef<str>) -> Progress {
+        Progress(Arc::new(Inner {
+            name: Arc::from(name.as_ref()),
+            at: AtomicU64::new(0),
+            next: AtomicU64::new(u64::MAX),
+            marks: Mutex::default(),
+        }))
+    }
+
+    /// Goes on by `steps` and returns where it is then; it stays at `u64::MAX` when it gets there. What a thread did before
+    /// is seen by all who find that the number has been reached. Runs the targets of the marks it passes.
+    #[inline]
+    pub fn advance(&self, steps: u64) -> u64 {
+        let inner = &*self.0;
+        let mut from = inner.at.load(Ordering::Relaxed);
+        loop {
+            let to = from.saturating_add(steps);
+            // SeqCst: see invariant 2. It includes the Release that hands on what was done before.
+            match inner.at.compare_exchange_weak(from, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    inner.passed(to);
+                    return to;
+                }
+                Err(now) => from = now,
+            }
+        }
+    }
+
+    /// Goes on to `number`. False, and nothing happens, if it is there or beyond already.
+    #[inline]
+    pub fn advance_to(&self, number: u64) -> bool {
+        let inner = &*self.0;
+        let from = inner.at.fetch_max(number, Ordering::SeqCst);
+        if from >= number {
+            return false;
+        }
+        inner.passed(number);
+        true
+    }
+
+    /// Where it is. One atomic load.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        // Acquire pairs with the release in `advance`.
+        self.0.at.load(Ordering::Acquire)
+    }
+
+    /// Blocks until it is at `number` or beyond; a thread with a `please_stop` wants
+    /// [`wait_for_till`](Self::wait_for_till).
+    pub fn wait_for(&self, number: u64) {
+        // Without a limit it cannot give up.
+        while !self.wait_within(number, || Limit::NONE) {}
+    }
+
+    /// [`wait_for`](Self::wait_for), but gives up when `till` goes: false. If both are so, the number wins, as with
+    /// [`Signal::wait_for_go_till`]: a mark that was passed stays passed.
+    pub fn wait_for_till(&self, number: u64, till: &Signal) -> bool {
+        self.wait_within(number, || Limit::till(till))
+    }
+
+    /// [`wait_for`](Self::wait_for), but gives up when `timeout` has passed: false.
+    pub fn wait_for_timeout(&self, number: u64, timeout: Duration) -> bool {
+        self.wait_within(number, || Limit::timeout(timeout))
+    }
+
+    /// A signal that goes when the progress is at `number` or beyond: to combine with others, or to attach targets to. It
+    /// may also be told to [`go`](Signal::go) before its time, and then says nothing about the number any more.
+    ///
+    /// Marks that nobody holds, waits for or has attached anything to are forgotten.
+    ///
+    /// ```
+    /// # use selvedge::{Progress, Till}; use std::time::Duration;
+    /// let warmed_up = Progress::new("requests served");
+    /// let warm = warmed_up.at(1000) | Till::after(Duration::from_millis(5));
+    /// warm.wait_for_go();
+    /// ```
+    pub fn at(&self, number: u64) -> Signal {
+        self.0.mark(number)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn wait_within<'a>(&self, number: u64, limit: impl FnOnce() -> Limit<'a>) -> bool {
+        if self.get() >= number {
+            return true;
+        }
+        let inner = &*self.0;
+        let publish = || crate::wait::publish("progress", Arc::from(format!("{} at {number}", inner.name)));
+        let limit = limit();
+        loop {
+            let mark = inner.mark(number);
+            let outcome = limit.wait_for(&mark, publish);
+            drop(mark);
+            // Not the mark decides: somebody may have let it go by hand.
+            if self.get() >= number {
+                return true;
+            }
+            inner.forget_if_unused(number);
+            if outcome.is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn passed(&self, at: u64) {
+        if at >= self.next.load(Ordering::SeqCst) {
+            self.go_up_to(at);
+        }
+    }
+
+    #[cold]
+    fn go_up_to(&self, at: u64) {
+        let reached = {
+            let mut marks = self.marks.lock();
+            // u64::MAX can be reached, and has no successor.
+            let beyond = match at.checked_add(1) {
+                Some(beyond) => marks.signals.split_off(&beyond),
+                None => BTreeMap::new(),
+            };
+            let reached = std::mem::replace(&mut marks.signals, beyond);
+            self.set_next(&marks);
+            reached
+        };
+        // Unlocked: it runs targets.
+        for signal in reached.into_values() {
+            signal.go();
+        }
+    }
+
+    fn set_next(&self, marks: &Marks) {
+        let next = marks.signals.first_key_value().map_or(u64::MAX, |(number, _)| *number);
+        self.next.store(next, Ordering::SeqCst);
+    }
+
+    fn mark(&self, number: u64) -> Signal {
+        let signal = {
+            let mut marks = self.marks.lock();
+            if self.at.load(Ordering::SeqCst) >= number {
+                // Not Signal::gone(): this one has a name of its own.
+                let passed = Signal::new(format!("{} at {number}", self.name));
+                passed.go();
+                return passed;
+            }
+            // One that was let go by hand is no mark any more.
+            let known = marks.signals.get(&number).filter(|mark| !mark.is_go()).cloned();
+            if let Some(known) = known {
+                return known;
+            }
+            marks.sweep();
+            let signal = Signal::new(format!("{} at {number}", self.name));
+            marks.signals.insert(number, signal.clone());
+            self.set_next(&marks);
+            signal
+        };
+        // It may have been passed before `next` was written.
+        let at = self.at.load(Ordering::SeqCst);
+        if at >= number {
+            self.go_up_to(at);
+        }
+        signal
+    }
+
+    fn forget_if_unused(&self, number: u64) {
+        let mut marks = self.marks.lock();
+        if marks.signals.get(&number).is_some_and(|mark| mark.is_go() || mark.is_unused()) {
+            // Nothing is attached to it, so nothing of the user's runs here.
+            marks.signals.remove(&number);
+            self.set_next(&marks);
+        }
+    }
+}
+
+impl Marks {
+    /// Takes out what nobody has any more, when there may be enough of it: so that each mark pays for one other.
+    fn sweep(&mut self) {
+        if self.signals.len() >= self.sweep_above.max(FEW) {
+            self.signals.retain(|_, mark| !mark.is_unused());
+            self.sweep_above = 2 * self.signals.len();
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Progress({}, at {})", self.name(), self.get())
+    }
+}

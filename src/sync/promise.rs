@@ -1,0 +1,221 @@
+//! The cell R B I: one value, by one claimant, for ever.
+
+use super::GaveUp;
+use super::limit::Limit;
+use crate::model::{AtomicBool, OnceLock};
+use crate::signal::Signal;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A value that one thread is going to provide, and that all others can wait for.
+///
+/// In the cube of resource × binary × irreversible it is the cell with all three: the right to provide it is claimed by
+/// one, it is there or not, and once there it stays. A claimant that fails abandons it, which those who wait are told.
+/// Clones are handles to the same promise.
+///
+/// Peers are Java's `CompletableFuture`, tokio's `OnceCell`, `std::sync::OnceLock`, and Go's `sync.Once` with a closed
+/// channel.
+///
+/// ```
+/// use selvedge::{Promise, spawn};
+///
+/// // Whoever needs the table first builds it; the others wait for that and do not build their own.
+/// let table: Promise<Vec<u64>> = Promise::new("squares");
+/// let readers: Vec<_> = (0..4)
+///     .map(|n| {
+///         let table = table.clone();
+///         spawn(format!("reader-{n}"), move |please_stop| {
+///             if let Some(claim) = table.claim() {
+///                 claim.fulfil((0..100).map(|n| n * n).collect());
+///             }
+///             table.wait_till(please_stop).map(|squares| squares[9])
+///         })
+///     })
+///     .collect();
+/// for reader in readers {
+///     assert_eq!(reader.join().unwrap(), Ok(81));
+/// }
+/// assert!(table.get().is_some());
+/// ```
+pub struct Promise<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    name: Arc<str>,
+    claimed: AtomicBool,
+    value: OnceLock<T>,
+    fulfilled: Signal,
+    abandoned: Signal,
+    /// `fulfilled | abandoned`.
+    settled: Signal,
+}
+
+/// The right, and the duty, to provide the value of a [`Promise`]. Dropped without a value, also by a panic, it abandons the
+/// promise.
+///
+/// It is good for one value:
+/// ```compile_fail,E0382
+/// let claim = selvedge::Promise::new("answer").claim().unwrap();
+/// claim.fulfil(42);
+/// claim.fulfil(43);
+/// ```
+#[must_use = "a claim that is dropped abandons the promise"]
+pub struct Claim<T>(Arc<Inner<T>>);
+
+/// Why there is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PromiseError {
+    /// The claim was dropped: there will never be one.
+    Abandoned,
+    /// The signal that was given as `till` has gone.
+    Stopped,
+    /// The time of a `_timeout` form has passed.
+    TimedOut,
+}
+
+impl<T> Promise<T> {
+    /// A promise that nobody has claimed.
+    pub fn new(name: impl AsRef<str>) -> Promise<T> {
+        let name = name.as_ref();
+        let (fulfilled, abandoned) =
+            (Signal::new(format!("{name} fulfilled")), Signal::new(format!("{name} abandoned")));
+        let settled = &fulfilled | &abandoned;
+        Promise(Arc::new(Inner {
+            name: Arc::from(name),
+            claimed: AtomicBool::new(false),
+            value: OnceLock::new(),
+            fulfilled,
+            abandoned,
+            settled,
+        }))
+    }
+
+    /// The right to provide the value; `None` if somebody has or had it already.
+    pub fn claim(&self) -> Option<Claim<T>> {
+        // Relaxed: the swap alone decides who is first; nothing else is handed over by it.
+        (!self.0.claimed.swap(true, Ordering::Relaxed)).then(|| Claim(self.0.clone()))
+    }
+
+    /// Blocks until there is a value. For ever, if nobody claims it: a thread with a `please_stop` wants
+    /// [`wait_till`](Self::wait_till).
+    ///
+    /// # Errors
+    /// [`PromiseError::Abandoned`].
+    pub fn wait(&self) -> Result<&T, PromiseError> {
+        self.wait_within(|| Limit::NONE)
+    }
+
+    /// [`wait`](Self::wait), but gives up when `till` goes. A value that is there wins, as a signal does that has gone.
+    ///
+    /// # Errors
+    /// [`PromiseError::Abandoned`] or [`PromiseError::Stopped`].
+    pub fn wait_till(&self, till: &Signal) -> Result<&T, PromiseError> {
+        self.wait_within(|| Limit::till(till))
+    }
+
+    /// [`wait`](Self::wait), but gives up when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`PromiseError::Abandoned`] or [`PromiseError::TimedOut`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<&T, PromiseError> {
+        self.wait_within(|| Limit::timeout(timeout))
+    }
+
+    /// The value, if it is there.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        // By the signal and not by the cell: so nobody sees the value while `fulfilled` says that there is none.
+        if self.0.fulfilled.is_go() { self.0.value.get() } else { None }
+    }
+
+    /// Goes when the value is there.
+    pub fn fulfilled(&self) -> &Signal {
+        &self.0.fulfilled
+    }
+
+    /// Goes when the claim is dropped without a value.
+    pub fn abandoned(&self) -> &Signal {
+        &self.0.abandoned
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn wait_within<'a>(&self, limit: impl FnOnce() -> Limit<'a>) -> Result<&T, PromiseError> {
+        if let Some(value) = self.get() {
+            return Ok(value);
+        }
+        let publish = || crate::wait::publish("promise", self.0.name.clone());
+        let outcome = limit().wait_for(&self.0.settled, publish);
+        match (self.get(), outcome) {
+            (Some(value), _) => Ok(value),
+            (None, Ok(())) => Err(PromiseError::Abandoned),
+            (None, Err(GaveUp::Stopped)) => Err(PromiseError::Stopped),
+            (None, Err(GaveUp::TimedOut)) => Err(PromiseError::TimedOut),
+        }
+    }
+}
+
+impl<T> Claim<T> {
+    /// Provides the value, and wakes all who wait for it.
+    pub fn fulfil(self, value: T) {
+        // There is one claim, and this uses it up: the cell is empty.
+        let _ = self.0.value.set(value);
+        self.0.fulfilled.go();
+    }
+}
+
+impl<T> Drop for Claim<T> {
+    fn drop(&mut self) {
+        if self.0.value.get().is_none() {
+            self.0.abandoned.go();
+        }
+    }
+}
+
+impl<T> Clone for Promise<T> {
+    fn clone(&self) -> Promise<T> {
+        Promise(self.0.clone())
+    }
+}
+
+impl<T> Inner<T> {
+    fn state(&self) -> &'static str {
+        if self.fulfilled.is_go() {
+            "fulfilled"
+        } else if self.abandoned.is_go() {
+            "abandoned"
+        } else if self.claimed.load(Ordering::Relaxed) {
+            "claimed"
+        } else {
+            "unclaimed"
+        }
+    }
+}
+
+impl<T> fmt::Debug for Promise<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Promise({}, {})", self.name(), self.0.state())
+    }
+}
+
+impl<T> fmt::Debug for Claim<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claim({})", self.0.name)
+    }
+}
+
+impl fmt::Display for PromiseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PromiseError::Abandoned => "the promise was abandoned",
+            PromiseError::Stopped => "stopped while waiting for the promise",
+            PromiseError::TimedOut => "timed out while waiting for the promise",
+        })
+    }
+}
+
+impl std::error::Error for PromiseError {}

@@ -1,0 +1,154 @@
+//! The cell R – –: a counted resource.
+
+use super::GaveUp;
+use super::gate::Gate;
+use super::limit::Limit;
+use crate::signal::Signal;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// So many may do it at once: a number of permits, each taken by one and given back.
+///
+/// In the cube of resource × binary × irreversible it is the cell "resource, counted, reversible". The number can change
+/// ([`add_permits`](Self::add_permits)). Permits go round quickly, to whoever is there; but a thread that has waited longest
+/// is handed one at least every millisecond in which permits come back, so nobody starves. Clones are handles to the same
+/// semaphore.
+///
+/// The idea is Dijkstra's (1965); peers are tokio's and Java's `Semaphore` and, in Go, a buffered channel.
+///
+/// ```
+/// use selvedge::{Semaphore, spawn};
+///
+/// // Twenty fetchers, but the server takes no more than three connections at once.
+/// let connections = Semaphore::new("connections", 3);
+/// let fetchers: Vec<_> = (0..20)
+///     .map(|n| {
+///         let connections = connections.clone();
+///         spawn(format!("fetcher-{n}"), move |please_stop| {
+///             let Ok(_permit) = connections.acquire_till(please_stop) else { return false };
+///             assert!(connections.available() < 3);
+///             // … fetch; the connection is given back when _permit drops.
+///             true
+///         })
+///     })
+///     .collect();
+/// assert!(fetchers.into_iter().all(|fetcher| fetcher.join().unwrap()));
+/// assert_eq!(connections.available(), 3);
+/// ```
+#[derive(Clone)]
+pub struct Semaphore(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    gate: Gate,
+}
+
+/// One of the permits of a [`Semaphore`], given back when it drops. It may be given back by another thread than took it.
+#[must_use = "a permit that is dropped at once is given back at once"]
+pub struct Permit<'a>(&'a Inner);
+
+impl Semaphore {
+    /// A semaphore with this many permits. None is a fine beginning, if others add some.
+    pub fn new(name: impl AsRef<str>, permits: usize) -> Semaphore {
+        Semaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(permits) }))
+    }
+
+    /// Takes a permit. Blocks while there is none; a thread with a `please_stop` wants
+    /// [`acquire_till`](Self::acquire_till).
+    pub fn acquire(&self) -> Permit<'_> {
+        loop {
+            // Without a limit it cannot give up.
+            if let Ok(permit) = self.acquire_within(Limit::NONE) {
+                return permit;
+            }
+        }
+    }
+
+    /// [`acquire`](Self::acquire), but gives up when `till` goes. One that has gone already wins over a free permit.
+    ///
+    /// # Errors
+    /// [`GaveUp::Stopped`].
+    pub fn acquire_till(&self, till: &Signal) -> Result<Permit<'_>, GaveUp> {
+        let limit = Limit::till(till);
+        limit.check()?;
+        self.acquire_within(limit)
+    }
+
+    /// [`acquire`](Self::acquire), but gives up when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`GaveUp::TimedOut`].
+    ///
+    /// ```
+    /// # use selvedge::{GaveUp, Semaphore}; use std::time::Duration;
+    /// let licences = Semaphore::new("licences", 1);
+    /// let mine = licences.acquire();
+    /// assert_eq!(licences.acquire_timeout(Duration::from_millis(1)).err(), Some(GaveUp::TimedOut));
+    /// drop(mine);
+    /// assert!(licences.try_acquire().is_some());
+    /// ```
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, GaveUp> {
+        match self.try_acquire() {
+            Some(permit) => Ok(permit),
+            None => self.acquire_within(Limit::timeout(timeout)),
+        }
+    }
+
+    /// Takes a permit, if there is one now.
+    #[inline]
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        // Not then_some: that would make, and drop, a permit in any case.
+        self.0.gate.try_acquire().then(|| Permit(&self.0))
+    }
+
+    /// Adds permits for good. The opposite is [`Permit::forget`].
+    pub fn add_permits(&self, count: usize) {
+        (0..count).for_each(|_| self.0.gate.release());
+    }
+
+    /// How many permits are free; when others use it, how many were.
+    pub fn available(&self) -> usize {
+        self.0.gate.available()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[inline]
+    fn acquire_within(&self, limit: Limit<'_>) -> Result<Permit<'_>, GaveUp> {
+        let inner = &self.0;
+        if !inner.gate.try_acquire() {
+            inner.gate.acquire_slow(limit, || crate::wait::publish("semaphore", inner.name.clone()))?;
+        }
+        Ok(Permit(inner))
+    }
+}
+
+impl Permit<'_> {
+    /// Takes this permit out of circulation: it is not given back.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.gate.release();
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({})", self.0.name)
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Semaphore({}, {} available)", self.name(), self.available())
+    }
+}

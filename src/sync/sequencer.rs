@@ -1,0 +1,277 @@
+//! The cell R – I: turns, taken in the order of tickets.
+//!
+//! Invariants
+//! 1. Tickets are numbered from 0 without gaps. `serving` is the lowest that is neither served nor given up; it only grows.
+//! 2. `given_up` holds numbers above `serving` only. Whoever moves `serving` moves it past all that follow it there.
+//! 3. A waiter is in `waiting` or has its turn; whoever moves `serving` takes its bell out and rings.
+
+use super::GaveUp;
+use super::limit::{Bell, Limit};
+use crate::model::Mutex;
+use crate::signal::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Hands out tickets, and lets their holders in one after the other, in that order: so that workers who run in parallel can
+/// do one thing in sequence.
+///
+/// In the cube of resource × binary × irreversible it is the cell "resource, counted, irreversible": the turn is had by one
+/// at a time, and a turn that is over does not come back. A ticket that is dropped is passed over, so a worker that fails
+/// holds up nobody. Clones are handles to the same sequencer.
+///
+/// The idea is Reed and Kanodia's *sequencer* (1979), the bakery's numbered tickets; a ticket lock is a peer that gives
+/// ticket and turn in one call.
+///
+/// ```
+/// use selvedge::{Lock, Sequencer, spawn};
+/// use std::sync::Arc;
+///
+/// let (order, book) = (Sequencer::new("chapters"), Arc::new(Lock::new("book", String::new())));
+/// let typesetters: Vec<_> = ["It was", " a dark", " and stormy", " night"]
+///     .into_iter()
+///     .map(|chapter| {
+///         // Taken here, in the order that is to come out.
+///         let (ticket, book) = (order.take_ticket(), book.clone());
+///         spawn("typesetter", move |please_stop| {
+///             let set = chapter.to_uppercase(); // in parallel
+///             let Ok(_turn) = ticket.wait_turn_till(please_stop) else { return };
+///             book.lock().push_str(&set); // in order
+///         })
+///     })
+///     .collect();
+/// for typesetter in typesetters {
+///     typesetter.join().unwrap();
+/// }
+/// assert_eq!(*book.lock(), "IT WAS A DARK AND STORMY NIGHT");
+/// ```
+#[derive(Clone)]
+pub struct Sequencer(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    serving: u64,
+    given_up: BTreeSet<u64>,
+    waiting: BTreeMap<u64, Bell>,
+}
+
+/// A place in the order of a [`Sequencer`]. Dropping it gives the place up.
+///
+/// It is good for one turn:
+/// ```compile_fail,E0382
+/// let ticket = selvedge::Sequencer::new("frames").take_ticket();
+/// let first = ticket.wait_turn();
+/// let second = ticket.wait_turn();
+/// ```
+#[must_use = "a ticket that is dropped is passed over"]
+pub struct Ticket {
+    /// Taken when the ticket becomes a turn.
+    sequencer: Option<Arc<Inner>>,
+    number: u64,
+}
+
+/// The turn of one ticket, until it drops.
+///
+/// It cannot be had twice, or prolonged:
+/// ```compile_fail,E0599
+/// let turn = selvedge::Sequencer::new("frames").take_ticket().wait_turn();
+/// let again = turn.clone();
+/// ```
+#[must_use = "a turn that is dropped at once is over at once"]
+pub struct Turn {
+    sequencer: Arc<Inner>,
+    number: u64,
+}
+
+/// The turn did not come before the wait was given up. The ticket is in it, and keeps its place.
+pub struct TurnError {
+    /// The ticket, to wait again, or to be dropped and passed over.
+    pub ticket: Ticket,
+    /// Why the wait was given up.
+    pub reason: GaveUp,
+}
+
+impl Sequencer {
+    /// A sequencer that has handed out no ticket.
+    pub fn new(name: impl AsRef<str>) -> Sequencer {
+        Sequencer(Arc::new(Inner { name: Arc::from(name.as_ref()), state: Mutex::default() }))
+    }
+
+    /// Takes the next ticket. Does not block.
+    pub fn take_ticket(&self) -> Ticket {
+        let mut state = self.0.state.lock();
+        let number = state.next;
+        state.next += 1;
+        drop(state);
+        Ticket { sequencer: Some(self.0.clone()), number }
+    }
+
+    /// The number of the ticket whose turn it is, or will be when somebody takes it.
+    pub fn serving(&self) -> u64 {
+        self.0.state.lock().serving
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Ticket {
+    /// Blocks until all earlier tickets have had their turn or were dropped; a thread with a `please_stop` wants
+    /// [`wait_turn_till`](Self::wait_turn_till).
+    pub fn wait_turn(self) -> Turn {
+        let mut ticket = self;
+        loop {
+            // Without a limit it cannot give up.
+            match ticket.wait_within(Limit::NONE) {
+                Ok(turn) => return turn,
+                Err(error) => ticket = error.ticket,
+            }
+        }
+    }
+
+    /// [`wait_turn`](Self::wait_turn), but gives up when `till` goes. That wins over a turn that has come: so if all who
+    /// wait do so with the same `till`, those who had their turn are the first ones without a gap, whenever it goes.
+    ///
+    /// # Errors
+    /// [`TurnError`] with the ticket.
+    pub fn wait_turn_till(self, till: &Signal) -> Result<Turn, TurnError> {
+        self.wait_within(Limit::till(till))
+    }
+
+    /// [`wait_turn`](Self::wait_turn), but gives up when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`TurnError`] with the ticket.
+    pub fn wait_turn_timeout(self, timeout: Duration) -> Result<Turn, TurnError> {
+        self.wait_within(Limit::timeout(timeout))
+    }
+
+    /// Its number; the first ticket of a sequencer is 0.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn wait_within(mut self, limit: Limit<'_>) -> Result<Turn, TurnError> {
+        let number = self.number;
+        let outcome = match &self.sequencer {
+            Some(sequencer) if !sequencer.is_turn_or_join(number, None) => {
+                let name = Arc::from(format!("{} #{number}", sequencer.name));
+                let _published = crate::wait::publish("turn", name);
+                let bell = Bell::mine();
+                let outcome = limit.block_until(&bell, || sequencer.is_turn_or_join(number, Some(&bell)));
+                if outcome.is_err() {
+                    sequencer.state.lock().waiting.remove(&number);
+                }
+                outcome
+            }
+            _ => Ok(()),
+        };
+        // Asked last: the turn may have come because those before gave up when `till` went.
+        let outcome = outcome.and_then(|()| limit.check());
+        match (outcome, self.sequencer.take()) {
+            (Ok(()), Some(sequencer)) => Ok(Turn { sequencer, number }),
+            (Err(reason), sequencer) => Err(TurnError { ticket: Ticket { sequencer, number }, reason }),
+            (Ok(()), None) => unreachable!("a ticket that has become a turn is gone"),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(sequencer) = self.sequencer.take() {
+            sequencer.over(self.number);
+        }
+    }
+}
+
+impl Turn {
+    /// The number of its ticket.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.sequencer.over(self.number);
+    }
+}
+
+impl Inner {
+    /// Whether it is this ticket's turn; if not, and there is a bell, that will be rung when it is.
+    fn is_turn_or_join(&self, number: u64, bell: Option<&Bell>) -> bool {
+        let mut state = self.state.lock();
+        let is_turn = state.serving == number;
+        if let (false, Some(bell)) = (is_turn, bell) {
+            state.waiting.insert(number, bell.clone());
+        }
+        is_turn
+    }
+
+    /// This ticket needs no turn any more.
+    fn over(&self, number: u64) {
+        let called = {
+            let mut state = self.state.lock();
+            if state.serving != number {
+                state.given_up.insert(number);
+                return;
+            }
+            state.serving += 1;
+            while state.given_up.first() == Some(&state.serving) {
+                state.given_up.pop_first();
+                state.serving += 1;
+            }
+            let serving = state.serving;
+            state.waiting.remove(&serving)
+        };
+        if let Some(bell) = called {
+            bell.ring();
+        }
+    }
+}
+
+impl fmt::Debug for Sequencer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (serving, next) = {
+            let state = self.0.state.lock();
+            (state.serving, state.next)
+        };
+        write!(f, "Sequencer({}, serving #{serving}, next ticket #{next})", self.name())
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.sequencer.as_ref().map_or("", |sequencer| &sequencer.name);
+        write!(f, "Ticket({name} #{})", self.number)
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Turn({} #{})", self.sequencer.name, self.number)
+    }
+}
+
+impl fmt::Debug for TurnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TurnError({:?}, {:?})", self.ticket, self.reason)
+    }
+}
+
+impl fmt::Display for TurnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for turn #{}", self.reason, self.ticket.number)
+    }
+}
+
+impl std::error::Error for TurnError {}

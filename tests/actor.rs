@@ -1,0 +1,115 @@
+//! Actors: one message after the other, an answer or an error, and an end that everyone hears of.
+
+use selvedge::{AskError, Reply, Signal, Till, spawn_actor};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+enum Message {
+    Add(u64),
+    Sum(Reply<u64>),
+    Ignore(Reply<u64>),
+    Panic(Reply<u64>),
+    WaitFor(Signal),
+}
+
+fn sum() -> selvedge::ActorHandle<Message> {
+    spawn_actor("sum", 0, |sum, message, please_stop| match message {
+        Message::Add(number) => *sum += number,
+        Message::Sum(reply) => drop(reply.send(*sum)),
+        Message::Ignore(reply) => drop(reply),
+        Message::Panic(_reply) => panic!("this was one message too many"),
+        Message::WaitFor(signal) => drop(signal.wait_for_go_till(please_stop)),
+    })
+}
+
+#[test]
+fn messages_are_handled_in_order() {
+    let sum = sum();
+    (1..=100).for_each(|number| sum.send(Message::Add(number)).unwrap());
+    assert_eq!(sum.ask(Message::Sum), Ok(5050));
+    assert_eq!(sum.clone().ask_till(&Signal::never(), Message::Sum), Ok(5050));
+    assert_eq!(sum.ask_timeout(DEADLINE, Message::Sum), Ok(5050));
+}
+
+#[test]
+fn a_question_that_is_not_answered_is_an_error_and_not_a_hang() {
+    let sum = sum();
+    assert_eq!(sum.ask(Message::Ignore), Err(AskError::Unanswered));
+    assert_eq!(sum.ask(Message::Sum), Ok(0), "it goes on");
+    assert_eq!(sum.ask_till(&Signal::gone(), Message::Sum), Err(AskError::Stopped));
+    let blocked = Signal::new("blocked");
+    sum.send(Message::WaitFor(blocked.clone())).unwrap();
+    assert_eq!(sum.ask_timeout(Duration::from_millis(2), Message::Sum), Err(AskError::TimedOut));
+    assert_eq!(sum.ask_till(&Till::after(Duration::from_millis(2)), Message::Sum), Err(AskError::Stopped));
+    blocked.go();
+    assert_eq!(sum.ask(Message::Sum), Ok(0));
+}
+
+#[test]
+fn one_that_panics_fails_those_who_asked_and_all_who_ask_later() {
+    let sum = sum();
+    let blocked = Signal::new("blocked");
+    sum.send(Message::WaitFor(blocked.clone())).unwrap();
+    let asking: Vec<_> = [Message::Panic as fn(Reply<u64>) -> Message, Message::Sum]
+        .into_iter()
+        .map(|question| {
+            let (sum, (tell, asked)) = (sum.clone(), mpsc::channel());
+            let thread = std::thread::spawn(move || {
+                sum.ask(|reply| {
+                    tell.send(()).unwrap();
+                    question(reply)
+                })
+            });
+            asked.recv_timeout(DEADLINE).unwrap();
+            thread
+        })
+        .collect();
+    blocked.go();
+    for question in asking {
+        assert_eq!(question.join().unwrap(), Err(AskError::Ended));
+    }
+    assert!(sum.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(sum.ask(Message::Sum), Err(AskError::Ended));
+    assert!(sum.send(Message::Add(1)).is_err_and(|error| error.is_closed()));
+}
+
+#[test]
+fn a_stop_ends_it_and_gives_back_what_comes_after() {
+    let sum = sum();
+    let blocked = Signal::new("never");
+    sum.send(Message::WaitFor(blocked)).unwrap();
+    let (tell, asked) = mpsc::channel();
+    let asking = std::thread::spawn({
+        let sum = sum.clone();
+        move || {
+            sum.ask(|reply| {
+                tell.send(()).unwrap();
+                Message::Sum(reply)
+            })
+        }
+    });
+    asked.recv_timeout(DEADLINE).unwrap();
+    sum.stop();
+    assert!(sum.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(asking.join().unwrap(), Err(AskError::Ended));
+    match sum.send(Message::Add(7)).unwrap_err().into_inner() {
+        Message::Add(number) => assert_eq!(number, 7),
+        _ => panic!("another message came back"),
+    }
+}
+
+#[test]
+fn without_handles_it_handles_what_was_sent_and_ends() {
+    let (tell, hear) = mpsc::channel();
+    let actor = spawn_actor("last will", (), move |(), number: u32, _| tell.send(number).unwrap());
+    let stopped = actor.thread().stopped().clone();
+    let other = actor.clone();
+    (0..100).for_each(|number| actor.send(number).unwrap());
+    drop(actor);
+    other.send(100).unwrap();
+    drop(other);
+    assert!(stopped.wait_for_go_timeout(DEADLINE));
+    assert_eq!(hear.try_iter().collect::<Vec<_>>(), (0..=100).collect::<Vec<_>>());
+}

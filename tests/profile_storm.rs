@@ -1,0 +1,86 @@
+//! Whatever profilers are known to die of, ours survives: each storm in a process of its own, under an alarm.
+//!
+//! Each takes four seconds; SELVEDGE_STORM_SECONDS makes them longer.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+fn program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", "storm", "--features", "profiling"]);
+        cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the storm does not build");
+        // This test is <target>/<profile>/deps/<name>.
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples")
+    });
+    folder.join("storm")
+}
+
+fn seconds() -> f64 {
+    std::env::var("SELVEDGE_STORM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4.0)
+}
+
+/// What it says at its end.
+fn storm(kind: &str) -> String {
+    let mut child = Command::new(program())
+        .arg(kind)
+        .arg(seconds().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let alarm = Instant::now() + Duration::from_secs_f64(seconds()) + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > alarm {
+            child.kill().unwrap();
+            panic!("{kind}: it hangs: {}", String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{kind}: {status}: {said}{errors}");
+    assert!(said.starts_with("calm: "), "{kind}: {said}{errors}");
+    eprintln!("{kind}: {said}");
+    said.into_owned()
+}
+
+macro_rules! storms {
+    ($($name:ident $kind:literal)*) => {$(
+        #[test]
+        fn $name() {
+            storm($kind);
+        }
+    )*};
+}
+
+storms! {
+    panics_that_are_caught "panics"
+    backtraces_that_are_forced "backtraces"
+    memory_taken_and_given_back "malloc"
+    libraries_loaded_and_unloaded "dlopen"
+    processes_forked_and_run "processes"
+    threads_that_come_and_go "churn"
+    recursion_to_the_edge_of_the_stack "edge"
+    signals_of_other_kinds "signals"
+    calls_that_block "blocking"
+    snapshots_without_end "snapshots"
+}
+
+/// With nothing but the engine's own timers, which fire on running threads only.
+#[test]
+fn calls_that_block_are_not_interrupted_by_the_engine() {
+    let said = storm("blocking-alone");
+    let interrupted = said.trim_end().rsplit(", ").next().unwrap().strip_suffix(" interrupted").unwrap();
+    // A timer can fire on the way into a call that the kernel does not restart: a few in many thousands.
+    assert!(interrupted.parse::<u32>().unwrap() <= 3, "{said}");
+}

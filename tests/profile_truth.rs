@@ -1,0 +1,411 @@
+//! The timer engine's profile is true: weights add up to each thread's CPU clock, a known split comes out as it is, sleeping
+//! stacks weigh nothing, short lives are seen, deep and strange stacks are what they are.
+//!
+//! Tolerances are six standard deviations of what sampling does to a split, so chance does not fail them; a run that is too
+//! short for them to mean anything is repeated, twice as long.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use parking_lot::{Mutex, MutexGuard};
+use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
+use selvedge::{Registered, Signal};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// In the tree as `main/test`, and alone.
+fn alone() -> (Registered, MutexGuard<'static, ()>) {
+    let guard = ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+fn begin() -> profile::Recording {
+    profile::start(Options::new().engine(Engine::Timer)).unwrap()
+}
+
+/// The calling thread's CPU clock.
+fn clock() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[inline(never)]
+fn spin(rounds: u64) -> u64 {
+    let mut x = rounds;
+    for i in 0..rounds {
+        x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
+    }
+    x
+}
+
+#[inline(never)]
+fn three_parts() -> u64 {
+    black_box(spin(30_000))
+}
+
+#[inline(never)]
+fn one_part() -> u64 {
+    black_box(spin(10_000))
+}
+
+#[inline(never)]
+fn dive(depth: usize, length: Duration) -> u64 {
+    if depth == 0 { burn(length) } else { black_box(dive(depth - 1, length)) + 1 }
+}
+
+#[inline(never)]
+fn burn(length: Duration) -> u64 {
+    let end = clock() + length;
+    let mut x = 0;
+    while clock() < end {
+        x ^= spin(10_000);
+    }
+    x
+}
+
+fn folded(profile: &Profile) -> String {
+    let mut text = Vec::new();
+    profile.write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// Each line's stack and weight.
+fn lines(folded: &str) -> impl Iterator<Item = (&str, u64)> {
+    folded.lines().map(|line| {
+        let (stack, weight) = line.rsplit_once(' ').unwrap();
+        (stack, weight.parse().unwrap())
+    })
+}
+
+fn weight(folded: &str, part: &str) -> u64 {
+    lines(folded).filter(|(stack, _)| stack.contains(part)).map(|(_, weight)| weight).sum()
+}
+
+fn account<'a>(profile: &'a Profile, end: &str) -> &'a ThreadProfile {
+    profile.threads().iter().find(|thread| thread.path().ends_with(end)).unwrap()
+}
+
+fn near(a: Duration, b: Duration, share: f64, slack: Duration) -> bool {
+    a.abs_diff(b) <= b.mul_f64(share) + slack
+}
+
+/// Six standard deviations of a share that is measured with so many samples.
+fn six_sigma(share: f64, samples: u64) -> f64 {
+    6.0 * (share * (1.0 - share) / samples as f64).sqrt()
+}
+
+/// What the books of each thread must say, whatever has been sampled.
+fn check_books(profile: &Profile) {
+    let folded = folded(profile);
+    let mut sum = Duration::ZERO;
+    for thread in profile.threads() {
+        assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
+        sum += thread.cpu_time();
+    }
+    assert_eq!(sum.as_nanos() as u64, lines(&folded).map(|(_, weight)| weight).sum::<u64>());
+}
+
+/// Starting and ending a thread costs it some time outside of its function, and what it asks its clock.
+const AROUND: Duration = Duration::from_micros(1500);
+
+#[test]
+fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
+    let _alone = alone();
+    split(100);
+}
+
+/// Above the kernel's tick, by perf events where they are permitted; elsewhere at the tick.
+#[test]
+fn a_known_split_comes_out_at_a_higher_rate() {
+    let _alone = alone();
+    split(1000);
+}
+
+fn split(frequency: u32) {
+    let mut length = Duration::from_millis(500);
+    loop {
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
+        let worker = selvedge::spawn("worker", move |_| {
+            let began = clock();
+            let (mut three, mut one) = (Duration::ZERO, Duration::ZERO);
+            while clock() - began < length {
+                let before = clock();
+                three_parts();
+                let between = clock();
+                one_part();
+                three += between - before;
+                one += clock() - between;
+            }
+            (clock() - began, three.as_secs_f64() / (three + one).as_secs_f64())
+        });
+        let (used, truth) = worker.join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        check_books(&profile);
+        let thread = account(&profile, "/worker");
+        assert!(near(thread.cpu_time(), used, 0.001, AROUND), "{used:?} {thread:?}");
+        assert_eq!((thread.broken(), thread.truncated()), (0, 0), "{thread:?}\n{text}");
+        let (three, one) = (weight(&text, "three_parts"), weight(&text, "one_part"));
+        let seen = three as f64 / (three + one) as f64;
+        let tolerance = six_sigma(truth, thread.samples().max(1));
+        eprintln!("{length:?}: {} samples, {truth:.4} seen {seen:.4} ± {tolerance:.4} {thread:?}", thread.samples());
+        assert!((seen - truth).abs() < tolerance, "{truth} seen as {seen} by {} samples:\n{text}", thread.samples());
+        if tolerance < 0.2 {
+            return;
+        }
+        length *= 2;
+    }
+}
+
+#[test]
+fn threads_among_each_other_and_one_that_mostly_sleeps() {
+    let _alone = alone();
+    // Alive before the recording is: listed, not announced.
+    let early = selvedge::spawn("early", |please_stop: &Signal| {
+        while !please_stop.is_go() {
+            three_parts();
+        }
+        clock()
+    });
+    while early.thread().cpu_time().is_none_or(|time| time < Duration::from_millis(50)) {
+        std::thread::yield_now();
+    }
+    let before = early.thread().cpu_time().unwrap();
+    let recording = begin();
+    let sleeper = selvedge::spawn("sleeper", |please_stop: &Signal| {
+        while !please_stop.is_go() {
+            burn(Duration::from_micros(800));
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        clock()
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while sleeper.thread().cpu_time().is_none_or(|time| time < Duration::from_millis(400)) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    early.stop();
+    sleeper.stop();
+    let (early, sleeper) = (early.join().unwrap() - before, sleeper.join().unwrap());
+    let profile = recording.finish();
+    let text = folded(&profile);
+    check_books(&profile);
+    let (of_early, of_sleeper) = (account(&profile, "/early"), account(&profile, "/sleeper"));
+    // What it did between our look at its clock and the start of the recording.
+    assert!(near(of_early.cpu_time(), early, 0.001, Duration::from_millis(50)), "{early:?} {of_early:?}");
+    assert!(near(of_sleeper.cpu_time(), sleeper, 0.001, AROUND), "{sleeper:?} {of_sleeper:?}");
+    assert!(of_sleeper.samples() >= 20, "{of_sleeper:?}");
+    // Asleep it uses no CPU; it is in the call for some microseconds each time.
+    let in_sleep = lines(&text).filter(|(stack, _)| stack.contains("/sleeper") || stack.contains(";sleeper;"));
+    let in_sleep: u64 = in_sleep.filter(|(stack, _)| stack.contains("::sleep")).map(|(_, weight)| weight).sum();
+    let share = in_sleep as f64 / of_sleeper.cpu_time().as_nanos() as f64;
+    let tolerance = 0.05 + six_sigma(0.05, of_sleeper.samples());
+    assert!(share < tolerance, "{share} of its time on a sleeping stack, more than {tolerance}:\n{text}");
+    for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";early;")) {
+        assert!(!stack.contains("::burn") && stack.starts_with("main;test;early;"), "{text}");
+    }
+}
+
+#[test]
+fn many_short_lives_are_seen_as_often_as_they_should() {
+    let _alone = alone();
+    const LIVES: usize = 1000;
+    let recording = begin();
+    let mut used = Duration::ZERO;
+    for batch in 0..LIVES / 10 {
+        let spawn =
+            |n| selvedge::spawn(format!("short-{batch}-{n}"), |_| (burn(Duration::from_micros(500)), clock()).1);
+        let threads: Vec<_> = (0..10).map(spawn).collect();
+        used += threads.into_iter().map(|thread| thread.join().unwrap()).sum::<Duration>();
+    }
+    let profile = recording.finish();
+    check_books(&profile);
+    let short: Vec<_> = profile.threads().iter().filter(|thread| thread.path().contains("/short-")).collect();
+    assert_eq!(short.len(), LIVES, "each of them has an account");
+    let cpu: Duration = short.iter().map(|thread| thread.cpu_time()).sum();
+    // A thread has run for some 50 µs before it can be met.
+    assert!(near(cpu, used, 0.25, Duration::ZERO), "{cpu:?} of {used:?}");
+    let samples: u64 = short.iter().map(|thread| thread.samples()).sum();
+    let due = cpu.as_secs_f64() / profile.period().as_secs_f64();
+    eprintln!("{samples} samples of {LIVES} short threads, due {due:.1}, clock {cpu:?} of {used:?}");
+    assert!((samples as f64 - due).abs() < 6.0 * due.sqrt(), "{samples} samples, {due} due");
+}
+
+#[test]
+fn deep_recursion_keeps_exactly_so_many_frames() {
+    let _alone = alone();
+    let recording = begin();
+    let deep = selvedge::spawn("deep", |_| dive(500, Duration::from_millis(200)));
+    let flat = selvedge::spawn("flat", |_| dive(20, Duration::from_millis(200)));
+    deep.join().unwrap();
+    flat.join().unwrap();
+    let profile = recording.finish();
+    let text = folded(&profile);
+    check_books(&profile);
+    let of = |name: &str| -> Vec<String> {
+        let stacks = lines(&text).filter(|(stack, _)| stack.contains("::dive"));
+        stacks.filter_map(|(stack, _)| stack.strip_prefix(&format!("main;test;{name};")).map(String::from)).collect()
+    };
+    let (deep, flat) = (of("deep"), of("flat"));
+    assert!(!deep.is_empty() && !flat.is_empty(), "{text}");
+    for stack in deep.iter().filter(|stack| stack.contains("::burn")) {
+        assert!(stack.starts_with("[truncated];profile_truth::dive;"), "{stack}");
+        assert!((150..=200).contains(&stack.matches("::dive").count()), "{stack}");
+    }
+    for stack in flat.iter().filter(|stack| stack.contains("::burn")) {
+        assert_eq!(stack.matches("::dive").count(), 21, "{stack}");
+        assert!(stack.starts_with("profile_truth::deep_recursion"), "from its first function on: {stack}");
+    }
+    assert!(account(&profile, "/deep").truncated() > 0 && account(&profile, "/flat").truncated() == 0);
+    assert_eq!(account(&profile, "/flat").broken(), 0, "{text}");
+}
+
+/// In libc, in the kernel below it, and in the vdso.
+#[test]
+fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
+    #[inline(never)]
+    fn copy(from: &[u8], to: &mut [u8]) {
+        to.copy_from_slice(black_box(from));
+    }
+    let _alone = alone();
+    let recording = begin();
+    let thread = selvedge::spawn("system", |_| {
+        let (from, mut to) = (vec![7; 1 << 20], vec![0; 1 << 20]);
+        let began = clock();
+        while clock() - began < Duration::from_millis(900) {
+            for _ in 0..5 {
+                copy(&from, &mut to);
+                black_box(&to);
+            }
+            for _ in 0..20 {
+                black_box(std::fs::read("/proc/self/maps").unwrap());
+            }
+            for _ in 0..20_000 {
+                black_box(Instant::now());
+            }
+        }
+    });
+    thread.join().unwrap();
+    let profile = recording.finish();
+    let text = folded(&profile);
+    check_books(&profile);
+    let of_thread = account(&profile, "/system");
+    assert!(of_thread.samples() > 40, "{of_thread:?}");
+    for kind in ["::copy", "::read", "Instant"] {
+        assert!(weight(&text, kind) > 0, "no {kind} in:\n{text}");
+    }
+    assert_eq!(of_thread.broken(), 0, "{text}");
+    for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]")) {
+        assert!(stack.starts_with("main;test;system;profile_truth::work_of") || stack.contains("[runtime]"), "{stack}");
+    }
+}
+
+#[test]
+fn a_snapshot_closes_the_books_of_the_living_and_sampling_goes_on() {
+    let _alone = alone();
+    let recording = begin();
+    let worker = selvedge::spawn("worker", |please_stop: &Signal| {
+        while !please_stop.is_go() {
+            three_parts();
+        }
+        clock()
+    });
+    let mut last = Duration::ZERO;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while last < Duration::from_millis(300) {
+        assert!(Instant::now() < deadline);
+        let profile = recording.snapshot();
+        check_books(&profile);
+        let now = profile.threads().iter().find(|thread| thread.path().ends_with("/worker"));
+        let now = now.map_or(Duration::ZERO, |thread| thread.cpu_time());
+        assert!(now >= last);
+        last = now;
+    }
+    worker.stop();
+    let used = worker.join().unwrap();
+    let profile = recording.finish();
+    check_books(&profile);
+    let thread = account(&profile, "/worker");
+    assert!(near(thread.cpu_time(), used, 0.001, AROUND), "{used:?} {thread:?}");
+    // One for each period, give or take the last.
+    let due = thread.cpu_time().as_nanos() / profile.period().as_nanos();
+    assert!(u128::from(thread.samples() + thread.lost()) + 2 >= due, "{due} due: {thread:?}");
+}
+
+#[test]
+fn one_registered_twice_has_two_accounts_that_add_up() {
+    let _alone = alone();
+    let recording = begin();
+    let thread = selvedge::spawn("outer", |_| {
+        burn(Duration::from_millis(100));
+        let inner = selvedge::register("inner");
+        burn(Duration::from_millis(200));
+        drop(inner);
+        burn(Duration::from_millis(100));
+        clock()
+    });
+    let used = thread.join().unwrap();
+    let profile = recording.finish();
+    check_books(&profile);
+    let (outer, inner) = (account(&profile, "/outer"), account(&profile, "/outer/inner"));
+    assert!(near(outer.cpu_time(), Duration::from_millis(200), 0.05, AROUND), "{outer:?}");
+    assert!(near(inner.cpu_time(), Duration::from_millis(200), 0.05, AROUND), "{inner:?}");
+    assert!(near(outer.cpu_time() + inner.cpu_time(), used, 0.001, AROUND), "{used:?}");
+    assert!(weight(&folded(&profile), "main;test;outer;inner;profile_truth") > 0);
+}
+
+/// By the wall clock: each thread has its whole life, and what it waits for is the leaf.
+#[test]
+fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
+    let _alone = alone();
+    let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
+    let mut length = Duration::from_millis(400);
+    loop {
+        let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(200)).unwrap();
+        let from = queue.clone();
+        let waiter = selvedge::spawn("waiter", move |please_stop: &Signal| from.pop_till(please_stop).is_ok());
+        // Half of the time awake, half asleep, each for so long that a tick falls into it.
+        let worker = selvedge::spawn("worker", |please_stop: &Signal| {
+            let (mut awake, mut asleep) = (Duration::ZERO, Duration::ZERO);
+            while !please_stop.is_go() {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(40) {
+                    three_parts();
+                }
+                let between = Instant::now();
+                std::thread::sleep(Duration::from_millis(40));
+                awake += between - began;
+                asleep += between.elapsed();
+            }
+            awake.as_secs_f64() / (awake + asleep).as_secs_f64()
+        });
+        std::thread::sleep(length);
+        waiter.stop();
+        worker.stop();
+        assert!(!waiter.join().unwrap());
+        let truth = worker.join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        assert_eq!((profile.clock(), profile.engine()), (profile::Clock::Wall, Engine::Timer));
+        let (waiter, worker) = (account(&profile, "/waiter"), account(&profile, "/worker"));
+        for thread in [waiter, worker] {
+            let sum = thread.sampled_time() + thread.unsampled_time();
+            assert!(near(sum, thread.wall_time(), 0.01, Duration::from_millis(2)), "{thread:?}");
+        }
+        let awake: u64 = lines(&text)
+            .filter(|(line, _)| line.contains(";worker;") && line.contains("three_parts"))
+            .map(|(_, w)| w)
+            .sum();
+        let seen = awake as f64 / worker.wall_time().as_nanos() as f64;
+        let waited = weight(&text, r#"[waiting for queue "paths"]"#) as f64 / waiter.wall_time().as_nanos() as f64;
+        eprintln!("awake {truth:.3}, seen {seen:.3}; waited {waited:.3}; {} samples", worker.samples());
+        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor.
+        if (seen - truth).abs() < 0.1 && waited > 0.9 {
+            return;
+        }
+        assert!(length < Duration::from_secs(10), "{truth} seen as {seen}, waited {waited}:\n{text}");
+        length *= 2;
+    }
+}

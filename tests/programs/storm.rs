@@ -1,0 +1,299 @@
+//! Storms for the timer engine, as a process of its own: `storm KIND SECONDS`. While a recording runs, all threads are hit by
+//! SIGPROF some ten thousand times a second, and do what profilers are known to die of. Says "calm" at the end, and what
+//! it has counted.
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn main() {
+    linux::main();
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn main() {}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod linux {
+    use selvedge::profile::{self, Engine, Options};
+    use selvedge::{Signal, spawn};
+    use std::ffi::CString;
+    use std::hint::black_box;
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// What was done, so that a storm that did nothing is seen.
+    static DONE: AtomicU64 = AtomicU64::new(0);
+    static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
+
+    pub(super) fn main() {
+        let mut args = std::env::args().skip(1);
+        let kind = args.next().expect("a kind of storm");
+        let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(1000)).unwrap();
+        let work: fn(&Signal) = match kind.as_str() {
+            "panics" => panics,
+            "backtraces" => backtraces,
+            "malloc" => malloc,
+            "dlopen" => dlopen,
+            "processes" => processes,
+            "churn" => churn,
+            "edge" => edge,
+            "signals" => signals,
+            "blocking" | "blocking-alone" => blocking,
+            "snapshots" => malloc,
+            other => panic!("no storm {other}"),
+        };
+        // On its own, the engine's timers are all there is: what it interrupts is its own doing.
+        let hail = (kind != "blocking-alone").then(|| std::thread::spawn(move || hail(length)));
+        let workers: Vec<_> = (0..3).map(|n| spawn(format!("worker-{n}"), work)).collect();
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            if kind == "snapshots" {
+                check(&recording.snapshot());
+            } else {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        for worker in workers {
+            worker.stop();
+            worker.join().unwrap();
+        }
+        let profile = recording.finish();
+        check(&profile);
+        // It goes on after the recording: the handler must not mind.
+        let sent = hail.map_or(0, |hail| hail.join().unwrap());
+        let broken: u64 = profile.threads().iter().map(|thread| thread.broken()).sum();
+        println!(
+            "calm: {} samples, {broken} broken, {sent} signals sent, {} done, {} interrupted",
+            profile.samples(),
+            DONE.load(Ordering::Relaxed),
+            INTERRUPTED.load(Ordering::Relaxed)
+        );
+        assert!(profile.samples() > 0 && DONE.load(Ordering::Relaxed) > 0);
+        if std::env::args().len() > 3 {
+            profile.write_folded(std::io::stdout()).unwrap();
+        }
+    }
+
+    fn check(profile: &profile::Profile) {
+        for thread in profile.threads() {
+            assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
+        }
+    }
+
+    /// SIGPROF to every thread of the process, in turn, as fast as it goes.
+    fn hail(length: Duration) -> u64 {
+        let (process, mut sent) = (std::process::id(), 0);
+        // SAFETY: gettid has no preconditions.
+        let this = unsafe { libc::syscall(libc::SYS_gettid) };
+        let end = Instant::now() + length + Duration::from_millis(200);
+        while Instant::now() < end {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+            let threads: Vec<i64> = tasks
+                .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+                .filter(|&id| id != this)
+                .collect();
+            for _ in 0..100 {
+                for &thread in &threads {
+                    // SAFETY: a signal to a thread of this process, or to none any more; it has a handler.
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGPROF) };
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+        sent
+    }
+
+    fn until(please_stop: &Signal, mut work: impl FnMut()) {
+        while !please_stop.is_go() {
+            work();
+            DONE.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(never)]
+    fn deep(depth: u32, leaf: &dyn Fn()) {
+        if depth == 0 {
+            leaf()
+        } else {
+            deep(depth - 1, black_box(leaf))
+        }
+        black_box(depth);
+    }
+
+    fn panics(please_stop: &Signal) {
+        until(please_stop, || {
+            let caught = std::panic::catch_unwind(|| deep(30, &|| std::panic::resume_unwind(Box::new(7))));
+            assert_eq!(*caught.unwrap_err().downcast::<i32>().unwrap(), 7);
+        });
+    }
+
+    fn backtraces(please_stop: &Signal) {
+        until(please_stop, || {
+            deep(20, &|| drop(black_box(std::backtrace::Backtrace::force_capture())));
+        });
+    }
+
+    fn malloc(please_stop: &Signal) {
+        let mut held: Vec<Vec<u8>> = Vec::new();
+        let mut seed = 1u64;
+        until(please_stop, || {
+            for _ in 0..1000 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                held.push(vec![0; (seed >> 40) as usize % 20_000]);
+                if held.len() > 300 {
+                    held.swap_remove((seed >> 33) as usize % 300);
+                }
+            }
+        });
+    }
+
+    fn dlopen(please_stop: &Signal) {
+        let libraries = ["libz.so.1", "libcrypt.so.1", "libresolv.so.2", "libutil.so.1", "libanl.so.1", "libnsl.so.1"];
+        until(please_stop, || {
+            for library in libraries {
+                let name = CString::new(library).unwrap();
+                // SAFETY: libraries whose constructors do nothing of note; the handle is closed once, and nothing of them kept.
+                unsafe {
+                    let handle = libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+                    if !handle.is_null() {
+                        let crc = libc::dlsym(handle, c"crc32".as_ptr());
+                        if !crc.is_null() {
+                            let crc: extern "C" fn(u64, *const u8, u32) -> u64 = std::mem::transmute(crc);
+                            let text = [7u8; 4096];
+                            assert_eq!(crc(0, text.as_ptr(), 4096), crc(0, text.as_ptr(), 4096));
+                        }
+                        libc::dlclose(handle);
+                    }
+                }
+            }
+        });
+    }
+
+    fn processes(please_stop: &Signal) {
+        until(please_stop, || {
+            let output = std::process::Command::new("/bin/echo").arg("hello").output().unwrap();
+            assert!(output.status.success() && output.stdout == b"hello\n", "{output:?}");
+            // SAFETY: the child does nothing but end; it makes no call that needs a lock.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: the process ends here. A stray signal meets the handler, which finds nothing.
+                unsafe {
+                    libc::raise(libc::SIGPROF);
+                    libc::_exit(3);
+                }
+            }
+            let mut status = 0;
+            loop {
+                // SAFETY: `status` is writable.
+                let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+                if ended == child {
+                    break;
+                }
+                assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+            }
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 3, "{status}");
+        });
+    }
+
+    fn churn(please_stop: &Signal) {
+        until(please_stop, || {
+            let threads: Vec<_> = (0..8).map(|n| spawn(format!("brief-{n}"), move |_| black_box(n * 2))).collect();
+            for (n, thread) in threads.into_iter().enumerate() {
+                assert_eq!(thread.join().unwrap(), n * 2);
+            }
+        });
+    }
+
+    /// To the last page or two of the stack, where a handler that asks for much room would fall off.
+    fn edge(please_stop: &Signal) {
+        #[inline(never)]
+        fn fall(lowest: usize) -> u64 {
+            let here = [1u8; 256];
+            let address = black_box(&here).as_ptr() as usize;
+            if address < lowest { u64::from(here[7]) } else { black_box(fall(lowest)) + u64::from(here[9]) }
+        }
+        let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+        let (mut start, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: the calling thread; all places are writable.
+        unsafe {
+            assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()), 0);
+            libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut size);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+        let lowest = start as usize + 16 * 1024;
+        until(please_stop, || assert!(black_box(fall(lowest)) > 1));
+    }
+
+    extern "C" fn others(_: libc::c_int) {
+        DONE.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn signals(please_stop: &Signal) {
+        // SAFETY: the handler does what a handler may. Each thread raises its own.
+        unsafe {
+            for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGURG] {
+                libc::signal(signal, others as extern "C" fn(libc::c_int) as libc::sighandler_t);
+            }
+        }
+        until(please_stop, || {
+            for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGURG] {
+                let before = DONE.load(Ordering::Relaxed);
+                // SAFETY: handled above.
+                unsafe { libc::raise(signal) };
+                assert!(DONE.load(Ordering::Relaxed) > before);
+            }
+        });
+    }
+
+    /// Calls that wait: what the kernel restarts must not be seen as interrupted; what it does not restart is counted.
+    fn blocking(please_stop: &Signal) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        until(please_stop, || {
+            let client = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(1));
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+                stream.write_all(b"x").unwrap();
+                // SAFETY: a raw read of one byte into a place that is writable.
+                assert_eq!(
+                    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(&stream), [0u8; 1].as_mut_ptr().cast(), 1) },
+                    1
+                );
+            });
+            use std::os::fd::AsRawFd;
+            // SAFETY: raw, because the standard library hides interruptions: no address is asked for.
+            let accepted = unsafe { libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
+            assert!(accepted >= 0, "accept: {}", std::io::Error::last_os_error());
+            // SAFETY: just accepted, owned by nobody else.
+            let mut stream: std::net::TcpStream = unsafe { std::os::fd::FromRawFd::from_raw_fd(accepted) };
+            let mut byte = [0u8];
+            // SAFETY: one byte into a place that is writable.
+            let read = unsafe { libc::read(accepted, byte.as_mut_ptr().cast(), 1) };
+            assert_eq!(read, 1, "read: {}", std::io::Error::last_os_error());
+            let mut poll = libc::pollfd { fd: accepted, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd.
+            count(unsafe { libc::poll(&mut poll, 1, 2) });
+            // SAFETY: the descriptor is closed below; one event is writable.
+            unsafe {
+                let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+                let mut event = libc::epoll_event { events: 0, u64: 0 };
+                count(libc::epoll_wait(epoll, &mut event, 1, 2));
+                libc::close(epoll);
+                let pause = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+                count(libc::nanosleep(&pause, std::ptr::null_mut()));
+            }
+            stream.write_all(b"y").unwrap();
+            client.join().unwrap();
+            assert_eq!(stream.read(&mut byte).unwrap(), 0);
+        });
+    }
+
+    fn count(result: libc::c_int) {
+        if result < 0 {
+            assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+            INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

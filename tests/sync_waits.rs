@@ -1,0 +1,78 @@
+//! Every blocking call says what it waits for while it blocks, and `please_stop` ends it.
+
+use selvedge::{
+    BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Semaphore, Sequencer, Signal, Till, spawn,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the thread says it waits for; then it is stopped, and has to be gone soon.
+fn waits(thread: JoinHandle<bool>) -> (&'static str, String) {
+    let deadline = Instant::now() + DEADLINE;
+    let wait = loop {
+        match thread.thread().waiting_for() {
+            Some(wait) => break wait,
+            None => assert!(Instant::now() < deadline, "it does not say what it waits for"),
+        }
+        std::thread::yield_now();
+    };
+    assert!(wait.elapsed() < DEADLINE);
+    thread.stop();
+    assert!(thread.join().unwrap(), "the wait for {} was not ended by please_stop", wait.kind());
+    (wait.kind(), wait.name().to_owned())
+}
+
+#[test]
+fn every_wait_is_published_and_ended_by_please_stop() {
+    let semaphore = Semaphore::new("slots", 0);
+    let at = semaphore.clone();
+    let thread = spawn("semaphore", move |please_stop| at.acquire_till(please_stop).is_err());
+    assert_eq!(waits(thread), ("semaphore", "slots".to_owned()));
+
+    let flag = BinarySemaphore::new("changed");
+    let thread = spawn("flag", move |please_stop| !flag.wait_till(please_stop));
+    assert_eq!(waits(thread), ("binary semaphore", "changed".to_owned()));
+
+    let progress = Progress::new("rows");
+    let thread = spawn("progress", move |please_stop| !progress.wait_for_till(9, please_stop));
+    assert_eq!(waits(thread), ("progress", "rows at 9".to_owned()));
+
+    let sequencer = Sequencer::new("frames");
+    let (_first, second) = (sequencer.take_ticket(), sequencer.take_ticket());
+    let thread = spawn("turn", move |please_stop| second.wait_turn_till(please_stop).is_err());
+    assert_eq!(waits(thread), ("turn", "frames #1".to_owned()));
+
+    let promise: Promise<u32> = Promise::new("answer");
+    let thread = spawn("promise", move |please_stop| promise.wait_till(please_stop).is_err());
+    assert_eq!(waits(thread), ("promise", "answer".to_owned()));
+
+    let lock = Arc::new(Lock::new("ledger", ()));
+    let held = lock.clone();
+    let _guard = held.lock();
+    // A composite, as any other signal.
+    let hour = Till::after(Duration::from_secs(3600));
+    let thread = spawn("lock", move |please_stop| lock.lock_till(&(&hour | please_stop)).is_err());
+    assert_eq!(waits(thread), ("lock", "ledger".to_owned()));
+
+    let monitor = Monitor::new("stock", ());
+    let thread = spawn("monitor", move |please_stop| !monitor.enter().wait_till(please_stop));
+    assert_eq!(waits(thread), ("change in monitor", "stock".to_owned()));
+
+    let monitor = Arc::new(Monitor::new("stock", ()));
+    let held = monitor.clone();
+    let _inside = held.enter();
+    let thread = spawn("entrance", move |please_stop| monitor.enter_till(please_stop).is_err());
+    assert_eq!(waits(thread), ("monitor", "stock".to_owned()));
+
+    let signal = Signal::new("open");
+    let target = signal.on_go(|| std::thread::sleep(Duration::from_millis(100)));
+    let opener = spawn("opener", move |_| signal.go());
+    let canceller = spawn("canceller", move |please_stop| {
+        while target.cancel() && !please_stop.is_go() {}
+        true
+    });
+    opener.join().unwrap();
+    canceller.join().unwrap();
+}
