@@ -70,7 +70,7 @@ pub(crate) fn install_hook() {
         let is_standard = std::ptr::eq(&*previous, &*standard);
         std::panic::set_hook(Box::new(move |info| {
             // Seen already, and nobody has taken it: this one comes while the first unwinds, and will abort the process.
-            let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| seen.is_some())).unwrap_or(true);
+            let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| !seen.is_empty())).unwrap_or(true);
             let logged = tree::is_inside() && see(info);
             if cfg!(panic = "abort") || (second && logged) {
                 // The last that happens in this process.
