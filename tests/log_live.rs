@@ -283,3 +283,44 @@ fn rotation_by_log4rs_own_policy_loses_nothing_under_load() {
     assert!(files > 10, "{files} files");
     assert_eq!(lines, 20_000);
 }
+
+#[test]
+fn runtimes_come_and_go_while_others_log_and_nothing_is_lost() {
+    let _turn = alone();
+    let log = Log::new("coming", "{m}{n}", "");
+    let text = fs::read_to_string(&log.yaml).unwrap().replace("append: false", "append: true");
+    fs::write(&log.yaml, text).unwrap();
+    // So that there is a logger before the first record.
+    Runtime::start(log.config().log_capacity(16)).unwrap().shutdown().unwrap();
+    let over = selvedge::Signal::new("over");
+    // Not of the tree: no runtime waits for them.
+    let loggers: Vec<_> = (0..3)
+        .map(|name| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                let mut number = 0_u32;
+                while !over.is_go() {
+                    log::info!("record {name} {number} end");
+                    number += 1;
+                }
+                number
+            })
+        })
+        .collect();
+    for round in 0..30 {
+        // A small queue: there are always some who wait for room, or are about to write by themselves.
+        let runtime = Runtime::start(log.config().log_capacity(1 + round % 16)).unwrap();
+        log::info!("round {round}");
+        runtime.shutdown().unwrap();
+    }
+    over.go();
+    let totals: Vec<u32> = loggers.into_iter().map(|logger| logger.join().unwrap()).collect();
+    let text = log.read();
+    for (name, total) in totals.iter().enumerate() {
+        let part = format!("record {name} ");
+        let numbers: Vec<u32> =
+            text.lines().filter_map(|line| line.strip_prefix(&part)?.strip_suffix(" end")?.parse().ok()).collect();
+        assert_eq!(numbers.len(), *total as usize, "of thread {name}");
+        assert!(numbers.iter().enumerate().all(|(at, number)| at as u32 == *number), "thread {name} out of order");
+    }
+}
