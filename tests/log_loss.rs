@@ -167,7 +167,7 @@ fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
     let ended = run(&mut subject("double-panic", &yaml));
     assert_eq!(ended.status.code(), None, "it does not abort");
     let text = folder.read("app.log");
-    for part in [" some 999 end\n", "the first panic\n", "the second panic\n"] {
+    for part in [" some 999 end\n", "the first panic\n", " late 7999 end\n", "the second panic\n"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }

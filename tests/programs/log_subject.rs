@@ -76,6 +76,10 @@ fn double_panic() -> Result<(), Box<dyn Error>> {
     struct Again;
     impl Drop for Again {
         fn drop(&mut self) {
+            // More than the writer can write before the process is gone.
+            for number in 0..8000 {
+                log::info!("late {number} end");
+            }
             panic!("the second panic");
         }
     }
