@@ -80,7 +80,11 @@ storms! {
 #[test]
 fn calls_that_block_are_not_interrupted_by_the_engine() {
     let said = storm("blocking-alone");
-    let interrupted = said.trim_end().rsplit(", ").next().unwrap().strip_suffix(" interrupted").unwrap();
-    // A timer can fire on the way into a call that the kernel does not restart: a few in many thousands.
-    assert!(interrupted.parse::<u32>().unwrap() <= 3, "{said}");
+    let number = |unit| -> u64 {
+        let part = said.trim_end().split(", ").find_map(|part| part.strip_suffix(unit)).unwrap();
+        part.trim().parse().unwrap()
+    };
+    // `read` and `accept` never, or it would not be calm. A timer can fire on the way into a call that the kernel does not
+    // restart, of which there are three each time: fewer than one in a hundred of them sees it.
+    assert!(number("interrupted") * 100 < number("done") * 3, "{said}");
 }

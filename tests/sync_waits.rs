@@ -1,7 +1,7 @@
 //! Every blocking call says what it waits for while it blocks, and `please_stop` ends it.
 
 use selvedge::{
-    BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Semaphore, Sequencer, Signal, Till, spawn,
+    BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Semaphore, Sequencer, Signal, Thread, Till, spawn,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +10,23 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the thread says it waits for; then it is stopped, and has to be gone soon.
 fn waits(thread: JoinHandle<bool>) -> (&'static str, String) {
-    let deadline = Instant::now() + DEADLINE;
-    let wait = loop {
-        match thread.thread().waiting_for() {
-            Some(wait) => break wait,
-            None => assert!(Instant::now() < deadline, "it does not say what it waits for"),
-        }
-        std::thread::yield_now();
-    };
-    assert!(wait.elapsed() < DEADLINE);
+    let shown = waits_now(thread.thread());
     thread.stop();
-    assert!(thread.join().unwrap(), "the wait for {} was not ended by please_stop", wait.kind());
-    (wait.kind(), wait.name().to_owned())
+    assert!(thread.join().unwrap(), "the wait for {} was not ended by please_stop", shown.0);
+    shown
+}
+
+/// What the thread says it waits for, as soon as it does.
+fn waits_now(thread: &Thread) -> (&'static str, String) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(wait) = thread.waiting_for() {
+            assert!(wait.elapsed() < DEADLINE);
+            return (wait.kind(), wait.name().to_owned());
+        }
+        assert!(Instant::now() < deadline, "it does not say what it waits for");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -66,13 +71,20 @@ fn every_wait_is_published_and_ended_by_please_stop() {
     let thread = spawn("entrance", move |please_stop| monitor.enter_till(please_stop).is_err());
     assert_eq!(waits(thread), ("monitor", "stock".to_owned()));
 
-    let signal = Signal::new("open");
-    let target = signal.on_go(|| std::thread::sleep(Duration::from_millis(100)));
-    let opener = spawn("opener", move |_| signal.go());
-    let canceller = spawn("canceller", move |please_stop| {
-        while target.cancel() && !please_stop.is_go() {}
-        true
+    let (signal, running, release) = (Signal::new("open"), Signal::new("running"), Signal::new("release"));
+    let target = signal.on_go({
+        let (running, release) = (running.clone(), release.clone());
+        move || {
+            running.go();
+            release.wait_for_go();
+        }
     });
-    opener.join().unwrap();
-    canceller.join().unwrap();
+    let opener = spawn("opener", move |_| signal.go());
+    running.wait_for_go();
+    let canceller = spawn("canceller", move |_| target.cancel());
+    let shown = waits_now(canceller.thread());
+    release.go();
+    assert_eq!(shown.0, "target");
+    assert!(!canceller.join().unwrap(), "it ran");
+    assert!(opener.join().unwrap());
 }

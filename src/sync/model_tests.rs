@@ -60,7 +60,12 @@ fn model_go_against_on_go() {
 fn model_go_against_cancel() {
     check(|| {
         let (signal, runs) = (Signal::new("s"), Arc::new(AtomicUsize::new(0)));
-        let target = signal.on_go(count(&runs));
+        let counts = count(&runs);
+        let target = signal.on_go(move || {
+            // Others may run while it does.
+            thread::yield_now();
+            counts();
+        });
         run([
             step(move || signal.go()),
             step(move || {

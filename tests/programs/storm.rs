@@ -17,6 +17,7 @@ mod linux {
     use std::ffi::CString;
     use std::hint::black_box;
     use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
@@ -28,7 +29,9 @@ mod linux {
         let mut args = std::env::args().skip(1);
         let kind = args.next().expect("a kind of storm");
         let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
-        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(1000)).unwrap();
+        let alone = kind == "blocking-alone";
+        let frequency = if alone { 100 } else { 1000 };
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
         let work: fn(&Signal) = match kind.as_str() {
             "panics" => panics,
             "backtraces" => backtraces,
@@ -43,7 +46,7 @@ mod linux {
             other => panic!("no storm {other}"),
         };
         // On its own, the engine's timers are all there is: what it interrupts is its own doing.
-        let hail = (kind != "blocking-alone").then(|| std::thread::spawn(move || hail(length)));
+        let hail = (!alone).then(|| std::thread::spawn(move || hail(length)));
         let workers: Vec<_> = (0..3).map(|n| spawn(format!("worker-{n}"), work)).collect();
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -256,13 +259,11 @@ mod linux {
                 let mut stream = std::net::TcpStream::connect(address).unwrap();
                 std::thread::sleep(Duration::from_millis(1));
                 stream.write_all(b"x").unwrap();
+                let mut byte = [0u8];
                 // SAFETY: a raw read of one byte into a place that is writable.
-                assert_eq!(
-                    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(&stream), [0u8; 1].as_mut_ptr().cast(), 1) },
-                    1
-                );
+                let read = unsafe { libc::read(stream.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+                assert_eq!(read, 1, "read: {}", std::io::Error::last_os_error());
             });
-            use std::os::fd::AsRawFd;
             // SAFETY: raw, because the standard library hides interruptions: no address is asked for.
             let accepted = unsafe { libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
             assert!(accepted >= 0, "accept: {}", std::io::Error::last_os_error());

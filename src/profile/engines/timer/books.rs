@@ -227,6 +227,11 @@ impl Meter {
         self.owners.is_empty()
     }
 
+    /// The clock when it was looked at last.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The accounts of this OS thread that have not ended.
     pub(super) fn owners(&self) -> &[usize] {
         &self.owners

@@ -123,13 +123,23 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
                 let mut state = shared.state.lock();
                 if clock == Clock::Wall { state.tick(thread) } else { state.empty(thread) }
             }
-            shared.state.lock().renew_modules();
+            let warning = {
+                let mut state = shared.state.lock();
+                state.renew_modules();
+                state.take_warning()
+            };
+            if let Some(warning) = warning {
+                log::warn!("profiling: {warning}");
+            }
         }
     })
 }
 
 impl Sampler for Timer {
     fn snapshot(&self) -> Found {
+        if self.shared.is_forked() {
+            return Shared::nothing();
+        }
         let (copy, trouble) = {
             let mut state = self.shared.state.lock();
             (state.closed_copy(), state.trouble())
@@ -138,6 +148,9 @@ impl Sampler for Timer {
     }
 
     fn finish(mut self: Box<Self>) -> Found {
+        if self.shared.is_forked() {
+            return Shared::nothing();
+        }
         self.stop();
         let (books, trouble) = {
             let mut state = self.shared.state.lock();
@@ -150,7 +163,7 @@ impl Sampler for Timer {
 impl Timer {
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
-        if std::process::id() != self.shared.process {
+        if self.shared.is_forked() {
             // Forked off: the threads and timers are the parent's, and locks may be held by those who are not here.
             std::mem::forget(sampler);
             return;
@@ -171,15 +184,26 @@ impl Drop for Timer {
     }
 }
 
+impl Shared {
+    /// Whether this is a child process that has the recording in its memory only.
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    fn nothing() -> Found {
+        Found { trouble: Some("the recording is the parent process's".into()), ..Found::default() }
+    }
+}
+
 impl observe::Observer for Shared {
     fn started(&self, thread: &Thread) {
-        if std::process::id() == self.process {
+        if !self.is_forked() {
             self.state.lock().attach(thread);
         }
     }
 
     fn ended(&self, thread: &Thread) {
-        if std::process::id() == self.process {
+        if !self.is_forked() {
             self.state.lock().detach(thread);
         }
     }

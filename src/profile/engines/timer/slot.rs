@@ -41,6 +41,10 @@ impl Slot {
         Slot { arena, stack, lost: AtomicU64::new(0) }
     }
 
+    pub(super) fn stack_end(&self) -> u64 {
+        self.stack.end
+    }
+
     /// For the next thread. What is left in the ring was read, or is not wanted.
     pub(super) fn into_arena(self) -> Arena {
         self.arena.ring.read(&mut Vec::new(), |_, _, _| ());

@@ -62,6 +62,8 @@ pub(super) struct State {
     random: RandomState,
     /// Threads that got no timer.
     untimed: u64,
+    /// Of the first of them; the outer `Some` stays.
+    warning: Option<Option<String>>,
     /// Kernel thread ids of those whose trigger is still to be started.
     waiting: Vec<i32>,
     buffer: Vec<u64>,
@@ -95,6 +97,7 @@ impl State {
             retired: Vec::new(),
             random: RandomState::new(),
             untimed: 0,
+            warning: None,
             waiting: Vec::new(),
             buffer: Vec::new(),
         };
@@ -111,19 +114,24 @@ impl State {
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
         let Some((now, entry)) = nanos(clock).zip(table::make_entry(id)) else { return };
+        // SAFETY: it has not ended, and cannot without this lock: see `detach`.
+        let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
+        if self.held.get(&id).is_some_and(|held| now < held.meter.last() || stack.end != held.slot.stack_end()) {
+            // A guard was leaked, its thread has ended, and the kernel has given its id to this one.
+            self.forget(id);
+        }
         let account = self.books.open(thread.path().into(), Some(os_thread), self.time(thread.started_at()));
         self.known.insert(thread.id(), (id, account));
         if self.held.contains_key(&id) {
             // The thread is known by another name so far.
             self.empty(id);
             self.settle(id);
-            let held = self.held.get_mut(&id).expect("just asked");
-            held.meter.put_in_charge(account);
-            held.threads.push(thread.clone());
+            if let Some(held) = self.held.get_mut(&id) {
+                held.meter.put_in_charge(account);
+                held.threads.push(thread.clone());
+            }
             return;
         }
-        // SAFETY: it has not ended, and cannot without this lock: see `detach`.
-        let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
@@ -160,6 +168,17 @@ impl State {
         {
             self.spare.push(slot.into_arena());
         }
+    }
+
+    /// That thread has ended without a word: what it was found to do stays in the books.
+    fn forget(&mut self, id: i32) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.trigger = None;
+            held.entry.take();
+        }
+        self.empty(id);
+        self.held.remove(&id);
+        self.known.retain(|_, (known, _)| *known != id);
     }
 
     /// Ends all sampling and closes the books of all threads.
@@ -220,6 +239,10 @@ impl State {
         let now = self.now();
         let Some(held) = self.held.get_mut(&id) else { return };
         let (Some(watch), Some(clock)) = (&mut held.watch, nanos(held.clock)) else { return };
+        if clock < held.meter.last() {
+            // The id is another thread's, which must not be asked with this one's slot.
+            return self.forget(id);
+        }
         if self.books.tick(&held.meter, watch, now, clock, waiting(&held.threads)) {
             sigprof::send(id);
         }
@@ -297,10 +320,15 @@ impl State {
     }
 
     fn has_no_timer(&mut self, cause: &io::Error) {
-        if self.untimed == 0 {
-            log::warn!("profiling: the system gives no timer for a thread: {cause}. Its time will be [unsampled].");
-        }
         self.untimed += 1;
+        self.warning.get_or_insert_with(|| {
+            Some(format!("the system gives no timer for a thread: {cause}. Its time will be [unsampled]."))
+        });
+    }
+
+    /// What is to be logged, once, by someone who does not hold the lock: appenders are the user's.
+    pub(super) fn take_warning(&mut self) -> Option<String> {
+        self.warning.as_mut()?.take()
     }
 
     /// The wall clock, since the recording began.
