@@ -25,14 +25,12 @@ use crate::thread::{Builder, Thread, tree};
 ///
 /// # Examples
 ///
-/// ```
-/// let deserializers = selvedge::logging::deserializers();
-/// # let file = std::env::temp_dir().join(format!("selvedge-doc-{}.yaml", std::process::id()));
-/// # std::fs::write(&file, "appenders: { out: { kind: queued, appenders: [ { kind: console } ] } }\nroot: { appenders: [out] }\n")?;
-/// log4rs::init_file(&file, deserializers)?;
-/// log::info!("written by a thread of its own");
+/// With log4rs's feature `yaml_format`:
+///
+/// ```no_run
+/// log4rs::init_file("log4rs.yaml", selvedge::logging::deserializers())?;
+/// log::info!("an appender of kind `queued` hands this to a thread of its own");
 /// log::logger().flush();
-/// # std::fs::remove_file(&file)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn deserializers() -> Deserializers {

@@ -203,3 +203,32 @@ impl std::fmt::Display for Fails {
         Err(std::fmt::Error)
     }
 }
+
+#[test]
+fn log4rs_itself_can_build_a_queued_appender_by_our_deserializers() {
+    use serde_value::Value;
+    let folder = Folder::new("deserializers");
+    let text = |text: &str| Value::String(text.to_owned());
+    let map =
+        |entries: &[(&str, Value)]| Value::Map(entries.iter().map(|(key, value)| (text(key), value.clone())).collect());
+    let file = map(&[
+        ("kind", text("file")),
+        ("path", text(&folder.path("a.log"))),
+        ("encoder", map(&[("pattern", text("{l} {m}{n}"))])),
+    ]);
+    let settings = |overflow: Value| {
+        map(&[("capacity", Value::U64(4)), ("overflow", overflow), ("appenders", Value::Seq(vec![file.clone()]))])
+    };
+    let with = logging::deserializers();
+    for overflow in [text("block"), map(&[("drop_below", text("warn"))])] {
+        let queued = with.deserialize::<dyn log4rs::append::Append>("queued", settings(overflow)).unwrap();
+        for _ in 0..10 {
+            queued
+                .append(&::log::Record::builder().level(::log::Level::Warn).args(format_args!("one")).build())
+                .unwrap();
+        }
+        queued.flush();
+    }
+    assert_eq!(fs::read_to_string(folder.path("a.log")).unwrap(), "WARN one\n".repeat(20));
+    assert!(with.deserialize::<dyn log4rs::append::Append>("queued", settings(text("overrun"))).is_err());
+}
