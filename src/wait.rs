@@ -184,6 +184,21 @@ pub(crate) fn my_path() -> Arc<str> {
     })
 }
 
+/// The calling thread's path, if it is in the tree.
+pub(crate) fn tree_path() -> Option<Arc<str>> {
+    ME.try_with(|me| me.borrow().as_ref().map(|me| me.path.clone())).ok().flatten()
+}
+
+/// Whether [`tree_path`] would still give this very path; a few nanoseconds.
+pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
+    let same = |me: &RefCell<Option<Me>>| match (&*me.borrow(), path) {
+        (Some(me), Some(path)) => Arc::ptr_eq(&me.path, path),
+        (None, None) => true,
+        _ => false,
+    };
+    ME.try_with(same).unwrap_or(path.is_none())
+}
+
 /// Publishes a wait until the guard drops. A wait within a wait shows the inner one, then the outer one again.
 pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
     publish_held(kind, name, None)

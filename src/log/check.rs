@@ -9,15 +9,16 @@ use log4rs::config::{Deserializable, Deserializers, Logger};
 use log4rs::encode::Encode;
 use log4rs::filter::Filter;
 
-use super::plan::{AppenderPlan, Plan};
+use super::channel::Overflow;
+use super::plan::{AppenderPlan, Plan, Queue};
 use super::yaml::{Document, Field, Section, did_you_mean, one_of, plain, quoted};
-use super::{check_rolling, paths, pattern};
+use super::{check_rolling, paths, pattern, queued};
 use crate::error::Error;
 
 /// Reads `file` and checks all that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
     let document = Document::read(file)?;
-    let mut check = Check { with: Deserializers::default(), warnings: Vec::new() };
+    let mut check = Check { with: queued::deserializers(), warnings: Vec::new() };
     check.document(&document)
 }
 
@@ -38,9 +39,13 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 impl Check {
     fn document(&mut self, document: &Document) -> Result<Plan, Error> {
         let top = document.top().section(&["refresh_rate", "appenders", "root", "loggers"])?;
+        let mut refresh = None;
         if let Some(rate) = top.get("refresh_rate") {
-            rate.duration()?;
-            self.warn(&rate, "this file is read once, at the start; it is not read again when it changes");
+            let every = rate.duration()?;
+            if every.is_zero() {
+                return Err(rate.error("zero; name how often is looked whether this file has changed, as `30s`"));
+            }
+            refresh = Some(every);
         }
         let mut appenders = Vec::new();
         if let Some(field) = top.get("appenders") {
@@ -66,7 +71,8 @@ impl Check {
         let appenders: Vec<AppenderPlan> = appenders.into_iter().map(|(_, appender)| appender).collect();
         Ok(Plan {
             file: Some(document.file().to_owned()),
-            files: appenders.iter().filter_map(|appender| appender.path.clone()).collect(),
+            refresh,
+            files: appenders.iter().flat_map(AppenderPlan::files).cloned().collect(),
             root,
             loggers,
             appenders,
@@ -79,7 +85,10 @@ impl Check {
     }
 
     fn appender(&mut self, name: &str, field: &Field<'_>) -> Result<AppenderPlan, Error> {
-        let kind = read_kind(field, "appender", &["console", "file", "rolling_file"], None)?;
+        let kind = read_kind(field, "appender", &["console", "file", "rolling_file", "queued"], None)?;
+        if kind == "queued" {
+            return self.queued(name, field);
+        }
         let path = match kind {
             "console" => {
                 let section = field.section(&["kind", "filters", "encoder", "target", "tty_only"])?;
@@ -104,10 +113,7 @@ impl Check {
         if let Some(encoder) = section.get("encoder") {
             self.encoder(&encoder)?;
         }
-        let filters = match section.get("filters") {
-            Some(filters) => filters.list()?.iter().map(|filter| self.filter(filter)).collect::<Result<_, _>>()?,
-            None => Vec::new(),
-        };
+        let filters = self.filters(&section)?;
         let mut settings = field.node().for_log4rs(&["kind", "filters"]);
         if let (serde_value::Value::Map(settings), Some(path)) = (&mut settings, &path) {
             // The expanded one: `$TIME{…}` must not give another name when log4rs comes to expand it.
@@ -115,7 +121,45 @@ impl Check {
             settings.insert(text("path"), text(&path.to_string_lossy()));
         }
         let line = Some(field.line());
-        Ok(AppenderPlan { name: name.to_owned(), kind: kind.to_owned(), settings, filters, path, line })
+        Ok(AppenderPlan { name: name.to_owned(), kind: kind.to_owned(), settings, filters, path, line, behind: None })
+    }
+
+    /// An appender that hands its records to others, through a queue and a thread of its own.
+    fn queued(&mut self, name: &str, field: &Field<'_>) -> Result<AppenderPlan, Error> {
+        let section = field.section(&["kind", "filters", "capacity", "overflow", "appenders"])?;
+        let queue = read_queue(&section)?;
+        let list = section.required("appenders", "a list of the appenders that write what is queued")?;
+        let mut behind = Vec::new();
+        for (at, item) in list.list()?.iter().enumerate() {
+            let inner = item.open()?;
+            if let Some(filters) = inner.get("filters") {
+                return Err(filters.error("filters belong to the queued appender itself: they spare the queue"));
+            }
+            let plan = self.appender(&format!("{name}[{at}]"), item)?;
+            if plan.behind.is_some() {
+                return Err(item.error("a queued appender within another one; put its appenders into the outer one"));
+            }
+            behind.push(plan);
+        }
+        if behind.is_empty() {
+            return Err(list.error("no appenders, so what is queued would be lost"));
+        }
+        Ok(AppenderPlan {
+            name: name.to_owned(),
+            kind: "queued".to_owned(),
+            settings: serde_value::Value::Unit,
+            filters: self.filters(&section)?,
+            path: None,
+            line: Some(field.line()),
+            behind: Some((queue, behind)),
+        })
+    }
+
+    fn filters(&self, section: &Section<'_>) -> Result<Vec<Box<dyn Filter>>, Error> {
+        match section.get("filters") {
+            Some(filters) => filters.list()?.iter().map(|filter| self.filter(filter)).collect(),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<PathBuf, Error> {
@@ -203,11 +247,44 @@ impl Check {
     fn same_file_twice(&mut self, appenders: &[(Field<'_>, AppenderPlan)]) {
         let mut seen = BTreeMap::new();
         for (field, appender) in appenders {
-            let Some(path) = &appender.path else { continue };
-            if let Some(other) = seen.insert(path, &appender.name) {
-                self.warn(field, &format!("the appender {} writes to the same file", quoted(other)));
+            for path in appender.files() {
+                if let Some(other) = seen.insert(path, &appender.name) {
+                    self.warn(field, &format!("the appender {} writes to the same file", quoted(other)));
+                }
             }
         }
+    }
+}
+
+/// `capacity` and `overflow`, which stand in a log4rs file and in a selvedge.yaml alike.
+pub(crate) fn read_queue(section: &Section<'_>) -> Result<Queue, Error> {
+    let mut queue = Queue::default();
+    if let Some(capacity) = section.get("capacity") {
+        queue.capacity = capacity.integer(1..=Queue::MOST, "how many records the queue holds")?;
+    }
+    if let Some(overflow) = section.get("overflow") {
+        queue.overflow = read_overflow(&overflow)?;
+    }
+    Ok(queue)
+}
+
+const RULES: &str = "block, drop_newest or `{ drop_below: warn }`";
+
+fn read_overflow(field: &Field<'_>) -> Result<Overflow, Error> {
+    if let Ok(word) = field.text("") {
+        return match word {
+            "block" => Ok(Overflow::Block),
+            "drop_newest" => Ok(Overflow::DropNewest),
+            "drop_below" => Err(field.error("`drop_below` needs a level; write `overflow: { drop_below: warn }`")),
+            _ => Err(field.expected(RULES)),
+        };
+    }
+    let below = field.section(&["drop_below"]);
+    let below = below.map_err(|error| if field.is_section() { error } else { field.expected(RULES) })?;
+    let level = below.get("drop_below").ok_or_else(|| field.expected(RULES))?;
+    match read_level(&level)?.to_level() {
+        Some(least) => Ok(Overflow::DropBelow(least)),
+        None => Err(level.error("`off` would drop nothing or all; write `block` or `drop_newest`")),
     }
 }
 

@@ -1,13 +1,40 @@
-//! The process's logger: log4rs, with users' code kept out of its locks.
+//! The process's logger: log4rs, with users' code kept out of its locks, and the tail that an error brings with it.
 
-use std::fmt;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ::log::{Log, Metadata, Record};
+use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::plan::{Parts, Wiring};
+use super::record::{Captured, at_one_time, format_into};
 use crate::thread::panic::enter_logger;
 
 #[derive(Debug)]
 pub(super) struct Logger(pub(super) log4rs::Logger);
+
+/// There is one appender and it only captures: it may format the message itself.
+static CAPTURES: AtomicBool = AtomicBool::new(false);
+/// How many records that were filtered out an error brings with it.
+static TAIL: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Of this thread, the last records that no appender got.
+    static FILTERED: RefCell<VecDeque<Captured>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Without parts: in the way that is right for any, while they change. Relaxed: who is in time to see the old way still
+/// has the old appenders, or formats a message once more than need be.
+pub(super) fn set_style(parts: Option<&Parts>, wiring: Wiring) {
+    let captures = parts.is_some_and(|parts| parts.all_queued() && parts.appender_count() == 1);
+    CAPTURES.store(captures, Ordering::Relaxed);
+    TAIL.store(wiring.tail, Ordering::Relaxed);
+}
+
+/// The macros ask this level before they call us: with a tail, we must be called for all.
+pub(super) fn raise_max_level(tail: usize, level: LevelFilter) {
+    ::log::set_max_level(if tail > 0 { LevelFilter::Trace } else { level });
+}
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -15,29 +42,63 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        let tail = TAIL.load(Ordering::Relaxed);
+        if tail > 0 {
+            if !self.0.enabled(record.metadata()) {
+                return keep(record, tail);
+            }
+            if record.level() == Level::Error {
+                self.bring_tail();
+            }
+        }
+        if CAPTURES.load(Ordering::Relaxed) {
+            return self.0.log(record);
+        }
         if !self.0.enabled(record.metadata()) {
             return;
         }
         // log4rs formats while it holds the appender's lock. A Display or Debug that logs, or panics so that the hook
         // logs, would wait there for itself; so they run here.
         let mut message = String::new();
-        if fmt::write(&mut message, *record.args()).is_err() {
-            message.push_str("… (formatting failed)");
-        }
-        let _inside = enter_logger();
-        self.0.log(
-            &Record::builder()
-                .metadata(record.metadata().clone())
-                .args(format_args!("{message}"))
-                .module_path(record.module_path())
-                .file(record.file())
-                .line(record.line())
-                .key_values(record.key_values())
-                .build(),
-        );
+        format_into(&mut message, *record.args());
+        at_one_time(|| self.write(record, &message));
     }
 
     fn flush(&self) {
         self.0.flush();
     }
+}
+
+impl Logger {
+    fn write(&self, record: &Record<'_>, message: &str) {
+        let _inside = enter_logger();
+        // A copy of it keeps which of its names are static, and so need not be copied.
+        self.0.log(&record.to_builder().args(format_args!("{message}")).build());
+    }
+
+    /// Logs what was filtered out on this thread: for log4rs as errors, so that it reaches whoever gets those.
+    fn bring_tail(&self) {
+        let filtered =
+            FILTERED.try_with(|filtered| filtered.try_borrow_mut().map(|mut kept| std::mem::take(&mut *kept)));
+        for captured in filtered.ok().and_then(Result::ok).into_iter().flatten() {
+            captured.with_record(|record| {
+                let message = format!("(tail, {}) {}", record.level(), record.args());
+                let as_error = record.to_builder().level(Level::Error).build();
+                super::record::at(captured.time, captured.level, || self.write(&as_error, &message));
+            });
+        }
+    }
+}
+
+fn keep(record: &Record<'_>, tail: usize) {
+    // Captured before the cell is borrowed: its Display may log.
+    let captured = Captured::new(record);
+    let _ = FILTERED.try_with(|filtered| {
+        if let Ok(mut kept) = filtered.try_borrow_mut() {
+            while kept.len() >= tail {
+                kept.pop_front();
+            }
+            kept.push_back(captured);
+        }
+    });
 }

@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
+use ::log::LevelFilter;
+
 use super::plan;
+use crate::error::Error;
+
+pub use super::channel::Overflow;
+pub use super::queued::{Queued, QueuedBuilder, deserializers};
 
 /// The log files that the runtime's logger writes, each with its variables expanded.
 ///
@@ -20,13 +26,63 @@ pub fn files() -> Vec<PathBuf> {
     plan::installed_files()
 }
 
-/// Writes out what the logger holds back. Blocks until it is written.
+/// Returns when everything that any thread has logged before this call has passed through the appenders.
+///
+/// Blocks until then, for as long as an appender takes; one that fails does not hold it up. Within an appender it
+/// returns at once.
 ///
 /// # Examples
 ///
 /// ```
+/// log::warn!("about to do something that may not come back");
 /// selvedge::logging::flush();
 /// ```
 pub fn flush() {
     ::log::logger().flush();
+}
+
+/// Sets the level of the root logger, for all targets that have no logger of their own.
+///
+/// Holds until it is set again or the log's file is read again.
+///
+/// # Errors
+///
+/// No runtime has installed a logger.
+///
+/// # Examples
+///
+/// ```
+/// use log::LevelFilter;
+///
+/// let runtime = selvedge::Runtime::start(selvedge::Config::new("doc"))?;
+/// selvedge::logging::set_root_level(LevelFilter::Debug)?;
+/// log::debug!("now this is to be seen");
+/// # runtime.shutdown().unwrap();
+/// # Ok::<(), selvedge::Error>(())
+/// ```
+pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
+    plan::set_level(None, level)
+}
+
+/// Sets the level of a target and all below it, as `loggers` in a log4rs file does.
+///
+/// Its appenders stay; a target that had no logger gets one with those of the logger above it. Holds until it is set
+/// again or the log's file is read again.
+///
+/// # Errors
+///
+/// No runtime has installed a logger, or log4rs takes `target` for no logger's name.
+///
+/// # Examples
+///
+/// ```
+/// use log::LevelFilter;
+///
+/// let runtime = selvedge::Runtime::start(selvedge::Config::new("doc"))?;
+/// selvedge::logging::set_level("hyper::client", LevelFilter::Off)?;
+/// # runtime.shutdown().unwrap();
+/// # Ok::<(), selvedge::Error>(())
+/// ```
+pub fn set_level(target: &str, level: LevelFilter) -> Result<(), Error> {
+    plan::set_level(Some(target), level)
 }

@@ -1,17 +1,34 @@
-//! The log: strict reading of log4rs files, and the logger that they describe. Names `error`, `thread` and
-//! log4rs; inside this crate the facade is `::log`.
+//! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread that take its writing
+//! off the callers. Names `error`, `os`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
+//!
+//! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` → `channel` → (the `writer` thread)
+//! → `sink` → `file`, or an appender of log4rs, with an encoder of `encode`. Everything before the arrow to the writer runs
+//! on the caller; from there on nothing of the user's but appenders. docs/logging.md says what a user sees of it.
 
+mod channel;
 mod check;
 mod check_rolling;
+mod encode;
+mod file;
+mod live;
 mod logger;
 pub mod logging;
 mod paths;
 mod pattern;
 mod plan;
+mod queued;
+mod record;
+mod reload;
+mod sink;
+mod writer;
 pub(crate) mod yaml;
 
-pub(crate) use check::load;
-pub(crate) use plan::console;
+pub(crate) use channel::Overflow;
+pub(crate) use check::{load, read_queue};
+pub(crate) use live::flush_in_time;
+pub(crate) use plan::{Queue, Wiring, console, end};
+pub(crate) use reload::start as start_reload;
+pub(crate) use writer::start as start_writer;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ const PLAIN: [&str; 20] = [
 ];
 /// All that take one argument, a pattern.
 const NESTING: [&str; 7] = ["", "h", "highlight", "D", "debug", "R", "release"];
-const MORE: [&str; 4] = ["d", "date", "X", "mdc"];
+const MORE: [&str; 5] = ["d", "date", "X", "mdc", "K"];
 /// Deep enough for any layout; log4rs recurses.
 const DEEPEST: usize = 16;
 /// log4rs pads to any width, and panics or wraps where the number overflows.
@@ -198,13 +198,11 @@ fn arguments_fault(name: &str, arguments: &[Argument]) -> Option<String> {
                 arguments.get(1).is_none_or(|zone| !zone.has_formatter && ["utc", "local"].contains(&&*zone.text));
             (!zone || arguments.len() > 2).then(|| "has a date that is not `{d(format)(utc)}` or `(local)`".to_owned())
         }
-        "X" | "mdc" => {
+        "X" | "mdc" | "K" => {
             let good =
                 matches!(arguments.len(), 1 | 2) && arguments.iter().all(|a| !a.has_formatter && !a.text.is_empty());
             (!good).then(|| format!("has `{{{name}}}` where `{{{name}(key)(default)}}` is needed"))
         }
-        // Whether it can be had depends on a feature of log4rs; rendering will tell.
-        "K" => None,
         name if NESTING.contains(&name) => {
             (arguments.len() != 1).then(|| format!("has `{{{name}…}}` where `{{{name}(…)}}` is needed"))
         }
@@ -229,6 +227,7 @@ mod tests {
             "{d} {l} {t} - {m}{n}",
             "{d(%Y-%m-%d %H:%M:%S)} {d(%Y-%m-%d %H:%M:%S %Z)(utc)}{n}",
             "{h(the level is {l})} {D({f}:{L})}{R({M})}",
+            "{K(user)} {K(user)(none)}",
             "{X(user_id)} {mdc(nonexistent_key)(no mapping)}",
             "{({l} {m}):15.15} {m:>10.15} {m:~<5} {({l} {m}):-15.15}",
             "{{ }} (( )) \\{ \\} \\( \\) \\\\",
@@ -260,7 +259,7 @@ mod tests {
             ("a\\n", "lone `\\`"),
             ("{thread_id}", "needs a `}`"),
             ("{m:99999999999999999999}", "width above"),
-            ("{K(x)}", "log_kv"),
+            ("{K}", "`{K(key)(default)}`"),
             (&"{(".repeat(100_000), "nested"),
         ] {
             let found = fault(bad).unwrap_or_default();

@@ -1,16 +1,21 @@
 //! From a checked description to the process's logger: the one place where appenders are built.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ::log::LevelFilter;
 use log4rs::append::Append;
 use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
-use log4rs::filter::Filter;
+use log4rs::filter::{Filter, Response};
 use parking_lot::Mutex;
 
-use super::logger::Logger as ProcessLogger;
+use super::channel::{Channel, Overflow};
+use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
+use super::sink::{Output, Sink, Sinks};
 use super::yaml::{plain, plain_path};
+use super::{live, queued, writer};
 use crate::error::{Error, Kind};
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
@@ -24,6 +29,8 @@ pub(crate) struct Plan {
     pub(super) warnings: Vec<String>,
     /// Those that its appenders write, variables expanded.
     pub(super) files: Vec<PathBuf>,
+    /// How often to look whether the file has changed.
+    pub(super) refresh: Option<Duration>,
 }
 
 pub(super) struct AppenderPlan {
@@ -35,11 +42,61 @@ pub(super) struct AppenderPlan {
     pub(super) path: Option<PathBuf>,
     /// In the log4rs file, for what comes from one.
     pub(super) line: Option<u64>,
+    /// Of the kind `queued`: its queue, and what is behind it.
+    pub(super) behind: Option<(Queue, Vec<AppenderPlan>)>,
+}
+
+impl AppenderPlan {
+    /// The files that it and those behind it write.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let behind = self.behind.iter().flat_map(|(_, behind)| behind.iter().filter_map(|inner| inner.path.as_ref()));
+        self.path.iter().chain(behind)
+    }
+}
+
+/// A queue and its rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Queue {
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+}
+
+impl Queue {
+    /// Some 150 MB of records.
+    pub(crate) const MOST: usize = 1_000_000;
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { capacity: 8192, overflow: Overflow::Block }
+    }
+}
+
+/// How the log of a runtime is wired.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wiring {
+    /// Without it records are written on the thread that logs them.
+    pub(crate) queue: Option<Queue>,
+    /// How many records that were filtered out an error brings with it.
+    pub(crate) tail: usize,
 }
 
 struct Installed {
     handle: log4rs::Handle,
     files: Vec<PathBuf>,
+    parts: Parts,
+    wiring: Wiring,
+}
+
+/// An appender that is open: its name, itself, its filters.
+type Open = (String, Arc<dyn Append>, Arc<[Box<dyn Filter>]>);
+
+/// What a log4rs config is made of; it can be made anew from them with the appenders open.
+pub(super) struct Parts {
+    appenders: Vec<Open>,
+    root: (LevelFilter, Vec<String>),
+    loggers: Vec<Logger>,
+    channel: Option<Arc<Channel>>,
 }
 
 static INSTALLED: Mutex<Option<Installed>> = Mutex::new(None);
@@ -57,6 +114,7 @@ pub(crate) fn console() -> Plan {
         filters: Vec::new(),
         path: None,
         line: None,
+        behind: None,
     };
     Plan {
         file: None,
@@ -65,6 +123,7 @@ pub(crate) fn console() -> Plan {
         loggers: Vec::new(),
         warnings: Vec::new(),
         files: Vec::new(),
+        refresh: None,
     }
 }
 
@@ -73,22 +132,38 @@ pub(super) fn installed_files() -> Vec<PathBuf> {
 }
 
 impl Plan {
+    /// How often its file asks to be looked at again.
+    pub(crate) fn refresh(&self) -> Option<Duration> {
+        self.refresh
+    }
+
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the plan installed before.
+    /// With `reload` the place is that of this very file, and its log files are gone on with.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
-    pub(crate) fn install(mut self) -> Result<(), Error> {
+    pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {
         let warnings = std::mem::take(&mut self.warnings);
         {
             let mut installed = INSTALLED.lock();
             let mut created = Created::nothing();
             let files = std::mem::take(&mut self.files);
             let file = self.file.clone();
-            let config = self.build(&mut created)?;
+            let going_on = match &*installed {
+                Some(installed) if reload => installed.files.clone(),
+                _ => Vec::new(),
+            };
+            let parts = self.build(wiring, &going_on, &mut created)?;
+            let config = parts.config().map_err(|error| with_file(error, file.as_deref()))?;
             match &mut *installed {
                 Some(installed) => {
                     ::log::logger().flush();
-                    installed.handle.set_config(config);
-                    installed.files = files;
+                    let channel = parts.channel.clone();
+                    let before = std::mem::replace(&mut installed.parts, parts);
+                    (installed.files, installed.wiring) = (files, wiring);
+                    logger::set_style(None, wiring);
+                    writer::replace(before.channel, channel, || installed.handle.set_config(config));
+                    logger::set_style(Some(&installed.parts), wiring);
+                    logger::raise_max_level(wiring.tail, installed.handle.max_log_level());
                 }
                 // By hand: log4rs::init_config sets the level even where another logger is there already.
                 none => {
@@ -96,8 +171,10 @@ impl Plan {
                     let (handle, level) = (logger.handle(), logger.max_log_level());
                     match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
                         (Ok(()), _) => {
-                            ::log::set_max_level(level);
-                            *none = Some(Installed { handle, files });
+                            logger::set_style(Some(&parts), wiring);
+                            writer::replace(None, parts.channel.clone(), || ());
+                            logger::raise_max_level(wiring.tail, level);
+                            *none = Some(Installed { handle, files, parts, wiring });
                         }
                         (Err(_), None) => {}
                         (Err(_), Some(file)) => {
@@ -116,38 +193,174 @@ impl Plan {
         Ok(())
     }
 
-    fn build(mut self, created: &mut Created) -> Result<Config, Error> {
-        let deserializers = Deserializers::default();
+    fn build(mut self, wiring: Wiring, going_on: &[PathBuf], created: &mut Created) -> Result<Parts, Error> {
+        let mut build = Build { with: queued::deserializers(), file: self.file.as_deref(), going_on, created };
         // To open an old file may truncate it, which cannot be undone: so those come last.
         self.appenders.sort_by_key(|appender| appender.path.as_deref().is_some_and(Path::exists));
-        let mut config = Config::builder().loggers(self.loggers);
-        for appender in self.appenders {
-            config = config.appender(appender.build(&deserializers, self.file.as_deref(), created)?);
+        let mut appenders: Vec<Open> = Vec::new();
+        let (mut sinks, mut waiting) = (Vec::new(), Vec::new());
+        for mut appender in self.appenders {
+            let (name, filters) = (appender.name.clone(), std::mem::take(&mut appender.filters).into());
+            match (appender.behind.take(), wiring.queue) {
+                (Some((queue, behind)), _) => {
+                    let mut outputs = Vec::new();
+                    for inner in behind {
+                        outputs.push((inner.name.clone(), build.output(inner)?));
+                    }
+                    let queued = queued::Queued::start(&name, queue, outputs).map_err(|error| {
+                        with_file(Error::new(Kind::Io, "no thread for a queued appender").because(error), build.file)
+                    })?;
+                    appenders.push((name, Arc::new(queued), filters));
+                }
+                (None, Some(queue)) => {
+                    sinks.push(Sink::new(&name, build.output(appender)?, queue.capacity));
+                    waiting.push((name, filters));
+                }
+                (None, None) => appenders.push((name, Arc::from(build.appender(appender)?), filters)),
+            }
         }
-        let (level, appenders) = self.root;
-        let root = Root::builder().appenders(appenders).build(level);
-        config.build(root).map_err(|errors| {
-            let error = Error::new(Kind::Config, "refused by log4rs").because(errors);
-            with_file(error, self.file.as_deref())
-        })
+        let channel = wiring.queue.filter(|_| !sinks.is_empty()).map(|queue| {
+            let channel = Channel::new("log", queue.capacity, queue.overflow, Sinks::new(sinks));
+            live::register(Arc::new(channel))
+        });
+        if let Some(channel) = &channel {
+            for (sink, (name, filters)) in waiting.into_iter().enumerate() {
+                appenders.push((name, Arc::new(queued::Entrance::one(channel.clone(), sink)), filters));
+            }
+        }
+        Ok(Parts { appenders, root: self.root, loggers: self.loggers, channel })
     }
 }
 
-impl AppenderPlan {
-    fn build(self, with: &Deserializers, file: Option<&Path>, created: &mut Created) -> Result<Appender, Error> {
-        if let Some(path) = &self.path {
-            created.will_open(path);
+impl Parts {
+    fn config(&self) -> Result<Config, Error> {
+        let mut config = Config::builder().loggers(self.loggers.iter().cloned());
+        for (name, appender, filters) in &self.appenders {
+            let appender = Box::new(Shared(appender.clone()));
+            let filter: Box<dyn Filter> = Box::new(AllOf(filters.clone()));
+            config = config.appender(Appender::builder().filter(filter).build(name, appender));
         }
-        let appender = with.deserialize::<dyn Append>(&self.kind, self.settings).map_err(|reason| {
-            let message = match &self.path {
-                Some(path) => format!("cannot open {}", plain_path(path)),
-                None => "this appender cannot be built".to_owned(),
+        let (level, appenders) = &self.root;
+        let root = Root::builder().appenders(appenders).build(*level);
+        config.build(root).map_err(|errors| Error::new(Kind::Config, "refused by log4rs").because(errors))
+    }
+
+    pub(super) fn appender_count(&self) -> usize {
+        self.appenders.len()
+    }
+
+    /// Whether all records go through queues, so that nothing of log4rs is locked while they are captured.
+    pub(super) fn all_queued(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.sinks() == self.appenders.len())
+    }
+}
+
+/// The levels of the logger that is installed.
+pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), Error> {
+    let mut installed = INSTALLED.lock();
+    let Some(installed) = &mut *installed else {
+        return Err(Error::new(Kind::Config, "no runtime has installed a logger whose levels could be set"));
+    };
+    let parts = &mut installed.parts;
+    let before = parts.loggers.clone();
+    match target {
+        None => parts.root.0 = level,
+        Some(target) => {
+            let known = parts.loggers.iter().position(|logger| logger.name() == target);
+            let logger = match known.map(|at| parts.loggers.remove(at)) {
+                Some(old) => Logger::builder().appenders(old.appenders().iter().cloned()).additive(old.additive()),
+                None => Logger::builder(),
             };
-            let key = format!("appenders.{}", plain(&self.name));
-            let error = Error::new(Kind::Config, message).because(reason).at_key(key);
-            self.line.iter().fold(with_file(error, file), |error, line| error.at_line(*line))
-        })?;
-        Ok(Appender::builder().filters(self.filters).build(self.name, appender))
+            parts.loggers.push(logger.build(target, level));
+        }
+    }
+    match parts.config() {
+        Ok(config) => installed.handle.set_config(config),
+        Err(error) => {
+            parts.loggers = before;
+            return Err(error);
+        }
+    }
+    logger::raise_max_level(installed.wiring.tail, installed.handle.max_log_level());
+    Ok(())
+}
+
+/// A last try of sinks that fail; afterwards what could not be written has been said.
+pub(crate) fn end() {
+    ::log::logger().flush();
+    let channel = INSTALLED.lock().as_ref().and_then(|installed| installed.parts.channel.clone());
+    if let Some(channel) = channel {
+        channel.end_sinks();
+    }
+}
+
+/// One appender in several configs.
+#[derive(Debug)]
+struct Shared(Arc<dyn Append>);
+
+impl Append for Shared {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        self.0.append(record)
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// The filters of one appender, in several configs.
+#[derive(Debug)]
+struct AllOf(Arc<[Box<dyn Filter>]>);
+
+impl Filter for AllOf {
+    fn filter(&self, record: &::log::Record<'_>) -> Response {
+        let decided = self.0.iter().map(|filter| filter.filter(record)).find(|said| *said != Response::Neutral);
+        decided.unwrap_or(Response::Neutral)
+    }
+}
+
+/// Opens appenders.
+struct Build<'a> {
+    with: Deserializers,
+    file: Option<&'a Path>,
+    /// Log files of the plan before, which are not emptied.
+    going_on: &'a [PathBuf],
+    created: &'a mut Created,
+}
+
+impl Build<'_> {
+    fn appender(&mut self, plan: AppenderPlan) -> Result<Box<dyn Append>, Error> {
+        if let Some(path) = &plan.path {
+            self.created.will_open(path);
+        }
+        let built = self.with.deserialize::<dyn Append>(&plan.kind, plan.settings.clone());
+        built.map_err(|reason| self.refused(&plan, reason))
+    }
+
+    /// What stands behind a queue: a log file of ours, or an appender of log4rs.
+    fn output(&mut self, mut plan: AppenderPlan) -> Result<Output, Error> {
+        let going_on = plan.path.as_ref().is_some_and(|path| self.going_on.contains(path));
+        if going_on {
+            queued::go_on_with(&mut plan.settings);
+        }
+        if plan.kind != "file" {
+            return self.appender(plan).map(Output::Other);
+        }
+        if let Some(path) = &plan.path {
+            self.created.will_open(path);
+        }
+        let opened = queued::open_file(plan.settings.clone(), &self.with);
+        opened.map(Output::File).map_err(|reason| self.refused(&plan, reason))
+    }
+
+    fn refused(&self, plan: &AppenderPlan, reason: anyhow::Error) -> Error {
+        let message = match &plan.path {
+            Some(path) => format!("cannot open {}", plain_path(path)),
+            None => "this appender cannot be built".to_owned(),
+        };
+        let key = format!("appenders.{}", plain(&plan.name));
+        let error = Error::new(Kind::Config, message).because(reason).at_key(key);
+        plan.line.iter().fold(with_file(error, self.file), |error, line| error.at_line(*line))
     }
 }
 

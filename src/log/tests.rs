@@ -49,7 +49,6 @@ loggers:
         ))
         .unwrap();
     for (line, part) in [
-        (1, "refresh_rate: this file is read once"),
         (4, "SELVEDGE_UNSET is not set"),
         (3, "appenders.idle: neither root nor a logger"),
         (5, "appenders.two: the appender `one` writes to the same file"),
@@ -115,11 +114,11 @@ fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
     ::log::set_logger(&Theirs).unwrap();
     ::log::set_max_level(::log::LevelFilter::Error);
 
-    console().install().unwrap();
+    console().install(Wiring::default(), false).unwrap();
     let folder = Folder::new("theirs");
     let file = folder.path("new.log");
     let text = format!("appenders: {{ f: {{ kind: file, path: '{file}' }} }}\nroot: {{ appenders: [f] }}\n");
-    let error = folder.load(&text).unwrap().install().unwrap_err();
+    let error = folder.load(&text).unwrap().install(Wiring::default(), false).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("log4rs.yaml: the program has installed a logger"));
     assert!(!Path::new(&file).exists());
     assert_eq!((::log::max_level(), logging::files()), (::log::LevelFilter::Error, vec![]));
@@ -138,7 +137,7 @@ loggers: {{ hyper: {{ level: off }} }}
 "
         )
     };
-    folder.load(&text("new/first.log")).unwrap().install().unwrap();
+    folder.load(&text("new/first.log")).unwrap().install(Wiring::default(), false).unwrap();
     assert_eq!(logging::files(), [PathBuf::from(folder.path("new/first.log"))]);
     std::thread::Builder::new()
         .name("main/weaver".to_owned())
@@ -156,7 +155,7 @@ root: {{ appenders: [good, bad] }}
 ",
         folder.path("other/good.log")
     );
-    let error = folder.load(&fails).unwrap().install().unwrap_err();
+    let error = folder.load(&fails).unwrap().install(Wiring::default(), false).unwrap_err();
     assert_eq!((error.line(), error.key()), (Some(3), Some("appenders.bad")), "{error}");
     assert!(error.is_config() && error.to_string().contains("cannot open /proc/selvedge/x.log: "), "{error}");
     assert!(!Path::new(&folder.path("other")).exists(), "what was created is removed");
@@ -172,10 +171,10 @@ root: {{ appenders: [good, bad] }}
     });
     told.recv_timeout(std::time::Duration::from_secs(20)).expect("a Display that logs waits for itself");
 
-    let second = format!("refresh_rate: 5s\n{}", text("second.log"));
-    folder.load(&second).unwrap().install().unwrap();
+    let second = text("second.log").replace("appenders: {", "appenders: { idle: { kind: console },");
+    folder.load(&second).unwrap().install(Wiring::default(), false).unwrap();
     ::log::info!(target: "selvedge::test", "three");
-    console().install().unwrap();
+    console().install(Wiring::default(), false).unwrap();
     assert_eq!(logging::files(), Vec::<PathBuf>::new());
     logging::flush();
 
@@ -185,7 +184,7 @@ root: {{ appenders: [good, bad] }}
     assert!(first.contains(" inner\n") && first.contains(" outer logged\n"), "{first}");
     assert!(first.contains(" fails … (formatting failed)\n"), "{first}");
     assert!(!first.contains("three") && second.contains(" three\n"), "{first}---\n{second}");
-    assert!(second.contains("WARN") && second.contains("read once"), "warnings go to the log: {second}");
+    assert!(second.contains("WARN") && second.contains("gets no records"), "warnings go to the log: {second}");
 }
 
 struct Logs;
@@ -203,4 +202,33 @@ impl std::fmt::Display for Fails {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         Err(std::fmt::Error)
     }
+}
+
+#[test]
+fn log4rs_itself_can_build_a_queued_appender_by_our_deserializers() {
+    use serde_value::Value;
+    let folder = Folder::new("deserializers");
+    let text = |text: &str| Value::String(text.to_owned());
+    let map =
+        |entries: &[(&str, Value)]| Value::Map(entries.iter().map(|(key, value)| (text(key), value.clone())).collect());
+    let file = map(&[
+        ("kind", text("file")),
+        ("path", text(&folder.path("a.log"))),
+        ("encoder", map(&[("pattern", text("{l} {m}{n}"))])),
+    ]);
+    let settings = |overflow: Value| {
+        map(&[("capacity", Value::U64(4)), ("overflow", overflow), ("appenders", Value::Seq(vec![file.clone()]))])
+    };
+    let with = logging::deserializers();
+    for overflow in [text("block"), map(&[("drop_below", text("warn"))])] {
+        let queued = with.deserialize::<dyn log4rs::append::Append>("queued", settings(overflow)).unwrap();
+        for _ in 0..10 {
+            queued
+                .append(&::log::Record::builder().level(::log::Level::Warn).args(format_args!("one")).build())
+                .unwrap();
+        }
+        queued.flush();
+    }
+    assert_eq!(fs::read_to_string(folder.path("a.log")).unwrap(), "WARN one\n".repeat(20));
+    assert!(with.deserialize::<dyn log4rs::append::Append>("queued", settings(text("overrun"))).is_err());
 }

@@ -7,6 +7,11 @@ mod linux;
 pub(crate) mod perf;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+#[cfg(not(unix))]
+#[path = "no_process.rs"]
+pub(crate) mod process;
+#[cfg(unix)]
+pub(crate) mod process;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
 #[cfg(all(target_os = "linux", feature = "profiling"))]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::log::yaml::plain_path;
+use crate::log::{Overflow, Queue, Wiring};
 use crate::profile::Options;
 
 /// The settings of a runtime: its name, log, shutdown and profile.
@@ -52,6 +53,9 @@ struct Set {
     name: Option<String>,
     log_file: Option<PathBuf>,
     log_queued: Option<bool>,
+    log_capacity: Option<usize>,
+    log_overflow: Option<Overflow>,
+    log_tail: Option<usize>,
     patience: Option<Duration>,
     on_stuck: Option<OnStuck>,
     profile_enabled: Option<bool>,
@@ -95,7 +99,7 @@ pub(crate) struct Settings {
 pub(crate) struct LogSettings {
     /// Without one: the console.
     pub(crate) file: Option<PathBuf>,
-    pub(crate) queued: bool,
+    pub(crate) wiring: Wiring,
 }
 
 #[derive(Debug)]
@@ -158,10 +162,32 @@ impl Config {
 
     /// Whether a thread of the runtime's own shall write the log records. Default: true.
     ///
-    /// This has no effect yet: each record is written on the thread that logs it.
+    /// With `false` each is written on the thread that logs it, which waits until it is written.
     #[must_use]
     pub fn log_queued(mut self, queued: bool) -> Config {
         self.set.log_queued = Some(queued);
+        self
+    }
+
+    /// How many records wait for the log writer at most. Default: 8192; from 1 to 1,000,000.
+    #[must_use]
+    pub fn log_capacity(mut self, records: usize) -> Config {
+        self.set.log_capacity = Some(records);
+        self
+    }
+
+    /// What happens to a record for which the log writer's queue has no room. Default: [`Overflow::Block`].
+    #[must_use]
+    pub fn log_overflow(mut self, overflow: Overflow) -> Config {
+        self.set.log_overflow = Some(overflow);
+        self
+    }
+
+    /// How many records that were filtered out an error brings with it: the last ones of its thread. Default: 0; at most
+    /// 10,000. With a tail every record is formatted, whatever its level.
+    #[must_use]
+    pub fn log_tail(mut self, records: usize) -> Config {
+        self.set.log_tail = Some(records);
         self
     }
 
@@ -236,8 +262,18 @@ impl Config {
             None => self.set,
         };
         let name = set.name.unwrap_or_else(default_name);
+        let queue = Queue {
+            capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
+            overflow: set.log_overflow.unwrap_or_default(),
+        };
         let settings = Settings {
-            log: LogSettings { file: set.log_file, queued: set.log_queued.unwrap_or(true) },
+            log: LogSettings {
+                file: set.log_file,
+                wiring: Wiring {
+                    queue: set.log_queued.unwrap_or(true).then_some(queue),
+                    tail: set.log_tail.unwrap_or(0),
+                },
+            },
             shutdown: ShutdownSettings {
                 patience: set.patience.unwrap_or(Duration::from_secs(5)),
                 on_stuck: set.on_stuck.unwrap_or_default(),
@@ -252,6 +288,7 @@ impl Config {
         };
         let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
+        check_log(&queue, settings.log.wiring.tail)?;
         check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
         check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
         check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
@@ -267,6 +304,9 @@ impl Set {
             name: self.name.or(file.name),
             log_file: self.log_file.or(file.log_file),
             log_queued: self.log_queued.or(file.log_queued),
+            log_capacity: self.log_capacity.or(file.log_capacity),
+            log_overflow: self.log_overflow.or(file.log_overflow),
+            log_tail: self.log_tail.or(file.log_tail),
             patience: self.patience.or(file.patience),
             on_stuck: self.on_stuck.or(file.on_stuck),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
@@ -347,6 +387,20 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 fn check_patience(patience: Duration) -> Result<(), String> {
     if patience > LONGEST_PATIENCE {
         return Err("longer than a year; to wait without end use `on_stuck: wait`".to_owned());
+    }
+    Ok(())
+}
+
+/// Far more than anybody reads before an error.
+const LONGEST_TAIL: usize = 10_000;
+
+fn check_log(queue: &Queue, tail: usize) -> Result<(), Error> {
+    let wrong = |key: &str, message: String| Err(Error::new(Kind::Config, message).at_key(key));
+    if !(1..=Queue::MOST).contains(&queue.capacity) {
+        return wrong("log.capacity", format!("expected from 1 to {}, found {}", Queue::MOST, queue.capacity));
+    }
+    if tail > LONGEST_TAIL {
+        return wrong("log.tail", format!("expected at most {LONGEST_TAIL}, found {tail}"));
     }
     Ok(())
 }

@@ -196,15 +196,22 @@ impl Runtime {
             None => logs::console(),
         };
         profiler::check(&settings.profile)?;
-        plan.install()?;
+        let refresh = plan.refresh();
+        plan.install(settings.log.wiring, false)?;
         panic::install_hook();
         panic::panics_go_to_log(true);
+        panic::set_flush(logs::flush_in_time);
         stop::set_patience(Patience {
             report_after: settings.shutdown.patience,
             on_stuck: (settings.shutdown.on_stuck == OnStuck::Abort).then_some(exit::abort_stuck),
         });
         let node = tree::root();
         let inside = tree::become_node(&node);
+        let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
+        logs::start_writer(&node).map_err(no_thread)?;
+        if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
+            logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
+        }
         let profiler = Profiler::start(&settings)?;
         let signals = OsSignals::start(&node)?;
         announce(&settings);
@@ -274,7 +281,7 @@ impl Up {
             (None, None) => log::info!("{} has ended", self.name),
         }
         self.node.finish(None);
-        logs::logging::flush();
+        logs::end();
         (failure, interrupted)
     }
 }
@@ -298,9 +305,6 @@ fn announce(settings: &Settings) {
     let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     let log = if places.is_empty() { "the console".to_owned() } else { places.join(", ") };
     log::info!("{} has started; its log goes to {log}", settings.name);
-    if settings.log.queued && settings.log.file.is_some() {
-        log::debug!("log.queued: records are still written by the calling thread in this version");
-    }
 }
 
 /// Every thread below `node` that has not stopped, the oldest first.

@@ -4,6 +4,7 @@
 mod failure;
 mod handle;
 mod join;
+mod mdc;
 pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;

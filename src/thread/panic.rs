@@ -6,8 +6,8 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::PanicHookInfo;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, OnceLock};
 
 /// What the hook saw of a panic.
 pub(crate) struct Seen {
@@ -32,16 +32,26 @@ pub(crate) fn panics_go_to_log(yes: bool) {
     TO_LOG.store(yes, Ordering::SeqCst);
 }
 
+/// How to get the log written within bounded time.
+static FLUSH: OnceLock<fn()> = OnceLock::new();
+
+pub(crate) fn set_flush(flush: fn()) {
+    let _ = FLUSH.set(flush);
+}
+
 /// Marks the calling thread as being within the logger, until the guard drops. A panic there (in somebody's Debug) must not
 /// log: the appender's lock is held.
-pub(crate) fn enter_logger() -> impl Drop {
-    struct Leave(bool);
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            let _ = IN_LOGGER.try_with(|inside| inside.set(self.0));
-        }
+pub(crate) fn enter_logger() -> InLogger {
+    InLogger(IN_LOGGER.try_with(|inside| inside.replace(true)).unwrap_or(true))
+}
+
+/// Holds what the mark was before.
+pub(crate) struct InLogger(bool);
+
+impl Drop for InLogger {
+    fn drop(&mut self) {
+        let _ = IN_LOGGER.try_with(|inside| inside.set(self.0));
     }
-    Leave(IN_LOGGER.try_with(|inside| inside.replace(true)).unwrap_or(true))
 }
 
 /// Puts our hook in front of the one that is there; once for the process.
@@ -59,7 +69,13 @@ pub(crate) fn install_hook() {
         #[allow(ambiguous_wide_pointer_comparisons)]
         let is_standard = std::ptr::eq(&*previous, &*standard);
         std::panic::set_hook(Box::new(move |info| {
+            // Seen already, and nobody has taken it: this one comes while the first unwinds, and will abort the process.
+            let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| !seen.is_empty())).unwrap_or(true);
             let logged = tree::is_inside() && see(info);
+            if cfg!(panic = "abort") || (second && logged) {
+                // The last that happens in this process.
+                FLUSH.get().iter().for_each(|flush| flush());
+            }
             if !is_standard || !logged {
                 previous(info);
             }

@@ -2,7 +2,7 @@
 
 use super::spawn::{Slot, body};
 use super::tree::{self, Node, Role};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, stop};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, mdc, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -93,10 +93,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             Ok(node) => node,
             Err(error) => panic!("no thread: {error}"),
         };
+        let context = mdc::inherit();
         let slot = Slot::<T>::default();
         let run = {
             let (node, slot) = (node.clone(), slot.clone());
-            move || body(&node, f, slot)
+            move || {
+                mdc::adopt(context);
+                body(&node, f, slot);
+            }
         };
         let started = node.unless_started();
         if let Err(error) = std::thread::Builder::new().name(node.path.to_string()).spawn_scoped(self.std, run) {

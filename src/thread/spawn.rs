@@ -1,7 +1,7 @@
 //! Starting threads, and the body that every thread runs in.
 
 use super::tree::{self, Node, Role};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -171,11 +171,15 @@ impl Builder {
             Some(parent) => tree::adoptive(&parent.0),
             None => tree::default_parent(),
         };
+        let context = mdc::inherit();
         let node = Node::child(&parent, &self.name, self.role, self.stop_order, self.on_child_failure)?;
         let slot = Slot::<T>::default();
         let body = {
             let (node, slot) = (node.clone(), slot.clone());
-            move || body(&node, f, slot)
+            move || {
+                mdc::adopt(context);
+                body(&node, f, slot);
+            }
         };
         let mut builder = std::thread::Builder::new().name(node.path.to_string());
         if let Some(bytes) = self.stack_size {

@@ -24,6 +24,8 @@ pub fn program(name: &str) -> PathBuf {
             "01_indexer",
             "--example",
             "02_checksums",
+            "--example",
+            "log_subject",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {

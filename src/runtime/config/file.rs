@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{FORMATS, OnStuck, Set, check_formats, check_name, check_output, check_patience};
+use super::{FORMATS, LONGEST_TAIL, OnStuck, Set, check_formats, check_name, check_output, check_patience};
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
 use crate::profile::{Clock, Engine, Options};
@@ -36,12 +36,18 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
     if !log.is_section() {
         return read_log_file(log, folder, set);
     }
-    let section = log.section(&["file", "queued"])?;
+    let section = log.section(&["file", "queued", "capacity", "overflow", "tail"])?;
     if let Some(file) = section.get("file") {
         read_log_file(&file, folder, set)?;
     }
     if let Some(queued) = section.get("queued") {
         set.log_queued = Some(queued.boolean()?);
+    }
+    let queue = crate::log::read_queue(&section)?;
+    set.log_capacity = section.get("capacity").map(|_| queue.capacity);
+    set.log_overflow = section.get("overflow").map(|_| queue.overflow);
+    if let Some(tail) = section.get("tail") {
+        set.log_tail = Some(tail.integer(0..=LONGEST_TAIL, "how many records an error brings with it")?);
     }
     Ok(())
 }

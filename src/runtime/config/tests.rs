@@ -28,7 +28,7 @@ fn nothing_said_means_the_defaults() {
         assert_eq!(settings.name, default_name(), "{text:?}");
         assert!(settings.name.starts_with("selvedge-"), "the stem of the test's executable: {}", settings.name);
         assert_eq!(settings.log.file, None);
-        assert!(settings.log.queued);
+        assert!(settings.log.wiring.queue.is_some());
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
         assert!(!settings.profile.enabled);
@@ -49,7 +49,7 @@ log: { queued: false }
 ";
     let settings = resolve_text("keys", text).unwrap();
     assert_eq!(settings.name, "weaver");
-    assert!(!settings.log.queued);
+    assert!(settings.log.wiring.queue.is_none());
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
     assert!(settings.profile.enabled);

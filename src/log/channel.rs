@@ -1,0 +1,432 @@
+//! The queue between the threads that log and the one that writes.
+//!
+//! Invariants
+//! 1. A record that `put` took is in the queue, written, or counted in `dropped`; each count is written as a gap once.
+//! 2. Only who holds `busy` takes records out, one at a time and in order: what one thread logs is written in its order.
+//! 3. While `state` is RUNNING somebody drains; else whoever puts drains too, before `put` returns. So no record is left
+//!    behind when the writer ends: it sets `state` and drains once more, and who puts looks at `state` afterwards.
+//! 4. Nothing of the user's runs under a lock but the appenders, and a thread that is within them never waits here.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use ::log::Level;
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+
+use super::record::Captured;
+use super::sink::{QUEUE_FULL, Sinks};
+use crate::signal::Signal;
+use crate::thread::panic::enter_logger;
+
+/// What happens to a record for which the queue has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The thread that logs it waits for room. Nothing is lost.
+    #[default]
+    Block,
+    /// It is dropped and counted; the log says how many are missing, where they are missing.
+    DropNewest,
+    /// It is dropped and counted if it is less severe than this; else the thread waits for room.
+    DropBelow(Level),
+}
+
+impl Overflow {
+    fn drops(self, level: Level) -> bool {
+        match self {
+            Overflow::Block => false,
+            Overflow::DropNewest => true,
+            // Greater is less severe.
+            Overflow::DropBelow(least) => level > least,
+        }
+    }
+}
+
+enum Message {
+    Record {
+        to: usize,
+        gap: u64,
+        captured: Captured,
+    },
+    /// To be answered when all before it is written.
+    Flush(Sender<()>),
+}
+
+/// Nobody drains but who puts: before the writer starts and after it has ended.
+const DIRECT: u8 = 0;
+/// A writer drains, or is about to.
+const RUNNING: u8 = 1;
+
+pub(super) struct Channel {
+    name: Arc<str>,
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
+    capacity: usize,
+    overflow: Overflow,
+    /// DIRECT or RUNNING. Set by the writer, or by who is to start one. SeqCst with the queue's own: see invariant 3.
+    state: AtomicU8,
+    /// The writer is to end though its thread is not asked to.
+    closing: AtomicBool,
+    /// Set in the child of a fork, where nobody drains and the queue may be half-way through an operation.
+    orphaned: AtomicBool,
+    /// Somebody drains. Not part of the mutex, because a fork takes it in one process and gives it back in two.
+    busy: AtomicBool,
+    sinks: Mutex<Sinks>,
+    /// By sink: dropped since the last gap that was written or is in the queue.
+    dropped: Vec<AtomicU64>,
+    /// What was logged from within an appender while the queue was full.
+    deferred: Mutex<VecDeque<Message>>,
+    waiting: AtomicUsize,
+    room: (Mutex<()>, Condvar),
+    writer: OnceLock<Thread>,
+}
+
+/// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
+const NAP: Duration = Duration::from_micros(500);
+/// After so many naps in which nothing came it sleeps, and the next record wakes it.
+const NAPS: u32 = 20;
+/// The longest it sleeps without a look at its files and at what was dropped.
+const SLEEP: Duration = Duration::from_secs(1);
+/// Waits look again after this, whatever they were told.
+const LOOK: Duration = Duration::from_millis(10);
+
+thread_local! {
+    static DRAINING: Cell<bool> = const { Cell::new(false) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Channel {
+    pub(super) fn new(name: &str, capacity: usize, overflow: Overflow, sinks: Sinks) -> Channel {
+        let capacity = capacity.max(1);
+        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        let dropped = (0..sinks.count()).map(|_| AtomicU64::new(0)).collect();
+        Channel {
+            name: name.into(),
+            sender,
+            receiver,
+            capacity,
+            overflow,
+            state: AtomicU8::new(DIRECT),
+            closing: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            sinks: Mutex::new(sinks),
+            dropped,
+            deferred: Mutex::new(VecDeque::new()),
+            waiting: AtomicUsize::new(0),
+            room: (Mutex::new(()), Condvar::new()),
+            writer: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn sinks(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// From now on a writer drains: to be followed by `serve` on some thread, or by `direct`.
+    pub(super) fn will_be_served(&self) {
+        self.state.store(RUNNING, Ordering::SeqCst);
+    }
+
+    /// Nobody drains any more but who puts.
+    pub(super) fn direct(&self) {
+        self.state.store(DIRECT, Ordering::SeqCst);
+        while self.drain() > 0 {}
+        self.wake_waiting();
+    }
+
+    fn is_running(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == RUNNING
+    }
+
+    /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
+    /// and it is written here.
+    pub(super) fn put(&self, to: usize, captured: Captured) {
+        // Relaxed: set before the child of a fork runs its first line.
+        if self.orphaned.load(Ordering::Relaxed) {
+            return self.write_in_child(to, captured);
+        }
+        let level = captured.level;
+        let mut message = Message::Record { to, gap: self.take_dropped(to), captured };
+        while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
+            message = back;
+            if DRAINING.get() {
+                self.defer(message);
+                break;
+            } else if self.overflow.drops(level) {
+                self.drop_counted(message);
+                break;
+            } else if self.is_running() {
+                self.wait_for_room();
+            } else {
+                self.drain();
+            }
+        }
+        if !self.is_running() {
+            // A whole batch: ours may be behind it.
+            while self.drain() >= self.batch() {}
+        }
+    }
+
+    /// Half: those who wait for room get some before all is written.
+    fn batch(&self) -> usize {
+        self.capacity.div_ceil(2)
+    }
+
+    fn take_dropped(&self, to: usize) -> u64 {
+        let dropped = &self.dropped[to];
+        // Relaxed: it is a count, and who takes it takes all of it.
+        if dropped.load(Ordering::Relaxed) == 0 { 0 } else { dropped.swap(0, Ordering::Relaxed) }
+    }
+
+    fn drop_counted(&self, message: Message) {
+        if let Message::Record { to, gap, .. } = message {
+            self.dropped[to].fetch_add(gap + 1, Ordering::SeqCst);
+        }
+    }
+
+    /// From within an appender there is no waiting for oneself.
+    fn defer(&self, message: Message) {
+        let mut deferred = lock(&self.deferred);
+        if deferred.len() < self.capacity {
+            deferred.push_back(message);
+        } else {
+            drop(deferred);
+            self.drop_counted(message);
+        }
+    }
+
+    fn wait_for_room(&self) {
+        let _published = crate::wait::publish("room in log", self.name.clone());
+        // Before the look under the lock: who makes room then either is seen by that look, or sees this and wakes us.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.wake_writer();
+        {
+            let room = lock(&self.room.0);
+            if self.sender.is_full() && self.is_running() {
+                let _woken = self.room.1.wait_timeout(room, LOOK);
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn wake_waiting(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let _room = lock(&self.room.0);
+            self.room.1.notify_all();
+        }
+    }
+
+    fn wake_writer(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Returns when all that was put before has passed through the appenders; false: it was not so by `deadline`.
+    pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
+        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        // In the child of a fork each record is written at once; an appender that flushes cannot wait for itself.
+        if self.orphaned.load(Ordering::Relaxed) || DRAINING.get() {
+            return true;
+        }
+        let (written, answer) = crossbeam_channel::bounded(1);
+        let mut message = Message::Flush(written);
+        while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
+            message = back;
+            if late() {
+                return false;
+            }
+            if self.is_running() {
+                self.wait_for_room();
+            } else {
+                self.drain_until(deadline);
+            }
+        }
+        let _published = crate::wait::publish("log written", self.name.clone());
+        loop {
+            if self.is_running() {
+                self.wake_writer();
+            } else {
+                self.drain_until(deadline);
+            }
+            match answer.recv_timeout(LOOK) {
+                Ok(()) => return true,
+                Err(_) if late() => return false,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes the right to drain. False: not by `deadline`, or the calling thread has it already.
+    fn seize(&self, deadline: Option<Instant>) -> bool {
+        if DRAINING.get() {
+            return false;
+        }
+        let mut tries = 0_u32;
+        // Acquire and, in `release`, Release: what the last one did to the sinks is seen.
+        while self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            tries += 1;
+            // Contended only by threads that log while nobody writes, and by a fork.
+            if tries < 20 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
+        }
+        true
+    }
+
+    fn release(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+
+    fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
+        self.seize(deadline).then(|| {
+            DRAINING.set(true);
+            Gate { channel: self, _inside: enter_logger() }
+        })
+    }
+
+    /// Writes a batch. Returns how much it was; 0 also within an appender.
+    fn drain(&self) -> usize {
+        self.drain_until(None)
+    }
+
+    fn drain_until(&self, deadline: Option<Instant>) -> usize {
+        let Some(_gate) = self.gate(deadline) else { return 0 };
+        let mut sinks = lock(&self.sinks);
+        let mut answers = Vec::new();
+        let mut count = 0;
+        while count < self.batch() {
+            match self.receiver.try_recv() {
+                Ok(message) => write(&mut sinks, message, &mut answers),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    let Some(message) = lock(&self.deferred).pop_front() else { break };
+                    write(&mut sinks, message, &mut answers);
+                }
+            }
+            count += 1;
+        }
+        if self.receiver.is_empty() {
+            for to in 0..self.dropped.len() {
+                let dropped = self.take_dropped(to);
+                if dropped > 0 {
+                    sinks.missing(to, dropped, QUEUE_FULL);
+                }
+            }
+        }
+        sinks.flush();
+        drop(sinks);
+        for answer in answers {
+            // Who asked may have stopped waiting.
+            let _ = answer.send(());
+        }
+        self.wake_waiting();
+        count
+    }
+
+    /// The writer: until it is asked to stop, or the channel is closed. Afterwards nobody drains but who puts.
+    pub(super) fn serve(&self, please_stop: &Signal) {
+        /// Also when the writer panics, which it should not.
+        struct End<'a>(&'a Channel);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.direct();
+            }
+        }
+        let _known = self.writer.set(std::thread::current());
+        let _end = End(self);
+        let mut empty = 0;
+        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst)) {
+            match self.drain() {
+                0 => empty += 1,
+                count => {
+                    empty = 0;
+                    if count * 4 > self.capacity {
+                        continue;
+                    }
+                }
+            }
+            if empty < NAPS { std::thread::park_timeout(NAP) } else { self.sleep(please_stop) }
+        }
+    }
+
+    /// Until there is a record, or it is time to try a sink that fails, or to stop.
+    fn sleep(&self, please_stop: &Signal) {
+        let next_try = lock(&self.sinks).next_try();
+        let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
+        let _published = crate::wait::publish("records for log", self.name.clone());
+        let mut select = Select::new();
+        select.recv(&self.receiver);
+        select.recv(please_stop.receiver());
+        let _ready = select.ready_timeout(till.max(NAP));
+    }
+
+    /// Asks the writer to end, and waits until all that was put is written.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.flush(None);
+    }
+
+    /// A last try for sinks that fail.
+    pub(super) fn end_sinks(&self) {
+        if let Some(_gate) = self.gate(None) {
+            lock(&self.sinks).end();
+        }
+    }
+
+    /// Before a fork: nobody is within the sinks until it is over. False: somebody is, for long.
+    pub(super) fn hold_for_fork(&self, deadline: Instant) -> bool {
+        self.seize(Some(deadline))
+    }
+
+    pub(super) fn release_after_fork(&self) {
+        self.release();
+    }
+
+    pub(super) fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
+    fn write_in_child(&self, to: usize, captured: Captured) {
+        // Not for ever: if the fork came while a sink hung, its lock is never given back here.
+        let Some(_gate) = self.gate(Some(Instant::now() + 2 * LOOK)) else { return };
+        if let Ok(mut sinks) = self.sinks.try_lock() {
+            sinks.forget();
+            sinks.write(to, 0, captured);
+            sinks.flush();
+        }
+    }
+}
+
+fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
+    match message {
+        Message::Record { to, gap, captured } => sinks.write(to, gap, captured),
+        Message::Flush(written) => answers.push(written),
+    }
+}
+
+struct Gate<'a> {
+    channel: &'a Channel,
+    _inside: crate::thread::panic::InLogger,
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        DRAINING.set(false);
+        self.channel.release();
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({}, {} of {})", self.name, self.receiver.len(), self.capacity)
+    }
+}

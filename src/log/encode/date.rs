@@ -1,0 +1,117 @@
+//! A date format of chrono's, rendered once a second: only what is finer than a second is written for each record.
+
+use std::fmt::Write as _;
+use std::io;
+
+use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
+use chrono::{DateTime, Local, Utc};
+use parking_lot::Mutex;
+
+use crate::log::record::Time;
+
+#[derive(Debug)]
+pub(super) struct Date {
+    utc: bool,
+    parts: Vec<Part>,
+    /// Of the second in it, the text of each part that lasts a second.
+    cache: Mutex<Option<(i64, Vec<String>)>>,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// The same for a whole second.
+    Slow(Vec<Item<'static>>),
+    /// The nanoseconds' first digits, perhaps with a point before them.
+    Digits { point: bool, count: usize },
+    /// A point and as many groups of three digits as are needed, or nothing.
+    Shortest,
+    /// Anything else that is finer than a second.
+    Whole(Item<'static>),
+}
+
+impl Date {
+    /// `None` if it is no format.
+    pub(super) fn new(format: &str, utc: bool) -> Option<Date> {
+        let mut parts: Vec<Part> = Vec::new();
+        for item in StrftimeItems::new(format).parse_to_owned().ok()? {
+            // The standard form, taken apart. (The years in which it differs from this are not ours.)
+            if item == Item::Fixed(Fixed::RFC3339) {
+                parts.push(Part::Slow(StrftimeItems::new("%Y-%m-%dT%H:%M:%S").parse_to_owned().ok()?));
+                parts.push(Part::Shortest);
+                parts.push(Part::Slow(StrftimeItems::new("%:z").parse_to_owned().ok()?));
+                continue;
+            }
+            match (fine(&item), parts.last_mut()) {
+                (Some(part), _) => parts.push(part),
+                (None, Some(Part::Slow(items))) => items.push(item),
+                (None, _) => parts.push(Part::Slow(vec![item])),
+            }
+        }
+        Some(Date { utc, parts, cache: Mutex::new(None) })
+    }
+
+    pub(super) fn write(&self, time: Time, out: &mut dyn log4rs::encode::Write) -> io::Result<()> {
+        let mut cache = self.cache.lock();
+        let texts = match &mut *cache {
+            Some((second, texts)) if *second == time.seconds => texts,
+            cache => {
+                let slow = self.parts.iter().map(|part| match part {
+                    Part::Slow(items) => self.render(time, items),
+                    _ => String::new(),
+                });
+                &mut cache.insert((time.seconds, slow.collect())).1
+            }
+        };
+        for (part, text) in self.parts.iter().zip(texts) {
+            match part {
+                Part::Slow(_) => out.write_all(text.as_bytes())?,
+                Part::Digits { point, count } => write_digits(out, time.nanos, *point, *count)?,
+                Part::Shortest if time.nanos == 0 => {}
+                Part::Shortest if time.nanos.is_multiple_of(1_000_000) => write_digits(out, time.nanos, true, 3)?,
+                Part::Shortest if time.nanos.is_multiple_of(1_000) => write_digits(out, time.nanos, true, 6)?,
+                Part::Shortest => write_digits(out, time.nanos, true, 9)?,
+                Part::Whole(item) => out.write_all(self.render(time, std::slice::from_ref(item)).as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn render(&self, time: Time, items: &[Item<'static>]) -> String {
+        let utc = DateTime::<Utc>::from_timestamp(time.seconds, time.nanos).unwrap_or_default();
+        let mut text = String::new();
+        // Formats were tried when they were parsed; what still fails leaves its place empty.
+        let _ = if self.utc {
+            write!(text, "{}", utc.format_with_items(items.iter()))
+        } else {
+            write!(text, "{}", utc.with_timezone(&Local).format_with_items(items.iter()))
+        };
+        text
+    }
+}
+
+fn fine(item: &Item<'static>) -> Option<Part> {
+    // Those without a point are chrono's own secret, but can be compared.
+    let without_point = |count| {
+        (StrftimeItems::new(["%3f", "%6f", "%9f"][count / 3 - 1]).next().as_ref() == Some(item))
+            .then_some(Part::Digits { point: false, count })
+    };
+    match item {
+        Item::Fixed(Fixed::Nanosecond) => Some(Part::Shortest),
+        Item::Fixed(Fixed::Nanosecond3) => Some(Part::Digits { point: true, count: 3 }),
+        Item::Fixed(Fixed::Nanosecond6) => Some(Part::Digits { point: true, count: 6 }),
+        Item::Fixed(Fixed::Nanosecond9) => Some(Part::Digits { point: true, count: 9 }),
+        Item::Numeric(Numeric::Nanosecond, Pad::Zero) => Some(Part::Digits { point: false, count: 9 }),
+        Item::Numeric(Numeric::Nanosecond, _) => Some(Part::Whole(item.clone())),
+        _ => without_point(3).or_else(|| without_point(6)).or_else(|| without_point(9)),
+    }
+}
+
+fn write_digits(out: &mut dyn log4rs::encode::Write, nanos: u32, point: bool, count: usize) -> io::Result<()> {
+    let mut digits = *b".000000000";
+    let mut rest = nanos;
+    for digit in digits[1..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.write_all(&digits[usize::from(!point)..=count])
+}

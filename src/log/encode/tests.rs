@@ -1,0 +1,215 @@
+//! Held to log4rs: the same pattern and the same record give the same bytes.
+
+use ::log::{Level, Record};
+use log4rs::encode::Encode;
+use log4rs::encode::writer::simple::SimpleWriter;
+
+use super::date::Date;
+use super::{json, pattern};
+use crate::log::record::{Captured, Time, encoding};
+
+/// Marsaglia's xorshift, so that each run draws the same.
+struct Dice(u64);
+
+const DEEPEST: usize = 3;
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+
+    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len())]
+    }
+
+    fn pattern(&mut self, depth: usize) -> String {
+        (0..self.below(6) + 1).map(|_| self.piece(depth)).collect()
+    }
+
+    fn piece(&mut self, depth: usize) -> String {
+        const TEXT: [&str; 12] = ["a", " - ", "ü𝄞", "{{", "}}", "((", "))", "\\{", "\\)", "\\\\", "e\u{301}", ":"];
+        const PLAIN: [&str; 24] = [
+            "l",
+            "level",
+            "m",
+            "message",
+            "M",
+            "module",
+            "n",
+            "f",
+            "file",
+            "L",
+            "line",
+            "T",
+            "thread",
+            "I",
+            "P",
+            "pid",
+            "i",
+            "tid",
+            "t",
+            "target",
+            "X(key)",
+            "mdc(none)(dflt)",
+            "K(key)(none)",
+            "K(number)",
+        ];
+        match self.below(4) {
+            // Within an argument a first `)` ends it.
+            0 => self.of(&TEXT).replace("))", if depth < DEEPEST { "\\)" } else { "))" }),
+            1 if depth > 0 => {
+                let (name, inner) = (self.of(&["", "h", "D", "R", "highlight"]), self.pattern(depth - 1));
+                format!("{{{name}({inner}){}}}", self.width())
+            }
+            _ => format!("{{{}{}}}", self.of(&PLAIN), self.width()),
+        }
+    }
+
+    fn width(&mut self) -> String {
+        if self.below(2) == 0 {
+            return String::new();
+        }
+        let mut text = ":".to_owned();
+        text.push_str(self.of(&["", "<", ">", "~<", "ü>", "<>", ">>"]));
+        text.push_str(self.of(&["", "", "-"]));
+        if self.below(3) > 0 {
+            text.push_str(&self.below(30).to_string());
+        }
+        if self.below(2) == 0 {
+            text.push_str(&format!(".{}", self.below(20)));
+        }
+        text
+    }
+}
+
+/// Both on this thread: log4rs with the facade's record, ours with what was captured of it, and ours directly.
+fn encode(theirs: &dyn Encode, ours: &dyn Encode, record: &Record<'_>) -> [String; 3] {
+    let text = |encoder: &dyn Encode, record: &Record<'_>| {
+        let mut bytes = SimpleWriter(Vec::new());
+        encoder.encode(&mut bytes, record).unwrap();
+        String::from_utf8(bytes.0).unwrap()
+    };
+    let (captured, _) =
+        encoding(Captured::new(record), |captured| captured.with_record(|record| text(ours, record)), |_| false);
+    [text(theirs, record), captured.unwrap(), text(ours, record)]
+}
+
+fn with_record<R>(dice: &mut Dice, f: impl FnOnce(&Record<'_>) -> R) -> R {
+    let message =
+        dice.of(&["", "plain", "with \u{1F1F7}\u{1F1F8} flags and e\u{301}", "two\nlines", "{m} \"quoted\" \\"]);
+    let target = dice.of(&["a", "my_crate::room", "ziel"]);
+    let level = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace][dice.below(5)];
+    let values: &[(&str, i32)] = &[("number", 7), ("key", -1), ("number", 8)];
+    let mut record = Record::builder();
+    record.level(level).target(target).key_values(&values);
+    if dice.below(2) == 0 {
+        let module = dice.of(&["m::n", ""]);
+        record.module_path(Some(module)).file(Some("src/x.rs")).line(Some(dice.below(9999) as u32));
+    } else {
+        record.module_path_static(Some("m::static")).file_static(Some("s.rs"));
+    }
+    f(&record.args(format_args!("{message}{}", dice.below(3))).build())
+}
+
+fn in_thread(name: Option<&str>, f: impl FnOnce() + Send + 'static) {
+    let mut thread = std::thread::Builder::new();
+    if let Some(name) = name {
+        thread = thread.name(name.to_owned());
+    }
+    thread.spawn(f).unwrap().join().unwrap();
+}
+
+#[test]
+fn the_same_pattern_and_record_give_the_same_bytes() {
+    for name in [None, Some("main/weaver/näher-3")] {
+        in_thread(name, move || {
+            log_mdc::insert("key", "wert: 5");
+            let mut dice = Dice(0x5e1_7ed6e + u64::from(name.is_some()));
+            let mut compared = 0;
+            for _ in 0..20_000 {
+                let pattern = dice.pattern(DEEPEST);
+                let ours = match pattern::PatternEncoder::new(&pattern) {
+                    Ok(ours) => ours,
+                    // What the check refuses never comes to be encoded.
+                    Err(fault) => panic!("{pattern}: {fault}"),
+                };
+                let theirs = log4rs::encode::pattern::PatternEncoder::new(&pattern);
+                with_record(&mut dice, |record| {
+                    let [theirs, captured, direct] = encode(&theirs, &ours, record);
+                    assert_eq!(captured, theirs, "{pattern}");
+                    assert_eq!(direct, theirs, "{pattern}");
+                });
+                compared += 1;
+            }
+            assert_eq!(compared, 20_000);
+        });
+    }
+}
+
+#[test]
+fn an_object_of_json_is_that_of_log4rs_but_for_its_time() {
+    let rest = |text: &str| {
+        let (time, rest) = text.strip_prefix("{\"time\":\"").unwrap().split_once('"').unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{time}");
+        rest.to_owned()
+    };
+    for name in [None, Some("main/\"weaver\"")] {
+        in_thread(name, move || {
+            let mut dice = Dice(77);
+            for round in 0..500 {
+                if round == 250 {
+                    log_mdc::insert("key", "wert: \"5\"");
+                    log_mdc::insert("other", "");
+                }
+                with_record(&mut dice, |record| {
+                    let all = encode(&log4rs::encode::json::JsonEncoder::new(), &json::JsonEncoder, record);
+                    let [theirs, captured, direct] = all.map(|text| rest(&text));
+                    assert_eq!(captured, theirs);
+                    assert_eq!(direct, theirs);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn dates_are_chronos_own_whatever_second_was_before() {
+    let mut dice = Dice(99);
+    let formats = [
+        "%+",
+        "%Y-%m-%d %H:%M:%S%.3f",
+        "%H:%M:%S%.f",
+        "%.6f|%.9f|%f",
+        "%3f %6f %9f",
+        "%s %Z %z %:z",
+        "%c",
+        "%e.%b %j %-d",
+        "%-f",
+        "%T%.3f%T",
+        "",
+        "ü%%",
+    ];
+    for format in formats {
+        for utc in [true, false] {
+            let date = Date::new(format, utc).unwrap();
+            for _ in 0..300 {
+                let nanos = [0, 5, 1_000_000, 1_000, 999_999_999, dice.below(1_000_000_000)][dice.below(6)] as u32;
+                // Neighbouring seconds, so that the cache is right and wrong in turn; some far away.
+                let seconds = [1_700_000_000 + dice.below(3), dice.below(4_000_000_000)][dice.below(8) / 7] as i64;
+                let instant = chrono::DateTime::from_timestamp(seconds, nanos).unwrap();
+                let expected = if utc {
+                    instant.format(format).to_string()
+                } else {
+                    instant.with_timezone(&chrono::Local).format(format).to_string()
+                };
+                let mut bytes = SimpleWriter(Vec::new());
+                date.write(Time { seconds, nanos }, &mut bytes).unwrap();
+                assert_eq!(String::from_utf8(bytes.0).unwrap(), expected, "{format} at {seconds}.{nanos}");
+            }
+        }
+    }
+    assert!(Date::new("%Q", true).is_none());
+}

@@ -1,0 +1,176 @@
+//! The log file of a writer: lines are collected in a buffer and written at the end of a batch. Knows nothing of queues.
+//!
+//! Invariants
+//! 1. What is in the buffer has not been written; a write that stops half-way leaves exactly the rest. So no line is torn
+//!    or written twice, however often a full disk interrupts.
+//! 2. The buffer ends at the end of a record.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use log4rs::encode::Encode;
+
+use crate::os::process;
+
+/// A batch that is longer is written in pieces.
+const PIECE: usize = 64 * 1024;
+/// What is kept of a log that cannot be written; beyond it records are dropped and counted.
+const MOST_HELD: usize = 16 * 1024 * 1024;
+/// How often is looked whether the path still names our file: it may have been moved away, to be rotated.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    encoder: Box<dyn Encode>,
+    buffer: Vec<u8>,
+    file: Option<File>,
+    identity: Option<(u64, u64)>,
+    looked: Instant,
+}
+
+struct Buffer<'a>(&'a mut Vec<u8>);
+
+impl Write for Buffer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl log4rs::encode::Write for Buffer<'_> {}
+
+impl LogFile {
+    /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
+    pub(super) fn open(path: &Path, append: bool, encoder: Box<dyn Encode>) -> io::Result<LogFile> {
+        let mut log = LogFile {
+            path: path.to_owned(),
+            encoder,
+            buffer: Vec::new(),
+            file: None,
+            identity: None,
+            looked: Instant::now(),
+        };
+        match log.reopen() {
+            Err(error) if !process::is_without_reader(&error) => return Err(error),
+            _ => {}
+        }
+        if let (false, Some(file)) = (append, &log.file)
+            && file.metadata()?.is_file()
+        {
+            file.set_len(0)?;
+        }
+        Ok(log)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = None;
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = process::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
+        self.identity = process::identity(&file.metadata()?);
+        self.looked = Instant::now();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Adds a record to the buffer. False: it has no room, as nothing could be written for long.
+    pub(super) fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
+        if self.buffer.len() >= MOST_HELD {
+            return Ok(false);
+        }
+        let end = self.buffer.len();
+        /// Also if the encoder panics, nothing of a half record stays.
+        struct Undo<'a>(&'a mut Vec<u8>, usize);
+        impl Drop for Undo<'_> {
+            fn drop(&mut self) {
+                self.0.truncate(self.1);
+            }
+        }
+        let mut undo = Undo(&mut self.buffer, end);
+        self.encoder.encode(&mut Buffer(undo.0), record)?;
+        undo.1 = usize::MAX;
+        Ok(true)
+    }
+
+    /// Whether the buffer should be written before the batch is over.
+    pub(super) fn is_long(&self) -> bool {
+        self.buffer.len() >= PIECE
+    }
+
+    /// Forgets what has not been written: after a fork it is the parent's to write.
+    pub(super) fn forget(&mut self) {
+        self.buffer.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Writes the buffer. On an error what was not written stays.
+    pub(super) fn write_out(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            let there = fs::metadata(&self.path).ok().as_ref().and_then(process::identity);
+            if there != self.identity {
+                self.file = None;
+            }
+        }
+        loop {
+            let file = match &mut self.file {
+                Some(file) => file,
+                none => {
+                    *none = None;
+                    self.reopen()?;
+                    continue;
+                }
+            };
+            let written = write_some(file, &self.buffer);
+            let metadata = file.metadata()?;
+            if process::is_deleted(&metadata) && metadata.is_file() {
+                // Into a file that nobody can read any more: once again, into a new one.
+                self.file = None;
+                continue;
+            }
+            return match written {
+                (_, None) => {
+                    self.buffer.clear();
+                    self.buffer.shrink_to(2 * PIECE);
+                    Ok(())
+                }
+                (count, Some(error)) => {
+                    self.buffer.drain(..count);
+                    if error.kind() == io::ErrorKind::BrokenPipe {
+                        // The next reader of a FIFO gets a new opening.
+                        self.file = None;
+                    }
+                    Err(error)
+                }
+            };
+        }
+    }
+}
+
+/// How much was written, and why not all.
+fn write_some(file: &mut File, bytes: &[u8]) -> (usize, Option<io::Error>) {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.write(&bytes[done..]) {
+            Ok(0) => return (done, Some(io::ErrorKind::WriteZero.into())),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}

@@ -1,0 +1,69 @@
+//! The queues that are alive, for what concerns the whole process: its end and its forks.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Once, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::channel::Channel;
+use crate::os::process;
+
+static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
+
+/// How long an end or a fork waits for a sink that hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Those that the calling thread keeps still while it forks.
+    static HELD: RefCell<Vec<Arc<Channel>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        process::at_fork(before_fork, in_parent, in_child);
+        process::at_exit(at_exit);
+    });
+    let mut live = LIVE.lock();
+    live.retain(|channel| channel.strong_count() > 0);
+    live.push(Arc::downgrade(&channel));
+    channel
+}
+
+fn all() -> Vec<Arc<Channel>> {
+    // A fork or an exit may come while this is locked by a thread that is no more.
+    let live = LIVE.try_lock_for(PATIENCE);
+    live.map(|live| live.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+}
+
+/// All that was logged is written when this returns, unless a sink hangs. Safe where the process is about to end.
+pub(crate) fn flush_in_time() {
+    let deadline = Instant::now() + PATIENCE;
+    for channel in all() {
+        channel.flush(Some(deadline));
+    }
+}
+
+extern "C" fn at_exit() {
+    flush_in_time();
+}
+
+extern "C" fn before_fork() {
+    let deadline = Instant::now() + PATIENCE;
+    let held = all().into_iter().filter(|channel| channel.hold_for_fork(deadline)).collect();
+    let _ = HELD.try_with(|slot| *slot.borrow_mut() = held);
+}
+
+extern "C" fn in_parent() {
+    for channel in HELD.try_with(RefCell::take).unwrap_or_default() {
+        channel.release_after_fork();
+    }
+}
+
+extern "C" fn in_child() {
+    for channel in HELD.try_with(RefCell::take).unwrap_or_default() {
+        channel.orphan();
+        channel.release_after_fork();
+    }
+}

@@ -1,0 +1,262 @@
+//! The appender of kind `queued`: others, with a queue before them and a writer thread of the tree behind it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use log4rs::append::{Append, AppenderConfig};
+use log4rs::config::{Deserialize, Deserializers};
+use log4rs::encode::{Encode, EncoderConfig};
+use serde_value::Value;
+
+use super::channel::{Channel, Overflow};
+use super::file::LogFile;
+use super::plan::Queue;
+use super::record::Captured;
+use super::sink::{Output, Sink, Sinks};
+use super::{encode, live, paths};
+use crate::thread::{Builder, Thread, tree};
+
+/// log4rs's deserializers, with the kinds of this crate: the appender `queued`, and the encoders `pattern` and `json`, which
+/// print what was so when the call was made, in the place of those that print what is so when they encode.
+///
+/// For programs that load a log4rs file by themselves; a runtime has them already.
+///
+/// # Examples
+///
+/// With log4rs's feature `yaml_format`:
+///
+/// ```no_run
+/// log4rs::init_file("log4rs.yaml", selvedge::logging::deserializers())?;
+/// log::info!("an appender of kind `queued` hands this to a thread of its own");
+/// log::logger().flush();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn deserializers() -> Deserializers {
+    let mut with = Deserializers::default();
+    encode::register(&mut with);
+    with.insert("queued", FromConfig);
+    with
+}
+
+/// An appender that captures each record and goes on; a thread of its own hands them to the appenders behind it.
+///
+/// The thread is a child of `main`, asked to stop after all that are the program's; what is logged after its end is written
+/// on the thread that logs it. `flush` returns when all that was logged before it has passed through the appenders.
+/// Encoders of this crate print the time, thread and MDC of the call; others see the record with its formatted message.
+///
+/// # Examples
+///
+/// ```
+/// use log4rs::append::console::ConsoleAppender;
+/// use log4rs::config::{Appender, Config, Root};
+/// use selvedge::logging::{Overflow, Queued};
+///
+/// let queued = Queued::builder()
+///     .capacity(1000)
+///     .overflow(Overflow::DropNewest)
+///     .appender("console", ConsoleAppender::builder().build())
+///     .build()?;
+/// let config = Config::builder()
+///     .appender(Appender::builder().build("out", Box::new(queued)))
+///     .build(Root::builder().appender("out").build(log::LevelFilter::Info))?;
+/// # drop(config);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Queued {
+    entrance: Entrance,
+}
+
+impl Queued {
+    /// An appender with a queue for 8192 records, whose callers wait when it is full.
+    pub fn builder() -> QueuedBuilder {
+        QueuedBuilder { queue: Queue::default(), name: None, appenders: Vec::new() }
+    }
+
+    pub(super) fn start(name: &str, queue: Queue, outputs: Vec<(String, Output)>) -> io::Result<Queued> {
+        let sinks: Vec<Sink> =
+            outputs.into_iter().map(|(name, output)| Sink::new(&name, output, queue.capacity)).collect();
+        let channel = Arc::new(Channel::new(name, queue.capacity, queue.overflow, Sinks::new(sinks)));
+        let channel = live::register(channel);
+        channel.will_be_served();
+        let served = channel.clone();
+        let builder = Builder::new(format!("log-writer {name}")).parent(&Thread::from_node(tree::root())).runtime();
+        let spawned = builder.spawn(move |please_stop| served.serve(please_stop));
+        match spawned {
+            Ok(_tracked) => Ok(Queued { entrance: Entrance { channel, sink: None } }),
+            Err(error) => {
+                channel.direct();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Append for Queued {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        self.entrance.append(record)
+    }
+
+    fn flush(&self) {
+        self.entrance.flush();
+    }
+}
+
+/// What is queued is written before it is gone.
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.entrance.channel.close();
+        self.entrance.channel.end_sinks();
+    }
+}
+
+/// Makes a [`Queued`].
+#[derive(Debug)]
+pub struct QueuedBuilder {
+    queue: Queue,
+    name: Option<String>,
+    appenders: Vec<(String, Output)>,
+}
+
+impl QueuedBuilder {
+    /// How many records the queue holds; at least one.
+    #[must_use]
+    pub fn capacity(mut self, records: usize) -> QueuedBuilder {
+        self.queue.capacity = records.clamp(1, Queue::MOST);
+        self
+    }
+
+    /// What happens to a record for which it has no room.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> QueuedBuilder {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// One more appender that gets the records; the name stands in reports of its failures.
+    #[must_use]
+    pub fn appender(mut self, name: impl Into<String>, appender: impl Append) -> QueuedBuilder {
+        let name = name.into();
+        self.name.get_or_insert_with(|| name.clone());
+        self.appenders.push((name, Output::Other(Box::new(appender))));
+        self
+    }
+
+    /// Starts its thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn build(self) -> io::Result<Queued> {
+        Queued::start(self.name.as_deref().unwrap_or("nothing"), self.queue, self.appenders)
+    }
+}
+
+/// Where records enter a queue: for one of the sinks behind it, or for all.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    channel: Arc<Channel>,
+    sink: Option<usize>,
+}
+
+impl Entrance {
+    pub(super) fn one(channel: Arc<Channel>, sink: usize) -> Entrance {
+        Entrance { channel, sink: Some(sink) }
+    }
+}
+
+impl Append for Entrance {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        let captured = Captured::new(record);
+        let (first, last) = match self.sink {
+            Some(sink) => (sink, sink),
+            None if self.channel.sinks() == 0 => return Ok(()),
+            None => (0, self.channel.sinks() - 1),
+        };
+        for sink in first..last {
+            self.channel.put(sink, captured.clone());
+        }
+        self.channel.put(last, captured);
+        Ok(())
+    }
+
+    fn flush(&self) {
+        // One flush is for all sinks of the queue.
+        if self.sink.is_none_or(|sink| sink == 0) {
+            self.channel.flush(None);
+        }
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueuedConfig {
+    capacity: Option<usize>,
+    overflow: Option<OverflowConfig>,
+    appenders: Vec<AppenderConfig>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OverflowConfig {
+    Block,
+    DropNewest,
+    DropBelow(::log::Level),
+}
+
+struct FromConfig;
+
+impl Deserialize for FromConfig {
+    type Trait = dyn Append;
+    type Config = QueuedConfig;
+
+    fn deserialize(&self, config: QueuedConfig, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
+        let mut queue = Queue::default();
+        queue.capacity = config.capacity.unwrap_or(queue.capacity).clamp(1, Queue::MOST);
+        queue.overflow = match config.overflow {
+            None | Some(OverflowConfig::Block) => Overflow::Block,
+            Some(OverflowConfig::DropNewest) => Overflow::DropNewest,
+            Some(OverflowConfig::DropBelow(level)) => Overflow::DropBelow(level),
+        };
+        let mut outputs = Vec::new();
+        for inner in config.appenders {
+            anyhow::ensure!(inner.filters.is_empty(), "filters belong to the queued appender itself");
+            let output = match inner.kind.as_str() {
+                "file" => Output::File(open_file(inner.config, with)?),
+                kind => Output::Other(with.deserialize(kind, inner.config)?),
+            };
+            outputs.push((inner.kind, output));
+        }
+        Ok(Box::new(Queued::start("queued", queue, outputs)?))
+    }
+}
+
+/// The settings of log4rs's appender `file`, as it takes them.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConfig {
+    path: String,
+    append: Option<bool>,
+    encoder: Option<EncoderConfig>,
+}
+
+pub(super) fn open_file(settings: Value, with: &Deserializers) -> anyhow::Result<LogFile> {
+    let config: FileConfig = settings.deserialize_into()?;
+    let encoder: Box<dyn Encode> = match config.encoder {
+        Some(encoder) => with.deserialize(&encoder.kind, encoder.config)?,
+        None => Box::new(encode::PatternEncoder::default()),
+    };
+    let (path, _unset) = paths::expand_env(&config.path);
+    let path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
+    Ok(LogFile::open(Path::new(&path), config.append.unwrap_or(true), encoder)?)
+}
+
+/// The file is added to, whatever the settings said.
+pub(super) fn go_on_with(settings: &mut Value) {
+    if let Value::Map(settings) = settings {
+        settings.insert(Value::String("append".to_owned()), Value::Bool(true));
+    } else {
+        *settings = Value::Map(BTreeMap::new());
+    }
+}

@@ -1,0 +1,335 @@
+//! The appenders behind a queue, and what becomes of records while one of them fails: held, tried again, counted.
+//!
+//! Invariants
+//! 1. A record is written once, held, or counted in `lost`; the count is written where the records are missing.
+//! 2. A failure is told once: through the other appenders that work, or to stderr; and told again only as over.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use ::log::Level;
+use log4rs::append::Append;
+
+use super::encode::{muted, was_accepted};
+use super::file::LogFile;
+use super::record::{Captured, encoding};
+
+/// Why records are missing where the overflow rule has dropped them.
+pub(super) const QUEUE_FULL: &str = "the queue was full";
+/// After a failure; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Sink {
+    name: String,
+    output: Output,
+    failing: Option<Failing>,
+    /// For appenders that are not ours: the records since it began to fail.
+    held: VecDeque<Captured>,
+    most_held: usize,
+    /// Records that could not be held, not told of yet.
+    lost: u64,
+    /// The encoder refused the last record: told once, until it takes one again.
+    unencodable: bool,
+    /// Something was given to it since it was last flushed.
+    dirty: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Output {
+    File(LogFile),
+    Other(Box<dyn Append>),
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    next_try: Instant,
+    pause: Duration,
+    reason: String,
+    /// Its last record is in the appender's own buffer already.
+    accepted: bool,
+}
+
+impl Sink {
+    pub(super) fn new(name: &str, output: Output, most_held: usize) -> Sink {
+        let name = name.to_owned();
+        Sink {
+            name,
+            output,
+            failing: None,
+            held: VecDeque::new(),
+            most_held,
+            lost: 0,
+            unencodable: false,
+            dirty: false,
+        }
+    }
+
+    /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to tell.
+    fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
+        self.dirty = true;
+        if let Output::File(file) = &mut self.output {
+            let push = |captured: &Captured| captured.with_record(|record| file.push(record));
+            let (result, _) = encoding(captured, push, |_| false);
+            return match flatten(result) {
+                Ok(kept) => {
+                    self.unencodable = false;
+                    let write = kept && file.is_long() && self.failing.is_none();
+                    (kept, if write { self.flush() } else { None })
+                }
+                // No later try could encode it.
+                Err(reason) => {
+                    let first = !std::mem::replace(&mut self.unencodable, true);
+                    let told = format!("the appender `{}` cannot encode a record: {reason}", self.name);
+                    (false, first.then_some(told))
+                }
+            };
+        }
+        if self.failing.is_some() || !self.held.is_empty() {
+            return (self.hold(captured), None);
+        }
+        match self.append(captured) {
+            Ok(()) => (true, None),
+            Err((reason, rejected)) => {
+                let accepted = rejected.is_none();
+                let kept = rejected.is_none_or(|captured| self.hold(*captured));
+                (kept, self.begin_failing(reason, accepted))
+            }
+        }
+    }
+
+    /// An error gives the record back, unless the appender has it in its own buffer.
+    fn append(&mut self, captured: Captured) -> Result<(), (String, Option<Box<Captured>>)> {
+        let Output::Other(appender) = &self.output else { return Ok(()) };
+        was_accepted();
+        let append = |captured: &Captured| captured.with_record(|record| appender.append(record));
+        let (result, captured) = encoding(captured, append, Result::is_err);
+        flatten(result).map_err(|reason| (reason, captured.filter(|_| !was_accepted()).map(Box::new)))
+    }
+
+    fn hold(&mut self, captured: Captured) -> bool {
+        let room = self.held.len() < self.most_held;
+        if room {
+            self.held.push_back(captured);
+        }
+        room
+    }
+
+    /// Whether it is time to write down how many records are missing.
+    fn misses(&self) -> bool {
+        self.lost > 0 && self.failing.is_none() && !self.unencodable
+    }
+
+    fn begin_failing(&mut self, reason: String, accepted: bool) -> Option<String> {
+        let now = Instant::now();
+        match &mut self.failing {
+            Some(failing) => {
+                failing.pause = (failing.pause * 2).min(LONGEST_PAUSE);
+                failing.next_try = now + failing.pause;
+                failing.accepted |= accepted;
+                failing.reason = reason;
+                None
+            }
+            none => {
+                let text =
+                    format!("the appender `{}` fails: {reason}; its records are held and it is tried again", self.name);
+                let (since, next_try) = (now, now + FIRST_PAUSE);
+                *none = Some(Failing { since, next_try, pause: FIRST_PAUSE, reason, accepted });
+                Some(text)
+            }
+        }
+    }
+
+    /// Writes what is buffered, unless it fails and its time has not come.
+    fn flush(&mut self) -> Option<String> {
+        if self.failing.as_ref().is_some_and(|failing| Instant::now() < failing.next_try) {
+            return None;
+        }
+        self.dirty = false;
+        match self.try_out() {
+            Err((reason, accepted)) => self.begin_failing(reason, accepted),
+            Ok(()) => self.failing.take().map(|failing| {
+                format!("the appender `{}` works again, after {:.1?}", self.name, failing.since.elapsed())
+            }),
+        }
+    }
+
+    fn try_out(&mut self) -> Result<(), (String, bool)> {
+        match &mut self.output {
+            Output::File(file) => file.write_out().map_err(|error| (error.to_string(), false))?,
+            Output::Other(appender) => {
+                if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
+                    // It has the record; one that writes nothing makes it write what it has.
+                    let nothing = Captured::own(Level::Trace, String::new());
+                    let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
+                    let (result, _) = muted(|| encoding(nothing, append, |_| false));
+                    flatten(result).map_err(|reason| (reason, true))?;
+                    if let Some(failing) = &mut self.failing {
+                        failing.accepted = false;
+                    }
+                } else {
+                    flatten(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        appender.flush();
+                        Ok(())
+                    })))
+                    .map_err(|reason| (reason, true))?;
+                }
+            }
+        }
+        while let Some(captured) = self.held.pop_front() {
+            if let Err((reason, rejected)) = self.append(captured) {
+                let accepted = rejected.is_none();
+                self.held.extend(rejected.map(|captured| *captured));
+                // To its place before those that came later.
+                self.held.rotate_right(usize::from(!accepted));
+                return Err((reason, accepted));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        match &self.output {
+            Output::File(file) => file.is_empty(),
+            Output::Other(_) => self.held.is_empty(),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.held.clear();
+        self.lost = 0;
+        if let Output::File(file) = &mut self.output {
+            file.forget();
+        }
+    }
+}
+
+fn flatten<T>(result: std::thread::Result<anyhow::Result<T>>) -> Result<T, String> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        // One line, with what caused it.
+        Ok(Err(error)) => Err(crate::log::yaml::plain(&format!("{error:#}"))),
+        Err(payload) => {
+            let message = crate::error::panic_message(&*payload);
+            crate::error::drop_payload(payload);
+            Err(format!("it panicked: {}", crate::log::yaml::plain(&message)))
+        }
+    }
+}
+
+/// All sinks of one queue.
+#[derive(Debug)]
+pub(super) struct Sinks(Vec<Sink>);
+
+impl Sinks {
+    pub(super) fn new(sinks: Vec<Sink>) -> Sinks {
+        Sinks(sinks)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives sink `to` the record, and before it the count of those that are missing in its place.
+    pub(super) fn write(&mut self, to: usize, gap: u64, captured: Captured) {
+        if gap > 0 {
+            self.missing(to, gap, QUEUE_FULL);
+        }
+        self.own_up(to);
+        let (kept, told) = self.0[to].take(captured);
+        self.0[to].lost += u64::from(!kept);
+        self.tell(to, told);
+    }
+
+    /// Writes into `to` that `count` records are missing here.
+    pub(super) fn missing(&mut self, to: usize, count: u64, why: &str) {
+        let plural = if count == 1 { "record is" } else { "records are" };
+        let (kept, told) = self.0[to].take(Captured::own(Level::Warn, format!("{count} {plural} missing here: {why}")));
+        if !kept {
+            self.0[to].lost += count;
+        }
+        self.tell(to, told);
+    }
+
+    fn own_up(&mut self, of: usize) {
+        if self.0[of].misses() {
+            let lost = std::mem::take(&mut self.0[of].lost);
+            self.missing(of, lost, "the appender had failed");
+        }
+    }
+
+    /// Writes out all buffers; tries those that fail, if it is time.
+    pub(super) fn flush(&mut self) {
+        for at in 0..self.0.len() {
+            if self.0[at].dirty || self.0[at].failing.is_some() {
+                let told = self.0[at].flush();
+                self.tell(at, told);
+            }
+            self.own_up(at);
+        }
+        // What one had to tell is in the buffers of the others.
+        for at in 0..self.0.len() {
+            if self.0[at].dirty && self.0[at].failing.is_none() {
+                let _told_next_time = self.0[at].flush();
+            }
+        }
+    }
+
+    /// When the next one that fails is to be tried.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|sink| sink.failing.as_ref()).map(|failing| failing.next_try).min()
+    }
+
+    /// A last try; what is lost now is said on stderr, as nothing else is left.
+    pub(super) fn end(&mut self) {
+        for sink in &mut self.0 {
+            if let Some(failing) = &mut sink.failing {
+                failing.next_try = Instant::now();
+            }
+        }
+        self.flush();
+        for sink in &mut self.0 {
+            if sink.lost == 0 && (sink.failing.is_none() || sink.is_idle()) {
+                continue;
+            }
+            let held = match &sink.output {
+                Output::File(file) if file.is_empty() => "nothing".to_owned(),
+                Output::File(_) => "what it held".to_owned(),
+                Output::Other(_) => format!("{} records that it held", sink.held.len()),
+            };
+            let reason = sink.failing.as_ref().map_or("it cannot encode them", |failing| &failing.reason);
+            say(&format!("the appender `{}` has failed: {reason}; lost: {held}, and {} more", sink.name, sink.lost));
+            sink.forget();
+        }
+    }
+
+    /// In the child of a fork: what is held is the parent's.
+    pub(super) fn forget(&mut self) {
+        self.0.iter_mut().for_each(Sink::forget);
+    }
+
+    fn tell(&mut self, of: usize, told: Option<String>) {
+        let Some(text) = told else { return };
+        let mut heard = false;
+        for (at, sink) in self.0.iter_mut().enumerate() {
+            let well_again = at == of && sink.failing.is_none();
+            if (at != of && sink.failing.is_none()) || well_again {
+                let level = if well_again { Level::Warn } else { Level::Error };
+                // One that begins to fail by this tells nobody now; it is told at its next failure or at the end.
+                let (_, _) = sink.take(Captured::own(level, text.clone()));
+                heard = true;
+            }
+        }
+        if !heard {
+            say(&text);
+        }
+    }
+}
+
+/// If nobody can read it, nobody can be told that.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "selvedge: {text}");
+}

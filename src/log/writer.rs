@@ -1,0 +1,71 @@
+//! The log writer: a thread of the tree, the first that the runtime starts and the last that it stops. When the log's file
+//! is read again, the same thread goes on with the new queue once the old one is empty.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::channel::Channel;
+use crate::thread::tree::Node;
+use crate::thread::{Builder, Thread};
+
+struct Writer {
+    /// Its thread runs, and will serve whatever is `current`.
+    alive: bool,
+    current: Option<Arc<Channel>>,
+}
+
+static WRITER: Mutex<Writer> = Mutex::new(Writer { alive: false, current: None });
+
+/// Puts `new` in the place of `old`; in between, `swap` makes the callers use it.
+pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap: impl FnOnce()) {
+    {
+        let mut writer = WRITER.lock();
+        // Before any caller sees it: those who put now must not write by themselves, ahead of what is in the old one.
+        if let (true, Some(new)) = (writer.alive, &new) {
+            new.will_be_served();
+        }
+        writer.current = new;
+    }
+    swap();
+    if let Some(old) = old {
+        old.close();
+    }
+}
+
+/// Starts the thread below `main`, if there is a queue to serve.
+pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
+    {
+        let mut writer = WRITER.lock();
+        let Some(channel) = &writer.current else { return Ok(()) };
+        channel.will_be_served();
+        writer.alive = true;
+    }
+    let builder = Builder::new("log-writer").parent(&Thread::from_node(main.clone())).runtime();
+    let spawned = builder.spawn(|please_stop| {
+        while !please_stop.is_go() {
+            let current = WRITER.lock().current.clone();
+            match current {
+                Some(channel) => channel.serve(please_stop),
+                None => drop(please_stop.wait_for_go_timeout(std::time::Duration::from_secs(1))),
+            }
+        }
+        end();
+    });
+    if spawned.is_err() {
+        end();
+    }
+    spawned.map(drop)
+}
+
+fn end() {
+    let current = {
+        let mut writer = WRITER.lock();
+        writer.alive = false;
+        writer.current.clone()
+    };
+    if let Some(channel) = current {
+        channel.direct();
+    }
+}

@@ -1,0 +1,205 @@
+//! Nothing that was logged is lost, or it is counted; whatever ends the process, what was flushed is in the file, whole.
+#![cfg(unix)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Folder, Process, program, run};
+
+/// A folder with a config; `more` below `log:`.
+fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
+    let folder = Folder::new(test);
+    let yaml = folder.config("");
+    let text = fs::read_to_string(&yaml).unwrap();
+    fs::write(&yaml, text.replace("log: log4rs.yaml", &format!("log: {{ file: log4rs.yaml, {more} }}"))).unwrap();
+    (folder, yaml)
+}
+
+fn subject(scenario: &str, config: &std::path::Path) -> Command {
+    let mut command = Command::new(program("log_subject"));
+    command.arg(scenario).arg(config);
+    command
+}
+
+/// Of the lines "record NAME NUMBER end" the numbers by name; a line that is cut anywhere is a failure.
+fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
+    let mut all: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
+    for line in text.lines() {
+        let Some((_, record)) = line.split_once(" record ").filter(|_| !line.contains(" missing here")) else {
+            continue;
+        };
+        let words: Vec<&str> = record.split(' ').collect();
+        let [name, number, "end"] = words[..] else { panic!("torn: {line}") };
+        all.entry(name.parse().unwrap()).or_default().push(number.parse().unwrap());
+    }
+    all
+}
+
+/// The sum of "N records are missing here".
+fn missing(text: &str) -> u64 {
+    let counts =
+        text.lines().filter_map(|line| line.split_once(" missing here")?.0.rsplit(' ').nth(2)?.parse::<u64>().ok());
+    counts.sum()
+}
+
+#[test]
+fn written_and_counted_as_dropped_is_what_was_sent() {
+    for (name, rule) in [
+        ("block", "overflow: block"),
+        ("newest", "overflow: drop_newest, capacity: 64"),
+        ("below", "overflow: { drop_below: warn }, capacity: 64"),
+        ("direct", "queued: false"),
+    ] {
+        let (folder, yaml) = config(&format!("overflow-{name}"), rule);
+        let ended = run(&mut subject("many", &yaml));
+        assert_eq!(ended.code(), 0, "{name}: {}", ended.stderr);
+        let text = folder.read("app.log");
+        let records = records(&text);
+        for (thread, numbers) in &records {
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{name}: the order of thread {thread} is not kept");
+        }
+        let written: usize = records.values().map(Vec::len).sum();
+        let dropped = missing(&text);
+        // The runtime's own lines may be among the dropped: two or three.
+        let sum = written as u64 + dropped;
+        match name {
+            "block" | "direct" => assert_eq!((written, dropped), (800_000, 0), "{name}"),
+            _ => assert!(dropped > 0 && (800_000..800_004).contains(&sum), "{name}: {written} + {dropped}"),
+        }
+        if name == "below" {
+            let warned = records.values().flatten().filter(|number| *number % 10 == 0).count();
+            assert_eq!(warned, 80_000, "a warning was dropped");
+        }
+    }
+}
+
+/// Marsaglia's xorshift: the moments differ, and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[test]
+fn what_was_flushed_is_there_whatever_ends_the_process() {
+    let mut dice = Dice(0x5e1_4ed6e);
+    let mut flushed_in_all = 0;
+    for round in 0..200 {
+        let (folder, yaml) = config("killed", "queued: true");
+        let acknowledged = folder.path().join("acknowledged");
+        let signals: &[i32] = match round % 4 {
+            0 => &[libc::SIGTERM],
+            1 => &[libc::SIGINT, libc::SIGINT],
+            2 => &[libc::SIGABRT],
+            _ => &[libc::SIGKILL],
+        };
+        let mut command = subject("until-killed", &yaml);
+        command.arg(&acknowledged);
+        if signals.len() > 1 {
+            command.env("STUBBORN", "1");
+        }
+        let mut process = Process::start(&mut command);
+        process.wait_for("ready");
+        std::thread::sleep(Duration::from_micros(dice.below(20_000)));
+        for (at, signal) in signals.iter().enumerate() {
+            if at > 0 {
+                // Until the first one was seen; else both are one.
+                let deadline = std::time::Instant::now() + support::ALARM;
+                while !folder.read("app.log").contains("interrupted by SIGINT") {
+                    assert!(std::time::Instant::now() < deadline, "the first SIGINT is not in the log");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            process.signal(*signal);
+        }
+        let ended = process.end();
+        match round % 4 {
+            0 => assert_eq!(ended.code(), 0, "{}", ended.stderr),
+            1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
+            _ => assert_eq!(ended.status.code(), None),
+        }
+        let text = folder.read("app.log");
+        let mut records = records(&text);
+        let safe = fs::read_to_string(&acknowledged).unwrap_or_default();
+        let mut flushed: BTreeMap<u32, u32> = BTreeMap::new();
+        for line in safe.lines() {
+            let (name, count) = line.split_once(' ').unwrap();
+            flushed.insert(name.parse().unwrap(), count.parse().unwrap());
+        }
+        for (name, count) in flushed {
+            flushed_in_all += count;
+            let numbers = records.remove(&name).unwrap_or_default();
+            let first: Vec<u32> = (0..count).collect();
+            assert!(numbers.len() >= count as usize, "round {round}: {count} flushed, {} there", numbers.len());
+            assert_eq!(numbers[..count as usize], first[..], "round {round}");
+            assert!(numbers.iter().enumerate().all(|(at, number)| at as u32 == *number), "round {round}: not in order");
+        }
+        if round % 4 == 1 {
+            assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
+        }
+    }
+    assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
+}
+
+#[test]
+fn an_exit_of_the_process_writes_what_is_queued() {
+    for scenario in ["exit", "exit-in-thread"] {
+        let (folder, yaml) = config(scenario, "queued: true");
+        assert_eq!(run(&mut subject(scenario, &yaml)).code(), 7);
+        let text = folder.read("app.log");
+        assert_eq!(text.lines().filter(|line| line.contains(" some ")).count(), 1000, "{scenario}: {text}");
+    }
+}
+
+#[test]
+fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
+    let (folder, yaml) = config("double-panic", "queued: true");
+    let ended = run(&mut subject("double-panic", &yaml));
+    assert_eq!(ended.status.code(), None, "it does not abort");
+    let text = folder.read("app.log");
+    for part in [" some 999 end\n", "the first panic\n", " late 7999 end\n", "the second panic\n"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+#[test]
+fn a_fork_neither_hangs_nor_doubles_a_record() {
+    let (folder, yaml) = config("fork", "queued: true");
+    let ended = run(&mut subject("fork", &yaml));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let text = folder.read("app.log");
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.ends_with(" end")) {
+        let (_, record) = line.splitn(3, ' ').nth(2).map(|rest| (line, rest)).unwrap();
+        *seen.entry(record).or_default() += 1;
+    }
+    assert!(seen.values().all(|count| *count == 1), "doubled: {:?}", seen.iter().find(|(_, count)| **count > 1));
+    for child in 0..20 {
+        assert!(seen.contains_key(&*format!("before fork {child} end")));
+        assert!((0..10).all(|number| seen.contains_key(&*format!("child {child} {number} end"))), "child {child}");
+    }
+    let busy = seen.keys().filter(|record| record.starts_with("busy ") && !record.contains("total")).count();
+    assert!(seen.contains_key(&*format!("busy total {busy} end")), "the parent's records: {busy}");
+}
+
+#[test]
+fn a_record_from_a_thread_locals_drop_is_logged() {
+    for rule in ["queued: true", "queued: false"] {
+        let (folder, yaml) = config("thread-exit", rule);
+        let ended = run(&mut subject("thread-exit", &yaml));
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let text = folder.read("app.log");
+        let count = |part: &str| text.matches(part).count();
+        assert_eq!((count("late from before end"), count("late from after end")), (100, 50), "{rule}: {text}");
+    }
+}

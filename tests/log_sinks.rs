@@ -1,0 +1,301 @@
+//! Sinks that fail: the program goes on, the failure is told once, and what was held is written when the sink works again.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log4rs::append::Append;
+use selvedge::logging::{Overflow, Queued};
+use selvedge::{Config, Runtime, logging};
+
+/// A process has one logger and one runtime: the tests that start one take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sinks-{test}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A runtime whose root logs to these appenders, each a YAML mapping without its encoder.
+fn runtime(folder: &Path, appenders: &[(&str, String)]) -> Runtime {
+    let mut text = "appenders:\n".to_owned();
+    for (name, settings) in appenders {
+        text.push_str(&format!("  {name}: {{ {settings}, encoder: {{ pattern: \"{{l}} {{T}} {{m}}{{n}}\" }} }}\n"));
+    }
+    let names: Vec<&str> = appenders.iter().map(|(name, _)| *name).collect();
+    text.push_str(&format!("root: {{ level: info, appenders: [{}] }}\n", names.join(", ")));
+    let file = folder.join("log4rs.yaml");
+    fs::write(&file, text).unwrap();
+    Runtime::start(Config::new("sinks").log_file(&file)).unwrap()
+}
+
+fn until(what: &str, mut fulfilled: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fulfilled() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_stops_nobody() {
+    let _turn = alone();
+    let folder = folder("full");
+    let good = folder.join("good.log");
+    let appenders = [
+        ("full", "kind: file, path: /dev/full".to_owned()),
+        ("good", format!("kind: file, path: '{}'", good.display())),
+    ];
+    let runtime = runtime(&folder, &appenders);
+    for number in 0..20_000 {
+        log::info!("record {number} end");
+    }
+    logging::flush();
+    until("it has been tried again", || {
+        log::info!("one more");
+        logging::flush();
+        read(&good).matches("one more").count() > 50
+    });
+    runtime.shutdown().unwrap();
+    let text = read(&good);
+    assert_eq!(text.matches(" end\n").count(), 20_000);
+    assert_eq!(text.matches("the appender `full` fails: No space left").count(), 1, "{text:.300}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_fifo_gets_all_once_somebody_reads_it() {
+    let _turn = alone();
+    let folder = folder("fifo");
+    let (fifo, good) = (folder.join("fifo"), folder.join("good.log"));
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let appenders = [
+        ("fifo", format!("kind: file, path: '{}'", fifo.display())),
+        ("good", format!("kind: file, path: '{}'", good.display())),
+    ];
+    // log4rs would wait here for a reader, for ever.
+    let runtime = runtime(&folder, &appenders);
+    for number in 0..5_000 {
+        log::info!("record {number} end");
+    }
+    logging::flush();
+    assert_eq!(read(&good).matches(" end\n").count(), 5_000);
+    assert_eq!(read(&good).matches("the appender `fifo` fails").count(), 1);
+    let mut reader = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let mut text = Vec::new();
+    until("the fifo has been written", || {
+        let _ = reader.read_to_end(&mut text);
+        text.windows(20).any(|part| part == b" record 4999 end\n\x57\x41\x52" || part.ends_with(b" record 4999 end\n"))
+    });
+    until("the good news is in the log", || {
+        log::info!("and on");
+        logging::flush();
+        let _ = reader.read_to_end(&mut text);
+        read(&good).contains("the appender `fifo` works again")
+    });
+    runtime.shutdown().unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let numbers: Vec<&str> = text.lines().filter(|line| line.ends_with(" end")).collect();
+    assert_eq!(numbers.len(), 5_000);
+    assert!(numbers.iter().enumerate().all(|(at, line)| line.ends_with(&format!(" record {at} end"))));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_removed_folder_is_made_again_and_a_moved_file_is_left() {
+    let _turn = alone();
+    let folder = folder("removed");
+    let log = folder.join("logs/deep/app.log");
+    let runtime = runtime(&folder, &[("out", format!("kind: file, path: '{}'", log.display()))]);
+    log::info!("before");
+    logging::flush();
+    fs::remove_dir_all(folder.join("logs")).unwrap();
+    log::info!("after the removal");
+    logging::flush();
+    assert!(read(&log).contains("after the removal"), "{}", read(&log));
+    // As logrotate does it.
+    let moved = folder.join("logs/deep/app.log.1");
+    fs::rename(&log, &moved).unwrap();
+    let mut count = 0;
+    until("the file is made anew", || {
+        log::info!("after the move {count} end");
+        count += 1;
+        logging::flush();
+        log.exists()
+    });
+    runtime.shutdown().unwrap();
+    assert_eq!((read(&moved) + &read(&log)).matches(" end\n").count(), count);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// An appender of somebody else's that can be told to fail, panic or wait.
+#[derive(Debug, Default)]
+struct Theirs {
+    fails: AtomicBool,
+    panics: AtomicBool,
+    got: Mutex<Vec<String>>,
+    tries: AtomicUsize,
+    flushes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Theirs>);
+
+impl Append for Handle {
+    fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+        self.0.tries.fetch_add(1, Ordering::SeqCst);
+        anyhow::ensure!(!self.0.fails.load(Ordering::SeqCst), "not now");
+        assert!(!self.0.panics.load(Ordering::SeqCst), "poisoned");
+        self.0.got.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+        Ok(())
+    }
+
+    fn flush(&self) {
+        self.0.flushes.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn put(queued: &Queued, level: log::Level, text: &str) {
+    queued.append(&log::Record::builder().level(level).target("t").args(format_args!("{text}")).build()).unwrap();
+}
+
+#[test]
+fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
+    for way in ["fails", "panics"] {
+        let theirs = Arc::new(Theirs::default());
+        let switch = if way == "fails" { &theirs.fails } else { &theirs.panics };
+        let queued = Queued::builder().capacity(500).appender(way, Handle(theirs.clone())).build().unwrap();
+        put(&queued, log::Level::Info, "first");
+        queued.flush();
+        switch.store(true, Ordering::SeqCst);
+        for number in 0..300 {
+            put(&queued, log::Level::Info, &format!("{number}"));
+        }
+        queued.flush();
+        assert_eq!(theirs.got.lock().unwrap().len(), 1);
+        assert!(theirs.tries.load(Ordering::SeqCst) < 10, "it is asked again only after a pause");
+        switch.store(false, Ordering::SeqCst);
+        until("all have come", || theirs.got.lock().unwrap().len() >= 302);
+        let got = theirs.got.lock().unwrap();
+        assert_eq!(got[0], "INFO first");
+        assert!((0..300).all(|number| got[number + 1] == format!("INFO {number}")), "{way}: {got:?}");
+        assert!(got[301].contains("works again"), "{}", got[301]);
+    }
+}
+
+#[test]
+fn what_cannot_be_held_is_counted_in_its_place() {
+    let theirs = Arc::new(Theirs::default());
+    let queued = Queued::builder().capacity(100).appender("small", Handle(theirs.clone())).build().unwrap();
+    theirs.fails.store(true, Ordering::SeqCst);
+    for number in 0..450 {
+        put(&queued, log::Level::Info, &format!("{number}"));
+    }
+    queued.flush();
+    theirs.fails.store(false, Ordering::SeqCst);
+    until("the count has come", || theirs.got.lock().unwrap().iter().any(|line| line.contains("missing here")));
+    put(&queued, log::Level::Info, "last");
+    queued.flush();
+    let got = theirs.got.lock().unwrap().clone();
+    let held =
+        got.iter().filter(|line| line.strip_prefix("INFO ").is_some_and(|rest| rest.parse::<u32>().is_ok())).count();
+    assert_eq!(held, 100);
+    assert!(got.iter().any(|line| line == "WARN 350 records are missing here: the appender had failed"), "{got:?}");
+    assert_eq!(got.last().unwrap(), "INFO last");
+}
+
+#[test]
+fn a_slow_appender_keeps_to_the_rule() {
+    #[derive(Debug)]
+    struct Slow(Handle);
+    impl Append for Slow {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            std::thread::sleep(Duration::from_millis(1));
+            self.0.append(record)
+        }
+        fn flush(&self) {}
+    }
+    for (rule, all) in
+        [(Overflow::Block, true), (Overflow::DropNewest, false), (Overflow::DropBelow(log::Level::Warn), false)]
+    {
+        let theirs = Arc::new(Theirs::default());
+        let queued = Queued::builder()
+            .capacity(10)
+            .overflow(rule)
+            .appender("slow", Slow(Handle(theirs.clone())))
+            .build()
+            .unwrap();
+        for number in 0..200 {
+            put(&queued, if number % 20 == 0 { log::Level::Warn } else { log::Level::Info }, "a record");
+        }
+        queued.flush();
+        drop(queued);
+        let got = theirs.got.lock().unwrap();
+        let count = |part: &str| got.iter().filter(|line| line.contains(part)).count() as u64;
+        let dropped: u64 = got
+            .iter()
+            .filter(|line| line.contains("missing here"))
+            .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(count("a record") + dropped, 200, "{rule:?}: {got:?}");
+        assert_eq!(dropped == 0, all, "{rule:?}");
+        if rule != Overflow::DropNewest {
+            assert_eq!(count("WARN a record"), 10, "{rule:?}");
+        }
+    }
+}
+
+#[test]
+fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
+    #[derive(Debug)]
+    struct Chatty(Arc<Theirs>, Arc<Mutex<Option<Arc<Queued>>>>);
+    impl Append for Chatty {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            let queued = self.1.lock().unwrap().clone();
+            if let Some(queued) = queued
+                && !record.args().to_string().starts_with("echo")
+            {
+                put(&queued, log::Level::Info, "echo");
+                queued.flush();
+            }
+            Handle(self.0.clone()).append(record)
+        }
+        fn flush(&self) {}
+    }
+    let (theirs, slot) = (Arc::new(Theirs::default()), Arc::new(Mutex::new(None)));
+    let queued =
+        Queued::builder().capacity(4).appender("chatty", Chatty(theirs.clone(), slot.clone())).build().unwrap();
+    let queued = Arc::new(queued);
+    *slot.lock().unwrap() = Some(queued.clone());
+    for _ in 0..100 {
+        put(&queued, log::Level::Info, "voice");
+    }
+    until("all voices and what of their echoes had room", || {
+        queued.flush();
+        let got = theirs.got.lock().unwrap();
+        let count = |part: &str| got.iter().filter(|line| line.ends_with(part)).count() as u64;
+        let dropped: u64 = got
+            .iter()
+            .filter(|line| line.contains("missing here"))
+            .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
+            .sum();
+        // Of a count of what is missing there is an echo too.
+        count("voice") == 100 && count("echo") + dropped >= 100
+    });
+    slot.lock().unwrap().take();
+}

@@ -1,0 +1,176 @@
+//! Programs for the tests of the log: `log_subject SCENARIO CONFIG [ACKNOWLEDGED]`. What a scenario has flushed it tells in
+//! the file ACKNOWLEDGED, a line "thread count" each time.
+
+use selvedge::{Config, Signal, logging, spawn};
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [scenario, config, more @ ..] = &args[..] else { return ExitCode::from(2) };
+    let acknowledged = more.first().cloned().unwrap_or_default();
+    if scenario == "unwound-abort" {
+        std::panic::set_hook(Box::new(|_| ()));
+    }
+    selvedge::run(Config::from(config.as_str()), |please_stop| match scenario.as_str() {
+        "until-killed" => until_killed(please_stop, &acknowledged),
+        "exit" => {
+            log_some();
+            std::process::exit(7)
+        }
+        "exit-in-thread" => {
+            drop(spawn("leaver", |_| {
+                log_some();
+                std::process::exit(7)
+            }));
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "double-panic" => double_panic(),
+        "fork" => fork(),
+        "thread-exit" => thread_exit(),
+        "many" => many(),
+        other => Err(format!("no scenario \"{other}\"").into()),
+    })
+}
+
+fn log_some() {
+    for number in 0..1000 {
+        log::info!("some {number} end");
+    }
+}
+
+/// Four threads that log, flush, and say in another file what is safe now; until somebody ends the process.
+fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn Error>> {
+    let mut threads = Vec::new();
+    for name in 0..4 {
+        let mut safe = OpenOptions::new().append(true).create(true).open(acknowledged)?;
+        threads.push(spawn(format!("logger-{name}"), move |please_stop| {
+            for number in 0_u32.. {
+                log::info!("record {name} {number} end");
+                if number % 50 == 49 {
+                    logging::flush();
+                    // One write, which an end of the process does not tear.
+                    let _ = safe.write_all(format!("{name} {}\n", number + 1).as_bytes());
+                }
+                if please_stop.is_go() {
+                    break;
+                }
+            }
+        }));
+    }
+    println!("ready");
+    std::io::stdout().flush()?;
+    please_stop.wait_for_go();
+    if std::env::var_os("STUBBORN").is_some() {
+        // A second signal ends it here.
+        selvedge::Signal::new("for ever").wait_for_go();
+    }
+    Ok(())
+}
+
+/// A panic while another one unwinds: the process aborts, and the hook is the last that runs.
+fn double_panic() -> Result<(), Box<dyn Error>> {
+    struct Again;
+    impl Drop for Again {
+        fn drop(&mut self) {
+            // More than the writer can write before the process is gone.
+            for number in 0..8000 {
+                log::info!("late {number} end");
+            }
+            panic!("the second panic");
+        }
+    }
+    log_some();
+    let _again = Again;
+    panic!("the first panic");
+}
+
+#[cfg(unix)]
+fn fork() -> Result<(), Box<dyn Error>> {
+    let busy = spawn("busy", |please_stop| {
+        let mut number = 0;
+        while !please_stop.is_go() {
+            log::info!("busy {number} end");
+            number += 1;
+        }
+        log::info!("busy total {number} end");
+    });
+    for child in 0..20 {
+        log::info!("before fork {child} end");
+        // SAFETY: the child only logs and leaves; of what it needs only our own locks and the allocator's are shared, and
+        // both are made ready for a fork.
+        let id = unsafe { libc::fork() };
+        if id == 0 {
+            for number in 0..10 {
+                log::info!("child {child} {number} end");
+            }
+            // SAFETY: ends the child without the parent's destructors; has no preconditions.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is writable; `id` is our child.
+        assert_eq!(unsafe { libc::waitpid(id, &raw mut status, 0) }, id);
+        assert_eq!(status, 0, "the child has not left by itself");
+    }
+    busy.stop();
+    busy.join()?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn fork() -> Result<(), Box<dyn Error>> {
+    Ok(())
+}
+
+/// Logs while the thread-locals of the thread are being destroyed, its MDC among them.
+fn thread_exit() -> Result<(), Box<dyn Error>> {
+    struct Late(&'static str);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            log::info!("late from {} end", self.0);
+        }
+    }
+    thread_local! {
+        static BEFORE: Late = const { Late("before") };
+        static AFTER: Late = const { Late("after") };
+    }
+    for _ in 0..50 {
+        spawn("leaver", |_| {
+            BEFORE.with(|_| ());
+            log_mdc::insert("key", "value");
+            log::info!("while it lives end");
+            AFTER.with(|_| ());
+        })
+        .join()?;
+        // One that has never logged before.
+        spawn("silent", |_| {
+            BEFORE.with(|_| ());
+            log_mdc::insert("key", "value");
+        })
+        .join()?;
+    }
+    Ok(())
+}
+
+/// Eight threads with 100,000 numbered records each, as fast as they can.
+fn many() -> Result<(), Box<dyn Error>> {
+    let threads: Vec<_> = (0..8)
+        .map(|name| {
+            spawn(format!("logger-{name}"), move |_| {
+                for number in 0..100_000 {
+                    match number % 10 {
+                        0 => log::warn!("record {name} {number} end"),
+                        _ => log::info!("record {name} {number} end"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join()?;
+    }
+    Ok(())
+}
