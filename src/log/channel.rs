@@ -365,7 +365,7 @@ impl Channel {
         let _published = crate::wait::publish("records for log", self.name.clone());
         let mut select = Select::new();
         select.recv(&self.receiver);
-        select.recv(please_stop.receiver());
+        please_stop.watch_in(&mut select);
         let _ready = select.ready_timeout(till.max(NAP));
     }
 

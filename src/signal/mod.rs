@@ -153,6 +153,14 @@ impl Signal {
         self.0.linked_receiver()
     }
 
+    /// Makes `select` ready when the signal goes. Under a model, whose channels are not crossbeam's, it leaves it alone.
+    pub(crate) fn watch_in<'a>(&'a self, select: &mut crossbeam_channel::Select<'a>) {
+        #[cfg(not(all(test, selvedge_model)))]
+        select.recv(self.receiver());
+        #[cfg(all(test, selvedge_model))]
+        let _ = select;
+    }
+
     /// The name given to [`new`](Self::new); for a composite, the expression.
     pub fn name(&self) -> String {
         self.0.name().to_string()
