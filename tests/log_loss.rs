@@ -128,7 +128,12 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
             1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
             _ => assert_eq!(ended.status.code(), None),
         }
-        let text = folder.read("app.log");
+        let mut text = folder.read("app.log");
+        if round % 4 >= 2 && !text.ends_with('\n') {
+            // A process that the kernel kills is killed within its write, between two pages of it: the last line, which
+            // nobody was told is safe, may be cut. (`generic_perform_write` looks for a fatal signal before each page.)
+            text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
+        }
         let mut records = records(&text);
         let safe = fs::read_to_string(&acknowledged).unwrap_or_default();
         let mut flushed: BTreeMap<u32, u32> = BTreeMap::new();

@@ -52,6 +52,8 @@ pub(super) fn at_once(why: &str, code: u8) -> ! {
     for _ in 0..spoken {
         let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
+    // Others still log: the end must not come in the middle of the writer's line.
+    crate::log::hold_for_end();
     now(code)
 }
 
