@@ -43,17 +43,20 @@ impl OsSignals {
             .parent(&Thread::from_node(main.clone()))
             .runtime()
             .spawn(move |please_stop| {
-                // While it runs, and no longer: a log that hangs at the very end can still be interrupted.
-                let _busy = busy;
                 please_stop.on_go(move || closer.close());
-                for signal in signals.forever() {
+                let answer = |signal| {
                     if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                         stop(signal, main_stop.clone());
                     } else {
                         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
                         exit::at_once(&why, 128 + signal as u8);
                     }
-                }
+                };
+                signals.forever().for_each(answer);
+                // While it listens, and no longer: a log that hangs at the very end can still be interrupted. What came
+                // between its last look and this is answered here.
+                drop(busy);
+                signals.pending().for_each(answer);
             })
             .map(drop)
             .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))?;
