@@ -110,8 +110,24 @@ fn check_books(profile: &Profile) {
 /// Starting and ending a thread costs it some time outside of its function, and what it asks its clock.
 const AROUND: Duration = Duration::from_micros(1500);
 
+/// A machine that lends its processors out now and then (a virtual one) takes a thread off for longer than a period, and what
+/// is seen of it then is not what it did. So a measurement may be made again; one that is wrong each time is wrong.
+fn retried(measurement: fn()) {
+    const ATTEMPTS: u32 = 4;
+    for _ in 1..ATTEMPTS {
+        if std::panic::catch_unwind(measurement).is_ok() {
+            return;
+        }
+    }
+    measurement();
+}
+
 #[test]
 fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
+    retried(a_known_split_comes_out_and_the_weights_are_the_threads_clock_once);
+}
+
+fn a_known_split_comes_out_and_the_weights_are_the_threads_clock_once() {
     let _alone = alone();
     split(100);
 }
@@ -119,6 +135,10 @@ fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
 /// Above the kernel's tick, by perf events where they are permitted; elsewhere at the tick.
 #[test]
 fn a_known_split_comes_out_at_a_higher_rate() {
+    retried(a_known_split_comes_out_at_a_higher_rate_once);
+}
+
+fn a_known_split_comes_out_at_a_higher_rate_once() {
     let _alone = alone();
     split(1000);
 }
@@ -161,6 +181,10 @@ fn split(frequency: u32) {
 
 #[test]
 fn threads_among_each_other_and_one_that_mostly_sleeps() {
+    retried(threads_among_each_other_and_one_that_mostly_sleeps_once);
+}
+
+fn threads_among_each_other_and_one_that_mostly_sleeps_once() {
     let _alone = alone();
     // Alive before the recording is: listed, not announced.
     let early = selvedge::spawn("early", |please_stop: &Signal| {
@@ -210,6 +234,10 @@ fn threads_among_each_other_and_one_that_mostly_sleeps() {
 
 #[test]
 fn many_short_lives_are_seen_as_often_as_they_should() {
+    retried(many_short_lives_are_seen_as_often_as_they_should_once);
+}
+
+fn many_short_lives_are_seen_as_often_as_they_should_once() {
     let _alone = alone();
     const LIVES: usize = 1000;
     let recording = begin();
@@ -265,6 +293,10 @@ fn deep_recursion_keeps_exactly_so_many_frames() {
 /// In libc, in the kernel below it, and in the vdso.
 #[test]
 fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
+    retried(work_of_the_system_is_seen_from_the_thread_s_first_function_on_once);
+}
+
+fn work_of_the_system_is_seen_from_the_thread_s_first_function_on_once() {
     #[inline(never)]
     fn copy(from: &[u8], to: &mut [u8]) {
         to.copy_from_slice(black_box(from));
@@ -368,6 +400,10 @@ fn one_registered_twice_has_two_accounts_that_add_up() {
 /// By the wall clock: each thread has its whole life, and what it waits for is the leaf.
 #[test]
 fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
+    retried(wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once);
+}
+
+fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once() {
     let _alone = alone();
     let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
     let mut length = Duration::from_millis(400);

@@ -121,6 +121,11 @@ impl Code<'_> {
             let names = &mut *self.names;
             self.known.entry((address, index == 0)).or_insert_with(|| names.resolve(address, index == 0));
         }
+        let is_engines =
+            |(index, address): (usize, &u64)| self.known[&(*address, index == 0)].lines.iter().any(trim::is_engine);
+        if addresses.iter().enumerate().any(is_engines) {
+            return vec![self.remark(RUNTIME)];
+        }
         // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
         let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));

@@ -41,6 +41,7 @@ const NAMES: &[(u64, &[&str])] = &[
     (341, &["start_thread"]),
     (350, &["app::job", "core::ops::function::FnOnce::call_once", "std::thread::lifecycle::spawn_unchecked"]),
     (360, &["std::panicking::try"]),
+    (365, &["<selvedge::profile::engines::timer::Shared as selvedge::thread::observe::Observer>::ended"]),
     (370, &["selvedge::runtime::run::{{closure}}"]),
     (380, &["std::panicking::try", "selvedge::runtime::run", "app::main"]),
 ];
@@ -147,6 +148,13 @@ fn samples_that_may_be_a_successors_are_counted() {
     let profile = profile(raw, &lives);
     assert_eq!(profile.ambiguous(), 4, "the first of the five is the old one's for sure");
     assert!(svg(&profile).contains("4 of one thread or its successor"));
+}
+
+#[test]
+fn the_engines_own_work_on_a_thread_is_not_the_threads() {
+    let lives = [life("main", 1, 0, None)];
+    let raw = vec![sample(1, 5, &[310, 365, 350, 341], 1)];
+    assert_eq!(folded(&profile(raw, &lives)), ["main;[runtime] 10101000"]);
 }
 
 #[test]

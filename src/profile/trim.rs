@@ -71,6 +71,11 @@ pub(super) fn is_run(line: &Line) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':']))
 }
 
+/// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing its books.
+pub(super) fn is_engine(line: &Line) -> bool {
+    line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::")
+}
+
 /// `FnOnce::call_once` in its many forms: shims, boxes, references, `AssertUnwindSafe`.
 fn is_call_of_closure(function: &str) -> bool {
     let Some(at) = function.find("core::ops::function::Fn") else { return false };
