@@ -220,7 +220,9 @@ fn threads_among_each_other_and_one_that_mostly_sleeps_once() {
     // What it did between our look at its clock and the start of the recording.
     assert!(near(of_early.cpu_time(), early, 0.001, Duration::from_millis(50)), "{early:?} {of_early:?}");
     assert!(near(of_sleeper.cpu_time(), sleeper, 0.001, AROUND), "{sleeper:?} {of_sleeper:?}");
-    assert!(of_sleeper.samples() >= 20, "{of_sleeper:?}");
+    // 40 are due. The kernel looks at its timer once a tick, when it mostly sleeps: expirations come as one signal (4 to 18 of
+    // 40 were seen), and those that are merged are counted.
+    assert!(of_sleeper.samples() > 0 && of_sleeper.samples() + of_sleeper.lost() >= 20, "{of_sleeper:?}");
     // Asleep it uses no CPU; it is in the call for some microseconds each time.
     let in_sleep = lines(&text).filter(|(stack, _)| stack.contains("/sleeper") || stack.contains(";sleeper;"));
     let in_sleep: u64 = in_sleep.filter(|(stack, _)| stack.contains("::sleep")).map(|(_, weight)| weight).sum();
