@@ -24,7 +24,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) stop_order: StopOrder,
     pub(crate) on_child_failure: OnChildFailure,
     pub(crate) waits: Arc<Slot>,
+    /// Set before the OS thread is made; never, where someone else made it.
+    pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     state: Mutex<State>,
@@ -170,6 +172,7 @@ impl Node {
             stop_order,
             on_child_failure,
             waits: Arc::default(),
+            has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             state: Mutex::new(State {
@@ -363,6 +366,7 @@ impl Node {
                 }
             }
         }
+        self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())
     }
