@@ -1,6 +1,8 @@
 //! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that somebody hears of. Knows `signal`,
 //! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
 
+mod ask;
+mod current;
 mod failure;
 mod handle;
 mod join;

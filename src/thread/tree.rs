@@ -13,15 +13,15 @@
 //! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
 //!    under one.
 
+pub(crate) use super::current::{Inside, adoptive, become_node, current, default_parent, is_inside, root};
 use super::observe;
-use super::{Failure, OnChildFailure, StopOrder, Thread};
+use super::{Failure, OnChildFailure, StopOrder};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
 use crate::signal::Signal;
 use crate::wait::Slot;
 use parking_lot::Mutex;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,7 +147,7 @@ impl Node {
         Ok(node)
     }
 
-    fn new(
+    pub(super) fn new(
         name: &str,
         path: String,
         parent: Option<Arc<Node>>,
@@ -275,38 +275,6 @@ impl Node {
                     sibling.ask();
                 }
             }
-        }
-    }
-
-    /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
-    ///
-    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
-    pub(crate) fn ask(self: &Arc<Node>) {
-        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
-        let mut next = vec![self.clone()];
-        while let Some(node) = next.pop() {
-            node.please_stop.go();
-            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
-            next.extend(passed_on.ok().flatten().unwrap_or_default());
-            if node.stop_order == StopOrder::Together {
-                // The youngest last, so that it comes off first.
-                next.extend(node.children().into_iter().rev().filter(|child| child.role == Role::User));
-            }
-        }
-        let _ = ASKING.try_with(|asking| asking.replace(outer));
-    }
-
-    /// `ask`, from a target of another's `please_stop`.
-    pub(crate) fn pass_on(self: &Arc<Node>) {
-        let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
-            Some(asking) => {
-                asking.push(self.clone());
-                true
-            }
-            None => false,
-        });
-        if later != Ok(true) {
-            self.ask();
         }
     }
 
@@ -466,109 +434,11 @@ fn log_failure(failure: Failure) {
 }
 
 /// A name that can stand in a path and be given to the OS.
-fn tidy(name: &str) -> Cow<'_, str> {
+pub(super) fn tidy(name: &str) -> Cow<'_, str> {
     let is_odd = |c: char| c == '/' || c.is_control();
     match name {
         "" => Cow::Borrowed("unnamed"),
         _ if name.contains(is_odd) => Cow::Owned(name.replace(is_odd, "_")),
         _ => Cow::Borrowed(name),
-    }
-}
-
-static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
-
-/// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
-pub(crate) fn root() -> Arc<Node> {
-    let mut root = ROOT.lock();
-    match &*root {
-        Some(node) if !node.stopped.is_go() => node.clone(),
-        _ => {
-            crate::signal::set_timer_spawner(super::spawn::timer);
-            let node =
-                Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
-            let ended = root.replace(node.clone());
-            drop(root);
-            // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
-            drop(ended);
-            node
-        }
-    }
-}
-
-thread_local! {
-    /// While the calling thread asks a subtree: whom else to ask.
-    static ASKING: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
-    static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
-}
-
-/// The calling thread's node.
-pub(crate) fn current() -> Arc<Node> {
-    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
-    match known {
-        // An ended root: the main thread after a shutdown, before the next start.
-        Some(node) if node.role != Role::Root || !node.stopped.is_go() => node,
-        _ => unknown(),
-    }
-}
-
-/// A thread that the tree has not met: the process's main thread, or somebody else's.
-fn unknown() -> Arc<Node> {
-    let this = std::thread::current();
-    let node = if this.name() == Some("main") {
-        let node = root();
-        // For as long as the process lives: main is main.
-        std::mem::forget(crate::wait::become_thread(node.path.clone(), node.waits.clone()));
-        node.start();
-        node
-    } else {
-        let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-        let name = tidy(&name);
-        let path = format!("other/{name}");
-        let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
-        node.start();
-        node
-    };
-    drop(set_current(Some(Thread(node.clone()))));
-    node
-}
-
-/// Returns who it was. Whoever drops that may run the user's code, so not while it is borrowed here.
-fn set_current(thread: Option<Thread>) -> Option<Thread> {
-    // A thread whose locals are gone is nobody any more.
-    CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
-}
-
-/// The node under which the calling thread's children belong.
-pub(crate) fn default_parent() -> Arc<Node> {
-    adoptive(&current())
-}
-
-/// `node` if it is in the tree, else `main`.
-pub(crate) fn adoptive(node: &Arc<Node>) -> Arc<Node> {
-    if node.role == Role::Foreign { root() } else { node.clone() }
-}
-
-/// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
-pub(crate) fn is_inside() -> bool {
-    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.role)).ok().flatten();
-    role.is_some_and(|role| role != Role::Foreign)
-}
-
-/// Makes the calling thread `node` until the guard drops.
-pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
-    let outer = set_current(Some(Thread(node.clone())));
-    let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
-    node.start();
-    inside
-}
-
-pub(crate) struct Inside {
-    outer: Option<Thread>,
-    _publishing: crate::wait::Before,
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        drop(set_current(self.outer.take()));
     }
 }
