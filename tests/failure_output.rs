@@ -64,7 +64,7 @@ fn a_panic_at_thread_exit_is_in_the_log_before_the_process_aborts() {
     assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
     let log = folder.read("app.log");
     assert!(log.contains("INFO main/leaver before the end"), "{log}");
-    assert!(log.contains("main/leaver panicked at tests/programs/failing.rs:"), "{log}");
+    assert!(log.contains("ERROR main/leaver main/leaver panicked at tests/programs/failing.rs:"), "{log}");
     assert!(log.trim_end().ends_with("too late"), "{log}");
 }
 
