@@ -22,13 +22,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
 
 /// Threads whose clocks the sampler looks at in one round although nothing tells it to, at two microseconds each.
 const LOOKS: u64 = 32;
+
+/// With a new thread each so often, there are many of them.
+const MANY: Duration = Duration::from_micros(500);
 
 /// Timers that nobody needs any more and the sampler has not deleted yet: each is a signal that the user may not queue.
 const DEAD: usize = 64;
@@ -50,6 +53,12 @@ pub(super) struct State {
     random: RandomState,
     /// Moves on with each round: for threads that are looked at in turn.
     cursor: u64,
+    /// New threads since the last round, and whether there were so many in the last one that those that are due late do not make
+    /// their timers themselves: the sampler gives one to those that are still there at the next tick.
+    came: u64,
+    many_come: bool,
+    /// The latter, by their kernel ids.
+    without_timer: Vec<i32>,
     /// By the wall clock only.
     rota: Rota,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
@@ -61,6 +70,8 @@ struct Held {
     slot: Arc<Slot>,
     entry: &'static Entry,
     trigger: Option<Trigger>,
+    /// It has no timer yet, and is due for the first time when its CPU clock is there.
+    due: Option<Duration>,
     judged: Judged,
     clock: CpuClock,
     meter: Meter,
@@ -87,6 +98,9 @@ impl State {
             retired: Vec::new(),
             random: RandomState::new(),
             cursor: 0,
+            came: 0,
+            many_come: false,
+            without_timer: Vec::new(),
             rota: Rota::default(),
             dead: Vec::new(),
             buffer: Vec::new(),
@@ -136,9 +150,16 @@ impl State {
             Watch::new(self.now(), self.rota.tick())
         });
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        let trigger = self.triggers.timer(clock, (random >> 11) as f64 / (1u64 << 53) as f64);
+        let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
+        let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
+            self.without_timer.push(id);
+            (None, Some(first))
+        } else {
+            (self.triggers.timer(clock, first), None)
+        };
+        self.came += u64::from(is_new);
         let (judged, waits, threads) = (Judged::default(), thread.waits(), vec![thread.clone()]);
-        self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
+        self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
@@ -218,6 +239,7 @@ impl State {
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
         threads.clear();
         self.dead.clear();
+        self.give_timers();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
             return self.rota.next(now, threads);
@@ -229,6 +251,23 @@ impl State {
                 threads.push(id);
             }
         }
+    }
+
+    /// Gives those a timer that have lived to see the sampler.
+    fn give_timers(&mut self) {
+        for id in std::mem::take(&mut self.without_timer) {
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            if let Some((due, clock)) = held.due.take().zip(held.clock.read()) {
+                held.trigger = self.triggers.timer(held.clock, due.saturating_sub(clock));
+            }
+        }
+    }
+
+    /// Whether so many threads have come since the last round, `pause` ago, that the next one is to be at the next tick.
+    pub(super) fn many_come(&mut self, pause: Duration) -> bool {
+        let came = std::mem::take(&mut self.came);
+        self.many_come = came * MANY.as_nanos() as u64 >= pause.as_nanos() as u64;
+        self.many_come
     }
 
     /// Does what is to be done for one that the sampler visits.
