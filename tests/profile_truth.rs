@@ -500,7 +500,7 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
         let (waiter, worker) = (account(&profile, "/waiter"), account(&profile, "/worker"));
         for thread in [waiter, worker] {
             let sum = thread.sampled_time() + thread.unsampled_time();
-            assert!(near(sum, thread.wall_time(), 0.001, Duration::from_millis(2)), "{thread:?}");
+            assert!(near(sum, thread.wall_time(), 0.0, Duration::from_micros(1)), "{thread:?}");
         }
         let awake: u64 = lines(&text)
             .filter(|(line, _)| line.contains(";worker;") && line.contains("three_parts"))
@@ -509,8 +509,11 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
         let seen = awake as f64 / worker.wall_time().as_nanos() as f64;
         let waited = weight(&text, r#"[waiting for queue "paths"]"#) as f64 / waiter.wall_time().as_nanos() as f64;
         eprintln!("{length:?}: awake {truth:.4}, seen {seen:.4}; waited {waited:.4}; {} samples", worker.samples());
-        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor.
-        if (seen - truth).abs() < 0.01 && waited > 0.99 {
+        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor. Where the
+        // sampler itself gets one for less than four ticks of five, less is promised.
+        let on_time = worker.samples() as f64 > 0.8 * 500.0 * length.as_secs_f64();
+        let tolerance = if on_time { 0.01 } else { 0.1 };
+        if (seen - truth).abs() < tolerance && waited > 1.0 - tolerance {
             return;
         }
         assert!(length < Duration::from_secs(15), "{truth} seen as {seen}, waited {waited}:\n{text}");

@@ -147,7 +147,7 @@ impl State {
         let meter = Meter::new(account, now);
         let watch = (self.triggers.source() == Source::Wall).then(|| {
             self.rota.add(id);
-            Watch::new(self.now(), self.rota.tick())
+            Watch::new(self.time(thread.started_at()).max(0) as u64, self.rota.tick())
         });
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
         let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
@@ -176,7 +176,7 @@ impl State {
         }
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
-        self.settle(id, thread.cpu_time().map(|time| time.as_nanos() as u64));
+        self.settle(id, thread.cpu_time().map(|time| (time.as_nanos() as u64, ended.max(0) as u64)));
         self.books.end(account, ended);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.threads.retain(|known| known != thread);
@@ -287,7 +287,10 @@ impl State {
         if held.trigger.as_ref().is_some_and(Trigger::is_exact) {
             return;
         }
-        let Some(clock) = nanos(held.clock) else { return };
+        let Some(clock) = nanos(held.clock).filter(|&clock| clock >= held.meter.last()) else {
+            // The id is another thread's, which must not be sampled with this one's slot.
+            return self.forget(id);
+        };
         if self.triggers.wants_exact(&mut held.judged, &held.meter, clock)
             && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
         {
@@ -343,9 +346,10 @@ impl State {
         }
     }
 
-    /// Closes the books of the account in charge of that thread, for now, or with its CPU clock at its end.
-    fn settle(&mut self, id: i32, clock: Option<u64>) {
-        let now = (self.now(), self.rota.tick());
+    /// Closes the books of the account in charge of that thread, for now, or with its CPU clock and the time at its end.
+    fn settle(&mut self, id: i32, end: Option<(u64, u64)>) {
+        let (clock, now) = end.map_or((None, self.now()), |(clock, time)| (Some(clock), time));
+        let now = (now, self.rota.tick());
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
             settle(&mut self.books, held, clock, &mut meter, watch.as_mut(), now);
