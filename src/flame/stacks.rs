@@ -55,6 +55,8 @@ pub(crate) struct Module {
     pub(crate) end: u64,
     pub(crate) file_offset: u64,
     pub(crate) file: String,
+    /// In hexadecimal digits; empty if unknown.
+    pub(crate) build_id: String,
 }
 
 impl Location {

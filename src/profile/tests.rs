@@ -2,10 +2,11 @@
 
 use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::engines::{Effective, Ending, Owner, RawSample, Stack};
+use super::loader::History;
 use super::model::{Profile, Session};
 use super::roster::{Life, Owners, Roster};
 use super::symbols::{OfThisProcess, Resolve, placed};
-use super::{Clock, Engine, FlameOptions, modules, trim};
+use super::{Clock, Engine, FlameOptions, trim};
 use crate::flame::{Line, Location, Module};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -17,7 +18,7 @@ const MS: i64 = 1_000_000;
 struct Names(&'static [(u64, &'static [&'static str])]);
 
 impl Resolve for Names {
-    fn resolve(&mut self, address: u64, exact: bool) -> Location {
+    fn resolve(&mut self, address: u64, exact: bool, _: u32) -> Location {
         let functions = self.0.iter().find(|(known, _)| *known == address).unwrap().1;
         let line = |name: &&str| Line { function: (*name).into(), system_name: "".into(), file: "".into(), line: 7 };
         let address = if exact { address } else { address - 1 };
@@ -26,8 +27,10 @@ impl Resolve for Names {
     }
 
     fn modules(&mut self) -> Vec<Module> {
-        let module =
-            |n: u64| Module { start: n * 100, end: n * 100 + 100, file_offset: 0, file: format!("/lib/{n}.so") };
+        let module = |n: u64| {
+            let (start, file) = (n * 100, format!("/lib/{n}.so"));
+            Module { start, end: start + 100, file_offset: 0, file, build_id: String::new() }
+        };
         (1..=4).map(module).collect()
     }
 }
@@ -52,7 +55,7 @@ fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSam
 
 fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
-    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, waiting: None };
+    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, generation: 0, waiting: None };
     RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
@@ -60,7 +63,7 @@ fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: 
 fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
     RawSample {
         owner: Owner::Life(life),
-        stack: Stack::Of { addresses: addresses.into(), ending, waiting: None },
+        stack: Stack::Of { addresses: addresses.into(), ending, generation: 0, waiting: None },
         samples,
         weight,
     }
@@ -363,21 +366,6 @@ fn rust_functions_without_a_path_get_their_file() {
     assert_eq!(placed("main", ""), "main");
 }
 
-#[test]
-fn maps_are_read_with_spaces_in_names_and_without_data() {
-    let maps = "55e0a000-55e0c000 r--p 00000000 fe:00 12   /usr/bin/my indexer\n\
-                55e0c000-55e1c000 r-xp 00002000 fe:00 12   /usr/bin/my indexer\n\
-                7f000000-7f001000 rwxp 00000000 00:00 0 \n\
-                7ffc1000-7ffc3000 r-xp 00000000 00:00 0                          [vdso]\n\
-                broken";
-    let module = |start, end, file_offset, file: &str| Module { start, end, file_offset, file: file.into() };
-    let expected = [
-        module(0x55e0_c000, 0x55e1_c000, 0x2000, "/usr/bin/my indexer"),
-        module(0x7ffc_1000, 0x7ffc_3000, 0, "[vdso]"),
-    ];
-    assert_eq!(modules::parse(maps), expected);
-}
-
 #[inline(never)]
 fn to_be_named() -> u32 {
     std::hint::black_box(line!())
@@ -387,8 +375,8 @@ fn to_be_named() -> u32 {
 fn the_first_instruction_of_a_function_is_in_it() {
     assert_eq!(to_be_named(), std::hint::black_box(to_be_named()));
     let start = to_be_named as *const () as u64;
-    let mut names = OfThisProcess::new();
-    let location = names.resolve(start, true);
+    let mut names = OfThisProcess::new(History::of_now());
+    let location = names.resolve(start, true, 0);
     let line = location.lines.last().unwrap();
     assert_eq!(&*line.function, "selvedge::profile::tests::to_be_named");
     assert!(line.file.ends_with("src/profile/tests.rs"), "{}", line.file);
@@ -415,4 +403,21 @@ fn the_roster_knows_a_thread_once_and_its_end() {
     let lives = roster.lives();
     assert_eq!(lives.len(), 1);
     assert!(lives[0].ended.is_some());
+}
+
+#[test]
+fn names_are_as_people_write_them() {
+    use super::symbols::demangled;
+    let names = [
+        ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
+        ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+        ("_ZN5cache4findERKSs", "cache::find"),
+        ("_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back"),
+        ("malloc@@GLIBC_2.2.5", "malloc"),
+        ("_Zealot", "_Zealot"),
+        ("main", "main"),
+    ];
+    for (mangled, name) in names {
+        assert_eq!(demangled(mangled), name);
+    }
 }
