@@ -381,7 +381,8 @@ fn settle(books: &mut Books, clock: CpuClock, meter: &mut Meter, watch: Option<&
 /// What the thread waits for in this crate, as a frame.
 fn waiting(threads: &[Thread]) -> Option<Arc<str>> {
     let wait = threads.last()?.waiting_for()?;
-    Some(format!("[waiting for {} \"{}\"]", wait.kind(), wait.name()).into())
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    Some(format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into())
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {
