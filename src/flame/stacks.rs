@@ -67,11 +67,3 @@ impl Location {
         Location { address: 0, module: None, lines: vec![line] }
     }
 }
-
-impl Stacks {
-    /// The functions of `stack`, root first, inlined ones as frames of their own.
-    pub(crate) fn functions<'a>(&'a self, stack: &'a Stack) -> impl Iterator<Item = &'a Arc<str>> + 'a {
-        let locations = stack.frames.iter().rev().map(|&frame| &self.locations[frame]);
-        locations.flat_map(|location| location.lines.iter().rev().map(|line| &line.function))
-    }
-}

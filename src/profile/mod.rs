@@ -36,5 +36,5 @@ pub use {
     model::{Profile, ThreadProfile},
     options::{Clock, Engine, Options},
     recording::{Recording, start},
-    top::{Top, TopEntry},
+    top::{Top, TopEntry, TopThread},
 };

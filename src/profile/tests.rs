@@ -173,7 +173,7 @@ fn machinery_goes_from_the_root_only() {
     let raw = vec![
         // The job is inlined into what called it: only the caller goes.
         sample(1, 1, &[110, 350, 360, 341, 340], 1),
-        // The user's own catch_unwind stays.
+        // The user's own catch_unwind is plumbing: there, but not shown by default.
         sample(1, 2, &[110, 360, 130, 360, 341, 340], 1),
         sample(1, 3, &[341, 340], 1),
         sample(1, 4, &[], 1),
@@ -183,9 +183,12 @@ fn machinery_goes_from_the_root_only() {
         format!("main;{NO_STACK} 10101000"),
         format!("main;{RUNTIME} 10101000"),
         "main;app::job;app::work 10101000".into(),
-        "main;app::main;std::panicking::try;app::work 10101000".into(),
+        "main;app::main;app::work 10101000".into(),
     ];
     assert_eq!(folded(&profile), expected);
+    let mut picture = Vec::new();
+    profile.write_flamegraph(&mut picture, &FlameOptions::new().unabridged()).unwrap();
+    assert!(String::from_utf8(picture).unwrap().contains("std::panicking::try"));
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn a_truncated_stack_says_so_at_its_root() {
     let deep = known(0, &[110, 120, 360], Ending::Deep, 2, 20_202_000);
     let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[life("main", 1, 0, None)]);
     let expected = [
-        format!("main;{TRUNCATED};std::panicking::try;app::outer;app::inner;app::work 20202000"),
+        format!("main;{TRUNCATED};app::outer;app::inner;app::work 20202000"),
         "main;app::outer;app::inner;app::work 10101000".into(),
     ];
     assert_eq!(folded(&profile), expected);
@@ -214,7 +217,7 @@ fn what_has_no_whole_stack_says_why_and_still_weighs() {
     ];
     let profile = profile(raw, &lives);
     let expected = [
-        "main;w;[broken];clone3;std::panicking::try;app::main;app::work 500".into(),
+        "main;w;[broken];clone3;app::main;app::work 500".into(),
         format!("main;w;{OTHER_STACK};app::work 300"),
         format!("main;w;{UNSAMPLED} 7"),
         "main;w;app::main 0".into(),
@@ -261,11 +264,28 @@ fn top_counts_a_function_once_in_a_stack() {
     assert_eq!(entries, expected);
     assert_eq!(top.total(), PERIOD * 10);
     let table = "      flat   flat%    sum%        cum    cum%  of 0.10s\n     \
-                 0.07s  70.00%  70.00%      0.10s 100.00%  app::main\n     \
-                 0.02s  20.00%  90.00%      0.02s  20.00%  app::work\n     \
-                 0.01s  10.00% 100.00%      0.01s  10.00%  app::inner";
+                 0.07s  70.00%  70.00%      0.10s 100.00%  app::main  (main/w 100%)\n     \
+                 0.02s  20.00%  90.00%      0.02s  20.00%  app::work  (main 100%)\n     \
+                 0.01s  10.00% 100.00%      0.01s  10.00%  app::inner  (main/w 100%)";
     assert_eq!(top.to_string(), table);
+    let threads: Vec<_> =
+        top.entries()[0].threads().iter().map(|t| (t.path(), t.self_time(), t.total_time())).collect();
+    assert_eq!(threads, [("main/w", PERIOD * 7, PERIOD * 8), ("main", Duration::ZERO, PERIOD * 2)]);
     assert_eq!(self::profile(vec![], &[]).top(5).entries(), []);
+}
+
+#[test]
+fn the_table_names_three_threads_of_a_function_and_counts_the_others() {
+    let lives: Vec<Life> = (1..=5).map(|n| life(&format!("main/w-{n}"), n, 0, None)).collect();
+    let mut raw: Vec<_> = (1..=5).map(|n| sample(n, 1, &[110, 130], n)).collect();
+    let table = profile(raw.clone(), &lives).top(2).to_string();
+    let rows: Vec<_> = table.lines().map(|line| line.rsplit_once("%  ").map_or("", |(_, row)| row)).collect();
+    let threads = "(main/w-5 33%, main/w-4 27%, main/w-3 20%, 2 more)";
+    // Of the second, which did nothing itself, the shares of its total time.
+    assert_eq!(rows[1..], [format!("app::work  {threads}"), format!("app::main  {threads}")]);
+    raw.truncate(3);
+    let table = profile(raw, &lives).top(1).to_string();
+    assert!(table.ends_with("(main/w-3 50%, main/w-2 33%, main/w-1 17%)"), "{table}");
 }
 
 #[test]
