@@ -140,11 +140,12 @@ impl Sampler for Timer {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
-        let (copy, trouble) = {
+        let (copy, history, trouble) = {
             let mut state = self.shared.state.lock();
-            (state.closed_copy(), state.trouble())
+            state.renew_modules();
+            (state.closed_copy(), state.history(), state.trouble())
         };
-        Found { trouble, ..copy.found() }
+        Found { history, trouble, ..copy.found() }
     }
 
     fn finish(mut self: Box<Self>) -> Found {
@@ -152,11 +153,11 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.stop();
-        let (books, trouble) = {
+        let (books, history, trouble) = {
             let mut state = self.shared.state.lock();
-            (std::mem::take(&mut state.books), state.trouble())
+            (std::mem::take(&mut state.books), state.history(), state.trouble())
         };
-        Found { trouble, ..books.found() }
+        Found { history, trouble, ..books.found() }
     }
 }
 

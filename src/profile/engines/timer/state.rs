@@ -16,6 +16,7 @@ use crate::os::perf::PerfClock;
 use crate::os::thread_timer::ThreadTimer;
 use crate::os::{CpuClock, sigprof, stack};
 use crate::profile::engines::Nanos;
+use crate::profile::loader::History;
 use crate::thread::Thread;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -183,6 +184,8 @@ impl State {
 
     /// Ends all sampling and closes the books of all threads.
     pub(super) fn stop(&mut self) {
+        // What was loaded since the sampler came by last shall have names too.
+        self.renew_modules();
         self.running = false;
         // The source first, of all of them; only then what has come of it.
         for held in self.held.values_mut() {
@@ -203,7 +206,6 @@ impl State {
         // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
         drop(handler::publish(None));
         self.retired = Vec::new();
-        self.listed = Listed::default();
     }
 
     /// The kernel's ids of those that are sampled.
@@ -302,6 +304,14 @@ impl State {
         }
         self.retired.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
         let Some(modules) = self.listed.renew() else { return };
+        let generation = self.listed.history().generation();
+        if generation != self.books.generation() {
+            // What was met so far was met among the libraries of before.
+            for id in self.threads() {
+                self.empty(id);
+            }
+            self.books.begin_generation(generation);
+        }
         if let Some(old) = handler::publish(Some(Box::new(modules))) {
             let graces = self.held.values().map(|held| held.entry.grace()).collect();
             self.retired.push((old, graces));
@@ -312,6 +322,11 @@ impl State {
         let tick = if let Source::Timer { tick } = self.source { tick } else { Duration::ZERO };
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
         first_expiry(self.period, tick, (random >> 11) as f64 / (1u64 << 53) as f64)
+    }
+
+    /// Which code was loaded, now and before.
+    pub(super) fn history(&self) -> History {
+        self.listed.history().clone()
     }
 
     /// What kept threads from being sampled, as a sentence.
@@ -366,7 +381,8 @@ fn settle(books: &mut Books, clock: CpuClock, meter: &mut Meter, watch: Option<&
 /// What the thread waits for in this crate, as a frame.
 fn waiting(threads: &[Thread]) -> Option<Arc<str>> {
     let wait = threads.last()?.waiting_for()?;
-    Some(format!("[waiting for {} \"{}\"]", wait.kind(), wait.name()).into())
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    Some(format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into())
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {
