@@ -47,11 +47,8 @@ impl Overflow {
 }
 
 enum Message {
-    Record {
-        to: usize,
-        gap: u64,
-        captured: Captured,
-    },
+    /// It knows where it is to go.
+    Record(Captured),
     /// To be answered when all before it is written.
     Flush(Sender<()>),
 }
@@ -148,13 +145,14 @@ impl Channel {
 
     /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
     /// and it is written here.
-    pub(super) fn put(&self, to: usize, captured: Captured) {
+    pub(super) fn put(&self, to: usize, mut captured: Captured) {
         // Relaxed: set before the child of a fork runs its first line.
         if self.orphaned.load(Ordering::Relaxed) {
             return self.write_in_child(to, captured);
         }
         let level = captured.level;
-        let mut message = Message::Record { to, gap: self.take_dropped(to), captured };
+        (captured.to, captured.gap) = (to, self.take_dropped(to));
+        let mut message = Message::Record(captured);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if DRAINING.get() {
@@ -187,8 +185,8 @@ impl Channel {
     }
 
     fn drop_counted(&self, message: Message) {
-        if let Message::Record { to, gap, .. } = message {
-            self.dropped[to].fetch_add(gap + 1, Ordering::SeqCst);
+        if let Message::Record(captured) = message {
+            self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::SeqCst);
         }
     }
 
@@ -408,7 +406,7 @@ impl Channel {
 
 fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
     match message {
-        Message::Record { to, gap, captured } => sinks.write(to, gap, captured),
+        Message::Record(captured) => sinks.write(captured.to, captured.gap, captured),
         Message::Flush(written) => answers.push(written),
     }
 }

@@ -16,6 +16,7 @@ pub mod logging;
 mod paths;
 mod pattern;
 mod plan;
+mod pool;
 mod queued;
 mod record;
 mod reload;
