@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl Dice {
 #[test]
 fn what_was_flushed_is_there_whatever_ends_the_process() {
     let mut dice = Dice(0x5e1_4ed6e);
-    let mut flushed_in_all = 0;
+    let (mut flushed_in_all, mut torn) = (0, 0);
     for round in 0..200 {
         let (folder, yaml) = config("killed", "queued: true");
         let acknowledged = folder.path().join("acknowledged");
@@ -126,12 +127,14 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
         match round % 4 {
             0 => assert_eq!(ended.code(), 0, "{}", ended.stderr),
             1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
-            _ => assert_eq!(ended.status.code(), None),
+            2 => assert_eq!(ended.status.signal(), Some(libc::SIGABRT)),
+            _ => assert_eq!(ended.status.signal(), Some(libc::SIGKILL)),
         }
         let mut text = folder.read("app.log");
-        if round % 4 >= 2 && !text.ends_with('\n') {
+        if round % 4 == 3 && !text.ends_with('\n') {
             // A process that the kernel kills is killed within its write, between two pages of it: the last line, which
             // nobody was told is safe, may be cut. (`generic_perform_write` looks for a fatal signal before each page.)
+            torn += 1;
             text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
         }
         let mut records = records(&text);
@@ -153,7 +156,27 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
             assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
         }
     }
+    println!("{torn} of 50 SIGKILLs have cut the last line");
     assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
+}
+
+#[test]
+fn an_abort_writes_what_was_logged_and_cuts_no_line() {
+    for (scenario, some, rounds) in
+        [("abort", 1000, 20), ("abort-while-others-log", 1000, 40), ("abort-after-a-rest", 1, 20)]
+    {
+        for round in 0..rounds {
+            let (folder, yaml) = config(scenario, "queued: true");
+            let ended = run(&mut subject(scenario, &yaml));
+            assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
+            let text = folder.read("app.log");
+            let written = text.lines().filter(|line| line.contains(" some ") && line.ends_with(" end")).count();
+            assert_eq!(written, some, "{scenario}, round {round}");
+            for numbers in records(&text).into_values() {
+                assert!(numbers.len() > 1000 && numbers.iter().enumerate().all(|(at, number)| at as u32 == *number));
+            }
+        }
+    }
 }
 
 #[test]

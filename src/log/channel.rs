@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use ::log::Level;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 
+use super::ending;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
+use crate::os::process;
 use crate::signal::Signal;
 use crate::thread::panic::enter_logger;
 
@@ -80,6 +82,8 @@ pub(super) struct Channel {
     waiting: AtomicUsize,
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
+    /// For an end by `abort`: whether the writer has something to do.
+    awake: ending::Writer,
 }
 
 /// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
@@ -120,6 +124,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
+            awake: ending::Writer::new(),
         }
     }
 
@@ -136,6 +141,7 @@ impl Channel {
     pub(super) fn direct(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
+        self.awake.leave();
         self.wake_waiting();
     }
 
@@ -167,9 +173,11 @@ impl Channel {
                 self.drain();
             }
         }
+        self.awake.has_work();
         if !self.is_running() {
             // A whole batch: ours may be behind it.
             while self.drain() >= self.batch() {}
+            self.awake.leave();
         }
     }
 
@@ -286,10 +294,16 @@ impl Channel {
     }
 
     fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
-        self.seize(deadline).then(|| {
-            DRAINING.set(true);
-            Gate { channel: self, _inside: enter_logger() }
-        })
+        if !self.seize(deadline) {
+            return None;
+        }
+        let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == std::thread::current().id());
+        let Some(within) = ending::Within::enter(is_writer) else {
+            self.release();
+            return None;
+        };
+        DRAINING.set(true);
+        Some(Gate { channel: self, _inside: enter_logger(), _within: within })
     }
 
     /// Writes a batch. Returns how much it was; 0 also within an appender.
@@ -341,8 +355,22 @@ impl Channel {
         }
         let _known = self.writer.set(std::thread::current());
         let _end = End(self);
+        // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
+        process::block_abort();
+        self.awake.wake();
         let mut empty = 0;
         while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst)) {
+            if ending::is_ending() {
+                let most = self.receiver.len();
+                let mut written = 0;
+                while written <= most {
+                    match self.drain() {
+                        0 => break,
+                        count => written += count,
+                    }
+                }
+                self.awake.stay_quiet();
+            }
             match self.drain() {
                 0 => empty += 1,
                 count => {
@@ -364,7 +392,9 @@ impl Channel {
         let mut select = Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
+        self.awake.lie_down(|| self.receiver.is_empty());
         let _ready = select.ready_timeout(till.max(NAP));
+        self.awake.wake();
     }
 
     /// Asks the writer to end, and waits until all that was put is written.
@@ -414,6 +444,12 @@ fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
 struct Gate<'a> {
     channel: &'a Channel,
     _inside: crate::thread::panic::InLogger,
+    _within: ending::Within,
+}
+
+/// Whether the calling thread is within the sinks of a queue.
+pub(super) fn is_within() -> bool {
+    DRAINING.get()
 }
 
 impl Drop for Gate<'_> {

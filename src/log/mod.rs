@@ -9,6 +9,7 @@ mod channel;
 mod check;
 mod check_rolling;
 mod encode;
+mod ending;
 mod file;
 mod live;
 mod logger;
