@@ -200,6 +200,36 @@ fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
     }
 }
 
+/// The same program, built to abort at a panic. (The settings are here, as no user of the package needs that profile.)
+fn aborting_subject() -> std::path::PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("<target>/<profile>/deps/<name>");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", "log_subject", "--profile", "panic-abort"]);
+    for setting in ["inherits='dev'", "panic='abort'", "debug=false"] {
+        cargo.arg("--config").arg(format!("profile.panic-abort.{setting}"));
+    }
+    cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    cargo.arg("--target-dir").arg(target);
+    assert!(cargo.status().unwrap().success(), "the example does not build with panic=abort");
+    target.join("panic-abort/examples/log_subject")
+}
+
+#[test]
+fn a_panic_that_aborts_is_in_the_log_with_all_before_it() {
+    let program = aborting_subject();
+    for (scenario, logged) in [("panic", true), ("panic-in-thread", true), ("panic-of-a-stranger", false)] {
+        let (folder, yaml) = config(scenario, "queued: true");
+        let ended = run(Command::new(&program).arg(scenario).arg(&yaml));
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
+        let text = folder.read("app.log");
+        assert_eq!(text.matches(" some ").count(), 1000, "{scenario}");
+        // One that no thread of the tree made is told by the standard hook.
+        let told = if logged { &text } else { &ended.stderr };
+        assert!(told.contains("the only panic") && text.ends_with('\n'), "{scenario}: {told}");
+    }
+}
+
 #[test]
 fn a_fork_neither_hangs_nor_doubles_a_record() {
     let (folder, yaml) = config("fork", "queued: true");

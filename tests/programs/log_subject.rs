@@ -44,6 +44,19 @@ fn main() -> ExitCode {
             log_some();
             panic!("the only panic")
         }
+        "panic-in-thread" => {
+            drop(spawn("panicker", |_| {
+                log_some();
+                panic!("the only panic")
+            }));
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "panic-of-a-stranger" => {
+            log_some();
+            let _panicked = std::thread::spawn(|| panic!("the only panic")).join();
+            Ok(())
+        }
         "double-panic" => double_panic(),
         "fork" => fork(),
         "thread-exit" => thread_exit(),
