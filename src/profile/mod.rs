@@ -11,6 +11,8 @@ mod engines;
 mod model;
 #[cfg(feature = "profiling")]
 mod modules;
+#[cfg(feature = "profiling")]
+pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod recording;

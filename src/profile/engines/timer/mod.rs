@@ -1,6 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
 //! safe, stands in `profile/README.md`.
 
+mod ask;
 mod books;
 mod handler;
 mod modules;
@@ -10,6 +11,7 @@ mod state;
 mod table;
 mod unwind;
 
+pub(super) use ask::ask;
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
