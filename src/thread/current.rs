@@ -1,7 +1,7 @@
 //! Which thread of the tree the calling one is, and where the tree begins.
 
-use super::tree::{Node, Role, tidy};
-use super::{OnChildFailure, StopOrder, Thread};
+use super::Thread;
+use super::tree::{Node, Role, Terms, tidy};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,8 +15,7 @@ pub(crate) fn root() -> Arc<Node> {
         Some(node) if !node.stopped.is_go() => node.clone(),
         _ => {
             crate::signal::set_timer_spawner(super::spawn::timer);
-            let node =
-                Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
+            let node = Node::new("main", "main".to_owned(), None, Terms::of(Role::Root));
             let ended = root.replace(node.clone());
             drop(root);
             // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
@@ -35,7 +34,7 @@ pub(crate) fn current() -> Arc<Node> {
     let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
     match known {
         // An ended root: the main thread after a shutdown, before the next start.
-        Some(node) if node.role != Role::Root || !node.stopped.is_go() => node,
+        Some(node) if node.terms.role != Role::Root || !node.stopped.is_go() => node,
         _ => unknown(),
     }
 }
@@ -53,7 +52,7 @@ fn unknown() -> Arc<Node> {
         let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
         let name = tidy(&name);
         let path = format!("other/{name}");
-        let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
+        let node = Node::new(&name, path, None, Terms::of(Role::Foreign));
         node.start();
         node
     };
@@ -74,12 +73,12 @@ pub(crate) fn default_parent() -> Arc<Node> {
 
 /// `node` if it is in the tree, else `main`.
 pub(crate) fn adoptive(node: &Arc<Node>) -> Arc<Node> {
-    if node.role == Role::Foreign { root() } else { node.clone() }
+    if node.terms.role == Role::Foreign { root() } else { node.clone() }
 }
 
 /// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
 pub(crate) fn is_inside() -> bool {
-    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.role)).ok().flatten();
+    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.terms.role)).ok().flatten();
     role.is_some_and(|role| role != Role::Foreign)
 }
 

@@ -6,6 +6,7 @@ mod current;
 mod failure;
 mod handle;
 mod join;
+pub(crate) mod latency;
 mod mdc;
 pub(crate) mod observe;
 pub(crate) mod panic;

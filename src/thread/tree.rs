@@ -14,16 +14,17 @@
 //!    under one.
 
 pub(crate) use super::current::{Inside, adoptive, become_node, current, default_parent, is_inside, root};
-use super::observe;
 use super::{Failure, OnChildFailure, StopOrder};
+use super::{latency, observe};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
-use crate::signal::Signal;
+use crate::signal::{Reason, Signal};
 use crate::wait::Slot;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
@@ -48,16 +49,44 @@ pub(crate) struct Node {
     /// Where in the path the own name begins.
     name_at: usize,
     pub(crate) parent: Option<Arc<Node>>,
-    pub(crate) role: Role,
+    pub(crate) terms: Terms,
     pub(crate) please_stop: Signal,
     pub(crate) stopped: Signal,
     pub(crate) child_failed: Signal,
-    pub(crate) stop_order: StopOrder,
-    pub(crate) on_child_failure: OnChildFailure,
     pub(crate) waits: Arc<Slot>,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     state: Mutex<State>,
+}
+
+/// What was settled when it was spawned.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) role: Role,
+    pub(crate) stop_order: StopOrder,
+    pub(crate) on_child_failure: OnChildFailure,
+    /// How long its parent waits for its end before it says so; else what the runtime was told.
+    pub(crate) patience: Option<Duration>,
+    /// The call that spawned it; `main` and foreign threads have none.
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+}
+
+impl Terms {
+    pub(crate) fn of(role: Role) -> Terms {
+        Terms {
+            role,
+            stop_order: StopOrder::default(),
+            on_child_failure: OnChildFailure::default(),
+            patience: None,
+            spawned_at: None,
+        }
+    }
+
+    /// Of a thread of the user's, spawned by the caller.
+    #[track_caller]
+    pub(crate) fn here() -> Terms {
+        Terms { spawned_at: Some(Location::caller()), ..Terms::of(Role::User) }
+    }
 }
 
 /// What is known once the thread itself runs.
@@ -75,6 +104,8 @@ pub(crate) struct Ended {
 
 pub(crate) struct State {
     phase: Phase,
+    /// Why its children are asked, from `Phase::Ending` on.
+    ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
     /// Failures of children that nobody has joined, by the child's id.
@@ -86,6 +117,13 @@ pub(crate) struct State {
     owner: Owner,
     /// `finish` has stored the failure: from now on whoever drops the handle settles.
     finished: bool,
+}
+
+/// The end of a thread's own code.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    pub(crate) at: Instant,
+    pub(crate) reason: Reason,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,16 +157,11 @@ pub(crate) enum Outcome {
 }
 
 impl Node {
-    pub(crate) fn child(
-        parent: &Arc<Node>,
-        name: &str,
-        role: Role,
-        stop_order: StopOrder,
-        on_child_failure: OnChildFailure,
-    ) -> io::Result<Arc<Node>> {
+    pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Arc<Node>> {
         let name = tidy(name);
         let path = [&*parent.path, "/", &name].concat();
-        let node = Node::new(&name, path, Some(parent.clone()), role, stop_order, on_child_failure);
+        let is_users = terms.role == Role::User;
+        let node = Node::new(&name, path, Some(parent.clone()), terms);
         let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
@@ -136,25 +169,19 @@ impl Node {
                 return Err(io::Error::other(message));
             }
             state.children.insert(node.id, node.clone());
-            state.phase == Phase::Ending
+            state.ending.as_ref().map(|ending| ending.reason.clone())
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
         // ends, and so not the newborn either.
-        let asked = parent.stop_order == StopOrder::Together && parent.please_stop.is_go();
-        if (ending || asked) && role == Role::User {
-            node.please_stop.go();
+        let asked = || parent.terms.stop_order == StopOrder::Together && parent.please_stop.is_go();
+        if is_users && (ending.is_some() || asked()) {
+            let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
+            node.please_stop.go_for(&ending.unwrap_or_else(born_late));
         }
         Ok(node)
     }
 
-    pub(super) fn new(
-        name: &str,
-        path: String,
-        parent: Option<Arc<Node>>,
-        role: Role,
-        stop_order: StopOrder,
-        on_child_failure: OnChildFailure,
-    ) -> Arc<Node> {
+    pub(super) fn new(name: &str, path: String, parent: Option<Arc<Node>>, terms: Terms) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name_at = path.len() - name.len();
         let path = Arc::from(path);
@@ -166,14 +193,13 @@ impl Node {
             child_failed: Signal::of(&path, "child_failed"),
             path,
             parent,
-            role,
-            stop_order,
-            on_child_failure,
+            terms,
             waits: Arc::default(),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             state: Mutex::new(State {
                 phase: Phase::Alive,
+                ending: None,
                 children: BTreeMap::new(),
                 failures: Vec::new(),
                 graves: Vec::new(),
@@ -200,7 +226,9 @@ impl Node {
     /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
-        let _ = self.ended.set(Ended { at: Instant::now(), cpu_time });
+        let end = Instant::now();
+        let _ = self.ended.set(Ended { at: end, cpu_time });
+        latency::ended(self, end);
         observe::ended(self);
         let failed = failure.is_some();
         let owner = {
@@ -220,7 +248,7 @@ impl Node {
         if owner == Owner::Parent || owner == Owner::Log {
             self.settle(owner);
         }
-        self.stopped.go();
+        self.stopped.go_unexplained();
     }
 
     /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
@@ -267,12 +295,13 @@ impl Node {
     }
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
-        self.child_failed.go();
+        self.child_failed.go_unexplained();
         // At its end it asks them all anyhow, in its own order.
-        if self.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
+        if self.terms.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
+            let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
             for sibling in self.children() {
-                if sibling.id != failed.id && sibling.role == Role::User {
-                    sibling.ask();
+                if sibling.id != failed.id && sibling.terms.role == Role::User {
+                    sibling.ask(&reason);
                 }
             }
         }
@@ -318,7 +347,7 @@ impl Node {
             parent.state.lock().children.remove(&self.id);
         }
         // The parent may be waiting for it already.
-        self.stopped.go();
+        self.stopped.go_unexplained();
     }
 
     /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
@@ -389,9 +418,16 @@ impl Node {
         above.failures.extend(own.failure.take().map(|failure| (child.id, failure)));
     }
 
-    /// Begins the end: from now on a child is asked to stop when it is born.
-    pub(crate) fn begin_end(&self) {
-        self.state.lock().phase = Phase::Ending;
+    /// Begins the end: from now on a child is asked to stop when it is born, because of `reason`.
+    pub(crate) fn begin_end(&self, reason: Reason) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Ending;
+        state.ending.get_or_insert(Ending { at: Instant::now(), reason });
+    }
+
+    /// When its own code ended, and why its children are asked since.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.state.lock().ending.clone()
     }
 
     /// Ends the time in which it can have children. False: there are some.
