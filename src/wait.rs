@@ -143,6 +143,11 @@ impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
         self.0.lock().clone()
     }
+
+    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+        self.0.try_lock_for(patience).map(|wait| wait.clone())
+    }
 }
 
 struct Me {

@@ -95,9 +95,8 @@ pub(crate) fn ask(thread: i32) -> bool {
         _rest: [0; 12],
     };
     // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no pointer to it.
-    let failed = unsafe {
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question)
-    };
+    let failed =
+        unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question) };
     failed == 0
 }
 

@@ -254,9 +254,7 @@ impl Asked {
 
     /// Asks as many as may be asked at once.
     fn send(&mut self, now: Instant) {
-        let slow = |place: &&usize| {
-            matches!(&self.targets[**place].state, State::Out { since, .. } if now.duration_since(*since) > SLOW)
-        };
+        let slow = |place: &&usize| matches!(&self.targets[**place].state, State::Out { since, .. } if now.duration_since(*since) > SLOW);
         let mut quick = self.out.len() - self.out.iter().filter(slow).count();
         while self.next < self.targets.len() && quick < AT_ONCE && self.out.len() < AT_MOST {
             let place = self.next;
