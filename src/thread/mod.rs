@@ -2,6 +2,7 @@
 //! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
 
 mod ask;
+pub(crate) mod circumstances;
 mod current;
 mod failure;
 mod handle;
@@ -11,6 +12,7 @@ mod mdc;
 pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;
+mod report;
 mod scope;
 mod spawn;
 pub(crate) mod stop;

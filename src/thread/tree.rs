@@ -102,6 +102,7 @@ pub(crate) struct Started {
 pub(crate) struct Ended {
     pub(crate) at: Instant,
     pub(crate) cpu_time: Option<Duration>,
+    failed: bool,
 }
 
 pub(crate) struct State {
@@ -229,7 +230,7 @@ impl Node {
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
         let end = Instant::now();
-        let _ = self.ended.set(Ended { at: end, cpu_time });
+        let _ = self.ended.set(Ended { at: end, cpu_time, failed: failure.is_some() });
         latency::ended(self, end);
         observe::ended(self);
         let failed = failure.is_some();
@@ -307,6 +308,11 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// It has ended, and not well.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ended.get().is_some_and(|ended| ended.failed)
     }
 
     /// The children of now, the youngest first.
