@@ -163,6 +163,11 @@ impl Slot {
         self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
         before
     }
+
+    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+        self.wait.try_lock_for(patience).map(|wait| wait.clone())
+    }
 }
 
 struct Me {

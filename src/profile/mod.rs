@@ -14,6 +14,8 @@ mod loader;
 mod loader;
 #[cfg(feature = "profiling")]
 mod model;
+#[cfg(feature = "profiling")]
+pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod recording;

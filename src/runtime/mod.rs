@@ -1,6 +1,8 @@
 //! The one place where tree, log and profile are wired together: start, run, end.
 
 pub(crate) mod config;
+#[cfg(unix)]
+mod dumps;
 mod exit;
 #[cfg(not(feature = "profiling"))]
 #[path = "no_profiler.rs"]
@@ -13,7 +15,7 @@ mod signals;
 #[cfg(unix)]
 mod signals;
 
-pub use config::{Config, OnStuck, ProfileFormat};
+pub use config::{Config, DumpSignal, OnStuck, ProfileFormat};
 
 use self::config::Settings;
 use self::profiler::Profiler;
@@ -220,7 +222,7 @@ impl Runtime {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
         let profiler = Profiler::start(&settings)?;
-        let signals = OsSignals::start(&node)?;
+        let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
         let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })

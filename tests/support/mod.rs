@@ -27,6 +27,8 @@ pub fn program(name: &str) -> PathBuf {
             "--example",
             "log_subject",
             "--example",
+            "dump_subject",
+            "--example",
             "failing",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));

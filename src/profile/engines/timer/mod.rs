@@ -1,6 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
 //! safe, stands in `profile/README.md`.
 
+mod ask;
 mod books;
 mod handler;
 mod modules;
@@ -11,6 +12,7 @@ mod table;
 mod triggers;
 mod unwind;
 
+pub(super) use ask::ask;
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
