@@ -221,7 +221,7 @@ impl Runtime {
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        let profiler = Profiler::start(&settings)?;
+        let profiler = Profiler::start(&settings, &node)?;
         let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
         let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };
@@ -280,11 +280,11 @@ impl Up {
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
+        say_how_long(&self.node);
         if let Some(profiler) = self.profiler {
-            profiler.finish();
+            profiler.finish(self.node.please_stop.reason());
         }
         let interrupted = self.signals.interrupted();
-        say_how_long(&self.node);
         stop::stop_children(&self.node, own.as_ref());
         let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
         match (&failure, interrupted) {
