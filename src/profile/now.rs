@@ -1,6 +1,7 @@
 //! Where threads are right now: they are asked by the engine, and what they answer gets its names here.
 
 use super::engines::{self, Ending, Reply};
+use super::loader::History;
 use super::symbols::{OfThisProcess, Resolve};
 use super::trim;
 use crate::flame::{Line, Location};
@@ -35,12 +36,14 @@ pub(crate) fn ask(threads: &[Thread]) -> Result<Answers, String> {
 impl Answers {
     /// Names the functions, which may take as long as the program's debug information is large.
     pub(crate) fn resolve(self) -> Vec<Stack> {
-        let (mut names, mut known) = (OfThisProcess::new(), HashMap::new());
-        self.0.into_iter().map(|reply| stack(reply, &mut names, &mut known)).collect()
+        let history = History::of_now();
+        let generation = history.generation();
+        let (mut names, mut known) = (OfThisProcess::new(history), HashMap::new());
+        self.0.into_iter().map(|reply| stack(reply, generation, &mut names, &mut known)).collect()
     }
 }
 
-fn stack(reply: Reply, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool), Location>) -> Stack {
+fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool), Location>) -> Stack {
     let (addresses, ending) = match reply {
         Reply::Stack { addresses, ending } => (addresses, ending),
         Reply::Ended => return Stack::Ended,
@@ -49,7 +52,7 @@ fn stack(reply: Reply, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool),
     let mut lines: Vec<Line> = Vec::with_capacity(addresses.len());
     for (index, &address) in addresses.iter().enumerate() {
         let exact = index == 0;
-        let location = known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact));
+        let location = known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact, generation));
         lines.extend_from_slice(&location.lines);
     }
     // What calls `run`, and `run` itself, is how the program came to be.

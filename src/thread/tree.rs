@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) stopped: Signal,
     pub(crate) child_failed: Signal,
     pub(crate) waits: Arc<Slot>,
+    /// Set before the OS thread is made; never, where someone else made it.
+    pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     state: Mutex<State>,
@@ -198,6 +200,7 @@ impl Node {
             parent,
             terms,
             waits: Arc::default(),
+            has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             state: Mutex::new(State {
@@ -368,6 +371,7 @@ impl Node {
                 }
             }
         }
+        self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())
     }

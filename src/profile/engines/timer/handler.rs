@@ -56,16 +56,12 @@ unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context
             }
             let Some(slot) = found.slot else { return };
             // SAFETY: the kernel's own, for this handler.
-            let (overrun, only_asked) = unsafe { (sigprof::overrun(info), sigprof::is_question(info)) };
-            if only_asked {
+            if unsafe { sigprof::is_question(info) } {
                 // Nobody's sample was due: it would take time from those that were.
                 return;
             }
             // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
             let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
-            if overrun > 0 {
-                slot.lose(overrun);
-            }
             // SAFETY: this is the handler of the thread that the slot was given to, and all signals wait while it runs.
             unsafe { slot.sample(modules, &registers) };
         });
