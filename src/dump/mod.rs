@@ -87,6 +87,7 @@ enum Doing {
 #[derive(Clone, PartialEq, Eq)]
 enum Stack {
     /// Leaf first.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     Of { frames: Vec<Frame>, cut: Option<&'static str> },
     /// Why there is none; empty if that is no wonder.
     None(&'static str),
