@@ -12,6 +12,7 @@ mod profiler;
 mod signals;
 #[cfg(unix)]
 mod signals;
+mod watch;
 
 pub use config::{Config, OnStuck, ProfileFormat};
 
@@ -219,6 +220,10 @@ impl Runtime {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
         let profiler = Profiler::start(&settings)?;
+        if let Some(after) = settings.deadlocks {
+            watch::start(&node, after)
+                .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
+        }
         let signals = OsSignals::start(&node)?;
         announce(&settings);
         let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };

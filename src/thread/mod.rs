@@ -3,6 +3,7 @@
 
 mod ask;
 mod current;
+pub(crate) mod deadlock;
 mod failure;
 mod handle;
 mod join;

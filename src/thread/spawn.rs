@@ -1,7 +1,7 @@
 //! Starting threads, and the body that every thread runs in.
 
 use super::tree::{self, Node, Role, Terms};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, mdc, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, deadlock, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -208,6 +208,7 @@ where
     F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure>,
 {
     panic::install_hook();
+    let _counted = deadlock::count_body();
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.

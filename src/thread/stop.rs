@@ -80,10 +80,12 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
 
 /// Joins a child that was asked to stop, and says so when that takes long.
 fn wait_for_end(parent: &Node, child: &Arc<Node>) {
+    // One wait, however often it is reported: only the child's end ends it.
+    let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());
     let asked = Instant::now();
     let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
     // A time beyond what the clock can express is none.
-    while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
+    while !child.stopped.wait_unpublished(None, asked.checked_add(next)) {
         let waits =
             child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
         shielded(|| {
@@ -96,7 +98,6 @@ fn wait_for_end(parent: &Node, child: &Arc<Node>) {
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
-        let _published = crate::wait::publish("thread", child.path.clone());
         let _ = os.join();
     }
 }

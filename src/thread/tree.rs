@@ -19,7 +19,7 @@ use super::{latency, observe};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
 use crate::signal::{Reason, Signal};
-use crate::wait::Slot;
+use crate::wait::{Ends, Slot, What};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -324,8 +324,8 @@ impl Node {
     }
 
     /// What a thread that waits for its end publishes.
-    pub(crate) fn as_waited_for(&self) -> (&'static str, Arc<str>) {
-        ("thread", self.path.clone())
+    pub(crate) fn as_waited_for(&self) -> What {
+        What::new("thread", self.path.clone()).ends(Ends::Thread(self.id))
     }
 
     pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {
