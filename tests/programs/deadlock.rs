@@ -45,6 +45,11 @@ fn main() -> ExitCode {
             }
             "promise" => drop(Promise::<u32>::new("answer").wait().map(|_| ())),
             "endable" => endable(please_stop),
+            "never" => {
+                drop(spawn("for ever", |_| Signal::never().wait_for_go()));
+                (Till::after(A_WHILE) | please_stop).wait_for_go();
+                std::process::exit(0);
+            }
             "lent" => lent(),
             "lent-by-std" => lent_by_std(),
             _ => return Err(format!("no scenario \"{scenario}\"")),
