@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -134,11 +135,12 @@ impl What {
     pub(crate) fn publish(self) -> Published {
         let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
         let serial = slot.as_ref().map_or(0, |slot| {
-            let mut waits = slot.0.lock();
-            waits.last += 1;
-            let serial = waits.last;
-            waits.now.push(Wait { what: self, since: Instant::now(), serial, thread: number_if_any() });
-            serial
+            slot.change(|waits| {
+                waits.last += 1;
+                let serial = waits.last;
+                waits.now.push(Wait { what: self, since: Instant::now(), serial, thread: number_if_any() });
+                serial
+            })
         });
         Published { slot, serial }
     }
@@ -227,7 +229,11 @@ impl fmt::Display for Wait {
 /// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is held for the copy of
 /// a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
-pub(crate) struct Slot(Mutex<Waits>);
+pub(crate) struct Slot {
+    waits: Mutex<Waits>,
+    /// How often they have changed.
+    changes: AtomicU64,
+}
 
 #[derive(Default)]
 struct Waits {
@@ -238,17 +244,34 @@ struct Waits {
 
 impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
-        self.0.lock().now.last().cloned()
+        self.waits.lock().now.last().cloned()
     }
 
     /// The innermost wait, if neither a deadline nor a `till` may end it.
     pub(crate) fn get_unlimited(&self) -> Option<Wait> {
-        self.0.lock().now.last().filter(|wait| !wait.is_limited()).cloned()
+        self.waits.lock().now.last().filter(|wait| !wait.is_limited()).cloned()
     }
 
     /// The serial of the innermost wait; 0 without one.
     pub(crate) fn serial(&self) -> u64 {
-        self.0.lock().now.last().map_or(0, |wait| wait.serial)
+        self.waits.lock().now.last().map_or(0, |wait| wait.serial)
+    }
+
+    /// A number that is another one after each change: who finds the same twice knows that the thread was in the same wait, or
+    /// in none, all the while.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn changes(&self) -> u64 {
+        // Acquire and Release: who sees a number sees all that the thread has published before.
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// By the thread itself.
+    fn change<R>(&self, change: impl FnOnce(&mut Waits) -> R) -> R {
+        let mut waits = self.waits.lock();
+        let outcome = change(&mut waits);
+        // Not fetch_add: nobody else stores it, as this is under the lock.
+        self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
+        outcome
     }
 }
 
@@ -319,9 +342,10 @@ pub(crate) struct Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            let mut waits = slot.0.lock();
-            let ended = waits.now.iter().rposition(|wait| wait.serial == self.serial).map(|at| waits.now.remove(at));
-            drop(waits);
+            let ended = slot.change(|waits| {
+                let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
+                Some(waits.now.remove(at))
+            });
             // With no lock held: it may be the last that knows of the thing.
             drop(ended);
         }

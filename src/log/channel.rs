@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use ::log::Level;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 
+use super::ending;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
+use crate::os::process;
 use crate::signal::Signal;
 use crate::thread::panic::enter_logger;
 
@@ -47,11 +49,8 @@ impl Overflow {
 }
 
 enum Message {
-    Record {
-        to: usize,
-        gap: u64,
-        captured: Captured,
-    },
+    /// It knows where it is to go.
+    Record(Captured),
     /// To be answered when all before it is written.
     Flush(Sender<()>),
 }
@@ -83,6 +82,8 @@ pub(super) struct Channel {
     waiting: AtomicUsize,
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
+    /// For an end by `abort`: whether the writer has something to do.
+    awake: ending::Writer,
 }
 
 /// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
@@ -123,6 +124,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
+            awake: ending::Writer::new(),
         }
     }
 
@@ -139,6 +141,7 @@ impl Channel {
     pub(super) fn direct(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
+        self.awake.leave();
         self.wake_waiting();
     }
 
@@ -148,13 +151,14 @@ impl Channel {
 
     /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
     /// and it is written here.
-    pub(super) fn put(&self, to: usize, captured: Captured) {
+    pub(super) fn put(&self, to: usize, mut captured: Captured) {
         // Relaxed: set before the child of a fork runs its first line.
         if self.orphaned.load(Ordering::Relaxed) {
             return self.write_in_child(to, captured);
         }
         let level = captured.level;
-        let mut message = Message::Record { to, gap: self.take_dropped(to), captured };
+        (captured.to, captured.gap) = (to, self.take_dropped(to));
+        let mut message = Message::Record(captured);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if DRAINING.get() {
@@ -169,9 +173,11 @@ impl Channel {
                 self.drain();
             }
         }
+        self.awake.has_work();
         if !self.is_running() {
             // A whole batch: ours may be behind it.
             while self.drain() >= self.batch() {}
+            self.awake.leave();
         }
     }
 
@@ -187,8 +193,8 @@ impl Channel {
     }
 
     fn drop_counted(&self, message: Message) {
-        if let Message::Record { to, gap, .. } = message {
-            self.dropped[to].fetch_add(gap + 1, Ordering::SeqCst);
+        if let Message::Record(captured) = message {
+            self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::SeqCst);
         }
     }
 
@@ -288,10 +294,16 @@ impl Channel {
     }
 
     fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
-        self.seize(deadline).then(|| {
-            DRAINING.set(true);
-            Gate { channel: self, _inside: enter_logger() }
-        })
+        if !self.seize(deadline) {
+            return None;
+        }
+        let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == std::thread::current().id());
+        let Some(within) = ending::Within::enter(is_writer) else {
+            self.release();
+            return None;
+        };
+        DRAINING.set(true);
+        Some(Gate { channel: self, _inside: enter_logger(), _within: within })
     }
 
     /// Writes a batch. Returns how much it was; 0 also within an appender.
@@ -343,8 +355,22 @@ impl Channel {
         }
         let _known = self.writer.set(std::thread::current());
         let _end = End(self);
+        // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
+        process::block_abort();
+        self.awake.wake();
         let mut empty = 0;
         while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst)) {
+            if ending::is_ending() {
+                let most = self.receiver.len();
+                let mut written = 0;
+                while written <= most {
+                    match self.drain() {
+                        0 => break,
+                        count => written += count,
+                    }
+                }
+                self.awake.stay_quiet();
+            }
             match self.drain() {
                 0 => empty += 1,
                 count => {
@@ -366,7 +392,9 @@ impl Channel {
         let mut select = Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
+        self.awake.lie_down(|| self.receiver.is_empty());
         let _ready = select.ready_timeout(till.max(NAP));
+        self.awake.wake();
     }
 
     /// Asks the writer to end, and waits until all that was put is written.
@@ -408,7 +436,7 @@ impl Channel {
 
 fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
     match message {
-        Message::Record { to, gap, captured } => sinks.write(to, gap, captured),
+        Message::Record(captured) => sinks.write(captured.to, captured.gap, captured),
         Message::Flush(written) => answers.push(written),
     }
 }
@@ -416,6 +444,12 @@ fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
 struct Gate<'a> {
     channel: &'a Channel,
     _inside: crate::thread::panic::InLogger,
+    _within: ending::Within,
+}
+
+/// Whether the calling thread is within the sinks of a queue.
+pub(super) fn is_within() -> bool {
+    DRAINING.get()
 }
 
 impl Drop for Gate<'_> {

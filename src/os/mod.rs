@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod mapped;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;
 #[cfg(not(target_os = "linux"))]
 mod portable;

@@ -24,7 +24,7 @@ use crate::log as logs;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, Thread, latency, panic};
+use crate::thread::{Failure, Thread, circumstances, latency, panic};
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -87,14 +87,14 @@ where
             return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
         }
     };
-    let path = runtime.node().path.clone();
-    let please_stop = runtime.node().please_stop.clone();
+    let node = runtime.node().clone();
     // AssertUnwindSafe: nothing of what main shared is used here again.
-    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop).map_err(|error| failure_of_main(&path, error))))
-    {
-        Ok(result) => result.err(),
-        Err(payload) => Some(Failure::panic(&path, payload)),
-    };
+    let own =
+        match catch_unwind(AssertUnwindSafe(|| main(&node.please_stop).map_err(|error| failure_of_main(&node, error))))
+        {
+            Ok(result) => result.err(),
+            Err(payload) => Some(Failure::panic(&node, payload)),
+        };
     let name = runtime.name().to_owned();
     let why = match &own {
         None => "main returned",
@@ -104,7 +104,7 @@ where
     let (failure, interrupted) = runtime.end(own, Reason::of(why, None, None));
     match (failure, interrupted) {
         (Some(failure), _) => {
-            exit::say(&format!("selvedge: {name} failed\n{failure:#}"));
+            exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
             ExitCode::from(exit::FAILURE)
         }
         (None, Some(signal)) => ExitCode::from(signals::exit_code(signal)),
@@ -113,25 +113,25 @@ where
 }
 
 /// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told once more as a text.
-fn failure_of_main<E: fmt::Display + 'static>(path: &Arc<str>, error: E) -> Failure {
+fn failure_of_main<E: fmt::Display + 'static>(node: &Node, error: E) -> Failure {
     type Shared = Box<dyn std::error::Error + Send + Sync>;
     type Plain = Box<dyn std::error::Error>;
     let mut error = Some(error);
     let any: &mut dyn Any = &mut error;
     if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
-        return Failure::adopt(path, failure);
+        return Failure::adopt(&node.path, failure);
     }
     if let Some(error) = any.downcast_mut::<Option<Shared>>().and_then(Option::take) {
-        return Failure::error(path, error);
+        return Failure::error(node, error);
     }
     if let Some(error) = any.downcast_mut::<Option<Plain>>().and_then(Option::take) {
         return match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(path, *failure),
-            Err(error) => Failure::text(path, crate::thread::with_sources(&*error)),
+            Ok(failure) => Failure::adopt(&node.path, *failure),
+            Err(error) => Failure::text(node, crate::thread::with_sources(&*error)),
         };
     }
     // `{:#}`: with it, error types that keep a chain print all of it.
-    Failure::text(path, error.map_or_else(String::new, |error| format!("{error:#}")))
+    Failure::text(node, error.map_or_else(String::new, |error| format!("{error:#}")))
 }
 
 /// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that started it is `main`.
@@ -207,6 +207,7 @@ impl Runtime {
         panic::install_hook();
         panic::panics_go_to_log(true);
         panic::set_flush(logs::flush_in_time);
+        circumstances::set_records(logs::recent_of_this_thread);
         stop::set_patience(Patience {
             report_after: settings.shutdown.patience,
             on_stuck: (settings.shutdown.on_stuck == OnStuck::Abort).then_some(exit::abort_stuck),
@@ -280,7 +281,8 @@ impl Up {
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
-        stop::stop_user_children(&self.node, &why);
+        let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
+        let own = own.map(|own| own.with_survivors(survivors));
         if let Some(profiler) = self.profiler {
             profiler.finish();
         }

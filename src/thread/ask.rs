@@ -6,9 +6,12 @@ use crate::signal::Reason;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+/// Threads to be asked, and why.
+type Asked = Vec<(Arc<Node>, Reason)>;
+
 thread_local! {
     /// While the calling thread asks a subtree: whom else to ask.
-    static ASKING: RefCell<Option<Vec<(Arc<Node>, Reason)>>> = const { RefCell::new(None) };
+    static ASKING: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
 impl Node {

@@ -163,6 +163,19 @@ impl Thread {
         self.0.started.get()?.clock
     }
 
+    /// Whether its OS thread was made for it: begins and ends with it.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn has_own_os_thread(&self) -> bool {
+        // Relaxed: stored before that thread was made.
+        self.0.has_own_os_thread.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Where it publishes what it waits for.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn waits(&self) -> Arc<crate::wait::Slot> {
+        self.0.waits.clone()
+    }
+
     /// Its `pthread_t`, given to another thread some time after its end.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn os_thread(&self) -> Option<u64> {

@@ -2,6 +2,7 @@
 //! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
 
 mod ask;
+pub(crate) mod circumstances;
 mod current;
 pub(crate) mod deadlock;
 mod failure;
@@ -12,6 +13,7 @@ mod mdc;
 pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;
+mod report;
 mod scope;
 mod spawn;
 pub(crate) mod stop;

@@ -66,7 +66,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce(&Signal) -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.start(name.as_ref(), move |please_stop, _| Ok(f(please_stop)))
+        self.start(name.as_ref(), move |node| Ok(f(&node.please_stop)))
     }
 
     /// As [`spawn_fallible`](crate::spawn_fallible), for a function that may borrow.
@@ -80,15 +80,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.start(name.as_ref(), move |please_stop, path| {
-            f(please_stop).map_err(|error| Failure::error(path, error.into()))
-        })
+        self.start(name.as_ref(), move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
     #[track_caller]
     fn start<T, F>(&self, name: &str, f: F) -> JoinHandle<T>
     where
-        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'scope,
+        F: FnOnce(&Node) -> Result<T, Failure> + Send + 'scope,
         T: Send + 'scope,
     {
         let child = Node::child(&self.owner, name, Terms::here());

@@ -148,7 +148,7 @@ impl Builder {
         F: FnOnce(&Signal) -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.start(move |please_stop, _| Ok(f(please_stop)))
+        self.start(move |node| Ok(f(&node.please_stop)))
     }
 
     /// Starts the thread; an `Err` of its function is a [`Failure`].
@@ -161,12 +161,12 @@ impl Builder {
         T: Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.start(move |please_stop, path| f(please_stop).map_err(|error| Failure::error(path, error.into())))
+        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
     fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
-        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
         let parent = match &self.parent {
@@ -205,22 +205,23 @@ impl Builder {
 /// What every thread of the tree runs.
 pub(super) fn body<T, F>(node: &Arc<Node>, f: F, slot: Slot<T>)
 where
-    F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure>,
+    F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
     let _counted = deadlock::count_body();
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
-    let own = match catch_unwind(AssertUnwindSafe(|| f(&node.please_stop, &node.path))) {
+    let own = match catch_unwind(AssertUnwindSafe(|| f(node))) {
         Ok(Ok(value)) => {
             *slot.lock() = Some(value);
             None
         }
         Ok(Err(failure)) => Some(failure),
-        Err(payload) => Some(Failure::panic(&node.path, payload)),
+        Err(payload) => Some(Failure::panic(node, payload)),
     };
-    stop::stop_children(node, own.as_ref());
+    let survivors = stop::stop_children(node, own.as_ref());
+    let own = own.map(|own| own.with_survivors(survivors));
     let failure = Failure::merge(&node.path, own, node.take_failures());
     // Nobody may hold the other end any more; then the value is dropped here, and its drop is the user's code.
     let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -232,12 +233,13 @@ where
     let failure = match dropped {
         Ok(()) => failure,
         Err(payload) => {
-            let late = Failure::panic(&node.path, payload);
+            let late = Failure::panic(node, payload);
             Failure::merge(&node.path, Some(late), failure.into_iter().collect())
         }
     };
     node.finish(failure);
     drop(inside);
+    panic::past_body();
 }
 
 /// Starts the thread of the timer, which `signal` cannot do by itself.

@@ -24,8 +24,8 @@ pub(crate) fn set_patience(patience: Patience) {
 }
 
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
-/// failures are with `node` afterwards.
-pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) {
+/// failures are with `node` afterwards. If `node` has failed, returns what became of those that were well.
+pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<String> {
     let how = match failure {
         None => "ended",
         Some(failure) if failure.is_panic() => "panicked",
@@ -33,19 +33,42 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) {
     };
     let why = Reason::of(format!("its parent {} {how}", node.path), None, node.please_stop.reason());
     node.begin_end(why.clone());
+    let left = if failure.is_some() { node.children() } else { Vec::new() };
     loop {
         stop_all(node, Role::User, &why);
         stop_all(node, Role::Runtime, &why);
         // One may have been added meanwhile, by a thread that names `node` as the parent.
         if node.close() {
-            return;
+            break;
         }
     }
+    survivors(left)
 }
 
-/// Stops the children that are the user's, and leaves the runtime's own.
-pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason) {
+/// Of how many children that were well a failure tells.
+const MOST_SURVIVORS: usize = 20;
+
+fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
+    left.retain(|child| child.terms.role == Role::User && !child.has_failed());
+    let more = left.len().saturating_sub(MOST_SURVIVORS);
+    left.truncate(MOST_SURVIVORS);
+    let line = |child: Arc<Node>| match Thread(child.clone()).stop_latency() {
+        Some(took) => format!("{} stopped {took:.1?} after it was asked", child.path),
+        None => format!("{} had ended", child.path),
+    };
+    let mut lines: Vec<_> = left.into_iter().map(line).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+/// Stops the children that are the user's, and leaves the runtime's own. If `node` has failed, returns what became of those
+/// that were well.
+pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -> Vec<String> {
+    let left = if failed { node.children() } else { Vec::new() };
     stop_all(node, Role::User, why);
+    survivors(left)
 }
 
 fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {

@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) stopped: Signal,
     pub(crate) child_failed: Signal,
     pub(crate) waits: Arc<Slot>,
+    /// Set before the OS thread is made; never, where someone else made it.
+    pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     state: Mutex<State>,
@@ -100,6 +102,7 @@ pub(crate) struct Started {
 pub(crate) struct Ended {
     pub(crate) at: Instant,
     pub(crate) cpu_time: Option<Duration>,
+    failed: bool,
 }
 
 pub(crate) struct State {
@@ -195,6 +198,7 @@ impl Node {
             parent,
             terms,
             waits: Arc::default(),
+            has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             state: Mutex::new(State {
@@ -227,7 +231,7 @@ impl Node {
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
         let end = Instant::now();
-        let _ = self.ended.set(Ended { at: end, cpu_time });
+        let _ = self.ended.set(Ended { at: end, cpu_time, failed: failure.is_some() });
         latency::ended(self, end);
         observe::ended(self);
         let failed = failure.is_some();
@@ -307,6 +311,11 @@ impl Node {
         }
     }
 
+    /// It has ended, and not well.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ended.get().is_some_and(|ended| ended.failed)
+    }
+
     /// The children of now, the youngest first.
     pub(crate) fn children(&self) -> Vec<Arc<Node>> {
         self.state.lock().children.values().rev().cloned().collect()
@@ -360,6 +369,7 @@ impl Node {
                 }
             }
         }
+        self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())
     }

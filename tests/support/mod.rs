@@ -28,6 +28,8 @@ pub fn program(name: &str) -> PathBuf {
             "log_subject",
             "--example",
             "deadlock",
+            "--example",
+            "failing",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {
