@@ -239,7 +239,7 @@ impl Captured {
     }
 
     pub(super) fn message(&self) -> &str {
-        &self.text[..self.message_end]
+        self.part(MESSAGE)
     }
 
     pub(super) fn context(&self) -> Context<'_> {
