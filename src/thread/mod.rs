@@ -14,6 +14,7 @@ pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;
 mod report;
+mod restart;
 mod scope;
 mod spawn;
 pub(crate) mod stop;
@@ -27,6 +28,7 @@ pub(crate) use failure::with_sources;
 pub use handle::Thread;
 pub use join::JoinHandle;
 pub use register::{Registered, register};
+pub use restart::{Restart, Restarting};
 pub use scope::{Scope, scope};
 pub use spawn::{Builder, spawn, spawn_fallible};
 

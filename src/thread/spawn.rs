@@ -164,7 +164,7 @@ impl Builder {
         self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
-    fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,

@@ -45,6 +45,19 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<
     survivors(left)
 }
 
+/// The same, when `node` is going to run again and may then have children.
+pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
+    let why = Reason::of(format!("its parent {} has ended a run", node.path), None, node.please_stop.reason());
+    node.begin_end(why.clone());
+    let left = if failed { node.children() } else { Vec::new() };
+    loop {
+        stop_all(node, Role::User, &why);
+        if node.begin_again() {
+            return survivors(left);
+        }
+    }
+}
+
 /// Of how many children that were well a failure tells.
 const MOST_SURVIVORS: usize = 20;
 

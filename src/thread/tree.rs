@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
+    /// How often its function was run again. Relaxed: a count for people.
+    pub(crate) restarts: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -201,6 +203,7 @@ impl Node {
             has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
+            restarts: AtomicU64::new(0),
             state: Mutex::new(State {
                 phase: Phase::Alive,
                 ending: None,
@@ -438,6 +441,17 @@ impl Node {
     /// When its own code ended, and why its children are asked since.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.state.lock().ending.clone()
+    }
+
+    /// The end of a run after which comes another. False: there are children left.
+    pub(crate) fn begin_again(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.children.is_empty() {
+            return false;
+        }
+        state.phase = Phase::Alive;
+        state.ending = None;
+        true
     }
 
     /// Ends the time in which it can have children. False: there are some.
