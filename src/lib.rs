@@ -37,7 +37,7 @@ pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
 pub use error::Error;
 pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
 pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, profile_files, run};
-pub use signal::{OnGo, Signal, Till};
+pub use signal::{OnGo, Reason, Signal, Till};
 pub use sync::{
     BinarySemaphore, Claim, GaveUp, Lock, LockGuard, Monitor, MonitorGuard, Permit, Progress, Promise, PromiseError,
     Semaphore, Sequencer, Ticket, Turn, TurnError,

@@ -169,6 +169,10 @@ impl Captured {
         }
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.text[..self.message_end]
+    }
+
     pub(super) fn context(&self) -> Context<'_> {
         Context { time: self.time, caller: &self.caller, mdc: Pairs(&self.text[self.mdc_start..self.kv_start]) }
     }

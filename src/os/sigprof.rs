@@ -60,30 +60,6 @@ pub(crate) fn send(thread: i32) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
 }
 
-/// How many expirations of a timer came with this signal, besides the first; 0 for signals of other kinds.
-///
-/// # Safety
-/// `info` is what the kernel gave to a signal handler that has not returned.
-///
-/// # Signal safety
-/// Safe.
-#[cfg(target_os = "linux")]
-pub(crate) unsafe fn overrun(info: *const libc::siginfo_t) -> u64 {
-    /// How the kernel fills a siginfo_t for a timer, up to the field that is asked for.
-    #[repr(C)]
-    struct OfTimer {
-        signal: i32,
-        errno: i32,
-        code: i32,
-        _padding: i32,
-        timer: i32,
-        overrun: i32,
-    }
-    // SAFETY: the caller's word; a siginfo_t is larger than this and no less aligned.
-    let info = unsafe { &*info.cast::<OfTimer>() };
-    if info.code == libc::SI_TIMER { u64::try_from(info.overrun).unwrap_or(0) } else { 0 }
-}
-
 /// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot be read.
 pub(crate) fn tick() -> Option<Duration> {
     #[cfg(target_os = "linux")]

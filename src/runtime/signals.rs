@@ -2,7 +2,7 @@
 
 use super::exit;
 use crate::error::{Error, Kind};
-use crate::signal::Signal;
+use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -78,7 +78,7 @@ fn stop(signal: i32, main_stop: Signal) {
     });
     told.wait_for_go_timeout(exit::LAST_WORDS);
     aside("asker", move || {
-        main_stop.go();
+        main_stop.go_for(&Reason::of(format!("{} came", name(signal)), None, None));
     });
 }
 

@@ -61,7 +61,7 @@ pub(super) fn ended(node: &Arc<Node>) {
 }
 
 fn tell(node: &Arc<Node>, what: impl Fn(&dyn Observer, &Thread)) {
-    if ACTIVE.load(Ordering::SeqCst) && node.role != Role::Foreign {
+    if ACTIVE.load(Ordering::SeqCst) && node.terms.role != Role::Foreign {
         let thread = Thread(node.clone());
         for (_, observer) in OBSERVERS.read().iter() {
             what(observer.as_ref(), &thread);

@@ -40,7 +40,7 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
     matches!(sigprof::handler(), Ok(Handler::Function(function)) if function == handler as *const () as usize)
 }
 
-unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+unsafe extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: each thread has an errno of its own, at an address that stays.
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved = *errno;
@@ -51,10 +51,7 @@ unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context
             // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
             let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
             // SAFETY: the kernel's own, for this handler.
-            let (registers, overrun) = unsafe { (Registers::interrupted(context), sigprof::overrun(info)) };
-            if overrun > 0 {
-                slot.lose(overrun);
-            }
+            let registers = unsafe { Registers::interrupted(context) };
             // SAFETY: this is the handler of the thread that the slot was given to, and all signals wait while it runs.
             unsafe { slot.sample(modules, &registers) };
         });

@@ -53,6 +53,12 @@ impl Listed {
         Some(self.modules.clone())
     }
 
+    /// Where the code lies.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> Vec<Range<u64>> {
+        self.known.iter().map(|key| key.code.clone()).collect()
+    }
+
     pub(super) fn history(&self) -> &History {
         &self.history
     }
@@ -117,16 +123,7 @@ impl Found {
             eh_frame_hdr: Some(keep(table(&self.header))),
             eh_frame_svma: Some(self.frames.clone()),
             eh_frame: Some(keep(&frames[..length(frames)])),
-            base_svma: 0,
-            text_svma: None,
-            text: None,
-            stubs_svma: None,
-            stub_helper_svma: None,
-            got_svma: None,
-            unwind_info: None,
-            debug_frame: None,
-            text_segment_svma: None,
-            text_segment: None,
+            ..Default::default()
         };
         Module::new(String::new(), self.key.code.clone(), self.base, sections)
     }
