@@ -11,6 +11,8 @@ mod check_rolling;
 mod encode;
 mod ending;
 mod file;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod live;
 mod logger;
 pub mod logging;
