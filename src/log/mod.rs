@@ -1,5 +1,5 @@
 //! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread that take its writing
-//! off the callers. Names `error`, `os`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
+//! off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
 //!
 //! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` → `channel` → (the `writer` thread)
 //! → `sink` → `file`, or an appender of log4rs, with an encoder of `encode`. Everything before the arrow to the writer runs
@@ -24,6 +24,7 @@ mod queued;
 mod record;
 mod reload;
 mod sink;
+mod steps;
 mod writer;
 pub(crate) mod yaml;
 
@@ -34,5 +35,7 @@ pub(crate) use plan::{Queue, Wiring, console, end};
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;
 
-#[cfg(test)]
+#[cfg(all(test, selvedge_model))]
+mod model_tests;
+#[cfg(all(test, not(selvedge_model)))]
 mod tests;
