@@ -142,6 +142,7 @@ impl<M> ActorHandle<M> {
 
     /// Asks it to stop after the message it is at, and takes no further messages. Returns at once; wait for
     /// `thread().stopped()` to see it end.
+    #[track_caller]
     pub fn stop(&self) {
         // First the thread: once the queue is closed and empty, it would otherwise end as if all had been said.
         self.0.thread.stop();
@@ -216,7 +217,7 @@ impl<R> Drop for Reply<R> {
             // The actor is about to end, but has not closed its queue yet.
             self.0.value.lock().get_or_insert(Err(AskError::Ended));
         }
-        self.0.settled.go();
+        self.0.settled.go_unexplained();
     }
 }
 

@@ -137,11 +137,36 @@ fn renamed() {
 /// Where one thread publishes its wait. Written by that thread only, read by anyone; the lock is held for the copy of
 /// a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
-pub(crate) struct Slot(Mutex<Option<Wait>>);
+pub(crate) struct Slot {
+    wait: Mutex<Option<Wait>>,
+    /// How often that has changed.
+    changes: AtomicU64,
+}
 
 impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
-        self.0.lock().clone()
+        self.wait.lock().clone()
+    }
+
+    /// A number that is another one after each change: who finds the same twice knows that the thread was in the same wait, or
+    /// in none, all the while.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn changes(&self) -> u64 {
+        // Acquire and Release: who sees a number sees all that the thread has published before.
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// By the thread itself.
+    fn set(&self, wait: Option<Wait>) -> Option<Wait> {
+        let before = std::mem::replace(&mut *self.wait.lock(), wait);
+        // Not fetch_add: nobody else stores it.
+        self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
+        before
+    }
+
+    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+        self.wait.try_lock_for(patience).map(|wait| wait.clone())
     }
 }
 
@@ -207,8 +232,7 @@ pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
 /// [`publish`] for something that a thread may hold.
 pub(crate) fn publish_held(kind: &'static str, name: Arc<str>, holder: Option<Arc<Holder>>) -> Published {
     let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
-    let outer =
-        slot.as_ref().and_then(|slot| slot.0.lock().replace(Wait { kind, name, since: Instant::now(), holder }));
+    let outer = slot.as_ref().and_then(|slot| slot.set(Some(Wait { kind, name, since: Instant::now(), holder })));
     Published { slot, outer }
 }
 
@@ -220,7 +244,7 @@ pub(crate) struct Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            *slot.0.lock() = self.outer.take();
+            slot.set(self.outer.take());
         }
     }
 }

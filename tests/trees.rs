@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-const TREES: u64 = 400;
+const TREES: u64 = 3000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// SplitMix64.
@@ -248,6 +248,13 @@ impl World {
     }
 
     fn check_stopped(&self, id: usize) {
+        // Whoever was asked knows by whom and why.
+        let thread = self.thread(id);
+        if thread.please_stop().is_go()
+            && (thread.stop_reason().is_none() || thread.stop_latency().is_some_and(|latency| latency > DEADLINE))
+        {
+            self.fault(format!("{id} was asked without a reason"));
+        }
         for &child in &*self.run(id).children.lock() {
             if !self.thread(child).stopped().is_go() {
                 self.fault(format!("{id} has stopped before its child {child}"));

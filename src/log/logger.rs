@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::plan::{Parts, Wiring};
-use super::record::{Captured, at_one_time, format_into};
+use super::recent;
+use super::record::{Captured, Time, at_one_time, format_into};
 use crate::thread::panic::enter_logger;
 
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub(super) fn set_style(parts: Option<&Parts>, wiring: Wiring) {
     TAIL.store(wiring.tail, Ordering::Relaxed);
 }
 
+/// Whether appenders get records unformatted, each once.
+pub(super) fn captures() -> bool {
+    CAPTURES.load(Ordering::Relaxed)
+}
+
 /// The macros ask this level before they call us: with a tail, we must be called for all.
 pub(super) fn raise_max_level(tail: usize, level: LevelFilter) {
     ::log::set_max_level(if tail > 0 { LevelFilter::Trace } else { level });
@@ -51,7 +57,7 @@ impl Log for Logger {
                 self.bring_tail();
             }
         }
-        if CAPTURES.load(Ordering::Relaxed) {
+        if captures() {
             return self.0.log(record);
         }
         if !self.0.enabled(record.metadata()) {
@@ -61,6 +67,7 @@ impl Log for Logger {
         // logs, would wait there for itself; so they run here.
         let mut message = String::new();
         format_into(&mut message, *record.args());
+        recent::note_parts(Time::now(), record.level(), &message);
         at_one_time(|| self.write(record, &message));
     }
 

@@ -21,6 +21,7 @@ mod pattern;
 mod plan;
 mod pool;
 mod queued;
+mod recent;
 mod record;
 mod reload;
 mod sink;
@@ -32,6 +33,7 @@ pub(crate) use channel::Overflow;
 pub(crate) use check::{load, read_queue};
 pub(crate) use live::{flush_in_time, hold_for_end};
 pub(crate) use plan::{Queue, Wiring, console, end};
+pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;
 

@@ -16,6 +16,7 @@ use super::plan::Queue;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
 use super::{encode, live, paths};
+use super::{logger, recent};
 use crate::thread::{Builder, Thread, tree};
 
 /// log4rs's deserializers, with the kinds of this crate: the appender `queued`, and the encoders `pattern` and `json`, which
@@ -169,6 +170,9 @@ impl Entrance {
 impl Append for Entrance {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
         let captured = Captured::new(record);
+        if logger::captures() {
+            recent::note(&captured);
+        }
         let (first, last) = match self.sink {
             Some(sink) => (sink, sink),
             None if self.channel.sinks() == 0 => return Ok(()),

@@ -238,6 +238,10 @@ impl Captured {
         Captured::new(&Record::builder().level(level).target("selvedge::log").args(format_args!("{message}")).build())
     }
 
+    pub(super) fn message(&self) -> &str {
+        self.part(MESSAGE)
+    }
+
     pub(super) fn context(&self) -> Context<'_> {
         Context {
             time: self.time,

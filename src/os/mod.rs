@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod mapped;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;
 #[cfg(not(target_os = "linux"))]
 mod portable;
@@ -16,6 +18,7 @@ pub(crate) mod process;
 pub(crate) mod sigprof;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod stack;
+pub(crate) mod task;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 

@@ -89,6 +89,22 @@ fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(event as libc::c_int) })
 }
 
+/// How many files perf clocks may take: a quarter of those that this process may still open.
+pub(crate) fn files_to_spend() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable for one rlimit.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return 0;
+    }
+    let open = std::fs::read_dir("/proc/self/fd").map_or(limit.rlim_cur, |files| files.count() as u64);
+    limit.rlim_cur.saturating_sub(open) / 4
+}
+
+/// Whether that error of [`PerfClock::start`] means that the next one will be refused as well.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOENT | libc::EOPNOTSUPP))
+}
+
 fn checked(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -394,7 +394,7 @@ impl<T> Store<T> {
     pub(super) fn close(&self) -> bool {
         let first = !std::mem::replace(&mut self.tail.0.end.lock().closed, true);
         if first {
-            self.closed.go();
+            self.closed.go_unexplained();
             // One of each is woken, and rings on.
             self.items.0.ring();
             self.room.0.ring();

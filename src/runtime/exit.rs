@@ -2,7 +2,7 @@
 
 use super::living;
 use crate::thread::{Thread, tree};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,12 @@ pub(super) const CONFIG: u8 = 78;
 
 /// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
+pub(super) fn is_coloured() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
 
 /// A text for the person at the terminal. If nobody can read it, nobody can be told that.
 pub(super) fn say(text: &str) {

@@ -1,6 +1,8 @@
 //! The one place where tree, log and profile are wired together: start, run, end.
 
 pub(crate) mod config;
+#[cfg(unix)]
+mod dumps;
 mod exit;
 #[cfg(not(feature = "profiling"))]
 #[path = "no_profiler.rs"]
@@ -13,17 +15,17 @@ mod signals;
 #[cfg(unix)]
 mod signals;
 
-pub use config::{Config, OnStuck, ProfileFormat};
+pub use config::{Config, DumpSignal, OnStuck, ProfileFormat};
 
 use self::config::Settings;
 use self::profiler::Profiler;
 use self::signals::OsSignals;
 use crate::error::{Error, Kind};
 use crate::log as logs;
-use crate::signal::Signal;
+use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, Thread, panic};
+use crate::thread::{Failure, Thread, circumstances, latency, panic};
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -86,19 +88,24 @@ where
             return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
         }
     };
-    let path = runtime.node().path.clone();
-    let please_stop = runtime.node().please_stop.clone();
+    let node = runtime.node().clone();
     // AssertUnwindSafe: nothing of what main shared is used here again.
-    let own = match catch_unwind(AssertUnwindSafe(|| main(&please_stop).map_err(|error| failure_of_main(&path, error))))
-    {
-        Ok(result) => result.err(),
-        Err(payload) => Some(Failure::panic(&path, payload)),
-    };
+    let own =
+        match catch_unwind(AssertUnwindSafe(|| main(&node.please_stop).map_err(|error| failure_of_main(&node, error))))
+        {
+            Ok(result) => result.err(),
+            Err(payload) => Some(Failure::panic(&node, payload)),
+        };
     let name = runtime.name().to_owned();
-    let (failure, interrupted) = runtime.end(own);
+    let why = match &own {
+        None => "main returned",
+        Some(failure) if failure.is_panic() => "main panicked",
+        Some(_) => "main failed",
+    };
+    let (failure, interrupted) = runtime.end(own, Reason::of(why, None, None));
     match (failure, interrupted) {
         (Some(failure), _) => {
-            exit::say(&format!("selvedge: {name} failed\n{failure:#}"));
+            exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
             ExitCode::from(exit::FAILURE)
         }
         (None, Some(signal)) => ExitCode::from(signals::exit_code(signal)),
@@ -107,25 +114,25 @@ where
 }
 
 /// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told once more as a text.
-fn failure_of_main<E: fmt::Display + 'static>(path: &Arc<str>, error: E) -> Failure {
+fn failure_of_main<E: fmt::Display + 'static>(node: &Node, error: E) -> Failure {
     type Shared = Box<dyn std::error::Error + Send + Sync>;
     type Plain = Box<dyn std::error::Error>;
     let mut error = Some(error);
     let any: &mut dyn Any = &mut error;
     if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
-        return Failure::adopt(path, failure);
+        return Failure::adopt(&node.path, failure);
     }
     if let Some(error) = any.downcast_mut::<Option<Shared>>().and_then(Option::take) {
-        return Failure::error(path, error);
+        return Failure::error(node, error);
     }
     if let Some(error) = any.downcast_mut::<Option<Plain>>().and_then(Option::take) {
         return match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(path, *failure),
-            Err(error) => Failure::text(path, crate::thread::with_sources(&*error)),
+            Ok(failure) => Failure::adopt(&node.path, *failure),
+            Err(error) => Failure::text(node, crate::thread::with_sources(&*error)),
         };
     }
     // `{:#}`: with it, error types that keep a chain print all of it.
-    Failure::text(path, error.map_or_else(String::new, |error| format!("{error:#}")))
+    Failure::text(node, error.map_or_else(String::new, |error| format!("{error:#}")))
 }
 
 /// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that started it is `main`.
@@ -201,10 +208,12 @@ impl Runtime {
         panic::install_hook();
         panic::panics_go_to_log(true);
         panic::set_flush(logs::flush_in_time);
+        circumstances::set_records(logs::recent_of_this_thread);
         stop::set_patience(Patience {
             report_after: settings.shutdown.patience,
             on_stuck: (settings.shutdown.on_stuck == OnStuck::Abort).then_some(exit::abort_stuck),
         });
+        latency::begin();
         let node = tree::root();
         let inside = tree::become_node(&node);
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
@@ -213,7 +222,7 @@ impl Runtime {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
         let profiler = Profiler::start(&settings)?;
-        let signals = OsSignals::start(&node)?;
+        let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
         let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })
@@ -228,8 +237,9 @@ impl Runtime {
     ///
     /// # Errors
     /// The failures that nobody had joined, as one.
+    #[track_caller]
     pub fn shutdown(self) -> Result<(), Failure> {
-        match self.end(None).0 {
+        match self.end(None, Reason::given("shutdown() was called")).0 {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
@@ -248,8 +258,8 @@ impl Runtime {
         &self.up().name
     }
 
-    fn end(mut self, own: Option<Failure>) -> (Option<Failure>, Option<i32>) {
-        self.up.take().map_or((None, None), |up| up.end(own))
+    fn end(mut self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
+        self.up.take().map_or((None, None), |up| up.end(own, why))
     }
 }
 
@@ -257,21 +267,25 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(up) = self.up.take() {
             // What failed is in the log by then.
-            up.end(None);
+            up.end(None, Reason::of("the runtime was dropped", None, None));
         }
     }
 }
 
 impl Up {
     /// The end of the program: the user's threads, then the profile, then the runtime's own threads.
-    fn end(self, own: Option<Failure>) -> (Option<Failure>, Option<i32>) {
-        self.node.please_stop.go();
-        stop::stop_user_children(&self.node);
+    fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
+        self.node.please_stop.go_for(&why);
+        // What had main stop, if that was not its own end.
+        let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
+        let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
+        let own = own.map(|own| own.with_survivors(survivors));
         if let Some(profiler) = self.profiler {
             profiler.finish();
         }
         let interrupted = self.signals.interrupted();
-        stop::stop_children(&self.node);
+        say_how_long(&self.node);
+        stop::stop_children(&self.node, own.as_ref());
         let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
         match (&failure, interrupted) {
             (Some(failure), _) => log_errors(failure),
@@ -298,6 +312,19 @@ fn log_errors(failure: &Failure) {
         log::error!("{} failed: {}", failure.thread_path(), failure.message());
     }
     failure.children().iter().for_each(log_errors);
+}
+
+/// How long the threads took to stop, if somebody might have noticed.
+fn say_how_long(main: &Node) {
+    let slowest = latency::slowest();
+    let (Some(reason), false) = (main.please_stop.reason(), slowest.is_empty()) else { return };
+    let list: Vec<_> = slowest.iter().map(|stopped| stopped.to_string()).collect();
+    log::info!(
+        "all threads have stopped, {:.1?} after {}; the slowest: {}",
+        reason.elapsed(),
+        reason.text(),
+        list.join(", ")
+    );
 }
 
 fn announce(settings: &Settings) {

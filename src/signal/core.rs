@@ -9,7 +9,7 @@
 //!    is no cycle that outlives its users. Targets unlink themselves from all leaves when they have run or are cancelled.
 
 use super::on_go::Target;
-use super::{Round, Signal, timer};
+use super::{Reason, Round, Signal, timer};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -59,6 +59,8 @@ pub(super) struct Core {
 #[derive(Default)]
 struct Slow {
     fired: bool,
+    /// In place before the signal is seen to have gone.
+    reason: Option<Reason>,
     sender: Option<Sender<Infallible>>,
     /// By order of attachment, each with the number that this leaf has in the target's condition.
     targets: BTreeMap<u64, (Arc<Target>, usize)>,
@@ -114,13 +116,14 @@ impl Core {
         gone
     }
 
-    pub(super) fn go(&self) -> bool {
+    /// Goes because of `reason`, if there is one to tell.
+    pub(super) fn go(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
         match self.kind {
-            Kind::Plain(_) => self.fire(),
+            Kind::Plain(_) => self.fire_because(reason),
             Kind::Till(_) => {
                 // One whose time has come has gone by itself, even if nobody has looked.
                 let expired = self.is_go();
-                self.fire() && !expired
+                self.fire_because(|| if expired { None } else { reason() }) && !expired
             }
             Kind::Never | Kind::Any(_) | Kind::All(_) => {
                 log::warn!("go() on {} has no effect: it goes when its parts do", self.name());
@@ -129,14 +132,25 @@ impl Core {
         }
     }
 
-    /// Goes, wakes, runs targets. True if it had not gone before.
+    /// Goes with nothing to say: by the clock, by its parts.
     pub(super) fn fire(&self) -> bool {
+        self.fire_because(|| None)
+    }
+
+    /// Goes, wakes, runs targets. True if it had not gone before.
+    fn fire_because(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
+        if self.is_known_gone() && self.slow.lock().fired {
+            return false;
+        }
+        // Made before the lock is taken, and in vain if another is faster.
+        let reason = reason();
         let (first, sender, targets) = {
             let mut slow = self.slow.lock();
             if slow.fired {
                 return false;
             }
             slow.fired = true;
+            slow.reason = reason;
             // Release: see is_go. Under the lock, so that `attach` and `receiver` either put something in that is taken
             // out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
@@ -148,6 +162,10 @@ impl Core {
             target.leaf_gone(leaf);
         }
         first
+    }
+
+    pub(super) fn given_reason(&self) -> Option<Reason> {
+        self.slow.lock().reason.clone()
     }
 
     /// Puts a target in, unless the signal has fired; then the caller must look again.

@@ -3,6 +3,7 @@
 mod compose;
 mod core;
 mod on_go;
+mod reason;
 mod till;
 mod timer;
 
@@ -10,13 +11,16 @@ mod timer;
 mod tests;
 
 pub use on_go::OnGo;
+pub use reason::Reason;
 pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
 
 use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::Location;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -66,7 +70,7 @@ impl Signal {
     pub fn gone() -> Signal {
         static GONE: LazyLock<Signal> = LazyLock::new(|| {
             let signal = Signal::new("gone");
-            signal.go();
+            signal.go_unexplained();
             signal
         });
         GONE.clone()
@@ -79,8 +83,40 @@ impl Signal {
     ///
     /// A composite and [`never`](Self::never) cannot be told to go, since they are statements about others: the call
     /// changes nothing, logs a warning and returns false.
+    #[track_caller]
     pub fn go(&self) -> bool {
-        self.0.go()
+        let at = Location::caller();
+        self.0.go(|| Some(Reason::of("go() was called", Some(at), None)))
+    }
+
+    /// [`go`](Self::go), and says why: [`reason`](Self::reason) gives this text, the calling thread, this place and time.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let please_stop = Signal::new("please_stop");
+    /// please_stop.go_because("the last client has left");
+    /// assert_eq!(please_stop.reason().unwrap().text(), "the last client has left");
+    /// ```
+    #[track_caller]
+    pub fn go_because(&self, why: impl Into<Cow<'static, str>>) -> bool {
+        let at = Location::caller();
+        self.0.go(|| Some(Reason::of(why, Some(at), None)))
+    }
+
+    pub(crate) fn go_for(&self, reason: &Reason) -> bool {
+        self.0.go(|| Some(reason.clone()))
+    }
+
+    /// For signals whose meaning is their reason: `stopped`, `closed`.
+    pub(crate) fn go_unexplained(&self) -> bool {
+        self.0.go(|| None)
+    }
+
+    /// Why it went, if it has gone: who made it go, where, when, because of what. A composite has the reason of the part that
+    /// decided, a [`Till`] that its time came. `None` before, and for signals that the crate itself makes go as a
+    /// matter of course: [`Thread::stopped`](crate::Thread::stopped), [`Queue::closed`](crate::Queue::closed) and their like.
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason()
     }
 
     /// Whether it has gone. One atomic load; a [`Till`] that has not been seen expired reads the clock, a composite asks

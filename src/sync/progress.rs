@@ -195,7 +195,7 @@ impl Inner {
         };
         // Unlocked: it runs targets.
         for signal in reached.into_values() {
-            signal.go();
+            signal.go_unexplained();
         }
     }
 
@@ -210,7 +210,7 @@ impl Inner {
             if self.at.load(Ordering::SeqCst) >= number {
                 // Not Signal::gone(): this one has a name of its own.
                 let passed = Signal::new(format!("{} at {number}", self.name));
-                passed.go();
+                passed.go_unexplained();
                 return passed;
             }
             // One that was let go by hand is no mark any more.

@@ -164,14 +164,14 @@ impl<T> Claim<T> {
     pub fn fulfil(self, value: T) {
         // There is one claim, and this uses it up: the cell is empty.
         let _ = self.0.value.set(value);
-        self.0.fulfilled.go();
+        self.0.fulfilled.go_unexplained();
     }
 }
 
 impl<T> Drop for Claim<T> {
     fn drop(&mut self) {
         if self.0.value.get().is_none() {
-            self.0.abandoned.go();
+            self.0.abandoned.go_unexplained();
         }
     }
 }

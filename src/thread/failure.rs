@@ -1,19 +1,22 @@
 //! What is known of a thread that failed, and of those below it.
 
+use super::circumstances::Circumstances;
+use super::tree::Node;
 use crate::error::{drop_payload, panic_message};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 type Payload = Box<dyn Any + Send>;
 
 /// A thread failed: it panicked, it returned an error, or threads below it failed and nobody had joined them.
 ///
-/// `Display` writes the whole tree of failures, a line for each; with `{:#}` also the backtrace of each panic, trimmed
-/// to the program's own frames.
+/// `Display` writes the whole tree of failures, a line for each; with `{:#}` also what is known of each: the backtrace of a
+/// panic, trimmed to the program's own frames, where the thread was spawned, its diagnostic context, its last log records,
+/// and what became of its children. [`to_json`](Self::to_json) gives the same to a machine.
 ///
 /// ```
 /// let child = selvedge::spawn_fallible("config", |_please_stop| Err::<(), _>("no such file"));
@@ -29,6 +32,7 @@ struct Inner {
     message: String,
     location: Option<String>,
     backtrace: Option<Backtrace>,
+    circumstances: Circumstances,
     children: Vec<Failure>,
 }
 
@@ -44,27 +48,44 @@ enum Cause {
 
 impl Failure {
     /// On the thread that has panicked, after the catch.
-    pub(crate) fn panic(path: &Arc<str>, payload: Payload) -> Failure {
+    pub(crate) fn panic(node: &Node, payload: Payload) -> Failure {
         let message = panic_message(&*payload);
         let seen = super::panic::take_seen(&message);
-        let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, Some(seen.backtrace)));
-        Failure::new(path, Cause::Panic(Mutex::new(Some(payload))), message, location, backtrace)
+        let mut failure = Failure::new(&node.path, Cause::Panic(Mutex::new(Some(payload))), message);
+        match seen {
+            Some(seen) => {
+                failure.0.location = seen.location;
+                failure.0.backtrace = Some(seen.backtrace);
+                failure.0.circumstances = seen.circumstances;
+            }
+            // It came past the hook.
+            None => failure.0.circumstances = Circumstances::of_now(),
+        }
+        failure.0.circumstances.find_sites(node);
+        failure
     }
 
-    pub(crate) fn error(path: &Arc<str>, error: Box<dyn Error + Send + Sync>) -> Failure {
+    /// On the thread that has returned it.
+    pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
         // A failure that comes back as an error, from join()?, is not told once more as a text: it stays a failure.
         match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(path, *failure),
+            Ok(failure) => Failure::adopt(&node.path, *failure),
             Err(error) => {
                 let message = with_sources(&*error);
-                Failure::new(path, Cause::Error(Some(error)), message, None, None)
+                Failure::new(&node.path, Cause::Error(Some(error)), message).with_circumstances(node)
             }
         }
     }
 
     /// For an error of which only the text can be had.
-    pub(crate) fn text(path: &Arc<str>, message: String) -> Failure {
-        Failure::new(path, Cause::Error(None), message, None, None)
+    pub(crate) fn text(node: &Node, message: String) -> Failure {
+        Failure::new(&node.path, Cause::Error(None), message).with_circumstances(node)
+    }
+
+    fn with_circumstances(mut self, node: &Node) -> Failure {
+        self.0.circumstances = Circumstances::of_now();
+        self.0.circumstances.find_sites(node);
+        self
     }
 
     /// `failure` of another thread was returned by this one.
@@ -76,23 +97,25 @@ impl Failure {
     }
 
     pub(crate) fn told(path: &Arc<str>, parent: &str) -> Failure {
-        Failure::new(path, Cause::Told, format!("{parent} has been told of it"), None, None)
+        Failure::new(path, Cause::Told, format!("{parent} has been told of it"))
     }
 
     pub(crate) fn below(path: &Arc<str>, children: Vec<Failure>) -> Failure {
-        let mut failure = Failure::new(path, Cause::Children, String::new(), None, None);
+        let mut failure = Failure::new(path, Cause::Children, String::new());
         failure.set_children(children);
         failure
     }
 
-    fn new(
-        path: &Arc<str>,
-        cause: Cause,
-        message: String,
-        location: Option<String>,
-        backtrace: Option<Backtrace>,
-    ) -> Failure {
-        Failure(Box::new(Inner { path: path.clone(), cause, message, location, backtrace, children: Vec::new() }))
+    fn new(path: &Arc<str>, cause: Cause, message: String) -> Failure {
+        Failure(Box::new(Inner {
+            path: path.clone(),
+            cause,
+            message,
+            location: None,
+            backtrace: None,
+            circumstances: Circumstances::default(),
+            children: Vec::new(),
+        }))
     }
 
     /// The thread's own failure and those of its children as one; `None` if all is well.
@@ -147,6 +170,42 @@ impl Failure {
         matches!(self.0.cause, Cause::Error(_))
     }
 
+    /// Where the thread that failed was spawned, then where the one that spawned it was, and so on up to `main`: the path of
+    /// the thread that spawned, and the call. Of a thread named as the parent by [`Builder::parent`](crate::Builder::parent) it
+    /// is that path. Empty if the thread itself was well.
+    pub fn spawned(&self) -> &[(Arc<str>, &'static Location<'static>)] {
+        &self.0.circumstances.sites
+    }
+
+    /// The mapped diagnostic context of the thread when it panicked, or when it returned its error.
+    pub fn context(&self) -> &[(String, String)] {
+        &self.0.circumstances.context
+    }
+
+    /// The last records that the thread had logged by then, the oldest first: time (local), level and message. None where no
+    /// runtime logs.
+    pub fn records(&self) -> &[String] {
+        &self.0.circumstances.records
+    }
+
+    /// What became of the children that it left behind and that were well: a line for each.
+    pub fn survivors(&self) -> &[String] {
+        &self.0.circumstances.survivors
+    }
+
+    pub(crate) fn with_survivors(mut self, survivors: Vec<String>) -> Failure {
+        self.0.circumstances.survivors = survivors;
+        self
+    }
+
+    pub(super) fn is_of_children(&self) -> bool {
+        matches!(self.0.cause, Cause::Children)
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.0.cause, Cause::Told)
+    }
+
     /// Failures of threads below this one that nobody had joined, the oldest first.
     pub fn children(&self) -> &[Failure] {
         &self.0.children
@@ -159,36 +218,6 @@ impl Failure {
             _ => None,
         };
         payload.unwrap_or_else(|| Box::new(self.to_string()))
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
-        let inner = &*self.0;
-        match (&inner.cause, &inner.location) {
-            (Cause::Panic(_), Some(location)) => write!(f, "{} panicked at {location}: ", inner.path)?,
-            (Cause::Panic(_), None) => write!(f, "{} panicked: ", inner.path)?,
-            (Cause::Error(_) | Cause::Children, _) => write!(f, "{} failed: ", inner.path)?,
-            (Cause::Told, _) => write!(f, "{} failed; ", inner.path)?,
-        }
-        let bar = if inner.children.is_empty() { "   " } else { "│  " };
-        for (number, line) in inner.message.lines().enumerate() {
-            if number > 0 {
-                write!(f, "\n{indent}{bar}")?;
-            }
-            f.write_str(line)?;
-        }
-        if f.alternate()
-            && let Some(backtrace) = &inner.backtrace
-        {
-            for line in super::panic::own_frames(backtrace) {
-                write!(f, "\n{indent}{bar}{line}")?;
-            }
-        }
-        for (number, child) in inner.children.iter().enumerate() {
-            let last = number + 1 == inner.children.len();
-            write!(f, "\n{indent}{}", if last { "└─ " } else { "├─ " })?;
-            child.write(f, &format!("{indent}{}", if last { "   " } else { "│  " }))?;
-        }
-        Ok(())
     }
 }
 
@@ -206,18 +235,6 @@ pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, "")
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, "")
-    }
 }
 
 impl Error for Failure {

@@ -2,9 +2,11 @@
 
 use super::tree::{self, Node, Role};
 use crate::os::CpuClock;
-use crate::signal::Signal;
+use crate::signal::{Reason, Signal};
 use crate::wait::Wait;
+use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,8 +75,42 @@ impl Thread {
     /// children when it ends.
     ///
     /// [`StopOrder::OneByOne`]: crate::StopOrder::OneByOne
+    #[track_caller]
     pub fn stop(&self) {
-        self.0.ask();
+        self.stop_because("stop() was called");
+    }
+
+    /// [`stop`](Self::stop), and says why: the [`stop_reason`](Self::stop_reason) of all that are asked by it.
+    ///
+    /// ```
+    /// use selvedge::spawn;
+    ///
+    /// let worker = spawn("worker", |please_stop| please_stop.wait_for_go());
+    /// worker.thread().stop_because("its shard has moved");
+    /// assert_eq!(worker.thread().stop_reason().unwrap().text(), "its shard has moved");
+    /// worker.join().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn stop_because(&self, why: impl Into<Cow<'static, str>>) {
+        self.0.ask(&Reason::given(why));
+    }
+
+    /// Who asked it to stop, where, when, and because of what: that its parent ended, a sibling failed, the OS sent a
+    /// signal, or somebody called [`stop`](Self::stop). `None` while nobody has.
+    pub fn stop_reason(&self) -> Option<Reason> {
+        self.0.please_stop.reason()
+    }
+
+    /// How long it took from being asked to stop to its end; to now, while it has not ended. `None` if it was never asked,
+    /// or ended before it was.
+    pub fn stop_latency(&self) -> Option<Duration> {
+        let asked = self.stop_reason()?.when();
+        self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).checked_duration_since(asked)
+    }
+
+    /// The call that spawned or registered it. `None` for `main` and for threads that nobody registered.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.0.terms.spawned_at
     }
 
     /// Whether it has not stopped yet.
@@ -112,19 +148,35 @@ impl Thread {
     }
 
     pub(crate) fn is_runtimes_own(&self) -> bool {
-        self.0.role == Role::Runtime
+        self.0.terms.role == Role::Runtime
     }
 
     /// `main`.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn root() -> Thread {
         Thread(tree::root())
     }
 
+    /// Its place in the tree.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
     /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
         self.0.started.get()?.clock
+    }
+
+    /// Whether its OS thread was made for it: begins and ends with it.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn has_own_os_thread(&self) -> bool {
+        // Relaxed: stored before that thread was made.
+        self.0.has_own_os_thread.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Where it publishes what it waits for.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn waits(&self) -> Arc<crate::wait::Slot> {
+        self.0.waits.clone()
     }
 
     /// Its `pthread_t`, given to another thread some time after its end.
@@ -138,7 +190,6 @@ impl Thread {
         self.0.started.get().map_or_else(Instant::now, |started| started.at)
     }
 
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         self.0.ended.get().map(|ended| ended.at)
     }

@@ -3,7 +3,7 @@
 use super::spawn::Slot;
 use super::tree::{self, Node, Outcome};
 use super::{Failure, Thread};
-use crate::signal::{OnGo, Signal};
+use crate::signal::{OnGo, Reason, Signal};
 use std::fmt;
 use std::sync::Arc;
 
@@ -88,6 +88,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Asks it and all below it to stop; see [`Thread::stop`].
+    #[track_caller]
     pub fn stop(&self) {
         self.thread.stop();
     }
@@ -134,7 +135,13 @@ fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
     // A thread that has stopped needs no asking; a join of many finds most of them so.
     (!target.stopped.is_go() && target.is_below(&me)).then(|| {
         let target = target.clone();
-        PassingOn(me.please_stop.on_go(move || target.pass_on()))
+        // Weak: a target that is never cancelled must not keep the signal that it is attached to.
+        let joiner = Arc::downgrade(&me);
+        PassingOn(me.please_stop.on_go(move || {
+            let cause = joiner.upgrade().and_then(|joiner| joiner.please_stop.reason());
+            let reason = Reason::of("the thread that joins it was asked to stop", None, cause);
+            target.pass_on(&reason);
+        }))
     })
 }
 

@@ -1,13 +1,18 @@
 //! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that somebody hears of. Knows `signal`,
 //! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
 
+mod ask;
+pub(crate) mod circumstances;
+mod current;
 mod failure;
 mod handle;
 mod join;
+pub(crate) mod latency;
 mod mdc;
 pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;
+mod report;
 mod scope;
 mod spawn;
 pub(crate) mod stop;

@@ -1,6 +1,7 @@
 //! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it carried: the hook leaves
 //! what it saw in a thread-local, and the thread's body picks it up.
 
+use super::circumstances::Circumstances;
 use super::tree;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -15,11 +16,15 @@ pub(crate) struct Seen {
     text: String,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Backtrace,
+    /// Before the unwinding: guards of the diagnostic context go with their frames.
+    pub(super) circumstances: Circumstances,
 }
 
 thread_local! {
     static SEEN: RefCell<VecDeque<Seen>> = const { RefCell::new(VecDeque::new()) };
     static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
+    /// What is left of this thread of ours are the destructors of its thread-locals.
+    static PAST: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How many of a thread's last panics are remembered.
@@ -37,6 +42,11 @@ static FLUSH: OnceLock<fn()> = OnceLock::new();
 
 pub(crate) fn set_flush(flush: fn()) {
     let _ = FLUSH.set(flush);
+}
+
+/// The calling thread's body has ended, and all that was to be told of it is told.
+pub(super) fn past_body() {
+    PAST.set(true);
 }
 
 /// Marks the calling thread as being within the logger, until the guard drops. A panic there (in somebody's Debug) must not
@@ -71,8 +81,10 @@ pub(crate) fn install_hook() {
         std::panic::set_hook(Box::new(move |info| {
             // Seen already, and nobody has taken it: this one comes while the first unwinds, and will abort the process.
             let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| !seen.is_empty())).unwrap_or(true);
-            let logged = tree::is_inside() && see(info);
-            if cfg!(panic = "abort") || (second && logged) {
+            // Unless the destructor itself catches it, the process aborts.
+            let past = PAST.get();
+            let logged = (past && tell(info)) || (tree::is_inside() && see(info));
+            if cfg!(panic = "abort") || past || (second && logged) {
                 // The last that happens in this process.
                 FLUSH.get().iter().for_each(|flush| flush());
             }
@@ -85,24 +97,38 @@ pub(crate) fn install_hook() {
 
 /// Keeps what the body's `catch_unwind` cannot see. True if the panic went to the log.
 fn see(info: &PanicHookInfo<'_>) -> bool {
-    let location = info.location().map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()));
-    let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
-    let to_log = TO_LOG.load(Ordering::SeqCst) && !in_logger;
-    if to_log {
-        log::error!(
-            target: "selvedge::panic",
-            "{} panicked at {}: {}",
-            crate::wait::my_path(),
-            location.as_deref().unwrap_or("an unknown place"),
-            payload_text(info),
-        );
-    }
-    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace: Backtrace::force_capture() };
+    let circumstances = Circumstances::of_now();
+    let to_log = tell(info);
+    let (location, backtrace) = (place(info), Backtrace::force_capture());
+    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace, circumstances };
     let _ = SEEN.try_with(|all| {
         let mut all = all.borrow_mut();
         all.truncate(REMEMBERED - 1);
         all.push_front(seen);
     });
+    to_log
+}
+
+fn place(info: &PanicHookInfo<'_>) -> Option<String> {
+    info.location().map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()))
+}
+
+/// True if there is a log that takes it.
+fn tell(info: &PanicHookInfo<'_>) -> bool {
+    let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
+    let to_log = TO_LOG.load(Ordering::SeqCst) && !in_logger;
+    if to_log {
+        let path = crate::wait::my_path();
+        // Past its body it has left the tree; the OS still knows its path as its name.
+        let path = if PAST.get() { path.trim_start_matches("other/") } else { &path };
+        log::error!(
+            target: "selvedge::panic",
+            "{} panicked at {}: {}",
+            path,
+            place(info).as_deref().unwrap_or("an unknown place"),
+            payload_text(info),
+        );
+    }
     to_log
 }
 

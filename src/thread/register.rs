@@ -1,7 +1,7 @@
 //! Threads that somebody else spawned.
 
-use super::tree::{self, Inside, Node, Role};
-use super::{Failure, OnChildFailure, StopOrder, Thread, panic, stop};
+use super::tree::{self, Inside, Node, Terms};
+use super::{Failure, Thread, panic, stop};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ thread_local! {
 pub fn register(name: impl AsRef<str>) -> Registered {
     panic::install_hook();
     let parent = tree::default_parent();
-    let node = match Node::child(&parent, name.as_ref(), Role::User, StopOrder::default(), OnChildFailure::default()) {
+    let node = match Node::child(&parent, name.as_ref(), Terms::here()) {
         Ok(node) => node,
         Err(error) => panic!("cannot register: {error}"),
     };
@@ -65,7 +65,7 @@ impl Registered {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        stop::stop_children(&self.node);
+        stop::stop_children(&self.node, None);
         self.node.finish(Failure::merge(&self.node.path, None, self.node.take_failures()));
         let outer = self.outer.as_ref().map_or_else(Weak::new, Rc::downgrade);
         let _ = INNERMOST.try_with(|innermost| innermost.replace(outer));

@@ -1,18 +1,19 @@
 //! Threads that may borrow: they end before the scope does.
 
 use super::spawn::{Slot, body};
-use super::tree::{self, Node, Role};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, mdc, stop};
-use crate::signal::Signal;
+use super::tree::{self, Node, Terms};
+use super::{Failure, JoinHandle, mdc, stop};
+use crate::signal::{Reason, Signal};
 use parking_lot::Mutex;
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from threads in it too.
 pub struct Scope<'scope, 'env: 'scope> {
     std: &'scope std::thread::Scope<'scope, 'env>,
     owner: Arc<Node>,
+    at: &'static Location<'static>,
     spawned: Arc<Mutex<Spawned>>,
 }
 
@@ -38,13 +39,14 @@ struct Spawned {
 /// });
 /// assert_eq!((letters, words), (11, 3));
 /// ```
+#[track_caller]
 pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&Scope<'scope, 'env>) -> R,
 {
-    let owner = tree::default_parent();
+    let (owner, at) = (tree::default_parent(), Location::caller());
     std::thread::scope(|std| {
-        let scope = Scope { std, owner, spawned: Arc::default() };
+        let scope = Scope { std, owner, at, spawned: Arc::default() };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         scope.stop();
         // The payload that the hook has seen goes on as it came.
@@ -63,7 +65,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce(&Signal) -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.start(name.as_ref(), move |please_stop, _| Ok(f(please_stop)))
+        self.start(name.as_ref(), move |node| Ok(f(&node.please_stop)))
     }
 
     /// As [`spawn_fallible`](crate::spawn_fallible), for a function that may borrow.
@@ -77,18 +79,16 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.start(name.as_ref(), move |please_stop, path| {
-            f(please_stop).map_err(|error| Failure::error(path, error.into()))
-        })
+        self.start(name.as_ref(), move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
     #[track_caller]
     fn start<T, F>(&self, name: &str, f: F) -> JoinHandle<T>
     where
-        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'scope,
+        F: FnOnce(&Node) -> Result<T, Failure> + Send + 'scope,
         T: Send + 'scope,
     {
-        let child = Node::child(&self.owner, name, Role::User, StopOrder::default(), OnChildFailure::default());
+        let child = Node::child(&self.owner, name, Terms::here());
         let node = match child {
             Ok(node) => node,
             Err(error) => panic!("no thread: {error}"),
@@ -123,8 +123,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         };
         if ending {
             // Born while the others stop, one of which may wait for it.
-            node.ask();
+            node.ask(&self.reason());
         }
+    }
+
+    fn reason(&self) -> Reason {
+        Reason::of("its scope ended", Some(self.at), self.owner.please_stop.reason())
     }
 
     /// Ends the scope's threads. A thread of the scope may still spawn into it meanwhile.
@@ -139,13 +143,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
                 return;
             }
             spawned.reverse();
-            stop::stop_these(&self.owner, spawned);
+            stop::stop_these(&self.owner, spawned, &self.reason());
         }
     }
 }
 
 impl Clone for Scope<'_, '_> {
     fn clone(&self) -> Self {
-        Scope { std: self.std, owner: self.owner.clone(), spawned: self.spawned.clone() }
+        Scope { std: self.std, owner: self.owner.clone(), at: self.at, spawned: self.spawned.clone() }
     }
 }

@@ -1,6 +1,6 @@
 //! Starting threads, and the body that every thread runs in.
 
-use super::tree::{self, Node, Role};
+use super::tree::{self, Node, Role, Terms};
 use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a thread leaves what its function returned.
 pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
@@ -84,23 +85,15 @@ pub struct Builder {
     name: String,
     stack_size: Option<usize>,
     parent: Option<Thread>,
-    stop_order: StopOrder,
-    on_child_failure: OnChildFailure,
-    role: Role,
+    terms: Terms,
 }
 
 impl Builder {
     /// A thread with this name. In it, `/` and control characters become `_`; it may be as long as you like, and need
     /// not be the only one of this name.
+    #[track_caller]
     pub fn new(name: impl AsRef<str>) -> Builder {
-        Builder {
-            name: name.as_ref().to_owned(),
-            stack_size: None,
-            parent: None,
-            stop_order: StopOrder::default(),
-            on_child_failure: OnChildFailure::default(),
-            role: Role::User,
-        }
+        Builder { name: name.as_ref().to_owned(), stack_size: None, parent: None, terms: Terms::here() }
     }
 
     /// Bytes of stack; the OS rounds up. The default is that of `std::thread`.
@@ -120,20 +113,29 @@ impl Builder {
     /// How this thread stops its children when it ends.
     #[must_use]
     pub fn stop_order(mut self, order: StopOrder) -> Builder {
-        self.stop_order = order;
+        self.terms.stop_order = order;
         self
     }
 
     /// What this thread does when a child of its fails.
     #[must_use]
     pub fn on_child_failure(mut self, policy: OnChildFailure) -> Builder {
-        self.on_child_failure = policy;
+        self.terms.on_child_failure = policy;
+        self
+    }
+
+    /// How long its parent, at its end, waits for this thread before it reports it, instead of the runtime's
+    /// [`patience`](crate::Config::patience): longer for one that must flush much, shorter for one that should be quick.
+    /// Reports come again with growing distance; the thread is never killed by one.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Builder {
+        self.terms.patience = Some(patience);
         self
     }
 
     /// One of the runtime's own threads.
     pub(crate) fn runtime(mut self) -> Builder {
-        self.role = Role::Runtime;
+        self.terms.role = Role::Runtime;
         self
     }
 
@@ -146,7 +148,7 @@ impl Builder {
         F: FnOnce(&Signal) -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.start(move |please_stop, _| Ok(f(please_stop)))
+        self.start(move |node| Ok(f(&node.please_stop)))
     }
 
     /// Starts the thread; an `Err` of its function is a [`Failure`].
@@ -159,12 +161,12 @@ impl Builder {
         T: Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.start(move |please_stop, path| f(please_stop).map_err(|error| Failure::error(path, error.into())))
+        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
     fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
-        F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
         let parent = match &self.parent {
@@ -172,7 +174,7 @@ impl Builder {
             None => tree::default_parent(),
         };
         let context = mdc::inherit();
-        let node = Node::child(&parent, &self.name, self.role, self.stop_order, self.on_child_failure)?;
+        let node = Node::child(&parent, &self.name, self.terms)?;
         let slot = Slot::<T>::default();
         let body = {
             let (node, slot) = (node.clone(), slot.clone());
@@ -203,21 +205,22 @@ impl Builder {
 /// What every thread of the tree runs.
 pub(super) fn body<T, F>(node: &Arc<Node>, f: F, slot: Slot<T>)
 where
-    F: FnOnce(&Signal, &Arc<str>) -> Result<T, Failure>,
+    F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
-    let own = match catch_unwind(AssertUnwindSafe(|| f(&node.please_stop, &node.path))) {
+    let own = match catch_unwind(AssertUnwindSafe(|| f(node))) {
         Ok(Ok(value)) => {
             *slot.lock() = Some(value);
             None
         }
         Ok(Err(failure)) => Some(failure),
-        Err(payload) => Some(Failure::panic(&node.path, payload)),
+        Err(payload) => Some(Failure::panic(node, payload)),
     };
-    stop::stop_children(node);
+    let survivors = stop::stop_children(node, own.as_ref());
+    let own = own.map(|own| own.with_survivors(survivors));
     let failure = Failure::merge(&node.path, own, node.take_failures());
     // Nobody may hold the other end any more; then the value is dropped here, and its drop is the user's code.
     let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -229,12 +232,13 @@ where
     let failure = match dropped {
         Ok(()) => failure,
         Err(payload) => {
-            let late = Failure::panic(&node.path, payload);
+            let late = Failure::panic(node, payload);
             Failure::merge(&node.path, Some(late), failure.into_iter().collect())
         }
     };
     node.finish(failure);
     drop(inside);
+    panic::past_body();
 }
 
 /// Starts the thread of the timer, which `signal` cannot do by itself.

@@ -1,8 +1,9 @@
 //! The end of a parent: its children are asked to stop and joined, in the order that was promised.
 
 use super::tree::{Node, Role};
-use super::{StopOrder, Thread};
+use super::{Failure, StopOrder, Thread};
 use crate::error::shielded;
+use crate::signal::Reason;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,48 +24,77 @@ pub(crate) fn set_patience(patience: Patience) {
 }
 
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
-/// failures are with `node` afterwards.
-pub(crate) fn stop_children(node: &Arc<Node>) {
-    node.begin_end();
+/// failures are with `node` afterwards. If `node` has failed, returns what became of those that were well.
+pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<String> {
+    let how = match failure {
+        None => "ended",
+        Some(failure) if failure.is_panic() => "panicked",
+        Some(_) => "failed",
+    };
+    let why = Reason::of(format!("its parent {} {how}", node.path), None, node.please_stop.reason());
+    node.begin_end(why.clone());
+    let left = if failure.is_some() { node.children() } else { Vec::new() };
     loop {
-        stop_all(node, Role::User);
-        stop_all(node, Role::Runtime);
+        stop_all(node, Role::User, &why);
+        stop_all(node, Role::Runtime, &why);
         // One may have been added meanwhile, by a thread that names `node` as the parent.
         if node.close() {
-            return;
+            break;
         }
     }
+    survivors(left)
 }
 
-/// Stops the children that are the user's, and leaves the runtime's own.
-pub(crate) fn stop_user_children(node: &Arc<Node>) {
-    stop_all(node, Role::User);
+/// Of how many children that were well a failure tells.
+const MOST_SURVIVORS: usize = 20;
+
+fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
+    left.retain(|child| child.terms.role == Role::User && !child.has_failed());
+    let more = left.len().saturating_sub(MOST_SURVIVORS);
+    left.truncate(MOST_SURVIVORS);
+    let line = |child: Arc<Node>| match Thread(child.clone()).stop_latency() {
+        Some(took) => format!("{} stopped {took:.1?} after it was asked", child.path),
+        None => format!("{} had ended", child.path),
+    };
+    let mut lines: Vec<_> = left.into_iter().map(line).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }
 
-fn stop_all(node: &Arc<Node>, role: Role) {
+/// Stops the children that are the user's, and leaves the runtime's own. If `node` has failed, returns what became of those
+/// that were well.
+pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -> Vec<String> {
+    let left = if failed { node.children() } else { Vec::new() };
+    stop_all(node, Role::User, why);
+    survivors(left)
+}
+
+fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
     loop {
-        let children: Vec<_> = node.children().into_iter().filter(|child| child.role == role).collect();
+        let children: Vec<_> = node.children().into_iter().filter(|child| child.terms.role == role).collect();
         if children.is_empty() {
             return;
         }
         // The runtime's own always go one by one: the log writer must outlive the others.
-        let together = node.stop_order == StopOrder::Together && role == Role::User;
-        stop_in_order(node, children, together);
+        let together = node.terms.stop_order == StopOrder::Together && role == Role::User;
+        stop_in_order(node, children, together, why);
     }
 }
 
 /// Stops some of the children of `node`, given in the order in which they are to be asked.
-pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>) {
-    stop_in_order(node, children, node.stop_order == StopOrder::Together);
+pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>, why: &Reason) {
+    stop_in_order(node, children, node.terms.stop_order == StopOrder::Together, why);
 }
 
-fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool) {
+fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
     if together {
-        children.iter().for_each(|child| child.ask());
+        children.iter().for_each(|child| child.ask(why));
     }
     for child in children {
         if !together {
-            child.ask();
+            child.ask(why);
         }
         wait_for_end(node, &child);
         node.collect(&child);
@@ -74,7 +104,7 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool) {
 /// Joins a child that was asked to stop, and says so when that takes long.
 fn wait_for_end(parent: &Node, child: &Arc<Node>) {
     let asked = Instant::now();
-    let mut next = PATIENCE.read().report_after;
+    let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
     // A time beyond what the clock can express is none.
     while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
         let waits =

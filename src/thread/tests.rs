@@ -28,6 +28,21 @@ fn threads_that_nobody_asks_about_leave_the_tree_when_they_end() {
 }
 
 #[test]
+fn a_report_has_colours_if_asked_and_shows_control_characters() {
+    let failure = spawn("painter", |_| panic!("red \x1b[31m and\tblack\u{7}")).join().unwrap_err();
+    let plain = failure.report(false).to_string();
+    assert!(plain.contains("red \\u{1b}[31m and\tblack\\u{7}"), "{plain}");
+    assert!(!plain.contains('\x1b'), "{plain}");
+    let coloured = failure.report(true).to_string();
+    assert!(coloured.starts_with("\x1b[1m") && coloured.contains("\x1b[31m panicked at "), "{coloured}");
+    let mut stripped = coloured;
+    for code in ["\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"] {
+        stripped = stripped.replace(code, "");
+    }
+    assert_eq!(stripped, plain, "colours change nothing else");
+}
+
+#[test]
 fn a_backtrace_is_trimmed_to_the_own_frames() {
     #[inline(never)]
     fn unlucky() {

@@ -13,18 +13,21 @@
 //! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
 //!    under one.
 
-use super::observe;
-use super::{Failure, OnChildFailure, StopOrder, Thread};
+mod look;
+
+pub(crate) use super::current::{Inside, adoptive, become_node, current, default_parent, is_inside, root};
+use super::{Failure, OnChildFailure, StopOrder};
+use super::{latency, observe};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
-use crate::signal::Signal;
+use crate::signal::{Reason, Signal};
 use crate::wait::Slot;
 use parking_lot::Mutex;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
@@ -48,16 +51,46 @@ pub(crate) struct Node {
     /// Where in the path the own name begins.
     name_at: usize,
     pub(crate) parent: Option<Arc<Node>>,
-    pub(crate) role: Role,
+    pub(crate) terms: Terms,
     pub(crate) please_stop: Signal,
     pub(crate) stopped: Signal,
     pub(crate) child_failed: Signal,
-    pub(crate) stop_order: StopOrder,
-    pub(crate) on_child_failure: OnChildFailure,
     pub(crate) waits: Arc<Slot>,
+    /// Set before the OS thread is made; never, where someone else made it.
+    pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     state: Mutex<State>,
+}
+
+/// What was settled when it was spawned.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) role: Role,
+    pub(crate) stop_order: StopOrder,
+    pub(crate) on_child_failure: OnChildFailure,
+    /// How long its parent waits for its end before it says so; else what the runtime was told.
+    pub(crate) patience: Option<Duration>,
+    /// The call that spawned it; `main` and foreign threads have none.
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+}
+
+impl Terms {
+    pub(crate) fn of(role: Role) -> Terms {
+        Terms {
+            role,
+            stop_order: StopOrder::default(),
+            on_child_failure: OnChildFailure::default(),
+            patience: None,
+            spawned_at: None,
+        }
+    }
+
+    /// Of a thread of the user's, spawned by the caller.
+    #[track_caller]
+    pub(crate) fn here() -> Terms {
+        Terms { spawned_at: Some(Location::caller()), ..Terms::of(Role::User) }
+    }
 }
 
 /// What is known once the thread itself runs.
@@ -71,10 +104,13 @@ pub(crate) struct Started {
 pub(crate) struct Ended {
     pub(crate) at: Instant,
     pub(crate) cpu_time: Option<Duration>,
+    failed: bool,
 }
 
 pub(crate) struct State {
     phase: Phase,
+    /// Why its children are asked, from `Phase::Ending` on.
+    ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
     /// Failures of children that nobody has joined, by the child's id.
@@ -86,6 +122,13 @@ pub(crate) struct State {
     owner: Owner,
     /// `finish` has stored the failure: from now on whoever drops the handle settles.
     finished: bool,
+}
+
+/// The end of a thread's own code.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    pub(crate) at: Instant,
+    pub(crate) reason: Reason,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,16 +162,11 @@ pub(crate) enum Outcome {
 }
 
 impl Node {
-    pub(crate) fn child(
-        parent: &Arc<Node>,
-        name: &str,
-        role: Role,
-        stop_order: StopOrder,
-        on_child_failure: OnChildFailure,
-    ) -> io::Result<Arc<Node>> {
+    pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Arc<Node>> {
         let name = tidy(name);
         let path = [&*parent.path, "/", &name].concat();
-        let node = Node::new(&name, path, Some(parent.clone()), role, stop_order, on_child_failure);
+        let is_users = terms.role == Role::User;
+        let node = Node::new(&name, path, Some(parent.clone()), terms);
         let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
@@ -136,25 +174,19 @@ impl Node {
                 return Err(io::Error::other(message));
             }
             state.children.insert(node.id, node.clone());
-            state.phase == Phase::Ending
+            state.ending.as_ref().map(|ending| ending.reason.clone())
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
         // ends, and so not the newborn either.
-        let asked = parent.stop_order == StopOrder::Together && parent.please_stop.is_go();
-        if (ending || asked) && role == Role::User {
-            node.please_stop.go();
+        let asked = || parent.terms.stop_order == StopOrder::Together && parent.please_stop.is_go();
+        if is_users && (ending.is_some() || asked()) {
+            let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
+            node.please_stop.go_for(&ending.unwrap_or_else(born_late));
         }
         Ok(node)
     }
 
-    fn new(
-        name: &str,
-        path: String,
-        parent: Option<Arc<Node>>,
-        role: Role,
-        stop_order: StopOrder,
-        on_child_failure: OnChildFailure,
-    ) -> Arc<Node> {
+    pub(super) fn new(name: &str, path: String, parent: Option<Arc<Node>>, terms: Terms) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name_at = path.len() - name.len();
         let path = Arc::from(path);
@@ -166,14 +198,14 @@ impl Node {
             child_failed: Signal::of(&path, "child_failed"),
             path,
             parent,
-            role,
-            stop_order,
-            on_child_failure,
+            terms,
             waits: Arc::default(),
+            has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             state: Mutex::new(State {
                 phase: Phase::Alive,
+                ending: None,
                 children: BTreeMap::new(),
                 failures: Vec::new(),
                 graves: Vec::new(),
@@ -200,7 +232,9 @@ impl Node {
     /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
-        let _ = self.ended.set(Ended { at: Instant::now(), cpu_time });
+        let end = Instant::now();
+        let _ = self.ended.set(Ended { at: end, cpu_time, failed: failure.is_some() });
+        latency::ended(self, end);
         observe::ended(self);
         let failed = failure.is_some();
         let owner = {
@@ -220,7 +254,7 @@ impl Node {
         if owner == Owner::Parent || owner == Owner::Log {
             self.settle(owner);
         }
-        self.stopped.go();
+        self.stopped.go_unexplained();
     }
 
     /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
@@ -267,47 +301,21 @@ impl Node {
     }
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
-        self.child_failed.go();
+        self.child_failed.go_unexplained();
         // At its end it asks them all anyhow, in its own order.
-        if self.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
+        if self.terms.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
+            let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
             for sibling in self.children() {
-                if sibling.id != failed.id && sibling.role == Role::User {
-                    sibling.ask();
+                if sibling.id != failed.id && sibling.terms.role == Role::User {
+                    sibling.ask(&reason);
                 }
             }
         }
     }
 
-    /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
-    ///
-    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
-    pub(crate) fn ask(self: &Arc<Node>) {
-        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
-        let mut next = vec![self.clone()];
-        while let Some(node) = next.pop() {
-            node.please_stop.go();
-            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
-            next.extend(passed_on.ok().flatten().unwrap_or_default());
-            if node.stop_order == StopOrder::Together {
-                // The youngest last, so that it comes off first.
-                next.extend(node.children().into_iter().rev().filter(|child| child.role == Role::User));
-            }
-        }
-        let _ = ASKING.try_with(|asking| asking.replace(outer));
-    }
-
-    /// `ask`, from a target of another's `please_stop`.
-    pub(crate) fn pass_on(self: &Arc<Node>) {
-        let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
-            Some(asking) => {
-                asking.push(self.clone());
-                true
-            }
-            None => false,
-        });
-        if later != Ok(true) {
-            self.ask();
-        }
+    /// It has ended, and not well.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ended.get().is_some_and(|ended| ended.failed)
     }
 
     /// The children of now, the youngest first.
@@ -350,7 +358,7 @@ impl Node {
             parent.state.lock().children.remove(&self.id);
         }
         // The parent may be waiting for it already.
-        self.stopped.go();
+        self.stopped.go_unexplained();
     }
 
     /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
@@ -363,6 +371,7 @@ impl Node {
                 }
             }
         }
+        self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())
     }
@@ -421,9 +430,16 @@ impl Node {
         above.failures.extend(own.failure.take().map(|failure| (child.id, failure)));
     }
 
-    /// Begins the end: from now on a child is asked to stop when it is born.
-    pub(crate) fn begin_end(&self) {
-        self.state.lock().phase = Phase::Ending;
+    /// Begins the end: from now on a child is asked to stop when it is born, because of `reason`.
+    pub(crate) fn begin_end(&self, reason: Reason) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Ending;
+        state.ending.get_or_insert(Ending { at: Instant::now(), reason });
+    }
+
+    /// When its own code ended, and why its children are asked since.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.state.lock().ending.clone()
     }
 
     /// Ends the time in which it can have children. False: there are some.
@@ -466,109 +482,11 @@ fn log_failure(failure: Failure) {
 }
 
 /// A name that can stand in a path and be given to the OS.
-fn tidy(name: &str) -> Cow<'_, str> {
+pub(super) fn tidy(name: &str) -> Cow<'_, str> {
     let is_odd = |c: char| c == '/' || c.is_control();
     match name {
         "" => Cow::Borrowed("unnamed"),
         _ if name.contains(is_odd) => Cow::Owned(name.replace(is_odd, "_")),
         _ => Cow::Borrowed(name),
-    }
-}
-
-static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
-
-/// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
-pub(crate) fn root() -> Arc<Node> {
-    let mut root = ROOT.lock();
-    match &*root {
-        Some(node) if !node.stopped.is_go() => node.clone(),
-        _ => {
-            crate::signal::set_timer_spawner(super::spawn::timer);
-            let node =
-                Node::new("main", "main".to_owned(), None, Role::Root, StopOrder::default(), OnChildFailure::default());
-            let ended = root.replace(node.clone());
-            drop(root);
-            // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
-            drop(ended);
-            node
-        }
-    }
-}
-
-thread_local! {
-    /// While the calling thread asks a subtree: whom else to ask.
-    static ASKING: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
-    static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
-}
-
-/// The calling thread's node.
-pub(crate) fn current() -> Arc<Node> {
-    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
-    match known {
-        // An ended root: the main thread after a shutdown, before the next start.
-        Some(node) if node.role != Role::Root || !node.stopped.is_go() => node,
-        _ => unknown(),
-    }
-}
-
-/// A thread that the tree has not met: the process's main thread, or somebody else's.
-fn unknown() -> Arc<Node> {
-    let this = std::thread::current();
-    let node = if this.name() == Some("main") {
-        let node = root();
-        // For as long as the process lives: main is main.
-        std::mem::forget(crate::wait::become_thread(node.path.clone(), node.waits.clone()));
-        node.start();
-        node
-    } else {
-        let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-        let name = tidy(&name);
-        let path = format!("other/{name}");
-        let node = Node::new(&name, path, None, Role::Foreign, StopOrder::default(), OnChildFailure::default());
-        node.start();
-        node
-    };
-    drop(set_current(Some(Thread(node.clone()))));
-    node
-}
-
-/// Returns who it was. Whoever drops that may run the user's code, so not while it is borrowed here.
-fn set_current(thread: Option<Thread>) -> Option<Thread> {
-    // A thread whose locals are gone is nobody any more.
-    CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
-}
-
-/// The node under which the calling thread's children belong.
-pub(crate) fn default_parent() -> Arc<Node> {
-    adoptive(&current())
-}
-
-/// `node` if it is in the tree, else `main`.
-pub(crate) fn adoptive(node: &Arc<Node>) -> Arc<Node> {
-    if node.role == Role::Foreign { root() } else { node.clone() }
-}
-
-/// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
-pub(crate) fn is_inside() -> bool {
-    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.role)).ok().flatten();
-    role.is_some_and(|role| role != Role::Foreign)
-}
-
-/// Makes the calling thread `node` until the guard drops.
-pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
-    let outer = set_current(Some(Thread(node.clone())));
-    let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
-    node.start();
-    inside
-}
-
-pub(crate) struct Inside {
-    outer: Option<Thread>,
-    _publishing: crate::wait::Before,
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        drop(set_current(self.outer.take()));
     }
 }

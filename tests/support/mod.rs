@@ -26,6 +26,10 @@ pub fn program(name: &str) -> PathBuf {
             "02_checksums",
             "--example",
             "log_subject",
+            "--example",
+            "dump_subject",
+            "--example",
+            "failing",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{FORMATS, LONGEST_TAIL, OnStuck, Set, check_formats, check_name, check_output, check_patience};
+use super::{
+    DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_formats, check_name, check_output, check_patience,
+};
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
 use crate::profile::{Clock, Engine, Options};
@@ -12,7 +14,7 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
     let mut set = Set::default();
 
-    let top = document.top().section(&["name", "log", "shutdown", "profile"])?;
+    let top = document.top().section(&["name", "log", "shutdown", "dump", "profile"])?;
     if let Some(name) = top.get("name") {
         let text = name.text("a name")?;
         check_name(text).map_err(|message| name.error(message))?;
@@ -23,6 +25,10 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     }
     if let Some(shutdown) = top.get("shutdown") {
         read_shutdown(&shutdown, &mut set)?;
+    }
+    if let Some(dump) = top.get("dump") {
+        let section = dump.section(&["signal"])?;
+        set.dump_signal = section.get("signal").map(|field| field.choice(&DUMP_SIGNALS)).transpose()?;
     }
     if let Some(profile) = top.get("profile") {
         read_profile(&profile, folder, &mut set)?;

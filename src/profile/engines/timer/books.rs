@@ -1,8 +1,11 @@
 //! The books: which thread used how much CPU time where. Knows clocks and addresses, no signals and no locks, so that it can
 //! be tested with numbers that are made up.
 //!
-//! Invariant: for each thread, the weights of its stacks and its `[unsampled]` remainder add up to what its clock went on
-//! by, to the nanosecond, whatever was lost.
+//! Invariants
+//! 1. For each thread, the weights of its stacks and its `[unsampled]` remainder add up to what its clock went on by, to the
+//!    nanosecond, whatever was lost.
+//! 2. By the CPU clock, a thread's samples and its lost ones are no fewer than the whole periods that its clock has had,
+//!    whatever was to send the signals: a timer that merged them, a clock that was attached late, a full ring.
 
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
@@ -10,11 +13,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Numbers of stacks.
+type Numbers = HashMap<Arc<[u64]>, u32>;
+
 #[derive(Clone, Default)]
 pub(super) struct Books {
+    /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
+    period: u64,
     accounts: Vec<Account>,
-    /// Each stack is here once, however many threads were found with it.
-    stacks: HashMap<Arc<[u64]>, u32>,
+    /// Each stack is here once, however many threads were found with it, by its number.
+    stacks: Numbers,
+    /// The same of earlier generations of the loader's list, in which addresses meant something else.
+    earlier: Vec<(u32, Numbers)>,
+    generation: u32,
+    numbers: u32,
 }
 
 #[derive(Clone)]
@@ -36,12 +48,27 @@ struct Place {
 /// For the wall clock: what is to be known of an OS thread from one tick to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
-    /// The wall clock at the last tick.
+    /// The wall clock up to which its time is in the books, or in `pending`.
     last: u64,
+    /// The last tick at which it was passed over: nobody looked at its clock.
+    passed: u64,
+    /// How many of those there were since it was looked at.
+    ticks: u64,
     /// Time that waits for the sample that was asked for.
     pending: u64,
     /// Where it was met last, and its CPU clock then.
     met: Option<(Place, u64)>,
+    still: Still,
+}
+
+/// Whether a thread was where it was met when its clock was looked at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Still {
+    No,
+    /// In a wait that it has published, under this number.
+    Waits(u64),
+    /// In a foreign call, or without a processor.
+    Elsewhere,
 }
 
 /// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
@@ -55,11 +82,22 @@ pub(super) struct Meter {
     since: u64,
     /// The clock at the last record.
     last: u64,
+    /// The clock when it was looked at first: samples are due from there on.
+    first: u64,
+    /// Samples that have come, and those that were found to be lost.
+    counted: u64,
+    /// The latter.
+    lost: u64,
     /// Accounts of this OS thread, the one in charge last: a thread may be registered again, under another name.
     owners: Vec<usize>,
 }
 
 impl Books {
+    /// Of threads that are sampled after each `period` of their CPU clocks.
+    pub(super) fn new(period: Duration) -> Books {
+        Books { period: period.as_nanos() as u64, ..Books::default() }
+    }
+
     /// A new account.
     pub(super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
         let life = Life { path, os_thread, started, ended: None, cpu: Duration::ZERO, lost: Some(0) };
@@ -71,12 +109,22 @@ impl Books {
     pub(super) fn record(&mut self, meter: &mut Meter, clock: u64, ending: Ending, addresses: &[u64]) {
         let place = Place { stack: self.stack(addresses), ending, waiting: None };
         let weight = meter.step(clock);
-        self.add(meter.owner(), place, weight);
+        self.add(meter.owner(), place, 1, weight);
+        meter.count(self.period);
+        self.miss(meter, clock);
     }
 
-    fn add(&mut self, account: usize, place: Place, weight: u64) {
+    /// What was due by now and has not come is lost.
+    fn miss(&mut self, meter: &mut Meter, clock: u64) {
+        let missing = meter.missing(clock, self.period);
+        if missing > 0 {
+            self.lost(meter, missing);
+        }
+    }
+
+    fn add(&mut self, account: usize, place: Place, samples: u64, weight: u64) {
         let sum = self.accounts[account].sums.entry(place).or_default();
-        sum.0 += 1;
+        sum.0 += samples;
         sum.1 += weight;
     }
 
@@ -84,34 +132,73 @@ impl Books {
         if let Some(&stack) = self.stacks.get(addresses) {
             return stack;
         }
-        let new = self.stacks.len() as u32;
+        let new = self.numbers;
+        self.numbers += 1;
         self.stacks.insert(addresses.into(), new);
         new
     }
 
-    /// A tick of the wall clock, `clock` being the thread's CPU clock. True: the thread is to be asked where it is. False: it
-    /// has not moved, and the time since the last tick is that place's.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// From the next record on, addresses mean what they do in that generation of the loader's list.
+    pub(super) fn begin_generation(&mut self, generation: u32) {
+        self.earlier.push((self.generation, std::mem::take(&mut self.stacks)));
+        self.generation = generation;
+    }
+
+    /// A tick of the wall clock for a thread that was not passed over, `clock` being its CPU clock. True: the thread is to be asked
+    /// where it is. False: it has not moved, and its time up to now is that place's. `waiting` is what it has published, as a
+    /// number and as a frame, read before the clock was.
     pub(super) fn tick(
         &mut self,
         meter: &Meter,
         watch: &mut Watch,
         now: u64,
         clock: u64,
-        waiting: Option<Arc<str>>,
+        waiting: Option<(u64, Arc<str>)>,
     ) -> bool {
-        let elapsed = watch.step(now);
-        match &mut watch.met {
-            Some((place, met)) if watch.pending == 0 && clock.saturating_sub(*met) <= RETURN => {
-                place.waiting = waiting;
-                let place = place.clone();
-                self.add(meter.owner(), place, elapsed);
-                false
-            }
-            _ => {
-                watch.pending += elapsed;
-                true
-            }
+        let stays = self.account_for(meter, watch, now, clock, waiting.as_ref().map(|(_, frame)| frame));
+        if stays {
+            watch.still = waiting.map_or(Still::Elsewhere, |(publication, _)| Still::Waits(publication));
+        } else {
+            watch.still = Still::No;
+            watch.pending += watch.step(now);
         }
+        !stays
+    }
+
+    /// What is known of the time up to now. All of it, if the thread has not moved. Else up to the last tick at which it was passed
+    /// over: in a wait that it had published, it was where it was; in a foreign call too, but for as long as its CPU clock has
+    /// moved, and nobody knows where that was.
+    fn account_for(
+        &mut self,
+        meter: &Meter,
+        watch: &mut Watch,
+        now: u64,
+        clock: u64,
+        waiting: Option<&Arc<str>>,
+    ) -> bool {
+        let ticks = std::mem::take(&mut watch.ticks);
+        let Some((mut place, met)) = watch.met.clone().filter(|_| watch.pending == 0) else { return false };
+        let moved = clock.saturating_sub(met);
+        if moved <= RETURN {
+            if place.waiting.as_ref() != waiting {
+                place.waiting = waiting.cloned();
+                watch.met = Some((place.clone(), met));
+            }
+            let weight = watch.step(now);
+            self.add(meter.owner(), place, ticks + 1, weight);
+            return true;
+        }
+        if ticks > 0 {
+            let passed = watch.step(watch.passed);
+            let unseen = if watch.still == Still::Elsewhere { moved.min(passed) } else { 0 };
+            self.accounts[meter.owner()].unsampled += unseen;
+            self.add(meter.owner(), place, ticks, passed - unseen);
+        }
+        false
     }
 
     /// The thread's answer: it has been there since it was asked.
@@ -124,24 +211,35 @@ impl Books {
     ) {
         let place = Place { stack: self.stack(addresses), ending, waiting };
         let weight = std::mem::take(&mut watch.pending);
-        self.add(meter.owner(), place.clone(), weight);
+        self.add(meter.owner(), place.clone(), 1, weight);
         watch.met = Some((place, clock));
     }
 
     /// Samples of that thread that could not be kept.
-    pub(super) fn lost(&mut self, meter: &Meter, samples: u64) {
+    pub(super) fn lost(&mut self, meter: &mut Meter, samples: u64) {
+        meter.counted += samples;
+        meter.lost += samples;
         *self.accounts[meter.owner()].life.lost.get_or_insert_default() += samples;
     }
 
     /// What the thread has used up to now without a sample goes to `[unsampled]`, of the account in charge.
     pub(super) fn settle(&mut self, meter: &mut Meter, clock: u64) {
+        self.miss(meter, clock);
         let account = &mut self.accounts[meter.owner()];
         account.unsampled += meter.step(clock);
         account.count(meter);
     }
 
-    /// The same by the wall clock: what has passed since the last tick, or waits for an answer.
-    pub(super) fn settle_wall(&mut self, meter: &mut Meter, clock: u64, watch: &mut Watch, now: u64) {
+    /// The same by the wall clock: what waits for an answer, or has passed since it moved.
+    pub(super) fn settle_wall(
+        &mut self,
+        meter: &mut Meter,
+        clock: u64,
+        watch: &mut Watch,
+        now: u64,
+        waiting: Option<&Arc<str>>,
+    ) {
+        self.account_for(meter, watch, now, clock, waiting);
         let account = &mut self.accounts[meter.owner()];
         account.unsampled += watch.step(now) + std::mem::take(&mut watch.pending);
         meter.step(clock);
@@ -154,9 +252,11 @@ impl Books {
 
     /// What a profile is made of.
     pub(super) fn found(self) -> Found {
-        let mut stacks = vec![Arc::<[u64]>::from([]); self.stacks.len()];
-        for (addresses, index) in self.stacks {
-            stacks[index as usize] = addresses;
+        let mut stacks = vec![(0, Arc::<[u64]>::from([])); self.numbers as usize];
+        for (generation, table) in self.earlier.into_iter().chain([(self.generation, self.stacks)]) {
+            for (addresses, number) in table {
+                stacks[number as usize] = (generation, addresses);
+            }
         }
         let mut found = Found::default();
         for (index, account) in self.accounts.into_iter().enumerate() {
@@ -164,8 +264,9 @@ impl Books {
             let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
                 owner: owner.clone(),
                 stack: Stack::Of {
-                    addresses: stacks[place.stack as usize].clone(),
+                    addresses: stacks[place.stack as usize].1.clone(),
                     ending: place.ending,
+                    generation: stacks[place.stack as usize].0,
                     waiting: place.waiting,
                 },
                 samples,
@@ -191,9 +292,32 @@ impl Account {
 
 impl Watch {
     pub(super) fn new(now: u64) -> Watch {
-        Watch { last: now, pending: 0, met: None }
+        Watch { last: now, passed: now, ticks: 0, pending: 0, met: None, still: Still::No }
     }
 
+    /// A tick at which nobody looks at the thread's clock. False: it has to be looked at.
+    ///
+    /// It is passed over while it is in the very wait that it was found in, which `publication` tells; and where it was found
+    /// in a foreign call, while it is not its turn.
+    pub(super) fn passes_over(&mut self, now: u64, publication: u64, is_its_turn: bool) -> bool {
+        let passes = match self.still {
+            Still::No => false,
+            Still::Waits(known) => known == publication,
+            Still::Elsewhere => !is_its_turn,
+        };
+        if passes {
+            self.ticks += 1;
+            self.passed = now;
+        }
+        passes
+    }
+
+    /// Whether it is only by turns that it is looked at.
+    pub(super) fn takes_turns(&self) -> bool {
+        self.still == Still::Elsewhere
+    }
+
+    /// The time since the last step.
     fn step(&mut self, now: u64) -> u64 {
         let elapsed = now.saturating_sub(self.last);
         self.last += elapsed;
@@ -203,7 +327,7 @@ impl Watch {
 
 impl Meter {
     pub(super) fn new(account: usize, clock: u64) -> Meter {
-        Meter { since: clock, last: clock, owners: vec![account] }
+        Meter { since: clock, last: clock, first: clock, counted: 0, lost: 0, owners: vec![account] }
     }
 
     fn owner(&self) -> usize {
@@ -214,6 +338,27 @@ impl Meter {
         let weight = clock.saturating_sub(self.last);
         self.last += weight;
         weight
+    }
+
+    /// One sample more. At most one ahead of the clock: others that nobody was waiting for (signals from elsewhere) do not
+    /// make up for one that is lost later.
+    fn count(&mut self, period: u64) {
+        self.counted = (self.counted + 1).min(self.due(self.last, period) + 1);
+    }
+
+    /// Whole periods up to that clock.
+    pub(super) fn due(&self, clock: u64, period: u64) -> u64 {
+        clock.saturating_sub(self.first).checked_div(period).unwrap_or(0)
+    }
+
+    /// How many of those due by that clock have neither come nor been given up.
+    pub(super) fn missing(&self, clock: u64, period: u64) -> u64 {
+        self.due(clock, period).saturating_sub(self.counted)
+    }
+
+    /// Samples given up so far.
+    pub(super) fn given_up(&self) -> u64 {
+        self.lost
     }
 
     /// Puts that account in charge. Settled before.
@@ -268,7 +413,7 @@ mod tests {
         books.record(&mut meter, 1_300, Ending::Root, &[1, 2]);
         books.record(&mut meter, 1_301, Ending::Root, &[3]);
         // One that was lost leaves its time to the next.
-        books.lost(&meter, 1);
+        books.lost(&mut meter, 1);
         books.record(&mut meter, 9_000, Ending::Root, &[1, 2]);
         books.record(&mut meter, 9_100, Ending::Broken, &[1, 2]);
         books.settle(&mut meter, 9_107);
@@ -319,6 +464,28 @@ mod tests {
     }
 
     #[test]
+    fn the_same_addresses_in_another_generation_are_another_stack() {
+        let mut books = Books::default();
+        let account = books.open("main".into(), None, 0);
+        let mut meter = Meter::new(account, 0);
+        books.record(&mut meter, 10, Ending::Root, &[1]);
+        books.begin_generation(2);
+        books.record(&mut meter, 30, Ending::Root, &[1]);
+        books.record(&mut meter, 60, Ending::Root, &[1]);
+        let found = books.found();
+        let mut weights: Vec<_> = found
+            .samples
+            .iter()
+            .map(|sample| match &sample.stack {
+                Stack::Of { addresses, generation, .. } => (*generation, addresses[0], sample.weight),
+                Stack::Unsampled => panic!("there is no rest"),
+            })
+            .collect();
+        weights.sort_unstable();
+        assert_eq!(weights, [(0, 1, 10), (2, 1, 50)]);
+    }
+
+    #[test]
     fn a_clock_that_goes_back_weighs_nothing() {
         let mut books = Books::default();
         let account = books.open("main".into(), None, 0);
@@ -329,32 +496,97 @@ mod tests {
         assert_eq!(weights(&books.found(), account), [(2, 10, vec![1])]);
     }
 
+    fn wall_weights(found: &Found) -> Vec<(u64, u64, u64, Option<&str>)> {
+        let mut weights: Vec<_> = found
+            .samples
+            .iter()
+            .map(|sample| match &sample.stack {
+                Stack::Of { addresses, waiting, .. } => {
+                    (sample.samples, sample.weight, addresses[0], waiting.as_deref())
+                }
+                Stack::Unsampled => (0, sample.weight, 0, None),
+            })
+            .collect();
+        weights.sort_unstable();
+        weights
+    }
+
     #[test]
     fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
         let mut books = Books::default();
         let account = books.open("main/a".into(), None, 0);
         let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000));
-        let queue: Option<Arc<str>> = Some("queue".into());
-        assert!(books.tick(&meter, &mut watch, 1_100, 600, None), "nobody knows where it is");
-        books.met(&meter, &mut watch, (700, Ending::Root, &[1]), queue.clone());
-        assert!(!books.tick(&meter, &mut watch, 1_250, 700 + RETURN, queue.clone()), "it has gone back, no more");
-        assert!(!books.tick(&meter, &mut watch, 1_300, 700 + RETURN, None));
+        let queue: Arc<str> = "queue".into();
+        let published = Some((3, queue.clone()));
+        assert!(!watch.passes_over(1_050, 3, false), "nobody knows where it is");
+        assert!(books.tick(&meter, &mut watch, 1_100, 600, None));
+        books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
+        assert!(!watch.passes_over(1_200, 3, false), "nobody knows that it is still there");
+        assert!(!books.tick(&meter, &mut watch, 1_250, 700 + RETURN, published), "it has gone back, no more");
+        // In the same wait all the while; then in none.
+        assert!((0..40).all(|tick| watch.passes_over(1_260 + tick, 3, true)));
+        assert!(!watch.passes_over(1_300, 4, false));
         assert!(books.tick(&meter, &mut watch, 1_500, 701 + RETURN, None), "it has moved");
-        assert!(books.tick(&meter, &mut watch, 1_600, 701 + RETURN, None), "and has not answered");
+        assert!(!watch.passes_over(1_600, 4, false), "and has not answered");
+        assert!(books.tick(&meter, &mut watch, 1_600, 701 + RETURN, None));
         books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
-        books.settle_wall(&mut meter, 90_500, &mut watch, 1_607);
+        books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, 1_607, None);
         let found = books.found();
-        let mut weights: Vec<_> = found
-            .samples
-            .iter()
-            .map(|sample| match &sample.stack {
-                Stack::Of { addresses, waiting, .. } => (sample.samples, sample.weight, addresses[0], waiting.clone()),
-                Stack::Unsampled => (0, sample.weight, 0, None),
-            })
-            .collect();
-        weights.sort_unstable();
-        // 100 until it was met, 150 as it was; 50 without the wait; 300 until it answered again.
-        assert_eq!(weights, [(0, 7, 0, None), (1, 50, 1, None), (1, 300, 2, None), (2, 250, 1, queue)]);
-        assert_eq!(found.lives[account].cpu, Duration::from_nanos(90_000));
+        // 100 until it was met and 199 as it was, in 42 ticks; 301 until it answered again.
+        let expected = [(0, 7, 0, None), (1, 301, 2, None), (42, 299, 1, Some("queue"))];
+        assert_eq!(wall_weights(&found), expected);
+        assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
+    }
+
+    #[test]
+    fn by_the_wall_clock_one_in_a_foreign_call_is_looked_at_by_turns() {
+        const MS: u64 = 1_000_000;
+        let mut books = Books::default();
+        let account = books.open("main/a".into(), None, 0);
+        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0));
+        assert!(books.tick(&meter, &mut watch, 10 * MS, 0, None));
+        books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
+        assert!(!watch.takes_turns() && !watch.passes_over(20 * MS, 0, false), "nobody knows that it is still there");
+        assert!(!books.tick(&meter, &mut watch, 20 * MS, 100, None));
+        assert!((3..9).all(|tick| watch.takes_turns() && watch.passes_over(tick * 10 * MS, 0, false)));
+        assert!(!watch.passes_over(90 * MS, 0, true));
+        assert!(!books.tick(&meter, &mut watch, 90 * MS, 100, None));
+        // Then it has moved for 12 ms, nobody knows where.
+        assert!((10..20).all(|tick| watch.passes_over(tick * 10 * MS, 0, false)));
+        assert!(!watch.passes_over(200 * MS, 0, true));
+        assert!(books.tick(&meter, &mut watch, 200 * MS, 12 * MS + 100, None) && !watch.takes_turns());
+        books.met(&meter, &mut watch, (13 * MS, Ending::Root, &[2]), None);
+        // It is there at the end too: nothing more is unsampled.
+        books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, 205 * MS, None);
+        let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
+        assert_eq!(wall_weights(&books.found()), expected);
+    }
+
+    #[test]
+    fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
+        let lost = |books: &Books, account: usize| books.accounts[account].life.lost.unwrap();
+        let mut books = Books::new(Duration::from_nanos(100));
+        let account = books.open("main/a".into(), None, 0);
+        let mut meter = Meter::new(account, 1_000);
+        // A bit late each time, as at a tick: nothing is lost.
+        for clock in [1_090, 1_195, 1_280, 1_390] {
+            books.record(&mut meter, clock, Ending::Root, &[1]);
+        }
+        assert_eq!(lost(&books, account), 0);
+        // Those due at 1 490, 1 590 and 1 690 came as one, the first of them late.
+        books.record(&mut meter, 1_700, Ending::Root, &[1]);
+        assert_eq!(lost(&books, account), 2);
+        // Signals that nobody waited for do not make up for later ones.
+        for clock in 1_701..1_750 {
+            books.record(&mut meter, clock, Ending::Root, &[1]);
+        }
+        assert_eq!((lost(&books, account), meter.missing(1_899, 100), meter.missing(2_250, 100)), (2, 0, 4));
+        // A record that found no room is lost once.
+        books.lost(&mut meter, 1);
+        books.record(&mut meter, 1_990, Ending::Root, &[1]);
+        assert_eq!(lost(&books, account), 3);
+        books.settle(&mut meter, 2_250);
+        assert_eq!((lost(&books, account), meter.given_up()), (5, 5));
+        assert_eq!(total(&books.found(), account), 1_250);
     }
 }

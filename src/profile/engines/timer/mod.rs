@@ -1,6 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
 //! safe, stands in `profile/README.md`.
 
+mod ask;
 mod books;
 mod handler;
 mod modules;
@@ -8,8 +9,10 @@ mod ring;
 mod slot;
 mod state;
 mod table;
+mod triggers;
 mod unwind;
 
+pub(super) use ask::ask;
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
@@ -17,11 +20,13 @@ use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, sigprof};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
-use parking_lot::Mutex;
-use state::{Source, State};
+use books::Books;
+use parking_lot::{Mutex, MutexGuard};
+use state::State;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use triggers::{Source, Triggers, source};
 
 /// The engine at work. Dropping it stops it.
 struct Timer {
@@ -62,15 +67,15 @@ pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
     };
     handler::install().map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
-    let state = Mutex::new(State::new(period, source, began));
+    let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
+    let state = Mutex::new(State::new(books, Triggers::new(period, source), began));
     let shared = Arc::new(Shared { state, process: std::process::id() });
     let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
     })?;
     // The new first, then the list of the old: each is told of at least once.
-    let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread));
-    shared.state.lock().start_triggers();
+    let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread, false));
     let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
@@ -78,27 +83,6 @@ pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
 
 fn refused() -> Error {
     Error::new(Kind::Profile, "the threads' timers could not be set")
-}
-
-/// The kernel looks at timers once a tick: a shorter period takes perf events, if the kernel permits them, which `probe`
-/// finds out, and else is not to be had.
-fn source(
-    frequency: u32,
-    tick: Option<Duration>,
-    probe: &dyn Fn(Duration) -> std::io::Result<()>,
-) -> (Source, Duration) {
-    let asked = Duration::from_secs(1) / frequency.max(1);
-    let tick = tick.unwrap_or_default();
-    if asked >= tick {
-        return (Source::Timer { tick }, asked);
-    }
-    match probe(asked) {
-        Ok(()) => (Source::Perf, asked),
-        Err(cause) => {
-            log::info!("profiling: no perf events ({cause}): the rate is that of the kernel's tick");
-            (Source::Timer { tick }, tick)
-        }
-    }
 }
 
 fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
@@ -115,20 +99,22 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         }
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
-        while !please_stop.wait_for_go_timeout(next_pause()) {
-            shared.state.lock().start_triggers();
-            // The lock is free for others between two threads.
-            let threads = shared.state.lock().threads();
-            for thread in threads {
-                let mut state = shared.state.lock();
-                if clock == Clock::Wall { state.tick(thread) } else { state.empty(thread) }
+        let mut threads = Vec::new();
+        for round in 0.. {
+            if please_stop.wait_for_go_timeout(next_pause()) {
+                return;
             }
-            let warning = {
-                let mut state = shared.state.lock();
-                state.renew_modules();
-                state.take_warning()
-            };
-            if let Some(warning) = warning {
+            let mut state = shared.state.lock();
+            state.choose(round, &mut threads);
+            for &thread in &threads {
+                // Between two threads, whoever waits for the lock is let in.
+                MutexGuard::bump(&mut state);
+                state.visit(thread);
+            }
+            state.renew_modules();
+            let warnings = state.take_warnings();
+            drop(state);
+            for warning in warnings {
                 log::warn!("profiling: {warning}");
             }
         }
@@ -140,11 +126,12 @@ impl Sampler for Timer {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
-        let (copy, trouble) = {
+        let (copy, history, trouble) = {
             let mut state = self.shared.state.lock();
-            (state.closed_copy(), state.trouble())
+            state.renew_modules();
+            (state.closed_copy(), state.history(), state.trouble())
         };
-        Found { trouble, ..copy.found() }
+        Found { history, trouble, ..copy.found() }
     }
 
     fn finish(mut self: Box<Self>) -> Found {
@@ -152,11 +139,14 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.stop();
-        let (books, trouble) = {
+        let (books, history, trouble, inexact) = {
             let mut state = self.shared.state.lock();
-            (std::mem::take(&mut state.books), state.trouble())
+            (std::mem::take(&mut state.books), state.history(), state.trouble(), state.inexact())
         };
-        Found { trouble, ..books.found() }
+        if inexact > 0 {
+            log::info!("profiling: {inexact} threads needed a perf clock and got none");
+        }
+        Found { history, trouble, ..books.found() }
     }
 }
 
@@ -198,7 +188,7 @@ impl Shared {
 impl observe::Observer for Shared {
     fn started(&self, thread: &Thread) {
         if !self.is_forked() {
-            self.state.lock().attach(thread);
+            self.state.lock().attach(thread, thread.has_own_os_thread());
         }
     }
 
@@ -206,22 +196,5 @@ impl observe::Observer for Shared {
         if !self.is_forked() {
             self.state.lock().detach(thread);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn above_the_tick_perf_events_are_asked_for_and_the_tick_is_what_remains() {
-        let ms = Duration::from_millis;
-        let refused = |_| Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
-        let granted = |_| Ok(());
-        let tick = Source::Timer { tick: ms(4) };
-        assert_eq!(source(100, Some(ms(4)), &|_| unreachable!("not above the tick")), (tick, ms(10)));
-        assert_eq!(source(250, Some(ms(4)), &refused), (tick, ms(4)));
-        assert_eq!(source(1000, Some(ms(4)), &granted), (Source::Perf, ms(1)));
-        assert_eq!(source(1000, Some(ms(4)), &refused), (tick, ms(4)));
     }
 }

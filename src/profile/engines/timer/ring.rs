@@ -47,6 +47,12 @@ impl Ring {
         (head + HEADER <= end).then_some(Writer { ring: self, head, next: head + HEADER, end })
     }
 
+    /// Whether there is nothing to read. For the one reader.
+    pub(super) fn is_empty(&self) -> bool {
+        // Relaxed: nothing is read on the strength of this.
+        self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
+    }
+
     /// Calls `each` with clock, ending and addresses of each record, oldest first. For the one reader; the buffer is its.
     pub(super) fn read(&self, addresses: &mut Vec<u64>, mut each: impl FnMut(u64, Ending, &[u64])) {
         // Acquire: with the writer's Release, the records before it are whole.

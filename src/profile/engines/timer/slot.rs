@@ -13,12 +13,12 @@ pub(super) const DEEPEST: u64 = 200;
 
 /// With less of the stack left than this, nothing is unwound, to need no room. What is needed all the same is the kernel's own
 /// frame, some kilobytes, and the handler's first. Unoptimized, the unwinder takes several times as much.
-const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
+pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
 
 pub(super) struct Slot {
     arena: Arena,
     stack: Range<u64>,
-    /// Records for which there was no room, and expirations of the timer that came as one signal.
+    /// Records for which there was no room.
     pub(super) lost: AtomicU64,
 }
 
@@ -51,6 +51,11 @@ impl Slot {
         self.arena
     }
 
+    /// Whether there is nothing to read. For the one reader.
+    pub(super) fn is_empty(&self) -> bool {
+        self.arena.ring.is_empty()
+    }
+
     /// Calls `each` with clock, ending and addresses of each record. For the one reader.
     pub(super) fn read(&self, addresses: &mut Vec<u64>, each: impl FnMut(u64, Ending, &[u64])) {
         self.arena.ring.read(addresses, each);
@@ -65,7 +70,7 @@ impl Slot {
     /// # Signal safety
     /// Safe: no lock, no allocation, no panic that we know how to cause.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
-        let Some(mut record) = self.arena.ring.writer() else { return self.lose(1) };
+        let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
         let own_stack = self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE;
         let ending = match modules {
@@ -81,13 +86,13 @@ impl Slot {
                     })
                 };
                 if !room {
-                    return self.lose(1);
+                    return self.lose();
                 }
                 ending
             }
             _ => {
                 if !record.push(registers.instruction()) {
-                    return self.lose(1);
+                    return self.lose();
                 }
                 Ending::Leaf
             }
@@ -97,8 +102,8 @@ impl Slot {
 
     /// # Signal safety
     /// Safe.
-    pub(super) fn lose(&self, samples: u64) {
+    fn lose(&self) {
         // Relaxed: a count, read by whoever makes the books.
-        self.lost.fetch_add(samples, Ordering::Relaxed);
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 }

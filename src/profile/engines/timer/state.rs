@@ -11,43 +11,31 @@ use super::handler;
 use super::modules::Listed;
 use super::slot::{Arena, Slot};
 use super::table::{self, Entry, Grace};
+use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
-use crate::os::perf::PerfClock;
-use crate::os::thread_timer::ThreadTimer;
 use crate::os::{CpuClock, sigprof, stack};
 use crate::profile::engines::Nanos;
+use crate::profile::loader::History;
 use crate::thread::Thread;
+use crate::wait;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
 
-/// What sends a thread its signals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A timer: at the kernel's tick, no more often.
-    Timer { tick: Duration },
-    /// A perf event, where the kernel permits it.
-    Perf,
-    /// The sampler, by the wall clock.
-    Wall,
-}
+/// Threads whose clocks the sampler looks at in one round although nothing tells it to, at two microseconds each.
+const LOOKS: u64 = 32;
 
-/// One at work; dropping it ends it.
-enum Trigger {
-    Timer { _timer: ThreadTimer },
-    Perf { _event: PerfClock },
-}
+/// Timers that nobody needs any more and the sampler has not deleted yet: each is a signal that the user may not queue.
+const DEAD: usize = 64;
 
 pub(super) struct State {
     pub(super) books: Books,
-    period: Duration,
-    source: Source,
+    triggers: Triggers,
     began: Instant,
     running: bool,
     /// By kernel thread id.
@@ -60,12 +48,10 @@ pub(super) struct State {
     retired: Vec<(Box<Modules>, Vec<Grace>)>,
     /// For a thread's first expiry.
     random: RandomState,
-    /// Threads that got no timer.
-    untimed: u64,
-    /// Of the first of them; the outer `Some` stays.
-    warning: Option<Option<String>>,
-    /// Kernel thread ids of those whose trigger is still to be started.
-    waiting: Vec<i32>,
+    /// How many threads took turns in the last round.
+    in_turn: u64,
+    /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
+    dead: Vec<Trigger>,
     buffer: Vec<u64>,
 }
 
@@ -73,21 +59,23 @@ struct Held {
     slot: Arc<Slot>,
     entry: &'static Entry,
     trigger: Option<Trigger>,
+    judged: Judged,
     clock: CpuClock,
     meter: Meter,
     /// By the wall clock only.
     watch: Option<Watch>,
+    /// Where it publishes what it waits for.
+    waits: Arc<wait::Slot>,
     /// In whose name it runs now, the last of those in charge.
     threads: Vec<Thread>,
 }
 
 impl State {
     /// With the modules listed and published, and no thread yet.
-    pub(super) fn new(period: Duration, source: Source, began: Instant) -> State {
+    pub(super) fn new(books: Books, triggers: Triggers, began: Instant) -> State {
         let mut state = State {
-            books: Books::default(),
-            period,
-            source,
+            books,
+            triggers,
             began,
             running: true,
             held: HashMap::new(),
@@ -96,27 +84,30 @@ impl State {
             listed: Listed::default(),
             retired: Vec::new(),
             random: RandomState::new(),
-            untimed: 0,
-            warning: None,
-            waiting: Vec::new(),
+            in_turn: 0,
+            dead: Vec::new(),
             buffer: Vec::new(),
         };
         state.renew_modules();
         state
     }
 
-    /// The thread is sampled from now on. On the thread itself, or from outside while it lives.
-    pub(super) fn attach(&mut self, thread: &Thread) {
+    /// The thread is sampled from now on. On the thread itself, or from outside while it lives. `is_new`: its OS thread is as well,
+    /// so that its CPU clock began with it.
+    pub(super) fn attach(&mut self, thread: &Thread, is_new: bool) {
         // One that has ended is about to call `detach`, or has called it, or found no observer.
         if !self.running || self.known.contains_key(&thread.id()) || thread.ended_at().is_some() {
             return;
         }
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
-        let Some((now, entry)) = nanos(clock).zip(table::make_entry(id)) else { return };
+        // Each look at a clock costs a short life a fiftieth of what it takes.
+        let now = if is_new { Some(0) } else { nanos(clock) };
+        let Some((now, entry)) = now.zip(table::make_entry(id)) else { return };
         // SAFETY: it has not ended, and cannot without this lock: see `detach`.
         let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
-        if self.held.get(&id).is_some_and(|held| now < held.meter.last() || stack.end != held.slot.stack_end()) {
+        let is_other = |held: &Held| is_new || now < held.meter.last() || stack.end != held.slot.stack_end();
+        if self.held.get(&id).is_some_and(is_other) {
             // A guard was leaked, its thread has ended, and the kernel has given its id to this one.
             self.forget(id);
         }
@@ -125,9 +116,10 @@ impl State {
         if self.held.contains_key(&id) {
             // The thread is known by another name so far.
             self.empty(id);
-            self.settle(id);
+            self.settle(id, None);
             if let Some(held) = self.held.get_mut(&id) {
                 held.meter.put_in_charge(account);
+                held.waits = thread.waits();
                 held.threads.push(thread.clone());
             }
             return;
@@ -136,15 +128,11 @@ impl State {
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let meter = Meter::new(account, now);
-        let watch = (self.source == Source::Wall).then(|| Watch::new(self.now()));
-        let threads = vec![thread.clone()];
-        self.held.insert(id, Held { slot, entry, trigger: None, clock, meter, watch, threads });
-        match self.source {
-            Source::Timer { .. } => self.start_trigger(id),
-            // It costs as much as half a spawn: the sampler does it, in a moment.
-            Source::Perf => self.waiting.push(id),
-            Source::Wall => {}
-        }
+        let watch = (self.triggers.source() == Source::Wall).then(|| Watch::new(self.now()));
+        let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
+        let trigger = self.triggers.timer(clock, (random >> 11) as f64 / (1u64 << 53) as f64);
+        let (judged, waits, threads) = (Judged::default(), thread.waits(), vec![thread.clone()]);
+        self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
@@ -152,15 +140,22 @@ impl State {
         let Some((id, account)) = self.known.remove(&thread.id()) else { return };
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.meter.owners() == [account] {
-            held.trigger = None;
+            // First, so that its handler is not at work any more; what its timer sends from now on finds nothing.
             held.entry.take();
+            match held.trigger.take() {
+                Some(timer @ Trigger::Timer { .. }) if self.dead.len() < DEAD => self.dead.push(timer),
+                trigger => self.triggers.end(trigger),
+            }
         }
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
-        self.settle(id);
+        self.settle(id, thread.cpu_time().map(|time| time.as_nanos() as u64));
         self.books.end(account, ended);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.threads.retain(|known| known != thread);
+        if let Some(outer) = held.threads.last() {
+            held.waits = outer.waits();
+        }
         if held.meter.remove(account)
             && let Some(held) = self.held.remove(&id)
             && self.spare.len() < SPARE
@@ -173,7 +168,7 @@ impl State {
     /// That thread has ended without a word: what it was found to do stays in the books.
     fn forget(&mut self, id: i32) {
         if let Some(held) = self.held.get_mut(&id) {
-            held.trigger = None;
+            self.triggers.end(held.trigger.take());
             held.entry.take();
         }
         self.empty(id);
@@ -183,10 +178,13 @@ impl State {
 
     /// Ends all sampling and closes the books of all threads.
     pub(super) fn stop(&mut self) {
+        // What was loaded since the sampler came by last shall have names too.
+        self.renew_modules();
         self.running = false;
         // The source first, of all of them; only then what has come of it.
+        self.dead.clear();
         for held in self.held.values_mut() {
-            held.trigger = None;
+            self.triggers.end(held.trigger.take());
         }
         for held in self.held.values() {
             held.entry.take();
@@ -195,7 +193,7 @@ impl State {
             self.empty(id);
         }
         for id in self.threads() {
-            self.settle(id);
+            self.settle(id, None);
         }
         self.held.clear();
         self.known.clear();
@@ -203,83 +201,111 @@ impl State {
         // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
         drop(handler::publish(None));
         self.retired = Vec::new();
-        self.listed = Listed::default();
     }
 
     /// The kernel's ids of those that are sampled.
-    pub(super) fn threads(&self) -> Vec<i32> {
+    fn threads(&self) -> Vec<i32> {
         self.held.keys().copied().collect()
     }
 
+    /// Puts into `threads` whom the sampler has to visit in this round: by the CPU clock, those who have been sampled, and some
+    /// in turn, since their timers may miss them; by the wall clock, those of whom it is not known that they are where they were.
+    pub(super) fn choose(&mut self, round: u64, threads: &mut Vec<i32>) {
+        threads.clear();
+        let now = self.now();
+        let turns = self.in_turn.div_ceil(LOOKS).max(1);
+        let mut place = round;
+        for (&id, held) in &mut self.held {
+            let in_turn = held.watch.as_ref().is_none_or(Watch::takes_turns);
+            place += u64::from(in_turn);
+            let its_turn = in_turn && place.is_multiple_of(turns);
+            let visits = match &mut held.watch {
+                Some(watch) => !watch.passes_over(now, held.waits.changes(), its_turn),
+                None => its_turn || !held.slot.is_empty(),
+            };
+            if visits {
+                threads.push(id);
+            }
+        }
+        self.in_turn = place - round;
+        self.dead.clear();
+    }
+
+    /// Does what is to be done for one that the sampler visits.
+    pub(super) fn visit(&mut self, id: i32) {
+        match self.triggers.source() {
+            Source::Wall => self.tick(id),
+            Source::Cpu { .. } => {
+                self.empty(id);
+                self.judge(id);
+            }
+        }
+    }
+
+    /// Gives it a perf clock instead of its timer, if it needs one.
+    fn judge(&mut self, id: i32) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if held.trigger.as_ref().is_some_and(Trigger::is_exact) {
+            return;
+        }
+        let Some(clock) = nanos(held.clock) else { return };
+        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock)
+            && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
+        {
+            self.triggers.end(held.trigger.replace(exact));
+        }
+    }
+
     /// Moves what the thread's handler has written into the books.
-    pub(super) fn empty(&mut self, id: i32) {
+    fn empty(&mut self, id: i32) {
         let Some(held) = self.held.get_mut(&id) else { return };
         let (books, meter) = (&mut self.books, &mut held.meter);
+        // Relaxed: a count. Before the records: their clocks cover what is lost.
+        let lost = held.slot.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            books.lost(meter, lost);
+        }
+        if held.slot.is_empty() {
+            return;
+        }
         match &mut held.watch {
             None => {
                 held.slot.read(&mut self.buffer, |clock, ending, stack| books.record(meter, clock, ending, stack));
             }
             Some(watch) => {
-                let waiting = waiting(&held.threads);
+                let waiting = waiting(&held.waits);
                 held.slot.read(&mut self.buffer, |clock, ending, stack| {
                     books.met(meter, watch, (clock, ending, stack), waiting.clone());
                 });
             }
         }
-        // Relaxed: a count.
-        let lost = held.slot.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            books.lost(meter, lost);
-        }
     }
 
     /// A tick of the wall clock for that thread.
-    pub(super) fn tick(&mut self, id: i32) {
+    fn tick(&mut self, id: i32) {
         self.empty(id);
         let now = self.now();
         let Some(held) = self.held.get_mut(&id) else { return };
+        // Before the clock is read: if that has not moved, it has been in this wait since it was met.
+        let publication = held.waits.changes();
+        let waiting = waiting(&held.waits).map(|frame| (publication, frame));
         let (Some(watch), Some(clock)) = (&mut held.watch, nanos(held.clock)) else { return };
         if clock < held.meter.last() {
             // The id is another thread's, which must not be asked with this one's slot.
             return self.forget(id);
         }
-        if self.books.tick(&held.meter, watch, now, clock, waiting(&held.threads)) {
+        if self.books.tick(&held.meter, watch, now, clock, waiting) {
             sigprof::send(id);
         }
     }
 
-    /// Closes the books of the account in charge of that thread, for now.
-    fn settle(&mut self, id: i32) {
+    /// Closes the books of the account in charge of that thread, for now, or with its CPU clock at its end.
+    fn settle(&mut self, id: i32, clock: Option<u64>) {
         let now = self.now();
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
-            settle(&mut self.books, held.clock, &mut meter, watch.as_mut(), now);
+            settle(&mut self.books, held, clock, &mut meter, watch.as_mut(), now);
             (held.meter, held.watch) = (meter, watch);
-        }
-    }
-
-    /// Starts what sends the threads their signals, for those that wait for it.
-    pub(super) fn start_triggers(&mut self) {
-        for id in std::mem::take(&mut self.waiting) {
-            self.start_trigger(id);
-        }
-    }
-
-    fn start_trigger(&mut self, id: i32) {
-        let first = self.first_expiry(id);
-        let Some(held) = self.held.get_mut(&id).filter(|held| held.trigger.is_none()) else { return };
-        let timer = |period| ThreadTimer::start(held.clock, first, period).map(|_timer| Trigger::Timer { _timer });
-        let trigger = match self.source {
-            Source::Wall => return,
-            Source::Timer { .. } => timer(self.period),
-            // No more files, perhaps: a timer then, which fires at the tick. The books close at any rate.
-            Source::Perf => PerfClock::start(held.clock, self.period)
-                .map(|_event| Trigger::Perf { _event })
-                .or_else(|_| timer(self.period)),
-        };
-        match trigger {
-            Ok(trigger) => held.trigger = Some(trigger),
-            Err(cause) => self.has_no_timer(&cause),
         }
     }
 
@@ -290,7 +316,7 @@ impl State {
         }
         let (mut copy, now) = (self.books.clone(), self.now());
         for held in self.held.values() {
-            settle(&mut copy, held.clock, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
+            settle(&mut copy, held, None, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
         copy
     }
@@ -302,33 +328,38 @@ impl State {
         }
         self.retired.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
         let Some(modules) = self.listed.renew() else { return };
+        let generation = self.listed.history().generation();
+        if generation != self.books.generation() {
+            // What was met so far was met among the libraries of before.
+            for id in self.threads() {
+                self.empty(id);
+            }
+            self.books.begin_generation(generation);
+        }
         if let Some(old) = handler::publish(Some(Box::new(modules))) {
             let graces = self.held.values().map(|held| held.entry.grace()).collect();
             self.retired.push((old, graces));
         }
     }
 
-    fn first_expiry(&self, id: i32) -> Duration {
-        let tick = if let Source::Timer { tick } = self.source { tick } else { Duration::ZERO };
-        let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        first_expiry(self.period, tick, (random >> 11) as f64 / (1u64 << 53) as f64)
+    /// Which code was loaded, now and before.
+    pub(super) fn history(&self) -> History {
+        self.listed.history().clone()
     }
 
     /// What kept threads from being sampled, as a sentence.
     pub(super) fn trouble(&self) -> Option<String> {
-        (self.untimed > 0).then(|| format!("{} threads got no timer", self.untimed))
+        self.triggers.trouble()
     }
 
-    fn has_no_timer(&mut self, cause: &io::Error) {
-        self.untimed += 1;
-        self.warning.get_or_insert_with(|| {
-            Some(format!("the system gives no timer for a thread: {cause}. Its time will be [unsampled]."))
-        });
+    /// Threads whose timers were not enough, and all that they had.
+    pub(super) fn inexact(&self) -> u64 {
+        self.triggers.inexact()
     }
 
     /// What is to be logged, once, by someone who does not hold the lock: appenders are the user's.
-    pub(super) fn take_warning(&mut self) -> Option<String> {
-        self.warning.as_mut()?.take()
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        self.triggers.take_warnings()
     }
 
     /// The wall clock, since the recording began.
@@ -344,47 +375,21 @@ impl State {
     }
 }
 
-/// Uniform in one period: so a thread that lives for a tenth of it is sampled in one case of ten.
-///
-/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is drawn is the tick: the
-/// first one of a thread's life, however early it comes, has its share of tick / period as all others do. `random` is from 0 up to
-/// 1.
-fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
-    let drawn = period.mul_f64(random).as_nanos();
-    let tick = tick.as_nanos().max(1);
-    Duration::from_nanos((drawn / tick * tick) as u64).max(Duration::from_nanos(1))
-}
-
-fn settle(books: &mut Books, clock: CpuClock, meter: &mut Meter, watch: Option<&mut Watch>, now: u64) {
-    let clock = nanos(clock).unwrap_or(0);
+fn settle(books: &mut Books, held: &Held, clock: Option<u64>, meter: &mut Meter, watch: Option<&mut Watch>, now: u64) {
+    let clock = clock.or_else(|| nanos(held.clock)).unwrap_or(0);
     match watch {
         None => books.settle(meter, clock),
-        Some(watch) => books.settle_wall(meter, clock, watch, now),
+        Some(watch) => books.settle_wall(meter, clock, watch, now, waiting(&held.waits).as_ref()),
     }
 }
 
 /// What the thread waits for in this crate, as a frame.
-fn waiting(threads: &[Thread]) -> Option<Arc<str>> {
-    let wait = threads.last()?.waiting_for()?;
-    Some(format!("[waiting for {} \"{}\"]", wait.kind(), wait.name()).into())
+fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
+    let wait = waits.get()?;
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    Some(format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into())
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {
     clock.read().map(|time| time.as_nanos() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_tick_of_the_first_period_is_as_likely() {
-        let ms = Duration::from_millis;
-        let first = |random| first_expiry(ms(10), ms(4), random);
-        assert_eq!([first(0.0), first(0.39)], [Duration::from_nanos(1); 2]);
-        assert_eq!([first(0.41), first(0.79), first(0.81), first(0.99)], [ms(4), ms(4), ms(8), ms(8)]);
-        assert_eq!(first_expiry(ms(4), ms(4), 0.99), Duration::from_nanos(1));
-        // Where the tick is not known, any instant is.
-        assert_eq!(first_expiry(ms(10), Duration::ZERO, 0.5), ms(5));
-    }
 }

@@ -2,7 +2,7 @@
 //! program (`.eh_frame`). Allocates nothing while it walks, and reads nothing but its tables and the stack it is given.
 
 use crate::profile::engines::Ending;
-use framehop::{FrameAddress, MustNotAllocateDuringUnwind, Unwinder, UnwinderNative};
+use framehop::{FrameAddress, MustNotAllocateDuringUnwind, UnwindRegsNative, Unwinder, UnwinderNative};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -17,6 +17,12 @@ pub(super) enum Table {
     Mapped(&'static [u8]),
     /// Of a library that may be unloaded.
     Copied(Arc<[u8]>),
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::Mapped(&[])
+    }
 }
 
 impl Deref for Table {
@@ -63,17 +69,56 @@ impl Modules {
             // SAFETY: these eight bytes are in `stack`, which the caller says is mapped. They need not be aligned.
             if within { Ok(unsafe { (address as *const u64).read_unaligned() }) } else { Err(()) }
         };
-        let mut frames = self.0.iter_frames(registers.instruction, registers.for_unwinder(), cache, &mut read);
+        let mut found = registers.for_unwinder();
+        let (mut address, mut lowest) = (FrameAddress::from_instruction_pointer(registers.instruction), stack.start);
+        if !push(registers.instruction) {
+            return Ending::Deep;
+        }
         loop {
-            match frames.next() {
-                Ok(Some(FrameAddress::InstructionPointer(address))) if !push(address) => return Ending::Deep,
-                Ok(Some(FrameAddress::ReturnAddress(address))) if !push(address.get()) => return Ending::Deep,
-                Ok(Some(_)) => {}
+            // The unwinder calculates with these two, not always with an eye to overflow, which panics where that is checked: it
+            // is given only what lies on the stack.
+            let pointer = found.sp();
+            if !(lowest..=stack.end).contains(&pointer) {
+                return Ending::Broken;
+            }
+            lowest = pointer;
+            if !stack.contains(&frame_pointer(&found)) {
+                // In use for something else, and so of no use to find a frame: it must not be readable, nor look like an end.
+                set_frame_pointer(&mut found, stack.end);
+            }
+            match self.0.unwind_frame(address, &mut found, cache, &mut read) {
+                Ok(Some(next)) => {
+                    let Some(return_address) = FrameAddress::from_return_address(next) else { return Ending::Broken };
+                    if !push(next) {
+                        return Ending::Deep;
+                    }
+                    address = return_address;
+                }
                 Ok(None) => return Ending::Root,
                 Err(_) => return Ending::Broken,
             }
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn frame_pointer(registers: &UnwindRegsNative) -> u64 {
+    registers.bp()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_frame_pointer(registers: &mut UnwindRegsNative, value: u64) {
+    registers.set_bp(value);
+}
+
+#[cfg(target_arch = "aarch64")]
+fn frame_pointer(registers: &UnwindRegsNative) -> u64 {
+    registers.fp()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn set_frame_pointer(registers: &mut UnwindRegsNative, value: u64) {
+    registers.set_fp(value);
 }
 
 /// What the unwinder needs of the registers that a signal has interrupted.
@@ -122,15 +167,15 @@ impl Registers {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn for_unwinder(&self) -> framehop::x86_64::UnwindRegsX86_64 {
-        framehop::UnwindRegsNative::new(self.instruction, self.stack_pointer, self.frame_pointer)
+    fn for_unwinder(&self) -> UnwindRegsNative {
+        UnwindRegsNative::new(self.instruction, self.stack_pointer, self.frame_pointer)
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn for_unwinder(&self) -> framehop::aarch64::UnwindRegsAarch64 {
+    fn for_unwinder(&self) -> UnwindRegsNative {
         // Linux puts pointer authentication above the 48 bits of an address.
         let mask = framehop::aarch64::PtrAuthMask((1 << 48) - 1);
-        framehop::UnwindRegsNative::new_with_ptr_auth_mask(mask, self.link, self.stack_pointer, self.frame_pointer)
+        UnwindRegsNative::new_with_ptr_auth_mask(mask, self.link, self.stack_pointer, self.frame_pointer)
     }
 
     pub(super) fn instruction(&self) -> u64 {
@@ -139,5 +184,101 @@ impl Registers {
 
     pub(super) fn stack_pointer(&self) -> u64 {
         self.stack_pointer
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::super::modules::Listed;
+    use super::*;
+    use framehop::ExplicitModuleSectionInfo;
+
+    /// What a frame pointer or a word of a stack may hold when it is used for something else, or was overwritten.
+    const ABSURD: [u64; 10] =
+        [0, 1, 7, 8, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX, u64::MAX - 3, u64::MAX - 7, u64::MAX - 15];
+
+    fn walk(modules: &Modules, words: &[u64], instruction: u64, frame_pointer: u64) -> (Vec<u64>, Ending) {
+        let stack = words.as_ptr_range();
+        let stack = stack.start as u64..stack.end as u64;
+        let registers = Registers { instruction, stack_pointer: stack.start, frame_pointer };
+        let mut found = Vec::new();
+        // SAFETY: the words are borrowed.
+        let ending = unsafe {
+            modules.walk(&registers, stack, &mut Cache::default(), |address| {
+                found.push(address);
+                found.len() < 200
+            })
+        };
+        (found, ending)
+    }
+
+    /// The address of a frame is the frame pointer plus 8, by an expression, which wraps around.
+    #[test]
+    fn arithmetic_of_the_unwinder_s_with_absurd_registers_does_not_panic() {
+        let mut table = Vec::new();
+        // A common part: version 1, no augmentation, alignments 1 and -8, return address in column 16; its address is that
+        // of the frame less 8.
+        let common = [1, 0, 1, 0x78, 16, 0x0c, 7, 8, 0x90, 1, 0, 0];
+        table.extend((4 + common.len() as u32).to_le_bytes());
+        table.extend(0u32.to_le_bytes());
+        table.extend(common);
+        // A function's part: from 0x1000, 0x1000 long; the frame is at an expression of two bytes: register 6, plus 8.
+        let instructions = [0x0f, 2, 0x76, 8];
+        table.extend((4 + 16 + instructions.len() as u32).to_le_bytes());
+        table.extend((table.len() as u32).to_le_bytes());
+        table.extend(0x1000u64.to_le_bytes());
+        table.extend(0x1000u64.to_le_bytes());
+        table.extend(instructions);
+        table.extend(0u32.to_le_bytes());
+        let sections = ExplicitModuleSectionInfo {
+            eh_frame_svma: Some(0x10_0000..0x10_0000 + table.len() as u64),
+            eh_frame: Some(Table::Copied(table.into())),
+            text_svma: Some(0x1000..0x2000),
+            ..Default::default()
+        };
+        let mut modules = Modules::default();
+        modules.add(Module::new("made up".into(), 0x1000..0x2000, 0, sections));
+        // The second word is a return address, and the first where the frame pointer points: so the table is read.
+        let words = [0x5555, 0x1800, 0, 0];
+        let (found, _) = walk(&modules, &words, 0x1500, words.as_ptr() as u64 + 8);
+        assert_eq!(found[..2], [0x1500, 0x1800], "{found:x?}");
+        for pointer in ABSURD {
+            assert_eq!(walk(&modules, &words, 0x1500, pointer), (vec![0x1500], Ending::Broken), "{pointer:x}");
+        }
+    }
+
+    #[test]
+    fn no_instruction_of_this_program_and_no_stack_is_too_much() {
+        let (modules, code) = {
+            let mut listed = Listed::default();
+            let modules = listed.renew().unwrap();
+            (modules, listed.code())
+        };
+        let inside = no_instruction_of_this_program_and_no_stack_is_too_much as fn() as usize as u64;
+        let mut seed = 7u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed >> 20
+        };
+        let mut broken = 0;
+        for round in 0..4_000 {
+            let range = &code[random() as usize % code.len()];
+            let pick = |random: &mut dyn FnMut() -> u64| range.start + random() % (range.end - range.start);
+            let mut words = vec![0u64; 300];
+            let base = words.as_ptr() as u64;
+            for word in &mut words {
+                *word = match random() % 4 {
+                    0 => ABSURD[random() as usize % ABSURD.len()],
+                    1 => base + random() % 2400,
+                    2 => inside,
+                    _ => pick(&mut random),
+                };
+            }
+            let frame = if round % 2 == 0 { ABSURD[round / 2 % ABSURD.len()] } else { base + random() % 2400 };
+            let (found, ending) = walk(&modules, &words, pick(&mut random), frame);
+            broken += u64::from(ending == Ending::Broken);
+            assert!(!found.is_empty());
+        }
+        assert!(broken > 100, "{broken}");
     }
 }

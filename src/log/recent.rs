@@ -1,0 +1,73 @@
+//! The last records of each thread, kept on that thread for the day it fails.
+
+use std::cell::RefCell;
+
+use ::log::Level;
+
+use super::record::{Captured, Time};
+
+/// How many records a failure tells of.
+const KEPT: usize = 10;
+
+/// Longer messages are cut: they are for a report that is read at once.
+const LONGEST: usize = 500;
+
+struct Kept {
+    time: Time,
+    level: Level,
+    message: String,
+}
+
+struct Ring {
+    kept: Vec<Kept>,
+    /// The oldest, once it is full.
+    next: usize,
+}
+
+thread_local! {
+    static RECENT: RefCell<Ring> = const { RefCell::new(Ring { kept: Vec::new(), next: 0 }) };
+}
+
+/// The calling thread has logged that.
+pub(super) fn note(captured: &Captured) {
+    note_parts(captured.time, captured.level, captured.message());
+}
+
+pub(super) fn note_parts(time: Time, level: Level, message: &str) {
+    let mut end = message.len().min(LONGEST);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = &message[..end];
+    // Not once the thread's locals are gone; and nothing of the user's runs in here, so it is not borrowed already.
+    let _ = RECENT.try_with(|ring| {
+        let Ok(mut ring) = ring.try_borrow_mut() else { return };
+        if ring.kept.len() < KEPT {
+            return ring.kept.push(Kept { time, level, message: message.to_owned() });
+        }
+        let oldest = ring.next;
+        ring.next = (oldest + 1) % KEPT;
+        let kept = &mut ring.kept[oldest];
+        (kept.time, kept.level) = (time, level);
+        // In the room that its text has already.
+        kept.message.clear();
+        kept.message.push_str(message);
+    });
+}
+
+/// Those of the calling thread, the oldest first.
+pub(crate) fn of_this_thread() -> Vec<String> {
+    let lines = RECENT.try_with(|ring| {
+        let ring = ring.try_borrow().ok()?;
+        let (late, early) = ring.kept.split_at(ring.next);
+        Some(early.iter().chain(late).map(line).collect())
+    });
+    lines.ok().flatten().unwrap_or_default()
+}
+
+fn line(kept: &Kept) -> String {
+    let time = chrono::DateTime::from_timestamp(kept.time.seconds, kept.time.nanos);
+    let time =
+        time.map_or_else(String::new, |time| time.with_timezone(&chrono::Local).format("%H:%M:%S%.3f").to_string());
+    format!("{time} {:<5} {}", kept.level, kept.message)
+}

@@ -1,0 +1,223 @@
+//! What makes the kernel send a thread its signals: a timer on its CPU clock for each, and for those that it does not do for, a
+//! perf clock. Those are exact, but take a file each, are not permitted everywhere, and cost a spawn too much.
+
+use super::books::Meter;
+use crate::os::CpuClock;
+use crate::os::perf::{self, PerfClock};
+use crate::os::thread_timer::ThreadTimer;
+use std::io;
+use std::time::Duration;
+
+/// Perf clocks are for rates above the kernel's tick, and for threads that their timers do not meet: they run for less than a
+/// tick at a time, and the kernel looks at timers only then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// By the CPU clock. `above_tick`: timers are too coarse for the rate.
+    Cpu { tick: Duration, above_tick: bool },
+    /// The sampler asks, by the wall clock.
+    Wall,
+}
+
+/// One at work; dropping it ends it.
+pub(super) enum Trigger {
+    Timer { _timer: ThreadTimer },
+    Perf { _event: PerfClock },
+}
+
+impl Trigger {
+    pub(super) fn is_exact(&self) -> bool {
+        matches!(self, Trigger::Perf { .. })
+    }
+}
+
+/// Makes triggers, and judges which.
+pub(super) struct Triggers {
+    period: Duration,
+    source: Source,
+    exact: Exact,
+    /// Threads that got none at all.
+    untimed: u64,
+    /// Threads that a perf clock was wanted for and not to be had.
+    inexact: u64,
+    /// What was said of the first of each, until it is taken.
+    warnings: Vec<String>,
+}
+
+/// Whether there are perf clocks to be had.
+enum Exact {
+    /// Not known before the first is wanted.
+    Unasked,
+    /// For so many files more.
+    For(u64),
+    Refused,
+}
+
+/// What a thread's samples were like when it was judged last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Judged {
+    due: u64,
+    lost: u64,
+    /// A perf clock was wanted, and is not to be had: not asked for again.
+    refused: bool,
+}
+
+/// Samples that must be due before it is judged how many of them came.
+const ENOUGH: u64 = 4;
+
+impl Triggers {
+    pub(super) fn new(period: Duration, source: Source) -> Triggers {
+        Triggers { period, source, exact: Exact::Unasked, untimed: 0, inexact: 0, warnings: Vec::new() }
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// For a new thread; `random` is from 0 up to 1. `None`: the system has no timer, or nobody needs one.
+    pub(super) fn timer(&mut self, clock: CpuClock, random: f64) -> Option<Trigger> {
+        let Source::Cpu { tick, .. } = self.source else { return None };
+        match ThreadTimer::start(clock, first_expiry(self.period, tick, random), self.period) {
+            Ok(timer) => Some(Trigger::Timer { _timer: timer }),
+            Err(cause) => {
+                if self.untimed == 0 {
+                    let text =
+                        format!("the system gives no timer for a thread: {cause}. Its time will be [unsampled].");
+                    self.warnings.push(text);
+                }
+                self.untimed += 1;
+                None
+            }
+        }
+    }
+
+    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer.
+    pub(super) fn wants_exact(&self, judged: &mut Judged, meter: &Meter, clock: u64) -> bool {
+        let Source::Cpu { above_tick, .. } = self.source else { return false };
+        let period = self.period.as_nanos() as u64;
+        let due = meter.due(clock, period);
+        if judged.refused || due < judged.due + ENOUGH {
+            return false;
+        }
+        if above_tick {
+            return true;
+        }
+        let lost = meter.given_up() + meter.missing(clock, period);
+        // Half of them were merged, or have not come at all.
+        let wants = (lost - judged.lost.min(lost)) * 2 >= due - judged.due;
+        (judged.due, judged.lost) = (due, lost);
+        wants
+    }
+
+    /// A perf clock for that thread; `None`: not to be had.
+    pub(super) fn exact(&mut self, judged: &mut Judged, clock: CpuClock) -> Option<Trigger> {
+        if let Exact::Unasked = self.exact {
+            self.exact = Exact::For(perf::files_to_spend());
+        }
+        let cause = match &mut self.exact {
+            Exact::For(files @ 1..) => match PerfClock::start(clock, self.period) {
+                Ok(event) => {
+                    *files -= 1;
+                    return Some(Trigger::Perf { _event: event });
+                }
+                Err(cause) => {
+                    if perf::is_refusal(&cause) {
+                        self.exact = Exact::Refused;
+                    }
+                    cause.to_string()
+                }
+            },
+            Exact::For(_) => "a quarter of the files that the process may still open is spent on them".into(),
+            Exact::Unasked | Exact::Refused => "the system does not permit them".into(),
+        };
+        if self.inexact == 0 {
+            let text = format!("no perf clock for a thread: {cause}. What its timer merges is counted as lost.");
+            self.warnings.push(text);
+        }
+        self.inexact += 1;
+        judged.refused = true;
+        None
+    }
+
+    /// Ends it.
+    pub(super) fn end(&mut self, trigger: Option<Trigger>) {
+        if let (Some(Trigger::Perf { .. }), Exact::For(files)) = (trigger, &mut self.exact) {
+            *files += 1;
+        }
+    }
+
+    /// What kept threads from being sampled, as a sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        (self.untimed > 0).then(|| format!("{} threads got no timer", self.untimed))
+    }
+
+    /// How many threads a perf clock was wanted for and not to be had.
+    pub(super) fn inexact(&self) -> u64 {
+        self.inexact
+    }
+
+    /// What is to be logged, by someone who holds no lock: appenders are the user's.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+}
+
+/// The kernel looks at timers once a tick: a period near to that or shorter takes perf clocks, if the kernel permits them,
+/// which `probe` finds out; else it is lengthened to the tick.
+pub(super) fn source(
+    frequency: u32,
+    tick: Option<Duration>,
+    probe: &dyn Fn(Duration) -> io::Result<()>,
+) -> (Source, Duration) {
+    let asked = Duration::from_secs(1) / frequency.max(1);
+    let tick = tick.unwrap_or_default();
+    // A period of one tick beats with it: every tenth expiration is merged with another.
+    if asked >= tick.mul_f64(1.5) {
+        return (Source::Cpu { tick, above_tick: false }, asked);
+    }
+    match probe(asked) {
+        Ok(()) => (Source::Cpu { tick, above_tick: true }, asked),
+        Err(cause) => {
+            log::info!("profiling: no perf events ({cause}): the rate is that of the kernel's tick at most");
+            (Source::Cpu { tick, above_tick: false }, asked.max(tick))
+        }
+    }
+}
+
+/// Uniform in one period: so a thread that lives for a tenth of it is sampled in one case of ten.
+///
+/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is drawn is the tick: the
+/// first one of a thread's life, however early it comes, has its share of tick / period as all others do. `random` is from 0 up to
+/// 1.
+fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
+    let drawn = period.mul_f64(random).as_nanos();
+    let tick = tick.as_nanos().max(1);
+    Duration::from_nanos((drawn / tick * tick) as u64).max(Duration::from_nanos(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tick_of_the_first_period_is_as_likely() {
+        let ms = Duration::from_millis;
+        let first = |random| first_expiry(ms(10), ms(4), random);
+        assert_eq!([first(0.0), first(0.39)], [Duration::from_nanos(1); 2]);
+        assert_eq!([first(0.41), first(0.79), first(0.81), first(0.99)], [ms(4), ms(4), ms(8), ms(8)]);
+        assert_eq!(first_expiry(ms(4), ms(4), 0.99), Duration::from_nanos(1));
+        // Where the tick is not known, any instant is.
+        assert_eq!(first_expiry(ms(10), Duration::ZERO, 0.5), ms(5));
+    }
+
+    #[test]
+    fn above_the_tick_perf_events_are_asked_for_and_the_tick_is_what_remains() {
+        let ms = Duration::from_millis;
+        let refused = |_| Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let granted = |_| Ok(());
+        let tick = Source::Cpu { tick: ms(4), above_tick: false };
+        assert_eq!(source(100, Some(ms(4)), &|_| unreachable!("not above the tick")), (tick, ms(10)));
+        assert_eq!(source(250, Some(ms(4)), &refused), (tick, ms(4)));
+        assert_eq!(source(1000, Some(ms(4)), &granted), (Source::Cpu { tick: ms(4), above_tick: true }, ms(1)));
+        assert_eq!(source(1000, Some(ms(4)), &refused), (tick, ms(4)));
+    }
+}

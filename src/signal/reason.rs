@@ -1,0 +1,138 @@
+//! Why a signal went: who made it go, where in the source, when, and because of what.
+
+use super::Signal;
+use super::core::{Core, Kind};
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a [`Signal`] went; above all, why a thread was asked to stop. See [`Signal::reason`].
+///
+/// `Display` writes it as one line: what happened, by whom and where, how long ago, and what that in turn came from.
+///
+/// ```
+/// use selvedge::Signal;
+///
+/// let please_stop = Signal::new("please_stop");
+/// please_stop.go_because("the disk is full");
+/// let reason = please_stop.reason().unwrap();
+/// assert_eq!(reason.text(), "the disk is full");
+/// assert!(reason.location().unwrap().file().ends_with(".rs"));
+/// ```
+#[derive(Clone)]
+pub struct Reason(Arc<Inner>);
+
+struct Inner {
+    text: Cow<'static, str>,
+    by: Arc<str>,
+    at: Option<&'static Location<'static>>,
+    when: Instant,
+    cause: Option<Reason>,
+}
+
+impl Reason {
+    /// The calling thread says so, at the place of the caller.
+    #[track_caller]
+    pub(crate) fn given(text: impl Into<Cow<'static, str>>) -> Reason {
+        Reason::of(text, Some(Location::caller()), None)
+    }
+
+    /// The runtime says so; `cause` is what it comes from.
+    pub(crate) fn of(
+        text: impl Into<Cow<'static, str>>,
+        at: Option<&'static Location<'static>>,
+        cause: Option<Reason>,
+    ) -> Reason {
+        let by = crate::wait::my_path();
+        // Only the first cause: a chain would be as long as the tree is deep, and say the same at each step.
+        let cause = cause.map(Reason::root);
+        Reason(Arc::new(Inner { text: text.into(), by, at, when: Instant::now(), cause }))
+    }
+
+    /// What happened: the text given to [`Signal::go_because`], or the runtime's own words.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// What it came from in the first place.
+    fn root(self) -> Reason {
+        match &self.0.cause {
+            Some(cause) => cause.clone(),
+            None => self,
+        }
+    }
+
+    fn write_own(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())?;
+        if let Some(at) = self.location() {
+            write!(f, " ({}, at {at})", self.by())?;
+        }
+        write!(f, " {:.1?} ago", self.elapsed())
+    }
+
+    /// The path of the thread on which it happened.
+    pub fn by(&self) -> &str {
+        &self.0.by
+    }
+
+    /// The call that made it happen; `None` for what the runtime does by itself.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.0.at
+    }
+
+    /// When the signal was told to go.
+    pub fn when(&self) -> Instant {
+        self.0.when
+    }
+
+    /// How long ago that is.
+    pub fn elapsed(&self) -> Duration {
+        self.0.when.elapsed()
+    }
+
+    /// What it came from in the first place: of a thread that stops since its parent's parent was asked to, why that was.
+    pub fn cause(&self) -> Option<&Reason> {
+        self.0.cause.as_ref()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_own(f)?;
+        match self.cause() {
+            Some(cause) => {
+                f.write_str(", after this: ")?;
+                cause.write_own(f)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reason({self})")
+    }
+}
+
+impl Core {
+    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a & b` that of the last.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let of = |parts: &[Signal]| -> Vec<Reason> {
+            parts.iter().filter(|part| part.is_go()).filter_map(Signal::reason).collect()
+        };
+        match &self.kind {
+            Kind::Never => None,
+            Kind::Plain(_) => self.given_reason(),
+            Kind::Till(at) => self.given_reason().or_else(|| {
+                let inner =
+                    || Inner { text: "its time came".into(), by: "the clock".into(), at: None, when: *at, cause: None };
+                self.is_go().then(|| Reason(Arc::new(inner())))
+            }),
+            Kind::Any(parts) => of(parts).into_iter().min_by_key(Reason::when),
+            Kind::All(parts) => self.is_go().then(|| of(parts).into_iter().max_by_key(Reason::when)).flatten(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Asking a subtree to stop.
+
+use super::StopOrder;
+use super::tree::{Node, Role};
+use crate::signal::Reason;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Threads to be asked, and why.
+type Asked = Vec<(Arc<Node>, Reason)>;
+
+thread_local! {
+    /// While the calling thread asks a subtree: whom else to ask.
+    static ASKING: RefCell<Option<Asked>> = const { RefCell::new(None) };
+}
+
+impl Node {
+    /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
+    ///
+    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
+    pub(crate) fn ask(self: &Arc<Node>, reason: &Reason) {
+        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
+        let mut next = vec![(self.clone(), reason.clone())];
+        while let Some((node, reason)) = next.pop() {
+            node.please_stop.go_for(&reason);
+            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
+            next.extend(passed_on.ok().flatten().unwrap_or_default());
+            if node.terms.stop_order == StopOrder::Together {
+                // The youngest last, so that it comes off first.
+                let users = node.children().into_iter().rev().filter(|child| child.terms.role == Role::User);
+                next.extend(users.map(|child| (child, reason.clone())));
+            }
+        }
+        let _ = ASKING.try_with(|asking| asking.replace(outer));
+    }
+
+    /// `ask`, from a target of another's `please_stop`.
+    pub(crate) fn pass_on(self: &Arc<Node>, reason: &Reason) {
+        let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
+            Some(asking) => {
+                asking.push((self.clone(), reason.clone()));
+                true
+            }
+            None => false,
+        });
+        if later != Ok(true) {
+            self.ask(reason);
+        }
+    }
+}

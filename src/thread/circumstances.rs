@@ -1,0 +1,47 @@
+//! What else is known of a thread at the moment when it fails.
+
+use super::tree::Node;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+/// Of a thread deeper in the tree than this, the nearest are shown.
+const MOST_SITES: usize = 32;
+
+#[derive(Default)]
+pub(crate) struct Circumstances {
+    /// Who spawned it, and where; then who spawned that one.
+    pub(super) sites: Vec<(Arc<str>, &'static Location<'static>)>,
+    pub(super) context: Vec<(String, String)>,
+    pub(super) records: Vec<String>,
+    pub(super) survivors: Vec<String>,
+}
+
+/// How to get the last log records of the calling thread: the log is above this room.
+static RECORDS: OnceLock<fn() -> Vec<String>> = OnceLock::new();
+
+pub(crate) fn set_records(records: fn() -> Vec<String>) {
+    let _ = RECORDS.set(records);
+}
+
+impl Circumstances {
+    /// Of the calling thread.
+    pub(super) fn of_now() -> Circumstances {
+        Circumstances {
+            context: super::mdc::inherit(),
+            records: RECORDS.get().map(|records| records()).unwrap_or_default(),
+            ..Circumstances::default()
+        }
+    }
+
+    pub(super) fn find_sites(&mut self, node: &Node) {
+        let mut next = Some(node);
+        while let Some(node) = next
+            && self.sites.len() < MOST_SITES
+        {
+            if let (Some(parent), Some(at)) = (&node.parent, node.terms.spawned_at) {
+                self.sites.push((parent.path.clone(), at));
+            }
+            next = node.parent.as_deref();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! How long threads took from being asked to stop to their end: the slowest since the runtime began.
+
+use super::tree::{Node, Role};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many are remembered.
+const SLOWEST: usize = 5;
+
+/// One thread's way to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopped {
+    path: Arc<str>,
+    took: Duration,
+    /// The part of it in which its own code had ended, and those below it had not.
+    for_children: Duration,
+}
+
+/// The slowest first.
+static STOPPED: Mutex<Vec<Stopped>> = Mutex::new(Vec::new());
+
+/// Nanoseconds below which nothing needs the lock. Relaxed: a value that is behind costs a look more, and no thread is left
+/// out by it, since it only grows until the next `begin`.
+static FLOOR: AtomicU64 = AtomicU64::new(0);
+
+/// Forgets all.
+pub(crate) fn begin() {
+    STOPPED.lock().clear();
+    FLOOR.store(0, Ordering::Relaxed);
+}
+
+/// The slowest since `begin`, the slowest first.
+pub(crate) fn slowest() -> Vec<Stopped> {
+    STOPPED.lock().clone()
+}
+
+/// `node` has ended, at `end`.
+pub(super) fn ended(node: &Node, end: Instant) {
+    if node.terms.role != Role::User || !node.please_stop.is_go() {
+        return;
+    }
+    let Some(asked) = node.please_stop.reason().map(|reason| reason.when()) else { return };
+    let Some(took) = end.checked_duration_since(asked) else { return };
+    if took.as_nanos() < u128::from(FLOOR.load(Ordering::Relaxed)) {
+        return;
+    }
+    let own_end = node.ending().map_or(end, |ending| ending.at).max(asked);
+    let for_children = end.saturating_duration_since(own_end);
+    let mut all = STOPPED.lock();
+    let at = all.partition_point(|other| other.took >= took);
+    all.insert(at, Stopped { path: node.path.clone(), took, for_children });
+    all.truncate(SLOWEST);
+    if all.len() == SLOWEST {
+        FLOOR.store(all[SLOWEST - 1].took.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.1?}", self.path, self.took)?;
+        // What it waited for is in the list itself, as a rule.
+        if self.for_children > self.took / 2 {
+            write!(f, " ({:.1?} of it for those below it)", self.for_children)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! How a failure is written: as text, with colour or without, and as JSON.
+
+use super::Failure;
+use super::panic::own_frames;
+use serde_json::{Map, Value, json};
+use std::fmt::{self, Formatter};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// How much is written, and for whom.
+#[derive(Clone, Copy)]
+struct Style {
+    /// All that is known, not only a line for each.
+    whole: bool,
+    /// For a terminal.
+    colour: bool,
+}
+
+const PLAIN: &str = "";
+const PATH: &str = "1";
+const BAD: &str = "31";
+const ASIDE: &str = "2";
+
+impl Style {
+    /// Writes text that may be anybody's: a control character in it is shown, not sent to the terminal.
+    fn write(self, f: &mut Formatter<'_>, look: &str, text: &str) -> fmt::Result {
+        let coloured = self.colour && !look.is_empty();
+        if coloured {
+            write!(f, "\x1b[{look}m")?;
+        }
+        for part in text.split_inclusive(char::is_control) {
+            match part.chars().next_back() {
+                Some(last) if last.is_control() && last != '\t' => {
+                    f.write_str(&part[..part.len() - last.len_utf8()])?;
+                    write!(f, "{}", last.escape_default())?;
+                }
+                _ => f.write_str(part)?,
+            }
+        }
+        if coloured { f.write_str("\x1b[0m") } else { Ok(()) }
+    }
+}
+
+impl Failure {
+    fn write(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
+        style.write(f, PATH, self.thread_path())?;
+        let what = match (self.is_panic(), self.location()) {
+            (true, Some(location)) => format!(" panicked at {location}: "),
+            (true, None) => " panicked: ".to_owned(),
+            _ if self.is_told() => " failed; ".to_owned(),
+            _ => " failed: ".to_owned(),
+        };
+        style.write(f, if self.is_of_children() || self.is_told() { PLAIN } else { BAD }, &what)?;
+        let bar = if self.children().is_empty() { "   " } else { "│  " };
+        for (number, line) in self.message().lines().enumerate() {
+            if number > 0 {
+                write!(f, "\n{indent}{bar}")?;
+            }
+            style.write(f, PLAIN, line)?;
+        }
+        if style.whole {
+            for line in self.details() {
+                write!(f, "\n{indent}{bar}")?;
+                style.write(f, ASIDE, &line)?;
+            }
+        }
+        for (number, child) in self.children().iter().enumerate() {
+            let last = number + 1 == self.children().len();
+            write!(f, "\n{indent}{}", if last { "└─ " } else { "├─ " })?;
+            child.write(f, &format!("{indent}{}", if last { "   " } else { "│  " }), style)?;
+        }
+        Ok(())
+    }
+
+    /// What is known beside the message, as lines.
+    fn details(&self) -> Vec<String> {
+        let mut lines = self.backtrace().map(own_frames).unwrap_or_default();
+        for (parent, at) in self.spawned() {
+            lines.push(format!("spawned by {parent} at {at}"));
+        }
+        if !self.context().is_empty() {
+            let pairs: Vec<_> = self.context().iter().map(|(key, value)| format!("{key}={value}")).collect();
+            lines.push(format!("context: {}", pairs.join(", ")));
+        }
+        let mut list = |title: &str, items: &[String]| {
+            if !items.is_empty() {
+                lines.push(title.to_owned());
+                // An item may be of several lines.
+                lines.extend(items.iter().flat_map(|item| item.lines()).map(|item| format!("   {item}")));
+            }
+        };
+        list("it had logged:", self.records());
+        list("below it, and well:", self.survivors());
+        lines
+    }
+
+    /// The report as the runtime prints it: all that is known, coloured if a terminal shows it.
+    pub(crate) fn report(&self, colour: bool) -> impl fmt::Display {
+        struct Report<'a>(&'a Failure, Style);
+        impl fmt::Display for Report<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                self.0.write(f, "", self.1)
+            }
+        }
+        Report(self, Style { whole: true, colour })
+    }
+
+    /// All that is known of it and of the failures below it, as one JSON object:
+    ///
+    /// `thread`, `kind` (`panic`, `error`, `children` or `told`), `message`, `location`, `backtrace` (the program's own
+    /// frames, innermost first), `spawned` (a list of `by` and `at`), `context`, `records`, `survivors`, and `children`, a
+    /// list of such objects.
+    ///
+    /// ```
+    /// let failure = selvedge::spawn("config", |_| panic!("no such file")).join().unwrap_err();
+    /// let json: serde_json::Value = serde_json::from_str(&failure.to_json()).unwrap();
+    /// assert_eq!(json["kind"], "panic");
+    /// assert_eq!(json["message"], "no such file");
+    /// ```
+    pub fn to_json(&self) -> String {
+        self.json().to_string()
+    }
+
+    fn json(&self) -> Value {
+        let kind = match self {
+            _ if self.is_panic() => "panic",
+            _ if self.is_error() => "error",
+            _ if self.is_told() => "told",
+            _ => "children",
+        };
+        let place = |(by, at): &(Arc<str>, &Location<'_>)| json!({ "by": &**by, "at": at.to_string() });
+        let context: Map<_, _> = self.context().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        json!({
+            "thread": self.thread_path(),
+            "kind": kind,
+            "message": self.message(),
+            "location": self.location(),
+            "backtrace": self.backtrace().map(own_frames).unwrap_or_default(),
+            "spawned": self.spawned().iter().map(place).collect::<Vec<_>>(),
+            "context": context,
+            "records": self.records(),
+            "survivors": self.survivors(),
+            "children": self.children().iter().map(Failure::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write(f, "", Style { whole: f.alternate(), colour: false })
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

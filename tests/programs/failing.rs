@@ -1,0 +1,85 @@
+//! Programs that fail in odd ways, for tests/failure_output.rs: `failing SCENARIO CONFIG`.
+
+use selvedge::{Signal, spawn};
+use std::cell::RefCell;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let scenario = args.next().unwrap_or_default();
+    let config = args.next().expect("a config");
+    selvedge::run(config.as_str(), |_: &Signal| -> Result<(), String> {
+        match scenario.as_str() {
+            "reported" => reported(),
+            "no-string" => drop(spawn("odd", |_| std::panic::panic_any(42u8))),
+            "rude-payload" => drop(spawn("rude", |_| std::panic::panic_any(RudePayload))),
+            "panic-at-thread-exit" => panic_at_thread_exit(),
+            "caught-at-thread-exit" => caught_at_thread_exit(),
+            other => return Err(format!("no scenario \"{other}\"")),
+        }
+        Ok(())
+    })
+}
+
+/// Two levels down, with a context and something in the log.
+fn reported() {
+    let service = spawn("service", |_| {
+        log_mdc::insert("request", "17");
+        let worker = spawn("worker", |_| {
+            drop(spawn("lamp", |please_stop| please_stop.wait_for_go()));
+            for step in 1..=12 {
+                log::info!("step {step}");
+            }
+            log::debug!("not in the log");
+            look_up("Zürich");
+        });
+        worker.thread().stopped().wait_for_go();
+    });
+    service.thread().stopped().wait_for_go();
+}
+
+#[inline(never)]
+fn look_up(key: &str) {
+    panic!("the map has no entry\nfor {key}");
+}
+
+/// Panics when somebody lets go of it.
+struct RudePayload;
+
+impl Drop for RudePayload {
+    fn drop(&mut self) {
+        panic!("the payload is rude");
+    }
+}
+
+/// What the thread leaves in its thread-local panics when that is destroyed.
+struct Late(fn());
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+thread_local! {
+    static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+}
+
+fn leave(late: fn()) {
+    let thread = spawn("leaver", move |_| {
+        log::info!("before the end");
+        LATE.set(Some(Late(late)));
+    });
+    // A failure is told before: what is asked for here is the end of the OS thread.
+    let _ = thread.join();
+}
+
+fn panic_at_thread_exit() {
+    leave(|| panic!("too late"));
+    unreachable!("the process has aborted");
+}
+
+fn caught_at_thread_exit() {
+    leave(|| drop(std::panic::catch_unwind(|| panic!("too late, and caught"))));
+    log::info!("still here");
+}

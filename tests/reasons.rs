@@ -1,0 +1,194 @@
+//! A signal says why it went, and a thread why it was asked to stop: who, where, when, because of what.
+
+use selvedge::{Builder, OnChildFailure, Reason, Signal, StopOrder, Thread, Till, scope, spawn};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Why it was asked to stop, once it has been.
+fn reason_of(thread: &Thread) -> Reason {
+    assert!(thread.please_stop().wait_for_go_timeout(SOON), "{} was not asked to stop", thread.path());
+    thread.stop_reason().unwrap()
+}
+
+#[test]
+fn who_where_and_when() {
+    let signal = Signal::new("x");
+    assert!(signal.reason().is_none());
+    let before = Instant::now();
+    let (going, line) = (signal.clone(), line!() + 1);
+    let went = spawn("goer", move |_| going.go_because("the disk is full")).join().unwrap();
+    assert!(went);
+    let reason = signal.reason().unwrap();
+    assert_eq!(reason.text(), "the disk is full");
+    assert!(reason.by().ends_with("/goer"), "{reason:?}");
+    let location = reason.location().unwrap();
+    assert_eq!((location.file(), location.line()), (file!(), line));
+    assert!(reason.when() >= before && reason.when() <= Instant::now());
+    assert!(reason.cause().is_none());
+
+    // The first reason is the reason.
+    assert!(!signal.go_because("another"));
+    assert_eq!(signal.reason().unwrap().text(), "the disk is full");
+    let (plain, line) = (Signal::new("plain"), line!() + 1);
+    plain.go();
+    let reason = plain.reason().unwrap();
+    assert_eq!((reason.text(), reason.location().unwrap().line()), ("go() was called", line));
+}
+
+#[test]
+fn composites_have_the_reason_of_the_part_that_decided() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let (any, all) = (&a | &b, &a & &b);
+    assert!(any.reason().is_none() && all.reason().is_none());
+    b.go_because("b first");
+    assert_eq!(any.reason().unwrap().text(), "b first");
+    assert!(all.reason().is_none(), "a & b has not gone");
+    a.go_because("a second");
+    assert_eq!(any.reason().unwrap().text(), "b first");
+    assert_eq!(all.reason().unwrap().text(), "a second");
+
+    let till = Till::after(Duration::from_millis(1));
+    assert!(till.wait_for_go_timeout(SOON));
+    assert_eq!(till.reason().unwrap().text(), "its time came");
+    let early = Till::after(Duration::from_secs(1000));
+    early.go_because("enough");
+    assert_eq!(early.reason().unwrap().text(), "enough");
+    assert!(Signal::never().reason().is_none() && Signal::gone().reason().is_none());
+}
+
+#[test]
+fn a_stop_is_the_reason_of_all_that_it_reaches() {
+    let is_up = Signal::new("up");
+    let ready = is_up.clone();
+    let parent = spawn("parent", move |please_stop| {
+        drop(spawn("child", |please_stop| please_stop.wait_for_go()));
+        ready.go();
+        please_stop.wait_for_go();
+    });
+    assert!(is_up.wait_for_go_timeout(SOON));
+    let child = parent.thread().children().remove(0);
+    assert!(parent.thread().stop_reason().is_none() && parent.thread().stop_latency().is_none());
+    let line = line!() + 1;
+    parent.thread().stop_because("its shard has moved");
+    for thread in [parent.thread(), &child] {
+        let reason = reason_of(thread);
+        assert_eq!((reason.text(), reason.location().unwrap().line()), ("its shard has moved", line));
+    }
+    let thread = parent.thread().clone();
+    parent.join().unwrap();
+    let latency = thread.stop_latency().unwrap();
+    assert!(latency >= child.stop_latency().unwrap(), "a parent ends after its child");
+    assert_eq!(thread.stop_latency().unwrap(), latency, "it has ended: the time stands");
+}
+
+#[test]
+fn a_parent_that_ends_is_the_reason_and_what_it_came_from_the_cause() {
+    let child = |order| {
+        let (signal, seen) = (Signal::new("up"), Signal::new("seen"));
+        let (ready, asked) = (signal.clone(), seen.clone());
+        let parent = Builder::new("parent")
+            .stop_order(order)
+            .spawn(move |please_stop| {
+                let child = spawn("child", move |please_stop| {
+                    please_stop.wait_for_go();
+                    asked.wait_for_go();
+                });
+                ready.go();
+                please_stop.wait_for_go();
+                child.thread().clone()
+            })
+            .unwrap();
+        assert!(signal.wait_for_go_timeout(SOON));
+        let child = parent.thread().children().remove(0);
+        (parent, child, seen)
+    };
+    // OneByOne: the child is asked by its parent's end, not by the stop that reached the parent.
+    let (parent, thread, seen) = child(StopOrder::OneByOne);
+    parent.thread().stop_because("the test says so");
+    let reason = reason_of(&thread);
+    assert!(reason.text().starts_with("its parent main/") && reason.text().ends_with("/parent ended"), "{reason}");
+    assert!(reason.location().is_none());
+    assert_eq!(reason.cause().unwrap().text(), "the test says so");
+    let text = reason.to_string();
+    assert!(text.contains("/parent ended ") && text.contains(" ago, after this: the test says so ("), "{text}");
+    seen.go();
+    parent.join().unwrap();
+
+    let panicking = spawn("panicking", |_| {
+        let child = spawn("child", |please_stop| please_stop.wait_for_go());
+        std::panic::panic_any(child.thread().clone());
+    });
+    let thread = panicking.join().unwrap_err().into_panic().downcast::<Thread>().unwrap();
+    let reason = thread.stop_reason().unwrap();
+    assert!(reason.text().ends_with("/panicking panicked"), "{reason}");
+    assert!(reason.cause().is_none(), "nobody had asked the parent");
+}
+
+#[test]
+fn a_sibling_that_failed_a_scope_that_ended_a_joiner_that_was_stopped() {
+    let parent = Builder::new("siblings")
+        .on_child_failure(OnChildFailure::StopSiblings)
+        .spawn(|_| {
+            let waiting = spawn("waiting", |please_stop| please_stop.wait_for_go());
+            let failing = spawn("failing", |_| panic!("on purpose"));
+            assert!(failing.join().is_err());
+            let thread = waiting.thread().clone();
+            waiting.join().unwrap();
+            thread
+        })
+        .unwrap();
+    let reason = parent.join().unwrap().stop_reason().unwrap();
+    assert!(reason.text().starts_with("its sibling main/") && reason.text().ends_with("/failing failed"), "{reason}");
+
+    let line = line!() + 1;
+    let thread = scope(|s| s.spawn("scoped", |please_stop| please_stop.wait_for_go()).thread().clone());
+    let reason = thread.stop_reason().unwrap();
+    assert_eq!((reason.text(), reason.location().unwrap().line()), ("its scope ended", line));
+
+    // The joined thread is below the joiner, but not its child: only the join passes the stop on.
+    let (send, receive) = std::sync::mpsc::channel();
+    let joiner = Builder::new("joiner")
+        .stop_order(StopOrder::OneByOne)
+        .spawn(move |_| {
+            let joined = spawn("joined", |please_stop| please_stop.wait_for_go());
+            send.send(joined.thread().clone()).unwrap();
+            joined.join().unwrap();
+        })
+        .unwrap();
+    let joined = receive.recv().unwrap();
+    joiner.thread().stop_because("no more work");
+    joiner.join().unwrap();
+    let reason = joined.stop_reason().unwrap();
+    assert_eq!(reason.text(), "the thread that joins it was asked to stop");
+    assert_eq!(reason.cause().unwrap().text(), "no more work");
+}
+
+#[test]
+fn a_thread_born_to_a_parent_that_was_asked_has_that_reason() {
+    let parent = spawn("late", |please_stop| {
+        please_stop.wait_for_go();
+        let child = spawn("newborn", |please_stop| please_stop.reason().unwrap());
+        child.join().unwrap()
+    });
+    parent.thread().stop_because("closing time");
+    let reason = parent.join().unwrap();
+    assert_eq!(reason.text(), "its parent had been asked already");
+    assert_eq!(reason.cause().unwrap().text(), "closing time");
+}
+
+#[test]
+fn the_place_of_the_spawn_is_known() {
+    let (child, line) = (spawn("spawned", |_| Thread::current().spawned_at()), line!());
+    assert_eq!(child.thread().spawned_at().unwrap().line(), line);
+    assert_eq!(child.join().unwrap().unwrap().file(), file!());
+    let line = line!() + 1;
+    let built = Builder::new("built").spawn(|_| Thread::current().spawned_at().unwrap().line()).unwrap();
+    assert_eq!(built.join().unwrap(), line);
+    let (scoped, line) = scope(|s| (s.spawn("scoped", |_| ()).thread().spawned_at().unwrap().line(), line!()));
+    assert_eq!(scoped, line);
+    let (registered, line) =
+        std::thread::spawn(|| (selvedge::register("r").thread().spawned_at().unwrap().line(), line!())).join().unwrap();
+    assert_eq!(registered, line);
+    assert!(Thread::current().spawned_at().is_none(), "nobody's spawn of ours");
+}
