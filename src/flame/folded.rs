@@ -2,18 +2,19 @@
 //! nanoseconds.
 
 use super::labels::Labels;
-use super::{FlameOptions, Stacks};
+use super::{FlameOptions, Names, Stacks};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Sorted; stacks that read the same are one line.
 pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
     let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
+    let names = if options.unabridged { Names::unabridged(stacks) } else { Names::abridged(stacks) };
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for stack in &stacks.stacks {
         let Some(label) = labels.shown(&stack.label) else { continue };
         let mut key = String::new();
-        let functions = stacks.functions(stack).map(|function| &**function);
+        let functions = names.of(stack).into_iter().map(|function| &**function);
         for name in label.iter().map(String::as_str).chain(functions) {
             if !key.is_empty() {
                 key.push(';');

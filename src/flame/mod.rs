@@ -3,6 +3,7 @@
 
 mod folded;
 mod labels;
+mod names;
 #[cfg(unix)]
 mod pprof;
 mod stacks;
@@ -10,6 +11,7 @@ mod svg;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use names::{Names, is_plumbing};
 pub(crate) use stacks::{Line, Location, Module, Stack, Stacks};
 pub use svg::FlameOptions;
 

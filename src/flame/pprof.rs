@@ -40,12 +40,12 @@ pub(super) fn profile(stacks: &Stacks, facts: &Facts<'_>) -> protos::Profile {
         memory_limit: module.end,
         file_offset: module.file_offset,
         filename: strings.index(&module.file),
+        build_id: strings.index(&module.build_id),
         // Nothing is left for the reader to resolve: without this it would look for the file.
         has_functions: true,
         has_filenames: true,
         has_line_numbers: true,
         has_inline_frames: true,
-        ..Default::default()
     });
     let mappings = mappings.collect();
     let comments = facts.comments.iter().map(|comment| strings.index(comment)).collect();

@@ -55,6 +55,8 @@ pub(crate) struct Module {
     pub(crate) end: u64,
     pub(crate) file_offset: u64,
     pub(crate) file: String,
+    /// In hexadecimal digits; empty if unknown.
+    pub(crate) build_id: String,
 }
 
 impl Location {
@@ -63,13 +65,5 @@ impl Location {
         let text: Arc<str> = text.into();
         let line = Line { function: text.clone(), system_name: text, file: "".into(), line: 0 };
         Location { address: 0, module: None, lines: vec![line] }
-    }
-}
-
-impl Stacks {
-    /// The functions of `stack`, root first, inlined ones as frames of their own.
-    pub(crate) fn functions<'a>(&'a self, stack: &'a Stack) -> impl Iterator<Item = &'a Arc<str>> + 'a {
-        let locations = stack.frames.iter().rev().map(|&frame| &self.locations[frame]);
-        locations.flat_map(|location| location.lines.iter().rev().map(|line| &line.function))
     }
 }

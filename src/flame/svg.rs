@@ -21,6 +21,7 @@ pub struct FlameOptions {
     pub(super) pools_folded: bool,
     pub(super) subtree: Option<String>,
     pub(super) threads_dropped: bool,
+    pub(super) unabridged: bool,
 }
 
 impl FlameOptions {
@@ -55,6 +56,14 @@ impl FlameOptions {
     #[must_use]
     pub fn subtree(mut self, path: impl Into<String>) -> FlameOptions {
         self.subtree = Some(path.into());
+        self
+    }
+
+    /// Functions with their whole names, type parameters and all, and with those that do nothing but call a closure or catch
+    /// its panic: `FnOnce::call_once` and the like. By default, functions that differ in type parameters only are one.
+    #[must_use]
+    pub fn unabridged(mut self) -> FlameOptions {
+        self.unabridged = true;
         self
     }
 

@@ -33,7 +33,13 @@ fn stacks() -> Stacks {
             // Reads like location 0.
             location(0x30, &["<[u8; 8]>::fmt", "app::parse"]),
         ],
-        modules: vec![Module { start: 0, end: 0x100, file_offset: 0, file: "/bin/app".into() }],
+        modules: vec![Module {
+            start: 0,
+            end: 0x100,
+            file_offset: 0,
+            file: "/bin/app".into(),
+            build_id: "ab12".into(),
+        }],
     }
 }
 
@@ -162,6 +168,7 @@ fn the_pprof_tables_refer_to_each_other() {
     // A function is there once, however many locations are in it.
     assert_eq!(proto.function.len(), 4);
     assert_eq!((proto.location[2].mapping_id, proto.location[2].address), (0, 0));
+    assert_eq!(text(proto.mapping[0].build_id), "ab12");
     let function = &proto.function[0];
     assert_eq!((text(function.system_name), text(function.filename)), ("_Z<[u8; 8]>::fmt", "src/a.rs"));
 }

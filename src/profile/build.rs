@@ -6,6 +6,7 @@ use super::roster::{Life, Owners};
 use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
+use crate::wait::Wait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,12 @@ pub(super) const OTHER_STACK: &str = "[other stack]";
 pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for what a thread does before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
+/// Stands above the code of a thread that waits in a blocking call of this crate.
+pub(super) fn waiting(wait: &Wait) -> Arc<str> {
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into()
+}
+
 /// The first part of the label of a thread that is not in the tree; its name in the system is the second.
 pub(super) const OTHER: &str = "other";
 
@@ -52,11 +59,11 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
         owner.samples += sample.samples;
         let weight = Duration::from_nanos(sample.weight);
         let frames = match &sample.stack {
-            engines::Stack::Of { addresses, ending, waiting } => {
+            engines::Stack::Of { addresses, ending, generation, waiting } => {
                 owner.sampled += weight;
                 owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
                 owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
-                let mut frames = code.stack(addresses, *ending);
+                let mut frames = code.stack(addresses, *ending, *generation);
                 if let Some(waiting) = waiting {
                     frames.insert(0, code.remark(waiting));
                 }
@@ -105,33 +112,36 @@ fn other(os_name: &str) -> String {
 /// The table of locations while it grows.
 struct Code<'a> {
     names: &'a mut dyn Resolve,
-    /// By address, and whether it is exact.
-    known: HashMap<(u64, bool), Location>,
-    /// Indexes into the table: by instruction, and how many of its lines are shown.
-    shown: HashMap<(u64, usize), usize>,
+    /// By address, whether it is exact, and generation of the loader's list.
+    known: HashMap<(u64, bool, u32), Location>,
+    /// Indexes into the table: by instruction, its module, and how many of its lines are shown.
+    shown: HashMap<(u64, Option<usize>, usize), usize>,
     remarks: HashMap<Arc<str>, usize>,
     table: Vec<Location>,
 }
 
 impl Code<'_> {
     /// The stack as it is shown, leaf first: without machinery at its root, and never empty.
-    fn stack(&mut self, addresses: &[u64], ending: Ending) -> Vec<usize> {
+    fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32) -> Vec<usize> {
         let mut frames = Vec::with_capacity(addresses.len() + 1);
         for (index, &address) in addresses.iter().enumerate() {
             let names = &mut *self.names;
-            self.known.entry((address, index == 0)).or_insert_with(|| names.resolve(address, index == 0));
+            self.known
+                .entry((address, index == 0, generation))
+                .or_insert_with(|| names.resolve(address, index == 0, generation));
         }
-        let is_engines =
-            |(index, address): (usize, &u64)| self.known[&(*address, index == 0)].lines.iter().any(trim::is_engine);
+        let is_engines = |(index, address): (usize, &u64)| {
+            self.known[&(*address, index == 0, generation)].lines.iter().any(trim::is_engine)
+        };
         if addresses.iter().enumerate().any(is_engines) {
             return vec![self.remark(RUNTIME)];
         }
         // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
-        let starts = |address: &u64, exact| self.known[&(*address, exact)].lines.iter().any(trim::is_run);
+        let starts = |address: &u64, exact| self.known[&(*address, exact, generation)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
         let mut at_root = ending == Ending::Root || run.is_some();
         for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {
-            let location = &self.known[&(address, index == 0)];
+            let location = &self.known[&(address, index == 0, generation)];
             let mut lines = location.lines.len();
             if run == Some(index) {
                 // Inlined, `run` and what it calls may share an address with the caller's lines.
@@ -146,7 +156,7 @@ impl Code<'_> {
             }
             at_root = false;
             let table = &mut self.table;
-            frames.push(*self.shown.entry((location.address, lines)).or_insert_with(|| {
+            frames.push(*self.shown.entry((location.address, location.module, lines)).or_insert_with(|| {
                 table.push(Location { lines: location.lines[..lines].to_vec(), ..location.clone() });
                 table.len() - 1
             }));

@@ -7,10 +7,15 @@
 mod build;
 #[cfg(feature = "profiling")]
 mod engines;
+#[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
+mod loader;
+#[cfg(all(feature = "profiling", not(all(target_os = "linux", target_pointer_width = "64"))))]
+#[path = "no_loader.rs"]
+mod loader;
 #[cfg(feature = "profiling")]
 mod model;
 #[cfg(feature = "profiling")]
-mod modules;
+pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod recording;
@@ -24,6 +29,11 @@ mod tests;
 mod top;
 #[cfg(feature = "profiling")]
 mod trim;
+#[cfg(feature = "profiling")]
+mod window;
+
+#[cfg(feature = "profiling")]
+pub(crate) use window::Window;
 
 #[cfg(not(feature = "profiling"))]
 pub(crate) use options::{Clock, Engine, Options};
@@ -33,5 +43,5 @@ pub use {
     model::{Profile, ThreadProfile},
     options::{Clock, Engine, Options},
     recording::{Recording, start},
-    top::{Top, TopEntry},
+    top::{Top, TopEntry, TopThread},
 };

@@ -110,8 +110,9 @@ fn profile(found: Found, effective: Effective, started: SystemTime, duration: Du
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let Found { samples, lives, trouble } = found;
-    build::profile(samples, &lives, Session { effective, started, duration, trouble }, &mut OfThisProcess::new())
+    let Found { samples, lives, history, trouble } = found;
+    let session = Session { effective, started, duration, trouble };
+    build::profile(samples, &lives, session, &mut OfThisProcess::new(history))
 }
 
 impl fmt::Debug for Recording {

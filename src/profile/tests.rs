@@ -2,10 +2,11 @@
 
 use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::engines::{Effective, Ending, Owner, RawSample, Stack};
+use super::loader::History;
 use super::model::{Profile, Session};
 use super::roster::{Life, Owners, Roster};
 use super::symbols::{OfThisProcess, Resolve, placed};
-use super::{Clock, Engine, FlameOptions, modules, trim};
+use super::{Clock, Engine, FlameOptions, trim};
 use crate::flame::{Line, Location, Module};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -17,7 +18,7 @@ const MS: i64 = 1_000_000;
 struct Names(&'static [(u64, &'static [&'static str])]);
 
 impl Resolve for Names {
-    fn resolve(&mut self, address: u64, exact: bool) -> Location {
+    fn resolve(&mut self, address: u64, exact: bool, _: u32) -> Location {
         let functions = self.0.iter().find(|(known, _)| *known == address).unwrap().1;
         let line = |name: &&str| Line { function: (*name).into(), system_name: "".into(), file: "".into(), line: 7 };
         let address = if exact { address } else { address - 1 };
@@ -26,8 +27,10 @@ impl Resolve for Names {
     }
 
     fn modules(&mut self) -> Vec<Module> {
-        let module =
-            |n: u64| Module { start: n * 100, end: n * 100 + 100, file_offset: 0, file: format!("/lib/{n}.so") };
+        let module = |n: u64| {
+            let (start, file) = (n * 100, format!("/lib/{n}.so"));
+            Module { start, end: start + 100, file_offset: 0, file, build_id: String::new() }
+        };
         (1..=4).map(module).collect()
     }
 }
@@ -52,7 +55,7 @@ fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSam
 
 fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
-    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, waiting: None };
+    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, generation: 0, waiting: None };
     RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
@@ -60,7 +63,7 @@ fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: 
 fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
     RawSample {
         owner: Owner::Life(life),
-        stack: Stack::Of { addresses: addresses.into(), ending, waiting: None },
+        stack: Stack::Of { addresses: addresses.into(), ending, generation: 0, waiting: None },
         samples,
         weight,
     }
@@ -170,7 +173,7 @@ fn machinery_goes_from_the_root_only() {
     let raw = vec![
         // The job is inlined into what called it: only the caller goes.
         sample(1, 1, &[110, 350, 360, 341, 340], 1),
-        // The user's own catch_unwind stays.
+        // The user's own catch_unwind is plumbing: there, but not shown by default.
         sample(1, 2, &[110, 360, 130, 360, 341, 340], 1),
         sample(1, 3, &[341, 340], 1),
         sample(1, 4, &[], 1),
@@ -180,9 +183,12 @@ fn machinery_goes_from_the_root_only() {
         format!("main;{NO_STACK} 10101000"),
         format!("main;{RUNTIME} 10101000"),
         "main;app::job;app::work 10101000".into(),
-        "main;app::main;std::panicking::try;app::work 10101000".into(),
+        "main;app::main;app::work 10101000".into(),
     ];
     assert_eq!(folded(&profile), expected);
+    let mut picture = Vec::new();
+    profile.write_flamegraph(&mut picture, &FlameOptions::new().unabridged()).unwrap();
+    assert!(String::from_utf8(picture).unwrap().contains("std::panicking::try"));
 }
 
 #[test]
@@ -190,7 +196,7 @@ fn a_truncated_stack_says_so_at_its_root() {
     let deep = known(0, &[110, 120, 360], Ending::Deep, 2, 20_202_000);
     let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[life("main", 1, 0, None)]);
     let expected = [
-        format!("main;{TRUNCATED};std::panicking::try;app::outer;app::inner;app::work 20202000"),
+        format!("main;{TRUNCATED};app::outer;app::inner;app::work 20202000"),
         "main;app::outer;app::inner;app::work 10101000".into(),
     ];
     assert_eq!(folded(&profile), expected);
@@ -211,7 +217,7 @@ fn what_has_no_whole_stack_says_why_and_still_weighs() {
     ];
     let profile = profile(raw, &lives);
     let expected = [
-        "main;w;[broken];clone3;std::panicking::try;app::main;app::work 500".into(),
+        "main;w;[broken];clone3;app::main;app::work 500".into(),
         format!("main;w;{OTHER_STACK};app::work 300"),
         format!("main;w;{UNSAMPLED} 7"),
         "main;w;app::main 0".into(),
@@ -258,11 +264,28 @@ fn top_counts_a_function_once_in_a_stack() {
     assert_eq!(entries, expected);
     assert_eq!(top.total(), PERIOD * 10);
     let table = "      flat   flat%    sum%        cum    cum%  of 0.10s\n     \
-                 0.07s  70.00%  70.00%      0.10s 100.00%  app::main\n     \
-                 0.02s  20.00%  90.00%      0.02s  20.00%  app::work\n     \
-                 0.01s  10.00% 100.00%      0.01s  10.00%  app::inner";
+                 0.07s  70.00%  70.00%      0.10s 100.00%  app::main  (main/w 100%)\n     \
+                 0.02s  20.00%  90.00%      0.02s  20.00%  app::work  (main 100%)\n     \
+                 0.01s  10.00% 100.00%      0.01s  10.00%  app::inner  (main/w 100%)";
     assert_eq!(top.to_string(), table);
+    let threads: Vec<_> =
+        top.entries()[0].threads().iter().map(|t| (t.path(), t.self_time(), t.total_time())).collect();
+    assert_eq!(threads, [("main/w", PERIOD * 7, PERIOD * 8), ("main", Duration::ZERO, PERIOD * 2)]);
     assert_eq!(self::profile(vec![], &[]).top(5).entries(), []);
+}
+
+#[test]
+fn the_table_names_three_threads_of_a_function_and_counts_the_others() {
+    let lives: Vec<Life> = (1..=5).map(|n| life(&format!("main/w-{n}"), n, 0, None)).collect();
+    let mut raw: Vec<_> = (1..=5).map(|n| sample(n, 1, &[110, 130], n)).collect();
+    let table = profile(raw.clone(), &lives).top(2).to_string();
+    let rows: Vec<_> = table.lines().map(|line| line.rsplit_once("%  ").map_or("", |(_, row)| row)).collect();
+    let threads = "(main/w-5 33%, main/w-4 27%, main/w-3 20%, 2 more)";
+    // Of the second, which did nothing itself, the shares of its total time.
+    assert_eq!(rows[1..], [format!("app::work  {threads}"), format!("app::main  {threads}")]);
+    raw.truncate(3);
+    let table = profile(raw, &lives).top(1).to_string();
+    assert!(table.ends_with("(main/w-3 50%, main/w-2 33%, main/w-1 17%)"), "{table}");
 }
 
 #[test]
@@ -363,21 +386,6 @@ fn rust_functions_without_a_path_get_their_file() {
     assert_eq!(placed("main", ""), "main");
 }
 
-#[test]
-fn maps_are_read_with_spaces_in_names_and_without_data() {
-    let maps = "55e0a000-55e0c000 r--p 00000000 fe:00 12   /usr/bin/my indexer\n\
-                55e0c000-55e1c000 r-xp 00002000 fe:00 12   /usr/bin/my indexer\n\
-                7f000000-7f001000 rwxp 00000000 00:00 0 \n\
-                7ffc1000-7ffc3000 r-xp 00000000 00:00 0                          [vdso]\n\
-                broken";
-    let module = |start, end, file_offset, file: &str| Module { start, end, file_offset, file: file.into() };
-    let expected = [
-        module(0x55e0_c000, 0x55e1_c000, 0x2000, "/usr/bin/my indexer"),
-        module(0x7ffc_1000, 0x7ffc_3000, 0, "[vdso]"),
-    ];
-    assert_eq!(modules::parse(maps), expected);
-}
-
 #[inline(never)]
 fn to_be_named() -> u32 {
     std::hint::black_box(line!())
@@ -387,8 +395,8 @@ fn to_be_named() -> u32 {
 fn the_first_instruction_of_a_function_is_in_it() {
     assert_eq!(to_be_named(), std::hint::black_box(to_be_named()));
     let start = to_be_named as *const () as u64;
-    let mut names = OfThisProcess::new();
-    let location = names.resolve(start, true);
+    let mut names = OfThisProcess::new(History::of_now());
+    let location = names.resolve(start, true, 0);
     let line = location.lines.last().unwrap();
     assert_eq!(&*line.function, "selvedge::profile::tests::to_be_named");
     assert!(line.file.ends_with("src/profile/tests.rs"), "{}", line.file);
@@ -415,4 +423,21 @@ fn the_roster_knows_a_thread_once_and_its_end() {
     let lives = roster.lives();
     assert_eq!(lives.len(), 1);
     assert!(lives[0].ended.is_some());
+}
+
+#[test]
+fn names_are_as_people_write_them() {
+    use super::symbols::demangled;
+    let names = [
+        ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
+        ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+        ("_ZN5cache4findERKSs", "cache::find"),
+        ("_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back"),
+        ("malloc@@GLIBC_2.2.5", "malloc"),
+        ("_Zealot", "_Zealot"),
+        ("main", "main"),
+    ];
+    for (mangled, name) in names {
+        assert_eq!(demangled(mangled), name);
+    }
 }

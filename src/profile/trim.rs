@@ -1,6 +1,6 @@
 //! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown.
 
-use crate::flame::Line;
+use crate::flame::{self, Line};
 
 /// Whether a function at the root of a stack, or above others that are machinery, is machinery itself.
 ///
@@ -42,26 +42,21 @@ fn has_name_of_machinery(function: &str) -> bool {
         "__libc_start_main",
         "__libc_start_call_main",
     ];
-    const STARTS: [&str; 15] = [
+    const STARTS: [&str; 10] = [
         "__libc_start_main_impl",
         "__libc_start_main@",
-        "__rust_try",
         "std::rt::",
-        "std::sys::backtrace::__rust_begin_short_backtrace",
         "std::sys_common::backtrace::__rust_begin_short_backtrace",
         "std::sys::thread::",
         "std::sys::pal::unix::thread::",
         "std::thread::Builder",
         "std::thread::lifecycle::",
-        "std::panic::catch_unwind",
-        "std::panicking::try",
-        "std::panicking::catch_unwind",
         "selvedge::thread::",
         "selvedge::runtime::",
     ];
     // `<std::sys::thread::unix::Thread>::new`: newer symbols put a type into brackets.
     let path = function.trim_start_matches('<');
-    EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || is_call_of_closure(function)
+    EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(function)
 }
 
 /// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to call it.
@@ -74,11 +69,4 @@ pub(super) fn is_run(line: &Line) -> bool {
 /// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing its books.
 pub(super) fn is_engine(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::")
-}
-
-/// `FnOnce::call_once` in its many forms: shims, boxes, references, `AssertUnwindSafe`.
-fn is_call_of_closure(function: &str) -> bool {
-    let Some(at) = function.find("core::ops::function::Fn") else { return false };
-    let rest = &function[at..];
-    rest.ends_with("::call_once") || rest.contains("::call_once{{") || rest.contains("::call_once::{")
 }

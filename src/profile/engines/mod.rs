@@ -9,6 +9,7 @@ mod timer;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod timer;
 
+use super::loader::History;
 use super::roster::Life;
 use super::{Clock, Engine, Options};
 use crate::error::{Error, Kind};
@@ -25,11 +26,13 @@ pub(super) trait Sampler: Send + Sync {
 }
 
 /// What an engine has found.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) samples: Vec<RawSample>,
     /// The threads of the tree that lived during the recording, in the order in which they were met.
     pub(super) lives: Vec<Life>,
+    /// Which code was loaded meanwhile.
+    pub(super) history: History,
     /// Why there is less than there should be, as a sentence.
     pub(super) trouble: Option<String>,
 }
@@ -64,6 +67,8 @@ pub(super) enum Stack {
         /// Leaf first. The leaf is the instruction that was interrupted; the others are return addresses.
         addresses: Arc<[u64]>,
         ending: Ending,
+        /// Of the loader's list, in which the addresses mean what they do.
+        generation: u32,
         /// What the thread waited for in this crate: it stands above the leaf.
         waiting: Option<Arc<str>>,
     },
@@ -82,6 +87,25 @@ pub(super) enum Ending {
     Broken = 2,
     /// Not on the thread's own stack, or too near to its edge: only the leaf is known.
     Leaf = 3,
+}
+
+/// What a thread that was asked where it is has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Leaf first, as in [`Stack::Of`].
+    Stack { addresses: Vec<u64>, ending: Ending },
+    /// It has ended, or had no thread of the system yet.
+    Ended,
+    /// No answer came in time.
+    Silent,
+}
+
+/// Asks threads where they are right now, whether a recording runs or not.
+///
+/// # Errors
+/// Nobody can be asked, and why, as a part of a sentence.
+pub(super) fn ask(threads: &[crate::thread::Thread]) -> Result<Vec<Reply>, String> {
+    timer::ask(threads)
 }
 
 /// Nanoseconds since the recording began; negative before.

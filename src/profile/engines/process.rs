@@ -4,6 +4,7 @@
 use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
 use crate::os::sigprof;
+use crate::profile::loader::History;
 use crate::profile::roster::Roster;
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
@@ -76,7 +77,7 @@ impl Sampler for Process {
             Ok(report) => (raw(report, self.period, self.epoch), None),
             Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
         };
-        Found { samples, lives: self.roster.lives(), trouble }
+        Found { samples, lives: self.roster.lives(), history: History::of_now(), trouble }
     }
 
     fn finish(self: Box<Self>) -> Found {
@@ -100,6 +101,7 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
                 // Unwinding ends at an address of 0 on some systems: no code is there.
                 addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
                 ending: if frames.len() >= MAX_DEPTH { Ending::Deep } else { Ending::Root },
+                generation: 0,
                 waiting: None,
             },
             samples,

@@ -14,13 +14,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Numbers of stacks.
+type Numbers = HashMap<Arc<[u64]>, u32>;
+
 #[derive(Clone, Default)]
 pub(super) struct Books {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
     period: u64,
     accounts: Vec<Account>,
-    /// Each stack is here once, however many threads were found with it.
-    stacks: HashMap<Arc<[u64]>, u32>,
+    /// Each stack is here once, however many threads were found with it, by its number.
+    stacks: Numbers,
+    /// The same of earlier generations of the loader's list, in which addresses meant something else.
+    earlier: Vec<(u32, Numbers)>,
+    generation: u32,
+    numbers: u32,
 }
 
 #[derive(Clone)]
@@ -114,9 +121,20 @@ impl Books {
         if let Some(&stack) = self.stacks.get(addresses) {
             return stack;
         }
-        let new = self.stacks.len() as u32;
+        let new = self.numbers;
+        self.numbers += 1;
         self.stacks.insert(addresses.into(), new);
         new
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// From the next record on, addresses mean what they do in that generation of the loader's list.
+    pub(super) fn begin_generation(&mut self, generation: u32) {
+        self.earlier.push((self.generation, std::mem::take(&mut self.stacks)));
+        self.generation = generation;
     }
 
     /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, as a number and
@@ -226,9 +244,11 @@ impl Books {
 
     /// What a profile is made of.
     pub(super) fn found(self) -> Found {
-        let mut stacks = vec![Arc::<[u64]>::from([]); self.stacks.len()];
-        for (addresses, index) in self.stacks {
-            stacks[index as usize] = addresses;
+        let mut stacks = vec![(0, Arc::<[u64]>::from([])); self.numbers as usize];
+        for (generation, table) in self.earlier.into_iter().chain([(self.generation, self.stacks)]) {
+            for (addresses, number) in table {
+                stacks[number as usize] = (generation, addresses);
+            }
         }
         let mut found = Found::default();
         for (index, account) in self.accounts.into_iter().enumerate() {
@@ -236,8 +256,9 @@ impl Books {
             let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
                 owner: owner.clone(),
                 stack: Stack::Of {
-                    addresses: stacks[place.stack as usize].clone(),
+                    addresses: stacks[place.stack as usize].1.clone(),
                     ending: place.ending,
+                    generation: stacks[place.stack as usize].0,
                     waiting: place.waiting,
                 },
                 samples,
@@ -417,6 +438,28 @@ mod tests {
         books.settle(&mut meter, 30);
         let found = books.found();
         assert_eq!(weights(&found, account), [(2, 30, vec![1])]);
+    }
+
+    #[test]
+    fn the_same_addresses_in_another_generation_are_another_stack() {
+        let mut books = Books::default();
+        let account = books.open("main".into(), None, 0);
+        let mut meter = Meter::new(account, 0);
+        books.record(&mut meter, 10, Ending::Root, &[1]);
+        books.begin_generation(2);
+        books.record(&mut meter, 30, Ending::Root, &[1]);
+        books.record(&mut meter, 60, Ending::Root, &[1]);
+        let found = books.found();
+        let mut weights: Vec<_> = found
+            .samples
+            .iter()
+            .map(|sample| match &sample.stack {
+                Stack::Of { addresses, generation, .. } => (*generation, addresses[0], sample.weight),
+                Stack::Unsampled => panic!("there is no rest"),
+            })
+            .collect();
+        weights.sort_unstable();
+        assert_eq!(weights, [(0, 1, 10), (2, 1, 50)]);
     }
 
     #[test]

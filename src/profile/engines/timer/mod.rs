@@ -1,6 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
 //! safe, stands in `profile/README.md`.
 
+mod ask;
 mod books;
 mod handler;
 mod modules;
@@ -12,6 +13,7 @@ mod table;
 mod triggers;
 mod unwind;
 
+pub(super) use ask::ask;
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
@@ -126,11 +128,12 @@ impl Sampler for Timer {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
-        let (copy, trouble) = {
+        let (copy, history, trouble) = {
             let mut state = self.shared.state.lock();
-            (state.closed_copy(), state.trouble())
+            state.renew_modules();
+            (state.closed_copy(), state.history(), state.trouble())
         };
-        Found { trouble, ..copy.found() }
+        Found { history, trouble, ..copy.found() }
     }
 
     fn finish(mut self: Box<Self>) -> Found {
@@ -138,14 +141,14 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.stop();
-        let (books, trouble, inexact) = {
+        let (books, history, trouble, inexact) = {
             let mut state = self.shared.state.lock();
-            (std::mem::take(&mut state.books), state.trouble(), state.inexact())
+            (std::mem::take(&mut state.books), state.history(), state.trouble(), state.inexact())
         };
         if inexact > 0 {
             log::info!("profiling: {inexact} threads needed a perf clock and got none");
         }
-        Found { trouble, ..books.found() }
+        Found { history, trouble, ..books.found() }
     }
 }
 

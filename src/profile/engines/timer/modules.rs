@@ -1,6 +1,7 @@
 //! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any handler.
 
 use super::unwind::{Module, Modules, Table};
+use crate::profile::loader::{Counters, History, Loaded, counters, iterate};
 use framehop::ExplicitModuleSectionInfo;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,13 +12,8 @@ pub(super) struct Listed {
     counters: Counters,
     known: Vec<Key>,
     modules: Modules,
-}
-
-/// How many libraries the loader has loaded and unloaded so far.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Counters {
-    adds: u64,
-    subs: u64,
+    /// What was unloaded since too: names are found last.
+    history: History,
 }
 
 /// Tells a library from another that comes to the same place.
@@ -39,6 +35,7 @@ impl Listed {
         self.counters = counters;
         let mut seen = Vec::new();
         iterate(&mut |info, place| {
+            self.history.see(Loaded::of(info, place));
             let Some(found) = Found::of(info, place) else { return };
             if !self.known.contains(&found.key) {
                 // Here and now: the loader's lock is held, so it is still mapped. One that lay at the same place is gone.
@@ -61,41 +58,10 @@ impl Listed {
     pub(super) fn code(&self) -> Vec<Range<u64>> {
         self.known.iter().map(|key| key.code.clone()).collect()
     }
-}
 
-fn counters() -> Counters {
-    let mut counters = Counters::default();
-    unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, size: usize, counters: *mut libc::c_void) -> libc::c_int {
-        // Older loaders tell less.
-        if size >= std::mem::offset_of!(libc::dl_phdr_info, dlpi_subs) + 8 {
-            // SAFETY: `info` is the loader's, `size` says that the fields are there; `counters` is what `counters()` gave.
-            unsafe {
-                *counters.cast::<Counters>() = Counters { adds: (*info).dlpi_adds, subs: (*info).dlpi_subs };
-            }
-        }
-        1
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
-    // SAFETY: the callback takes what it is given here, and does not keep it.
-    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut counters).cast()) };
-    counters
-}
-
-/// Calls `each` with each module of the process, counted from 0, which is the program itself. The loader's lock is held.
-fn iterate(each: &mut dyn FnMut(&libc::dl_phdr_info, usize)) {
-    struct Data<'a> {
-        each: &'a mut dyn FnMut(&libc::dl_phdr_info, usize),
-        place: usize,
-    }
-    unsafe extern "C" fn next(info: *mut libc::dl_phdr_info, _: usize, data: *mut libc::c_void) -> libc::c_int {
-        // SAFETY: `data` is the one below, and used by nobody else meanwhile; `info` is the loader's.
-        let (data, info) = unsafe { (&mut *data.cast::<Data<'_>>(), &*info) };
-        (data.each)(info, data.place);
-        data.place += 1;
-        0
-    }
-    let mut data = Data { each, place: 0 };
-    // SAFETY: the callback takes what it is given here, and does not keep it.
-    unsafe { libc::dl_iterate_phdr(Some(next), (&raw mut data).cast()) };
 }
 
 /// A module that has unwinding tables.

@@ -15,7 +15,9 @@ use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
 use crate::os::{CpuClock, sigprof, stack};
+use crate::profile::build;
 use crate::profile::engines::Nanos;
+use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
 use std::collections::HashMap;
@@ -205,6 +207,8 @@ impl State {
 
     /// Ends all sampling and closes the books of all threads.
     pub(super) fn stop(&mut self) {
+        // What was loaded since the sampler came by last shall have names too.
+        self.renew_modules();
         self.running = false;
         // The source first, of all of them; only then what has come of it.
         self.dead.clear();
@@ -226,7 +230,6 @@ impl State {
         // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
         drop(handler::publish(None));
         self.retired = Vec::new();
-        self.listed = Listed::default();
     }
 
     /// The kernel's ids of those that are sampled.
@@ -376,10 +379,23 @@ impl State {
         }
         self.retired.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
         let Some(modules) = self.listed.renew() else { return };
+        let generation = self.listed.history().generation();
+        if generation != self.books.generation() {
+            // What was met so far was met among the libraries of before.
+            for id in self.threads() {
+                self.empty(id);
+            }
+            self.books.begin_generation(generation);
+        }
         if let Some(old) = handler::publish(Some(Box::new(modules))) {
             let graces = self.held.values().map(|held| held.entry.grace()).collect();
             self.retired.push((old, graces));
         }
+    }
+
+    /// Which code was loaded, now and before.
+    pub(super) fn history(&self) -> History {
+        self.listed.history().clone()
     }
 
     /// What kept threads from being sampled, as a sentence.
@@ -427,8 +443,7 @@ fn settle(
 
 /// What the thread waits for in this crate, as a frame.
 fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
-    let wait = waits.get()?;
-    Some(format!("[waiting for {} \"{}\"]", wait.kind(), wait.name()).into())
+    waits.get().as_ref().map(build::waiting)
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {

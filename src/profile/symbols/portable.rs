@@ -1,0 +1,41 @@
+//! This process's functions, by the backtrace crate: where there are no ELF files, or we do not read them ourselves.
+
+use super::{Resolve, Texts};
+use crate::flame::{Location, Module};
+use crate::profile::loader::History;
+
+/// This process, by its debug information and symbol tables. Dropping it gives back what was parsed of them.
+pub(in crate::profile) struct OfThisProcess(Texts);
+
+impl OfThisProcess {
+    pub(in crate::profile) fn new(_: History) -> OfThisProcess {
+        OfThisProcess(Texts::default())
+    }
+}
+
+impl Drop for OfThisProcess {
+    fn drop(&mut self) {
+        backtrace::clear_symbol_cache();
+    }
+}
+
+impl Resolve for OfThisProcess {
+    fn resolve(&mut self, address: u64, exact: bool, _: u32) -> Location {
+        // The crate takes every address for a return address, and looks one byte before it.
+        let looked_up = if exact { address.wrapping_add(1) } else { address };
+        let mut lines = Vec::new();
+        backtrace::resolve(looked_up as usize as *mut _, |symbol| {
+            let name = symbol.name().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
+            let file = symbol.filename().map_or_else(String::new, |file| file.to_string_lossy().into_owned());
+            lines.push(self.0.line(&name.unwrap_or_default(), &file, symbol.lineno().unwrap_or(0)));
+        });
+        if lines.is_empty() {
+            lines.push(self.0.remark("[unknown code]".into()));
+        }
+        Location { address: looked_up.wrapping_sub(1), module: None, lines }
+    }
+
+    fn modules(&mut self) -> Vec<Module> {
+        Vec::new()
+    }
+}
