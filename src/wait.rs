@@ -273,6 +273,11 @@ impl Slot {
         self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
         outcome
     }
+
+    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+        self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
+    }
 }
 
 struct Me {

@@ -25,7 +25,6 @@ impl CpuClock {
     }
 
     /// The kernel's id of the thread, as `gettid` gives it: a clock's id has it, inverted, above three bits of kind.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn thread(self) -> i32 {
         !(self.0 >> 3)
     }

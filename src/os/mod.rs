@@ -18,6 +18,7 @@ pub(crate) mod process;
 pub(crate) mod sigprof;
 #[cfg(target_os = "linux")]
 pub(crate) mod stack;
+pub(crate) mod task;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 

@@ -78,6 +78,15 @@ pub(crate) fn block_abort() {
     }
 }
 
+/// Whether this process does something with that signal, or ignores it, instead of what the system does by default.
+pub(crate) fn is_handled(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null action asks only; `action` is writable for one sigaction.
+    let failed = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: written by the successful call.
+    failed == 0 && unsafe { action.assume_init() }.sa_sigaction != libc::SIG_DFL
+}
+
 /// Opens for appending. A FIFO that nobody reads is an error (ENXIO) instead of a wait without end.
 pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {

@@ -38,6 +38,7 @@ use crate::profile::Options;
 /// name: indexer
 /// log: { file: log4rs.yaml, queued: true }
 /// shutdown: { patience: 5s, on_stuck: wait }
+/// dump: { signal: SIGUSR1 }
 /// profile: { enabled: true, frequency: 100, clock: cpu, engine: auto, output: ../flamegraphs, formats: [svg, folded, pprof] }
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,7 @@ struct Set {
     log_tail: Option<usize>,
     patience: Option<Duration>,
     on_stuck: Option<OnStuck>,
+    dump_signal: Option<DumpSignal>,
     /// None within: off.
     deadlocks: Option<Option<Duration>>,
     profile_enabled: Option<bool>,
@@ -74,6 +76,24 @@ pub enum OnStuck {
     Wait,
     /// Say the same, and end the process.
     Abort,
+}
+
+/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its threads.
+///
+/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log goes to files, it goes to
+/// stderr as well, as it does if the log does not take it within a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DumpSignal {
+    /// None.
+    None,
+    /// SIGUSR1.
+    #[default]
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGQUIT, as the JVM takes it; a terminal sends it for Ctrl-\\.
+    Quit,
 }
 
 /// A file that a finished profile is written to.
@@ -94,6 +114,7 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) log: LogSettings,
     pub(crate) shutdown: ShutdownSettings,
+    pub(crate) dump: DumpSettings,
     /// How long a wait must have lasted for a search for deadlocks.
     pub(crate) deadlocks: Option<Duration>,
     pub(crate) profile: ProfileSettings,
@@ -110,6 +131,13 @@ pub(crate) struct LogSettings {
 pub(crate) struct ShutdownSettings {
     pub(crate) patience: Duration,
     pub(crate) on_stuck: OnStuck,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DumpSettings {
+    pub(crate) signal: DumpSignal,
+    /// Somebody has asked for this signal.
+    pub(crate) is_asked: bool,
 }
 
 #[derive(Debug)]
@@ -209,6 +237,14 @@ impl Config {
         self
     }
 
+    /// The signal that asks for a dump of all threads. Default: [`DumpSignal::Usr1`], unless the program has a handler for
+    /// SIGUSR1 when the runtime starts; that is left alone. A handler for a signal that is asked for here is called as before.
+    #[must_use]
+    pub fn dump_signal(mut self, signal: DumpSignal) -> Config {
+        self.set.dump_signal = Some(signal);
+        self
+    }
+
     /// How long a wait must last before it is asked whether it can end at all; `None`: never. Default: 5 s; at least a
     /// millisecond.
     ///
@@ -302,6 +338,7 @@ impl Config {
                 patience: set.patience.unwrap_or(Duration::from_secs(5)),
                 on_stuck: set.on_stuck.unwrap_or_default(),
             },
+            dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
             deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
@@ -335,6 +372,7 @@ impl Set {
             log_tail: self.log_tail.or(file.log_tail),
             patience: self.patience.or(file.patience),
             on_stuck: self.on_stuck.or(file.on_stuck),
+            dump_signal: self.dump_signal.or(file.dump_signal),
             deadlocks: self.deadlocks.or(file.deadlocks),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
             profile_options: self.profile_options.or(file.profile_options),
@@ -380,6 +418,13 @@ impl fmt::Display for ProfileFormat {
 
 const FORMATS: [(&str, ProfileFormat); 3] =
     [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
+
+const DUMP_SIGNALS: [(&str, DumpSignal); 4] = [
+    ("SIGUSR1", DumpSignal::Usr1),
+    ("SIGUSR2", DumpSignal::Usr2),
+    ("SIGQUIT", DumpSignal::Quit),
+    ("none", DumpSignal::None),
+];
 
 fn default_name() -> String {
     let executable = env::current_exe().ok().or_else(|| env::args_os().next().map(PathBuf::from));

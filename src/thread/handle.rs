@@ -158,13 +158,16 @@ impl Thread {
     }
 
     /// `main`.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn root() -> Thread {
         Thread(tree::root())
     }
 
+    /// Its place in the tree.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
     /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
         self.0.started.get()?.clock
     }
@@ -193,7 +196,6 @@ impl Thread {
         self.0.started.get().map_or_else(Instant::now, |started| started.at)
     }
 
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         self.0.ended.get().map(|ended| ended.at)
     }

@@ -13,6 +13,8 @@
 //! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
 //!    under one.
 
+mod look;
+
 pub(crate) use super::current::{Inside, adoptive, become_node, current, default_parent, is_inside, root};
 use super::{Failure, OnChildFailure, StopOrder};
 use super::{latency, observe};

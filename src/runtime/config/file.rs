@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    DEADLOCKS_AFTER, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats, check_name, check_output,
-    check_patience,
+    DEADLOCKS_AFTER, DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats, check_name,
+    check_output, check_patience,
 };
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
@@ -16,7 +16,7 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
     let mut set = Set::default();
 
-    let top = document.top().section(&["name", "log", "shutdown", "deadlocks", "profile"])?;
+    let top = document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile"])?;
     if let Some(name) = top.get("name") {
         let text = name.text("a name")?;
         check_name(text).map_err(|message| name.error(message))?;
@@ -27,6 +27,10 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     }
     if let Some(shutdown) = top.get("shutdown") {
         read_shutdown(&shutdown, &mut set)?;
+    }
+    if let Some(dump) = top.get("dump") {
+        let section = dump.section(&["signal"])?;
+        set.dump_signal = section.get("signal").map(|field| field.choice(&DUMP_SIGNALS)).transpose()?;
     }
     if let Some(deadlocks) = top.get("deadlocks") {
         set.deadlocks = Some(read_deadlocks(&deadlocks)?);

@@ -31,6 +31,7 @@ fn nothing_said_means_the_defaults() {
         assert!(settings.log.wiring.queue.is_some());
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
+        assert!(settings.dump.signal == DumpSignal::Usr1 && !settings.dump.is_asked);
         assert_eq!(settings.deadlocks, Some(Duration::from_secs(5)));
         assert!(!settings.profile.enabled);
         assert_eq!(settings.profile.options, Options::new());
@@ -47,6 +48,7 @@ name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort }
 profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded] }
 log: { queued: false }
+dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
 ";
     let settings = resolve_text("keys", text).unwrap();
@@ -54,6 +56,7 @@ deadlocks: { after: 250ms }
     assert!(settings.log.wiring.queue.is_none());
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
+    assert!(settings.dump.signal == DumpSignal::Quit && settings.dump.is_asked);
     assert_eq!(settings.deadlocks, Some(Duration::from_millis(250)));
     assert_eq!(resolve_text("off", "deadlocks: off\n").unwrap().deadlocks, None);
     assert!(settings.profile.enabled);
