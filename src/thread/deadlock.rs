@@ -75,6 +75,13 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |_| Vec::new())
+    }
+}
+
+impl Finding {
+    /// Writes it, with what `more` has to say of each of its members.
+    pub(crate) fn write(&self, f: &mut impl fmt::Write, more: impl Fn(&Thread) -> Vec<String>) -> fmt::Result {
         let count = self.members.len();
         let probable = if self.doubt.is_some() { "probable " } else { "" };
         match self.kind {
@@ -89,6 +96,7 @@ impl fmt::Display for Finding {
         }
         for Waiting { thread, wait } in &self.members {
             write!(f, "\n  {} is {wait}", thread.path())?;
+            more(thread).iter().try_for_each(|line| write!(f, "\n    {line}"))?;
         }
         for Waiting { thread, wait } in &self.behind {
             write!(f, "\n  and behind them {} is {wait}", thread.path())?;
@@ -99,6 +107,9 @@ impl fmt::Display for Finding {
         }
     }
 }
+
+/// For a lock of which a glance is wanted: whoever holds it may be what is being looked for.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// Threads whose body runs: those that this crate has started, and thus the parent and the lenders of.
 static BODIES: AtomicUsize = AtomicUsize::new(0);
@@ -137,13 +148,13 @@ struct Candidate {
 /// All waits of now that nobody can end; quickly none, unless one has lasted for `long`. Of the probable ones only those
 /// in which all have waited for `long`.
 ///
-/// Does not block, but for a few words under the lock of each thread in turn.
+/// Waits for nobody: a thread that cannot be read in a moment is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut next = vec![tree::root()];
     while let Some(node) = next.pop() {
-        next.extend(node.children());
-        if let Some(wait) = node.waits.get_unlimited() {
+        next.extend(node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
+        if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
             candidates.push(Candidate { node, wait, enders: None, root: Kind::Circle, doubt: None });
         }
     }
@@ -152,7 +163,7 @@ pub(crate) fn search(long: Duration) -> Vec<Finding> {
     }
     list_enders(&mut candidates);
     for one in &mut candidates {
-        if one.node.waits.serial() != one.wait.serial() {
+        if one.node.waits.look(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
             one.enders = None;
         }
     }
