@@ -171,7 +171,7 @@ fn what_can_still_end_is_not_reported() {
         let folder = Folder::new(&format!("no-deadlock-{scenario}"));
         let ended = run(&mut command(scenario, &folder));
         assert_eq!(ended.code(), 0, "{scenario}: {}", ended.stderr);
-        assert_eq!(reports(&folder), [String::new(); 0], "{scenario}");
+        assert_eq!(reports(&folder), Vec::<String>::new(), "{scenario}");
     }
 }
 

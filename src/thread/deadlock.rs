@@ -313,3 +313,65 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::tree::{Role, Terms};
+    use crate::wait::What;
+
+    /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is told once.
+    #[test]
+    fn what_is_left_of_any_graph_is_told_once_and_circles_are_circles() {
+        let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = move |below: usize| {
+            // xorshift64
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % below as u64) as usize
+        };
+        let node = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
+        let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
+        let _published = What::new("lock", Arc::from("any")).publish();
+        let wait = node.waits.get().unwrap();
+        let (mut circles, mut ends, mut behind) = (0, 0, 0);
+        for _ in 0..2000 {
+            let size = 1 + random(12);
+            let candidates: Vec<Candidate> = (0..size)
+                .map(|_| {
+                    let enders = match random(10) {
+                        0 => None,
+                        1 => Some(Vec::new()),
+                        2 | 3 => Some((0..1 + random(3)).map(|_| random(size)).collect()),
+                        _ => Some(vec![random(size)]),
+                    };
+                    Candidate { node: node.clone(), wait: wait.clone(), enders, root: Kind::HolderEnded, doubt: None }
+                })
+                .collect();
+            let found = left(&candidates, |_| true);
+            let mut naive: Vec<bool> = candidates.iter().map(|one| one.enders.is_some()).collect();
+            for _ in 0..size {
+                for at in 0..size {
+                    naive[at] &= candidates[at].enders.iter().flatten().all(|ender| naive[*ender]);
+                }
+            }
+            assert_eq!(found, naive);
+            let findings = findings(&candidates, &found);
+            let told: usize = findings.iter().map(|one| one.members.len() + one.behind.len()).sum();
+            assert_eq!(told, found.iter().filter(|left| **left).count());
+            for one in &findings {
+                match one.kind {
+                    Kind::Circle => circles += 1,
+                    _ => {
+                        assert_eq!(one.members.len(), 1);
+                        ends += 1;
+                    }
+                }
+                assert!(!one.members.is_empty());
+                behind += one.behind.len();
+            }
+        }
+        assert!(circles > 100 && ends > 100 && behind > 100, "{circles} {ends} {behind}");
+    }
+}
