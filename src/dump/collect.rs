@@ -15,7 +15,7 @@ const GLANCES: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_millis(10);
 
 impl Dump {
-    pub(super) fn now() -> Dump {
+    pub(super) fn now(with_stacks: bool) -> Dump {
         let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
         // Before anybody is asked for its stack, which would be seen as its own work.
         let mut clocks = HashMap::new();
@@ -32,7 +32,7 @@ impl Dump {
             threads.push(thread);
             children
         });
-        let no_stacks = find_stacks(&mut entries, &threads);
+        let no_stacks = if with_stacks { find_stacks(&mut entries, &threads) } else { None };
         Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks }
     }
 }

@@ -138,7 +138,7 @@ impl Thread {
     /// worker.join().unwrap();
     /// ```
     pub fn dump() -> Dump {
-        Dump::now()
+        Dump::now(true)
     }
 }
 
@@ -148,6 +148,11 @@ impl Dump {
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {
         json::write(self)
+    }
+
+    /// Without asking anybody for a stack: ten milliseconds, whatever hangs.
+    pub(crate) fn without_stacks() -> Dump {
+        Dump::now(false)
     }
 
     /// One thread with its stack, and those that it waits for, one after the other. Empty if it was not met.

@@ -25,7 +25,7 @@ use crate::log as logs;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, Thread, circumstances, latency, panic};
+use crate::thread::{Failure, circumstances, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -346,18 +346,4 @@ fn announce(settings: &Settings) {
     let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     let log = if places.is_empty() { "the console".to_owned() } else { places.join(", ") };
     log::info!("{} has started; its log goes to {log}", settings.name);
-}
-
-/// Every thread below `node` that has not stopped, the oldest first.
-fn living(node: &Arc<Node>) -> Vec<Thread> {
-    let mut threads = Vec::new();
-    let mut next: Vec<Thread> = vec![Thread::from_node(node.clone())];
-    while let Some(thread) = next.pop() {
-        // The youngest first onto the stack, so that the oldest comes off first.
-        next.extend(thread.children().into_iter().rev());
-        if thread.is_alive() && !thread.is_runtimes_own() {
-            threads.push(thread);
-        }
-    }
-    threads
 }
