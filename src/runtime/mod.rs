@@ -46,7 +46,7 @@ static PROFILER: Mutex<Option<Profiler>> = Mutex::new(None);
 fn finish_profile() {
     let profiler = PROFILER.lock().take();
     if let Some(profiler) = profiler {
-        profiler.finish();
+        profiler.finish(tree::root().please_stop.reason());
     }
 }
 
@@ -237,7 +237,7 @@ impl Runtime {
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        *PROFILER.lock() = Profiler::start(&settings)?;
+        *PROFILER.lock() = Profiler::start(&settings, &node)?;
         let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
         let up = Up { name: settings.name, signals, node, _inside: inside, _claim: claim };
@@ -296,9 +296,9 @@ impl Up {
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
+        say_how_long(&self.node);
         finish_profile();
         let interrupted = self.signals.interrupted();
-        say_how_long(&self.node);
         stop::stop_children(&self.node, own.as_ref());
         let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
         match (&failure, interrupted) {

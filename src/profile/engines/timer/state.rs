@@ -14,6 +14,7 @@ use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
 use crate::os::{CpuClock, sigprof, stack};
+use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
@@ -385,9 +386,7 @@ fn settle(books: &mut Books, held: &Held, clock: Option<u64>, meter: &mut Meter,
 
 /// What the thread waits for in this crate, as a frame.
 fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
-    let wait = waits.get()?;
-    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    Some(format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into())
+    waits.get().as_ref().map(build::waiting)
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {
