@@ -214,6 +214,22 @@ mod processes {
         process.end();
     }
 
+    /// Whoever asks again while one is made gets that one.
+    #[test]
+    fn a_flood_of_signals_makes_one_dump_at_a_time() {
+        let folder = Folder::new("flood");
+        let mut process = subject("alone", Some(&folder.config("")));
+        let dumps = || log_of(&folder).matches("dump of process").count();
+        until("some dumps", || {
+            process.signal(SIGUSR1);
+            if dumps() >= 3 { Ok(()) } else { Err(log_of(&folder)) }
+        });
+        process.kill();
+        process.end();
+        // The maker leaves itself out.
+        assert!(!log_of(&folder).contains("os-signals/dump, "), "{}", log_of(&folder));
+    }
+
     #[test]
     fn a_dump_comes_in_the_middle_of_the_shutdown() {
         let folder = Folder::new("middle");
@@ -331,6 +347,8 @@ mod recordings {
     #[test]
     fn who_is_asked_during_a_recording_is_not_seen_by_it() {
         let recording = profile::start(Options::new().engine(Engine::Timer).frequency(100)).unwrap();
+        // Who is refused does not free the place for the next.
+        assert!((0..3).all(|_| profile::start(Options::new()).is_err()));
         let sleeper = spawn("dumped-sleeper", |please_stop| please_stop.wait_for_go());
         let spinner = spawn("dumped-busy", spin_till);
         let mut answers = 0;

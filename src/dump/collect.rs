@@ -78,6 +78,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
         _ => None,
     };
     let stack = match task {
+        Some(task) if task.doing == task::Doing::SleepsDeeply => Stack::None("it cannot be interrupted to tell it"),
         Some(task) if task.blocks_sigprof => {
             Stack::None("it blocks SIGPROF, by which threads are asked for their stacks")
         }
@@ -139,11 +140,10 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
     for (place, stack) in places.into_iter().zip(answers.resolve()) {
         let entry = &mut entries[place];
-        entry.stack = match (stack, &entry.doing) {
+        entry.stack = match stack {
             (now::Stack::Of { frames, cut }, _) => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
-            (now::Stack::Ended, _) => Stack::None("it has ended meanwhile"),
-            (now::Stack::Silent, Doing::AsleepDeeply) => Stack::None("it cannot be interrupted to tell it"),
-            (now::Stack::Silent, _) => Stack::None("it did not tell it in time: it was given no processor"),
+            now::Stack::Ended => Stack::None("it has ended meanwhile"),
+            now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor"),
         };
     }
     None

@@ -115,8 +115,8 @@ impl Thread {
     /// each other for a quarter of a second; then one goes without stacks.
     ///
     /// To find the stacks, each thread gets SIGPROF once. System calls that it interrupts are restarted, but for those that
-    /// Linux never restarts: `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`, `semop`,
-    /// `msgrcv`, `io_getevents`, a `futex` wait and socket calls with a time limit. These return EINTR, which the standard
+    /// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`,
+    /// `semop`, `msgrcv`, `io_getevents`, and socket calls and `futex` waits with a time limit. These return EINTR, which the standard
     /// library hides where it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read` with a
     /// timeout returns [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted).
     ///

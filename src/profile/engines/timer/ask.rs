@@ -268,7 +268,9 @@ impl Asked {
         // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
         // listened. The others cannot end without this lock.
         target.alive.retain(|thread| thread.ended_at().is_none());
-        let entry = table::make_entry(target.id).filter(|_| !target.alive.is_empty());
+        // One whose guard was leaked may be gone without a word, and its handle must not be read then.
+        let is_there = !target.alive.is_empty() && sigprof::exists(target.id);
+        let entry = table::make_entry(target.id).filter(|_| is_there);
         let (Some(entry), State::Waiting) = (entry, &target.state) else {
             target.state = State::Done(Reply::Ended);
             return false;
