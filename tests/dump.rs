@@ -226,8 +226,10 @@ mod processes {
         });
         process.kill();
         process.end();
-        // The maker leaves itself out.
-        assert!(!log_of(&folder).contains("os-signals/dump, "), "{}", log_of(&folder));
+        // The maker leaves itself out; one before it may be about to end.
+        let log = log_of(&folder);
+        let makers = log.split("dump of process").map(|dump| dump.matches("main/os-signals/dump, ").count());
+        assert!(makers.max() < Some(3), "{log}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
     for (place, stack) in places.into_iter().zip(answers.resolve()) {
         let entry = &mut entries[place];
         entry.stack = match stack {
-            (now::Stack::Of { frames, cut }, _) => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
+            now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
             now::Stack::Ended => Stack::None("it has ended meanwhile"),
             now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor"),
         };

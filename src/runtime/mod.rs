@@ -347,3 +347,18 @@ fn announce(settings: &Settings) {
     let log = if places.is_empty() { "the console".to_owned() } else { places.join(", ") };
     log::info!("{} has started; its log goes to {log}", settings.name);
 }
+
+/// Every thread below `node` that has not stopped, the oldest first.
+#[cfg(feature = "profiling")]
+fn living(node: &Arc<Node>) -> Vec<crate::thread::Thread> {
+    let mut threads = Vec::new();
+    let mut next = vec![crate::thread::Thread::from_node(node.clone())];
+    while let Some(thread) = next.pop() {
+        // The youngest first onto the stack, so that the oldest comes off first.
+        next.extend(thread.children().into_iter().rev());
+        if thread.is_alive() && !thread.is_runtimes_own() {
+            threads.push(thread);
+        }
+    }
+    threads
+}
