@@ -46,8 +46,8 @@ pub use sync::{
     Semaphore, Sequencer, Ticket, Turn, TurnError,
 };
 pub use thread::{
-    Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
-    spawn_fallible,
+    Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
+    scope, spawn, spawn_fallible,
 };
 pub use wait::Wait;
 

@@ -9,17 +9,19 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::log::Level;
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{TryRecvError, TrySendError};
 
 use super::ending;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
+use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
+use super::steps::{YIELDS, park_timeout, sleep, yield_now};
+use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use crate::os::process;
 use crate::signal::Signal;
 use crate::thread::panic::enter_logger;
@@ -89,7 +91,7 @@ pub(super) struct Channel {
 /// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
 const NAP: Duration = Duration::from_micros(500);
 /// After so many naps in which nothing came it sleeps, and the next record wakes it.
-const NAPS: u32 = 20;
+const NAPS: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
 /// The longest it sleeps without a look at its files and at what was dropped.
 const SLEEP: Duration = Duration::from_secs(1);
 /// Waits look again after this, whatever they were told.
@@ -106,7 +108,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Channel {
     pub(super) fn new(name: &str, capacity: usize, overflow: Overflow, sinks: Sinks) -> Channel {
         let capacity = capacity.max(1);
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        let (sender, receiver) = bounded(capacity);
         let dropped = (0..sinks.count()).map(|_| AtomicU64::new(0)).collect();
         Channel {
             name: name.into(),
@@ -243,7 +245,7 @@ impl Channel {
         if self.orphaned.load(Ordering::Relaxed) || DRAINING.get() {
             return true;
         }
-        let (written, answer) = crossbeam_channel::bounded(1);
+        let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
@@ -284,7 +286,7 @@ impl Channel {
             }
             tries += 1;
             // Contended only by threads that log while nobody writes, and by a fork.
-            if tries < 20 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
+            if tries < YIELDS { yield_now() } else { sleep(Duration::from_micros(50)) }
         }
         true
     }
@@ -297,7 +299,7 @@ impl Channel {
         if !self.seize(deadline) {
             return None;
         }
-        let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == std::thread::current().id());
+        let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == current().id());
         let Some(within) = ending::Within::enter(is_writer) else {
             self.release();
             return None;
@@ -353,7 +355,7 @@ impl Channel {
                 self.0.direct();
             }
         }
-        let _known = self.writer.set(std::thread::current());
+        let _known = self.writer.set(current());
         let _end = End(self);
         // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
         process::block_abort();
@@ -380,7 +382,7 @@ impl Channel {
                     }
                 }
             }
-            if empty < NAPS { std::thread::park_timeout(NAP) } else { self.sleep(please_stop) }
+            if empty < NAPS { park_timeout(NAP) } else { self.sleep(please_stop) }
         }
     }
 
@@ -389,12 +391,22 @@ impl Channel {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
         let _published = crate::wait::publish("records for log", self.name.clone());
-        let mut select = Select::new();
+        self.awake.lie_down(|| self.receiver.is_empty());
+        self.wait_for_work(please_stop, till.max(NAP));
+        self.awake.wake();
+    }
+
+    #[cfg(not(all(test, selvedge_model)))]
+    fn wait_for_work(&self, please_stop: &Signal, timeout: Duration) {
+        let mut select = crossbeam_channel::Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
-        self.awake.lie_down(|| self.receiver.is_empty());
-        let _ready = select.ready_timeout(till.max(NAP));
-        self.awake.wake();
+        let _ready = select.ready_timeout(timeout);
+    }
+
+    #[cfg(all(test, selvedge_model))]
+    fn wait_for_work(&self, _: &Signal, timeout: Duration) {
+        sleep(timeout);
     }
 
     /// Asks the writer to end, and waits until all that was put is written.

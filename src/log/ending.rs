@@ -6,13 +6,34 @@
 //!    counts the writer as awake before `put` returns, and a writer lies down only if it has found the queue empty since.
 //! 2. Once ENDING is set no write begins but those of writers, and each of them stops when it has written what it found.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// Somebody aborts.
-static ENDING: AtomicBool = AtomicBool::new(false);
-/// Writers that are awake, and threads that are within the sinks.
-static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+use super::steps::sleep;
+use crate::model::{AtomicBool, AtomicU8, AtomicUsize};
+
+#[cfg(not(all(test, selvedge_model)))]
+mod shared {
+    use super::{AtomicBool, AtomicUsize};
+
+    /// Somebody aborts.
+    pub(super) static ENDING: AtomicBool = AtomicBool::new(false);
+    /// Writers that are awake, and threads that are within the sinks.
+    pub(super) static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+}
+
+/// The same, new for each order that is checked.
+#[cfg(all(test, selvedge_model))]
+mod shared {
+    use super::{AtomicBool, AtomicUsize};
+
+    shuttle::lazy_static! {
+        pub(super) static ref ENDING: AtomicBool = AtomicBool::new(false);
+        pub(super) static ref ACTIVE: AtomicUsize = AtomicUsize::new(0);
+    }
+}
+
+use shared::{ACTIVE, ENDING};
 
 /// How often who waits looks again.
 const LOOK: Duration = Duration::from_micros(200);
@@ -29,7 +50,7 @@ pub(super) fn quiesce(patience: Duration, survives: bool) {
     ENDING.store(true, SeqCst);
     let begin = Instant::now();
     while ACTIVE.load(SeqCst) > 0 && begin.elapsed() < patience {
-        std::thread::sleep(LOOK);
+        sleep(LOOK);
     }
     if survives {
         ENDING.store(false, SeqCst);
@@ -126,7 +147,7 @@ impl Writer {
     pub(super) fn stay_quiet(&self) {
         self.rest(QUIET);
         while is_ending() {
-            std::thread::sleep(LOOK);
+            sleep(LOOK);
         }
         self.wake();
     }

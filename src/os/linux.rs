@@ -75,6 +75,11 @@ pub(crate) fn thread_handle() -> u64 {
     unsafe { libc::pthread_self() as u64 }
 }
 
+/// How many threads the process has; `None` if the system does not tell.
+pub(crate) fn thread_count() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

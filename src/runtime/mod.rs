@@ -14,6 +14,7 @@ mod profiler;
 mod signals;
 #[cfg(unix)]
 mod signals;
+mod watch;
 
 pub use config::{Config, DumpSignal, OnStuck, ProfileFormat};
 
@@ -238,6 +239,10 @@ impl Runtime {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
         *PROFILER.lock() = Profiler::start(&settings, &node)?;
+        if let Some(after) = settings.deadlocks {
+            watch::start(&node, after)
+                .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
+        }
         let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
         let up = Up { name: settings.name, signals, node, _inside: inside, _claim: claim };

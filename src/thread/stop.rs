@@ -44,6 +44,19 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<
     survivors(left)
 }
 
+/// The same, when `node` is going to run again and may then have children.
+pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
+    let why = Reason::of(format!("its parent {} has ended a run", node.path), None, node.please_stop.reason());
+    node.begin_end(why.clone());
+    let left = if failed { node.children() } else { Vec::new() };
+    loop {
+        stop_all(node, Role::User, &why);
+        if node.begin_again() {
+            return survivors(left);
+        }
+    }
+}
+
 /// Of how many children that were well a failure tells.
 const MOST_SURVIVORS: usize = 20;
 
@@ -102,19 +115,17 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
 
 /// Joins a child that was asked to stop, and says so when that takes long.
 fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
+    // One wait, however often it is reported: only the child's end ends it.
+    let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());
     let asked = Instant::now();
     let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
     // A time beyond what the clock can express is none.
-    while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
+    while !child.stopped.wait_unpublished(None, asked.checked_add(next)) {
         let report = PATIENCE.read().report;
-        // It waits all the while, and is shown to.
-        let published = crate::wait::publish("thread", child.path.clone());
         shielded(|| report(&Thread(parent.clone()), &Thread(child.clone()), asked.elapsed()));
-        drop(published);
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
-        let _published = crate::wait::publish("thread", child.path.clone());
         let _ = os.join();
     }
 }

@@ -29,6 +29,8 @@ pub fn program(name: &str) -> PathBuf {
             "--example",
             "dump_subject",
             "--example",
+            "deadlock",
+            "--example",
             "failing",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));

@@ -6,6 +6,7 @@ mod books;
 mod handler;
 mod modules;
 mod ring;
+mod rota;
 mod slot;
 mod state;
 mod table;
@@ -100,12 +101,9 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
         let mut threads = Vec::new();
-        for round in 0.. {
-            if please_stop.wait_for_go_timeout(next_pause()) {
-                return;
-            }
+        while !please_stop.wait_for_go_timeout(next_pause()) {
             let mut state = shared.state.lock();
-            state.choose(round, &mut threads);
+            state.choose(&mut threads);
             for &thread in &threads {
                 // Between two threads, whoever waits for the lock is let in.
                 MutexGuard::bump(&mut state);
