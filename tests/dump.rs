@@ -90,7 +90,7 @@ fn a_thread_that_waits_shows_for_what_since_when_and_who_holds_it() {
     assert_eq!(wait["held_by"], "main/dumped-holder");
     assert!(wait["for_s"].as_f64() >= Some(0.0) && thread["spawned_at"].as_str().unwrap().contains("tests/dump.rs"));
     let entry = entry(&text, "main/dumped-waiter, waiting ");
-    assert!(entry.contains("for lock \"ledger\", held by main/dumped-holder |"), "{entry}");
+    assert!(entry.contains("for lock \"ledger\", held by main/dumped-holder since tests/dump.rs:"), "{entry}");
     holder.thread().stop_because("the test has seen enough");
     holder.join().unwrap();
     waiter.join().unwrap();

@@ -3,6 +3,7 @@
 use super::{Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
+use crate::thread::deadlock::{self, Finding, Kind};
 use crate::thread::tree::Node;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ impl Dump {
             children
         });
         let no_stacks = if with_stacks { find_stacks(&mut entries, &threads) } else { None };
-        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks }
+        let deadlocks = deadlocks(&entries);
+        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks, deadlocks }
     }
 }
 
@@ -49,6 +51,19 @@ fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> 
     }
 }
 
+/// Waits that nobody can end. Those that are found by what is seen of threads at several moments must have lasted for a second.
+fn deadlocks(entries: &[Entry]) -> Vec<String> {
+    const LONG: Duration = Duration::from_secs(1);
+    // The search takes the locks that could not be had.
+    if entries.iter().any(|entry| entry.busy.is_some()) {
+        return Vec::new();
+    }
+    let is_sure = |found: &Finding| found.kind == Kind::Circle && found.doubt.is_none();
+    let is_old = |found: &Finding| found.members.iter().all(|member| member.wait.elapsed() >= LONG);
+    let found = deadlock::search(Duration::ZERO);
+    found.iter().filter(|found| is_sure(found) || is_old(found)).map(ToString::to_string).collect()
+}
+
 fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
     let (seen, wait) = (node.look(patience), node.waits.look(patience));
@@ -62,6 +77,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
             name: wait.name().into(),
             elapsed: wait.elapsed(),
             holder: wait.holder(),
+            held_since: wait.held_since(),
         },
         _ if os_thread.is_none() && !has_begun(thread) => Doing::NotBegun,
         _ => match task.map(|task| task.doing) {

@@ -33,6 +33,8 @@ pub struct Dump {
     threads: Vec<Entry>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
+    /// Waits that nobody can end.
+    deadlocks: Vec<String>,
 }
 
 /// One thread.
@@ -105,7 +107,7 @@ impl Thread {
     ///
     /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs, waits or has ended; what it
     /// waits for in this crate, since when and who holds that; whether it was asked to stop, when, by whom and why; failures
-    /// that nobody has been told of; and with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
+    /// that nobody has been told of; at the end, waits that nobody can end. And with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
     /// is blocked or spins. Those of threads that do not answer (they block SIGPROF, or get no processor) are missing, with the
     /// reason.
     ///
@@ -144,7 +146,7 @@ impl Thread {
 
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null) and `threads`, in the order of the tree. Of a thread, what is not known or does not apply is null;
+    /// are none, or null), `deadlocks` and `threads`, in the order of the tree. Of a thread, what is not known or does not apply is null;
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {
         json::write(self)
