@@ -74,6 +74,8 @@ enum Doing {
         name: Arc<str>,
         elapsed: Duration,
         holder: Option<Arc<str>>,
+        /// Where the holder took it.
+        held_since: Option<&'static Location<'static>>,
     },
     Running,
     Asleep,
