@@ -359,7 +359,7 @@ mod recordings {
             let threads = whole["threads"].as_array().unwrap();
             let sleeper = threads.iter().find(|thread| thread["path"] == "main/dumped-sleeper");
             answers += usize::from(sleeper.is_some_and(|thread| thread["stack"].is_array()));
-            if answers >= 20 { Ok(()) } else { Err(format!("{answers} answers")) }
+            if answers >= 8 { Ok(()) } else { Err(format!("{answers} answers")) }
         });
         for thread in [sleeper, spinner] {
             thread.stop();
@@ -368,7 +368,7 @@ mod recordings {
         let profile = recording.finish();
         let of = |path: &str| profile.threads().iter().find(|thread| thread.path() == path).unwrap();
         // It has used next to no time, so no timer has found it; only a question that is taken for a sample would have.
-        assert!(of("main/dumped-sleeper").samples() < 5, "{:?}", of("main/dumped-sleeper"));
+        assert!(of("main/dumped-sleeper").samples() < 4, "{:?}", of("main/dumped-sleeper"));
         assert!(of("main/dumped-busy").samples() > 0);
         for thread in profile.threads() {
             assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");

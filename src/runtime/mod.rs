@@ -189,8 +189,8 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         panic::panics_go_to_log(false);
-        let profiler = PROFILER.lock().take();
-        drop(profiler);
+        // Dropped without the lock.
+        let _profiler = PROFILER.lock().take();
         RUNNING.store(false, Ordering::SeqCst);
     }
 }
