@@ -19,6 +19,8 @@ pub(crate) mod sigprof;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod stack;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod tasks;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
