@@ -29,7 +29,7 @@ pub(super) enum Stack {
     Known(Range<u64>),
     /// The stack of a thread that others have made, as far as somebody has found out: read by the kernel, as it may be
     /// otherwise by now.
-    Found(Mapping),
+    Found(Box<Mapping>),
 }
 
 /// A part of memory that is found when a thread is met on it.
@@ -46,8 +46,9 @@ const PAGE: u64 = 4096;
 const MOST_PAGES: u64 = (1 << 19) - 1;
 
 impl Mapping {
-    pub(super) fn unknown() -> Mapping {
-        Mapping { pages: AtomicU64::new(0), met: AtomicU64::new(0), copied: UnsafeCell::new(Copied::new()) }
+    pub(super) fn unknown() -> Box<Mapping> {
+        let copied = UnsafeCell::new(Copied::new());
+        Box::new(Mapping { pages: AtomicU64::new(0), met: AtomicU64::new(0), copied })
     }
 
     fn range(&self) -> Range<u64> {
