@@ -12,9 +12,11 @@
 //!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
 //!   any signal says so.
 //! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
+//! * [`Thread::dump`], and SIGUSR1, tell what each thread does and waits for; with the feature `profiling`, its stack, too.
 //! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
 
 mod actor;
+mod dump;
 mod error;
 #[cfg(feature = "profiling")]
 mod flame;
@@ -34,17 +36,18 @@ mod wait;
 
 pub use crate::log::logging;
 pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
+pub use dump::Dump;
 pub use error::Error;
 pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
-pub use runtime::{Config, OnStuck, ProfileFormat, Runtime, profile_files, run};
+pub use runtime::{Config, DumpSignal, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Reason, Signal, Till};
 pub use sync::{
     BinarySemaphore, Claim, GaveUp, Lock, LockGuard, Monitor, MonitorGuard, Permit, Progress, Promise, PromiseError,
     Semaphore, Sequencer, Ticket, Turn, TurnError,
 };
 pub use thread::{
-    Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
-    spawn_fallible,
+    Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
+    scope, spawn, spawn_fallible,
 };
 pub use wait::Wait;
 

@@ -1,11 +1,15 @@
 //! The example files are good as they stand, and no damage to them makes the reading panic, hang, or blame no place.
 
+#[path = "support/damage.rs"]
+mod damage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use damage::Dice;
 use selvedge::Config;
 
 fn example(name: &str) -> PathBuf {
@@ -65,69 +69,6 @@ fn checking_creates_nothing() {
     assert!(!folder.0.join("logs").exists() && !folder.0.join("new").exists());
 }
 
-/// Marsaglia's xorshift, so that each run damages the same way.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end.max(1) as u64) as usize
-    }
-
-    fn damage(&mut self, bytes: &mut Vec<u8>) {
-        const NASTY: [&str; 22] = [
-            "\t",
-            ":",
-            "- ",
-            "{",
-            "}",
-            "[",
-            "]",
-            "\"",
-            "'",
-            "#",
-            "&a ",
-            "*a",
-            "!t ",
-            "|\n",
-            ">\n",
-            "---\n",
-            "<<: ",
-            "\0",
-            "\u{feff}",
-            "99999999999999999999",
-            "%Q",
-            "$TIME{%",
-        ];
-        let at = self.below(bytes.len());
-        match self.below(7) {
-            0 => bytes[at] = self.below(256) as u8,
-            1 => drop(bytes.drain(at..bytes.len().min(at + 1 + self.below(20)))),
-            2 => drop(bytes.splice(at..at, NASTY[self.below(NASTY.len())].bytes())),
-            3 => {
-                let piece = bytes[at..bytes.len().min(at + self.below(200))].to_vec();
-                let to = self.below(bytes.len());
-                drop(bytes.splice(to..to, piece));
-            }
-            kind => {
-                let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|byte| *byte == b'\n').map(Vec::from).collect();
-                let (from, to) = (self.below(lines.len()), self.below(lines.len()));
-                match kind {
-                    4 => drop(lines.remove(from)),
-                    5 => lines.insert(to, lines[from].clone()),
-                    _ => lines.swap(from, to),
-                }
-                *bytes = lines.concat();
-            }
-        }
-        if bytes.is_empty() {
-            bytes.push(b'\n');
-        }
-    }
-}
-
 /// The text without comments: damage shall hit what is read.
 fn bare(name: &str) -> Vec<u8> {
     let text = fs::read_to_string(example(name)).unwrap();
@@ -159,7 +100,7 @@ root:";
 
         let (mut good, mut bad) = (0, 0);
         for seed in 1..=CASES {
-            let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut dice = Dice::of(seed);
             let (name, mut bytes) = match seed % 2 {
                 0 => ("selvedge.yaml", selvedge.clone()),
                 _ => ("log4rs.yaml", log4rs.clone()),

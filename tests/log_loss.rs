@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl Dice {
 #[test]
 fn what_was_flushed_is_there_whatever_ends_the_process() {
     let mut dice = Dice(0x5e1_4ed6e);
-    let mut flushed_in_all = 0;
+    let (mut flushed_in_all, mut torn) = (0, 0);
     for round in 0..200 {
         let (folder, yaml) = config("killed", "queued: true");
         let acknowledged = folder.path().join("acknowledged");
@@ -126,12 +127,14 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
         match round % 4 {
             0 => assert_eq!(ended.code(), 0, "{}", ended.stderr),
             1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
-            _ => assert_eq!(ended.status.code(), None),
+            2 => assert_eq!(ended.status.signal(), Some(libc::SIGABRT)),
+            _ => assert_eq!(ended.status.signal(), Some(libc::SIGKILL)),
         }
         let mut text = folder.read("app.log");
-        if round % 4 >= 2 && !text.ends_with('\n') {
+        if round % 4 == 3 && !text.ends_with('\n') {
             // A process that the kernel kills is killed within its write, between two pages of it: the last line, which
             // nobody was told is safe, may be cut. (`generic_perform_write` looks for a fatal signal before each page.)
+            torn += 1;
             text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
         }
         let mut records = records(&text);
@@ -153,7 +156,27 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
             assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
         }
     }
+    println!("{torn} of 50 SIGKILLs have cut the last line");
     assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
+}
+
+#[test]
+fn an_abort_writes_what_was_logged_and_cuts_no_line() {
+    for (scenario, some, rounds) in
+        [("abort", 1000, 20), ("abort-while-others-log", 1000, 40), ("abort-after-a-rest", 1, 20)]
+    {
+        for round in 0..rounds {
+            let (folder, yaml) = config(scenario, "queued: true");
+            let ended = run(&mut subject(scenario, &yaml));
+            assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
+            let text = folder.read("app.log");
+            let written = text.lines().filter(|line| line.contains(" some ") && line.ends_with(" end")).count();
+            assert_eq!(written, some, "{scenario}, round {round}");
+            for numbers in records(&text).into_values() {
+                assert!(numbers.len() > 1000 && numbers.iter().enumerate().all(|(at, number)| at as u32 == *number));
+            }
+        }
+    }
 }
 
 #[test]
@@ -174,6 +197,36 @@ fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
     let text = folder.read("app.log");
     for part in [" some 999 end\n", "the first panic\n", " late 7999 end\n", "the second panic\n"] {
         assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+/// The same program, built to abort at a panic. (The settings are here, as no user of the package needs that profile.)
+fn aborting_subject() -> std::path::PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("<target>/<profile>/deps/<name>");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", "log_subject", "--profile", "panic-abort"]);
+    for setting in ["inherits='dev'", "panic='abort'", "debug=false"] {
+        cargo.arg("--config").arg(format!("profile.panic-abort.{setting}"));
+    }
+    cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    cargo.arg("--target-dir").arg(target);
+    assert!(cargo.status().unwrap().success(), "the example does not build with panic=abort");
+    target.join("panic-abort/examples/log_subject")
+}
+
+#[test]
+fn a_panic_that_aborts_is_in_the_log_with_all_before_it() {
+    let program = aborting_subject();
+    for (scenario, logged) in [("panic", true), ("panic-in-thread", true), ("panic-of-a-stranger", false)] {
+        let (folder, yaml) = config(scenario, "queued: true");
+        let ended = run(Command::new(&program).arg(scenario).arg(&yaml));
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
+        let text = folder.read("app.log");
+        assert_eq!(text.matches(" some ").count(), 1000, "{scenario}");
+        // One that no thread of the tree made is told by the standard hook.
+        let told = if logged { &text } else { &ended.stderr };
+        assert!(told.contains("the only panic") && text.ends_with('\n'), "{scenario}: {told}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines and itself.
-const ROOMS: [&[&str]; 9] = [
+const ROOMS: [&[&str]; 10] = [
     &["error", "os", "model"],
     &["wait"],
     &["signal"],
@@ -12,6 +12,7 @@ const ROOMS: [&[&str]; 9] = [
     &["actor"],
     &["log", "flame"],
     &["profile"],
+    &["dump"],
     &["runtime"],
 ];
 

@@ -9,16 +9,20 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::log::Level;
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{TryRecvError, TrySendError};
 
+use super::ending;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
+use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
+use super::steps::{YIELDS, park_timeout, sleep, yield_now};
+use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
+use crate::os::process;
 use crate::signal::Signal;
 use crate::thread::panic::enter_logger;
 
@@ -47,11 +51,8 @@ impl Overflow {
 }
 
 enum Message {
-    Record {
-        to: usize,
-        gap: u64,
-        captured: Captured,
-    },
+    /// It knows where it is to go.
+    Record(Captured),
     /// To be answered when all before it is written.
     Flush(Sender<()>),
 }
@@ -83,12 +84,14 @@ pub(super) struct Channel {
     waiting: AtomicUsize,
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
+    /// For an end by `abort`: whether the writer has something to do.
+    awake: ending::Writer,
 }
 
 /// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
 const NAP: Duration = Duration::from_micros(500);
 /// After so many naps in which nothing came it sleeps, and the next record wakes it.
-const NAPS: u32 = 20;
+const NAPS: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
 /// The longest it sleeps without a look at its files and at what was dropped.
 const SLEEP: Duration = Duration::from_secs(1);
 /// Waits look again after this, whatever they were told.
@@ -105,7 +108,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Channel {
     pub(super) fn new(name: &str, capacity: usize, overflow: Overflow, sinks: Sinks) -> Channel {
         let capacity = capacity.max(1);
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        let (sender, receiver) = bounded(capacity);
         let dropped = (0..sinks.count()).map(|_| AtomicU64::new(0)).collect();
         Channel {
             name: name.into(),
@@ -123,6 +126,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
+            awake: ending::Writer::new(),
         }
     }
 
@@ -139,6 +143,7 @@ impl Channel {
     pub(super) fn direct(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
+        self.awake.leave();
         self.wake_waiting();
     }
 
@@ -148,13 +153,14 @@ impl Channel {
 
     /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
     /// and it is written here.
-    pub(super) fn put(&self, to: usize, captured: Captured) {
+    pub(super) fn put(&self, to: usize, mut captured: Captured) {
         // Relaxed: set before the child of a fork runs its first line.
         if self.orphaned.load(Ordering::Relaxed) {
             return self.write_in_child(to, captured);
         }
         let level = captured.level;
-        let mut message = Message::Record { to, gap: self.take_dropped(to), captured };
+        (captured.to, captured.gap) = (to, self.take_dropped(to));
+        let mut message = Message::Record(captured);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if DRAINING.get() {
@@ -169,9 +175,11 @@ impl Channel {
                 self.drain();
             }
         }
+        self.awake.has_work();
         if !self.is_running() {
             // A whole batch: ours may be behind it.
             while self.drain() >= self.batch() {}
+            self.awake.leave();
         }
     }
 
@@ -187,8 +195,8 @@ impl Channel {
     }
 
     fn drop_counted(&self, message: Message) {
-        if let Message::Record { to, gap, .. } = message {
-            self.dropped[to].fetch_add(gap + 1, Ordering::SeqCst);
+        if let Message::Record(captured) = message {
+            self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::SeqCst);
         }
     }
 
@@ -237,7 +245,7 @@ impl Channel {
         if self.orphaned.load(Ordering::Relaxed) || DRAINING.get() {
             return true;
         }
-        let (written, answer) = crossbeam_channel::bounded(1);
+        let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
@@ -278,7 +286,7 @@ impl Channel {
             }
             tries += 1;
             // Contended only by threads that log while nobody writes, and by a fork.
-            if tries < 20 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
+            if tries < YIELDS { yield_now() } else { sleep(Duration::from_micros(50)) }
         }
         true
     }
@@ -288,10 +296,16 @@ impl Channel {
     }
 
     fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
-        self.seize(deadline).then(|| {
-            DRAINING.set(true);
-            Gate { channel: self, _inside: enter_logger() }
-        })
+        if !self.seize(deadline) {
+            return None;
+        }
+        let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == current().id());
+        let Some(within) = ending::Within::enter(is_writer) else {
+            self.release();
+            return None;
+        };
+        DRAINING.set(true);
+        Some(Gate { channel: self, _inside: enter_logger(), _within: within })
     }
 
     /// Writes a batch. Returns how much it was; 0 also within an appender.
@@ -341,10 +355,24 @@ impl Channel {
                 self.0.direct();
             }
         }
-        let _known = self.writer.set(std::thread::current());
+        let _known = self.writer.set(current());
         let _end = End(self);
+        // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
+        process::block_abort();
+        self.awake.wake();
         let mut empty = 0;
         while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst)) {
+            if ending::is_ending() {
+                let most = self.receiver.len();
+                let mut written = 0;
+                while written <= most {
+                    match self.drain() {
+                        0 => break,
+                        count => written += count,
+                    }
+                }
+                self.awake.stay_quiet();
+            }
             match self.drain() {
                 0 => empty += 1,
                 count => {
@@ -354,7 +382,7 @@ impl Channel {
                     }
                 }
             }
-            if empty < NAPS { std::thread::park_timeout(NAP) } else { self.sleep(please_stop) }
+            if empty < NAPS { park_timeout(NAP) } else { self.sleep(please_stop) }
         }
     }
 
@@ -363,10 +391,22 @@ impl Channel {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
         let _published = crate::wait::publish("records for log", self.name.clone());
-        let mut select = Select::new();
+        self.awake.lie_down(|| self.receiver.is_empty());
+        self.wait_for_work(please_stop, till.max(NAP));
+        self.awake.wake();
+    }
+
+    #[cfg(not(all(test, selvedge_model)))]
+    fn wait_for_work(&self, please_stop: &Signal, timeout: Duration) {
+        let mut select = crossbeam_channel::Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
-        let _ready = select.ready_timeout(till.max(NAP));
+        let _ready = select.ready_timeout(timeout);
+    }
+
+    #[cfg(all(test, selvedge_model))]
+    fn wait_for_work(&self, _: &Signal, timeout: Duration) {
+        sleep(timeout);
     }
 
     /// Asks the writer to end, and waits until all that was put is written.
@@ -408,7 +448,7 @@ impl Channel {
 
 fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
     match message {
-        Message::Record { to, gap, captured } => sinks.write(to, gap, captured),
+        Message::Record(captured) => sinks.write(captured.to, captured.gap, captured),
         Message::Flush(written) => answers.push(written),
     }
 }
@@ -416,6 +456,12 @@ fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
 struct Gate<'a> {
     channel: &'a Channel,
     _inside: crate::thread::panic::InLogger,
+    _within: ending::Within,
+}
+
+/// Whether the calling thread is within the sinks of a queue.
+pub(super) fn is_within() -> bool {
+    DRAINING.get()
 }
 
 impl Drop for Gate<'_> {

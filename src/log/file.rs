@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use log4rs::encode::Encode;
 
+use super::encode::PatternEncoder;
+use super::record::Captured;
 use crate::os::process;
 
 /// A batch that is longer is written in pieces.
@@ -24,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    encoder: Box<dyn Encode>,
+    encoder: Encoder,
     buffer: Vec<u8>,
     file: Option<File>,
     identity: Option<(u64, u64)>,
@@ -39,6 +41,11 @@ impl Write for Buffer<'_> {
         Ok(bytes.len())
     }
 
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -46,9 +53,17 @@ impl Write for Buffer<'_> {
 
 impl log4rs::encode::Write for Buffer<'_> {}
 
+/// What makes lines of records.
+#[derive(Debug)]
+pub(super) enum Encoder {
+    /// Ours, asked for text without a way through log4rs.
+    Pattern(PatternEncoder),
+    Other(Box<dyn Encode>),
+}
+
 impl LogFile {
     /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
-    pub(super) fn open(path: &Path, append: bool, encoder: Box<dyn Encode>) -> io::Result<LogFile> {
+    pub(super) fn open(path: &Path, append: bool, encoder: Encoder) -> io::Result<LogFile> {
         let mut log = LogFile {
             path: path.to_owned(),
             encoder,
@@ -81,8 +96,28 @@ impl LogFile {
         Ok(())
     }
 
+    /// Whether `push_directly` takes records.
+    pub(super) fn asks_directly(&self) -> bool {
+        matches!(self.encoder, Encoder::Pattern(_))
+    }
+
+    /// [`push`](LogFile::push) of a record that no encoder of others is to see.
+    pub(super) fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool> {
+        self.push_by(|encoder, out| match encoder {
+            Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
+            Encoder::Other(encoder) => captured.with_record(|record| encoder.encode(out, record)),
+        })
+    }
+
     /// Adds a record to the buffer. False: it has no room, as nothing could be written for long.
     pub(super) fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
+        self.push_by(|encoder, out| match encoder {
+            Encoder::Pattern(pattern) => pattern.encode(out, record),
+            Encoder::Other(encoder) => encoder.encode(out, record),
+        })
+    }
+
+    fn push_by(&mut self, print: impl FnOnce(&Encoder, &mut Buffer<'_>) -> anyhow::Result<()>) -> anyhow::Result<bool> {
         if self.buffer.len() >= MOST_HELD {
             return Ok(false);
         }
@@ -95,7 +130,7 @@ impl LogFile {
             }
         }
         let mut undo = Undo(&mut self.buffer, end);
-        self.encoder.encode(&mut Buffer(undo.0), record)?;
+        print(&self.encoder, &mut Buffer(undo.0))?;
         undo.1 = usize::MAX;
         Ok(true)
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::channel::Channel;
+use super::channel::{self, Channel};
+use super::ending;
 use crate::os::process;
 
 static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
@@ -24,6 +25,7 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
     ONCE.call_once(|| {
         process::at_fork(before_fork, in_parent, in_child);
         process::at_exit(at_exit);
+        process::at_abort(at_abort);
     });
     let mut live = LIVE.lock();
     live.retain(|channel| channel.strong_count() > 0);
@@ -57,6 +59,15 @@ extern "C" fn at_exit() {
     flush_in_time();
 }
 
+/// # Signal safety
+/// See [`ending::quiesce`]; the thread-local is const and has no destructor.
+extern "C" fn at_abort(survives: bool) {
+    // Who is within the sinks has come out of its write, and cannot wait for itself.
+    if !channel::is_within() {
+        ending::quiesce(PATIENCE, survives);
+    }
+}
+
 extern "C" fn before_fork() {
     let deadline = Instant::now() + PATIENCE;
     let held = all().into_iter().filter(|channel| channel.hold_for_fork(deadline)).collect();
@@ -70,6 +81,7 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
+    ending::nobody_is_left();
     for channel in HELD.try_with(RefCell::take).unwrap_or_default() {
         channel.orphan();
         channel.release_after_fork();

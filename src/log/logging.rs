@@ -86,3 +86,20 @@ pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
 pub fn set_level(target: &str, level: LevelFilter) -> Result<(), Error> {
     plan::set_level(Some(target), level)
 }
+
+/// For the fuzz target, which lies outside of this crate: see `log/fuzz.rs`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[allow(clippy::type_complexity, missing_docs)]
+pub mod fuzz {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    pub fn strict(file: &Path) -> Result<BTreeMap<String, usize>, crate::Error> {
+        crate::log::fuzz::strict(file)
+    }
+
+    pub fn plain(text: &str) -> Option<BTreeMap<String, usize>> {
+        crate::log::fuzz::plain(text)
+    }
+}

@@ -1,5 +1,5 @@
 //! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread that take its writing
-//! off the callers. Names `error`, `os`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
+//! off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
 //!
 //! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` → `channel` → (the `writer` thread)
 //! → `sink` → `file`, or an appender of log4rs, with an encoder of `encode`. Everything before the arrow to the writer runs
@@ -9,18 +9,23 @@ mod channel;
 mod check;
 mod check_rolling;
 mod encode;
+mod ending;
 mod file;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod live;
 mod logger;
 pub mod logging;
 mod paths;
 mod pattern;
 mod plan;
+mod pool;
 mod queued;
 mod recent;
 mod record;
 mod reload;
 mod sink;
+mod steps;
 mod writer;
 pub(crate) mod yaml;
 
@@ -32,5 +37,7 @@ pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;
 
-#[cfg(test)]
+#[cfg(all(test, selvedge_model))]
+mod model_tests;
+#[cfg(all(test, not(selvedge_model)))]
 mod tests;

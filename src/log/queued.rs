@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use log4rs::append::{Append, AppenderConfig};
 use log4rs::config::{Deserialize, Deserializers};
-use log4rs::encode::{Encode, EncoderConfig};
+use log4rs::encode::EncoderConfig;
 use serde_value::Value;
 
 use super::channel::{Channel, Overflow};
-use super::file::LogFile;
+use super::file::{Encoder, LogFile};
 use super::plan::Queue;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
@@ -227,7 +227,7 @@ impl Deserialize for FromConfig {
         for inner in config.appenders {
             anyhow::ensure!(inner.filters.is_empty(), "filters belong to the queued appender itself");
             let output = match inner.kind.as_str() {
-                "file" => Output::File(open_file(inner.config, with)?),
+                "file" => Output::File(open_file(inner.config, with, false)?),
                 kind => Output::Other(with.deserialize(kind, inner.config)?),
             };
             outputs.push((inner.kind, output));
@@ -245,11 +245,15 @@ struct FileConfig {
     encoder: Option<EncoderConfig>,
 }
 
-pub(super) fn open_file(settings: Value, with: &Deserializers) -> anyhow::Result<LogFile> {
+/// `ours`: nobody else has put encoders into `with`.
+pub(super) fn open_file(settings: Value, with: &Deserializers, ours: bool) -> anyhow::Result<LogFile> {
     let config: FileConfig = settings.deserialize_into()?;
-    let encoder: Box<dyn Encode> = match config.encoder {
-        Some(encoder) => with.deserialize(&encoder.kind, encoder.config)?,
-        None => Box::new(encode::PatternEncoder::default()),
+    let encoder = match config.encoder {
+        Some(encoder) if ours && encoder.kind == "pattern" => {
+            Encoder::Pattern(encode::PatternEncoder::from_config(encoder.config.deserialize_into()?)?)
+        }
+        Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
+        None => Encoder::Pattern(encode::PatternEncoder::default()),
     };
     let (path, _unset) = paths::expand_env(&config.path);
     let path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;

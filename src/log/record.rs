@@ -2,17 +2,21 @@
 //! it goes.
 //!
 //! Invariants
-//! 1. One allocation for a record: all its text lies in `text`; names that are not `'static` are copied there too.
+//! 1. A record is one box with one text, both used again: capturing allocates nothing once there are enough of them, and
+//!    counts no references, which would pass a cache line to and fro between the caller and the writer.
 //! 2. Nothing of the user's (a Display, a Debug, a key-value) runs once a record has been captured.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::log::kv::{self, Key, Value, VisitSource};
 use ::log::{Level, Record};
+
+use super::pool;
 
 /// A point of the clock on the wall.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,18 +35,18 @@ impl Time {
     }
 }
 
-/// The thread that made a record.
+/// The thread that makes records.
 #[derive(Debug)]
-pub(super) struct Caller {
+struct Caller {
     /// Its path in the tree; of a thread that is not in it, its own name, if it has one.
-    pub(super) name: Option<Arc<str>>,
+    name: Option<Arc<str>>,
     in_tree: bool,
-    pub(super) id: usize,
+    id: usize,
 }
 
 thread_local! {
-    /// Made after the MDC's thread-local (see `Caller::new`), so destroyed before it: while this one is alive, so is that.
-    static CALLER: RefCell<Option<Arc<Caller>>> = const { RefCell::new(None) };
+    /// Made after the MDC's thread-local (see `with`), so destroyed before it: while this one is alive, so is that.
+    static CALLER: RefCell<Option<Caller>> = const { RefCell::new(None) };
     /// The record that is being encoded.
     static CURRENT: RefCell<Option<Captured>> = const { RefCell::new(None) };
     /// What records captured now shall have: one time for a record that goes to several appenders, its own time and
@@ -59,136 +63,213 @@ impl Caller {
         Caller { name, in_tree, id: thread_id::get() }
     }
 
-    /// The calling thread, and whether its MDC may be asked: not once its thread-locals are being destroyed.
-    fn current() -> (Arc<Caller>, bool) {
-        let cached = CALLER.try_with(|caller| {
+    /// Gives `f` the calling thread, and whether its MDC may be asked: not once its thread-locals are being destroyed.
+    fn with(mut f: impl FnMut(&Caller, bool)) {
+        let known = CALLER.try_with(|caller| {
             let mut caller = caller.try_borrow_mut().ok()?;
             if let Some(caller) = &*caller
                 && crate::wait::is_tree_path(caller.name.as_ref().filter(|_| caller.in_tree))
             {
-                return Some(caller.clone());
+                f(caller, true);
+                return Some(());
             }
             // `get` panics if the MDC is gone already, which happens when the first record of a thread comes from a
             // thread-local's Drop.
             let _inside = crate::thread::panic::enter_logger();
             catch_unwind(|| log_mdc::get("", |_| ())).ok()?;
-            Some(caller.insert(Arc::new(Caller::new())).clone())
+            f(caller.insert(Caller::new()), true);
+            Some(())
         });
-        match cached {
-            Ok(Some(caller)) => (caller, true),
-            _ => (Arc::new(Caller::new()), false),
+        if !matches!(known, Ok(Some(()))) {
+            f(&Caller::new(), false);
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    None,
-    Static(&'static str),
-    /// Between these bytes of the text.
-    Copied(usize, usize),
-}
-
-impl Name {
-    fn keep(fixed: Option<&'static str>, any: Option<&str>, text: &mut String) -> Name {
-        match (fixed, any) {
-            (Some(fixed), _) => Name::Static(fixed),
-            (None, Some(any)) => {
-                let from = text.len();
-                text.push_str(any);
-                Name::Copied(from, text.len())
-            }
-            (None, None) => Name::None,
-        }
-    }
-}
-
-/// A captured record.
-#[derive(Clone, Debug)]
-pub(super) struct Captured {
+/// What a record holds. Its text lies in one piece: the message, then the names that have no `'static` of their own, then
+/// the MDC and the key-values, each key and value as `length:text`.
+#[derive(Debug)]
+pub(super) struct Body {
     pub(super) time: Time,
     pub(super) level: Level,
+    /// Which of the sinks behind a queue gets it, and how many are missing there before it.
+    pub(super) to: usize,
+    pub(super) gap: u64,
     line: Option<u32>,
-    target: Name,
-    module: Name,
-    file: Name,
-    caller: Arc<Caller>,
-    /// The message, copied names, the MDC, the key-values; of the last two each key and value as `length:text`.
+    thread_id: usize,
+    /// Names that need no place in the text.
+    target: Option<&'static str>,
+    module: Option<&'static str>,
+    file: Option<&'static str>,
     text: String,
-    message_end: usize,
-    mdc_start: usize,
-    kv_start: usize,
+    /// Where the parts of the text end; the key-values end with it.
+    ends: [usize; PARTS],
+    /// Of the parts that are names, those that there are.
+    there: [bool; PARTS],
 }
 
-/// Most messages fit; the text then does not move while it is written. And of those sizes that glibc frees quickest, also
-/// on another thread than the one that has allocated.
-const USUAL_TEXT: usize = 96;
+const MESSAGE: usize = 0;
+const THREAD: usize = 1;
+const TARGET: usize = 2;
+const MODULE: usize = 3;
+const FILE: usize = 4;
+const MDC: usize = 5;
+const PARTS: usize = 6;
+
+/// Most messages and names fit; the text then does not move while it is written.
+const USUAL_TEXT: usize = 120;
+
+impl Default for Body {
+    fn default() -> Body {
+        Body {
+            time: Time { seconds: 0, nanos: 0 },
+            level: Level::Info,
+            to: 0,
+            gap: 0,
+            line: None,
+            thread_id: 0,
+            target: None,
+            module: None,
+            file: None,
+            text: String::with_capacity(USUAL_TEXT),
+            ends: [0; PARTS],
+            there: [false; PARTS],
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    fn end(&mut self, part: usize, name: Option<&str>) {
+        if let Some(name) = name {
+            self.text.push_str(name);
+        }
+        self.there[part] = name.is_some();
+        self.ends[part] = self.text.len();
+    }
+
+    /// All but the message, which is in the text already.
+    fn complete(&mut self, record: &Record<'_>) {
+        self.end(MESSAGE, None);
+        // Without `target:` in the macro it is the module's path, which is static.
+        self.module = record.module_path_static();
+        self.target = self.module.filter(|path| std::ptr::eq(*path, record.target()));
+        self.file = record.file_static();
+        self.line = record.line();
+        Caller::with(|caller, has_mdc| {
+            self.thread_id = caller.id;
+            self.end(THREAD, caller.name.as_deref());
+            self.end(TARGET, Some(record.target()).filter(|_| self.target.is_none()));
+            self.end(MODULE, record.module_path().filter(|_| self.module.is_none()));
+            self.end(FILE, record.file().filter(|_| self.file.is_none()));
+            if has_mdc {
+                log_mdc::iter(|key, value| put_pair(&mut self.text, key, value));
+            }
+        });
+        self.end(MDC, None);
+        if record.key_values().count() > 0 {
+            let _complete = record.key_values().visit(&mut Collect(&mut self.text));
+        }
+        let (time, level) = STAMP.get().unwrap_or_else(|| (Time::now(), None));
+        (self.time, self.level) = (time, level.unwrap_or(record.level()));
+        (self.to, self.gap) = (0, 0);
+    }
+
+    fn part(&self, part: usize) -> &str {
+        &self.text[if part == 0 { 0 } else { self.ends[part - 1] }..self.ends[part]]
+    }
+
+    fn name(&self, fixed: Option<&'static str>, part: usize) -> Option<&str> {
+        fixed.or_else(|| self.there[part].then(|| self.part(part)))
+    }
+}
+
+/// A captured record. What held it goes back to where it came from when it is dropped.
+#[derive(Debug)]
+pub(super) struct Captured(Option<Box<Body>>);
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take() {
+            pool::give(body);
+        }
+    }
+}
+
+impl Deref for Captured {
+    type Target = Body;
+
+    fn deref(&self) -> &Body {
+        self.0.as_ref().expect("taken only by its drop")
+    }
+}
+
+impl DerefMut for Captured {
+    fn deref_mut(&mut self) -> &mut Body {
+        self.0.as_mut().expect("taken only by its drop")
+    }
+}
+
+impl Clone for Captured {
+    fn clone(&self) -> Captured {
+        let mut copy = Captured(Some(pool::take()));
+        let mut text = std::mem::take(&mut copy.text);
+        text.clone_from(&self.text);
+        *copy = Body { text, ..**self };
+        copy
+    }
+}
 
 impl Captured {
     /// Formats the message here, on the calling thread, with no lock held.
     pub(super) fn new(record: &Record<'_>) -> Captured {
-        let mut text = String::with_capacity(USUAL_TEXT);
-        format_into(&mut text, *record.args());
-        Captured::with_text(record, text)
+        let mut captured = Captured(Some(pool::take()));
+        captured.text.clear();
+        format_into(&mut captured.text, *record.args());
+        captured.complete(record);
+        captured
     }
 
     /// A record of the log's own.
-    pub(super) fn own(level: Level, message: String) -> Captured {
-        Captured::with_text(&Record::builder().level(level).target("selvedge::log").build(), message)
-    }
-
-    fn with_text(record: &Record<'_>, mut text: String) -> Captured {
-        let (caller, has_mdc) = Caller::current();
-        let (time, level) = STAMP.get().unwrap_or_else(|| (Time::now(), None));
-        let message_end = text.len();
-        let module_path = record.module_path_static();
-        let module = Name::keep(module_path, record.module_path(), &mut text);
-        let file = Name::keep(record.file_static(), record.file(), &mut text);
-        // Without `target:` in the macro it is the module's path, which is static.
-        let target = match module_path {
-            Some(path) if std::ptr::eq(path, record.target()) => Name::Static(path),
-            _ => Name::keep(None, Some(record.target()), &mut text),
-        };
-        let mdc_start = text.len();
-        if has_mdc {
-            log_mdc::iter(|key, value| put_pair(&mut text, key, value));
-        }
-        let kv_start = text.len();
-        if record.key_values().count() > 0 {
-            let _complete = record.key_values().visit(&mut Collect(&mut text));
-        }
-        let (level, line) = (level.unwrap_or(record.level()), record.line());
-        Captured { time, level, line, target, module, file, caller, text, message_end, mdc_start, kv_start }
-    }
-
-    fn name(&self, name: Name) -> Option<&str> {
-        match name {
-            Name::None => None,
-            Name::Static(name) => Some(name),
-            Name::Copied(from, to) => self.text.get(from..to),
-        }
+    pub(super) fn own(level: Level, message: &str) -> Captured {
+        Captured::new(&Record::builder().level(level).target("selvedge::log").args(format_args!("{message}")).build())
     }
 
     pub(super) fn message(&self) -> &str {
-        &self.text[..self.message_end]
+        self.part(MESSAGE)
     }
 
     pub(super) fn context(&self) -> Context<'_> {
-        Context { time: self.time, caller: &self.caller, mdc: Pairs(&self.text[self.mdc_start..self.kv_start]) }
+        Context {
+            time: self.time,
+            thread: self.name(None, THREAD),
+            thread_id: self.thread_id,
+            mdc: Pairs(self.part(MDC)),
+            message: None,
+        }
     }
 
     /// As the facade's record.
     pub(super) fn with_record<R>(&self, f: impl FnOnce(&Record<'_>) -> R) -> R {
-        let pairs = Pairs(&self.text[self.kv_start..]);
+        let pairs = Pairs(&self.text[self.ends[MDC]..]);
         f(&Record::builder()
             .level(self.level)
-            .target(self.name(self.target).unwrap_or(""))
-            .args(format_args!("{}", &self.text[..self.message_end]))
-            .module_path(self.name(self.module))
-            .file(self.name(self.file))
+            .target(self.name(self.target, TARGET).unwrap_or(""))
+            .args(format_args!("{}", self.part(MESSAGE)))
+            .module_path(self.name(self.module, MODULE))
+            .file(self.name(self.file, FILE))
             .line(self.line)
             .key_values(&pairs)
             .build())
+    }
+
+    /// For encoders of ours that are asked directly: as the facade's record, and what that has no place for.
+    pub(super) fn with_both<R>(&self, f: impl FnOnce(&Record<'_>, &Context<'_>) -> R) -> R {
+        let context = Context { message: Some(self.part(MESSAGE)), ..self.context() };
+        self.with_record(|record| f(record, &context))
     }
 }
 
@@ -259,8 +340,12 @@ impl kv::Source for Pairs<'_> {
 /// What an encoder cannot get from the facade's record.
 pub(super) struct Context<'a> {
     pub(super) time: Time,
-    pub(super) caller: &'a Caller,
+    /// Its path in the tree; of a thread that is not in it, its own name, if it has one.
+    pub(super) thread: Option<&'a str>,
+    pub(super) thread_id: usize,
     pub(super) mdc: Pairs<'a>,
+    /// The record's message, where it is known to be plain text.
+    pub(super) message: Option<&'a str>,
 }
 
 /// Gives `f` the context of the record that is being encoded; outside of that, the one of now and here.
@@ -273,7 +358,7 @@ pub(super) fn with_context<R>(f: impl FnOnce(&Context<'_>) -> R) -> R {
     });
     match (known, f) {
         (Ok(Some(result)), _) => result,
-        (_, Some(f)) => f(&Captured::with_text(&Record::builder().build(), String::new()).context()),
+        (_, Some(f)) => f(&Captured::new(&Record::builder().build()).context()),
         // f is taken only where its result is returned.
         (_, None) => unreachable!("the context was given, and no result came of it"),
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use ::log::Level;
@@ -72,8 +73,13 @@ impl Sink {
     fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         self.dirty = true;
         if let Output::File(file) = &mut self.output {
-            let push = |captured: &Captured| captured.with_record(|record| file.push(record));
-            let (result, _) = encoding(captured, push, |_| false);
+            let result = if file.asks_directly() {
+                // AssertUnwindSafe: a half record is taken back.
+                catch_unwind(AssertUnwindSafe(|| file.push_directly(&captured)))
+            } else {
+                let push = |captured: &Captured| captured.with_record(|record| file.push(record));
+                encoding(captured, push, |_| false).0
+            };
             return match flatten(result) {
                 Ok(kept) => {
                     self.unencodable = false;
@@ -163,7 +169,7 @@ impl Sink {
             Output::Other(appender) => {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
                     // It has the record; one that writes nothing makes it write what it has.
-                    let nothing = Captured::own(Level::Trace, String::new());
+                    let nothing = Captured::own(Level::Trace, "");
                     let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
                     let (result, _) = muted(|| encoding(nothing, append, |_| false));
                     flatten(result).map_err(|reason| (reason, true))?;
@@ -171,7 +177,7 @@ impl Sink {
                         failing.accepted = false;
                     }
                 } else {
-                    flatten(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    flatten(catch_unwind(AssertUnwindSafe(|| {
                         appender.flush();
                         Ok(())
                     })))
@@ -247,7 +253,8 @@ impl Sinks {
     /// Writes into `to` that `count` records are missing here.
     pub(super) fn missing(&mut self, to: usize, count: u64, why: &str) {
         let plural = if count == 1 { "record is" } else { "records are" };
-        let (kept, told) = self.0[to].take(Captured::own(Level::Warn, format!("{count} {plural} missing here: {why}")));
+        let (kept, told) =
+            self.0[to].take(Captured::own(Level::Warn, &format!("{count} {plural} missing here: {why}")));
         if !kept {
             self.0[to].lost += count;
         }
@@ -319,7 +326,7 @@ impl Sinks {
             if (at != of && sink.failing.is_none()) || well_again {
                 let level = if well_again { Level::Warn } else { Level::Error };
                 // One that begins to fail by this tells nobody now; it is told at its next failure or at the end.
-                let (_, _) = sink.take(Captured::own(level, text.clone()));
+                let (_, _) = sink.take(Captured::own(level, &text));
                 heard = true;
             }
         }

@@ -32,7 +32,6 @@ impl CpuClock {
     }
 
     /// The kernel's id of the thread, as `gettid` gives it: a clock's id has it, inverted, above three bits of kind.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn thread(self) -> i32 {
         !(self.0 >> 3)
     }
@@ -81,6 +80,11 @@ pub(crate) fn set_thread_name(name: &str) {
 pub(crate) fn thread_handle() -> u64 {
     // SAFETY: has no preconditions.
     unsafe { libc::pthread_self() as u64 }
+}
+
+/// How many threads the process has; `None` if the system does not tell.
+pub(crate) fn thread_count() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ pub(crate) fn at_fork(_before: extern "C" fn(), _parent: extern "C" fn(), _child
 
 pub(crate) fn at_exit(_run: extern "C" fn()) {}
 
+pub(crate) fn at_abort(_run: extern "C" fn(bool)) {}
+
+pub(crate) fn block_abort() {}
+
 pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.open(path)
 }

@@ -4,6 +4,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::{mem, ptr};
 
 /// From now on each `fork` calls `before` in the forking thread, then `parent` and `child` in the two processes.
 pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
@@ -16,6 +18,73 @@ pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: e
 pub(crate) fn at_exit(run: extern "C" fn()) {
     // SAFETY: `run` is a function of this program, which stays valid; one that cannot be kept is not called.
     unsafe { libc::atexit(run) };
+}
+
+/// What to do first when the process aborts, and what SIGABRT did before.
+static AT_ABORT: OnceLock<(extern "C" fn(bool), libc::sigaction)> = OnceLock::new();
+
+/// Before SIGABRT does what it did before, mostly end the process, `run` is called in its handler; with true if something
+/// other than the end was to follow. It must do nothing that a signal handler may not. Once for the process.
+pub(crate) fn at_abort(run: extern "C" fn(bool)) {
+    // SAFETY: an all-zero sigaction is a valid value: no handler, no flags, an empty mask.
+    let (mut before, mut ours): (libc::sigaction, libc::sigaction) = unsafe { (mem::zeroed(), mem::zeroed()) };
+    // SAFETY: without a new action it only writes the old one to `before`, which is writable.
+    let asked = unsafe { libc::sigaction(libc::SIGABRT, ptr::null(), &raw mut before) };
+    // Who ignores it aborts all the same: then nobody has a handler.
+    if asked != 0 || before.sa_sigaction == libc::SIG_IGN || AT_ABORT.set((run, before)).is_err() {
+        return;
+    }
+    ours.sa_sigaction = on_abort as extern "C" fn(libc::c_int) as usize;
+    // On the alternative stack: a stack that has overflowed ends in an abort too.
+    ours.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: `ours` is complete, and its handler a function of this program, which stays valid.
+    unsafe { libc::sigaction(libc::SIGABRT, &raw const ours, ptr::null_mut()) };
+}
+
+/// # Signal safety
+/// `run` is; the OnceLock is only looked at; sigaction and raise are by POSIX.
+extern "C" fn on_abort(signal: libc::c_int) {
+    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    if let Some((run, before)) = AT_ABORT.get() {
+        run(before.sa_sigaction != libc::SIG_DFL);
+        // SAFETY: `before` is what sigaction gave. The raised signal is blocked until this handler returns, and then
+        // finds the thread as it was, so that a core dump shows the place.
+        unsafe {
+            libc::sigaction(libc::SIGABRT, before, ptr::null_mut());
+            libc::raise(signal);
+        }
+    }
+    set_errno(errno);
+}
+
+#[cfg(target_os = "linux")]
+fn set_errno(errno: i32) {
+    // SAFETY: the location is the calling thread's own and always writable.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Only Linux names its place in a way that all targets of libc have.
+#[cfg(not(target_os = "linux"))]
+fn set_errno(_: i32) {}
+
+/// The calling thread is not chosen to handle a SIGABRT that comes from outside. Its own `abort` unblocks it.
+pub(crate) fn block_abort() {
+    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGABRT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
+/// Whether this process does something with that signal, or ignores it, instead of what the system does by default.
+pub(crate) fn is_handled(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null action asks only; `action` is writable for one sigaction.
+    let failed = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: written by the successful call.
+    failed == 0 && unsafe { action.assume_init() }.sa_sigaction != libc::SIG_DFL
 }
 
 /// Opens for appending. A FIFO that nobody reads is an error (ENXIO) instead of a wait without end.

@@ -60,6 +60,60 @@ pub(crate) fn send(thread: i32) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
 }
 
+/// What a signal of [`ask`] carries, and no other: an address of ours.
+#[cfg(target_os = "linux")]
+static QUESTION: u8 = 0;
+
+/// A siginfo_t as `rt_tgsigqueueinfo` takes it, with the fields of a queued signal: as large and as aligned as the kernel's.
+#[cfg(target_os = "linux")]
+#[repr(C, align(8))]
+struct Queued {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    _padding: i32,
+    process: i32,
+    user: u32,
+    value: u64,
+    _rest: [u64; 12],
+}
+
+/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`] knows it. False: there is
+/// no such thread, or the system refuses.
+#[cfg(target_os = "linux")]
+pub(crate) fn ask(thread: i32) -> bool {
+    // SAFETY: have no preconditions.
+    let (process, user) = unsafe { (libc::getpid(), libc::getuid()) };
+    let question = Queued {
+        signal: libc::SIGPROF,
+        errno: 0,
+        code: libc::SI_QUEUE,
+        _padding: 0,
+        process,
+        user,
+        value: &raw const QUESTION as u64,
+        _rest: [0; 12],
+    };
+    // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no pointer to it.
+    let failed =
+        unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question) };
+    failed == 0
+}
+
+/// Whether this signal was sent by [`ask`]. One that the kernel could not keep the details of looks like any other.
+///
+/// # Safety
+/// `info` is what the kernel gave to a signal handler that has not returned.
+///
+/// # Signal safety
+/// Safe.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn is_question(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the caller's word; a siginfo_t is as large as this and no less aligned.
+    let info = unsafe { &*info.cast::<Queued>() };
+    info.code == libc::SI_QUEUE && info.value == &raw const QUESTION as u64
+}
+
 /// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot be read.
 pub(crate) fn tick() -> Option<Duration> {
     #[cfg(target_os = "linux")]
@@ -80,6 +134,28 @@ pub(crate) fn tick() -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_question_has_the_form_of_the_kernels_own() {
+        use super::Queued;
+        assert_eq!(size_of::<Queued>(), size_of::<libc::siginfo_t>());
+        assert_eq!(align_of::<Queued>(), align_of::<libc::siginfo_t>());
+        // As si_pid() and si_value() of libc's own find them.
+        // SAFETY: all-zero is a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        (info.si_signo, info.si_code) = (libc::SIGPROF, libc::SI_QUEUE);
+        let question = (&raw mut info).cast::<Queued>();
+        // SAFETY: as large and as aligned, as was asserted.
+        unsafe {
+            (*question).process = 77;
+            (*question).value = 0x1234_5678_9abc;
+            assert_eq!((info.si_pid(), info.si_value().sival_ptr as u64), (77, 0x1234_5678_9abc));
+            assert!(!super::is_question(&raw const info));
+            (*question).value = &raw const super::QUESTION as u64;
+            assert!(super::is_question(&raw const info));
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn the_tick_is_one_that_kernels_have() {

@@ -6,6 +6,7 @@ use super::roster::{Life, Owners};
 use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
+use crate::wait::Wait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,11 @@ pub(super) const OTHER_STACK: &str = "[other stack]";
 pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for what a thread does before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
+/// Stands above the code of a thread that waits in a blocking call of this crate.
+pub(super) fn waiting(wait: &Wait) -> Arc<str> {
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into()
+}
 
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
 pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {

@@ -14,6 +14,8 @@ mod loader;
 mod loader;
 #[cfg(feature = "profiling")]
 mod model;
+#[cfg(feature = "profiling")]
+pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod recording;
@@ -27,6 +29,11 @@ mod tests;
 mod top;
 #[cfg(feature = "profiling")]
 mod trim;
+#[cfg(feature = "profiling")]
+mod window;
+
+#[cfg(feature = "profiling")]
+pub(crate) use window::Window;
 
 #[cfg(not(feature = "profiling"))]
 pub(crate) use options::{Clock, Engine, Options};

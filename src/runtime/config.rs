@@ -38,6 +38,7 @@ use crate::profile::Options;
 /// name: indexer
 /// log: { file: log4rs.yaml, queued: true }
 /// shutdown: { patience: 5s, on_stuck: wait }
+/// dump: { signal: SIGUSR1 }
 /// profile: { enabled: true, frequency: 100, clock: cpu, engine: auto, output: ../flamegraphs, formats: [svg, folded, pprof] }
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,9 @@ struct Set {
     log_tail: Option<usize>,
     patience: Option<Duration>,
     on_stuck: Option<OnStuck>,
+    dump_signal: Option<DumpSignal>,
+    /// None within: off.
+    deadlocks: Option<Option<Duration>>,
     profile_enabled: Option<bool>,
     profile_options: Option<Options>,
     profile_output: Option<PathBuf>,
@@ -72,6 +76,24 @@ pub enum OnStuck {
     Wait,
     /// Say the same, and end the process.
     Abort,
+}
+
+/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its threads.
+///
+/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log goes to files, it goes to
+/// stderr as well, as it does if the log does not take it within a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DumpSignal {
+    /// None.
+    None,
+    /// SIGUSR1.
+    #[default]
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGQUIT, as the JVM takes it; a terminal sends it for Ctrl-\\.
+    Quit,
 }
 
 /// A file that a finished profile is written to.
@@ -92,6 +114,9 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) log: LogSettings,
     pub(crate) shutdown: ShutdownSettings,
+    pub(crate) dump: DumpSettings,
+    /// How long a wait must have lasted for a search for deadlocks.
+    pub(crate) deadlocks: Option<Duration>,
     pub(crate) profile: ProfileSettings,
 }
 
@@ -106,6 +131,13 @@ pub(crate) struct LogSettings {
 pub(crate) struct ShutdownSettings {
     pub(crate) patience: Duration,
     pub(crate) on_stuck: OnStuck,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DumpSettings {
+    pub(crate) signal: DumpSignal,
+    /// Somebody has asked for this signal.
+    pub(crate) is_asked: bool,
 }
 
 #[derive(Debug)]
@@ -205,6 +237,34 @@ impl Config {
         self
     }
 
+    /// The signal that asks for a dump of all threads. Default: [`DumpSignal::Usr1`], unless the program has a handler for
+    /// SIGUSR1 when the runtime starts; that is left alone. A handler for a signal that is asked for here is called as before.
+    #[must_use]
+    pub fn dump_signal(mut self, signal: DumpSignal) -> Config {
+        self.set.dump_signal = Some(signal);
+        self
+    }
+
+    /// How long a wait must last before it is asked whether it can end at all; `None`: never. Default: 5 s; at least a
+    /// millisecond.
+    ///
+    /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A *deadlock*, threads that
+    /// wait for each other's locks, monitors and ends, is logged as an error, once, with who waits for what, since when,
+    /// who holds it and where it was taken; so is a wait for a [`Signal`](crate::Signal), [`Queue`](crate::Queue) or
+    /// [`Promise`](crate::Promise) to which nobody else has a handle any more. What is likely but not certain is a warning
+    /// that says so. Waits with a `till` or a timeout can end, and are no part of it.
+    ///
+    /// ```
+    /// # use selvedge::Config; use std::time::Duration;
+    /// let config = Config::new("trader").deadlocks(Duration::from_millis(500));
+    /// let config = Config::new("trader").deadlocks(None);
+    /// ```
+    #[must_use]
+    pub fn deadlocks(mut self, after: impl Into<Option<Duration>>) -> Config {
+        self.set.deadlocks = Some(after.into());
+        self
+    }
+
     /// Whether to record a profile from start to shutdown. Default: false.
     #[must_use]
     pub fn profile_enabled(mut self, enabled: bool) -> Config {
@@ -278,6 +338,8 @@ impl Config {
                 patience: set.patience.unwrap_or(Duration::from_secs(5)),
                 on_stuck: set.on_stuck.unwrap_or_default(),
             },
+            dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
+            deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
                 options: set.profile_options.unwrap_or_default(),
@@ -290,6 +352,7 @@ impl Config {
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
         check_log(&queue, settings.log.wiring.tail)?;
         check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
         check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
         check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
         check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
@@ -309,6 +372,8 @@ impl Set {
             log_tail: self.log_tail.or(file.log_tail),
             patience: self.patience.or(file.patience),
             on_stuck: self.on_stuck.or(file.on_stuck),
+            dump_signal: self.dump_signal.or(file.dump_signal),
+            deadlocks: self.deadlocks.or(file.deadlocks),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
             profile_options: self.profile_options.or(file.profile_options),
             profile_output: self.profile_output.or(file.profile_output),
@@ -354,6 +419,13 @@ impl fmt::Display for ProfileFormat {
 const FORMATS: [(&str, ProfileFormat); 3] =
     [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
 
+const DUMP_SIGNALS: [(&str, DumpSignal); 4] = [
+    ("SIGUSR1", DumpSignal::Usr1),
+    ("SIGUSR2", DumpSignal::Usr2),
+    ("SIGQUIT", DumpSignal::Quit),
+    ("none", DumpSignal::None),
+];
+
 fn default_name() -> String {
     let executable = env::current_exe().ok().or_else(|| env::args_os().next().map(PathBuf::from));
     let stem = executable.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
@@ -389,6 +461,20 @@ fn check_patience(patience: Duration) -> Result<(), String> {
         return Err("longer than a year; to wait without end use `on_stuck: wait`".to_owned());
     }
     Ok(())
+}
+
+const DEADLOCKS_AFTER: Duration = Duration::from_secs(5);
+
+fn check_deadlocks(after: Option<Duration>) -> Result<(), String> {
+    match after {
+        Some(after) if after < Duration::from_millis(1) => {
+            Err("shorter than a millisecond; to have none searched for use `off`".to_owned())
+        }
+        Some(after) if after > LONGEST_PATIENCE => {
+            Err("longer than a year; to have none searched for use `off`".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Far more than anybody reads before an error.

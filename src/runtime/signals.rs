@@ -1,5 +1,7 @@
-//! SIGINT and SIGTERM, on a thread of the tree.
+//! SIGINT, SIGTERM and the signal that asks for a dump, on a thread of the tree.
 
+use super::config::DumpSettings;
+use super::dumps::{self, aside};
 use super::exit;
 use crate::error::{Error, Kind};
 use crate::signal::{Reason, Signal};
@@ -29,10 +31,11 @@ impl Drop for Busy {
 }
 
 impl OsSignals {
-    pub(super) fn start(main: &Arc<Node>) -> Result<OsSignals, Error> {
+    pub(super) fn start(main: &Arc<Node>, dump: DumpSettings) -> Result<OsSignals, Error> {
         let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
         let idle = default_while_idle().map_err(refused)?;
-        let mut signals = Signals::new(SIGNALS).map_err(refused)?;
+        let dump = dumps::signal(dump);
+        let mut signals = Signals::new(SIGNALS.into_iter().chain(dump)).map_err(refused)?;
         // Only now: until there is somebody to take them they end the process.
         idle.store(false, Ordering::SeqCst);
         let busy = Busy(idle);
@@ -45,11 +48,13 @@ impl OsSignals {
             .spawn(move |please_stop| {
                 please_stop.on_go(move || closer.close());
                 let answer = |signal| {
-                    if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    if Some(signal) == dump {
+                        dumps::write();
+                    } else if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                         stop(signal, main_stop.clone());
                     } else {
                         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
-                        exit::at_once(&why, 128 + signal as u8);
+                        exit::at_once(&why, None, 128 + signal as u8);
                     }
                 };
                 signals.forever().for_each(answer);
@@ -80,19 +85,6 @@ fn stop(signal: i32, main_stop: Signal) {
     aside("asker", move || {
         main_stop.go_for(&Reason::of(format!("{} came", name(signal)), None, None));
     });
-}
-
-/// Runs it on a thread of the runtime's own; here, if there is none to be had. The signal goes when it is done.
-fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
-    let run = Arc::new(run);
-    let aside = run.clone();
-    match Builder::new(name).runtime().spawn(move |_| aside()) {
-        Ok(handle) => handle.thread().stopped().clone(),
-        Err(_) => {
-            run();
-            Signal::gone()
-        }
-    }
 }
 
 fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A thread of the tree, alive or ended. Clones are handles to the same thread; keeping one keeps no thread alive.
@@ -138,6 +139,11 @@ impl Thread {
         self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).saturating_duration_since(started.at)
     }
 
+    /// How often its function was run again after a failure; see [`Builder::restart`](crate::Builder::restart).
+    pub fn restarts(&self) -> u64 {
+        self.0.restarts.load(Ordering::Relaxed)
+    }
+
     /// What it is waiting for just now in a blocking call of this crate.
     pub fn waiting_for(&self) -> Option<Wait> {
         self.0.waits.get()
@@ -152,13 +158,16 @@ impl Thread {
     }
 
     /// `main`.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn root() -> Thread {
         Thread(tree::root())
     }
 
+    /// Its place in the tree.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
     /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
         self.0.started.get()?.clock
     }
@@ -187,7 +196,6 @@ impl Thread {
         self.0.started.get().map_or_else(Instant::now, |started| started.at)
     }
 
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         self.0.ended.get().map(|ended| ended.at)
     }

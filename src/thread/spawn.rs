@@ -1,7 +1,7 @@
 //! Starting threads, and the body that every thread runs in.
 
 use super::tree::{self, Node, Role, Terms};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, mdc, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, deadlock, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -164,7 +164,7 @@ impl Builder {
         self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
-    fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
@@ -208,6 +208,7 @@ where
     F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
+    let _counted = deadlock::count_body();
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.

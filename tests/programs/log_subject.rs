@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +27,34 @@ fn main() -> ExitCode {
                 std::process::exit(7)
             }));
             please_stop.wait_for_go();
+            Ok(())
+        }
+        "abort" => {
+            log_some();
+            std::process::abort()
+        }
+        "abort-while-others-log" => abort_while_others_log(),
+        "abort-after-a-rest" => {
+            // The writer sleeps by now; what wakes it is the one record.
+            std::thread::sleep(Duration::from_millis(50));
+            log::info!("some 0 end");
+            std::process::abort()
+        }
+        "panic" => {
+            log_some();
+            panic!("the only panic")
+        }
+        "panic-in-thread" => {
+            drop(spawn("panicker", |_| {
+                log_some();
+                panic!("the only panic")
+            }));
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "panic-of-a-stranger" => {
+            log_some();
+            let _panicked = std::thread::spawn(|| panic!("the only panic")).join();
             Ok(())
         }
         "double-panic" => double_panic(),
@@ -69,6 +98,24 @@ fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn 
         selvedge::Signal::new("for ever").wait_for_go();
     }
     Ok(())
+}
+
+fn abort_while_others_log() -> Result<(), Box<dyn Error>> {
+    let begun = selvedge::Progress::new("begun");
+    for name in 0..3 {
+        let begun = begun.clone();
+        drop(spawn(format!("logger-{name}"), move |_| {
+            for number in 0_u32.. {
+                log::info!("record {name} {number} end");
+                if number == 1000 {
+                    begun.advance(1);
+                }
+            }
+        }));
+    }
+    begun.wait_for(3);
+    log_some();
+    std::process::abort()
 }
 
 /// A panic while another one unwinds: the process aborts, and the hook is the last that runs.

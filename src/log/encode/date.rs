@@ -5,6 +5,7 @@ use std::io;
 
 use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
 use chrono::{DateTime, Local, Utc};
+use log4rs::encode::Write;
 use parking_lot::Mutex;
 
 use crate::log::record::Time;
@@ -50,7 +51,7 @@ impl Date {
         Some(Date { utc, parts, cache: Mutex::new(None) })
     }
 
-    pub(super) fn write(&self, time: Time, out: &mut dyn log4rs::encode::Write) -> io::Result<()> {
+    pub(super) fn write<W: Write + ?Sized>(&self, time: Time, out: &mut W) -> io::Result<()> {
         let mut cache = self.cache.lock();
         let texts = match &mut *cache {
             Some((second, texts)) if *second == time.seconds => texts,
@@ -106,7 +107,7 @@ fn fine(item: &Item<'static>) -> Option<Part> {
     }
 }
 
-fn write_digits(out: &mut dyn log4rs::encode::Write, nanos: u32, point: bool, count: usize) -> io::Result<()> {
+fn write_digits<W: Write + ?Sized>(out: &mut W, nanos: u32, point: bool, count: usize) -> io::Result<()> {
     let mut digits = *b".000000000";
     let mut rest = nanos;
     for digit in digits[1..].iter_mut().rev() {

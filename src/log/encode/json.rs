@@ -61,8 +61,8 @@ impl Serialize for Object<'_> {
             map.serialize_entry("line", &line)?;
         }
         map.serialize_entry("target", record.target())?;
-        map.serialize_entry("thread", &context.caller.name.as_deref())?;
-        map.serialize_entry("thread_id", &context.caller.id)?;
+        map.serialize_entry("thread", &context.thread)?;
+        map.serialize_entry("thread_id", &context.thread_id)?;
         map.serialize_entry("mdc", &Map(context.mdc))?;
         map.serialize_entry("attributes", &Attributes(record.key_values()))?;
         map.end()

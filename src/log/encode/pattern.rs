@@ -23,7 +23,7 @@ pub(crate) struct PatternEncoder {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Config {
+pub(crate) struct Config {
     pattern: Option<String>,
 }
 
@@ -34,8 +34,7 @@ impl Deserialize for FromConfig {
     type Config = Config;
 
     fn deserialize(&self, config: Config, _: &Deserializers) -> anyhow::Result<Box<dyn Encode>> {
-        let encoder = PatternEncoder::new(config.pattern.as_deref().unwrap_or(DEFAULT));
-        Ok(Box::new(encoder.map_err(|fault| anyhow::anyhow!("the pattern {fault}"))?))
+        Ok(Box::new(PatternEncoder::from_config(config)?))
     }
 }
 
@@ -46,6 +45,16 @@ impl Default for PatternEncoder {
 }
 
 impl PatternEncoder {
+    pub(crate) fn from_config(config: Config) -> anyhow::Result<PatternEncoder> {
+        let encoder = PatternEncoder::new(config.pattern.as_deref().unwrap_or(DEFAULT));
+        encoder.map_err(|fault| anyhow::anyhow!("the pattern {fault}"))
+    }
+
+    /// Writes the record where nothing is to be kept from seeing half of it.
+    pub(crate) fn print<W: Write>(&self, out: &mut W, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
+        write_all(&self.chunks, out, record, context)
+    }
+
     /// An error in words that follow "the pattern".
     pub(crate) fn new(pattern: &str) -> Result<PatternEncoder, String> {
         match fault(pattern) {
@@ -87,7 +96,12 @@ enum Part {
     Highlight(Vec<Chunk>),
 }
 
-fn write_all(chunks: &[Chunk], out: &mut dyn Write, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
+fn write_all<W: Write + ?Sized>(
+    chunks: &[Chunk],
+    out: &mut W,
+    record: &Record<'_>,
+    context: &Context<'_>,
+) -> io::Result<()> {
     chunks.iter().try_for_each(|chunk| match chunk {
         Chunk::Text(text) => out.write_all(text.as_bytes()),
         Chunk::Part(part) => part.write(out, record, context),
@@ -96,19 +110,22 @@ fn write_all(chunks: &[Chunk], out: &mut dyn Write, record: &Record<'_>, context
 }
 
 impl Part {
-    fn write(&self, out: &mut dyn Write, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
+    fn write<W: Write + ?Sized>(&self, out: &mut W, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
         let text = match self {
             Part::Date(date) => return date.write(context.time, out),
             Part::Level => record.level().as_str(),
-            Part::Message => return out.write_fmt(*record.args()),
+            Part::Message => match context.message {
+                Some(message) => message,
+                None => return out.write_fmt(*record.args()),
+            },
             Part::Module => record.module_path().unwrap_or("???"),
             Part::File => record.file().unwrap_or("???"),
             Part::Line => match record.line() {
                 Some(line) => return write!(out, "{line}"),
                 None => "???",
             },
-            Part::Thread => context.caller.name.as_deref().unwrap_or("unnamed"),
-            Part::ThreadId => return write!(out, "{}", context.caller.id),
+            Part::Thread => context.thread.unwrap_or("unnamed"),
+            Part::ThreadId => return write!(out, "{}", context.thread_id),
             Part::Process => return write!(out, "{}", std::process::id()),
             Part::Target => record.target(),
             Part::Newline => NEWLINE,

@@ -20,9 +20,9 @@ impl Width {
     }
 
     /// Lets `write` write, then brings what it wrote to this width.
-    pub(super) fn apply(
+    pub(super) fn apply<W: Write + ?Sized>(
         &self,
-        out: &mut dyn Write,
+        out: &mut W,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut collected = Collected { pieces: Vec::new(), text: Vec::new() };
@@ -50,7 +50,7 @@ impl Width {
         Ok(())
     }
 
-    fn pad(&self, count: usize, out: &mut dyn Write) -> io::Result<()> {
+    fn pad<W: Write + ?Sized>(&self, count: usize, out: &mut W) -> io::Result<()> {
         let mut bytes = [0; 4];
         let fill = self.fill.encode_utf8(&mut bytes).as_bytes();
         (0..count).try_for_each(|_| out.write_all(fill))
@@ -70,7 +70,7 @@ impl Piece {
         }
     }
 
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write<W: Write + ?Sized>(&self, out: &mut W) -> io::Result<()> {
         match self {
             Piece::Text { text, .. } => out.write_all(text.as_bytes()),
             Piece::Style(style) => out.set_style(style),
@@ -78,7 +78,7 @@ impl Piece {
     }
 }
 
-fn cut_left(pieces: &[Piece], mut cut: usize, out: &mut dyn Write) -> io::Result<()> {
+fn cut_left<W: Write + ?Sized>(pieces: &[Piece], mut cut: usize, out: &mut W) -> io::Result<()> {
     for piece in pieces {
         match piece {
             Piece::Text { text, width } if cut < *width => {
@@ -93,7 +93,7 @@ fn cut_left(pieces: &[Piece], mut cut: usize, out: &mut dyn Write) -> io::Result
 }
 
 /// Styles behind the cut are kept, so that a colour ends.
-fn cut_right(pieces: &[Piece], mut room: usize, out: &mut dyn Write) -> io::Result<()> {
+fn cut_right<W: Write + ?Sized>(pieces: &[Piece], mut room: usize, out: &mut W) -> io::Result<()> {
     for piece in pieces {
         match piece {
             Piece::Text { text, .. } => {

@@ -64,7 +64,7 @@ impl Document {
             reject_unsupported_tags: true,
             with_snippet: false,
         };
-        let root = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        let root = if is_nothing(&text) {
             Node { line: 1, value: Value::Nothing }
         } else {
             serde_saphyr::from_str_with_options::<Spanned<Value>>(&text, options)
@@ -83,6 +83,15 @@ impl Document {
     pub(crate) fn top(&self) -> Field<'_> {
         Field::top(&self.file, &self.root)
     }
+}
+
+/// Blanks and comments, by YAML's own idea of both: a lone carriage return ends a line, and a comment.
+fn is_nothing(text: &str) -> bool {
+    text.split(['\n', '\r']).all(|line| {
+        let line = line.trim_start_matches([' ', '\t']);
+        let comment = line.is_empty() || line.starts_with('#');
+        comment && !line.chars().any(|letter| letter.is_control() && letter != '\t')
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {

@@ -89,6 +89,25 @@ pub(super) enum Ending {
     Leaf = 3,
 }
 
+/// What a thread that was asked where it is has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Leaf first, as in [`Stack::Of`].
+    Stack { addresses: Vec<u64>, ending: Ending },
+    /// It has ended, or had no thread of the system yet.
+    Ended,
+    /// No answer came in time.
+    Silent,
+}
+
+/// Asks threads where they are right now, whether a recording runs or not.
+///
+/// # Errors
+/// Nobody can be asked, and why, as a part of a sentence.
+pub(super) fn ask(threads: &[crate::thread::Thread]) -> Result<Vec<Reply>, String> {
+    timer::ask(threads)
+}
+
 /// Nanoseconds since the recording began; negative before.
 pub(super) type Nanos = i64;
 

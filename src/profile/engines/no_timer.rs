@@ -1,7 +1,8 @@
 //! Where `Engine::Timer` cannot run: it needs Linux, on x86_64 or aarch64.
 
-use super::{Clock, Start};
+use super::{Clock, Reply, Start};
 use crate::error::{Error, Kind};
+use crate::thread::Thread;
 
 pub(super) const CAN_RUN: bool = false;
 
@@ -14,4 +15,8 @@ pub(super) fn start(_frequency: u32, _clock: Clock, _unregistered: bool) -> Resu
 #[cfg(unix)]
 pub(super) fn is_installed() -> bool {
     false
+}
+
+pub(super) fn ask(_threads: &[Thread]) -> Result<Vec<Reply>, String> {
+    Err("threads can be asked where they are on Linux only, on x86_64 or aarch64".into())
 }

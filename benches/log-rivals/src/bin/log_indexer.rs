@@ -1,9 +1,11 @@
 //! A word index that logs a record for each file, with its log written by who logs and by a writer: whole processes, in
-//! turns. `log_indexer drive [ROUNDS [FILES]]`; one measurement: `log_indexer WAY SINKS FILES`.
+//! turns. `log_indexer drive [ROUNDS [FILES [LEAST]]]`; one measurement: `log_indexer WAY SINKS FILES LEAST`. Files of fewer
+//! than LEAST bytes are left out: with 0, a record comes more often than a sink that is 1 ms away can take them.
 //!
-//! WAY is `plain` (log4rs as it is) or `queued`. SINKS is `file`, `each` (a file, and a pretend remote sink that takes 1 ms
-//! for a record) or `batch` (the same, but the sink sends what it has collected when it is flushed, as nobody tells it to do
-//! without a writer: so plain, it sends each record).
+//! WAY is `plain` (log4rs as it is) or `queued`. SINKS is `file`, or a file and a pretend remote sink that is 1 ms away:
+//! `one` (it has one connection, so one record at a time, as any appender with a socket and a lock), `many` (each thread that
+//! logs has its own, so plain, two records are under way at once) or `batch` (one connection, and what has come since
+//! it was last flushed goes in one round trip: so plain, each record, as nobody tells it to flush).
 
 use log4rs::append::Append;
 use log4rs::append::file::FileAppender;
@@ -15,51 +17,67 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const ROUND_TRIP: Duration = Duration::from_millis(1);
+const FILES: usize = 1000;
+const LEAST: usize = 20_000;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, default: usize| args.get(at).map_or(Ok(default), |text| text.parse());
     match args.first().map(String::as_str) {
         Some(way @ ("plain" | "queued")) => {
-            measure(way == "queued", args.get(1).map_or("file", |s| s), number(2, 4000)?)?
+            measure(way == "queued", args.get(1).map_or("file", |s| s), number(2, FILES)?, number(3, LEAST)?)?
         }
-        _ => drive(number(1, 5)?, number(2, 4000)?)?,
+        _ => drive(number(1, 5)?, number(2, FILES)?, number(3, LEAST)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs each way in turns, and prints how long the processes took.
-fn drive(rounds: usize, files: usize) -> Result<(), Box<dyn Error>> {
-    println!("an index of {files} files by 2 readers, a record for each; whole processes, medians of {rounds} rounds");
-    for (sinks, what) in [
+/// Runs all in turns, and prints how long the processes took.
+fn drive(rounds: usize, files: usize, least: usize) -> Result<(), Box<dyn Error>> {
+    const SINKS: [(&str, &str); 4] = [
         ("file", "to a file"),
-        ("each", "to a file and to a remote sink, 1 ms a record"),
-        ("batch", "to a file and to a remote sink, 1 ms a batch where there are batches"),
-    ] {
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..rounds {
-            for (at, way) in ["plain", "queued"].iter().enumerate() {
+        ("one", "and 1 ms away, one connection"),
+        ("many", "and 1 ms away, one for each thread"),
+        ("batch", "and 1 ms away, in batches"),
+    ];
+    let mut times = [const { [const { Vec::new() }; 2] }; SINKS.len()];
+    for round in 0..rounds {
+        for ((sinks, _), times) in SINKS.iter().zip(&mut times) {
+            let ways = if round % 2 == 0 { [(0, "plain"), (1, "queued")] } else { [(1, "queued"), (0, "plain")] };
+            for (at, way) in ways {
                 let begin = Instant::now();
-                let status = Command::new(std::env::current_exe()?).args([*way, sinks, &files.to_string()]).status()?;
-                times[at].push(begin.elapsed());
+                let status = Command::new(std::env::current_exe()?).args([way, sinks, &files.to_string(), &least.to_string()]).status()?;
+                times[at].push(begin.elapsed().as_secs_f64());
                 assert!(status.success(), "{way} {sinks}: {status}");
             }
         }
-        times.iter_mut().for_each(|times| times.sort());
-        let [plain, queued] = [times[0][rounds / 2].as_secs_f64(), times[1][rounds / 2].as_secs_f64()];
-        let gain = (plain / queued - 1.0) * 100.0;
-        println!("{what}: plain {plain:.3} s, queued {queued:.3} s: {gain:+.0} % speed");
+    }
+    println!("{files} files of at least {least} bytes by 2 readers, a record for each; {rounds} rounds: median [least, most]");
+    println!("{:<36} {:>22} {:>22} {:>30}", "", "plain s", "queued s", "more speed, within a round");
+    for ((_, what), [plain, queued]) in SINKS.iter().zip(times) {
+        let gains = plain.iter().zip(&queued).map(|(plain, queued)| (plain / queued - 1.0) * 100.0).collect();
+        let [plain, queued] = [plain, queued].map(|times| spread(times, |time| format!("{time:.2}")));
+        println!("{what:<36} {plain:>22} {queued:>22} {:>30}", spread(gains, |gain| format!("{gain:+.0} %")));
     }
     Ok(())
+}
+
+fn spread(mut values: Vec<f64>, show: impl Fn(f64) -> String) -> String {
+    values.sort_by(f64::total_cmp);
+    let [middle, least, most] = [values[values.len() / 2], values[0], values[values.len() - 1]].map(show);
+    format!("{middle} [{least}, {most}]")
 }
 
 #[derive(Debug, Default)]
 struct Remote {
     collects: bool,
+    /// None: no limit to how many are under way.
+    connection: Option<Mutex<()>>,
     collected: AtomicUsize,
 }
 
@@ -73,18 +91,23 @@ impl Append for Remote {
     }
 
     fn flush(&self) {
-        if self.collected.swap(0, Ordering::Relaxed) > 0 {
+        let _connection = self.connection.as_ref().map(|connection| connection.lock());
+        if self.collected.swap(0, Ordering::Relaxed) > 0 || !self.collects {
             std::thread::sleep(ROUND_TRIP);
         }
     }
 }
 
-fn measure(queued: bool, sinks: &str, count: usize) -> Result<(), Box<dyn Error>> {
+fn measure(queued: bool, sinks: &str, count: usize, least: usize) -> Result<(), Box<dyn Error>> {
     let log = std::env::temp_dir().join(format!("log-indexer-{}.log", std::process::id()));
     let encoder = PatternEncoder::new("{d(%Y-%m-%d %H:%M:%S%.3f)} {l} {T} {t}: {m}{n}");
     let file = FileAppender::builder().encoder(Box::new(encoder)).append(false).build(&log)?;
     let mut appenders: Vec<(&str, Box<dyn Append>)> = Vec::new();
-    let remote = (sinks != "file").then(|| Remote { collects: queued && sinks == "batch", ..Remote::default() });
+    let remote = (sinks != "file").then(|| Remote {
+        collects: queued && sinks == "batch",
+        connection: (sinks != "many").then(Mutex::default),
+        ..Remote::default()
+    });
     if queued {
         appenders.push(("file", Box::new(Queued::builder().appender("file", file).build()?)));
         if let Some(remote) = remote {
@@ -120,6 +143,9 @@ fn measure(queued: bool, sinks: &str, count: usize) -> Result<(), Box<dyn Error>
         .collect();
     let mut found = 0;
     walk(&sources(), &mut |path| {
+        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() < least as u64) {
+            return true;
+        }
         found += 1;
         found <= count && paths.add(path).is_ok()
     });

@@ -40,18 +40,28 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
     matches!(sigprof::handler(), Ok(Handler::Function(function)) if function == handler as *const () as usize)
 }
 
-unsafe extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: each thread has an errno of its own, at an address that stays.
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved = *errno;
     // SAFETY: has no preconditions.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
     if let Some(entry) = table::entry(thread as i32) {
-        entry.enter(|slot| {
-            // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
-            let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
+        entry.enter(|found| {
             // SAFETY: the kernel's own, for this handler.
             let registers = unsafe { Registers::interrupted(context) };
+            if let Some(question) = found.question {
+                // SAFETY: this is the handler of the thread that was asked, and all signals wait while it runs.
+                unsafe { question.answer(&registers) };
+            }
+            let Some(slot) = found.slot else { return };
+            // SAFETY: the kernel's own, for this handler.
+            if unsafe { sigprof::is_question(info) } {
+                // Nobody's sample was due: it would take time from those that were.
+                return;
+            }
+            // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
+            let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
             // SAFETY: this is the handler of the thread that the slot was given to, and all signals wait while it runs.
             unsafe { slot.sample(modules, &registers) };
         });

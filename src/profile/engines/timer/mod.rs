@@ -1,10 +1,12 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
 //! safe, stands in `profile/README.md`.
 
+mod ask;
 mod books;
 mod handler;
 mod modules;
 mod ring;
+mod rota;
 mod slot;
 mod stacks;
 mod state;
@@ -12,6 +14,7 @@ mod table;
 mod triggers;
 mod unwind;
 
+pub(super) use ask::ask;
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
@@ -100,15 +103,12 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
         let mut threads = Vec::new();
-        for round in 0.. {
-            if please_stop.wait_for_go_timeout(next_pause()) {
-                return;
-            }
+        while !please_stop.wait_for_go_timeout(next_pause()) {
             // Thousands of entries: listed without the lock.
             let looks = shared.state.lock().wants_to_look();
             let living = looks.then(tasks::list);
             let mut state = shared.state.lock();
-            state.choose(round, &mut threads);
+            state.choose(&mut threads);
             for &thread in &threads {
                 // Between two threads, whoever waits for the lock is let in.
                 MutexGuard::bump(&mut state);

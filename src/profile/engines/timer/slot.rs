@@ -14,7 +14,7 @@ pub(super) const DEEPEST: u64 = 200;
 
 /// With less of the stack left than this, nothing is unwound, to need no room. What is needed all the same is the kernel's own
 /// frame, some kilobytes, and the handler's first. Unoptimized, the unwinder takes several times as much.
-const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
+pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
 
 pub(super) struct Slot {
     arena: Arena,

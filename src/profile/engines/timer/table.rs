@@ -2,10 +2,12 @@
 //! and without a thread-local, and taken away so that no handler can still be using it.
 //!
 //! Invariants
-//! 1. An entry's `slot` is null, or points to a slot that lives. It is changed under the engine's lock only.
+//! 1. An entry's `slot` is null, or points to a slot that lives. It is changed under the engine's lock only. So is its
+//!    `question`, under the lock of the round of questions.
 //! 2. An entry's `turns` is stored by its own thread only, in its handler: odd within, even outside.
 //! 3. Pages are made once and never freed.
 
+use super::ask::Question;
 use super::slot::Slot;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +21,13 @@ static PAGES: [AtomicPtr<[Entry; PAGE]>; IDS / PAGE] = [const { AtomicPtr::new(s
 pub(super) struct Entry {
     turns: AtomicU64,
     slot: AtomicPtr<Slot>,
+    question: AtomicPtr<Question>,
+}
+
+/// What a handler finds in its thread's entry.
+pub(super) struct Found<'a> {
+    pub(super) slot: Option<&'a Slot>,
+    pub(super) question: Option<&'a Question>,
 }
 
 /// The entry of that thread, if one was ever made.
@@ -33,15 +42,19 @@ pub(super) fn entry(thread: i32) -> Option<&'static Entry> {
     unsafe { page.as_ref() }.map(|page| &page[id % PAGE])
 }
 
-/// The entry of that thread, made if need be. Under the engine's lock. `None`: no thread has such an id.
+/// The entry of that thread, made if need be. `None`: no thread has such an id.
 pub(super) fn make_entry(thread: i32) -> Option<&'static Entry> {
     if let Some(entry) = entry(thread) {
         return Some(entry);
     }
-    let empty = || Entry { turns: AtomicU64::new(0), slot: AtomicPtr::new(std::ptr::null_mut()) };
+    let empty = || Entry {
+        turns: AtomicU64::new(0),
+        slot: AtomicPtr::new(std::ptr::null_mut()),
+        question: AtomicPtr::new(std::ptr::null_mut()),
+    };
     let page = Box::into_raw(Box::new(std::array::from_fn(|_| empty())));
     let place = PAGES.get(usize::try_from(thread).ok()? / PAGE)?;
-    // Release: see `entry`. Nobody else makes pages at the same time, but a second engine's lock would be another.
+    // Release: see `entry`. The engine and a round of questions, which have locks of their own, may both make this page.
     if place.compare_exchange(std::ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire).is_err() {
         // SAFETY: made above, and published nowhere.
         drop(unsafe { Box::from_raw(page) });
@@ -50,22 +63,38 @@ pub(super) fn make_entry(thread: i32) -> Option<&'static Entry> {
 }
 
 impl Entry {
-    /// In the handler of the thread whose entry this is: `with` gets the slot, if there is one.
+    /// In the handler of the thread whose entry this is: `with` gets what is there.
     ///
     /// # Signal safety
     /// Safe, if `with` is.
-    pub(super) fn enter(&self, with: impl FnOnce(&Slot)) {
+    pub(super) fn enter(&self, with: impl FnOnce(Found<'_>)) {
         // Relaxed: only this thread stores it.
         let turns = self.turns.load(Ordering::Relaxed);
-        // SeqCst, as is the load below and the pair in `take`: see there.
+        // SeqCst, as are the loads below and the pair in `take`: see there.
         self.turns.store(turns + 1, Ordering::SeqCst);
-        let slot = self.slot.load(Ordering::SeqCst);
-        // SAFETY: null or alive, and it stays so while `turns` is odd: who frees a slot has waited for a grace.
-        if let Some(slot) = unsafe { slot.as_ref() } {
-            with(slot);
+        let (slot, question) = (self.slot.load(Ordering::SeqCst), self.question.load(Ordering::SeqCst));
+        // SAFETY: both null or alive, and they stay so while `turns` is odd: who frees one has waited for a grace.
+        let (slot, question) = unsafe { (slot.as_ref(), question.as_ref()) };
+        if slot.is_some() || question.is_some() {
+            with(Found { slot, question });
         }
-        // Release: whoever sees this even number sees all that was done with the slot.
+        // Release: whoever sees this even number sees all that was done with them.
         self.turns.store(turns + 2, Ordering::Release);
+    }
+
+    /// From now on the thread's signals find `question`, until it is taken.
+    ///
+    /// # Safety
+    /// It must live until `take_question` was called and the grace that it gives is over.
+    pub(super) unsafe fn ask(&self, question: *const Question) {
+        self.question.store(question.cast_mut(), Ordering::SeqCst);
+    }
+
+    /// From now on the thread's signals find no question; one of them may still be at work with it, until the grace is over.
+    pub(super) fn take_question(&'static self) -> Grace {
+        // SeqCst, and the load in `grace`: as in `take`.
+        self.question.store(std::ptr::null_mut(), Ordering::SeqCst);
+        self.grace()
     }
 
     /// From now on the thread's signals find `slot`, until it is taken.
@@ -141,7 +170,8 @@ mod tests {
             let handler = scope.spawn(|| {
                 let mut met = 0u64;
                 while !stop.load(Ordering::Relaxed) {
-                    entry.enter(|slot| {
+                    entry.enter(|found| {
+                        let Some(slot) = found.slot else { return };
                         met += 1;
                         for _ in 0..50 {
                             assert_eq!(slot.lost.load(Ordering::SeqCst), 0, "used after it was taken");

@@ -1,0 +1,155 @@
+//! Walking the tree without waiting for anybody, and asking the threads for their stacks.
+
+use super::{Doing, Dump, Entry, Stack};
+use crate::os::task;
+use crate::thread::Thread;
+use crate::thread::tree::Node;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// For a lock of which a glance is wanted, and for all such together.
+const GLANCE: Duration = Duration::from_millis(2);
+const GLANCES: Duration = Duration::from_millis(100);
+/// In less time than this it cannot be seen who uses the processor.
+const WINDOW: Duration = Duration::from_millis(10);
+
+impl Dump {
+    pub(super) fn now() -> Dump {
+        let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
+        // Before anybody is asked for its stack, which would be seen as its own work.
+        let mut clocks = HashMap::new();
+        walk(began, |thread, _, patience| {
+            clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
+            thread.node().look(patience).map_or_else(Vec::new, |seen| seen.children)
+        });
+        std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
+        let (mut threads, mut entries) = (Vec::new(), Vec::new());
+        walk(began, |thread, parent, patience| {
+            let (mut entry, children) = look(&thread, parent, thread == maker, patience);
+            entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
+            entries.push(entry);
+            threads.push(thread);
+            children
+        });
+        let no_stacks = find_stacks(&mut entries, &threads);
+        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks }
+    }
+}
+
+/// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the thread's children. Not
+/// recursive: trees may be deeper than a stack.
+fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> Vec<Arc<Node>>) {
+    let mut next = vec![(Thread::root(), None)];
+    while let Some((thread, parent)) = next.pop() {
+        let id = thread.id();
+        let children = visit(thread, parent, GLANCE.min(GLANCES.saturating_sub(began.elapsed())));
+        // The youngest first onto the stack, so that the oldest comes off first.
+        next.extend(children.into_iter().rev().map(|child| (Thread::from_node(child), Some(id))));
+    }
+}
+
+fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
+    let node = thread.node();
+    let (seen, wait) = (node.look(patience), node.waits.look(patience));
+    let os_thread = thread.cpu_clock().map(|clock| clock.thread());
+    let has_ended = thread.ended_at().is_some();
+    let task = os_thread.filter(|_| !has_ended).and_then(task::look);
+    let doing = match (&wait, thread.ended_at()) {
+        (_, Some(at)) => Doing::Ended { ago: at.elapsed() },
+        (Some(Some(wait)), _) => Doing::Waiting {
+            kind: wait.kind(),
+            name: wait.name().into(),
+            elapsed: wait.elapsed(),
+            holder: wait.holder(),
+        },
+        _ if os_thread.is_none() && !has_begun(thread) => Doing::NotBegun,
+        _ => match task.map(|task| task.doing) {
+            Some(task::Doing::Runs) => Doing::Running,
+            Some(task::Doing::Sleeps) => Doing::Asleep,
+            Some(task::Doing::SleepsDeeply) => Doing::AsleepDeeply,
+            Some(task::Doing::Halted) => Doing::Halted,
+            None => Doing::Alive,
+        },
+    };
+    let busy = match (&seen, &wait) {
+        (None, _) => Some("its children and failures could not be read"),
+        (_, None) => Some("what it waits for could not be read"),
+        _ => None,
+    };
+    let stack = match task {
+        Some(task) if task.blocks_sigprof => {
+            Stack::None("it blocks SIGPROF, by which threads are asked for their stacks")
+        }
+        Some(task) if task.doing == task::Doing::Halted => {
+            Stack::None("it is halted, and cannot be asked for its stack")
+        }
+        _ => Stack::None(""),
+    };
+    let entry = Entry {
+        id: thread.id(),
+        parent,
+        path: node.path.clone(),
+        is_own: thread.is_runtimes_own(),
+        is_maker,
+        has_children: seen.as_ref().is_none_or(|seen| !seen.children.is_empty()),
+        is_ending: !has_ended && seen.as_ref().is_some_and(|seen| seen.is_ending),
+        os_thread,
+        age: thread.age(),
+        doing,
+        cpu: thread.cpu_time(),
+        share: None,
+        spawned_at: thread.spawned_at(),
+        stop: thread.stop_reason(),
+        failures: seen.as_ref().map_or_else(Vec::new, |seen| seen.failures.clone()),
+        busy,
+        stack,
+    };
+    (entry, seen.map_or_else(Vec::new, |seen| seen.children))
+}
+
+fn has_begun(thread: &Thread) -> bool {
+    thread.node().started.get().is_some()
+}
+
+/// What it used of one processor since `then`.
+fn share(entry: &Entry, before: Duration, then: Instant) -> Option<f64> {
+    if matches!(entry.doing, Doing::Ended { .. }) {
+        return None;
+    }
+    let used = entry.cpu?.checked_sub(before)?;
+    Some((used.as_secs_f64() / then.elapsed().as_secs_f64()).min(1.0))
+}
+
+/// Why there are none.
+#[cfg(feature = "profiling")]
+fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
+    use super::Frame;
+    use crate::profile::now;
+    let can_answer = |entry: &Entry| {
+        let lives = !matches!(entry.doing, Doing::Ended { .. } | Doing::NotBegun);
+        lives && entry.stack == Stack::None("")
+    };
+    let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
+    let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
+    let answers = match now::ask(&asked) {
+        Ok(answers) => answers,
+        Err(why) => return Some(why),
+    };
+    let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
+    for (place, stack) in places.into_iter().zip(answers.resolve()) {
+        let entry = &mut entries[place];
+        entry.stack = match (stack, &entry.doing) {
+            (now::Stack::Of { frames, cut }, _) => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
+            (now::Stack::Ended, _) => Stack::None("it has ended meanwhile"),
+            (now::Stack::Silent, Doing::AsleepDeeply) => Stack::None("it cannot be interrupted to tell it"),
+            (now::Stack::Silent, _) => Stack::None("it did not tell it in time: it was given no processor"),
+        };
+    }
+    None
+}
+
+#[cfg(not(feature = "profiling"))]
+fn find_stacks(_entries: &mut [Entry], _threads: &[Thread]) -> Option<String> {
+    Some("this program was built without the feature \"profiling\"".into())
+}

@@ -1,0 +1,132 @@
+//! The dump for programs.
+
+use super::{Doing, Dump, Entry, Frame, Stack};
+use crate::signal::Reason;
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    process: u32,
+    at: String,
+    took_s: f64,
+    no_stacks: Option<&'a str>,
+    threads: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    path: &'a str,
+    id: u64,
+    parent: Option<u64>,
+    os_thread: Option<i32>,
+    is_runtimes_own: bool,
+    age_s: f64,
+    state: &'static str,
+    own_code_has_ended: bool,
+    ended_s_ago: Option<f64>,
+    cpu_s: Option<f64>,
+    cpu_share: Option<f64>,
+    waiting_for: Option<Waiting<'a>>,
+    spawned_at: Option<String>,
+    stop: Option<Stop<'a>>,
+    failures: &'a [String],
+    busy: Option<&'static str>,
+    no_stack: Option<&'static str>,
+    stack: Option<Vec<Place<'a>>>,
+    stack_cut: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Waiting<'a> {
+    kind: &'static str,
+    name: &'a str,
+    for_s: f64,
+    held_by: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Stop<'a> {
+    text: &'a str,
+    by: &'a str,
+    place: Option<String>,
+    s_ago: f64,
+    cause: Option<Box<Stop<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    function: &'a str,
+    file: Option<&'a str>,
+    line: Option<u32>,
+}
+
+pub(super) fn write(dump: &Dump) -> String {
+    let at: chrono::DateTime<chrono::Local> = dump.at.into();
+    let whole = Whole {
+        process: dump.process,
+        at: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, false),
+        took_s: dump.took.as_secs_f64(),
+        no_stacks: dump.no_stacks.as_deref(),
+        threads: dump.threads.iter().map(one).collect(),
+    };
+    // Strings, numbers and lists: nothing that could not be written.
+    serde_json::to_string(&whole).unwrap_or_default()
+}
+
+fn one(entry: &Entry) -> One<'_> {
+    let seconds = |span: Duration| span.as_secs_f64();
+    let (state, waiting_for, ended) = match &entry.doing {
+        Doing::NotBegun => ("not running yet", None, None),
+        Doing::Waiting { kind, name, elapsed, holder } => {
+            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref() };
+            ("waiting", Some(waiting), None)
+        }
+        Doing::Running => ("running", None, None),
+        Doing::Asleep => ("asleep", None, None),
+        Doing::AsleepDeeply => ("asleep uninterruptibly", None, None),
+        Doing::Halted => ("halted", None, None),
+        Doing::Alive => ("alive", None, None),
+        Doing::Ended { ago } => ("ended", None, Some(seconds(*ago))),
+    };
+    let (stack, stack_cut, no_stack) = match &entry.stack {
+        Stack::Of { frames, cut } => (Some(frames.iter().map(place).collect()), *cut, None),
+        Stack::None(why) => (None, None, Some(*why).filter(|why| !why.is_empty())),
+    };
+    One {
+        path: &entry.path,
+        id: entry.id,
+        parent: entry.parent,
+        os_thread: entry.os_thread,
+        is_runtimes_own: entry.is_own,
+        age_s: seconds(entry.age),
+        state,
+        own_code_has_ended: entry.is_ending || ended.is_some(),
+        ended_s_ago: ended,
+        cpu_s: entry.cpu.map(seconds),
+        cpu_share: entry.share,
+        waiting_for,
+        spawned_at: entry.spawned_at.map(ToString::to_string),
+        stop: entry.stop.as_ref().map(stop),
+        failures: &entry.failures,
+        busy: entry.busy,
+        no_stack,
+        stack,
+        stack_cut,
+    }
+}
+
+fn stop(reason: &Reason) -> Stop<'_> {
+    Stop {
+        text: reason.text(),
+        by: reason.by(),
+        place: reason.location().map(ToString::to_string),
+        s_ago: reason.elapsed().as_secs_f64(),
+        cause: reason.cause().map(|cause| Box::new(stop(cause))),
+    }
+}
+
+fn place(frame: &Frame) -> Place<'_> {
+    let file = (!frame.file.is_empty()).then_some(&*frame.file);
+    Place { function: &frame.function, file, line: Some(frame.line).filter(|&line| line > 0) }
+}

@@ -1,0 +1,174 @@
+//! The thread dump: what each thread of the tree does, waits for and was asked, right now, for people and as JSON. Above
+//! `thread` and `profile`, which tell it; knows no runtime, no log and no OS signal.
+//!
+//! Invariants
+//! 1. It waits for nobody's lock without end: what cannot be read in time is shown as `[busy]`, since whoever holds it may be
+//!    what is being looked for.
+//! 2. Nothing of the user's runs while it is made.
+
+mod collect;
+mod frames;
+mod json;
+mod text;
+
+use crate::signal::Reason;
+use crate::thread::Thread;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What all threads of the tree did at one moment. See [`Thread::dump`].
+///
+/// `Display` writes it for people: the threads one below the other, each with what it waits for, who holds that, whether it
+/// was asked to stop, what it has failed with, and its stack; siblings that do the same are one entry; the runtime's own
+/// threads come last. [`to_json`](Self::to_json) has all of it for programs.
+#[derive(Clone)]
+pub struct Dump {
+    process: u32,
+    at: SystemTime,
+    /// From the first look to the last.
+    took: Duration,
+    /// In the order of the tree: a parent, then its children, the oldest first.
+    threads: Vec<Entry>,
+    /// Why there are no stacks.
+    no_stacks: Option<String>,
+}
+
+/// One thread.
+#[derive(Clone)]
+struct Entry {
+    id: u64,
+    parent: Option<u64>,
+    path: Arc<str>,
+    /// One of the runtime's own.
+    is_own: bool,
+    /// It is the one that made the dump.
+    is_maker: bool,
+    has_children: bool,
+    /// Its own code has ended, and it waits for its children.
+    is_ending: bool,
+    /// The kernel's id.
+    os_thread: Option<i32>,
+    age: Duration,
+    doing: Doing,
+    cpu: Option<Duration>,
+    /// Of one processor, while the dump was made.
+    share: Option<f64>,
+    spawned_at: Option<&'static Location<'static>>,
+    stop: Option<Reason>,
+    failures: Vec<String>,
+    /// What could not be read in time.
+    busy: Option<&'static str>,
+    stack: Stack,
+}
+
+#[derive(Clone)]
+enum Doing {
+    NotBegun,
+    /// In a blocking call of this crate.
+    Waiting {
+        kind: &'static str,
+        name: Arc<str>,
+        elapsed: Duration,
+        holder: Option<Arc<str>>,
+    },
+    Running,
+    Asleep,
+    AsleepDeeply,
+    Halted,
+    /// Not known more precisely.
+    Alive,
+    Ended {
+        ago: Duration,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Stack {
+    /// Leaf first.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    Of { frames: Vec<Frame>, cut: Option<&'static str> },
+    /// Why there is none; empty if that is no wonder.
+    None(&'static str),
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Frame {
+    function: Arc<str>,
+    file: Arc<str>,
+    line: u32,
+}
+
+impl Thread {
+    /// What all threads of the tree do right now.
+    ///
+    /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs, waits or has ended; what it
+    /// waits for in this crate, since when and who holds that; whether it was asked to stop, when, by whom and why; failures
+    /// that nobody has been told of; and with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
+    /// is blocked or spins. Those of threads that do not answer (they block SIGPROF, or get no processor) are missing, with the
+    /// reason.
+    ///
+    /// Takes milliseconds without stacks, and with them as long as the program's debug information takes to read, tenths of
+    /// a second in a large one; no thread is interrupted for longer than some microseconds of that, and a recording that
+    /// runs is not disturbed. Works while others hold locks of this crate, or hang. Dumps that are made at once wait for
+    /// each other for a quarter of a second; then one goes without stacks.
+    ///
+    /// To find the stacks, each thread gets SIGPROF once. System calls that it interrupts are restarted, but for those that
+    /// Linux never restarts: `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`, `semop`,
+    /// `msgrcv`, `io_getevents`, a `futex` wait and socket calls with a time limit. These return EINTR, which the standard
+    /// library hides where it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read` with a
+    /// timeout returns [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted).
+    ///
+    /// After Java's thread dump, with the tree instead of a list.
+    ///
+    /// ```
+    /// use selvedge::{Queue, Thread, spawn};
+    ///
+    /// let jobs: Queue<u32> = Queue::bounded("jobs", 8);
+    /// let from = jobs.clone();
+    /// let worker = spawn("worker", move |please_stop| while from.pop_till(please_stop).is_ok() {});
+    /// while worker.thread().waiting_for().is_none() {
+    ///     std::thread::yield_now();
+    /// }
+    /// let dump = Thread::dump();
+    /// assert!(dump.to_string().contains("main/worker, waiting"), "{dump}");
+    /// assert!(dump.to_json().contains(r#""name":"jobs""#));
+    /// worker.stop();
+    /// worker.join().unwrap();
+    /// ```
+    pub fn dump() -> Dump {
+        Dump::now()
+    }
+}
+
+impl Dump {
+    /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
+    /// are none, or null) and `threads`, in the order of the tree. Of a thread, what is not known or does not apply is null;
+    /// times are seconds; the stack is whole, its leaf first.
+    pub fn to_json(&self) -> String {
+        json::write(self)
+    }
+
+    /// One thread with its stack, and those that it waits for, one after the other. Empty if it was not met.
+    pub(crate) fn explain(&self, thread: &Thread) -> String {
+        text::explain(self, thread.id())
+    }
+
+    /// The threads of the user's that have not ended, with their stacks.
+    pub(crate) fn living(&self) -> String {
+        text::living(self)
+    }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self, f)
+    }
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

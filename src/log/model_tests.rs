@@ -1,0 +1,206 @@
+//! Model checks of the queue: what is put is written or counted, once and in order, whoever drains, stops, flushes or aborts
+//! in whatever order. See `sync/model_tests.rs` for how they are run; waits here have no time-outs to save them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ::log::{Level, Record};
+use log4rs::append::Append;
+use shuttle::thread;
+
+use super::channel::{Channel, Overflow};
+use super::ending;
+use super::record::Captured;
+use super::sink::{Output, Sink, Sinks};
+use crate::signal::Signal;
+
+const ORDERS: usize = 1_500;
+const PREEMPTIONS: usize = 3;
+
+fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
+    shuttle::check_random(model, ORDERS);
+    shuttle::check_pct(model, ORDERS, PREEMPTIONS);
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+struct Paper(Arc<Mutex<Vec<String>>>);
+
+impl Append for Paper {
+    fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
+        self.0.lock().unwrap().push(record.args().to_string());
+        Ok(())
+    }
+
+    fn flush(&self) {}
+}
+
+impl Paper {
+    /// The numbers that `name` has put and that are written.
+    fn of(&self, name: &str) -> Vec<usize> {
+        let lines = self.0.lock().unwrap();
+        let words = lines.iter().filter_map(|line| line.split_once(' '));
+        words.filter(|(who, _)| *who == name).map(|(_, number)| number.parse().unwrap()).collect()
+    }
+
+    fn missing(&self) -> u64 {
+        let lines = self.0.lock().unwrap();
+        let counts = lines.iter().filter(|line| line.contains(" missing here"));
+        counts.map(|line| line.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+}
+
+fn channel(capacity: usize, overflow: Overflow) -> (Arc<Channel>, Paper) {
+    let paper = Paper::default();
+    let sink = Sink::new("paper", Output::Other(Box::new(paper.clone())), 10);
+    (Arc::new(Channel::new("model", capacity, overflow, Sinks::new(vec![sink]))), paper)
+}
+
+fn put(channel: &Channel, level: Level, name: &str, number: usize) {
+    channel.put(0, Captured::new(&Record::builder().level(level).args(format_args!("{name} {number}")).build()));
+}
+
+/// Puts so many records, every second one a warning.
+fn putter(channel: &Arc<Channel>, name: &'static str, count: usize) -> thread::JoinHandle<()> {
+    let channel = channel.clone();
+    thread::spawn(move || {
+        for number in 0..count {
+            put(&channel, if number % 2 == 0 { Level::Warn } else { Level::Info }, name, number);
+        }
+    })
+}
+
+struct Writer {
+    stop: Signal,
+    thread: thread::JoinHandle<()>,
+}
+
+fn writer(channel: &Arc<Channel>) -> Writer {
+    channel.will_be_served();
+    let (stop, served) = (Signal::new("stop"), channel.clone());
+    let please_stop = stop.clone();
+    Writer { stop, thread: thread::spawn(move || served.serve(&please_stop)) }
+}
+
+impl Writer {
+    fn end(self) {
+        self.stop.go();
+        self.thread.join().unwrap();
+    }
+}
+
+fn all(count: usize) -> Vec<usize> {
+    (0..count).collect()
+}
+
+#[test]
+fn model_log_block_loses_nothing_and_keeps_the_order() {
+    check(|| {
+        let (channel, paper) = channel(1, Overflow::Block);
+        let writer = writer(&channel);
+        let putters = [putter(&channel, "a", 3), putter(&channel, "b", 2)];
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        writer.end();
+        assert_eq!((paper.of("a"), paper.of("b"), paper.missing()), (all(3), all(2), 0));
+    });
+}
+
+#[test]
+fn model_log_written_and_counted_is_what_was_put() {
+    check(|| {
+        let (channel, paper) = channel(1, Overflow::DropNewest);
+        let writer = writer(&channel);
+        let putters = [putter(&channel, "a", 3), putter(&channel, "b", 2)];
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        writer.end();
+        let (a, b) = (paper.of("a"), paper.of("b"));
+        assert!(a.is_sorted() && b.is_sorted());
+        assert_eq!((a.len() + b.len()) as u64 + paper.missing(), 5);
+    });
+}
+
+#[test]
+fn model_log_drop_below_drops_nothing_that_is_severe() {
+    check(|| {
+        let (channel, paper) = channel(1, Overflow::DropBelow(Level::Warn));
+        let writer = writer(&channel);
+        let putters = [putter(&channel, "a", 3), putter(&channel, "b", 3)];
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        writer.end();
+        let (a, b) = (paper.of("a"), paper.of("b"));
+        assert!(a.is_sorted() && b.is_sorted());
+        let severe = |numbers: &[usize]| numbers.iter().filter(|number| **number % 2 == 0).count();
+        assert_eq!((severe(&a), severe(&b)), (2, 2));
+        assert_eq!((a.len() + b.len()) as u64 + paper.missing(), 6);
+    });
+}
+
+#[test]
+fn model_log_a_flush_returns_when_all_before_it_is_written() {
+    check(|| {
+        let (channel, paper) = channel(2, Overflow::Block);
+        let writer = writer(&channel);
+        let other = putter(&channel, "b", 2);
+        let (flushed, on_paper) = (channel.clone(), paper.clone());
+        let flusher = thread::spawn(move || {
+            put(&flushed, Level::Info, "a", 0);
+            put(&flushed, Level::Info, "a", 1);
+            assert!(flushed.flush(None));
+            assert_eq!(on_paper.of("a"), all(2), "when flush returned");
+        });
+        flusher.join().unwrap();
+        other.join().unwrap();
+        writer.end();
+        assert_eq!(paper.of("b"), all(2));
+    });
+}
+
+#[test]
+fn model_log_a_writer_that_stops_while_the_queue_is_full_leaves_nothing_behind() {
+    check(|| {
+        let (channel, paper) = channel(1, Overflow::Block);
+        let writer = writer(&channel);
+        let putters = [putter(&channel, "a", 2), putter(&channel, "b", 2)];
+        // At any moment; who puts afterwards writes.
+        writer.end();
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
+    });
+}
+
+#[test]
+fn model_log_one_queue_follows_another_without_a_gap() {
+    check(|| {
+        let (old, paper) = channel(2, Overflow::Block);
+        let writer = writer(&old);
+        let putter = putter(&old, "a", 2);
+        // As it is when the log's file is read again: who has the old one may still put.
+        old.close();
+        writer.thread.join().unwrap();
+        putter.join().unwrap();
+        assert_eq!(paper.of("a"), all(2));
+    });
+}
+
+#[test]
+fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
+    check(|| {
+        let (channel, paper) = channel(2, Overflow::Block);
+        let writer = writer(&channel);
+        let other = putter(&channel, "b", 2);
+        put(&channel, Level::Info, "a", 0);
+        put(&channel, Level::Info, "a", 1);
+        ending::quiesce(Duration::from_secs(1000), false);
+        let written = paper.0.lock().unwrap().clone();
+        assert_eq!(paper.of("a"), all(2), "before the process is gone");
+        // The others may go on for a while, but nobody is within a line any more.
+        for _ in 0..5 {
+            thread::yield_now();
+        }
+        assert_eq!(*paper.0.lock().unwrap(), written, "written while the process ends");
+        ending::nobody_is_left();
+        other.join().unwrap();
+        writer.end();
+        assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
+    });
+}

@@ -1,0 +1,59 @@
+//! Records that were written, kept for the next ones: who logs would otherwise allocate what the writer frees, and the
+//! allocator pay for it on both threads. Knows nothing of what is in them.
+//!
+//! Invariants
+//! 1. At most MOST bundles are kept for all, and less than two on each thread.
+//! 2. Nobody waits here: whoever cannot have the lock at once allocates, or frees. (In the child of a fork it may be held by
+//!    a thread that is not there.)
+
+use std::cell::RefCell;
+
+use parking_lot::Mutex;
+
+use super::record::Body;
+
+/// How many pass from thread to thread at a time.
+const BUNDLE: usize = 32;
+/// As many records as a queue has room for by default; some 3 MB.
+const MOST: usize = 8192 / BUNDLE;
+/// A longer text is freed.
+const LONGEST: usize = 1024;
+
+static FREE: Mutex<Vec<Vec<Box<Body>>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static MINE: RefCell<Vec<Box<Body>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One with whatever was in it before.
+pub(super) fn take() -> Box<Body> {
+    let taken = MINE.try_with(|mine| {
+        let mut mine = mine.try_borrow_mut().ok()?;
+        if mine.is_empty()
+            && let Some(bundle) = FREE.try_lock().and_then(|mut free| free.pop())
+        {
+            *mine = bundle;
+        }
+        mine.pop()
+    });
+    taken.ok().flatten().unwrap_or_default()
+}
+
+pub(super) fn give(body: Box<Body>) {
+    if body.capacity() > LONGEST {
+        return;
+    }
+    // A thread that is past its locals frees.
+    let _ = MINE.try_with(|mine| {
+        let Ok(mut mine) = mine.try_borrow_mut() else { return };
+        mine.push(body);
+        if mine.len() >= 2 * BUNDLE {
+            let bundle = mine.split_off(BUNDLE);
+            if let Some(mut free) = FREE.try_lock()
+                && free.len() < MOST
+            {
+                free.push(bundle);
+            }
+        }
+    });
+}

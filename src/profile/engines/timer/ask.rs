@@ -1,0 +1,375 @@
+//! Asking threads where they are right now: those that run, wait, or are sampled by a recording at the same time, which does
+//! not notice. The protocol stands in `profile/README.md`.
+//!
+//! Invariants
+//! 1. One round of questions at a time (`ROUND`).
+//! 2. A question that the table names is in its target's `State::Out`, so it lives. It is changed, asked again or freed only
+//!    after its entry is null and a grace is over.
+//! 3. A thread is asked while it has not got past its `ended` call, which waits for `Round::asked`: its id and its stack are
+//!    its own. Past it, nothing of the round leads to it any more.
+
+use super::handler;
+use super::modules::Listed;
+use super::slot::{DEEPEST, RESERVE};
+use super::table::{self, Entry, Grace};
+use super::unwind::{Cache, Modules, Registers};
+use crate::os::{sigprof, stack};
+use crate::profile::engines::{Ending, Reply};
+use crate::thread::{Thread, observe};
+use parking_lot::Mutex;
+use std::cell::UnsafeCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long threads may keep silent, from the last answer of any of them.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// And how long all of it may take: a thousand threads that all want the processor need a while to come to it.
+const LONGEST: Duration = Duration::from_secs(2);
+/// So many are asked at once, each with a question of 35 KiB. More, once some have kept silent for `SLOW`.
+const AT_ONCE: usize = 16;
+const AT_MOST: usize = 64;
+const SLOW: Duration = Duration::from_millis(10);
+
+/// Held during a round. In it: what handlers were still at work with when a round ended, which takes a thread that is given
+/// no processor in the middle of its handler.
+static ROUND: Mutex<Vec<(Arc<Question>, Grace)>> = Mutex::new(Vec::new());
+
+const OPEN: u8 = 0;
+const ANSWERED: u8 = 1;
+
+/// What one thread's handler needs to say where the thread is.
+pub(super) struct Question {
+    /// | value | meaning | stored by |
+    /// |---|---|---|
+    /// | `OPEN` | `cache` and `answer` are the handler's | who asks, before the table names the question |
+    /// | `ANSWERED` | `answer` is whole; the handler touches nothing any more | the handler |
+    state: AtomicU8,
+    stack: Range<u64>,
+    modules: Arc<Modules>,
+    cache: UnsafeCell<Cache>,
+    answer: UnsafeCell<Answer>,
+}
+
+struct Answer {
+    addresses: [u64; DEEPEST as usize],
+    length: usize,
+    ending: Ending,
+}
+
+// SAFETY: `cache` and `answer` are not Sync. They are reached in `answer` only while `OPEN`, by the one handler of the one
+// thread whose entry names this; and in `read` only once `ANSWERED`, after which that handler does not touch them.
+unsafe impl Sync for Question {}
+// SAFETY: nothing in it belongs to a thread: memory and numbers.
+unsafe impl Send for Question {}
+
+impl Question {
+    fn new(modules: Arc<Modules>) -> Question {
+        let answer = Answer { addresses: [0; DEEPEST as usize], length: 0, ending: Ending::Leaf };
+        Question {
+            state: AtomicU8::new(OPEN),
+            stack: 0..0,
+            modules,
+            cache: UnsafeCell::default(),
+            answer: UnsafeCell::new(answer),
+        }
+    }
+
+    /// Writes down where the thread was interrupted, once.
+    ///
+    /// # Safety
+    /// Called by the signal handler of the thread whose entry names this, which does not interrupt itself; `registers` are
+    /// those that it interrupted.
+    ///
+    /// # Signal safety
+    /// Safe: no lock, no allocation, no panic that we know how to cause.
+    pub(super) unsafe fn answer(&self, registers: &Registers) {
+        // Relaxed: whatever was stored before the entry named this is seen by the load that found it there; since then only
+        // this handler stores.
+        if self.state.load(Ordering::Relaxed) != OPEN {
+            return;
+        }
+        // SAFETY: `OPEN`: nobody but this handler uses them, and it is not within itself.
+        let (cache, answer) = unsafe { (&mut *self.cache.get(), &mut *self.answer.get()) };
+        let (mut length, pointer) = (0, registers.stack_pointer());
+        let mut push = |address| {
+            if let Some(place) = answer.addresses.get_mut(length) {
+                *place = address;
+                length += 1;
+            }
+            length < DEEPEST as usize
+        };
+        let ending = if self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE {
+            // SAFETY: the stack from its pointer to its end is this thread's, mapped, and not written meanwhile.
+            unsafe { self.modules.walk(registers, pointer..self.stack.end, cache, push) }
+        } else {
+            push(registers.instruction());
+            Ending::Leaf
+        };
+        (answer.length, answer.ending) = (length, ending);
+        // Release: the answer is whole for whoever sees this.
+        self.state.store(ANSWERED, Ordering::Release);
+    }
+
+    fn read(&self) -> Option<Reply> {
+        // Acquire: with the Release in `answer`.
+        if self.state.load(Ordering::Acquire) != ANSWERED {
+            return None;
+        }
+        // SAFETY: `ANSWERED`: the handler does not touch it any more, and only `&mut` makes it `OPEN` again.
+        let answer = unsafe { &*self.answer.get() };
+        Some(Reply::Stack { addresses: answer.addresses[..answer.length].to_vec(), ending: answer.ending })
+    }
+}
+
+/// Asks each of the threads where it is, and waits for the answers: a fraction of a millisecond for one that sleeps, longer
+/// for those that wait for a processor, `PATIENCE` for those that do not answer. Restarts what it interrupts where the
+/// kernel can do that.
+///
+/// # Errors
+/// Nobody can be asked now, and why, as a part of a sentence.
+pub(in crate::profile::engines) fn ask(threads: &[Thread]) -> Result<Vec<Reply>, String> {
+    let Some(mut retired) = ROUND.try_lock_for(PATIENCE) else {
+        return Err("another dump is being made".into());
+    };
+    retired.retain(|(_, grace)| !grace.is_over());
+    match handler::is_anothers() {
+        Ok(false) => {}
+        Ok(true) => return Err("another profiler in this process uses SIGPROF".into()),
+        Err(cause) => return Err(format!("the system does not tell who uses SIGPROF: {cause}")),
+    }
+    handler::install().map_err(|cause| format!("the system refuses a handler for SIGPROF: {cause}"))?;
+    let modules = Arc::new(Listed::default().renew().unwrap_or_default());
+    let (round, places) = Round::new(threads, modules);
+    let round = Arc::new(round);
+    let Some(observer) = observe::listen(round.clone(), PATIENCE) else {
+        return Err("the list of those who watch threads is in use".into());
+    };
+    round.run();
+    observe::unlisten(observer, PATIENCE);
+    let mut asked = round.asked.lock();
+    retired.append(&mut asked.leaving);
+    let reply = |place: usize| match &asked.targets[place].state {
+        State::Done(reply) => reply.clone(),
+        State::Waiting | State::Out { .. } => Reply::Silent,
+    };
+    Ok(places.into_iter().map(|place| place.map_or(Reply::Ended, reply)).collect())
+}
+
+struct Round {
+    asked: Mutex<Asked>,
+    /// A child that was forked off has this in memory as well.
+    process: u32,
+}
+
+struct Asked {
+    targets: Vec<Target>,
+    /// Index into `targets`, by the thread's id in the tree.
+    by_thread: HashMap<u64, usize>,
+    /// The first that was not asked yet.
+    next: usize,
+    /// Indexes of those in `State::Out`.
+    out: Vec<usize>,
+    free: Vec<Arc<Question>>,
+    /// Taken from their entries, with a grace that is not over.
+    leaving: Vec<(Arc<Question>, Grace)>,
+    modules: Arc<Modules>,
+}
+
+/// A thread of the system, and those that it is in the tree.
+struct Target {
+    id: i32,
+    os_thread: u64,
+    alive: Vec<Thread>,
+    state: State,
+}
+
+enum State {
+    Waiting,
+    Out { entry: &'static Entry, question: Arc<Question>, since: Instant },
+    Done(Reply),
+}
+
+impl Round {
+    /// And for each of the threads its place among the targets.
+    fn new(threads: &[Thread], modules: Arc<Modules>) -> (Round, Vec<Option<usize>>) {
+        let mut targets: Vec<Target> = Vec::with_capacity(threads.len());
+        let (mut by_id, mut by_thread) = (HashMap::new(), HashMap::new());
+        let mut place = |thread: &Thread| {
+            let (clock, os_thread) = thread.cpu_clock().zip(thread.os_thread())?;
+            let place = *by_id.entry(clock.thread()).or_insert(targets.len());
+            if place == targets.len() {
+                targets.push(Target { id: clock.thread(), os_thread, alive: Vec::new(), state: State::Waiting });
+            }
+            targets[place].alive.push(thread.clone());
+            by_thread.insert(thread.id(), place);
+            Some(place)
+        };
+        let places = threads.iter().map(&mut place).collect();
+        let (out, free, leaving) = (Vec::new(), Vec::new(), Vec::new());
+        let asked = Asked { targets, by_thread, next: 0, out, free, leaving, modules };
+        (Round { asked: Mutex::new(asked), process: std::process::id() }, places)
+    }
+
+    /// Asks, and collects the answers. Never waits for a thread while it holds the lock.
+    fn run(&self) {
+        let began = Instant::now();
+        let (mut heard, mut rounds) = (began, 0u32);
+        loop {
+            let mut asked = self.asked.lock();
+            let now = Instant::now();
+            if asked.collect() {
+                (heard, rounds) = (now, 0);
+            }
+            asked.send(now);
+            if asked.out.is_empty() && asked.next == asked.targets.len() {
+                return;
+            }
+            if now.duration_since(heard) > PATIENCE || now.duration_since(began) > LONGEST {
+                return asked.give_up();
+            }
+            drop(asked);
+            rounds += 1;
+            if rounds < 50 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(100)) }
+        }
+    }
+}
+
+impl Asked {
+    /// True: somebody has answered.
+    fn collect(&mut self) -> bool {
+        let (out, before) = (std::mem::take(&mut self.out), self.out.len());
+        for place in out {
+            let State::Out { question, .. } = &self.targets[place].state else { continue };
+            match question.read() {
+                Some(reply) => self.settle(place, reply),
+                None => self.out.push(place),
+            }
+        }
+        self.reclaim();
+        self.out.len() < before
+    }
+
+    /// Asks as many as may be asked at once.
+    fn send(&mut self, now: Instant) {
+        let slow = |place: &&usize| matches!(&self.targets[**place].state, State::Out { since, .. } if now.duration_since(*since) > SLOW);
+        let mut quick = self.out.len() - self.out.iter().filter(slow).count();
+        while self.next < self.targets.len() && quick < AT_ONCE && self.out.len() < AT_MOST {
+            let place = self.next;
+            self.next += 1;
+            quick += usize::from(self.ask(place, now));
+        }
+    }
+
+    fn ask(&mut self, place: usize, now: Instant) -> bool {
+        let target = &mut self.targets[place];
+        // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
+        // listened. The others cannot end without this lock.
+        target.alive.retain(|thread| thread.ended_at().is_none());
+        let entry = table::make_entry(target.id).filter(|_| !target.alive.is_empty());
+        let (Some(entry), State::Waiting) = (entry, &target.state) else {
+            target.state = State::Done(Reply::Ended);
+            return false;
+        };
+        // SAFETY: it has not ended, and cannot without this lock.
+        let stack = unsafe { stack::bounds(target.os_thread) }.unwrap_or(0..0);
+        let mut question = self.free.pop().unwrap_or_else(|| Arc::new(Question::new(self.modules.clone())));
+        let Some(fresh) = Arc::get_mut(&mut question) else { return false };
+        fresh.stack = stack;
+        *fresh.state.get_mut() = OPEN;
+        // SAFETY: it stays in the target, and after that in `leaving`, until it was taken and the grace is over.
+        unsafe { entry.ask(Arc::as_ptr(&question)) };
+        target.state = State::Out { entry, question, since: now };
+        self.out.push(place);
+        if !sigprof::ask(target.id) {
+            self.out.pop();
+            self.settle(place, Reply::Ended);
+            return false;
+        }
+        true
+    }
+
+    /// Takes the question back from a thread that is not in `out` any more, and keeps the reply.
+    fn settle(&mut self, place: usize, reply: Reply) {
+        let before = std::mem::replace(&mut self.targets[place].state, State::Done(reply));
+        if let State::Out { entry, question, .. } = before {
+            let grace = entry.take_question();
+            self.leaving.push((question, grace));
+            self.reclaim();
+        }
+    }
+
+    /// What no handler can be using any more may be asked again.
+    fn reclaim(&mut self) {
+        let over = self.leaving.extract_if(.., |(_, grace)| grace.is_over());
+        self.free.extend(over.map(|(question, _)| question));
+    }
+
+    /// No more answers, but for those that came this instant.
+    fn give_up(&mut self) {
+        for place in std::mem::take(&mut self.out) {
+            let State::Out { question, .. } = &self.targets[place].state else { continue };
+            let reply = question.read().unwrap_or(Reply::Silent);
+            self.settle(place, reply);
+        }
+    }
+}
+
+impl observe::Observer for Round {
+    fn started(&self, _: &Thread) {}
+
+    /// On the thread itself (for `main`, on whoever ends it): from here on it is not asked, and no question leads to it.
+    fn ended(&self, thread: &Thread) {
+        // In a child that was forked off, the lock may be held by somebody who is not here.
+        if std::process::id() != self.process {
+            return;
+        }
+        let mut asked = self.asked.lock();
+        let Some(&place) = asked.by_thread.get(&thread.id()) else { return };
+        asked.targets[place].alive.retain(|known| known != thread);
+        if asked.targets[place].alive.is_empty() && !matches!(asked.targets[place].state, State::Done(_)) {
+            asked.out.retain(|&out| out != place);
+            asked.settle(place, Reply::Ended);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
+        // An id that no thread of this process has.
+        let entry = table::make_entry((1 << 22) - 3000).unwrap();
+        let question = Arc::new(Question::new(Arc::default()));
+        // SAFETY: it lives to the end of the test.
+        unsafe { entry.ask(Arc::as_ptr(&question)) };
+        let (mut met, registers) = (0, registers());
+        let mut signal = || {
+            entry.enter(|found| {
+                met += 1;
+                // SAFETY: this thread plays the handler of that one.
+                unsafe { found.question.unwrap().answer(&registers) };
+            });
+        };
+        assert!(question.read().is_none());
+        signal();
+        signal();
+        let Some(Reply::Stack { addresses, ending }) = question.read() else { panic!("no answer") };
+        // It is on no stack that the question knows.
+        assert_eq!((addresses.len(), ending), (1, Ending::Leaf));
+        assert!(entry.take_question().is_over());
+        signal();
+        assert_eq!(met, 2);
+    }
+
+    fn registers() -> Registers {
+        // SAFETY: all-zero is a valid ucontext_t.
+        let context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        // SAFETY: a ucontext_t, as the kernel would give it.
+        unsafe { Registers::interrupted((&raw const context).cast()) }
+    }
+}

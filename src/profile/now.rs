@@ -1,0 +1,77 @@
+//! Where threads are right now: they are asked by the engine, and what they answer gets its names here.
+
+use super::engines::{self, Ending, Reply};
+use super::loader::History;
+use super::symbols::{OfThisProcess, Resolve};
+use super::trim;
+use crate::flame::{Line, Location};
+use crate::thread::Thread;
+use std::collections::HashMap;
+
+pub(crate) use crate::flame::Line as Frame;
+
+/// The stack of one thread, as it was when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stack {
+    /// Leaf first, without the machinery that every thread starts with; inlined functions are frames of their own.
+    Of { frames: Vec<Frame>, cut: Option<&'static str> },
+    /// It has ended meanwhile.
+    Ended,
+    /// It did not answer in time.
+    Silent,
+}
+
+/// What threads have answered, as addresses.
+pub(crate) struct Answers(Vec<Reply>);
+
+/// Asks all of them where they are. None of them stays interrupted for longer than some microseconds, and what a recording
+/// that runs at the same time finds is not changed.
+///
+/// # Errors
+/// Nobody can be asked, and why, as a part of a sentence.
+pub(crate) fn ask(threads: &[Thread]) -> Result<Answers, String> {
+    engines::ask(threads).map(Answers)
+}
+
+impl Answers {
+    /// Names the functions, which may take as long as the program's debug information is large.
+    pub(crate) fn resolve(self) -> Vec<Stack> {
+        let history = History::of_now();
+        let generation = history.generation();
+        let (mut names, mut known) = (OfThisProcess::new(history), HashMap::new());
+        self.0.into_iter().map(|reply| stack(reply, generation, &mut names, &mut known)).collect()
+    }
+}
+
+fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool), Location>) -> Stack {
+    let (addresses, ending) = match reply {
+        Reply::Stack { addresses, ending } => (addresses, ending),
+        Reply::Ended => return Stack::Ended,
+        Reply::Silent => return Stack::Silent,
+    };
+    let mut lines: Vec<Line> = Vec::with_capacity(addresses.len());
+    for (index, &address) in addresses.iter().enumerate() {
+        let exact = index == 0;
+        let location = known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact, generation));
+        lines.extend_from_slice(&location.lines);
+    }
+    // What calls `run`, and `run` itself, is how the program came to be.
+    let run = lines.iter().rposition(trim::is_run);
+    if let Some(run) = run {
+        lines.truncate(run + 1);
+    }
+    let whole = lines.len();
+    if ending == Ending::Root || run.is_some() {
+        while lines.last().is_some_and(trim::is_machinery) {
+            lines.pop();
+        }
+    }
+    let cut = match ending {
+        _ if lines.len() < whole => None,
+        Ending::Root => None,
+        Ending::Deep => Some("[deeper than is looked]"),
+        Ending::Broken => Some("[the way on was not found]"),
+        Ending::Leaf => Some("[not on the thread's own stack, or at its edge]"),
+    };
+    Stack::Of { frames: lines, cut }
+}

@@ -1,0 +1,100 @@
+//! The dump that a signal asks for: made and written aside, so that whatever hangs, main, the log or stderr, the next signal
+//! is heard.
+
+use super::config::{DumpSettings, DumpSignal};
+use super::exit;
+use crate::log::logging;
+use crate::os::process;
+use crate::signal::Signal;
+use crate::thread::{Builder, Thread};
+use parking_lot::Mutex;
+use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Signals that runtimes have taken so far. What a process does with a signal is not given back: after the runtime it is
+/// ignored.
+static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// Set while one is made; whoever asks meanwhile gets that one.
+static MAKING: AtomicBool = AtomicBool::new(false);
+/// Set while the log takes one. If it hangs, the next dump does not wait for it as well.
+static LOGGING: AtomicBool = AtomicBool::new(false);
+
+struct Set(&'static AtomicBool);
+
+impl Set {
+    fn try_set(flag: &'static AtomicBool) -> Option<Set> {
+        // SeqCst: nothing here is hot.
+        (!flag.swap(true, Ordering::SeqCst)).then_some(Set(flag))
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Which signal to listen to.
+pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
+    let signal = match settings.signal {
+        DumpSignal::None => return None,
+        DumpSignal::Usr1 => SIGUSR1,
+        DumpSignal::Usr2 => SIGUSR2,
+        DumpSignal::Quit => SIGQUIT,
+    };
+    let mut taken = TAKEN.lock();
+    if !taken.contains(&signal) {
+        if process::is_handled(signal) && !settings.is_asked {
+            log::info!("SIGUSR1 is the program's own: no dump comes for it; `dump.signal` can name it, or another");
+            return None;
+        }
+        taken.push(signal);
+    }
+    Some(signal)
+}
+
+/// Makes a dump and writes it; returns at once. On the thread that hears signals.
+pub(super) fn write() {
+    let Some(making) = Set::try_set(&MAKING) else { return };
+    let making = Mutex::new(Some(making));
+    aside("dump", move || {
+        let _making = making.lock().take();
+        let text: Arc<str> = Thread::dump().to_string().into();
+        let is_logged = log(&text);
+        // Whoever asked looks at the terminal, or at what collects stderr.
+        if !is_logged || !logging::files().is_empty() {
+            exit::say(&text);
+        }
+    });
+}
+
+/// False: the log hangs, or does not want it.
+fn log(text: &Arc<str>) -> bool {
+    const TARGET: &str = "selvedge::dump";
+    if !log::log_enabled!(target: TARGET, log::Level::Warn) {
+        return false;
+    }
+    let Some(logging) = Set::try_set(&LOGGING) else { return false };
+    let (text, logging) = (text.clone(), Mutex::new(Some(logging)));
+    let logged = aside("dump-log", move || {
+        let _logging = logging.lock().take();
+        log::warn!(target: TARGET, "{}", text.trim_end());
+        log::logger().flush();
+    });
+    logged.wait_for_go_timeout(exit::LAST_WORDS)
+}
+
+/// Runs it on a thread of the runtime's own; here, if there is none to be had. The signal goes when it is done.
+pub(super) fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
+    let run = Arc::new(run);
+    let aside = run.clone();
+    match Builder::new(name).runtime().spawn(move |_| aside()) {
+        Ok(handle) => handle.thread().stopped().clone(),
+        Err(_) => {
+            run();
+            Signal::gone()
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A node, for somebody who must not wait long for it: whoever holds its lock may be what is being looked for.
+
+use super::{Node, Phase};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What only the lock tells of a node.
+pub(crate) struct Look {
+    /// The oldest first.
+    pub(crate) children: Vec<Arc<Node>>,
+    /// Its own code has ended: it stops its children, or has ended itself.
+    pub(crate) is_ending: bool,
+    /// Failures that nobody has been told of: its own first, then those of children that are gone.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Node {
+    /// `None`: somebody else had the lock for all of `patience`.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Look> {
+        let state = self.state.try_lock_for(patience)?;
+        // Texts of ours that were made when it failed: nothing of the user's runs here.
+        let failures = state.failure.iter().chain(state.failures.iter().map(|(_, failure)| failure));
+        Some(Look {
+            children: state.children.values().cloned().collect(),
+            is_ending: state.phase != Phase::Alive,
+            failures: failures.map(ToString::to_string).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Terms, root};
+    use super::*;
+    use crate::thread::tree::Role;
+
+    #[test]
+    fn who_holds_a_nodes_lock_holds_nobody_else_up() {
+        let node = Node::child(&root(), "looked-at", Terms::of(Role::User)).unwrap();
+        let short = Duration::from_millis(1);
+        assert!(node.look(short).is_some_and(|look| look.children.is_empty() && !look.is_ending));
+        let held = node.state.lock();
+        assert!(node.look(short).is_none());
+        drop(held);
+        node.never_started();
+        assert!(node.look(short).is_some_and(|look| look.is_ending));
+    }
+}
