@@ -251,3 +251,29 @@ fn by_the_wall_clock_one_that_sleeps_is_found_too() {
         if slept > length.mul_f64(0.5) { Ok(()) } else { Err(format!("{slept:?} of {length:?}:\n{text}")) }
     });
 }
+
+#[inline(never)]
+fn dive(depth: u32) -> u64 {
+    if depth == 0 { burn(Duration::from_millis(2)) } else { black_box(dive(depth - 1)) + 1 }
+}
+
+#[test]
+fn small_stacks_that_come_and_go_are_read_without_harm() {
+    let _alone = alone();
+    let recording = profile::start(options().frequency(1000)).unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut rounds = 0u64;
+    while Instant::now() < end {
+        let threads = [64, 256, 2048].map(|kib: u64| {
+            let thread = std::thread::Builder::new().name(format!("small-{kib}")).stack_size(kib as usize * 1024);
+            // As deep as there is room for, at a hundred bytes and more each.
+            thread.spawn(move || dive(kib as u32)).unwrap()
+        });
+        for (thread, depth) in threads.into_iter().zip([64, 256, 2048]) {
+            assert!(thread.join().unwrap() > depth, "no result changed");
+        }
+        rounds += 1;
+    }
+    let profile = recording.finish();
+    assert!(rounds > 0 && profile.unregistered() > 0, "{rounds} rounds: {:?}", profile.threads().last());
+}
