@@ -1,8 +1,9 @@
 //! Walking the tree without waiting for anybody, and asking the threads for their stacks.
 
-use super::{Doing, Dump, Entry, Stack};
+use super::{Deadlock, Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
+use crate::thread::deadlock::{self, Finding, Kind, Waiting};
 use crate::thread::tree::Node;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +34,24 @@ impl Dump {
             children
         });
         let no_stacks = find_stacks(&mut entries, &threads);
-        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks }
+        let deadlocks = deadlock::search(Duration::ZERO).iter().map(deadlock).collect();
+        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks, deadlocks }
+    }
+}
+
+fn deadlock(found: &Finding) -> Deadlock {
+    let ids = |waiting: &[Waiting]| waiting.iter().map(|one| one.thread.id()).collect();
+    let kind = match found.kind {
+        Kind::Circle => "circle",
+        Kind::HolderEnded => "holder ended",
+        Kind::NobodyLeft => "nobody left",
+    };
+    Deadlock {
+        kind,
+        unless: found.doubt.clone(),
+        threads: ids(&found.members),
+        behind: ids(&found.behind),
+        text: found.to_string(),
     }
 }
 

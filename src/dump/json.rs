@@ -1,6 +1,6 @@
 //! The dump for programs.
 
-use super::{Doing, Dump, Entry, Frame, Stack};
+use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
 use crate::signal::Reason;
 use serde::Serialize;
 use std::time::Duration;
@@ -12,6 +12,7 @@ struct Whole<'a> {
     took_s: f64,
     no_stacks: Option<&'a str>,
     threads: Vec<One<'a>>,
+    deadlocks: &'a [Deadlock],
 }
 
 #[derive(Serialize)]
@@ -69,6 +70,7 @@ pub(super) fn write(dump: &Dump) -> String {
         took_s: dump.took.as_secs_f64(),
         no_stacks: dump.no_stacks.as_deref(),
         threads: dump.threads.iter().map(one).collect(),
+        deadlocks: &dump.deadlocks,
     };
     // Strings, numbers and lists: nothing that could not be written.
     serde_json::to_string(&whole).unwrap_or_default()

@@ -33,6 +33,20 @@ pub struct Dump {
     threads: Vec<Entry>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
+    /// The waits that nobody can end.
+    deadlocks: Vec<Deadlock>,
+}
+
+/// Threads that wait, with nobody to end it.
+#[derive(Clone, serde::Serialize)]
+struct Deadlock {
+    kind: &'static str,
+    /// Under which condition it is not so.
+    unless: Option<String>,
+    /// By their ids.
+    threads: Vec<u64>,
+    behind: Vec<u64>,
+    text: String,
 }
 
 /// One thread.
@@ -144,10 +158,16 @@ impl Thread {
 
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null) and `threads`, in the order of the tree. Of a thread, what is not known or does not apply is null;
+    /// are none, or null), `threads`, in the order of the tree, and `deadlocks`, by the ids of their threads. Of a thread, what is not known or does not apply is null;
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {
         json::write(self)
+    }
+
+    /// The lines of a thread's stack that are worth showing.
+    #[cfg(feature = "profiling")]
+    pub(crate) fn stack_of(&self, thread: &Thread) -> Vec<String> {
+        text::stack_of(self, thread.id())
     }
 
     /// One thread with its stack, and those that it waits for, one after the other. Empty if it was not met.

@@ -33,13 +33,20 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
         }
     }
-    dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))
+    dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))?;
+    // Their stacks are above.
+    dump.deadlocks.iter().try_for_each(|deadlock| writeln!(f, "\n{}", deadlock.text))
 }
 
 /// Those of the user's that have not ended, without a heading.
 pub(super) fn living(dump: &Dump) -> String {
     let lives = |entry: &&Entry| !entry.is_own && !matches!(entry.doing, Doing::Ended { .. });
     groups(dump.threads.iter().filter(lives).collect()).iter().map(Group::to_string).collect()
+}
+
+#[cfg(feature = "profiling")]
+pub(super) fn stack_of(dump: &Dump, id: u64) -> Vec<String> {
+    dump.threads.iter().find(|entry| entry.id == id).map_or_else(Vec::new, |entry| stack(entry, &Here::new()))
 }
 
 /// A thread, then the one that it waits for, and so on.
