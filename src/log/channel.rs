@@ -163,7 +163,7 @@ impl Channel {
         let mut message = Message::Record(captured);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
-            if DRAINING.get() {
+            if is_within() {
                 self.defer(message);
                 break;
             } else if self.overflow.drops(level) {
@@ -175,10 +175,13 @@ impl Channel {
                 self.drain();
             }
         }
-        self.awake.has_work();
+        if self.is_running() {
+            self.awake.has_work();
+        }
         if !self.is_running() {
             // A whole batch: ours may be behind it.
             while self.drain() >= self.batch() {}
+            // The writer may have ended before we said that there was something for it.
             self.awake.leave();
         }
     }
@@ -242,7 +245,7 @@ impl Channel {
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // In the child of a fork each record is written at once; an appender that flushes cannot wait for itself.
-        if self.orphaned.load(Ordering::Relaxed) || DRAINING.get() {
+        if self.orphaned.load(Ordering::Relaxed) || is_within() {
             return true;
         }
         let (written, answer) = bounded(1);
@@ -275,7 +278,7 @@ impl Channel {
 
     /// Takes the right to drain. False: not by `deadline`, or the calling thread has it already.
     fn seize(&self, deadline: Option<Instant>) -> bool {
-        if DRAINING.get() {
+        if is_within() {
             return false;
         }
         let mut tries = 0_u32;
@@ -304,7 +307,7 @@ impl Channel {
             self.release();
             return None;
         };
-        DRAINING.set(true);
+        DRAINING.with(|within| within.set(true));
         Some(Gate { channel: self, _inside: enter_logger(), _within: within })
     }
 
@@ -461,12 +464,12 @@ struct Gate<'a> {
 
 /// Whether the calling thread is within the sinks of a queue.
 pub(super) fn is_within() -> bool {
-    DRAINING.get()
+    DRAINING.with(Cell::get)
 }
 
 impl Drop for Gate<'_> {
     fn drop(&mut self) {
-        DRAINING.set(false);
+        DRAINING.with(|within| within.set(false));
         self.channel.release();
     }
 }

@@ -14,7 +14,7 @@ use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
 use crate::signal::Signal;
 
-const ORDERS: usize = 1_500;
+const ORDERS: usize = 1_000;
 const PREEMPTIONS: usize = 3;
 
 fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
