@@ -22,17 +22,19 @@ fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
     shuttle::check_pct(model, ORDERS, PREEMPTIONS);
 }
 
-/// What was written.
+/// What was written; not before it was flushed, as it is with files.
 #[derive(Clone, Debug, Default)]
-struct Paper(Arc<Mutex<Vec<String>>>);
+struct Paper(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>);
 
 impl Append for Paper {
     fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
-        self.0.lock().unwrap().push(record.args().to_string());
+        self.1.lock().unwrap().push(record.args().to_string());
         Ok(())
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.0.lock().unwrap().append(&mut self.1.lock().unwrap());
+    }
 }
 
 impl Paper {
