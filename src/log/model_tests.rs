@@ -140,7 +140,8 @@ fn model_log_drop_below_drops_nothing_that_is_severe() {
 #[test]
 fn model_log_a_flush_returns_when_all_before_it_is_written() {
     check(|| {
-        let (channel, paper) = channel(2, Overflow::Block);
+        // Room for four: the writer takes two at a time.
+        let (channel, paper) = channel(4, Overflow::Block);
         let writer = writer(&channel);
         let other = putter(&channel, "b", 2);
         let (flushed, on_paper) = (channel.clone(), paper.clone());
