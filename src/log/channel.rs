@@ -62,6 +62,13 @@ const DIRECT: u8 = 0;
 /// A writer drains, or is about to.
 const RUNNING: u8 = 1;
 
+/// The channel of this process.
+const OURS: u8 = 0;
+/// That of the parent: who logs writes.
+const ORPHAN: u8 = 1;
+/// That of the parent, and nobody can write.
+const MUTE: u8 = 2;
+
 pub(super) struct Channel {
     name: Arc<str>,
     sender: Sender<Message>,
@@ -72,8 +79,9 @@ pub(super) struct Channel {
     state: AtomicU8,
     /// The writer is to end though its thread is not asked to.
     closing: AtomicBool,
-    /// Set in the child of a fork, where nobody drains and the queue may be half-way through an operation.
-    orphaned: AtomicBool,
+    /// OURS; in the child of a fork, where nobody drains and the queue may be half-way through an operation, ORPHAN, or
+    /// MUTE, if a thread that is not there is within the sinks. Set before the child runs its first line.
+    family: AtomicU8,
     /// Somebody drains. Not part of the mutex, because a fork takes it in one process and gives it back in two.
     busy: AtomicBool,
     sinks: Mutex<Sinks>,
@@ -118,7 +126,7 @@ impl Channel {
             overflow,
             state: AtomicU8::new(DIRECT),
             closing: AtomicBool::new(false),
-            orphaned: AtomicBool::new(false),
+            family: AtomicU8::new(OURS),
             busy: AtomicBool::new(false),
             sinks: Mutex::new(sinks),
             dropped,
@@ -155,8 +163,10 @@ impl Channel {
     /// and it is written here.
     pub(super) fn put(&self, to: usize, mut captured: Captured) {
         // Relaxed: set before the child of a fork runs its first line.
-        if self.orphaned.load(Ordering::Relaxed) {
-            return self.write_in_child(to, captured);
+        match self.family.load(Ordering::Relaxed) {
+            OURS => {}
+            ORPHAN => return self.write_in_child(to, captured),
+            _ => return,
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
@@ -245,7 +255,7 @@ impl Channel {
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // In the child of a fork each record is written at once; an appender that flushes cannot wait for itself.
-        if self.orphaned.load(Ordering::Relaxed) || is_within() {
+        if self.family.load(Ordering::Relaxed) != OURS || is_within() {
             return true;
         }
         let (written, answer) = bounded(1);
@@ -434,8 +444,9 @@ impl Channel {
         self.release();
     }
 
-    pub(super) fn orphan(&self) {
-        self.orphaned.store(true, Ordering::Relaxed);
+    /// In the child of a fork; `held`: nobody was within the sinks.
+    pub(super) fn orphan(&self, held: bool) {
+        self.family.store(if held { ORPHAN } else { MUTE }, Ordering::Relaxed);
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) {
