@@ -44,6 +44,7 @@ struct Waiting<'a> {
     name: &'a str,
     for_s: f64,
     held_by: Option<&'a str>,
+    held_since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -80,8 +81,9 @@ fn one(entry: &Entry) -> One<'_> {
     let seconds = |span: Duration| span.as_secs_f64();
     let (state, waiting_for, ended) = match &entry.doing {
         Doing::NotBegun => ("not running yet", None, None),
-        Doing::Waiting { kind, name, elapsed, holder } => {
-            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref() };
+        Doing::Waiting { kind, name, elapsed, holder, held_since } => {
+            let held_since = held_since.map(ToString::to_string);
+            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref(), held_since };
             ("waiting", Some(waiting), None)
         }
         Doing::Running => ("running", None, None),
