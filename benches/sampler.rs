@@ -1,8 +1,9 @@
 //! What the sampler gives and what it costs, beside the pprof crate (`Engine::Process`) in the same run:
-//! `cargo bench --features profiling --bench sampler`. Prints tables; asserts nothing.
+//! `cargo bench --features profiling --bench sampler [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds
+//! dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
 
-use selvedge::profile::{self, Engine, Options, Profile};
-use selvedge::spawn;
+use selvedge::profile::{self, Clock, Engine, Options, Profile};
+use selvedge::{JoinHandle, Signal, spawn};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,10 +32,26 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 fn main() {
-    accuracy();
-    handler();
-    spawning();
-    memory();
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let sections: [(&str, fn()); 6] = [
+        ("table", table),
+        ("cost", cost),
+        ("handler", handler),
+        ("spawn", spawning),
+        ("memory", memory),
+        ("wall", wall),
+    ];
+    for (name, section) in sections {
+        if named.is_empty() || named.iter().any(|named| named == name) {
+            section();
+        }
+    }
+}
+
+/// `full` when measuring, else as little as still passes through everything.
+fn scaled(full: u64, quick: u64) -> u64 {
+    let quickly = std::env::args().any(|arg| arg == "--test") || cfg!(debug_assertions);
+    if quickly { quick } else { full }
 }
 
 #[inline(never)]
@@ -63,18 +80,126 @@ fn thread_clock() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// All rounds, shared out among the threads; gives the CPU time of all of them.
-fn work(threads: u64, rounds: u64) -> Duration {
-    let run = move |_: &selvedge::Signal| {
+/// The share of `three_parts`, by the clock.
+fn truth() -> f64 {
+    let timed = |part: fn() -> u64| {
+        let mut times: Vec<f64> = (0..2001)
+            .map(|_| {
+                let began = Instant::now();
+                part();
+                began.elapsed().as_secs_f64()
+            })
+            .collect();
+        middle(&mut times)
+    };
+    let (three, one) = (timed(three_parts), timed(one_part));
+    three / (three + one)
+}
+
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Contender {
+    None,
+    Ours,
+    Pprof,
+    #[cfg(dial9)]
+    Dial9,
+}
+
+impl Contender {
+    const ALL: &[Contender] = &[
+        Contender::None,
+        Contender::Ours,
+        Contender::Pprof,
+        #[cfg(dial9)]
+        Contender::Dial9,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Contender::None => "none",
+            Contender::Ours => "selvedge",
+            Contender::Pprof => "pprof",
+            #[cfg(dial9)]
+            Contender::Dial9 => "dial9",
+        }
+    }
+}
+
+/// Of one contender, added up over the rounds.
+#[derive(Default)]
+struct Sums {
+    cpu: f64,
+    samples: u64,
+    lost: u64,
+    weights: f64,
+    three: f64,
+    one: f64,
+    /// CPU time of the sampler's own thread.
+    own: f64,
+    /// CPU time beside that without a sampler, of each round.
+    ratios: Vec<f64>,
+}
+
+fn workers(threads: u64, rounds: u64) -> Vec<JoinHandle<Duration>> {
+    let run = move |_: &Signal| {
+        #[cfg(dial9)]
+        let _ = dial9_perf_self_profile::register_current_thread();
         let began = thread_clock();
         for _ in 0..rounds / threads {
             three_parts();
             one_part();
         }
-        thread_clock() - began
+        let used = thread_clock() - began;
+        #[cfg(dial9)]
+        dial9_perf_self_profile::unregister_current_thread();
+        used
     };
-    let handles: Vec<_> = (0..threads).map(|n| spawn(format!("w-{n}"), run)).collect();
-    handles.into_iter().map(|handle| handle.join().expect("no panic")).sum()
+    (0..threads).map(|n| spawn(format!("w-{n}"), run)).collect()
+}
+
+/// Waits, coming by now and then.
+fn joined(workers: Vec<JoinHandle<Duration>>, mut meanwhile: impl FnMut()) -> f64 {
+    while workers.iter().any(|worker| worker.thread().is_alive()) {
+        std::thread::sleep(Duration::from_millis(20));
+        meanwhile();
+    }
+    workers.into_iter().map(|worker| worker.join().expect("no panic").as_secs_f64()).sum()
+}
+
+/// All rounds of work, shared out among the threads, under that sampler.
+fn measure(contender: Contender, threads: u64, frequency: u32, work: u64, sums: &mut Sums) -> f64 {
+    let cpu = match contender {
+        Contender::None => joined(workers(threads, work), || ()),
+        Contender::Ours => recorded(Engine::Timer, threads, frequency, work, sums),
+        Contender::Pprof => recorded(Engine::Process, threads, frequency, work, sums),
+        #[cfg(dial9)]
+        Contender::Dial9 => dial9(threads, frequency, work, sums),
+    };
+    sums.cpu += cpu;
+    cpu
+}
+
+fn recorded(engine: Engine, threads: u64, frequency: u32, work: u64, sums: &mut Sums) -> f64 {
+    let recording = profile::start(Options::new().engine(engine).frequency(frequency)).expect("it starts");
+    let cpu = joined(workers(threads, work), || ());
+    let profile = recording.finish();
+    for thread in profile.threads() {
+        if thread.path().contains("/w-") {
+            sums.samples += thread.samples();
+            sums.lost += thread.lost();
+            sums.weights += (thread.sampled_time() + thread.unsampled_time()).as_secs_f64();
+        } else if thread.path().ends_with("/sampler") {
+            sums.own += thread.cpu_time().as_secs_f64();
+        }
+    }
+    sums.three += weight(&profile, "three_parts");
+    sums.one += weight(&profile, "one_part");
+    cpu
 }
 
 fn weight(profile: &Profile, part: &str) -> f64 {
@@ -85,35 +210,95 @@ fn weight(profile: &Profile, part: &str) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-fn accuracy() {
-    const ROUNDS: u64 = 48_000;
-    println!("samples got / due by the rate asked for; weights / CPU clocks; known split; CPU time beside none");
+#[cfg(dial9)]
+fn dial9(threads: u64, frequency: u32, work: u64, sums: &mut Sums) -> f64 {
+    use dial9_perf_self_profile::{EventSource, PerfSampler, SamplerConfig, SamplingMode};
+    let period = SamplingMode::Period(1_000_000_000 / u64::from(frequency));
+    let config = SamplerConfig::default().event_source(EventSource::SwCpuClock).sampling(period);
+    let mut sampler = PerfSampler::start(config.include_kernel(false)).expect("dial9 starts");
+    let mut samples = Vec::new();
+    let workers = workers(threads, work);
+    let cpu = joined(workers, || samples.extend(sampler.drain_samples()));
+    sampler.disable();
+    samples.extend(sampler.drain_samples());
+    let starts = [three_parts as fn() -> u64 as usize as u64, one_part as fn() -> u64 as usize as u64];
+    for sample in samples {
+        let within = |start: u64| sample.callchain.iter().any(|&address| address > start && address < start + 40);
+        sums.samples += 1;
+        sums.weights += sample.period as f64 / 1e9;
+        sums.three += f64::from(u8::from(within(starts[0])));
+        sums.one += f64::from(u8::from(within(starts[1])));
+    }
+    cpu
+}
+
+/// All contenders in turn, in turning order, in each round.
+fn rounds(threads: u64, frequency: u32, work: u64, rounds: u64) -> Vec<(Contender, Sums)> {
+    let mut sums: Vec<(Contender, Sums)> =
+        Contender::ALL.iter().map(|&contender| (contender, Sums::default())).collect();
+    let count = sums.len();
+    for round in 0..rounds as usize {
+        let mut times = vec![0.0; count];
+        for turn in 0..count {
+            let which = (turn + round) % count;
+            let (contender, sums) = &mut sums[which];
+            times[which] = measure(*contender, threads, frequency, work, sums);
+        }
+        for (which, (_, sums)) in sums.iter_mut().enumerate() {
+            sums.ratios.push(times[which] / times[0]);
+        }
+    }
+    sums
+}
+
+fn table() {
+    let truth = truth();
     println!(
-        "{:<8} {:>4} {:>3} {:>8} {:>9} {:>9} {:>7} {:>9}",
-        "engine", "Hz", "thr", "samples", "got/due", "weights", "split", "cpu"
+        "\nof fixed work: samples got of those due at the rate asked for, those counted as lost, the sum of the weights"
     );
-    work(2, ROUNDS / 4);
+    println!("beside the CPU clocks, error of a known split in points, CPU time beside none (median of the rounds)\n");
+    println!("| threads |   Hz | sampler  | samples | got/due | lost | weights | split off by | CPU beside none |");
+    println!("|--------:|-----:|----------|--------:|--------:|-----:|--------:|-------------:|----------------:|");
     for threads in [1, 2, 8, 64] {
         for frequency in [100, 250, 1000] {
-            let plain = work(threads, ROUNDS);
-            for engine in [Engine::Timer, Engine::Process] {
-                let recording = profile::start(Options::new().engine(engine).frequency(frequency)).expect("it starts");
-                let cpu = work(threads, ROUNDS);
-                let profile = recording.finish();
-                let workers = profile.threads().iter().filter(|thread| thread.path().contains("/w-"));
-                let (samples, weights) = workers.fold((0, Duration::ZERO), |(samples, weights), thread| {
-                    (samples + thread.samples(), weights + thread.sampled_time() + thread.unsampled_time())
-                });
-                let due = cpu.as_secs_f64() * f64::from(frequency);
-                let (three, one) = (weight(&profile, "three_parts"), weight(&profile, "one_part"));
+            let measured = rounds(threads, frequency, scaled(24_000, 64), scaled(5, 1));
+            for (contender, mut sums) in measured.into_iter().filter(|(contender, _)| *contender != Contender::None) {
                 println!(
-                    "{:<8} {frequency:>4} {threads:>3} {samples:>8} {:>8.1}% {:>8.2}% {:>7.4} {:>+8.1}%",
-                    engine.to_string(),
-                    100.0 * samples as f64 / due,
-                    100.0 * weights.as_secs_f64() / cpu.as_secs_f64(),
-                    three / (three + one),
-                    100.0 * (cpu.as_secs_f64() / plain.as_secs_f64() - 1.0)
+                    "| {threads:>7} | {frequency:>4} | {:<8} | {:>7} | {:>6.1}% | {:>4} | {:>6.2}% | {:>12.2} | {:>+14.2}% |",
+                    contender.name(),
+                    sums.samples,
+                    100.0 * sums.samples as f64 / (sums.cpu * f64::from(frequency)),
+                    sums.lost,
+                    100.0 * sums.weights / sums.cpu,
+                    100.0 * (sums.three / (sums.three + sums.one) - truth).abs(),
+                    100.0 * (middle(&mut sums.ratios) - 1.0),
                 );
+            }
+        }
+    }
+}
+
+/// The slow-down of a fixed amount of work on two threads, in many short rounds.
+fn cost() {
+    println!("\nslow-down of fixed work on two threads: quartiles of CPU time beside that without, within each round;");
+    println!("accounted: the sampler's own thread, and the handler's calls at what one takes\n");
+    println!("|   Hz | sampler  |     25 % |   median |     75 % | own thread | calls |");
+    println!("|-----:|----------|---------:|---------:|---------:|-----------:|------:|");
+    let call = one_call().0;
+    for frequency in [100, 250, 1000] {
+        for (contender, mut sums) in rounds(2, frequency, scaled(8_000, 64), scaled(40, 1)) {
+            if contender == Contender::None {
+                continue;
+            }
+            let median = middle(&mut sums.ratios);
+            let quartile = |n: usize| 100.0 * (sums.ratios[sums.ratios.len() * n / 4] - 1.0);
+            print!("| {frequency:>4} | {:<8} | {:>+7.2}% |", contender.name(), quartile(1));
+            print!(" {:>+7.2}% | {:>+7.2}% |", 100.0 * (median - 1.0), quartile(3));
+            if contender == Contender::Ours {
+                let calls = sums.samples as f64 * call / 1e6;
+                println!(" {:>9.2}% | {:>4.2}% |", 100.0 * sums.own / sums.cpu, 100.0 * calls / sums.cpu);
+            } else {
+                println!(" {:>10} | {:>5} |", "", "");
             }
         }
     }
@@ -129,11 +314,11 @@ fn deep(depth: u32, leaf: &mut dyn FnMut()) {
     black_box(depth);
 }
 
-/// SIGPROF to oneself, at depth 25, with a recording and after it: the difference is the sample.
-fn handler() {
+/// SIGPROF to oneself, at depth 25, with a recording and after it: the two times in microseconds.
+fn one_call() -> (f64, f64) {
     fn hits() -> f64 {
         let mut times = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..scaled(100, 2) {
             deep(20, &mut || {
                 // SAFETY: a signal to the calling thread, which has a handler for it.
                 let hit = || unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGPROF) };
@@ -142,49 +327,59 @@ fn handler() {
                 for _ in 0..20 {
                     hit();
                 }
-                times.push(began.elapsed().as_nanos() as f64 / 20.0);
+                times.push(began.elapsed().as_nanos() as f64 / 20_000.0);
             });
             std::thread::sleep(Duration::from_millis(10));
         }
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        middle(&mut times)
     }
     let recording = profile::start(Options::new().engine(Engine::Timer).frequency(1000)).expect("it starts");
     let sampled = spawn("hits", |_| hits()).join().expect("no panic");
-    let profile = recording.finish();
+    recording.finish();
     let inert = spawn("hits", |_| hits()).join().expect("no panic");
-    let thread = profile.threads().iter().find(|thread| thread.path().ends_with("/hits")).expect("it was there");
-    println!(
-        "\none sample at depth 25, median: {:.2} µs ({} samples, {} lost)",
-        (sampled - inert) / 1000.0,
-        thread.samples(),
-        thread.lost()
-    );
-    println!("a signal that finds nothing: {:.2} µs", inert / 1000.0);
+    (sampled, inert)
 }
 
+fn handler() {
+    let (sampled, inert) = one_call();
+    println!(
+        "\na signal to oneself that takes a sample at depth 25: {sampled:.2} µs; that finds nothing: {inert:.2} µs."
+    );
+    println!("The sample: {:.2} µs", sampled - inert);
+}
+
+/// With and without in turn, in short rounds.
 fn spawning() {
     fn each() -> f64 {
-        let mut times: Vec<f64> = (0..3000)
+        let mut times: Vec<f64> = (0..scaled(500, 5))
             .map(|n| {
                 let began = Instant::now();
                 spawn("s", move |_| n).join().expect("no panic");
                 began.elapsed().as_nanos() as f64 / 1000.0
             })
             .collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        middle(&mut times)
     }
+    println!("\nspawn and join, medians of rounds in turn\n");
+    println!(
+        "|   Hz | plain µs | recorded µs | recorded/plain | least |\n|-----:|---------:|------------:|---------------:|------:|"
+    );
     each();
-    for frequency in [100, 1000] {
-        let plain = each();
-        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).expect("it starts");
-        let recorded = each();
-        drop(recording);
-        println!(
-            "spawn and join, median: {plain:.1} µs; recorded at {frequency} Hz: {recorded:.1} µs = {:.2} times",
-            recorded / plain
-        );
+    for frequency in [100, 250, 1000] {
+        let (mut plain, mut recorded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..scaled(40, 1) {
+            let without = each();
+            let recording =
+                profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).expect("it starts");
+            let with = each();
+            drop(recording);
+            plain.push(without);
+            recorded.push(with);
+            ratios.push(with / without);
+        }
+        let ratio = middle(&mut ratios);
+        let (plain, recorded) = (middle(&mut plain), middle(&mut recorded));
+        println!("| {frequency:>4} | {plain:>8.1} | {recorded:>11.1} | {ratio:>14.2} | {:>5.2} |", ratios[0]);
     }
 }
 
@@ -195,10 +390,52 @@ fn memory() {
     let before = BYTES.load(Ordering::SeqCst);
     let recording = profile::start(Options::new().engine(Engine::Timer)).expect("it starts");
     let after = BYTES.load(Ordering::SeqCst);
-    println!("memory for each of {THREADS} threads: {} KiB", (after - before) / 1024 / THREADS as i64);
+    println!("\nmemory for each of {THREADS} threads: {} KiB", (after - before) / 1024 / THREADS as i64);
     drop(recording);
     for thread in threads {
         thread.stop();
         thread.join().expect("no panic");
+    }
+}
+
+/// What the sampler uses of a core while a thousand threads wait, in this crate and elsewhere.
+fn wall() {
+    let threads = scaled(1000, 10);
+    println!("\n{threads} blocked threads: CPU time of the sampler's thread, of one core\n");
+    println!("| clock |   Hz | wait in           |  of a core |\n|-------|-----:|-------------------|-----------:|");
+    for (clock, frequency) in [(Clock::Wall, 100), (Clock::Wall, 1000), (Clock::Cpu, 100), (Clock::Cpu, 1000)] {
+        for (place, foreign) in [("this crate", 0), ("half in each", threads / 2), ("foreign calls", threads)] {
+            let (read, write) = std::io::pipe().expect("a pipe");
+            let write = std::sync::Arc::new(write);
+            let spawned: Vec<_> = (0..threads)
+                .map(|n| {
+                    let mut read = read.try_clone().expect("a file");
+                    spawn(format!("b-{n}"), move |please_stop| {
+                        if n < foreign {
+                            let _ = std::io::Read::read(&mut read, &mut [0]);
+                        } else {
+                            please_stop.wait_for_go();
+                        }
+                    })
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(300));
+            let recording = profile::start(Options::new().clock(clock).frequency(frequency)).expect("it starts");
+            // What they answer at first is not what they cost.
+            std::thread::sleep(Duration::from_millis(scaled(500, 20)));
+            let of_sampler = |profile: &Profile| {
+                let found = profile.threads().iter().find(|thread| thread.path().ends_with("/sampler"));
+                found.map_or(0.0, |thread| thread.cpu_time().as_secs_f64())
+            };
+            let before = of_sampler(&recording.snapshot());
+            let began = Instant::now();
+            std::thread::sleep(Duration::from_millis(scaled(3000, 50)));
+            let profile = recording.finish();
+            let share = (of_sampler(&profile) - before) / began.elapsed().as_secs_f64();
+            println!("| {clock:<5} | {frequency:>4} | {place:<17} | {:>9.2}% |", 100.0 * share);
+            spawned.iter().for_each(|thread| thread.stop());
+            drop(std::sync::Arc::into_inner(write));
+            spawned.into_iter().for_each(|thread| drop(thread.join()));
+        }
     }
 }

@@ -46,8 +46,8 @@ pub use sync::{
     Semaphore, Sequencer, Ticket, Turn, TurnError,
 };
 pub use thread::{
-    Builder, Failure, JoinHandle, OnChildFailure, Registered, Scope, StopOrder, Thread, register, scope, spawn,
-    spawn_fallible,
+    Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
+    scope, spawn, spawn_fallible,
 };
 pub use wait::Wait;
 
@@ -55,3 +55,8 @@ pub use wait::Wait;
 #[cfg(all(doctest, feature = "profiling"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the recipes, and they run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+struct Recipes;

@@ -10,6 +10,7 @@ pub use errors::{AddError, PopError};
 
 use self::store::{Store, Taken};
 use crate::signal::Signal;
+use crate::wait::Handles;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,17 +38,32 @@ const BATCH: usize = 1024;
 ///     assert_eq!(lines.iter().collect::<Vec<_>>(), ["to be", "or not"]);
 /// });
 /// ```
-pub struct Queue<T>(Arc<Store<T>>);
+pub struct Queue<T> {
+    store: Arc<Store<T>>,
+    /// One for each handle. Not generic, so that a published wait can refer to it.
+    handle: Arc<()>,
+}
+
 impl<T> Queue<T> {
     /// A queue that holds at most `capacity` values; adding to a full one blocks. A capacity of 0 is taken as 1: there is
     /// no hand-over without a place to put the value.
     pub fn bounded(name: impl AsRef<str>, capacity: usize) -> Queue<T> {
-        Queue(Arc::new(Store::new(name.as_ref(), capacity.max(1) as u64)))
+        Queue::over(Store::new(name.as_ref(), capacity.max(1) as u64))
     }
 
     /// A queue that grows as far as memory goes.
     pub fn unbounded(name: impl AsRef<str>) -> Queue<T> {
-        Queue(Arc::new(Store::new(name.as_ref(), u64::MAX)))
+        Queue::over(Store::new(name.as_ref(), u64::MAX))
+    }
+
+    fn over(store: Store<T>) -> Queue<T> {
+        Queue { store: Arc::new(store), handle: Arc::new(()) }
+    }
+
+    /// Who else could end a wait by this handle.
+    fn handles(&self) -> Handles {
+        let shared = Arc::downgrade(&self.handle);
+        Handles::of(self, shared)
     }
 
     /// Adds a value at the end. Blocks while a bounded queue is full, and then logs a warning every 5 seconds: who waits,
@@ -56,7 +72,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`AddError::Closed`] with the value.
     pub fn add(&self, value: T) -> Result<(), AddError<T>> {
-        self.0.add(value, None)
+        self.store.add(value, None, || self.handles())
     }
 
     /// [`add`](Self::add), but gives up when `till` goes. One that has gone already wins over room in the queue.
@@ -64,7 +80,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`AddError::Closed`] or [`AddError::Stopped`] with the value.
     pub fn add_till(&self, value: T, till: &Signal) -> Result<(), AddError<T>> {
-        if till.is_go() { Err(AddError::Stopped(value)) } else { self.0.add(value, Some(till)) }
+        if till.is_go() { Err(AddError::Stopped(value)) } else { self.store.add(value, Some(till), || self.handles()) }
     }
 
     /// [`add`](Self::add) without blocking.
@@ -72,7 +88,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`AddError::Closed`] or [`AddError::Full`] with the value.
     pub fn try_add(&self, value: T) -> Result<(), AddError<T>> {
-        self.0.try_add(value)
+        self.store.try_add(value)
     }
 
     /// Adds many values, taking the lock once for many. Blocks as [`add`](Self::add) does, between values.
@@ -94,17 +110,17 @@ impl<T> Queue<T> {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.0.add_batch(batch)?;
+            self.store.add_batch(batch, || self.handles())?;
         }
     }
 
     /// Takes the first value. Blocks while the queue is empty and open; `None` once it is closed and everything in it
     /// was taken. A thread that has a `please_stop` wants [`pop_till`](Self::pop_till).
     pub fn pop(&self) -> Option<T> {
-        match self.0.take() {
+        match self.store.take() {
             Taken::Value(value) => Some(value),
             Taken::Closed => None,
-            Taken::Empty => self.0.pop_blocking(None).ok(),
+            Taken::Empty => self.store.pop_blocking(None, || self.handles()).ok(),
         }
     }
 
@@ -129,16 +145,16 @@ impl<T> Queue<T> {
         if till.is_go() {
             return Err(PopError::Stopped);
         }
-        match self.0.take() {
+        match self.store.take() {
             Taken::Value(value) => Ok(value),
             Taken::Closed => Err(PopError::Closed),
-            Taken::Empty => self.0.pop_blocking(Some(till)),
+            Taken::Empty => self.store.pop_blocking(Some(till), || self.handles()),
         }
     }
 
     /// Takes the first value, if there is one now.
     pub fn try_pop(&self) -> Option<T> {
-        match self.0.take() {
+        match self.store.take() {
             Taken::Value(value) => Some(value),
             Taken::Empty | Taken::Closed => None,
         }
@@ -147,18 +163,18 @@ impl<T> Queue<T> {
     /// Takes everything that is in the queue now, without blocking. After one blocking [`pop`](Self::pop) it is the
     /// cheapest way to consume.
     pub fn pop_all(&self) -> Vec<T> {
-        self.0.take_all()
+        self.store.take_all()
     }
 
     /// Closes the queue: nothing can be added any more, whoever waits for room or for a value is woken. What is in it can
     /// still be popped. True for the call that did it.
     pub fn close(&self) -> bool {
-        self.0.close()
+        self.store.close()
     }
 
     /// Goes when the queue is closed.
     pub fn closed(&self) -> &Signal {
-        &self.0.closed
+        &self.store.closed
     }
 
     /// Pops until the queue is closed and empty. Blocks as [`pop`](Self::pop) does.
@@ -168,7 +184,7 @@ impl<T> Queue<T> {
 
     /// How many values are in it; when others use it, how many there were.
     pub fn len(&self) -> usize {
-        self.0.len() as usize
+        self.store.len() as usize
     }
 
     /// Whether it is empty; when others use it, whether it was.
@@ -178,7 +194,7 @@ impl<T> Queue<T> {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.store.name
     }
 }
 /// Pops until the queue is closed and empty; made by [`Queue::iter`].
@@ -203,13 +219,13 @@ impl<'a, T> IntoIterator for &'a Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Queue<T> {
-        Queue(self.0.clone())
+        Queue { store: self.store.clone(), handle: self.handle.clone() }
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.0.closed.is_go() { "closed" } else { "open" };
+        let state = if self.store.closed.is_go() { "closed" } else { "open" };
         write!(f, "Queue({}, {} values, {state})", self.name(), self.len())
     }
 }

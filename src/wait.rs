@@ -1,34 +1,161 @@
 //! Who the calling thread is, what it waits for, and who holds that. Below `signal`, because every blocking call publishes
 //! here; the tree, the dump and the wall-clock profile read it.
 
-use crate::model;
+mod holder;
+
+pub(crate) use self::holder::{Holder, Users, is_alive};
+
+use self::holder::{number_if_any, renamed};
+use crate::os;
 use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// One blocking call that has not returned yet.
 #[derive(Clone, Debug)]
 pub struct Wait {
+    what: What,
+    since: Instant,
+    /// Tells this call from all others that publish in the same slot.
+    serial: u64,
+    /// The number of the calling thread; 0 if it has held nothing yet.
+    thread: u64,
+}
+
+/// What a blocking call waits for, and who can end it.
+#[derive(Clone, Debug)]
+pub(crate) struct What {
     kind: &'static str,
     name: Arc<str>,
-    since: Instant,
-    holder: Option<Arc<Holder>>,
+    /// Where in the source the call is, if it knows.
+    place: Option<&'static Location<'static>>,
+    ends: Ends,
+    handles: Option<Handles>,
+    /// It has a deadline, or a `till` that can go.
+    limited: bool,
+}
+
+/// Who must act for a wait to end.
+#[derive(Clone, Debug)]
+pub(crate) enum Ends {
+    /// Nobody knows.
+    Anyhow,
+    /// Whoever holds it. It cannot be passed on to another thread.
+    Held(Arc<Holder>),
+    /// Whoever got the turn, if it was not passed on.
+    Turn(Arc<Holder>),
+    /// Whoever has the claim, which mostly is passed on: this is who took it.
+    Claimed(Arc<Holder>),
+    /// The thread of the tree with this id, by its end.
+    Thread(u64),
+    /// Whoever uses the other side of a queue; these have been seen to.
+    Users(Arc<Users>),
+}
+
+/// What a wait is for is reached through handles, and only who has one can end it.
+#[derive(Clone)]
+pub(crate) struct Handles {
+    /// Weak, so that looking does not count.
+    pub(crate) shared: Weak<dyn Shared>,
+    /// The waiting thread's handle is in a variable of its own, and lent to no thread of a scope.
+    pub(crate) own: bool,
+}
+
+/// What is reached through handles.
+pub(crate) trait Shared: Send + Sync {
+    /// Whether nobody but those who have `known` of the `all` handles can end a wait for it. Those wait.
+    fn is_left_to(&self, known: usize, all: usize) -> bool {
+        all <= known
+    }
+}
+
+/// Of what has no other state that counts: each handle has a clone.
+impl Shared for () {}
+
+impl Handles {
+    /// For a wait by the handle at `handle`, of the calling thread.
+    pub(crate) fn of<H>(handle: &H, shared: Weak<dyn Shared>) -> Handles {
+        let own = LENDING.try_with(Cell::get).is_ok_and(|depth| depth == 0) && os::is_on_own_stack(handle);
+        Handles { shared, own }
+    }
+}
+
+impl fmt::Debug for Handles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handles({}, own: {})", self.shared.strong_count(), self.own)
+    }
+}
+
+thread_local! {
+    /// How many scopes the calling thread has open: their threads may borrow its variables.
+    static LENDING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The calling thread lends its variables to others, until the guard drops.
+pub(crate) fn lend() -> Lending {
+    let _ = LENDING.try_with(|depth| depth.set(depth.get() + 1));
+    Lending(())
+}
+
+pub(crate) struct Lending(());
+
+impl Drop for Lending {
+    fn drop(&mut self) {
+        let _ = LENDING.try_with(|depth| depth.set(depth.get() - 1));
+    }
+}
+
+impl What {
+    /// Something that anybody may bring about.
+    pub(crate) fn new(kind: &'static str, name: Arc<str>) -> What {
+        What { kind, name, place: None, ends: Ends::Anyhow, handles: None, limited: false }
+    }
+
+    pub(crate) fn ends(self, ends: Ends) -> What {
+        What { ends, ..self }
+    }
+
+    pub(crate) fn handles(self, handles: Handles) -> What {
+        What { handles: Some(handles), ..self }
+    }
+
+    pub(crate) fn limited(self, limited: bool) -> What {
+        What { limited, ..self }
+    }
+
+    pub(crate) fn at(self, place: &'static Location<'static>) -> What {
+        What { place: Some(place), ..self }
+    }
+
+    /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the outer one again.
+    pub(crate) fn publish(self) -> Published {
+        let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
+        let serial = slot.as_ref().map_or(0, |slot| {
+            slot.change(|waits| {
+                waits.last += 1;
+                let serial = waits.last;
+                waits.now.push(Wait { what: self, since: Instant::now(), serial, thread: number_if_any() });
+                serial
+            })
+        });
+        Published { slot, serial }
+    }
 }
 
 impl Wait {
     /// What kind of thing is waited for: `signal`, `queue`, `room in queue`, `thread`, `lock`, `monitor`, `semaphore`, and
     /// so on.
     pub fn kind(&self) -> &'static str {
-        self.kind
+        self.what.kind
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.what.name
     }
 
     /// When the call began to block.
@@ -41,111 +168,83 @@ impl Wait {
         self.since.elapsed()
     }
 
-    /// The path of the thread that holds the lock or monitor that is waited for, as of this call; `None` while nobody
-    /// does, and for what cannot be held.
+    /// The path of the thread that holds the lock or monitor that is waited for, or has the turn before, as of this call;
+    /// `None` while nobody does, and for what cannot be held.
     pub fn holder(&self) -> Option<Arc<str>> {
-        self.holder.as_ref().and_then(|holder| holder.path())
+        match &self.what.ends {
+            Ends::Held(holder) | Ends::Turn(holder) => holder.path(),
+            _ => None,
+        }
+    }
+
+    /// Where in the source the holder took it, as of this call.
+    pub fn held_since(&self) -> Option<&'static Location<'static>> {
+        match &self.what.ends {
+            Ends::Held(holder) | Ends::Turn(holder) => holder.place(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.what.ends
+    }
+
+    pub(crate) fn handles(&self) -> Option<&Handles> {
+        self.what.handles.as_ref()
+    }
+
+    /// Whether a deadline or a `till` may end it.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.what.limited
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(crate) fn thread(&self) -> u64 {
+        self.thread
     }
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "waiting {:.1?} for {} \"{}\"", self.elapsed(), self.kind, self.name)?;
-        match self.holder() {
-            Some(holder) => write!(f, ", held by {holder}"),
-            None => Ok(()),
+        write!(f, "waiting {:.1?} for {} \"{}\"", self.elapsed(), self.what.kind, self.what.name)?;
+        if let Some(place) = self.what.place {
+            write!(f, " at {}:{}", place.file(), place.line())?;
+        }
+        if let Some(holder) = self.holder() {
+            write!(f, ", held by {holder}")?;
+        }
+        if let Some(place) = self.held_since() {
+            write!(f, " since {}:{}", place.file(), place.line())?;
+        }
+        match &self.what.ends {
+            Ends::Claimed(holder) => holder.path().map_or(Ok(()), |path| write!(f, ", claimed by {path}")),
+            _ => Ok(()),
         }
     }
 }
 
-/// Which thread holds something: written by the holder, read by those who wait.
-#[derive(Debug, Default)]
-pub(crate) struct Holder(AtomicU64);
-
-impl Holder {
-    // Relaxed throughout: a thread recognises itself by what it wrote itself; for all others this is a message to a human.
-
-    #[inline]
-    pub(crate) fn take(&self) {
-        self.0.store(my_number(), Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn leave(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_me(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == my_number()
-    }
-
-    /// The path of the holder, if there is one.
-    pub(crate) fn path(&self) -> Option<Arc<str>> {
-        let number = self.0.load(Ordering::Relaxed);
-        let named = || PATHS.lock().get(&number).cloned();
-        (number != 0).then(|| named().unwrap_or_else(|| Arc::from("a thread that has ended")))
-    }
-}
-
-/// The paths of the threads that have held something, for as long as they live.
-static PATHS: Mutex<BTreeMap<u64, Arc<str>>> = Mutex::new(BTreeMap::new());
-
-thread_local! {
-    /// 0: not given yet.
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
-    static FORGET: Forget = const { Forget };
-}
-
-struct Forget;
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        PATHS.lock().remove(&NUMBER.get());
-    }
-}
-
-/// A number that no other thread of this process has or had.
-#[inline]
-fn my_number() -> u64 {
-    match model::current_thread().unwrap_or_else(|| NUMBER.get()) {
-        0 => first_number(),
-        number => number,
-    }
-}
-
-#[cold]
-fn first_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    NUMBER.set(number);
-    // A thread that is past its locals holds without a name, since nobody would take it away again.
-    if FORGET.try_with(|_| ()).is_ok() {
-        PATHS.lock().insert(number, my_path());
-    }
-    number
-}
-
-/// The calling thread's path has changed.
-fn renamed() {
-    let number = NUMBER.get();
-    if number != 0 && FORGET.try_with(|_| ()).is_ok() {
-        let path = my_path();
-        PATHS.lock().insert(number, path);
-    }
-}
-
-/// Where one thread publishes its wait. Written by that thread only, read by anyone; the lock is held for the copy of
+/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is held for the copy of
 /// a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
 pub(crate) struct Slot {
-    wait: Mutex<Option<Wait>>,
-    /// How often that has changed.
+    waits: Mutex<Waits>,
+    /// How often they have changed.
     changes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waits {
+    /// The innermost last.
+    now: Vec<Wait>,
+    last: u64,
 }
 
 impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
-        self.wait.lock().clone()
+        self.waits.lock().now.last().cloned()
     }
 
     /// A number that is another one after each change: who finds the same twice knows that the thread was in the same wait, or
@@ -157,16 +256,17 @@ impl Slot {
     }
 
     /// By the thread itself.
-    fn set(&self, wait: Option<Wait>) -> Option<Wait> {
-        let before = std::mem::replace(&mut *self.wait.lock(), wait);
-        // Not fetch_add: nobody else stores it.
+    fn change<R>(&self, change: impl FnOnce(&mut Waits) -> R) -> R {
+        let mut waits = self.waits.lock();
+        let outcome = change(&mut waits);
+        // Not fetch_add: nobody else stores it, as this is under the lock.
         self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
-        before
+        outcome
     }
 
     /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
     pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
-        self.wait.try_lock_for(patience).map(|wait| wait.clone())
+        self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
     }
 }
 
@@ -224,27 +324,25 @@ pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
     ME.try_with(same).unwrap_or(path.is_none())
 }
 
-/// Publishes a wait until the guard drops. A wait within a wait shows the inner one, then the outer one again.
+/// Publishes a wait that anybody may end, until the guard drops.
 pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
-    publish_held(kind, name, None)
-}
-
-/// [`publish`] for something that a thread may hold.
-pub(crate) fn publish_held(kind: &'static str, name: Arc<str>, holder: Option<Arc<Holder>>) -> Published {
-    let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
-    let outer = slot.as_ref().and_then(|slot| slot.set(Some(Wait { kind, name, since: Instant::now(), holder })));
-    Published { slot, outer }
+    What::new(kind, name).publish()
 }
 
 pub(crate) struct Published {
     slot: Option<Arc<Slot>>,
-    outer: Option<Wait>,
+    serial: u64,
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            slot.set(self.outer.take());
+            let ended = slot.change(|waits| {
+                let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
+                Some(waits.now.remove(at))
+            });
+            // With no lock held: it may be the last that knows of the thing.
+            drop(ended);
         }
     }
 }

@@ -14,7 +14,7 @@ fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (supp
     for (number, signal) in signals.iter().enumerate() {
         if number > 0 {
             // Two pending signals of one kind are one: the first must have been taken, and main be at its last join.
-            until_logged(&folder, "to stop; it is waiting");
+            until_logged(&folder, "for main/deaf to stop:");
         }
         process.signal(*signal);
     }
@@ -90,7 +90,7 @@ fn who_does_not_stop_is_reported_again_and_again() {
     let mut process = Process::start(&mut subject("deaf", &folder.config("shutdown: { patience: 20ms }")));
     process.wait_for("ready").signal(SIGINT);
     until_logged(&folder, "for signal \"a bell\"");
-    let reports = || folder.read("app.log").matches("for main/deaf to stop; it is waiting").count();
+    let reports = || folder.read("app.log").matches("for main/deaf to stop:").count();
     let deadline = std::time::Instant::now() + support::ALARM;
     while reports() < 3 {
         assert!(std::time::Instant::now() < deadline, "reported {} times", reports());

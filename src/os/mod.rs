@@ -16,16 +16,20 @@ pub(crate) mod process;
 pub(crate) mod process;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
-#[cfg(all(target_os = "linux", feature = "profiling"))]
+#[cfg(target_os = "linux")]
 pub(crate) mod stack;
 pub(crate) mod task;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod tasks;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{CpuClock, set_thread_name, thread_handle};
+pub(crate) use linux::{CpuClock, set_thread_name, thread_count, thread_handle};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{CpuClock, set_thread_name, thread_handle};
+pub(crate) use portable::{CpuClock, is_on_own_stack, set_thread_name, thread_count, thread_handle};
+#[cfg(target_os = "linux")]
+pub(crate) use stack::is_on_own_stack;
 
 /// Bytes of a thread's name that the kernel keeps, on every system we know.
 const NAME_BYTES: usize = 15;

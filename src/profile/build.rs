@@ -6,6 +6,7 @@ use super::roster::{Life, Owners};
 use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
+use crate::wait::Wait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,11 @@ pub(super) const OTHER_STACK: &str = "[other stack]";
 pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for what a thread does before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
-/// The first part of the label of a thread that is not in the tree; its name in the system is the second.
-pub(super) const OTHER: &str = "other";
+/// Stands above the code of a thread that waits in a blocking call of this crate.
+pub(super) fn waiting(wait: &Wait) -> Arc<str> {
+    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into()
+}
 
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
 pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {
@@ -44,7 +48,7 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
                 match owners.owner(*os_thread, *at) {
                     Some(index) => &mut threads[index],
                     None => others
-                        .entry(other(os_name))
+                        .entry(engines::label_of_other(os_name))
                         .or_insert_with_key(|label| ThreadProfile::new(label.as_str().into())),
                 }
             }
@@ -74,8 +78,11 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
     for (thread, life) in threads.iter_mut().zip(lives) {
         thread.lost = life.lost.unwrap_or_else(|| lost(thread, session.effective.period));
     }
-    let unregistered = others.values().map(|thread| thread.samples).sum();
     threads.extend(others.into_values());
+    // Stable: those of the tree stay in their order, then those of others.
+    threads.sort_by_key(|thread| engines::is_other(&thread.path));
+    let strangers = threads.iter().filter(|thread| engines::is_other(&thread.path));
+    let unregistered = strangers.map(|thread| thread.samples).sum();
     let mut stacks: Vec<Stack> =
         sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
@@ -94,12 +101,6 @@ fn thread(life: &Life, duration: Duration) -> ThreadProfile {
 fn lost(thread: &ThreadProfile, period: Duration) -> u64 {
     let due = thread.cpu.as_nanos().checked_div(period.as_nanos()).unwrap_or(0) as u64;
     due.saturating_sub(thread.samples)
-}
-
-fn other(os_name: &str) -> String {
-    // The label is a path, and that name is one part of it.
-    let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
-    format!("{OTHER}/{name}")
 }
 
 /// The table of locations while it grows.

@@ -29,6 +29,11 @@ mod tests;
 mod top;
 #[cfg(feature = "profiling")]
 mod trim;
+#[cfg(feature = "profiling")]
+mod window;
+
+#[cfg(feature = "profiling")]
+pub(crate) use window::Window;
 
 #[cfg(not(feature = "profiling"))]
 pub(crate) use options::{Clock, Engine, Options};

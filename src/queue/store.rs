@@ -15,6 +15,7 @@
 use super::bell::{Bell, Spin};
 use super::{AddError, PopError};
 use crate::signal::{Round, Signal};
+use crate::wait::{Ends, Handles, Users, What};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(super) struct Store<T> {
     items: Apart<Bell>,
     /// Adders wait here for room.
     room: Apart<Bell>,
+    /// Who had to wait for a value: who can make room, as far as is known.
+    poppers: Arc<Users>,
 }
 
 /// Keeps what different threads write on cache lines of its own; 128 because lines are fetched in pairs.
@@ -92,6 +95,7 @@ impl<T> Store<T> {
             tail_wanted: Apart(AtomicBool::new(false)),
             items: Apart(Bell::new()),
             room: Apart(Bell::new()),
+            poppers: Arc::default(),
         }
     }
 
@@ -184,18 +188,28 @@ impl<T> Store<T> {
     }
 
     #[inline]
-    pub(super) fn add(&self, value: T, till: Option<&Signal>) -> Result<(), AddError<T>> {
+    pub(super) fn add(
+        &self,
+        value: T,
+        till: Option<&Signal>,
+        handles: impl FnOnce() -> Handles,
+    ) -> Result<(), AddError<T>> {
         match self.try_add(value) {
-            Err(AddError::Full(value)) => self.add_blocking(value, till),
+            Err(AddError::Full(value)) => self.add_blocking(value, till, handles),
             outcome => outcome,
         }
     }
 
     #[cold]
-    fn add_blocking(&self, value: T, till: Option<&Signal>) -> Result<(), AddError<T>> {
+    fn add_blocking(
+        &self,
+        value: T,
+        till: Option<&Signal>,
+        handles: impl FnOnce() -> Handles,
+    ) -> Result<(), AddError<T>> {
         // One value in an Option, so that the attempt can be repeated.
         let mut value = Some(value);
-        let outcome = self.until_room(till, || match value.take().map(|value| self.try_add(value)) {
+        let outcome = self.until_room(till, handles, || match value.take().map(|value| self.try_add(value)) {
             Some(Err(AddError::Full(back))) => {
                 value = Some(back);
                 None
@@ -210,7 +224,11 @@ impl<T> Store<T> {
         }
     }
 
-    pub(super) fn add_batch(&self, mut batch: Vec<T>) -> Result<(), AddError<Vec<T>>> {
+    pub(super) fn add_batch(
+        &self,
+        mut batch: Vec<T>,
+        handles: impl FnOnce() -> Handles,
+    ) -> Result<(), AddError<Vec<T>>> {
         let attempt = |batch: &mut Vec<T>| {
             let mut tail = self.tail.0.end.lock();
             if tail.closed {
@@ -223,13 +241,18 @@ impl<T> Store<T> {
         };
         let outcome = match attempt(&mut batch) {
             Some(outcome) => outcome,
-            None => self.until_room(None, || attempt(&mut batch)).unwrap_or(Ok(())),
+            None => self.until_room(None, handles, || attempt(&mut batch)).unwrap_or(Ok(())),
         };
         outcome.map_err(|error| error.map(|()| batch))
     }
 
     /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has gone (None).
-    fn until_room<R>(&self, till: Option<&Signal>, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+    fn until_room<R>(
+        &self,
+        till: Option<&Signal>,
+        handles: impl FnOnce() -> Handles,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
         // As long as it does not cost a sleep, wait for room that is worth it: each value squeezed into the one free place
         // takes both cache lines of the poppers.
         let few = self.capacity / 8;
@@ -243,7 +266,12 @@ impl<T> Store<T> {
         }
         let since = Instant::now();
         let mut warn_at = since + FULL_WARNING;
-        let published = crate::wait::publish("room in queue", self.name.clone());
+        let limited = till.is_some_and(Signal::can_go);
+        let mut what = What::new("room in queue", self.name.clone()).limited(limited);
+        if !limited {
+            what = what.ends(Ends::Users(self.poppers.clone())).handles(handles());
+        }
+        let published = what.publish();
         let waiting = self.room.0.enter();
         let mut round = Round::default();
         let outcome = loop {
@@ -358,14 +386,20 @@ impl<T> Store<T> {
     }
 
     #[cold]
-    pub(super) fn pop_blocking(&self, till: Option<&Signal>) -> Result<T, PopError> {
+    pub(super) fn pop_blocking(&self, till: Option<&Signal>, handles: impl FnOnce() -> Handles) -> Result<T, PopError> {
         let mut spin = Spin::new();
         while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
             if let Taken::Value(value) = self.take() {
                 return Ok(value);
             }
         }
-        let published = crate::wait::publish("queue", self.name.clone());
+        self.poppers.add_me();
+        let limited = till.is_some_and(Signal::can_go);
+        let mut what = What::new("queue", self.name.clone()).limited(limited);
+        if !limited {
+            what = what.handles(handles());
+        }
+        let published = what.publish();
         let waiting = self.items.0.enter();
         let mut round = Round::default();
         let outcome = loop {

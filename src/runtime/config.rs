@@ -60,6 +60,8 @@ struct Set {
     patience: Option<Duration>,
     on_stuck: Option<OnStuck>,
     dump_signal: Option<DumpSignal>,
+    /// None within: off.
+    deadlocks: Option<Option<Duration>>,
     profile_enabled: Option<bool>,
     profile_options: Option<Options>,
     profile_output: Option<PathBuf>,
@@ -113,6 +115,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     pub(crate) shutdown: ShutdownSettings,
     pub(crate) dump: DumpSettings,
+    /// How long a wait must have lasted for a search for deadlocks.
+    pub(crate) deadlocks: Option<Duration>,
     pub(crate) profile: ProfileSettings,
 }
 
@@ -241,6 +245,26 @@ impl Config {
         self
     }
 
+    /// How long a wait must last before it is asked whether it can end at all; `None`: never. Default: 5 s; at least a
+    /// millisecond.
+    ///
+    /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A *deadlock*, threads that
+    /// wait for each other's locks, monitors and ends, is logged as an error, once, with who waits for what, since when,
+    /// who holds it and where it was taken; so is a wait for a [`Signal`](crate::Signal), [`Queue`](crate::Queue) or
+    /// [`Promise`](crate::Promise) to which nobody else has a handle any more. What is likely but not certain is a warning
+    /// that says so. Waits with a `till` or a timeout can end, and are no part of it.
+    ///
+    /// ```
+    /// # use selvedge::Config; use std::time::Duration;
+    /// let config = Config::new("trader").deadlocks(Duration::from_millis(500));
+    /// let config = Config::new("trader").deadlocks(None);
+    /// ```
+    #[must_use]
+    pub fn deadlocks(mut self, after: impl Into<Option<Duration>>) -> Config {
+        self.set.deadlocks = Some(after.into());
+        self
+    }
+
     /// Whether to record a profile from start to shutdown. Default: false.
     #[must_use]
     pub fn profile_enabled(mut self, enabled: bool) -> Config {
@@ -315,6 +339,7 @@ impl Config {
                 on_stuck: set.on_stuck.unwrap_or_default(),
             },
             dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
+            deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
                 options: set.profile_options.unwrap_or_default(),
@@ -327,6 +352,7 @@ impl Config {
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
         check_log(&queue, settings.log.wiring.tail)?;
         check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
         check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
         check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
         check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
@@ -347,6 +373,7 @@ impl Set {
             patience: self.patience.or(file.patience),
             on_stuck: self.on_stuck.or(file.on_stuck),
             dump_signal: self.dump_signal.or(file.dump_signal),
+            deadlocks: self.deadlocks.or(file.deadlocks),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
             profile_options: self.profile_options.or(file.profile_options),
             profile_output: self.profile_output.or(file.profile_output),
@@ -434,6 +461,20 @@ fn check_patience(patience: Duration) -> Result<(), String> {
         return Err("longer than a year; to wait without end use `on_stuck: wait`".to_owned());
     }
     Ok(())
+}
+
+const DEADLOCKS_AFTER: Duration = Duration::from_secs(5);
+
+fn check_deadlocks(after: Option<Duration>) -> Result<(), String> {
+    match after {
+        Some(after) if after < Duration::from_millis(1) => {
+            Err("shorter than a millisecond; to have none searched for use `off`".to_owned())
+        }
+        Some(after) if after > LONGEST_PATIENCE => {
+            Err("longer than a year; to have none searched for use `off`".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Far more than anybody reads before an error.

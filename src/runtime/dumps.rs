@@ -25,8 +25,8 @@ struct Set(&'static AtomicBool);
 
 impl Set {
     fn try_set(flag: &'static AtomicBool) -> Option<Set> {
-        // SeqCst: nothing here is hot.
-        (!flag.swap(true, Ordering::SeqCst)).then_some(Set(flag))
+        // SeqCst: nothing here is hot. Not then_some: that would make, and drop, one in any case.
+        (!flag.swap(true, Ordering::SeqCst)).then(|| Set(flag))
     }
 }
 
@@ -57,8 +57,10 @@ pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
 
 /// Makes a dump and writes it; returns at once. On the thread that hears signals.
 pub(super) fn write() {
-    aside("dump", || {
-        let Some(_making) = Set::try_set(&MAKING) else { return };
+    let Some(making) = Set::try_set(&MAKING) else { return };
+    let making = Mutex::new(Some(making));
+    aside("dump", move || {
+        let _making = making.lock().take();
         let text: Arc<str> = Thread::dump().to_string().into();
         let is_logged = log(&text);
         // Whoever asked looks at the terminal, or at what collects stderr.

@@ -1,7 +1,8 @@
 //! Ends of the process that are not a return from `main`, and what is said then.
 
-use super::living;
-use crate::thread::{Thread, tree};
+use super::finish_profile;
+use crate::dump::Dump;
+use crate::thread::Thread;
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -15,6 +16,11 @@ pub(super) const CONFIG: u8 = 78;
 /// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long it may take to find the names of what those do who are left.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+/// How long the profile may take to be written when the process is about to end.
+const LAST_PROFILE: Duration = Duration::from_secs(10);
+
 /// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
 pub(super) fn is_coloured() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -27,10 +33,40 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
+/// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to be had.
+fn aside<T: Send + 'static>(name: &str, patience: Duration, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, wait) = mpsc::channel();
+    let body = move || {
+        let _ = done.send(run());
+    };
+    std::thread::Builder::new().name(format!("main/{name}")).spawn(body).ok()?;
+    wait.recv_timeout(patience).ok()
+}
+
+/// Says that a thread does not stop, and all that can be known of why.
+pub(super) fn report_stuck(parent: &Thread, child: &Thread, waited: Duration) {
+    let known = Thread::dump().explain(child);
+    log::warn!("{} has waited {waited:.1?} for {} to stop:{}", parent.path(), child.path(), indented(&known));
+}
+
+fn indented(text: &str) -> String {
+    text.lines().flat_map(|line| ["\n  ", line]).collect()
+}
+
+/// Who has not stopped, `stuck` first; with stacks, if their names can be had in time.
+fn left(stuck: Option<Thread>) -> String {
+    let without = |dump: &Dump| format!("; not stopped:{}", indented(&dump.living()));
+    let whole = aside("last-dump", LAST_LOOK, move || {
+        let dump = Thread::dump();
+        let first = stuck.map_or_else(String::new, |stuck| format!(":{}\n", indented(&dump.explain(&stuck))));
+        first + &without(&dump)
+    });
+    whole.unwrap_or_else(|| without(&Dump::without_stacks()) + "\n  (their stacks were not found in time)")
+}
+
 /// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
-pub(super) fn at_once(why: &str, code: u8) -> ! {
-    let left: Vec<_> = living(&tree::root()).iter().map(describe).collect();
-    let text = format!("{why}; not stopped:\n  {}", left.join("\n  "));
+pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
+    let text = format!("{why}{}", left(stuck.cloned()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
@@ -74,14 +110,11 @@ fn now(code: u8) -> ! {
     std::process::exit(i32::from(code))
 }
 
-fn describe(thread: &Thread) -> String {
-    match thread.waiting_for() {
-        Some(wait) => format!("{}, {wait}", thread.path()),
-        None => format!("{}, in no blocking call of selvedge", thread.path()),
-    }
-}
-
-/// `shutdown.on_stuck: abort`.
-pub(super) fn abort_stuck(thread: &Thread) {
-    at_once(&format!("{} does not stop, and shutdown.on_stuck is abort", thread.path()), STUCK)
+/// `shutdown.on_stuck: abort`. The profile is written, since it shows how it came to this.
+pub(super) fn abort_stuck(_parent: &Thread, child: &Thread, waited: Duration) {
+    let written = aside("last-profile", LAST_PROFILE, finish_profile).is_some();
+    let unwritten = if written { "" } else { " (and the profile was not written in time)" };
+    let path = child.path();
+    let why = format!("{path} does not stop, and shutdown.on_stuck is abort, after {waited:.1?}{unwritten}");
+    at_once(&why, Some(child), STUCK)
 }

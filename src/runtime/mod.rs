@@ -14,6 +14,7 @@ mod profiler;
 mod signals;
 #[cfg(unix)]
 mod signals;
+mod watch;
 
 pub use config::{Config, DumpSignal, OnStuck, ProfileFormat};
 
@@ -25,7 +26,8 @@ use crate::log as logs;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, Thread, circumstances, latency, panic};
+use crate::thread::{Failure, circumstances, latency, panic};
+use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -37,6 +39,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One runtime at a time.
 static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Its profiler. Whoever takes it writes the profile: the end in order, or one that cannot wait for that.
+static PROFILER: Mutex<Option<Profiler>> = Mutex::new(None);
+
+/// Ends the recording, if there is one, and writes the profile.
+fn finish_profile() {
+    let profiler = PROFILER.lock().take();
+    if let Some(profiler) = profiler {
+        profiler.finish(tree::root().please_stop.reason());
+    }
+}
 
 /// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
 /// returns ends all threads in order, writes the profile and gives the exit code.
@@ -154,7 +167,6 @@ pub struct Runtime {
 /// What there is while it runs, in the order in which it is let go.
 struct Up {
     name: String,
-    profiler: Option<Profiler>,
     signals: OsSignals,
     node: Arc<Node>,
     _inside: Inside,
@@ -177,6 +189,8 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         panic::panics_go_to_log(false);
+        // Dropped without the lock.
+        let _profiler = PROFILER.lock().take();
         RUNNING.store(false, Ordering::SeqCst);
     }
 }
@@ -211,7 +225,10 @@ impl Runtime {
         circumstances::set_records(logs::recent_of_this_thread);
         stop::set_patience(Patience {
             report_after: settings.shutdown.patience,
-            on_stuck: (settings.shutdown.on_stuck == OnStuck::Abort).then_some(exit::abort_stuck),
+            report: match settings.shutdown.on_stuck {
+                OnStuck::Wait => exit::report_stuck,
+                OnStuck::Abort => exit::abort_stuck,
+            },
         });
         latency::begin();
         let node = tree::root();
@@ -221,10 +238,14 @@ impl Runtime {
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        let profiler = Profiler::start(&settings)?;
+        *PROFILER.lock() = Profiler::start(&settings, &node)?;
+        if let Some(after) = settings.deadlocks {
+            watch::start(&node, after)
+                .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
+        }
         let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
-        let up = Up { name: settings.name, profiler, signals, node, _inside: inside, _claim: claim };
+        let up = Up { name: settings.name, signals, node, _inside: inside, _claim: claim };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })
     }
 
@@ -280,11 +301,9 @@ impl Up {
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
-        if let Some(profiler) = self.profiler {
-            profiler.finish();
-        }
-        let interrupted = self.signals.interrupted();
         say_how_long(&self.node);
+        finish_profile();
+        let interrupted = self.signals.interrupted();
         stop::stop_children(&self.node, own.as_ref());
         let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
         match (&failure, interrupted) {
@@ -335,9 +354,10 @@ fn announce(settings: &Settings) {
 }
 
 /// Every thread below `node` that has not stopped, the oldest first.
-fn living(node: &Arc<Node>) -> Vec<Thread> {
+#[cfg(feature = "profiling")]
+fn living(node: &Arc<Node>) -> Vec<crate::thread::Thread> {
     let mut threads = Vec::new();
-    let mut next: Vec<Thread> = vec![Thread::from_node(node.clone())];
+    let mut next = vec![crate::thread::Thread::from_node(node.clone())];
     while let Some(thread) = next.pop() {
         // The youngest first onto the stack, so that the oldest comes off first.
         next.extend(thread.children().into_iter().rev());

@@ -2,7 +2,10 @@
 
 use super::config::{ProfileSettings, Settings};
 use crate::error::Error;
+use crate::signal::Reason;
+use crate::thread::tree::Node;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(super) fn planned() -> Vec<PathBuf> {
     Vec::new()
@@ -16,7 +19,7 @@ pub(super) fn check(_settings: &ProfileSettings) -> Result<(), Error> {
 }
 
 impl Profiler {
-    pub(super) fn start(settings: &Settings) -> Result<Option<Profiler>, Error> {
+    pub(super) fn start(settings: &Settings, _main: &Arc<Node>) -> Result<Option<Profiler>, Error> {
         if settings.profile.enabled {
             log::warn!(
                 "profile.enabled: this program was built without the feature \"profiling\"; there will be no profile"
@@ -25,7 +28,7 @@ impl Profiler {
         Ok(None)
     }
 
-    pub(super) fn finish(self) {
+    pub(super) fn finish(self, _stopped_for: Option<Reason>) {
         match self {}
     }
 }

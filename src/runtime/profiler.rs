@@ -1,12 +1,18 @@
 //! The profile of the whole run: started with the runtime, written at its end.
 
+mod shutdown_look;
+
+use self::shutdown_look::ShutdownLook;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
-use crate::profile::{self, FlameOptions, Profile, Recording};
+use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
+use crate::signal::Reason;
+use crate::thread::tree::Node;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the runtime that is up will write at its end.
 static PLANNED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -18,6 +24,7 @@ pub(super) fn planned() -> Vec<PathBuf> {
 pub(super) struct Profiler {
     /// Taken when it is finished.
     recording: Option<Recording>,
+    look: Option<ShutdownLook>,
     name: String,
     files: Vec<(ProfileFormat, PathBuf)>,
 }
@@ -44,7 +51,7 @@ pub(super) fn check(settings: &ProfileSettings) -> Result<(), Error> {
 }
 
 impl Profiler {
-    pub(super) fn start(settings: &Settings) -> Result<Option<Profiler>, Error> {
+    pub(super) fn start(settings: &Settings, main: &Arc<Node>) -> Result<Option<Profiler>, Error> {
         if !settings.profile.enabled {
             return Ok(None);
         }
@@ -62,15 +69,18 @@ impl Profiler {
         let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
-        Ok(Some(Profiler { recording: Some(recording), name: settings.name.clone(), files }))
+        let look = Some(ShutdownLook::prepare(settings, main));
+        Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files }))
     }
 
     /// Ends the recording and writes the files. What cannot be written is an error in the log; the program's own result
     /// does not change by it.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(mut self, stopped_for: Option<Reason>) {
+        self.look.take().into_iter().for_each(|look| look.finish(stopped_for.as_ref()));
         let Some(recording) = self.recording.take() else { return };
         let profile = recording.finish();
-        let flame = FlameOptions::new().title(format!("{}: CPU time of all threads", self.name));
+        let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
+        let flame = FlameOptions::new().title(format!("{}: {clock} time of all threads", self.name));
         for (format, file) in &self.files {
             match write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),

@@ -54,7 +54,7 @@ impl OsSignals {
                         stop(signal, main_stop.clone());
                     } else {
                         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
-                        exit::at_once(&why, 128 + signal as u8);
+                        exit::at_once(&why, None, 128 + signal as u8);
                     }
                 };
                 signals.forever().for_each(answer);

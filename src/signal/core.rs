@@ -11,6 +11,7 @@
 use super::on_go::Target;
 use super::{Reason, Round, Signal, timer};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
+use crate::wait::Shared;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -299,6 +300,26 @@ impl Core {
     /// One handle, no targets. Only its owner can make another handle, so for that one the answer stays true.
     pub(super) fn is_unused(self: &Arc<Core>) -> bool {
         Arc::strong_count(self) == 1 && self.slow.lock().targets.is_empty()
+    }
+}
+
+impl Shared for Core {
+    fn is_left_to(&self, known: usize, all: usize) -> bool {
+        match &self.kind {
+            Kind::Plain(_) => all <= known && !self.is_known_gone(),
+            // Who waits for what never goes means it.
+            Kind::Never | Kind::Till(_) => false,
+            // Nobody can tell a composite to go, so only the handles to its parts count: it has one to each.
+            Kind::Any(parts) => parts.iter().all(Core::is_left_alone),
+            Kind::All(parts) => parts.iter().any(Core::is_left_alone),
+        }
+    }
+}
+
+impl Core {
+    /// Nobody has a handle but the composite that this is a part of.
+    fn is_left_alone(part: &Signal) -> bool {
+        !part.0.is_known_gone() && part.0.is_left_to(1, Arc::strong_count(&part.0))
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) use timer::set_spawner as set_timer_spawner;
 
 use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
+use crate::wait::{Handles, What};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
@@ -207,6 +208,16 @@ impl Signal {
         self.0.is_unused()
     }
 
+    /// Whether there is anything that could make it go.
+    pub(crate) fn can_go(&self) -> bool {
+        !matches!(self.0.kind, Kind::Never)
+    }
+
+    /// Whether this many handles to it are all there are.
+    pub(crate) fn has_handles(&self, count: usize) -> bool {
+        Arc::strong_count(&self.0) == count
+    }
+
     /// How many targets are attached.
     #[cfg(test)]
     pub(crate) fn target_count(&self) -> usize {
@@ -215,13 +226,21 @@ impl Signal {
 
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
-        self.wait_as(|| ("signal", self.0.name()), till, deadline)
+        let what = || {
+            let what = What::new("signal", self.0.name());
+            if deadline.is_some() || till.is_some_and(Signal::can_go) {
+                return what;
+            }
+            let shared = Arc::downgrade(&self.0);
+            what.handles(Handles::of(self, shared))
+        };
+        self.wait_as(what, till, deadline)
     }
 
     /// The same, for a caller that has a better name for what it waits for.
     pub(crate) fn wait_as(
         &self,
-        what: impl FnOnce() -> (&'static str, Arc<str>),
+        what: impl FnOnce() -> What,
         till: Option<&Signal>,
         deadline: Option<Instant>,
     ) -> bool {
@@ -231,8 +250,15 @@ impl Signal {
         if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        let (kind, name) = what();
-        let _published = crate::wait::publish(kind, name);
+        let _published = what().limited(deadline.is_some() || till.is_some_and(Signal::can_go)).publish();
+        self.wait_unpublished(till, deadline)
+    }
+
+    /// The same, for a caller that has published itself.
+    pub(crate) fn wait_unpublished(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
+        if self.is_go() {
+            return true;
+        }
         if till.is_none() && self.0.sleep(deadline) {
             return self.is_go();
         }

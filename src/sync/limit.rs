@@ -25,6 +25,11 @@ impl<'a> Limit<'a> {
         Limit { till: None, deadline: now().checked_add(timeout) }
     }
 
+    /// Whether there is something that can end the wait.
+    pub(super) fn is_any(&self) -> bool {
+        self.deadline.is_some() || self.till.is_some_and(Signal::can_go)
+    }
+
     /// A `till` that has gone before the call wins over whatever the call would find.
     pub(super) fn check(&self) -> Result<(), GaveUp> {
         if self.till.is_some_and(Signal::is_go) { Err(GaveUp::Stopped) } else { Ok(()) }

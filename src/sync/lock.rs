@@ -119,6 +119,7 @@ impl<T: ?Sized> Lock<T> {
 
     /// Locks, if nobody has it now. `None` also if it is the calling thread that has it.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.way.try_enter().then(|| LockGuard::new(self))
     }

@@ -13,11 +13,13 @@ use super::limit::{Bell, Limit};
 use super::owned::Owned;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
+use crate::wait::What;
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -181,6 +183,7 @@ impl<T: ?Sized> Monitor<T> {
 
     /// Enters, if nobody is inside now. `None` also if it is the calling thread that is.
     #[inline]
+    #[track_caller]
     pub fn try_enter(&self) -> Option<MonitorGuard<'_, T>> {
         self.way.try_enter().then(|| MonitorGuard::new(self))
     }
@@ -206,6 +209,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     /// in a loop that looks whether what is waited for has come about: the change may be another than the one hoped for.
     ///
     /// A thread with a `please_stop` wants [`wait_till`](Self::wait_till).
+    #[track_caller]
     pub fn wait(&mut self) {
         // Without a limit it cannot give up.
         while self.wait_within(Limit::NONE).is_err() {}
@@ -214,6 +218,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     /// [`wait`](Self::wait), but gives up when `till` goes: false, and the monitor is entered again all the same. If it
     /// has gone already, does not leave at all.
     #[must_use = "false: nothing has changed, and to wait again would not block"]
+    #[track_caller]
     pub fn wait_till(&mut self, till: &Signal) -> bool {
         let limit = Limit::till(till);
         limit.check().is_ok() && self.wait_within(limit).is_ok()
@@ -222,6 +227,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     /// [`wait`](Self::wait), but gives up when `timeout` has passed: false, and the monitor is entered again all the same,
     /// for which it waits as long as it takes.
     #[must_use = "false: nothing has changed in this time"]
+    #[track_caller]
     pub fn wait_timeout(&mut self, timeout: Duration) -> bool {
         self.wait_within(Limit::timeout(timeout)).is_ok()
     }
@@ -232,10 +238,12 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         self.monitor.way.left_by_panic()
     }
 
+    #[track_caller]
     fn wait_within(&mut self, limit: Limit<'_>) -> Result<(), GaveUp> {
         let way = &self.monitor.way;
         let (bell, woken) = (Bell::mine(), Arc::new(AtomicBool::new(false)));
-        let published = crate::wait::publish("change in monitor", Arc::from(way.name()));
+        let what = What::new("change in monitor", Arc::from(way.name()));
+        let published = what.limited(limit.is_any()).at(Location::caller()).publish();
         let place = {
             let line = self.line();
             line.changes += u64::from(self.changed);

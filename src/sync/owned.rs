@@ -5,7 +5,8 @@ use super::gate::Gate;
 use super::limit::Limit;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
-use crate::wait::Holder;
+use crate::wait::{Ends, Holder, What};
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl Owned {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_enter(&self) -> bool {
         let entered = self.gate.try_acquire();
         if entered {
@@ -87,7 +89,11 @@ impl Owned {
             let owner = crate::wait::my_path();
             panic!("{owner} is in {} \"{}\" already, and would wait for itself for ever", self.kind, self.name);
         }
-        let publish = || crate::wait::publish_held(self.kind, self.name.clone(), Some(self.holder.clone()));
+        let place = Location::caller();
+        let publish = || {
+            let what = What::new(self.kind, self.name.clone()).ends(Ends::Held(self.holder.clone()));
+            what.limited(limit.is_any()).at(place).publish()
+        };
         self.gate.acquire_slow(limit, publish)
     }
 

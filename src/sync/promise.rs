@@ -4,6 +4,7 @@ use super::GaveUp;
 use super::limit::Limit;
 use crate::model::{AtomicBool, OnceLock};
 use crate::signal::Signal;
+use crate::wait::{Ends, Handles, Holder, Shared, What};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,7 +40,11 @@ use std::time::Duration;
 /// }
 /// assert!(table.get().is_some());
 /// ```
-pub struct Promise<T>(Arc<Inner<T>>);
+pub struct Promise<T> {
+    inner: Arc<Inner<T>>,
+    /// One for each handle to it.
+    handle: Arc<Handle>,
+}
 
 struct Inner<T> {
     name: Arc<str>,
@@ -61,7 +66,24 @@ struct Inner<T> {
 /// claim.fulfil(43);
 /// ```
 #[must_use = "a claim that is dropped abandons the promise"]
-pub struct Claim<T>(Arc<Inner<T>>);
+pub struct Claim<T> {
+    inner: Arc<Inner<T>>,
+    _handle: Arc<Handle>,
+}
+
+/// What all that can bring a value has a share in. Not generic, so that a published wait can refer to it.
+struct Handle {
+    fulfilled: Signal,
+    abandoned: Signal,
+    claimant: Arc<Holder>,
+}
+
+impl Shared for Handle {
+    fn is_left_to(&self, known: usize, all: usize) -> bool {
+        // Whoever has a clone of one of the signals can let it go: there are those of the inner, its composite, and this.
+        all <= known && self.fulfilled.has_handles(3) && self.abandoned.has_handles(3)
+    }
+}
 
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,20 +103,27 @@ impl<T> Promise<T> {
         let (fulfilled, abandoned) =
             (Signal::new(format!("{name} fulfilled")), Signal::new(format!("{name} abandoned")));
         let settled = &fulfilled | &abandoned;
-        Promise(Arc::new(Inner {
+        let handle = Handle { fulfilled: fulfilled.clone(), abandoned: abandoned.clone(), claimant: Arc::default() };
+        let inner = Inner {
             name: Arc::from(name),
             claimed: AtomicBool::new(false),
             value: OnceLock::new(),
             fulfilled,
             abandoned,
             settled,
-        }))
+        };
+        Promise { inner: Arc::new(inner), handle: Arc::new(handle) }
     }
 
     /// The right to provide the value; `None` if somebody has or had it already.
+    #[track_caller]
     pub fn claim(&self) -> Option<Claim<T>> {
         // Relaxed: the swap alone decides who is first; nothing else is handed over by it.
-        (!self.0.claimed.swap(true, Ordering::Relaxed)).then(|| Claim(self.0.clone()))
+        if self.inner.claimed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        self.handle.claimant.take();
+        Some(Claim { inner: self.inner.clone(), _handle: self.handle.clone() })
     }
 
     /// Blocks until there is a value. For ever, if nobody claims it: a thread with a `please_stop` wants
@@ -126,30 +155,35 @@ impl<T> Promise<T> {
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // By the signal and not by the cell: so nobody sees the value while `fulfilled` says that there is none.
-        if self.0.fulfilled.is_go() { self.0.value.get() } else { None }
+        if self.inner.fulfilled.is_go() { self.inner.value.get() } else { None }
     }
 
     /// Goes when the value is there.
     pub fn fulfilled(&self) -> &Signal {
-        &self.0.fulfilled
+        &self.inner.fulfilled
     }
 
     /// Goes when the claim is dropped without a value.
     pub fn abandoned(&self) -> &Signal {
-        &self.0.abandoned
+        &self.inner.abandoned
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.inner.name
     }
 
     fn wait_within<'a>(&self, limit: impl FnOnce() -> Limit<'a>) -> Result<&T, PromiseError> {
         if let Some(value) = self.get() {
             return Ok(value);
         }
-        let publish = || crate::wait::publish("promise", self.0.name.clone());
-        let outcome = limit().wait_for(&self.0.settled, publish);
+        let limit = limit();
+        let publish = || {
+            let shared = Arc::downgrade(&self.handle);
+            let what = What::new("promise", self.inner.name.clone()).ends(Ends::Claimed(self.handle.claimant.clone()));
+            what.limited(limit.is_any()).handles(Handles::of(self, shared)).publish()
+        };
+        let outcome = limit.wait_for(&self.inner.settled, publish);
         match (self.get(), outcome) {
             (Some(value), _) => Ok(value),
             (None, Ok(())) => Err(PromiseError::Abandoned),
@@ -163,22 +197,22 @@ impl<T> Claim<T> {
     /// Provides the value, and wakes all who wait for it.
     pub fn fulfil(self, value: T) {
         // There is one claim, and this uses it up: the cell is empty.
-        let _ = self.0.value.set(value);
-        self.0.fulfilled.go_unexplained();
+        let _ = self.inner.value.set(value);
+        self.inner.fulfilled.go_unexplained();
     }
 }
 
 impl<T> Drop for Claim<T> {
     fn drop(&mut self) {
-        if self.0.value.get().is_none() {
-            self.0.abandoned.go_unexplained();
+        if self.inner.value.get().is_none() {
+            self.inner.abandoned.go_unexplained();
         }
     }
 }
 
 impl<T> Clone for Promise<T> {
     fn clone(&self) -> Promise<T> {
-        Promise(self.0.clone())
+        Promise { inner: self.inner.clone(), handle: self.handle.clone() }
     }
 }
 
@@ -198,13 +232,13 @@ impl<T> Inner<T> {
 
 impl<T> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Promise({}, {})", self.name(), self.0.state())
+        write!(f, "Promise({}, {})", self.name(), self.inner.state())
     }
 }
 
 impl<T> fmt::Debug for Claim<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Claim({})", self.0.name)
+        write!(f, "Claim({})", self.inner.name)
     }
 }
 

@@ -9,8 +9,10 @@ use super::GaveUp;
 use super::limit::{Bell, Limit};
 use crate::model::Mutex;
 use crate::signal::Signal;
+use crate::wait::{Ends, Holder, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +53,8 @@ pub struct Sequencer(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
+    /// Who got the turn; in an Arc because a published wait refers to it.
+    holder: Arc<Holder>,
     state: Mutex<State>,
 }
 
@@ -101,7 +105,7 @@ pub struct TurnError {
 impl Sequencer {
     /// A sequencer that has handed out no ticket.
     pub fn new(name: impl AsRef<str>) -> Sequencer {
-        Sequencer(Arc::new(Inner { name: Arc::from(name.as_ref()), state: Mutex::default() }))
+        Sequencer(Arc::new(Inner { name: Arc::from(name.as_ref()), holder: Arc::default(), state: Mutex::default() }))
     }
 
     /// Takes the next ticket. Does not block.
@@ -127,6 +131,7 @@ impl Sequencer {
 impl Ticket {
     /// Blocks until all earlier tickets have had their turn or were dropped; a thread with a `please_stop` wants
     /// [`wait_turn_till`](Self::wait_turn_till).
+    #[track_caller]
     pub fn wait_turn(self) -> Turn {
         let mut ticket = self;
         loop {
@@ -143,6 +148,7 @@ impl Ticket {
     ///
     /// # Errors
     /// [`TurnError`] with the ticket.
+    #[track_caller]
     pub fn wait_turn_till(self, till: &Signal) -> Result<Turn, TurnError> {
         self.wait_within(Limit::till(till))
     }
@@ -151,6 +157,7 @@ impl Ticket {
     ///
     /// # Errors
     /// [`TurnError`] with the ticket.
+    #[track_caller]
     pub fn wait_turn_timeout(self, timeout: Duration) -> Result<Turn, TurnError> {
         self.wait_within(Limit::timeout(timeout))
     }
@@ -160,12 +167,14 @@ impl Ticket {
         self.number
     }
 
+    #[track_caller]
     fn wait_within(mut self, limit: Limit<'_>) -> Result<Turn, TurnError> {
         let number = self.number;
         let outcome = match &self.sequencer {
             Some(sequencer) if !sequencer.is_turn_or_join(number, None) => {
                 let name = Arc::from(format!("{} #{number}", sequencer.name));
-                let _published = crate::wait::publish("turn", name);
+                let what = What::new("turn", name).ends(Ends::Turn(sequencer.holder.clone()));
+                let _published = what.limited(limit.is_any()).at(Location::caller()).publish();
                 let bell = Bell::mine();
                 let outcome = limit.block_until(&bell, || sequencer.is_turn_or_join(number, Some(&bell)));
                 if outcome.is_err() {
@@ -178,7 +187,10 @@ impl Ticket {
         // Asked last: the turn may have come because those before gave up when `till` went.
         let outcome = outcome.and_then(|()| limit.check());
         match (outcome, self.sequencer.take()) {
-            (Ok(()), Some(sequencer)) => Ok(Turn { sequencer, number }),
+            (Ok(()), Some(sequencer)) => {
+                sequencer.holder.take();
+                Ok(Turn { sequencer, number })
+            }
             (Err(reason), sequencer) => Err(TurnError { ticket: Ticket { sequencer, number }, reason }),
             (Ok(()), None) => unreachable!("a ticket that has become a turn is gone"),
         }
@@ -202,6 +214,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        self.sequencer.holder.leave();
         self.sequencer.over(self.number);
     }
 }

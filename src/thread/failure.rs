@@ -33,6 +33,8 @@ struct Inner {
     location: Option<String>,
     backtrace: Option<Backtrace>,
     circumstances: Circumstances,
+    /// How often the thread had been run again by then.
+    restarts: u64,
     children: Vec<Failure>,
 }
 
@@ -114,6 +116,7 @@ impl Failure {
             location: None,
             backtrace: None,
             circumstances: Circumstances::default(),
+            restarts: 0,
             children: Vec::new(),
         }))
     }
@@ -195,6 +198,16 @@ impl Failure {
 
     pub(crate) fn with_survivors(mut self, survivors: Vec<String>) -> Failure {
         self.0.circumstances.survivors = survivors;
+        self
+    }
+
+    /// How often the thread had failed before and was run again; see [`Builder::restart`](crate::Builder::restart).
+    pub fn restarts(&self) -> u64 {
+        self.0.restarts
+    }
+
+    pub(super) fn after_restarts(mut self, restarts: u64) -> Failure {
+        self.0.restarts = restarts;
         self
     }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A thread of the tree, alive or ended. Clones are handles to the same thread; keeping one keeps no thread alive.
@@ -136,6 +137,11 @@ impl Thread {
     pub fn age(&self) -> Duration {
         let Some(started) = self.0.started.get() else { return Duration::ZERO };
         self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).saturating_duration_since(started.at)
+    }
+
+    /// How often its function was run again after a failure; see [`Builder::restart`](crate::Builder::restart).
+    pub fn restarts(&self) -> u64 {
+        self.0.restarts.load(Ordering::Relaxed)
     }
 
     /// What it is waiting for just now in a blocking call of this crate.

@@ -42,7 +42,7 @@ impl<T> JoinHandle<T> {
         let node = &self.thread.0;
         match node.take_os_handle() {
             Some(os) => {
-                let _published = crate::wait::publish("thread", node.path.clone());
+                let _published = node.as_waited_for().publish();
                 // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
                 let _ = os.join();
             }

@@ -12,3 +12,9 @@ pub(super) fn adopt(context: Vec<(String, String)>) {
         log_mdc::extend(context);
     }
 }
+
+/// The calling thread's is this one, and nothing of what it was.
+pub(super) fn reset(context: &[(String, String)]) {
+    log_mdc::clear();
+    log_mdc::extend(context.iter().cloned());
+}

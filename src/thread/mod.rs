@@ -4,6 +4,7 @@
 mod ask;
 pub(crate) mod circumstances;
 mod current;
+pub(crate) mod deadlock;
 mod failure;
 mod handle;
 mod join;
@@ -13,6 +14,7 @@ pub(crate) mod observe;
 pub(crate) mod panic;
 mod register;
 mod report;
+mod restart;
 mod scope;
 mod spawn;
 pub(crate) mod stop;
@@ -26,6 +28,7 @@ pub(crate) use failure::with_sources;
 pub use handle::Thread;
 pub use join::JoinHandle;
 pub use register::{Registered, register};
+pub use restart::{Restart, Restarting};
 pub use scope::{Scope, scope};
 pub use spawn::{Builder, spawn, spawn_fallible};
 

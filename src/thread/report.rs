@@ -44,11 +44,15 @@ impl Style {
 impl Failure {
     fn write(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
         style.write(f, PATH, self.thread_path())?;
+        let again = match self.restarts() {
+            0 => String::new(),
+            restarts => format!(" after {restarts} restart{}", if restarts == 1 { "" } else { "s" }),
+        };
         let what = match (self.is_panic(), self.location()) {
-            (true, Some(location)) => format!(" panicked at {location}: "),
-            (true, None) => " panicked: ".to_owned(),
-            _ if self.is_told() => " failed; ".to_owned(),
-            _ => " failed: ".to_owned(),
+            (true, Some(location)) => format!(" panicked{again} at {location}: "),
+            (true, None) => format!(" panicked{again}: "),
+            _ if self.is_told() => format!(" failed{again}; "),
+            _ => format!(" failed{again}: "),
         };
         style.write(f, if self.is_of_children() || self.is_told() { PLAIN } else { BAD }, &what)?;
         let bar = if self.children().is_empty() { "   " } else { "│  " };
@@ -108,8 +112,8 @@ impl Failure {
     /// All that is known of it and of the failures below it, as one JSON object:
     ///
     /// `thread`, `kind` (`panic`, `error`, `children` or `told`), `message`, `location`, `backtrace` (the program's own
-    /// frames, innermost first), `spawned` (a list of `by` and `at`), `context`, `records`, `survivors`, and `children`, a
-    /// list of such objects.
+    /// frames, innermost first), `spawned` (a list of `by` and `at`), `context`, `records`, `survivors`, `restarts`, and
+    /// `children`, a list of such objects.
     ///
     /// ```
     /// let failure = selvedge::spawn("config", |_| panic!("no such file")).join().unwrap_err();
@@ -140,6 +144,7 @@ impl Failure {
             "context": context,
             "records": self.records(),
             "survivors": self.survivors(),
+            "restarts": self.restarts(),
             "children": self.children().iter().map(Failure::json).collect::<Vec<_>>(),
         })
     }

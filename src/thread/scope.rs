@@ -45,6 +45,7 @@ where
     F: for<'scope> FnOnce(&Scope<'scope, 'env>) -> R,
 {
     let (owner, at) = (tree::default_parent(), Location::caller());
+    let _lending = crate::wait::lend();
     std::thread::scope(|std| {
         let scope = Scope { std, owner, at, spawned: Arc::default() };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));

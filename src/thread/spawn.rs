@@ -1,7 +1,8 @@
 //! Starting threads, and the body that every thread runs in.
 
+use super::register::register_below;
 use super::tree::{self, Node, Role, Terms};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, mdc, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -164,7 +165,37 @@ impl Builder {
         self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
-    fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
+    /// Brings the calling thread, which somebody else spawned, into the tree, as [`register`](crate::register) does; below the
+    /// thread that was named as the [`parent`](Self::parent). For the start hooks of pools and runtimes, which run on each of
+    /// their threads; how rayon's and tokio's belong to the tree is in
+    /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack size has no effect.
+    ///
+    /// # Errors
+    /// The parent has ended.
+    ///
+    /// ```
+    /// use selvedge::{Builder, spawn};
+    ///
+    /// let pool = spawn("pool", |please_stop| please_stop.wait_for_go());
+    /// let owner = pool.thread().clone();
+    /// std::thread::spawn(move || {
+    ///     let registered = Builder::new("worker-0").parent(&owner).register().unwrap();
+    ///     assert!(registered.thread().path().ends_with("/pool/worker-0"));
+    /// })
+    /// .join()
+    /// .unwrap();
+    /// pool.stop();
+    /// pool.join().unwrap();
+    /// ```
+    pub fn register(self) -> io::Result<Registered> {
+        let parent = match &self.parent {
+            Some(parent) => tree::adoptive(&parent.0),
+            None => tree::default_parent(),
+        };
+        register_below(&parent, &self.name, self.terms)
+    }
+
+    pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
@@ -208,6 +239,7 @@ where
     F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
+    let _counted = deadlock::count_body();
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.

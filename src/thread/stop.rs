@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What happens to a thread that does not stop.
-#[derive(Clone)]
 pub(crate) struct Patience {
     /// A child that has not stopped this long after it was asked is reported; then after twice as long, and so on.
     pub(crate) report_after: Duration,
-    /// Called with each report; may end the process.
-    pub(crate) on_stuck: Option<fn(&Thread)>,
+    /// Says that the first has waited so long for the second. May end the process.
+    pub(crate) report: fn(&Thread, &Thread, Duration),
 }
 
-static PATIENCE: RwLock<Patience> = RwLock::new(Patience { report_after: Duration::from_secs(5), on_stuck: None });
+static PATIENCE: RwLock<Patience> = RwLock::new(Patience { report_after: Duration::from_secs(5), report });
 
 pub(crate) fn set_patience(patience: Patience) {
     *PATIENCE.write() = patience;
@@ -43,6 +42,19 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<
         }
     }
     survivors(left)
+}
+
+/// The same, when `node` is going to run again and may then have children.
+pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
+    let why = Reason::of(format!("its parent {} has ended a run", node.path), None, node.please_stop.reason());
+    node.begin_end(why.clone());
+    let left = if failed { node.children() } else { Vec::new() };
+    loop {
+        stop_all(node, Role::User, &why);
+        if node.begin_again() {
+            return survivors(left);
+        }
+    }
 }
 
 /// Of how many children that were well a failure tells.
@@ -102,24 +114,25 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
 }
 
 /// Joins a child that was asked to stop, and says so when that takes long.
-fn wait_for_end(parent: &Node, child: &Arc<Node>) {
+fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
+    // One wait, however often it is reported: only the child's end ends it.
+    let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());
     let asked = Instant::now();
     let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
     // A time beyond what the clock can express is none.
-    while !child.stopped.wait_as(|| child.as_waited_for(), None, asked.checked_add(next)) {
-        let waits =
-            child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-        shielded(|| {
-            log::warn!("{} has waited {:.1?} for {} to stop; it is {waits}", parent.path, asked.elapsed(), child.path)
-        });
-        let on_stuck = PATIENCE.read().on_stuck;
-        if let Some(on_stuck) = on_stuck {
-            on_stuck(&Thread(child.clone()));
-        }
+    while !child.stopped.wait_unpublished(None, asked.checked_add(next)) {
+        let report = PATIENCE.read().report;
+        shielded(|| report(&Thread(parent.clone()), &Thread(child.clone()), asked.elapsed()));
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
-        let _published = crate::wait::publish("thread", child.path.clone());
         let _ = os.join();
     }
+}
+
+/// What is said where no runtime knows better.
+fn report(parent: &Thread, child: &Thread, waited: Duration) {
+    let doing =
+        child.waiting_for().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
+    log::warn!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path(), child.path());
 }

@@ -1,6 +1,9 @@
 //! What can only be seen from inside: that the tree forgets, and that backtraces are trimmed.
 
 use super::*;
+use crate::signal::Signal;
+use crate::sync::{Lock, Monitor, Sequencer};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn until(what: &str, condition: impl Fn() -> bool) {
@@ -53,4 +56,76 @@ fn a_backtrace_is_trimmed_to_the_own_frames() {
     assert!(lines[0].contains("unlucky"), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("panicking") || line.contains("short_backtrace")), "{lines:#?}");
     assert!(lines.len() <= 6, "{lines:#?}");
+}
+
+/// Searches while `busy` runs; returns how often, and what was found.
+fn search_during(busy: impl FnOnce()) -> (usize, Vec<deadlock::Finding>) {
+    let done = Signal::new("done");
+    let (ends, mut searches) = (done.clone(), 0);
+    std::thread::scope(|s| {
+        let searcher = s.spawn(move || {
+            let mut found = Vec::new();
+            while !ends.is_go() {
+                searches += 1;
+                found.extend(deadlock::search(Duration::ZERO));
+            }
+            (searches, found)
+        });
+        busy();
+        done.go();
+        searcher.join().unwrap()
+    })
+}
+
+#[test]
+fn heavy_traffic_without_a_deadlock_is_never_called_one() {
+    const THREADS: usize = 6;
+    let locks: Arc<Vec<Lock<u64>>> = Arc::new((0..3).map(|n| Lock::new(format!("storm-{n}"), 0)).collect());
+    let monitor = Arc::new(Monitor::new("storm", 0));
+    let frames = Sequencer::new("storm");
+    let (searches, found) = search_during(|| {
+        let parent = Builder::new("storm").spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        let workers: Vec<_> = (0..THREADS)
+            .map(|me| {
+                let (locks, monitor, frames) = (locks.clone(), monitor.clone(), frames.clone());
+                let worker = move |please_stop: &Signal| {
+                    let mut round = me;
+                    while !please_stop.is_go() {
+                        round += 1;
+                        // Each order of two locks, one after the other: what is read of them at different times makes circles.
+                        let (first, second) = (&locks[round % 3], &locks[(round + 1) % 3]);
+                        *first.lock() += 1;
+                        *second.lock() += 1;
+                        // Both at once, always in the same order.
+                        let mut low = locks[0].lock();
+                        let mut high = locks[1 + round % 2].lock();
+                        (*low, *high) = (*low + 1, *high + 1);
+                        std::thread::yield_now();
+                        drop((high, low));
+                        *monitor.enter() += 1;
+                        let turn = frames.take_ticket().wait_turn();
+                        *locks[2].lock() += 1;
+                        drop(turn);
+                        let mut guard = locks[0].lock();
+                        *guard += scope(|s| s.spawn("helper", |_| round as u64).join().unwrap());
+                    }
+                };
+                Builder::new(format!("worker-{me}")).parent(parent.thread()).spawn(worker).unwrap()
+            })
+            .collect();
+        let begin = Instant::now();
+        // Others' tests run beside it: what counts is how often it was looked.
+        while begin.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        workers.iter().for_each(JoinHandle::stop);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        parent.stop();
+        parent.join().unwrap();
+    });
+    assert!(searches > 100, "{searches}");
+    // Other tests may leave what they like in the same tree.
+    let found: Vec<_> =
+        found.into_iter().filter(|one| one.members.iter().any(|one| one.thread.path().contains("storm"))).collect();
+    assert!(found.is_empty(), "{} of {searches}: {}", found.len(), found[0]);
 }

@@ -21,7 +21,7 @@ use super::{latency, observe};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
 use crate::signal::{Reason, Signal};
-use crate::wait::Slot;
+use crate::wait::{Ends, Slot, What};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
+    /// How often its function was run again. Relaxed: a count for people.
+    pub(crate) restarts: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -203,6 +205,7 @@ impl Node {
             has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
             ended: OnceLock::new(),
+            restarts: AtomicU64::new(0),
             state: Mutex::new(State {
                 phase: Phase::Alive,
                 ending: None,
@@ -335,8 +338,8 @@ impl Node {
     }
 
     /// What a thread that waits for its end publishes.
-    pub(crate) fn as_waited_for(&self) -> (&'static str, Arc<str>) {
-        ("thread", self.path.clone())
+    pub(crate) fn as_waited_for(&self) -> What {
+        What::new("thread", self.path.clone()).ends(Ends::Thread(self.id))
     }
 
     pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {
@@ -440,6 +443,17 @@ impl Node {
     /// When its own code ended, and why its children are asked since.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.state.lock().ending.clone()
+    }
+
+    /// The end of a run after which comes another. False: there are children left.
+    pub(crate) fn begin_again(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.children.is_empty() {
+            return false;
+        }
+        state.phase = Phase::Alive;
+        state.ending = None;
+        true
     }
 
     /// Ends the time in which it can have children. False: there are some.

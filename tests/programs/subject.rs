@@ -2,7 +2,7 @@
 //!
 //! Each says "ready" on stdout when a signal may come.
 
-use selvedge::{Builder, Config, Queue, Runtime, Signal, StopOrder, Thread, Till, spawn, spawn_fallible};
+use selvedge::{Builder, Config, Queue, Restart, Runtime, Signal, StopOrder, Thread, Till, spawn, spawn_fallible};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,6 +52,16 @@ fn main() -> ExitCode {
                 please_stop.wait_for_go();
                 Err::<(), _>("the child could not")
             }));
+            Ok(())
+        }
+        "restarted" => {
+            let policy = Restart::up_to(2).backoff(Duration::from_millis(1), Duration::from_secs(1));
+            let mut attempt = 0;
+            let client = Builder::new("client").restart(policy).spawn_fallible(move |_| {
+                attempt += 1;
+                Err::<(), _>(format!("refused, attempt {attempt}"))
+            })?;
+            client.thread().stopped().wait_for_go();
             Ok(())
         }
         "wait" => wait(please_stop),

@@ -29,6 +29,8 @@ pub fn program(name: &str) -> PathBuf {
             "--example",
             "dump_subject",
             "--example",
+            "deadlock",
+            "--example",
             "failing",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
@@ -150,6 +152,21 @@ impl Process {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
         self.begin = Instant::now();
         self
+    }
+
+    /// Until it has said `line` on stderr; what it says there after that is lost.
+    pub fn wait_for_stderr(&mut self, line: &str) -> &mut Process {
+        let stderr = self.child.stderr.as_mut().expect("piped");
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while !said.ends_with(line.as_bytes()) {
+            assert!(stderr.read(&mut byte).expect("its stderr") > 0, "it ended without saying \"{line}\"");
+            said.push(byte[0]);
+        }
+        self
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
     }
 
     /// Waits for the end; one that outlives the alarm is killed, and the test fails.

@@ -1,9 +1,11 @@
 //! How a selvedge.yaml spells the settings. Every error names the line and the key.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{
-    DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_formats, check_name, check_output, check_patience,
+    DEADLOCKS_AFTER, DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats, check_name,
+    check_output, check_patience,
 };
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
@@ -14,7 +16,7 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
     let mut set = Set::default();
 
-    let top = document.top().section(&["name", "log", "shutdown", "dump", "profile"])?;
+    let top = document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile"])?;
     if let Some(name) = top.get("name") {
         let text = name.text("a name")?;
         check_name(text).map_err(|message| name.error(message))?;
@@ -29,6 +31,9 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     if let Some(dump) = top.get("dump") {
         let section = dump.section(&["signal"])?;
         set.dump_signal = section.get("signal").map(|field| field.choice(&DUMP_SIGNALS)).transpose()?;
+    }
+    if let Some(deadlocks) = top.get("deadlocks") {
+        set.deadlocks = Some(read_deadlocks(&deadlocks)?);
     }
     if let Some(profile) = top.get("profile") {
         read_profile(&profile, folder, &mut set)?;
@@ -88,8 +93,20 @@ fn read_shutdown(shutdown: &Field<'_>, set: &mut Set) -> Result<(), Error> {
     Ok(())
 }
 
+/// `off`, or a section; None is off.
+fn read_deadlocks(deadlocks: &Field<'_>) -> Result<Option<Duration>, Error> {
+    if !deadlocks.is_section() {
+        return deadlocks.choice(&[("off", None)]);
+    }
+    let section = deadlocks.section(&["after"])?;
+    let Some(field) = section.get("after") else { return Ok(Some(DEADLOCKS_AFTER)) };
+    let after = Some(field.duration()?);
+    check_deadlocks(after).map_err(|message| field.error(message))?;
+    Ok(after)
+}
+
 fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
-    let section = profile.section(&["enabled", "frequency", "clock", "engine", "output", "formats"])?;
+    let section = profile.section(&["enabled", "frequency", "clock", "engine", "unregistered", "output", "formats"])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
     }
@@ -103,6 +120,9 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     if let Some(field) = section.get("engine") {
         let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
         options = options.engine(field.choice(&engines)?);
+    }
+    if let Some(field) = section.get("unregistered") {
+        options = options.unregistered(field.boolean()?);
     }
     set.profile_options = Some(options);
     if let Some(field) = section.get("output") {

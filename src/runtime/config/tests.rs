@@ -32,6 +32,7 @@ fn nothing_said_means_the_defaults() {
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
         assert!(settings.dump.signal == DumpSignal::Usr1 && !settings.dump.is_asked);
+        assert_eq!(settings.deadlocks, Some(Duration::from_secs(5)));
         assert!(!settings.profile.enabled);
         assert_eq!(settings.profile.options, Options::new());
         assert!(settings.profile.output.ends_with("flamegraphs") && settings.profile.output.is_absolute());
@@ -48,6 +49,7 @@ shutdown: { patience: 1m 30s, on_stuck: abort }
 profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded] }
 log: { queued: false }
 dump: { signal: SIGQUIT }
+deadlocks: { after: 250ms }
 ";
     let settings = resolve_text("keys", text).unwrap();
     assert_eq!(settings.name, "weaver");
@@ -55,6 +57,8 @@ dump: { signal: SIGQUIT }
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
     assert!(settings.dump.signal == DumpSignal::Quit && settings.dump.is_asked);
+    assert_eq!(settings.deadlocks, Some(Duration::from_millis(250)));
+    assert_eq!(resolve_text("off", "deadlocks: off\n").unwrap().deadlocks, None);
     assert!(settings.profile.enabled);
     assert_eq!(settings.profile.options, Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer));
     assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
@@ -94,6 +98,7 @@ fn what_setters_set_is_checked_too() {
         (Config::new("nul\0"), "name"),
         (Config::new("long".repeat(51)), "name"),
         (Config::new("x").patience(Duration::MAX), "shutdown.patience"),
+        (Config::new("x").deadlocks(Duration::ZERO), "deadlocks.after"),
         (Config::new("x").profile_output("Cargo.toml"), "profile.output"),
         (Config::new("x").profile_formats([]), "profile.formats"),
         (Config::new("x").profile_formats([ProfileFormat::Svg; 2]), "profile.formats"),

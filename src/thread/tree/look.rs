@@ -27,3 +27,22 @@ impl Node {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Terms, root};
+    use super::*;
+    use crate::thread::tree::Role;
+
+    #[test]
+    fn who_holds_a_nodes_lock_holds_nobody_else_up() {
+        let node = Node::child(&root(), "looked-at", Terms::of(Role::User)).unwrap();
+        let short = Duration::from_millis(1);
+        assert!(node.look(short).is_some_and(|look| look.children.is_empty() && !look.is_ending));
+        let held = node.state.lock();
+        assert!(node.look(short).is_none());
+        drop(held);
+        node.never_started();
+        assert!(node.look(short).is_some_and(|look| look.is_ending));
+    }
+}

@@ -7,26 +7,20 @@
 //! 2. By the CPU clock, a thread's samples and its lost ones are no fewer than the whole periods that its clock has had,
 //!    whatever was to send the signals: a timer that merged them, a clock that was attached late, a full ring.
 
+use super::rota::{Still, Tick};
+use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Numbers of stacks.
-type Numbers = HashMap<Arc<[u64]>, u32>;
-
 #[derive(Clone, Default)]
 pub(super) struct Books {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
     period: u64,
     accounts: Vec<Account>,
-    /// Each stack is here once, however many threads were found with it, by its number.
-    stacks: Numbers,
-    /// The same of earlier generations of the loader's list, in which addresses meant something else.
-    earlier: Vec<(u32, Numbers)>,
-    generation: u32,
-    numbers: u32,
+    stacks: Stacks,
 }
 
 #[derive(Clone)]
@@ -50,25 +44,13 @@ struct Place {
 pub(super) struct Watch {
     /// The wall clock up to which its time is in the books, or in `pending`.
     last: u64,
-    /// The last tick at which it was passed over: nobody looked at its clock.
-    passed: u64,
-    /// How many of those there were since it was looked at.
-    ticks: u64,
+    /// The number of the tick at which it was looked at last: it has been passed over since.
+    looked: u64,
     /// Time that waits for the sample that was asked for.
     pending: u64,
     /// Where it was met last, and its CPU clock then.
     met: Option<(Place, u64)>,
     still: Still,
-}
-
-/// Whether a thread was where it was met when its clock was looked at last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Still {
-    No,
-    /// In a wait that it has published, under this number.
-    Waits(u64),
-    /// In a foreign call, or without a processor.
-    Elsewhere,
 }
 
 /// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
@@ -107,7 +89,7 @@ impl Books {
 
     /// A record of the thread that `meter` belongs to.
     pub(super) fn record(&mut self, meter: &mut Meter, clock: u64, ending: Ending, addresses: &[u64]) {
-        let place = Place { stack: self.stack(addresses), ending, waiting: None };
+        let place = Place { stack: self.stacks.number(addresses), ending, waiting: None };
         let weight = meter.step(clock);
         self.add(meter.owner(), place, 1, weight);
         meter.count(self.period);
@@ -128,59 +110,50 @@ impl Books {
         sum.1 += weight;
     }
 
-    fn stack(&mut self, addresses: &[u64]) -> u32 {
-        if let Some(&stack) = self.stacks.get(addresses) {
-            return stack;
-        }
-        let new = self.numbers;
-        self.numbers += 1;
-        self.stacks.insert(addresses.into(), new);
-        new
+    /// From the next record on, addresses mean what they do in that generation of the loader's list.
+    pub(super) fn begin_generation(&mut self, generation: u32) {
+        self.stacks.begin_generation(generation);
     }
 
     pub(super) fn generation(&self) -> u32 {
-        self.generation
+        self.stacks.generation()
     }
 
-    /// From the next record on, addresses mean what they do in that generation of the loader's list.
-    pub(super) fn begin_generation(&mut self, generation: u32) {
-        self.earlier.push((self.generation, std::mem::take(&mut self.stacks)));
-        self.generation = generation;
-    }
-
-    /// A tick of the wall clock for a thread that was not passed over, `clock` being its CPU clock. True: the thread is to be asked
-    /// where it is. False: it has not moved, and its time up to now is that place's. `waiting` is what it has published, as a
-    /// number and as a frame, read before the clock was.
+    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, as a number and
+    /// as a frame, read before the clock was. If it has moved, it is to be asked where it is; else its time up to now is
+    /// that place's.
     pub(super) fn tick(
         &mut self,
         meter: &Meter,
         watch: &mut Watch,
-        now: u64,
+        tick: Tick,
         clock: u64,
         waiting: Option<(u64, Arc<str>)>,
-    ) -> bool {
-        let stays = self.account_for(meter, watch, now, clock, waiting.as_ref().map(|(_, frame)| frame));
+    ) -> Still {
+        let passed = (tick.number - watch.looked - 1, tick.before);
+        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref().map(|(_, frame)| frame));
+        watch.looked = tick.number;
         if stays {
             watch.still = waiting.map_or(Still::Elsewhere, |(publication, _)| Still::Waits(publication));
         } else {
             watch.still = Still::No;
-            watch.pending += watch.step(now);
+            watch.pending += watch.step(tick.now);
         }
-        !stays
+        watch.still
     }
 
     /// What is known of the time up to now. All of it, if the thread has not moved. Else up to the last tick at which it was passed
-    /// over: in a wait that it had published, it was where it was; in a foreign call too, but for as long as its CPU clock has
-    /// moved, and nobody knows where that was.
+    /// over, after so many of them: in a wait that it had published, it was where it was; in a foreign call too, but for as
+    /// long as its CPU clock has moved, and nobody knows where that was.
     fn account_for(
         &mut self,
         meter: &Meter,
         watch: &mut Watch,
+        (ticks, until): (u64, u64),
         now: u64,
         clock: u64,
         waiting: Option<&Arc<str>>,
     ) -> bool {
-        let ticks = std::mem::take(&mut watch.ticks);
         let Some((mut place, met)) = watch.met.clone().filter(|_| watch.pending == 0) else { return false };
         let moved = clock.saturating_sub(met);
         if moved <= RETURN {
@@ -193,7 +166,7 @@ impl Books {
             return true;
         }
         if ticks > 0 {
-            let passed = watch.step(watch.passed);
+            let passed = watch.step(until);
             let unseen = if watch.still == Still::Elsewhere { moved.min(passed) } else { 0 };
             self.accounts[meter.owner()].unsampled += unseen;
             self.add(meter.owner(), place, ticks, passed - unseen);
@@ -209,7 +182,7 @@ impl Books {
         (clock, ending, addresses): (u64, Ending, &[u64]),
         waiting: Option<Arc<str>>,
     ) {
-        let place = Place { stack: self.stack(addresses), ending, waiting };
+        let place = Place { stack: self.stacks.number(addresses), ending, waiting };
         let weight = std::mem::take(&mut watch.pending);
         self.add(meter.owner(), place.clone(), 1, weight);
         watch.met = Some((place, clock));
@@ -236,14 +209,27 @@ impl Books {
         meter: &mut Meter,
         clock: u64,
         watch: &mut Watch,
-        now: u64,
+        (now, last): (u64, Tick),
         waiting: Option<&Arc<str>>,
     ) {
-        self.account_for(meter, watch, now, clock, waiting);
+        self.account_for(meter, watch, (last.number - watch.looked, last.now), now, clock, waiting);
+        watch.looked = last.number;
         let account = &mut self.accounts[meter.owner()];
         account.unsampled += watch.step(now) + std::mem::take(&mut watch.pending);
         meter.step(clock);
         account.count(meter);
+    }
+
+    /// What the clocks of all closed accounts have gone on by.
+    pub(super) fn cpu(&self) -> u64 {
+        self.accounts.iter().map(|account| account.life.cpu.as_nanos() as u64).sum()
+    }
+
+    /// An account of its own for time that nobody saw.
+    pub(super) fn add_unsampled(&mut self, path: Arc<str>, weight: u64) {
+        let account = self.open(path, None, 0);
+        self.accounts[account].unsampled = weight;
+        self.accounts[account].life.cpu = Duration::from_nanos(weight);
     }
 
     pub(super) fn end(&mut self, account: usize, ended: Nanos) {
@@ -252,12 +238,7 @@ impl Books {
 
     /// What a profile is made of.
     pub(super) fn found(self) -> Found {
-        let mut stacks = vec![(0, Arc::<[u64]>::from([])); self.numbers as usize];
-        for (generation, table) in self.earlier.into_iter().chain([(self.generation, self.stacks)]) {
-            for (addresses, number) in table {
-                stacks[number as usize] = (generation, addresses);
-            }
-        }
+        let stacks = self.stacks.in_order();
         let mut found = Found::default();
         for (index, account) in self.accounts.into_iter().enumerate() {
             let owner = Owner::Life(index);
@@ -291,30 +272,14 @@ impl Account {
 }
 
 impl Watch {
-    pub(super) fn new(now: u64) -> Watch {
-        Watch { last: now, passed: now, ticks: 0, pending: 0, met: None, still: Still::No }
+    /// Of a thread that is new after that tick.
+    pub(super) fn new(now: u64, tick: Tick) -> Watch {
+        Watch { last: now, looked: tick.number, pending: 0, met: None, still: Still::No }
     }
 
-    /// A tick at which nobody looks at the thread's clock. False: it has to be looked at.
-    ///
-    /// It is passed over while it is in the very wait that it was found in, which `publication` tells; and where it was found
-    /// in a foreign call, while it is not its turn.
-    pub(super) fn passes_over(&mut self, now: u64, publication: u64, is_its_turn: bool) -> bool {
-        let passes = match self.still {
-            Still::No => false,
-            Still::Waits(known) => known == publication,
-            Still::Elsewhere => !is_its_turn,
-        };
-        if passes {
-            self.ticks += 1;
-            self.passed = now;
-        }
-        passes
-    }
-
-    /// Whether it is only by turns that it is looked at.
-    pub(super) fn takes_turns(&self) -> bool {
-        self.still == Still::Elsewhere
+    /// Whether it was looked at with that tick already.
+    pub(super) fn was_looked_at(&self, tick: Tick) -> bool {
+        self.looked == tick.number
     }
 
     /// The time since the last step.
@@ -464,28 +429,6 @@ mod tests {
     }
 
     #[test]
-    fn the_same_addresses_in_another_generation_are_another_stack() {
-        let mut books = Books::default();
-        let account = books.open("main".into(), None, 0);
-        let mut meter = Meter::new(account, 0);
-        books.record(&mut meter, 10, Ending::Root, &[1]);
-        books.begin_generation(2);
-        books.record(&mut meter, 30, Ending::Root, &[1]);
-        books.record(&mut meter, 60, Ending::Root, &[1]);
-        let found = books.found();
-        let mut weights: Vec<_> = found
-            .samples
-            .iter()
-            .map(|sample| match &sample.stack {
-                Stack::Of { addresses, generation, .. } => (*generation, addresses[0], sample.weight),
-                Stack::Unsampled => panic!("there is no rest"),
-            })
-            .collect();
-        weights.sort_unstable();
-        assert_eq!(weights, [(0, 1, 10), (2, 1, 50)]);
-    }
-
-    #[test]
     fn a_clock_that_goes_back_weighs_nothing() {
         let mut books = Books::default();
         let account = books.open("main".into(), None, 0);
@@ -515,49 +458,46 @@ mod tests {
     fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
         let mut books = Books::default();
         let account = books.open("main/a".into(), None, 0);
-        let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000));
+        let tick = |number, now, before| Tick { number, now, before };
+        let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000, tick(4, 990, 0)));
         let queue: Arc<str> = "queue".into();
-        let published = Some((3, queue.clone()));
-        assert!(!watch.passes_over(1_050, 3, false), "nobody knows where it is");
-        assert!(books.tick(&meter, &mut watch, 1_100, 600, None));
+        assert_eq!(
+            books.tick(&meter, &mut watch, tick(5, 1_100, 990), 600, None),
+            Still::No,
+            "nobody knows where it is"
+        );
         books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
-        assert!(!watch.passes_over(1_200, 3, false), "nobody knows that it is still there");
-        assert!(!books.tick(&meter, &mut watch, 1_250, 700 + RETURN, published), "it has gone back, no more");
-        // In the same wait all the while; then in none.
-        assert!((0..40).all(|tick| watch.passes_over(1_260 + tick, 3, true)));
-        assert!(!watch.passes_over(1_300, 4, false));
-        assert!(books.tick(&meter, &mut watch, 1_500, 701 + RETURN, None), "it has moved");
-        assert!(!watch.passes_over(1_600, 4, false), "and has not answered");
-        assert!(books.tick(&meter, &mut watch, 1_600, 701 + RETURN, None));
+        let published = Some((3, queue.clone()));
+        let found = books.tick(&meter, &mut watch, tick(6, 1_250, 1_100), 700 + RETURN, published);
+        assert_eq!(found, Still::Waits(3), "it has gone back, no more");
+        // Passed over for forty ticks, the last of them at 1300, then it has moved.
+        assert_eq!(books.tick(&meter, &mut watch, tick(47, 1_500, 1_300), 701 + RETURN, None), Still::No);
+        assert_eq!(books.tick(&meter, &mut watch, tick(48, 1_600, 1_500), 701 + RETURN, None), Still::No, "no answer");
         books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
-        books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, 1_607, None);
+        books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, (1_607, tick(48, 1_600, 1_500)), None);
+        // 100 until it was met and 200 as it was, in 42 ticks; 300 until it answered again.
         let found = books.found();
-        // 100 until it was met and 199 as it was, in 42 ticks; 301 until it answered again.
-        let expected = [(0, 7, 0, None), (1, 301, 2, None), (42, 299, 1, Some("queue"))];
+        let expected = [(0, 7, 0, None), (1, 300, 2, None), (42, 300, 1, Some("queue"))];
         assert_eq!(wall_weights(&found), expected);
         assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
     }
 
     #[test]
-    fn by_the_wall_clock_one_in_a_foreign_call_is_looked_at_by_turns() {
+    fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
         const MS: u64 = 1_000_000;
         let mut books = Books::default();
         let account = books.open("main/a".into(), None, 0);
-        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0));
-        assert!(books.tick(&meter, &mut watch, 10 * MS, 0, None));
+        let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
+        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+        assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
         books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
-        assert!(!watch.takes_turns() && !watch.passes_over(20 * MS, 0, false), "nobody knows that it is still there");
-        assert!(!books.tick(&meter, &mut watch, 20 * MS, 100, None));
-        assert!((3..9).all(|tick| watch.takes_turns() && watch.passes_over(tick * 10 * MS, 0, false)));
-        assert!(!watch.passes_over(90 * MS, 0, true));
-        assert!(!books.tick(&meter, &mut watch, 90 * MS, 100, None));
-        // Then it has moved for 12 ms, nobody knows where.
-        assert!((10..20).all(|tick| watch.passes_over(tick * 10 * MS, 0, false)));
-        assert!(!watch.passes_over(200 * MS, 0, true));
-        assert!(books.tick(&meter, &mut watch, 200 * MS, 12 * MS + 100, None) && !watch.takes_turns());
+        assert_eq!(books.tick(&meter, &mut watch, tick(2), 100, None), Still::Elsewhere);
+        assert_eq!(books.tick(&meter, &mut watch, tick(9), 100, None), Still::Elsewhere);
+        // Eleven ticks later it has moved for 12 ms, nobody knows where.
+        assert_eq!(books.tick(&meter, &mut watch, tick(20), 12 * MS + 100, None), Still::No);
         books.met(&meter, &mut watch, (13 * MS, Ending::Root, &[2]), None);
         // It is there at the end too: nothing more is unsampled.
-        books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, 205 * MS, None);
+        books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, (205 * MS, tick(20)), None);
         let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
         assert_eq!(wall_weights(&books.found()), expected);
     }

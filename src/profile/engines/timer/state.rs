@@ -3,17 +3,22 @@
 //! Invariants
 //! 1. A slot that the table names is in `held`, so it lives. It leaves `held` after its timer is deleted, its entry null,
 //!    and a grace over.
-//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own.
+//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own. Strangers, which call
+//!    nothing, are another matter: see `state/strangers.rs`.
 //! 3. After `stop`, `held` is empty and stays so.
+
+mod strangers;
 
 use super::books::{Books, Meter, Watch};
 use super::handler;
 use super::modules::Listed;
-use super::slot::{Arena, Slot};
+use super::rota::{Rota, Still, Tick};
+use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
 use crate::os::{CpuClock, sigprof, stack};
+use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
@@ -23,6 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use strangers::Strangers;
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
@@ -48,10 +54,14 @@ pub(super) struct State {
     retired: Vec<(Box<Modules>, Vec<Grace>)>,
     /// For a thread's first expiry.
     random: RandomState,
-    /// How many threads took turns in the last round.
-    in_turn: u64,
+    /// Moves on with each round: for threads that are looked at in turn.
+    cursor: u64,
+    /// By the wall clock only.
+    rota: Rota,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
     dead: Vec<Trigger>,
+    /// `None`: nobody asked for those outside the tree.
+    strangers: Option<Strangers>,
     buffer: Vec<u64>,
 }
 
@@ -64,7 +74,7 @@ struct Held {
     meter: Meter,
     /// By the wall clock only.
     watch: Option<Watch>,
-    /// Where it publishes what it waits for.
+    /// Where it publishes what it waits for; a stranger never does.
     waits: Arc<wait::Slot>,
     /// In whose name it runs now, the last of those in charge.
     threads: Vec<Thread>,
@@ -72,7 +82,7 @@ struct Held {
 
 impl State {
     /// With the modules listed and published, and no thread yet.
-    pub(super) fn new(books: Books, triggers: Triggers, began: Instant) -> State {
+    pub(super) fn new(books: Books, triggers: Triggers, began: Instant, unregistered: bool) -> State {
         let mut state = State {
             books,
             triggers,
@@ -84,8 +94,10 @@ impl State {
             listed: Listed::default(),
             retired: Vec::new(),
             random: RandomState::new(),
-            in_turn: 0,
+            cursor: 0,
+            rota: Rota::default(),
             dead: Vec::new(),
+            strangers: unregistered.then(Strangers::new),
             buffer: Vec::new(),
         };
         state.renew_modules();
@@ -101,12 +113,17 @@ impl State {
         }
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
+        if self.held.get(&id).is_some_and(Held::is_stranger) {
+            // It is one no more.
+            self.end_stranger(id);
+        }
         // Each look at a clock costs a short life a fiftieth of what it takes.
         let now = if is_new { Some(0) } else { nanos(clock) };
         let Some((now, entry)) = now.zip(table::make_entry(id)) else { return };
         // SAFETY: it has not ended, and cannot without this lock: see `detach`.
         let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
-        let is_other = |held: &Held| is_new || now < held.meter.last() || stack.end != held.slot.stack_end();
+        let is_elsewhere = |held: &Held| !matches!(held.slot.stack(), Stack::Known(known) if known.end == stack.end);
+        let is_other = |held: &Held| is_new || now < held.meter.last() || is_elsewhere(held);
         if self.held.get(&id).is_some_and(is_other) {
             // A guard was leaked, its thread has ended, and the kernel has given its id to this one.
             self.forget(id);
@@ -124,14 +141,30 @@ impl State {
             }
             return;
         }
+        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some(thread));
+    }
+
+    /// That thread has a slot from now on, and what sends it its signals.
+    fn hold(
+        &mut self,
+        id: i32,
+        entry: &'static Entry,
+        clock: CpuClock,
+        meter: Meter,
+        stack: Stack,
+        thread: Option<&Thread>,
+    ) {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
-        let meter = Meter::new(account, now);
-        let watch = (self.triggers.source() == Source::Wall).then(|| Watch::new(self.now()));
+        let watch = (self.triggers.source() == Source::Wall).then(|| {
+            self.rota.add(id);
+            Watch::new(self.now(), self.rota.tick())
+        });
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
         let trigger = self.triggers.timer(clock, (random >> 11) as f64 / (1u64 << 53) as f64);
-        let (judged, waits, threads) = (Judged::default(), thread.waits(), vec![thread.clone()]);
+        let waits = thread.map(Thread::waits).unwrap_or_default();
+        let (judged, threads) = (Judged::default(), thread.cloned().into_iter().collect());
         self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
     }
 
@@ -149,24 +182,30 @@ impl State {
         }
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
-        self.settle(id, thread.cpu_time().map(|time| time.as_nanos() as u64));
+        let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
+        self.settle(id, clock);
         self.books.end(account, ended);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.threads.retain(|known| known != thread);
         if let Some(outer) = held.threads.last() {
             held.waits = outer.waits();
         }
-        if held.meter.remove(account)
-            && let Some(held) = self.held.remove(&id)
-            && self.spare.len() < SPARE
-            && let Some(slot) = Arc::into_inner(held.slot)
-        {
-            self.spare.push(slot.into_arena());
+        if held.meter.remove(account) {
+            self.has_left(id, clock);
+            if let Some(held) = self.held.remove(&id)
+                && self.spare.len() < SPARE
+                && let Some(slot) = Arc::into_inner(held.slot)
+            {
+                self.spare.push(slot.into_arena());
+            }
         }
     }
 
     /// That thread has ended without a word: what it was found to do stays in the books.
     fn forget(&mut self, id: i32) {
+        if self.held.get(&id).is_some_and(Held::is_stranger) {
+            return self.end_stranger(id);
+        }
         if let Some(held) = self.held.get_mut(&id) {
             self.triggers.end(held.trigger.take());
             held.entry.take();
@@ -195,6 +234,9 @@ impl State {
         for id in self.threads() {
             self.settle(id, None);
         }
+        let mut books = std::mem::take(&mut self.books);
+        self.close_process(&mut books);
+        self.books = books;
         self.held.clear();
         self.known.clear();
         self.spare = Vec::new();
@@ -210,25 +252,20 @@ impl State {
 
     /// Puts into `threads` whom the sampler has to visit in this round: by the CPU clock, those who have been sampled, and some
     /// in turn, since their timers may miss them; by the wall clock, those of whom it is not known that they are where they were.
-    pub(super) fn choose(&mut self, round: u64, threads: &mut Vec<i32>) {
+    pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
         threads.clear();
-        let now = self.now();
-        let turns = self.in_turn.div_ceil(LOOKS).max(1);
-        let mut place = round;
-        for (&id, held) in &mut self.held {
-            let in_turn = held.watch.as_ref().is_none_or(Watch::takes_turns);
-            place += u64::from(in_turn);
-            let its_turn = in_turn && place.is_multiple_of(turns);
-            let visits = match &mut held.watch {
-                Some(watch) => !watch.passes_over(now, held.waits.changes(), its_turn),
-                None => its_turn || !held.slot.is_empty(),
-            };
-            if visits {
+        self.dead.clear();
+        if self.triggers.source() == Source::Wall {
+            let now = self.now();
+            return self.rota.next(now, threads);
+        }
+        let turns = (self.held.len() as u64).div_ceil(LOOKS).max(1);
+        self.cursor += 1;
+        for ((&id, held), place) in self.held.iter().zip(self.cursor..) {
+            if place.is_multiple_of(turns) || !held.slot.is_empty() {
                 threads.push(id);
             }
         }
-        self.in_turn = place - round;
-        self.dead.clear();
     }
 
     /// Does what is to be done for one that the sampler visits.
@@ -284,24 +321,29 @@ impl State {
     /// A tick of the wall clock for that thread.
     fn tick(&mut self, id: i32) {
         self.empty(id);
-        let now = self.now();
         let Some(held) = self.held.get_mut(&id) else { return };
         // Before the clock is read: if that has not moved, it has been in this wait since it was met.
         let publication = held.waits.changes();
         let waiting = waiting(&held.waits).map(|frame| (publication, frame));
-        let (Some(watch), Some(clock)) = (&mut held.watch, nanos(held.clock)) else { return };
-        if clock < held.meter.last() {
+        let clock = nanos(held.clock).filter(|&clock| clock >= held.meter.last());
+        let Some((watch, clock)) = held.watch.as_mut().zip(clock) else {
             // The id is another thread's, which must not be asked with this one's slot.
             return self.forget(id);
+        };
+        if watch.was_looked_at(self.rota.tick()) {
+            // It is in the rota twice: for another thread that had the id before.
+            return;
         }
-        if self.books.tick(&held.meter, watch, now, clock, waiting) {
+        let still = self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting);
+        self.rota.put(id, still, &held.waits);
+        if still == Still::No {
             sigprof::send(id);
         }
     }
 
     /// Closes the books of the account in charge of that thread, for now, or with its CPU clock at its end.
     fn settle(&mut self, id: i32, clock: Option<u64>) {
-        let now = self.now();
+        let now = (self.now(), self.rota.tick());
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
             settle(&mut self.books, held, clock, &mut meter, watch.as_mut(), now);
@@ -314,10 +356,11 @@ impl State {
         for id in self.threads() {
             self.empty(id);
         }
-        let (mut copy, now) = (self.books.clone(), self.now());
+        let (mut copy, now) = (self.books.clone(), (self.now(), self.rota.tick()));
         for held in self.held.values() {
             settle(&mut copy, held, None, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
+        self.close_process(&mut copy);
         copy
     }
 
@@ -375,7 +418,14 @@ impl State {
     }
 }
 
-fn settle(books: &mut Books, held: &Held, clock: Option<u64>, meter: &mut Meter, watch: Option<&mut Watch>, now: u64) {
+fn settle(
+    books: &mut Books,
+    held: &Held,
+    clock: Option<u64>,
+    meter: &mut Meter,
+    watch: Option<&mut Watch>,
+    now: (u64, Tick),
+) {
     let clock = clock.or_else(|| nanos(held.clock)).unwrap_or(0);
     match watch {
         None => books.settle(meter, clock),
@@ -385,9 +435,7 @@ fn settle(books: &mut Books, held: &Held, clock: Option<u64>, meter: &mut Meter,
 
 /// What the thread waits for in this crate, as a frame.
 fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
-    let wait = waits.get()?;
-    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    Some(format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into())
+    waits.get().as_ref().map(build::waiting)
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {

@@ -1,0 +1,92 @@
+//! What the threads do between being asked to stop and their end: a flamegraph of just that window.
+
+use super::super::config::Settings;
+use super::super::living;
+use super::write;
+use crate::profile::{FlameOptions, Window};
+use crate::signal::{Reason, Signal};
+use crate::thread::tree::Node;
+use crate::thread::{Builder, JoinHandle, Thread};
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A shutdown that is over sooner is nobody's concern, and is not looked at.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Between two looks, and not less than ten times as long as a look takes: a thousand threads must not be kept from ending by
+/// being asked why they do not.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks from when `main` is asked to stop.
+pub(super) struct ShutdownLook {
+    name: String,
+    file: PathBuf,
+    over: Signal,
+    looking: Arc<Mutex<Option<JoinHandle<Window>>>>,
+}
+
+impl ShutdownLook {
+    /// Waits for the stop of `main`, on nobody's thread.
+    pub(super) fn prepare(settings: &Settings, main: &Arc<Node>) -> ShutdownLook {
+        let file = settings.profile.output.join(format!("{}.shutdown.svg", settings.name));
+        // One of an earlier run would be taken for this one's.
+        let _ = std::fs::remove_file(&file);
+        let look = ShutdownLook {
+            name: settings.name.clone(),
+            file,
+            over: Signal::new("all have stopped"),
+            looking: Arc::default(),
+        };
+        let (over, looking, root) = (look.over.clone(), look.looking.clone(), Arc::downgrade(main));
+        main.please_stop.on_go(move || {
+            let Some(root) = root.upgrade() else { return };
+            let parent = Thread::from_node(root.clone());
+            let run = move |_: &Signal| watch(&root, &over);
+            match Builder::new("shutdown-look").parent(&parent).runtime().spawn(run) {
+                Ok(handle) => *looking.lock() = Some(handle),
+                Err(error) => log::warn!("the shutdown is not looked at: {error}"),
+            }
+        });
+        look
+    }
+
+    /// All have stopped. Writes the picture, if it took long enough for one.
+    pub(super) fn finish(self, reason: Option<&Reason>) {
+        self.over.go_unexplained();
+        let Some(handle) = self.looking.lock().take() else { return };
+        let profile = match handle.join() {
+            Ok(window) => window.close(),
+            Err(failure) => return log::error!("the shutdown was not looked at: {failure}"),
+        };
+        let Some(profile) = profile else { return };
+        let since = reason.map_or_else(String::new, |reason| format!(", after this: {}", reason.text()));
+        let options = FlameOptions::new()
+            .title(format!("{}: what threads did instead of stopping", self.name))
+            .subtitle(format!(
+                "wall time of each thread from being asked to its end, {:.1?} in all{since}",
+                profile.duration()
+            ));
+        match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
+            Ok(()) => log::info!("what threads did instead of stopping is drawn in {}", shown(&self.file).display()),
+            Err(error) => log::error!("no picture of the shutdown in {}: {error}", self.file.display()),
+        }
+    }
+}
+
+fn shown(file: &Path) -> PathBuf {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned())
+}
+
+fn watch(main: &Arc<Node>, over: &Signal) -> Window {
+    let began = Instant::now();
+    let mut window = Window::open(began, INTERVAL);
+    let mut wait = SOON;
+    while !over.wait_for_go_timeout(wait) {
+        let look = Instant::now();
+        window.look(&living(main));
+        wait = INTERVAL.max(10 * look.elapsed());
+    }
+    window
+}

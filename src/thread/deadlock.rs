@@ -1,0 +1,377 @@
+//! The search for waits that nobody can end: over the waits that all threads of the tree publish. Reads only; what is done
+//! about it is up to those who ask: the runtime's watcher, the dump.
+//!
+//! Threads that wait without a limit are *candidates*. For each, those are listed who must act for its wait to end: the
+//! holder of the lock, the thread that is joined. A candidate that has one who is no candidate is struck off, and so on:
+//! who is left waits for such as are left, around a circle or up to one whom nobody can help. That is one pass over the
+//! edges, whatever their form.
+//!
+//! # Why a certain deadlock is one
+//! The slots are read one after the other while all goes on, so what they say together may never have been so. Therefore:
+//! 1. All slots are read. Each wait has a serial, which no other wait in that slot has.
+//! 2. The holders are read.
+//! 3. All slots are read again. Whose serial is not the same is struck off.
+//!
+//! So there is a moment, between 1 and 3, in which each thread that is left was within that one call. In a blocking call a
+//! thread runs nothing of its own, and a guard does not leave its thread: it lets go of nothing in between. A thread is the
+//! holder in 2 if it had taken the lock and not let go of it, as of all that it did before it began to wait, which was
+//! visible since 1 (slots are read under their lock). So at that moment each left thread held what the holder says, and
+//! waited, without a limit, for another of them. None can be the first to go on.
+//!
+//! A wait for a queue's room is certain only in that nobody has a handle; that those who were seen to pop are all who ever
+//! do is not known, nor that a turn is still with the thread that got it. Such findings are marked with their doubt.
+//!
+//! # What is missed
+//! Waits with a `till` that can go, even if nobody will let it. Threads that are not in the tree. Semaphores, binary
+//! semaphores, changes in monitors and progress, which any thread may bring about. A promise whose claim somebody keeps and
+//! never uses, or a queue that somebody has a handle to and never adds to. Handles that lie in the heap or in a static: they
+//! may be reached by others. A guard that was forgotten while its thread lives.
+
+use super::Thread;
+use super::tree::{self, Node};
+use crate::wait::{Ends, Wait, is_alive};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Threads that wait, and nobody is known who can end it.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) kind: Kind,
+    /// Under which condition it is not so. None: it is certain.
+    pub(crate) doubt: Option<String>,
+    /// Of a circle, each waits for the next, and the last for the first.
+    pub(crate) members: Vec<Waiting>,
+    /// Those that wait for one of them, or for such as do.
+    pub(crate) behind: Vec<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Each waits for the next.
+    Circle,
+    /// The holder has ended without letting go.
+    HolderEnded,
+    /// Nobody else has a handle to what they wait for.
+    NobodyLeft,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) thread: Thread,
+    pub(crate) wait: Wait,
+}
+
+impl Finding {
+    /// The same for the same calls, whenever they are found.
+    pub(crate) fn key(&self) -> Vec<(u64, u64)> {
+        let mut key: Vec<_> = self.members.iter().map(|one| (one.thread.id(), one.wait.serial())).collect();
+        key.sort_unstable();
+        key
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |_| Vec::new())
+    }
+}
+
+impl Finding {
+    /// Writes it, with what `more` has to say of each of its members.
+    pub(crate) fn write(&self, f: &mut impl fmt::Write, more: impl Fn(&Thread) -> Vec<String>) -> fmt::Result {
+        let count = self.members.len();
+        let probable = if self.doubt.is_some() { "probable " } else { "" };
+        match self.kind {
+            Kind::Circle if count == 1 => write!(f, "{probable}deadlock: a thread waits for itself")?,
+            Kind::Circle => write!(f, "{probable}deadlock: {count} threads wait for each other")?,
+            Kind::HolderEnded => {
+                write!(f, "{probable}deadlock: what is waited for is held by a thread that has ended")?
+            }
+            Kind::NobodyLeft => {
+                write!(f, "{probable}wait without end: nobody else has a handle to what is waited for")?;
+            }
+        }
+        for Waiting { thread, wait } in &self.members {
+            write!(f, "\n  {} is {wait}", thread.path())?;
+            more(thread).iter().try_for_each(|line| write!(f, "\n    {line}"))?;
+        }
+        for Waiting { thread, wait } in &self.behind {
+            write!(f, "\n  and behind them {} is {wait}", thread.path())?;
+        }
+        match &self.doubt {
+            Some(doubt) => write!(f, "\n  unless {doubt}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// For a lock of which a glance is wanted: whoever holds it may be what is being looked for.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Threads whose body runs: those that this crate has started, and thus the parent and the lenders of.
+static BODIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the calling thread as one of ours until the guard drops.
+pub(super) fn count_body() -> Counted {
+    // Relaxed: compared with what the kernel counts; a difference only delays a finding.
+    BODIES.fetch_add(1, Ordering::Relaxed);
+    Counted(())
+}
+
+pub(super) struct Counted(());
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        BODIES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the process has threads that are neither `main` nor spawned by this crate; if that is not known, it may have.
+fn has_strangers() -> bool {
+    let before = BODIES.load(Ordering::Relaxed);
+    let count = crate::os::thread_count();
+    count != Some(before + 1) || BODIES.load(Ordering::Relaxed) != before
+}
+
+struct Candidate {
+    node: Arc<Node>,
+    wait: Wait,
+    /// Those who can end its wait, by their place among the candidates: any of them can. None: somebody can who is none.
+    enders: Option<Vec<usize>>,
+    root: Kind,
+    doubt: Option<String>,
+}
+
+/// All waits of now that nobody can end; quickly none, unless one has lasted for `long`. Of the probable ones only those
+/// in which all have waited for `long`.
+///
+/// Waits for nobody: a thread that cannot be read in a moment is left out.
+pub(crate) fn search(long: Duration) -> Vec<Finding> {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut next = vec![tree::root()];
+    while let Some(node) = next.pop() {
+        next.extend(node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
+        if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
+            candidates.push(Candidate { node, wait, enders: None, root: Kind::Circle, doubt: None });
+        }
+    }
+    if !candidates.iter().any(|one| one.wait.elapsed() >= long) {
+        return Vec::new();
+    }
+    list_enders(&mut candidates);
+    for one in &mut candidates {
+        if one.node.waits.look(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
+            one.enders = None;
+        }
+    }
+    let certain = left(&candidates, |one| one.doubt.is_none());
+    let mut findings = findings(&candidates, &certain);
+    let probable = left(&candidates, |one| one.wait.elapsed() >= long);
+    if probable != certain {
+        let known: Vec<_> = findings.iter().map(Finding::key).collect();
+        findings.extend(self::findings(&candidates, &probable).into_iter().filter(|one| !known.contains(&one.key())));
+    }
+    findings
+}
+
+fn list_enders(candidates: &mut [Candidate]) {
+    let by_thread: HashMap<u64, usize> = candidates
+        .iter()
+        .enumerate()
+        .map(|(at, one)| (one.wait.thread(), at))
+        .filter(|(thread, _)| *thread != 0)
+        .collect();
+    let by_id: HashMap<u64, usize> = candidates.iter().enumerate().map(|(at, one)| (one.node.id, at)).collect();
+    // Who waits for a thing by a handle of its own.
+    let mut known: HashMap<*const (), Vec<usize>> = HashMap::new();
+    for (at, one) in candidates.iter().enumerate() {
+        if let Some(handles) = one.wait.handles().filter(|handles| handles.own) {
+            known.entry(handles.shared.as_ptr().cast()).or_default().push(at);
+        }
+    }
+    let mut strangers = None;
+    for (at, one) in candidates.iter_mut().enumerate() {
+        let handles = one.wait.handles().filter(|handles| handles.own);
+        let left = handles.and_then(|handles| {
+            let known = known.get(&handles.shared.as_ptr().cast())?;
+            let all = handles.shared.strong_count();
+            handles.shared.upgrade()?.is_left_to(known.len(), all).then_some(known)
+        });
+        if let Some(known) = left {
+            one.root = Kind::NobodyLeft;
+            // If one of the others goes on, it can end this wait too.
+            one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
+            let strangers = *strangers.get_or_insert_with(has_strangers);
+            one.doubt = strangers.then(|| "a thread that selvedge has not spawned borrows one".to_owned());
+            continue;
+        }
+        match one.wait.ends() {
+            Ends::Held(holder) | Ends::Turn(holder) => {
+                let number = holder.number();
+                one.enders = match by_thread.get(&number) {
+                    Some(at) => Some(vec![*at]),
+                    None if number == 0 || is_alive(number) => None,
+                    None => {
+                        one.root = Kind::HolderEnded;
+                        Some(Vec::new())
+                    }
+                };
+                if matches!(one.wait.ends(), Ends::Turn(_)) {
+                    one.doubt = Some(format!("the turn for \"{}\" was passed on to another thread", one.wait.name()));
+                }
+            }
+            Ends::Thread(id) => one.enders = by_id.get(id).map(|at| vec![*at]),
+            Ends::Users(users) => {
+                let users = users.alive();
+                one.enders = users.and_then(|users| users.iter().map(|user| by_thread.get(user).copied()).collect());
+                one.doubt = Some(format!(
+                    "others take from \"{}\" than those who have waited for its values so far",
+                    one.wait.name()
+                ));
+            }
+            Ends::Claimed(_) | Ends::Anyhow => {}
+        }
+    }
+}
+
+/// Which of the candidates that `may` be are left once all are struck off who have somebody to help them.
+fn left(candidates: &[Candidate], may: impl Fn(&Candidate) -> bool) -> Vec<bool> {
+    let mut left: Vec<bool> = candidates.iter().map(|one| one.enders.is_some() && may(one)).collect();
+    let mut helped: Vec<Vec<usize>> = vec![Vec::new(); candidates.len()];
+    for (at, one) in candidates.iter().enumerate() {
+        one.enders.iter().flatten().for_each(|ender| helped[*ender].push(at));
+    }
+    let mut struck: Vec<usize> = (0..candidates.len()).filter(|at| !left[*at]).collect();
+    while let Some(at) = struck.pop() {
+        for one in &helped[at] {
+            if std::mem::replace(&mut left[*one], false) {
+                struck.push(*one);
+            }
+        }
+    }
+    left
+}
+
+/// The circles and dead ends among those that are left, each with those behind it.
+fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
+    /// Where the way from a candidate ends.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        OnTheWay,
+        Of(usize),
+    }
+    let waiting =
+        |at: usize| Waiting { thread: Thread(candidates[at].node.clone()), wait: candidates[at].wait.clone() };
+    let mut marks = vec![Mark::New; candidates.len()];
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut lonely: HashMap<*const (), usize> = HashMap::new();
+    for begin in (0..candidates.len()).filter(|at| left[*at]) {
+        let mut way = Vec::new();
+        let mut at = begin;
+        // A wait that several can end is followed to the first of them: all of them are left.
+        let (finding, members) = loop {
+            match marks[at] {
+                Mark::Of(finding) => break (finding, way.len()),
+                Mark::OnTheWay => {
+                    let members = way.iter().position(|one| *one == at).unwrap_or(0);
+                    findings.push(Finding { kind: Kind::Circle, doubt: None, members: Vec::new(), behind: Vec::new() });
+                    break (findings.len() - 1, members);
+                }
+                Mark::New => {}
+            }
+            marks[at] = Mark::OnTheWay;
+            way.push(at);
+            let one = &candidates[at];
+            let alone = one.root == Kind::NobodyLeft;
+            let Some(next) = one.enders.iter().flatten().next().filter(|_| !alone) else {
+                // Several may wait for the same thing that nobody is left to bring.
+                let thing = one.wait.handles().filter(|_| alone);
+                let same = thing.map(|handles| handles.shared.as_ptr().cast());
+                let new = findings.len();
+                let finding = same.map_or(new, |same| *lonely.entry(same).or_insert(new));
+                if finding == new {
+                    findings.push(Finding { kind: one.root, doubt: None, members: Vec::new(), behind: Vec::new() });
+                }
+                break (finding, way.len() - 1);
+            };
+            at = *next;
+        };
+        for (place, at) in way.into_iter().enumerate() {
+            marks[at] = Mark::Of(finding);
+            let found = &mut findings[finding];
+            if place < members {
+                found.behind.push(waiting(at));
+            } else {
+                found.members.push(waiting(at));
+                found.doubt = found.doubt.take().or_else(|| candidates[at].doubt.clone());
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::tree::{Role, Terms};
+    use crate::wait::What;
+
+    /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is told once.
+    #[test]
+    fn what_is_left_of_any_graph_is_told_once_and_circles_are_circles() {
+        let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = move |below: usize| {
+            // xorshift64
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % below as u64) as usize
+        };
+        let node = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
+        let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
+        let _published = What::new("lock", Arc::from("any")).publish();
+        let wait = node.waits.get().unwrap();
+        let (mut circles, mut ends, mut behind) = (0, 0, 0);
+        for _ in 0..2000 {
+            let size = 1 + random(12);
+            let candidates: Vec<Candidate> = (0..size)
+                .map(|_| {
+                    let enders = match random(10) {
+                        0 => None,
+                        1 => Some(Vec::new()),
+                        2 | 3 => Some((0..1 + random(3)).map(|_| random(size)).collect()),
+                        _ => Some(vec![random(size)]),
+                    };
+                    Candidate { node: node.clone(), wait: wait.clone(), enders, root: Kind::HolderEnded, doubt: None }
+                })
+                .collect();
+            let found = left(&candidates, |_| true);
+            let mut naive: Vec<bool> = candidates.iter().map(|one| one.enders.is_some()).collect();
+            for _ in 0..size {
+                for at in 0..size {
+                    naive[at] &= candidates[at].enders.iter().flatten().all(|ender| naive[*ender]);
+                }
+            }
+            assert_eq!(found, naive);
+            let findings = findings(&candidates, &found);
+            let told: usize = findings.iter().map(|one| one.members.len() + one.behind.len()).sum();
+            assert_eq!(told, found.iter().filter(|left| **left).count());
+            for one in &findings {
+                match one.kind {
+                    Kind::Circle => circles += 1,
+                    _ => {
+                        assert_eq!(one.members.len(), 1);
+                        ends += 1;
+                    }
+                }
+                assert!(!one.members.is_empty());
+                behind += one.behind.len();
+            }
+        }
+        assert!(circles > 100 && ends > 100 && behind > 100, "{circles} {ends} {behind}");
+    }
+}
