@@ -55,3 +55,8 @@ pub use wait::Wait;
 #[cfg(all(doctest, feature = "profiling"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the recipes, and they run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+struct Recipes;

@@ -247,16 +247,6 @@ impl Slot {
         self.waits.lock().now.last().cloned()
     }
 
-    /// The innermost wait, if neither a deadline nor a `till` may end it.
-    pub(crate) fn get_unlimited(&self) -> Option<Wait> {
-        self.waits.lock().now.last().filter(|wait| !wait.is_limited()).cloned()
-    }
-
-    /// The serial of the innermost wait; 0 without one.
-    pub(crate) fn serial(&self) -> u64 {
-        self.waits.lock().now.last().map_or(0, |wait| wait.serial)
-    }
-
     /// A number that is another one after each change: who finds the same twice knows that the thread was in the same wait, or
     /// in none, all the while.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]

@@ -90,7 +90,7 @@ fn a_thread_that_waits_shows_for_what_since_when_and_who_holds_it() {
     assert_eq!(wait["held_by"], "main/dumped-holder");
     assert!(wait["for_s"].as_f64() >= Some(0.0) && thread["spawned_at"].as_str().unwrap().contains("tests/dump.rs"));
     let entry = entry(&text, "main/dumped-waiter, waiting ");
-    assert!(entry.contains("for lock \"ledger\", held by main/dumped-holder |"), "{entry}");
+    assert!(entry.contains("for lock \"ledger\", held by main/dumped-holder since tests/dump.rs:"), "{entry}");
     holder.thread().stop_because("the test has seen enough");
     holder.join().unwrap();
     waiter.join().unwrap();
@@ -214,6 +214,24 @@ mod processes {
         process.end();
     }
 
+    /// Whoever asks again while one is made gets that one.
+    #[test]
+    fn a_flood_of_signals_makes_one_dump_at_a_time() {
+        let folder = Folder::new("flood");
+        let mut process = subject("alone", Some(&folder.config("")));
+        let dumps = || log_of(&folder).matches("dump of process").count();
+        until("some dumps", || {
+            process.signal(SIGUSR1);
+            if dumps() >= 3 { Ok(()) } else { Err(log_of(&folder)) }
+        });
+        process.kill();
+        process.end();
+        // The maker leaves itself out; one before it may be about to end.
+        let log = log_of(&folder);
+        let makers = log.split("dump of process").map(|dump| dump.matches("main/os-signals/dump, ").count());
+        assert!(makers.max() < Some(3), "{log}");
+    }
+
     #[test]
     fn a_dump_comes_in_the_middle_of_the_shutdown() {
         let folder = Folder::new("middle");
@@ -268,8 +286,8 @@ mod processes {
         let ended = process.end();
         assert_eq!(ended.code(), 130);
         assert!(ended.stderr.contains("; not stopped:\n  main, "), "{}", ended.stderr);
-        // Once more at the end, by who is left.
-        assert!(ended.stderr.contains(wanted[0]), "{}", ended.stderr);
+        let path = wanted[0].split(',').next().unwrap();
+        assert!(ended.stderr.contains(&format!("\n  {path}, ")), "{}", ended.stderr);
     }
 
     #[test]
@@ -331,6 +349,8 @@ mod recordings {
     #[test]
     fn who_is_asked_during_a_recording_is_not_seen_by_it() {
         let recording = profile::start(Options::new().engine(Engine::Timer).frequency(100)).unwrap();
+        // Who is refused does not free the place for the next.
+        assert!((0..3).all(|_| profile::start(Options::new()).is_err()));
         let sleeper = spawn("dumped-sleeper", |please_stop| please_stop.wait_for_go());
         let spinner = spawn("dumped-busy", spin_till);
         let mut answers = 0;
@@ -339,7 +359,7 @@ mod recordings {
             let threads = whole["threads"].as_array().unwrap();
             let sleeper = threads.iter().find(|thread| thread["path"] == "main/dumped-sleeper");
             answers += usize::from(sleeper.is_some_and(|thread| thread["stack"].is_array()));
-            if answers >= 20 { Ok(()) } else { Err(format!("{answers} answers")) }
+            if answers >= 8 { Ok(()) } else { Err(format!("{answers} answers")) }
         });
         for thread in [sleeper, spinner] {
             thread.stop();
@@ -348,7 +368,7 @@ mod recordings {
         let profile = recording.finish();
         let of = |path: &str| profile.threads().iter().find(|thread| thread.path() == path).unwrap();
         // It has used next to no time, so no timer has found it; only a question that is taken for a sample would have.
-        assert!(of("main/dumped-sleeper").samples() < 5, "{:?}", of("main/dumped-sleeper"));
+        assert!(of("main/dumped-sleeper").samples() < 4, "{:?}", of("main/dumped-sleeper"));
         assert!(of("main/dumped-busy").samples() > 0);
         for thread in profile.threads() {
             assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");

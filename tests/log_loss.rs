@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use support::{Folder, Process, program, run};
 
@@ -95,43 +95,51 @@ impl Dice {
 fn what_was_flushed_is_there_whatever_ends_the_process() {
     let mut dice = Dice(0x5e1_4ed6e);
     let (mut flushed_in_all, mut torn) = (0, 0);
-    for round in 0..200 {
+    for round in 0..250 {
         let (folder, yaml) = config("killed", "queued: true");
         let acknowledged = folder.path().join("acknowledged");
-        let signals: &[i32] = match round % 4 {
+        let signals: &[i32] = match round % 5 {
             0 => &[libc::SIGTERM],
             1 => &[libc::SIGINT, libc::SIGINT],
             2 => &[libc::SIGABRT],
-            _ => &[libc::SIGKILL],
+            3 => &[libc::SIGKILL],
+            // It exits by itself.
+            _ => &[],
         };
         let mut command = subject("until-killed", &yaml);
         command.arg(&acknowledged);
         if signals.len() > 1 {
             command.env("STUBBORN", "1");
         }
+        if signals.is_empty() {
+            command.env("EXIT_AFTER", dice.below(20_000).to_string());
+        }
         let mut process = Process::start(&mut command);
         process.wait_for("ready");
-        std::thread::sleep(Duration::from_micros(dice.below(20_000)));
+        if !signals.is_empty() {
+            std::thread::sleep(Duration::from_micros(dice.below(20_000)));
+        }
         for (at, signal) in signals.iter().enumerate() {
             if at > 0 {
                 // Until the first one was seen; else both are one.
-                let deadline = std::time::Instant::now() + support::ALARM;
+                let deadline = Instant::now() + support::ALARM;
                 while !folder.read("app.log").contains("interrupted by SIGINT") {
-                    assert!(std::time::Instant::now() < deadline, "the first SIGINT is not in the log");
+                    assert!(Instant::now() < deadline, "the first SIGINT is not in the log");
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
             process.signal(*signal);
         }
         let ended = process.end();
-        match round % 4 {
+        match round % 5 {
             0 => assert_eq!(ended.code(), 0, "{}", ended.stderr),
             1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
             2 => assert_eq!(ended.status.signal(), Some(libc::SIGABRT)),
-            _ => assert_eq!(ended.status.signal(), Some(libc::SIGKILL)),
+            3 => assert_eq!(ended.status.signal(), Some(libc::SIGKILL)),
+            _ => assert_eq!(ended.code(), 7, "{}", ended.stderr),
         }
         let mut text = folder.read("app.log");
-        if round % 4 == 3 && !text.ends_with('\n') {
+        if round % 5 == 3 && !text.ends_with('\n') {
             // A process that the kernel kills is killed within its write, between two pages of it: the last line, which
             // nobody was told is safe, may be cut. (`generic_perform_write` looks for a fatal signal before each page.)
             torn += 1;
@@ -152,12 +160,36 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
             assert_eq!(numbers[..count as usize], first[..], "round {round}");
             assert!(numbers.iter().enumerate().all(|(at, number)| at as u32 == *number), "round {round}: not in order");
         }
-        if round % 4 == 1 {
+        if round % 5 == 1 {
             assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
         }
     }
     println!("{torn} of 50 SIGKILLs have cut the last line");
     assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
+}
+
+#[test]
+fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
+    for (scenario, code) in [("hang-exit", Some(7)), ("hang-abort", None), ("hang-fork", Some(7))] {
+        let (folder, yaml) = config(scenario, "queued: true");
+        folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
+        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).spawn().unwrap();
+        // Kept, and not read.
+        let pipe = child.stdout.take();
+        let deadline = Instant::now() + support::ALARM;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("{scenario} waits for a sink that hangs");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(status.code(), code, "{scenario}");
+        drop(pipe);
+    }
 }
 
 #[test]

@@ -75,6 +75,7 @@ storms! {
     signals_of_other_kinds "signals"
     calls_that_block "blocking"
     snapshots_without_end "snapshots"
+    dumps_without_end "dumps"
 }
 
 /// With nothing but the engine's own timers, which fire on running threads only.

@@ -1,8 +1,9 @@
 //! Walking the tree without waiting for anybody, and asking the threads for their stacks.
 
-use super::{Doing, Dump, Entry, Stack};
+use super::{Deadlock, Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
+use crate::thread::deadlock::{self, Finding, Kind, Waiting};
 use crate::thread::tree::Node;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const GLANCES: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_millis(10);
 
 impl Dump {
-    pub(super) fn now() -> Dump {
+    pub(super) fn now(with_stacks: bool) -> Dump {
         let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
         // Before anybody is asked for its stack, which would be seen as its own work.
         let mut clocks = HashMap::new();
@@ -32,8 +33,25 @@ impl Dump {
             threads.push(thread);
             children
         });
-        let no_stacks = find_stacks(&mut entries, &threads);
-        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks }
+        let no_stacks = if with_stacks { find_stacks(&mut entries, &threads) } else { None };
+        let deadlocks = deadlocks(&entries);
+        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks, deadlocks }
+    }
+}
+
+fn deadlock(found: &Finding) -> Deadlock {
+    let ids = |waiting: &[Waiting]| waiting.iter().map(|one| one.thread.id()).collect();
+    let kind = match found.kind {
+        Kind::Circle => "circle",
+        Kind::HolderEnded => "holder ended",
+        Kind::NobodyLeft => "nobody left",
+    };
+    Deadlock {
+        kind,
+        unless: found.doubt.clone(),
+        threads: ids(&found.members),
+        behind: ids(&found.behind),
+        text: found.to_string(),
     }
 }
 
@@ -49,6 +67,19 @@ fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> 
     }
 }
 
+/// Waits that nobody can end. Those that are found by what is seen of threads at several moments must have lasted for a second.
+fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
+    const LONG: Duration = Duration::from_secs(1);
+    // The search takes the locks that could not be had.
+    if entries.iter().any(|entry| entry.busy.is_some()) {
+        return Vec::new();
+    }
+    let is_sure = |found: &Finding| found.kind == Kind::Circle && found.doubt.is_none();
+    let is_old = |found: &Finding| found.members.iter().all(|member| member.wait.elapsed() >= LONG);
+    let found = deadlock::search(Duration::ZERO);
+    found.iter().filter(|found| is_sure(found) || is_old(found)).map(deadlock).collect()
+}
+
 fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
     let (seen, wait) = (node.look(patience), node.waits.look(patience));
@@ -62,6 +93,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
             name: wait.name().into(),
             elapsed: wait.elapsed(),
             holder: wait.holder(),
+            held_since: wait.held_since(),
         },
         _ if os_thread.is_none() && !has_begun(thread) => Doing::NotBegun,
         _ => match task.map(|task| task.doing) {
@@ -78,6 +110,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
         _ => None,
     };
     let stack = match task {
+        Some(task) if task.doing == task::Doing::SleepsDeeply => Stack::None("it cannot be interrupted to tell it"),
         Some(task) if task.blocks_sigprof => {
             Stack::None("it blocks SIGPROF, by which threads are asked for their stacks")
         }
@@ -139,11 +172,10 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
     for (place, stack) in places.into_iter().zip(answers.resolve()) {
         let entry = &mut entries[place];
-        entry.stack = match (stack, &entry.doing) {
-            (now::Stack::Of { frames, cut }, _) => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
-            (now::Stack::Ended, _) => Stack::None("it has ended meanwhile"),
-            (now::Stack::Silent, Doing::AsleepDeeply) => Stack::None("it cannot be interrupted to tell it"),
-            (now::Stack::Silent, _) => Stack::None("it did not tell it in time: it was given no processor"),
+        entry.stack = match stack {
+            now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
+            now::Stack::Ended => Stack::None("it has ended meanwhile"),
+            now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor"),
         };
     }
     None

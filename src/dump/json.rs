@@ -1,6 +1,6 @@
 //! The dump for programs.
 
-use super::{Doing, Dump, Entry, Frame, Stack};
+use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
 use crate::signal::Reason;
 use serde::Serialize;
 use std::time::Duration;
@@ -12,6 +12,7 @@ struct Whole<'a> {
     took_s: f64,
     no_stacks: Option<&'a str>,
     threads: Vec<One<'a>>,
+    deadlocks: &'a [Deadlock],
 }
 
 #[derive(Serialize)]
@@ -43,6 +44,7 @@ struct Waiting<'a> {
     name: &'a str,
     for_s: f64,
     held_by: Option<&'a str>,
+    held_since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +71,7 @@ pub(super) fn write(dump: &Dump) -> String {
         took_s: dump.took.as_secs_f64(),
         no_stacks: dump.no_stacks.as_deref(),
         threads: dump.threads.iter().map(one).collect(),
+        deadlocks: &dump.deadlocks,
     };
     // Strings, numbers and lists: nothing that could not be written.
     serde_json::to_string(&whole).unwrap_or_default()
@@ -78,8 +81,9 @@ fn one(entry: &Entry) -> One<'_> {
     let seconds = |span: Duration| span.as_secs_f64();
     let (state, waiting_for, ended) = match &entry.doing {
         Doing::NotBegun => ("not running yet", None, None),
-        Doing::Waiting { kind, name, elapsed, holder } => {
-            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref() };
+        Doing::Waiting { kind, name, elapsed, holder, held_since } => {
+            let held_since = held_since.map(ToString::to_string);
+            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref(), held_since };
             ("waiting", Some(waiting), None)
         }
         Doing::Running => ("running", None, None),

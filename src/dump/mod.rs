@@ -33,6 +33,20 @@ pub struct Dump {
     threads: Vec<Entry>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
+    /// The waits that nobody can end.
+    deadlocks: Vec<Deadlock>,
+}
+
+/// Threads that wait, with nobody to end it.
+#[derive(Clone, serde::Serialize)]
+struct Deadlock {
+    kind: &'static str,
+    /// Under which condition it is not so.
+    unless: Option<String>,
+    /// By their ids.
+    threads: Vec<u64>,
+    behind: Vec<u64>,
+    text: String,
 }
 
 /// One thread.
@@ -72,6 +86,8 @@ enum Doing {
         name: Arc<str>,
         elapsed: Duration,
         holder: Option<Arc<str>>,
+        /// Where the holder took it.
+        held_since: Option<&'static Location<'static>>,
     },
     Running,
     Asleep,
@@ -105,7 +121,7 @@ impl Thread {
     ///
     /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs, waits or has ended; what it
     /// waits for in this crate, since when and who holds that; whether it was asked to stop, when, by whom and why; failures
-    /// that nobody has been told of; and with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
+    /// that nobody has been told of; at the end, waits that nobody can end. And with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
     /// is blocked or spins. Those of threads that do not answer (they block SIGPROF, or get no processor) are missing, with the
     /// reason.
     ///
@@ -115,8 +131,8 @@ impl Thread {
     /// each other for a quarter of a second; then one goes without stacks.
     ///
     /// To find the stacks, each thread gets SIGPROF once. System calls that it interrupts are restarted, but for those that
-    /// Linux never restarts: `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`, `semop`,
-    /// `msgrcv`, `io_getevents`, a `futex` wait and socket calls with a time limit. These return EINTR, which the standard
+    /// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`,
+    /// `semop`, `msgrcv`, `io_getevents`, and socket calls and `futex` waits with a time limit. These return EINTR, which the standard
     /// library hides where it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read` with a
     /// timeout returns [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted).
     ///
@@ -138,16 +154,28 @@ impl Thread {
     /// worker.join().unwrap();
     /// ```
     pub fn dump() -> Dump {
-        Dump::now()
+        Dump::now(true)
     }
 }
 
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null) and `threads`, in the order of the tree. Of a thread, what is not known or does not apply is null;
+    /// are none, or null), `threads`, in the order of the tree, and `deadlocks`, by the ids of their threads. Of a thread,
+    /// what is not known or does not apply is null;
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {
         json::write(self)
+    }
+
+    /// The lines of a thread's stack that are worth showing.
+    #[cfg(feature = "profiling")]
+    pub(crate) fn stack_of(&self, thread: &Thread) -> Vec<String> {
+        text::stack_of(self, thread.id())
+    }
+
+    /// Without asking anybody for a stack: ten milliseconds, whatever hangs.
+    pub(crate) fn without_stacks() -> Dump {
+        Dump::now(false)
     }
 
     /// One thread with its stack, and those that it waits for, one after the other. Empty if it was not met.

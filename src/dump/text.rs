@@ -17,6 +17,10 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         0 => {}
         asked => write!(f, ", {asked} asked to stop")?,
     }
+    match dump.deadlocks.len() {
+        0 => {}
+        count => write!(f, "; waits that nobody can end: {count}, see the end")?,
+    }
     f.write_char('\n')?;
     groups(users).iter().try_for_each(|group| write!(f, "\n{group}"))?;
     let own: Vec<_> = dump.threads.iter().filter(|entry| entry.is_own && !entry.is_maker).collect();
@@ -33,13 +37,20 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
         }
     }
-    dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))
+    dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))?;
+    // Their stacks are above.
+    dump.deadlocks.iter().try_for_each(|deadlock| writeln!(f, "\n{}", deadlock.text))
 }
 
 /// Those of the user's that have not ended, without a heading.
 pub(super) fn living(dump: &Dump) -> String {
     let lives = |entry: &&Entry| !entry.is_own && !matches!(entry.doing, Doing::Ended { .. });
     groups(dump.threads.iter().filter(lives).collect()).iter().map(Group::to_string).collect()
+}
+
+#[cfg(feature = "profiling")]
+pub(super) fn stack_of(dump: &Dump, id: u64) -> Vec<String> {
+    dump.threads.iter().find(|entry| entry.id == id).map_or_else(Vec::new, |entry| stack(entry, &Here::new()))
 }
 
 /// A thread, then the one that it waits for, and so on.
@@ -182,9 +193,11 @@ fn what(entries: &[&Entry], times: Times) -> String {
         Doing::Halted => "halted by a debugger or a signal".into(),
         Doing::Alive => "running, or in a call outside of selvedge".into(),
         Doing::Ended { .. } => format!("ended {} ago, to be joined", since()),
-        Doing::Waiting { kind, name, holder, .. } => {
-            let holder = holder.as_ref().map_or_else(String::new, |holder| format!(", held by {holder}"));
-            format!("waiting {} for {kind} \"{name}\"{holder}", since())
+        Doing::Waiting { kind, name, holder, held_since, .. } => {
+            let mut text = format!("waiting {} for {kind} \"{name}\"", since());
+            holder.iter().for_each(|holder| text.extend([", held by ", holder]));
+            held_since.iter().for_each(|at| text.push_str(&format!(" since {}:{}", at.file(), at.line())));
+            text
         }
     }
 }

@@ -62,6 +62,13 @@ const DIRECT: u8 = 0;
 /// A writer drains, or is about to.
 const RUNNING: u8 = 1;
 
+/// The channel of this process.
+const OURS: u8 = 0;
+/// That of the parent: who logs writes.
+const ORPHAN: u8 = 1;
+/// That of the parent, and nobody can write.
+const MUTE: u8 = 2;
+
 pub(super) struct Channel {
     name: Arc<str>,
     sender: Sender<Message>,
@@ -72,8 +79,9 @@ pub(super) struct Channel {
     state: AtomicU8,
     /// The writer is to end though its thread is not asked to.
     closing: AtomicBool,
-    /// Set in the child of a fork, where nobody drains and the queue may be half-way through an operation.
-    orphaned: AtomicBool,
+    /// OURS; in the child of a fork, where nobody drains and the queue may be half-way through an operation, ORPHAN, or
+    /// MUTE, if a thread that is not there is within the sinks. Set before the child runs its first line.
+    family: AtomicU8,
     /// Somebody drains. Not part of the mutex, because a fork takes it in one process and gives it back in two.
     busy: AtomicBool,
     sinks: Mutex<Sinks>,
@@ -118,7 +126,7 @@ impl Channel {
             overflow,
             state: AtomicU8::new(DIRECT),
             closing: AtomicBool::new(false),
-            orphaned: AtomicBool::new(false),
+            family: AtomicU8::new(OURS),
             busy: AtomicBool::new(false),
             sinks: Mutex::new(sinks),
             dropped,
@@ -155,15 +163,17 @@ impl Channel {
     /// and it is written here.
     pub(super) fn put(&self, to: usize, mut captured: Captured) {
         // Relaxed: set before the child of a fork runs its first line.
-        if self.orphaned.load(Ordering::Relaxed) {
-            return self.write_in_child(to, captured);
+        match self.family.load(Ordering::Relaxed) {
+            OURS => {}
+            ORPHAN => return self.write_in_child(to, captured),
+            _ => return,
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
         let mut message = Message::Record(captured);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
-            if DRAINING.get() {
+            if is_within() {
                 self.defer(message);
                 break;
             } else if self.overflow.drops(level) {
@@ -175,10 +185,13 @@ impl Channel {
                 self.drain();
             }
         }
-        self.awake.has_work();
+        if self.is_running() {
+            self.awake.has_work();
+        }
         if !self.is_running() {
             // A whole batch: ours may be behind it.
             while self.drain() >= self.batch() {}
+            // The writer may have ended before we said that there was something for it.
             self.awake.leave();
         }
     }
@@ -242,7 +255,7 @@ impl Channel {
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // In the child of a fork each record is written at once; an appender that flushes cannot wait for itself.
-        if self.orphaned.load(Ordering::Relaxed) || DRAINING.get() {
+        if self.family.load(Ordering::Relaxed) != OURS || is_within() {
             return true;
         }
         let (written, answer) = bounded(1);
@@ -275,7 +288,7 @@ impl Channel {
 
     /// Takes the right to drain. False: not by `deadline`, or the calling thread has it already.
     fn seize(&self, deadline: Option<Instant>) -> bool {
-        if DRAINING.get() {
+        if is_within() {
             return false;
         }
         let mut tries = 0_u32;
@@ -304,7 +317,7 @@ impl Channel {
             self.release();
             return None;
         };
-        DRAINING.set(true);
+        DRAINING.with(|within| within.set(true));
         Some(Gate { channel: self, _inside: enter_logger(), _within: within })
     }
 
@@ -431,8 +444,9 @@ impl Channel {
         self.release();
     }
 
-    pub(super) fn orphan(&self) {
-        self.orphaned.store(true, Ordering::Relaxed);
+    /// In the child of a fork; `held`: nobody was within the sinks.
+    pub(super) fn orphan(&self, held: bool) {
+        self.family.store(if held { ORPHAN } else { MUTE }, Ordering::Relaxed);
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) {
@@ -461,12 +475,12 @@ struct Gate<'a> {
 
 /// Whether the calling thread is within the sinks of a queue.
 pub(super) fn is_within() -> bool {
-    DRAINING.get()
+    DRAINING.with(Cell::get)
 }
 
 impl Drop for Gate<'_> {
     fn drop(&mut self) {
-        DRAINING.set(false);
+        DRAINING.with(|within| within.set(false));
         self.channel.release();
     }
 }

@@ -1,23 +1,24 @@
 //! The end by `abort`: who aborts waits, in the signal handler and within a bound, until what was logged is written and no
-//! writer is within a line. What the handler touches is here: two atomics and the clock, nothing that allocates or locks.
+//! writer is within a line. What the handler touches is here: atomics and the clock, nothing that allocates or locks.
 //!
 //! Invariants
 //! 1. While something that was put before is not written, ACTIVE is not 0: whoever puts into a queue whose writer sleeps
 //!    counts the writer as awake before `put` returns, and a writer lies down only if it has found the queue empty since.
-//! 2. Once ENDING is set no write begins but those of writers, and each of them stops when it has written what it found.
+//! 2. From ENDING on no write begins but those of writers, and each of them stops when it has written what it found. From
+//!    SEALED on none begins at all.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::steps::sleep;
-use crate::model::{AtomicBool, AtomicU8, AtomicUsize};
+use crate::model::{AtomicU8, AtomicUsize};
 
 #[cfg(not(all(test, selvedge_model)))]
 mod shared {
-    use super::{AtomicBool, AtomicUsize};
+    use super::{AtomicU8, AtomicUsize};
 
-    /// Somebody aborts.
-    pub(super) static ENDING: AtomicBool = AtomicBool::new(false);
+    /// NO, ENDING or SEALED. Set by who aborts.
+    pub(super) static STATE: AtomicU8 = AtomicU8::new(super::NO);
     /// Writers that are awake, and threads that are within the sinks.
     pub(super) static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 }
@@ -25,21 +26,28 @@ mod shared {
 /// The same, new for each order that is checked.
 #[cfg(all(test, selvedge_model))]
 mod shared {
-    use super::{AtomicBool, AtomicUsize};
+    use super::{AtomicU8, AtomicUsize};
 
     shuttle::lazy_static! {
-        pub(super) static ref ENDING: AtomicBool = AtomicBool::new(false);
+        pub(super) static ref STATE: AtomicU8 = AtomicU8::new(super::NO);
         pub(super) static ref ACTIVE: AtomicUsize = AtomicUsize::new(0);
     }
 }
 
-use shared::{ACTIVE, ENDING};
+use shared::{ACTIVE, STATE};
+
+/// Nobody aborts.
+const NO: u8 = 0;
+/// Somebody waits for the writers.
+const ENDING: u8 = 1;
+/// They were waited for.
+const SEALED: u8 = 2;
 
 /// How often who waits looks again.
 const LOOK: Duration = Duration::from_micros(200);
 
 pub(super) fn is_ending() -> bool {
-    ENDING.load(SeqCst)
+    STATE.load(SeqCst) != NO
 }
 
 /// Within a signal handler: waits until all is written, or `patience` is over. With `survives` the log goes on afterwards.
@@ -47,20 +55,28 @@ pub(super) fn is_ending() -> bool {
 /// # Signal safety
 /// Stores, loads, the clock and `nanosleep`.
 pub(super) fn quiesce(patience: Duration, survives: bool) {
-    ENDING.store(true, SeqCst);
     let begin = Instant::now();
-    while ACTIVE.load(SeqCst) > 0 && begin.elapsed() < patience {
-        sleep(LOOK);
+    let is_late = || begin.elapsed() >= patience;
+    loop {
+        STATE.store(ENDING, SeqCst);
+        while ACTIVE.load(SeqCst) > 0 && !is_late() {
+            sleep(LOOK);
+        }
+        STATE.store(SEALED, SeqCst);
+        // Else somebody had woken a writer in between. It is let finish, and cannot be woken a second time.
+        if ACTIVE.load(SeqCst) == 0 || is_late() {
+            break;
+        }
     }
     if survives {
-        ENDING.store(false, SeqCst);
+        STATE.store(NO, SeqCst);
     }
 }
 
 /// In the child of a fork, where there is no writer.
 pub(super) fn nobody_is_left() {
     ACTIVE.store(0, SeqCst);
-    ENDING.store(false, SeqCst);
+    STATE.store(NO, SeqCst);
 }
 
 /// A thread that is within the sinks.
@@ -69,10 +85,15 @@ pub(super) struct Within;
 impl Within {
     /// `None` if no write shall begin any more.
     pub(super) fn enter(is_writer: impl FnOnce() -> bool) -> Option<Within> {
-        // Before the look at ENDING: then either `quiesce` sees us, or we see it.
+        // Before the look at the state: then either `quiesce` sees us, or we see it.
         ACTIVE.fetch_add(1, SeqCst);
         let within = Within;
-        (!is_ending() || is_writer()).then_some(within)
+        let may = match STATE.load(SeqCst) {
+            NO => true,
+            ENDING => is_writer(),
+            _ => false,
+        };
+        may.then_some(within)
     }
 }
 
@@ -93,7 +114,7 @@ const ASLEEP: u8 = 0;
 const AWAKE: u8 = 1;
 /// It has found its queue empty, and looks once more. Counted. Set by the writer.
 const LYING_DOWN: u8 = 2;
-/// It has written all that it found when it saw ENDING. Not counted. Set by the writer.
+/// It has written all that it found when it saw that somebody aborts. Not counted. Set by the writer.
 const QUIET: u8 = 3;
 
 /// Of one queue: whether its writer will come by.
@@ -115,16 +136,24 @@ impl Writer {
 
     #[cold]
     fn rouse(&self) {
-        if self.0.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst).is_ok() {
-            ACTIVE.fetch_add(1, SeqCst);
-        } else {
-            let _or_awake_already = self.0.compare_exchange(LYING_DOWN, AWAKE, SeqCst, SeqCst);
+        // Counted before it is said: else the writer could lie down in between, and count down what is not there yet.
+        ACTIVE.fetch_add(1, SeqCst);
+        loop {
+            if self.0.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst).is_ok() {
+                return;
+            }
+            match self.0.compare_exchange(LYING_DOWN, AWAKE, SeqCst, SeqCst) {
+                // It has just fallen asleep.
+                Err(ASLEEP) => {}
+                _ => return count_down(),
+            }
         }
     }
 
     pub(super) fn wake(&self) {
-        if matches!(self.0.swap(AWAKE, SeqCst), ASLEEP | QUIET) {
-            ACTIVE.fetch_add(1, SeqCst);
+        ACTIVE.fetch_add(1, SeqCst);
+        if !matches!(self.0.swap(AWAKE, SeqCst), ASLEEP | QUIET) {
+            count_down();
         }
     }
 

@@ -16,8 +16,8 @@ static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 const PATIENCE: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Those that the calling thread keeps still while it forks.
-    static HELD: RefCell<Vec<Arc<Channel>>> = const { RefCell::new(Vec::new()) };
+    /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
+    static HELD: RefCell<Vec<(Arc<Channel>, bool)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
@@ -70,20 +70,28 @@ extern "C" fn at_abort(survives: bool) {
 
 extern "C" fn before_fork() {
     let deadline = Instant::now() + PATIENCE;
-    let held = all().into_iter().filter(|channel| channel.hold_for_fork(deadline)).collect();
+    let hold = |channel: Arc<Channel>| {
+        let held = channel.hold_for_fork(deadline);
+        (channel, held)
+    };
+    let held = all().into_iter().map(hold).collect();
     let _ = HELD.try_with(|slot| *slot.borrow_mut() = held);
 }
 
 extern "C" fn in_parent() {
-    for channel in HELD.try_with(RefCell::take).unwrap_or_default() {
-        channel.release_after_fork();
-    }
+    release(|_, _| ());
 }
 
 extern "C" fn in_child() {
     ending::nobody_is_left();
-    for channel in HELD.try_with(RefCell::take).unwrap_or_default() {
-        channel.orphan();
-        channel.release_after_fork();
+    release(Channel::orphan);
+}
+
+fn release(first: impl Fn(&Channel, bool)) {
+    for (channel, held) in HELD.try_with(RefCell::take).unwrap_or_default() {
+        first(&channel, held);
+        if held {
+            channel.release_after_fork();
+        }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) mod sigprof;
 pub(crate) mod stack;
 pub(crate) mod task;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod tasks;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]

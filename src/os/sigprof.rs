@@ -53,6 +53,13 @@ pub(crate) fn install(
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether this process has a thread with that kernel id.
+#[cfg(target_os = "linux")]
+pub(crate) fn exists(thread: i32) -> bool {
+    // SAFETY: no memory is touched; the signal 0 only looks.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) == 0 }
+}
+
 /// Sends SIGPROF to a thread of this process, by its kernel id.
 #[cfg(target_os = "linux")]
 pub(crate) fn send(thread: i32) {

@@ -247,8 +247,8 @@ impl ThreadProfile {
         &self.path
     }
 
-    /// What the thread's CPU clock went on by during the recording. Zero where there is no such clock, and for threads
-    /// that are not in the tree.
+    /// What the thread's CPU clock went on by during the recording. Zero where there is no such clock, and with
+    /// [`Engine::Process`] for threads that are not in the tree.
     pub fn cpu_time(&self) -> Duration {
         self.cpu
     }
@@ -258,7 +258,8 @@ impl ThreadProfile {
         self.sampled
     }
 
-    /// How long the thread lived during the recording. Zero for threads that are not in the tree.
+    /// How long the thread lived during the recording; one that is not in the tree, since it was found. With
+    /// [`Engine::Process`] zero for those.
     pub fn wall_time(&self) -> Duration {
         self.wall
     }

@@ -31,6 +31,7 @@ pub struct Options {
     frequency: u32,
     clock: Clock,
     engine: Engine,
+    unregistered: bool,
 }
 
 impl Options {
@@ -39,7 +40,7 @@ impl Options {
 
     /// The default options.
     pub fn new() -> Options {
-        Options { frequency: 100, clock: Clock::Cpu, engine: Engine::Auto }
+        Options { frequency: 100, clock: Clock::Cpu, engine: Engine::Auto, unregistered: false }
     }
 
     /// Samples per second of the clock, for each thread; [`FREQUENCIES`](Self::FREQUENCIES) are accepted when the
@@ -64,6 +65,20 @@ impl Options {
         self
     }
 
+    /// Whether threads that are not in the tree are looked for and sampled as well: other libraries' own, `std::thread`'s,
+    /// rayon's. They stand under `other;<name in the system>`. Default: false.
+    ///
+    /// For [`Engine::Timer`]: the list of the process's threads is looked at some twenty times a second. What a thread uses before it
+    /// is found, fifty milliseconds at most as a rule, is its `[unsampled]`; what threads use that come and go between two
+    /// looks is that of `other;[unseen]`, by the CPU clock of the process: so the profile's sum is that clock's. Their stacks are
+    /// copied by the kernel (`process_vm_readv`), as nobody promises that they stay; where it does not permit that, only the
+    /// leaf is known. [`Engine::Process`] meets all threads in any case.
+    #[must_use]
+    pub fn unregistered(mut self, wanted: bool) -> Options {
+        self.unregistered = wanted;
+        self
+    }
+
     pub(crate) fn get_frequency(&self) -> u32 {
         self.frequency
     }
@@ -74,6 +89,10 @@ impl Options {
 
     pub(crate) fn get_engine(&self) -> Engine {
         self.engine
+    }
+
+    pub(crate) fn get_unregistered(&self) -> bool {
+        self.unregistered
     }
 }
 

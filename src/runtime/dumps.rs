@@ -25,8 +25,8 @@ struct Set(&'static AtomicBool);
 
 impl Set {
     fn try_set(flag: &'static AtomicBool) -> Option<Set> {
-        // SeqCst: nothing here is hot.
-        (!flag.swap(true, Ordering::SeqCst)).then_some(Set(flag))
+        // SeqCst: nothing here is hot. Not then_some: that would make, and drop, one in any case.
+        (!flag.swap(true, Ordering::SeqCst)).then(|| Set(flag))
     }
 }
 

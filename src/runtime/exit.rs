@@ -1,7 +1,8 @@
 //! Ends of the process that are not a return from `main`, and what is said then.
 
-use super::{finish_profile, living};
-use crate::thread::{Thread, tree};
+use super::finish_profile;
+use crate::dump::Dump;
+use crate::thread::Thread;
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -52,17 +53,15 @@ fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["\n  ", line]).collect()
 }
 
-/// Who has not stopped, `stuck` first, with stacks if they can be had in time.
+/// Who has not stopped, `stuck` first; with stacks, if their names can be had in time.
 fn left(stuck: Option<Thread>) -> String {
-    let dumped = aside("last-dump", LAST_LOOK, move || {
+    let without = |dump: &Dump| format!("; not stopped:{}", indented(&dump.living()));
+    let whole = aside("last-dump", LAST_LOOK, move || {
         let dump = Thread::dump();
         let first = stuck.map_or_else(String::new, |stuck| format!(":{}\n", indented(&dump.explain(&stuck))));
-        format!("{first}; not stopped:{}", indented(&dump.living()))
+        first + &without(&dump)
     });
-    dumped.unwrap_or_else(|| {
-        let left: Vec<_> = living(&tree::root()).iter().map(describe).collect();
-        format!("; not stopped:{}", indented(&left.join("\n")))
-    })
+    whole.unwrap_or_else(|| without(&Dump::without_stacks()) + "\n  (their stacks were not found in time)")
 }
 
 /// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
@@ -109,13 +108,6 @@ fn now(code: u8) -> ! {
 #[cfg(not(unix))]
 fn now(code: u8) -> ! {
     std::process::exit(i32::from(code))
-}
-
-fn describe(thread: &Thread) -> String {
-    match thread.waiting_for() {
-        Some(wait) => format!("{}, {wait}", thread.path()),
-        None => format!("{}, in no blocking call of selvedge", thread.path()),
-    }
 }
 
 /// `shutdown.on_stuck: abort`. The profile is written, since it shows how it came to this.

@@ -26,7 +26,7 @@ use crate::log as logs;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, Thread, circumstances, latency, panic};
+use crate::thread::{Failure, circumstances, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -189,8 +189,8 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         panic::panics_go_to_log(false);
-        let profiler = PROFILER.lock().take();
-        drop(profiler);
+        // Dropped without the lock.
+        let _profiler = PROFILER.lock().take();
         RUNNING.store(false, Ordering::SeqCst);
     }
 }
@@ -354,9 +354,10 @@ fn announce(settings: &Settings) {
 }
 
 /// Every thread below `node` that has not stopped, the oldest first.
-fn living(node: &Arc<Node>) -> Vec<Thread> {
+#[cfg(feature = "profiling")]
+fn living(node: &Arc<Node>) -> Vec<crate::thread::Thread> {
     let mut threads = Vec::new();
-    let mut next: Vec<Thread> = vec![Thread::from_node(node.clone())];
+    let mut next = vec![crate::thread::Thread::from_node(node.clone())];
     while let Some(thread) = next.pop() {
         // The youngest first onto the stack, so that the oldest comes off first.
         next.extend(thread.children().into_iter().rev());

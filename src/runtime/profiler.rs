@@ -5,7 +5,7 @@ mod shutdown_look;
 use self::shutdown_look::ShutdownLook;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
-use crate::profile::{self, FlameOptions, Profile, Recording};
+use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
 use parking_lot::Mutex;
@@ -79,7 +79,8 @@ impl Profiler {
         self.look.take().into_iter().for_each(|look| look.finish(stopped_for.as_ref()));
         let Some(recording) = self.recording.take() else { return };
         let profile = recording.finish();
-        let flame = FlameOptions::new().title(format!("{}: CPU time of all threads", self.name));
+        let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
+        let flame = FlameOptions::new().title(format!("{}: {clock} time of all threads", self.name));
         for (format, file) in &self.files {
             match write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),

@@ -52,11 +52,26 @@ impl Watch {
     }
 }
 
-fn report(finding: &Finding) {
-    match (&finding.doubt, finding.kind) {
+fn report(found: &Finding) {
+    let finding = text(found);
+    match (&found.doubt, found.kind) {
         (None, _) => log::error!("{finding}"),
         (Some(_), Kind::Circle | Kind::HolderEnded) => log::warn!("{finding}"),
         // Whoever lends handles to a foreign library's threads would be told of each long wait: only a dump shows these.
         (Some(_), Kind::NobodyLeft) => log::debug!("{finding}"),
     }
+}
+
+/// With the stacks of those who wait.
+#[cfg(feature = "profiling")]
+fn text(found: &Finding) -> String {
+    let (mut text, dump) = (String::new(), Thread::dump());
+    // A String takes everything.
+    let _ = found.write(&mut text, |thread| dump.stack_of(thread));
+    text
+}
+
+#[cfg(not(feature = "profiling"))]
+fn text(found: &Finding) -> String {
+    found.to_string()
 }

@@ -75,6 +75,13 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |_| Vec::new())
+    }
+}
+
+impl Finding {
+    /// Writes it, with what `more` has to say of each of its members.
+    pub(crate) fn write(&self, f: &mut impl fmt::Write, more: impl Fn(&Thread) -> Vec<String>) -> fmt::Result {
         let count = self.members.len();
         let probable = if self.doubt.is_some() { "probable " } else { "" };
         match self.kind {
@@ -89,6 +96,7 @@ impl fmt::Display for Finding {
         }
         for Waiting { thread, wait } in &self.members {
             write!(f, "\n  {} is {wait}", thread.path())?;
+            more(thread).iter().try_for_each(|line| write!(f, "\n    {line}"))?;
         }
         for Waiting { thread, wait } in &self.behind {
             write!(f, "\n  and behind them {} is {wait}", thread.path())?;
@@ -99,6 +107,9 @@ impl fmt::Display for Finding {
         }
     }
 }
+
+/// For a lock of which a glance is wanted: whoever holds it may be what is being looked for.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// Threads whose body runs: those that this crate has started, and thus the parent and the lenders of.
 static BODIES: AtomicUsize = AtomicUsize::new(0);
@@ -137,13 +148,13 @@ struct Candidate {
 /// All waits of now that nobody can end; quickly none, unless one has lasted for `long`. Of the probable ones only those
 /// in which all have waited for `long`.
 ///
-/// Does not block, but for a few words under the lock of each thread in turn.
+/// Waits for nobody: a thread that cannot be read in a moment is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut next = vec![tree::root()];
     while let Some(node) = next.pop() {
-        next.extend(node.children());
-        if let Some(wait) = node.waits.get_unlimited() {
+        next.extend(node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
+        if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
             candidates.push(Candidate { node, wait, enders: None, root: Kind::Circle, doubt: None });
         }
     }
@@ -152,7 +163,7 @@ pub(crate) fn search(long: Duration) -> Vec<Finding> {
     }
     list_enders(&mut candidates);
     for one in &mut candidates {
-        if one.node.waits.serial() != one.wait.serial() {
+        if one.node.waits.look(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
             one.enders = None;
         }
     }
@@ -301,4 +312,66 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::tree::{Role, Terms};
+    use crate::wait::What;
+
+    /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is told once.
+    #[test]
+    fn what_is_left_of_any_graph_is_told_once_and_circles_are_circles() {
+        let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = move |below: usize| {
+            // xorshift64
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % below as u64) as usize
+        };
+        let node = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
+        let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
+        let _published = What::new("lock", Arc::from("any")).publish();
+        let wait = node.waits.get().unwrap();
+        let (mut circles, mut ends, mut behind) = (0, 0, 0);
+        for _ in 0..2000 {
+            let size = 1 + random(12);
+            let candidates: Vec<Candidate> = (0..size)
+                .map(|_| {
+                    let enders = match random(10) {
+                        0 => None,
+                        1 => Some(Vec::new()),
+                        2 | 3 => Some((0..1 + random(3)).map(|_| random(size)).collect()),
+                        _ => Some(vec![random(size)]),
+                    };
+                    Candidate { node: node.clone(), wait: wait.clone(), enders, root: Kind::HolderEnded, doubt: None }
+                })
+                .collect();
+            let found = left(&candidates, |_| true);
+            let mut naive: Vec<bool> = candidates.iter().map(|one| one.enders.is_some()).collect();
+            for _ in 0..size {
+                for at in 0..size {
+                    naive[at] &= candidates[at].enders.iter().flatten().all(|ender| naive[*ender]);
+                }
+            }
+            assert_eq!(found, naive);
+            let findings = findings(&candidates, &found);
+            let told: usize = findings.iter().map(|one| one.members.len() + one.behind.len()).sum();
+            assert_eq!(told, found.iter().filter(|left| **left).count());
+            for one in &findings {
+                match one.kind {
+                    Kind::Circle => circles += 1,
+                    _ => {
+                        assert_eq!(one.members.len(), 1);
+                        ends += 1;
+                    }
+                }
+                assert!(!one.members.is_empty());
+                behind += one.behind.len();
+            }
+        }
+        assert!(circles > 100 && ends > 100 && behind > 100, "{circles} {ends} {behind}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::tree::{self, Inside, Node, Terms};
 use super::{Failure, Thread, panic, stop};
 use std::cell::RefCell;
+use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -41,19 +42,22 @@ thread_local! {
 /// If the thread that would be its parent has ended: during the destructors of thread-locals.
 #[track_caller]
 pub fn register(name: impl AsRef<str>) -> Registered {
-    panic::install_hook();
-    let parent = tree::default_parent();
-    let node = match Node::child(&parent, name.as_ref(), Terms::here()) {
-        Ok(node) => node,
+    match register_below(&tree::default_parent(), name.as_ref(), Terms::here()) {
+        Ok(registered) => registered,
         Err(error) => panic!("cannot register: {error}"),
-    };
+    }
+}
+
+pub(super) fn register_below(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Registered> {
+    panic::install_hook();
+    let node = Node::child(parent, name, terms)?;
     // Nobody joins a guard: what goes wrong below it is its parent's to hear.
     node.handle_dropped(false);
     let inside = tree::become_node(&node);
     let outer = INNERMOST.try_with(|innermost| innermost.borrow().upgrade()).ok().flatten();
     let registration = Rc::new(Registration { node, _inside: inside, outer });
     let _ = INNERMOST.try_with(|innermost| innermost.replace(Rc::downgrade(&registration)));
-    Registered(registration)
+    Ok(Registered(registration))
 }
 
 impl Registered {

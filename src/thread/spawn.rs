@@ -1,7 +1,8 @@
 //! Starting threads, and the body that every thread runs in.
 
+use super::register::register_below;
 use super::tree::{self, Node, Role, Terms};
-use super::{Failure, JoinHandle, OnChildFailure, StopOrder, Thread, deadlock, mdc, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, mdc, panic, stop};
 use crate::signal::Signal;
 use parking_lot::Mutex;
 use std::error::Error;
@@ -162,6 +163,36 @@ impl Builder {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
+    }
+
+    /// Brings the calling thread, which somebody else spawned, into the tree, as [`register`](crate::register) does; below the
+    /// thread that was named as the [`parent`](Self::parent). For the start hooks of pools and runtimes, which run on each of
+    /// their threads; how rayon's and tokio's belong to the tree is in
+    /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack size has no effect.
+    ///
+    /// # Errors
+    /// The parent has ended.
+    ///
+    /// ```
+    /// use selvedge::{Builder, spawn};
+    ///
+    /// let pool = spawn("pool", |please_stop| please_stop.wait_for_go());
+    /// let owner = pool.thread().clone();
+    /// std::thread::spawn(move || {
+    ///     let registered = Builder::new("worker-0").parent(&owner).register().unwrap();
+    ///     assert!(registered.thread().path().ends_with("/pool/worker-0"));
+    /// })
+    /// .join()
+    /// .unwrap();
+    /// pool.stop();
+    /// pool.join().unwrap();
+    /// ```
+    pub fn register(self) -> io::Result<Registered> {
+        let parent = match &self.parent {
+            Some(parent) => tree::adoptive(&parent.0),
+            None => tree::default_parent(),
+        };
+        register_below(&parent, &self.name, self.terms)
     }
 
     pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>

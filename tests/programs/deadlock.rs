@@ -1,6 +1,6 @@
 //! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO CONFIG`.
 
-use selvedge::{Lock, Monitor, Promise, Queue, Sequencer, Signal, Till, scope, spawn};
+use selvedge::{Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier, LazyLock};
 use std::time::Duration;
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             "locks" => locks(please_stop),
             "three-kinds" => three_kinds(please_stop),
             "parents-end" => parents_end(),
+            "dump" => dump(),
             "turn" => turn(please_stop),
             "full-queues" => full_queues(please_stop),
             "holder-ended" => holder_ended(please_stop),
@@ -70,6 +71,17 @@ fn locks_called(left: &str, right: &str) {
             let _second = second.lock();
         }));
     }
+}
+
+fn dump() -> ! {
+    locks_called("left", "right");
+    let waits_for_lock = |thread: &Thread| thread.waiting_for().is_some_and(|wait| wait.kind() == "lock");
+    while Thread::current().children().iter().filter(|thread| waits_for_lock(thread)).count() < 2 {
+        std::thread::yield_now();
+    }
+    let dump = Thread::dump();
+    println!("{dump}\nJSON\n{}", dump.to_json());
+    std::process::exit(0)
 }
 
 fn locks(please_stop: &Signal) {

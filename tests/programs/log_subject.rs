@@ -33,6 +33,18 @@ fn main() -> ExitCode {
             log_some();
             std::process::abort()
         }
+        "hang-exit" => {
+            log_much();
+            std::process::exit(7)
+        }
+        "hang-abort" => {
+            log_much();
+            std::process::abort()
+        }
+        "hang-fork" => {
+            log_much();
+            fork_and_log_much()
+        }
         "abort-while-others-log" => abort_while_others_log(),
         "abort-after-a-rest" => {
             // The writer sleeps by now; what wakes it is the one record.
@@ -71,6 +83,37 @@ fn log_some() {
     }
 }
 
+/// More than a pipe holds that nobody reads: whoever writes it hangs.
+fn log_much() {
+    for number in 0..6000 {
+        log::info!("much {number} and a text of some length, so that it will not fit into the pipe end");
+    }
+}
+
+/// A child of a fork, made while the writer is within a sink, logs more than the queue has room for.
+#[cfg(unix)]
+fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
+    std::thread::sleep(Duration::from_millis(50));
+    // SAFETY: as in `fork`.
+    let id = unsafe { libc::fork() };
+    if id == 0 {
+        log_much();
+        logging::flush();
+        // SAFETY: ends the child without the parent's destructors; has no preconditions.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is writable; `id` is our child.
+    assert_eq!(unsafe { libc::waitpid(id, &raw mut status, 0) }, id);
+    assert_eq!(status, 0, "the child has not left by itself");
+    std::process::exit(7)
+}
+
+#[cfg(not(unix))]
+fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
+    Ok(())
+}
+
 /// Four threads that log, flush, and say in another file what is safe now; until somebody ends the process.
 fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn Error>> {
     let mut threads = Vec::new();
@@ -92,6 +135,10 @@ fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn 
     }
     println!("ready");
     std::io::stdout().flush()?;
+    if let Some(micros) = std::env::var_os("EXIT_AFTER") {
+        std::thread::sleep(Duration::from_micros(micros.to_str().ok_or("a number")?.parse()?));
+        std::process::exit(7);
+    }
     please_stop.wait_for_go();
     if std::env::var_os("STUBBORN").is_some() {
         // A second signal ends it here.

@@ -13,7 +13,7 @@ fn main() {}
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux {
     use selvedge::profile::{self, Engine, Options};
-    use selvedge::{Signal, spawn};
+    use selvedge::{Signal, Thread, spawn};
     use std::ffi::CString;
     use std::hint::black_box;
     use std::io::{Read, Write};
@@ -31,8 +31,8 @@ mod linux {
         let mut args = std::env::args().skip(1);
         let kind = args.next().expect("a kind of storm");
         let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
-        let alone = kind == "blocking-alone";
-        let frequency = if alone { 100 } else { 1000 };
+        let alone = kind == "blocking-alone" || kind == "dumps";
+        let frequency = if kind == "blocking-alone" { 100 } else { 1000 };
         let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
         let work: fn(&Signal) = match kind.as_str() {
             "panics" => panics,
@@ -45,6 +45,7 @@ mod linux {
             "signals" => signals,
             "blocking" | "blocking-alone" => blocking,
             "snapshots" => malloc,
+            "dumps" => everything,
             other => panic!("no storm {other}"),
         };
         // On its own, the engine's timers are all there is: what it interrupts is its own doing.
@@ -52,7 +53,10 @@ mod linux {
         let workers: Vec<_> = (0..3).map(|n| spawn(format!("worker-{n}"), work)).collect();
         let end = Instant::now() + length;
         while Instant::now() < end {
-            if kind == "snapshots" {
+            if kind == "dumps" {
+                let dump = Thread::dump();
+                assert!(dump.to_string().contains("main/worker-0, ") && dump.to_json().starts_with('{'));
+            } else if kind == "snapshots" {
                 check(&recording.snapshot());
             } else {
                 std::thread::sleep(Duration::from_millis(20));
@@ -139,6 +143,15 @@ mod linux {
         until(please_stop, || {
             deep(20, &|| drop(black_box(std::backtrace::Backtrace::force_capture())));
         });
+    }
+
+    /// A thread each for what dumps may meet: threads that come and go, panics, processes that are forked and run.
+    fn everything(please_stop: &Signal) {
+        match Thread::current().name() {
+            "worker-0" => churn(please_stop),
+            "worker-1" => panics(please_stop),
+            _ => processes(please_stop),
+        }
     }
 
     fn malloc(please_stop: &Signal) {

@@ -111,6 +111,25 @@ pub(super) fn ask(threads: &[crate::thread::Thread]) -> Result<Vec<Reply>, Strin
 /// Nanoseconds since the recording began; negative before.
 pub(super) type Nanos = i64;
 
+/// The first part of the label of a thread that is not in the tree; its name in the system is the second. No thread of the tree has
+/// it: they all descend from `main`.
+pub(super) const OTHER: &str = "other";
+
+/// In place of a name: threads that nobody has met, though the process's clock says that they were there.
+pub(super) const UNSEEN: &str = "[unseen]";
+
+/// The label of a thread that is not in the tree.
+pub(super) fn label_of_other(os_name: &str) -> String {
+    // The label is a path, and that name is one part of it.
+    let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
+    format!("{OTHER}/{name}")
+}
+
+/// Whether a label is one of those.
+pub(super) fn is_other(label: &str) -> bool {
+    label.strip_prefix(OTHER).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// What a recording really does, which is not always what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effective {
@@ -149,7 +168,11 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
         let message = "the process engine cannot sample wall time: take `cpu`";
         return Err(Error::new(Kind::Profile, message).at_key("profile.clock"));
     }
-    if engine == Engine::Timer { timer::start(frequency, clock) } else { start_process(frequency) }
+    if engine == Engine::Timer {
+        timer::start(frequency, clock, options.get_unregistered())
+    } else {
+        start_process(frequency)
+    }
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use crate::thread::Thread;
 
 pub(super) const CAN_RUN: bool = false;
 
-pub(super) fn start(_frequency: u32, _clock: Clock) -> Result<Start, Error> {
+pub(super) fn start(_frequency: u32, _clock: Clock, _unregistered: bool) -> Result<Start, Error> {
     let message = "this system has no timer engine: take `auto` or `process`";
     Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
 }

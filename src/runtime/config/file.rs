@@ -106,7 +106,7 @@ fn read_deadlocks(deadlocks: &Field<'_>) -> Result<Option<Duration>, Error> {
 }
 
 fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
-    let section = profile.section(&["enabled", "frequency", "clock", "engine", "output", "formats"])?;
+    let section = profile.section(&["enabled", "frequency", "clock", "engine", "unregistered", "output", "formats"])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
     }
@@ -120,6 +120,9 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     if let Some(field) = section.get("engine") {
         let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
         options = options.engine(field.choice(&engines)?);
+    }
+    if let Some(field) = section.get("unregistered") {
+        options = options.unregistered(field.boolean()?);
     }
     set.profile_options = Some(options);
     if let Some(field) = section.get("output") {

@@ -268,7 +268,9 @@ impl Asked {
         // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
         // listened. The others cannot end without this lock.
         target.alive.retain(|thread| thread.ended_at().is_none());
-        let entry = table::make_entry(target.id).filter(|_| !target.alive.is_empty());
+        // One whose guard was leaked may be gone without a word, and its handle must not be read then.
+        let is_there = !target.alive.is_empty() && sigprof::exists(target.id);
+        let entry = table::make_entry(target.id).filter(|_| is_there);
         let (Some(entry), State::Waiting) = (entry, &target.state) else {
             target.state = State::Done(Reply::Ended);
             return false;
@@ -339,6 +341,7 @@ impl observe::Observer for Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::CpuClock;
 
     #[test]
     fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
@@ -364,6 +367,37 @@ mod tests {
         assert!(entry.take_question().is_over());
         signal();
         assert_eq!(met, 2);
+    }
+
+    /// Some hundred rounds, while threads that are asked end, and new ones get their ids.
+    #[test]
+    fn threads_that_end_while_they_are_asked_do_no_harm() {
+        let stop = crate::Signal::new("stop");
+        let seen = stop.clone();
+        let churn = crate::spawn("asked-churn", move |_| {
+            while !seen.is_go() {
+                let brief: Vec<_> = (0..8).map(|n| crate::spawn(format!("asked-{n}"), move |_| n)).collect();
+                brief.into_iter().for_each(|thread| assert!(thread.join().unwrap() < 8));
+            }
+        });
+        let (mut told, mut ended, mut rounds) = (0, 0, 0);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // Some are met in their midst, some too late; how many, is the machine's to say.
+        while (rounds < 200 || told < 100 || ended < 10) && Instant::now() < deadline {
+            rounds += 1;
+            let mut threads = vec![Thread::current(), churn.thread().clone()];
+            threads.extend(churn.thread().children());
+            let replies = ask(&threads).unwrap();
+            assert_eq!(replies.len(), threads.len());
+            told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
+            ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
+            // All of them were taken back: nothing is left to be found by the next one with that id.
+            let own = table::entry(CpuClock::of_current().unwrap().thread()).unwrap();
+            own.enter(|found| assert!(found.question.is_none()));
+        }
+        stop.go();
+        churn.join().unwrap();
+        assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
     }
 
     fn registers() -> Registers {

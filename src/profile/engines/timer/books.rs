@@ -8,26 +8,19 @@
 //!    whatever was to send the signals: a timer that merged them, a clock that was attached late, a full ring.
 
 use super::rota::{Still, Tick};
+use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Numbers of stacks.
-type Numbers = HashMap<Arc<[u64]>, u32>;
-
 #[derive(Clone, Default)]
 pub(super) struct Books {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
     period: u64,
     accounts: Vec<Account>,
-    /// Each stack is here once, however many threads were found with it, by its number.
-    stacks: Numbers,
-    /// The same of earlier generations of the loader's list, in which addresses meant something else.
-    earlier: Vec<(u32, Numbers)>,
-    generation: u32,
-    numbers: u32,
+    stacks: Stacks,
 }
 
 #[derive(Clone)]
@@ -96,7 +89,7 @@ impl Books {
 
     /// A record of the thread that `meter` belongs to.
     pub(super) fn record(&mut self, meter: &mut Meter, clock: u64, ending: Ending, addresses: &[u64]) {
-        let place = Place { stack: self.stack(addresses), ending, waiting: None };
+        let place = Place { stack: self.stacks.number(addresses), ending, waiting: None };
         let weight = meter.step(clock);
         self.add(meter.owner(), place, 1, weight);
         meter.count(self.period);
@@ -117,24 +110,13 @@ impl Books {
         sum.1 += weight;
     }
 
-    fn stack(&mut self, addresses: &[u64]) -> u32 {
-        if let Some(&stack) = self.stacks.get(addresses) {
-            return stack;
-        }
-        let new = self.numbers;
-        self.numbers += 1;
-        self.stacks.insert(addresses.into(), new);
-        new
+    /// From the next record on, addresses mean what they do in that generation of the loader's list.
+    pub(super) fn begin_generation(&mut self, generation: u32) {
+        self.stacks.begin_generation(generation);
     }
 
     pub(super) fn generation(&self) -> u32 {
-        self.generation
-    }
-
-    /// From the next record on, addresses mean what they do in that generation of the loader's list.
-    pub(super) fn begin_generation(&mut self, generation: u32) {
-        self.earlier.push((self.generation, std::mem::take(&mut self.stacks)));
-        self.generation = generation;
+        self.stacks.generation()
     }
 
     /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, as a number and
@@ -200,7 +182,7 @@ impl Books {
         (clock, ending, addresses): (u64, Ending, &[u64]),
         waiting: Option<Arc<str>>,
     ) {
-        let place = Place { stack: self.stack(addresses), ending, waiting };
+        let place = Place { stack: self.stacks.number(addresses), ending, waiting };
         let weight = std::mem::take(&mut watch.pending);
         self.add(meter.owner(), place.clone(), 1, weight);
         watch.met = Some((place, clock));
@@ -238,18 +220,25 @@ impl Books {
         account.count(meter);
     }
 
+    /// What the clocks of all closed accounts have gone on by.
+    pub(super) fn cpu(&self) -> u64 {
+        self.accounts.iter().map(|account| account.life.cpu.as_nanos() as u64).sum()
+    }
+
+    /// An account of its own for time that nobody saw.
+    pub(super) fn add_unsampled(&mut self, path: Arc<str>, weight: u64) {
+        let account = self.open(path, None, 0);
+        self.accounts[account].unsampled = weight;
+        self.accounts[account].life.cpu = Duration::from_nanos(weight);
+    }
+
     pub(super) fn end(&mut self, account: usize, ended: Nanos) {
         self.accounts[account].life.ended = Some(ended);
     }
 
     /// What a profile is made of.
     pub(super) fn found(self) -> Found {
-        let mut stacks = vec![(0, Arc::<[u64]>::from([])); self.numbers as usize];
-        for (generation, table) in self.earlier.into_iter().chain([(self.generation, self.stacks)]) {
-            for (addresses, number) in table {
-                stacks[number as usize] = (generation, addresses);
-            }
-        }
+        let stacks = self.stacks.in_order();
         let mut found = Found::default();
         for (index, account) in self.accounts.into_iter().enumerate() {
             let owner = Owner::Life(index);
@@ -438,28 +427,6 @@ mod tests {
         books.settle(&mut meter, 30);
         let found = books.found();
         assert_eq!(weights(&found, account), [(2, 30, vec![1])]);
-    }
-
-    #[test]
-    fn the_same_addresses_in_another_generation_are_another_stack() {
-        let mut books = Books::default();
-        let account = books.open("main".into(), None, 0);
-        let mut meter = Meter::new(account, 0);
-        books.record(&mut meter, 10, Ending::Root, &[1]);
-        books.begin_generation(2);
-        books.record(&mut meter, 30, Ending::Root, &[1]);
-        books.record(&mut meter, 60, Ending::Root, &[1]);
-        let found = books.found();
-        let mut weights: Vec<_> = found
-            .samples
-            .iter()
-            .map(|sample| match &sample.stack {
-                Stack::Of { addresses, generation, .. } => (*generation, addresses[0], sample.weight),
-                Stack::Unsampled => panic!("there is no rest"),
-            })
-            .collect();
-        weights.sort_unstable();
-        assert_eq!(weights, [(0, 1, 10), (2, 1, 50)]);
     }
 
     #[test]

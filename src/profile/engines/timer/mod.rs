@@ -8,6 +8,7 @@ mod modules;
 mod ring;
 mod rota;
 mod slot;
+mod stacks;
 mod state;
 mod table;
 mod triggers;
@@ -19,7 +20,7 @@ pub(super) use handler::is_installed;
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
-use crate::os::{CpuClock, sigprof};
+use crate::os::{CpuClock, sigprof, tasks};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use books::Books;
 use parking_lot::{Mutex, MutexGuard};
@@ -54,7 +55,7 @@ pub(super) const CAN_RUN: bool = true;
 ///
 /// # Errors
 /// [`Error::is_profile`]: someone else answers SIGPROF, or the system gives no thread.
-pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
+pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<Start, Error> {
     if handler::is_anothers().map_err(|cause| refused().because(cause))? {
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
@@ -69,7 +70,7 @@ pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
     handler::install().map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
-    let state = Mutex::new(State::new(books, Triggers::new(period, source), began));
+    let state = Mutex::new(State::new(books, Triggers::new(period, source), began, unregistered));
     let shared = Arc::new(Shared { state, process: std::process::id() });
     let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
@@ -77,6 +78,7 @@ pub(super) fn start(frequency: u32, clock: Clock) -> Result<Start, Error> {
     })?;
     // The new first, then the list of the old: each is told of at least once.
     let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread, false));
+    shared.state.lock().begin_to_look();
     let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
@@ -105,12 +107,18 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
+            // Thousands of entries: listed without the lock.
+            let looks = shared.state.lock().wants_to_look();
+            let living = looks.then(tasks::list);
             let mut state = shared.state.lock();
             state.choose(&mut threads);
             for &thread in &threads {
                 // Between two threads, whoever waits for the lock is let in.
                 MutexGuard::bump(&mut state);
                 state.visit(thread);
+            }
+            if let Some(living) = living {
+                state.look(living);
             }
             state.renew_modules();
             pause = next_pause(state.many_come(pause));

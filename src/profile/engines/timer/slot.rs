@@ -3,6 +3,7 @@
 use super::ring::Ring;
 use super::unwind::{Cache, Modules, Registers};
 use crate::os::CpuClock;
+use crate::os::tasks::Copied;
 use crate::profile::engines::Ending;
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -17,9 +18,58 @@ pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 2
 
 pub(super) struct Slot {
     arena: Arena,
-    stack: Range<u64>,
+    stack: Stack,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
+}
+
+/// Where the thread's stack lies.
+pub(super) enum Stack {
+    /// As the thread library says, for as long as the thread lives: what is in use of it can be read.
+    Known(Range<u64>),
+    /// The stack of a thread that others have made, as far as somebody has found out: read by the kernel, as it may be
+    /// otherwise by now.
+    Found(Box<Mapping>),
+}
+
+/// A part of memory that is found when a thread is met on it.
+pub(super) struct Mapping {
+    /// Its first page, above 19 bits that count its pages: one word, so that no handler sees half of a change.
+    pages: AtomicU64,
+    /// A stack pointer outside of it; 0: none was met. Stored by the handler, taken by the sampler.
+    met: AtomicU64,
+    /// The handler's alone.
+    copied: UnsafeCell<Copied>,
+}
+
+const PAGE: u64 = 4096;
+const MOST_PAGES: u64 = (1 << 19) - 1;
+
+impl Mapping {
+    pub(super) fn unknown() -> Box<Mapping> {
+        let copied = UnsafeCell::new(Copied::new());
+        Box::new(Mapping { pages: AtomicU64::new(0), met: AtomicU64::new(0), copied })
+    }
+
+    fn range(&self) -> Range<u64> {
+        // Relaxed: numbers that only tell what to try; the kernel checks each read.
+        let pages = self.pages.load(Ordering::Relaxed);
+        let start = (pages >> 19) * PAGE;
+        start..start + (pages & MOST_PAGES) * PAGE
+    }
+
+    /// A stack pointer that the thread was met with, and that is not in what was found so far.
+    pub(super) fn asks_for(&self) -> Option<u64> {
+        Some(self.met.swap(0, Ordering::Relaxed)).filter(|pointer| *pointer != 0)
+    }
+
+    /// That pointer lies in `range`.
+    pub(super) fn found(&self, range: Range<u64>, pointer: u64) {
+        // Of a very large one, the part around the pointer.
+        let start = range.start.max(pointer.saturating_sub(MOST_PAGES / 2 * PAGE)) / PAGE;
+        let pages = (range.end / PAGE - start).min(MOST_PAGES);
+        self.pages.store(start << 19 | pages, Ordering::Relaxed);
+    }
 }
 
 /// What is worth handing on from one thread to the next: the memory, and the rules that the cache knows.
@@ -30,19 +80,19 @@ pub(super) struct Arena {
     cache: UnsafeCell<Cache>,
 }
 
-// SAFETY: of its parts only `cache` is not Sync. It is reached in `sample` only, whose callers promise to be the one handler
-// of the one thread that the slot was given to.
+// SAFETY: of its parts only `cache` and `copied` are not Sync. They are reached in `sample` only, whose callers promise to be the
+// one handler of the one thread that the slot was given to.
 unsafe impl Sync for Slot {}
 // SAFETY: nothing in it belongs to a thread: memory and numbers.
 unsafe impl Send for Slot {}
 
 impl Slot {
-    pub(super) fn new(arena: Arena, stack: Range<u64>) -> Slot {
+    pub(super) fn new(arena: Arena, stack: Stack) -> Slot {
         Slot { arena, stack, lost: AtomicU64::new(0) }
     }
 
-    pub(super) fn stack_end(&self) -> u64 {
-        self.stack.end
+    pub(super) fn stack(&self) -> &Stack {
+        &self.stack
     }
 
     /// For the next thread. What is left in the ring was read, or is not wanted.
@@ -72,18 +122,29 @@ impl Slot {
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
-        let own_stack = self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE;
+        let stack = match &self.stack {
+            Stack::Known(range) => range.clone(),
+            Stack::Found(mapping) => mapping.range(),
+        };
+        let own_stack = stack.contains(&pointer) && pointer - stack.start >= RESERVE;
         let ending = match modules {
             Some(modules) if own_stack => {
                 // SAFETY: the caller's word: nobody else is here, nor will be before this returns.
                 let cache = unsafe { &mut *self.arena.cache.get() };
                 let mut room = true;
-                // SAFETY: the stack from its pointer to its end is this thread's, mapped, and not written meanwhile.
-                let ending = unsafe {
-                    modules.walk(registers, pointer..self.stack.end, cache, |address| {
-                        room = record.push(address);
-                        room && record.len() < DEEPEST
-                    })
+                let push = |address| {
+                    room = record.push(address);
+                    room && record.len() < DEEPEST
+                };
+                let ending = match &self.stack {
+                    // SAFETY: the stack from its pointer to its end is this thread's, mapped, and not written meanwhile.
+                    Stack::Known(_) => unsafe { modules.walk(registers, pointer..stack.end, cache, push) },
+                    Stack::Found(mapping) => {
+                        // SAFETY: as with the cache.
+                        let copied = unsafe { &mut *mapping.copied.get() };
+                        copied.forget();
+                        modules.walk_by(|address| copied.word(address), registers, pointer..stack.end, cache, push)
+                    }
                 };
                 if !room {
                     return self.lose();
@@ -91,6 +152,9 @@ impl Slot {
                 ending
             }
             _ => {
+                if let Stack::Found(mapping) = &self.stack {
+                    mapping.met.store(pointer, Ordering::Relaxed);
+                }
                 if !record.push(registers.instruction()) {
                     return self.lose();
                 }

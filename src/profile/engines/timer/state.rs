@@ -3,14 +3,17 @@
 //! Invariants
 //! 1. A slot that the table names is in `held`, so it lives. It leaves `held` after its timer is deleted, its entry null,
 //!    and a grace over.
-//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own.
+//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own. Strangers, which call
+//!    nothing, are another matter: see `state/strangers.rs`.
 //! 3. After `stop`, `held` is empty and stays so.
+
+mod strangers;
 
 use super::books::{Books, Meter, Watch};
 use super::handler;
 use super::modules::Listed;
 use super::rota::{Rota, Still, Tick};
-use super::slot::{Arena, Slot};
+use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
@@ -25,6 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use strangers::Strangers;
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
@@ -65,6 +69,8 @@ pub(super) struct State {
     rota: Rota,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
     dead: Vec<Trigger>,
+    /// `None`: nobody asked for those outside the tree.
+    strangers: Option<Strangers>,
     buffer: Vec<u64>,
 }
 
@@ -79,7 +85,7 @@ struct Held {
     meter: Meter,
     /// By the wall clock only.
     watch: Option<Watch>,
-    /// Where it publishes what it waits for.
+    /// Where it publishes what it waits for; a stranger never does.
     waits: Arc<wait::Slot>,
     /// In whose name it runs now, the last of those in charge.
     threads: Vec<Thread>,
@@ -87,7 +93,7 @@ struct Held {
 
 impl State {
     /// With the modules listed and published, and no thread yet.
-    pub(super) fn new(books: Books, triggers: Triggers, began: Instant) -> State {
+    pub(super) fn new(books: Books, triggers: Triggers, began: Instant, unregistered: bool) -> State {
         let mut state = State {
             books,
             triggers,
@@ -105,6 +111,7 @@ impl State {
             without_timer: Vec::new(),
             rota: Rota::default(),
             dead: Vec::new(),
+            strangers: unregistered.then(Strangers::new),
             buffer: Vec::new(),
         };
         state.renew_modules();
@@ -120,12 +127,17 @@ impl State {
         }
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
+        if self.held.get(&id).is_some_and(Held::is_stranger) {
+            // It is one no more.
+            self.end_stranger(id);
+        }
         // Each look at a clock costs a short life a fiftieth of what it takes.
         let now = if is_new { Some(0) } else { nanos(clock) };
         let Some((now, entry)) = now.zip(table::make_entry(id)) else { return };
         // SAFETY: it has not ended, and cannot without this lock: see `detach`.
         let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
-        let is_other = |held: &Held| is_new || now < held.meter.last() || stack.end != held.slot.stack_end();
+        let is_elsewhere = |held: &Held| !matches!(held.slot.stack(), Stack::Known(known) if known.end == stack.end);
+        let is_other = |held: &Held| is_new || now < held.meter.last() || is_elsewhere(held);
         if self.held.get(&id).is_some_and(is_other) {
             // A guard was leaked, its thread has ended, and the kernel has given its id to this one.
             self.forget(id);
@@ -143,16 +155,31 @@ impl State {
             }
             return;
         }
+        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some((thread, is_new)));
+    }
+
+    /// That thread has a slot from now on, and what sends it its signals. `thread`: as the tree knows it, and whether its OS thread is
+    /// new.
+    fn hold(
+        &mut self,
+        id: i32,
+        entry: &'static Entry,
+        clock: CpuClock,
+        meter: Meter,
+        stack: Stack,
+        thread: Option<(&Thread, bool)>,
+    ) {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
-        let meter = Meter::new(account, now);
         let watch = (self.triggers.source() == Source::Wall).then(|| {
             self.rota.add(id);
-            Watch::new(self.time(thread.started_at()).max(0) as u64, self.rota.tick())
+            let since = thread.map_or_else(|| self.now(), |(thread, _)| self.time(thread.started_at()).max(0) as u64);
+            Watch::new(since, self.rota.tick())
         });
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
         let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
+        let is_new = thread.is_some_and(|(_, is_new)| is_new);
         let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
             self.without_timer.push(id);
             (None, Some(first))
@@ -160,7 +187,8 @@ impl State {
             (self.triggers.timer(clock, first), None)
         };
         self.came += u64::from(is_new);
-        let (judged, waits, threads) = (Judged::default(), thread.waits(), vec![thread.clone()]);
+        let waits = thread.map(|(thread, _)| thread.waits()).unwrap_or_default();
+        let (judged, threads) = (Judged::default(), thread.map(|(thread, _)| thread.clone()).into_iter().collect());
         self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
     }
 
@@ -178,24 +206,30 @@ impl State {
         }
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
-        self.settle(id, thread.cpu_time().map(|time| (time.as_nanos() as u64, ended.max(0) as u64)));
+        let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
+        self.settle_at(id, clock, ended.max(0) as u64);
         self.books.end(account, ended);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.threads.retain(|known| known != thread);
         if let Some(outer) = held.threads.last() {
             held.waits = outer.waits();
         }
-        if held.meter.remove(account)
-            && let Some(held) = self.held.remove(&id)
-            && self.spare.len() < SPARE
-            && let Some(slot) = Arc::into_inner(held.slot)
-        {
-            self.spare.push(slot.into_arena());
+        if held.meter.remove(account) {
+            self.has_left(id, clock);
+            if let Some(held) = self.held.remove(&id)
+                && self.spare.len() < SPARE
+                && let Some(slot) = Arc::into_inner(held.slot)
+            {
+                self.spare.push(slot.into_arena());
+            }
         }
     }
 
     /// That thread has ended without a word: what it was found to do stays in the books.
     fn forget(&mut self, id: i32) {
+        if self.held.get(&id).is_some_and(Held::is_stranger) {
+            return self.end_stranger(id);
+        }
         if let Some(held) = self.held.get_mut(&id) {
             self.triggers.end(held.trigger.take());
             held.entry.take();
@@ -224,6 +258,9 @@ impl State {
         for id in self.threads() {
             self.settle(id, None);
         }
+        let mut books = std::mem::take(&mut self.books);
+        self.close_process(&mut books);
+        self.books = books;
         self.held.clear();
         self.known.clear();
         self.spare = Vec::new();
@@ -349,9 +386,13 @@ impl State {
         }
     }
 
-    /// Closes the books of the account in charge of that thread, for now, or with its CPU clock and the time at its end.
-    fn settle(&mut self, id: i32, end: Option<(u64, u64)>) {
-        let (clock, now) = end.map_or((None, self.now()), |(clock, time)| (Some(clock), time));
+    /// Closes the books of the account in charge of that thread, for now; `clock`: its CPU clock, if that is known.
+    fn settle(&mut self, id: i32, clock: Option<u64>) {
+        let now = self.now();
+        self.settle_at(id, clock, now);
+    }
+
+    fn settle_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
         let now = (now, self.rota.tick());
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
@@ -369,6 +410,7 @@ impl State {
         for held in self.held.values() {
             settle(&mut copy, held, None, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
+        self.close_process(&mut copy);
         copy
     }
 

@@ -144,7 +144,7 @@ impl Grace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::Arena;
+    use super::super::slot::{Arena, Stack};
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
@@ -181,7 +181,7 @@ mod tests {
                 met
             });
             for _ in 0..2000 {
-                let slot = Arc::new(Slot::new(Arena::default(), 0..u64::MAX));
+                let slot = Arc::new(Slot::new(Arena::default(), Stack::Known(0..u64::MAX)));
                 // SAFETY: it lives to the end of the test.
                 unsafe { entry.give(Arc::as_ptr(&slot)) };
                 std::thread::yield_now();

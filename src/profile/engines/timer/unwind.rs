@@ -62,13 +62,29 @@ impl Modules {
         registers: &Registers,
         stack: Range<u64>,
         cache: &mut Cache,
-        mut push: impl FnMut(u64) -> bool,
+        push: impl FnMut(u64) -> bool,
     ) -> Ending {
-        let mut read = |address: u64| {
-            let within = address >= stack.start && address.checked_add(8).is_some_and(|end| end <= stack.end);
+        let within = stack.clone();
+        let read = |address: u64| {
+            let within = address >= within.start && address.checked_add(8).is_some_and(|end| end <= within.end);
             // SAFETY: these eight bytes are in `stack`, which the caller says is mapped. They need not be aligned.
             if within { Ok(unsafe { (address as *const u64).read_unaligned() }) } else { Err(()) }
         };
+        self.walk_by(read, registers, stack, cache, push)
+    }
+
+    /// The same, where `read` is asked for the words of the stack.
+    ///
+    /// # Signal safety
+    /// Safe, if `read` and `push` are.
+    pub(super) fn walk_by(
+        &self,
+        mut read: impl FnMut(u64) -> Result<u64, ()>,
+        registers: &Registers,
+        stack: Range<u64>,
+        cache: &mut Cache,
+        mut push: impl FnMut(u64) -> bool,
+    ) -> Ending {
         let mut found = registers.for_unwinder();
         let (mut address, mut lowest) = (FrameAddress::from_instruction_pointer(registers.instruction), stack.start);
         if !push(registers.instruction) {

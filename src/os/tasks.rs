@@ -1,0 +1,143 @@
+//! The threads of this process as the kernel lists them, those that nobody here has started too. Linux only.
+
+use std::ops::Range;
+
+/// The kernel's ids of all threads that live just now.
+pub(crate) fn list() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The thread's name, of which the kernel keeps 15 bytes; empty if it has ended.
+pub(crate) fn name(id: i32) -> String {
+    let name = std::fs::read(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}
+
+/// Nanoseconds of CPU time that all threads have used so far, those that have ended too.
+pub(crate) fn cpu_nanos_of_all() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable for one timespec. Linux always has this clock: the call cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What a stack that grows by itself may grow by, beyond what is mapped of it already.
+const GROWTH: u64 = 256 * 1024;
+
+/// The writable part of memory in which that address lies, with nothing unmapped in it just now.
+pub(crate) fn mapping(address: u64) -> Option<Range<u64>> {
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    String::from_utf8_lossy(&maps).lines().filter_map(writable).find(|range| range.contains(&address))
+}
+
+/// Of a line such as `7ffc1000-7ffc3000 rw-p 00000000 00:00 0    [stack]`.
+fn writable(line: &str) -> Option<Range<u64>> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let hex = |digits| u64::from_str_radix(digits, 16).ok();
+    let (start, end) = (hex(start)?, hex(end)?);
+    let start = if rest.ends_with("[stack]") { start.saturating_sub(GROWTH) } else { start };
+    rest.starts_with("rw").then_some(start..end)
+}
+
+/// Bytes that [`Copied`] asks for at once: a part of one page, so that they are there together or not.
+const BLOCK: u64 = 2048;
+
+/// Memory of this process, read by the kernel: what is not mapped is an error, and no fault.
+pub(crate) struct Copied {
+    /// Where the block lies that was read last.
+    from: u64,
+    words: [u64; BLOCK as usize / 8],
+}
+
+impl Copied {
+    pub(crate) fn new() -> Copied {
+        // No block begins there.
+        Copied { from: u64::MAX, words: [0; BLOCK as usize / 8] }
+    }
+
+    /// What was read is not up to date any more.
+    pub(crate) fn forget(&mut self) {
+        self.from = u64::MAX;
+    }
+
+    /// The eight bytes at that address, which must be a multiple of 8. One system call (`process_vm_readv`) for each block.
+    ///
+    /// # Errors
+    /// Nothing is mapped there, the address is none for a word, or the kernel does not permit the call.
+    ///
+    /// # Signal safety
+    /// Safe.
+    pub(crate) fn word(&mut self, address: u64) -> Result<u64, ()> {
+        if !address.is_multiple_of(8) {
+            return Err(());
+        }
+        let block = address - address % BLOCK;
+        if self.from != block {
+            self.from = u64::MAX;
+            let local = libc::iovec { iov_base: self.words.as_mut_ptr().cast(), iov_len: BLOCK as usize };
+            let remote = libc::iovec { iov_base: block as *mut libc::c_void, iov_len: BLOCK as usize };
+            // SAFETY: `local` is writable and ours; of `remote` the kernel reads what is mapped, and says how much that was.
+            let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+            if read != BLOCK as isize {
+                return Err(());
+            }
+            self.from = block;
+        }
+        Ok(self.words[(address % BLOCK / 8) as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_thread_is_listed_and_its_stack_is_mapped() {
+        // SAFETY: gettid has no preconditions.
+        let me = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+        assert!(list().contains(&me));
+        assert!(!name(me).is_empty() && name(i32::MAX).is_empty());
+        let local = 7u64;
+        let address = &raw const local as u64;
+        assert!(mapping(address).unwrap().contains(&address));
+        assert_eq!(mapping(this_thread_is_listed_and_its_stack_is_mapped as fn() as usize as u64), None);
+        assert!(cpu_nanos_of_all() > 0);
+    }
+
+    #[test]
+    fn lines_of_maps_give_what_can_be_written() {
+        assert_eq!(writable("7f00-7f80 rw-p 00000000 00:00 0"), Some(0x7f00..0x7f80));
+        let stack = writable("7ffffff01000-7ffffff03000 rw-p 00000000 00:00 0      [stack]");
+        assert_eq!(stack, Some(0x7ffffff01000 - GROWTH..0x7ffffff03000));
+        for line in ["7f00-7f80 r-xp 00000000 00:00 0", "7f00-7f80 ---p 00000000 00:00 0", "7f00 rw-p", ""] {
+            assert_eq!(writable(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_mapped_is_copied_and_what_is_not_is_an_error() {
+        let words: Vec<u64> = (0..2000).collect();
+        let mut copied = Copied::new();
+        for (index, word) in words.iter().enumerate() {
+            assert_eq!(copied.word(word as *const u64 as u64), Ok(index as u64));
+        }
+        for address in [0, 8, 4096, words.as_ptr() as u64 + 1, u64::MAX, u64::MAX - 7, 0x8000_0000_0000_0000] {
+            assert_eq!(copied.word(address), Err(()), "{address:x}");
+        }
+        // A page that was there and is gone.
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let page = unsafe {
+            let (kind, access) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+            libc::mmap(std::ptr::null_mut(), 4096, access, kind, -1, 0)
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        assert_eq!(copied.word(page as u64), Ok(0));
+        // SAFETY: mapped above, and used by nobody.
+        assert_eq!(unsafe { libc::munmap(page, 4096) }, 0);
+        assert_eq!(copied.word(page as u64), Ok(0), "what was read stays until it is forgotten");
+        copied.forget();
+        assert_eq!(copied.word(page as u64), Err(()));
+    }
+}
