@@ -85,7 +85,10 @@ fn who_holds_it_is_known_by_its_path_then_and_now() {
     eventually("the wait", || waiter.thread().waiting_for().is_some());
     let wait = waiter.thread().waiting_for().unwrap();
     assert_eq!((wait.kind(), wait.name(), wait.holder().as_deref()), ("lock", "ledger", Some(path.as_str())));
-    assert!(wait.to_string().ends_with(&format!("for lock \"ledger\", held by {path}")), "{wait}");
+    // With the place of the wait, and the one where the holder took it.
+    let (here, held) =
+        ("for lock \"ledger\" at tests/sync_locks.rs:", format!(", held by {path} since tests/sync_locks.rs:"));
+    assert!(wait.to_string().contains(here) && wait.to_string().contains(&held), "{wait}");
     release.go();
     assert!(waiter.join().unwrap());
     holder.join().unwrap();

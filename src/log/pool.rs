@@ -19,9 +19,12 @@ const MOST: usize = 8192 / BUNDLE;
 /// A longer text is freed.
 const LONGEST: usize = 1024;
 
+// Boxes go from hand to hand; a record itself is ten times as large as its pointer.
+#[allow(clippy::vec_box)]
 static FREE: Mutex<Vec<Vec<Box<Body>>>> = Mutex::new(Vec::new());
 
 thread_local! {
+    #[allow(clippy::vec_box)]
     static MINE: RefCell<Vec<Box<Body>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -7,7 +7,9 @@ use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
 use crate::wait::Wait;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +28,23 @@ pub(super) const RUNTIME: &str = "[runtime]";
 /// Stands above the code of a thread that waits in a blocking call of this crate.
 pub(super) fn waiting(wait: &Wait) -> Arc<str> {
     let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.name()).into()
+    format!("[waiting for {} \"{}\"{held}]", wait.kind(), without_remaining(wait.name())).into()
+}
+
+/// A Till is called by the time that is left to it, which would be another frame at each look.
+fn without_remaining(name: &str) -> Cow<'_, str> {
+    const TILL: &str = "till in ";
+    if !name.contains(TILL) {
+        return Cow::Borrowed(name);
+    }
+    let mut parts = name.split(TILL);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find([' ', ')']).unwrap_or(part.len());
+        text.push_str("till");
+        text.push_str(&part[end..]);
+    }
+    Cow::Owned(text)
 }
 
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
@@ -60,9 +78,14 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
                 owner.sampled += weight;
                 owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
                 owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
-                let mut frames = code.stack(addresses, *ending, *generation);
+                let mut frames = code.stack(addresses, *ending, *generation, waiting.is_some());
                 if let Some(waiting) = waiting {
-                    frames.insert(0, code.remark(waiting));
+                    let waiting = code.remark(waiting);
+                    // Of a thread that only waits for its children, say, nothing else is left.
+                    match frames.as_slice() {
+                        [only] if code.remarks.get(RUNTIME) == Some(only) => frames[0] = waiting,
+                        _ => frames.insert(0, waiting),
+                    }
                 }
                 frames
             }
@@ -108,15 +131,16 @@ struct Code<'a> {
     names: &'a mut dyn Resolve,
     /// By address, whether it is exact, and generation of the loader's list.
     known: HashMap<(u64, bool, u32), Location>,
-    /// Indexes into the table: by instruction, its module, and how many of its lines are shown.
-    shown: HashMap<(u64, Option<usize>, usize), usize>,
+    /// Indexes into the table: by instruction, its module, and which of its lines are shown.
+    shown: HashMap<(u64, Option<usize>, Range<usize>), usize>,
     remarks: HashMap<Arc<str>, usize>,
     table: Vec<Location>,
 }
 
 impl Code<'_> {
-    /// The stack as it is shown, leaf first: without machinery at its root, and never empty.
-    fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32) -> Vec<usize> {
+    /// The stack as it is shown, leaf first: without machinery at its root, and never empty. Of one that waits in this crate, what
+    /// waits is left out too: the remark above it says for what.
+    fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32, waits: bool) -> Vec<usize> {
         let mut frames = Vec::with_capacity(addresses.len() + 1);
         for (index, &address) in addresses.iter().enumerate() {
             let names = &mut *self.names;
@@ -134,6 +158,7 @@ impl Code<'_> {
         let starts = |address: &u64, exact| self.known[&(*address, exact, generation)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
         let mut at_root = ending == Ending::Root || run.is_some();
+        let (hidden, hidden_lines) = if waits { self.waiting_part(addresses, generation) } else { (0, 0) };
         for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {
             let location = &self.known[&(address, index == 0, generation)];
             let mut lines = location.lines.len();
@@ -145,13 +170,14 @@ impl Code<'_> {
             while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1]) {
                 lines -= 1;
             }
-            if lines == 0 {
+            let from = if index == hidden { hidden_lines } else { 0 };
+            if lines <= from || index < hidden {
                 continue;
             }
             at_root = false;
             let table = &mut self.table;
-            frames.push(*self.shown.entry((location.address, location.module, lines)).or_insert_with(|| {
-                table.push(Location { lines: location.lines[..lines].to_vec(), ..location.clone() });
+            frames.push(*self.shown.entry((location.address, location.module, from..lines)).or_insert_with(|| {
+                table.push(Location { lines: location.lines[from..lines].to_vec(), ..location.clone() });
                 table.len() - 1
             }));
         }
@@ -166,6 +192,22 @@ impl Code<'_> {
             Ending::Leaf => frames.push(self.remark(OTHER_STACK)),
         }
         frames
+    }
+
+    /// How many whole frames at the leaf, and then how many lines of the next, are this crate's wait and what it waits with.
+    fn waiting_part(&self, addresses: &[u64], generation: u32) -> (usize, usize) {
+        let mut part = (0, 0);
+        for (index, &address) in addresses.iter().enumerate() {
+            for (line, name) in self.known[&(address, index == 0, generation)].lines.iter().enumerate() {
+                match trim::is_ours(name) {
+                    true => part = (index, line + 1),
+                    // Past the last of ours: whoever called it.
+                    false if part != (0, 0) => return part,
+                    false => {}
+                }
+            }
+        }
+        part
     }
 
     fn remark(&mut self, text: &str) -> usize {
@@ -193,5 +235,18 @@ impl Code<'_> {
             location.module = location.module.map(|old| used[&old]);
         }
         Stacks { stacks, locations, modules }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_remaining;
+
+    #[test]
+    fn a_till_has_one_name() {
+        assert_eq!(without_remaining("jobs"), "jobs");
+        assert_eq!(without_remaining("till in 95.7ms"), "till");
+        assert_eq!(without_remaining("(till in 1.5s | main/x please_stop)"), "(till | main/x please_stop)");
+        assert_eq!(without_remaining("(a & (b | till in 3.0µs))"), "(a & (b | till))");
     }
 }

@@ -45,6 +45,10 @@ const NAMES: &[(u64, &[&str])] = &[
     (350, &["app::job", "core::ops::function::FnOnce::call_once", "std::thread::lifecycle::spawn_unchecked"]),
     (360, &["std::panicking::try"]),
     (365, &["<selvedge::profile::engines::timer::Shared as selvedge::thread::observe::Observer>::ended"]),
+    (320, &["syscall"]),
+    (321, &["parking_lot::park", "selvedge::sync::gate::Gate::acquire"]),
+    (322, &["selvedge::sync::lock::Lock<T>::lock", "app::deposit"]),
+    (323, &["selvedge::thread::stop::wait_for_end"]),
     (370, &["selvedge::runtime::run::{{closure}}"]),
     (380, &["std::panicking::try", "selvedge::runtime::run", "app::main"]),
 ];
@@ -113,6 +117,37 @@ fn equal_stacks_of_a_path_are_one_and_weights_are_exact() {
     let accounts: Vec<_> = profile.threads().iter().map(|t| (t.path(), t.samples(), t.sampled_time())).collect();
     assert_eq!(accounts, [("main", 1, PERIOD), ("main/w", 5, PERIOD * 5), ("main/w", 4, PERIOD * 4)]);
     assert_eq!((profile.samples(), profile.unregistered(), profile.ambiguous()), (10, 0, 0));
+}
+
+#[test]
+fn of_a_wait_in_this_crate_who_waits_and_for_what_is_shown() {
+    let waits = |addresses: &[u64], waiting: &str| RawSample {
+        owner: Owner::Life(0),
+        stack: Stack::Of {
+            addresses: addresses.into(),
+            ending: Ending::Root,
+            generation: 0,
+            waiting: Some(waiting.into()),
+        },
+        samples: 1,
+        weight: 5,
+    };
+    let raw = vec![
+        // Inlined into its caller, the lock shares an address with it.
+        waits(&[320, 321, 322, 130, 340], "[waiting for lock]"),
+        waits(&[320, 323, 340], "[waiting for thread]"),
+        // Published by us, and found in code of others: nothing is known to be left out.
+        waits(&[310, 110, 130], "[waiting for something]"),
+        // The same place with no wait published: on its way.
+        known(0, &[320, 321, 322, 130, 340], Ending::Root, 1, 5),
+    ];
+    let expected = [
+        "main;[waiting for thread] 5",
+        "main;app::main;app::deposit;[waiting for lock] 5",
+        "main;app::main;app::deposit;selvedge::sync::lock::Lock::lock;selvedge::sync::gate::Gate::acquire;parking_lot::park;syscall 5",
+        "main;app::main;app::work;memcpy;[waiting for something] 5",
+    ];
+    assert_eq!(folded(&profile(raw, &[life("main", 1, 0, None)])), expected);
 }
 
 #[test]

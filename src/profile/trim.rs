@@ -66,6 +66,11 @@ pub(super) fn is_run(line: &Line) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':']))
 }
 
+/// Whether this is a function of this crate.
+pub(super) fn is_ours(line: &Line) -> bool {
+    line.function.trim_start_matches('<').starts_with("selvedge::")
+}
+
 /// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing its books.
 pub(super) fn is_engine(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::")

@@ -42,7 +42,8 @@ impl Style {
 }
 
 impl Failure {
-    fn write(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
+    #[inline(never)]
+    fn write_own(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
         style.write(f, PATH, self.thread_path())?;
         let again = match self.restarts() {
             0 => String::new(),
@@ -68,6 +69,12 @@ impl Failure {
                 style.write(f, ASIDE, &line)?;
             }
         }
+        Ok(())
+    }
+
+    /// Its own lines are written elsewhere: what this has on the stack, it has for each level of the failures.
+    fn write(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
+        self.write_own(f, indent, style)?;
         for (number, child) in self.children().iter().enumerate() {
             let last = number + 1 == self.children().len();
             write!(f, "\n{indent}{}", if last { "└─ " } else { "├─ " })?;

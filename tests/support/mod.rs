@@ -25,6 +25,8 @@ pub fn program(name: &str) -> PathBuf {
             "--example",
             "02_checksums",
             "--example",
+            "03_outage",
+            "--example",
             "log_subject",
             "--example",
             "dump_subject",
