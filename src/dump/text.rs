@@ -98,7 +98,10 @@ fn groups(entries: Vec<&Entry>) -> Vec<Group<'_>> {
     let mut places: HashMap<Key, usize> = HashMap::new();
     for entry in entries {
         let stack = stack(entry, &here);
-        let is_alone = entry.has_children || entry.is_maker || entry.busy.is_some() || !entry.failures.is_empty();
+        // Of those that do not wait here only the stack tells whether they do the same.
+        let is_known = !stack.is_empty() || matches!(entry.doing, Doing::Waiting { .. });
+        let is_alone =
+            !is_known || entry.has_children || entry.is_maker || entry.busy.is_some() || !entry.failures.is_empty();
         if !is_alone {
             let key = Key {
                 parent: entry.parent,
