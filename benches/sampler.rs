@@ -351,7 +351,7 @@ fn handler() {
 /// With and without in turn, in short rounds.
 fn spawning() {
     fn each() -> f64 {
-        let mut times: Vec<f64> = (0..scaled(500, 5))
+        let mut times: Vec<f64> = (0..scaled(8000, 5))
             .map(|n| {
                 let began = Instant::now();
                 spawn("s", move |_| n).join().expect("no panic");
@@ -367,7 +367,7 @@ fn spawning() {
     each();
     for frequency in [100, 250, 1000] {
         let (mut plain, mut recorded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..scaled(40, 1) {
+        for _ in 0..scaled(12, 1) {
             let without = each();
             let recording =
                 profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).expect("it starts");

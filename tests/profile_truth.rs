@@ -1,8 +1,8 @@
 //! The timer engine's profile is true: weights add up to each thread's CPU clock, a known split comes out as it is, sleeping
 //! stacks weigh nothing, short lives are seen, deep and strange stacks are what they are.
 //!
-//! Tolerances are six standard deviations of what sampling does to a split, so chance does not fail them; a run that is too
-//! short for them to mean anything is repeated, twice as long.
+//! Tolerances are what sampling itself does to the figure (six standard deviations), or the promise where a run is long enough
+//! for that to be less; a run that is too short is repeated, twice as long. None is made again because it failed.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use parking_lot::{Mutex, MutexGuard};
@@ -113,27 +113,12 @@ fn check_books(profile: &Profile) {
     assert_eq!(sum.as_nanos() as u64, lines(&folded).map(|(_, weight)| weight).sum::<u64>());
 }
 
-/// Starting and ending a thread costs it some time outside of its function, and what it asks its clock.
-const AROUND: Duration = Duration::from_micros(1500);
+/// Ending a thread costs it some time after its function.
+const AROUND: Duration = Duration::from_micros(700);
 
-/// A machine that lends its processors out now and then (a virtual one) takes a thread off for longer than a period, and what
-/// is seen of it then is not what it did. So a measurement may be made again; one that is wrong each time is wrong.
-fn retried(measurement: fn()) {
-    const ATTEMPTS: u32 = 4;
-    for _ in 1..ATTEMPTS {
-        if std::panic::catch_unwind(measurement).is_ok() {
-            return;
-        }
-    }
-    measurement();
-}
-
+/// Alternating faster than is sampled: each sample is a draw.
 #[test]
 fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
-    retried(a_known_split_comes_out_and_the_weights_are_the_threads_clock_once);
-}
-
-fn a_known_split_comes_out_and_the_weights_are_the_threads_clock_once() {
     let _alone = alone();
     split(100);
 }
@@ -141,10 +126,6 @@ fn a_known_split_comes_out_and_the_weights_are_the_threads_clock_once() {
 /// Above the kernel's tick, by perf events where they are permitted; elsewhere at the tick.
 #[test]
 fn a_known_split_comes_out_at_a_higher_rate() {
-    retried(a_known_split_comes_out_at_a_higher_rate_once);
-}
-
-fn a_known_split_comes_out_at_a_higher_rate_once() {
     let _alone = alone();
     split(1000);
 }
@@ -164,7 +145,7 @@ fn split(frequency: u32) {
                 three += between - before;
                 one += clock() - between;
             }
-            (clock() - began, three.as_secs_f64() / (three + one).as_secs_f64())
+            (clock(), three.as_secs_f64() / (three + one).as_secs_f64())
         });
         let (used, truth) = worker.join().unwrap();
         let profile = recording.finish();
@@ -178,19 +159,66 @@ fn split(frequency: u32) {
         let tolerance = six_sigma(truth, thread.samples().max(1));
         eprintln!("{length:?}: {} samples, {truth:.4} seen {seen:.4} ± {tolerance:.4} {thread:?}", thread.samples());
         assert!((seen - truth).abs() < tolerance, "{truth} seen as {seen} by {} samples:\n{text}", thread.samples());
-        if tolerance < 0.2 {
+        if tolerance < 0.15 {
             return;
         }
         length *= 2;
     }
 }
 
+/// Within two points by ten seconds at 100 Hz: what a thread does for longer than a period is not drawn but measured.
 #[test]
-fn threads_among_each_other_and_one_that_mostly_sleeps() {
-    retried(threads_among_each_other_and_one_that_mostly_sleeps_once);
+fn phases_come_out_as_promised() {
+    let _alone = alone();
+    phases(100, Duration::from_secs(10), 0.02);
 }
 
-fn threads_among_each_other_and_one_that_mostly_sleeps_once() {
+/// Within one point at 1000 Hz; at the tick, where that cannot be had.
+#[test]
+fn phases_come_out_as_promised_at_a_higher_rate() {
+    let _alone = alone();
+    phases(1000, Duration::from_secs(2), 0.01);
+}
+
+fn phases(frequency: u32, length: Duration, tolerance: f64) {
+    #[inline(never)]
+    fn first(until: Duration) {
+        while clock() < until {
+            three_parts();
+        }
+    }
+    #[inline(never)]
+    fn second(until: Duration) {
+        while clock() < until {
+            one_part();
+        }
+    }
+    let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
+    let worker = selvedge::spawn("worker", move |_| {
+        let (mut firsts, mut seconds) = (Duration::ZERO, Duration::ZERO);
+        let mut now = clock();
+        while now < length {
+            first(now + Duration::from_millis(300));
+            let between = clock();
+            second(between + Duration::from_millis(100));
+            firsts += between - now;
+            now = clock();
+            seconds += now - between;
+        }
+        firsts.as_secs_f64() / (firsts + seconds).as_secs_f64()
+    });
+    let truth = worker.join().unwrap();
+    let profile = recording.finish();
+    let text = folded(&profile);
+    check_books(&profile);
+    let (first, second) = (weight(&text, "::first"), weight(&text, "::second"));
+    let seen = first as f64 / (first + second) as f64;
+    eprintln!("{truth:.4} seen as {seen:.4}: {:?}", account(&profile, "/worker"));
+    assert!((seen - truth).abs() < tolerance, "{truth} seen as {seen}:\n{text}");
+}
+
+#[test]
+fn threads_among_each_other_and_one_that_mostly_sleeps() {
     let _alone = alone();
     // Alive before the recording is: listed, not announced.
     let early = selvedge::spawn("early", |please_stop: &Signal| {
@@ -232,23 +260,55 @@ fn threads_among_each_other_and_one_that_mostly_sleeps_once() {
     assert!(of_sleeper.samples() + of_sleeper.lost() >= due && due >= 38, "{due} due: {of_sleeper:?}");
     let least = if perf_clocks_are_permitted() { 30 } else { 1 };
     assert!(of_sleeper.samples() >= least, "{of_sleeper:?}");
-    // Asleep it uses no CPU; it is in the call for some microseconds each time.
-    let in_sleep = lines(&text).filter(|(stack, _)| stack.contains("/sleeper") || stack.contains(";sleeper;"));
-    let in_sleep: u64 = in_sleep.filter(|(stack, _)| stack.contains("::sleep")).map(|(_, weight)| weight).sum();
-    let share = in_sleep as f64 / of_sleeper.cpu_time().as_nanos() as f64;
-    let tolerance = 0.05 + six_sigma(0.05, of_sleeper.samples());
-    assert!(share < tolerance, "{share} of its time on a sleeping stack, more than {tolerance}:\n{text}");
     for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";early;")) {
         assert!(!stack.contains("::burn") && stack.starts_with("main;test;early;"), "{text}");
     }
 }
 
+/// Less than one percent of the CPU time on a stack that sleeps, beyond what the call uses itself.
 #[test]
-fn many_short_lives_are_seen_as_often_as_they_should() {
-    retried(many_short_lives_are_seen_as_often_as_they_should_once);
+fn what_was_used_awake_is_not_found_asleep() {
+    let _alone = alone();
+    let mut length = Duration::from_secs(1);
+    loop {
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(1000)).unwrap();
+        let sleepers: Vec<_> = (0..4)
+            .map(|n| {
+                selvedge::spawn(format!("sleeper-{n}"), move |_| {
+                    let (mut in_call, end) = (Duration::ZERO, Instant::now() + length);
+                    while Instant::now() < end {
+                        burn(Duration::from_micros(800));
+                        let before = clock();
+                        std::thread::sleep(Duration::from_millis(3));
+                        in_call += clock() - before;
+                    }
+                    in_call
+                })
+            })
+            .collect();
+        let in_call: Duration = sleepers.into_iter().map(|sleeper| sleeper.join().unwrap()).sum();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        check_books(&profile);
+        let of_sleepers = |thread: &&ThreadProfile| thread.path().contains("/sleeper-");
+        let (cpu, samples) =
+            profile.threads().iter().filter(of_sleepers).fold((Duration::ZERO, 0), |(cpu, samples), thread| {
+                (cpu + thread.cpu_time(), samples + thread.samples())
+            });
+        let truth = in_call.as_secs_f64() / cpu.as_secs_f64();
+        let seen = weight(&text, "::sleep") as f64 / cpu.as_nanos() as f64;
+        let tolerance = six_sigma(truth, samples.max(1));
+        eprintln!("{samples} samples: {truth:.4} of the CPU time within the call, seen {seen:.4} ± {tolerance:.4}");
+        assert!(seen - truth < tolerance.max(0.01), "{truth} seen as {seen}:\n{text}");
+        if tolerance < 0.01 || length > Duration::from_secs(8) {
+            return;
+        }
+        length *= 2;
+    }
 }
 
-fn many_short_lives_are_seen_as_often_as_they_should_once() {
+#[test]
+fn many_short_lives_are_seen_as_often_as_they_should() {
     let _alone = alone();
     const LIVES: usize = 1000;
     let recording = begin();
@@ -264,8 +324,7 @@ fn many_short_lives_are_seen_as_often_as_they_should_once() {
     let short: Vec<_> = profile.threads().iter().filter(|thread| thread.path().contains("/short-")).collect();
     assert_eq!(short.len(), LIVES, "each of them has an account");
     let cpu: Duration = short.iter().map(|thread| thread.cpu_time()).sum();
-    // A thread has run for some 50 µs before it can be met.
-    assert!(near(cpu, used, 0.25, Duration::ZERO), "{cpu:?} of {used:?}");
+    assert!(near(cpu, used, 0.001, AROUND * LIVES as u32), "{cpu:?} of {used:?}");
     let samples: u64 = short.iter().map(|thread| thread.samples()).sum();
     let due = cpu.as_secs_f64() / profile.period().as_secs_f64();
     eprintln!("{samples} samples of {LIVES} short threads, due {due:.1}, clock {cpu:?} of {used:?}");
@@ -304,10 +363,6 @@ fn deep_recursion_keeps_exactly_so_many_frames() {
 /// In libc, in the kernel below it, and in the vdso.
 #[test]
 fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
-    retried(work_of_the_system_is_seen_from_the_thread_s_first_function_on_once);
-}
-
-fn work_of_the_system_is_seen_from_the_thread_s_first_function_on_once() {
     #[inline(never)]
     fn copy(from: &[u8], to: &mut [u8]) {
         to.copy_from_slice(black_box(from));
@@ -411,29 +466,26 @@ fn one_registered_twice_has_two_accounts_that_add_up() {
 /// By the wall clock: each thread has its whole life, and what it waits for is the leaf.
 #[test]
 fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
-    retried(wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once);
-}
-
-fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once() {
     let _alone = alone();
     let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
-    let mut length = Duration::from_millis(400);
+    let mut length = Duration::from_secs(1);
     loop {
-        let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(200)).unwrap();
+        let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(500)).unwrap();
         let from = queue.clone();
         let waiter = selvedge::spawn("waiter", move |please_stop: &Signal| from.pop_till(please_stop).is_ok());
         // Half of the time awake, half asleep, each for so long that a tick falls into it.
         let worker = selvedge::spawn("worker", |please_stop: &Signal| {
             let (mut awake, mut asleep) = (Duration::ZERO, Duration::ZERO);
+            let mut began = Instant::now();
             while !please_stop.is_go() {
-                let began = Instant::now();
                 while began.elapsed() < Duration::from_millis(40) {
                     three_parts();
                 }
                 let between = Instant::now();
                 std::thread::sleep(Duration::from_millis(40));
                 awake += between - began;
-                asleep += between.elapsed();
+                began = Instant::now();
+                asleep += began - between;
             }
             awake.as_secs_f64() / (awake + asleep).as_secs_f64()
         });
@@ -448,7 +500,7 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once() {
         let (waiter, worker) = (account(&profile, "/waiter"), account(&profile, "/worker"));
         for thread in [waiter, worker] {
             let sum = thread.sampled_time() + thread.unsampled_time();
-            assert!(near(sum, thread.wall_time(), 0.01, Duration::from_millis(2)), "{thread:?}");
+            assert!(near(sum, thread.wall_time(), 0.0, Duration::from_micros(1)), "{thread:?}");
         }
         let awake: u64 = lines(&text)
             .filter(|(line, _)| line.contains(";worker;") && line.contains("three_parts"))
@@ -456,12 +508,15 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for_once() {
             .sum();
         let seen = awake as f64 / worker.wall_time().as_nanos() as f64;
         let waited = weight(&text, r#"[waiting for queue "paths"]"#) as f64 / waiter.wall_time().as_nanos() as f64;
-        eprintln!("awake {truth:.3}, seen {seen:.3}; waited {waited:.3}; {} samples", worker.samples());
-        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor.
-        if (seen - truth).abs() < 0.1 && waited > 0.9 {
+        eprintln!("{length:?}: awake {truth:.4}, seen {seen:.4}; waited {waited:.4}; {} samples", worker.samples());
+        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor. Where the
+        // sampler itself gets one for less than four ticks of five, less is promised.
+        let on_time = worker.samples() as f64 > 0.8 * 500.0 * length.as_secs_f64();
+        let tolerance = if on_time { 0.01 } else { 0.1 };
+        if (seen - truth).abs() < tolerance && waited > 1.0 - tolerance {
             return;
         }
-        assert!(length < Duration::from_secs(10), "{truth} seen as {seen}, waited {waited}:\n{text}");
+        assert!(length < Duration::from_secs(15), "{truth} seen as {seen}, waited {waited}:\n{text}");
         length *= 2;
     }
 }

@@ -24,6 +24,8 @@ mod linux {
     /// What was done, so that a storm that did nothing is seen.
     static DONE: AtomicU64 = AtomicU64::new(0);
     static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
+    /// Of `poll`, `epoll_wait` and `nanosleep`.
+    static BY_CALL: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
     pub(super) fn main() {
         let mut args = std::env::args().skip(1);
@@ -75,6 +77,8 @@ mod linux {
             DONE.load(Ordering::Relaxed),
             INTERRUPTED.load(Ordering::Relaxed)
         );
+        let by_call = BY_CALL.each_ref().map(|count| count.load(Ordering::Relaxed));
+        println!("interrupted poll, epoll_wait, nanosleep: {by_call:?}");
         assert!(profile.samples() > 0 && DONE.load(Ordering::Relaxed) > 0);
         if std::env::args().len() > 3 {
             profile.write_folded(std::io::stdout()).unwrap();
@@ -288,15 +292,15 @@ mod linux {
             assert_eq!(read, 1, "read: {}", std::io::Error::last_os_error());
             let mut poll = libc::pollfd { fd: accepted, events: libc::POLLIN, revents: 0 };
             // SAFETY: one pollfd.
-            count(unsafe { libc::poll(&mut poll, 1, 2) });
+            count(0, unsafe { libc::poll(&mut poll, 1, 2) });
             // SAFETY: the descriptor is closed below; one event is writable.
             unsafe {
                 let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
                 let mut event = libc::epoll_event { events: 0, u64: 0 };
-                count(libc::epoll_wait(epoll, &mut event, 1, 2));
+                count(1, libc::epoll_wait(epoll, &mut event, 1, 2));
                 libc::close(epoll);
                 let pause = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-                count(libc::nanosleep(&pause, std::ptr::null_mut()));
+                count(2, libc::nanosleep(&pause, std::ptr::null_mut()));
             }
             stream.write_all(b"y").unwrap();
             client.join().unwrap();
@@ -304,10 +308,11 @@ mod linux {
         });
     }
 
-    fn count(result: libc::c_int) {
+    fn count(call: usize, result: libc::c_int) {
         if result < 0 {
             assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
             INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+            BY_CALL[call].fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -93,7 +93,9 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     let random = RandomState::new();
     let mut round = 0u64;
-    let mut next_pause = move || match clock {
+    let tick = sigprof::tick().unwrap_or(pause).min(pause);
+    let mut next_pause = move |many_come| match clock {
+        Clock::Cpu if many_come => tick,
         Clock::Cpu => pause,
         // From a half to one and a half: a program that does things in a rhythm must not be met in the same place.
         Clock::Wall => {
@@ -103,7 +105,8 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
         let mut threads = Vec::new();
-        while !please_stop.wait_for_go_timeout(next_pause()) {
+        let mut pause = next_pause(false);
+        while !please_stop.wait_for_go_timeout(pause) {
             // Thousands of entries: listed without the lock.
             let looks = shared.state.lock().wants_to_look();
             let living = looks.then(tasks::list);
@@ -118,6 +121,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
                 state.look(living);
             }
             state.renew_modules();
+            pause = next_pause(state.many_come(pause));
             let warnings = state.take_warnings();
             drop(state);
             for warning in warnings {

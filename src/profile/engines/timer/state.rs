@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use strangers::Strangers;
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
@@ -35,6 +35,9 @@ const SPARE: usize = 32;
 
 /// Threads whose clocks the sampler looks at in one round although nothing tells it to, at two microseconds each.
 const LOOKS: u64 = 32;
+
+/// With a new thread each so often, there are many of them.
+const MANY: Duration = Duration::from_micros(500);
 
 /// Timers that nobody needs any more and the sampler has not deleted yet: each is a signal that the user may not queue.
 const DEAD: usize = 64;
@@ -56,6 +59,12 @@ pub(super) struct State {
     random: RandomState,
     /// Moves on with each round: for threads that are looked at in turn.
     cursor: u64,
+    /// New threads since the last round, and whether there were so many in the last one that those that are due late do not make
+    /// their timers themselves: the sampler gives one to those that are still there at the next tick.
+    came: u64,
+    many_come: bool,
+    /// The latter, by their kernel ids.
+    without_timer: Vec<i32>,
     /// By the wall clock only.
     rota: Rota,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
@@ -69,6 +78,8 @@ struct Held {
     slot: Arc<Slot>,
     entry: &'static Entry,
     trigger: Option<Trigger>,
+    /// It has no timer yet, and is due for the first time when its CPU clock is there.
+    due: Option<Duration>,
     judged: Judged,
     clock: CpuClock,
     meter: Meter,
@@ -95,6 +106,9 @@ impl State {
             retired: Vec::new(),
             random: RandomState::new(),
             cursor: 0,
+            came: 0,
+            many_come: false,
+            without_timer: Vec::new(),
             rota: Rota::default(),
             dead: Vec::new(),
             strangers: unregistered.then(Strangers::new),
@@ -141,10 +155,11 @@ impl State {
             }
             return;
         }
-        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some(thread));
+        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some((thread, is_new)));
     }
 
-    /// That thread has a slot from now on, and what sends it its signals.
+    /// That thread has a slot from now on, and what sends it its signals. `thread`: as the tree knows it, and whether its OS thread is
+    /// new.
     fn hold(
         &mut self,
         id: i32,
@@ -152,20 +167,29 @@ impl State {
         clock: CpuClock,
         meter: Meter,
         stack: Stack,
-        thread: Option<&Thread>,
+        thread: Option<(&Thread, bool)>,
     ) {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let watch = (self.triggers.source() == Source::Wall).then(|| {
             self.rota.add(id);
-            Watch::new(self.now(), self.rota.tick())
+            let since = thread.map_or_else(|| self.now(), |(thread, _)| self.time(thread.started_at()).max(0) as u64);
+            Watch::new(since, self.rota.tick())
         });
         let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        let trigger = self.triggers.timer(clock, (random >> 11) as f64 / (1u64 << 53) as f64);
-        let waits = thread.map(Thread::waits).unwrap_or_default();
-        let (judged, threads) = (Judged::default(), thread.cloned().into_iter().collect());
-        self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
+        let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
+        let is_new = thread.is_some_and(|(_, is_new)| is_new);
+        let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
+            self.without_timer.push(id);
+            (None, Some(first))
+        } else {
+            (self.triggers.timer(clock, first), None)
+        };
+        self.came += u64::from(is_new);
+        let waits = thread.map(|(thread, _)| thread.waits()).unwrap_or_default();
+        let (judged, threads) = (Judged::default(), thread.map(|(thread, _)| thread.clone()).into_iter().collect());
+        self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
@@ -183,7 +207,7 @@ impl State {
         self.empty(id);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
         let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
-        self.settle(id, clock);
+        self.settle_at(id, clock, ended.max(0) as u64);
         self.books.end(account, ended);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.threads.retain(|known| known != thread);
@@ -255,6 +279,7 @@ impl State {
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
         threads.clear();
         self.dead.clear();
+        self.give_timers();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
             return self.rota.next(now, threads);
@@ -266,6 +291,23 @@ impl State {
                 threads.push(id);
             }
         }
+    }
+
+    /// Gives those a timer that have lived to see the sampler.
+    fn give_timers(&mut self) {
+        for id in std::mem::take(&mut self.without_timer) {
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            if let Some((due, clock)) = held.due.take().zip(held.clock.read()) {
+                held.trigger = self.triggers.timer(held.clock, due.saturating_sub(clock));
+            }
+        }
+    }
+
+    /// Whether so many threads have come since the last round, `pause` ago, that the next one is to be at the next tick.
+    pub(super) fn many_come(&mut self, pause: Duration) -> bool {
+        let came = std::mem::take(&mut self.came);
+        self.many_come = came * MANY.as_nanos() as u64 >= pause.as_nanos() as u64;
+        self.many_come
     }
 
     /// Does what is to be done for one that the sampler visits.
@@ -285,7 +327,10 @@ impl State {
         if held.trigger.as_ref().is_some_and(Trigger::is_exact) {
             return;
         }
-        let Some(clock) = nanos(held.clock) else { return };
+        let Some(clock) = nanos(held.clock).filter(|&clock| clock >= held.meter.last()) else {
+            // The id is another thread's, which must not be sampled with this one's slot.
+            return self.forget(id);
+        };
         if self.triggers.wants_exact(&mut held.judged, &held.meter, clock)
             && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
         {
@@ -341,9 +386,14 @@ impl State {
         }
     }
 
-    /// Closes the books of the account in charge of that thread, for now, or with its CPU clock at its end.
+    /// Closes the books of the account in charge of that thread, for now; `clock`: its CPU clock, if that is known.
     fn settle(&mut self, id: i32, clock: Option<u64>) {
-        let now = (self.now(), self.rota.tick());
+        let now = self.now();
+        self.settle_at(id, clock, now);
+    }
+
+    fn settle_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
+        let now = (now, self.rota.tick());
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
             settle(&mut self.books, held, clock, &mut meter, watch.as_mut(), now);

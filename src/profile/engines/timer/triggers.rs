@@ -12,11 +12,26 @@ use std::time::Duration;
 /// tick at a time, and the kernel looks at timers only then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// By the CPU clock. `above_tick`: timers are too coarse for the rate.
-    Cpu { tick: Duration, above_tick: bool },
+    /// By the CPU clock.
+    Cpu { tick: Duration, rate: Rate },
     /// The sampler asks, by the wall clock.
     Wall,
 }
+
+/// How the rate compares to that of the kernel's tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rate {
+    /// A timer expires at the tick after its time.
+    Below,
+    /// A timer of that very period would beat with the tick, and merge every tenth expiration with another: so it expires at each
+    /// tick that finds the thread running, whatever its clock says.
+    EachTick,
+    /// Only perf clocks can give it; until a thread has one it is sampled at each tick.
+    Above,
+}
+
+/// The period of a timer that is to expire at each tick.
+const AT_ONCE: Duration = Duration::from_micros(1);
 
 /// One at work; dropping it ends it.
 pub(super) enum Trigger {
@@ -73,10 +88,26 @@ impl Triggers {
         self.source
     }
 
-    /// For a new thread; `random` is from 0 up to 1. `None`: the system has no timer, or nobody needs one.
-    pub(super) fn timer(&mut self, clock: CpuClock, random: f64) -> Option<Trigger> {
-        let Source::Cpu { tick, .. } = self.source else { return None };
-        match ThreadTimer::start(clock, first_expiry(self.period, tick, random), self.period) {
+    /// After how much of its CPU clock a thread is due for the first time. `random` is from 0 up to 1.
+    pub(super) fn first_expiry(&self, random: f64) -> Duration {
+        match self.source {
+            Source::Cpu { tick, .. } => first_expiry(self.period, tick, random),
+            Source::Wall => Duration::ZERO,
+        }
+    }
+
+    /// Whether one that is due so late can wait for the sampler, which comes by at each tick, to get its timer.
+    pub(super) fn can_wait(&self, first: Duration) -> bool {
+        matches!(self.source, Source::Cpu { tick, .. } if first >= tick && !tick.is_zero())
+    }
+
+    /// A timer for that thread, which is due after `first`. `None`: the system has none, or nobody needs one.
+    pub(super) fn timer(&mut self, clock: CpuClock, first: Duration) -> Option<Trigger> {
+        if self.source == Source::Wall {
+            return None;
+        }
+        let below = matches!(self.source, Source::Cpu { rate: Rate::Below, .. });
+        match ThreadTimer::start(clock, first, if below { self.period } else { AT_ONCE }) {
             Ok(timer) => Some(Trigger::Timer { _timer: timer }),
             Err(cause) => {
                 if self.untimed == 0 {
@@ -92,13 +123,13 @@ impl Triggers {
 
     /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer.
     pub(super) fn wants_exact(&self, judged: &mut Judged, meter: &Meter, clock: u64) -> bool {
-        let Source::Cpu { above_tick, .. } = self.source else { return false };
+        let Source::Cpu { rate, .. } = self.source else { return false };
         let period = self.period.as_nanos() as u64;
         let due = meter.due(clock, period);
         if judged.refused || due < judged.due + ENOUGH {
             return false;
         }
-        if above_tick {
+        if rate == Rate::Above {
             return true;
         }
         let lost = meter.given_up() + meter.missing(clock, period);
@@ -161,8 +192,8 @@ impl Triggers {
     }
 }
 
-/// The kernel looks at timers once a tick: a period near to that or shorter takes perf clocks, if the kernel permits them,
-/// which `probe` finds out; else it is lengthened to the tick.
+/// The kernel looks at timers once a tick: a period that is shorter takes perf clocks, if the kernel permits them, which
+/// `probe` finds out; else it is lengthened to the tick.
 pub(super) fn source(
     frequency: u32,
     tick: Option<Duration>,
@@ -170,15 +201,17 @@ pub(super) fn source(
 ) -> (Source, Duration) {
     let asked = Duration::from_secs(1) / frequency.max(1);
     let tick = tick.unwrap_or_default();
-    // A period of one tick beats with it: every tenth expiration is merged with another.
-    if asked >= tick.mul_f64(1.5) {
-        return (Source::Cpu { tick, above_tick: false }, asked);
+    if asked >= tick.mul_f64(1.2) {
+        return (Source::Cpu { tick, rate: Rate::Below }, asked);
+    }
+    if asked >= tick.mul_f64(0.9) {
+        return (Source::Cpu { tick, rate: Rate::EachTick }, tick);
     }
     match probe(asked) {
-        Ok(()) => (Source::Cpu { tick, above_tick: true }, asked),
+        Ok(()) => (Source::Cpu { tick, rate: Rate::Above }, asked),
         Err(cause) => {
             log::info!("profiling: no perf events ({cause}): the rate is that of the kernel's tick at most");
-            (Source::Cpu { tick, above_tick: false }, asked.max(tick))
+            (Source::Cpu { tick, rate: Rate::EachTick }, tick)
         }
     }
 }
@@ -214,10 +247,12 @@ mod tests {
         let ms = Duration::from_millis;
         let refused = |_| Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         let granted = |_| Ok(());
-        let tick = Source::Cpu { tick: ms(4), above_tick: false };
-        assert_eq!(source(100, Some(ms(4)), &|_| unreachable!("not above the tick")), (tick, ms(10)));
-        assert_eq!(source(250, Some(ms(4)), &refused), (tick, ms(4)));
-        assert_eq!(source(1000, Some(ms(4)), &granted), (Source::Cpu { tick: ms(4), above_tick: true }, ms(1)));
-        assert_eq!(source(1000, Some(ms(4)), &refused), (tick, ms(4)));
+        let source = |frequency, probe| source(frequency, Some(ms(4)), probe);
+        let of = |rate| Source::Cpu { tick: ms(4), rate };
+        assert_eq!(source(100, &|_| unreachable!("not above the tick")), (of(Rate::Below), ms(10)));
+        assert_eq!(source(250, &|_| unreachable!("not above the tick")), (of(Rate::EachTick), ms(4)));
+        assert_eq!(source(260, &refused), (of(Rate::EachTick), ms(4)));
+        assert_eq!(source(1000, &granted), (of(Rate::Above), ms(1)));
+        assert_eq!(source(1000, &refused), (of(Rate::EachTick), ms(4)));
     }
 }
