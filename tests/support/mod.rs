@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longer than any of them may take.
@@ -156,15 +156,19 @@ impl Process {
         self
     }
 
-    /// Until it has said `line` on stderr; what it says there after that is lost.
-    pub fn wait_for_stderr(&mut self, line: &str) -> &mut Process {
-        let stderr = self.child.stderr.as_mut().expect("piped");
-        let (mut said, mut byte) = (Vec::new(), [0]);
-        while !said.ends_with(line.as_bytes()) {
-            assert!(stderr.read(&mut byte).expect("its stderr") > 0, "it ended without saying \"{line}\"");
-            said.push(byte[0]);
-        }
-        self
+    /// What it says on stderr from now on, as far as it has come; `end` does not have it then.
+    pub fn watch_stderr(&mut self) -> Arc<Mutex<String>> {
+        let stderr = BufReader::new(self.child.stderr.take().expect("piped"));
+        let said = Arc::new(Mutex::new(String::new()));
+        let so_far = said.clone();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut said = said.lock().expect("no panic");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        so_far
     }
 
     pub fn kill(&mut self) {
@@ -173,10 +177,10 @@ impl Process {
 
     /// Waits for the end; one that outlives the alarm is killed, and the test fails.
     pub fn end(mut self) -> Ended {
-        let mut stderr = self.child.stderr.take().expect("piped");
+        let stderr = self.child.stderr.take();
         let errors = std::thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut text));
             text
         });
         let mut stdout = self.stdout;
