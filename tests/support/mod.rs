@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part of it
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -115,8 +116,34 @@ impl Ended {
     }
 }
 
+/// A child that does not outlive a test that has failed.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+impl Deref for Mortal {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Mortal {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
 pub struct Process {
-    child: Child,
+    child: Mortal,
     stdout: BufReader<std::process::ChildStdout>,
     read: String,
     begin: Instant,
@@ -132,7 +159,7 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Process { child, stdout, read: String::new(), begin: Instant::now() }
+        Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now() }
     }
 
     /// Until it has said `line`.
