@@ -27,7 +27,8 @@ impl Dump {
         std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
         let (mut threads, mut entries) = (Vec::new(), Vec::new());
         walk(began, |thread, parent, patience| {
-            let (mut entry, children) = look(&thread, parent, thread == maker, patience);
+            let (mut entry, children) = look(&thread, parent, with_stacks, patience);
+            entry.is_maker = thread == maker;
             entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
             entries.push(entry);
             threads.push(thread);
@@ -80,12 +81,15 @@ fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
     found.iter().filter(|found| is_sure(found) || is_old(found)).map(deadlock).collect()
 }
 
-fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
+fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
     let (seen, wait) = (node.look(patience), node.waits.look(patience));
     let os_thread = thread.cpu_clock().map(|clock| clock.thread());
     let has_ended = thread.ended_at().is_some();
-    let task = os_thread.filter(|_| !has_ended).and_then(task::look);
+    // A file of the system's to read: not for those of whom all that is wanted is known.
+    let will_be_asked = with_stacks && cfg!(feature = "profiling");
+    let is_known = has_ended || (matches!(wait, Some(Some(_))) && !will_be_asked);
+    let task = os_thread.filter(|_| !is_known).and_then(task::look);
     let doing = match (&wait, thread.ended_at()) {
         (_, Some(at)) => Doing::Ended { ago: at.elapsed() },
         (Some(Some(wait)), _) => Doing::Waiting {
@@ -124,7 +128,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
         parent,
         path: node.path.clone(),
         is_own: thread.is_runtimes_own(),
-        is_maker,
+        is_maker: false,
         has_children: seen.as_ref().is_none_or(|seen| !seen.children.is_empty()),
         is_ending: !has_ended && seen.as_ref().is_some_and(|seen| seen.is_ending),
         os_thread,
@@ -134,6 +138,7 @@ fn look(thread: &Thread, parent: Option<u64>, is_maker: bool, patience: Duration
         share: None,
         spawned_at: thread.spawned_at(),
         stop: thread.stop_reason(),
+        restarts: thread.restarts(),
         failures: seen.as_ref().map_or_else(Vec::new, |seen| seen.failures.clone()),
         busy,
         stack,

@@ -20,8 +20,8 @@ impl Here {
 pub(super) fn shown(frames: &[Frame], is_ours: bool, here: &Here) -> Vec<String> {
     let line = |frame: &Frame| line(frame, here);
     let Some(first) = frames.iter().position(is_programs) else {
-        // None of the program's: all of it, then.
-        return cut(frames.iter().map(line).collect());
+        // None of the program's: all of it, unless it is our own way of waiting.
+        return if is_ours { Vec::new() } else { cut(frames.iter().map(line).collect()) };
     };
     // The call that the program made, and where that ended up.
     let leaf = (first > 1 && !is_ours).then(|| &frames[0]);
@@ -111,6 +111,8 @@ mod tests {
     fn a_stack_without_anything_of_the_programs_is_shown_whole() {
         assert_eq!(shown(&stack(&["read", "pump"]), false, &Here(None)), ["read", "pump"]);
         assert!(shown(&[], false, &Here(None)).is_empty());
+        let ending = stack(&["syscall", "selvedge::runtime::Up::end", "core::option::Option<T>::map_or"]);
+        assert!(shown(&ending, true, &Here(None)).is_empty(), "main, as it waits for its children");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! 2. Nobody waits here: whoever cannot have the lock at once allocates, or frees. (In the child of a fork it may be held by
 //!    a thread that is not there.)
 
+#![allow(clippy::vec_box)] // the boxes are what is kept: a record moves as a pointer
+
 use std::cell::RefCell;
 
 use parking_lot::Mutex;

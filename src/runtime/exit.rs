@@ -55,13 +55,14 @@ fn indented(text: &str) -> String {
 
 /// Who has not stopped, `stuck` first; with stacks, if their names can be had in time.
 fn left(stuck: Option<Thread>) -> String {
-    let without = |dump: &Dump| format!("; not stopped:{}", indented(&dump.living()));
+    let without = |dump: &Dump| format!("not stopped:{}", indented(&dump.living()));
     let whole = aside("last-dump", LAST_LOOK, move || {
         let dump = Thread::dump();
-        let first = stuck.map_or_else(String::new, |stuck| format!(":{}\n", indented(&dump.explain(&stuck))));
+        let explain = |stuck: Thread| format!(":{}\n", indented(&dump.explain(&stuck)));
+        let first = stuck.map_or_else(|| "; ".to_owned(), explain);
         first + &without(&dump)
     });
-    whole.unwrap_or_else(|| without(&Dump::without_stacks()) + "\n  (their stacks were not found in time)")
+    whole.unwrap_or_else(|| format!("; {}\n  (their stacks were not found in time)", without(&Dump::without_stacks())))
 }
 
 /// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
@@ -70,13 +71,16 @@ pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
+    let first_line = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
     type Words = (&'static str, Box<dyn FnOnce() + Send>);
     let words: [Words; 2] = [
         ("main/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
         (
             "main/last-log",
             Box::new(move || {
-                log::error!("{text}");
+                // A console has it from stderr already.
+                let is_console = crate::log::logging::files().is_empty();
+                log::error!("{}", if is_console { &first_line } else { &text });
                 log::logger().flush();
             }),
         ),
