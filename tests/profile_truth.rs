@@ -50,6 +50,39 @@ fn one_part() -> u64 {
     black_box(spin(10_000))
 }
 
+/// The kernel's tick: when one of them was, by CLOCK_MONOTONIC in nanoseconds, and how long they are apart.
+fn ticks() -> (i64, i64) {
+    let nanos = |clock: libc::clockid_t,
+                 ask: unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int| {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is writable.
+        assert_eq!(unsafe { ask(clock, &mut time) }, 0);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    // The coarse clock goes on with each tick; a look that took long has missed when.
+    let coarse = || nanos(libc::CLOCK_MONOTONIC_COARSE, libc::clock_gettime);
+    let fine = || nanos(libc::CLOCK_MONOTONIC, libc::clock_gettime);
+    loop {
+        let (last, before) = (coarse(), fine());
+        if coarse() != last && fine() - before < 20_000 {
+            return (before, nanos(libc::CLOCK_MONOTONIC_COARSE, libc::clock_getres));
+        }
+    }
+}
+
+/// Until a tenth of a tick after the next one.
+fn sleep_past_the_tick((one, apart): (i64, i64)) {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable, then a whole time to sleep until.
+    unsafe {
+        assert_eq!(libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now), 0);
+        let nanos = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+        let next = one + ((nanos - one) / apart + 1) * apart + apart / 10;
+        now = libc::timespec { tv_sec: next / 1_000_000_000, tv_nsec: next % 1_000_000_000 };
+        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &now, std::ptr::null_mut());
+    }
+}
+
 #[inline(never)]
 fn dive(depth: usize, length: Duration) -> u64 {
     if depth == 0 { burn(length) } else { black_box(dive(depth - 1, length)) + 1 }
@@ -232,10 +265,12 @@ fn threads_among_each_other_and_one_that_mostly_sleeps() {
     }
     let before = early.thread().cpu_time().unwrap();
     let recording = begin();
+    // Asleep at each tick: a timer never finds it running.
     let sleeper = selvedge::spawn("sleeper", |please_stop: &Signal| {
+        let ticks = ticks();
         while !please_stop.is_go() {
-            burn(Duration::from_micros(800));
-            std::thread::sleep(Duration::from_millis(3));
+            sleep_past_the_tick(ticks);
+            burn(Duration::from_nanos(ticks.1 as u64).mul_f64(0.3));
         }
         clock()
     });
@@ -254,8 +289,7 @@ fn threads_among_each_other_and_one_that_mostly_sleeps() {
     // What it did between our look at its clock and the start of the recording.
     assert!(near(of_early.cpu_time(), early, 0.001, Duration::from_millis(50)), "{early:?} {of_early:?}");
     assert!(near(of_sleeper.cpu_time(), sleeper, 0.001, AROUND), "{sleeper:?} {of_sleeper:?}");
-    // 40 are due. The kernel looks at its timer once a tick, when it mostly sleeps, and most would be merged: so it gets a perf
-    // clock after the first few, where there are any. What is merged is counted.
+    // 40 are due. It gets a perf clock after the first few, where there are any; what its timer has missed is counted.
     let due = (of_sleeper.cpu_time().as_nanos() / profile.period().as_nanos()) as u64;
     assert!(of_sleeper.samples() + of_sleeper.lost() >= due && due >= 38, "{due} due: {of_sleeper:?}");
     let least = if perf_clocks_are_permitted() { 30 } else { 1 };
