@@ -21,6 +21,10 @@ impl Mapped {
     /// # Errors
     /// The file cannot be opened or mapped, or is empty.
     pub(crate) fn open(path: &Path) -> io::Result<Mapped> {
+        // Before it is opened: a FIFO would be waited for.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         // SAFETY: a new mapping, at an address of the kernel's choice: nothing that exists is touched. A length of 0 is refused.
@@ -70,5 +74,16 @@ mod tests {
         assert_eq!(*Mapped::open(&path).unwrap(), *std::fs::read(&path).unwrap());
         assert!(Mapped::open(Path::new("/dev/null")).is_err());
         assert!(Mapped::open(Path::new("/no/such/file")).is_err());
+    }
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("selvedge-mapped-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a text that ends.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let opened = Mapped::open(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(opened.is_err());
     }
 }

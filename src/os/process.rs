@@ -37,8 +37,12 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     ours.sa_sigaction = on_abort as extern "C" fn(libc::c_int) as usize;
     // On the alternative stack: a stack that has overflowed ends in an abort too.
     ours.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: `ours` is complete, and its handler a function of this program, which stays valid.
-    unsafe { libc::sigaction(libc::SIGABRT, &raw const ours, ptr::null_mut()) };
+    // SAFETY: the set is writable. `ours` is complete then, and its handler a function of this program, which stays valid.
+    unsafe {
+        // The alternative stack has no room for one more handler, such as the profiler's, on top of this one.
+        libc::sigfillset(&raw mut ours.sa_mask);
+        libc::sigaction(libc::SIGABRT, &raw const ours, ptr::null_mut());
+    }
 }
 
 /// # Signal safety

@@ -20,6 +20,14 @@ pub(crate) struct Task {
     pub(crate) blocks_sigprof: bool,
 }
 
+impl Task {
+    /// Whether it would take a SIGPROF now.
+    #[cfg(all(target_os = "linux", feature = "profiling"))]
+    pub(crate) fn can_answer(self) -> bool {
+        !self.blocks_sigprof && matches!(self.doing, Doing::Runs | Doing::Sleeps)
+    }
+}
+
 /// By the kernel's id of the thread; `None` if it is gone, or the system does not tell. Some microseconds.
 #[cfg(target_os = "linux")]
 pub(crate) fn look(thread: i32) -> Option<Task> {

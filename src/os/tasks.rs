@@ -25,10 +25,16 @@ pub(crate) fn cpu_nanos_of_all() -> u64 {
 /// What a stack that grows by itself may grow by, beyond what is mapped of it already.
 const GROWTH: u64 = 256 * 1024;
 
-/// The writable part of memory in which that address lies, with nothing unmapped in it just now.
-pub(crate) fn mapping(address: u64) -> Option<Range<u64>> {
-    let maps = std::fs::read("/proc/self/maps").ok()?;
-    String::from_utf8_lossy(&maps).lines().filter_map(writable).find(|range| range.contains(&address))
+/// The writable parts of memory, by address, each with nothing unmapped in it just now.
+pub(crate) fn mappings() -> Vec<Range<u64>> {
+    let maps = std::fs::read("/proc/self/maps").unwrap_or_default();
+    String::from_utf8_lossy(&maps).lines().filter_map(writable).collect()
+}
+
+/// The one of them in which that address lies.
+pub(crate) fn around(mappings: &[Range<u64>], address: u64) -> Option<Range<u64>> {
+    let after = mappings.partition_point(|range| range.start <= address);
+    mappings[..after].last().filter(|range| range.contains(&address)).cloned()
 }
 
 /// Of a line such as `7ffc1000-7ffc3000 rw-p 00000000 00:00 0    [stack]`.
@@ -101,8 +107,9 @@ mod tests {
         assert!(!name(me).is_empty() && name(i32::MAX).is_empty());
         let local = 7u64;
         let address = &raw const local as u64;
-        assert!(mapping(address).unwrap().contains(&address));
-        assert_eq!(mapping(this_thread_is_listed_and_its_stack_is_mapped as fn() as usize as u64), None);
+        let mappings = mappings();
+        assert!(around(&mappings, address).unwrap().contains(&address) && around(&mappings, 0).is_none());
+        assert_eq!(around(&mappings, this_thread_is_listed_and_its_stack_is_mapped as fn() as usize as u64), None);
         assert!(cpu_nanos_of_all() > 0);
     }
 

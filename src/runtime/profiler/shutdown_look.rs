@@ -75,6 +75,13 @@ impl ShutdownLook {
     }
 }
 
+impl Drop for ShutdownLook {
+    /// Without an end in order, a look that has begun or is to come would go on for ever.
+    fn drop(&mut self) {
+        self.over.go_unexplained();
+    }
+}
+
 fn shown(file: &Path) -> PathBuf {
     file.canonicalize().unwrap_or_else(|_| file.to_owned())
 }

@@ -13,7 +13,7 @@ use super::modules::Listed;
 use super::slot::{DEEPEST, RESERVE};
 use super::table::{self, Entry, Grace};
 use super::unwind::{Cache, Modules, Registers};
-use crate::os::{sigprof, stack};
+use crate::os::{sigprof, stack, task};
 use crate::profile::engines::{Ending, Reply};
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
@@ -275,6 +275,11 @@ impl Asked {
             target.state = State::Done(Reply::Ended);
             return false;
         };
+        if task::look(target.id).is_some_and(|task| !task.can_answer()) {
+            // The signal would stay pending in it, for its own `sigwait` perhaps, and all would be waited for in vain.
+            target.state = State::Done(Reply::Silent);
+            return false;
+        }
         // SAFETY: it has not ended, and cannot without this lock.
         let stack = unsafe { stack::bounds(target.os_thread) }.unwrap_or(0..0);
         let mut question = self.free.pop().unwrap_or_else(|| Arc::new(Question::new(self.modules.clone())));
@@ -398,6 +403,29 @@ mod tests {
         stop.go();
         churn.join().unwrap();
         assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
+    }
+
+    #[test]
+    fn a_thread_that_blocks_the_signal_is_not_sent_it() {
+        let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
+        let (wait, told) = (go.clone(), blocked.clone());
+        let thread = crate::spawn("asked-blocking", move |_| {
+            // SAFETY: all-zero is a valid set; both are writable, and filled before they are read; the thread ends soon.
+            unsafe {
+                let (mut all, mut pending): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+                libc::sigfillset(&mut all);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+                told.go();
+                wait.wait_for_go();
+                libc::sigpending(&mut pending);
+                libc::sigismember(&pending, libc::SIGPROF) == 1
+            }
+        });
+        assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
+        let replies = ask(&[thread.thread().clone()]);
+        go.go();
+        let is_pending = thread.join().unwrap();
+        assert_eq!((replies, is_pending), (Ok(vec![Reply::Silent]), false));
     }
 
     fn registers() -> Registers {

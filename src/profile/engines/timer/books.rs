@@ -44,8 +44,10 @@ struct Place {
 pub(super) struct Watch {
     /// The wall clock up to which its time is in the books, or in `pending`.
     last: u64,
-    /// The number of the tick at which it was looked at last: it has been passed over since.
+    /// The number of the tick at which its books were closed or it was looked at last: it has been passed over since.
     looked: u64,
+    /// And at which it was looked at last. Books are closed in the middle of a tick too.
+    ticked: u64,
     /// Time that waits for the sample that was asked for.
     pending: u64,
     /// Where it was met last, and its CPU clock then.
@@ -130,9 +132,9 @@ impl Books {
         clock: u64,
         waiting: Option<(u64, Arc<str>)>,
     ) -> Still {
-        let passed = (tick.number - watch.looked - 1, tick.before);
+        let passed = (tick.number.saturating_sub(watch.looked + 1), tick.before);
         let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref().map(|(_, frame)| frame));
-        watch.looked = tick.number;
+        (watch.looked, watch.ticked) = (tick.number, tick.number);
         if stays {
             watch.still = waiting.map_or(Still::Elsewhere, |(publication, _)| Still::Waits(publication));
         } else {
@@ -274,12 +276,12 @@ impl Account {
 impl Watch {
     /// Of a thread that is new after that tick.
     pub(super) fn new(now: u64, tick: Tick) -> Watch {
-        Watch { last: now, looked: tick.number, pending: 0, met: None, still: Still::No }
+        Watch { last: now, looked: tick.number, ticked: tick.number, pending: 0, met: None, still: Still::No }
     }
 
     /// Whether it was looked at with that tick already.
     pub(super) fn was_looked_at(&self, tick: Tick) -> bool {
-        self.looked == tick.number
+        self.ticked == tick.number
     }
 
     /// The time since the last step.
@@ -481,6 +483,23 @@ mod tests {
         let expected = [(0, 7, 0, None), (1, 300, 2, None), (42, 300, 1, Some("queue"))];
         assert_eq!(wall_weights(&found), expected);
         assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
+    }
+
+    #[test]
+    fn by_the_wall_clock_one_whose_books_were_closed_in_the_middle_of_a_tick_is_still_looked_at() {
+        let mut books = Books::default();
+        let account = books.open("main/a".into(), None, 0);
+        let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
+        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+        assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
+        books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
+        // The second tick has begun when the thread is registered again, and it has not been looked at.
+        books.settle_wall(&mut meter, 10, &mut watch, (203, tick(2)), None);
+        assert!(!watch.was_looked_at(tick(2)), "it would be in nobody's list any more");
+        assert_eq!(books.tick(&meter, &mut watch, tick(2), 10, None), Still::Elsewhere);
+        assert!(watch.was_looked_at(tick(2)));
+        books.settle_wall(&mut meter, 10, &mut watch, (250, tick(2)), None);
+        assert_eq!(total(&books.found(), account), 250);
     }
 
     #[test]

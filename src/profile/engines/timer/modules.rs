@@ -83,6 +83,8 @@ impl Found {
         let loaded: Vec<_> = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(range).collect();
         let header = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
         let (start, end) = (loaded.iter().map(|range| range.start).min()?, loaded.iter().map(|range| range.end).max()?);
+        // One whose base is "negative" would have addresses that overflow, here and in the unwinder.
+        base.checked_add(end)?;
         if header.end.saturating_sub(header.start) < 8 || !loaded.iter().any(|range| holds(range, &header)) {
             return None;
         }

@@ -50,6 +50,17 @@ impl Strangers {
     pub(super) fn new() -> Strangers {
         Strangers { seen: HashMap::new(), cpu: tasks::cpu_nanos_of_all(), next: None }
     }
+
+    /// Who has left the tree since the last look may have come after the list was made, and is known for one look more.
+    fn forget_who_is_gone(&mut self, living: &HashSet<i32>) {
+        self.seen.retain(|id, seen| {
+            let has_just_left = seen.times == 0;
+            if has_just_left && !living.contains(id) {
+                seen.times = 1;
+            }
+            has_just_left || living.contains(id)
+        });
+    }
 }
 
 impl State {
@@ -75,7 +86,7 @@ impl State {
         self.end_strangers_but(&living);
         self.find_stacks();
         let Some(mut strangers) = self.strangers.take().filter(|_| self.running) else { return };
-        strangers.seen.retain(|id, seen| living.contains(id) || seen.times == 0);
+        strangers.forget_who_is_gone(&living);
         for id in living {
             let clock = CpuClock::of_thread(id);
             let Some(now) = nanos(clock).filter(|_| !self.held.contains_key(&id)) else { continue };
@@ -136,10 +147,12 @@ impl State {
 
     /// For strangers that were met where no stack was known: what is mapped there.
     fn find_stacks(&mut self) {
+        // Listed once for all of them: it takes milliseconds where there are a thousand threads.
+        let mut mappings = None;
         for (&id, held) in &self.held {
             if let Stack::Found(mapping) = held.slot.stack()
                 && let Some(pointer) = mapping.asks_for()
-                && let Some(range) = tasks::mapping(pointer)
+                && let Some(range) = tasks::around(mappings.get_or_insert_with(tasks::mappings), pointer)
             {
                 mapping.found(range, pointer);
                 if held.watch.is_some() {
@@ -163,5 +176,33 @@ impl State {
 impl Held {
     pub(super) fn is_stranger(&self) -> bool {
         matches!(self.slot.stack(), Stack::Found(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_left_the_tree_and_the_process_is_forgotten() {
+        let mut strangers = Strangers::new();
+        let ids = |strangers: &Strangers| {
+            let mut ids: Vec<i32> = strangers.seen.keys().copied().collect();
+            ids.sort_unstable();
+            ids
+        };
+        for (id, times) in [(1, 0), (2, 0), (3, 5), (4, 5)] {
+            strangers.seen.insert(id, Seen { since: 7, times });
+        }
+        strangers.forget_who_is_gone(&HashSet::from([1, 3]));
+        assert_eq!(ids(&strangers), [1, 2, 3]);
+        // The look counts those that live, the others it does not meet.
+        for id in [1, 3] {
+            strangers.seen.get_mut(&id).unwrap().times += 1;
+        }
+        strangers.forget_who_is_gone(&HashSet::from([1, 3]));
+        assert_eq!(ids(&strangers), [1, 3]);
+        strangers.forget_who_is_gone(&HashSet::new());
+        assert!(ids(&strangers).is_empty());
     }
 }
