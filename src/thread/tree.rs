@@ -176,7 +176,7 @@ impl Node {
                 return Err(io::Error::other(message));
             }
             state.children.insert(node.id, node.clone());
-            state.ending.as_ref().map(|ending| ending.reason.clone())
+            state.ending.as_ref().map(|ending| ending.reason.again())
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
         // ends, and so not the newborn either.
