@@ -2,7 +2,7 @@
 
 mod support;
 
-use selvedge::spawn;
+use selvedge::{Thread, spawn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,14 +12,28 @@ use support::{Contest, scaled};
 fn main() {
     let crowd = scaled(10_000, 20);
     Contest::new("10,000 threads alive at once: spawn, stop, join; per thread", crowd)
-        .with("selvedge, youngest asked first", || ours(crowd))
+        .with("selvedge, youngest asked first", || ours(crowd, || ()))
         // Each thread is woken by itself, as one is that has a signal of its own. The kernel finds who waits longest first.
         .with("std, unpark, youngest first", || bare(crowd, true))
         .with("std, unpark, oldest first", || bare(crowd, false))
         .run(15);
+
+    // Without stacks, unless this is built with the feature `profiling`.
+    let dump = || {
+        let begin = Instant::now();
+        let dump = Thread::dump();
+        let (made, begin) = (begin.elapsed(), Instant::now());
+        let text = dump.to_string();
+        println!("a dump of them: made in {made:.1?}, written as {} bytes in {:.1?}", text.len(), begin.elapsed());
+    };
+    for crowd in [scaled(1_000, 20), crowd] {
+        println!("\n{crowd} threads that wait");
+        ours(crowd, dump);
+    }
 }
 
-fn ours(crowd: usize) -> Duration {
+/// `meanwhile` runs while all of them wait.
+fn ours(crowd: usize, meanwhile: impl Fn()) -> Duration {
     let up = Arc::new(AtomicUsize::new(0));
     let begin = Instant::now();
     let is_up = up.clone();
@@ -34,6 +48,7 @@ fn ours(crowd: usize) -> Duration {
         please_stop.wait_for_go();
     });
     until(|| up.load(Ordering::SeqCst) == crowd);
+    meanwhile();
     parent.stop();
     parent.join().unwrap();
     begin.elapsed()

@@ -213,8 +213,9 @@ fn weight(profile: &Profile, part: &str) -> f64 {
 #[cfg(dial9)]
 fn dial9(threads: u64, frequency: u32, work: u64, sums: &mut Sums) -> f64 {
     use dial9_perf_self_profile::{EventSource, PerfSampler, SamplerConfig, SamplingMode};
-    let period = SamplingMode::Period(1_000_000_000 / u64::from(frequency));
-    let config = SamplerConfig::default().event_source(EventSource::SwCpuClock).sampling(period);
+    // By frequency: with a period it samples the thread alone that starts it.
+    let rate = SamplingMode::FrequencyHz(u64::from(frequency));
+    let config = SamplerConfig::default().event_source(EventSource::SwCpuClock).sampling(rate);
     let mut sampler = PerfSampler::start(config.include_kernel(false)).expect("dial9 starts");
     let mut samples = Vec::new();
     let workers = workers(threads, work);

@@ -1,26 +1,13 @@
 //! The algebra of signals, and random programs of goes, waits and cancels against a model that is too simple to be wrong.
 
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
 use selvedge::{OnGo, Signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// SplitMix64: the same programs in each run, and from a seed that a failure names.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
 
 const LEAVES: usize = 5;
 
@@ -38,12 +25,12 @@ use Expression::{All, Any, Gone, Leaf, Never};
 
 impl Expression {
     fn random(random: &mut Random, depth: usize) -> Expression {
-        match random.below(if depth == 0 { 6 } else { 10 }) {
+        match random.index(if depth == 0 { 6 } else { 10 }) {
             0 => Never,
             1 => Gone,
-            2..6 => Leaf(random.below(LEAVES)),
+            2..6 => Leaf(random.index(LEAVES)),
             kind => {
-                let parts = (0..random.below(4)).map(|_| Expression::random(random, depth - 1)).collect();
+                let parts = (0..random.index(4)).map(|_| Expression::random(random, depth - 1)).collect();
                 if kind < 8 { Any(parts) } else { All(parts) }
             }
         }
@@ -148,11 +135,11 @@ fn random_programs_do_what_the_model_says() {
         let mut attached: Vec<Attached> = Vec::new();
         for step in 0..40 {
             let at = format!("seed {seed}, step {step}");
-            let which = random.below(expressions.len());
+            let which = random.index(expressions.len());
             let holds = expressions[which].holds(&gone);
-            match random.below(8) {
+            match random.index(8) {
                 0 => {
-                    let leaf = random.below(LEAVES);
+                    let leaf = random.index(LEAVES);
                     assert_eq!(signals[leaf].go(), !gone[leaf], "{at}");
                     gone[leaf] = true;
                     for one in &mut attached {
@@ -171,7 +158,7 @@ fn random_programs_do_what_the_model_says() {
                 }
                 3 if !attached.is_empty() => {
                     let count = attached.len();
-                    let one = &mut attached[random.below(count)];
+                    let one = &mut attached[random.index(count)];
                     assert_eq!(one.target.cancel(), !one.ran, "{at}");
                     one.cancelled |= !one.ran;
                 }
@@ -185,7 +172,7 @@ fn random_programs_do_what_the_model_says() {
                 }
                 5 => {
                     if let Some(signal) = &built[which] {
-                        let till = &signals[random.below(LEAVES)];
+                        let till = &signals[random.index(LEAVES)];
                         if holds || till.is_go() {
                             assert_eq!(signal.wait_for_go_till(till), holds, "{at}");
                         }

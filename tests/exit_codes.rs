@@ -1,22 +1,13 @@
 //! The exit code says what became of the program: random programs of a main and some threads, run one after another.
 
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
 use selvedge::{Config, JoinHandle, Signal, spawn, spawn_fallible};
 use std::process::{Command, ExitCode};
 
 const PROGRAMS: u64 = 500;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {

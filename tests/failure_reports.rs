@@ -72,6 +72,9 @@ fn what_became_of_those_below_it_is_in_it() {
     assert!(survivor.contains("/parent/patient stopped ") && survivor.ends_with(" after it was asked"), "{survivor}");
     let [child] = failure.children() else { panic!("{failure}") };
     assert!(child.thread_path().ends_with("/parent/failing"));
+    assert!(failure.stop_reason().is_none(), "it failed by itself");
+    assert!(child.stop_reason().unwrap().text().ends_with("/parent failed"), "{child:#}");
+    assert!(format!("{child:#}").contains("asked to stop: its parent main/"), "{child:#}");
     assert!(format!("{failure:#}").contains("below it, and well:"));
 }
 

@@ -101,6 +101,20 @@ fn who_does_not_stop_is_reported_again_and_again() {
 }
 
 #[test]
+fn one_thread_may_have_a_patience_of_its_own() {
+    let folder = Folder::new("impatient");
+    let ended = support::run(&mut subject("impatient", &folder.config("shutdown: { patience: 1h }")));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let log = folder.read("app.log");
+    let reports = log.matches("for main/quick to stop:").count();
+    // After 20 ms, then 40, 80, 160: growing, or it would be fifteen.
+    assert!((1..=5).contains(&reports), "{reports} reports:\n{log}");
+    assert!(!log.contains("for main/unhurried to stop:"), "{log}");
+    let slowest = log.lines().find(|line| line.contains("all threads have stopped")).expect("how long it took");
+    assert!(slowest.contains(" main/quick ") && slowest.contains(" main/unhurried "), "{slowest}");
+}
+
+#[test]
 fn on_stuck_abort_ends_the_process_with_70() {
     let more = "shutdown: { patience: 50ms, on_stuck: abort }";
     let (ended, log) = interrupted("abort", "deaf", more, &[SIGTERM]);

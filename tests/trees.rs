@@ -1,8 +1,12 @@
 //! Random trees against a simple model: no child outlives its parent, all are asked in the promised order, and each failure
 //! is told once, to the right one.
 
+#[path = "support/random.rs"]
+mod random;
+
 use log::{LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
+use random::Random;
 use selvedge::{Builder, Failure, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, Till, scope};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,23 +17,6 @@ use std::time::{Duration, Instant};
 
 const TREES: u64 = 3000;
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {

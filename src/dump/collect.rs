@@ -138,6 +138,7 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
         share: None,
         spawned_at: thread.spawned_at(),
         stop: thread.stop_reason(),
+        restarts: thread.restarts(),
         failures: seen.as_ref().map_or_else(Vec::new, |seen| seen.failures.clone()),
         busy,
         stack,

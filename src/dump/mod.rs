@@ -71,6 +71,8 @@ struct Entry {
     share: Option<f64>,
     spawned_at: Option<&'static Location<'static>>,
     stop: Option<Reason>,
+    /// How often it was run again after a failure.
+    restarts: u64,
     failures: Vec<String>,
     /// What could not be read in time.
     busy: Option<&'static str>,

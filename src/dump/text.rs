@@ -100,8 +100,12 @@ fn groups(entries: Vec<&Entry>) -> Vec<Group<'_>> {
         let stack = stack(entry, &here);
         // Of those that do not wait here only the stack tells whether they do the same.
         let is_known = !stack.is_empty() || matches!(entry.doing, Doing::Waiting { .. });
-        let is_alone =
-            !is_known || entry.has_children || entry.is_maker || entry.busy.is_some() || !entry.failures.is_empty();
+        let is_alone = !is_known
+            || entry.has_children
+            || entry.is_maker
+            || entry.busy.is_some()
+            || entry.restarts > 0
+            || !entry.failures.is_empty();
         if !is_alone {
             let key = Key {
                 parent: entry.parent,
@@ -147,6 +151,11 @@ impl Display for Group<'_> {
         write!(f, " | age {}", range(entries().map(|entry| entry.age)))?;
         if let (Some(os_thread), []) = (first.os_thread, others) {
             write!(f, " | tid {os_thread}")?;
+        }
+        match first.restarts {
+            0 => {}
+            1 => f.write_str(" | run again once")?,
+            often => write!(f, " | run again {often} times")?,
         }
         f.write_char('\n')?;
         first.busy.iter().try_for_each(|busy| writeln!(f, "    [busy: {busy}]"))?;

@@ -1,6 +1,7 @@
 //! What else is known of a thread at the moment when it fails.
 
 use super::tree::Node;
+use crate::signal::Reason;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +15,8 @@ pub(crate) struct Circumstances {
     pub(super) context: Vec<(String, String)>,
     pub(super) records: Vec<String>,
     pub(super) survivors: Vec<String>,
+    /// Why it had been asked to stop, if it had.
+    pub(super) stop: Option<Reason>,
 }
 
 /// How to get the last log records of the calling thread: the log is above this room.
@@ -33,7 +36,8 @@ impl Circumstances {
         }
     }
 
-    pub(super) fn find_sites(&mut self, node: &Node) {
+    pub(super) fn of_thread(&mut self, node: &Node) {
+        self.stop = node.please_stop.reason();
         let mut next = Some(node);
         while let Some(node) = next
             && self.sites.len() < MOST_SITES

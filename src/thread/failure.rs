@@ -3,6 +3,7 @@
 use super::circumstances::Circumstances;
 use super::tree::Node;
 use crate::error::{drop_payload, panic_message};
+use crate::signal::Reason;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -63,7 +64,7 @@ impl Failure {
             // It came past the hook.
             None => failure.0.circumstances = Circumstances::of_now(),
         }
-        failure.0.circumstances.find_sites(node);
+        failure.0.circumstances.of_thread(node);
         failure
     }
 
@@ -86,7 +87,7 @@ impl Failure {
 
     fn with_circumstances(mut self, node: &Node) -> Failure {
         self.0.circumstances = Circumstances::of_now();
-        self.0.circumstances.find_sites(node);
+        self.0.circumstances.of_thread(node);
         self
     }
 
@@ -192,6 +193,11 @@ impl Failure {
     /// runtime logs.
     pub fn records(&self) -> &[String] {
         &self.0.circumstances.records
+    }
+
+    /// Why the thread had been asked to stop by the time it failed; `None` if it had not.
+    pub fn stop_reason(&self) -> Option<&Reason> {
+        self.0.circumstances.stop.as_ref()
     }
 
     /// What became of the children that it left behind and that were well: a line for each.

@@ -89,6 +89,9 @@ impl Failure {
         for (parent, at) in self.spawned() {
             lines.push(format!("spawned by {parent} at {at}"));
         }
+        if let Some(reason) = self.stop_reason() {
+            lines.push(format!("asked to stop: {reason}"));
+        }
         if !self.context().is_empty() {
             let pairs: Vec<_> = self.context().iter().map(|(key, value)| format!("{key}={value}")).collect();
             lines.push(format!("context: {}", pairs.join(", ")));
@@ -119,7 +122,7 @@ impl Failure {
     /// All that is known of it and of the failures below it, as one JSON object:
     ///
     /// `thread`, `kind` (`panic`, `error`, `children` or `told`), `message`, `location`, `backtrace` (the program's own
-    /// frames, innermost first), `spawned` (a list of `by` and `at`), `context`, `records`, `survivors`, `restarts`, and
+    /// frames, innermost first), `spawned` (a list of `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`, and
     /// `children`, a list of such objects.
     ///
     /// ```
@@ -170,6 +173,7 @@ impl Failure {
             "message": self.message(),
             "location": self.location(),
             "backtrace": self.backtrace().map(own_frames).unwrap_or_default(),
+            "asked_to_stop": self.stop_reason().map(ToString::to_string),
             "spawned": self.spawned().iter().map(place).collect::<Vec<_>>(),
             "context": context,
             "records": self.records(),

@@ -73,6 +73,7 @@ fn main() -> ExitCode {
         }
         "order" => order(please_stop),
         "deaf" => deaf(please_stop),
+        "impatient" => impatient(),
         "log-panic" => log_panic(),
         "stuck-log" => {
             please_stop.on_go(|| println!("asked"));
@@ -143,6 +144,20 @@ fn deaf(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     }
     ready();
     please_stop.wait_for_go();
+    Ok(())
+}
+
+/// Two children take their time to stop; one of them was to be quick.
+fn impatient() -> Result<(), Box<dyn Error>> {
+    fn take_time(please_stop: &Signal) {
+        please_stop.wait_for_go();
+        while Thread::current().stop_latency().is_none_or(|latency| latency < Duration::from_millis(300)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    drop(spawn("unhurried", take_time));
+    // The youngest is waited for first.
+    drop(Builder::new("quick").patience(Duration::from_millis(20)).spawn(take_time)?);
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part of it
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longer than any of them may take.
@@ -115,8 +116,34 @@ impl Ended {
     }
 }
 
+/// A child that does not outlive a test that has failed.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+impl Deref for Mortal {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Mortal {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
 pub struct Process {
-    child: Child,
+    child: Mortal,
     stdout: BufReader<std::process::ChildStdout>,
     read: String,
     begin: Instant,
@@ -132,7 +159,7 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Process { child, stdout, read: String::new(), begin: Instant::now() }
+        Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now() }
     }
 
     /// Until it has said `line`.
@@ -156,15 +183,19 @@ impl Process {
         self
     }
 
-    /// Until it has said `line` on stderr; what it says there after that is lost.
-    pub fn wait_for_stderr(&mut self, line: &str) -> &mut Process {
-        let stderr = self.child.stderr.as_mut().expect("piped");
-        let (mut said, mut byte) = (Vec::new(), [0]);
-        while !said.ends_with(line.as_bytes()) {
-            assert!(stderr.read(&mut byte).expect("its stderr") > 0, "it ended without saying \"{line}\"");
-            said.push(byte[0]);
-        }
-        self
+    /// What it says on stderr from now on, as far as it has come; `end` does not have it then.
+    pub fn watch_stderr(&mut self) -> Arc<Mutex<String>> {
+        let stderr = BufReader::new(self.child.stderr.take().expect("piped"));
+        let said = Arc::new(Mutex::new(String::new()));
+        let so_far = said.clone();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut said = said.lock().expect("no panic");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        so_far
     }
 
     pub fn kill(&mut self) {
@@ -173,10 +204,10 @@ impl Process {
 
     /// Waits for the end; one that outlives the alarm is killed, and the test fails.
     pub fn end(mut self) -> Ended {
-        let mut stderr = self.child.stderr.take().expect("piped");
+        let stderr = self.child.stderr.take();
         let errors = std::thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut text));
             text
         });
         let mut stdout = self.stdout;

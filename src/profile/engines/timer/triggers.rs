@@ -126,11 +126,11 @@ impl Triggers {
         let Source::Cpu { rate, .. } = self.source else { return false };
         let period = self.period.as_nanos() as u64;
         let due = meter.due(clock, period);
+        if rate == Rate::Above {
+            return !judged.refused && due > 0;
+        }
         if judged.refused || due < judged.due + ENOUGH {
             return false;
-        }
-        if rate == Rate::Above {
-            return true;
         }
         let lost = meter.given_up() + meter.missing(clock, period);
         // Half of them were merged, or have not come at all.
