@@ -104,7 +104,8 @@ impl Builder {
     /// thread has been asked to stop, the failure is the thread's own, and says how often it was
     /// [restarted](Failure::restarts). A wait before a restart ends at once when it is asked to stop.
     ///
-    /// What the function shares with others, and what it keeps from one run to the next, is as the failed run left it.
+    /// Signals stay gone, [`child_failed`](crate::Thread::child_failed) too: a function that waits for it finds it gone in the
+    /// next run. What the function shares with others, and what it keeps from one run to the next, is as the failed run left it.
     ///
     /// The idea is that of Erlang's supervisors, with the child as its own supervisor: `one_for_one`. A parent that is itself
     /// restarted, and spawns its children anew, is `one_for_all`.
