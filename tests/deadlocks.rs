@@ -167,7 +167,7 @@ fn all_who_have_a_handle_wait() {
 
 #[test]
 fn what_can_still_end_is_not_reported() {
-    for scenario in ["endable", "never", "lent", "lent-by-std"] {
+    for scenario in ["endable", "never", "lent", "lent-by-std", "lent-in-pool"] {
         let folder = Folder::new(&format!("no-deadlock-{scenario}"));
         let ended = run(&mut command(scenario, &folder));
         assert_eq!(ended.code(), 0, "{scenario}: {}", ended.stderr);

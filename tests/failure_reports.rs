@@ -1,7 +1,7 @@
 //! A failure tells all that was known when it happened: where its thread came from, in which context, and what became of
 //! those below it.
 
-use selvedge::{Builder, Failure, Signal, spawn, spawn_fallible};
+use selvedge::{Builder, Failure, Restart, Signal, spawn, spawn_fallible};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -76,6 +76,17 @@ fn what_became_of_those_below_it_is_in_it() {
     assert!(child.stop_reason().unwrap().text().ends_with("/parent failed"), "{child:#}");
     assert!(format!("{child:#}").contains("asked to stop: its parent main/"), "{child:#}");
     assert!(format!("{failure:#}").contains("below it, and well:"));
+}
+
+#[test]
+fn what_became_of_those_below_the_last_run_is_in_it() {
+    let runs = Builder::new("restarted").restart(Restart::up_to(1)).spawn_fallible(|_| {
+        drop(spawn("patient", |please_stop| please_stop.wait_for_go()));
+        Err::<(), _>("no disk")
+    });
+    let failure = runs.unwrap().join().unwrap_err();
+    let [survivor] = failure.survivors() else { panic!("{:?}", failure.survivors()) };
+    assert!(survivor.contains("/restarted/patient stopped "), "{survivor}");
 }
 
 #[test]

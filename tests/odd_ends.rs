@@ -404,6 +404,7 @@ fn a_failure_a_thousand_levels_deep_can_be_read_and_dropped() {
     within(|| {
         let failure = chain(1000, |_| Err("far below")).join().unwrap_err();
         assert_eq!(failure.to_string().matches("far below").count(), 1);
+        assert_eq!(failure.to_json().matches("far below").count(), 1);
         drop(failure);
     });
 }

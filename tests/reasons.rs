@@ -192,3 +192,43 @@ fn the_place_of_the_spawn_is_known() {
     assert_eq!(registered, line);
     assert!(Thread::current().spawned_at().is_none(), "nobody's spawn of ours");
 }
+
+#[test]
+fn who_is_asked_later_was_not_asked_earlier() {
+    let (begun, ended) = (Signal::new("begun"), Signal::new("ended"));
+    let (begins, goes) = (begun.clone(), ended.clone());
+    let parent = Builder::new("orderly").stop_order(StopOrder::OneByOne).spawn(move |_| {
+        let first = spawn("first", |please_stop| please_stop.wait_for_go());
+        let thread = first.thread().clone();
+        drop(spawn("second", move |please_stop| {
+            please_stop.wait_for_go();
+            begins.go();
+            goes.wait_for_go();
+        }));
+        thread
+    });
+    let parent = parent.unwrap();
+    assert!(begun.wait_for_go_timeout(SOON));
+    let before = Instant::now();
+    ended.go();
+    let first = parent.join().unwrap();
+    assert!(first.stop_reason().unwrap().when() >= before, "{first:?} was asked when the second had ended");
+}
+
+#[test]
+fn who_is_born_late_was_not_asked_before() {
+    let born = Signal::new("born");
+    let bears = born.clone();
+    let parent = spawn("ending", move |_| {
+        let me = Thread::current();
+        drop(spawn("bearer", move |please_stop| {
+            please_stop.wait_for_go();
+            let before = Instant::now();
+            let child = Builder::new("late").parent(&me).spawn(|please_stop| please_stop.reason().unwrap()).unwrap();
+            assert!(child.join().unwrap().when() >= before);
+            bears.go();
+        }));
+    });
+    parent.join().unwrap();
+    assert!(born.is_go());
+}

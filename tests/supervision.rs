@@ -274,3 +274,24 @@ fn restarts_are_in_the_log_and_the_last_failure_in_the_report() {
         assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
     }
 }
+
+#[test]
+fn a_destructor_that_panics_after_the_last_run_takes_nothing_from_its_failure() {
+    struct Fragile;
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("what it had captured");
+        }
+    }
+    let fragile = Fragile;
+    let mut runs = 0;
+    let handle = Builder::new("fragile").restart(Restart::up_to(1)).spawn_fallible(move |_| {
+        let _captured = &fragile;
+        runs += 1;
+        Err::<(), _>(format!("run {runs} found no disk"))
+    });
+    let failure = handle.unwrap().join().unwrap_err();
+    assert!(failure.is_panic() && failure.message() == "what it had captured", "{failure}");
+    let [last] = failure.children() else { panic!("{failure}") };
+    assert!(last.message() == "run 2 found no disk" && last.restarts() == 1, "{failure}");
+}

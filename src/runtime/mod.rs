@@ -195,6 +195,34 @@ impl Drop for Claim {
     }
 }
 
+/// The threads that a start has started so far: should it fail half-way, they end.
+struct OwnThreads {
+    node: Arc<Node>,
+    /// Those that were there before.
+    others: Vec<u64>,
+    kept: bool,
+}
+
+impl OwnThreads {
+    fn of(node: &Arc<Node>) -> OwnThreads {
+        let others = node.children().iter().map(|child| child.id).collect();
+        OwnThreads { node: node.clone(), others, kept: false }
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for OwnThreads {
+    fn drop(&mut self) {
+        if !self.kept {
+            let why = Reason::of("the runtime could not start", None, None);
+            stop::stop_runtimes_own(&self.node, &self.others, &why);
+        }
+    }
+}
+
 impl Runtime {
     /// Checks the whole configuration, installs the log, starts the profiler and the thread that waits for SIGINT and
     /// SIGTERM. The calling thread becomes `main`.
@@ -234,6 +262,7 @@ impl Runtime {
         let node = tree::root();
         let inside = tree::become_node(&node);
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
+        let own = OwnThreads::of(&node);
         logs::start_writer(&node).map_err(no_thread)?;
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
@@ -245,6 +274,7 @@ impl Runtime {
         }
         let signals = OsSignals::start(&node, settings.dump)?;
         announce(&settings);
+        own.keep();
         let up = Up { name: settings.name, signals, node, _inside: inside, _claim: claim };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })
     }

@@ -154,6 +154,8 @@ impl Signal {
     ///
     /// Targets should be short. A panic in one is caught and logged with the place of this call; it reaches neither the
     /// other targets nor the caller of `go`. Dropping the returned handle leaves the target attached.
+    /// Until it has run, was cancelled, or the signal is gone from memory, what it has captured stays: on a thread's
+    /// `please_stop`, a target that has that thread, or one below it, should be cancelled, or it keeps both.
     ///
     /// ```
     /// # use selvedge::Signal;

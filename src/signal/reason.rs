@@ -51,6 +51,13 @@ impl Reason {
         Reason(Arc::new(Inner { text: text.into(), by, at, when: Instant::now(), cause }))
     }
 
+    /// The same, for somebody who hears of it only now.
+    pub(crate) fn again(&self) -> Reason {
+        let Inner { text, by, at, cause, .. } = &*self.0;
+        let (text, by, cause) = (text.clone(), by.clone(), cause.clone());
+        Reason(Arc::new(Inner { text, by, at: *at, when: Instant::now(), cause }))
+    }
+
     /// What happened: the text given to [`Signal::go_because`], or the runtime's own words.
     pub fn text(&self) -> &str {
         &self.0.text

@@ -111,7 +111,8 @@ impl Finding {
 /// For a lock of which a glance is wanted: whoever holds it may be what is being looked for.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// Threads whose body runs: those that this crate has started, and thus the parent and the lenders of.
+/// Threads whose body runs: those that this crate has started, and thus knows the lenders of. Not those whose parent was
+/// named: a pool's threads may be started so, and lend to each other what this crate knows nothing of.
 static BODIES: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts the calling thread as one of ours until the guard drops.
@@ -129,7 +130,7 @@ impl Drop for Counted {
     }
 }
 
-/// Whether the process has threads that are neither `main` nor spawned by this crate; if that is not known, it may have.
+/// Whether the process has threads that are neither `main` nor counted; if that is not known, it may have.
 fn has_strangers() -> bool {
     let before = BODIES.load(Ordering::Relaxed);
     let count = crate::os::thread_count();
@@ -205,7 +206,8 @@ fn list_enders(candidates: &mut [Candidate]) {
             // If one of the others goes on, it can end this wait too.
             one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
             let strangers = *strangers.get_or_insert_with(has_strangers);
-            one.doubt = strangers.then(|| "a thread that selvedge has not spawned borrows one".to_owned());
+            one.doubt =
+                strangers.then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
             continue;
         }
         match one.wait.ends() {

@@ -127,13 +127,16 @@ impl Failure {
         match own {
             None if children.is_empty() => None,
             None => Some(Failure::below(path, children)),
-            Some(mut own) => {
-                let mut all = std::mem::take(&mut own.0.children);
-                all.extend(children);
-                own.set_children(all);
-                Some(own)
-            }
+            Some(own) => Some(own.with_children(children)),
         }
+    }
+
+    /// With these after those that it has.
+    pub(super) fn with_children(mut self, children: Vec<Failure>) -> Failure {
+        let mut all = std::mem::take(&mut self.0.children);
+        all.extend(children);
+        self.set_children(all);
+        self
     }
 
     fn set_children(&mut self, children: Vec<Failure>) {
@@ -203,7 +206,8 @@ impl Failure {
     }
 
     pub(crate) fn with_survivors(mut self, survivors: Vec<String>) -> Failure {
-        self.0.circumstances.survivors = survivors;
+        // Those of a last run are there already when the thread itself ends.
+        self.0.circumstances.survivors.extend(survivors);
         self
     }
 

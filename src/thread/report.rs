@@ -132,10 +132,33 @@ impl Failure {
     /// assert_eq!(json["message"], "no such file");
     /// ```
     pub fn to_json(&self) -> String {
-        self.json().to_string()
+        let mut text = String::new();
+        self.write_json(&mut text);
+        text
     }
 
-    fn json(&self) -> Value {
+    /// Not as one value: that is as deep as the failures, and needs as much stack to be made, written and dropped.
+    fn write_json(&self, text: &mut String) {
+        self.write_own_json(text);
+        for (number, child) in self.children().iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            child.write_json(text);
+        }
+        text.push_str("]}");
+    }
+
+    /// All but its children, up to where the first of them begins.
+    #[inline(never)]
+    fn write_own_json(&self, text: &mut String) {
+        let own = self.own_json().to_string();
+        // It has keys, so the list is one more.
+        text.push_str(own.strip_suffix('}').unwrap_or(&own));
+        text.push_str(",\"children\":[");
+    }
+
+    fn own_json(&self) -> Value {
         let kind = match self {
             _ if self.is_panic() => "panic",
             _ if self.is_error() => "error",
@@ -156,7 +179,6 @@ impl Failure {
             "records": self.records(),
             "survivors": self.survivors(),
             "restarts": self.restarts(),
-            "children": self.children().iter().map(Failure::json).collect::<Vec<_>>(),
         })
     }
 }

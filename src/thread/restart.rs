@@ -104,7 +104,8 @@ impl Builder {
     /// thread has been asked to stop, the failure is the thread's own, and says how often it was
     /// [restarted](Failure::restarts). A wait before a restart ends at once when it is asked to stop.
     ///
-    /// What the function shares with others, and what it keeps from one run to the next, is as the failed run left it.
+    /// Signals stay gone, [`child_failed`](crate::Thread::child_failed) too: a function that waits for it finds it gone in the
+    /// next run. What the function shares with others, and what it keeps from one run to the next, is as the failed run left it.
     ///
     /// The idea is that of Erlang's supervisors, with the child as its own supervisor: `one_for_one`. A parent that is itself
     /// restarted, and spawns its children anew, is `one_for_all`.
@@ -170,32 +171,46 @@ impl Restarting {
         let policy = self.policy;
         self.builder.start(move |_| {
             let node = tree::current();
-            let mut history = History { policy, restarts: VecDeque::new() };
-            let context = mdc::inherit();
-            loop {
-                let failure = match run(&node, &mut f) {
-                    Ok(value) => return Ok(value),
-                    Err(failure) => failure,
-                };
-                let restarts = node.restarts.load(Ordering::Relaxed);
-                let again = if node.please_stop.is_go() { None } else { history.failed(Instant::now()) };
-                let Some(delay) = again else { return Err(failure.after_restarts(restarts)) };
-                let count = history.restarts.len();
-                shielded(|| {
-                    log::warn!(
-                        "{} has failed; restart {count} of at most {} within {:.1?} comes in {delay:.1?}: {failure}",
-                        node.path,
-                        policy.intensity,
-                        policy.period,
-                    );
-                });
-                if node.please_stop.wait_for_go_timeout(delay) {
-                    return Err(failure.after_restarts(restarts));
-                }
-                node.restarts.store(restarts + 1, Ordering::Relaxed);
-                mdc::reset(&context);
-            }
+            let outcome = run_all(&node, policy, &mut f);
+            // What it has captured is the user's; a panic there must not take the place of what failed before.
+            let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(f))) else { return outcome };
+            let late = Failure::panic(&node, payload);
+            let before = outcome.map(|value| shielded(|| drop(value))).err();
+            Err(late.with_children(before.into_iter().collect()))
         })
+    }
+}
+
+/// Run after run, until one is well or the policy allows no more.
+fn run_all<T>(
+    node: &Arc<Node>,
+    policy: Restart,
+    f: &mut impl FnMut(&Node) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut history = History { policy, restarts: VecDeque::new() };
+    let context = mdc::inherit();
+    loop {
+        let failure = match run(node, f) {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        let restarts = node.restarts.load(Ordering::Relaxed);
+        let again = if node.please_stop.is_go() { None } else { history.failed(Instant::now()) };
+        let Some(delay) = again else { return Err(failure.after_restarts(restarts)) };
+        let count = history.restarts.len();
+        shielded(|| {
+            log::warn!(
+                "{} has failed; restart {count} of at most {} within {:.1?} comes in {delay:.1?}: {failure}",
+                node.path,
+                policy.intensity,
+                policy.period,
+            );
+        });
+        if node.please_stop.wait_for_go_timeout(delay) {
+            return Err(failure.after_restarts(restarts));
+        }
+        node.restarts.store(restarts + 1, Ordering::Relaxed);
+        mdc::reset(&context);
     }
 }
 

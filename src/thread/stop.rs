@@ -83,6 +83,12 @@ pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -
     survivors(left)
 }
 
+/// Stops the runtime's own children of `node`, but for these.
+pub(crate) fn stop_runtimes_own(node: &Arc<Node>, but: &[u64], why: &Reason) {
+    let is_meant = |child: &Arc<Node>| child.terms.role == Role::Runtime && !but.contains(&child.id);
+    stop_in_order(node, node.children().into_iter().filter(is_meant).collect(), false, why);
+}
+
 fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
     loop {
         let children: Vec<_> = node.children().into_iter().filter(|child| child.terms.role == role).collect();
@@ -106,7 +112,7 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
     }
     for child in children {
         if !together {
-            child.ask(why);
+            child.ask(&why.again());
         }
         wait_for_end(node, &child);
         node.collect(&child);

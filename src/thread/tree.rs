@@ -73,6 +73,8 @@ pub(crate) struct Terms {
     pub(crate) on_child_failure: OnChildFailure,
     /// How long its parent waits for its end before it says so; else what the runtime was told.
     pub(crate) patience: Option<Duration>,
+    /// Its parent was named: perhaps it is spawned for a pool, whose jobs borrow from each other.
+    pub(crate) is_placed: bool,
     /// The call that spawned it; `main` and foreign threads have none.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
 }
@@ -84,6 +86,7 @@ impl Terms {
             stop_order: StopOrder::default(),
             on_child_failure: OnChildFailure::default(),
             patience: None,
+            is_placed: false,
             spawned_at: None,
         }
     }
@@ -176,7 +179,7 @@ impl Node {
                 return Err(io::Error::other(message));
             }
             state.children.insert(node.id, node.clone());
-            state.ending.as_ref().map(|ending| ending.reason.clone())
+            state.ending.as_ref().map(|ending| ending.reason.again())
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
         // ends, and so not the newborn either.

@@ -1,6 +1,6 @@
 //! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO CONFIG`.
 
-use selvedge::{Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
+use selvedge::{Builder, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier, LazyLock};
 use std::time::Duration;
@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             }
             "lent" => lent(),
             "lent-by-std" => lent_by_std(),
+            "lent-in-pool" => lent_in_pool(),
             _ => return Err(format!("no scenario \"{scenario}\"")),
         }
         Ok(())
@@ -266,5 +267,22 @@ fn lent_by_std() {
             signal.is_go();
         });
         signal.wait_for_go();
+    });
+}
+
+/// The pool's threads are ours, and its jobs borrow from each other all the same.
+fn lent_in_pool() {
+    let owner = Thread::current();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(2)
+        .spawn_handler(move |worker| Builder::new("rayon").parent(&owner).spawn(move |_| worker.run()).map(drop));
+    let pool = pool.build().unwrap();
+    pool.install(|| {
+        let queue = Queue::unbounded("lent");
+        let adds = || {
+            Till::after(A_WHILE).wait_for_go();
+            queue.add(1).unwrap();
+        };
+        rayon::join(|| queue.pop(), adds);
     });
 }
