@@ -2,8 +2,12 @@
 //! `cargo bench --features profiling --bench sampler [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds
 //! dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
 
+#[path = "../tests/support/split.rs"]
+mod split;
+
 use selvedge::profile::{self, Clock, Engine, Options, Profile};
 use selvedge::{JoinHandle, Signal, spawn};
+use split::{one_part, three_parts};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -52,25 +56,6 @@ fn main() {
 fn scaled(full: u64, quick: u64) -> u64 {
     let quickly = std::env::args().any(|arg| arg == "--test") || cfg!(debug_assertions);
     if quickly { quick } else { full }
-}
-
-#[inline(never)]
-fn spin(rounds: u64) -> u64 {
-    let mut x = rounds;
-    for i in 0..rounds {
-        x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
-    }
-    x
-}
-
-#[inline(never)]
-fn three_parts() -> u64 {
-    black_box(spin(30_000))
-}
-
-#[inline(never)]
-fn one_part() -> u64 {
-    black_box(spin(10_000))
 }
 
 fn thread_clock() -> Duration {

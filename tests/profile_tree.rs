@@ -3,7 +3,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use selvedge::profile::{self, Options, Profile, ThreadProfile};
-use selvedge::{Registered, Signal};
+use selvedge::{Registered, Signal, Thread};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -104,22 +104,21 @@ fn each_thread_has_its_own_code_under_its_whole_path() {
 #[test]
 fn cpu_time_from_before_the_recording_is_not_counted() {
     let _alone = alone();
-    let before = selvedge::spawn("before", |please_stop: &Signal| {
+    let has_worked = Signal::new("has worked");
+    let worked = has_worked.clone();
+    let before = selvedge::spawn("before", move |please_stop: &Signal| {
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(300) {
             black_box(spin(1));
         }
-        while !please_stop.is_go() {
-            std::thread::sleep(Duration::from_millis(1));
+        // A busy machine may have given it less than its share.
+        while Thread::current().cpu_time().is_some_and(|time| time < Duration::from_millis(100)) {
+            black_box(spin(1));
         }
+        worked.go();
+        please_stop.wait_for_go();
     });
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let worked = |time: Option<Duration>| time.is_some_and(|time| time >= Duration::from_millis(100));
-    while !worked(before.thread().cpu_time()) {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
-    std::thread::sleep(Duration::from_millis(300));
+    assert!(has_worked.wait_for_go_timeout(Duration::from_secs(30)));
     let recording = profile::start(Options::new()).unwrap();
     let profile = recording.finish();
     before.stop();

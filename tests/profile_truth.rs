@@ -5,9 +5,13 @@
 //! for that to be less; a run that is too short is repeated, twice as long. None is made again because it failed.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+#[path = "support/split.rs"]
+mod split;
+
 use parking_lot::{Mutex, MutexGuard};
 use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
 use selvedge::{Registered, Signal};
+use split::{one_part, spin, three_parts};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -29,25 +33,6 @@ fn clock() -> Duration {
     // SAFETY: `time` is writable.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[inline(never)]
-fn spin(rounds: u64) -> u64 {
-    let mut x = rounds;
-    for i in 0..rounds {
-        x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
-    }
-    x
-}
-
-#[inline(never)]
-fn three_parts() -> u64 {
-    black_box(spin(30_000))
-}
-
-#[inline(never)]
-fn one_part() -> u64 {
-    black_box(spin(10_000))
 }
 
 /// The kernel's tick: when one of them was, by CLOCK_MONOTONIC in nanoseconds, and how long they are apart.
