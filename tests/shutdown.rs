@@ -115,6 +115,18 @@ fn one_thread_may_have_a_patience_of_its_own() {
 }
 
 #[test]
+fn the_slowest_to_stop_are_listed_whenever_they_ended() {
+    let folder = Folder::new("sluggish");
+    let ended = support::run(&mut subject("sluggish", &folder.config("")));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let log = folder.read("app.log");
+    let line = log.lines().find(|line| line.contains("; the slowest: ")).expect("how long it took");
+    let list = line.split("; the slowest: ").nth(1).expect("a list");
+    assert!(list.starts_with("main/pool/sluggish "), "{line}");
+    assert!((2..=5).contains(&list.matches("main/pool/").count()), "{line}");
+}
+
+#[test]
 fn on_stuck_abort_ends_the_process_with_70() {
     let more = "shutdown: { patience: 50ms, on_stuck: abort }";
     let (ended, log) = interrupted("abort", "deaf", more, &[SIGTERM]);

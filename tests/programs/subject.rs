@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         "order" => order(please_stop),
         "deaf" => deaf(please_stop),
         "impatient" => impatient(),
+        "sluggish" => sluggish(),
         "log-panic" => log_panic(),
         "stuck-log" => {
             please_stop.on_go(|| println!("asked"));
@@ -144,6 +145,21 @@ fn deaf(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     }
     ready();
     please_stop.wait_for_go();
+    Ok(())
+}
+
+/// The one that takes longest ends first, and six that are prompt after it.
+fn sluggish() -> Result<(), Box<dyn Error>> {
+    let pool = Builder::new("pool").stop_order(StopOrder::OneByOne).spawn(|_| {
+        for number in 0..6 {
+            drop(spawn(format!("prompt-{number}"), |please_stop| please_stop.wait_for_go()));
+        }
+        drop(spawn("sluggish", |please_stop| {
+            please_stop.wait_for_go();
+            std::thread::sleep(Duration::from_millis(200));
+        }));
+    })?;
+    pool.join()?;
     Ok(())
 }
 
