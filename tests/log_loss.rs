@@ -193,14 +193,20 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
 }
 
 #[test]
-fn an_abort_writes_what_was_logged_and_cuts_no_line() {
-    for (scenario, some, rounds) in
-        [("abort", 1000, 20), ("abort-while-others-log", 1000, 40), ("abort-after-a-rest", 1, 20)]
-    {
+fn an_abort_or_exit_writes_what_was_logged_and_cuts_no_line() {
+    for (scenario, some, rounds) in [
+        ("abort", 1000, 20),
+        ("abort-while-others-log", 1000, 40),
+        ("abort-after-a-rest", 1, 20),
+        ("exit-while-others-log", 1000, 60),
+    ] {
         for round in 0..rounds {
             let (folder, yaml) = config(scenario, "queued: true");
             let ended = run(&mut subject(scenario, &yaml));
-            assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
+            match ended.status.signal() {
+                None => assert_eq!((ended.code(), &scenario[..4]), (7, "exit"), "{scenario}: {}", ended.stderr),
+                signal => assert_eq!((signal, &scenario[..5]), (Some(libc::SIGABRT), "abort"), "{}", ended.stderr),
+            }
             let text = folder.read("app.log");
             let written = text.lines().filter(|line| line.contains(" some ") && line.ends_with(" end")).count();
             assert_eq!(written, some, "{scenario}, round {round}");
@@ -218,6 +224,7 @@ fn an_exit_of_the_process_writes_what_is_queued() {
         assert_eq!(run(&mut subject(scenario, &yaml)).code(), 7);
         let text = folder.read("app.log");
         assert_eq!(text.lines().filter(|line| line.contains(" some ")).count(), 1000, "{scenario}: {text}");
+        assert!(text.trim_end().ends_with("an exit handler's last word"), "{scenario}: {text}");
     }
 }
 

@@ -68,6 +68,11 @@ const OURS: u8 = 0;
 const ORPHAN: u8 = 1;
 /// That of the parent, and nobody can write.
 const MUTE: u8 = 2;
+/// The process is in its exit: only the thread that exits writes, and whoever else logs goes on without. (It may be waited
+/// for by an exit handler, so it must not hang here.)
+const LEAVING: u8 = 3;
+/// And that thread has the right to drain, for good.
+const LEFT: u8 = 4;
 
 pub(super) struct Channel {
     name: Arc<str>,
@@ -79,11 +84,14 @@ pub(super) struct Channel {
     state: AtomicU8,
     /// The writer is to end though its thread is not asked to.
     closing: AtomicBool,
-    /// OURS; in the child of a fork, where nobody drains and the queue may be half-way through an operation, ORPHAN, or
-    /// MUTE, if a thread that is not there is within the sinks. Set before the child runs its first line.
+    /// OURS; LEAVING and LEFT after the last flush at exit; in the child of a fork, where nobody drains and the queue may
+    /// be half-way through an operation, ORPHAN, or MUTE, if a thread that is not there is within the sinks. Set before the
+    /// child runs its first line; never set back.
     family: AtomicU8,
     /// Somebody drains. Not part of the mutex, because a fork takes it in one process and gives it back in two.
     busy: AtomicBool,
+    /// Who is about to fork: the others let them have `busy` first, or they would hardly ever find it free.
+    forking: AtomicUsize,
     sinks: Mutex<Sinks>,
     /// By sink: dropped since the last gap that was written or is in the queue.
     dropped: Vec<AtomicU64>,
@@ -104,9 +112,13 @@ const NAPS: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
 const SLEEP: Duration = Duration::from_secs(1);
 /// Waits look again after this, whatever they were told.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long the exit handlers after ours are expected to take at most.
+const LONGEST_EXIT: Duration = Duration::from_secs(1);
 
 thread_local! {
     static DRAINING: Cell<bool> = const { Cell::new(false) };
+    /// Whether this is the thread that exits.
+    static EXITS: Cell<bool> = const { Cell::new(false) };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,6 +140,7 @@ impl Channel {
             closing: AtomicBool::new(false),
             family: AtomicU8::new(OURS),
             busy: AtomicBool::new(false),
+            forking: AtomicUsize::new(0),
             sinks: Mutex::new(sinks),
             dropped,
             deferred: Mutex::new(VecDeque::new()),
@@ -166,6 +179,8 @@ impl Channel {
         match self.family.load(Ordering::Relaxed) {
             OURS => {}
             ORPHAN => return self.write_in_child(to, captured),
+            // Exit handlers that run after ours may log. What others log is gone with the process, as if a moment later.
+            LEFT if EXITS.with(Cell::get) => {}
             _ => return,
         }
         let level = captured.level;
@@ -178,6 +193,8 @@ impl Channel {
                 break;
             } else if self.overflow.drops(level) {
                 self.drop_counted(message);
+                break;
+            } else if self.is_left_out() {
                 break;
             } else if self.is_running() {
                 self.wait_for_room();
@@ -254,14 +271,24 @@ impl Channel {
     /// Returns when all that was put before has passed through the appenders; false: it was not so by `deadline`.
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        // In the child of a fork each record is written at once; an appender that flushes cannot wait for itself.
-        if self.family.load(Ordering::Relaxed) != OURS || is_within() {
+        // An appender that flushes cannot wait for itself.
+        if is_within() {
+            return true;
+        }
+        if self.is_left_out() {
+            return self.see_the_end();
+        }
+        // In the child of a fork each record is written at once, and so they are while the calling thread exits.
+        if self.family.load(Ordering::Relaxed) != OURS {
             return true;
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
+            if self.is_left_out() {
+                return self.see_the_end();
+            }
             if late() {
                 return false;
             }
@@ -280,6 +307,7 @@ impl Channel {
             }
             match answer.recv_timeout(LOOK) {
                 Ok(()) => return true,
+                Err(_) if self.is_left_out() => return self.see_the_end(),
                 Err(_) if late() => return false,
                 Err(_) => {}
             }
@@ -287,14 +315,20 @@ impl Channel {
     }
 
     /// Takes the right to drain. False: not by `deadline`, or the calling thread has it already.
-    fn seize(&self, deadline: Option<Instant>) -> bool {
+    fn seize(&self, deadline: Option<Instant>, give_way: bool) -> bool {
         if is_within() {
             return false;
         }
+        if self.has_left() {
+            return true;
+        }
         let mut tries = 0_u32;
         // Acquire and, in `release`, Release: what the last one did to the sinks is seen.
-        while self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        // Relaxed: who does not see that somebody forks takes his turn before them.
+        while give_way && self.forking.load(Ordering::Relaxed) > 0
+            || self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) || self.is_left_out() {
                 return false;
             }
             tries += 1;
@@ -305,11 +339,13 @@ impl Channel {
     }
 
     fn release(&self) {
-        self.busy.store(false, Ordering::Release);
+        if !self.has_left() {
+            self.busy.store(false, Ordering::Release);
+        }
     }
 
     fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
-        if !self.seize(deadline) {
+        if !self.seize(deadline, true) {
             return None;
         }
         let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == current().id());
@@ -374,7 +410,7 @@ impl Channel {
         process::block_abort();
         self.awake.wake();
         let mut empty = 0;
-        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst)) {
+        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst) || self.is_left_out()) {
             if ending::is_ending() {
                 let most = self.receiver.len();
                 let mut written = 0;
@@ -437,16 +473,56 @@ impl Channel {
 
     /// Before a fork: nobody is within the sinks until it is over. False: somebody is, for long.
     pub(super) fn hold_for_fork(&self, deadline: Instant) -> bool {
-        self.seize(Some(deadline))
+        self.forking.fetch_add(1, Ordering::Relaxed);
+        let held = self.seize(Some(deadline), false);
+        if !held {
+            self.forking.fetch_sub(1, Ordering::Relaxed);
+        }
+        held
     }
 
     pub(super) fn release_after_fork(&self) {
+        self.forking.fetch_sub(1, Ordering::Relaxed);
         self.release();
     }
 
     /// In the child of a fork; `held`: nobody was within the sinks.
     pub(super) fn orphan(&self, held: bool) {
         self.family.store(if held { ORPHAN } else { MUTE }, Ordering::Relaxed);
+        // Of those who fork there is one.
+        self.forking.store(usize::from(held), Ordering::Relaxed);
+    }
+
+    /// Somebody else exits.
+    fn is_left_out(&self) -> bool {
+        // Relaxed: it is seen soon enough; what keeps others from writing is the right to drain.
+        self.family.load(Ordering::Relaxed) >= LEAVING && !EXITS.with(Cell::get)
+    }
+
+    /// Who flushes while somebody else exits must not go on as if it were written. In most cases this does not return; but
+    /// an exit handler may wait for the thread.
+    fn see_the_end(&self) -> bool {
+        sleep(LONGEST_EXIT);
+        false
+    }
+
+    /// The calling thread exits, and drains for good.
+    fn has_left(&self) -> bool {
+        self.family.load(Ordering::Relaxed) == LEFT && EXITS.with(Cell::get)
+    }
+
+    /// At exit, after the flush: from now on nobody writes but the calling thread; nobody at all if a sink hangs. Nothing
+    /// changes in the child of a fork.
+    pub(super) fn leave(&self, deadline: Instant) {
+        // Before it is seized: from here on the others let go of it, and take it no more.
+        if self.family.compare_exchange(OURS, LEAVING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            EXITS.with(|exits| exits.set(true));
+            if self.seize(Some(deadline), false) {
+                self.family.store(LEFT, Ordering::Relaxed);
+            }
+            self.state.store(DIRECT, Ordering::SeqCst);
+            self.wake_waiting();
+        }
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) {

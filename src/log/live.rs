@@ -51,12 +51,17 @@ pub(crate) fn flush_in_time() {
 pub(crate) fn hold_for_end() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
-        channel.hold_for_fork(deadline);
+        channel.leave(deadline);
     }
 }
 
+/// Other threads may log on: the process must not end in the middle of a line of theirs.
 extern "C" fn at_exit() {
-    flush_in_time();
+    let deadline = Instant::now() + PATIENCE;
+    for channel in all() {
+        channel.flush(Some(deadline));
+        channel.leave(deadline);
+    }
 }
 
 /// # Signal safety

@@ -2,7 +2,7 @@
 //! in whatever order. See `sync/model_tests.rs` for how they are run; waits here have no time-outs to save them.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::log::{Level, Record};
 use log4rs::append::Append;
@@ -205,5 +205,32 @@ fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
         other.join().unwrap();
         writer.end();
         assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
+    });
+}
+
+#[test]
+fn model_log_an_exit_finds_written_what_was_flushed_and_is_the_last_to_write() {
+    check(|| {
+        let (channel, paper) = channel(2, Overflow::Block);
+        let writer = writer(&channel);
+        let (flushed, on_paper) = (channel.clone(), paper.clone());
+        let other = thread::spawn(move || {
+            for number in 0..3 {
+                put(&flushed, Level::Info, "b", number);
+                if flushed.flush(None) {
+                    assert_eq!(on_paper.of("b"), all(number + 1), "when flush returned");
+                }
+            }
+        });
+        put(&channel, Level::Info, "a", 0);
+        assert!(channel.flush(None));
+        channel.leave(Instant::now() + Duration::from_secs(1000));
+        put(&channel, Level::Info, "a", 1);
+        assert_eq!(paper.of("a"), all(2), "while the process exits");
+        let of_others = paper.of("b");
+        // An exit handler may wait for them.
+        other.join().unwrap();
+        writer.end();
+        assert_eq!(paper.of("b"), of_others, "written by others while the process exits");
     });
 }

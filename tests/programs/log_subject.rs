@@ -15,6 +15,15 @@ fn main() -> ExitCode {
     if scenario == "unwound-abort" {
         std::panic::set_hook(Box::new(|_| ()));
     }
+    #[cfg(unix)]
+    if scenario.starts_with("exit") {
+        extern "C" fn last_word() {
+            log::info!("an exit handler's last word");
+        }
+        // Before the log's own, and so run after it.
+        // SAFETY: the function stays valid, and does nothing that an exit handler may not.
+        unsafe { libc::atexit(last_word) };
+    }
     selvedge::run(Config::from(config.as_str()), |please_stop| match scenario.as_str() {
         "until-killed" => until_killed(please_stop, &acknowledged),
         "exit" => {
@@ -45,7 +54,14 @@ fn main() -> ExitCode {
             log_much();
             fork_and_log_much()
         }
-        "abort-while-others-log" => abort_while_others_log(),
+        "abort-while-others-log" => {
+            log_while_others_log();
+            std::process::abort()
+        }
+        "exit-while-others-log" => {
+            log_while_others_log();
+            std::process::exit(7)
+        }
         "abort-after-a-rest" => {
             // The writer sleeps by now; what wakes it is the one record.
             std::thread::sleep(Duration::from_millis(50));
@@ -147,7 +163,7 @@ fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn 
     Ok(())
 }
 
-fn abort_while_others_log() -> Result<(), Box<dyn Error>> {
+fn log_while_others_log() {
     let begun = selvedge::Progress::new("begun");
     for name in 0..3 {
         let begun = begun.clone();
@@ -162,7 +178,6 @@ fn abort_while_others_log() -> Result<(), Box<dyn Error>> {
     }
     begun.wait_for(3);
     log_some();
-    std::process::abort()
 }
 
 /// A panic while another one unwinds: the process aborts, and the hook is the last that runs.
