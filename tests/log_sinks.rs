@@ -299,3 +299,25 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
     });
     slot.lock().unwrap().take();
 }
+
+#[test]
+fn a_file_without_a_name_is_written_once() {
+    use std::os::fd::AsRawFd;
+    let _turn = alone();
+    let folder = folder("nameless");
+    let named = folder.join("removed");
+    let mut file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&named).unwrap();
+    fs::remove_file(&named).unwrap();
+    // As /dev/stdout is, where that goes to a temporary file: whoever opens it again finds the same one.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let runtime = runtime(&folder, &[("out", format!("kind: file, path: {path}"))]);
+    log::info!("record 0 end");
+    logging::flush();
+    log::info!("record 1 end");
+    runtime.shutdown().unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    let numbers: Vec<&str> = text.lines().filter(|line| line.contains(" record ")).collect();
+    assert_eq!(numbers, ["INFO main record 0 end", "INFO main record 1 end"]);
+    fs::remove_dir_all(folder).unwrap();
+}

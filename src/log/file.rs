@@ -65,7 +65,8 @@ impl LogFile {
     /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
     pub(super) fn open(path: &Path, append: bool, encoder: Encoder) -> io::Result<LogFile> {
         let mut log = LogFile {
-            path: path.to_owned(),
+            // The program may change its directory, and the file may have to be made again.
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             encoder,
             buffer: Vec::new(),
             file: None,
@@ -162,20 +163,23 @@ impl LogFile {
             }
         }
         loop {
-            let file = match &mut self.file {
-                Some(file) => file,
-                none => {
-                    *none = None;
-                    self.reopen()?;
-                    continue;
-                }
+            let Some(file) = &mut self.file else {
+                self.reopen()?;
+                continue;
             };
             let written = write_some(file, &self.buffer);
-            let metadata = file.metadata()?;
-            if process::is_deleted(&metadata) && metadata.is_file() {
-                // Into a file that nobody can read any more: once again, into a new one.
-                self.file = None;
-                continue;
+            // One that cannot be asked is taken to be there: else what it has would be written twice.
+            let is_gone = file.metadata().is_ok_and(|file| process::is_deleted(&file) && file.is_file());
+            if is_gone {
+                // Held meanwhile: a new file must not get its number.
+                let _old = self.file.take();
+                let before = self.identity;
+                self.reopen()?;
+                // Into a file that nobody can read any more: once again, into the new one. If there is a new one: a path
+                // may lead to a file that has no name (/dev/stdout to a temporary file).
+                if self.identity != before {
+                    continue;
+                }
             }
             return match written {
                 (_, None) => {
