@@ -192,6 +192,65 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
     }
 }
 
+/// The log is what hangs: whoever looks on must hear of it from stderr.
+#[test]
+fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
+    for (scenario, capacity, who) in [("hang-end", 8192, "main/log-writer"), ("hang-thread", 64, "main/talker")] {
+        let (folder, yaml) = config(scenario, &format!("capacity: {capacity}"));
+        folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
+        let text = fs::read_to_string(&yaml).unwrap();
+        fs::write(&yaml, text + "shutdown: { patience: 100ms }\n").unwrap();
+        let errors = folder.path().join("stderr");
+        let stderr = fs::File::create(&errors).unwrap();
+        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let pipe = child.stdout.take();
+        let deadline = Instant::now() + support::ALARM;
+        while !folder.read("stderr").contains(&format!(" for {who} to stop:")) {
+            if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
+                let _ = child.kill();
+                panic!("{scenario}: {}", folder.read("stderr"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Once it is read, all ends well.
+        drop(std::thread::spawn(move || std::io::copy(&mut pipe.unwrap(), &mut std::io::sink())));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{scenario}");
+    }
+}
+
+#[test]
+fn what_a_failing_file_holds_is_told_as_lost_when_the_log_goes_elsewhere() {
+    let (folder, yaml) = config("elsewhere", "queued: true");
+    let to = |path: &str| {
+        let text = format!(
+            "refresh_rate: 10ms\nappenders: {{ out: {{ kind: file, path: '{path}' }} }}\n\
+             root: {{ level: info, appenders: [out] }}\n"
+        );
+        folder.write("new.yaml", &text);
+        fs::rename(folder.path().join("new.yaml"), folder.path().join("log4rs.yaml")).unwrap();
+    };
+    to("/dev/full");
+    let errors = folder.path().join("stderr");
+    let mut child = subject("wait", &yaml).stderr(fs::File::create(&errors).unwrap()).spawn().unwrap();
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + support::ALARM;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}: {}", folder.read("stderr"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("it fails", &|| folder.read("stderr").contains("the appender `out` fails: No space left"));
+    let app = folder.path().join("app.log");
+    to(&app.display().to_string());
+    until("it goes elsewhere", &|| fs::read_to_string(&app).is_ok_and(|text| text.contains("was read again")));
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let told = folder.read("stderr");
+    assert!(told.contains("the appender `out` has failed: No space left"), "{told}");
+    assert!(told.contains("lost: what it held"), "{told}");
+}
+
 #[test]
 fn an_abort_or_exit_writes_what_was_logged_and_cuts_no_line() {
     for (scenario, some, rounds) in [

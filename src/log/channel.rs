@@ -435,6 +435,13 @@ impl Channel {
         }
     }
 
+    /// The writer has ended because somebody exits: not to be asked again and again whether it will serve.
+    pub(super) fn stay_away(&self, please_stop: &Signal) {
+        if self.is_left_out() {
+            please_stop.wait_for_go_timeout(LONGEST_EXIT);
+        }
+    }
+
     /// Until there is a record, or it is time to try a sink that fails, or to stop.
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
@@ -464,8 +471,11 @@ impl Channel {
         self.flush(None);
     }
 
-    /// A last try for sinks that fail.
+    /// A last try for sinks that fail. In the child of a fork what they hold is the parent's.
     pub(super) fn end_sinks(&self) {
+        if matches!(self.family.load(Ordering::Relaxed), ORPHAN | MUTE) {
+            return;
+        }
         if let Some(_gate) = self.gate(None) {
             lock(&self.sinks).end();
         }

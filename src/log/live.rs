@@ -1,6 +1,7 @@
 //! The queues that are alive, for what concerns the whole process: its end and its forks.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
-    static HELD: RefCell<Vec<(Arc<Channel>, bool)>> = const { RefCell::new(Vec::new()) };
+    /// Without a destructor, so that an exit handler may fork too.
+    static HELD: RefCell<ManuallyDrop<Vec<(Arc<Channel>, bool)>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
@@ -79,8 +82,8 @@ extern "C" fn before_fork() {
         let held = channel.hold_for_fork(deadline);
         (channel, held)
     };
-    let held = all().into_iter().map(hold).collect();
-    let _ = HELD.try_with(|slot| *slot.borrow_mut() = held);
+    let held = ManuallyDrop::new(all().into_iter().map(hold).collect());
+    HELD.with(|slot| *slot.borrow_mut() = held);
 }
 
 extern "C" fn in_parent() {
@@ -93,7 +96,7 @@ extern "C" fn in_child() {
 }
 
 fn release(first: impl Fn(&Channel, bool)) {
-    for (channel, held) in HELD.try_with(RefCell::take).unwrap_or_default() {
+    for (channel, held) in ManuallyDrop::into_inner(HELD.take()) {
         first(&channel, held);
         if held {
             channel.release_after_fork();

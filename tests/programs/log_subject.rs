@@ -42,6 +42,19 @@ fn main() -> ExitCode {
             log_some();
             std::process::abort()
         }
+        "wait" => {
+            log_some();
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "hang-end" => {
+            log_much();
+            Ok(())
+        }
+        "hang-thread" => {
+            drop(spawn("talker", |_| log_much()));
+            Ok(())
+        }
         "hang-exit" => {
             log_much();
             std::process::exit(7)
