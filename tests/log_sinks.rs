@@ -321,3 +321,28 @@ fn a_file_without_a_name_is_written_once() {
     assert_eq!(numbers, ["INFO main record 0 end", "INFO main record 1 end"]);
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_display_that_gives_up_makes_no_panic() {
+    struct GivesUp;
+    impl std::fmt::Display for GivesUp {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("half")?;
+            Err(std::fmt::Error)
+        }
+    }
+    let _turn = alone();
+    for queued in [true, false] {
+        let folder = folder("gives-up");
+        let (file, log) = (folder.join("log4rs.yaml"), folder.join("app.log"));
+        let appender = format!("kind: file, path: '{}', encoder: {{ kind: json }}", log.display());
+        fs::write(&file, format!("appenders: {{ out: {{ {appender} }} }}\nroot: {{ appenders: [out] }}\n")).unwrap();
+        let runtime = Runtime::start(Config::new("sinks").log_file(&file).log_queued(queued)).unwrap();
+        log::info!(why:% = GivesUp; "a message of {}", GivesUp);
+        runtime.shutdown().unwrap();
+        let text = read(&log);
+        assert!(text.contains("a message of half… (formatting failed)"), "{text}");
+        assert!(text.contains(r#""why":"half… (formatting failed)""#), "{text}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
