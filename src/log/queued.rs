@@ -217,7 +217,14 @@ impl Deserialize for FromConfig {
 
     fn deserialize(&self, config: QueuedConfig, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
         let mut queue = Queue::default();
-        queue.capacity = config.capacity.unwrap_or(queue.capacity).clamp(1, Queue::MOST);
+        queue.capacity = config.capacity.unwrap_or(queue.capacity);
+        anyhow::ensure!(
+            (1..=Queue::MOST).contains(&queue.capacity),
+            "capacity: expected from 1 to {}, found {}",
+            Queue::MOST,
+            queue.capacity
+        );
+        anyhow::ensure!(!config.appenders.is_empty(), "no appenders, so what is queued would be lost");
         queue.overflow = match config.overflow {
             None | Some(OverflowConfig::Block) => Overflow::Block,
             Some(OverflowConfig::DropNewest) => Overflow::DropNewest,
