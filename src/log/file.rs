@@ -14,6 +14,7 @@ use log4rs::encode::Encode;
 
 use super::encode::PatternEncoder;
 use super::record::Captured;
+use super::yaml::plain_path;
 use crate::os::process;
 
 /// A batch that is longer is written in pieces.
@@ -148,6 +149,18 @@ impl LogFile {
 
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
+    }
+
+    /// Why it cannot be written, for people.
+    pub(super) fn explain(&self, error: &io::Error) -> String {
+        let path = plain_path(&self.path);
+        if process::is_without_reader(error) {
+            format!("nobody reads {path}")
+        } else if error.kind() == io::ErrorKind::WouldBlock {
+            format!("whoever reads {path} does not keep up")
+        } else {
+            format!("{error}, writing {path}")
+        }
     }
 
     /// Writes the buffer. On an error what was not written stays.

@@ -165,7 +165,7 @@ impl Sink {
 
     fn try_out(&mut self) -> Result<(), (String, bool)> {
         match &mut self.output {
-            Output::File(file) => file.write_out().map_err(|error| (error.to_string(), false))?,
+            Output::File(file) => file.write_out().map_err(|error| (file.explain(&error), false))?,
             Output::Other(appender) => {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
                     // It has the record; one that writes nothing makes it write what it has.

@@ -44,7 +44,7 @@ appenders:
   one: {{ kind: file, path: \"{log}\" }}
   two: {{ kind: file, path: \"{log}\" }}
 loggers:
-  a::b: {{ level: INFO, appenders: [one, two] }}
+  a::b: {{ level: INFO, appenders: [one, two, one] }}
 "
         ))
         .unwrap();
@@ -53,6 +53,7 @@ loggers:
         (3, "appenders.idle: neither root nor a logger"),
         (5, "appenders.two: the appender `one` writes to the same file"),
         (1, "root has no appenders"),
+        (7, "loggers.a::b.appenders[2]: named twice"),
     ] {
         let place = format!("log4rs.yaml:{line}: ");
         let found = plan.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));

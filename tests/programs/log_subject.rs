@@ -47,6 +47,14 @@ fn main() -> ExitCode {
             please_stop.wait_for_go();
             Ok(())
         }
+        "moves" => {
+            std::env::set_current_dir("elsewhere")?;
+            log_some();
+            please_stop.wait_for_go();
+            // Long enough to be worth a picture.
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(())
+        }
         "hang-end" => {
             log_much();
             Ok(())
