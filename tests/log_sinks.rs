@@ -270,7 +270,7 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
             if let Some(queued) = queued
                 && !record.args().to_string().starts_with("echo")
             {
-                put(&queued, log::Level::Info, "echo");
+                put(&queued, log::Level::Info, &format!("echo of {}", record.args()));
                 queued.flush();
             }
             Handle(self.0.clone()).append(record)
@@ -282,21 +282,24 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
         Queued::builder().capacity(4).appender("chatty", Chatty(theirs.clone(), slot.clone())).build().unwrap();
     let queued = Arc::new(queued);
     *slot.lock().unwrap() = Some(queued.clone());
-    for _ in 0..100 {
-        put(&queued, log::Level::Info, "voice");
+    for number in 0..100 {
+        put(&queued, log::Level::Info, &format!("voice {number}"));
     }
     until("all voices and what of their echoes had room", || {
         queued.flush();
         let got = theirs.got.lock().unwrap();
-        let count = |part: &str| got.iter().filter(|line| line.ends_with(part)).count() as u64;
+        let count = |part: &str| got.iter().filter(|line| line.starts_with(part)).count() as u64;
         let dropped: u64 = got
             .iter()
-            .filter(|line| line.contains("missing here"))
+            .filter(|line| line.contains("missing here") && !line.contains("echo"))
             .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
             .sum();
         // Of a count of what is missing there is an echo too.
-        count("voice") == 100 && count("echo") + dropped >= 100
+        count("INFO voice") == 100 && count("INFO echo") + dropped >= 100
     });
+    let got = theirs.got.lock().unwrap().clone();
+    let echoes = got.iter().filter_map(|line| line.strip_prefix("INFO echo of voice ")?.parse::<u32>().ok());
+    assert!(echoes.is_sorted(), "{got:?}");
     slot.lock().unwrap().take();
 }
 
@@ -345,4 +348,43 @@ fn a_display_that_gives_up_makes_no_panic() {
         assert!(text.contains(r#""why":"half… (formatting failed)""#), "{text}");
         fs::remove_dir_all(folder).unwrap();
     }
+}
+
+#[test]
+fn what_an_appender_logs_into_its_full_queue_keeps_its_order() {
+    #[derive(Debug, Default)]
+    struct Echo {
+        theirs: Arc<Theirs>,
+        queued: Mutex<Option<Arc<Queued>>>,
+        begun: AtomicBool,
+        may_go_on: AtomicBool,
+    }
+    #[derive(Debug)]
+    struct To(Arc<Echo>);
+    impl Append for To {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            let text = record.args().to_string();
+            self.0.begun.store(true, Ordering::SeqCst);
+            until("the queue is full", || self.0.may_go_on.load(Ordering::SeqCst));
+            let queued = self.0.queued.lock().unwrap().clone();
+            if let (Some(queued), true) = (queued, text.starts_with("voice")) {
+                put(&queued, log::Level::Info, &format!("echo of {text}"));
+            }
+            Handle(self.0.theirs.clone()).append(record)
+        }
+        fn flush(&self) {}
+    }
+    let echo = Arc::new(Echo::default());
+    let queued = Arc::new(Queued::builder().capacity(3).appender("echo", To(echo.clone())).build().unwrap());
+    *echo.queued.lock().unwrap() = Some(queued.clone());
+    put(&queued, log::Level::Info, "voice 0");
+    until("it is written", || echo.begun.load(Ordering::SeqCst));
+    put(&queued, log::Level::Info, "voice 1");
+    put(&queued, log::Level::Info, "voice 2");
+    put(&queued, log::Level::Info, "silence");
+    echo.may_go_on.store(true, Ordering::SeqCst);
+    until("all have come", || echo.theirs.got.lock().unwrap().len() == 7);
+    let got = echo.theirs.got.lock().unwrap().clone();
+    assert_eq!(got[4..], [0, 1, 2].map(|number| format!("INFO echo of voice {number}")));
+    echo.queued.lock().unwrap().take();
 }

@@ -185,7 +185,24 @@ impl Channel {
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
-        let mut message = Message::Record(captured);
+        // What was logged within an appender before, and found no room, comes first.
+        if is_within() && !lock(&self.deferred).is_empty() {
+            self.defer(Message::Record(captured));
+        } else {
+            self.send(Message::Record(captured), level);
+        }
+        if self.is_running() {
+            self.awake.has_work();
+        }
+        if !self.is_running() {
+            // A whole batch: ours may be behind it.
+            while self.drain() >= self.batch() {}
+            // The writer may have ended before we said that there was something for it.
+            self.awake.leave();
+        }
+    }
+
+    fn send(&self, mut message: Message, level: Level) {
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if is_within() {
@@ -201,15 +218,6 @@ impl Channel {
             } else {
                 self.drain();
             }
-        }
-        if self.is_running() {
-            self.awake.has_work();
-        }
-        if !self.is_running() {
-            // A whole batch: ours may be behind it.
-            while self.drain() >= self.batch() {}
-            // The writer may have ended before we said that there was something for it.
-            self.awake.leave();
         }
     }
 
@@ -377,7 +385,7 @@ impl Channel {
             }
             count += 1;
         }
-        if self.receiver.is_empty() {
+        if self.receiver.is_empty() && lock(&self.deferred).is_empty() {
             for to in 0..self.dropped.len() {
                 let dropped = self.take_dropped(to);
                 if dropped > 0 {

@@ -15,6 +15,8 @@ static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 
 /// How long an end or a fork waits for a sink that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So long may the writer of a queue that is well be within a batch, when another one has used up the patience.
+const ONE_BATCH: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
@@ -54,7 +56,7 @@ pub(crate) fn flush_in_time() {
 pub(crate) fn hold_for_end() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
-        channel.leave(deadline);
+        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
@@ -63,7 +65,7 @@ extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
         channel.flush(Some(deadline));
-        channel.leave(deadline);
+        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
