@@ -176,6 +176,8 @@ fn put(queued: &Queued, level: log::Level, text: &str) {
 
 #[test]
 fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
+    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    let _turn = alone();
     for way in ["fails", "panics"] {
         let theirs = Arc::new(Theirs::default());
         let switch = if way == "fails" { &theirs.fails } else { &theirs.panics };
@@ -200,6 +202,8 @@ fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
 
 #[test]
 fn what_cannot_be_held_is_counted_in_its_place() {
+    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    let _turn = alone();
     let theirs = Arc::new(Theirs::default());
     let queued = Queued::builder().capacity(100).appender("small", Handle(theirs.clone())).build().unwrap();
     theirs.fails.store(true, Ordering::SeqCst);
@@ -387,4 +391,41 @@ fn what_an_appender_logs_into_its_full_queue_keeps_its_order() {
     let got = echo.theirs.got.lock().unwrap().clone();
     assert_eq!(got[4..], [0, 1, 2].map(|number| format!("INFO echo of voice {number}")));
     echo.queued.lock().unwrap().take();
+}
+
+#[test]
+fn a_fifo_that_is_read_all_the_time_gets_all_and_does_not_fail() {
+    let _turn = alone();
+    let folder = folder("read-fifo");
+    let (fifo, good) = (folder.join("fifo"), folder.join("good.log"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // To write as well, so that its opening does not wait; that end is closed once the runtime has opened its own.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let appenders = [
+        ("fifo", format!("kind: file, path: '{}'", fifo.display())),
+        ("good", format!("kind: file, path: '{}'", good.display())),
+    ];
+    let runtime = runtime(&folder, &appenders);
+    let reading = std::thread::spawn(move || {
+        let (mut text, mut part) = (Vec::new(), vec![0; 8192]);
+        while !text.ends_with(b"INFO main sinks has ended\n") {
+            let count = reader.read(&mut part).unwrap();
+            text.extend_from_slice(&part[..count]);
+        }
+        String::from_utf8(text).unwrap()
+    });
+    for number in 0..100_000 {
+        log::info!("record {number} of a length that is usual, and more than a pipe holds end");
+    }
+    runtime.shutdown().unwrap();
+    until("it has been read", || reading.is_finished());
+    let text = reading.join().unwrap();
+    assert_eq!(text.lines().filter(|line| line.ends_with(" end")).count(), 100_000);
+    let told = read(&good);
+    assert!(
+        !told.contains("the appender `fifo` fails"),
+        "{}",
+        told.lines().find(|line| line.contains("fails")).unwrap()
+    );
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -32,6 +32,7 @@ pub(super) struct LogFile {
     file: Option<File>,
     identity: Option<(u64, u64)>,
     looked: Instant,
+    taken: Option<Instant>,
 }
 
 struct Buffer<'a>(&'a mut Vec<u8>);
@@ -73,6 +74,7 @@ impl LogFile {
             file: None,
             identity: None,
             looked: Instant::now(),
+            taken: None,
         };
         match log.reopen() {
             Err(error) if !process::is_without_reader(&error) => return Err(error),
@@ -163,6 +165,11 @@ impl LogFile {
         }
     }
 
+    /// When something was last written, unless it fails for another reason than that there was no room for more.
+    pub(super) fn taken(&self) -> Option<Instant> {
+        self.taken
+    }
+
     /// Writes the buffer. On an error what was not written stays.
     pub(super) fn write_out(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
@@ -196,12 +203,18 @@ impl LogFile {
             }
             return match written {
                 (_, None) => {
+                    self.taken = Some(Instant::now());
                     self.buffer.clear();
                     self.buffer.shrink_to(2 * PIECE);
                     Ok(())
                 }
                 (count, Some(error)) => {
                     self.buffer.drain(..count);
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.taken = None;
+                    } else if count > 0 {
+                        self.taken = Some(Instant::now());
+                    }
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         // The next reader of a FIFO gets a new opening.
                         self.file = None;
