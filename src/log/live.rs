@@ -18,11 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// So long may the writer of a queue that is well be within a batch, when another one has used up the patience.
 const ONE_BATCH: Duration = Duration::from_millis(50);
 
+type Held = Vec<(Arc<Channel>, bool)>;
+
 thread_local! {
     /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
     /// Without a destructor, so that an exit handler may fork too.
-    static HELD: RefCell<ManuallyDrop<Vec<(Arc<Channel>, bool)>>> =
-        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+    static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
