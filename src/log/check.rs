@@ -191,6 +191,9 @@ impl Check {
         } else if path.contains("$TIME{") {
             self.warn(&field, "a rolling_file does not replace `$TIME{…}`; it stays in the path");
         }
+        if path.starts_with("~/") {
+            self.warn(&field, "`~` is a folder of that name here; the home folder is `$ENV{HOME}`");
+        }
         let whole = self.folder.join(&path);
         match paths::unwritable(&whole) {
             Some(reason) => Err(field.error(reason)),

@@ -32,6 +32,17 @@ impl Drop for Folder {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_socket_is_no_log_file() {
+    let folder = Folder::new("socket");
+    let socket = folder.path("s.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let text = format!("appenders: {{ out: {{ kind: file, path: '{socket}' }} }}");
+    let refused = folder.load(&text).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("is a socket, not a file or FIFO"), "{refused}");
+}
+
 #[test]
 fn odd_but_legal_is_a_warning_with_its_place() {
     let folder = Folder::new("warnings");
