@@ -283,12 +283,12 @@ impl Channel {
         if is_within() {
             return true;
         }
-        if self.is_left_out() {
-            return self.see_the_end();
-        }
-        // In the child of a fork each record is written at once, and so they are while the calling thread exits.
-        if self.family.load(Ordering::Relaxed) != OURS {
-            return true;
+        // One look: somebody may begin to exit between two.
+        match self.family.load(Ordering::Relaxed) {
+            OURS => {}
+            LEAVING | LEFT if !EXITS.with(Cell::get) => return self.see_the_end(),
+            // In the child of a fork each record is written at once, and so they are while the calling thread exits.
+            _ => return true,
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
