@@ -2,6 +2,7 @@
 
 mod compose;
 mod core;
+mod late;
 mod on_go;
 mod reason;
 mod till;
@@ -10,6 +11,7 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use late::LateSignal;
 pub use on_go::OnGo;
 pub use reason::Reason;
 pub use till::Till;
