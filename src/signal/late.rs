@@ -10,7 +10,6 @@ use crate::model::{AtomicBool, OnceLock};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-#[derive(Default)]
 pub(crate) struct LateSignal {
     /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows nothing.
     gone: AtomicBool,
@@ -18,6 +17,10 @@ pub(crate) struct LateSignal {
 }
 
 impl LateSignal {
+    pub(crate) fn new() -> LateSignal {
+        LateSignal { gone: AtomicBool::new(false), signal: OnceLock::new() }
+    }
+
     pub(crate) fn is_go(&self) -> bool {
         // Acquire, and Release in `go`: what happened before go is seen after is_go.
         self.gone.load(Ordering::Acquire) || self.signal.get().is_some_and(Signal::is_go)
@@ -50,7 +53,7 @@ mod tests {
     #[test]
     fn it_goes_whether_it_is_asked_for_before_or_after() {
         let owner = Arc::from("main/reader");
-        let (before, after) = (LateSignal::default(), LateSignal::default());
+        let (before, after) = (LateSignal::new(), LateSignal::new());
         let signal = before.get(&owner, "stopped").clone();
         assert!(!signal.is_go() && !before.is_go());
         before.go();
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_its_user_told_to_go_has_gone() {
-        let late = LateSignal::default();
+        let late = LateSignal::new();
         late.get(&Arc::from("main"), "stopped").go();
         assert!(late.is_go());
     }
@@ -76,7 +79,7 @@ mod model_tests {
     #[test]
     fn model_late_go_against_get() {
         let model = || {
-            let late = Arc::new(LateSignal::default());
+            let late = Arc::new(LateSignal::new());
             let theirs = late.clone();
             let waiter = thread::spawn(move || theirs.get(&Arc::from("main"), "stopped").wait_for_go());
             late.go();

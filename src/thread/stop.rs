@@ -1,5 +1,6 @@
 //! The end of a parent: its children are asked to stop and joined, in the order that was promised.
 
+use super::ask::ask_all;
 use super::tree::{Node, Role};
 use super::{Failure, StopOrder, Thread};
 use crate::error::shielded;
@@ -115,7 +116,7 @@ pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>, why: &Reaso
 
 fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
     if together {
-        children.iter().for_each(|child| child.ask(why));
+        ask_all(&children, why);
     }
     for child in children {
         if !together {
