@@ -131,8 +131,6 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// While it lives, a stop of the calling thread is passed on to `target`, if that is below it.
-
 /// While the guard lives, a stop of `me` is passed on to `target`, if that is below it.
 fn pass_on_stop(me: Arc<Node>, target: &Arc<Node>) -> Option<PassingOn> {
     // A thread that has stopped needs no asking; a join of many finds most of them so.
