@@ -158,6 +158,21 @@ fn a_parent_that_only_joins_passes_its_stop_on() {
 }
 
 #[test]
+fn a_parent_that_was_stopped_in_one_join_passes_that_on_in_the_next() {
+    let parent = spawn("joining", |_| {
+        let wait = |please_stop: &Signal| please_stop.wait_for_go();
+        let (first, second) = (spawn("first", wait), spawn("second", wait));
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+    until("it joins", || parent.thread().waiting_for().is_some_and(|wait| wait.name().ends_with("/first")));
+    // By the signal, which knows nothing of children: what they hear of it is from the joins.
+    parent.thread().please_stop().go();
+    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("a child was not asked") };
+    result.unwrap();
+}
+
+#[test]
 fn a_thread_that_starts_under_a_stopped_parent_runs_its_body() {
     let parent = spawn("stopped", |please_stop| {
         please_stop.wait_for_go();

@@ -57,6 +57,28 @@ pub(super) struct Core {
     link: OnceLock<Arc<Target>>,
 }
 
+/// What is left to do for a signal that has gone: to wake with the sender, and then to run the targets.
+pub(super) struct Fired {
+    /// It had not gone before.
+    first: bool,
+    pub(super) sender: Option<Sender<Infallible>>,
+    pub(super) targets: Targets,
+}
+
+pub(super) struct Targets(BTreeMap<u64, (Arc<Target>, usize)>);
+
+impl Targets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn run(self) {
+        for (target, leaf) in self.0.into_values() {
+            target.leaf_gone(leaf);
+        }
+    }
+}
+
 #[derive(Default)]
 struct Slow {
     fired: bool,
@@ -140,29 +162,39 @@ impl Core {
 
     /// Goes, wakes, runs targets. True if it had not gone before.
     fn fire_because(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
+        self.set_gone(reason).is_some_and(|fired| {
+            self.wake(fired.sender);
+            fired.targets.run();
+            fired.first
+        })
+    }
+
+    /// Goes, and gives what has to be done about it; None if somebody else does that.
+    pub(super) fn set_gone(&self, reason: impl FnOnce() -> Option<Reason>) -> Option<Fired> {
         if self.is_known_gone() && self.slow.lock().fired {
-            return false;
+            return None;
         }
         // Made before the lock is taken, and in vain if another is faster.
         let reason = reason();
-        let (first, sender, targets) = {
+        let fired = {
             let mut slow = self.slow.lock();
             if slow.fired {
-                return false;
+                return None;
             }
             slow.fired = true;
             slow.reason = reason;
             // Release: see is_go. Under the lock, so that `attach` and `receiver` either put something in that is taken
             // out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
-            (first, slow.sender.take(), std::mem::take(&mut slow.targets))
+            Fired { first, sender: slow.sender.take(), targets: Targets(std::mem::take(&mut slow.targets)) }
         };
+        Some(fired)
+    }
+
+    /// Wakes who waits for it, after it has gone.
+    pub(super) fn wake(&self, sender: Option<Sender<Infallible>>) {
         self.fired.notify_all();
         drop(sender);
-        for (target, leaf) in targets.into_values() {
-            target.leaf_gone(leaf);
-        }
-        first
     }
 
     pub(super) fn given_reason(&self) -> Option<Reason> {

@@ -2,18 +2,22 @@
 
 mod compose;
 mod core;
+mod late;
 mod on_go;
 mod reason;
 mod till;
 mod timer;
+mod together;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use late::LateSignal;
 pub use on_go::OnGo;
 pub use reason::Reason;
 pub use till::Till;
 pub(crate) use timer::set_spawner as set_timer_spawner;
+pub(crate) use together::Together;
 
 use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
@@ -104,6 +108,7 @@ impl Signal {
         self.0.go(|| Some(Reason::of(why, Some(at), None)))
     }
 
+    /// Of several that go for one reason, [`Together`] is faster.
     pub(crate) fn go_for(&self, reason: &Reason) -> bool {
         self.0.go(|| Some(reason.clone()))
     }

@@ -2,7 +2,7 @@
 
 use super::StopOrder;
 use super::tree::{Node, Role};
-use crate::signal::Reason;
+use crate::signal::{Reason, Together};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -14,24 +14,31 @@ thread_local! {
     static ASKING: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
-impl Node {
-    /// Asks it to stop, and all below it, the youngest first. A `OneByOne` parent asks its children itself, when it ends.
-    ///
-    /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
-    pub(crate) fn ask(self: &Arc<Node>, reason: &Reason) {
-        let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
-        let mut next = vec![(self.clone(), reason.clone())];
-        while let Some((node, reason)) = next.pop() {
-            node.please_stop.go_for(&reason);
-            let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
-            next.extend(passed_on.ok().flatten().unwrap_or_default());
-            if node.terms.stop_order == StopOrder::Together {
-                // The youngest last, so that it comes off first.
-                let users = node.children().into_iter().rev().filter(|child| child.terms.role == Role::User);
-                next.extend(users.map(|child| (child, reason.clone())));
-            }
+/// Asks these to stop, in this order, and each time all below it, the youngest first. A `OneByOne` parent asks its children
+/// itself, when it ends.
+///
+/// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
+pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
+    let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
+    let mut next: Asked = nodes.iter().rev().map(|node| (node.clone(), reason.clone())).collect();
+    let mut asked = Together::default();
+    while let Some((node, reason)) = next.pop() {
+        asked.go_for(&node.please_stop, &reason);
+        let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
+        next.extend(passed_on.ok().flatten().unwrap_or_default());
+        if node.terms.stop_order == StopOrder::Together {
+            // The youngest last, so that it comes off first.
+            let users = node.children().into_iter().rev().filter(|child| child.terms.role == Role::User);
+            next.extend(users.map(|child| (child, reason.clone())));
         }
-        let _ = ASKING.try_with(|asking| asking.replace(outer));
+    }
+    let _ = ASKING.try_with(|asking| asking.replace(outer));
+}
+
+impl Node {
+    /// Asks it to stop, and all below it.
+    pub(crate) fn ask(self: &Arc<Node>, reason: &Reason) {
+        ask_all(std::slice::from_ref(self), reason);
     }
 
     /// `ask`, from a target of another's `please_stop`.

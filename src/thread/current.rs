@@ -4,6 +4,7 @@ use super::Thread;
 use super::tree::{Node, Role, Terms, tidy};
 use parking_lot::Mutex;
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
@@ -15,7 +16,7 @@ pub(crate) fn root() -> Arc<Node> {
         Some(node) if !node.stopped.is_go() => node.clone(),
         _ => {
             crate::signal::set_timer_spawner(super::spawn::timer);
-            let node = Node::new("main", "main".to_owned(), None, Terms::of(Role::Root));
+            let node = Node::new("main", "main", None, Terms::of(Role::Root));
             let ended = root.replace(node.clone());
             drop(root);
             // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
@@ -26,7 +27,19 @@ pub(crate) fn root() -> Arc<Node> {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Thread>> = const { RefCell::new(None) };
+    /// Without a destructor, whose registration would cost each thread that is spawned a lock and an allocation: a body takes
+    /// its node out again by `Inside`, and where there is no body, `LEAVING` does.
+    static CURRENT: ManuallyDrop<RefCell<Option<Thread>>> = const { ManuallyDrop::new(RefCell::new(None)) };
+    static LEAVING: Leaving = const { Leaving };
+}
+
+/// The calling thread ends, of which the tree knows no body.
+struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        drop(set_current(None));
+    }
 }
 
 /// The calling thread's node.
@@ -52,7 +65,7 @@ fn unknown() -> Arc<Node> {
         let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
         let name = tidy(&name);
         let path = format!("other/{name}");
-        let node = Node::new(&name, path, None, Terms::of(Role::Foreign));
+        let node = Node::new(&name, &path, None, Terms::of(Role::Foreign));
         node.start();
         node
     };
@@ -62,7 +75,11 @@ fn unknown() -> Arc<Node> {
 
 /// Returns who it was. Whoever drops that may run the user's code, so not while it is borrowed here.
 fn set_current(thread: Option<Thread>) -> Option<Thread> {
-    // A thread whose locals are gone is nobody any more.
+    // Among the destructors of its thread-locals, one of somebody else's is nobody any more.
+    let thread = thread.filter(|thread| match thread.0.terms.role {
+        Role::Root | Role::Foreign => LEAVING.try_with(|_| ()).is_ok(),
+        Role::User | Role::Runtime => true,
+    });
     CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
 }
 

@@ -333,7 +333,7 @@ mod tests {
             seed ^= seed << 17;
             (seed % below as u64) as usize
         };
-        let node = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
+        let (node, _) = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
         let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
         let _published = What::new("lock", Arc::from("any")).publish();
         let wait = node.waits.get().unwrap();

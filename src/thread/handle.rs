@@ -63,12 +63,12 @@ impl Thread {
 
     /// Goes when the thread has ended and all its children have.
     pub fn stopped(&self) -> &Signal {
-        &self.0.stopped
+        self.0.stopped()
     }
 
     /// Goes when one of its children has failed.
     pub fn child_failed(&self) -> &Signal {
-        &self.0.child_failed
+        self.0.child_failed.get(&self.0.path, "child_failed")
     }
 
     /// Asks it and all threads below it to stop, and returns at once. The thread itself is asked first, then its

@@ -3,9 +3,10 @@
 use super::spawn::Slot;
 use super::tree::{self, Node, Outcome};
 use super::{Failure, Thread};
-use crate::signal::{OnGo, Reason, Signal};
+use crate::signal::{Reason, Signal};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The right to the result of a thread. Dropping it leaves the thread to its parent, who will stop it, join it, and be told
 /// of its failure.
@@ -38,16 +39,17 @@ impl<T> JoinHandle<T> {
             panic!("{} cannot join {}, which ends after it", me.path, self.thread.0.path);
         }
         self.thread.0.joining(true);
-        let _passing_on = pass_on_stop(&self.thread.0);
+        let _passing_on = pass_on_stop(me, &self.thread.0);
         let node = &self.thread.0;
         match node.take_os_handle() {
             Some(os) => {
-                let _published = node.as_waited_for().publish();
+                // Of many that are joined, most have ended meanwhile.
+                let _published = (!os.is_finished()).then(|| node.as_waited_for().publish());
                 // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
                 let _ = os.join();
             }
             None => {
-                node.stopped.wait_as(|| node.as_waited_for(), None, None);
+                node.stopped().wait_as(|| node.as_waited_for(), None, None);
             }
         }
         self.result()
@@ -69,9 +71,9 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
         self.thread.0.joining(true);
-        let passing_on = pass_on_stop(&self.thread.0);
+        let passing_on = pass_on_stop(tree::current(), &self.thread.0);
         let node = &self.thread.0;
-        if !node.stopped.wait_as(|| node.as_waited_for(), Some(till), None) {
+        if !node.stopped().wait_as(|| node.as_waited_for(), Some(till), None) {
             self.thread.0.joining(false);
             drop(passing_on);
             return Err(self);
@@ -129,26 +131,39 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// While it lives, a stop of the calling thread is passed on to `target`, if that is below it.
-fn pass_on_stop(target: &Arc<Node>) -> Option<PassingOn> {
-    let me = tree::current();
+/// While the guard lives, a stop of `me` is passed on to `target`, if that is below it.
+fn pass_on_stop(me: Arc<Node>, target: &Arc<Node>) -> Option<PassingOn> {
     // A thread that has stopped needs no asking; a join of many finds most of them so.
-    (!target.stopped.is_go() && target.is_below(&me)).then(|| {
-        let target = target.clone();
-        // Weak: a target that is never cancelled must not keep the signal that it is attached to.
+    if target.stopped.is_go() || !target.is_below(&me) {
+        return None;
+    }
+    me.begin_join(target.clone());
+    // One target for all joins of this thread. Weak, or it would keep the signal that it is attached to.
+    if !me.passes_stop_on.swap(true, Ordering::Relaxed) {
         let joiner = Arc::downgrade(&me);
-        PassingOn(me.please_stop.on_go(move || {
-            let cause = joiner.upgrade().and_then(|joiner| joiner.please_stop.reason());
-            let reason = Reason::of("the thread that joins it was asked to stop", None, cause);
-            target.pass_on(&reason);
-        }))
-    })
+        me.please_stop.on_go(move || {
+            let Some(joiner) = joiner.upgrade() else { return };
+            joiner.joins().iter().for_each(|target| pass_on(&joiner, target));
+        });
+    }
+    // If that target has run already, it may not have seen this one.
+    if me.please_stop.is_go() {
+        pass_on(&me, target);
+    }
+    Some(PassingOn { joiner: me, target: target.id })
 }
 
-struct PassingOn(OnGo);
+fn pass_on(joiner: &Node, target: &Arc<Node>) {
+    target.pass_on(&Reason::of("the thread that joins it was asked to stop", None, joiner.please_stop.reason()));
+}
+
+struct PassingOn {
+    joiner: Arc<Node>,
+    target: u64,
+}
 
 impl Drop for PassingOn {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.joiner.end_join(self.target);
     }
 }

@@ -50,7 +50,7 @@ pub fn register(name: impl AsRef<str>) -> Registered {
 
 pub(super) fn register_below(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Registered> {
     panic::install_hook();
-    let node = Node::child(parent, name, terms)?;
+    let (node, _) = Node::child(parent, name, terms)?;
     // Nobody joins a guard: what goes wrong below it is its parent's to hear.
     node.handle_dropped(false);
     let inside = tree::become_node(&node);

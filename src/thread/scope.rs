@@ -90,8 +90,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
     {
         let child = Node::child(&self.owner, name, Terms::here());
-        let node = match child {
-            Ok(node) => node,
+        let (node, path) = match child {
+            Ok(child) => child,
             Err(error) => panic!("no thread: {error}"),
         };
         let context = mdc::inherit();
@@ -104,7 +104,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             }
         };
         let started = node.unless_started();
-        if let Err(error) = std::thread::Builder::new().name(node.path.to_string()).spawn_scoped(self.std, run) {
+        if let Err(error) = std::thread::Builder::new().name(path).spawn_scoped(self.std, run) {
             panic!("the system gives no thread for {}: {error}", node.path);
         }
         started();

@@ -44,7 +44,7 @@ where
     F: FnOnce(&Signal) -> T + Send + 'static,
     T: Send + 'static,
 {
-    match Builder::new(name).spawn(f) {
+    match start(name.as_ref(), None, None, Terms::here(), move |node| Ok(f(&node.please_stop))) {
         Ok(handle) => handle,
         Err(error) => panic!("no thread: {error}"),
     }
@@ -61,7 +61,8 @@ where
     T: Send + 'static,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    match Builder::new(name).spawn_fallible(f) {
+    let f = move |node: &Node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into()));
+    match start(name.as_ref(), None, None, Terms::here(), f) {
         Ok(handle) => handle,
         Err(error) => panic!("no thread: {error}"),
     }
@@ -201,35 +202,49 @@ impl Builder {
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
-        let parent = match &self.parent {
-            Some(parent) => tree::adoptive(&parent.0),
-            None => tree::default_parent(),
-        };
-        let context = mdc::inherit();
-        let node = Node::child(&parent, &self.name, self.terms)?;
-        let slot = Slot::<T>::default();
-        let body = {
-            let (node, slot) = (node.clone(), slot.clone());
-            move || {
-                mdc::adopt(context);
-                body(&node, f, slot);
-            }
-        };
-        let mut builder = std::thread::Builder::new().name(node.path.to_string());
-        if let Some(bytes) = self.stack_size {
-            builder = builder.stack_size(bytes);
+        start(&self.name, self.stack_size, self.parent.as_ref(), self.terms, f)
+    }
+}
+
+fn start<T, F>(
+    name: &str,
+    stack_size: Option<usize>,
+    parent: Option<&Thread>,
+    terms: Terms,
+    f: F,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
+    T: Send + 'static,
+{
+    let parent = match parent {
+        Some(parent) => tree::adoptive(&parent.0),
+        None => tree::default_parent(),
+    };
+    let context = mdc::inherit();
+    let (node, path) = Node::child(&parent, name, terms)?;
+    let slot = Slot::<T>::default();
+    let body = {
+        let (node, slot) = (node.clone(), slot.clone());
+        move || {
+            mdc::adopt(context);
+            body(&node, f, slot);
         }
-        let started = node.unless_started();
-        match builder.spawn(body) {
-            Ok(os) => {
-                started();
-                node.keep_os_handle(os);
-                Ok(JoinHandle::new(node, slot))
-            }
-            Err(error) => {
-                let message = format!("the system gives no thread for {}: {error}", node.path);
-                Err(io::Error::new(error.kind(), message))
-            }
+    };
+    let mut builder = std::thread::Builder::new().name(path);
+    if let Some(bytes) = stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    let started = node.unless_started();
+    match builder.spawn(body) {
+        Ok(os) => {
+            started();
+            node.keep_os_handle(os);
+            Ok(JoinHandle::new(node, slot))
+        }
+        Err(error) => {
+            let message = format!("the system gives no thread for {}: {error}", node.path);
+            Err(io::Error::new(error.kind(), message))
         }
     }
 }

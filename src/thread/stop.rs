@@ -1,5 +1,6 @@
 //! The end of a parent: its children are asked to stop and joined, in the order that was promised.
 
+use super::ask::ask_all;
 use super::tree::{Node, Role};
 use super::{Failure, StopOrder, Thread};
 use crate::error::shielded;
@@ -25,6 +26,10 @@ pub(crate) fn set_patience(patience: Patience) {
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
 /// failures are with `node` afterwards. If `node` has failed, returns what became of those that were well.
 pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<String> {
+    // Most threads have no children left: nobody to tell why.
+    if node.close() {
+        return Vec::new();
+    }
     let how = match failure {
         None => "ended",
         Some(failure) if failure.is_panic() => "panicked",
@@ -46,6 +51,9 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<
 
 /// The same, when `node` is going to run again and may then have children.
 pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
+    if node.begin_again() {
+        return Vec::new();
+    }
     let why = Reason::of(format!("its parent {} has ended a run", node.path), None, node.please_stop.reason());
     node.begin_end(why.clone());
     let left = if failed { node.children() } else { Vec::new() };
@@ -108,7 +116,7 @@ pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>, why: &Reaso
 
 fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
     if together {
-        children.iter().for_each(|child| child.ask(why));
+        ask_all(&children, why);
     }
     for child in children {
         if !together {
@@ -126,7 +134,7 @@ fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
     let asked = Instant::now();
     let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
     // A time beyond what the clock can express is none.
-    while !child.stopped.wait_unpublished(None, asked.checked_add(next)) {
+    while !child.stopped().wait_unpublished(None, asked.checked_add(next)) {
         let report = PATIENCE.read().report;
         shielded(|| report(&Thread(parent.clone()), &Thread(child.clone()), asked.elapsed()));
         next = next.saturating_mul(2).max(Duration::from_millis(1));

@@ -31,6 +31,58 @@ fn threads_that_nobody_asks_about_leave_the_tree_when_they_end() {
 }
 
 #[test]
+fn a_thread_that_runs_again_forgets_children_as_before() {
+    let (left, runs) = (Signal::new("left"), std::sync::atomic::AtomicUsize::new(0));
+    let goes = left.clone();
+    let body = move |please_stop: &Signal| {
+        if runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            // With a child that it has to stop: it collects, and then is to do so no more.
+            drop(spawn("stopped", |please_stop| please_stop.wait_for_go()));
+            return Err("once more");
+        }
+        drop(spawn("short", |_| ()));
+        until("an ended child is still listed", || Thread::current().children().is_empty());
+        goes.go();
+        please_stop.wait_for_go();
+        Ok(())
+    };
+    let restart = Restart::up_to(1).backoff(Duration::ZERO, Duration::ZERO);
+    let restarted = Builder::new("restarted").restart(restart).spawn_fallible(body).unwrap();
+    assert!(left.wait_for_go_timeout(Duration::from_secs(20)));
+    restarted.stop();
+    restarted.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_nobody_registered_leaves_nothing_behind() {
+    let node = std::thread::spawn(|| Arc::downgrade(Thread::current().node())).join().unwrap();
+    assert!(node.upgrade().is_none());
+    // It asks when its thread-locals go, too.
+    struct Asks(std::cell::RefCell<Option<std::sync::mpsc::Sender<std::sync::Weak<tree::Node>>>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let node = Arc::downgrade(Thread::current().node());
+            self.0.take().unwrap().send(node).unwrap();
+        }
+    }
+    thread_local! {
+        static EARLY: Asks = const { Asks(std::cell::RefCell::new(None)) };
+    }
+    for in_tree_before in [false, true] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let ask = move || {
+            EARLY.with(|early| early.0.replace(Some(sender)));
+            if in_tree_before {
+                // Its own destructor is then registered later, and so runs before the other's.
+                Thread::current();
+            }
+        };
+        std::thread::spawn(ask).join().unwrap();
+        assert!(receiver.recv().unwrap().upgrade().is_none(), "{in_tree_before}");
+    }
+}
+
+#[test]
 fn a_report_has_colours_if_asked_and_shows_control_characters() {
     let failure = spawn("painter", |_| panic!("red \x1b[31m and\tblack\u{7}")).join().unwrap_err();
     let plain = failure.report(false).to_string();

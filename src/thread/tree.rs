@@ -9,7 +9,8 @@
 //!    its to hear.
 //! 4. An OS thread is joined by whoever takes its handle out of `os`: the joiner, the parent, or, for a thread that nobody
 //!    asks about, a sibling that ends later (`graves`) and finds it gone. So at most a few ended threads keep their stacks,
-//!    and nobody waits for a thread that still runs something, or for itself.
+//!    but while their parent ends, which then comes to each; and nobody waits for a thread that still runs something, or for
+//!    itself.
 //! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
 //!    under one.
 
@@ -20,7 +21,7 @@ use super::{Failure, OnChildFailure, StopOrder};
 use super::{latency, observe};
 use crate::error::shielded;
 use crate::os::{self, CpuClock};
-use crate::signal::{Reason, Signal};
+use crate::signal::{LateSignal, Reason, Signal};
 use crate::wait::{Ends, Slot, What};
 use parking_lot::Mutex;
 use std::borrow::Cow;
@@ -53,8 +54,11 @@ pub(crate) struct Node {
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) terms: Terms,
     pub(crate) please_stop: Signal,
-    pub(crate) stopped: Signal,
-    pub(crate) child_failed: Signal,
+    pub(crate) stopped: LateSignal,
+    pub(crate) child_failed: LateSignal,
+    /// There is a target at `please_stop` that asks those whom it joins, or is about to be: set by its first join. Relaxed: it
+    /// guards nothing, since that target looks at `joins` whenever it is attached.
+    pub(super) passes_stop_on: AtomicBool,
     pub(crate) waits: Arc<Slot>,
     /// Set before the OS thread is made; never, where someone else made it.
     pub(crate) has_own_os_thread: AtomicBool,
@@ -62,6 +66,10 @@ pub(crate) struct Node {
     pub(crate) ended: OnceLock<Ended>,
     /// How often its function was run again. Relaxed: a count for people.
     pub(crate) restarts: AtomicU64,
+    /// It asks, joins and collects each of its children. Set under the lock of `state` with `Phase::Ending`, and taken back
+    /// when there are none. A child that ends and sees it set leaves all to its parent, who finds it in `children`: so ten
+    /// thousand that end at once do not queue up for one lock. Relaxed: it tells of nothing that is read without that lock.
+    collects: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -118,6 +126,8 @@ pub(crate) struct State {
     ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
+    /// Whom it is joining; they are asked to stop when it is.
+    joins: Vec<Arc<Node>>,
     /// Failures of children that nobody has joined, by the child's id.
     failures: Vec<(u64, Failure)>,
     /// Ended threads that nobody asks about, to be joined by whoever comes by.
@@ -167,11 +177,14 @@ pub(crate) enum Outcome {
 }
 
 impl Node {
-    pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Arc<Node>> {
+    /// Also gives the path, for the name of an OS thread.
+    pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
         let name = tidy(name);
-        let path = [&*parent.path, "/", &name].concat();
+        // With room for the NUL that the standard library adds.
+        let mut path = String::with_capacity(parent.path.len() + name.len() + 2);
+        path.extend([&*parent.path, "/", &name]);
         let is_users = terms.role == Role::User;
-        let node = Node::new(&name, path, Some(parent.clone()), terms);
+        let node = Node::new(&name, &path, Some(parent.clone()), terms);
         let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
@@ -188,19 +201,20 @@ impl Node {
             let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
             node.please_stop.go_for(&ending.unwrap_or_else(born_late));
         }
-        Ok(node)
+        Ok((node, path))
     }
 
-    pub(super) fn new(name: &str, path: String, parent: Option<Arc<Node>>, terms: Terms) -> Arc<Node> {
+    pub(super) fn new(name: &str, path: &str, parent: Option<Arc<Node>>, terms: Terms) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name_at = path.len() - name.len();
-        let path = Arc::from(path);
+        let path: Arc<str> = Arc::from(path);
         Arc::new(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name_at,
             please_stop: Signal::of(&path, "please_stop"),
-            stopped: Signal::of(&path, "stopped"),
-            child_failed: Signal::of(&path, "child_failed"),
+            stopped: LateSignal::new(),
+            child_failed: LateSignal::new(),
+            passes_stop_on: AtomicBool::new(false),
             path,
             parent,
             terms,
@@ -209,10 +223,12 @@ impl Node {
             started: OnceLock::new(),
             ended: OnceLock::new(),
             restarts: AtomicU64::new(0),
+            collects: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Alive,
                 ending: None,
                 children: BTreeMap::new(),
+                joins: Vec::new(),
                 failures: Vec::new(),
                 graves: Vec::new(),
                 os: None,
@@ -257,10 +273,12 @@ impl Node {
             parent.child_failed(self);
         }
         // Settled first: who has seen `stopped` finds the failure at its place.
-        if owner == Owner::Parent || owner == Owner::Log {
-            self.settle(owner);
+        match owner {
+            Owner::Parent if self.parent.as_ref().is_some_and(|parent| parent.collects.load(Ordering::Relaxed)) => {}
+            Owner::Parent | Owner::Log => self.settle(owner),
+            Owner::Handle | Owner::Joiner | Owner::Told => {}
         }
-        self.stopped.go_unexplained();
+        self.stopped.go();
     }
 
     /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
@@ -307,7 +325,7 @@ impl Node {
     }
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
-        self.child_failed.go_unexplained();
+        self.child_failed.go();
         // At its end it asks them all anyhow, in its own order.
         if self.terms.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
             let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
@@ -340,6 +358,11 @@ impl Node {
         false
     }
 
+    /// Goes when it has ended and all below it have.
+    pub(crate) fn stopped(&self) -> &Signal {
+        self.stopped.get(&self.path, "stopped")
+    }
+
     /// What a thread that waits for its end publishes.
     pub(crate) fn as_waited_for(&self) -> What {
         What::new("thread", self.path.clone()).ends(Ends::Thread(self.id))
@@ -364,7 +387,7 @@ impl Node {
             parent.state.lock().children.remove(&self.id);
         }
         // The parent may be waiting for it already.
-        self.stopped.go_unexplained();
+        self.stopped.go();
     }
 
     /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
@@ -380,6 +403,24 @@ impl Node {
         self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())
+    }
+
+    /// Whom it is joining just now, in the order in which it began to.
+    pub(super) fn joins(&self) -> Vec<Arc<Node>> {
+        self.state.lock().joins.clone()
+    }
+
+    pub(super) fn begin_join(&self, target: Arc<Node>) {
+        self.state.lock().joins.push(target);
+    }
+
+    pub(super) fn end_join(&self, target: u64) {
+        let joined = {
+            let mut state = self.state.lock();
+            state.joins.iter().rposition(|join| join.id == target).map(|at| state.joins.remove(at))
+        };
+        // With no lock held: targets of its signals may go with it, and their drop is the user's code.
+        drop(joined);
     }
 
     /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
@@ -440,6 +481,7 @@ impl Node {
     pub(crate) fn begin_end(&self, reason: Reason) {
         let mut state = self.state.lock();
         state.phase = Phase::Ending;
+        self.collects.store(true, Ordering::Relaxed);
         state.ending.get_or_insert(Ending { at: Instant::now(), reason });
     }
 
@@ -455,6 +497,7 @@ impl Node {
             return false;
         }
         state.phase = Phase::Alive;
+        self.collects.store(false, Ordering::Relaxed);
         state.ending = None;
         true
     }

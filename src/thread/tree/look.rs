@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn who_holds_a_nodes_lock_holds_nobody_else_up() {
-        let node = Node::child(&root(), "looked-at", Terms::of(Role::User)).unwrap();
+        let (node, _) = Node::child(&root(), "looked-at", Terms::of(Role::User)).unwrap();
         let short = Duration::from_millis(1);
         assert!(node.look(short).is_some_and(|look| look.children.is_empty() && !look.is_ending));
         let held = node.state.lock();

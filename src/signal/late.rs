@@ -1,0 +1,92 @@
+//! A signal that exists only once somebody asks for it: of the three that a thread of the tree has, most threads are only ever
+//! asked for one.
+//!
+//! Invariant: a signal that has been handed out goes when `go` was called, whichever of the two came first. `go` stores
+//! `gone` and then looks for the signal; `get` makes the signal and then looks at `gone`; a fence on both sides between the
+//! two steps, so that one of them at least sees what the other did. Should both, the second `go` of the signal does nothing.
+
+use super::Signal;
+use crate::model::{AtomicBool, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+pub(crate) struct LateSignal {
+    /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows nothing.
+    gone: AtomicBool,
+    signal: OnceLock<Signal>,
+}
+
+impl LateSignal {
+    pub(crate) fn new() -> LateSignal {
+        LateSignal { gone: AtomicBool::new(false), signal: OnceLock::new() }
+    }
+
+    pub(crate) fn is_go(&self) -> bool {
+        // Acquire, and Release in `go`: what happened before go is seen after is_go.
+        self.gone.load(Ordering::Acquire) || self.signal.get().is_some_and(Signal::is_go)
+    }
+
+    /// Goes, unexplained.
+    pub(crate) fn go(&self) {
+        self.gone.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if let Some(signal) = self.signal.get() {
+            signal.go_unexplained();
+        }
+    }
+
+    /// The signal itself, from now on called `<owner> <what>`.
+    pub(crate) fn get(&self, owner: &Arc<str>, what: &'static str) -> &Signal {
+        let signal = self.signal.get_or_init(|| Signal::of(owner, what));
+        fence(Ordering::SeqCst);
+        if self.gone.load(Ordering::Acquire) && !signal.is_go() {
+            signal.go_unexplained();
+        }
+        signal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_whether_it_is_asked_for_before_or_after() {
+        let owner = Arc::from("main/reader");
+        let (before, after) = (LateSignal::new(), LateSignal::new());
+        let signal = before.get(&owner, "stopped").clone();
+        assert!(!signal.is_go() && !before.is_go());
+        before.go();
+        after.go();
+        assert!(signal.is_go() && before.is_go() && after.is_go());
+        assert!(after.get(&owner, "stopped").is_go());
+        assert_eq!(signal.name(), "main/reader stopped");
+    }
+
+    #[test]
+    fn a_signal_that_its_user_told_to_go_has_gone() {
+        let late = LateSignal::new();
+        late.get(&Arc::from("main"), "stopped").go();
+        assert!(late.is_go());
+    }
+}
+
+#[cfg(all(test, selvedge_model))]
+mod model_tests {
+    use super::*;
+    use shuttle::thread;
+
+    #[test]
+    fn model_late_go_against_get() {
+        let model = || {
+            let late = Arc::new(LateSignal::new());
+            let theirs = late.clone();
+            let waiter = thread::spawn(move || theirs.get(&Arc::from("main"), "stopped").wait_for_go());
+            late.go();
+            waiter.join().unwrap();
+            assert!(late.get(&Arc::from("main"), "stopped").is_go());
+        };
+        shuttle::check_random(model, 5_000);
+        shuttle::check_pct(model, 5_000, 3);
+    }
+}

@@ -1,0 +1,98 @@
+//! Many signals that go in one order, and whose waiters are woken in the other.
+//!
+//! The kernel keeps those who sleep in few lists (sixteen for a process, on two processors), the one that fell asleep first in
+//! front, and looks through a list to find whom to wake. Threads are asked to stop from the youngest on; woken so, each of ten
+//! thousand is found at the end of a list of hundreds. Woken from the oldest on, each is in front.
+
+use super::{Reason, Signal};
+use crate::model::Sender;
+use std::convert::Infallible;
+
+/// Signals that have gone. Those who wait for them are woken when this drops, or before anybody's target runs: it might wait
+/// for one of them.
+#[derive(Default)]
+pub(crate) struct Together {
+    asleep: Vec<(Signal, Option<Sender<Infallible>>)>,
+}
+
+impl Together {
+    /// `signal`, a plain one, goes because of `reason`.
+    pub(crate) fn go_for(&mut self, signal: &Signal, reason: &Reason) {
+        let Some(fired) = signal.0.set_gone(|| Some(reason.clone())) else { return };
+        self.asleep.push((signal.clone(), fired.sender));
+        if !fired.targets.is_empty() {
+            self.wake();
+            fired.targets.run();
+        }
+    }
+
+    fn wake(&mut self) {
+        let mut asleep = self.asleep.drain(..);
+        // The first is the thread above the others, as a rule, and has work to do that does not wait for them.
+        let first = asleep.next();
+        for (signal, sender) in first.into_iter().chain(asleep.rev()) {
+            signal.0.wake(sender);
+        }
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_target_that_waits_for_who_was_told_before_does_not_wait_in_vain() {
+        let (told, woken, with_target) = (Signal::new("told"), Signal::new("woken"), Signal::new("with target"));
+        let (waits, wakes, seen) = (told.clone(), woken.clone(), Signal::new("seen"));
+        let waiter = std::thread::spawn(move || {
+            waits.wait_for_go();
+            wakes.go();
+        });
+        let sees = seen.clone();
+        with_target.on_go(move || {
+            if woken.wait_for_go_timeout(Duration::from_secs(20)) {
+                sees.go();
+            }
+        });
+        let reason = Reason::of("a test", None, None);
+        let mut together = Together::default();
+        together.go_for(&told, &reason);
+        assert!(told.is_go(), "it has gone, whoever sleeps");
+        together.go_for(&with_target, &reason);
+        assert!(seen.is_go(), "the target ran before the waiter was woken");
+        drop(together);
+        waiter.join().unwrap();
+        assert_eq!(told.reason().unwrap().text(), "a test");
+    }
+}
+
+#[cfg(all(test, selvedge_model))]
+mod model_tests {
+    use super::*;
+    use shuttle::thread;
+
+    #[test]
+    fn model_together_against_waits_and_go() {
+        let model = || {
+            let signals = [Signal::new("a"), Signal::new("b"), Signal::new("c")];
+            let mut threads: Vec<_> = signals.clone().map(|signal| thread::spawn(move || signal.wait_for_go())).into();
+            let (other, chosen) = (signals[1].clone(), signals[2].clone());
+            threads.push(thread::spawn(move || drop(other.go())));
+            threads.push(thread::spawn(move || (&chosen | &Signal::never()).wait_for_go()));
+            let reason = Reason::of("a model", None, None);
+            let mut together = Together::default();
+            signals.iter().for_each(|signal| together.go_for(signal, &reason));
+            drop(together);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        };
+        shuttle::check_random(model, 2_000);
+        shuttle::check_pct(model, 2_000, 3);
+    }
+}
