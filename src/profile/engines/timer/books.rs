@@ -12,6 +12,7 @@ use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct Watch {
     /// Where it was met last, and its CPU clock then.
     met: Option<(Place, u64)>,
     still: Still,
+    /// It is the sampler's own thread, which looks from the same place each time: it is asked once.
+    looks: bool,
 }
 
 /// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
@@ -121,27 +124,39 @@ impl Books {
         self.stacks.generation()
     }
 
-    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, as a number and
-    /// as a frame, read before the clock was. If it has moved, it is to be asked where it is; else its time up to now is
-    /// that place's.
+    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, read before the
+    /// clock was. If it has moved, it is to be asked where it is; else its time up to now is that place's.
     pub(super) fn tick(
         &mut self,
         meter: &Meter,
         watch: &mut Watch,
         tick: Tick,
         clock: u64,
-        waiting: Option<(u64, Arc<str>)>,
+        waiting: Option<Arc<str>>,
     ) -> Still {
         let passed = (tick.number.saturating_sub(watch.looked + 1), tick.before);
-        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref().map(|(_, frame)| frame));
+        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref());
         (watch.looked, watch.ticked) = (tick.number, tick.number);
         if stays {
-            watch.still = waiting.map_or(Still::Elsewhere, |(publication, _)| Still::Waits(publication));
+            watch.still = match waiting {
+                _ if watch.looks => Still::Looks,
+                Some(_) => Still::Waits,
+                None => Still::Elsewhere,
+            };
         } else {
             watch.still = Still::No;
             watch.pending += watch.step(tick.now);
         }
         watch.still
+    }
+
+    /// At that tick, which has passed, the thread was where it had been: its time up to then is that place's.
+    pub(super) fn stayed(&mut self, meter: &Meter, watch: &mut Watch, tick: Tick) {
+        let Some((place, _)) = watch.met.clone().filter(|_| watch.pending == 0) else { return };
+        let ticks = tick.number.saturating_sub(watch.looked);
+        watch.looked += ticks;
+        let weight = watch.step(tick.now);
+        self.add(meter.owner(), place, ticks, weight);
     }
 
     /// What is known of the time up to now. All of it, if the thread has not moved. Else up to the last tick at which it was passed
@@ -158,7 +173,7 @@ impl Books {
     ) -> bool {
         let Some((mut place, met)) = watch.met.clone().filter(|_| watch.pending == 0) else { return false };
         let moved = clock.saturating_sub(met);
-        if moved <= RETURN {
+        if moved <= RETURN || watch.looks {
             if place.waiting.as_ref() != waiting {
                 place.waiting = waiting.cloned();
                 watch.met = Some((place.clone(), met));
@@ -276,7 +291,25 @@ impl Account {
 impl Watch {
     /// Of a thread that is new after that tick.
     pub(super) fn new(now: u64, tick: Tick) -> Watch {
-        Watch { last: now, looked: tick.number, ticked: tick.number, pending: 0, met: None, still: Still::No }
+        Watch {
+            last: now,
+            looked: tick.number,
+            ticked: tick.number,
+            pending: 0,
+            met: None,
+            still: Still::No,
+            looks: false,
+        }
+    }
+
+    /// It is that of the one who looks.
+    pub(super) fn looks(&mut self) {
+        self.looks = true;
+    }
+
+    /// What its CPU clock, which is at `clock`, will say as long as it is where it was met.
+    pub(super) fn still(&self, clock: u64) -> RangeInclusive<u64> {
+        clock..=self.met.as_ref().map_or(clock, |(_, met)| met + RETURN)
     }
 
     /// Whether it was looked at with that tick already.
@@ -470,9 +503,9 @@ mod tests {
             "nobody knows where it is"
         );
         books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
-        let published = Some((3, queue.clone()));
+        let published = Some(queue.clone());
         let found = books.tick(&meter, &mut watch, tick(6, 1_250, 1_100), 700 + RETURN, published);
-        assert_eq!(found, Still::Waits(3), "it has gone back, no more");
+        assert_eq!(found, Still::Waits, "it has gone back, no more");
         // Passed over for forty ticks, the last of them at 1300, then it has moved.
         assert_eq!(books.tick(&meter, &mut watch, tick(47, 1_500, 1_300), 701 + RETURN, None), Still::No);
         assert_eq!(books.tick(&meter, &mut watch, tick(48, 1_600, 1_500), 701 + RETURN, None), Still::No, "no answer");

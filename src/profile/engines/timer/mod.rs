@@ -104,6 +104,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         }
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
+        shared.state.lock().is_sampled_by(CpuClock::of_current());
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {

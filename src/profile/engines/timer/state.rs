@@ -12,7 +12,7 @@ mod strangers;
 use super::books::{Books, Meter, Watch};
 use super::handler;
 use super::modules::Listed;
-use super::rota::{Rota, Still, Tick};
+use super::rota::{Rota, Still, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
@@ -25,6 +25,7 @@ use crate::thread::Thread;
 use crate::wait;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -67,6 +68,9 @@ pub(super) struct State {
     without_timer: Vec<i32>,
     /// By the wall clock only.
     rota: Rota,
+    visits: Vec<Visit>,
+    /// The kernel's id of the sampler's own thread.
+    sampler: Option<i32>,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
     dead: Vec<Trigger>,
     /// `None`: nobody asked for those outside the tree.
@@ -110,6 +114,8 @@ impl State {
             many_come: false,
             without_timer: Vec::new(),
             rota: Rota::default(),
+            visits: Vec::new(),
+            sampler: None,
             dead: Vec::new(),
             strangers: unregistered.then(Strangers::new),
             buffer: Vec::new(),
@@ -152,6 +158,9 @@ impl State {
                 held.meter.put_in_charge(account);
                 held.waits = thread.waits();
                 held.threads.push(thread.clone());
+                if held.watch.is_some() {
+                    self.rota.call_back(id);
+                }
             }
             return;
         }
@@ -213,6 +222,9 @@ impl State {
         held.threads.retain(|known| known != thread);
         if let Some(outer) = held.threads.last() {
             held.waits = outer.waits();
+            if held.watch.is_some() {
+                self.rota.call_back(id);
+            }
         }
         if held.meter.remove(account) {
             self.has_left(id, clock);
@@ -274,6 +286,11 @@ impl State {
         self.held.keys().copied().collect()
     }
 
+    /// That thread is the sampler.
+    pub(super) fn is_sampled_by(&mut self, clock: Option<CpuClock>) {
+        self.sampler = clock.map(CpuClock::thread);
+    }
+
     /// Puts into `threads` whom the sampler has to visit in this round: by the CPU clock, those who have been sampled, and some
     /// in turn, since their timers may miss them; by the wall clock, those of whom it is not known that they are where they were.
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
@@ -282,7 +299,16 @@ impl State {
         self.give_timers();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
-            return self.rota.next(now, threads);
+            self.rota.next(now, |id| nanos(CpuClock::of_thread(id)), &mut self.visits);
+            for Visit { id, still } in self.visits.drain(..) {
+                threads.push(id);
+                if let Some((tick, held)) = still.zip(self.held.get_mut(&id))
+                    && let Some(watch) = &mut held.watch
+                {
+                    self.books.stayed(&held.meter, watch, tick);
+                }
+            }
+            return;
         }
         let turns = (self.held.len() as u64).div_ceil(LOOKS).max(1);
         self.cursor += 1;
@@ -368,8 +394,8 @@ impl State {
         self.empty(id);
         let Some(held) = self.held.get_mut(&id) else { return };
         // Before the clock is read: if that has not moved, it has been in this wait since it was met.
-        let publication = held.waits.changes();
-        let waiting = waiting(&held.waits).map(|frame| (publication, frame));
+        let (changes, waiting) = held.waits.get_with_changes();
+        let is_stranger = held.is_stranger();
         let clock = nanos(held.clock).filter(|&clock| clock >= held.meter.last());
         let Some((watch, clock)) = held.watch.as_mut().zip(clock) else {
             // The id is another thread's, which must not be asked with this one's slot.
@@ -379,10 +405,24 @@ impl State {
             // It is in the rota twice: for another thread that had the id before.
             return;
         }
-        let still = self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting);
-        self.rota.put(id, still, &held.waits);
-        if still == Still::No {
-            sigprof::send(id);
+        if self.sampler == Some(id) {
+            watch.looks();
+        }
+        let waiting = waiting.as_ref().map(build::waiting);
+        match self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting) {
+            Still::No => {
+                self.rota.add(id);
+                sigprof::send(id);
+            }
+            // Nothing that it does would be seen from elsewhere.
+            Still::Looks => {}
+            still => {
+                let (is_elsewhere, waits) = (still == Still::Elsewhere, &held.waits);
+                let hang_up = |bells: &mut _, number| waits.hang_up(changes, bells, number);
+                // A stranger may be asked again where it is, and answer without having moved: it is to be looked at in its turn.
+                let clock = if is_stranger { RangeInclusive::new(1, 0) } else { watch.still(clock) };
+                self.rota.pass_over(id, is_elsewhere, clock, hang_up);
+            }
         }
     }
 
