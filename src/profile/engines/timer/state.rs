@@ -17,7 +17,7 @@ use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
-use crate::os::{CpuClock, sigprof, stack};
+use crate::os::{CpuClock, sigprof, stack, task};
 use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
@@ -66,6 +66,8 @@ pub(super) struct State {
     many_come: bool,
     /// The latter, by their kernel ids.
     without_timer: Vec<i32>,
+    /// Above the tick's rate, those that have come since the last round: the sooner they are judged, the less they lose.
+    fresh: Vec<i32>,
     /// By the wall clock only.
     rota: Rota,
     visits: Vec<Visit>,
@@ -113,6 +115,7 @@ impl State {
             came: 0,
             many_come: false,
             without_timer: Vec::new(),
+            fresh: Vec::new(),
             rota: Rota::default(),
             visits: Vec::new(),
             sampler: None,
@@ -196,6 +199,9 @@ impl State {
             (self.triggers.timer(clock, first), None)
         };
         self.came += u64::from(is_new);
+        if self.triggers.is_above_tick() {
+            self.fresh.push(id);
+        }
         let waits = thread.map(|(thread, _)| thread.waits()).unwrap_or_default();
         let (judged, threads) = (Judged::default(), thread.map(|(thread, _)| thread.clone()).into_iter().collect());
         self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
@@ -310,6 +316,7 @@ impl State {
             }
             return;
         }
+        threads.append(&mut self.fresh);
         let turns = (self.held.len() as u64).div_ceil(LOOKS).max(1);
         self.cursor += 1;
         for ((&id, held), place) in self.held.iter().zip(self.cursor..) {
@@ -357,10 +364,19 @@ impl State {
             // The id is another thread's, which must not be sampled with this one's slot.
             return self.forget(id);
         };
-        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock)
+        let mut is_running = false;
+        let runs = || {
+            is_running = task::look(id).is_some_and(|task| task.doing == task::Doing::Runs);
+            is_running
+        };
+        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock, runs)
             && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
         {
             self.triggers.end(held.trigger.replace(exact));
+            if is_running {
+                // The clock's periods begin here: what the thread has used of one before has a sample of its own.
+                sigprof::send(id);
+            }
         }
     }
 
