@@ -5,10 +5,13 @@
 //! for that to be less; a run that is too short is repeated, twice as long. None is made again because it failed.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+#[path = "support/random.rs"]
+mod random;
 #[path = "support/split.rs"]
 mod split;
 
 use parking_lot::{Mutex, MutexGuard};
+use random::Random;
 use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
 use selvedge::{Registered, Signal};
 use split::{one_part, spin, three_parts};
@@ -295,8 +298,10 @@ fn what_was_used_awake_is_not_found_asleep() {
             .map(|n| {
                 selvedge::spawn(format!("sleeper-{n}"), move |_| {
                     let (mut in_call, end) = (Duration::ZERO, Instant::now() + length);
+                    // Of no fixed length: a cycle that goes into some periods exactly is always sampled in the same places.
+                    let mut random = Random(n);
                     while Instant::now() < end {
-                        burn(Duration::from_micros(800));
+                        burn(Duration::from_micros(300 + random.below(1000)));
                         let before = clock();
                         std::thread::sleep(Duration::from_millis(3));
                         in_call += clock() - before;
