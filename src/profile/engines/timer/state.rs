@@ -11,6 +11,7 @@ mod strangers;
 
 use super::books::{Books, Meter, Watch};
 use super::handler;
+use super::ids::{ById, random};
 use super::modules::Listed;
 use super::rota::{Rota, Still, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
@@ -23,7 +24,6 @@ use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -49,15 +49,16 @@ pub(super) struct State {
     began: Instant,
     running: bool,
     /// By kernel thread id.
-    held: HashMap<i32, Held>,
+    held: ById<i32, Held>,
     /// The kernel thread id and the account of each thread of the tree that is in `held`, by its id there.
-    known: HashMap<u64, (i32, usize)>,
+    known: ById<u64, (i32, usize)>,
     spare: Vec<Arena>,
     listed: Listed,
     /// Module lists that a handler may still be using.
     retired: Vec<(Box<Modules>, Vec<Grace>)>,
-    /// For a thread's first expiry.
-    random: RandomState,
+    /// For the threads' first expiries, and how many were drawn.
+    seed: u64,
+    drawn: u64,
     /// Moves on with each round: for threads that are looked at in turn.
     cursor: u64,
     /// New threads since the last round, and whether there were so many in the last one that those that are due late do not make
@@ -105,12 +106,13 @@ impl State {
             triggers,
             began,
             running: true,
-            held: HashMap::new(),
-            known: HashMap::new(),
+            held: ById::default(),
+            known: ById::default(),
             spare: Vec::new(),
             listed: Listed::default(),
             retired: Vec::new(),
-            random: RandomState::new(),
+            seed: RandomState::new().hash_one(began),
+            drawn: 0,
             cursor: 0,
             came: 0,
             many_come: false,
@@ -189,8 +191,8 @@ impl State {
             let since = thread.map_or_else(|| self.now(), |(thread, _)| self.time(thread.started_at()).max(0) as u64);
             Watch::new(since, self.rota.tick())
         });
-        let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
+        self.drawn += 1;
+        let first = self.triggers.first_expiry(random(self.seed, self.drawn));
         let is_new = thread.is_some_and(|(_, is_new)| is_new);
         let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
             self.without_timer.push(id);
@@ -211,7 +213,7 @@ impl State {
     pub(super) fn detach(&mut self, thread: &Thread) {
         let Some((id, account)) = self.known.remove(&thread.id()) else { return };
         let Some(held) = self.held.get_mut(&id) else { return };
-        if held.meter.owners() == [account] {
+        if held.meter.owners().eq([account]) {
             // First, so that its handler is not at work any more; what its timer sends from now on finds nothing.
             held.entry.take();
             match held.trigger.take() {

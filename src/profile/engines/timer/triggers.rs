@@ -272,4 +272,22 @@ mod tests {
         assert_eq!(source(1000, &granted), (of(Rate::Above), ms(1)));
         assert_eq!(source(1000, &refused), (of(Rate::EachTick), ms(4)));
     }
+
+    #[test]
+    fn above_the_tick_who_runs_has_a_perf_clock_from_the_first_and_who_sleeps_when_it_has_used_a_period() {
+        let ms = Duration::from_millis;
+        let triggers = Triggers::new(ms(1), Source::Cpu { tick: ms(4), rate: Rate::Above });
+        assert!(triggers.is_above_tick());
+        let (meter, mut runs, mut sleeps) = (Meter::new(0, 0), Judged::default(), Judged::default());
+        assert!(triggers.wants_exact(&mut runs, &meter, 700_000, || true));
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 700_000, || false));
+        // It costs a look into /proc: once for each thread.
+        let asked = || unreachable!("it was asked");
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 999_999, asked));
+        assert!(triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        sleeps.refused = true;
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        let below = Triggers::new(ms(10), Source::Cpu { tick: ms(4), rate: Rate::Below });
+        assert!(!below.is_above_tick() && !below.wants_exact(&mut Judged::default(), &meter, 700_000, asked));
+    }
 }
