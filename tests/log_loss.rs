@@ -26,6 +26,16 @@ fn subject(scenario: &str, config: &std::path::Path) -> Command {
     command
 }
 
+/// Gone with a test that fails.
+struct Mortal(std::process::Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Of the lines "record NAME NUMBER end" the numbers by name; a line that is cut anywhere is a failure.
 fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
     let mut all: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -190,6 +200,102 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
         assert_eq!(status.code(), code, "{scenario}");
         drop(pipe);
     }
+}
+
+/// The log is what hangs: whoever looks on must hear of it from stderr.
+#[test]
+fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
+    for (scenario, capacity, who) in [("hang-end", 8192, "main/log-writer"), ("hang-thread", 64, "main/talker")] {
+        let (folder, yaml) = config(scenario, &format!("capacity: {capacity}"));
+        folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
+        let text = fs::read_to_string(&yaml).unwrap();
+        fs::write(&yaml, text + "shutdown: { patience: 100ms }\n").unwrap();
+        let errors = folder.path().join("stderr");
+        let stderr = fs::File::create(&errors).unwrap();
+        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let pipe = child.stdout.take();
+        let deadline = Instant::now() + support::ALARM;
+        while !folder.read("stderr").contains(&format!(" for {who} to stop:")) {
+            if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
+                let _ = child.kill();
+                panic!("{scenario}: {}", folder.read("stderr"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Once it is read, all ends well.
+        drop(std::thread::spawn(move || std::io::copy(&mut pipe.unwrap(), &mut std::io::sink())));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{scenario}");
+    }
+}
+
+#[test]
+fn a_program_that_changes_its_directory_leaves_its_files_where_they_were() {
+    use std::os::unix::ffi::OsStrExt;
+    // Not UTF-8, as folders may be.
+    let (parent, _) = config("moves", "queued: true");
+    let folder = parent.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir_all(folder.join("elsewhere")).unwrap();
+    let profile = if cfg!(feature = "profiling") { "profile: { enabled: true, output: out }" } else { "" };
+    fs::write(folder.join("selvedge.yaml"), format!("name: moves\nlog: log4rs.yaml\n{profile}\n")).unwrap();
+    let pattern = |pattern: &str| {
+        let text = format!(
+            "refresh_rate: 10ms\nappenders: {{ out: {{ kind: file, path: logs/app.log, encoder: {{ pattern: \"{pattern}\" }} }} }}\n\
+             root: {{ level: info, appenders: [out] }}\n"
+        );
+        fs::write(folder.join("new.yaml"), text).unwrap();
+        fs::rename(folder.join("new.yaml"), folder.join("log4rs.yaml")).unwrap();
+    };
+    pattern("a {m}{n}");
+    let mut command = subject("moves", std::path::Path::new("selvedge.yaml"));
+    let mut child = Mortal(command.current_dir(&folder).spawn().unwrap());
+    let until = |part: &str| {
+        let deadline = Instant::now() + support::ALARM;
+        while !fs::read_to_string(folder.join("logs/app.log")).is_ok_and(|text| text.contains(part)) {
+            assert!(Instant::now() < deadline, "no {part}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("a some 999 end");
+    pattern("b {m}{n}");
+    until("b ");
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_dir(folder.join("elsewhere")).unwrap().count(), 0, "something was left where it is now");
+    assert_eq!(folder.join("out/moves.shutdown.svg").exists(), cfg!(feature = "profiling"));
+}
+
+#[test]
+fn what_a_failing_file_holds_is_told_as_lost_when_the_log_goes_elsewhere() {
+    let (folder, yaml) = config("elsewhere", "queued: true");
+    let to = |path: &str| {
+        let text = format!(
+            "refresh_rate: 10ms\nappenders: {{ out: {{ kind: file, path: '{path}' }} }}\n\
+             root: {{ level: info, appenders: [out] }}\n"
+        );
+        folder.write("new.yaml", &text);
+        fs::rename(folder.path().join("new.yaml"), folder.path().join("log4rs.yaml")).unwrap();
+    };
+    to("/dev/full");
+    let errors = folder.path().join("stderr");
+    let mut child = Mortal(subject("wait", &yaml).stderr(fs::File::create(&errors).unwrap()).spawn().unwrap());
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + support::ALARM;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}: {}", folder.read("stderr"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("it fails", &|| folder.read("stderr").contains("the appender `out` fails: No space left"));
+    let app = folder.path().join("app.log");
+    to(&app.display().to_string());
+    until("it goes elsewhere", &|| fs::read_to_string(&app).is_ok_and(|text| text.contains("was read again")));
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    let told = folder.read("stderr");
+    assert!(told.contains("the appender `out` has failed: No space left"), "{told}");
+    assert!(told.contains("lost: what it held"), "{told}");
 }
 
 #[test]

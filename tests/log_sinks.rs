@@ -176,6 +176,8 @@ fn put(queued: &Queued, level: log::Level, text: &str) {
 
 #[test]
 fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
+    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    let _turn = alone();
     for way in ["fails", "panics"] {
         let theirs = Arc::new(Theirs::default());
         let switch = if way == "fails" { &theirs.fails } else { &theirs.panics };
@@ -200,6 +202,8 @@ fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
 
 #[test]
 fn what_cannot_be_held_is_counted_in_its_place() {
+    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    let _turn = alone();
     let theirs = Arc::new(Theirs::default());
     let queued = Queued::builder().capacity(100).appender("small", Handle(theirs.clone())).build().unwrap();
     theirs.fails.store(true, Ordering::SeqCst);
@@ -270,7 +274,7 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
             if let Some(queued) = queued
                 && !record.args().to_string().starts_with("echo")
             {
-                put(&queued, log::Level::Info, "echo");
+                put(&queued, log::Level::Info, &format!("echo of {}", record.args()));
                 queued.flush();
             }
             Handle(self.0.clone()).append(record)
@@ -282,20 +286,146 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
         Queued::builder().capacity(4).appender("chatty", Chatty(theirs.clone(), slot.clone())).build().unwrap();
     let queued = Arc::new(queued);
     *slot.lock().unwrap() = Some(queued.clone());
-    for _ in 0..100 {
-        put(&queued, log::Level::Info, "voice");
+    for number in 0..100 {
+        put(&queued, log::Level::Info, &format!("voice {number}"));
     }
     until("all voices and what of their echoes had room", || {
         queued.flush();
         let got = theirs.got.lock().unwrap();
-        let count = |part: &str| got.iter().filter(|line| line.ends_with(part)).count() as u64;
+        let count = |part: &str| got.iter().filter(|line| line.starts_with(part)).count() as u64;
         let dropped: u64 = got
             .iter()
-            .filter(|line| line.contains("missing here"))
+            .filter(|line| line.contains("missing here") && !line.contains("echo"))
             .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
             .sum();
         // Of a count of what is missing there is an echo too.
-        count("voice") == 100 && count("echo") + dropped >= 100
+        count("INFO voice") == 100 && count("INFO echo") + dropped >= 100
     });
+    let got = theirs.got.lock().unwrap().clone();
+    let echoes = got.iter().filter_map(|line| line.strip_prefix("INFO echo of voice ")?.parse::<u32>().ok());
+    assert!(echoes.is_sorted(), "{got:?}");
     slot.lock().unwrap().take();
+}
+
+#[test]
+fn a_file_without_a_name_is_written_once() {
+    use std::os::fd::AsRawFd;
+    let _turn = alone();
+    let folder = folder("nameless");
+    let named = folder.join("removed");
+    let mut file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&named).unwrap();
+    fs::remove_file(&named).unwrap();
+    // As /dev/stdout is, where that goes to a temporary file: whoever opens it again finds the same one.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let runtime = runtime(&folder, &[("out", format!("kind: file, path: {path}"))]);
+    log::info!("record 0 end");
+    logging::flush();
+    log::info!("record 1 end");
+    runtime.shutdown().unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    let numbers: Vec<&str> = text.lines().filter(|line| line.contains(" record ")).collect();
+    assert_eq!(numbers, ["INFO main record 0 end", "INFO main record 1 end"]);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_display_that_gives_up_makes_no_panic() {
+    struct GivesUp;
+    impl std::fmt::Display for GivesUp {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("half")?;
+            Err(std::fmt::Error)
+        }
+    }
+    let _turn = alone();
+    for queued in [true, false] {
+        let folder = folder("gives-up");
+        let (file, log) = (folder.join("log4rs.yaml"), folder.join("app.log"));
+        let appender = format!("kind: file, path: '{}', encoder: {{ kind: json }}", log.display());
+        fs::write(&file, format!("appenders: {{ out: {{ {appender} }} }}\nroot: {{ appenders: [out] }}\n")).unwrap();
+        let runtime = Runtime::start(Config::new("sinks").log_file(&file).log_queued(queued)).unwrap();
+        log::info!(why:% = GivesUp; "a message of {}", GivesUp);
+        runtime.shutdown().unwrap();
+        let text = read(&log);
+        assert!(text.contains("a message of half… (formatting failed)"), "{text}");
+        assert!(text.contains(r#""why":"half… (formatting failed)""#), "{text}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[test]
+fn what_an_appender_logs_into_its_full_queue_keeps_its_order() {
+    #[derive(Debug, Default)]
+    struct Echo {
+        theirs: Arc<Theirs>,
+        queued: Mutex<Option<Arc<Queued>>>,
+        begun: AtomicBool,
+        may_go_on: AtomicBool,
+    }
+    #[derive(Debug)]
+    struct To(Arc<Echo>);
+    impl Append for To {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            let text = record.args().to_string();
+            self.0.begun.store(true, Ordering::SeqCst);
+            until("the queue is full", || self.0.may_go_on.load(Ordering::SeqCst));
+            let queued = self.0.queued.lock().unwrap().clone();
+            if let (Some(queued), true) = (queued, text.starts_with("voice")) {
+                put(&queued, log::Level::Info, &format!("echo of {text}"));
+            }
+            Handle(self.0.theirs.clone()).append(record)
+        }
+        fn flush(&self) {}
+    }
+    let echo = Arc::new(Echo::default());
+    let queued = Arc::new(Queued::builder().capacity(3).appender("echo", To(echo.clone())).build().unwrap());
+    *echo.queued.lock().unwrap() = Some(queued.clone());
+    put(&queued, log::Level::Info, "voice 0");
+    until("it is written", || echo.begun.load(Ordering::SeqCst));
+    put(&queued, log::Level::Info, "voice 1");
+    put(&queued, log::Level::Info, "voice 2");
+    put(&queued, log::Level::Info, "silence");
+    echo.may_go_on.store(true, Ordering::SeqCst);
+    until("all have come", || echo.theirs.got.lock().unwrap().len() == 7);
+    let got = echo.theirs.got.lock().unwrap().clone();
+    assert_eq!(got[4..], [0, 1, 2].map(|number| format!("INFO echo of voice {number}")));
+    echo.queued.lock().unwrap().take();
+}
+
+#[test]
+fn a_fifo_that_is_read_all_the_time_gets_all_and_does_not_fail() {
+    let _turn = alone();
+    let folder = folder("read-fifo");
+    let (fifo, good) = (folder.join("fifo"), folder.join("good.log"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // To write as well, so that its opening does not wait; that end is closed once the runtime has opened its own.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let appenders = [
+        ("fifo", format!("kind: file, path: '{}'", fifo.display())),
+        ("good", format!("kind: file, path: '{}'", good.display())),
+    ];
+    let runtime = runtime(&folder, &appenders);
+    let reading = std::thread::spawn(move || {
+        let (mut text, mut part) = (Vec::new(), vec![0; 8192]);
+        while !text.ends_with(b"INFO main sinks has ended\n") {
+            let count = reader.read(&mut part).unwrap();
+            text.extend_from_slice(&part[..count]);
+        }
+        String::from_utf8(text).unwrap()
+    });
+    for number in 0..100_000 {
+        log::info!("record {number} of a length that is usual, and more than a pipe holds end");
+    }
+    runtime.shutdown().unwrap();
+    until("it has been read", || reading.is_finished());
+    let text = reading.join().unwrap();
+    assert_eq!(text.lines().filter(|line| line.ends_with(" end")).count(), 100_000);
+    let told = read(&good);
+    assert!(
+        !told.contains("the appender `fifo` fails"),
+        "{}",
+        told.lines().find(|line| line.contains("fails")).unwrap()
+    );
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -177,3 +177,15 @@ fn no_post_is_lost_between_two_threads() {
         }
     });
 }
+
+#[test]
+fn there_are_never_more_permits_than_can_be_counted() {
+    let semaphore = Semaphore::new("as many as you like", usize::MAX);
+    let all = semaphore.available();
+    let permit = semaphore.acquire();
+    semaphore.add_permits(1);
+    drop(permit);
+    semaphore.add_permits(usize::MAX);
+    assert_eq!(semaphore.available(), all);
+    assert!(semaphore.try_acquire().is_some());
+}

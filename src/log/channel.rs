@@ -185,7 +185,24 @@ impl Channel {
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
-        let mut message = Message::Record(captured);
+        // What was logged within an appender before, and found no room, comes first.
+        if is_within() && !lock(&self.deferred).is_empty() {
+            self.defer(Message::Record(captured));
+        } else {
+            self.send(Message::Record(captured), level);
+        }
+        if self.is_running() {
+            self.awake.has_work();
+        }
+        if !self.is_running() {
+            // A whole batch: ours may be behind it.
+            while self.drain() >= self.batch() {}
+            // The writer may have ended before we said that there was something for it.
+            self.awake.leave();
+        }
+    }
+
+    fn send(&self, mut message: Message, level: Level) {
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if is_within() {
@@ -201,15 +218,6 @@ impl Channel {
             } else {
                 self.drain();
             }
-        }
-        if self.is_running() {
-            self.awake.has_work();
-        }
-        if !self.is_running() {
-            // A whole batch: ours may be behind it.
-            while self.drain() >= self.batch() {}
-            // The writer may have ended before we said that there was something for it.
-            self.awake.leave();
         }
     }
 
@@ -275,12 +283,12 @@ impl Channel {
         if is_within() {
             return true;
         }
-        if self.is_left_out() {
-            return self.see_the_end();
-        }
-        // In the child of a fork each record is written at once, and so they are while the calling thread exits.
-        if self.family.load(Ordering::Relaxed) != OURS {
-            return true;
+        // One look: somebody may begin to exit between two.
+        match self.family.load(Ordering::Relaxed) {
+            OURS => {}
+            LEAVING | LEFT if !EXITS.with(Cell::get) => return self.see_the_end(),
+            // In the child of a fork each record is written at once, and so they are while the calling thread exits.
+            _ => return true,
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
@@ -377,7 +385,7 @@ impl Channel {
             }
             count += 1;
         }
-        if self.receiver.is_empty() {
+        if self.receiver.is_empty() && lock(&self.deferred).is_empty() {
             for to in 0..self.dropped.len() {
                 let dropped = self.take_dropped(to);
                 if dropped > 0 {
@@ -435,6 +443,13 @@ impl Channel {
         }
     }
 
+    /// The writer has ended because somebody exits: not to be asked again and again whether it will serve.
+    pub(super) fn stay_away(&self, please_stop: &Signal) {
+        if self.is_left_out() {
+            please_stop.wait_for_go_timeout(LONGEST_EXIT);
+        }
+    }
+
     /// Until there is a record, or it is time to try a sink that fails, or to stop.
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
@@ -464,8 +479,11 @@ impl Channel {
         self.flush(None);
     }
 
-    /// A last try for sinks that fail.
+    /// A last try for sinks that fail. In the child of a fork what they hold is the parent's.
     pub(super) fn end_sinks(&self) {
+        if matches!(self.family.load(Ordering::Relaxed), ORPHAN | MUTE) {
+            return;
+        }
         if let Some(_gate) = self.gate(None) {
             lock(&self.sinks).end();
         }

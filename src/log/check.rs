@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::log::LevelFilter;
 use log4rs::config::{Deserializable, Deserializers, Logger};
@@ -17,13 +18,19 @@ use crate::error::Error;
 
 /// Reads `file` and checks all that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
+    load_below(file, Path::new(""))
+}
+
+/// The same, where paths of log files are relative to `folder`.
+pub(super) fn load_below(file: &Path, folder: &Path) -> Result<Plan, Error> {
     let document = Document::read(file)?;
-    let mut check = Check { with: queued::deserializers(), warnings: Vec::new() };
+    let mut check = Check { with: queued::deserializers(), folder: folder.to_owned(), warnings: Vec::new() };
     check.document(&document)
 }
 
 pub(super) struct Check {
     with: Deserializers,
+    folder: PathBuf,
     warnings: Vec<String>,
 }
 
@@ -42,8 +49,10 @@ impl Check {
         let mut refresh = None;
         if let Some(rate) = top.get("refresh_rate") {
             let every = rate.duration()?;
-            if every.is_zero() {
-                return Err(rate.error("zero; name how often is looked whether this file has changed, as `30s`"));
+            if every < Duration::from_millis(1) {
+                let message =
+                    "shorter than a millisecond; name how often is looked whether this file has changed, as `30s`";
+                return Err(rate.error(message));
             }
             refresh = Some(every);
         }
@@ -59,7 +68,7 @@ impl Check {
         let mut loggers = Vec::new();
         if let Some(field) = top.get("loggers") {
             for (name, logger) in field.open()?.all() {
-                loggers.push(read_logger(name, &logger, &names, &mut used)?);
+                loggers.push(read_logger(name, &logger, &names, &mut used, &mut self.warnings)?);
             }
         }
         for (field, appender) in &appenders {
@@ -115,11 +124,15 @@ impl Check {
         }
         let filters = self.filters(&section)?;
         let mut settings = field.node().for_log4rs(&["kind", "filters"]);
-        if let (serde_value::Value::Map(settings), Some(path)) = (&mut settings, &path) {
-            // The expanded one: `$TIME{…}` must not give another name when log4rs comes to expand it.
-            let text = |text: &str| serde_value::Value::String(text.to_owned());
-            settings.insert(text("path"), text(&path.to_string_lossy()));
-        }
+        let path = path.map(|(path, expanded)| {
+            if let serde_value::Value::Map(settings) = &mut settings {
+                // The expanded one: `$TIME{…}` must not give another name when log4rs comes to expand it. Absolute, unless
+                // it cannot be said in YAML where we are.
+                let text = |text: &str| serde_value::Value::String(text.to_owned());
+                settings.insert(text("path"), text(path.to_str().unwrap_or(&expanded)));
+            }
+            path
+        });
         let line = Some(field.line());
         Ok(AppenderPlan { name: name.to_owned(), kind: kind.to_owned(), settings, filters, path, line, behind: None })
     }
@@ -162,7 +175,8 @@ impl Check {
         }
     }
 
-    fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<PathBuf, Error> {
+    /// Where it leads, and as it stands in the file, variables expanded.
+    fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<(PathBuf, String), Error> {
         section.get("append").map_or(Ok(false), |append| append.boolean())?;
         let field = section.required("path", "the file to log to")?;
         let (mut path, unset) = paths::expand_env(field.text("the path of the log file")?);
@@ -177,10 +191,14 @@ impl Check {
         } else if path.contains("$TIME{") {
             self.warn(&field, "a rolling_file does not replace `$TIME{…}`; it stays in the path");
         }
-        match paths::unwritable(Path::new(&path)) {
+        if path.starts_with("~/") {
+            self.warn(&field, "`~` is a folder of that name here; the home folder is `$ENV{HOME}`");
+        }
+        let whole = self.folder.join(&path);
+        match paths::unwritable(&whole) {
             Some(reason) => Err(field.error(reason)),
             // Absolute: it is shown to people who may stand elsewhere, and the program may change its directory.
-            None => Ok(std::path::absolute(&path).unwrap_or_else(|_| path.into())),
+            None => Ok((std::path::absolute(&whole).unwrap_or(whole), path)),
         }
     }
 
@@ -234,7 +252,7 @@ impl Check {
                 level = read_level(&field)?;
             }
             if let Some(field) = root.get("appenders") {
-                appenders = read_names(&field, known, used)?;
+                appenders = read_names(&field, known, used, &mut self.warnings)?;
             }
         }
         if appenders.is_empty() {
@@ -288,7 +306,13 @@ fn read_overflow(field: &Field<'_>) -> Result<Overflow, Error> {
     }
 }
 
-fn read_logger(name: &str, field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) -> Result<Logger, Error> {
+fn read_logger(
+    name: &str,
+    field: &Field<'_>,
+    known: &[&str],
+    used: &mut BTreeSet<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Logger, Error> {
     // As log4rs: words that are parted by `::`, not empty at the end.
     let good = !name.replace("::", " ").contains(':') && !name.ends_with(':') && !name.contains(":::");
     if name.is_empty() || !good {
@@ -298,7 +322,7 @@ fn read_logger(name: &str, field: &Field<'_>, known: &[&str], used: &mut BTreeSe
     let level = read_level(&section.required("level", &levels())?)?;
     let mut logger = Logger::builder();
     if let Some(field) = section.get("appenders") {
-        logger = logger.appenders(read_names(&field, known, used)?);
+        logger = logger.appenders(read_names(&field, known, used, warnings)?);
     }
     if let Some(field) = section.get("additive") {
         logger = logger.additive(field.boolean()?);
@@ -306,14 +330,22 @@ fn read_logger(name: &str, field: &Field<'_>, known: &[&str], used: &mut BTreeSe
     Ok(logger.build(name, level))
 }
 
-fn read_names(field: &Field<'_>, known: &[&str], used: &mut BTreeSet<String>) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
+fn read_names(
+    field: &Field<'_>,
+    known: &[&str],
+    used: &mut BTreeSet<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = Vec::new();
     for item in field.list()? {
         let name = item.text("the name of an appender")?;
         if !known.contains(&name) {
             let hint = did_you_mean(name, known);
             let defined = if known.is_empty() { "none".to_owned() } else { plain(&known.join(", ")) };
             return Err(item.error(format!("no appender is named {}; defined: {defined}{hint}", quoted(name))));
+        }
+        if names.iter().any(|before| before == name) {
+            warnings.push(item.remark("named twice, so each record is written twice"));
         }
         used.insert(name.to_owned());
         names.push(name.to_owned());

@@ -14,6 +14,7 @@ use log4rs::encode::Encode;
 
 use super::encode::PatternEncoder;
 use super::record::Captured;
+use super::yaml::plain_path;
 use crate::os::process;
 
 /// A batch that is longer is written in pieces.
@@ -31,6 +32,7 @@ pub(super) struct LogFile {
     file: Option<File>,
     identity: Option<(u64, u64)>,
     looked: Instant,
+    taken: Option<Instant>,
 }
 
 struct Buffer<'a>(&'a mut Vec<u8>);
@@ -65,12 +67,14 @@ impl LogFile {
     /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
     pub(super) fn open(path: &Path, append: bool, encoder: Encoder) -> io::Result<LogFile> {
         let mut log = LogFile {
-            path: path.to_owned(),
+            // The program may change its directory, and the file may have to be made again.
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             encoder,
             buffer: Vec::new(),
             file: None,
             identity: None,
             looked: Instant::now(),
+            taken: None,
         };
         match log.reopen() {
             Err(error) if !process::is_without_reader(&error) => return Err(error),
@@ -149,6 +153,23 @@ impl LogFile {
         self.buffer.is_empty()
     }
 
+    /// Why it cannot be written, for people.
+    pub(super) fn explain(&self, error: &io::Error) -> String {
+        let path = plain_path(&self.path);
+        if process::is_without_reader(error) {
+            format!("nobody reads {path}")
+        } else if error.kind() == io::ErrorKind::WouldBlock {
+            format!("whoever reads {path} does not keep up")
+        } else {
+            format!("{error}, writing {path}")
+        }
+    }
+
+    /// When something was last written, unless it fails for another reason than that there was no room for more.
+    pub(super) fn taken(&self) -> Option<Instant> {
+        self.taken
+    }
+
     /// Writes the buffer. On an error what was not written stays.
     pub(super) fn write_out(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
@@ -162,29 +183,38 @@ impl LogFile {
             }
         }
         loop {
-            let file = match &mut self.file {
-                Some(file) => file,
-                none => {
-                    *none = None;
-                    self.reopen()?;
-                    continue;
-                }
+            let Some(file) = &mut self.file else {
+                self.reopen()?;
+                continue;
             };
             let written = write_some(file, &self.buffer);
-            let metadata = file.metadata()?;
-            if process::is_deleted(&metadata) && metadata.is_file() {
-                // Into a file that nobody can read any more: once again, into a new one.
-                self.file = None;
-                continue;
+            // One that cannot be asked is taken to be there: else what it has would be written twice.
+            let is_gone = file.metadata().is_ok_and(|file| process::is_deleted(&file) && file.is_file());
+            if is_gone {
+                // Held meanwhile: a new file must not get its number.
+                let _old = self.file.take();
+                let before = self.identity;
+                self.reopen()?;
+                // Into a file that nobody can read any more: once again, into the new one. If there is a new one: a path
+                // may lead to a file that has no name (/dev/stdout to a temporary file).
+                if self.identity != before {
+                    continue;
+                }
             }
             return match written {
                 (_, None) => {
+                    self.taken = Some(Instant::now());
                     self.buffer.clear();
                     self.buffer.shrink_to(2 * PIECE);
                     Ok(())
                 }
                 (count, Some(error)) => {
                     self.buffer.drain(..count);
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.taken = None;
+                    } else if count > 0 {
+                        self.taken = Some(Instant::now());
+                    }
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         // The next reader of a FIFO gets a new opening.
                         self.file = None;

@@ -1,6 +1,7 @@
 //! The queues that are alive, for what concerns the whole process: its end and its forks.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,15 @@ static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 
 /// How long an end or a fork waits for a sink that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So long may the writer of a queue that is well be within a batch, when another one has used up the patience.
+const ONE_BATCH: Duration = Duration::from_millis(50);
+
+type Held = Vec<(Arc<Channel>, bool)>;
 
 thread_local! {
     /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
-    static HELD: RefCell<Vec<(Arc<Channel>, bool)>> = const { RefCell::new(Vec::new()) };
+    /// Without a destructor, so that an exit handler may fork too.
+    static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
@@ -51,7 +57,7 @@ pub(crate) fn flush_in_time() {
 pub(crate) fn hold_for_end() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
-        channel.leave(deadline);
+        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
@@ -60,7 +66,7 @@ extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
         channel.flush(Some(deadline));
-        channel.leave(deadline);
+        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
@@ -79,8 +85,8 @@ extern "C" fn before_fork() {
         let held = channel.hold_for_fork(deadline);
         (channel, held)
     };
-    let held = all().into_iter().map(hold).collect();
-    let _ = HELD.try_with(|slot| *slot.borrow_mut() = held);
+    let held = ManuallyDrop::new(all().into_iter().map(hold).collect());
+    HELD.with(|slot| *slot.borrow_mut() = held);
 }
 
 extern "C" fn in_parent() {
@@ -93,7 +99,7 @@ extern "C" fn in_child() {
 }
 
 fn release(first: impl Fn(&Channel, bool)) {
-    for (channel, held) in HELD.try_with(RefCell::take).unwrap_or_default() {
+    for (channel, held) in ManuallyDrop::into_inner(HELD.take()) {
         first(&channel, held);
         if held {
             channel.release_after_fork();

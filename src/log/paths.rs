@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::pattern;
 use super::yaml::{plain_path, quoted};
+use crate::os::process;
 
 /// log4rs replaces no more of them in one path.
 const MOST_TIMES: usize = 5;
@@ -67,6 +68,7 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory, not a file")),
+        Ok(metadata) if process::is_socket(&metadata) => Some(format!("{shown} is a socket, not a file or FIFO")),
         // To open a FIFO would block.
         Ok(metadata) if metadata.is_file() => {
             let refused = OpenOptions::new().append(true).open(path).err()?;

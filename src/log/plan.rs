@@ -349,7 +349,7 @@ impl Build<'_> {
         if let Some(path) = &plan.path {
             self.created.will_open(path);
         }
-        let opened = queued::open_file(plan.settings.clone(), &self.with, true);
+        let opened = queued::open_file(plan.path.as_deref(), plan.settings.clone(), &self.with, true);
         opened.map(Output::File).map_err(|reason| self.refused(&plan, reason))
     }
 

@@ -217,7 +217,14 @@ impl Deserialize for FromConfig {
 
     fn deserialize(&self, config: QueuedConfig, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
         let mut queue = Queue::default();
-        queue.capacity = config.capacity.unwrap_or(queue.capacity).clamp(1, Queue::MOST);
+        queue.capacity = config.capacity.unwrap_or(queue.capacity);
+        anyhow::ensure!(
+            (1..=Queue::MOST).contains(&queue.capacity),
+            "capacity: expected from 1 to {}, found {}",
+            Queue::MOST,
+            queue.capacity
+        );
+        anyhow::ensure!(!config.appenders.is_empty(), "no appenders, so what is queued would be lost");
         queue.overflow = match config.overflow {
             None | Some(OverflowConfig::Block) => Overflow::Block,
             Some(OverflowConfig::DropNewest) => Overflow::DropNewest,
@@ -227,7 +234,7 @@ impl Deserialize for FromConfig {
         for inner in config.appenders {
             anyhow::ensure!(inner.filters.is_empty(), "filters belong to the queued appender itself");
             let output = match inner.kind.as_str() {
-                "file" => Output::File(open_file(inner.config, with, false)?),
+                "file" => Output::File(open_file(None, inner.config, with, false)?),
                 kind => Output::Other(with.deserialize(kind, inner.config)?),
             };
             outputs.push((inner.kind, output));
@@ -245,8 +252,13 @@ struct FileConfig {
     encoder: Option<EncoderConfig>,
 }
 
-/// `ours`: nobody else has put encoders into `with`.
-pub(super) fn open_file(settings: Value, with: &Deserializers, ours: bool) -> anyhow::Result<LogFile> {
+/// `path`: the one in the settings, if it is known where that leads. `ours`: nobody else has put encoders into `with`.
+pub(super) fn open_file(
+    path: Option<&Path>,
+    settings: Value,
+    with: &Deserializers,
+    ours: bool,
+) -> anyhow::Result<LogFile> {
     let config: FileConfig = settings.deserialize_into()?;
     let encoder = match config.encoder {
         Some(encoder) if ours && encoder.kind == "pattern" => {
@@ -255,9 +267,13 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, ours: bool) -> an
         Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
         None => Encoder::Pattern(encode::PatternEncoder::default()),
     };
+    let append = config.append.unwrap_or(true);
+    if let Some(path) = path {
+        return Ok(LogFile::open(path, append, encoder)?);
+    }
     let (path, _unset) = paths::expand_env(&config.path);
     let path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
-    Ok(LogFile::open(Path::new(&path), config.append.unwrap_or(true), encoder)?)
+    Ok(LogFile::open(Path::new(&path), append, encoder)?)
 }
 
 /// The file is added to, whatever the settings said.

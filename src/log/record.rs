@@ -293,7 +293,10 @@ struct Collect<'a>(&'a mut String);
 
 impl<'kvs> VisitSource<'kvs> for Collect<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        put_pair(self.0, key.as_str(), &value.to_string());
+        let mut text = String::new();
+        // Not to_string, which panics where a Display gives up.
+        format_into(&mut text, format_args!("{value}"));
+        put_pair(self.0, key.as_str(), &text);
         Ok(())
     }
 }

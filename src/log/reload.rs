@@ -15,6 +15,8 @@ type Look = Option<(SystemTime, u64, Option<(u64, u64)>)>;
 
 /// Starts the thread that looks after the file each `every`.
 pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wiring) -> io::Result<()> {
+    // The program may change its directory; paths go on to mean what they meant.
+    let (file, folder) = (std::path::absolute(&file).unwrap_or(file), std::env::current_dir().unwrap_or_default());
     let mut seen = look(&file);
     let builder = Builder::new("log-reload").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
@@ -23,7 +25,7 @@ pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wi
             let now = look(&file);
             if now != seen {
                 seen = now;
-                every = reload(&file, every, wiring);
+                every = reload(&file, &folder, every, wiring);
             }
         }
     });
@@ -36,8 +38,8 @@ fn look(file: &Path) -> Look {
 }
 
 /// How long to wait from now on.
-fn reload(file: &Path, every: Duration, wiring: Wiring) -> Duration {
-    let next = super::load(file).and_then(|plan| {
+fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Duration {
+    let next = super::check::load_below(file, folder).and_then(|plan| {
         let refresh = plan.refresh;
         plan.install(wiring, true).map(|()| refresh)
     });

@@ -15,12 +15,17 @@ use log4rs::append::Append;
 use super::encode::{muted, was_accepted};
 use super::file::LogFile;
 use super::record::{Captured, encoding};
+use super::steps::sleep;
 
 /// Why records are missing where the overflow rule has dropped them.
 pub(super) const QUEUE_FULL: &str = "the queue was full";
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Of a FIFO whose reader is at work.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+/// At the end, one that goes on is waited for; so long may it stand still.
+const STANDSTILL: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -49,6 +54,10 @@ struct Failing {
     since: Instant,
     next_try: Instant,
     pause: Duration,
+    /// When it last took a part of what it is given.
+    moved: Option<Instant>,
+    /// Not while it only takes one part after the other.
+    told: bool,
     reason: String,
     /// Its last record is in the appender's own buffer already.
     accepted: bool,
@@ -131,22 +140,29 @@ impl Sink {
 
     fn begin_failing(&mut self, reason: String, accepted: bool) -> Option<String> {
         let now = Instant::now();
-        match &mut self.failing {
-            Some(failing) => {
-                failing.pause = (failing.pause * 2).min(LONGEST_PAUSE);
-                failing.next_try = now + failing.pause;
-                failing.accepted |= accepted;
-                failing.reason = reason;
-                None
-            }
-            none => {
-                let text =
-                    format!("the appender `{}` fails: {reason}; its records are held and it is tried again", self.name);
-                let (since, next_try) = (now, now + FIRST_PAUSE);
-                *none = Some(Failing { since, next_try, pause: FIRST_PAUSE, reason, accepted });
-                Some(text)
-            }
+        let failing = self.failing.get_or_insert_with(|| Failing {
+            since: now,
+            next_try: now,
+            pause: FIRST_PAUSE / 2,
+            moved: None,
+            told: false,
+            reason: String::new(),
+            accepted: false,
+        });
+        failing.moved = match &self.output {
+            Output::File(file) => file.taken(),
+            Output::Other(_) => None,
+        };
+        let is_at_work = failing.moved.is_some_and(|moved| now - moved < FIRST_PAUSE);
+        failing.pause = if is_at_work { FIRST_PAUSE / 2 } else { (failing.pause * 2).min(LONGEST_PAUSE) };
+        failing.next_try = now + if is_at_work { SHORT_PAUSE } else { failing.pause };
+        failing.accepted |= accepted;
+        failing.reason = reason;
+        if is_at_work || std::mem::replace(&mut failing.told, true) {
+            return None;
         }
+        let reason = &failing.reason;
+        Some(format!("the appender `{}` fails: {reason}; its records are held and it is tried again", self.name))
     }
 
     /// Writes what is buffered, unless it fails and its time has not come.
@@ -157,7 +173,7 @@ impl Sink {
         self.dirty = false;
         match self.try_out() {
             Err((reason, accepted)) => self.begin_failing(reason, accepted),
-            Ok(()) => self.failing.take().map(|failing| {
+            Ok(()) => self.failing.take().filter(|failing| failing.told).map(|failing| {
                 format!("the appender `{}` works again, after {:.1?}", self.name, failing.since.elapsed())
             }),
         }
@@ -165,7 +181,7 @@ impl Sink {
 
     fn try_out(&mut self) -> Result<(), (String, bool)> {
         match &mut self.output {
-            Output::File(file) => file.write_out().map_err(|error| (error.to_string(), false))?,
+            Output::File(file) => file.write_out().map_err(|error| (file.explain(&error), false))?,
             Output::Other(appender) => {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
                     // It has the record; one that writes nothing makes it write what it has.
@@ -195,6 +211,12 @@ impl Sink {
             }
         }
         Ok(())
+    }
+
+    /// It fails, but has just taken a part.
+    fn goes_on(&self) -> bool {
+        let moved = self.failing.as_ref().and_then(|failing| failing.moved);
+        moved.is_some_and(|moved| moved.elapsed() < STANDSTILL)
     }
 
     fn is_idle(&self) -> bool {
@@ -292,12 +314,18 @@ impl Sinks {
 
     /// A last try; what is lost now is said on stderr, as nothing else is left.
     pub(super) fn end(&mut self) {
-        for sink in &mut self.0 {
-            if let Some(failing) = &mut sink.failing {
-                failing.next_try = Instant::now();
+        loop {
+            for sink in &mut self.0 {
+                if let Some(failing) = &mut sink.failing {
+                    failing.next_try = Instant::now();
+                }
             }
+            self.flush();
+            if !self.0.iter().any(Sink::goes_on) {
+                break;
+            }
+            sleep(SHORT_PAUSE);
         }
-        self.flush();
         for sink in &mut self.0 {
             if sink.lost == 0 && (sink.failing.is_none() || sink.is_idle()) {
                 continue;

@@ -32,6 +32,17 @@ impl Drop for Folder {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_socket_is_no_log_file() {
+    let folder = Folder::new("socket");
+    let socket = folder.path("s.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let text = format!("appenders: {{ out: {{ kind: file, path: '{socket}' }} }}");
+    let refused = folder.load(&text).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("is a socket, not a file or FIFO"), "{refused}");
+}
+
 #[test]
 fn odd_but_legal_is_a_warning_with_its_place() {
     let folder = Folder::new("warnings");
@@ -44,7 +55,7 @@ appenders:
   one: {{ kind: file, path: \"{log}\" }}
   two: {{ kind: file, path: \"{log}\" }}
 loggers:
-  a::b: {{ level: INFO, appenders: [one, two] }}
+  a::b: {{ level: INFO, appenders: [one, two, one] }}
 "
         ))
         .unwrap();
@@ -53,6 +64,7 @@ loggers:
         (3, "appenders.idle: neither root nor a logger"),
         (5, "appenders.two: the appender `one` writes to the same file"),
         (1, "root has no appenders"),
+        (7, "loggers.a::b.appenders[2]: named twice"),
     ] {
         let place = format!("log4rs.yaml:{line}: ");
         let found = plan.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));

@@ -31,6 +31,8 @@ pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap
     swap();
     if let Some(old) = old {
         old.close();
+        // What its sinks could not write goes with it.
+        old.end_sinks();
     }
 }
 
@@ -47,7 +49,10 @@ pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
         while !please_stop.is_go() {
             let current = WRITER.lock().current.clone();
             match current {
-                Some(channel) => channel.serve(please_stop),
+                Some(channel) => {
+                    channel.serve(please_stop);
+                    channel.stay_away(please_stop);
+                }
                 None => drop(please_stop.wait_for_go_timeout(std::time::Duration::from_secs(1))),
             }
         }

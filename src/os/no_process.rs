@@ -27,3 +27,7 @@ pub(crate) fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
 pub(crate) fn is_deleted(_metadata: &Metadata) -> bool {
     false
 }
+
+pub(crate) fn is_socket(_metadata: &Metadata) -> bool {
+    false
+}

@@ -46,7 +46,16 @@ fn aside<T: Send + 'static>(name: &str, patience: Duration, run: impl FnOnce() -
 /// Says that a thread does not stop, and all that can be known of why.
 pub(super) fn report_stuck(parent: &Thread, child: &Thread, waited: Duration) {
     let known = Thread::dump().explain(child);
-    log::warn!("{} has waited {waited:.1?} for {} to stop:{}", parent.path(), child.path(), indented(&known));
+    let text = format!("{} has waited {waited:.1?} for {} to stop:{}", parent.path(), child.path(), indented(&known));
+    // Aside, since the log may be the very thing that holds it up. Then stderr is told.
+    let for_log = text.clone();
+    let log = move || {
+        log::warn!("{for_log}");
+        log::logger().flush();
+    };
+    if aside("stuck", LAST_WORDS, log).is_none() {
+        say(&format!("selvedge: {text}\n  (the log does not take this in time)"));
+    }
 }
 
 fn indented(text: &str) -> String {

@@ -40,7 +40,8 @@ pub(super) fn check(settings: &ProfileSettings) -> Result<(), Error> {
     if !settings.enabled {
         return Ok(());
     }
-    let probe = settings.output.join(".selvedge-probe");
+    // Others may start at the same time.
+    let probe = settings.output.join(format!(".selvedge-probe-{}", std::process::id()));
     std::fs::create_dir_all(&settings.output)
         .and_then(|()| File::create(&probe))
         .and_then(|_| std::fs::remove_file(&probe))
@@ -69,7 +70,7 @@ impl Profiler {
         let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
-        let look = Some(ShutdownLook::prepare(settings, main));
+        let look = Some(ShutdownLook::prepare(&settings.name, &output, main));
         Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files }))
     }
 
@@ -105,8 +106,12 @@ fn write(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) ->
     part.push(".part");
     let part = PathBuf::from(part);
     let mut out = BufWriter::new(File::create(&part).map_err(refused)?);
-    fill(&mut out)?;
-    out.flush().map_err(refused)?;
+    let written = fill(&mut out).and_then(|()| out.flush().map_err(refused));
     drop(out);
-    std::fs::rename(&part, file).map_err(refused)
+    let done = written.and_then(|()| std::fs::rename(&part, file).map_err(refused));
+    if done.is_err() {
+        // On a disk that is full, what came of it is in the way.
+        let _ = std::fs::remove_file(&part);
+    }
+    done
 }

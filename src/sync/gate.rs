@@ -28,6 +28,8 @@ const FAIR: Duration = Duration::from_millis(1);
 const WAITING: usize = 1;
 /// One permit; they are counted in the bits above.
 const ONE: usize = 2;
+/// As many as can be counted; more are not added.
+const MOST: usize = usize::MAX - WAITING;
 
 pub(super) struct Gate {
     /// | value           | means                          | who changes it                                       |
@@ -63,7 +65,7 @@ const GRANTED: u8 = 2;
 
 impl Gate {
     pub(super) fn new(permits: usize) -> Gate {
-        Gate { state: AtomicUsize::new(permits.min(usize::MAX / ONE) * ONE), line: Mutex::default() }
+        Gate { state: AtomicUsize::new(permits.min(MOST / ONE) * ONE), line: Mutex::default() }
     }
 
     pub(super) fn available(&self) -> usize {
@@ -171,12 +173,27 @@ impl Gate {
     pub(super) fn release(&self) {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & WAITING == 0 {
-            match self.state.compare_exchange_weak(state, state + ONE, Ordering::Release, Ordering::Relaxed) {
+            let more = state.saturating_add(ONE).min(MOST);
+            match self.state.compare_exchange_weak(state, more, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => state = now,
             }
         }
         self.call();
+    }
+
+    /// Puts many permits in: one for each that waits, the rest at once.
+    pub(super) fn release_many(&self, mut count: usize) {
+        while count > 0 {
+            let state = self.state.load(Ordering::Relaxed);
+            let more = state.saturating_add(count.saturating_mul(ONE)).min(MOST);
+            if state & WAITING != 0 {
+                self.call();
+                count -= 1;
+            } else if self.state.compare_exchange_weak(state, more, Ordering::Release, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
     }
 
     /// Puts a permit in unless there is one. True if there was none.

@@ -102,9 +102,9 @@ impl Semaphore {
         self.0.gate.try_acquire().then(|| Permit(&self.0))
     }
 
-    /// Adds permits for good. The opposite is [`Permit::forget`].
+    /// Adds permits for good. The opposite is [`Permit::forget`]. There can be `usize::MAX / 2`; more are not added.
     pub fn add_permits(&self, count: usize) {
-        (0..count).for_each(|_| self.0.gate.release());
+        self.0.gate.release_many(count);
     }
 
     /// How many permits are free; when others use it, how many were.

@@ -42,6 +42,27 @@ fn main() -> ExitCode {
             log_some();
             std::process::abort()
         }
+        "wait" => {
+            log_some();
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "moves" => {
+            std::env::set_current_dir("elsewhere")?;
+            log_some();
+            please_stop.wait_for_go();
+            // Long enough to be worth a picture.
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(())
+        }
+        "hang-end" => {
+            log_much();
+            Ok(())
+        }
+        "hang-thread" => {
+            drop(spawn("talker", |_| log_much()));
+            Ok(())
+        }
         "hang-exit" => {
             log_much();
             std::process::exit(7)

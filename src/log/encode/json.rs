@@ -11,7 +11,7 @@ use log4rs::encode::{Encode, Write};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
 use super::{NEWLINE, in_one_piece};
-use crate::log::record::{Context, Pairs, Time, with_context};
+use crate::log::record::{Context, Pairs, Time, format_into, with_context};
 
 #[derive(Debug, Default)]
 pub(crate) struct JsonEncoder;
@@ -106,7 +106,10 @@ impl Serialize for Attributes<'_> {
                 key: ::log::kv::Key<'kvs>,
                 value: ::log::kv::Value<'kvs>,
             ) -> Result<(), ::log::kv::Error> {
-                let entry = self.0.serialize_entry(key.as_str(), &value.to_string());
+                let mut text = String::new();
+                // Not to_string, which panics where a Display gives up.
+                format_into(&mut text, format_args!("{value}"));
+                let entry = self.0.serialize_entry(key.as_str(), &text);
                 entry.map_err(|error| ::log::kv::Error::boxed(error.to_string()))
             }
         }

@@ -191,7 +191,8 @@ impl Value {
             Value::Nothing => "nothing".to_owned(),
             Value::Bool(value) => format!("`{value}`"),
             Value::Integer(value) => format!("the number {value}"),
-            Value::Float(value) => format!("the number {value}"),
+            // `1000.0`, where it is wrong to be no whole number.
+            Value::Float(value) => format!("the number {value:?}"),
             Value::Text(text) if text.is_empty() => "empty text".to_owned(),
             Value::Text(text) => format!("the text {}", quoted(text)),
             Value::List(_) => "a list".to_owned(),

@@ -1,6 +1,5 @@
 //! What the threads do between being asked to stop and their end: a flamegraph of just that window.
 
-use super::super::config::Settings;
 use super::super::living;
 use super::write;
 use crate::profile::{FlameOptions, Window};
@@ -29,12 +28,12 @@ pub(super) struct ShutdownLook {
 
 impl ShutdownLook {
     /// Waits for the stop of `main`, on nobody's thread.
-    pub(super) fn prepare(settings: &Settings, main: &Arc<Node>) -> ShutdownLook {
-        let file = settings.profile.output.join(format!("{}.shutdown.svg", settings.name));
+    pub(super) fn prepare(name: &str, output: &Path, main: &Arc<Node>) -> ShutdownLook {
+        let file = output.join(format!("{name}.shutdown.svg"));
         // One of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(&file);
         let look = ShutdownLook {
-            name: settings.name.clone(),
+            name: name.to_owned(),
             file,
             over: Signal::new("all have stopped"),
             looking: Arc::default(),
@@ -69,7 +68,7 @@ impl ShutdownLook {
                 profile.duration()
             ));
         match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
-            Ok(()) => log::info!("what threads did instead of stopping is drawn in {}", shown(&self.file).display()),
+            Ok(()) => log::info!("what threads did instead of stopping is drawn in {}", self.file.display()),
             Err(error) => log::error!("no picture of the shutdown in {}: {error}", self.file.display()),
         }
     }
@@ -80,10 +79,6 @@ impl Drop for ShutdownLook {
     fn drop(&mut self) {
         self.over.go_unexplained();
     }
-}
-
-fn shown(file: &Path) -> PathBuf {
-    file.canonicalize().unwrap_or_else(|_| file.to_owned())
 }
 
 fn watch(main: &Arc<Node>, over: &Signal) -> Window {
