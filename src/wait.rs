@@ -1,17 +1,22 @@
 //! Who the calling thread is, what it waits for, and who holds that. Below `signal`, because every blocking call publishes
 //! here; the tree, the dump and the wall-clock profile read it.
 
+#[cfg(feature = "profiling")]
+mod bell;
 mod holder;
 
+#[cfg(feature = "profiling")]
+pub(crate) use self::bell::Bells;
 pub(crate) use self::holder::{Holder, Users, is_alive};
 
+#[cfg(feature = "profiling")]
+use self::bell::Bell;
 use self::holder::{number_if_any, renamed};
 use crate::os;
 use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -231,8 +236,6 @@ impl fmt::Display for Wait {
 #[derive(Default)]
 pub(crate) struct Slot {
     waits: Mutex<Waits>,
-    /// How often they have changed.
-    changes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -240,6 +243,12 @@ struct Waits {
     /// The innermost last.
     now: Vec<Wait>,
     last: u64,
+    /// How often `now` has changed.
+    #[cfg(feature = "profiling")]
+    changes: u64,
+    /// Somebody wants to know of the next change.
+    #[cfg(feature = "profiling")]
+    bell: Option<Bell>,
 }
 
 impl Slot {
@@ -247,26 +256,49 @@ impl Slot {
         self.waits.lock().now.last().cloned()
     }
 
-    /// A number that is another one after each change: who finds the same twice knows that the thread was in the same wait, or
-    /// in none, all the while.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-    pub(crate) fn changes(&self) -> u64 {
-        // Acquire and Release: who sees a number sees all that the thread has published before.
-        self.changes.load(Ordering::Acquire)
-    }
-
     /// By the thread itself.
     fn change<R>(&self, change: impl FnOnce(&mut Waits) -> R) -> R {
         let mut waits = self.waits.lock();
-        let outcome = change(&mut waits);
-        // Not fetch_add: nobody else stores it, as this is under the lock.
-        self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
-        outcome
+        #[cfg(feature = "profiling")]
+        waits.announce();
+        change(&mut waits)
     }
 
     /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
     pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
         self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
+    }
+}
+
+#[cfg(feature = "profiling")]
+impl Slot {
+    /// [`get`](Self::get), and a number that is another one after each change.
+    pub(crate) fn get_with_changes(&self) -> (u64, Option<Wait>) {
+        let waits = self.waits.lock();
+        (waits.changes, waits.now.last().cloned())
+    }
+
+    /// From now on the next change rings that one of `bells`, before it is made. False: since `changes` there was one. A bell that
+    /// hangs here already is taken down; it may have rung.
+    pub(crate) fn hang_up(&self, changes: u64, bells: &mut Bells, number: usize) -> bool {
+        let bell = bells.bell(number);
+        let mut waits = self.waits.lock();
+        let is_same = waits.changes == changes;
+        if is_same {
+            waits.bell = Some(bell);
+        }
+        is_same
+    }
+}
+
+#[cfg(feature = "profiling")]
+impl Waits {
+    /// Of a change that is about to be made. Without a bell, which is the rule, this touches nothing that the change does not.
+    fn announce(&mut self) {
+        self.changes += 1;
+        if let Some(bell) = self.bell.take() {
+            bell.ring();
+        }
     }
 }
 
@@ -344,5 +376,50 @@ impl Drop for Published {
             // With no lock held: it may be the last that knows of the thing.
             drop(ended);
         }
+    }
+}
+
+#[cfg(all(test, feature = "profiling"))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    /// A listener that looks all the time at one that changes all the time, and both are interrupted anywhere.
+    #[test]
+    fn whose_bell_has_not_rung_has_not_changed() {
+        let (slot, stop) = (Arc::<Slot>::default(), Arc::new(AtomicBool::new(false)));
+        let (mut bells, mut heard_ones, mut silent) = (Bells::default(), 0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _me = become_thread("main/changes".into(), slot.clone());
+                while !stop.load(Ordering::Relaxed) {
+                    drop(publish("queue", "q".into()));
+                    std::thread::yield_now();
+                }
+            });
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while (heard_ones < 2_000 || silent < 2_000) && Instant::now() < deadline {
+                let changes = slot.get_with_changes().0;
+                if !slot.hang_up(changes, &mut bells, 5) {
+                    continue;
+                }
+                loop {
+                    let (before, mut heard) = (slot.get_with_changes().0, false);
+                    bells.hear(|number| heard |= number == 5);
+                    if heard {
+                        heard_ones += 1;
+                        break;
+                    }
+                    silent += 1;
+                    if before != changes {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    assert_eq!(before, changes, "it had changed, and did not ring");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(heard_ones > 0 && silent > 0, "{heard_ones}, {silent}");
     }
 }

@@ -12,6 +12,7 @@ use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct Watch {
     /// Where it was met last, and its CPU clock then.
     met: Option<(Place, u64)>,
     still: Still,
+    /// It is the sampler's own thread, which looks from the same place each time: it is asked once.
+    looks: bool,
 }
 
 /// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
@@ -72,8 +75,10 @@ pub(super) struct Meter {
     counted: u64,
     /// The latter.
     lost: u64,
-    /// Accounts of this OS thread, the one in charge last: a thread may be registered again, under another name.
-    owners: Vec<usize>,
+    /// The account in charge, and those that were before and have not ended, the last of them last: a thread may be registered
+    /// again, under another name.
+    owner: usize,
+    outer: Vec<usize>,
 }
 
 impl Books {
@@ -121,27 +126,39 @@ impl Books {
         self.stacks.generation()
     }
 
-    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, as a number and
-    /// as a frame, read before the clock was. If it has moved, it is to be asked where it is; else its time up to now is
-    /// that place's.
+    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, read before the
+    /// clock was. If it has moved, it is to be asked where it is; else its time up to now is that place's.
     pub(super) fn tick(
         &mut self,
         meter: &Meter,
         watch: &mut Watch,
         tick: Tick,
         clock: u64,
-        waiting: Option<(u64, Arc<str>)>,
+        waiting: Option<Arc<str>>,
     ) -> Still {
         let passed = (tick.number.saturating_sub(watch.looked + 1), tick.before);
-        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref().map(|(_, frame)| frame));
+        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref());
         (watch.looked, watch.ticked) = (tick.number, tick.number);
         if stays {
-            watch.still = waiting.map_or(Still::Elsewhere, |(publication, _)| Still::Waits(publication));
+            watch.still = match waiting {
+                _ if watch.looks => Still::Looks,
+                Some(_) => Still::Waits,
+                None => Still::Elsewhere,
+            };
         } else {
             watch.still = Still::No;
             watch.pending += watch.step(tick.now);
         }
         watch.still
+    }
+
+    /// At that tick, which has passed, the thread was where it had been: its time up to then is that place's.
+    pub(super) fn stayed(&mut self, meter: &Meter, watch: &mut Watch, tick: Tick) {
+        let Some((place, _)) = watch.met.clone().filter(|_| watch.pending == 0) else { return };
+        let ticks = tick.number.saturating_sub(watch.looked);
+        watch.looked += ticks;
+        let weight = watch.step(tick.now);
+        self.add(meter.owner(), place, ticks, weight);
     }
 
     /// What is known of the time up to now. All of it, if the thread has not moved. Else up to the last tick at which it was passed
@@ -158,7 +175,7 @@ impl Books {
     ) -> bool {
         let Some((mut place, met)) = watch.met.clone().filter(|_| watch.pending == 0) else { return false };
         let moved = clock.saturating_sub(met);
-        if moved <= RETURN {
+        if moved <= RETURN || watch.looks {
             if place.waiting.as_ref() != waiting {
                 place.waiting = waiting.cloned();
                 watch.met = Some((place.clone(), met));
@@ -276,7 +293,25 @@ impl Account {
 impl Watch {
     /// Of a thread that is new after that tick.
     pub(super) fn new(now: u64, tick: Tick) -> Watch {
-        Watch { last: now, looked: tick.number, ticked: tick.number, pending: 0, met: None, still: Still::No }
+        Watch {
+            last: now,
+            looked: tick.number,
+            ticked: tick.number,
+            pending: 0,
+            met: None,
+            still: Still::No,
+            looks: false,
+        }
+    }
+
+    /// It is that of the one who looks.
+    pub(super) fn looks(&mut self) {
+        self.looks = true;
+    }
+
+    /// What its CPU clock, which is at `clock`, will say as long as it is where it was met.
+    pub(super) fn still(&self, clock: u64) -> RangeInclusive<u64> {
+        clock..=self.met.as_ref().map_or(clock, |(_, met)| met + RETURN)
     }
 
     /// Whether it was looked at with that tick already.
@@ -294,11 +329,11 @@ impl Watch {
 
 impl Meter {
     pub(super) fn new(account: usize, clock: u64) -> Meter {
-        Meter { since: clock, last: clock, first: clock, counted: 0, lost: 0, owners: vec![account] }
+        Meter { since: clock, last: clock, first: clock, counted: 0, lost: 0, owner: account, outer: Vec::new() }
     }
 
     fn owner(&self) -> usize {
-        *self.owners.last().expect("a meter has an owner until its slot is gone")
+        self.owner
     }
 
     fn step(&mut self, clock: u64) -> u64 {
@@ -331,13 +366,20 @@ impl Meter {
 
     /// Puts that account in charge. Settled before.
     pub(super) fn put_in_charge(&mut self, account: usize) {
-        self.owners.push(account);
+        self.outer.push(std::mem::replace(&mut self.owner, account));
     }
 
     /// That account is in charge no more, nor will be. Settled before. True: none is left.
     pub(super) fn remove(&mut self, account: usize) -> bool {
-        self.owners.retain(|&owner| owner != account);
-        self.owners.is_empty()
+        self.outer.retain(|&outer| outer != account);
+        if self.owner != account {
+            return false;
+        }
+        match self.outer.pop() {
+            Some(outer) => self.owner = outer,
+            None => return true,
+        }
+        false
     }
 
     /// The clock when it was looked at last.
@@ -345,208 +387,11 @@ impl Meter {
         self.last
     }
 
-    /// The accounts of this OS thread that have not ended.
-    pub(super) fn owners(&self) -> &[usize] {
-        &self.owners
+    /// The accounts of this OS thread that have not ended, the one in charge last.
+    pub(super) fn owners(&self) -> impl Iterator<Item = usize> {
+        self.outer.iter().copied().chain([self.owner])
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn total(found: &Found, life: usize) -> u64 {
-        found.samples.iter().filter(|sample| sample.owner == Owner::Life(life)).map(|sample| sample.weight).sum()
-    }
-
-    fn weights(found: &Found, life: usize) -> Vec<(u64, u64, Vec<u64>)> {
-        let mut weights: Vec<_> = found
-            .samples
-            .iter()
-            .filter(|sample| sample.owner == Owner::Life(life))
-            .map(|sample| match &sample.stack {
-                Stack::Of { addresses, .. } => (sample.samples, sample.weight, addresses.to_vec()),
-                Stack::Unsampled => (0, sample.weight, vec![]),
-            })
-            .collect();
-        weights.sort_unstable();
-        weights
-    }
-
-    #[test]
-    fn weights_are_differences_of_the_clock_and_the_rest_is_unsampled() {
-        let mut books = Books::default();
-        let account = books.open("main/a".into(), Some(7), -5);
-        let mut meter = Meter::new(account, 1_000);
-        books.record(&mut meter, 1_300, Ending::Root, &[1, 2]);
-        books.record(&mut meter, 1_301, Ending::Root, &[3]);
-        // One that was lost leaves its time to the next.
-        books.lost(&mut meter, 1);
-        books.record(&mut meter, 9_000, Ending::Root, &[1, 2]);
-        books.record(&mut meter, 9_100, Ending::Broken, &[1, 2]);
-        books.settle(&mut meter, 9_107);
-        books.end(account, 70);
-        let found = books.found();
-        let expected = vec![(0, 7, vec![]), (1, 1, vec![3]), (1, 100, vec![1, 2]), (2, 300 + 7_699, vec![1, 2])];
-        assert_eq!(weights(&found, account), expected);
-        assert_eq!(found.lives[account].cpu, Duration::from_nanos(8_107));
-        assert_eq!(total(&found, account), 8_107);
-        assert_eq!((found.lives[account].ended, found.lives[account].lost), (Some(70), Some(1)));
-    }
-
-    #[test]
-    fn a_thread_registered_again_keeps_two_accounts_that_add_up_to_its_clock() {
-        let mut books = Books::default();
-        let outer = books.open("main/pool".into(), Some(7), 0);
-        let mut meter = Meter::new(outer, 100);
-        books.record(&mut meter, 150, Ending::Root, &[1]);
-        books.settle(&mut meter, 160);
-        let inner = books.open("main/job".into(), Some(7), 0);
-        meter.put_in_charge(inner);
-        books.record(&mut meter, 500, Ending::Root, &[1]);
-        books.settle(&mut meter, 510);
-        assert!(!meter.remove(inner));
-        books.record(&mut meter, 700, Ending::Root, &[1]);
-        books.settle(&mut meter, 705);
-        assert!(meter.remove(outer));
-        let found = books.found();
-        assert_eq!(weights(&found, outer), [(0, 15, vec![]), (2, 240, vec![1])]);
-        assert_eq!(weights(&found, inner), [(0, 10, vec![]), (1, 340, vec![1])]);
-        assert_eq!(found.lives[outer].cpu.as_nanos() + found.lives[inner].cpu.as_nanos(), 605);
-        assert_eq!(total(&found, outer) + total(&found, inner), 605);
-    }
-
-    #[test]
-    fn closing_a_copy_leaves_the_books_as_they_were() {
-        let mut books = Books::default();
-        let account = books.open("main".into(), None, 0);
-        let mut meter = Meter::new(account, 0);
-        books.record(&mut meter, 10, Ending::Root, &[1]);
-        let (mut copy, mut copied) = (books.clone(), meter.clone());
-        copy.settle(&mut copied, 25);
-        assert_eq!(total(&copy.found(), account), 25);
-        books.record(&mut meter, 30, Ending::Root, &[1]);
-        books.settle(&mut meter, 30);
-        let found = books.found();
-        assert_eq!(weights(&found, account), [(2, 30, vec![1])]);
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_weighs_nothing() {
-        let mut books = Books::default();
-        let account = books.open("main".into(), None, 0);
-        let mut meter = Meter::new(account, 50);
-        books.record(&mut meter, 40, Ending::Leaf, &[1]);
-        books.record(&mut meter, 60, Ending::Leaf, &[1]);
-        books.settle(&mut meter, 55);
-        assert_eq!(weights(&books.found(), account), [(2, 10, vec![1])]);
-    }
-
-    fn wall_weights(found: &Found) -> Vec<(u64, u64, u64, Option<&str>)> {
-        let mut weights: Vec<_> = found
-            .samples
-            .iter()
-            .map(|sample| match &sample.stack {
-                Stack::Of { addresses, waiting, .. } => {
-                    (sample.samples, sample.weight, addresses[0], waiting.as_deref())
-                }
-                Stack::Unsampled => (0, sample.weight, 0, None),
-            })
-            .collect();
-        weights.sort_unstable();
-        weights
-    }
-
-    #[test]
-    fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
-        let mut books = Books::default();
-        let account = books.open("main/a".into(), None, 0);
-        let tick = |number, now, before| Tick { number, now, before };
-        let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000, tick(4, 990, 0)));
-        let queue: Arc<str> = "queue".into();
-        assert_eq!(
-            books.tick(&meter, &mut watch, tick(5, 1_100, 990), 600, None),
-            Still::No,
-            "nobody knows where it is"
-        );
-        books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
-        let published = Some((3, queue.clone()));
-        let found = books.tick(&meter, &mut watch, tick(6, 1_250, 1_100), 700 + RETURN, published);
-        assert_eq!(found, Still::Waits(3), "it has gone back, no more");
-        // Passed over for forty ticks, the last of them at 1300, then it has moved.
-        assert_eq!(books.tick(&meter, &mut watch, tick(47, 1_500, 1_300), 701 + RETURN, None), Still::No);
-        assert_eq!(books.tick(&meter, &mut watch, tick(48, 1_600, 1_500), 701 + RETURN, None), Still::No, "no answer");
-        books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
-        books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, (1_607, tick(48, 1_600, 1_500)), None);
-        // 100 until it was met and 200 as it was, in 42 ticks; 300 until it answered again.
-        let found = books.found();
-        let expected = [(0, 7, 0, None), (1, 300, 2, None), (42, 300, 1, Some("queue"))];
-        assert_eq!(wall_weights(&found), expected);
-        assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
-    }
-
-    #[test]
-    fn by_the_wall_clock_one_whose_books_were_closed_in_the_middle_of_a_tick_is_still_looked_at() {
-        let mut books = Books::default();
-        let account = books.open("main/a".into(), None, 0);
-        let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
-        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-        assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-        books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
-        // The second tick has begun when the thread is registered again, and it has not been looked at.
-        books.settle_wall(&mut meter, 10, &mut watch, (203, tick(2)), None);
-        assert!(!watch.was_looked_at(tick(2)), "it would be in nobody's list any more");
-        assert_eq!(books.tick(&meter, &mut watch, tick(2), 10, None), Still::Elsewhere);
-        assert!(watch.was_looked_at(tick(2)));
-        books.settle_wall(&mut meter, 10, &mut watch, (250, tick(2)), None);
-        assert_eq!(total(&books.found(), account), 250);
-    }
-
-    #[test]
-    fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
-        const MS: u64 = 1_000_000;
-        let mut books = Books::default();
-        let account = books.open("main/a".into(), None, 0);
-        let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
-        let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-        assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-        books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
-        assert_eq!(books.tick(&meter, &mut watch, tick(2), 100, None), Still::Elsewhere);
-        assert_eq!(books.tick(&meter, &mut watch, tick(9), 100, None), Still::Elsewhere);
-        // Eleven ticks later it has moved for 12 ms, nobody knows where.
-        assert_eq!(books.tick(&meter, &mut watch, tick(20), 12 * MS + 100, None), Still::No);
-        books.met(&meter, &mut watch, (13 * MS, Ending::Root, &[2]), None);
-        // It is there at the end too: nothing more is unsampled.
-        books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, (205 * MS, tick(20)), None);
-        let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
-        assert_eq!(wall_weights(&books.found()), expected);
-    }
-
-    #[test]
-    fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
-        let lost = |books: &Books, account: usize| books.accounts[account].life.lost.unwrap();
-        let mut books = Books::new(Duration::from_nanos(100));
-        let account = books.open("main/a".into(), None, 0);
-        let mut meter = Meter::new(account, 1_000);
-        // A bit late each time, as at a tick: nothing is lost.
-        for clock in [1_090, 1_195, 1_280, 1_390] {
-            books.record(&mut meter, clock, Ending::Root, &[1]);
-        }
-        assert_eq!(lost(&books, account), 0);
-        // Those due at 1 490, 1 590 and 1 690 came as one, the first of them late.
-        books.record(&mut meter, 1_700, Ending::Root, &[1]);
-        assert_eq!(lost(&books, account), 2);
-        // Signals that nobody waited for do not make up for later ones.
-        for clock in 1_701..1_750 {
-            books.record(&mut meter, clock, Ending::Root, &[1]);
-        }
-        assert_eq!((lost(&books, account), meter.missing(1_899, 100), meter.missing(2_250, 100)), (2, 0, 4));
-        // A record that found no room is lost once.
-        books.lost(&mut meter, 1);
-        books.record(&mut meter, 1_990, Ending::Root, &[1]);
-        assert_eq!(lost(&books, account), 3);
-        books.settle(&mut meter, 2_250);
-        assert_eq!((lost(&books, account), meter.given_up()), (5, 5));
-        assert_eq!(total(&books.found(), account), 1_250);
-    }
-}
+mod tests;

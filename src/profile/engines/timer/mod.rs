@@ -4,6 +4,7 @@
 mod ask;
 mod books;
 mod handler;
+mod ids;
 mod modules;
 mod ring;
 mod rota;
@@ -91,8 +92,7 @@ fn refused() -> Error {
 fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
     // Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
-    let random = RandomState::new();
-    let mut round = 0u64;
+    let (seed, mut round) = (RandomState::new().hash_one(period), 0u64);
     let tick = sigprof::tick().unwrap_or(pause).min(pause);
     let mut next_pause = move |many_come| match clock {
         Clock::Cpu if many_come => tick,
@@ -100,10 +100,11 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         // From a half to one and a half: a program that does things in a rhythm must not be met in the same place.
         Clock::Wall => {
             round += 1;
-            period.mul_f64(0.5 + (random.hash_one(round) >> 11) as f64 / (1u64 << 53) as f64)
+            period.mul_f64(0.5 + ids::random(seed, round))
         }
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
+        shared.state.lock().is_sampled_by(CpuClock::of_current());
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {

@@ -1,19 +1,20 @@
-//! Whom the sampler looks at with each tick of the wall clock. A thousand threads that wait must not cost a thousand looks: one
-//! that is still in the wait that it has published is passed over; those that are blocked elsewhere, as far as their CPU
-//! clocks tell, take turns; all others are looked at each time.
+//! Whom the sampler looks at with each tick of the wall clock. A thousand threads that wait must not cost a thousand looks, nor
+//! a thousand lines of cold memory: of one that is where it was, nothing at all is read until the bell at its waits rings; those
+//! that are blocked elsewhere take turns besides, as their CPU clocks tell more; all others are looked at each time.
 //!
-//! Invariant: each thread that was added is in one of the three lists between two ticks, until it is not put back since it has
+//! Invariant: each thread that was added is in `moving` or in `still` between two ticks, until it is not put back since it has
 //! ended. Its id may be given to another thread before that, and is there twice then: the second look of a tick drops it.
 
 use crate::wait;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 
-/// Of those that take turns, how many have theirs at one tick: two microseconds each. (async-profiler looks at eight threads.)
+/// Of those that take turns, how many have theirs at one tick: a microsecond and a half each. (async-profiler looks at eight
+/// threads.)
 const TURNS: usize = 16;
 
 /// A tick, and when the one before it was.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tick {
     pub(super) number: u64,
     pub(super) now: u64,
@@ -25,19 +26,43 @@ pub(super) struct Tick {
 pub(super) enum Still {
     /// It has moved since it was met.
     No,
-    /// In a wait that it has published, under this number.
-    Waits(u64),
+    /// In a wait that it has published.
+    Waits,
     /// In a foreign call, or without a processor.
     Elsewhere,
+    /// It is the one who looks: it looks from the same place each time.
+    Looks,
+}
+
+/// One to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Visit {
+    /// The kernel's id.
+    pub(super) id: i32,
+    /// The tick at which it was last found where it had been, without being looked at any closer.
+    pub(super) still: Option<Tick>,
 }
 
 #[derive(Default)]
 pub(super) struct Rota {
     tick: Tick,
-    /// Kernel thread ids, here and below.
+    /// Kernel thread ids.
     moving: Vec<i32>,
-    elsewhere: VecDeque<i32>,
-    waiting: Vec<(i32, u64, Arc<wait::Slot>)>,
+    /// By the numbers of their bells. `None`: free.
+    still: Vec<Option<Passed>>,
+    free: Vec<usize>,
+    /// Of those in `still`, who is elsewhere, in the order of their turns.
+    elsewhere: VecDeque<usize>,
+    bells: wait::Bells,
+}
+
+/// One that is passed over until its bell rings.
+struct Passed {
+    id: i32,
+    is_elsewhere: bool,
+    /// What its CPU clock says as long as it is where it was.
+    clock: RangeInclusive<u64>,
+    still: Option<Tick>,
 }
 
 impl Rota {
@@ -45,70 +70,169 @@ impl Rota {
         self.tick
     }
 
+    /// It is to be looked at with the next tick.
     pub(super) fn add(&mut self, id: i32) {
         self.moving.push(id);
     }
 
-    /// The next tick: moves those who are to be looked at into `threads`.
-    pub(super) fn next(&mut self, now: u64, threads: &mut Vec<i32>) {
-        self.tick = Tick { number: self.tick.number + 1, now, before: self.tick.now };
-        threads.append(&mut self.moving);
-        threads.extend(self.elsewhere.drain(..self.elsewhere.len().min(TURNS)));
-        self.waiting.retain(|(id, publication, waits)| {
-            let waits_still = waits.changes() == *publication;
-            if !waits_still {
-                threads.push(*id);
+    /// The same for one that may be in `still`, with its bell at waits that are not its own any more.
+    pub(super) fn call_back(&mut self, id: i32) {
+        for (number, place) in self.still.iter_mut().enumerate() {
+            if place.take_if(|passed| passed.id == id).is_some() {
+                self.free.push(number);
+                self.elsewhere.retain(|elsewhere| *elsewhere != number);
             }
-            waits_still
-        });
+        }
+        self.add(id);
     }
 
-    /// One that was looked at, and how it was found.
-    pub(super) fn put(&mut self, id: i32, still: Still, waits: &Arc<wait::Slot>) {
-        match still {
-            Still::No => self.moving.push(id),
-            Still::Elsewhere => self.elsewhere.push_back(id),
-            Still::Waits(publication) => self.waiting.push((id, publication, waits.clone())),
+    /// The next tick: puts those who are to be looked at into `visits`. `clock` reads a thread's CPU clock.
+    pub(super) fn next(&mut self, now: u64, clock: impl Fn(i32) -> Option<u64>, visits: &mut Vec<Visit>) {
+        self.tick = Tick { number: self.tick.number + 1, now, before: self.tick.now };
+        visits.extend(self.moving.drain(..).map(|id| Visit { id, still: None }));
+        let (still, free, mut was_elsewhere) = (&mut self.still, &mut self.free, false);
+        self.bells.hear(|number| {
+            // A free one's bell may have been left where it hung.
+            if let Some(passed) = still[number].take() {
+                was_elsewhere |= passed.is_elsewhere;
+                visits.push(passed.visit());
+                free.push(number);
+            }
+        });
+        if was_elsewhere {
+            self.elsewhere.retain(|number| still[*number].is_some());
         }
+        for _ in 0..self.elsewhere.len().min(TURNS) {
+            let Some(number) = self.elsewhere.pop_front() else { return };
+            let place = &mut still[number];
+            let is_still = |passed: &&mut Passed| clock(passed.id).is_some_and(|clock| passed.clock.contains(&clock));
+            if let Some(passed) = place.as_mut().filter(is_still) {
+                passed.still = Some(self.tick);
+                self.elsewhere.push_back(number);
+            } else if let Some(passed) = place.take() {
+                visits.push(passed.visit());
+                free.push(number);
+            }
+        }
+    }
+
+    /// One that was looked at and is where it was, as long as its CPU clock is within `clock`, and `hang_up` hangs that bell at its
+    /// waits. If that fails, they have changed meanwhile.
+    pub(super) fn pass_over(
+        &mut self,
+        id: i32,
+        is_elsewhere: bool,
+        clock: RangeInclusive<u64>,
+        hang_up: impl FnOnce(&mut wait::Bells, usize) -> bool,
+    ) {
+        let number = self.free.pop().unwrap_or(self.still.len());
+        if number == self.still.len() {
+            self.still.push(None);
+        }
+        if !hang_up(&mut self.bells, number) {
+            self.free.push(number);
+            return self.moving.push(id);
+        }
+        self.still[number] = Some(Passed { id, is_elsewhere, clock, still: None });
+        if is_elsewhere {
+            self.elsewhere.push_back(number);
+        }
+    }
+}
+
+impl Passed {
+    fn visit(self) -> Visit {
+        Visit { id: self.id, still: self.still }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait::{become_thread, publish};
+    use crate::wait::{Slot, become_thread, publish};
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    fn ids(visits: &mut Vec<Visit>) -> Vec<i32> {
+        visits.drain(..).map(|visit| visit.id).collect()
+    }
+
+    fn pass_over(rota: &mut Rota, id: i32, is_elsewhere: bool, waits: &Slot) {
+        let changes = waits.get_with_changes().0;
+        rota.pass_over(id, is_elsewhere, 100..=120, |bells, number| waits.hang_up(changes, bells, number));
+    }
 
     #[test]
-    fn who_moves_is_looked_at_each_time_and_who_is_elsewhere_in_turn_and_who_waits_when_that_has_ended() {
-        let mut rota = Rota::default();
-        let (waits, idle) = (Arc::<wait::Slot>::default(), Arc::default());
+    fn who_moves_is_looked_at_each_time_and_who_is_still_when_a_bell_rings_or_its_clock_tells_in_its_turn() {
+        let (mut rota, mut visits) = (Rota::default(), Vec::new());
+        let waits: Vec<Arc<Slot>> = (0..100).map(|_| Arc::default()).collect();
+        let read = RefCell::new(vec![0; 100]);
+        let clock = |id: i32| {
+            read.borrow_mut()[id as usize] += 1;
+            Some(110)
+        };
         (0..100).for_each(|id| rota.add(id));
-        let mut threads = Vec::new();
-        rota.next(10, &mut threads);
-        assert_eq!(threads, (0..100).collect::<Vec<_>>());
-        let me = become_thread("main/waits".into(), waits.clone());
-        let published = publish("queue", "q".into());
-        for id in threads.drain(..) {
-            let still = match id {
-                0 => Still::No,
-                1..90 => Still::Elsewhere,
-                _ => Still::Waits(waits.changes()),
-            };
-            rota.put(id, still, if id < 90 { &idle } else { &waits });
-        }
-        let mut seen = [0; 100];
+        rota.next(10, clock, &mut visits);
+        assert_eq!(ids(&mut visits), (0..100).collect::<Vec<_>>());
+        rota.add(0);
+        (1..100).for_each(|id| pass_over(&mut rota, id, id < 90, &waits[id as usize]));
         for tick in 2..8 {
-            rota.next(tick * 10, &mut threads);
-            assert_eq!((rota.tick().number, rota.tick().now, rota.tick().before), (tick, tick * 10, tick * 10 - 10));
-            for id in threads.drain(..) {
-                seen[id as usize] += 1;
-                rota.put(id, if id == 0 { Still::No } else { Still::Elsewhere }, &idle);
-            }
+            rota.next(tick * 10, clock, &mut visits);
+            assert_eq!(rota.tick(), Tick { number: tick, now: tick * 10, before: tick * 10 - 10 });
+            assert_eq!(ids(&mut visits), [0]);
+            rota.add(0);
         }
-        assert!(seen[0] == 6 && seen[1..90].iter().all(|&times| times == 1 || times == 2), "{seen:?}");
-        assert_eq!(seen[1..].iter().sum::<usize>(), 6 * TURNS);
-        drop((published, me));
-        rota.next(50, &mut threads);
-        assert!((90..100).all(|id| threads.contains(&id)) && threads.len() == 1 + TURNS + 10);
+        {
+            let read = read.borrow();
+            assert!(read[1..90].iter().all(|&times| times == 1 || times == 2), "{read:?}");
+            assert_eq!(read.iter().sum::<usize>(), 6 * TURNS);
+        }
+        // One that waits, and one elsewhere that had its turn: it was still there then.
+        for id in [95, 7] {
+            let _me = become_thread("main/moves".into(), waits[id].clone());
+            drop(publish("queue", "q".into()));
+        }
+        rota.next(80, clock, &mut visits);
+        visits.sort_by_key(|visit| visit.id);
+        let seventh = Tick { number: 7, now: 70, before: 60 };
+        // The sixth turn comes to those from 81 to 89, and then to the first seven again.
+        assert_eq!((visits[1].still, visits[2].still), (Some(seventh), None));
+        assert_eq!(ids(&mut visits), [0, 7, 95]);
+        // Their numbers are others' now, and those that they were looked at last with ring no more.
+        pass_over(&mut rota, 7, false, &waits[7]);
+        pass_over(&mut rota, 95, false, &waits[95]);
+        rota.next(90, clock, &mut visits);
+        assert!(visits.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_has_gone_on_or_back_or_is_gone_has_its_thread_looked_at() {
+        let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Slot::default());
+        (1..=4).for_each(|id| pass_over(&mut rota, id, true, &waits));
+        rota.next(10, |_| Some(100), &mut visits);
+        assert_eq!(visits, []);
+        let clocks = |id: i32| [Some(120), Some(121), Some(99), None][id as usize - 1];
+        rota.next(20, clocks, &mut visits);
+        let still = Some(Tick { number: 1, now: 10, before: 0 });
+        assert_eq!(visits, [2, 3, 4].map(|id| Visit { id, still }));
+        visits.clear();
+        rota.next(30, clocks, &mut visits);
+        assert_eq!(visits, []);
+    }
+
+    #[test]
+    fn who_has_changed_meanwhile_or_is_called_back_is_looked_at_with_the_next_tick() {
+        let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Arc::<Slot>::default());
+        let before = waits.get_with_changes().0;
+        drop((become_thread("main/moves".into(), waits.clone()), publish("queue", "q".into())));
+        rota.pass_over(7, false, 0..=9, |bells, number| waits.hang_up(before, bells, number));
+        rota.next(10, |_| None, &mut visits);
+        assert_eq!(ids(&mut visits), [7]);
+        for is_elsewhere in [false, true] {
+            pass_over(&mut rota, 7, is_elsewhere, &waits);
+            rota.call_back(7);
+            rota.next(20, |_| unreachable!("nobody is elsewhere"), &mut visits);
+            assert_eq!(ids(&mut visits), [7]);
+        }
     }
 }

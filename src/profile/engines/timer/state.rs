@@ -11,20 +11,21 @@ mod strangers;
 
 use super::books::{Books, Meter, Watch};
 use super::handler;
+use super::ids::{ById, random};
 use super::modules::Listed;
-use super::rota::{Rota, Still, Tick};
+use super::rota::{Rota, Still, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
-use crate::os::{CpuClock, sigprof, stack};
+use crate::os::{CpuClock, sigprof, stack, task};
 use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -48,15 +49,16 @@ pub(super) struct State {
     began: Instant,
     running: bool,
     /// By kernel thread id.
-    held: HashMap<i32, Held>,
+    held: ById<i32, Held>,
     /// The kernel thread id and the account of each thread of the tree that is in `held`, by its id there.
-    known: HashMap<u64, (i32, usize)>,
+    known: ById<u64, (i32, usize)>,
     spare: Vec<Arena>,
     listed: Listed,
     /// Module lists that a handler may still be using.
     retired: Vec<(Box<Modules>, Vec<Grace>)>,
-    /// For a thread's first expiry.
-    random: RandomState,
+    /// For the threads' first expiries, and how many were drawn.
+    seed: u64,
+    drawn: u64,
     /// Moves on with each round: for threads that are looked at in turn.
     cursor: u64,
     /// New threads since the last round, and whether there were so many in the last one that those that are due late do not make
@@ -65,8 +67,13 @@ pub(super) struct State {
     many_come: bool,
     /// The latter, by their kernel ids.
     without_timer: Vec<i32>,
+    /// Above the tick's rate, those that have come since the last round: the sooner they are judged, the less they lose.
+    fresh: Vec<i32>,
     /// By the wall clock only.
     rota: Rota,
+    visits: Vec<Visit>,
+    /// The kernel's id of the sampler's own thread.
+    sampler: Option<i32>,
     /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
     dead: Vec<Trigger>,
     /// `None`: nobody asked for those outside the tree.
@@ -99,17 +106,21 @@ impl State {
             triggers,
             began,
             running: true,
-            held: HashMap::new(),
-            known: HashMap::new(),
+            held: ById::default(),
+            known: ById::default(),
             spare: Vec::new(),
             listed: Listed::default(),
             retired: Vec::new(),
-            random: RandomState::new(),
+            seed: RandomState::new().hash_one(began),
+            drawn: 0,
             cursor: 0,
             came: 0,
             many_come: false,
             without_timer: Vec::new(),
+            fresh: Vec::new(),
             rota: Rota::default(),
+            visits: Vec::new(),
+            sampler: None,
             dead: Vec::new(),
             strangers: unregistered.then(Strangers::new),
             buffer: Vec::new(),
@@ -152,6 +163,9 @@ impl State {
                 held.meter.put_in_charge(account);
                 held.waits = thread.waits();
                 held.threads.push(thread.clone());
+                if held.watch.is_some() {
+                    self.rota.call_back(id);
+                }
             }
             return;
         }
@@ -177,8 +191,8 @@ impl State {
             let since = thread.map_or_else(|| self.now(), |(thread, _)| self.time(thread.started_at()).max(0) as u64);
             Watch::new(since, self.rota.tick())
         });
-        let random = self.random.hash_one((id, self.began.elapsed().as_nanos()));
-        let first = self.triggers.first_expiry((random >> 11) as f64 / (1u64 << 53) as f64);
+        self.drawn += 1;
+        let first = self.triggers.first_expiry(random(self.seed, self.drawn));
         let is_new = thread.is_some_and(|(_, is_new)| is_new);
         let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
             self.without_timer.push(id);
@@ -187,6 +201,9 @@ impl State {
             (self.triggers.timer(clock, first), None)
         };
         self.came += u64::from(is_new);
+        if self.triggers.is_above_tick() {
+            self.fresh.push(id);
+        }
         let waits = thread.map(|(thread, _)| thread.waits()).unwrap_or_default();
         let (judged, threads) = (Judged::default(), thread.map(|(thread, _)| thread.clone()).into_iter().collect());
         self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
@@ -196,7 +213,7 @@ impl State {
     pub(super) fn detach(&mut self, thread: &Thread) {
         let Some((id, account)) = self.known.remove(&thread.id()) else { return };
         let Some(held) = self.held.get_mut(&id) else { return };
-        if held.meter.owners() == [account] {
+        if held.meter.owners().eq([account]) {
             // First, so that its handler is not at work any more; what its timer sends from now on finds nothing.
             held.entry.take();
             match held.trigger.take() {
@@ -213,6 +230,9 @@ impl State {
         held.threads.retain(|known| known != thread);
         if let Some(outer) = held.threads.last() {
             held.waits = outer.waits();
+            if held.watch.is_some() {
+                self.rota.call_back(id);
+            }
         }
         if held.meter.remove(account) {
             self.has_left(id, clock);
@@ -274,6 +294,11 @@ impl State {
         self.held.keys().copied().collect()
     }
 
+    /// That thread is the sampler.
+    pub(super) fn is_sampled_by(&mut self, clock: Option<CpuClock>) {
+        self.sampler = clock.map(CpuClock::thread);
+    }
+
     /// Puts into `threads` whom the sampler has to visit in this round: by the CPU clock, those who have been sampled, and some
     /// in turn, since their timers may miss them; by the wall clock, those of whom it is not known that they are where they were.
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
@@ -282,8 +307,18 @@ impl State {
         self.give_timers();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
-            return self.rota.next(now, threads);
+            self.rota.next(now, |id| nanos(CpuClock::of_thread(id)), &mut self.visits);
+            for Visit { id, still } in self.visits.drain(..) {
+                threads.push(id);
+                if let Some((tick, held)) = still.zip(self.held.get_mut(&id))
+                    && let Some(watch) = &mut held.watch
+                {
+                    self.books.stayed(&held.meter, watch, tick);
+                }
+            }
+            return;
         }
+        threads.append(&mut self.fresh);
         let turns = (self.held.len() as u64).div_ceil(LOOKS).max(1);
         self.cursor += 1;
         for ((&id, held), place) in self.held.iter().zip(self.cursor..) {
@@ -331,10 +366,19 @@ impl State {
             // The id is another thread's, which must not be sampled with this one's slot.
             return self.forget(id);
         };
-        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock)
+        let mut is_running = false;
+        let runs = || {
+            is_running = task::look(id).is_some_and(|task| task.doing == task::Doing::Runs);
+            is_running
+        };
+        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock, runs)
             && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
         {
             self.triggers.end(held.trigger.replace(exact));
+            if is_running {
+                // The clock's periods begin here: what the thread has used of one before has a sample of its own.
+                sigprof::send(id);
+            }
         }
     }
 
@@ -368,8 +412,8 @@ impl State {
         self.empty(id);
         let Some(held) = self.held.get_mut(&id) else { return };
         // Before the clock is read: if that has not moved, it has been in this wait since it was met.
-        let publication = held.waits.changes();
-        let waiting = waiting(&held.waits).map(|frame| (publication, frame));
+        let (changes, waiting) = held.waits.get_with_changes();
+        let is_stranger = held.is_stranger();
         let clock = nanos(held.clock).filter(|&clock| clock >= held.meter.last());
         let Some((watch, clock)) = held.watch.as_mut().zip(clock) else {
             // The id is another thread's, which must not be asked with this one's slot.
@@ -379,10 +423,24 @@ impl State {
             // It is in the rota twice: for another thread that had the id before.
             return;
         }
-        let still = self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting);
-        self.rota.put(id, still, &held.waits);
-        if still == Still::No {
-            sigprof::send(id);
+        if self.sampler == Some(id) {
+            watch.looks();
+        }
+        let waiting = waiting.as_ref().map(build::waiting);
+        match self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting) {
+            Still::No => {
+                self.rota.add(id);
+                sigprof::send(id);
+            }
+            // Nothing that it does would be seen from elsewhere.
+            Still::Looks => {}
+            still => {
+                let (is_elsewhere, waits) = (still == Still::Elsewhere, &held.waits);
+                let hang_up = |bells: &mut _, number| waits.hang_up(changes, bells, number);
+                // A stranger may be asked again where it is, and answer without having moved: it is to be looked at in its turn.
+                let clock = if is_stranger { RangeInclusive::new(1, 0) } else { watch.still(clock) };
+                self.rota.pass_over(id, is_elsewhere, clock, hang_up);
+            }
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Judged {
     lost: u64,
     /// A perf clock was wanted, and is not to be had: not asked for again.
     refused: bool,
+    /// Its first judgement has passed.
+    known: bool,
 }
 
 /// Samples that must be due before it is judged how many of them came.
@@ -121,13 +123,28 @@ impl Triggers {
         }
     }
 
-    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer.
-    pub(super) fn wants_exact(&self, judged: &mut Judged, meter: &Meter, clock: u64) -> bool {
+    /// Whether threads need more than their timers from the first.
+    pub(super) fn is_above_tick(&self) -> bool {
+        matches!(self.source, Source::Cpu { rate: Rate::Above, .. })
+    }
+
+    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer. `runs`, asked once at most, tells whether it
+    /// has a processor or waits for one.
+    pub(super) fn wants_exact(
+        &self,
+        judged: &mut Judged,
+        meter: &Meter,
+        clock: u64,
+        runs: impl FnOnce() -> bool,
+    ) -> bool {
         let Source::Cpu { rate, .. } = self.source else { return false };
         let period = self.period.as_nanos() as u64;
         let due = meter.due(clock, period);
         if rate == Rate::Above {
-            return !judged.refused && due > 0;
+            // One of many that wait for a processor runs for some periods in its first turn, before there is anything to judge it by. But
+            // a thousand that sleep shall not have a thousand files.
+            let is_first = !std::mem::replace(&mut judged.known, true);
+            return !judged.refused && (due > 0 || is_first && runs());
         }
         if judged.refused || due < judged.due + ENOUGH {
             return false;
@@ -254,5 +271,23 @@ mod tests {
         assert_eq!(source(260, &refused), (of(Rate::EachTick), ms(4)));
         assert_eq!(source(1000, &granted), (of(Rate::Above), ms(1)));
         assert_eq!(source(1000, &refused), (of(Rate::EachTick), ms(4)));
+    }
+
+    #[test]
+    fn above_the_tick_who_runs_has_a_perf_clock_from_the_first_and_who_sleeps_when_it_has_used_a_period() {
+        let ms = Duration::from_millis;
+        let triggers = Triggers::new(ms(1), Source::Cpu { tick: ms(4), rate: Rate::Above });
+        assert!(triggers.is_above_tick());
+        let (meter, mut runs, mut sleeps) = (Meter::new(0, 0), Judged::default(), Judged::default());
+        assert!(triggers.wants_exact(&mut runs, &meter, 700_000, || true));
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 700_000, || false));
+        // It costs a look into /proc: once for each thread.
+        let asked = || unreachable!("it was asked");
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 999_999, asked));
+        assert!(triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        sleeps.refused = true;
+        assert!(!triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        let below = Triggers::new(ms(10), Source::Cpu { tick: ms(4), rate: Rate::Below });
+        assert!(!below.is_above_tick() && !below.wants_exact(&mut Judged::default(), &meter, 700_000, asked));
     }
 }

@@ -141,7 +141,7 @@ impl State {
         self.settle(id, None);
         if let Some(held) = self.held.remove(&id) {
             let ended = self.time(Instant::now());
-            held.meter.owners().iter().for_each(|&account| self.books.end(account, ended));
+            held.meter.owners().for_each(|account| self.books.end(account, ended));
         }
     }
 

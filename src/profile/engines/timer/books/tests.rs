@@ -1,0 +1,225 @@
+//! The books, with clocks and addresses that are made up.
+
+use super::*;
+
+fn total(found: &Found, life: usize) -> u64 {
+    found.samples.iter().filter(|sample| sample.owner == Owner::Life(life)).map(|sample| sample.weight).sum()
+}
+
+fn weights(found: &Found, life: usize) -> Vec<(u64, u64, Vec<u64>)> {
+    let mut weights: Vec<_> = found
+        .samples
+        .iter()
+        .filter(|sample| sample.owner == Owner::Life(life))
+        .map(|sample| match &sample.stack {
+            Stack::Of { addresses, .. } => (sample.samples, sample.weight, addresses.to_vec()),
+            Stack::Unsampled => (0, sample.weight, vec![]),
+        })
+        .collect();
+    weights.sort_unstable();
+    weights
+}
+
+#[test]
+fn weights_are_differences_of_the_clock_and_the_rest_is_unsampled() {
+    let mut books = Books::default();
+    let account = books.open("main/a".into(), Some(7), -5);
+    let mut meter = Meter::new(account, 1_000);
+    books.record(&mut meter, 1_300, Ending::Root, &[1, 2]);
+    books.record(&mut meter, 1_301, Ending::Root, &[3]);
+    // One that was lost leaves its time to the next.
+    books.lost(&mut meter, 1);
+    books.record(&mut meter, 9_000, Ending::Root, &[1, 2]);
+    books.record(&mut meter, 9_100, Ending::Broken, &[1, 2]);
+    books.settle(&mut meter, 9_107);
+    books.end(account, 70);
+    let found = books.found();
+    let expected = vec![(0, 7, vec![]), (1, 1, vec![3]), (1, 100, vec![1, 2]), (2, 300 + 7_699, vec![1, 2])];
+    assert_eq!(weights(&found, account), expected);
+    assert_eq!(found.lives[account].cpu, Duration::from_nanos(8_107));
+    assert_eq!(total(&found, account), 8_107);
+    assert_eq!((found.lives[account].ended, found.lives[account].lost), (Some(70), Some(1)));
+}
+
+#[test]
+fn a_thread_registered_again_keeps_two_accounts_that_add_up_to_its_clock() {
+    let mut books = Books::default();
+    let outer = books.open("main/pool".into(), Some(7), 0);
+    let mut meter = Meter::new(outer, 100);
+    books.record(&mut meter, 150, Ending::Root, &[1]);
+    books.settle(&mut meter, 160);
+    let inner = books.open("main/job".into(), Some(7), 0);
+    meter.put_in_charge(inner);
+    books.record(&mut meter, 500, Ending::Root, &[1]);
+    books.settle(&mut meter, 510);
+    assert!(!meter.remove(inner));
+    books.record(&mut meter, 700, Ending::Root, &[1]);
+    books.settle(&mut meter, 705);
+    assert!(meter.remove(outer));
+    let found = books.found();
+    assert_eq!(weights(&found, outer), [(0, 15, vec![]), (2, 240, vec![1])]);
+    assert_eq!(weights(&found, inner), [(0, 10, vec![]), (1, 340, vec![1])]);
+    assert_eq!(found.lives[outer].cpu.as_nanos() + found.lives[inner].cpu.as_nanos(), 605);
+    assert_eq!(total(&found, outer) + total(&found, inner), 605);
+}
+
+#[test]
+fn closing_a_copy_leaves_the_books_as_they_were() {
+    let mut books = Books::default();
+    let account = books.open("main".into(), None, 0);
+    let mut meter = Meter::new(account, 0);
+    books.record(&mut meter, 10, Ending::Root, &[1]);
+    let (mut copy, mut copied) = (books.clone(), meter.clone());
+    copy.settle(&mut copied, 25);
+    assert_eq!(total(&copy.found(), account), 25);
+    books.record(&mut meter, 30, Ending::Root, &[1]);
+    books.settle(&mut meter, 30);
+    let found = books.found();
+    assert_eq!(weights(&found, account), [(2, 30, vec![1])]);
+}
+
+#[test]
+fn a_clock_that_goes_back_weighs_nothing() {
+    let mut books = Books::default();
+    let account = books.open("main".into(), None, 0);
+    let mut meter = Meter::new(account, 50);
+    books.record(&mut meter, 40, Ending::Leaf, &[1]);
+    books.record(&mut meter, 60, Ending::Leaf, &[1]);
+    books.settle(&mut meter, 55);
+    assert_eq!(weights(&books.found(), account), [(2, 10, vec![1])]);
+}
+
+fn wall_weights(found: &Found) -> Vec<(u64, u64, u64, Option<&str>)> {
+    let mut weights: Vec<_> = found
+        .samples
+        .iter()
+        .map(|sample| match &sample.stack {
+            Stack::Of { addresses, waiting, .. } => (sample.samples, sample.weight, addresses[0], waiting.as_deref()),
+            Stack::Unsampled => (0, sample.weight, 0, None),
+        })
+        .collect();
+    weights.sort_unstable();
+    weights
+}
+
+#[test]
+fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
+    let mut books = Books::default();
+    let account = books.open("main/a".into(), None, 0);
+    let tick = |number, now, before| Tick { number, now, before };
+    let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000, tick(4, 990, 0)));
+    let queue: Arc<str> = "queue".into();
+    assert_eq!(books.tick(&meter, &mut watch, tick(5, 1_100, 990), 600, None), Still::No, "nobody knows where it is");
+    books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
+    let published = Some(queue.clone());
+    let found = books.tick(&meter, &mut watch, tick(6, 1_250, 1_100), 700 + RETURN, published);
+    assert_eq!(found, Still::Waits, "it has gone back, no more");
+    // Passed over for forty ticks, the last of them at 1300, then it has moved.
+    assert_eq!(books.tick(&meter, &mut watch, tick(47, 1_500, 1_300), 701 + RETURN, None), Still::No);
+    assert_eq!(books.tick(&meter, &mut watch, tick(48, 1_600, 1_500), 701 + RETURN, None), Still::No, "no answer");
+    books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
+    books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, (1_607, tick(48, 1_600, 1_500)), None);
+    // 100 until it was met and 200 as it was, in 42 ticks; 300 until it answered again.
+    let found = books.found();
+    let expected = [(0, 7, 0, None), (1, 300, 2, None), (42, 300, 1, Some("queue"))];
+    assert_eq!(wall_weights(&found), expected);
+    assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
+}
+
+#[test]
+fn by_the_wall_clock_one_whose_books_were_closed_in_the_middle_of_a_tick_is_still_looked_at() {
+    let mut books = Books::default();
+    let account = books.open("main/a".into(), None, 0);
+    let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
+    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
+    books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
+    // The second tick has begun when the thread is registered again, and it has not been looked at.
+    books.settle_wall(&mut meter, 10, &mut watch, (203, tick(2)), None);
+    assert!(!watch.was_looked_at(tick(2)), "it would be in nobody's list any more");
+    assert_eq!(books.tick(&meter, &mut watch, tick(2), 10, None), Still::Elsewhere);
+    assert!(watch.was_looked_at(tick(2)));
+    books.settle_wall(&mut meter, 10, &mut watch, (250, tick(2)), None);
+    assert_eq!(total(&books.found(), account), 250);
+}
+
+#[test]
+fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
+    const MS: u64 = 1_000_000;
+    let mut books = Books::default();
+    let account = books.open("main/a".into(), None, 0);
+    let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
+    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
+    books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
+    assert_eq!(books.tick(&meter, &mut watch, tick(2), 100, None), Still::Elsewhere);
+    assert_eq!(books.tick(&meter, &mut watch, tick(9), 100, None), Still::Elsewhere);
+    // Eleven ticks later it has moved for 12 ms, nobody knows where.
+    assert_eq!(books.tick(&meter, &mut watch, tick(20), 12 * MS + 100, None), Still::No);
+    books.met(&meter, &mut watch, (13 * MS, Ending::Root, &[2]), None);
+    // It is there at the end too: nothing more is unsampled.
+    books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, (205 * MS, tick(20)), None);
+    let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
+    assert_eq!(wall_weights(&books.found()), expected);
+}
+
+#[test]
+fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
+    let lost = |books: &Books, account: usize| books.accounts[account].life.lost.unwrap();
+    let mut books = Books::new(Duration::from_nanos(100));
+    let account = books.open("main/a".into(), None, 0);
+    let mut meter = Meter::new(account, 1_000);
+    // A bit late each time, as at a tick: nothing is lost.
+    for clock in [1_090, 1_195, 1_280, 1_390] {
+        books.record(&mut meter, clock, Ending::Root, &[1]);
+    }
+    assert_eq!(lost(&books, account), 0);
+    // Those due at 1 490, 1 590 and 1 690 came as one, the first of them late.
+    books.record(&mut meter, 1_700, Ending::Root, &[1]);
+    assert_eq!(lost(&books, account), 2);
+    // Signals that nobody waited for do not make up for later ones.
+    for clock in 1_701..1_750 {
+        books.record(&mut meter, clock, Ending::Root, &[1]);
+    }
+    assert_eq!((lost(&books, account), meter.missing(1_899, 100), meter.missing(2_250, 100)), (2, 0, 4));
+    // A record that found no room is lost once.
+    books.lost(&mut meter, 1);
+    books.record(&mut meter, 1_990, Ending::Root, &[1]);
+    assert_eq!(lost(&books, account), 3);
+    books.settle(&mut meter, 2_250);
+    assert_eq!((lost(&books, account), meter.given_up()), (5, 5));
+    assert_eq!(total(&books.found(), account), 1_250);
+}
+
+#[test]
+fn by_the_wall_clock_what_only_the_clock_has_told_is_in_the_books_before_the_thread_is_looked_at() {
+    const MS: u64 = 1_000_000;
+    let mut books = Books::default();
+    let account = books.open("main/a".into(), None, 0);
+    let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
+    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
+    books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
+    assert_eq!(books.tick(&meter, &mut watch, tick(2), 200, None), Still::Elsewhere);
+    assert_eq!(watch.still(200), 200..=100 + RETURN);
+    // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of them may have been its old place's.
+    books.stayed(&meter, &mut watch, tick(18));
+    assert_eq!(books.tick(&meter, &mut watch, tick(20), 30 * MS, None), Still::No);
+    books.settle_wall(&mut meter, 30 * MS, &mut watch, (205 * MS, tick(20)), None);
+    // 10 while it had moved, 10 that wait for an answer, 5 since.
+    assert_eq!(wall_weights(&books.found()), [(0, 25 * MS, 0, None), (19, 180 * MS, 1, None)]);
+}
+
+#[test]
+fn by_the_wall_clock_the_one_who_looks_is_asked_once() {
+    let mut books = Books::default();
+    let account = books.open("main/sampler".into(), None, 0);
+    let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
+    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+    watch.looks();
+    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
+    books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
+    assert_eq!(books.tick(&meter, &mut watch, tick(2), 10 + 5 * RETURN, None), Still::Looks);
+    books.settle_wall(&mut meter, 90 * RETURN, &mut watch, (905, tick(9)), None);
+    assert_eq!(wall_weights(&books.found()), [(10, 905, 1, None)]);
+}
