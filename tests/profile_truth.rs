@@ -13,7 +13,7 @@ mod split;
 use parking_lot::{Mutex, MutexGuard};
 use random::Random;
 use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
-use selvedge::{Registered, Signal};
+use selvedge::{Registered, Semaphore, Signal};
 use split::{one_part, spin, three_parts};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -353,6 +353,59 @@ fn many_short_lives_are_seen_as_often_as_they_should() {
     let due = cpu.as_secs_f64() / profile.period().as_secs_f64();
     eprintln!("{samples} samples of {LIVES} short threads, due {due:.1}, clock {cpu:?} of {used:?}");
     assert!((samples as f64 - due).abs() < 6.0 * due.sqrt(), "{samples} samples, {due} due");
+}
+
+/// Where many come, most are only written down; whoever stays, has two names, or is there at a snapshot, is in the books all
+/// the same.
+#[test]
+fn of_many_that_come_and_go_each_is_in_the_books() {
+    let _alone = alone();
+    const LIVES: usize = 8000;
+    const LONG: Duration = Duration::from_millis(50);
+    let recording = begin();
+    let (mut stay, mut known) = (Vec::new(), 0);
+    for life in 0..LIVES {
+        selvedge::spawn(format!("brief-{life}"), |_| ()).join().unwrap();
+        if life % 500 == 250 {
+            let has_two_names = life % 1000 == 250;
+            stay.push(selvedge::spawn(format!("stays-{life}"), move |_| {
+                let _inner = has_two_names.then(|| selvedge::register("inner"));
+                burn(LONG);
+            }));
+        }
+        if life % 4000 == 3999 {
+            let started = Semaphore::new("started", 0);
+            for n in 0..10 {
+                let started = started.clone();
+                stay.push(selvedge::spawn(format!("waits-{life}-{n}"), move |please_stop| {
+                    started.add_permits(1);
+                    please_stop.wait_for_go();
+                }));
+            }
+            (0..10).for_each(|_| started.acquire().forget());
+            let snapshot = recording.snapshot();
+            check_books(&snapshot);
+            known += snapshot.threads().iter().filter(|thread| thread.path().contains("/waits-")).count();
+        }
+    }
+    for thread in stay {
+        if thread.thread().name().starts_with("waits-") {
+            thread.stop();
+        }
+        thread.join().unwrap();
+    }
+    let profile = recording.finish();
+    check_books(&profile);
+    let of = |name: &str| profile.threads().iter().filter(|thread| thread.path().contains(name)).collect::<Vec<_>>();
+    assert_eq!((known, of("/waits-").len(), of("/brief-").len()), (30, 20, LIVES), "in the snapshots, and in the end");
+    assert!(of("/brief-").iter().all(|thread| !thread.cpu_time().is_zero()));
+    let (inner, stay) = (of("/inner"), of("/stays-"));
+    assert_eq!((inner.len(), stay.len()), (LIVES / 1000, LIVES / 500 + LIVES / 1000));
+    assert!(inner.iter().all(|thread| near(thread.cpu_time(), LONG, 0.01, AROUND)), "{inner:?}");
+    let outer = stay.iter().filter(|thread| thread.cpu_time() > LONG / 2);
+    // Five are due.
+    let unseen = outer.filter(|thread| thread.samples() == 0).count();
+    assert!(unseen <= 2, "{unseen} of {} were never met", LIVES / 500);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) use handler::is_installed;
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
-use crate::os::{CpuClock, sigprof, tasks};
+use crate::os::{CpuClock, process, sigprof, tasks};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use books::Books;
 use parking_lot::{Mutex, MutexGuard};
@@ -48,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// A child that was forked off has this in memory as well, and nothing of what it describes.
     process: u32,
+    /// The same, for the many that ask.
+    forks: u32,
 }
 
 pub(super) const CAN_RUN: bool = true;
@@ -72,7 +74,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
     let state = Mutex::new(State::new(books, Triggers::new(period, source), began, unregistered));
-    let shared = Arc::new(Shared { state, process: std::process::id() });
+    let shared = Arc::new(Shared { state, process: std::process::id(), forks: process::forks() });
     let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
@@ -198,13 +200,13 @@ impl Shared {
 
 impl observe::Observer for Shared {
     fn started(&self, thread: &Thread) {
-        if !self.is_forked() {
+        if process::forks() == self.forks {
             self.state.lock().attach(thread, thread.has_own_os_thread());
         }
     }
 
     fn ended(&self, thread: &Thread) {
-        if !self.is_forked() {
+        if process::forks() == self.forks {
             self.state.lock().detach(thread);
         }
     }

@@ -7,6 +7,7 @@
 //!    nothing, are another matter: see `state/strangers.rs`.
 //! 3. After `stop`, `held` is empty and stays so.
 
+mod passing;
 mod strangers;
 
 use super::books::{Books, Meter, Watch};
@@ -24,6 +25,7 @@ use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
+use passing::Passing;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -61,12 +63,11 @@ pub(super) struct State {
     drawn: u64,
     /// Moves on with each round: for threads that are looked at in turn.
     cursor: u64,
-    /// New threads since the last round, and whether there were so many in the last one that those that are due late do not make
-    /// their timers themselves: the sampler gives one to those that are still there at the next tick.
+    /// New threads since the last round, and whether there were many in the last one.
     came: u64,
     many_come: bool,
-    /// The latter, by their kernel ids.
-    without_timer: Vec<i32>,
+    /// By their ids in the tree.
+    passing: ById<u64, Passing>,
     /// Above the tick's rate, those that have come since the last round: the sooner they are judged, the less they lose.
     fresh: Vec<i32>,
     /// By the wall clock only.
@@ -85,8 +86,6 @@ struct Held {
     slot: Arc<Slot>,
     entry: &'static Entry,
     trigger: Option<Trigger>,
-    /// It has no timer yet, and is due for the first time when its CPU clock is there.
-    due: Option<Duration>,
     judged: Judged,
     clock: CpuClock,
     meter: Meter,
@@ -116,7 +115,7 @@ impl State {
             cursor: 0,
             came: 0,
             many_come: false,
-            without_timer: Vec::new(),
+            passing: ById::default(),
             fresh: Vec::new(),
             rota: Rota::default(),
             visits: Vec::new(),
@@ -136,8 +135,28 @@ impl State {
         if !self.running || self.known.contains_key(&thread.id()) || thread.ended_at().is_some() {
             return;
         }
+        let Some(clock) = thread.cpu_clock() else { return };
+        if is_new {
+            self.came += 1;
+        }
+        let first = self.draw();
+        if !(is_new && self.lets_pass(thread, clock.thread(), first)) {
+            self.take_in(thread, is_new, first);
+        }
+    }
+
+    /// When a thread is due for the first time.
+    fn draw(&mut self) -> Duration {
+        self.drawn += 1;
+        self.triggers.first_expiry(random(self.seed, self.drawn))
+    }
+
+    /// Gives the thread an account and, unless it has one by another name, a slot. It is due after `first`, since now or, if it is
+    /// new, since its beginning.
+    fn take_in(&mut self, thread: &Thread, is_new: bool, first: Duration) {
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
+        self.take_in_who_passes_as(id);
         if self.held.get(&id).is_some_and(Held::is_stranger) {
             // It is one no more.
             self.end_stranger(id);
@@ -169,11 +188,12 @@ impl State {
             }
             return;
         }
-        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some((thread, is_new)));
+        self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some(thread), first);
     }
 
-    /// That thread has a slot from now on, and what sends it its signals. `thread`: as the tree knows it, and whether its OS thread is
-    /// new.
+    /// That thread has a slot from now on, and what sends it its signals, for the first time after `first`. `thread`: as the tree
+    /// knows it.
+    #[allow(clippy::too_many_arguments)] // three of them are of the tree, the others of the thread
     fn hold(
         &mut self,
         id: i32,
@@ -181,37 +201,29 @@ impl State {
         clock: CpuClock,
         meter: Meter,
         stack: Stack,
-        thread: Option<(&Thread, bool)>,
+        thread: Option<&Thread>,
+        first: Duration,
     ) {
         let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let watch = (self.triggers.source() == Source::Wall).then(|| {
             self.rota.add(id);
-            let since = thread.map_or_else(|| self.now(), |(thread, _)| self.time(thread.started_at()).max(0) as u64);
+            let since = thread.map_or_else(|| self.now(), |thread| self.time(thread.started_at()).max(0) as u64);
             Watch::new(since, self.rota.tick())
         });
-        self.drawn += 1;
-        let first = self.triggers.first_expiry(random(self.seed, self.drawn));
-        let is_new = thread.is_some_and(|(_, is_new)| is_new);
-        let (trigger, due) = if is_new && self.many_come && self.triggers.can_wait(first) {
-            self.without_timer.push(id);
-            (None, Some(first))
-        } else {
-            (self.triggers.timer(clock, first), None)
-        };
-        self.came += u64::from(is_new);
+        let trigger = self.triggers.timer(clock, first);
         if self.triggers.is_above_tick() {
             self.fresh.push(id);
         }
-        let waits = thread.map(|(thread, _)| thread.waits()).unwrap_or_default();
-        let (judged, threads) = (Judged::default(), thread.map(|(thread, _)| thread.clone()).into_iter().collect());
-        self.held.insert(id, Held { slot, entry, trigger, due, judged, clock, meter, watch, waits, threads });
+        let waits = thread.map(Thread::waits).unwrap_or_default();
+        let (judged, threads) = (Judged::default(), thread.cloned().into_iter().collect());
+        self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
     pub(super) fn detach(&mut self, thread: &Thread) {
-        let Some((id, account)) = self.known.remove(&thread.id()) else { return };
+        let Some((id, account)) = self.known.remove(&thread.id()) else { return self.has_passed(thread) };
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.meter.owners().eq([account]) {
             // First, so that its handler is not at work any more; what its timer sends from now on finds nothing.
@@ -279,6 +291,8 @@ impl State {
             self.settle(id, None);
         }
         let mut books = std::mem::take(&mut self.books);
+        self.close_passing(&mut books);
+        self.passing.clear();
         self.close_process(&mut books);
         self.books = books;
         self.held.clear();
@@ -304,7 +318,7 @@ impl State {
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
         threads.clear();
         self.dead.clear();
-        self.give_timers();
+        self.take_in_who_passes();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
             self.rota.next(now, |id| nanos(CpuClock::of_thread(id)), &mut self.visits);
@@ -324,16 +338,6 @@ impl State {
         for ((&id, held), place) in self.held.iter().zip(self.cursor..) {
             if place.is_multiple_of(turns) || !held.slot.is_empty() {
                 threads.push(id);
-            }
-        }
-    }
-
-    /// Gives those a timer that have lived to see the sampler.
-    fn give_timers(&mut self) {
-        for id in std::mem::take(&mut self.without_timer) {
-            let Some(held) = self.held.get_mut(&id) else { continue };
-            if let Some((due, clock)) = held.due.take().zip(held.clock.read()) {
-                held.trigger = self.triggers.timer(held.clock, due.saturating_sub(clock));
             }
         }
     }
@@ -468,6 +472,7 @@ impl State {
         for held in self.held.values() {
             settle(&mut copy, held, None, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
+        self.close_passing(&mut copy);
         self.close_process(&mut copy);
         copy
     }

@@ -83,6 +83,8 @@ impl State {
     /// Finds the threads that are not in the tree, and the ends of those that were found: `living` were there just now.
     pub(in super::super) fn look(&mut self, living: Vec<i32>) {
         let (began, living) = (Instant::now(), HashSet::from_iter(living));
+        // Those are none.
+        self.take_in_who_passes();
         self.end_strangers_but(&living);
         self.find_stacks();
         let Some(mut strangers) = self.strangers.take().filter(|_| self.running) else { return };
@@ -119,7 +121,8 @@ impl State {
     fn hold_stranger(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
         let Some(entry) = table::make_entry(id) else { return };
         let account = self.books.open(label_of_other(&tasks::name(id)).into(), None, self.time(Instant::now()));
-        self.hold(id, entry, clock, Meter::new(account, since), Stack::Found(Mapping::unknown()), None);
+        let (meter, first) = (Meter::new(account, since), self.draw());
+        self.hold(id, entry, clock, meter, Stack::Found(Mapping::unknown()), None, first);
         // What it has used before it was found.
         self.settle(id, Some(now));
     }
