@@ -12,6 +12,7 @@ use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::roster::Life;
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(super) struct Books {
     period: u64,
     accounts: Vec<Account>,
     stacks: Stacks,
+    /// Of all accounts: a new one of its own, on a new thread, would be a system call.
+    hasher: RandomState,
 }
 
 #[derive(Clone)]
@@ -29,7 +32,7 @@ struct Account {
     life: Life,
     unsampled: u64,
     /// Samples and their weight.
-    sums: HashMap<Place, (u64, u64)>,
+    sums: HashMap<Place, (u64, u64), RandomState>,
 }
 
 /// Where a thread was met.
@@ -90,7 +93,7 @@ impl Books {
     /// A new account.
     pub(super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
         let life = Life { path, os_thread, started, ended: None, cpu: Duration::ZERO, lost: Some(0) };
-        self.accounts.push(Account { life, unsampled: 0, sums: HashMap::new() });
+        self.accounts.push(Account { life, unsampled: 0, sums: HashMap::with_hasher(self.hasher.clone()) });
         self.accounts.len() - 1
     }
 

@@ -7,9 +7,10 @@
 //! 2. Who is about to call `detach` is not taken in.
 
 use super::{State, nanos};
+use crate::profile::engines::Nanos;
 use crate::profile::engines::timer::books::{Books, Meter};
 use crate::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) struct Passing {
     thread: Thread,
@@ -53,11 +54,10 @@ impl State {
     pub(super) fn has_passed(&mut self, thread: &Thread) {
         let Some(passing) = self.passing.remove(&thread.id()) else { return };
         let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
-        let ended = self.time(thread.ended_at().unwrap_or_else(std::time::Instant::now));
-        let mut books = std::mem::take(&mut self.books);
-        let account = self.close_one(&mut books, &passing, clock);
-        books.end(account, ended);
-        self.books = books;
+        let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
+        let started = self.time(passing.thread.started_at());
+        let account = close(&mut self.books, &passing, started, clock);
+        self.books.end(account, ended);
         self.has_left(passing.id, clock);
     }
 
@@ -65,15 +65,15 @@ impl State {
     pub(super) fn close_passing(&self, books: &mut Books) {
         for passing in self.passing.values() {
             let clock = passing.thread.cpu_clock().and_then(nanos);
-            self.close_one(books, passing, clock);
+            close(books, passing, self.time(passing.thread.started_at()), clock);
         }
     }
+}
 
-    /// All that it has used was not seen.
-    fn close_one(&self, books: &mut Books, passing: &Passing, clock: Option<u64>) -> usize {
-        let thread = &passing.thread;
-        let account = books.open(thread.path().into(), thread.os_thread(), self.time(thread.started_at()));
-        books.settle(&mut Meter::new(account, 0), clock.unwrap_or(0));
-        account
-    }
+/// All that it has used was not seen.
+fn close(books: &mut Books, passing: &Passing, started: Nanos, clock: Option<u64>) -> usize {
+    let thread = &passing.thread;
+    let account = books.open(thread.path().into(), thread.os_thread(), started);
+    books.settle(&mut Meter::new(account, 0), clock.unwrap_or(0));
+    account
 }
