@@ -289,6 +289,11 @@ impl Slot {
         }
         is_same
     }
+
+    /// Rings the bell that hangs here, by somebody else: its listener shall not wait for a change.
+    pub(crate) fn ring(&self) {
+        self.waits.lock().announce();
+    }
 }
 
 #[cfg(feature = "profiling")]

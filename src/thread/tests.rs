@@ -181,3 +181,35 @@ fn heavy_traffic_without_a_deadlock_is_never_called_one() {
         found.into_iter().filter(|one| one.members.iter().any(|one| one.thread.path().contains("storm"))).collect();
     assert!(found.is_empty(), "{} of {searches}: {}", found.len(), found[0]);
 }
+
+#[test]
+fn a_thread_local_that_waits_for_a_sibling_as_it_goes_does_not_wait_in_vain() {
+    struct Waits(std::cell::RefCell<Option<(Thread, Signal, std::sync::mpsc::Sender<bool>)>>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let Some((sibling, leaving, told)) = self.0.take() else { return };
+            leaving.go();
+            told.send(sibling.stopped().wait_for_go_timeout(Duration::from_secs(20))).unwrap();
+        }
+    }
+    thread_local! {
+        static WAITS: Waits = const { Waits(std::cell::RefCell::new(None)) };
+    }
+    let (told, has_stopped) = std::sync::mpsc::channel();
+    let parent = spawn("parent", move |_| {
+        let (leaving, dropped) = (Signal::new("leaving"), Signal::new("dropped"));
+        let (left, drops) = (leaving.clone(), dropped.clone());
+        let sibling = spawn("sibling", move |_| left.wait_for_go());
+        let waited_for = sibling.thread().clone();
+        drop(sibling);
+        let first = spawn("first", move |_| {
+            WAITS.with(|waits| waits.0.replace(Some((waited_for, leaving, told))));
+            drops.wait_for_go();
+        });
+        drop(first);
+        dropped.go();
+        until("its children have not ended", || Thread::current().children().is_empty());
+    });
+    assert!(has_stopped.recv().unwrap(), "the sibling joined who waits for it");
+    parent.join().unwrap();
+}

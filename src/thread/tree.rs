@@ -131,7 +131,7 @@ pub(crate) struct State {
     /// Failures of children that nobody has joined, by the child's id.
     failures: Vec<(u64, Failure)>,
     /// Ended threads that nobody asks about, to be joined by whoever comes by.
-    graves: Vec<OsHandle<()>>,
+    graves: Vec<Grave>,
     os: Option<OsHandle<()>>,
     failure: Option<Failure>,
     owner: Owner,
@@ -298,9 +298,9 @@ impl Node {
                 (failure, Vec::new())
             } else {
                 above.failures.extend(failure.map(|failure| (self.id, failure)));
-                let (gone, running) = std::mem::take(&mut above.graves).into_iter().partition(is_gone);
-                above.graves = running;
-                above.graves.extend(os);
+                let gone = take_gone(&mut above.graves);
+                let clock = self.started.get().and_then(|started| started.clock);
+                above.graves.extend(os.map(|os| Grave { os, clock }));
                 (None, gone)
             }
         };
@@ -524,16 +524,49 @@ impl Node {
     }
 }
 
-/// Its last line is behind it, and it is not the one who asks: in a destructor of its thread-locals it may meet itself.
-fn is_gone(os: &OsHandle<()>) -> bool {
-    os.is_finished() && os.thread().id() != std::thread::current().id()
+/// An ended thread that is to be joined.
+struct Grave {
+    os: OsHandle<()>,
+    clock: Option<CpuClock>,
+}
+
+/// At how many clocks somebody who comes by looks, at a third of a microsecond each and with the lock held.
+const MOST_LOOKS: usize = 4;
+
+/// Those of `graves` whose threads the system does not have any more. Of one that has only left its body the thread-locals may
+/// still have destructors to run, and those may wait for the caller, or be it.
+fn take_gone(graves: &mut Vec<Grave>) -> Vec<Grave> {
+    let (mut looks, mut gone, mut there, mut others) = (0, Vec::new(), Vec::new(), Vec::new());
+    for grave in std::mem::take(graves) {
+        if looks == MOST_LOOKS || !grave.os.is_finished() {
+            others.push(grave);
+            continue;
+        }
+        looks += 1;
+        if grave.is_gone() { gone.push(grave) } else { there.push(grave) }
+    }
+    // Next time the others are first.
+    others.append(&mut there);
+    *graves = others;
+    gone
+}
+
+impl Grave {
+    fn is_gone(&self) -> bool {
+        match self.clock {
+            // None to read: no such thread. Another one may have got its id; then this is found out later.
+            Some(clock) => clock.read().is_none(),
+            // Where there are no such clocks.
+            None => self.os.thread().id() != std::thread::current().id(),
+        }
+    }
 }
 
 /// Joins threads that have ended, or are about to leave their last line.
-fn bury(graves: Vec<OsHandle<()>>) {
+fn bury(graves: Vec<Grave>) {
     for grave in graves {
         // The body catches everything; what is left to panic is a destructor of a thread-local, and that aborts.
-        let _ = grave.join();
+        let _ = grave.os.join();
     }
 }
 

@@ -78,6 +78,8 @@ pub(super) struct Meter {
     counted: u64,
     /// The latter.
     lost: u64,
+    /// Those of them that were told before the clock had come to where they were due, and are not in `counted` yet.
+    told: u64,
     /// The account in charge, and those that were before and have not ended, the last of them last: a thread may be registered
     /// again, under another name.
     owner: usize,
@@ -108,10 +110,11 @@ impl Books {
 
     /// What was due by now and has not come is lost.
     fn miss(&mut self, meter: &mut Meter, clock: u64) {
+        let due = meter.due(clock, self.period);
         let missing = meter.missing(clock, self.period);
-        if missing > 0 {
-            self.lost(meter, missing);
-        }
+        meter.told -= meter.told.min(due.saturating_sub(meter.counted));
+        meter.counted = meter.counted.max(due);
+        self.give_up(meter, missing);
     }
 
     fn add(&mut self, account: usize, place: Place, samples: u64, weight: u64) {
@@ -210,9 +213,14 @@ impl Books {
         watch.met = Some((place, clock));
     }
 
-    /// Samples of that thread that could not be kept.
+    /// Samples of that thread that could not be kept. They are younger than those that filled its ring, which come to the books
+    /// after this: what was due then has its time.
     pub(super) fn lost(&mut self, meter: &mut Meter, samples: u64) {
-        meter.counted += samples;
+        meter.told += samples;
+        self.give_up(meter, samples);
+    }
+
+    fn give_up(&mut self, meter: &mut Meter, samples: u64) {
         meter.lost += samples;
         *self.accounts[meter.owner()].life.lost.get_or_insert_default() += samples;
     }
@@ -332,7 +340,16 @@ impl Watch {
 
 impl Meter {
     pub(super) fn new(account: usize, clock: u64) -> Meter {
-        Meter { since: clock, last: clock, first: clock, counted: 0, lost: 0, owner: account, outer: Vec::new() }
+        Meter {
+            since: clock,
+            last: clock,
+            first: clock,
+            counted: 0,
+            lost: 0,
+            told: 0,
+            owner: account,
+            outer: Vec::new(),
+        }
     }
 
     fn owner(&self) -> usize {
@@ -359,7 +376,7 @@ impl Meter {
 
     /// How many of those due by that clock have neither come nor been given up.
     pub(super) fn missing(&self, clock: u64, period: u64) -> u64 {
-        self.due(clock, period).saturating_sub(self.counted)
+        self.due(clock, period).saturating_sub(self.counted + self.told)
     }
 
     /// Samples given up so far.

@@ -3,7 +3,8 @@
 //! that are blocked elsewhere take turns besides, as their CPU clocks tell more; all others are looked at each time.
 //!
 //! Invariant: each thread that was added is in `moving` or in `still` between two ticks, until it is not put back since it has
-//! ended. Its id may be given to another thread before that, and is there twice then: the second look of a tick drops it.
+//! ended. Its id may be added again before that, and is there twice then: as the bell of one that leaves is rung, both are
+//! looked at with the next tick, and the second look of a tick drops it.
 
 use crate::wait;
 use std::collections::VecDeque;
@@ -143,6 +144,14 @@ impl Rota {
 impl Passed {
     fn visit(self) -> Visit {
         Visit { id: self.id, still: self.still }
+    }
+}
+
+#[cfg(test)]
+impl Rota {
+    /// How often that thread is passed over.
+    pub(super) fn passes_over(&self, id: i32) -> usize {
+        self.still.iter().flatten().filter(|passed| passed.id == id).count()
     }
 }
 

@@ -248,7 +248,7 @@ impl State {
         }
         if held.meter.remove(account) {
             self.has_left(id, clock);
-            if let Some(held) = self.held.remove(&id)
+            if let Some(held) = self.let_go(id)
                 && self.spare.len() < SPARE
                 && let Some(slot) = Arc::into_inner(held.slot)
             {
@@ -267,8 +267,18 @@ impl State {
             held.entry.take();
         }
         self.empty(id);
-        self.held.remove(&id);
+        self.let_go(id);
         self.known.retain(|_, (known, _)| *known != id);
+    }
+
+    /// Out of `held`; and, by its bell, out of those that the rota passes over: under the same id it may come back, and would be
+    /// there twice.
+    fn let_go(&mut self, id: i32) -> Option<Held> {
+        let held = self.held.remove(&id)?;
+        if held.watch.is_some() {
+            held.waits.ring();
+        }
+        Some(held)
     }
 
     /// Ends all sampling and closes the books of all threads.
@@ -554,3 +564,6 @@ fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
 fn nanos(clock: CpuClock) -> Option<u64> {
     clock.read().map(|time| time.as_nanos() as u64)
 }
+
+#[cfg(test)]
+mod tests;

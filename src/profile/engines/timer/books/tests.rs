@@ -192,6 +192,20 @@ fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
 }
 
 #[test]
+fn what_a_full_ring_has_lost_is_lost_once() {
+    let mut books = Books::new(Duration::from_nanos(100));
+    let account = books.open("main/a".into(), None, 0);
+    let mut meter = Meter::new(account, 0);
+    // Twenty came and filled it, thirty more found it full, and then somebody came to read.
+    books.lost(&mut meter, 30);
+    (1..=20).for_each(|n| books.record(&mut meter, n * 100, Ending::Root, &[1]));
+    assert_eq!(meter.missing(5_000, 100), 0);
+    books.record(&mut meter, 5_100, Ending::Root, &[1]);
+    books.settle(&mut meter, 5_200);
+    assert_eq!((meter.given_up(), books.accounts[account].life.lost), (31, Some(31)));
+}
+
+#[test]
 fn by_the_wall_clock_what_only_the_clock_has_told_is_in_the_books_before_the_thread_is_looked_at() {
     const MS: u64 = 1_000_000;
     let mut books = Books::default();

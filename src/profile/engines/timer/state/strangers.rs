@@ -142,7 +142,7 @@ impl State {
         held.entry.take();
         self.empty(id);
         self.settle(id, None);
-        if let Some(held) = self.held.remove(&id) {
+        if let Some(held) = self.let_go(id) {
             let ended = self.time(Instant::now());
             held.meter.owners().for_each(|account| self.books.end(account, ended));
         }

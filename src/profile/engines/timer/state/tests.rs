@@ -1,0 +1,44 @@
+//! What the sampler holds of threads that come and go, without a sampler.
+
+use super::*;
+use std::sync::mpsc;
+
+#[test]
+fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
+    // One of somebody else's, which no other recording of this process holds, in a foreign call.
+    let (told, thread) = mpsc::channel();
+    let (go, end) = mpsc::channel::<()>();
+    let blocked = std::thread::spawn(move || {
+        told.send(Thread::current()).unwrap();
+        let _ = end.recv();
+    });
+    let thread = thread.recv().unwrap();
+    let id = thread.cpu_clock().unwrap().thread();
+    handler::install().unwrap();
+    let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
+    let mut state = State::new(Books::new(Duration::ZERO), triggers, Instant::now(), false);
+    let mut visits = Vec::new();
+    let mut tick = |state: &mut State| {
+        state.choose(&mut visits);
+        visits.iter().for_each(|&id| state.visit(id));
+    };
+    for times in 0..5 {
+        state.attach(&thread, false);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while {
+            tick(&mut state);
+            state.rota.passes_over(id) == 0
+        } {
+            assert!(Instant::now() < deadline, "it is not passed over");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (0..5).for_each(|_| tick(&mut state));
+        assert_eq!(state.rota.passes_over(id), 1, "it has come back {times} times");
+        state.detach(&thread);
+    }
+    tick(&mut state);
+    assert_eq!(state.rota.passes_over(id), 0, "it has left");
+    state.stop();
+    drop(go);
+    blocked.join().unwrap();
+}
