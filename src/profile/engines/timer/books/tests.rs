@@ -143,15 +143,26 @@ fn by_the_wall_clock_one_whose_books_were_closed_in_the_middle_of_a_tick_is_stil
     assert_eq!(total(&books.found(), account), 250);
 }
 
-#[test]
-fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
-    const MS: u64 = 1_000_000;
+const MS: u64 = 1_000_000;
+
+/// Of a wall clock at 100 Hz.
+fn tick(number: u64) -> Tick {
+    Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS }
+}
+
+/// A thread that was asked at the first tick, and answered with its CPU clock at 100.
+fn met_at_first_tick() -> (Books, Meter, Watch) {
     let mut books = Books::default();
     let account = books.open("main/a".into(), None, 0);
-    let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
-    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
+    let (meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
     assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
     books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
+    (books, meter, watch)
+}
+
+#[test]
+fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
+    let (mut books, mut meter, mut watch) = met_at_first_tick();
     assert_eq!(books.tick(&meter, &mut watch, tick(2), 100, None), Still::Elsewhere);
     assert_eq!(books.tick(&meter, &mut watch, tick(9), 100, None), Still::Elsewhere);
     // Eleven ticks later it has moved for 12 ms, nobody knows where.
@@ -207,13 +218,7 @@ fn what_a_full_ring_has_lost_is_lost_once() {
 
 #[test]
 fn by_the_wall_clock_what_only_the_clock_has_told_is_in_the_books_before_the_thread_is_looked_at() {
-    const MS: u64 = 1_000_000;
-    let mut books = Books::default();
-    let account = books.open("main/a".into(), None, 0);
-    let tick = |number| Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS };
-    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-    books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
+    let (mut books, mut meter, mut watch) = met_at_first_tick();
     assert_eq!(books.tick(&meter, &mut watch, tick(2), 200, None), Still::Elsewhere);
     assert_eq!(watch.still(200), 200..=100 + RETURN);
     // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of them may have been its old place's.
