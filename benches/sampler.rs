@@ -1,5 +1,5 @@
 //! What the sampler gives and what it costs, beside the pprof crate (`Engine::Process`) in the same run:
-//! `cargo bench --features profiling --bench sampler [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds
+//! `cargo bench --features pprof-engine --bench sampler [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds
 //! dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
 
 #[path = "../tests/support/split.rs"]

@@ -204,6 +204,7 @@ fn another_user_of_the_signal_is_left_alone() {
     drop(profile::start(options()).unwrap());
 }
 
+#[cfg(feature = "pprof-engine")]
 #[test]
 fn the_two_engines_follow_each_other() {
     let _alone = alone();

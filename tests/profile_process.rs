@@ -1,6 +1,6 @@
 //! A recording by the process engine sees what runs. One test after another: the timer and its signal belong to the
 //! process.
-#![cfg(all(feature = "profiling", unix))]
+#![cfg(all(feature = "pprof-engine", unix))]
 
 use parking_lot::{Mutex, MutexGuard};
 use selvedge::profile::{self, Clock, Engine, Options, Profile, Recording};

@@ -4,8 +4,8 @@
 mod folded;
 mod labels;
 mod names;
-#[cfg(unix)]
 mod pprof;
+mod protobuf;
 mod stacks;
 mod svg;
 #[cfg(test)]
@@ -20,7 +20,6 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 /// What a pprof file tells besides its stacks.
-#[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) struct Facts<'a> {
     /// What the weights measure: `cpu` or `wall`.
     pub(crate) clock: &'a str,
@@ -65,15 +64,8 @@ pub(crate) fn write_svg_difference(
 }
 
 /// A gzipped `profile.proto`.
-#[cfg(unix)]
 pub(crate) fn write_pprof(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> Result<(), Error> {
     pprof::write(stacks, facts, out).map_err(|cause| unwritten("pprof file", cause))
-}
-
-/// A gzipped `profile.proto`: its types come with an engine that runs on unix alone.
-#[cfg(not(unix))]
-pub(crate) fn write_pprof(_stacks: &Stacks, _facts: &Facts<'_>, _out: impl Write) -> Result<(), Error> {
-    Err(Error::new(Kind::Profile, "pprof files cannot be written on this system: take the folded stacks"))
 }
 
 fn unwritten(what: &str, cause: std::io::Error) -> Error {

@@ -1,69 +1,76 @@
 //! A `profile.proto`, gzipped, as `go tool pprof` reads it: with addresses, mapped files, and inlined functions.
 
+use super::protobuf::Message;
 use super::{Facts, Line, Stacks};
 use flate2::{Compression, write::GzEncoder};
-use pprof::protos::{self, Message};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) fn write(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> io::Result<()> {
     let mut gzip = GzEncoder::new(out, Compression::default());
-    gzip.write_all(&profile(stacks, facts).encode_to_vec())?;
+    gzip.write_all(profile(stacks, facts).as_bytes())?;
     gzip.finish()?.flush()
 }
 
-/// Ids count from 1; id n stands at index n - 1.
-pub(super) fn profile(stacks: &Stacks, facts: &Facts<'_>) -> protos::Profile {
+/// Field numbers are those of `profile.proto` in google/pprof. Ids count from 1; id n stands at index n - 1.
+fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     let mut strings = Strings::new();
     let mut functions = Functions::default();
-    let clock = protos::ValueType { ty: strings.index(facts.clock), unit: strings.index("nanoseconds") };
-    let count = protos::ValueType { ty: strings.index("samples"), unit: strings.index("count") };
+    let mut profile = Message::default();
+    let clock = [strings.index(facts.clock), strings.index("nanoseconds")];
+    let count = [strings.index("samples"), strings.index("count")];
+    profile.message(1, &value_type(count)).message(1, &value_type(clock));
     let label_key = strings.index(facts.label_key);
-    let sample = |stack: &super::Stack, strings: &mut Strings| protos::Sample {
-        location_id: stack.frames.iter().map(|&frame| frame as u64 + 1).collect(),
-        value: vec![signed(stack.samples), signed(stack.weight)],
-        label: vec![protos::Label { key: label_key, str: strings.index(&stack.label), ..Default::default() }],
-    };
-    let samples = stacks.stacks.iter().map(|stack| sample(stack, &mut strings)).collect();
-    let locations = stacks.locations.iter().enumerate().map(|(index, location)| protos::Location {
-        id: index as u64 + 1,
-        mapping_id: location.module.map_or(0, |module| module as u64 + 1),
-        address: location.address,
-        line: location.lines.iter().map(|line| functions.line(line, &mut strings)).collect(),
-        is_folded: false,
-    });
-    let locations = locations.collect();
-    let mappings = stacks.modules.iter().enumerate().map(|(index, module)| protos::Mapping {
-        id: index as u64 + 1,
-        memory_start: module.start,
-        memory_limit: module.end,
-        file_offset: module.file_offset,
-        filename: strings.index(&module.file),
-        build_id: strings.index(&module.build_id),
-        // Nothing is left for the reader to resolve: without this it would look for the file.
-        has_functions: true,
-        has_filenames: true,
-        has_line_numbers: true,
-        has_inline_frames: true,
-    });
-    let mappings = mappings.collect();
-    let comments = facts.comments.iter().map(|comment| strings.index(comment)).collect();
-    protos::Profile {
-        sample_type: vec![count, clock.clone()],
-        sample: samples,
-        mapping: mappings,
-        location: locations,
-        function: functions.table,
-        time_nanos: nanos(facts.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
-        duration_nanos: nanos(facts.duration),
-        default_sample_type: clock.ty,
-        period_type: Some(clock),
-        period: nanos(facts.period),
-        comment: comments,
-        string_table: strings.table,
-        ..Default::default()
+    for stack in &stacks.stacks {
+        let mut label = Message::default();
+        label.signed(1, label_key).signed(2, strings.index(&stack.label));
+        let mut sample = Message::default();
+        sample.unsigned_list(1, stack.frames.iter().map(|&frame| frame as u64 + 1));
+        sample.signed_list(2, [signed(stack.samples), signed(stack.weight)]);
+        profile.message(2, sample.message(3, &label));
     }
+    for (index, module) in stacks.modules.iter().enumerate() {
+        let mut mapping = Message::default();
+        mapping.unsigned(1, index as u64 + 1);
+        mapping.unsigned(2, module.start).unsigned(3, module.end).unsigned(4, module.file_offset);
+        mapping.signed(5, strings.index(&module.file)).signed(6, strings.index(&module.build_id));
+        // Functions, file names, line numbers and inlined frames are here: a reader does not look for the file.
+        mapping.boolean(7, true).boolean(8, true).boolean(9, true).boolean(10, true);
+        profile.message(3, &mapping);
+    }
+    for (index, location) in stacks.locations.iter().enumerate() {
+        let mut entry = Message::default();
+        entry.unsigned(1, index as u64 + 1);
+        entry.unsigned(2, location.module.map_or(0, |module| module as u64 + 1)).unsigned(3, location.address);
+        for line in &location.lines {
+            let mut message = Message::default();
+            message.unsigned(1, functions.id(line, &mut strings)).signed(2, line.line.into());
+            entry.message(4, &message);
+        }
+        profile.message(4, &entry);
+    }
+    for (index, [name, system_name, file]) in functions.table.iter().enumerate() {
+        let mut function = Message::default();
+        function.unsigned(1, index as u64 + 1).signed(2, *name).signed(3, *system_name).signed(4, *file);
+        profile.message(5, &function);
+    }
+    let comments: Vec<i64> = facts.comments.iter().map(|comment| strings.index(comment)).collect();
+    for text in &strings.table {
+        profile.text(6, text);
+    }
+    profile.signed(9, nanos(facts.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
+    profile.signed(10, nanos(facts.duration));
+    profile.message(11, &value_type(clock)).signed(12, nanos(facts.period));
+    profile.signed_list(13, comments).signed(14, clock[0]);
+    profile
+}
+
+/// What a value measures, and its unit, by their indexes in the string table.
+fn value_type([kind, unit]: [i64; 2]) -> Message {
+    let mut value_type = Message::default();
+    value_type.signed(1, kind).signed(2, unit);
+    value_type
 }
 
 /// The format has signed numbers; what does not fit has met 292 years.
@@ -97,22 +104,20 @@ impl Strings {
     }
 }
 
+/// Each function once.
 #[derive(Default)]
 struct Functions {
-    table: Vec<protos::Function>,
-    /// By name, system name and file.
+    /// Name, system name and file, by their indexes in the string table.
+    table: Vec<[i64; 3]>,
     ids: HashMap<[i64; 3], u64>,
 }
 
 impl Functions {
-    fn line(&mut self, line: &Line, strings: &mut Strings) -> protos::Line {
+    fn id(&mut self, line: &Line, strings: &mut Strings) -> u64 {
         let key = [strings.index(&line.function), strings.index(&line.system_name), strings.index(&line.file)];
-        let next = self.table.len() as u64 + 1;
-        let id = *self.ids.entry(key).or_insert(next);
-        if id == next {
-            let [name, system_name, filename] = key;
-            self.table.push(protos::Function { id, name, system_name, filename, start_line: 0 });
-        }
-        protos::Line { function_id: id, line: line.line.into() }
+        *self.ids.entry(key).or_insert_with(|| {
+            self.table.push(key);
+            self.table.len() as u64
+        })
     }
 }

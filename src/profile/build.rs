@@ -1,8 +1,8 @@
 //! Makes a profile of what an engine has found: whose each sample is, which functions its addresses are, and what adds up.
 
 use super::engines::{self, Ending, Nanos, RawSample};
+use super::lives::{Life, Owners};
 use super::model::{Profile, Session, ThreadProfile};
-use super::roster::{Life, Owners};
 use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};

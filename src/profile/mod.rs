@@ -7,6 +7,8 @@
 mod build;
 #[cfg(feature = "profiling")]
 mod engines;
+#[cfg(feature = "profiling")]
+mod lives;
 #[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
 mod loader;
 #[cfg(all(feature = "profiling", not(all(target_os = "linux", target_pointer_width = "64"))))]
@@ -19,8 +21,6 @@ pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod recording;
-#[cfg(feature = "profiling")]
-mod roster;
 #[cfg(feature = "profiling")]
 mod symbols;
 #[cfg(all(test, feature = "profiling"))]

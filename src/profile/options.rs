@@ -21,7 +21,7 @@ pub enum Engine {
     Auto,
     /// A kernel timer for each thread.
     Timer,
-    /// The pprof crate: one timer for the process.
+    /// The pprof crate: one timer for the process. Compiled in by the feature `pprof-engine`.
     Process,
 }
 

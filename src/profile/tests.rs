@@ -2,14 +2,13 @@
 
 use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::engines::{Effective, Ending, Owner, RawSample, Stack};
+use super::lives::{Life, Owners};
 use super::loader::History;
 use super::model::{Profile, Session};
-use super::roster::{Life, Owners, Roster};
 use super::symbols::{OfThisProcess, Resolve, placed};
 use super::{Clock, Engine, FlameOptions, trim};
 use crate::flame::{Line, Location, Module};
-use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 const PERIOD: Duration = Duration::from_nanos(10_101_000);
 const MS: i64 = 1_000_000;
@@ -332,7 +331,6 @@ fn trouble_is_shown_with_the_result() {
     assert!(picture.contains("the disk is full") && picture.contains("[no samples]"), "{picture}");
 }
 
-#[cfg(unix)]
 #[test]
 fn the_pprof_file_has_the_program_first_and_the_modules_that_matter() {
     use pprof::protos::{self, Message};
@@ -356,6 +354,15 @@ fn the_pprof_file_has_the_program_first_and_the_modules_that_matter() {
     assert_eq!((text(label.key), text(label.str)), ("thread", "main/w"));
     assert_eq!((proto.period, proto.duration_nanos), (10_101_000, 10_000_000_000));
     assert_eq!(proto.time_nanos, 1_700_000_000_000_000_000);
+}
+
+#[cfg(not(feature = "pprof-engine"))]
+#[test]
+fn an_engine_left_out_names_its_feature() {
+    let options = super::Options::new().engine(Engine::Process);
+    let Err(error) = super::start(options) else { panic!("the engine is not compiled in") };
+    let error = error.to_string();
+    assert!(error.contains("pprof-engine"), "{error}");
 }
 
 #[test]
@@ -441,23 +448,6 @@ fn the_first_instruction_of_a_function_is_in_it() {
         assert_eq!(location.module, Some(0));
         assert_eq!(names.modules()[0].file, program.to_str().unwrap());
     }
-}
-
-#[test]
-fn the_roster_knows_a_thread_once_and_its_end() {
-    use crate::thread::observe::Observer;
-
-    let roster = Roster::new(Instant::now());
-    let thread = crate::Thread::current();
-    roster.see(&thread);
-    roster.started(&thread);
-    let lives = roster.lives();
-    assert_eq!(lives.len(), 1);
-    assert_eq!((&lives[0].path, lives[0].ended), (&Arc::from(thread.path()), None));
-    roster.ended(&thread);
-    let lives = roster.lives();
-    assert_eq!(lives.len(), 1);
-    assert!(lives[0].ended.is_some());
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! It is for the shutdown, when what is wanted is not where the CPU time goes, but what each thread does instead of ending.
 
 use super::engines::{self, Effective, Ending, Owner, RawSample, Reply, Stack};
+use super::lives::Life;
 use super::loader::History;
 use super::model::{Profile, Session};
-use super::roster::Life;
 use super::symbols::OfThisProcess;
 use super::{Clock, Engine, build};
 use crate::thread::Thread;

@@ -1,7 +1,7 @@
 //! What takes samples. An engine finds addresses and the times they were found at; names, threads and pictures are made
 //! of them later, by rooms that do not know which engine it was.
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "pprof-engine"))]
 mod process;
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "no_timer.rs"]
@@ -9,8 +9,8 @@ mod timer;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod timer;
 
+use super::lives::Life;
 use super::loader::History;
-use super::roster::Life;
 use super::{Clock, Engine, Options};
 use crate::error::{Error, Kind};
 use std::sync::Arc;
@@ -52,7 +52,8 @@ pub(super) struct RawSample {
 pub(super) enum Owner {
     /// Index of the thread's life.
     Life(usize),
-    /// To be found by its `pthread_t` and the time when the first of them was taken.
+    /// To be found by its `pthread_t` and the time when the first of them was taken. Made by the process engine alone.
+    #[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
     Handle {
         os_thread: u64,
         /// The thread's name as the system knows it, cut to what the system keeps.
@@ -175,12 +176,17 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "pprof-engine"))]
 fn start_process(frequency: u32) -> Result<Start, Error> {
     process::start(frequency)
 }
 
-#[cfg(not(unix))]
+#[cfg(not(all(unix, feature = "pprof-engine")))]
 fn start_process(_frequency: u32) -> Result<Start, Error> {
-    Err(Error::new(Kind::Profile, "no engine can sample on this system: one needs unix").at_key("profile.enabled"))
+    let message = if cfg!(unix) {
+        "the process engine is not compiled in: build with the feature `pprof-engine`"
+    } else {
+        "no engine can sample on this system: one needs unix"
+    };
+    Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
 }

@@ -12,7 +12,7 @@ pub(super) fn start(_frequency: u32, _clock: Clock, _unregistered: bool) -> Resu
 }
 
 /// Whether its signal handler is in place.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "pprof-engine"))]
 pub(super) fn is_installed() -> bool {
     false
 }

@@ -1,13 +1,15 @@
 //! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread that runs; one table of
 //! stacks, whose lock a handler that comes second does not wait for (that sample is lost).
 
+mod roster;
+
 use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
 use crate::os::sigprof;
 use crate::profile::loader::History;
-use crate::profile::roster::Roster;
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
+use roster::Roster;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 

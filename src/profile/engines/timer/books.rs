@@ -10,7 +10,7 @@
 use super::rota::{Still, Tick};
 use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
-use crate::profile::roster::Life;
+use crate::profile::lives::Life;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::ops::RangeInclusive;

@@ -36,6 +36,7 @@ pub(super) fn is_anothers() -> io::Result<bool> {
 }
 
 /// Whether the handler is in place.
+#[cfg(feature = "pprof-engine")]
 pub(in crate::profile::engines) fn is_installed() -> bool {
     matches!(sigprof::handler(), Ok(Handler::Function(function)) if function == handler as *const () as usize)
 }

@@ -16,6 +16,7 @@ mod triggers;
 mod unwind;
 
 pub(super) use ask::ask;
+#[cfg(feature = "pprof-engine")]
 pub(super) use handler::is_installed;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
