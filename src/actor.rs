@@ -1,6 +1,6 @@
 //! A thread that owns a state, and a queue through which others talk to it. Knows `signal`, `queue` and `thread`.
 
-use crate::queue::{AddError, Queue};
+use crate::queue::{AddError, PopError, Queue};
 use crate::signal::Signal;
 use crate::thread::{Thread, spawn};
 use parking_lot::Mutex;
@@ -11,9 +11,18 @@ use std::time::Duration;
 /// Starts a thread below the calling one that owns `state` and handles one message after the other: no lock, since nobody
 /// else can reach the state.
 ///
-/// It ends after the message it is at when it is asked to stop; or, when all handles are gone, after those that were sent.
-/// Messages that it did not come to are dropped and counted in the log, and whoever asked gets an error. A panic in
-/// `handle` ends it likewise and is its thread's [`Failure`](crate::Failure), which goes to the parent.
+/// How it ends, and what happens to the messages that were sent and not handled yet:
+///
+/// | what happens | the messages in its queue | a message that is sent later |
+/// |---|---|---|
+/// | its parent, or [`Thread::stop`], asks it to stop | are handled first | comes back in the error |
+/// | the last handle is dropped, or [`close`](ActorHandle::close) is called | are handled first | comes back in the error |
+/// | [`ActorHandle::stop`] | are dropped, after the message that it is at | comes back in the error |
+/// | `handle` panics | are dropped | comes back in the error |
+///
+/// Messages that are dropped are counted ([`left_in_queues`](crate::left_in_queues)) and logged, and each question among
+/// them fails with [`AskError::Ended`]. `handle` gets the thread's `please_stop`: with it, a handler can shorten its work
+/// while the rest is handled. A panic is the thread's [`Failure`](crate::Failure), which goes to the parent.
 ///
 /// The idea is Hewitt's (1973) and Erlang's; its `ask` is `gen_server:call`. Peers are Akka's typed actors and actix.
 ///
@@ -55,16 +64,17 @@ where
     F: FnMut(&mut S, M, &Signal) + Send + 'static,
 {
     let messages = Queue::unbounded(format!("messages of {}", name.as_ref()));
+    let drop_rest = Signal::new(format!("{} drops the rest", name.as_ref()));
     let inbox = Inbox(messages.clone());
-    let (mut state, mut handle) = (state, handle);
+    let (mut state, mut handle, no_more) = (state, handle, drop_rest.clone());
     let thread = spawn(name, move |please_stop| {
         // In here, so that it drops with the body, however that ends.
         let inbox = inbox;
-        while let Ok(message) = inbox.0.pop_till(please_stop) {
+        while let Some(message) = inbox.next(please_stop, &no_more) {
             handle(&mut state, message, please_stop);
         }
     });
-    ActorHandle(Arc::new(Sender { messages, thread: thread.thread().clone() }))
+    ActorHandle(Arc::new(Sender { messages, drop_rest, thread: thread.thread().clone() }))
 }
 
 /// The way to talk to an actor. Clones are handles to the same one; when the last is dropped, the actor handles what was
@@ -73,6 +83,8 @@ pub struct ActorHandle<M>(Arc<Sender<M>>);
 
 struct Sender<M> {
     messages: Queue<M>,
+    /// What is in the queue is not to be handled.
+    drop_rest: Signal,
     thread: Thread,
 }
 
@@ -103,7 +115,8 @@ impl<M> ActorHandle<M> {
     /// Sends a message. Does not block.
     ///
     /// # Errors
-    /// [`AddError::Closed`] with the message: the actor has ended, or was asked to by [`stop`](Self::stop).
+    /// [`AddError::Closed`] with the message: the actor has ended, or it was asked to stop and only handles what was sent
+    /// before.
     pub fn send(&self, message: M) -> Result<(), AddError<M>> {
         self.0.messages.add(message)
     }
@@ -140,12 +153,28 @@ impl<M> ActorHandle<M> {
         if answer.settled.wait_for_go_timeout(timeout) { self.take(&answer) } else { Err(AskError::TimedOut) }
     }
 
-    /// Asks it to stop after the message it is at, and takes no further messages. Returns at once; wait for
+    /// Asks it to stop after the message it is at, and takes no further messages. Those that were sent and not handled are
+    /// dropped, counted and logged; [`close`](Self::close) has them handled. Returns at once; wait for
     /// `thread().stopped()` to see it end.
     #[track_caller]
     pub fn stop(&self) {
+        self.0.drop_rest.go_unexplained();
         // First the thread: once the queue is closed and empty, it would otherwise end as if all had been said.
         self.0.thread.stop();
+        self.0.messages.close();
+    }
+
+    /// Takes no further messages: the actor handles what was sent, and ends. Returns at once; wait for
+    /// `thread().stopped()` to see it end. Dropping the last handle does the same.
+    ///
+    /// ```
+    /// # use selvedge::spawn_actor;
+    /// let diary = spawn_actor("diary", Vec::new(), |lines, line: &str, _please_stop| lines.push(line));
+    /// diary.send("rain").unwrap();
+    /// diary.close(); // "rain" is written down.
+    /// assert_eq!(diary.send("sun").unwrap_err().into_inner(), "sun");
+    /// ```
+    pub fn close(&self) {
         self.0.messages.close();
     }
 
@@ -187,17 +216,32 @@ impl<M> fmt::Debug for ActorHandle<M> {
     }
 }
 
-/// The actor's end of the queue. When it drops, nothing can be sent any more, and nothing stays in it: so that those who
-/// asked learn that there will be no answer.
+/// The actor's end of the queue. When it drops, nothing can be sent any more, and nothing stays in it: so that the threads
+/// that asked learn that there will be no answer.
 struct Inbox<M>(Queue<M>);
+
+impl<M> Inbox<M> {
+    /// The next message to handle. `None` once the queue is closed and empty, or `drop_rest` has gone.
+    fn next(&self, please_stop: &Signal, drop_rest: &Signal) -> Option<M> {
+        match self.0.pop_till(please_stop) {
+            Ok(message) => return Some(message),
+            Err(PopError::Closed) => return None,
+            Err(PopError::Stopped) => {}
+        }
+        if drop_rest.is_go() {
+            return None;
+        }
+        // From now on each message comes back to its sender. What was taken before is finite, and is handled.
+        self.0.close();
+        self.0.try_pop()
+    }
+}
 
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         self.0.close();
         let left = self.0.pop_all();
-        if !left.is_empty() {
-            log::warn!("{} ended before it came to {} messages", crate::wait::my_path(), left.len());
-        }
+        self.0.lose(left.len(), format_args!("was left by {}, which has ended, with", crate::wait::my_path()));
     }
 }
 

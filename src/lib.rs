@@ -7,7 +7,9 @@
 //! * [`spawn`] threads, [`scope`] those that borrow, [`register`] those of others; a [`Thread`] knows its path, parent and
 //!   children; a [`Failure`] reaches whoever is to hear of it.
 //! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
-//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue.
+//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue. What is in
+//!   queues when the program is asked to stop is handled, or counted and told: [`Queue::pop_draining`], [`Adder`],
+//!   [`left_in_queues`].
 //! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and [`Promise`] are the other
 //!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
 //!   any signal says so.
@@ -20,6 +22,8 @@ mod dump;
 mod error;
 #[cfg(feature = "profiling")]
 mod flame;
+#[cfg(unix)]
+mod input;
 mod log;
 mod model;
 mod os;
@@ -38,7 +42,9 @@ pub use crate::log::logging;
 pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
 pub use dump::Dump;
 pub use error::Error;
-pub use queue::{AddError, Iter as QueueIter, PopError, Queue};
+#[cfg(unix)]
+pub use input::{LinesTill, lines_till};
+pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Queue, left_in_queues};
 pub use runtime::{Config, DumpSignal, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Reason, Signal, Till};
 pub use sync::{

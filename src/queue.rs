@@ -1,13 +1,22 @@
 //! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the tree.
 //!
-//! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping.
+//! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping, `adder` the end by the last producer,
+//! `drain` the pop that survives a stop, `left` the count of what was never popped.
 
+mod adder;
 mod bell;
+mod drain;
 mod errors;
+mod left;
 mod store;
 
+pub use adder::Adder;
 pub use errors::{AddError, PopError};
+pub use left::{LeftInQueue, left_in_queues};
 
+pub(crate) use left::{begin, still_in_queues};
+
+use self::left::HandleCount;
 use self::store::{Store, Taken};
 use crate::signal::Signal;
 use crate::wait::Handles;
@@ -21,10 +30,22 @@ const BATCH: usize = 1024;
 /// handles to the same queue.
 ///
 /// It ends by being closed: adding fails from then on and gives the value back, popping takes what is left and then says
-/// that this was all.
+/// that this was all. [`close`](Self::close) is a call; an [`Adder`] makes it when the last producer ends.
+///
+/// Which pop a consumer takes decides what a stop does to the values that are queued:
+///
+/// | call | when `please_stop` goes | for |
+/// |---|---|---|
+/// | [`pop_draining`](Self::pop_draining) | hands out everything, until the queue is closed and empty | the end of a pipeline: nothing is lost |
+/// | [`pop`](Self::pop), [`iter`](Self::iter) | the same, but a forgotten close is a hang | producers that have an [`Adder`] |
+/// | [`pop_till`](Self::pop_till) | ends at once; what is queued stays | one of several consumers; values that may be left |
+///
+/// Values that are still in the queue when its last handle is dropped are lost. They are counted
+/// ([`left_in_queues`]), logged as a warning with the queue's name, and listed at the end of the program, unless the queue
+/// says that its values [may be left](Self::may_be_left). docs/stopping.md shows whole pipelines.
 ///
 /// Peers are Go's channels, mo-threads' `Queue` and crossbeam's channels, from which it differs by its name, by `close`
-/// being a call and not the drop of the last sender, and by the `_till` forms that any [`Signal`] ends.
+/// being a call, and by the `_till` forms that any [`Signal`] ends.
 ///
 /// ```
 /// use selvedge::Queue;
@@ -39,9 +60,9 @@ const BATCH: usize = 1024;
 /// });
 /// ```
 pub struct Queue<T> {
+    /// Before the store, so that it is dropped first: the last count reads the store's counters.
+    account: HandleCount,
     store: Arc<Store<T>>,
-    /// One for each handle. Not generic, so that a published wait can refer to it.
-    handle: Arc<()>,
 }
 
 impl<T> Queue<T> {
@@ -57,13 +78,38 @@ impl<T> Queue<T> {
     }
 
     fn over(store: Store<T>) -> Queue<T> {
-        Queue { store: Arc::new(store), handle: Arc::new(()) }
+        let store = Arc::new(store);
+        let [added, popped] = store.counters();
+        // SAFETY: the counters are in the store, which is behind an Arc: it does not move, and is only reached through shared
+        // references. Each clone of the count is in a `Queue`, and is dropped before the `Queue`'s own reference to the store.
+        let account = unsafe { HandleCount::first(store.name.clone(), added, popped) };
+        Queue { account, store }
     }
 
     /// Who else could end a wait by this handle.
     fn handles(&self) -> Handles {
-        let shared = Arc::downgrade(&self.handle);
-        Handles::of(self, shared)
+        Handles::of(self, self.account.shared())
+    }
+
+    /// Says that values which are still queued at the end may be dropped: ticks, progress, hints, whatever the next value
+    /// makes obsolete. They are neither counted nor logged then.
+    ///
+    /// ```
+    /// # use selvedge::{Queue, left_in_queues};
+    /// let ticks = Queue::bounded("ticks", 1).may_be_left();
+    /// ticks.add("tick").unwrap();
+    /// drop(ticks);
+    /// assert!(left_in_queues().iter().all(|left| left.name() != "ticks"));
+    /// ```
+    pub fn may_be_left(self) -> Queue<T> {
+        self.account.allow();
+        self
+    }
+
+    /// A handle for a producer: when the last [`Adder`] is dropped, the queue is closed. After that, or after
+    /// [`close`](Self::close), a new one adds nothing: each add gives its value back.
+    pub fn adder(&self) -> Adder<T> {
+        Adder::new(self.clone())
     }
 
     /// Adds a value at the end. Blocks while a bounded queue is full, and then logs a warning every 5 seconds: who waits,
@@ -115,7 +161,8 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first value. Blocks while the queue is empty and open; `None` once it is closed and everything in it
-    /// was taken. A thread that has a `please_stop` wants [`pop_till`](Self::pop_till).
+    /// was taken. Only a value or the close ends it, no `please_stop`: loses nothing, but hangs if no producer closes the
+    /// queue. [`pop_draining`](Self::pop_draining) loses nothing and does not hang.
     pub fn pop(&self) -> Option<T> {
         match self.store.take() {
             Taken::Value(value) => Some(value),
@@ -124,22 +171,25 @@ impl<T> Queue<T> {
         }
     }
 
-    /// [`pop`](Self::pop), but gives up when `till` goes. One that has gone already wins over values in the queue, so that
-    /// a loop over a busy queue stops promptly.
+    /// [`pop`](Self::pop), but gives up when `till` goes. A `till` that has gone already wins over values in the queue, so
+    /// that a loop over a busy queue stops promptly.
+    ///
+    /// So **what is queued at the stop stays queued**, and a program that ends then loses it. It is right for one of several
+    /// consumers, for a wait with a deadline, and for values that [may be left](Self::may_be_left). A consumer that must
+    /// handle everything calls [`pop_draining`](Self::pop_draining).
     ///
     /// # Errors
     /// [`PopError::Stopped`], or [`PopError::Closed`] when the queue is closed and empty.
     ///
     /// ```
-    /// # use selvedge::{Queue, PopError, Signal};
-    /// # let please_stop = Signal::new("please_stop");
-    /// let jobs: Queue<u32> = Queue::unbounded("jobs");
-    /// jobs.add(7).unwrap();
-    /// jobs.close();
-    /// while let Ok(job) = jobs.pop_till(&please_stop) {
-    ///     assert_eq!(job, 7);
-    /// }
-    /// assert_eq!(jobs.pop_till(&please_stop), Err(PopError::Closed));
+    /// # use selvedge::{PopError, Queue, Signal};
+    /// let please_stop = Signal::new("please_stop");
+    /// let jobs = Queue::unbounded("jobs");
+    /// jobs.extend(["sweep", "mop"]).unwrap();
+    /// assert_eq!(jobs.pop_till(&please_stop), Ok("sweep"));
+    /// please_stop.go();
+    /// assert_eq!(jobs.pop_till(&please_stop), Err(PopError::Stopped));
+    /// assert_eq!(jobs.close_and_take(), ["mop"]); // What was left, for the program to keep or count.
     /// ```
     pub fn pop_till(&self, till: &Signal) -> Result<T, PopError> {
         if till.is_go() {
@@ -170,6 +220,18 @@ impl<T> Queue<T> {
     /// still be popped. True for the call that did it.
     pub fn close(&self) -> bool {
         self.store.close()
+    }
+
+    /// Closes the queue and takes everything that is in it, without blocking: for a program that wants to keep, count or
+    /// hand on what was left. Nothing can come after it, so what it returns and what was popped are all that was added.
+    pub fn close_and_take(&self) -> Vec<T> {
+        self.close();
+        self.pop_all()
+    }
+
+    /// Counts `values`, which were popped and not handled, as left. `how` completes "queue NAME …".
+    pub(crate) fn lose(&self, values: usize, how: fmt::Arguments<'_>) {
+        self.account.lose(values as u64, how);
     }
 
     /// Goes when the queue is closed.
@@ -219,7 +281,7 @@ impl<'a, T> IntoIterator for &'a Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Queue<T> {
-        Queue { store: self.store.clone(), handle: self.handle.clone() }
+        Queue { account: self.account.clone(), store: self.store.clone() }
     }
 }
 

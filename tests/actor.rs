@@ -1,6 +1,6 @@
 //! Actors: one message after the other, an answer or an error, and an end that everyone hears of.
 
-use selvedge::{AskError, Reply, Signal, Till, spawn_actor};
+use selvedge::{AskError, Reply, Signal, Till, left_in_queues, spawn_actor};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -112,4 +112,57 @@ fn without_handles_it_handles_what_was_sent_and_ends() {
     drop(other);
     assert!(stopped.wait_for_go_timeout(DEADLINE));
     assert_eq!(hear.try_iter().collect::<Vec<_>>(), (0..=100).collect::<Vec<_>>());
+}
+
+/// An actor that is at its first message, and lets the test say when it goes on.
+fn busy(name: &str) -> (selvedge::ActorHandle<u32>, Signal, mpsc::Receiver<u32>) {
+    let (tell, hear) = mpsc::channel();
+    let go_on = Signal::new("go on");
+    let gate = go_on.clone();
+    let actor = spawn_actor(name, (), move |(), number: u32, _please_stop| {
+        gate.wait_for_go();
+        tell.send(number).unwrap();
+    });
+    (actor, go_on, hear)
+}
+
+fn left_by(actor: &str) -> u64 {
+    let name = format!("messages of {actor}");
+    left_in_queues().iter().find(|left| left.name() == name).map_or(0, |left| left.values())
+}
+
+#[test]
+fn a_stop_of_its_thread_drops_no_message_that_was_sent() {
+    let (actor, go_on, hear) = busy("careful");
+    (0..100).for_each(|number| actor.send(number).unwrap());
+    actor.thread().stop();
+    go_on.go();
+    assert!(actor.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(hear.try_iter().collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    assert_eq!(actor.send(100).unwrap_err().into_inner(), 100);
+    assert_eq!(left_by("careful"), 0);
+}
+
+#[test]
+fn a_closed_actor_handles_what_was_sent_and_ends() {
+    let (actor, go_on, hear) = busy("closed");
+    (0..100).for_each(|number| actor.send(number).unwrap());
+    actor.close();
+    assert_eq!(actor.send(100).unwrap_err().into_inner(), 100);
+    go_on.go();
+    assert!(actor.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(hear.try_iter().count(), 100);
+    assert!(!actor.thread().please_stop().is_go(), "it was not asked to stop");
+}
+
+#[test]
+fn what_a_stopped_actor_leaves_is_counted() {
+    let (actor, go_on, hear) = busy("hasty");
+    (0..100).for_each(|number| actor.send(number).unwrap());
+    actor.stop();
+    go_on.go();
+    assert!(actor.thread().stopped().wait_for_go_timeout(DEADLINE));
+    let handled = hear.try_iter().count() as u64;
+    assert!(handled <= 1, "{handled} messages were handled after the stop");
+    assert_eq!(left_by("hasty"), 100 - handled);
 }

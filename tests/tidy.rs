@@ -7,7 +7,7 @@ const ROOMS: [&[&str]; 10] = [
     &["error", "os", "model"],
     &["wait"],
     &["signal"],
-    &["sync", "queue"],
+    &["sync", "queue", "input"],
     &["thread"],
     &["actor"],
     &["log", "flame"],

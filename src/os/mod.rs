@@ -7,6 +7,8 @@ mod linux;
 pub(crate) mod mapped;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;
+#[cfg(unix)]
+pub(crate) mod poll;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(unix))]

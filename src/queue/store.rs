@@ -99,6 +99,11 @@ impl<T> Store<T> {
         }
     }
 
+    /// `added` and `popped`.
+    pub(super) fn counters(&self) -> [&AtomicU64; 2] {
+        [self.added(), self.popped()]
+    }
+
     fn added(&self) -> &AtomicU64 {
         &self.tail.0.count
     }

@@ -4,6 +4,7 @@ pub(crate) mod config;
 #[cfg(unix)]
 mod dumps;
 mod exit;
+mod left;
 #[cfg(not(feature = "profiling"))]
 #[path = "no_profiler.rs"]
 mod profiler;
@@ -23,6 +24,7 @@ use self::profiler::Profiler;
 use self::signals::OsSignals;
 use crate::error::{Error, Kind};
 use crate::log as logs;
+use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
@@ -67,23 +69,24 @@ fn finish_profile() {
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
 /// ```no_run
-/// use selvedge::{Queue, Signal, spawn};
+/// use selvedge::{Config, Queue, Signal, spawn};
 ///
 /// fn main() -> std::process::ExitCode {
-///     selvedge::run("config/selvedge.yaml", |please_stop: &Signal| {
+///     selvedge::run(Config::new("jobs"), |please_stop: &Signal| {
 ///         let jobs: Queue<String> = Queue::bounded("jobs", 100);
 ///         let from = jobs.clone();
 ///         let worker = spawn("worker", move |please_stop| {
-///             while let Ok(job) = from.pop_till(please_stop) {
+///             // Also after a stop: until the queue is closed and everything in it was handled.
+///             while let Some(job) = from.pop_draining(please_stop) {
 ///                 log::info!("doing {job}");
 ///             }
 ///         });
-///         for line in std::io::stdin().lines() {
-///             if jobs.add_till(line?, please_stop).is_err() {
-///                 break;
-///             }
+///         // Closes the queue when it is dropped: at the end, and by each `?`.
+///         let adder = jobs.adder();
+///         for line in selvedge::lines_till(std::io::stdin(), please_stop)? {
+///             adder.add(line?)?;
 ///         }
-///         jobs.close();
+///         drop(adder);
 ///         worker.join()?;
 ///         Ok::<(), Box<dyn std::error::Error>>(())
 ///     })
@@ -259,6 +262,7 @@ impl Runtime {
             },
         });
         latency::begin();
+        queue::begin();
         let node = tree::root();
         let inside = tree::become_node(&node);
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
@@ -343,6 +347,7 @@ impl Up {
             }
             (None, None) => log::info!("{} has ended", self.name),
         }
+        left::report(&self.name);
         self.node.finish(None);
         logs::end();
         (failure, interrupted)

@@ -1,0 +1,184 @@
+//! Reading that a signal can end: lines of a terminal, a pipe, a socket. Knows `signal`, `wait` and `os`.
+
+use crate::os::poll::until_readable;
+use crate::signal::{OnGo, Signal};
+use crate::wait::What;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// How much is read at once.
+const CHUNK: usize = 8192;
+
+/// The lines of `input`, until its end or until `till` goes: for standard input, pipes and sockets, in which a plain `read`
+/// blocks whatever signal goes.
+///
+/// When `till` has gone, the whole lines that were read already are still given, and nothing more is read. So a loop that
+/// passes on each line with a plain [`Queue::add`](crate::Queue::add) loses no line that it has taken from `input`. What
+/// was read of an unfinished line is in [`LinesTill::rest`]. At the end of `input`, a last line without a line feed is given
+/// as a line.
+///
+/// Lines come without their line feed, and without a carriage return before it, as from
+/// [`BufRead::lines`](std::io::BufRead::lines). The descriptor is duplicated and read directly, some kilobytes at once:
+/// nothing else should read from it, not even through [`std::io::stdin`]. Unix only.
+///
+/// Each item is an error if reading failed, which is then the last item, or if the line is not UTF-8
+/// ([`ErrorKind::InvalidData`]), after which the next line follows. The next item blocks until there is a line, and shows
+/// as `input "stdin"` (else `input "descriptor 7"`) in dumps.
+///
+/// # Errors
+/// No descriptor is to be had for the duplicate or for the wake-up.
+///
+/// ```
+/// use selvedge::{Signal, lines_till};
+/// use std::io::Write;
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let please_stop = Signal::new("please_stop");
+/// let mut lines = lines_till(reader, &please_stop)?;
+/// writer.write_all(b"to be\nor not\nto")?;
+/// assert_eq!(lines.next().unwrap()?, "to be");
+/// please_stop.go();
+/// assert_eq!(lines.next().unwrap()?, "or not"); // Has been read already.
+/// assert!(lines.next().is_none());
+/// assert_eq!(lines.rest(), b"to");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
+    let input = input.as_fd();
+    let name = match input.as_raw_fd() {
+        0 => Arc::from("stdin"),
+        other => Arc::from(format!("descriptor {other}")),
+    };
+    let file = File::from(input.try_clone_to_owned()?);
+    let (woken, mut waker) = UnixStream::pair()?;
+    // One byte into an empty socket: this does not block.
+    let target = till.on_go(move || drop(waker.write_all(b"!")));
+    let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
+    Ok(LinesTill { file, woken, target, till: till.clone(), name, text, is_over: false })
+}
+
+/// The lines of an input, until a signal goes; made by [`lines_till`].
+pub struct LinesTill {
+    file: File,
+    /// Can be read once `till` has gone.
+    woken: UnixStream,
+    target: OnGo,
+    till: Signal,
+    name: Arc<str>,
+    text: Text,
+    /// The input has ended, or cannot be read any more.
+    is_over: bool,
+}
+
+/// What was read.
+struct Text {
+    bytes: Vec<u8>,
+    /// Bytes at the beginning that were given out.
+    given: usize,
+    /// No line feed is before this.
+    searched: usize,
+}
+
+impl Text {
+    /// The next line, without its end, if all of it is there.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let Some(at) = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.bytes.len();
+            return None;
+        };
+        let end = self.searched + at;
+        let mut line = self.bytes[self.given..end].to_vec();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        (self.given, self.searched) = (end + 1, end + 1);
+        Some(line)
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.given..]
+    }
+
+    /// Reads a chunk; 0 at the end.
+    fn read_from(&mut self, file: &mut File) -> io::Result<usize> {
+        self.bytes.drain(..self.given);
+        self.searched -= self.given;
+        self.given = 0;
+        let before = self.bytes.len();
+        self.bytes.resize(before + CHUNK, 0);
+        let outcome = file.read(&mut self.bytes[before..]);
+        self.bytes.truncate(before + outcome.as_ref().map_or(0, |count| *count));
+        outcome
+    }
+}
+
+impl LinesTill {
+    /// The bytes that were read and are in no line that was given out: the beginning of an unfinished line, once the lines
+    /// have ended because the signal went.
+    pub fn rest(&self) -> &[u8] {
+        self.text.rest()
+    }
+
+    /// Blocks for more and takes it; 0 at the end. `Interrupted` if the signal has gone.
+    fn read(&mut self) -> io::Result<usize> {
+        let published = What::new("input", self.name.clone()).limited(true).publish();
+        // False also after a signal handler has run on this thread: a read would block then.
+        while !until_readable(self.file.as_fd(), self.woken.as_fd())? {
+            if self.till.is_go() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+        }
+        drop(published);
+        self.text.read_from(&mut self.file)
+    }
+}
+
+impl Iterator for LinesTill {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<io::Result<String>> {
+        loop {
+            if let Some(line) = self.text.line() {
+                return Some(as_text(line));
+            }
+            if self.is_over || self.till.is_go() {
+                return None;
+            }
+            match self.read() {
+                Ok(0) => {
+                    self.is_over = true;
+                    let last = std::mem::take(&mut self.text.bytes).split_off(self.text.given);
+                    (self.text.given, self.text.searched) = (0, 0);
+                    return (!last.is_empty()).then(|| as_text(last));
+                }
+                Ok(_) => {}
+                // WouldBlock: another reader of the same descriptor was faster, and it is a non-blocking one.
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn as_text(line: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(line).map_err(|_| io::Error::new(ErrorKind::InvalidData, "the line is not valid UTF-8"))
+}
+
+impl Drop for LinesTill {
+    fn drop(&mut self) {
+        self.target.cancel();
+    }
+}
+
+impl fmt::Debug for LinesTill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LinesTill({}, till {})", self.name, self.till.name())
+    }
+}

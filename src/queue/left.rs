@@ -1,0 +1,256 @@
+//! Values that a queue still holds when its last handle is dropped or the program ends: counted, logged, listed.
+//!
+//! Nothing here runs when a value is added or popped. The list of living queues is written when a queue is made and when its
+//! last handle is dropped.
+
+use crate::error::shielded;
+use crate::wait::Shared;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Names of which each has a count of its own; the queues of further names share one.
+const MOST_NAMES: usize = 200;
+const OTHER_NAMES: &str = "(queues of other names)";
+
+/// What the handles of one queue share besides its values. Not generic, so that a published wait can refer to it.
+pub(super) struct Account {
+    name: Arc<str>,
+    /// Living `HandleCount`s. SeqCst on creation and drop: the count is not on the path of a value, and the drop that
+    /// takes it to 0 has to see all that the other handles did.
+    handles: AtomicUsize,
+    /// Living `Adder`s. The drop that takes it to 0 closes the queue, so 0 with an open queue means that there never was
+    /// an adder. SeqCst, as above.
+    pub(super) adders: AtomicUsize,
+    /// | value | means                                                | set by                 |
+    /// |-------|------------------------------------------------------|------------------------|
+    /// | false | values that are left are counted and logged          | the constructor        |
+    /// | true  | the program has said that its values may be left     | `Queue::may_be_left`   |
+    ///
+    /// Relaxed: it guards no other memory.
+    may_be_left: AtomicBool,
+    /// The key in `LIVING`.
+    key: u64,
+}
+
+impl Shared for Account {}
+
+/// The part of a queue's handle that counts it. Not generic: a `Queue` with a `Drop` of its own could not hold references
+/// to variables that are declared after it.
+pub(super) struct HandleCount(Arc<Account>);
+
+/// A queue that has handles.
+struct Living {
+    account: Weak<Account>,
+    /// `added` and `popped` of its store.
+    counters: [*const AtomicU64; 2],
+}
+
+// SAFETY: the pointers are to atomics, which any thread may read; `HandleCount::first` says for how long.
+unsafe impl Send for Living {}
+
+impl Living {
+    /// How many values are in the queue.
+    ///
+    /// # Safety
+    /// The last handle of the queue has not been dropped, or is just being dropped by the caller.
+    unsafe fn len(&self) -> u64 {
+        let [added, popped] = self.counters;
+        // SAFETY: both counters are where they were, by the contract of `first`, since there still is a handle.
+        let (added, popped) = unsafe { (&*added, &*popped) };
+        // Acquire, `popped` first: as in the store, it never overtakes `added`.
+        let popped = popped.load(Ordering::Acquire);
+        added.load(Ordering::Acquire) - popped
+    }
+}
+
+static LIVING: Mutex<BTreeMap<u64, Living>> = Mutex::new(BTreeMap::new());
+static DROPPED: Mutex<BTreeMap<Arc<str>, Dropped>> = Mutex::new(BTreeMap::new());
+
+#[derive(Clone, Copy, Default)]
+struct Dropped {
+    queues: u64,
+    values: u64,
+}
+
+impl HandleCount {
+    /// Counts the first handle of a queue whose store counts in `added` and `popped`.
+    ///
+    /// # Safety
+    /// The two counters stay where they are, and are only reached through shared references, until the last clone of
+    /// what this returns has been dropped.
+    pub(super) unsafe fn first(name: Arc<str>, added: &AtomicU64, popped: &AtomicU64) -> HandleCount {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: only that each key is given once matters.
+        let key = NEXT.fetch_add(1, Ordering::Relaxed);
+        let account = Arc::new(Account {
+            name,
+            handles: AtomicUsize::new(1),
+            adders: AtomicUsize::new(0),
+            may_be_left: AtomicBool::new(false),
+            key,
+        });
+        let living = Living { account: Arc::downgrade(&account), counters: [added, popped] };
+        LIVING.lock().insert(key, living);
+        HandleCount(account)
+    }
+
+    pub(super) fn shared(&self) -> Weak<dyn Shared> {
+        Arc::<Account>::downgrade(&self.0)
+    }
+}
+
+impl Clone for HandleCount {
+    fn clone(&self) -> HandleCount {
+        self.0.handles.fetch_add(1, Ordering::SeqCst);
+        HandleCount(self.0.clone())
+    }
+}
+
+impl Drop for HandleCount {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        let living = LIVING.lock().remove(&self.0.key);
+        // SAFETY: this is the last handle, and it is just being dropped.
+        let values = living.map_or(0, |living| unsafe { living.len() });
+        self.0.lose(values, format_args!("was dropped with"));
+    }
+}
+
+impl Deref for HandleCount {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.0
+    }
+}
+
+impl Account {
+    pub(super) fn allow(&self) {
+        self.may_be_left.store(true, Ordering::Relaxed);
+    }
+
+    /// `values` are dropped together with their queue, or were never handled for another reason, which `how` says.
+    pub(super) fn lose(&self, values: u64, how: fmt::Arguments<'_>) {
+        if values == 0 || self.may_be_left.load(Ordering::Relaxed) {
+            return;
+        }
+        let of_name = {
+            let mut dropped = DROPPED.lock();
+            let known = dropped.contains_key(&self.name) || dropped.len() < MOST_NAMES;
+            let name = if known { self.name.clone() } else { Arc::from(OTHER_NAMES) };
+            let of_name = dropped.entry(name).or_default();
+            of_name.queues += 1;
+            of_name.values += values;
+            *of_name
+        };
+        // A program may drop thousands of such queues. The first is told, then the 2nd, 4th, 8th… of the same name. The
+        // report at the end has all.
+        if of_name.queues.is_power_of_two() {
+            shielded(|| warn(&self.name, values, how, of_name));
+        }
+    }
+}
+
+fn warn(name: &str, values: u64, how: fmt::Arguments<'_>, all: Dropped) {
+    let before = match all.queues {
+        1 => String::new(),
+        queues => format!("; {} in {queues} queues of this name so far", counted(all.values)),
+    };
+    log::warn!(target: "selvedge::queue", "queue \"{name}\" {how} {}, which nothing has popped{before}", counted(values));
+}
+
+fn counted(values: u64) -> String {
+    format!("{values} {}", if values == 1 { "value" } else { "values" })
+}
+
+/// Values that were dropped in queues of one name, without having been popped; see [`left_in_queues`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftInQueue {
+    name: Arc<str>,
+    values: u64,
+    queues: u64,
+}
+
+impl LeftInQueue {
+    /// The name of the queue, or of several queues.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many values were dropped.
+    pub fn values(&self) -> u64 {
+        self.values
+    }
+
+    /// How many queues of this name were dropped with values in them.
+    pub fn queues(&self) -> u64 {
+        self.queues
+    }
+}
+
+impl fmt::Display for LeftInQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" {}", self.name, counted(self.values))?;
+        if self.queues > 1 { write!(f, " in {} queues", self.queues) } else { Ok(()) }
+    }
+}
+
+/// The values that were dropped in queues without having been popped, by the queues' names, since the runtime began; without
+/// a runtime since the process began. Empty if nothing was lost.
+///
+/// A queue that was made with [`Queue::may_be_left`](super::Queue::may_be_left) is not in it. The messages that an actor did
+/// not handle are in it, as `messages of <name>`. After 200 different names, the queues of all further names are counted
+/// together. Does not block.
+///
+/// ```
+/// use selvedge::{Queue, left_in_queues};
+///
+/// let jobs = Queue::unbounded("chores");
+/// jobs.extend(["sweep", "mop"]).unwrap();
+/// drop(jobs);
+/// let left = left_in_queues();
+/// let chores = left.iter().find(|left| left.name() == "chores").unwrap();
+/// assert_eq!((chores.values(), chores.to_string().as_str()), (2, "\"chores\" 2 values"));
+/// ```
+pub fn left_in_queues() -> Vec<LeftInQueue> {
+    let dropped = DROPPED.lock();
+    let left = |(name, dropped): (&Arc<str>, &Dropped)| LeftInQueue {
+        name: name.clone(),
+        values: dropped.values,
+        queues: dropped.queues,
+    };
+    dropped.iter().map(left).collect()
+}
+
+/// The values that are in queues right now, without those that may be left.
+pub(crate) fn still_in_queues() -> Vec<LeftInQueue> {
+    let mut held: BTreeMap<Arc<str>, Dropped> = BTreeMap::new();
+    // Dropped without the lock: one of these may be the last reference to an account.
+    let mut accounts = Vec::new();
+    let living = LIVING.lock();
+    for queue in living.values() {
+        let Some(account) = queue.account.upgrade() else { continue };
+        // SAFETY: the queue is in LIVING, whose lock is held. The drop of its last handle takes it out under that lock.
+        let values = unsafe { queue.len() };
+        if values > 0 && !account.may_be_left.load(Ordering::Relaxed) {
+            let of_name = held.entry(account.name.clone()).or_default();
+            of_name.queues += 1;
+            of_name.values += values;
+        }
+        accounts.push(account);
+    }
+    drop(living);
+    held.into_iter().map(|(name, held)| LeftInQueue { name, values: held.values, queues: held.queues }).collect()
+}
+
+/// Forgets what was lost: a runtime begins.
+pub(crate) fn begin() {
+    let forgotten = std::mem::take(&mut *DROPPED.lock());
+    drop(forgotten);
+}

@@ -1,0 +1,37 @@
+//! What the end of a program says of values that no thread has popped.
+
+use super::exit;
+use crate::queue::{LeftInQueue, left_in_queues, still_in_queues};
+
+/// How many queues are named.
+const MOST_NAMED: usize = 20;
+
+/// One line for each kind of loss; empty if there is none.
+pub(super) fn lines() -> String {
+    let dropped = line("values were dropped with their queues", &left_in_queues());
+    let held = line("values are still in queues", &still_in_queues());
+    [dropped, held].into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn line(what: &str, left: &[LeftInQueue]) -> Option<String> {
+    let values: u64 = left.iter().map(LeftInQueue::values).sum();
+    let mut named: Vec<_> = left.iter().take(MOST_NAMED).map(LeftInQueue::to_string).collect();
+    let more = left.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        named.push(format!("and {more} queues more"));
+    }
+    (values > 0).then(|| format!("{values} {what}: {}", named.join(", ")))
+}
+
+/// Tells the log, and stderr if that does not show the log, of what is left in queues when all threads have ended.
+pub(super) fn report(name: &str) {
+    let lines = lines();
+    if lines.is_empty() {
+        return;
+    }
+    log::warn!("{name} has ended, and nothing has popped all values:\n{lines}");
+    let is_console = crate::log::logging::files().is_empty();
+    if !is_console {
+        exit::say(&format!("selvedge: {name} has ended, and nothing has popped all values:\n{lines}"));
+    }
+}
