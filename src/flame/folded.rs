@@ -2,7 +2,7 @@
 //! nanoseconds.
 
 use super::labels::Labels;
-use super::{FlameOptions, Names, Stacks};
+use super::{FlameOptions, Names, Stacks, escape};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
             if !key.is_empty() {
                 key.push(';');
             }
-            key.push_str(&escape(name));
+            key.push_str(&escape::frame(name));
         }
         *weights.entry(key).or_default() += stack.weight;
     }
@@ -29,24 +29,4 @@ pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
         lines.push(line);
     }
     lines
-}
-
-/// The name as it can stand in a line: `;` separates frames, a line ends at its newline, and readers take a number after
-/// a space for a weight.
-pub(super) fn escape(name: &str) -> String {
-    let mut escaped: String = name
-        .chars()
-        .map(|c| match c {
-            ';' => ':',
-            c if c.is_control() => ' ',
-            c => c,
-        })
-        .collect();
-    escaped.truncate(escaped.trim_end().len());
-    if let Some(space) = escaped.rfind(' ')
-        && escaped[space + 1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        escaped.replace_range(space..=space, "_");
-    }
-    if escaped.is_empty() { "[unnamed]".into() } else { escaped }
 }

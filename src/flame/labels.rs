@@ -1,6 +1,7 @@
 //! Which part of a label is shown: pools folded into one, a subtree, or nothing of it. Knows paths, not threads.
 
 use super::FlameOptions;
+use super::options::Pools;
 use std::collections::{HashMap, HashSet};
 
 /// What `options` make of the labels of some stacks.
@@ -13,7 +14,7 @@ pub(super) struct Labels<'a> {
 impl<'a> Labels<'a> {
     pub(super) fn new(options: &'a FlameOptions, labels: impl Iterator<Item = &'a str>) -> Labels<'a> {
         let mut pools: HashMap<String, HashSet<&str>> = HashMap::new();
-        for label in labels.filter(|_| options.pools_folded) {
+        for label in labels.filter(|_| options.pools != Pools::None) {
             let mut path = String::new();
             for part in label.split('/') {
                 path.push('/');
@@ -44,7 +45,7 @@ impl<'a> Labels<'a> {
             path.push_str(stem(part).unwrap_or(part));
             let Some(stem) = stem(part) else { return part.to_owned() };
             path.push('*');
-            let is_pool = self.pools.get(&path).is_some_and(|names| names.len() > 1);
+            let is_pool = self.pools.get(&path).is_some_and(|names| self.options.pools.folds(names.len()));
             if is_pool { format!("{stem}*") } else { part.to_owned() }
         };
         Some(label.split('/').map(part).collect())

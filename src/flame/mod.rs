@@ -1,19 +1,22 @@
 //! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels, not threads; names
 //! nothing else in the crate but its error.
 
+mod escape;
 mod folded;
 mod labels;
 mod names;
+mod options;
 mod pprof;
 mod protobuf;
+mod prune;
 mod stacks;
 mod svg;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use names::{Names, is_plumbing};
+pub use options::FlameOptions;
 pub(crate) use stacks::{Line, Location, Module, Stack, Stacks};
-pub use svg::FlameOptions;
 
 use crate::error::{Error, Kind};
 use std::io::Write;
@@ -35,7 +38,7 @@ pub(crate) struct Facts<'a> {
 
 /// One line for each stack, sorted, each as the sum of its equals.
 pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), Error> {
-    for line in folded::lines(stacks, &FlameOptions::new()) {
+    for line in folded::lines(stacks, &FlameOptions::new().keep_pools()) {
         writeln!(out, "{line}").map_err(|cause| unwritten("folded stacks", cause))?;
     }
     out.flush().map_err(|cause| unwritten("folded stacks", cause))

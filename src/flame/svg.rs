@@ -1,82 +1,18 @@
 //! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they ran upon them.
 
-use super::Stacks;
-use super::folded;
 use super::labels::Labels;
+use super::prune::prune;
+use super::{FlameOptions, Stacks, escape, folded};
 use inferno::differential;
 use inferno::flamegraph::color::{Color, MultiPalette, Palette, PaletteMap};
-use inferno::flamegraph::{self, Options};
+use inferno::flamegraph::{self, Direction, Options};
 use std::io::{self, Write};
-
-/// How a flamegraph is drawn. The default titles say what was recorded.
-///
-/// ```
-/// # use selvedge::profile::FlameOptions;
-/// let options = FlameOptions::new().title("indexer, first hour");
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlameOptions {
-    title: Option<String>,
-    subtitle: Option<String>,
-    pub(super) pools_folded: bool,
-    pub(super) subtree: Option<String>,
-    pub(super) threads_dropped: bool,
-    pub(super) unabridged: bool,
-}
-
-impl FlameOptions {
-    /// The default options.
-    pub fn new() -> FlameOptions {
-        FlameOptions::default()
-    }
-
-    /// The line over the picture; by default `<program>: CPU time of all threads`.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> FlameOptions {
-        self.title = Some(title.into());
-        self
-    }
-
-    /// The line under the title; by default samples, rate, duration, and how much of the CPU time they have seen.
-    #[must_use]
-    pub fn subtitle(mut self, subtitle: impl Into<String>) -> FlameOptions {
-        self.subtitle = Some(subtitle.into());
-        self
-    }
-
-    /// Threads whose names differ in the number at their end only, `reader-1` to `reader-8` of one parent, are one:
-    /// `reader-*`.
-    #[must_use]
-    pub fn fold_pools(mut self) -> FlameOptions {
-        self.pools_folded = true;
-        self
-    }
-
-    /// Only that thread, given by its path, and all below it.
-    #[must_use]
-    pub fn subtree(mut self, path: impl Into<String>) -> FlameOptions {
-        self.subtree = Some(path.into());
-        self
-    }
-
-    /// Functions with their whole names, type parameters and all, and with those that do nothing but call a closure or catch
-    /// its panic: `FnOnce::call_once` and the like. By default, functions that differ in type parameters only are one.
-    #[must_use]
-    pub fn unabridged(mut self) -> FlameOptions {
-        self.unabridged = true;
-        self
-    }
-
-    /// The code of all threads together, without the threads.
-    #[must_use]
-    pub fn without_threads(mut self) -> FlameOptions {
-        self.threads_dropped = true;
-        self
-    }
-}
 
 /// A frame is left out if it is narrower than this share of the picture, in percent.
 const NARROWEST: f64 = 0.01;
+
+/// The most frames of a picture before the narrowest are summed up, at about 300 bytes each.
+const MOST_FRAMES: usize = 6_000;
 
 pub(super) fn write(
     stacks: &Stacks,
@@ -85,20 +21,17 @@ pub(super) fn write(
     options: &FlameOptions,
     out: impl Write,
 ) -> io::Result<()> {
-    let mut lines = folded::lines(stacks, options);
+    let pruned = prune(folded::lines(stacks, options), MOST_FRAMES);
+    let mut lines = pruned.lines;
     if lines.iter().all(|line| line.ends_with(" 0")) {
         // inferno takes it for an error; for us a picture of nothing is an answer too.
         lines = vec!["[no samples] 1".into()];
     }
     let mut colours = colours(stacks, options);
     let mut inferno = Options::default();
-    inferno.title = options.title.as_deref().unwrap_or(title).into();
-    inferno.subtitle = Some(options.subtitle.as_deref().unwrap_or(subtitle).into());
+    titles(&mut inferno, options, title, Some(subtitle), pruned.left_out);
     inferno.colors = Palette::Multi(MultiPalette::Rust);
-    inferno.deterministic = true;
     inferno.palette_map = Some(&mut colours);
-    inferno.min_width = NARROWEST;
-    inferno.name_type = "Frame:".into();
     (inferno.factor, inferno.count_name) = unit(stacks);
     flamegraph::from_lines(&mut inferno, lines.iter().map(String::as_str), out)
 }
@@ -123,13 +56,24 @@ pub(super) fn write_difference(
         lines = vec!["[no samples] 1 1"];
     }
     let mut inferno = Options::default();
-    inferno.title = options.title.as_deref().unwrap_or(title).into();
-    inferno.subtitle = options.subtitle.clone();
+    titles(&mut inferno, options, title, None, 0);
+    (inferno.factor, inferno.count_name) = unit(after);
+    flamegraph::from_lines(&mut inferno, lines, out)
+}
+
+/// What all pictures have in common.
+fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtitle: Option<&str>, left_out: usize) {
+    inferno.title = escape::text(options.title.as_deref().unwrap_or(title));
+    inferno.subtitle = options.subtitle.as_deref().or(subtitle).map(escape::text);
+    if left_out > 0 {
+        let subtitle = inferno.subtitle.get_or_insert_default();
+        let separator = if subtitle.is_empty() { "" } else { " · " };
+        subtitle.push_str(&format!("{separator}{left_out} narrow frames summed up"));
+    }
+    inferno.direction = if options.icicle { Direction::Inverted } else { Direction::Straight };
     inferno.deterministic = true;
     inferno.min_width = NARROWEST;
     inferno.name_type = "Frame:".into();
-    (inferno.factor, inferno.count_name) = unit(after);
-    flamegraph::from_lines(&mut inferno, lines, out)
 }
 
 /// Weights are shown in milliseconds, or in microseconds where a stack has less than one millisecond.
@@ -148,11 +92,11 @@ fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
         for (depth, part) in labels.shown(&stack.label).unwrap_or_default().iter().enumerate() {
             // Steps in brightness, so that a thread is told from its parent.
             let step = 14 * (depth % 3) as u8;
-            map.insert(folded::escape(part), Color { r: 120 + step, g: 165 + step, b: 225 + step });
+            map.insert(escape::frame(part), Color { r: 120 + step, g: 165 + step, b: 225 + step });
         }
     }
     for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
-        map.insert(folded::escape(&line.function), Color { r: 190, g: 190, b: 190 });
+        map.insert(escape::frame(&line.function), Color { r: 190, g: 190, b: 190 });
     }
     map
 }

@@ -44,24 +44,6 @@ fn stacks() -> Stacks {
 }
 
 #[test]
-fn names_are_escaped_so_that_a_line_can_be_read_back() {
-    let cases = [
-        ("plain::name", "plain::name"),
-        ("<[u8; 8]>::f", "<[u8: 8]>::f"),
-        ("two\nlines\tand tab", "two lines and tab"),
-        ("operator 12", "operator_12"),
-        ("version 1.5", "version_1.5"),
-        ("a 1 b", "a 1 b"),
-        ("ends with space ", "ends with space"),
-        ("", "[unnamed]"),
-        ("grün", "grün"),
-    ];
-    for (name, escaped) in cases {
-        assert_eq!(folded::escape(name), escaped);
-    }
-}
-
-#[test]
 fn folded_lines_are_sorted_and_equal_ones_are_one() {
     let mut text = Vec::new();
     write_folded(&stacks(), &mut text).unwrap();
@@ -199,6 +181,61 @@ fn a_difference_is_red_where_the_share_has_grown_and_blue_where_it_has_shrunk() 
     assert!(grown[0] > grown[2] && shrunk[2] > shrunk[0], "{grown:?} {shrunk:?}");
     write_svg_difference(&Stacks::default(), &Stacks::default(), "", &FlameOptions::new(), Vec::new()).unwrap();
     write_svg_difference(&Stacks::default(), &after, "", &FlameOptions::new(), Vec::new()).unwrap();
+}
+
+#[test]
+fn titles_and_names_from_anywhere_are_well_formed_xml() {
+    let mut stacks = stacks();
+    stacks.stacks[0].label = "main/odd\u{FFFE}name\u{1b}[1m<&\"'>]]>".into();
+    stacks.locations[1] = location(0x20, &["lib\0fn\u{FFFF}"]);
+    let options = FlameOptions::new().title("build \u{1b}[1mrelease\u{1b}[0m").subtitle("a\u{0}b & <c>");
+    let difference = |out: &mut Vec<u8>| write_svg_difference(&stacks, &stacks, "t\u{8}", &options, out).unwrap();
+    let (mut picture, mut change) = (Vec::new(), Vec::new());
+    write_svg(&stacks, "", "", &options, &mut picture).unwrap();
+    difference(&mut change);
+    for svg in [picture, change] {
+        let text = String::from_utf8(svg).unwrap();
+        let is_xml =
+            |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+        assert!(text.chars().all(is_xml));
+        assert!(!text.contains("<&") && !text.contains("<c>"), "markup was not escaped");
+    }
+}
+
+#[test]
+fn a_pool_of_many_threads_is_drawn_as_one_unless_asked() {
+    let mut stacks = stacks();
+    let connection = |n: usize| Stack { label: format!("main/conn-{n}").into(), ..stacks.stacks[1].clone() };
+    stacks.stacks = (0..40).map(connection).collect();
+    let drawn = |options: FlameOptions| {
+        let mut text = Vec::new();
+        write_svg(&stacks, "", "", &options, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        (text.contains("<title>conn-* ("), text.contains("<title>conn-7 ("))
+    };
+    assert_eq!(drawn(FlameOptions::new()), (true, false));
+    assert_eq!(drawn(FlameOptions::new().keep_pools()), (false, true));
+    let mut folded = Vec::new();
+    write_folded(&stacks, &mut folded).unwrap();
+    assert_eq!(String::from_utf8(folded).unwrap().lines().count(), 40, "folded lines keep each thread");
+}
+
+#[test]
+fn an_icicle_has_its_root_at_the_top() {
+    let root = |options: FlameOptions| {
+        let mut text = Vec::new();
+        write_svg(&stacks(), "", "", &options, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let y = |frame: &str| {
+            let frame = &text[text.find(&format!("<title>{frame} (")).unwrap()..];
+            frame.split(" y=\"").nth(1).unwrap().split('"').next().unwrap().parse::<u32>().unwrap()
+        };
+        (y("main"), y("app::main"))
+    };
+    let (main, code) = root(FlameOptions::new());
+    assert!(main > code);
+    let (main, code) = root(FlameOptions::new().icicle());
+    assert!(main < code);
 }
 
 #[test]

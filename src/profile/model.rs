@@ -19,6 +19,9 @@ pub struct Profile {
     pub(super) session: Session,
 }
 
+/// Fewer samples than this say little about shares: 5 points at 100.
+const FEW_SAMPLES: u64 = 100;
+
 /// What was recorded, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -215,6 +218,13 @@ impl Profile {
             (self.ambiguous, "of one thread or its successor"),
         ];
         parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        if (1..FEW_SAMPLES).contains(&self.samples()) {
+            // The share of a function that has half of the samples, at one standard deviation.
+            let points = 50.0 / (self.samples() as f64).sqrt();
+            parts.push(format!(
+                "few samples: a share is uncertain by up to {points:.0} points, record longer or faster"
+            ));
+        }
         parts.extend(self.session.trouble.clone());
         parts.join(" · ")
     }

@@ -66,6 +66,8 @@ struct Set {
     profile_options: Option<Options>,
     profile_output: Option<PathBuf>,
     profile_formats: Option<Vec<ProfileFormat>>,
+    profile_fold_pools: Option<bool>,
+    profile_icicle: Option<bool>,
 }
 
 /// What happens when threads are still alive once [`Config::patience`] is over.
@@ -146,6 +148,12 @@ pub(crate) struct ProfileSettings {
     pub(crate) options: Options,
     pub(crate) output: PathBuf,
     pub(crate) formats: Vec<ProfileFormat>,
+    // A program without the feature reads these two, and draws nothing.
+    /// `None`: only large pools are drawn as one thread.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fold_pools: Option<bool>,
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) icicle: bool,
 }
 
 impl Config {
@@ -294,6 +302,21 @@ impl Config {
         self
     }
 
+    /// Whether the flamegraph draws each pool of threads as one thread: `reader-1` to `reader-8` as `reader-*`. Default: only
+    /// pools of more than 16 threads.
+    #[must_use]
+    pub fn profile_fold_pools(mut self, fold: bool) -> Config {
+        self.set.profile_fold_pools = Some(fold);
+        self
+    }
+
+    /// Whether the flamegraph has its root at the top (an icicle graph). Default: false.
+    #[must_use]
+    pub fn profile_icicle(mut self, icicle: bool) -> Config {
+        self.set.profile_icicle = Some(icicle);
+        self
+    }
+
     /// Looks for errors in the settings, in the file and in the log4rs file that it names, and starts nothing.
     ///
     /// For a `--check-config` of one's own, or a test that the files one ships are good. Blocks while it reads the
@@ -345,6 +368,8 @@ impl Config {
                 options: set.profile_options.unwrap_or_default(),
                 output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
                 formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
+                fold_pools: set.profile_fold_pools,
+                icicle: set.profile_icicle.unwrap_or(false),
             },
             name,
         };
@@ -378,6 +403,8 @@ impl Set {
             profile_options: self.profile_options.or(file.profile_options),
             profile_output: self.profile_output.or(file.profile_output),
             profile_formats: self.profile_formats.or(file.profile_formats),
+            profile_fold_pools: self.profile_fold_pools.or(file.profile_fold_pools),
+            profile_icicle: self.profile_icicle.or(file.profile_icicle),
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Profiler {
     look: Option<ShutdownLook>,
     name: String,
     files: Vec<(ProfileFormat, PathBuf)>,
+    flame: FlameOptions,
 }
 
 impl Drop for Profiler {
@@ -71,7 +72,8 @@ impl Profiler {
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
         let look = Some(ShutdownLook::prepare(&settings.name, &output, main));
-        Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files }))
+        let flame = flame_options(&settings.profile);
+        Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files, flame }))
     }
 
     /// Ends the recording and writes the files. What cannot be written is an error in the log; the program's own result
@@ -81,7 +83,7 @@ impl Profiler {
         let Some(recording) = self.recording.take() else { return };
         let profile = recording.finish();
         let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
-        let flame = FlameOptions::new().title(format!("{}: {clock} time of all threads", self.name));
+        let flame = self.flame.clone().title(format!("{}: {clock} time of all threads", self.name));
         for (format, file) in &self.files {
             match write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),
@@ -93,6 +95,15 @@ impl Profiler {
             }
         }
     }
+}
+
+fn flame_options(settings: &ProfileSettings) -> FlameOptions {
+    let options = match settings.fold_pools {
+        Some(true) => FlameOptions::new().fold_pools(),
+        Some(false) => FlameOptions::new().keep_pools(),
+        None => FlameOptions::new(),
+    };
+    if settings.icicle { options.icicle() } else { options }
 }
 
 fn describe(profile: &Profile) -> String {

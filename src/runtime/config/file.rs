@@ -106,7 +106,17 @@ fn read_deadlocks(deadlocks: &Field<'_>) -> Result<Option<Duration>, Error> {
 }
 
 fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
-    let section = profile.section(&["enabled", "frequency", "clock", "engine", "unregistered", "output", "formats"])?;
+    let section = profile.section(&[
+        "enabled",
+        "frequency",
+        "clock",
+        "engine",
+        "unregistered",
+        "output",
+        "formats",
+        "fold_pools",
+        "direction",
+    ])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
     }
@@ -134,6 +144,12 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         let formats: Vec<_> = field.list()?.iter().map(|item| item.choice(&FORMATS)).collect::<Result<_, _>>()?;
         check_formats(&formats).map_err(|message| field.error(message))?;
         set.profile_formats = Some(formats);
+    }
+    if let Some(field) = section.get("fold_pools") {
+        set.profile_fold_pools = Some(field.boolean()?);
+    }
+    if let Some(field) = section.get("direction") {
+        set.profile_icicle = Some(field.choice(&[("flame", false), ("icicle", true)])?);
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ fn every_key_reaches_its_setting() {
     let text = "
 name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort }
-profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded] }
+profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle }
 log: { queued: false }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
@@ -62,6 +62,7 @@ deadlocks: { after: 250ms }
     assert!(settings.profile.enabled);
     assert_eq!(settings.profile.options, Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer));
     assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
+    assert_eq!((settings.profile.fold_pools, settings.profile.icicle), (Some(false), true));
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! What a name or a title must lose before a format can hold it: one function for each format. Names come from anywhere: threads
+//! of other libraries, files, symbols, a program's own titles.
+
+/// The text as it can stand in XML and on one line of a terminal: a control character, a character that XML 1.0 does not have,
+/// or one that reorders or breaks the line, becomes a space. Markup is not the concern here: the XML writer escapes that.
+pub(super) fn text(text: &str) -> String {
+    text.chars().map(|c| if is_unfit(c) { ' ' } else { c }).collect()
+}
+
+/// The name as one frame of a folded line: `;` separates frames, a line ends at its newline, and readers take a number after
+/// a space for a weight.
+pub(super) fn frame(name: &str) -> String {
+    let mut escaped = text(name).replace(';', ":");
+    escaped.truncate(escaped.trim_end().len());
+    if let Some(space) = escaped.rfind(' ')
+        && escaped[space + 1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        escaped.replace_range(space..=space, "_");
+    }
+    if escaped.is_empty() { "[unnamed]".into() } else { escaped }
+}
+
+fn is_unfit(c: char) -> bool {
+    let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
+    let is_reordering = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let is_no_character = u32::from(c) & 0xFFFE == 0xFFFE || matches!(c, '\u{FDD0}'..='\u{FDEF}');
+    c.is_control() || is_line_end || is_reordering || is_no_character
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_every_reader() {
+        let names = [
+            ("work", "work"),
+            ("a;b", "a:b"),
+            ("two\nlines\r\n", "two lines"),
+            ("reader 12", "reader_12"),
+            ("v 1.5", "v_1.5"),
+            ("fn 2x", "fn 2x"),
+            ("", "[unnamed]"),
+            (" \t", "[unnamed]"),
+            ("odd\u{FFFE}name\u{FFFF}", "odd name"),
+            ("\u{1FFFE}plane", " plane"),
+            ("nul\0 esc\u{1b}[1m", "nul  esc [1m"),
+            ("line\u{2028}end", "line end"),
+            ("left\u{202E}right", "left right"),
+            ("naïve 線", "naïve 線"),
+        ];
+        for (name, expected) in names {
+            assert_eq!(frame(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn each_character_that_xml_lacks_is_replaced() {
+        // The characters of XML 1.0: #x9 #xA #xD, #x20-#xD7FF, #xE000-#xFFFD, #x10000-#x10FFFF.
+        let is_xml =
+            |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+        for c in (0..=0x10FFFF).filter_map(char::from_u32) {
+            let text = text(&String::from(c));
+            assert!(text.chars().all(is_xml), "{c:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! How a flamegraph is drawn: what users set.
+
+/// How a flamegraph is drawn. The default titles say what was recorded.
+///
+/// A picture has at most about ten thousand frames. Where there would be more, the narrowest are summed up as
+/// `[n narrow frames]`, and the subtitle says how many. Folded lines and pprof files keep all frames.
+///
+/// ```
+/// # use selvedge::profile::FlameOptions;
+/// let options = FlameOptions::new().title("indexer, first hour");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlameOptions {
+    pub(super) title: Option<String>,
+    pub(super) subtitle: Option<String>,
+    pub(super) pools: Pools,
+    pub(super) subtree: Option<String>,
+    pub(super) threads_dropped: bool,
+    pub(super) unabridged: bool,
+    pub(super) icicle: bool,
+}
+
+/// Which pools are drawn as one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Pools {
+    /// Those of more than this many threads: the name of each would be too narrow to read.
+    #[default]
+    Large,
+    All,
+    None,
+}
+
+impl Pools {
+    /// The most threads of a pool that are drawn one by one.
+    const FEW: usize = 16;
+
+    /// Whether a pool of that many threads is drawn as one.
+    pub(super) fn folds(self, threads: usize) -> bool {
+        threads
+            > match self {
+                Pools::Large => Pools::FEW,
+                Pools::All => 1,
+                Pools::None => usize::MAX,
+            }
+    }
+}
+
+impl FlameOptions {
+    /// The default options.
+    pub fn new() -> FlameOptions {
+        FlameOptions::default()
+    }
+
+    /// The line over the picture; by default `<program>: CPU time of all threads`.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> FlameOptions {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The line under the title; by default samples, rate, duration, and how much of the CPU time they have seen.
+    #[must_use]
+    pub fn subtitle(mut self, subtitle: impl Into<String>) -> FlameOptions {
+        self.subtitle = Some(subtitle.into());
+        self
+    }
+
+    /// Draws each pool as one thread. Threads of one parent whose names differ only in the number at their end are a pool:
+    /// `reader-1` to `reader-8` become `reader-*`. By default, a pool of more than 16 threads is drawn as one.
+    #[must_use]
+    pub fn fold_pools(mut self) -> FlameOptions {
+        self.pools = Pools::All;
+        self
+    }
+
+    /// Draws each thread of each pool, however many there are.
+    #[must_use]
+    pub fn keep_pools(mut self) -> FlameOptions {
+        self.pools = Pools::None;
+        self
+    }
+
+    /// Draws the root at the top: an icicle graph. By default the root is at the bottom.
+    #[must_use]
+    pub fn icicle(mut self) -> FlameOptions {
+        self.icicle = true;
+        self
+    }
+
+    /// Only that thread, given by its path, and all below it.
+    #[must_use]
+    pub fn subtree(mut self, path: impl Into<String>) -> FlameOptions {
+        self.subtree = Some(path.into());
+        self
+    }
+
+    /// Functions with their whole names, type parameters and all, and with those that do nothing but call a closure or catch
+    /// its panic: `FnOnce::call_once` and the like. By default, functions that differ in type parameters only are one.
+    #[must_use]
+    pub fn unabridged(mut self) -> FlameOptions {
+        self.unabridged = true;
+        self
+    }
+
+    /// The code of all threads together, without the threads.
+    #[must_use]
+    pub fn without_threads(mut self) -> FlameOptions {
+        self.threads_dropped = true;
+        self
+    }
+}
