@@ -73,9 +73,14 @@ impl Targets {
     }
 
     pub(super) fn run(self) {
-        for (target, leaf) in self.0.into_values() {
+        for (target, leaf) in self.in_order() {
             target.leaf_gone(leaf);
         }
+    }
+
+    /// In the order of their attachment, each with the number of the leaf that has gone.
+    pub(super) fn in_order(self) -> impl Iterator<Item = (Arc<Target>, usize)> {
+        self.0.into_values()
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use late::LateSignal;
 pub use on_go::OnGo;
 pub use reason::Reason;
 pub use till::Till;
-pub(crate) use timer::set_spawner as set_timer_spawner;
+pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, set_tree as set_timer_tree};
 pub(crate) use together::Together;
 
 use self::core::{Core, Kind, Name, now_or_never};
@@ -155,9 +155,11 @@ impl Signal {
     }
 
     /// Runs `target` once, when the signal goes, on the thread that makes it go; at once and here, if it has gone
-    /// already. A [`Till`] and composites with one run it on the timer thread when it is the clock that decides.
+    /// already. When the clock decides, for a [`Till`] or a composite with one, it runs on the timer thread. That thread
+    /// belongs to the process: a target runs at its time also after the end of the runtime.
     ///
-    /// Targets should be short. A panic in one is caught and logged with the place of this call; it reaches neither the
+    /// Targets should be short. If one runs on the timer thread for more than 0.1 s while others are due, another thread
+    /// runs those, and the log has a warning with the place where the slow target was attached. A panic in one is caught and logged with the place of this call; it reaches neither the
     /// other targets nor the caller of `go`. Dropping the returned handle leaves the target attached.
     /// Until it has run, was cancelled, or the signal is gone from memory, what it has captured stays: on a thread's
     /// `please_stop`, a target that has that thread, or one below it, should be cancelled, or it keeps both.

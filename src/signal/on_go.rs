@@ -3,6 +3,7 @@
 use super::Signal;
 use super::core::{Core, Kind};
 use crate::model::{AtomicBool, Condvar, Mutex, ThreadId, current};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -77,6 +78,8 @@ pub(super) struct Target {
     state: Mutex<State>,
     done: Condvar,
     links: Mutex<Vec<Link>>,
+    /// Attached by `on_go`, and not for a receiver.
+    is_users: bool,
     attached_at: &'static Location<'static>,
 }
 
@@ -97,7 +100,7 @@ struct Link {
 
 impl Target {
     #[track_caller]
-    pub(super) fn attach(core: &Arc<Core>, action: Action, hold_tills: bool) -> Arc<Target> {
+    pub(super) fn attach(core: &Arc<Core>, action: Action, is_users: bool) -> Arc<Target> {
         let mut leaves = Vec::new();
         let condition = Condition::of(core, &mut leaves);
         let target = Arc::new(Target {
@@ -106,6 +109,7 @@ impl Target {
             state: Mutex::new(State::Waiting(action)),
             done: Condvar::new(),
             links: Mutex::default(),
+            is_users,
             attached_at: Location::caller(),
         });
         if target.run_if_due() {
@@ -114,7 +118,8 @@ impl Target {
         for (number, leaf) in leaves.into_iter().enumerate() {
             match leaf.attach(&target, number) {
                 Some(id) => {
-                    let held = (hold_tills && matches!(leaf.kind, Kind::Till(_))).then(|| leaf.clone());
+                    // The user of a receiver holds its signal; the user of a target may hold nothing.
+                    let held = (is_users && matches!(leaf.kind, Kind::Till(_))).then(|| leaf.clone());
                     let link = Link { leaf: Arc::downgrade(&leaf), id, _held: held };
                     target.links.lock().push(link);
                 }
@@ -126,6 +131,10 @@ impl Target {
             target.unlink();
         }
         target
+    }
+
+    pub(super) fn is_users(&self) -> bool {
+        self.is_users
     }
 
     pub(super) fn leaf_gone(&self, leaf: usize) {
@@ -150,11 +159,7 @@ impl Target {
         };
         // AssertUnwindSafe: the action is consumed; whatever of the user's it broke is the user's to know.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-            log::error!(
-                "a target of on_go, attached at {}, panicked: {}",
-                self.attached_at,
-                crate::error::panic_message(&*payload)
-            );
+            log::error!("{self} panicked: {}", crate::error::panic_message(&*payload));
             crate::error::drop_payload(payload);
         }
         *self.state.lock() = State::Ran;
@@ -193,5 +198,15 @@ impl Target {
                 leaf.detach(link.id);
             }
         }
+    }
+}
+
+impl fmt::Display for Target {
+    /// Where it was attached, and to which signals, as far as they are still there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leaves: Vec<_> = self.links.lock().iter().filter_map(|link| link.leaf.upgrade()).collect();
+        let names: Vec<_> = leaves.iter().map(|leaf| leaf.name()).collect();
+        write!(f, "a target of on_go, attached at {}", self.attached_at)?;
+        if names.is_empty() { Ok(()) } else { write!(f, " to \"{}\",", names.join(", ")) }
     }
 }

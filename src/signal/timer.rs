@@ -1,49 +1,154 @@
-//! The timer thread: fires Tills on which somebody has a target or a receiver. It is started by the first and ends when
-//! there has been none for a while; plain waits on Tills do not need it.
+//! The timer: fires Tills that have a target or a receiver. Plain waits on Tills do not need it.
+//!
+//! Its threads belong to the process and not to a runtime, since its users may outlive a runtime. The first target starts
+//! one, and it ends when there has been no target for a while. While a tree of threads is alive, each is a thread of that
+//! tree (`main/timer`); asked to stop, it leaves the tree, and goes on outside of it if a target is still to come.
+//!
+//! One thread *leads*: it alone takes targets out and runs them, so they run in the order in which they are due. While it
+//! runs a target, a *deputy* watches. If the target takes longer than [`BOUND`] and another one is due, the deputy leads
+//! from then on, and the log tells which target it was. The former leader ends with its target, or becomes the deputy.
+//!
+//! Invariants
+//! 1. While `due` or `ready` has an entry, there is a leader, or no thread was to be had when one was last needed.
+//! 2. Only the leader takes entries out. The lead changes only while `running` is set, so never between the removal of an
+//!    entry and the start of its target.
+//! 3. Nothing of the user's runs, and nothing is logged, while `state` is locked.
 
 use super::Signal;
 use super::core::Core;
-use parking_lot::{Condvar, Mutex};
-use std::collections::BTreeMap;
+use super::on_go::Target;
+use crate::os;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-/// How long the thread stays without work: long enough that a loop of short time-outs does not start one each.
+/// How long the leader stays without work: long enough that a loop of short time-outs does not start one each.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a target may hold up another one that is due.
+const BOUND: Duration = Duration::from_millis(100);
+/// How many threads targets may block before the others have to wait.
+const MOST_THREADS: usize = 64;
 
-static TIMER: Timer =
-    Timer { state: Mutex::new(State { due: BTreeMap::new(), running: false }), changed: Condvar::new() };
-static SPAWNER: OnceLock<Spawner> = OnceLock::new();
+static TIMER: Timer = Timer { state: Mutex::new(State::new()), leader: Condvar::new(), deputy: Condvar::new() };
+static TREE: OnceLock<Tree> = OnceLock::new();
 
-/// Starts a thread with this body. The room above, where threads are, puts itself in here.
-pub(crate) type Spawner = fn(Box<dyn FnOnce(&Signal) + Send>) -> std::io::Result<()>;
+/// How a thread of the timer comes into the tree of threads. The room above, where threads are, puts itself in here.
+pub(crate) struct Tree {
+    /// The number of the tree that is alive, if there is one.
+    pub(crate) living: fn() -> Option<u64>,
+    /// Brings the calling thread into that tree, under this name.
+    pub(crate) join: fn(&str) -> Option<Member>,
+}
+
+/// The calling thread is in a tree while this lives.
+pub(crate) struct Member {
+    pub(crate) tree: u64,
+    pub(crate) please_stop: Signal,
+    pub(crate) guard: Box<dyn Any>,
+}
 
 struct Timer {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Notified when the leader has something to do.
+    leader: Condvar,
+    /// Notified when the deputy has something to watch.
+    deputy: Condvar,
 }
 
 struct State {
     /// By time, then by the address of the node, which is unique while the node lives; its drop removes it.
     due: BTreeMap<(Instant, usize), Weak<Core>>,
-    running: bool,
+    /// What is to be run, in this order, now.
+    ready: VecDeque<Job>,
+    /// The threads that there are, each with the number in its name.
+    threads: BTreeMap<u64, usize>,
+    next_id: u64,
+    leader: Option<u64>,
+    deputy: Option<u64>,
+    /// What the leader runs, if it may take long.
+    running: Option<Running>,
+    /// The deputy looks at `running` by itself, at the latest when `BOUND` is over.
+    is_watched: bool,
+    /// The deputy sleeps until the first entry of `due` is due: an earlier one must wake it.
+    awaits_due: bool,
+    /// A tree that has asked a thread of the timer to stop. None joins it again.
+    left: Option<u64>,
 }
 
-pub(crate) fn set_spawner(spawner: Spawner) {
+enum Job {
+    /// With the number of the leaf that has gone.
+    Target(Arc<Target>, usize),
+    /// To be logged.
+    Tell(String),
+}
+
+struct Running {
+    since: Instant,
+    /// `None`: a text that the log is slow to take.
+    target: Option<Arc<Target>>,
+}
+
+impl State {
+    const fn new() -> State {
+        State {
+            due: BTreeMap::new(),
+            ready: VecDeque::new(),
+            threads: BTreeMap::new(),
+            next_id: 1,
+            leader: None,
+            deputy: None,
+            running: None,
+            is_watched: false,
+            awaits_due: false,
+            left: None,
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.due.is_empty() && self.ready.is_empty()
+    }
+
+    /// A new thread's id. Its number is the lowest that no other thread has.
+    fn new_thread(&mut self) -> u64 {
+        let taken: BTreeSet<usize> = self.threads.values().copied().collect();
+        let number = (1..).find(|number| !taken.contains(number)).unwrap_or(usize::MAX);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.threads.insert(id, number);
+        id
+    }
+
+    fn name(&self, id: u64) -> String {
+        match self.threads.get(&id) {
+            None | Some(1) => "timer".to_owned(),
+            Some(number) => format!("timer-{number}"),
+        }
+    }
+}
+
+pub(crate) fn set_tree(tree: Tree) {
     // The first one stays; there is only one room of threads.
-    let _ = SPAWNER.set(spawner);
+    let _ = TREE.set(tree);
 }
 
 pub(super) fn add(at: Instant, core: &Arc<Core>) {
     let mut state = TIMER.state.lock();
-    let earliest = state.due.first_key_value().is_none_or(|((first, _), _)| at < *first);
+    let earliest = state.next_due().is_none_or(|first| at < first);
     state.due.insert((at, Arc::as_ptr(core) as usize), Arc::downgrade(core));
-    if !state.running {
-        state.running = true;
-        drop(state);
-        start();
+    if state.leader.is_none() {
+        start_leader(state);
     } else if earliest {
-        TIMER.changed.notify_all();
+        TIMER.leader.notify_one();
+        if state.awaits_due {
+            TIMER.deputy.notify_one();
+        }
     }
 }
 
@@ -56,56 +161,265 @@ pub(super) fn knows(at: Instant, core: *const Core) -> bool {
     TIMER.state.lock().due.contains_key(&(at, core as usize))
 }
 
-fn start() {
-    let started = match SPAWNER.get() {
-        Some(spawn) => spawn(Box::new(run)),
-        None => std::thread::Builder::new().name("timer".into()).spawn(|| run(&Signal::never())).map(drop),
-    };
-    if let Err(error) = started {
-        TIMER.state.lock().running = false;
+fn start_leader(mut state: MutexGuard<'_, State>) {
+    let id = state.new_thread();
+    state.leader = Some(id);
+    let name = state.name(id);
+    drop(state);
+    if let Err(error) = start(id, &name) {
+        let mut state = TIMER.state.lock();
+        state.threads.remove(&id);
+        state.leader = state.leader.filter(|&leader| leader != id);
+        drop(state);
         log::error!(
-            "no thread for the timer: {error}; what waits for the clock through on_go is late until the next attempt"
+            "no thread for the timer: {error}; targets of on_go on a Till are late until the next one is attached"
         );
     }
 }
 
-fn run(please_stop: &Signal) {
-    let wake = please_stop.on_go(|| {
-        // Under the lock, so that the thread is either before its look at please_stop or in the wait.
-        let _state = TIMER.state.lock();
-        TIMER.changed.notify_all();
-    });
-    let mut state = TIMER.state.lock();
-    while !please_stop.is_go() {
+fn start(id: u64, name: &str) -> std::io::Result<()> {
+    let is_in_tree = TREE.get().is_some_and(|tree| (tree.living)().is_some());
+    let path = if is_in_tree { format!("main/{name}") } else { name.to_owned() };
+    let name = name.to_owned();
+    std::thread::Builder::new().name(path).spawn(move || Worker::new(id, name).serve()).map(drop)
+}
+
+/// One thread of the timer.
+struct Worker {
+    id: u64,
+    name: String,
+    member: Option<Member>,
+}
+
+impl Worker {
+    fn new(id: u64, name: String) -> Worker {
+        os::set_thread_name(&name);
+        Worker { id, name, member: None }
+    }
+
+    fn serve(mut self) {
+        loop {
+            let must_leave = self.member.as_ref().is_some_and(|member| member.please_stop.is_go());
+            if must_leave {
+                self.leave();
+            } else if self.member.is_none() {
+                self.join();
+            }
+            let state = TIMER.state.lock();
+            // After a fork, the child has this thread if the target forked, but the timer has none.
+            let is_known = state.threads.contains_key(&self.id);
+            let goes_on = if is_known && state.leader == Some(self.id) {
+                self.lead(state, must_leave)
+            } else if is_known && state.deputy == Some(self.id) {
+                self.watch(state)
+            } else {
+                false
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        TIMER.state.lock().threads.remove(&self.id);
+    }
+
+    /// Comes into the tree that is alive, unless that tree is about to end.
+    fn join(&mut self) {
+        let Some(tree) = TREE.get() else { return };
+        let Some(living) = (tree.living)() else { return };
+        if TIMER.state.lock().left == Some(living) {
+            return;
+        }
+        self.member = (tree.join)(&self.name);
+        if let Some(member) = &self.member {
+            member.please_stop.on_go(|| {
+                // Under the lock, so that each thread is either before its look at please_stop or in the wait.
+                let _state = TIMER.state.lock();
+                TIMER.leader.notify_all();
+                TIMER.deputy.notify_all();
+            });
+        }
+    }
+
+    fn leave(&mut self) {
+        let Some(member) = self.member.take() else { return };
+        TIMER.state.lock().left = Some(member.tree);
+        drop(member.guard);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.please_stop.is_go())
+    }
+
+    /// One step of the leader. Returns `false` if the thread is to end.
+    fn lead(&self, mut state: MutexGuard<'_, State>, was_asked: bool) -> bool {
+        if self.is_asked() {
+            return true;
+        }
+        if let Some(job) = state.ready.pop_front() {
+            return self.run(state, job);
+        }
         let now = Instant::now();
         match state.due.first_key_value() {
             Some((&(at, node), _)) if at <= now => {
                 let core = state.due.remove(&(at, node)).and_then(|core| core.upgrade());
                 drop(state);
-                // Runs targets, and may drop the node: with no lock held.
-                if let Some(core) = core {
-                    core.fire();
-                }
-                state = TIMER.state.lock();
+                // Wakes, and may drop the node: with no lock held.
+                let jobs = core.map_or_else(Vec::new, |core| fire(&core));
+                // In front is nothing: only this thread adds, and it has found it empty.
+                TIMER.state.lock().ready.extend(jobs);
+                true
             }
             Some((&(at, _), _)) => {
-                TIMER.changed.wait_until(&mut state, at);
+                TIMER.leader.wait_until(&mut state, at);
+                true
             }
             None => {
-                let timed_out = TIMER.changed.wait_for(&mut state, LINGER).timed_out();
-                if timed_out && state.due.is_empty() {
-                    break;
+                let timed_out = was_asked || TIMER.leader.wait_for(&mut state, LINGER).timed_out();
+                if !timed_out || !state.is_idle() || self.is_asked() {
+                    return true;
                 }
+                state.leader = None;
+                state.deputy = None;
+                TIMER.deputy.notify_all();
+                false
             }
         }
     }
-    state.running = false;
-    let pending = state.due.len();
-    let next = state.due.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()));
-    drop(state);
-    if let Some(next) = next {
-        // They stay what they are, not gone; a timer that is started later takes them over.
-        log::debug!("the timer was stopped with {pending} tills pending, the next one due in {next:.1?}");
+
+    /// Returns `false` if another thread leads since, and this one is to end.
+    fn run(&self, mut state: MutexGuard<'_, State>, job: Job) -> bool {
+        let target = match &job {
+            Job::Target(target, _) => Some(target.clone()),
+            Job::Tell(_) => None,
+        };
+        if target.as_ref().is_some_and(|target| !target.is_users()) {
+            drop(state);
+            // One of ours, which disconnects a receiver.
+            job.run();
+            return true;
+        }
+        if state.deputy.is_none() {
+            state = start_deputy(state);
+        }
+        state.running = Some(Running { since: Instant::now(), target });
+        if !state.is_watched {
+            state.is_watched = true;
+            TIMER.deputy.notify_one();
+        }
+        drop(state);
+        job.run();
+        let mut state = TIMER.state.lock();
+        let leads = state.leader == Some(self.id);
+        let ran = if leads { state.running.take() } else { None };
+        let goes_on = leads || state.leader.is_some() && state.deputy.is_none();
+        if !leads && goes_on && state.threads.contains_key(&self.id) {
+            state.deputy = Some(self.id);
+            state.is_watched = false;
+        }
+        drop(state);
+        // With no lock held: it may be the last that knows of the target.
+        drop(ran);
+        goes_on
     }
-    wake.cancel();
+
+    /// One step of the deputy. Returns `false` if the thread is to end.
+    fn watch(&self, mut state: MutexGuard<'_, State>) -> bool {
+        if self.is_asked() {
+            return true;
+        }
+        (state.is_watched, state.awaits_due) = (false, false);
+        let Some(since) = state.running.as_ref().map(|running| running.since) else {
+            TIMER.deputy.wait(&mut state);
+            return true;
+        };
+        let (now, late) = (Instant::now(), since + BOUND);
+        if now < late {
+            state.is_watched = true;
+            TIMER.deputy.wait_until(&mut state, late);
+            return true;
+        }
+        let is_due = !state.ready.is_empty() || state.next_due().is_some_and(|at| at <= now);
+        if is_due && state.threads.len() < MOST_THREADS {
+            return self.take_over(state, now.duration_since(since));
+        }
+        if is_due {
+            drop(state);
+            say_once(&ALL_HELD_UP, || {
+                log::error!("targets of on_go hold up {MOST_THREADS} threads of the timer: the others wait")
+            });
+            state = TIMER.state.lock();
+            if state.running.is_none() {
+                return true;
+            }
+        }
+        state.awaits_due = true;
+        match state.next_due().filter(|_| !is_due) {
+            Some(at) => drop(TIMER.deputy.wait_until(&mut state, at)),
+            None => TIMER.deputy.wait(&mut state),
+        }
+        state.awaits_due = false;
+        true
+    }
+
+    fn take_over(&self, mut state: MutexGuard<'_, State>, ran: Duration) -> bool {
+        let running = state.running.take();
+        let held_up = state.leader.map_or_else(String::new, |leader| state.name(leader));
+        (state.leader, state.deputy) = (Some(self.id), None);
+        drop(state);
+        if let Some(target) = running.and_then(|running| running.target) {
+            let text = format!(
+                "{target} has run for {ran:.1?} on {held_up} and holds up other targets; {} runs them from now on",
+                self.name
+            );
+            // Behind what is due: the log may be what blocks.
+            TIMER.state.lock().ready.push_back(Job::Tell(text));
+        }
+        true
+    }
+}
+
+/// Lets a Till go whose time has come, and gives what is to be run then.
+fn fire(core: &Core) -> Vec<Job> {
+    let Some(fired) = core.set_gone(|| None) else { return Vec::new() };
+    core.wake(fired.sender);
+    fired.targets.in_order().map(|(target, leaf)| Job::Target(target, leaf)).collect()
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Job::Target(target, leaf) => target.leaf_gone(leaf),
+            Job::Tell(text) => crate::error::shielded(|| log::warn!("{text}")),
+        }
+    }
+}
+
+/// Whether it was said that the deputy cannot take over.
+static ALL_HELD_UP: AtomicBool = AtomicBool::new(false);
+/// Whether it was said that there is no thread for a deputy.
+static NO_DEPUTY: AtomicBool = AtomicBool::new(false);
+
+fn say_once(told: &AtomicBool, say: impl FnOnce()) {
+    // Relaxed: it guards nothing.
+    if !told.swap(true, Ordering::Relaxed) {
+        crate::error::shielded(say);
+    }
+}
+
+fn start_deputy(mut state: MutexGuard<'_, State>) -> MutexGuard<'_, State> {
+    let id = state.new_thread();
+    state.deputy = Some(id);
+    let name = state.name(id);
+    drop(state);
+    let started = start(id, &name);
+    if let Err(error) = &started {
+        let end = "a target of on_go that blocks holds up the others";
+        say_once(&NO_DEPUTY, || log::warn!("no second thread for the timer: {error}; {end}"));
+    }
+    let mut state = TIMER.state.lock();
+    if started.is_err() {
+        state.threads.remove(&id);
+        state.deputy = None;
+    }
+    state
 }

@@ -15,7 +15,7 @@ pub(crate) fn root() -> Arc<Node> {
     match &*root {
         Some(node) if !node.stopped.is_go() => node.clone(),
         _ => {
-            crate::signal::set_timer_spawner(super::spawn::timer);
+            super::register::serve_timer();
             let node = Node::new("main", "main", None, Terms::of(Role::Root));
             let ended = root.replace(node.clone());
             drop(root);
@@ -24,6 +24,11 @@ pub(crate) fn root() -> Arc<Node> {
             node
         }
     }
+}
+
+/// `main`, if there is one that has not ended.
+pub(super) fn living_root() -> Option<Arc<Node>> {
+    ROOT.lock().as_ref().filter(|node| !node.stopped.is_go()).cloned()
 }
 
 thread_local! {

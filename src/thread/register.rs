@@ -1,7 +1,9 @@
 //! Threads that somebody else spawned.
 
-use super::tree::{self, Inside, Node, Terms};
-use super::{Failure, Thread, panic, stop};
+use super::current::living_root;
+use super::tree::{self, Inside, Node, Role, Terms};
+use super::{Failure, Thread, deadlock, panic, stop};
+use crate::signal::{TimerMember, TimerTree, set_timer_tree};
 use std::cell::RefCell;
 use std::io;
 use std::rc::{Rc, Weak};
@@ -58,6 +60,19 @@ pub(super) fn register_below(parent: &Arc<Node>, name: &str, terms: Terms) -> io
     let registration = Rc::new(Registration { node, _inside: inside, outer });
     let _ = INNERMOST.try_with(|innermost| innermost.replace(Rc::downgrade(&registration)));
     Ok(Registered(registration))
+}
+
+/// Lets the threads of the timer, which `signal` starts, come into the tree.
+pub(super) fn serve_timer() {
+    let join = |name: &str| {
+        let root = living_root()?;
+        let registered = register_below(&root, name, Terms::of(Role::Runtime)).ok()?;
+        let please_stop = registered.thread().please_stop().clone();
+        // It is one of ours: what it may wake, the search for deadlocks sees.
+        let guard = Box::new((registered, deadlock::count_body()));
+        Some(TimerMember { tree: root.id, please_stop, guard })
+    };
+    set_timer_tree(TimerTree { living: || living_root().map(|root| root.id), join });
 }
 
 impl Registered {

@@ -289,9 +289,3 @@ where
     drop(inside);
     panic::past_body();
 }
-
-/// Starts the thread of the timer, which `signal` cannot do by itself.
-pub(super) fn timer(run: Box<dyn FnOnce(&Signal) + Send>) -> io::Result<()> {
-    let timer = Builder::new("timer").runtime().parent(&Thread(tree::root()));
-    timer.spawn(run).map(drop)
-}

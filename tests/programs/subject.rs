@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         "impatient" => impatient(),
         "sluggish" => sluggish(),
         "log-panic" => log_panic(),
+        "target-blocks" => target_blocks(),
         "stuck-log" => {
             please_stop.on_go(|| println!("asked"));
             ready();
@@ -145,6 +146,25 @@ fn deaf(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     }
     ready();
     please_stop.wait_for_go();
+    Ok(())
+}
+
+/// The first target waits for the second; a third one is due meanwhile.
+fn target_blocks() -> Result<(), Box<dyn Error>> {
+    let done = Signal::new("inner done");
+    Till::after(Duration::from_millis(50)).on_go(move || {
+        let inner = done.clone();
+        Till::after(Duration::from_millis(50)).on_go(move || {
+            inner.go();
+        });
+        done.wait_for_go();
+    });
+    let other = Signal::new("other");
+    let goes = other.clone();
+    Till::after(Duration::from_millis(200)).on_go(move || {
+        goes.go();
+    });
+    println!("the other has run: {}", other.wait_for_go_timeout(LONG));
     Ok(())
 }
 
