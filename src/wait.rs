@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -236,6 +237,9 @@ impl fmt::Display for Wait {
 #[derive(Default)]
 pub(crate) struct Slot {
     waits: Mutex<Waits>,
+    /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by another thread. Relaxed: it
+    /// guards nothing; a call that comes just before sees the old path.
+    retired: AtomicBool,
 }
 
 #[derive(Default)]
@@ -254,6 +258,15 @@ struct Waits {
 impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
         self.waits.lock().now.last().cloned()
+    }
+
+    /// The thread that publishes here loses its place in the tree.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// By the thread itself.
@@ -323,21 +336,36 @@ pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
     before
 }
 
+/// The same for as long as the calling thread lives, or is another one. What it was before is dropped.
+pub(crate) fn become_thread_for_good(path: Arc<str>, slot: Arc<Slot>) {
+    let before = ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten();
+    drop(before);
+    renamed();
+}
+
+/// From now on the calling thread is not in the tree.
+pub(crate) fn leave_tree() {
+    if let Some(before) = ME.try_with(|me| me.take()).ok().flatten() {
+        drop(before);
+        renamed();
+    }
+}
+
 /// Who the calling thread was before; becomes that again when dropped.
 pub(crate) struct Before(Option<Me>);
 
 impl Drop for Before {
     fn drop(&mut self) {
         // A thread whose locals are gone has nobody left to be.
-        let _ = ME.try_with(|me| *me.borrow_mut() = self.0.take());
+        let ended = ME.try_with(|me| me.replace(self.0.take())).ok().flatten();
+        drop(ended);
         renamed();
     }
 }
 
 /// The calling thread's path in the tree; `other/<name>` for a thread that nobody registered.
 pub(crate) fn my_path() -> Arc<str> {
-    let known = ME.try_with(|me| me.borrow().as_ref().map(|me| me.path.clone())).ok().flatten();
-    known.unwrap_or_else(|| {
+    tree_path().unwrap_or_else(|| {
         let current = std::thread::current();
         match current.name() {
             Some(name) => Arc::from(format!("other/{name}")),
@@ -348,12 +376,13 @@ pub(crate) fn my_path() -> Arc<str> {
 
 /// The calling thread's path, if it is in the tree.
 pub(crate) fn tree_path() -> Option<Arc<str>> {
-    ME.try_with(|me| me.borrow().as_ref().map(|me| me.path.clone())).ok().flatten()
+    let path = |me: &Me| (!me.slot.is_retired()).then(|| me.path.clone());
+    ME.try_with(|me| me.borrow().as_ref().and_then(path)).ok().flatten()
 }
 
 /// Whether [`tree_path`] would still give this very path; a few nanoseconds.
 pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
-    let same = |me: &RefCell<Option<Me>>| match (&*me.borrow(), path) {
+    let same = |me: &RefCell<Option<Me>>| match (me.borrow().as_ref().filter(|me| !me.slot.is_retired()), path) {
         (Some(me), Some(path)) => Arc::ptr_eq(&me.path, path),
         (None, None) => true,
         _ => false,
@@ -387,8 +416,6 @@ impl Drop for Published {
 #[cfg(all(test, feature = "profiling"))]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Instant;
 
     /// A listener that looks all the time at one that changes all the time, and both are interrupted anywhere.
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The result of `f`, or a failed test if it hangs.
 fn within<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {

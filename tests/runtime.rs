@@ -127,3 +127,40 @@ fn without_a_config_file_the_log_goes_to_stderr() {
     assert!(ended.stderr.contains("all is well") && ended.stderr.contains("main"), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
 }
+
+fn unregistered(scenario: &str) -> support::Ended {
+    let ended = run(std::process::Command::new(program("unregistered")).arg(scenario));
+    assert_eq!(ended.code(), 0, "{scenario}: {}", ended.stderr);
+    ended
+}
+
+#[test]
+fn unregistered_threads_may_spawn_while_a_runtime_ends() {
+    for scenario in ["spawn", "spawn-and-drop", "builder", "scope", "register"] {
+        let ended = unregistered(scenario);
+        assert!(!ended.stderr.contains("panicked"), "{scenario}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_thread_that_ends_takes_a_bounded_number_of_children() {
+    unregistered("named-parent");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn one_thread_is_main_wherever_the_runtime_starts() {
+    unregistered("two-mains");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_that_is_named_main_is_not_main() {
+    unregistered("named-main");
+}
+
+#[test]
+fn every_call_works_while_a_thread_ends() {
+    let ended = unregistered("exit");
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}

@@ -4,7 +4,7 @@ use super::{Deadlock, Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
 use crate::thread::deadlock::{self, Finding, Kind, Waiting};
-use crate::thread::tree::Node;
+use crate::thread::tree::{self, Node};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -59,7 +59,12 @@ fn deadlock(found: &Finding) -> Deadlock {
 /// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the thread's children. Not
 /// recursive: trees may be deeper than a stack.
 fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> Vec<Arc<Node>>) {
-    let mut next = vec![(Thread::root(), None)];
+    let root = Thread::root();
+    let others = tree::roots().into_iter().filter(|other| other.id != root.id());
+    // Children of a `main` that was, or that is to come: shown below `main`, as their paths say.
+    let children = others.flat_map(|other| other.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
+    let mut next: Vec<_> = children.map(|child| (Thread::from_node(child), Some(root.id()))).collect();
+    next.push((root, None));
     while let Some((thread, parent)) = next.pop() {
         let id = thread.id();
         let children = visit(thread, parent, GLANCE.min(GLANCES.saturating_sub(began.elapsed())));

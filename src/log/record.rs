@@ -75,8 +75,7 @@ impl Caller {
             }
             // `get` panics if the MDC is gone already, which happens when the first record of a thread comes from a
             // thread-local's Drop.
-            let _inside = crate::thread::panic::enter_logger();
-            catch_unwind(|| log_mdc::get("", |_| ())).ok()?;
+            crate::thread::panic::silenced(|| log_mdc::get("", |_| ()))?;
             f(caller.insert(Caller::new()), true);
             Some(())
         });

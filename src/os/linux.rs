@@ -82,6 +82,12 @@ pub(crate) fn thread_handle() -> u64 {
     unsafe { libc::pthread_self() as u64 }
 }
 
+/// Returns `true` on the thread that the process began with.
+pub(crate) fn is_main_thread() -> bool {
+    // SAFETY: neither call has preconditions.
+    unsafe { libc::syscall(libc::SYS_gettid) == i64::from(libc::getpid()) as libc::c_long }
+}
+
 /// How many threads the process has; `None` if the system does not tell.
 pub(crate) fn thread_count() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())

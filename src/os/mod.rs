@@ -27,9 +27,9 @@ pub(crate) mod tasks;
 pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{CpuClock, set_thread_name, thread_count, thread_handle};
+pub(crate) use linux::{CpuClock, is_main_thread, set_thread_name, thread_count, thread_handle};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{CpuClock, is_on_own_stack, set_thread_name, thread_count, thread_handle};
+pub(crate) use portable::{CpuClock, is_main_thread, is_on_own_stack, set_thread_name, thread_count, thread_handle};
 #[cfg(target_os = "linux")]
 pub(crate) use stack::is_on_own_stack;
 

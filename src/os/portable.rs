@@ -33,6 +33,15 @@ pub(crate) fn thread_handle() -> u64 {
     0
 }
 
+/// Returns `true` on the thread that the process began with; where the system does not tell, on each thread named `main`.
+pub(crate) fn is_main_thread() -> bool {
+    #[cfg(target_vendor = "apple")]
+    // SAFETY: has no preconditions.
+    return unsafe { libc::pthread_main_np() } == 1;
+    #[cfg(not(target_vendor = "apple"))]
+    return std::thread::current().name() == Some("main");
+}
+
 /// Not known: no thread's variables are told from others.
 pub(crate) fn is_on_own_stack<T>(_: &T) -> bool {
     false

@@ -263,8 +263,7 @@ impl Runtime {
         });
         latency::begin();
         queue::begin();
-        let node = tree::root();
-        let inside = tree::become_node(&node);
+        let (node, inside) = tree::become_main();
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
         let own = OwnThreads::of(&node);
         logs::start_writer(&node).map_err(no_thread)?;
@@ -333,13 +332,17 @@ impl Up {
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
+        // From now on unregistered threads spawn below the next `main`: this end does not wait for what they go on to spawn.
+        self.node.begin_end(why.again());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
+        let formerly = end_former_roots(&why);
         say_how_long(&self.node);
         finish_profile();
         let interrupted = self.signals.interrupted();
         stop::stop_children(&self.node, own.as_ref());
-        let failure = Failure::merge(&self.node.path, own, self.node.take_failures());
+        let failures = formerly.into_iter().chain(self.node.take_failures()).collect();
+        let failure = Failure::merge(&self.node.path, own, failures);
         match (&failure, interrupted) {
             (Some(failure), _) => log_errors(failure),
             (None, Some(signal)) => {
@@ -348,10 +351,26 @@ impl Up {
             (None, None) => log::info!("{} has ended", self.name),
         }
         left::report(&self.name);
+        say_which_threads_are_left();
         self.node.finish(None);
         logs::end();
         (failure, interrupted)
     }
+}
+
+/// The children of the process's main thread from before this runtime was started on another thread end with it. Returns
+/// their failures.
+fn end_former_roots(why: &Reason) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for root in tree::take_former_roots() {
+        root.please_stop.go_for(&why.again());
+        root.begin_end(why.again());
+        stop::stop_user_children(&root, why, false);
+        failures.extend(root.take_failures());
+        root.close();
+        root.stopped.go();
+    }
+    failures
 }
 
 /// The files into which the runtime that is up will write its profile when it ends. Empty if it records none, or if the
@@ -378,6 +397,23 @@ fn say_how_long(main: &Node) {
         reason.elapsed(),
         reason.text(),
         list.join(", ")
+    );
+}
+
+/// Threads that came from outside while `main` ended: a process that ends now cuts them off.
+fn say_which_threads_are_left() {
+    const MOST: usize = 5;
+    let left = tree::left_to_next_main();
+    if left.is_empty() {
+        return;
+    }
+    let paths: Vec<_> = left.iter().rev().take(MOST).map(|node| &*node.path).collect();
+    let more = if left.len() > MOST { ", …" } else { "" };
+    log::warn!(
+        "{} thread{} that unregistered threads have started while main ended will not be waited for: {}{more}",
+        left.len(),
+        if left.len() == 1 { "" } else { "s" },
+        paths.join(", "),
     );
 }
 

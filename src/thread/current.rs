@@ -4,31 +4,112 @@ use super::Thread;
 use super::tree::{Node, Role, Terms, tidy};
 use parking_lot::Mutex;
 use std::cell::RefCell;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-static ROOT: Mutex<Option<Arc<Node>>> = Mutex::new(None);
+static ROOTS: Mutex<Roots> = Mutex::new(Roots { current: None, next: None, former: Vec::new() });
+
+/// The roots of the process. Its lock is taken before that of a node.
+struct Roots {
+    /// `main`, unless it has ended.
+    current: Option<Arc<Node>>,
+    /// The `main` after it. Made when an unregistered thread spawns while `current` ends; takes its place afterwards.
+    next: Option<Arc<Node>>,
+    /// What the process's main thread was until a runtime started on another thread, if it has children.
+    former: Vec<Arc<Node>>,
+}
+
+impl Roots {
+    /// The current root, and a root that has ended. Its drop may run the user's code: not with the lock held.
+    fn current(&mut self) -> (Arc<Node>, Option<Arc<Node>>) {
+        match &self.current {
+            Some(node) if !node.stopped.is_go() => (node.clone(), None),
+            _ => {
+                let node = self.next.take().unwrap_or_else(new_root);
+                let ended = self.current.replace(node.clone());
+                (node, ended)
+            }
+        }
+    }
+}
+
+fn new_root() -> Arc<Node> {
+    super::register::serve_timer();
+    Node::new("main", "main", None, Terms::of(Role::Root))
+}
 
 /// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
 pub(crate) fn root() -> Arc<Node> {
-    let mut root = ROOT.lock();
-    match &*root {
-        Some(node) if !node.stopped.is_go() => node.clone(),
-        _ => {
-            super::register::serve_timer();
-            let node = Node::new("main", "main", None, Terms::of(Role::Root));
-            let ended = root.replace(node.clone());
-            drop(root);
-            // Perhaps its last handle, and targets go with it whose drop is the user's code: with no lock held.
-            drop(ended);
-            node
+    let (node, _ended) = ROOTS.lock().current();
+    node
+}
+
+/// The root for a new child of a thread that is not in the tree. While `main` ends this is the next `main`: `main` waits for
+/// its children, and unregistered threads may spawn faster than it can join.
+fn open_root() -> Arc<Node> {
+    let (_ended, node) = {
+        let mut roots = ROOTS.lock();
+        let (current, ended) = roots.current();
+        let node = if current.is_ending() { roots.next.get_or_insert_with(new_root).clone() } else { current };
+        (ended, node)
+    };
+    node
+}
+
+/// All nodes without a parent: `main` first, then such as have children without being `main`.
+pub(crate) fn roots() -> Vec<Arc<Node>> {
+    let (_ended, nodes) = {
+        let mut roots = ROOTS.lock();
+        let (current, ended) = roots.current();
+        (ended, std::iter::once(&current).chain(&roots.former).chain(&roots.next).cloned().collect())
+    };
+    nodes
+}
+
+/// The threads that unregistered threads have spawned while `main` ended, and that live: it does not wait for them.
+pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
+    let next = ROOTS.lock().next.clone();
+    next.map_or_else(Vec::new, |next| next.children())
+}
+
+/// Makes the calling thread `main` until the guard drops. The process's main thread may be `main` already, because it has
+/// used the crate before. It is `other/main` from then on, and its children are those of a former root.
+pub(crate) fn become_main() -> (Arc<Node>, Inside) {
+    loop {
+        let node = root();
+        let is_mine = is_current(&node);
+        if is_mine || node.started.get().is_none() {
+            let outer = set_current(Some(Thread(node.clone())));
+            let inside =
+                Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
+            if node.start() || is_mine {
+                return (node, inside);
+            }
         }
+        retire(&node);
     }
 }
 
 /// `main`, if there is one that has not ended.
 pub(super) fn living_root() -> Option<Arc<Node>> {
-    ROOT.lock().as_ref().filter(|node| !node.stopped.is_go()).cloned()
+    ROOTS.lock().current.as_ref().filter(|node| !node.stopped.is_go()).cloned()
+}
+
+/// `node` is not `main` any more, since another thread is.
+fn retire(node: &Arc<Node>) {
+    node.waits.retire();
+    let mut roots = ROOTS.lock();
+    if roots.current.as_ref().is_some_and(|current| current.id == node.id) {
+        // The caller has it: this is not its last handle.
+        roots.current = None;
+        roots.former.push(node.clone());
+    }
+}
+
+/// The former roots, for a `main` at its end, which ends their children too.
+pub(crate) fn take_former_roots() -> Vec<Arc<Node>> {
+    std::mem::take(&mut ROOTS.lock().former)
 }
 
 thread_local! {
@@ -51,30 +132,45 @@ impl Drop for Leaving {
 pub(crate) fn current() -> Arc<Node> {
     let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
     match known {
-        // An ended root: the main thread after a shutdown, before the next start.
-        Some(node) if node.terms.role != Role::Root || !node.stopped.is_go() => node,
+        // A root that has ended: the main thread after a shutdown, before the next start. One that is retired: the
+        // main thread, since a runtime was started on another one.
+        Some(node) if node.terms.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
         _ => unknown(),
     }
 }
 
-/// A thread that the tree has not met: the process's main thread, or somebody else's.
+fn is_current(node: &Arc<Node>) -> bool {
+    CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|thread| thread.0.id == node.id)).unwrap_or(false)
+}
+
+/// A thread that the tree has not met: the process's main thread, or one that was not spawned by this crate.
 fn unknown() -> Arc<Node> {
-    let this = std::thread::current();
-    let node = if this.name() == Some("main") {
-        let node = root();
-        // For as long as the process lives: main is main.
-        std::mem::forget(crate::wait::become_thread(node.path.clone(), node.waits.clone()));
-        node.start();
-        node
-    } else {
-        let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-        let name = tidy(&name);
-        let path = format!("other/{name}");
-        let node = Node::new(&name, &path, None, Terms::of(Role::Foreign));
-        node.start();
-        node
-    };
+    let node = main_thread().unwrap_or_else(unregistered);
     drop(set_current(Some(Thread(node.clone()))));
+    node
+}
+
+/// `main`, if the calling thread is the process's main thread and no other thread is `main`.
+fn main_thread() -> Option<Arc<Node>> {
+    // The name first: it costs no system call. Another thread may have that name, but the main thread has no other.
+    let is_main = std::thread::current().name() == Some("main") && crate::os::is_main_thread();
+    let node = is_main.then(root)?;
+    if !node.start() {
+        return None;
+    }
+    // For as long as the process lives, or until a runtime starts on another thread.
+    crate::wait::become_thread_for_good(node.path.clone(), node.waits.clone());
+    Some(node)
+}
+
+fn unregistered() -> Arc<Node> {
+    crate::wait::leave_tree();
+    let this = std::thread::current();
+    let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
+    let name = tidy(&name);
+    let path = format!("other/{name}");
+    let node = Node::new(&name, &path, None, Terms::of(Role::Foreign));
+    node.start();
     node
 }
 
@@ -90,12 +186,26 @@ fn set_current(thread: Option<Thread>) -> Option<Thread> {
 
 /// The node under which the calling thread's children belong.
 pub(crate) fn default_parent() -> Arc<Node> {
-    adoptive(&current())
+    let node = current();
+    // A thread's last calls come from targets of its `stopped`, when it takes no children any more.
+    if node.terms.role == Role::Foreign || node.is_closed() { open_root() } else { node }
 }
 
-/// `node` if it is in the tree, else `main`.
-pub(crate) fn adoptive(node: &Arc<Node>) -> Arc<Node> {
-    if node.terms.role == Role::Foreign { root() } else { node.clone() }
+/// A new child of `parent`, or of the calling thread.
+///
+/// # Errors
+/// `parent` takes no children any more. Without a named parent there is always one to be had.
+pub(super) fn new_child(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
+    match parent {
+        Some(parent) if parent.0.terms.role != Role::Foreign => Node::child(&parent.0, name, terms),
+        _ => loop {
+            let open = if parent.is_some() { open_root() } else { default_parent() };
+            // An error: it has ended since, and the next attempt finds another one.
+            if let Ok(child) = Node::child(&open, name, terms.clone()) {
+                return Ok(child);
+            }
+        },
+    }
 }
 
 /// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).

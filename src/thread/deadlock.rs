@@ -152,7 +152,7 @@ struct Candidate {
 /// Waits for nobody: a thread that cannot be read in a moment is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    let mut next = vec![tree::root()];
+    let mut next = tree::roots();
     while let Some(node) = next.pop() {
         next.extend(node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
         if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {

@@ -24,9 +24,11 @@ use std::time::{Duration, Instant};
 pub struct Thread(pub(super) Arc<Node>);
 
 impl Thread {
-    /// The calling thread. One that was neither spawned by this crate nor registered is not in the tree; it is called
-    /// `other/<its name>`, has no parent, shares `main`'s `please_stop`'s fate only if somebody asks it to stop, and its
-    /// children are `main`'s.
+    /// The calling thread. A thread that was neither spawned by this crate nor registered is not in the tree: its path is
+    /// `other/<its name>`, it has no parent, and a stop of `main` does not ask it to stop. The threads that it spawns are
+    /// children of `main`; while `main` ends, of the `main` that comes next, and that end does not wait for them.
+    ///
+    /// The process's main thread is `main`, unless a runtime runs on another thread: then that one is.
     pub fn current() -> Thread {
         Thread(tree::current())
     }

@@ -28,7 +28,7 @@ pub(crate) fn add(observer: Arc<dyn Observer>, seen: &mut dyn FnMut(&Thread)) ->
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     OBSERVERS.write().push((id, observer));
     ACTIVE.store(true, Ordering::SeqCst);
-    visit(&tree::root(), seen);
+    tree::roots().iter().for_each(|root| visit(root, seen));
     id
 }
 

@@ -3,10 +3,11 @@
 
 use super::circumstances::Circumstances;
 use super::tree;
+use crate::error::drop_payload;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::PanicHookInfo;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
@@ -25,6 +26,8 @@ thread_local! {
     static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
     /// What is left of this thread of ours are the destructors of its thread-locals.
     static PAST: Cell<bool> = const { Cell::new(false) };
+    /// A panic is not told.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How many of a thread's last panics are remembered.
@@ -47,6 +50,19 @@ pub(crate) fn set_flush(flush: fn()) {
 /// The calling thread's body has ended, and all that was to be told of it is told.
 pub(super) fn past_body() {
     PAST.set(true);
+}
+
+pub(super) fn is_past_body() -> bool {
+    PAST.get()
+}
+
+/// Calls `f`, in which a panic is an answer: no hook is told of it. `None` if it panicked.
+pub(crate) fn silenced<R>(f: impl FnOnce() -> R) -> Option<R> {
+    let outer = SILENT.replace(true);
+    // AssertUnwindSafe: what `f` leaves half-done is dropped with it.
+    let result = catch_unwind(AssertUnwindSafe(f));
+    SILENT.set(outer);
+    result.map_err(drop_payload).ok()
 }
 
 /// Marks the calling thread as being within the logger, until the guard drops. A panic there (in somebody's Debug) must not
@@ -79,6 +95,9 @@ pub(crate) fn install_hook() {
         #[allow(ambiguous_wide_pointer_comparisons)]
         let is_standard = std::ptr::eq(&*previous, &*standard);
         std::panic::set_hook(Box::new(move |info| {
+            if SILENT.get() {
+                return;
+            }
             // Seen already, and nobody has taken it: this one comes while the first unwinds, and will abort the process.
             let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| !seen.is_empty())).unwrap_or(true);
             // Unless the destructor itself catches it, the process aborts.

@@ -1,6 +1,6 @@
 //! Threads that somebody else spawned.
 
-use super::current::living_root;
+use super::current::{living_root, new_child};
 use super::tree::{self, Inside, Node, Role, Terms};
 use super::{Failure, Thread, deadlock, panic, stop};
 use crate::signal::{TimerMember, TimerTree, set_timer_tree};
@@ -40,19 +40,19 @@ thread_local! {
 /// .unwrap();
 /// ```
 ///
-/// # Panics
-/// If the thread that would be its parent has ended: during the destructors of thread-locals.
+/// It works at any time, so a callback may call it: of a thread that is not in the tree yet, which registers while a runtime
+/// ends, the parent is the `main` that comes after. That runtime does not wait for the guard.
 #[track_caller]
 pub fn register(name: impl AsRef<str>) -> Registered {
-    match register_below(&tree::default_parent(), name.as_ref(), Terms::here()) {
+    match register_below(None, name.as_ref(), Terms::here()) {
         Ok(registered) => registered,
-        Err(error) => panic!("cannot register: {error}"),
+        Err(_) => unreachable!("without a named parent there is always one to be had"),
     }
 }
 
-pub(super) fn register_below(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<Registered> {
+pub(super) fn register_below(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<Registered> {
     panic::install_hook();
-    let (node, _) = Node::child(parent, name, terms)?;
+    let (node, _) = new_child(parent, name, terms)?;
     // Nobody joins a guard: what goes wrong below it is its parent's to hear.
     node.handle_dropped(false);
     let inside = tree::become_node(&node);
@@ -66,7 +66,7 @@ pub(super) fn register_below(parent: &Arc<Node>, name: &str, terms: Terms) -> io
 pub(super) fn serve_timer() {
     let join = |name: &str| {
         let root = living_root()?;
-        let registered = register_below(&root, name, Terms::of(Role::Runtime)).ok()?;
+        let registered = register_below(Some(&Thread(root.clone())), name, Terms::of(Role::Runtime)).ok()?;
         let please_stop = registered.thread().please_stop().clone();
         // It is one of ours: what it may wake, the search for deadlocks sees.
         let guard = Box::new((registered, deadlock::count_body()));

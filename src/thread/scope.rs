@@ -1,5 +1,6 @@
 //! Threads that may borrow: they end before the scope does.
 
+use super::current::new_child;
 use super::spawn::{Slot, body};
 use super::tree::{self, Node, Terms};
 use super::{Failure, JoinHandle, mdc, stop};
@@ -89,7 +90,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'scope,
         T: Send + 'scope,
     {
-        let child = Node::child(&self.owner, name, Terms::here());
+        // An owner that was `main` may have ended, if its scope belongs to a thread that is not in the tree. The scope waits
+        // for its threads all the same.
+        let child = Node::child(&self.owner, name, Terms::here()).or_else(|_| new_child(None, name, Terms::here()));
         let (node, path) = match child {
             Ok(child) => child,
             Err(error) => panic!("no thread: {error}"),
@@ -113,14 +116,17 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     fn keep(&self, node: &Arc<Node>) {
-        let ending = {
+        let (ending, _gone) = {
             let mut spawned = self.spawned.lock();
+            let mut gone = Vec::new();
             if spawned.nodes.len() == spawned.nodes.capacity() {
-                // Before it grows: a scope may last as long as the program.
-                spawned.nodes.retain(|node| self.owner.has_child(node.id));
+                // Before it grows: a scope may last as long as the program. Dropped with no lock held, since what goes with a
+                // node is the user's.
+                let (left, others) = std::mem::take(&mut spawned.nodes).into_iter().partition(|node| node.is_child());
+                (spawned.nodes, gone) = (left, others);
             }
             spawned.nodes.push(node.clone());
-            spawned.ending
+            (spawned.ending, gone)
         };
         if ending {
             // Born while the others stop, one of which may wait for it.

@@ -1,5 +1,6 @@
 //! Starting threads, and the body that every thread runs in.
 
+use super::current::new_child;
 use super::register::register_below;
 use super::tree::{self, Node, Role, Terms};
 use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, mdc, panic, stop};
@@ -18,6 +19,9 @@ pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
 /// its parent ends, it is asked to stop and joined.
 ///
 /// A panic in it is a [`Failure`], for whoever joins it or else for its parent.
+///
+/// It works at any time: also in the destructors of thread-locals, and on a thread that is not in the tree while a runtime
+/// ends. The parent is then the `main` that comes next, and that end does not wait for the new thread.
 ///
 /// # Panics
 /// If the OS gives no thread, as `std::thread::spawn` does; [`Builder::spawn`] returns that as an error.
@@ -145,7 +149,8 @@ impl Builder {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The OS gives no thread, or the parent has ended.
+    /// The OS gives no thread. Or the parent that was named has ended, or is ending and was given 1,000 children meanwhile by
+    /// threads that are not below it.
     pub fn spawn<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce(&Signal) -> T + Send + 'static,
@@ -173,7 +178,7 @@ impl Builder {
     /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack size has no effect.
     ///
     /// # Errors
-    /// The parent has ended.
+    /// The parent that was named has ended, or takes no more children, as in [`spawn`](Self::spawn).
     ///
     /// ```
     /// use selvedge::{Builder, spawn};
@@ -190,11 +195,7 @@ impl Builder {
     /// pool.join().unwrap();
     /// ```
     pub fn register(self) -> io::Result<Registered> {
-        let parent = match &self.parent {
-            Some(parent) => tree::adoptive(&parent.0),
-            None => tree::default_parent(),
-        };
-        register_below(&parent, &self.name, self.terms)
+        register_below(self.parent.as_ref(), &self.name, self.terms)
     }
 
     pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
@@ -217,12 +218,8 @@ where
     F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
     T: Send + 'static,
 {
-    let parent = match parent {
-        Some(parent) => tree::adoptive(&parent.0),
-        None => tree::default_parent(),
-    };
     let context = mdc::inherit();
-    let (node, path) = Node::child(&parent, name, terms)?;
+    let (node, path) = new_child(parent, name, terms)?;
     let slot = Slot::<T>::default();
     let body = {
         let (node, slot) = (node.clone(), slot.clone());

@@ -123,7 +123,7 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
             child.ask(&why.again());
         }
         wait_for_end(node, &child);
-        node.collect(&child);
+        child.collect();
     }
 }
 

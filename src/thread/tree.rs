@@ -14,9 +14,14 @@
 //! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
 //!    under one.
 
+mod graves;
 mod look;
 
-pub(crate) use super::current::{Inside, adoptive, become_node, current, default_parent, is_inside, root};
+use self::graves::{Grave, bury, take_gone};
+pub(crate) use super::current::{
+    Inside, become_main, become_node, current, default_parent, is_inside, left_to_next_main, root, roots,
+    take_former_roots,
+};
 use super::{Failure, OnChildFailure, StopOrder};
 use super::{latency, observe};
 use crate::error::shielded;
@@ -46,6 +51,10 @@ pub(crate) enum Role {
     Foreign,
 }
 
+/// How many children a thread that ends takes from threads that are not below it. Each is asked to stop and joined, and the
+/// end must come even if another thread goes on to spawn.
+const MOST_LATE_CHILDREN: usize = 1000;
+
 pub(crate) struct Node {
     pub(crate) id: u64,
     pub(crate) path: Arc<str>,
@@ -70,6 +79,9 @@ pub(crate) struct Node {
     /// when there are none. A child that ends and sees it set leaves all to its parent, who finds it in `children`: so ten
     /// thousand that end at once do not queue up for one lock. Relaxed: it tells of nothing that is read without that lock.
     collects: AtomicBool,
+    /// Set before its OS thread starts, if its parent was ending when it was born: it settles itself, whatever the parent
+    /// does, so that children that come and go meanwhile do not gather. Relaxed: read by that thread alone.
+    born_late: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -126,6 +138,8 @@ pub(crate) struct State {
     ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
+    /// How many children it was given by threads that are not below it since `Phase::Ending`.
+    late_children: usize,
     /// Whom it is joining; they are asked to stop when it is.
     joins: Vec<Arc<Node>>,
     /// Failures of children that nobody has joined, by the child's id.
@@ -185,11 +199,30 @@ impl Node {
         path.extend([&*parent.path, "/", &name]);
         let is_users = terms.role == Role::User;
         let node = Node::new(&name, &path, Some(parent.clone()), terms);
+        // Threads below it may spawn as long as they live: it waits for them anyhow.
+        let is_from_below = parent.is_ending() && {
+            let me = current();
+            me.id == parent.id || me.is_below(parent)
+        };
         let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
                 let message = format!("{} has ended: it cannot have a child {name}", parent.path);
                 return Err(io::Error::other(message));
+            }
+            if state.phase == Phase::Ending && is_users {
+                if !is_from_below {
+                    if state.late_children == MOST_LATE_CHILDREN {
+                        let message = format!(
+                            "{} is ending and was given {MOST_LATE_CHILDREN} children meanwhile; it takes no child {name} \
+                             from a thread that is not below it",
+                            parent.path
+                        );
+                        return Err(io::Error::other(message));
+                    }
+                    state.late_children += 1;
+                }
+                node.born_late.store(true, Ordering::Relaxed);
             }
             state.children.insert(node.id, node.clone());
             state.ending.as_ref().map(|ending| ending.reason.again())
@@ -224,10 +257,12 @@ impl Node {
             ended: OnceLock::new(),
             restarts: AtomicU64::new(0),
             collects: AtomicBool::new(false),
+            born_late: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Alive,
                 ending: None,
                 children: BTreeMap::new(),
+                late_children: 0,
                 joins: Vec::new(),
                 failures: Vec::new(),
                 graves: Vec::new(),
@@ -243,12 +278,14 @@ impl Node {
         &self.path[self.name_at..]
     }
 
-    /// On the thread itself, first thing.
-    pub(crate) fn start(self: &Arc<Node>) {
+    /// On the thread itself, first thing. Returns `true` for the call that started it.
+    pub(crate) fn start(self: &Arc<Node>) -> bool {
         let started = Started { at: Instant::now(), os_thread: os::thread_handle(), clock: CpuClock::of_current() };
-        if self.started.set(started).is_ok() {
+        let is_first = self.started.set(started).is_ok();
+        if is_first {
             observe::started(self);
         }
+        is_first
     }
 
     /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
@@ -274,11 +311,17 @@ impl Node {
         }
         // Settled first: who has seen `stopped` finds the failure at its place.
         match owner {
-            Owner::Parent if self.parent.as_ref().is_some_and(|parent| parent.collects.load(Ordering::Relaxed)) => {}
+            Owner::Parent if self.is_collected() => {}
             Owner::Parent | Owner::Log => self.settle(owner),
             Owner::Handle | Owner::Joiner | Owner::Told => {}
         }
         self.stopped.go();
+    }
+
+    /// Its parent, which ends, comes to it.
+    fn is_collected(&self) -> bool {
+        let collects = |parent: &Arc<Node>| parent.collects.load(Ordering::Relaxed);
+        !self.born_late.load(Ordering::Relaxed) && self.parent.as_ref().is_some_and(collects)
     }
 
     /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
@@ -376,8 +419,9 @@ impl Node {
         self.state.lock().os.take()
     }
 
-    pub(crate) fn has_child(&self, id: u64) -> bool {
-        self.state.lock().children.contains_key(&id)
+    /// Its parent still has it among its children.
+    pub(crate) fn is_child(&self) -> bool {
+        self.parent.as_ref().is_some_and(|parent| parent.state.lock().children.contains_key(&self.id))
     }
 
     /// The OS thread could not be started: as if it had never been.
@@ -464,17 +508,18 @@ impl Node {
         }
     }
 
-    /// For a parent at its end: what is left to tell of a child that has stopped.
-    pub(crate) fn collect(&self, child: &Node) {
-        let mut above = self.state.lock();
-        let mut own = child.state.lock();
-        above.children.remove(&child.id);
+    /// At the end of its parent, or of its scope: what is left to tell of a thread that has stopped goes to the parent.
+    pub(crate) fn collect(&self) {
+        let Some(parent) = &self.parent else { return };
+        let mut above = parent.state.lock();
+        let mut own = self.state.lock();
+        above.children.remove(&self.id);
         match own.owner {
             Owner::Joiner | Owner::Log => return,
             Owner::Handle if own.failure.is_some() => own.owner = Owner::Told,
             Owner::Handle | Owner::Parent | Owner::Told => {}
         }
-        above.failures.extend(own.failure.take().map(|failure| (child.id, failure)));
+        above.failures.extend(own.failure.take().map(|failure| (self.id, failure)));
     }
 
     /// Begins the end: from now on a child is asked to stop when it is born, because of `reason`.
@@ -483,6 +528,16 @@ impl Node {
         state.phase = Phase::Ending;
         self.collects.store(true, Ordering::Relaxed);
         state.ending.get_or_insert(Ending { at: Instant::now(), reason });
+    }
+
+    /// Its own code has ended: it stops its children, or has ended itself.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state.lock().phase != Phase::Alive
+    }
+
+    /// It takes no children any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().phase == Phase::Ended
     }
 
     /// When its own code ended, and why its children are asked since.
@@ -521,52 +576,6 @@ impl Node {
         bury(graves);
         failures.sort_by_key(|(id, _)| *id);
         failures.into_iter().map(|(_, failure)| failure).collect()
-    }
-}
-
-/// An ended thread that is to be joined.
-struct Grave {
-    os: OsHandle<()>,
-    clock: Option<CpuClock>,
-}
-
-/// At how many clocks somebody who comes by looks, at a third of a microsecond each and with the lock held.
-const MOST_LOOKS: usize = 4;
-
-/// Those of `graves` whose threads the system does not have any more. Of one that has only left its body the thread-locals may
-/// still have destructors to run, and those may wait for the caller, or be it.
-fn take_gone(graves: &mut Vec<Grave>) -> Vec<Grave> {
-    let (mut looks, mut gone, mut there, mut others) = (0, Vec::new(), Vec::new(), Vec::new());
-    for grave in std::mem::take(graves) {
-        if looks == MOST_LOOKS || !grave.os.is_finished() {
-            others.push(grave);
-            continue;
-        }
-        looks += 1;
-        if grave.is_gone() { gone.push(grave) } else { there.push(grave) }
-    }
-    // Next time the others are first.
-    others.append(&mut there);
-    *graves = others;
-    gone
-}
-
-impl Grave {
-    fn is_gone(&self) -> bool {
-        match self.clock {
-            // None to read: no such thread. Another one may have got its id; then this is found out later.
-            Some(clock) => clock.read().is_none(),
-            // Where there are no such clocks.
-            None => self.os.thread().id() != std::thread::current().id(),
-        }
-    }
-}
-
-/// Joins threads that have ended, or are about to leave their last line.
-fn bury(graves: Vec<Grave>) {
-    for grave in graves {
-        // The body catches everything; what is left to panic is a destructor of a thread-local, and that aborts.
-        let _ = grave.os.join();
     }
 }
 

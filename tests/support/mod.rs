@@ -35,6 +35,8 @@ pub fn program(name: &str) -> PathBuf {
             "deadlock",
             "--example",
             "failing",
+            "--example",
+            "unregistered",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {
