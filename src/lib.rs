@@ -9,7 +9,7 @@
 //! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
 //! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue. What is in
 //!   queues when the program is asked to stop is handled, or counted and told: [`Queue::pop_draining`], [`Adder`],
-//!   [`left_in_queues`].
+//!   [`Popper`], [`left_in_queues`].
 //! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and [`Promise`] are the other
 //!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
 //!   any signal says so.
@@ -44,7 +44,7 @@ pub use dump::Dump;
 pub use error::Error;
 #[cfg(unix)]
 pub use input::{LinesTill, lines_till};
-pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Queue, left_in_queues};
+pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 pub use runtime::{Config, DumpSignal, OnStuck, ProfileFormat, Runtime, profile_files, run};
 pub use signal::{OnGo, Reason, Signal, Till};
 pub use sync::{
@@ -66,3 +66,13 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/recipes.md")]
 struct Recipes;
+
+/// So do those of the guide to stopping.
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../docs/stopping.md")]
+struct Stopping;
+
+/// So do those of the comparison with channels.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-channels.md")]
+struct FromChannels;

@@ -1,18 +1,20 @@
 //! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the tree.
 //!
-//! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping, `adder` the end by the last producer,
-//! `drain` the pop that survives a stop, `left` the count of what was never popped.
+//! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping, `adder` and `popper` the end by the last
+//! producer or consumer, `drain` the pop that survives a stop, `left` the count of what was never popped.
 
 mod adder;
 mod bell;
 mod drain;
 mod errors;
 mod left;
+mod popper;
 mod store;
 
 pub use adder::Adder;
 pub use errors::{AddError, PopError};
 pub use left::{LeftInQueue, left_in_queues};
+pub use popper::Popper;
 
 pub(crate) use left::{begin, still_in_queues};
 
@@ -30,7 +32,8 @@ const BATCH: usize = 1024;
 /// handles to the same queue.
 ///
 /// It ends by being closed: adding fails from then on and gives the value back, popping takes what is left and then says
-/// that this was all. [`close`](Self::close) is a call; an [`Adder`] makes it when the last producer ends.
+/// that this was all. [`close`](Self::close) is a call; an [`Adder`] makes it when the last producer ends,
+/// a [`Popper`] when the last consumer does.
 ///
 /// Which pop a consumer takes decides what a stop does to the values that are queued:
 ///
@@ -110,6 +113,12 @@ impl<T> Queue<T> {
     /// [`close`](Self::close), a new one adds nothing: each add gives its value back.
     pub fn adder(&self) -> Adder<T> {
         Adder::new(self.clone())
+    }
+
+    /// A handle for a consumer: when the last [`Popper`] is dropped, the queue is closed, so that no producer waits for room
+    /// that nothing will make.
+    pub fn popper(&self) -> Popper<T> {
+        Popper::new(self.clone())
     }
 
     /// Adds a value at the end. Blocks while a bounded queue is full, and then logs a warning every 5 seconds: who waits,

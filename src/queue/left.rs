@@ -25,6 +25,8 @@ pub(super) struct Account {
     /// Living `Adder`s. The drop that takes it to 0 closes the queue, so 0 with an open queue means that there never was
     /// an adder. SeqCst, as above.
     pub(super) adders: AtomicUsize,
+    /// Living `Popper`s. The drop that takes it to 0 closes the queue. SeqCst, as above.
+    pub(super) poppers: AtomicUsize,
     /// | value | means                                                | set by                 |
     /// |-------|------------------------------------------------------|------------------------|
     /// | false | values that are left are counted and logged          | the constructor        |
@@ -90,6 +92,7 @@ impl HandleCount {
             name,
             handles: AtomicUsize::new(1),
             adders: AtomicUsize::new(0),
+            poppers: AtomicUsize::new(0),
             may_be_left: AtomicBool::new(false),
             key,
         });

@@ -74,7 +74,7 @@ fn finish_profile() {
 /// fn main() -> std::process::ExitCode {
 ///     selvedge::run(Config::new("jobs"), |please_stop: &Signal| {
 ///         let jobs: Queue<String> = Queue::bounded("jobs", 100);
-///         let from = jobs.clone();
+///         let from = jobs.popper();
 ///         let worker = spawn("worker", move |please_stop| {
 ///             // Also after a stop: until the queue is closed and everything in it was handled.
 ///             while let Some(job) = from.pop_draining(please_stop) {

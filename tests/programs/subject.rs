@@ -6,6 +6,7 @@ use selvedge::{Builder, Config, Queue, Restart, Runtime, Signal, StopOrder, Thre
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// So long that only a test that has failed sees its end.
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         "sluggish" => sluggish(),
         "log-panic" => log_panic(),
         "target-blocks" => target_blocks(),
+        "left" => left(),
         "stuck-log" => {
             please_stop.on_go(|| println!("asked"));
             ready();
@@ -194,6 +196,16 @@ fn impatient() -> Result<(), Box<dyn Error>> {
     drop(spawn("unhurried", take_time));
     // The youngest is waited for first.
     drop(Builder::new("quick").patience(Duration::from_millis(20)).spawn(take_time)?);
+    Ok(())
+}
+
+/// Values that nothing pops: in a queue that is dropped, in one that is not, in one that may be left.
+fn left() -> Result<(), Box<dyn Error>> {
+    static HELD: OnceLock<Queue<u8>> = OnceLock::new();
+    let (dropped, ticks) = (Queue::unbounded("dropped"), Queue::unbounded("ticks").may_be_left());
+    dropped.extend([1, 2, 3])?;
+    ticks.extend([1, 2, 3])?;
+    HELD.get_or_init(|| Queue::unbounded("held")).extend([1, 2])?;
     Ok(())
 }
 

@@ -37,6 +37,10 @@ pub fn program(name: &str) -> PathBuf {
             "failing",
             "--example",
             "unregistered",
+            "--example",
+            "letters",
+            "--example",
+            "pipeline",
         ]);
         cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         if cfg!(feature = "profiling") {
@@ -153,8 +157,13 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Process {
+        Process::start_reading(command, Stdio::null())
+    }
+
+    /// With this as its standard input.
+    pub fn start_reading(command: &mut Command, input: Stdio) -> Process {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env_remove("RUST_BACKTRACE")

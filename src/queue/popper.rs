@@ -1,0 +1,65 @@
+//! Handles that close their queue when the last consumer has ended.
+
+use super::Queue;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+
+/// A handle to pop with, which closes the queue when it is the last `Popper` and is dropped: by a return, by `?`, by a panic.
+/// So a producer does not wait for room that nothing will make: its `add` fails, and gives the value back. Made by
+/// [`Queue::popper`].
+///
+/// Clones count. What is queued when the last one is dropped can still be popped by any handle; if nothing does, it is
+/// counted as [left](crate::left_in_queues).
+///
+/// ```
+/// use selvedge::Queue;
+///
+/// let jobs = Queue::bounded("jobs", 1);
+/// let popper = jobs.popper();
+/// jobs.add("sweep").unwrap();
+/// let consumer = std::thread::spawn(move || {
+///     popper.pop();
+///     panic!("the broom is broken");
+/// });
+/// # consumer.join().unwrap_err();
+/// // Without a popper this would wait for room for ever, sooner or later.
+/// assert_eq!(jobs.add("mop").unwrap_err().into_inner(), "mop");
+/// ```
+#[must_use = "a popper that is dropped at once closes the queue"]
+pub struct Popper<T>(Queue<T>);
+
+impl<T> Popper<T> {
+    pub(super) fn new(queue: Queue<T>) -> Popper<T> {
+        queue.account.poppers.fetch_add(1, Ordering::SeqCst);
+        Popper(queue)
+    }
+}
+
+impl<T> Deref for Popper<T> {
+    type Target = Queue<T>;
+
+    fn deref(&self) -> &Queue<T> {
+        &self.0
+    }
+}
+
+impl<T> Clone for Popper<T> {
+    fn clone(&self) -> Popper<T> {
+        Popper::new(self.0.clone())
+    }
+}
+
+impl<T> Drop for Popper<T> {
+    fn drop(&mut self) {
+        if self.0.account.poppers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.close();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Popper<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Popper({:?})", self.0)
+    }
+}
