@@ -14,10 +14,11 @@
 //!
 //! `cargo run --release --features profiling --example 01_indexer -- [DIR]`
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use selvedge::{Builder, OnChildFailure, PopError, Queue, Signal, Thread, Till, spawn};
 use std::collections::HashMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,15 +32,16 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/selvedge.yaml"
 const FILES_PER_PARTIAL: usize = 64;
 
 const USAGE: &str = "\
-usage: 01_indexer [DIR] [--config FILE] [--panic-on N] [--slow-stop SECONDS]
+usage: 01_indexer [DIR] [--config FILE] [--panic-on N] [--slow-stop SECONDS] [--help]
   DIR                  index the files below it; default: the sources that Cargo unpacked, or this checkout
   --config FILE        other settings than config/selvedge.yaml
   --panic-on N         reader-2 panics on its Nth file, to show what a failure looks like
-  --slow-stop SECONDS  the merger takes that long to end, to show what a second Ctrl-C does";
+  --slow-stop SECONDS  the merger takes that long to end, to show what a second Ctrl-C does
+  --help               print this";
 
 struct Options {
     dir: PathBuf,
-    config: String,
+    config: PathBuf,
     panic_on: Option<u64>,
     slow_stop: Option<Duration>,
 }
@@ -52,6 +54,15 @@ struct Counts {
     bytes: AtomicU64,
     binary: AtomicU64,
     unreadable: AtomicU64,
+    /// Folders whose files could not be found.
+    unlisted: AtomicU64,
+}
+
+impl Counts {
+    /// Files that a reader has dealt with. `found` less this is what an interrupted run has not read.
+    fn done(&self) -> u64 {
+        [&self.indexed, &self.binary, &self.unreadable].iter().map(|count| count.load(Relaxed)).sum()
+    }
 }
 
 #[derive(Default)]
@@ -68,14 +79,18 @@ struct Index {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+    let options = match Options::parse(std::env::args_os().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             eprintln!("{message}\n{USAGE}");
             return ExitCode::from(64);
         }
     };
-    selvedge::run(options.config.as_str(), |please_stop| index(&options, please_stop))
+    selvedge::run(options.config.as_path(), |please_stop| index(&options, please_stop))
 }
 
 fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> {
@@ -83,7 +98,8 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     let begin = Instant::now();
     let me = Thread::current();
     let counts = Arc::new(Counts::default());
-    let paths: Queue<PathBuf> = Queue::bounded("paths", 1024);
+    // An interrupted run leaves paths, and says how many files it has not read.
+    let paths: Queue<PathBuf> = Queue::bounded("paths", 1024).may_be_left();
     let partials: Queue<Index> = Queue::bounded("partials", 16);
 
     // The youngest is stopped first: so consumers are older than those who feed them.
@@ -101,10 +117,15 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     });
 
     let bar = progress_bar();
-    let done = readers.thread().stopped() | me.child_failed() | please_stop;
+    let done = merger.thread().stopped() | me.child_failed() | please_stop;
     while !done.is_go() {
         bar.set_length(counts.found.load(Relaxed));
-        bar.set_position(counts.indexed.load(Relaxed) + counts.binary.load(Relaxed) + counts.unreadable.load(Relaxed));
+        bar.set_position(counts.done());
+        bar.set_message(match (walker.thread().is_alive(), readers.thread().is_alive()) {
+            (true, _) => "found so far",
+            (false, true) => "found",
+            (false, false) => "read; merging",
+        });
         (&done | Till::after(Duration::from_millis(100))).wait_for_go();
     }
     bar.finish_and_clear();
@@ -128,7 +149,7 @@ fn walk(dir: PathBuf, paths: &Queue<PathBuf>, counts: &Counts, please_stop: &Sig
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                counts.unreadable.fetch_add(1, Relaxed);
+                counts.unlisted.fetch_add(1, Relaxed);
                 log::warn!("not listed: {}: {error}", folder.display());
             }
         }
@@ -280,8 +301,12 @@ fn progress_bar() -> ProgressBar {
         false => ProgressDrawTarget::hidden(),
     };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} files, {per_sec}") {
-        bar.set_style(style);
+    // The bar's own rate has four decimals.
+    let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        let _ = write!(text, "{:.0} files/s", state.per_sec());
+    };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} files {msg}, {rate}") {
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
 }
@@ -290,8 +315,18 @@ fn print_summary(index: &Index, counts: &Counts, took: Duration, interrupted: bo
     let bytes = counts.bytes.load(Relaxed);
     let megabytes = bytes as f64 / 1e6;
     println!("{}", if interrupted { "interrupted; so far:" } else { "done:" });
-    println!("files       {} of {} found", index.files.len(), counts.found.load(Relaxed));
-    println!("skipped     {} binary, {} unreadable", counts.binary.load(Relaxed), counts.unreadable.load(Relaxed));
+    let found = counts.found.load(Relaxed);
+    let (binary, unreadable) = (counts.binary.load(Relaxed), counts.unreadable.load(Relaxed));
+    println!("files       {} of {found} found", index.files.len());
+    println!("skipped     {binary} binary, {unreadable} unreadable");
+    // What is neither indexed nor skipped: so the three lines add up to what was found.
+    let unread = found.saturating_sub(index.files.len() as u64 + binary + unreadable);
+    if unread > 0 {
+        println!("not read    {unread}");
+    }
+    if counts.unlisted.load(Relaxed) > 0 {
+        println!("not listed  {} folders", counts.unlisted.load(Relaxed));
+    }
     println!("bytes       {bytes} ({megabytes:.1} MB, {:.1} MB/s)", megabytes / took.as_secs_f64());
     println!("words       {} distinct", index.words.len());
     let mut frequent: Vec<_> = index.words.iter().collect();
@@ -326,27 +361,32 @@ fn print_places() {
 }
 
 impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { dir: PathBuf::new(), config: CONFIG.to_owned(), panic_on: None, slow_stop: None };
+    /// `None`: only the usage is wanted. Paths need not be UTF-8.
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
+        let (mut dir, mut config, mut panic_on, mut slow_stop) = (PathBuf::new(), PathBuf::from(CONFIG), None, None);
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or(format!("{arg} wants a value"));
-            let number =
-                |value: String| value.parse::<u64>().map_err(|_| format!("{arg} wants a number, not \"{value}\""));
-            match arg.as_str() {
-                "--config" => options.config = value()?,
-                "--panic-on" => options.panic_on = Some(number(value()?)?),
-                "--slow-stop" => options.slow_stop = Some(Duration::from_secs(number(value()?)?)),
-                flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
-                dir if options.dir.as_os_str().is_empty() => options.dir = PathBuf::from(dir),
-                more => return Err(format!("one DIR, not also {more}")),
+            let name = arg.display().to_string();
+            let mut value = || args.next().ok_or(format!("{name} wants a value"));
+            let number = |value: OsString| {
+                let number = value.to_str().and_then(|text| text.parse::<u64>().ok());
+                number.ok_or_else(|| format!("{name} wants a number, not \"{}\"", value.display()))
+            };
+            match arg.to_str() {
+                Some("--help" | "-h") => return Ok(None),
+                Some("--config") => config = value()?.into(),
+                Some("--panic-on") => panic_on = Some(number(value()?)?),
+                Some("--slow-stop") => slow_stop = Some(Duration::from_secs(number(value()?)?)),
+                Some(flag) if flag.starts_with('-') => return Err(format!("there is no {flag}")),
+                _ if dir.as_os_str().is_empty() => dir = arg.into(),
+                _ => return Err(format!("one DIR, not also {name}")),
             }
         }
-        if options.dir.as_os_str().is_empty() {
-            options.dir = default_dir();
-        } else if !options.dir.is_dir() {
-            return Err(format!("{} is no folder", options.dir.display()));
+        if dir.as_os_str().is_empty() {
+            dir = default_dir();
+        } else if !dir.is_dir() {
+            return Err(format!("{} is no folder", dir.display()));
         }
-        Ok(options)
+        Ok(Some(Options { dir, config, panic_on, slow_stop }))
     }
 }
 

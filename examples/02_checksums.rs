@@ -10,6 +10,7 @@
 
 use selvedge::{Config, JoinHandle, Progress, Promise, Queue, Semaphore, Sequencer, Signal, Ticket, Till, spawn};
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,14 +24,15 @@ const LARGE: u64 = 1 << 20;
 const MARK: u64 = 64 << 20;
 
 const USAGE: &str = "\
-usage: 02_checksums [DIR] [--seconds S] [--workers N]
-  DIR           the tree; default: the current directory
+usage: 02_checksums [DIR] [--seconds S] [--workers N] [--help]
+  DIR           the tree, without the folders in it that are named target or .git; default: the current directory
   --seconds S   stop after S seconds, with what is done by then
-  --workers N   threads that work; default: one for each processor, at least two";
+  --workers N   threads that work; default: one for each processor, at least two
+  --help        print this";
 
 struct Options {
     dir: PathBuf,
-    seconds: Option<f64>,
+    seconds: Option<Duration>,
     workers: usize,
 }
 
@@ -56,8 +58,12 @@ struct Shared {
 }
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => selvedge::run(Config::new("checksums"), |please_stop| checksums(&options, please_stop)),
+    match Options::parse(std::env::args_os().skip(1)) {
+        Ok(None) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(options)) => selvedge::run(Config::new("checksums"), |please_stop| checksums(&options, please_stop)),
         Err(message) => {
             eprintln!("{message}\n{USAGE}");
             ExitCode::from(64)
@@ -68,11 +74,12 @@ fn main() -> ExitCode {
 fn checksums(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let time_is_up: Signal = match options.seconds {
-        Some(seconds) => Till::after(Duration::try_from_secs_f64(seconds)?).into(),
+        Some(seconds) => Till::after(seconds).into(),
         None => Signal::never(),
     };
     let shared = Shared {
-        jobs: Queue::bounded("jobs", 64),
+        // What is not done when it is stopped is not in the list; the last line says how long that is.
+        jobs: Queue::bounded("jobs", 64).may_be_left(),
         order: Sequencer::new("lines"),
         large: Semaphore::new("large files", LARGE_AT_ONCE),
         table: Promise::new("crc table"),
@@ -119,7 +126,8 @@ fn walk(dir: &Path, shared: &Shared) -> std::io::Result<()> {
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let kind = entry.file_type()?;
-        if kind.is_dir() {
+        let is_left_out = matches!(entry.file_name().to_str(), Some(".git" | "target"));
+        if kind.is_dir() && !is_left_out {
             walk(&entry.path(), shared)?;
         } else if kind.is_file() {
             let job = Job { path: entry.path(), size: entry.metadata()?.len(), ticket: shared.order.take_ticket() };
@@ -182,26 +190,32 @@ fn crc(table: &Table, bytes: &[u8]) -> u32 {
 }
 
 impl Options {
-    fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
+    /// `None`: only the usage is wanted. A path need not be UTF-8.
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let mut options = Options { dir: PathBuf::from("."), seconds: None, workers: processors.max(2) };
-        let mut args = args.peekable();
         while let Some(arg) = args.next() {
-            let mut number = || args.next().ok_or_else(|| format!("{arg} needs a number"));
-            let wrong = |what: String| format!("{what} is no number for {arg}");
-            match arg.as_str() {
-                "--seconds" => {
-                    let text = number()?;
-                    options.seconds = Some(text.parse().map_err(|_| wrong(text))?);
+            let name = arg.display().to_string();
+            let mut value = || args.next().ok_or_else(|| format!("{name} needs a number"));
+            let wrong = |value: &OsStr| format!("{} is no number for {name}", value.display());
+            match arg.to_str() {
+                Some("--help" | "-h") => return Ok(None),
+                Some("--seconds") => {
+                    let value = value()?;
+                    // As a duration already here: 1e300, NaN and negative numbers are none.
+                    let seconds = value.to_str().and_then(|text| text.parse().ok());
+                    let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                    options.seconds = Some(seconds.ok_or_else(|| wrong(&value))?);
                 }
-                "--workers" => {
-                    let text = number()?;
-                    options.workers = text.parse().ok().filter(|workers| *workers > 0).ok_or_else(|| wrong(text))?;
+                Some("--workers") => {
+                    let value = value()?;
+                    let workers = value.to_str().and_then(|text| text.parse().ok()).filter(|workers| *workers > 0);
+                    options.workers = workers.ok_or_else(|| wrong(&value))?;
                 }
-                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
-                dir => options.dir = PathBuf::from(dir),
+                Some(flag) if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+                _ => options.dir = arg.into(),
             }
         }
-        Ok(options)
+        Ok(Some(options))
     }
 }

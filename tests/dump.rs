@@ -124,6 +124,23 @@ fn a_stop_shows_its_reason_and_a_failure_that_nobody_joined_shows_itself() {
 }
 
 #[test]
+fn its_times_are_those_of_when_it_was_taken() {
+    let bell = Signal::new("a late bell");
+    let rung = bell.clone();
+    let thread = spawn("dumped-early", move |_| rung.wait_for_go());
+    thread.thread().stop_because("to have a time in the dump");
+    let dump = Thread::dump();
+    let (text, json) = (dump.to_string(), dump.to_json());
+    assert!(text.contains("to have a time in the dump"), "{text}");
+    // Longer than the precision of the times, which is a tenth of a second.
+    std::thread::sleep(Duration::from_millis(250));
+    assert_eq!(dump.to_string(), text);
+    assert_eq!(dump.to_json(), json);
+    bell.go();
+    thread.join().unwrap();
+}
+
+#[test]
 fn siblings_that_do_the_same_are_one_entry() {
     let jobs: Queue<u32> = Queue::bounded("dumped jobs", 4);
     let pool = spawn("dumped-pool", move |please_stop| {

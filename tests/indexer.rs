@@ -112,6 +112,10 @@ fn an_interrupted_run_is_orderly_and_whole() {
         let ended = process.end();
         assert_eq!(ended.code(), code, "{}", ended.stderr);
         assert!(ended.stdout.contains("interrupted; so far:"), "{}", ended.stdout);
+        let (files, skipped) = (numbers(&ended, "files "), numbers(&ended, "skipped "));
+        let sum = files[0] + skipped.iter().sum::<u64>() + numbers(&ended, "not read ").iter().sum::<u64>();
+        assert_eq!(sum, files[1], "{}", ended.stdout);
+        assert_eq!(ended.stderr, "", "what was not read is no loss that stderr must tell");
         let log = log_of(&folder);
         assert!(log.contains(&format!("interrupted by {name}: stopping")), "{log}");
         assert!(log.lines().last().unwrap().contains("has stopped in order"), "{log}");
@@ -141,11 +145,65 @@ fn bad_arguments_are_explained() {
         (&["--panic-on"], "wants a value"),
         (&["--panic-on", "x"], "wants a number"),
         (&["--colour"], "there is no --colour"),
+        (&["src", "tests"], "one DIR, not also tests"),
     ] {
         let ended = run(Command::new(program("01_indexer")).args(args));
         assert_eq!(ended.code(), 64);
         assert!(ended.stderr.contains(what) && ended.stderr.contains("usage:"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn help_is_given_and_is_no_error() {
+    for name in ["01_indexer", "02_checksums"] {
+        let ended = run(Command::new(program(name)).arg("--help"));
+        assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+        assert!(ended.stdout.starts_with("usage:"), "{}", ended.stdout);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_text_is_a_path_or_an_error() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new("latin-1");
+    let no_text = folder.path().join(OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&no_text).unwrap();
+    std::fs::write(no_text.join("menu"), "au lait").unwrap();
+    let indexed = run(Command::new(program("01_indexer")).arg(&no_text).arg("--config").arg(folder.config("")));
+    assert_eq!(number_after(&indexed, "files "), "1", "{}", indexed.stderr);
+    let summed = run(Command::new(program("02_checksums")).arg(&no_text));
+    assert!(summed.stderr.contains("complete: 1 files"), "{}", summed.stderr);
+    for (name, flag) in [("01_indexer", "--panic-on"), ("02_checksums", "--seconds")] {
+        let ended = run(Command::new(program(name)).arg(flag).arg(OsStr::from_bytes(b"\xff")));
+        assert_eq!(ended.code(), 64, "{}", ended.stderr);
+        assert!(ended.stderr.contains("number") && ended.stderr.contains("usage:"), "{}", ended.stderr);
+    }
+}
+
+/// The numbers in a line of the summary, in their order; none if there is no such line.
+fn numbers(ended: &Ended, word: &str) -> Vec<u64> {
+    let line = ended.stdout.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_default();
+    line.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_summary_adds_up_also_when_a_folder_cannot_be_listed_or_it_is_interrupted() {
+    let folder = Folder::new("indexer-sum");
+    sources(&folder, 5);
+    // Its path is longer than the system takes, so it is found and cannot be listed, not even by root.
+    // A shell makes it step by step, since no call takes the whole path.
+    let name = "d".repeat(250);
+    let script = format!("for level in $(seq 20); do mkdir {name} && cd -P {name} || exit 1; done");
+    let made = Command::new("sh").args(["-c", &script]).current_dir(folder.path().join("src")).status().unwrap();
+    assert!(made.success());
+    let ended = run(&mut indexer(&folder, &[]));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let (files, skipped) = (numbers(&ended, "files "), numbers(&ended, "skipped "));
+    assert_eq!((files.as_slice(), skipped.as_slice()), (&[5, 7][..], &[1, 1][..]), "{}", ended.stdout);
+    assert_eq!(numbers(&ended, "not listed "), [1], "{}", ended.stdout);
 }
 
 fn log_now(folder: &Folder) -> String {

@@ -62,8 +62,20 @@ fn what_was_written_by_the_time_or_by_ctrl_c_is_a_beginning() {
 }
 
 #[test]
+fn folders_of_build_output_are_left_out() {
+    let folder = tree("checksums_target", 10);
+    folder.write("target/debug/huge", "x");
+    folder.write("d01/.git/objects/huge", "x");
+    let ended = run(&mut checksums(&folder));
+    assert!(ended.stderr.contains("complete: 10 files"), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("huge"), "{}", ended.stdout);
+}
+
+#[test]
 fn what_it_does_not_understand_it_says() {
-    for args in [&["--seconds", "soon"][..], &["--workers", "0"], &["--loudly"]] {
+    let wrong =
+        [&["--seconds", "soon"][..], &["--seconds", "-1"], &["--seconds", "NaN"], &["--workers", "0"], &["--loudly"]];
+    for args in wrong {
         let ended = run(Command::new(program("02_checksums")).args(args));
         assert_eq!(ended.code(), 64, "{}", ended.stderr);
     }

@@ -137,6 +137,7 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
         has_children: seen.as_ref().is_none_or(|seen| !seen.children.is_empty()),
         is_ending: !has_ended && seen.as_ref().is_some_and(|seen| seen.is_ending),
         os_thread,
+        seen: Instant::now(),
         age: thread.age(),
         doing,
         cpu: thread.cpu_time(),

@@ -3,7 +3,7 @@
 use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
 use crate::signal::Reason;
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -112,7 +112,7 @@ fn one(entry: &Entry) -> One<'_> {
         cpu_share: entry.share,
         waiting_for,
         spawned_at: entry.spawned_at.map(ToString::to_string),
-        stop: entry.stop.as_ref().map(stop),
+        stop: entry.stop.as_ref().map(|reason| stop(reason, entry.seen)),
         restarts: entry.restarts,
         failures: &entry.failures,
         busy: entry.busy,
@@ -122,13 +122,13 @@ fn one(entry: &Entry) -> One<'_> {
     }
 }
 
-fn stop(reason: &Reason) -> Stop<'_> {
+fn stop(reason: &Reason, now: Instant) -> Stop<'_> {
     Stop {
         text: reason.text(),
         by: reason.by(),
         place: reason.location().map(ToString::to_string),
-        s_ago: reason.elapsed().as_secs_f64(),
-        cause: reason.cause().map(|cause| Box::new(stop(cause))),
+        s_ago: now.saturating_duration_since(reason.when()).as_secs_f64(),
+        cause: reason.cause().map(|cause| Box::new(stop(cause, now))),
     }
 }
 

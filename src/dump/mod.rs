@@ -16,7 +16,7 @@ use crate::thread::Thread;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What all threads of the tree did at one moment. See [`Thread::dump`].
 ///
@@ -64,6 +64,8 @@ struct Entry {
     is_ending: bool,
     /// The kernel's id.
     os_thread: Option<i32>,
+    /// When all of this was read. Its times are those of this moment, not of when the dump is written out.
+    seen: Instant,
     age: Duration,
     doing: Doing,
     cpu: Option<Duration>,

@@ -159,7 +159,7 @@ impl Display for Group<'_> {
         }
         f.write_char('\n')?;
         first.busy.iter().try_for_each(|busy| writeln!(f, "    [busy: {busy}]"))?;
-        first.stop.iter().try_for_each(|stop| writeln!(f, "    asked to stop: {stop}"))?;
+        first.stop.iter().try_for_each(|stop| writeln!(f, "    asked to stop: {}", stop.as_of(first.seen)))?;
         for failure in &first.failures {
             writeln!(f, "    nobody has heard yet: {}", failure.replace('\n', "\n    "))?;
         }

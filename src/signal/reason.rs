@@ -71,12 +71,17 @@ impl Reason {
         }
     }
 
-    fn write_own(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_own(&self, now: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())?;
         if let Some(at) = self.location() {
             write!(f, " ({}, at {at})", self.by())?;
         }
-        write!(f, " {:.1?} ago", self.elapsed())
+        write!(f, " {:.1?} ago", now.saturating_duration_since(self.0.when))
+    }
+
+    /// What `Display` writes, with "ago" counted from `now`: for a text that is written later than it is true.
+    pub(crate) fn as_of(&self, now: Instant) -> impl fmt::Display + '_ {
+        AsOf { reason: self, now }
     }
 
     /// The path of the thread on which it happened.
@@ -105,16 +110,27 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+struct AsOf<'a> {
+    reason: &'a Reason,
+    now: Instant,
+}
+
+impl fmt::Display for AsOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_own(f)?;
-        match self.cause() {
+        self.reason.write_own(self.now, f)?;
+        match self.reason.cause() {
             Some(cause) => {
                 f.write_str(", after this: ")?;
-                cause.write_own(f)
+                cause.write_own(self.now, f)
             }
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_of(Instant::now()).fmt(f)
     }
 }
 
