@@ -28,10 +28,10 @@ fn main() -> ExitCode {
         drop(spawn("reindexer", |_please_stop| reindex()));
 
         let mails: Queue<&str> = Queue::bounded("mails", 10);
-        let outbox = mails.clone();
+        let (outbox, inbox) = (mails.popper(), mails.adder());
         drop(spawn("mailer", move |please_stop| send_all(&outbox, please_stop)));
         for mail in ["ann@example.org", "bob@example.org", "everybody"] {
-            if mails.add_till(mail, please_stop).is_err() {
+            if inbox.add_till(mail, please_stop).is_err() {
                 break;
             }
         }
@@ -84,7 +84,7 @@ fn hash_page(seed: u64) -> u64 {
 }
 
 fn send_all(outbox: &Queue<&str>, please_stop: &Signal) {
-    while let Ok(mail) = outbox.pop_till(please_stop) {
+    while let Some(mail) = outbox.pop_draining(please_stop) {
         log::info!("sending to {mail}");
         let (_name, host) = parse(mail);
         log::info!("{host} has taken it");

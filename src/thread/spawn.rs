@@ -30,10 +30,10 @@ pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
 /// use selvedge::{Queue, spawn};
 ///
 /// let words: Queue<&str> = Queue::bounded("words", 10);
-/// let from = words.clone();
+/// let from = words.popper();
 /// let counter = spawn("counter", move |please_stop| {
 ///     let mut count = 0;
-///     while from.pop_till(please_stop).is_ok() {
+///     while from.pop_draining(please_stop).is_some() {
 ///         count += 1;
 ///     }
 ///     count
