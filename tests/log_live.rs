@@ -241,7 +241,7 @@ fn what_tracing_says_is_in_the_log() {
 }
 
 #[test]
-fn rotation_by_log4rs_own_policy_loses_nothing_under_load() {
+fn rotation_loses_nothing_under_load() {
     let _turn = alone();
     let log = Log::new("rolling", "{m}{n}", "");
     let folder = log.folder.display();

@@ -406,3 +406,61 @@ fn a_record_from_a_thread_locals_drop_is_logged() {
         assert_eq!((count("late from before end"), count("late from after end")), (100, 50), "{rule}: {text}");
     }
 }
+
+/// A rolling file in a program that goes to another folder before it logs 1000 records: what it says on stderr, what
+/// is in the file, and what is in the archives.
+fn rolled(test: &str, queued: bool, archive_is_file: bool) -> (String, String, Vec<String>) {
+    let folder = Folder::new(test);
+    let path = folder.path();
+    fs::create_dir_all(path.join("elsewhere")).unwrap();
+    folder.write("selvedge.yaml", &format!("log: {{ file: log4rs.yaml, queued: {queued} }}\n"));
+    folder.write(
+        "log4rs.yaml",
+        "appenders:\n  out:\n    kind: rolling_file\n    path: app.log\n    encoder: { pattern: '{m}{n}' }\n\
+         \x20   policy:\n      trigger: { kind: size, limit: 4 kb }\n\
+         \x20     roller: { kind: fixed_window, pattern: 'archive/app.{}.log', count: 100 }\n\
+         root: { level: info, appenders: [out] }\n",
+    );
+    if archive_is_file {
+        folder.write("archive", "in the way");
+    }
+    let mut command = subject("moves", std::path::Path::new("selvedge.yaml"));
+    let mut child = Process::start(command.current_dir(path));
+    let archives = || -> Vec<String> {
+        let names = fs::read_dir(path.join("archive")).into_iter().flatten();
+        names.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok()).collect()
+    };
+    let deadline = Instant::now() + support::ALARM;
+    let is_last = |text: &String| text.contains("some 999 end");
+    let active = || fs::read_to_string(path.join("app.log")).unwrap_or_default();
+    while !is_last(&active()) && !archives().iter().any(is_last) {
+        assert!(Instant::now() < deadline, "not all is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.signal(libc::SIGTERM);
+    let ended = child.end();
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert_eq!(fs::read_dir(path.join("elsewhere")).unwrap().count(), 0, "an archive followed the program");
+    (ended.stderr, active(), archives())
+}
+
+#[test]
+fn archives_stay_where_they_were_at_the_start() {
+    for queued in [true, false] {
+        let (stderr, active, archives) = rolled(&format!("rolled-{queued}"), queued, false);
+        let text = archives.concat() + &active;
+        assert_eq!(text.lines().filter(|line| line.starts_with("some ")).count(), 1000, "{stderr}");
+        assert!(archives.len() > 2 && archives.iter().all(|text| (4096..4200).contains(&text.len())));
+    }
+}
+
+#[test]
+fn a_failing_roll_is_told_once_and_loses_nothing() {
+    for queued in [true, false] {
+        let (stderr, active, _) = rolled(&format!("unrolled-{queued}"), queued, true);
+        assert_eq!(active.lines().filter(|line| line.starts_with("some ")).count(), 1000, "{stderr}");
+        let told: Vec<&str> = stderr.lines().filter(|line| line.contains("cannot be rolled")).collect();
+        assert_eq!(told.len(), 1, "{stderr}");
+        assert!(told[0].contains("app.log") && told[0].contains("archive is not a directory"), "{stderr}");
+    }
+}

@@ -76,6 +76,7 @@ impl Check {
                 self.warn(field, "neither root nor a logger names this appender, so it gets no records");
             }
         }
+        check_rolling::not_shared(&appenders)?;
         self.same_file_twice(&appenders);
         let appenders: Vec<AppenderPlan> = appenders.into_iter().map(|(_, appender)| appender).collect();
         Ok(Plan {
@@ -98,6 +99,7 @@ impl Check {
         if kind == "queued" {
             return self.queued(name, field);
         }
+        let mut rolling = None;
         let path = match kind {
             "console" => {
                 let section = field.section(&["kind", "filters", "encoder", "target", "tty_only"])?;
@@ -114,8 +116,12 @@ impl Check {
             _ => {
                 let section = field.section(&["kind", "filters", "encoder", "path", "append", "policy"])?;
                 let policy = section.required("policy", "when and how the file is rolled")?;
-                check_rolling::policy(self, &policy)?;
-                Some(self.path(&section, false)?)
+                let folder = self.folder.clone();
+                let read = check_rolling::policy(self, &policy, &folder)?;
+                let (path, expanded) = self.path(&section, false)?;
+                check_rolling::apart(&policy, &read, &path)?;
+                rolling = Some(read);
+                Some((path, expanded))
             }
         };
         let section = field.open()?;
@@ -134,7 +140,8 @@ impl Check {
             path
         });
         let line = Some(field.line());
-        Ok(AppenderPlan { name: name.to_owned(), kind: kind.to_owned(), settings, filters, path, line, behind: None })
+        let (name, kind) = (name.to_owned(), kind.to_owned());
+        Ok(AppenderPlan { name, kind, settings, filters, path, rolling, line, behind: None })
     }
 
     /// An appender that hands its records to others, through a queue and a thread of its own.
@@ -163,6 +170,7 @@ impl Check {
             settings: serde_value::Value::Unit,
             filters: self.filters(&section)?,
             path: None,
+            rolling: None,
             line: Some(field.line()),
             behind: Some((queue, behind)),
         })

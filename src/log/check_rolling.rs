@@ -1,30 +1,41 @@
 //! The part of a log4rs file that says when a log file is rolled, and what becomes of the old ones.
 
-use log4rs::append::rolling_file::policy::Policy;
+use std::path::Path;
+
+use log4rs::append::rolling_file::policy::Policy as LibraryPolicy;
 use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::trigger::Trigger;
 
 use super::check::{Check, read_kind};
-use super::yaml::Field;
+use super::plan::AppenderPlan;
+use super::rolling::{self, CENTURY, Policy};
+use super::yaml::{Field, plain, plain_path, quoted};
 use crate::error::Error;
 
-const CENTURY: u64 = 100 * 366 * 24 * 3600;
-
-pub(super) fn policy(check: &Check, field: &Field<'_>) -> Result<(), Error> {
+/// Archives are relative to `folder`.
+pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Result<Policy, Error> {
     let kind = read_kind(field, "policy", &["compound"], Some("compound"))?;
     let section = field.section(&["kind", "trigger", "roller"])?;
     trigger(check, &section.required("trigger", "when the file is rolled")?)?;
     roller(check, &section.required("roller", "what becomes of the old file")?)?;
-    check.build::<dyn Policy>(field, kind).map(drop)
+    check.build::<dyn LibraryPolicy>(field, kind)?;
+    match Policy::read(&field.node().for_log4rs(&[]), folder) {
+        Ok(Some(policy)) => Ok(policy),
+        Ok(None) => Err(field.error("this policy cannot be read")),
+        Err(reason) => Err(field.error("this policy cannot be read").because(reason)),
+    }
 }
 
-fn trigger(check: &Check, field: &Field<'_>) -> Result<(), Error> {
+fn trigger(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
     let kind = read_kind(field, "trigger", &["size", "time", "onstartup"], None)?;
     match kind {
         "size" => {
             let limit = field.section(&["kind", "limit"])?.required("limit", "a size such as `10 mb`")?;
             let size = "a size such as `10 mb` (units: b, kb, mb, gb, tb)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| limit.expected(size))?;
+            if rolling::is_limit_zero(&field.node().for_log4rs(&[])) {
+                check.warn(&limit, "a limit of 0 rolls the file after each record; write a size such as `10 mb`");
+            }
         }
         "time" => {
             let section = field.section(&["kind", "interval", "modulate", "max_random_delay"])?;
@@ -33,8 +44,7 @@ fn trigger(check: &Check, field: &Field<'_>) -> Result<(), Error> {
             section.get("max_random_delay").map_or(Ok(0), |delay| delay.integer(0..=CENTURY, "seconds"))?;
             let time = "a time such as `12 hours` or `1 day` (units: second to year)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| interval.expected(time))?;
-            // log4rs takes these, and panics when the first record is logged.
-            if !seconds(&interval).is_some_and(|seconds| (1..=CENTURY).contains(&seconds)) {
+            if !rolling::is_trigger(&field.node().for_log4rs(&[])) {
                 return Err(interval.expected("a time from 1 second to 100 years"));
             }
         }
@@ -45,26 +55,6 @@ fn trigger(check: &Check, field: &Field<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The length of an interval that log4rs has accepted: digits, then a unit or none.
-fn seconds(field: &Field<'_>) -> Option<u64> {
-    const DAY: u64 = 24 * 3600;
-    let Ok(text) = field.text("") else {
-        return field.integer(0..=u64::MAX, "").ok();
-    };
-    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
-    let unit = unit.trim().to_ascii_lowercase();
-    let length = match unit.trim_end_matches('s') {
-        "minute" => 60,
-        "hour" => 3600,
-        "day" => DAY,
-        "week" => 7 * DAY,
-        "month" => 31 * DAY,
-        "year" => 366 * DAY,
-        _ => 1,
-    };
-    number.parse::<u64>().ok()?.checked_mul(length)
 }
 
 fn roller(check: &Check, field: &Field<'_>) -> Result<(), Error> {
@@ -83,6 +73,75 @@ fn roller(check: &Check, field: &Field<'_>) -> Result<(), Error> {
         if !text.contains("{}") {
             return Err(pattern.expected("a name with `{}` in it, for the number of the old file"));
         }
+        let (pieces, unset) = rolling::pieces(text);
+        if let Some(name) = unset.first() {
+            let message = format!("the environment variable {name} is not set; set it, or name the folder");
+            return Err(pattern.error(message));
+        }
+        if let Some((ending, feature)) = pieces.last().and_then(|end| rolling::compression(end))
+            && !rolling::can_compress(ending)
+        {
+            return Err(pattern.error(format!(
+                "to compress old files needs the feature `{feature}` of log4rs: add `log4rs = {{ version = \"1\", \
+                 default-features = false, features = [\"{feature}\"] }}` to the dependencies in Cargo.toml; or leave \
+                 out `.{ending}`, and let another program compress them"
+            )));
+        }
     }
     check.build::<dyn Roll>(field, kind).map(drop)
+}
+
+/// An archive that had the path of the active file would be overwritten by it.
+pub(super) fn apart(field: &Field<'_>, policy: &Policy, path: &Path) -> Result<(), Error> {
+    match policy.archives.as_ref().and_then(|archives| archives.number_of(path)) {
+        None => Ok(()),
+        Some(number) => {
+            let roller = field.open()?.required("roller", "")?;
+            let pattern = roller.open()?.required("pattern", "")?;
+            let path = plain_path(path);
+            let message =
+                format!("with the number {number} this is the path of the log file itself, {path}; change one");
+            Err(pattern.error(message))
+        }
+    }
+}
+
+/// No two appenders may write, or roll, the same file if one of them rolls it.
+pub(super) fn not_shared(appenders: &[(Field<'_>, AppenderPlan)]) -> Result<(), Error> {
+    let mut seen: Vec<&AppenderPlan> = Vec::new();
+    for (field, outer) in appenders {
+        for plan in std::iter::once(outer).chain(outer.behind.iter().flat_map(|(_, behind)| behind)) {
+            for before in &seen {
+                if let Some(shared) = shared(plan, before) {
+                    let other = quoted(&plain(&before.name));
+                    let message = format!("the appender {other} {shared}; give each a path and archives of its own");
+                    let error = field.error(message);
+                    return Err(plan.line.into_iter().fold(error, |error, line| error.at_line(line)));
+                }
+            }
+            seen.push(plan);
+        }
+    }
+    Ok(())
+}
+
+/// What they share, where one of them rolls it.
+fn shared(plan: &AppenderPlan, before: &AppenderPlan) -> Option<String> {
+    let (path, other) = (plan.path.as_deref()?, before.path.as_deref()?);
+    let archives = |plan: &AppenderPlan| plan.rolling.as_ref().and_then(|policy| policy.archives.clone());
+    let (mine, theirs) = (archives(plan), archives(before));
+    if (plan.rolling.is_some() || before.rolling.is_some()) && rolling::real(path) == rolling::real(other) {
+        return Some(format!(
+            "writes to the same file, {}, and a file that is rolled has one writer",
+            plain_path(path)
+        ));
+    }
+    if theirs.as_ref().is_some_and(|theirs| theirs.number_of(path).is_some()) {
+        return Some(format!("has {} as the path of an archive", plain_path(path)));
+    }
+    if mine.as_ref().is_some_and(|mine| mine.number_of(other).is_some()) {
+        return Some(format!("writes to {}, which is the path of an archive here", plain_path(other)));
+    }
+    let both = mine?.shared_with(&theirs?)?;
+    Some(format!("has the same archive, {}", plain_path(&both)))
 }

@@ -14,6 +14,7 @@ use log4rs::encode::Encode;
 
 use super::encode::PatternEncoder;
 use super::record::Captured;
+use super::rolling::{Outcome, Policy, Rolling};
 use super::yaml::plain_path;
 use crate::os::process;
 
@@ -31,6 +32,9 @@ pub(super) struct LogFile {
     buffer: Vec<u8>,
     file: Option<File>,
     identity: Option<(u64, u64)>,
+    /// How many bytes the open file has. Known for a rolling one only.
+    length: u64,
+    rolling: Option<Rolling>,
     looked: Instant,
     taken: Option<Instant>,
 }
@@ -65,10 +69,21 @@ pub(super) enum Encoder {
 
 impl LogFile {
     /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
-    pub(super) fn open(path: &Path, append: bool, encoder: Encoder) -> io::Result<LogFile> {
+    ///
+    /// `rolling`: when it is rolled; `reload`: the program has started before.
+    pub(super) fn open(
+        path: &Path,
+        append: bool,
+        encoder: Encoder,
+        rolling: Option<Policy>,
+        reload: bool,
+    ) -> io::Result<LogFile> {
+        // The program may change its directory, and the file may have to be made again.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut log = LogFile {
-            // The program may change its directory, and the file may have to be made again.
-            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            rolling: rolling.map(|policy| Rolling::new(policy, &path, reload)),
+            path,
+            length: 0,
             encoder,
             buffer: Vec::new(),
             file: None,
@@ -80,21 +95,29 @@ impl LogFile {
             Err(error) if !process::is_without_reader(&error) => return Err(error),
             _ => {}
         }
-        if let (false, Some(file)) = (append, &log.file)
+        let length = log.length;
+        let is_due = log.rolling.as_mut().is_some_and(|rolling| rolling.opened(length));
+        if let (false, Some(file)) = (append || is_due, &log.file)
             && file.metadata()?.is_file()
         {
             file.set_len(0)?;
+            log.length = 0;
         }
         Ok(log)
     }
 
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
+        let rolls = self.rolling.as_ref().map(Rolling::rolls);
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
         let file = process::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
-        self.identity = process::identity(&file.metadata()?);
+        if let (Some(rolling), Some(rolls)) = (&mut self.rolling, rolls) {
+            rolling.reopened(rolls);
+        }
+        let metadata = file.metadata()?;
+        (self.identity, self.length) = (process::identity(&metadata), metadata.len());
         self.looked = Instant::now();
         self.file = Some(file);
         Ok(())
@@ -139,6 +162,18 @@ impl LogFile {
         Ok(true)
     }
 
+    /// Returns `true` if the file is to be written and rolled before this record is added.
+    pub(super) fn is_due_before(&mut self, captured: &Captured) -> bool {
+        let length = self.length + self.buffer.len() as u64;
+        self.rolling.as_mut().is_some_and(|rolling| rolling.is_due_at(captured.time, length))
+    }
+
+    /// Returns `true` if the file is to be written and rolled before another record is added.
+    pub(super) fn is_full(&mut self) -> bool {
+        let length = self.length + self.buffer.len() as u64;
+        self.rolling.as_mut().is_some_and(|rolling| rolling.is_full(length))
+    }
+
     /// Whether the buffer should be written before the batch is over.
     pub(super) fn is_long(&self) -> bool {
         self.buffer.len() >= PIECE
@@ -170,10 +205,22 @@ impl LogFile {
         self.taken
     }
 
-    /// Writes the buffer. On an error what was not written stays.
+    /// Writes the buffer, and rolls the file if that is due. On an error what was not written stays.
     pub(super) fn write_out(&mut self) -> io::Result<()> {
+        self.write_buffer()?;
+        let Some(rolling) = &mut self.rolling else { return Ok(()) };
+        if self.file.is_some() && rolling.roll(&self.path, self.identity) == Outcome::Gone {
+            self.reopen()?;
+        }
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
+        }
+        if self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
+            self.file = None;
         }
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
@@ -189,7 +236,9 @@ impl LogFile {
             };
             let written = write_some(file, &self.buffer);
             // One that cannot be asked is taken to be there: else what it has would be written twice.
-            let is_gone = file.metadata().is_ok_and(|file| process::is_deleted(&file) && file.is_file());
+            let metadata = file.metadata();
+            self.length = metadata.as_ref().map_or(self.length, |file| file.len());
+            let is_gone = metadata.is_ok_and(|file| process::is_deleted(&file) && file.is_file());
             if is_gone {
                 // Held meanwhile: a new file must not get its number.
                 let _old = self.file.take();

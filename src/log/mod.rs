@@ -24,6 +24,7 @@ mod queued;
 mod recent;
 mod record;
 mod reload;
+mod rolling;
 mod sink;
 mod steps;
 mod writer;

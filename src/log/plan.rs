@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use super::channel::{Channel, Overflow};
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
+use super::queued::Opening;
+use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
 use super::yaml::{plain, plain_path};
 use super::{live, queued, writer};
@@ -40,6 +42,8 @@ pub(super) struct AppenderPlan {
     pub(super) settings: serde_value::Value,
     pub(super) filters: Vec<Box<dyn Filter>>,
     pub(super) path: Option<PathBuf>,
+    /// Of a rolling file: when it is rolled, and where its archives are.
+    pub(super) rolling: Option<Policy>,
     /// In the log4rs file, for what comes from one.
     pub(super) line: Option<u64>,
     /// Of the kind `queued`: its queue, and what is behind it.
@@ -97,6 +101,8 @@ pub(super) struct Parts {
     root: (LevelFilter, Vec<String>),
     loggers: Vec<Logger>,
     channel: Option<Arc<Channel>>,
+    /// Of the files that are written by the thread that logs.
+    direct: Vec<Arc<Channel>>,
 }
 
 static INSTALLED: Mutex<Option<Installed>> = Mutex::new(None);
@@ -113,6 +119,7 @@ pub(crate) fn console() -> Plan {
         settings: Value::Map([(text("target"), text("stderr")), (text("encoder"), encoder)].into()),
         filters: Vec::new(),
         path: None,
+        rolling: None,
         line: None,
         behind: None,
     };
@@ -152,7 +159,7 @@ impl Plan {
                 Some(installed) if reload => installed.files.clone(),
                 _ => Vec::new(),
             };
-            let parts = self.build(wiring, &going_on, &mut created)?;
+            let parts = self.build(wiring, &going_on, reload, &mut created)?;
             let config = parts.config().map_err(|error| with_file(error, file.as_deref()))?;
             match &mut *installed {
                 Some(installed) => {
@@ -193,12 +200,18 @@ impl Plan {
         Ok(())
     }
 
-    fn build(mut self, wiring: Wiring, going_on: &[PathBuf], created: &mut Created) -> Result<Parts, Error> {
-        let mut build = Build { with: queued::deserializers(), file: self.file.as_deref(), going_on, created };
+    fn build(
+        mut self,
+        wiring: Wiring,
+        going_on: &[PathBuf],
+        reload: bool,
+        created: &mut Created,
+    ) -> Result<Parts, Error> {
+        let mut build = Build { with: queued::deserializers(), file: self.file.as_deref(), going_on, reload, created };
         // To open an old file may truncate it, which cannot be undone: so those come last.
         self.appenders.sort_by_key(|appender| appender.path.as_deref().is_some_and(Path::exists));
         let mut appenders: Vec<Open> = Vec::new();
-        let (mut sinks, mut waiting) = (Vec::new(), Vec::new());
+        let (mut sinks, mut waiting, mut direct) = (Vec::new(), Vec::new(), Vec::new());
         for mut appender in self.appenders {
             let (name, filters) = (appender.name.clone(), std::mem::take(&mut appender.filters).into());
             match (appender.behind.take(), wiring.queue) {
@@ -216,6 +229,11 @@ impl Plan {
                     sinks.push(Sink::new(&name, build.output(appender)?, queue.capacity));
                     waiting.push((name, filters));
                 }
+                (None, None) if appender.rolling.is_some() => {
+                    let written = queued::Direct::start(&name, build.output(appender)?);
+                    direct.push(written.channel().clone());
+                    appenders.push((name, Arc::new(written), filters));
+                }
                 (None, None) => appenders.push((name, Arc::from(build.appender(appender)?), filters)),
             }
         }
@@ -228,7 +246,7 @@ impl Plan {
                 appenders.push((name, Arc::new(queued::Entrance::one(channel.clone(), sink)), filters));
             }
         }
-        Ok(Parts { appenders, root: self.root, loggers: self.loggers, channel })
+        Ok(Parts { appenders, root: self.root, loggers: self.loggers, channel, direct })
     }
 }
 
@@ -288,10 +306,11 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
 /// A last try of sinks that fail; afterwards what could not be written has been said.
 pub(crate) fn end() {
     ::log::logger().flush();
-    let channel = INSTALLED.lock().as_ref().and_then(|installed| installed.parts.channel.clone());
-    if let Some(channel) = channel {
-        channel.end_sinks();
-    }
+    let channels = INSTALLED.lock().as_ref().map(|Installed { parts, .. }| {
+        let channels = parts.direct.iter().chain(&parts.channel);
+        channels.cloned().collect::<Vec<_>>()
+    });
+    channels.iter().flatten().for_each(|channel| channel.end_sinks());
 }
 
 /// One appender in several configs.
@@ -325,6 +344,7 @@ struct Build<'a> {
     file: Option<&'a Path>,
     /// Log files of the plan before, which are not emptied.
     going_on: &'a [PathBuf],
+    reload: bool,
     created: &'a mut Created,
 }
 
@@ -343,13 +363,15 @@ impl Build<'_> {
         if going_on {
             queued::go_on_with(&mut plan.settings);
         }
-        if plan.kind != "file" {
+        if plan.kind != "file" && plan.rolling.is_none() {
             return self.appender(plan).map(Output::Other);
         }
         if let Some(path) = &plan.path {
             self.created.will_open(path);
         }
-        let opened = queued::open_file(plan.path.as_deref(), plan.settings.clone(), &self.with, true);
+        let (path, rolling) = (plan.path.as_deref(), plan.rolling.take());
+        let opening = Opening { path, ours: true, rolling, reload: self.reload };
+        let opened = queued::open_file(plan.settings.clone(), &self.with, opening);
         opened.map(Output::File).map_err(|reason| self.refused(&plan, reason))
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use log4rs::append::rolling_file::RollingFileAppenderDeserializer;
 use log4rs::append::{Append, AppenderConfig};
 use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::EncoderConfig;
@@ -14,6 +15,7 @@ use super::channel::{Channel, Overflow};
 use super::file::{Encoder, LogFile};
 use super::plan::Queue;
 use super::record::Captured;
+use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
 use super::{encode, live, paths};
 use super::{logger, recent};
@@ -38,6 +40,7 @@ pub fn deserializers() -> Deserializers {
     let mut with = Deserializers::default();
     encode::register(&mut with);
     with.insert("queued", FromConfig);
+    with.insert("rolling_file", RollingFromConfig);
     with
 }
 
@@ -234,7 +237,8 @@ impl Deserialize for FromConfig {
         for inner in config.appenders {
             anyhow::ensure!(inner.filters.is_empty(), "filters belong to the queued appender itself");
             let output = match inner.kind.as_str() {
-                "file" => Output::File(open_file(None, inner.config, with, false)?),
+                "file" => Output::File(open_file(inner.config, with, Opening::default())?),
+                "rolling_file" => rolling(inner.config, with)?,
                 kind => Output::Other(with.deserialize(kind, inner.config)?),
             };
             outputs.push((inner.kind, output));
@@ -243,37 +247,118 @@ impl Deserialize for FromConfig {
     }
 }
 
-/// The settings of log4rs's appender `file`, as it takes them.
+/// The appender `rolling_file`.
+struct RollingFromConfig;
+
+impl Deserialize for RollingFromConfig {
+    type Trait = dyn Append;
+    type Config = Value;
+
+    fn deserialize(&self, settings: Value, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
+        match rolling(settings, with)? {
+            Output::Other(appender) => Ok(appender),
+            output => Ok(Box::new(Direct::start("rolling_file", output))),
+        }
+    }
+}
+
+/// A rolling file of ours. Of log4rs's own, if the program has registered a policy, trigger or roller.
+fn rolling(settings: Value, with: &Deserializers) -> anyhow::Result<Output> {
+    let config: FileConfig = settings.clone().deserialize_into()?;
+    let policy = config.policy.unwrap_or(Value::Unit);
+    match Policy::read(&policy, Path::new(""))? {
+        Some(rolling) => {
+            let Value::Map(mut parts) = policy else { anyhow::bail!("the policy has no trigger") };
+            parts.remove(&Value::String("kind".to_owned()));
+            with.deserialize::<dyn log4rs::append::rolling_file::policy::Policy>("compound", Value::Map(parts))?;
+            let opening = Opening { rolling: Some(rolling), ..Opening::default() };
+            open_file(settings, with, opening).map(Output::File)
+        }
+        None => {
+            let config = settings.deserialize_into()?;
+            RollingFileAppenderDeserializer.deserialize(config, with).map(Output::Other)
+        }
+    }
+}
+
+/// A log file that is written by the thread that logs: a queue without a writer.
+#[derive(Debug)]
+pub(super) struct Direct {
+    entrance: Entrance,
+}
+
+impl Direct {
+    pub(super) fn start(name: &str, output: Output) -> Direct {
+        let queue = Queue::default();
+        let sinks = Sinks::new(vec![Sink::new(name, output, queue.capacity)]);
+        let channel = live::register(Arc::new(Channel::new(name, queue.capacity, queue.overflow, sinks)));
+        Direct { entrance: Entrance::one(channel, 0) }
+    }
+
+    pub(super) fn channel(&self) -> &Arc<Channel> {
+        &self.entrance.channel
+    }
+}
+
+impl Append for Direct {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        self.entrance.append(record)
+    }
+
+    fn flush(&self) {
+        self.entrance.flush();
+    }
+}
+
+/// What could not be written is told.
+impl Drop for Direct {
+    fn drop(&mut self) {
+        self.entrance.channel.end_sinks();
+    }
+}
+
+/// The settings of log4rs's appenders `file` and `rolling_file`, as it takes them.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileConfig {
     path: String,
     append: Option<bool>,
     encoder: Option<EncoderConfig>,
+    policy: Option<Value>,
 }
 
-/// `path`: the one in the settings, if it is known where that leads. `ours`: nobody else has put encoders into `with`.
-pub(super) fn open_file(
-    path: Option<&Path>,
-    settings: Value,
-    with: &Deserializers,
-    ours: bool,
-) -> anyhow::Result<LogFile> {
+/// How a log file is opened.
+#[derive(Default)]
+pub(super) struct Opening<'a> {
+    /// Where the path in the settings leads, if that is known.
+    pub(super) path: Option<&'a Path>,
+    /// Only the encoders of this crate can be in the deserializers.
+    pub(super) ours: bool,
+    pub(super) rolling: Option<Policy>,
+    /// The program has started before.
+    pub(super) reload: bool,
+}
+
+pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<'_>) -> anyhow::Result<LogFile> {
     let config: FileConfig = settings.deserialize_into()?;
+    let is_rolling = opening.rolling.is_some();
+    anyhow::ensure!(config.policy.is_none() || is_rolling, "unknown field `policy`; it belongs to a rolling_file");
     let encoder = match config.encoder {
-        Some(encoder) if ours && encoder.kind == "pattern" => {
+        Some(encoder) if opening.ours && encoder.kind == "pattern" => {
             Encoder::Pattern(encode::PatternEncoder::from_config(encoder.config.deserialize_into()?)?)
         }
         Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
         None => Encoder::Pattern(encode::PatternEncoder::default()),
     };
     let append = config.append.unwrap_or(true);
-    if let Some(path) = path {
-        return Ok(LogFile::open(path, append, encoder)?);
+    if let Some(path) = opening.path {
+        return Ok(LogFile::open(path, append, encoder, opening.rolling, opening.reload)?);
     }
-    let (path, _unset) = paths::expand_env(&config.path);
-    let path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
-    Ok(LogFile::open(Path::new(&path), append, encoder)?)
+    let (mut path, _unset) = paths::expand_env(&config.path);
+    if !is_rolling {
+        path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
+    }
+    Ok(LogFile::open(Path::new(&path), append, encoder, opening.rolling, opening.reload)?)
 }
 
 /// The file is added to, whatever the settings said.

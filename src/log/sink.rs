@@ -80,6 +80,12 @@ impl Sink {
 
     /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to tell.
     fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
+        // A file that is due is rolled before the record is added to it.
+        let due = match &mut self.output {
+            Output::File(file) => file.is_due_before(&captured),
+            Output::Other(_) => false,
+        };
+        let told = if due && self.failing.is_none() { self.flush() } else { None };
         self.dirty = true;
         if let Output::File(file) = &mut self.output {
             let result = if file.asks_directly() {
@@ -92,8 +98,8 @@ impl Sink {
             return match flatten(result) {
                 Ok(kept) => {
                     self.unencodable = false;
-                    let write = kept && file.is_long() && self.failing.is_none();
-                    (kept, if write { self.flush() } else { None })
+                    let write = kept && (file.is_full() || file.is_long()) && self.failing.is_none();
+                    (kept, if write { told.or(self.flush()) } else { told })
                 }
                 // No later try could encode it.
                 Err(reason) => {

@@ -1,0 +1,236 @@
+//! What becomes of a file that is rolled: its archives `app.0.log`, `app.1.log`, …, the youngest first.
+//!
+//! Invariants
+//! 1. A roll that fails leaves the active file and all archives under their names: each step is undone.
+//! 2. An archive is removed only if all names are taken, and only after the active file has become an archive.
+//! 3. The work is bounded by the number of archives that exist, not by `count`.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use log4rs::append::rolling_file::policy::compound::roll::Roll;
+use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
+
+use crate::log::yaml::plain_path;
+
+/// The archives of a `fixed_window` roller.
+#[derive(Clone, Debug)]
+pub(in crate::log) struct Archives {
+    /// Absolute: the program may change its directory.
+    folder: PathBuf,
+    /// The pattern, parted at each `{}`.
+    pieces: Vec<String>,
+    base: u32,
+    count: u32,
+    compress: bool,
+}
+
+impl Archives {
+    /// `pieces` is the pattern, parted at each `{}`, variables expanded; `folder` is where it is relative to.
+    pub(in crate::log) fn new(folder: &Path, pieces: Vec<String>, base: u32, count: u32) -> Archives {
+        // The empty path is no path to `absolute`.
+        let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
+        let compress = pieces.last().is_some_and(|end| compression(end).is_some());
+        Archives { folder, pieces, base, count, compress }
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(self.pieces.join(&number.to_string()))
+    }
+
+    fn is_number(&self, number: u64) -> bool {
+        let base = u64::from(self.base);
+        (base..base + u64::from(self.count)).contains(&number)
+    }
+
+    /// The number of the archive that has this path, if one has it.
+    pub(in crate::log) fn number_of(&self, path: &Path) -> Option<u64> {
+        let real = real(path);
+        let text = real.to_string_lossy();
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).take(10).count();
+        let numbers = (0..text.len()).filter(|start| text.is_char_boundary(*start)).flat_map(|start| {
+            let rest = &text[start..];
+            (1..=digits(rest)).filter_map(move |length| rest[..length].parse::<u64>().ok())
+        });
+        let mut tried = Vec::new();
+        numbers.into_iter().find(|number| {
+            let new = self.is_number(*number) && !tried.contains(number);
+            tried.push(*number);
+            new && self::real(&self.path(*number)) == real
+        })
+    }
+
+    /// The path of an archive that both have, if there is one.
+    pub(in crate::log) fn shared_with(&self, other: &Archives) -> Option<PathBuf> {
+        // Of many numbers some are tried; patterns that differ and meet only beyond them are not found.
+        const TRIED: u64 = 100;
+        let (mine, theirs) = (u64::from(self.base), u64::from(other.base));
+        let both = mine.max(theirs);
+        let mut numbers = (mine..mine + TRIED).chain(both..both + TRIED).filter(|number| self.is_number(*number));
+        numbers.find_map(|number| {
+            let path = self.path(number);
+            other.number_of(&path).map(|_| path)
+        })
+    }
+
+    /// Makes `active` the youngest archive.
+    pub(super) fn take(&self, active: &Path) -> Result<(), String> {
+        if self.count == 0 {
+            return delete(active);
+        }
+        let base = u64::from(self.base);
+        let first = self.path(base);
+        make_folder(&first)?;
+        let mut used = 0;
+        while used < u64::from(self.count) && is_there(&self.path(base + used))? {
+            used += 1;
+        }
+        let mut moves = Moves(Vec::new());
+        let mut oldest = None;
+        if used == u64::from(self.count) {
+            used -= 1;
+            let aside = beside(&self.path(base + used), ".oldest");
+            moves.rename(self.path(base + used), aside.clone())?;
+            oldest = Some(aside);
+        }
+        for number in (base..base + used).rev() {
+            let to = self.path(number + 1);
+            // The number may stand in the name of a folder.
+            if to.parent() != first.parent() {
+                make_folder(&to)?;
+            }
+            moves.rename(self.path(number), to)?;
+        }
+        if self.compress {
+            self.compress(active, &first)?
+        } else {
+            take_over(active, &first)?
+        }
+        moves.0.clear();
+        // If it cannot be removed, the next one takes its name.
+        oldest.map_or(Ok(()), |oldest| delete(&oldest))
+    }
+
+    /// By log4rs, in whose features the compression is.
+    fn compress(&self, active: &Path, first: &Path) -> Result<(), String> {
+        let pattern = self.folder.join(self.pieces.join("{}"));
+        let pattern = pattern.to_str().ok_or_else(|| format!("{} is not UTF-8", plain_path(&pattern)))?;
+        // A window of one: the others have been moved.
+        let roller = FixedWindowRoller::builder().base(self.base).build(pattern, 1);
+        roller.and_then(|roller| roller.roll(active)).map_err(|error| {
+            let _half = fs::remove_file(first);
+            format!("cannot compress it into {}: {error:#}", plain_path(first))
+        })
+    }
+}
+
+/// How the name of a compressed archive ends, and the feature of log4rs that it needs. `None` for other names.
+pub(in crate::log) fn compression(name: &str) -> Option<(&'static str, &'static str)> {
+    [("gz", "gzip"), ("zst", "zstd")].into_iter().find(|(ending, _)| {
+        let rest = name.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));
+        rest.is_some()
+    })
+}
+
+/// Whether log4rs has been compiled with that.
+pub(in crate::log) fn can_compress(ending: &str) -> bool {
+    FixedWindowRoller::builder().build(&format!("{{}}.{ending}"), 1).is_ok()
+}
+
+pub(super) fn delete(file: &Path) -> Result<(), String> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", plain_path(file)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// The path without links, as far as it exists.
+pub(in crate::log) fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = whole.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
+    match existing.map(|(part, real)| (whole.strip_prefix(part), real)) {
+        Some((Ok(rest), real)) if rest.as_os_str().is_empty() => real,
+        Some((Ok(rest), real)) => real.join(rest),
+        _ => whole,
+    }
+}
+
+fn make_folder(of: &Path) -> Result<(), String> {
+    let Some(folder) = of.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|error| {
+        let stands = folder.ancestors().find(|part| fs::metadata(part).is_ok_and(|found| !found.is_dir()));
+        let reason = stands.map_or(error.to_string(), |file| format!("{} is not a directory", plain_path(file)));
+        format!("cannot make the folder {}: {reason}", plain_path(folder))
+    })
+}
+
+fn is_there(archive: &Path) -> Result<bool, String> {
+    match fs::symlink_metadata(archive) {
+        Ok(found) if found.is_dir() => Err(format!("{} is a directory, not an archive", plain_path(archive))),
+        Ok(_) => Ok(true),
+        // Its folder may not be there yet, if the number is in the folder's name.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("cannot look for {}: {error}", plain_path(archive))),
+    }
+}
+
+/// Renames, undone in reverse order when dropped.
+struct Moves(Vec<(PathBuf, PathBuf)>);
+
+impl Moves {
+    fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), String> {
+        let renamed = fs::rename(&from, &to);
+        renamed.map_err(|error| cannot_rename(&from, &to, &error))?;
+        self.0.push((from, to));
+        Ok(())
+    }
+}
+
+impl Drop for Moves {
+    fn drop(&mut self) {
+        for (from, to) in self.0.drain(..).rev() {
+            let _best_effort = fs::rename(to, from);
+        }
+    }
+}
+
+fn cannot_rename(from: &Path, to: &Path, error: &io::Error) -> String {
+    format!("cannot rename {} to {}: {error}", plain_path(from), plain_path(to))
+}
+
+/// Renames; where the archive is on another file system, copies.
+fn take_over(active: &Path, archive: &Path) -> Result<(), String> {
+    match fs::rename(active, archive) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_over(active, archive).map_err(|error| {
+            let (active, archive) = (plain_path(active), plain_path(archive));
+            format!("cannot copy {active} to {archive}, on another file system: {error}")
+        }),
+        Err(error) => Err(cannot_rename(active, archive, &error)),
+    }
+}
+
+fn copy_over(active: &Path, archive: &Path) -> io::Result<()> {
+    // Under another name until it is whole: a full disk may stop the copy half-way.
+    let part = beside(archive, ".part");
+    let whole = fs::copy(active, &part).and_then(|_| fs::rename(&part, archive));
+    if let Err(error) = whole {
+        let _half = fs::remove_file(&part);
+        return Err(error);
+    }
+    let emptied =
+        fs::remove_file(active).or_else(|_| OpenOptions::new().write(true).truncate(true).open(active).map(drop));
+    emptied.inspect_err(|_| {
+        // Or it would be there twice.
+        let _copy = fs::remove_file(archive);
+    })
+}

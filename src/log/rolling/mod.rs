@@ -1,0 +1,260 @@
+//! Rolling files, under the keys of log4rs's `rolling_file` and with its meaning, but for what destroys data: when a file is
+//! due (`calendar`), what becomes of it (`archive`), and what is remembered of it. `file` writes and reopens it.
+
+mod archive;
+mod calendar;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use self::calendar::{Local, Schedule};
+use self::policy::Trigger;
+use super::record::Time;
+use super::yaml::plain_path;
+use crate::os::process;
+
+pub(super) use self::archive::{can_compress, compression, real};
+pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger, pieces};
+
+/// After a roll that failed; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Another process is rolling the file.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// A roll by another process takes no longer.
+const LONGEST_LOCK: Duration = Duration::from_secs(5);
+/// How many different causes of one failure are told.
+const MOST_CAUSES: usize = 8;
+
+/// What makes a log file a rolling one.
+#[derive(Debug)]
+pub(super) struct Rolling {
+    policy: Policy,
+    memory: Arc<Mutex<Memory>>,
+    /// Of the rolls of this path in this process, how many the open file has seen.
+    seen: u64,
+}
+
+/// What is known of a path for as long as the process runs. A reload opens the file again while the old appender may still
+/// write to it: both share this.
+#[derive(Debug, Default)]
+struct Memory {
+    schedule: Option<Schedule>,
+    /// The file that was there at the start has been rolled, or need not be.
+    started: bool,
+    due: bool,
+    /// The time of the record for which it was due.
+    due_at: i64,
+    rolls: u64,
+    next_try: Option<Instant>,
+    /// Since then another process has the lock of the file.
+    locked: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    pause: Duration,
+    causes: Vec<String>,
+}
+
+/// What became of a file that was due.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The open file is no longer the one at the path.
+    Gone,
+    /// The open file is to be gone on with.
+    Kept,
+}
+
+static KNOWN: Mutex<BTreeMap<PathBuf, Arc<Mutex<Memory>>>> = Mutex::new(BTreeMap::new());
+
+impl Rolling {
+    /// For the file at `path`. With `reload` the program has started before: what is known of the path still holds.
+    pub(super) fn new(policy: Policy, path: &Path, reload: bool) -> Rolling {
+        let memory = {
+            let mut known = KNOWN.lock();
+            if !reload {
+                known.remove(path);
+            }
+            known.entry(path.to_owned()).or_default().clone()
+        };
+        let seen = {
+            let mut memory = memory.lock();
+            match policy.trigger {
+                Trigger::Time { interval, delay } => {
+                    if !memory.schedule.is_some_and(|schedule| schedule.has(interval, delay)) {
+                        memory.schedule = Some(Schedule::new(interval, delay, &Local, Time::now().seconds));
+                    }
+                }
+                Trigger::Size(_) | Trigger::Start(_) => memory.schedule = None,
+            }
+            memory.rolls
+        };
+        Rolling { policy, memory, seen }
+    }
+
+    /// How often the path has been rolled in this process.
+    pub(super) fn rolls(&self) -> u64 {
+        self.memory.lock().rolls
+    }
+
+    /// The file has been opened again; before, there had been so many rolls.
+    pub(super) fn reopened(&mut self, rolls: u64) {
+        self.seen = rolls;
+    }
+
+    /// The file has been opened for the first time, and has `length` bytes. Returns `true` if they belong into an archive of their own, so that
+    /// the file must not be emptied before.
+    pub(super) fn opened(&mut self, length: u64) -> bool {
+        let mut memory = self.memory.lock();
+        let first = !std::mem::replace(&mut memory.started, true);
+        if let (true, Trigger::Start(least)) = (first, self.policy.trigger) {
+            memory.due = length >= least;
+        }
+        memory.due
+    }
+
+    /// Another appender of this process has rolled the path since the file was opened.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.rolls() != self.seen
+    }
+
+    /// Returns `true` if the file, which has `length` bytes, is to be rolled before a record of this time.
+    pub(super) fn is_due_at(&mut self, time: Time, length: u64) -> bool {
+        let mut memory = self.memory.lock();
+        if let Some(schedule) = &mut memory.schedule
+            && schedule.is_due(&Local, time.seconds, || Time::now().seconds)
+        {
+            if length > 0 {
+                (memory.due, memory.due_at) = (true, time.seconds);
+            } else {
+                // There is nothing to keep; an empty archive would push an old one out.
+                schedule.rolled(&Local, time.seconds);
+            }
+        }
+        memory.is_ready()
+    }
+
+    /// Returns `true` if the file, which has `length` bytes now, is to be rolled before the next record.
+    pub(super) fn is_full(&mut self, length: u64) -> bool {
+        let Trigger::Size(limit) = self.policy.trigger else { return false };
+        let mut memory = self.memory.lock();
+        memory.due |= length > limit;
+        memory.is_ready()
+    }
+
+    /// Rolls the file at `path`, which is the open one if its identity is this, if that is due.
+    pub(super) fn roll(&mut self, path: &Path, identity: Option<(u64, u64)>) -> Outcome {
+        let mut memory = self.memory.lock();
+        if !memory.is_ready() {
+            return Outcome::Kept;
+        }
+        let is_ours = || {
+            let found = fs::metadata(path);
+            found.ok().filter(|found| process::identity(found) == identity).map(|found| found.is_file())
+        };
+        // Its own opening, not the one that is written to: a child process may share that, and its lock with it.
+        let lock = OpenOptions::new().append(true).open(path);
+        match (is_ours(), &lock) {
+            // Moved away from outside, or rolled by another process: an archive must not be pushed out for that.
+            (None, _) => {
+                memory.rolled();
+                return Outcome::Gone;
+            }
+            // A FIFO or a device.
+            (Some(false), _) => {
+                memory.rolled();
+                return Outcome::Kept;
+            }
+            (Some(true), Ok(file)) => match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    memory.wait(path);
+                    return Outcome::Kept;
+                }
+                // Some file systems have no locks.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            },
+            (Some(true), Err(_)) => {}
+        }
+        if is_ours().is_none() {
+            memory.rolled();
+            return Outcome::Gone;
+        }
+        let result = match &self.policy.archives {
+            Some(archives) => archives.take(path),
+            None => archive::delete(path),
+        };
+        if let Ok(file) = lock {
+            let _ = file.unlock();
+        }
+        match result {
+            Ok(()) => {
+                if let Some(failing) = memory.failing.take() {
+                    let after = failing.since.elapsed();
+                    say(&format!("the log file {} has been rolled, {after:.1?} late", plain_path(path)));
+                }
+                memory.rolled();
+                memory.rolls += 1;
+                Outcome::Gone
+            }
+            Err(cause) => {
+                memory.failed(path, cause);
+                Outcome::Kept
+            }
+        }
+    }
+}
+
+impl Memory {
+    fn is_ready(&self) -> bool {
+        self.due && self.next_try.is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn rolled(&mut self) {
+        let at = self.due_at;
+        if let Some(schedule) = &mut self.schedule {
+            schedule.rolled(&Local, at);
+        }
+        (self.due, self.next_try, self.locked) = (false, None, None);
+        self.failing = None;
+    }
+
+    /// Another process has the lock.
+    fn wait(&mut self, path: &Path) {
+        let now = Instant::now();
+        if now - *self.locked.get_or_insert(now) < LONGEST_LOCK {
+            self.next_try = Some(now + SHORT_PAUSE);
+        } else {
+            self.failed(path, "another process holds a lock on it".to_owned());
+        }
+    }
+
+    fn failed(&mut self, path: &Path, cause: String) {
+        let now = Instant::now();
+        let failing =
+            self.failing.get_or_insert_with(|| Failing { since: now, pause: FIRST_PAUSE / 2, causes: Vec::new() });
+        failing.pause = (failing.pause * 2).min(LONGEST_PAUSE);
+        self.next_try = Some(now + failing.pause);
+        if !failing.causes.contains(&cause) && failing.causes.len() < MOST_CAUSES {
+            let path = plain_path(path);
+            say(&format!("the log file {path} cannot be rolled: {cause}; it is written on, and rolled later"));
+            failing.causes.push(cause);
+        }
+    }
+}
+
+/// To stderr: the log file itself is no place for what concerns it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "selvedge: {text}");
+}
