@@ -201,6 +201,33 @@ fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
 }
 
 #[test]
+fn a_record_at_which_an_appender_panics_is_given_up_and_counted() {
+    #[derive(Debug)]
+    struct Picky(Arc<Theirs>);
+
+    impl Append for Picky {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            assert!(record.args().to_string() != "poison", "cannot write this");
+            Handle(self.0.clone()).append(record)
+        }
+
+        fn flush(&self) {}
+    }
+
+    // The end of a runtime ends the writers of all queues, and none would try again.
+    let _turn = alone();
+    let theirs = Arc::new(Theirs::default());
+    let queued = Queued::builder().capacity(100).appender("picky", Picky(theirs.clone())).build().unwrap();
+    for text in ["before", "poison", "after"] {
+        put(&queued, log::Level::Info, text);
+    }
+    until("the next record is written", || theirs.got.lock().unwrap().iter().any(|line| line == "INFO after"));
+    until("the count has come", || theirs.got.lock().unwrap().iter().any(|line| line.contains("missing here")));
+    let got = theirs.got.lock().unwrap();
+    assert!(got.contains(&"WARN 1 record is missing here: the appender had failed".to_owned()), "{got:?}");
+}
+
+#[test]
 fn what_cannot_be_held_is_counted_in_its_place() {
     // The end of a runtime ends the writers of all queues, and nobody would try again.
     let _turn = alone();

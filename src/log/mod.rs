@@ -8,6 +8,7 @@
 mod channel;
 mod check;
 mod check_rolling;
+mod contained;
 mod encode;
 mod ending;
 mod file;

@@ -11,6 +11,7 @@ use log4rs::filter::{Filter, Response};
 use parking_lot::Mutex;
 
 use super::channel::{Channel, Overflow};
+use super::contained::Contained;
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
 use super::queued::Opening;
@@ -234,7 +235,10 @@ impl Plan {
                     direct.push(written.channel().clone());
                     appenders.push((name, Arc::new(written), filters));
                 }
-                (None, None) => appenders.push((name, Arc::from(build.appender(appender)?), filters)),
+                (None, None) => {
+                    let contained = Contained::new(&name, build.appender(appender)?);
+                    appenders.push((name, Arc::new(contained), filters));
+                }
             }
         }
         let channel = wiring.queue.filter(|_| !sinks.is_empty()).map(|queue| {

@@ -22,6 +22,8 @@ pub(super) const QUEUE_FULL: &str = "the queue was full";
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// After so many panics the record at which an appender panics is given up, so that the next ones get their turn.
+const MOST_PANICS: u32 = 5;
 /// Of a FIFO whose reader is at work.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// At the end, one that goes on is waited for; so long may it stand still.
@@ -39,8 +41,24 @@ pub(super) struct Sink {
     lost: u64,
     /// The encoder refused the last record: told once, until it takes one again.
     unencodable: bool,
+    /// How often an appender that is not ours has panicked since it last took a record.
+    panics: u32,
     /// Something was given to it since it was last flushed.
     dirty: bool,
+}
+
+/// An error of an appender that is not ours, and where the record is.
+struct Refused {
+    reason: String,
+    record: Refusal,
+}
+
+enum Refusal {
+    Back(Box<Captured>),
+    /// In the appender's own buffer.
+    Accepted,
+    /// The appender has panicked at it too often.
+    GivenUp,
 }
 
 #[derive(Debug)]
@@ -74,6 +92,7 @@ impl Sink {
             most_held,
             lost: 0,
             unencodable: false,
+            panics: 0,
             dirty: false,
         }
     }
@@ -114,21 +133,35 @@ impl Sink {
         }
         match self.append(captured) {
             Ok(()) => (true, None),
-            Err((reason, rejected)) => {
-                let accepted = rejected.is_none();
-                let kept = rejected.is_none_or(|captured| self.hold(*captured));
+            Err(Refused { reason, record }) => {
+                let accepted = matches!(record, Refusal::Accepted);
+                let kept = match record {
+                    Refusal::Back(captured) => self.hold(*captured),
+                    Refusal::Accepted => true,
+                    Refusal::GivenUp => false,
+                };
                 (kept, self.begin_failing(reason, accepted))
             }
         }
     }
 
-    /// An error gives the record back, unless the appender has it in its own buffer.
-    fn append(&mut self, captured: Captured) -> Result<(), (String, Option<Box<Captured>>)> {
+    fn append(&mut self, captured: Captured) -> Result<(), Refused> {
         let Output::Other(appender) = &self.output else { return Ok(()) };
         was_accepted();
         let append = |captured: &Captured| captured.with_record(|record| appender.append(record));
         let (result, captured) = encoding(captured, append, Result::is_err);
-        flatten(result).map_err(|reason| (reason, captured.filter(|_| !was_accepted()).map(Box::new)))
+        let gives_up = gives_up(&mut self.panics, &result);
+        if matches!(result, Ok(Ok(()))) {
+            self.panics = 0;
+        }
+        flatten(result).map_err(|reason| {
+            let record = match captured.filter(|_| !was_accepted()) {
+                _ if gives_up => Refusal::GivenUp,
+                Some(captured) => Refusal::Back(Box::new(captured)),
+                None => Refusal::Accepted,
+            };
+            Refused { reason, record }
+        })
     }
 
     fn hold(&mut self, captured: Captured) -> bool {
@@ -194,25 +227,34 @@ impl Sink {
                     let nothing = Captured::own(Level::Trace, "");
                     let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
                     let (result, _) = muted(|| encoding(nothing, append, |_| false));
-                    flatten(result).map_err(|reason| (reason, true))?;
+                    if gives_up(&mut self.panics, &result) {
+                        self.lost += 1;
+                    } else {
+                        flatten(result).map_err(|reason| (reason, true))?;
+                    }
                     if let Some(failing) = &mut self.failing {
                         failing.accepted = false;
                     }
                 } else {
-                    flatten(catch_unwind(AssertUnwindSafe(|| {
+                    let result = catch_unwind(AssertUnwindSafe(|| {
                         appender.flush();
                         Ok(())
-                    })))
-                    .map_err(|reason| (reason, true))?;
+                    }));
+                    if !gives_up(&mut self.panics, &result) {
+                        flatten(result).map_err(|reason| (reason, true))?;
+                    }
                 }
             }
         }
         while let Some(captured) = self.held.pop_front() {
-            if let Err((reason, rejected)) = self.append(captured) {
-                let accepted = rejected.is_none();
-                self.held.extend(rejected.map(|captured| *captured));
-                // To its place before those that came later.
-                self.held.rotate_right(usize::from(!accepted));
+            if let Err(Refused { reason, record }) = self.append(captured) {
+                let accepted = matches!(record, Refusal::Accepted);
+                match record {
+                    // To its place before those that came later.
+                    Refusal::Back(captured) => self.held.push_front(*captured),
+                    Refusal::Accepted => {}
+                    Refusal::GivenUp => self.lost += 1,
+                }
                 return Err((reason, accepted));
             }
         }
@@ -239,6 +281,16 @@ impl Sink {
             file.forget();
         }
     }
+}
+
+/// Counts a panic. Returns `true` if it is one too many.
+fn gives_up<T>(panics: &mut u32, result: &std::thread::Result<T>) -> bool {
+    *panics += u32::from(result.is_err());
+    let too_many = *panics >= MOST_PANICS;
+    if too_many {
+        *panics = 0;
+    }
+    too_many
 }
 
 fn flatten<T>(result: std::thread::Result<anyhow::Result<T>>) -> Result<T, String> {

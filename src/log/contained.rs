@@ -1,0 +1,84 @@
+//! An appender that is called by the thread that logs: a panic in it, or in its encoder, does not reach the program.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use log4rs::append::Append;
+
+use super::yaml::plain;
+use crate::error::{drop_payload, panic_message};
+
+#[derive(Debug)]
+pub(super) struct Contained {
+    name: String,
+    appender: Box<dyn Append>,
+    /// How often it has panicked. Relaxed: it is a count, and nothing else is read by it.
+    panics: AtomicU64,
+}
+
+impl Contained {
+    pub(super) fn new(name: &str, appender: Box<dyn Append>) -> Contained {
+        Contained { name: plain(name), appender, panics: AtomicU64::new(0) }
+    }
+
+    /// The 1st, 10th, 100th … panic is told on stderr.
+    fn tell(&self, payload: Box<dyn std::any::Any + Send>) {
+        let message = plain(&panic_message(&*payload));
+        drop_payload(payload);
+        let count = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
+        if 10_u64.pow(count.ilog10()) == count {
+            let records = if count == 1 { "a record is lost".to_owned() } else { format!("{count} records are lost") };
+            let _ =
+                writeln!(std::io::stderr(), "selvedge: the appender `{}` panicked: {message}; {records}", self.name);
+        }
+    }
+}
+
+impl Append for Contained {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        // AssertUnwindSafe: what a panic leaves half-done is the appender's, which has to bear that in log4rs too.
+        catch_unwind(AssertUnwindSafe(|| self.appender.append(record))).unwrap_or_else(|payload| {
+            self.tell(payload);
+            Ok(())
+        })
+    }
+
+    fn flush(&self) {
+        // AssertUnwindSafe: as above.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.appender.flush())) {
+            drop_payload(payload);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Append for Panics {
+        fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+            anyhow::ensure!(record.args().as_str() != Some("fails"), "refused");
+            panic!("not this one")
+        }
+
+        fn flush(&self) {
+            panic!("nor this")
+        }
+    }
+
+    #[test]
+    fn a_panic_in_an_appender_is_counted_and_stays_there() {
+        let contained = Contained::new("bad", Box::new(Panics));
+        for _ in 0..3 {
+            contained.append(&::log::Record::builder().args(format_args!("a")).build()).unwrap();
+        }
+        contained.flush();
+        assert_eq!(contained.panics.load(Ordering::Relaxed), 3);
+        let refused = contained.append(&::log::Record::builder().args(format_args!("fails")).build());
+        assert_eq!(refused.unwrap_err().to_string(), "refused");
+    }
+}
