@@ -423,7 +423,7 @@ fn each_file_ends_with_the_record_that_fills_it() {
     let folder = Folder::new("zero");
     let policy = folder.policy("{ kind: size, limit: 0 }", "{ kind: fixed_window, pattern: 'app.{}.log', count: 2 }");
     let mut sinks = folder.sinks(true, policy, false);
-    ["a", "b", "c"].map(|text| put(&mut sinks, text));
+    ["a", "b", "c"].iter().for_each(|text| put(&mut sinks, text));
     assert_eq!(folder.files(), ["app.0.log=c\n", "app.1.log=b\n", "app.log="]);
 }
 
