@@ -376,7 +376,7 @@ impl Build<'_> {
         let (path, rolling) = (plan.path.as_deref(), plan.rolling.take());
         let opening = Opening { path, ours: true, rolling, reload: self.reload };
         let opened = queued::open_file(plan.settings.clone(), &self.with, opening);
-        opened.map(Output::File).map_err(|reason| self.refused(&plan, reason))
+        opened.map(|file| Output::File(Box::new(file))).map_err(|reason| self.refused(&plan, reason))
     }
 
     fn refused(&self, plan: &AppenderPlan, reason: anyhow::Error) -> Error {

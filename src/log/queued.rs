@@ -237,7 +237,7 @@ impl Deserialize for FromConfig {
         for inner in config.appenders {
             anyhow::ensure!(inner.filters.is_empty(), "filters belong to the queued appender itself");
             let output = match inner.kind.as_str() {
-                "file" => Output::File(open_file(inner.config, with, Opening::default())?),
+                "file" => Output::File(Box::new(open_file(inner.config, with, Opening::default())?)),
                 "rolling_file" => rolling(inner.config, with)?,
                 kind => Output::Other(with.deserialize(kind, inner.config)?),
             };
@@ -272,7 +272,7 @@ fn rolling(settings: Value, with: &Deserializers) -> anyhow::Result<Output> {
             parts.remove(&Value::String("kind".to_owned()));
             with.deserialize::<dyn log4rs::append::rolling_file::policy::Policy>("compound", Value::Map(parts))?;
             let opening = Opening { rolling: Some(rolling), ..Opening::default() };
-            open_file(settings, with, opening).map(Output::File)
+            Ok(Output::File(Box::new(open_file(settings, with, opening)?)))
         }
         None => {
             let config = settings.deserialize_into()?;

@@ -63,7 +63,7 @@ enum Refusal {
 
 #[derive(Debug)]
 pub(super) enum Output {
-    File(LogFile),
+    File(Box<LogFile>),
     Other(Box<dyn Append>),
 }
 

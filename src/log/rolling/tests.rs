@@ -250,7 +250,7 @@ impl Folder {
         let pattern = serde_saphyr::from_str("{ pattern: '{m}{n}' }").unwrap();
         let encoder = Encoder::Pattern(PatternEncoder::from_config(pattern).unwrap());
         let file = LogFile::open(&self.path("app.log"), append, encoder, Some(policy), reload).unwrap();
-        Sinks::new(vec![Sink::new("app", Output::File(file), 100)])
+        Sinks::new(vec![Sink::new("app", Output::File(Box::new(file)), 100)])
     }
 }
 
