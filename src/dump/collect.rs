@@ -94,7 +94,8 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
     // A file of the system's to read: not for those of whom all that is wanted is known.
     let will_be_asked = with_stacks && cfg!(feature = "profiling");
     let is_known = has_ended || (matches!(wait, Some(Some(_))) && !will_be_asked);
-    let task = os_thread.filter(|_| !is_known).and_then(task::look);
+    // One that has ended meanwhile has given its id away, perhaps to another thread.
+    let task = os_thread.filter(|_| !is_known).and_then(task::look).filter(|_| thread.ended_at().is_none());
     let doing = match (&wait, thread.ended_at()) {
         (_, Some(at)) => Doing::Ended { ago: at.elapsed() },
         (Some(Some(wait)), _) => Doing::Waiting {
@@ -119,14 +120,16 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
         _ => None,
     };
     let stack = match task {
-        Some(task) if task.doing == task::Doing::SleepsDeeply => Stack::None("it cannot be interrupted to tell it"),
+        Some(task) if task.doing == task::Doing::SleepsDeeply => {
+            Stack::None("it cannot be interrupted to tell it".into())
+        }
         Some(task) if task.blocks_sigprof => {
-            Stack::None("it blocks SIGPROF, by which threads are asked for their stacks")
+            Stack::None("it blocks SIGPROF, by which threads are asked for their stacks".into())
         }
         Some(task) if task.doing == task::Doing::Halted => {
-            Stack::None("it is halted, and cannot be asked for its stack")
+            Stack::None("it is halted, and cannot be asked for its stack".into())
         }
-        _ => Stack::None(""),
+        _ => Stack::None("".into()),
     };
     let entry = Entry {
         id: thread.id(),
@@ -172,7 +175,7 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
     use crate::profile::now;
     let can_answer = |entry: &Entry| {
         let lives = !matches!(entry.doing, Doing::Ended { .. } | Doing::NotBegun);
-        lives && entry.stack == Stack::None("")
+        lives && entry.stack == Stack::None("".into())
     };
     let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
     let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
@@ -185,8 +188,9 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
         let entry = &mut entries[place];
         entry.stack = match stack {
             now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
-            now::Stack::Ended => Stack::None("it has ended meanwhile"),
-            now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor"),
+            now::Stack::Ended => Stack::None("it has ended meanwhile".into()),
+            now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor".into()),
+            now::Stack::Unasked(why) => Stack::None(why.into()),
         };
     }
     None

@@ -34,7 +34,7 @@ struct One<'a> {
     restarts: u64,
     failures: &'a [String],
     busy: Option<&'static str>,
-    no_stack: Option<&'static str>,
+    no_stack: Option<&'a str>,
     stack: Option<Vec<Place<'a>>>,
     stack_cut: Option<&'static str>,
 }
@@ -96,7 +96,7 @@ fn one(entry: &Entry) -> One<'_> {
     };
     let (stack, stack_cut, no_stack) = match &entry.stack {
         Stack::Of { frames, cut } => (Some(frames.iter().map(place).collect()), *cut, None),
-        Stack::None(why) => (None, None, Some(*why).filter(|why| !why.is_empty())),
+        Stack::None(why) => (None, None, Some(&**why).filter(|why| !why.is_empty())),
     };
     One {
         path: &entry.path,

@@ -13,6 +13,7 @@ mod text;
 
 use crate::signal::Reason;
 use crate::thread::Thread;
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -110,7 +111,7 @@ enum Stack {
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     Of { frames: Vec<Frame>, cut: Option<&'static str> },
     /// Why there is none; empty if that is no wonder.
-    None(&'static str),
+    None(Cow<'static, str>),
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -170,7 +170,7 @@ impl Display for Group<'_> {
 /// The lines below the thread's own.
 fn stack(entry: &Entry, here: &Here) -> Vec<String> {
     match &entry.stack {
-        Stack::None("") => Vec::new(),
+        Stack::None(why) if why.is_empty() => Vec::new(),
         Stack::None(why) => vec![format!("[no stack: {why}]")],
         Stack::Of { frames, cut } => {
             let is_ours = entry.is_maker || matches!(entry.doing, Doing::Waiting { .. });

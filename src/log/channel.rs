@@ -17,6 +17,7 @@ use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
 
 use super::ending;
+use super::inside::Mark;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
 use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
@@ -362,7 +363,7 @@ impl Channel {
             return None;
         };
         DRAINING.with(|within| within.set(true));
-        Some(Gate { channel: self, _inside: enter_logger(), _within: within })
+        Some(Gate { channel: self, _inside: enter_logger(), _within: within, _mark: Mark::enter() })
     }
 
     /// Writes a batch. Returns how much it was; 0 also within an appender.
@@ -565,9 +566,10 @@ struct Gate<'a> {
     channel: &'a Channel,
     _inside: crate::thread::panic::InLogger,
     _within: ending::Within,
+    _mark: Mark,
 }
 
-/// Whether the calling thread is within the sinks of a queue.
+/// Whether the calling thread is within the sinks of a queue. Not for signal handlers: see [`super::inside`].
 pub(super) fn is_within() -> bool {
     DRAINING.with(Cell::get)
 }

@@ -53,7 +53,8 @@ pub(super) fn is_ending() -> bool {
 /// Within a signal handler: waits until all is written, or `patience` is over. With `survives` the log goes on afterwards.
 ///
 /// # Signal safety
-/// Stores, loads, the clock and `nanosleep`.
+/// Safe. It stores and loads atomics of static memory, and calls `clock_gettime` (by `Instant`) and `clock_nanosleep` (by
+/// `std::thread::sleep`), both of which POSIX or the kernel permit in a handler. No lock, no allocation, no thread-local.
 pub(super) fn quiesce(patience: Duration, survives: bool) {
     let begin = Instant::now();
     let is_late = || begin.elapsed() >= patience;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::channel::{self, Channel};
-use super::ending;
+use super::channel::Channel;
+use super::{ending, inside};
 use crate::os::process;
 
 static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
@@ -71,10 +71,10 @@ extern "C" fn at_exit() {
 }
 
 /// # Signal safety
-/// See [`ending::quiesce`]; the thread-local is const and has no destructor.
+/// Safe. Calls [`inside::has_calling_thread`] and [`ending::quiesce`].
 extern "C" fn at_abort(survives: bool) {
-    // Who is within the sinks has come out of its write, and cannot wait for itself.
-    if !channel::is_within() {
+    // A thread that is within the sinks has come out of its write, and cannot wait for itself.
+    if !inside::has_calling_thread() {
         ending::quiesce(PATIENCE, survives);
     }
 }
@@ -95,6 +95,7 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     ending::nobody_is_left();
+    inside::only_calling_thread_is_left();
     release(Channel::orphan);
 }
 

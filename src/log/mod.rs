@@ -14,6 +14,7 @@ mod ending;
 mod file;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod inside;
 mod live;
 mod logger;
 pub mod logging;

@@ -1,6 +1,7 @@
 //! Linux: the CPU clock of another thread can be read by anyone in the process.
 
 use super::name_end;
+use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -43,25 +44,39 @@ impl CpuClock {
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn nanos_of_this_thread() -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is writable for one timespec. Linux always has this clock: the call cannot fail.
+        // SAFETY: `time` is writable for one timespec. Linux always has this clock; a sandbox that refuses the call leaves 0.
         unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// CPU time used so far, user and system; `None` once the thread is gone.
+    /// Returns `true` if no thread of this process has that clock's kernel id. A system that refuses to read clocks does not say
+    /// so: then `false`.
+    pub(crate) fn is_gone(self) -> bool {
+        self.try_read().is_err_and(|cause| matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ESRCH)))
+    }
+
+    /// CPU time used so far, user and system.
     ///
-    /// The clock names a thread by its kernel id, which the kernel may give away again later: whoever keeps a clock
-    /// must know by other means that its thread still lives.
-    pub(crate) fn read(self) -> Option<Duration> {
+    /// # Errors
+    /// The thread is gone ([`is_gone`](Self::is_gone)), or the system refuses to tell.
+    pub(crate) fn try_read(self) -> io::Result<Duration> {
         let mut time = MaybeUninit::<libc::timespec>::uninit();
         // SAFETY: `time` is writable for one timespec; an unknown clock is refused with EINVAL.
         let failed = unsafe { libc::clock_gettime(self.0, time.as_mut_ptr()) };
         if failed != 0 {
-            return None;
+            return Err(io::Error::last_os_error());
         }
         // SAFETY: written by the successful call.
         let time = unsafe { time.assume_init() };
-        Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+        Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    }
+
+    /// CPU time used so far, user and system; `None` once the thread is gone, or if the system does not tell.
+    ///
+    /// The clock names a thread by its kernel id, which the kernel may give away again later: whoever keeps a clock
+    /// must know by other means that its thread still lives.
+    pub(crate) fn read(self) -> Option<Duration> {
+        self.try_read().ok()
     }
 }
 
@@ -76,7 +91,10 @@ pub(crate) fn set_thread_name(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
 }
 
-/// The calling thread's `pthread_t`. Given to another thread once this one has ended and was joined.
+/// The calling thread's `pthread_t`, as a number.
+///
+/// # Signal safety
+/// Safe: POSIX says so of `pthread_self`.
 pub(crate) fn thread_handle() -> u64 {
     // SAFETY: has no preconditions.
     unsafe { libc::pthread_self() as u64 }

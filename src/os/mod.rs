@@ -5,6 +5,7 @@
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod mapped;
+mod os_thread;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;
 #[cfg(unix)]
@@ -28,6 +29,7 @@ pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{CpuClock, is_main_thread, set_thread_name, thread_count, thread_handle};
+pub(crate) use os_thread::OsThread;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{CpuClock, is_main_thread, is_on_own_stack, set_thread_name, thread_count, thread_handle};
 #[cfg(target_os = "linux")]

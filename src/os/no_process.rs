@@ -12,6 +12,9 @@ pub(crate) fn at_abort(_run: extern "C" fn(bool)) {}
 
 pub(crate) fn block_abort() {}
 
+/// How a library is kept from being unloaded here is not known.
+pub(crate) fn stay_loaded() {}
+
 pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.open(path)
 }

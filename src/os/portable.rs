@@ -11,6 +11,10 @@ impl CpuClock {
         None
     }
 
+    pub(crate) fn is_gone(self) -> bool {
+        false
+    }
+
     pub(crate) fn read(self) -> Option<Duration> {
         None
     }

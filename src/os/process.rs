@@ -10,6 +10,7 @@ use std::{mem, ptr};
 
 /// From now on each `fork` calls `before` in the forking thread, then `parent` and `child` in the two processes.
 pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
+    stay_loaded();
     // SAFETY: the three are functions of this program, which stay valid; libc keeps the pointers. Without memory for
     // that (ENOMEM) a fork is not prepared, which only a program that forks and logs in the child could notice.
     unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
@@ -32,6 +33,7 @@ pub(crate) fn forks() -> u32 {
 
 /// `run` is called by `exit`, and so by `std::process::exit` and after a return from `main`.
 pub(crate) fn at_exit(run: extern "C" fn()) {
+    stay_loaded();
     // SAFETY: `run` is a function of this program, which stays valid; one that cannot be kept is not called.
     unsafe { libc::atexit(run) };
 }
@@ -46,14 +48,16 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     let (mut before, mut ours): (libc::sigaction, libc::sigaction) = unsafe { (mem::zeroed(), mem::zeroed()) };
     // SAFETY: without a new action it only writes the old one to `before`, which is writable.
     let asked = unsafe { libc::sigaction(libc::SIGABRT, ptr::null(), &raw mut before) };
-    // Who ignores it aborts all the same: then nobody has a handler.
+    // A process that ignores it aborts all the same: then there is no handler to be called.
     if asked != 0 || before.sa_sigaction == libc::SIG_IGN || AT_ABORT.set((run, before)).is_err() {
         return;
     }
-    ours.sa_sigaction = on_abort as extern "C" fn(libc::c_int) as usize;
+    stay_loaded();
+    ours.sa_sigaction = on_abort as unsafe extern "C" fn(libc::c_int) as usize;
     // On the alternative stack: a stack that has overflowed ends in an abort too.
     ours.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the set is writable. `ours` is complete then, and its handler a function of this program, which stays valid.
+    // SAFETY: the set is writable. `ours` is complete then. Its handler is a function of this program or library, which stays
+    // loaded, and may be called by the kernel on any thread: see its `# Safety`.
     unsafe {
         // The alternative stack has no room for one more handler, such as the profiler's, on top of this one.
         libc::sigfillset(&raw mut ours.sa_mask);
@@ -61,10 +65,17 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     }
 }
 
+/// The handler of SIGABRT.
+///
+/// # Safety
+/// Called by the kernel, as the answer to a signal, after `AT_ABORT` was set.
+///
 /// # Signal safety
-/// `run` is; the OnceLock is only looked at; sigaction and raise are by POSIX.
-extern "C" fn on_abort(signal: libc::c_int) {
-    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+/// Safe. What it calls: `__errno_location` (an address in memory that libc has for each thread from its start), `OnceLock::get`
+/// (one load), `run`, which promises the same, `sigaction` and `raise` (both in POSIX's list). No lock, no allocation, no
+/// thread-local of this crate.
+unsafe extern "C" fn on_abort(signal: libc::c_int) {
+    let errno = Errno::save();
     if let Some((run, before)) = AT_ABORT.get() {
         run(before.sa_sigaction != libc::SIG_DFL);
         // SAFETY: `before` is what sigaction gave. The raised signal is blocked until this handler returns, and then
@@ -74,18 +85,65 @@ extern "C" fn on_abort(signal: libc::c_int) {
             libc::raise(signal);
         }
     }
-    set_errno(errno);
+    errno.restore();
+}
+
+/// What a signal handler has found in the calling thread's errno. By value: each system call of the handler writes to it.
+pub(crate) struct Errno(libc::c_int);
+
+impl Errno {
+    /// # Signal safety
+    /// Safe.
+    pub(crate) fn save() -> Errno {
+        // SAFETY: the place is the calling thread's own, and always readable.
+        Errno(errno_place().map_or(0, |place| unsafe { place.read() }))
+    }
+
+    /// # Signal safety
+    /// Safe.
+    pub(crate) fn restore(self) {
+        if let Some(place) = errno_place() {
+            // SAFETY: the place is the calling thread's own, and always writable. No reference to it exists.
+            unsafe { place.write(self.0) };
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
-fn set_errno(errno: i32) {
-    // SAFETY: the location is the calling thread's own and always writable.
-    unsafe { *libc::__errno_location() = errno };
+fn errno_place() -> Option<*mut libc::c_int> {
+    // SAFETY: has no preconditions.
+    Some(unsafe { libc::__errno_location() })
 }
 
 /// Only Linux names its place in a way that all targets of libc have.
 #[cfg(not(target_os = "linux"))]
-fn set_errno(_: i32) {}
+fn errno_place() -> Option<*mut libc::c_int> {
+    None
+}
+
+/// This code stays in memory from now on, also if it is in a library that is closed with `dlclose`: the kernel, libc or a thread
+/// will call it later. Called before a handler is installed, a callback is left with libc, or a thread starts.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")))]
+pub(crate) fn stay_loaded() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: all-zero is a valid Dl_info: null pointers.
+        let mut found: libc::Dl_info = unsafe { mem::zeroed() };
+        // SAFETY: an address of this code; `found` is writable for one Dl_info.
+        let is_found = unsafe { libc::dladdr(stay_loaded as fn() as *const libc::c_void, &raw mut found) } != 0;
+        if is_found && !found.dli_fname.is_null() {
+            // Not opened again, since it is loaded already: only marked. Of the program itself, which cannot be closed, the loader
+            // finds no library of that name, or the program.
+            // SAFETY: the name is the loader's own text, which ends and stays while this code is loaded. What the library does when
+            // it is loaded was done before. The handle is never closed.
+            unsafe { libc::dlopen(found.dli_fname, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
+        }
+    });
+}
+
+/// A static program has no libraries; with musl, `dlclose` unloads nothing. Elsewhere it is not known how to ask for it.
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static"))))]
+pub(crate) fn stay_loaded() {}
 
 /// The calling thread is not chosen to handle a SIGABRT that comes from outside. Its own `abort` unblocks it.
 pub(crate) fn block_abort() {

@@ -53,18 +53,22 @@ pub(crate) fn install(
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether this process has a thread with that kernel id.
+/// Returns `true` if that error of [`send`] or [`ask`] says that there is no such thread. Any other error is a refusal: a
+/// sandbox answers with what it likes, EPERM, ENOSYS or EACCES mostly.
 #[cfg(target_os = "linux")]
-pub(crate) fn exists(thread: i32) -> bool {
-    // SAFETY: no memory is touched; the signal 0 only looks.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) == 0 }
+pub(crate) fn is_no_thread(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Sends SIGPROF to a thread of this process, by its kernel id.
+///
+/// # Errors
+/// There is no such thread ([`is_no_thread`]), or the system refuses.
 #[cfg(target_os = "linux")]
-pub(crate) fn send(thread: i32) {
+pub(crate) fn send(thread: i32) -> io::Result<()> {
     // SAFETY: no memory is touched; without such a thread nothing happens.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
+    let failed = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What a signal of [`ask`] carries, and no other: an address of ours.
@@ -85,10 +89,13 @@ struct Queued {
     _rest: [u64; 12],
 }
 
-/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`] knows it. False: there is
-/// no such thread, or the system refuses.
+/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`] knows it. Where the system
+/// refuses that, without the mark.
+///
+/// # Errors
+/// There is no such thread ([`is_no_thread`]), or the system refuses both.
 #[cfg(target_os = "linux")]
-pub(crate) fn ask(thread: i32) -> bool {
+pub(crate) fn ask(thread: i32) -> io::Result<()> {
     // SAFETY: have no preconditions.
     let (process, user) = unsafe { (libc::getpid(), libc::getuid()) };
     let question = Queued {
@@ -104,7 +111,11 @@ pub(crate) fn ask(thread: i32) -> bool {
     // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no pointer to it.
     let failed =
         unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question) };
-    failed == 0
+    if failed == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if is_no_thread(&error) { Err(error) } else { send(thread) }
 }
 
 /// Whether this signal was sent by [`ask`]. One that the kernel could not keep the details of looks like any other.

@@ -19,6 +19,8 @@ pub(crate) enum Stack {
     Ended,
     /// It did not answer in time.
     Silent,
+    /// It could not be asked, and why, as a sentence.
+    Unasked(String),
 }
 
 /// What threads have answered, as addresses.
@@ -48,6 +50,7 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
         Reply::Stack { addresses, ending } => (addresses, ending),
         Reply::Ended => return Stack::Ended,
         Reply::Silent => return Stack::Silent,
+        Reply::Unasked(why) => return Stack::Unasked(why),
     };
     let mut lines: Vec<Line> = Vec::with_capacity(addresses.len());
     for (index, &address) in addresses.iter().enumerate() {

@@ -96,6 +96,10 @@ impl Window {
                 Place::At { addresses: addresses.into(), ending, waiting }
             }
             Reply::Silent => Place::Unknown,
+            Reply::Unasked(why) => {
+                self.trouble.get_or_insert(why);
+                Place::Unknown
+            }
             // What it did last stands to the end.
             Reply::Ended => return,
         };

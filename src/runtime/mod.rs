@@ -28,7 +28,7 @@ use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Inside, Node};
-use crate::thread::{Failure, circumstances, latency, panic};
+use crate::thread::{Failure, circumstances, end_those_left, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -332,6 +332,7 @@ impl Up {
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
+        end_those_left(&self.node);
         // From now on unregistered threads spawn below the next `main`: this end does not wait for what they go on to spawn.
         self.node.begin_end(why.again());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());

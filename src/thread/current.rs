@@ -2,6 +2,8 @@
 
 use super::Thread;
 use super::tree::{Node, Role, Terms, tidy};
+use crate::error::shielded;
+use crate::os;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::io;
@@ -83,7 +85,7 @@ pub(crate) fn become_main() -> (Arc<Node>, Inside) {
             let outer = set_current(Some(Thread(node.clone())));
             let inside =
                 Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
-            if node.start() || is_mine {
+            if start_until_leaving(&node) || is_mine {
                 return (node, inside);
             }
         }
@@ -116,16 +118,42 @@ thread_local! {
     /// Without a destructor, whose registration would cost each thread that is spawned a lock and an allocation: a body takes
     /// its node out again by `Inside`, and where there is no body, `LEAVING` does.
     static CURRENT: ManuallyDrop<RefCell<Option<Thread>>> = const { ManuallyDrop::new(RefCell::new(None)) };
-    static LEAVING: Leaving = const { Leaving };
+    static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
 }
 
-/// The calling thread ends, of which the tree knows no body.
-struct Leaving;
+/// The end of an OS thread of which the tree knows no body: what the thread is, as `main` or as a thread outside the tree.
+struct Leaving(RefCell<Vec<Arc<Node>>>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         drop(set_current(None));
+        if os::is_main_thread() {
+            // The process ends, and `main` is what it was to the last.
+            return;
+        }
+        for node in self.0.take() {
+            node.leave_os_thread(false);
+            if node.terms.role == Role::Foreign && node.close() {
+                shielded(|| node.finish(None));
+            }
+        }
     }
+}
+
+/// Starts `node` on the calling OS thread, whose end is the end of `node` too. Returns `true` for the call that started it.
+fn start_until_leaving(node: &Arc<Node>) -> bool {
+    // Not while the thread-locals are being destroyed.
+    let end_is_seen = LEAVING.try_with(|_| ()).is_ok();
+    let is_first = node.start(end_is_seen);
+    if is_first {
+        let keep = |leaving: &Leaving| {
+            let mut nodes = leaving.0.borrow_mut();
+            nodes.retain(|known| known.ended.get().is_none());
+            nodes.push(node.clone());
+        };
+        let _ = LEAVING.try_with(keep);
+    }
+    is_first
 }
 
 /// The calling thread's node.
@@ -153,9 +181,9 @@ fn unknown() -> Arc<Node> {
 /// `main`, if the calling thread is the process's main thread and no other thread is `main`.
 fn main_thread() -> Option<Arc<Node>> {
     // The name first: it costs no system call. Another thread may have that name, but the main thread has no other.
-    let is_main = std::thread::current().name() == Some("main") && crate::os::is_main_thread();
+    let is_main = std::thread::current().name() == Some("main") && os::is_main_thread();
     let node = is_main.then(root)?;
-    if !node.start() {
+    if !start_until_leaving(&node) {
         return None;
     }
     // For as long as the process lives, or until a runtime starts on another thread.
@@ -170,7 +198,7 @@ fn unregistered() -> Arc<Node> {
     let name = tidy(&name);
     let path = format!("other/{name}");
     let node = Node::new(&name, &path, None, Terms::of(Role::Foreign));
-    node.start();
+    start_until_leaving(&node);
     node
 }
 
@@ -214,11 +242,16 @@ pub(crate) fn is_inside() -> bool {
     role.is_some_and(|role| role != Role::Foreign)
 }
 
-/// Makes the calling thread `node` until the guard drops.
+/// Makes the calling thread, which runs the body of `node`, `node` until the guard drops.
 pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
+    become_registered(node, true)
+}
+
+/// Makes the calling thread `node` until the guard drops. `end_is_seen`: see [`Node::start`].
+pub(crate) fn become_registered(node: &Arc<Node>, end_is_seen: bool) -> Inside {
     let outer = set_current(Some(Thread(node.clone())));
     let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
-    node.start();
+    node.start(end_is_seen);
     inside
 }
 

@@ -122,12 +122,13 @@ impl Thread {
     }
 
     /// The CPU time, user and system, that it has used since the OS started it; after its end, all it has used. `None`
-    /// before it runs, and where the system does not tell (not on Linux).
+    /// before it runs, where the system does not tell (not on Linux), and for a thread that has become known only among the
+    /// destructors of its thread-locals.
     pub fn cpu_time(&self) -> Option<Duration> {
         if let Some(ended) = self.0.ended.get() {
             return ended.cpu_time;
         }
-        let time = self.0.started.get()?.clock?.read();
+        let time = self.0.os_thread()?.clock?.read();
         // It may have ended meanwhile, and its clock be another thread's.
         match self.0.ended.get() {
             Some(ended) => ended.cpu_time,
@@ -171,7 +172,7 @@ impl Thread {
 
     /// The clock behind `cpu_time`: another thread's, perhaps, once this one has ended.
     pub(crate) fn cpu_clock(&self) -> Option<CpuClock> {
-        self.0.started.get()?.clock
+        self.0.os_thread()?.clock
     }
 
     /// Whether its OS thread was made for it: begins and ends with it.
@@ -190,7 +191,20 @@ impl Thread {
     /// Its `pthread_t`, given to another thread some time after its end.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn os_thread(&self) -> Option<u64> {
-        self.0.started.get().map(|started| started.os_thread)
+        self.0.os_thread().map(|os| os.handle)
+    }
+
+    /// Where its stack lies: another thread's, perhaps, once this one has ended.
+    #[cfg(all(target_os = "linux", feature = "profiling"))]
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+    pub(crate) fn stack(&self) -> Option<std::ops::Range<u64>> {
+        self.0.os_thread()?.stack.clone()
+    }
+
+    /// Returns `true` if an OS thread runs it, or did.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn has_started(&self) -> bool {
+        self.0.started.get().is_some()
     }
 
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]

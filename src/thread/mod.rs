@@ -27,6 +27,7 @@ pub use failure::Failure;
 pub(crate) use failure::with_sources;
 pub use handle::Thread;
 pub use join::JoinHandle;
+pub(crate) use register::end_those_left;
 pub use register::{Registered, register};
 pub use restart::{Restart, Restarting};
 pub use scope::{Scope, scope};

@@ -3,8 +3,8 @@
 use super::Thread;
 use super::tree::{self, Node, Role};
 use parking_lot::RwLock;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Both calls come on the thread itself.
@@ -19,43 +19,54 @@ pub(crate) trait Observer: Send + Sync {
 /// started. One of the two sees the other, perhaps both.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static NEXT: AtomicU64 = AtomicU64::new(0);
-static OBSERVERS: RwLock<Vec<(u64, Arc<dyn Observer>)>> = RwLock::new(Vec::new());
+/// Those that are gone are taken out by the next call that gets the lock for writing.
+static OBSERVERS: RwLock<Vec<(u64, Weak<dyn Observer>)>> = RwLock::new(Vec::new());
 
 /// Registers it, then calls `seen` for each thread alive at that moment: each is told of at least once, by `seen`, by
-/// `started`, or by both.
+/// `started`, or by both. The caller keeps the observer alive as long as it is to be told.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-pub(crate) fn add(observer: Arc<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -> u64 {
+pub(crate) fn add(observer: Weak<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -> u64 {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    OBSERVERS.write().push((id, observer));
-    ACTIVE.store(true, Ordering::SeqCst);
+    {
+        let mut observers = OBSERVERS.write();
+        observers.push((id, observer));
+        sweep(&mut observers, None);
+    }
     tree::roots().iter().for_each(|root| visit(root, seen));
     id
 }
 
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) fn remove(id: u64) {
-    let mut observers = OBSERVERS.write();
-    observers.retain(|(known, _)| *known != id);
+    sweep(&mut OBSERVERS.write(), Some(id));
+}
+
+/// Takes out that observer, and those that are gone.
+fn sweep(observers: &mut Vec<(u64, Weak<dyn Observer>)>, id: Option<u64>) {
+    observers.retain(|(known, observer)| Some(*known) != id && observer.strong_count() > 0);
     ACTIVE.store(!observers.is_empty(), Ordering::SeqCst);
 }
 
 /// Registers an observer that knows already whom it watches, if that can be done within `patience`. Whoever it finds not ended
 /// after this call will tell it.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-pub(crate) fn listen(observer: Arc<dyn Observer>, patience: Duration) -> Option<u64> {
+pub(crate) fn listen(observer: Weak<dyn Observer>, patience: Duration) -> Option<u64> {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    OBSERVERS.try_write_for(patience)?.push((id, observer));
-    ACTIVE.store(true, Ordering::SeqCst);
+    {
+        let mut observers = OBSERVERS.try_write_for(patience)?;
+        observers.push((id, observer));
+        sweep(&mut observers, None);
+    }
     std::sync::atomic::fence(Ordering::SeqCst);
     Some(id)
 }
 
-/// [`remove`], if that can be done within `patience`. Otherwise it is told of things to the end.
+/// [`remove`], if that can be done within `patience`. Otherwise it is told of things until the caller drops it, and its place
+/// in the list is given back when a thread starts or ends.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) fn unlisten(id: u64, patience: Duration) {
     if let Some(mut observers) = OBSERVERS.try_write_for(patience) {
-        observers.retain(|(known, _)| *known != id);
-        ACTIVE.store(!observers.is_empty(), Ordering::SeqCst);
+        sweep(&mut observers, Some(id));
     }
 }
 
@@ -84,8 +95,47 @@ pub(super) fn ended(node: &Arc<Node>) {
 fn tell(node: &Arc<Node>, what: impl Fn(&dyn Observer, &Thread)) {
     if ACTIVE.load(Ordering::SeqCst) && node.terms.role != Role::Foreign {
         let thread = Thread(node.clone());
+        let mut some_are_gone = false;
         for (_, observer) in OBSERVERS.read().iter() {
-            what(observer.as_ref(), &thread);
+            match observer.upgrade() {
+                Some(observer) => what(observer.as_ref(), &thread),
+                None => some_are_gone = true,
+            }
         }
+        // Without waiting: the next thread comes by as well.
+        if some_are_gone && let Some(mut observers) = OBSERVERS.try_write() {
+            sweep(&mut observers, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn started(&self, _: &Thread) {}
+        fn ended(&self, _: &Thread) {}
+    }
+
+    #[test]
+    fn an_observer_that_could_not_be_removed_in_time_is_freed() {
+        let observer = Arc::new(Deaf);
+        let watched = Arc::downgrade(&observer);
+        let id = listen(watched.clone(), Duration::from_secs(30)).unwrap();
+        let reading = OBSERVERS.read();
+        unlisten(id, Duration::from_millis(1));
+        drop(reading);
+        drop(observer);
+        assert!(watched.upgrade().is_none(), "the list keeps the observer alive");
+        let is_listed = || OBSERVERS.read().iter().any(|(known, _)| *known == id);
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        // Another test's thread may hold the list just then.
+        while is_listed() && std::time::Instant::now() < deadline {
+            crate::spawn("passer-by", |_| ()).join().unwrap();
+        }
+        assert!(!is_listed(), "its place in the list stays");
     }
 }

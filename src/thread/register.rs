@@ -3,8 +3,10 @@
 use super::current::{living_root, new_child};
 use super::tree::{self, Inside, Node, Role, Terms};
 use super::{Failure, Thread, deadlock, panic, stop};
+use crate::error::shielded;
+use crate::os;
 use crate::signal::{TimerMember, TimerTree, set_timer_tree};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -14,14 +16,41 @@ pub struct Registered(Rc<Registration>);
 
 struct Registration {
     node: Arc<Node>,
-    /// Let go after this one has ended.
-    _inside: Inside,
+    /// `None`: it has ended, or is about to.
+    inside: Cell<Option<Inside>>,
     outer: Option<Rc<Registration>>,
 }
 
 thread_local! {
-    /// The innermost of the calling thread.
-    static INNERMOST: RefCell<Weak<Registration>> = const { RefCell::new(Weak::new()) };
+    static INNERMOST: Innermost = const { Innermost(RefCell::new(Weak::new())) };
+}
+
+/// The innermost registration of the calling thread. It can be reached until it is dropped, so for ever if its guard was
+/// leaked; its destructor ends what the thread leaves behind.
+struct Innermost(RefCell<Weak<Registration>>);
+
+impl Innermost {
+    fn get() -> Option<Rc<Registration>> {
+        INNERMOST.try_with(|innermost| innermost.0.borrow().upgrade()).ok().flatten()
+    }
+
+    fn set(registration: Weak<Registration>) {
+        let _ = INNERMOST.try_with(|innermost| innermost.0.replace(registration));
+    }
+}
+
+impl Drop for Innermost {
+    fn drop(&mut self) {
+        if os::is_main_thread() {
+            // The process ends, and nothing in it is to be told apart any more.
+            return;
+        }
+        let mut next = self.0.get_mut().upgrade();
+        while let Some(registration) = next {
+            shielded(|| registration.leave_behind());
+            next = registration.outer.clone();
+        }
+    }
 }
 
 /// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if it is not known), until
@@ -30,6 +59,9 @@ thread_local! {
 ///
 /// For threads of other libraries: a callback, a pool's start hook. A registered thread that registers again is its own
 /// child; the outer guard, if it is dropped first, counts until the inner one has been dropped.
+///
+/// A guard that is leaked (`mem::forget`) counts until its thread ends, or until the body of the thread ends in which it
+/// was made. Its children are stopped then too. A thread that ends does not wait for them, but its parent does.
 ///
 /// ```
 /// std::thread::spawn(|| {
@@ -55,10 +87,10 @@ pub(super) fn register_below(parent: Option<&Thread>, name: &str, terms: Terms) 
     let (node, _) = new_child(parent, name, terms)?;
     // Nobody joins a guard: what goes wrong below it is its parent's to hear.
     node.handle_dropped(false);
-    let inside = tree::become_node(&node);
-    let outer = INNERMOST.try_with(|innermost| innermost.borrow().upgrade()).ok().flatten();
-    let registration = Rc::new(Registration { node, _inside: inside, outer });
-    let _ = INNERMOST.try_with(|innermost| innermost.replace(Rc::downgrade(&registration)));
+    let end_is_seen = INNERMOST.try_with(|_| ()).is_ok();
+    let inside = Cell::new(Some(tree::become_registered(&node, end_is_seen)));
+    let registration = Rc::new(Registration { node, inside, outer: Innermost::get() });
+    Innermost::set(Rc::downgrade(&registration));
     Ok(Registered(registration))
 }
 
@@ -75,6 +107,16 @@ pub(super) fn serve_timer() {
     set_timer_tree(TimerTree { living: || living_root().map(|root| root.id), join });
 }
 
+/// Ends the registrations of the calling thread below `node`, whose own code has ended: their guards were leaked, or are in
+/// thread-locals. `node` would wait for them without end.
+pub(crate) fn end_those_left(node: &Node) {
+    while let Some(registration) = Innermost::get().filter(|registration| registration.node.is_below(node)) {
+        registration.end();
+        // Also if it had ended before.
+        registration.step_out();
+    }
+}
+
 impl Registered {
     /// The thread, as the tree knows it now.
     pub fn thread(&self) -> Thread {
@@ -82,11 +124,43 @@ impl Registered {
     }
 }
 
+impl Registration {
+    /// Does nothing the second time.
+    fn end(&self) {
+        let Some(inside) = self.inside.take() else { return };
+        stop_and_finish(&self.node);
+        self.step_out();
+        drop(inside);
+    }
+
+    fn step_out(&self) {
+        Innermost::set(self.outer.as_ref().map_or_else(Weak::new, Rc::downgrade));
+    }
+
+    /// The OS thread ends, or calls `exit`, while the guard is still there. Does not wait for the children: they may need the end
+    /// of this thread, or of the process.
+    fn leave_behind(&self) {
+        let Some(inside) = self.inside.take() else { return };
+        self.node.leave_os_thread(false);
+        drop(inside);
+        let node = self.node.clone();
+        if node.children().is_empty() {
+            return stop_and_finish(&node);
+        }
+        let waiting = std::thread::Builder::new().name(format!("{}/leaver", node.path));
+        if waiting.spawn(move || stop_and_finish(&node)).is_err() {
+            stop_and_finish(&self.node);
+        }
+    }
+}
+
+fn stop_and_finish(node: &Arc<Node>) {
+    stop::stop_children(node, None);
+    node.finish(Failure::merge(&node.path, None, node.take_failures()));
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        stop::stop_children(&self.node, None);
-        self.node.finish(Failure::merge(&self.node.path, None, self.node.take_failures()));
-        let outer = self.outer.as_ref().map_or_else(Weak::new, Rc::downgrade);
-        let _ = INNERMOST.try_with(|innermost| innermost.replace(outer));
+        self.end();
     }
 }

@@ -5,6 +5,7 @@
 //! the CPU time then stay those of the one thread that the program asked for, and because a restart cannot fail for want
 //! of a thread when things are bad already. The price is that thread-locals are not made anew.
 
+use super::register::end_those_left;
 use super::tree::{self, Node};
 use super::{Builder, Failure, JoinHandle, mdc, stop};
 use crate::error::shielded;
@@ -222,6 +223,7 @@ fn run<T>(node: &Arc<Node>, f: &mut impl FnMut(&Node) -> Result<T, Failure>) -> 
         Ok(Err(failure)) => (Some(failure), None),
         Err(payload) => (Some(Failure::panic(node, payload)), None),
     };
+    end_those_left(node);
     let survivors = stop::end_run(node, own.is_some());
     let own = own.map(|own| own.with_survivors(survivors));
     match (Failure::merge(&node.path, own, node.take_failures()), value) {

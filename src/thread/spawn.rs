@@ -1,7 +1,7 @@
 //! Starting threads, and the body that every thread runs in.
 
 use super::current::new_child;
-use super::register::register_below;
+use super::register::{end_those_left, register_below};
 use super::tree::{self, Node, Role, Terms};
 use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, mdc, panic, stop};
 use crate::signal::Signal;
@@ -265,6 +265,7 @@ where
         Ok(Err(failure)) => Some(failure),
         Err(payload) => Some(Failure::panic(node, payload)),
     };
+    end_those_left(node);
     let survivors = stop::stop_children(node, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));
     let failure = Failure::merge(&node.path, own, node.take_failures());

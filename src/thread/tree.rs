@@ -15,17 +15,18 @@
 //!    under one.
 
 mod graves;
+mod leave;
 mod look;
 
 use self::graves::{Grave, bury, take_gone};
+pub(crate) use self::leave::{Ended, Started};
 pub(crate) use super::current::{
-    Inside, become_main, become_node, current, default_parent, is_inside, left_to_next_main, root, roots,
-    take_former_roots,
+    Inside, become_main, become_node, become_registered, current, default_parent, is_inside, left_to_next_main, root,
+    roots, take_former_roots,
 };
+use super::latency;
 use super::{Failure, OnChildFailure, StopOrder};
-use super::{latency, observe};
 use crate::error::shielded;
-use crate::os::{self, CpuClock};
 use crate::signal::{LateSignal, Reason, Signal};
 use crate::wait::{Ends, Slot, What};
 use parking_lot::Mutex;
@@ -116,20 +117,6 @@ impl Terms {
     pub(crate) fn here() -> Terms {
         Terms { spawned_at: Some(Location::caller()), ..Terms::of(Role::User) }
     }
-}
-
-/// What is known once the thread itself runs.
-pub(crate) struct Started {
-    pub(crate) at: Instant,
-    pub(crate) os_thread: u64,
-    pub(crate) clock: Option<CpuClock>,
-}
-
-/// What remains of it.
-pub(crate) struct Ended {
-    pub(crate) at: Instant,
-    pub(crate) cpu_time: Option<Duration>,
-    failed: bool,
 }
 
 pub(crate) struct State {
@@ -278,24 +265,11 @@ impl Node {
         &self.path[self.name_at..]
     }
 
-    /// On the thread itself, first thing. Returns `true` for the call that started it.
-    pub(crate) fn start(self: &Arc<Node>) -> bool {
-        let started = Started { at: Instant::now(), os_thread: os::thread_handle(), clock: CpuClock::of_current() };
-        let is_first = self.started.set(started).is_ok();
-        if is_first {
-            observe::started(self);
-        }
-        is_first
-    }
-
     /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
-        let cpu_time = self.started.get().and_then(|started| started.clock).and_then(CpuClock::read);
-        let end = Instant::now();
-        let _ = self.ended.set(Ended { at: end, cpu_time, failed: failure.is_some() });
-        latency::ended(self, end);
-        observe::ended(self);
         let failed = failure.is_some();
+        self.leave_os_thread(failed);
+        latency::ended(self, Instant::now());
         let owner = {
             let mut state = self.state.lock();
             debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
@@ -342,7 +316,7 @@ impl Node {
             } else {
                 above.failures.extend(failure.map(|failure| (self.id, failure)));
                 let gone = take_gone(&mut above.graves);
-                let clock = self.started.get().and_then(|started| started.clock);
+                let clock = self.os_thread().and_then(|os| os.clock);
                 above.graves.extend(os.map(|os| Grave { os, clock }));
                 (None, gone)
             }
@@ -382,7 +356,7 @@ impl Node {
 
     /// It has ended, and not well.
     pub(crate) fn has_failed(&self) -> bool {
-        self.ended.get().is_some_and(|ended| ended.failed)
+        self.ended.get().is_some_and(Ended::failed)
     }
 
     /// The children of now, the youngest first.
@@ -444,6 +418,7 @@ impl Node {
                 }
             }
         }
+        crate::os::process::stay_loaded();
         self.has_own_os_thread.store(true, Ordering::Relaxed);
         let mut unstarted = Unstarted(Some(self.clone()));
         move || drop(unstarted.0.take())

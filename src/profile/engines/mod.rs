@@ -99,6 +99,8 @@ pub(super) enum Reply {
     Ended,
     /// No answer came in time.
     Silent,
+    /// It could not be asked, and why, as a sentence.
+    Unasked(String),
 }
 
 /// Asks threads where they are right now, whether a recording runs or not.

@@ -42,7 +42,7 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period };
     // New threads, then the list of old ones.
     let roster = Roster::new(began);
-    let observing = Observing(observe::add(roster.clone(), &mut |thread| roster.see(thread)));
+    let observing = Observing(observe::add(Arc::downgrade(&roster) as _, &mut |thread| roster.see(thread)));
     let process = Process { guard, _observing: observing, roster, period, epoch };
     Ok(Start { sampler: Box::new(process), effective, began, epoch })
 }

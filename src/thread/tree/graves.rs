@@ -33,8 +33,8 @@ pub(super) fn take_gone(graves: &mut Vec<Grave>) -> Vec<Grave> {
 impl Grave {
     fn is_gone(&self) -> bool {
         match self.clock {
-            // None to read: no such thread. Another one may have got its id; then this is found out later.
-            Some(clock) => clock.read().is_none(),
+            // Another thread may have got its id; then this is found out later.
+            Some(clock) => clock.is_gone(),
             // Where there are no such clocks.
             None => self.os.thread().id() != std::thread::current().id(),
         }

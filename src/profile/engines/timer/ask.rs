@@ -6,14 +6,16 @@
 //! 2. A question that the table names is in its target's `State::Out`, so it lives. It is changed, asked again or freed only
 //!    after its entry is null and a grace is over.
 //! 3. A thread is asked while it has not got past its `ended` call, which waits for `Round::asked`: its id and its stack are
-//!    its own. Past it, nothing of the round leads to it any more.
+//!    its own. Past it, nothing of the round leads to it any more. Each thread that can be asked makes that call on itself
+//!    (`thread/tree/leave.rs`), also if its guard was leaked.
+//! 4. Nothing keeps a round alive but the call of `ask` that made it.
 
 use super::handler;
 use super::modules::Listed;
 use super::slot::{DEEPEST, RESERVE};
 use super::table::{self, Entry, Grace};
 use super::unwind::{Cache, Modules, Registers};
-use crate::os::{sigprof, stack, task};
+use crate::os::{sigprof, task};
 use crate::profile::engines::{Ending, Reply};
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
@@ -47,6 +49,8 @@ pub(super) struct Question {
     /// | `OPEN` | `cache` and `answer` are the handler's | who asks, before the table names the question |
     /// | `ANSWERED` | `answer` is whole; the handler touches nothing any more | the handler |
     state: AtomicU8,
+    /// The `pthread_t` of the thread that is asked: no other thread answers.
+    owner: u64,
     stack: Range<u64>,
     modules: Arc<Modules>,
     cache: UnsafeCell<Cache>,
@@ -70,6 +74,7 @@ impl Question {
         let answer = Answer { addresses: [0; DEEPEST as usize], length: 0, ending: Ending::Leaf };
         Question {
             state: AtomicU8::new(OPEN),
+            owner: 0,
             stack: 0..0,
             modules,
             cache: UnsafeCell::default(),
@@ -77,21 +82,32 @@ impl Question {
         }
     }
 
+    /// Returns `true` if the question is for the thread with that `pthread_t`.
+    ///
+    /// # Signal safety
+    /// Safe: a comparison.
+    pub(super) fn is_for(&self, thread: u64) -> bool {
+        self.owner == thread
+    }
+
     /// Writes down where the thread was interrupted, once.
     ///
     /// # Safety
-    /// Called by the signal handler of the thread whose entry names this, which does not interrupt itself; `registers` are
-    /// those that it interrupted.
+    /// - The caller is the signal handler of the thread whose entry names this, and [`is_for`](Self::is_for) it is `true`.
+    /// - That handler does not interrupt itself.
+    /// - `registers` are those that it interrupted.
     ///
     /// # Signal safety
-    /// Safe: no lock, no allocation, no panic that we know how to cause.
+    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, which reads
+    /// memory, and nothing else.
     pub(super) unsafe fn answer(&self, registers: &Registers) {
         // Relaxed: whatever was stored before the entry named this is seen by the load that found it there; since then only
         // this handler stores.
         if self.state.load(Ordering::Relaxed) != OPEN {
             return;
         }
-        // SAFETY: `OPEN`: nobody but this handler uses them, and it is not within itself.
+        // SAFETY: `OPEN`: only this handler uses them, and the caller's word is that it is not within itself. So each reference is
+        // the only one to its cell.
         let (cache, answer) = unsafe { (&mut *self.cache.get(), &mut *self.answer.get()) };
         let (mut length, pointer) = (0, registers.stack_pointer());
         let mut push = |address| {
@@ -102,7 +118,8 @@ impl Question {
             length < DEEPEST as usize
         };
         let ending = if self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE {
-            // SAFETY: the stack from its pointer to its end is this thread's, mapped, and not written meanwhile.
+            // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the caller's: so from the stack pointer, which
+            // lies in it, to its end it is mapped. The thread does not write to it while its handler runs.
             unsafe { self.modules.walk(registers, pointer..self.stack.end, cache, push) }
         } else {
             push(registers.instruction());
@@ -144,19 +161,34 @@ pub(in crate::profile::engines) fn ask(threads: &[Thread]) -> Result<Vec<Reply>,
     let modules = Arc::new(Listed::default().renew().unwrap_or_default());
     let (round, places) = Round::new(threads, modules);
     let round = Arc::new(round);
-    let Some(observer) = observe::listen(round.clone(), PATIENCE) else {
+    let Some(observer) = observe::listen(Arc::downgrade(&round) as _, PATIENCE) else {
         return Err("the list of those who watch threads is in use".into());
     };
     round.run();
     observe::unlisten(observer, PATIENCE);
-    let mut asked = round.asked.lock();
-    retired.append(&mut asked.leaving);
-    let reply = |place: usize| match &asked.targets[place].state {
+    // A thread that ends now may still hold the round: nothing of weight shall stay with it, nor be dropped by it.
+    let (mut leaving, targets, by_thread) = {
+        let mut asked = round.asked.lock();
+        let targets = std::mem::take(&mut asked.targets);
+        asked.next = 0;
+        asked.free.clear();
+        (std::mem::take(&mut asked.leaving), targets, std::mem::take(&mut asked.by_thread))
+    };
+    drop(by_thread);
+    retired.append(&mut leaving);
+    let reply = |place: usize| match &targets[place].state {
         State::Done(reply) => reply.clone(),
         State::Waiting | State::Out { .. } => Reply::Silent,
     };
-    Ok(places.into_iter().map(|place| place.map_or(Reply::Ended, reply)).collect())
+    let without = |thread: &Thread| match thread.ended_at().is_some() || !thread.has_started() {
+        true => Reply::Ended,
+        false => Reply::Unasked(UNKNOWN_END.into()),
+    };
+    Ok(places.into_iter().zip(threads).map(|(place, thread)| place.map_or_else(|| without(thread), reply)).collect())
 }
+
+/// Why a thread without ids is not asked, as a sentence.
+const UNKNOWN_END: &str = "it has joined the tree while its thread-locals were destroyed, where its end is not seen";
 
 struct Round {
     asked: Mutex<Asked>,
@@ -182,6 +214,7 @@ struct Asked {
 struct Target {
     id: i32,
     os_thread: u64,
+    stack: Range<u64>,
     alive: Vec<Thread>,
     state: State,
 }
@@ -201,7 +234,8 @@ impl Round {
             let (clock, os_thread) = thread.cpu_clock().zip(thread.os_thread())?;
             let place = *by_id.entry(clock.thread()).or_insert(targets.len());
             if place == targets.len() {
-                targets.push(Target { id: clock.thread(), os_thread, alive: Vec::new(), state: State::Waiting });
+                let (id, stack) = (clock.thread(), thread.stack().unwrap_or(0..0));
+                targets.push(Target { id, os_thread, stack, alive: Vec::new(), state: State::Waiting });
             }
             targets[place].alive.push(thread.clone());
             by_thread.insert(thread.id(), place);
@@ -268,9 +302,7 @@ impl Asked {
         // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
         // listened. The others cannot end without this lock.
         target.alive.retain(|thread| thread.ended_at().is_none());
-        // One whose guard was leaked may be gone without a word, and its handle must not be read then.
-        let is_there = !target.alive.is_empty() && sigprof::exists(target.id);
-        let entry = table::make_entry(target.id).filter(|_| is_there);
+        let entry = table::make_entry(target.id).filter(|_| !target.alive.is_empty());
         let (Some(entry), State::Waiting) = (entry, &target.state) else {
             target.state = State::Done(Reply::Ended);
             return false;
@@ -280,22 +312,22 @@ impl Asked {
             target.state = State::Done(Reply::Silent);
             return false;
         }
-        // SAFETY: it has not ended, and cannot without this lock.
-        let stack = unsafe { stack::bounds(target.os_thread) }.unwrap_or(0..0);
         let mut question = self.free.pop().unwrap_or_else(|| Arc::new(Question::new(self.modules.clone())));
         let Some(fresh) = Arc::get_mut(&mut question) else { return false };
-        fresh.stack = stack;
+        (fresh.owner, fresh.stack) = (target.os_thread, target.stack.clone());
         *fresh.state.get_mut() = OPEN;
         // SAFETY: it stays in the target, and after that in `leaving`, until it was taken and the grace is over.
         unsafe { entry.ask(Arc::as_ptr(&question)) };
         target.state = State::Out { entry, question, since: now };
         self.out.push(place);
-        if !sigprof::ask(target.id) {
-            self.out.pop();
-            self.settle(place, Reply::Ended);
-            return false;
-        }
-        true
+        let Err(cause) = sigprof::ask(target.id) else { return true };
+        self.out.pop();
+        let reply = match sigprof::is_no_thread(&cause) {
+            true => Reply::Ended,
+            false => Reply::Unasked(format!("the system refuses to send it SIGPROF: {cause}")),
+        };
+        self.settle(place, reply);
+        false
     }
 
     /// Takes the question back from a thread that is not in `out` any more, and keeps the reply.
@@ -403,6 +435,30 @@ mod tests {
         stop.go();
         churn.join().unwrap();
         assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
+    }
+
+    /// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack is gone.
+    #[test]
+    fn a_question_and_a_slot_of_another_thread_are_not_touched() {
+        use super::super::slot::{Arena, Slot, Stack};
+        handler::install().unwrap();
+        let asked = |question_for: fn(u64) -> u64| {
+            let id = CpuClock::of_current().unwrap().thread();
+            let owner = question_for(crate::os::thread_handle());
+            let question = Arc::new(Question { owner, stack: 0..u64::MAX, ..Question::new(Arc::default()) });
+            let slot = Arc::new(Slot::new(Arena::default(), owner, Stack::Known(0..1)));
+            let entry = table::make_entry(id).unwrap();
+            // SAFETY: both live until they were taken, below. No signal but the one that is sent here comes to this thread, which
+            // no recording knows.
+            unsafe { (entry.ask(Arc::as_ptr(&question)), entry.give(Arc::as_ptr(&slot))) };
+            sigprof::send(id).unwrap();
+            entry.take();
+            assert!(entry.take_question().is_over());
+            (question.read().is_some(), !slot.is_empty())
+        };
+        let on_new_thread = |owner| std::thread::spawn(move || asked(owner)).join().unwrap();
+        assert_eq!(on_new_thread(|own| own), (true, true));
+        assert_eq!(on_new_thread(|own| own + 4096), (false, false));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::table;
 use super::unwind::{Modules, Registers};
+use crate::os::process::{Errno, stay_loaded};
 use crate::os::sigprof::{self, Handler};
 use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -24,6 +25,7 @@ pub(super) fn publish(modules: Option<Box<Modules>>) -> Option<Box<Modules>> {
 /// # Errors
 /// The system refuses.
 pub(super) fn install() -> io::Result<()> {
+    stay_loaded();
     sigprof::install(handler)
 }
 
@@ -41,31 +43,50 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
     matches!(sigprof::handler(), Ok(Handler::Function(function)) if function == handler as *const () as usize)
 }
 
+/// The handler of SIGPROF: samples the thread that it interrupts, or answers where it is, if its entry leads to a slot or a
+/// question.
+///
+/// # Safety
+/// Called by the kernel, as the answer to a signal, with SA_SIGINFO and all signals blocked.
+///
+/// # Signal safety
+/// Safe. No lock, no allocation, no thread-local of this crate, no panic that we know how to cause. What it calls, besides code
+/// that only calculates and loads and stores memory:
+///
+/// | call | why it is safe |
+/// |---|---|
+/// | `__errno_location` | an address in memory that libc has for each thread from its start |
+/// | `gettid`, `clock_gettime`, `process_vm_readv`, `getpid` | system calls; the middle two write errno at most |
+/// | `pthread_self` | POSIX's list; reads a register |
+/// | `Entry::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `Writer` | this crate's, each with a `# Signal safety` of its own |
+/// | `framehop`'s `unwind_frame` with `MustNotAllocateDuringUnwind` | its promise; its cache is the slot's or the question's |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: each thread has an errno of its own, at an address that stays.
-    let errno = unsafe { &mut *libc::__errno_location() };
-    let saved = *errno;
+    let errno = Errno::save();
     // SAFETY: has no preconditions.
-    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    if let Some(entry) = table::entry(thread as i32) {
+    let id = unsafe { libc::syscall(libc::SYS_gettid) };
+    if let Some(entry) = table::entry(id as i32) {
+        let thread = crate::os::thread_handle();
         entry.enter(|found| {
             // SAFETY: the kernel's own, for this handler.
             let registers = unsafe { Registers::interrupted(context) };
-            if let Some(question) = found.question {
-                // SAFETY: this is the handler of the thread that was asked, and all signals wait while it runs.
+            if let Some(question) = found.question.filter(|question| question.is_for(thread)) {
+                // SAFETY: this is the handler of the thread that was asked, by its id and its `pthread_t`. All signals wait while it
+                // runs, so it does not interrupt itself. The registers are those that the kernel gave to it.
                 unsafe { question.answer(&registers) };
             }
-            let Some(slot) = found.slot else { return };
+            let Some(slot) = found.slot.filter(|slot| slot.is_for(thread)) else { return };
             // SAFETY: the kernel's own, for this handler.
             if unsafe { sigprof::is_question(info) } {
-                // Nobody's sample was due: it would take time from those that were.
+                // No sample was due: it would take time from those that were.
                 return;
             }
             // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
             let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
-            // SAFETY: this is the handler of the thread that the slot was given to, and all signals wait while it runs.
+            // SAFETY: this is the handler of the thread that the slot was given to, by its id and, if it is the tree's, its
+            // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The registers are those that the
+            // kernel gave to it.
             unsafe { slot.sample(modules, &registers) };
         });
     }
-    *errno = saved;
+    errno.restore();
 }

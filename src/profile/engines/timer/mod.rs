@@ -64,6 +64,11 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
         let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
         return Err(Error::new(Kind::Profile, message));
     }
+    // Each weight is a difference of that clock. A sandbox may refuse to read it.
+    if let Some(Err(cause)) = CpuClock::of_current().map(CpuClock::try_read) {
+        let message = "the system refuses to read the CPU clock of a thread (clock_gettime)";
+        return Err(Error::new(Kind::Profile, message).because(cause));
+    }
     let (source, period) = match clock {
         Clock::Wall => (Source::Wall, Duration::from_secs(1) / frequency.max(1)),
         Clock::Cpu => source(frequency, sigprof::tick(), &|period| {
@@ -81,7 +86,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
         refused().because(cause)
     })?;
     // The new first, then the list of the old: each is told of at least once.
-    let observer = observe::add(shared.clone(), &mut |thread| shared.state.lock().attach(thread, false));
+    let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.state.lock().attach(thread, false));
     shared.state.lock().begin_to_look();
     let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };

@@ -18,6 +18,8 @@ pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 2
 
 pub(super) struct Slot {
     arena: Arena,
+    /// The `pthread_t` of its thread; 0 for one that is not the tree's, of which no more than the id is known.
+    owner: u64,
     stack: Stack,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
@@ -87,8 +89,17 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    pub(super) fn new(arena: Arena, stack: Stack) -> Slot {
-        Slot { arena, stack, lost: AtomicU64::new(0) }
+    /// For the thread with that `pthread_t`; 0 if it is not known.
+    pub(super) fn new(arena: Arena, owner: u64, stack: Stack) -> Slot {
+        Slot { arena, owner, stack, lost: AtomicU64::new(0) }
+    }
+
+    /// Returns `true` if the thread with that `pthread_t` is not another one than the slot was made for, as far as is known.
+    ///
+    /// # Signal safety
+    /// Safe: a comparison.
+    pub(super) fn is_for(&self, thread: u64) -> bool {
+        self.owner == thread || self.owner == 0
     }
 
     pub(super) fn stack(&self) -> &Stack {
@@ -114,11 +125,13 @@ impl Slot {
     /// Takes one sample: where the thread was interrupted, and how far its CPU clock is.
     ///
     /// # Safety
-    /// Called by the signal handler of the thread that this slot was given to, which does not interrupt itself; `registers`
-    /// are those that it interrupted.
+    /// - The caller is the signal handler of the thread that this slot was given to, and [`is_for`](Self::is_for) it is `true`.
+    /// - That handler does not interrupt itself.
+    /// - `registers` are those that it interrupted.
     ///
     /// # Signal safety
-    /// Safe: no lock, no allocation, no panic that we know how to cause.
+    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`,
+    /// `process_vm_readv` by `Copied::word`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
@@ -129,7 +142,8 @@ impl Slot {
         let own_stack = stack.contains(&pointer) && pointer - stack.start >= RESERVE;
         let ending = match modules {
             Some(modules) if own_stack => {
-                // SAFETY: the caller's word: nobody else is here, nor will be before this returns.
+                // SAFETY: only `sample` reaches it, and the caller's word is that no other call of it runs before this one
+                // returns: this is the only reference.
                 let cache = unsafe { &mut *self.arena.cache.get() };
                 let mut room = true;
                 let push = |address| {
@@ -137,7 +151,9 @@ impl Slot {
                     room && record.len() < DEEPEST
                 };
                 let ending = match &self.stack {
-                    // SAFETY: the stack from its pointer to its end is this thread's, mapped, and not written meanwhile.
+                    // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`, which is the caller's: so from the
+                    // stack pointer, which lies in it, to its end it is mapped. The thread does not write to it while its
+                    // handler runs.
                     Stack::Known(_) => unsafe { modules.walk(registers, pointer..stack.end, cache, push) },
                     Stack::Found(mapping) => {
                         // SAFETY: as with the cache.

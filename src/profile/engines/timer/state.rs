@@ -8,6 +8,7 @@
 //! 3. After `stop`, `held` is empty and stays so.
 
 mod passing;
+mod refused;
 mod strangers;
 
 use super::books::{Books, Meter, Watch};
@@ -19,13 +20,14 @@ use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Entry, Grace};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
-use crate::os::{CpuClock, sigprof, stack, task};
+use crate::os::{CpuClock, task};
 use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
 use passing::Passing;
+use refused::Refused;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -79,6 +81,7 @@ pub(super) struct State {
     dead: Vec<Trigger>,
     /// `None`: nobody asked for those outside the tree.
     strangers: Option<Strangers>,
+    refused: Refused,
     buffer: Vec<u64>,
 }
 
@@ -122,6 +125,7 @@ impl State {
             sampler: None,
             dead: Vec::new(),
             strangers: unregistered.then(Strangers::new),
+            refused: Refused::default(),
             buffer: Vec::new(),
         };
         state.renew_modules();
@@ -164,8 +168,7 @@ impl State {
         // Each look at a clock costs a short life a fiftieth of what it takes.
         let now = if is_new { Some(0) } else { nanos(clock) };
         let Some((now, entry)) = now.zip(table::make_entry(id)) else { return };
-        // SAFETY: it has not ended, and cannot without this lock: see `detach`.
-        let stack = unsafe { stack::bounds(os_thread) }.unwrap_or(0..0);
+        let stack = thread.stack().unwrap_or(0..0);
         let is_elsewhere = |held: &Held| !matches!(held.slot.stack(), Stack::Known(known) if known.end == stack.end);
         let is_other = |held: &Held| is_new || now < held.meter.last() || is_elsewhere(held);
         if self.held.get(&id).is_some_and(is_other) {
@@ -204,7 +207,8 @@ impl State {
         thread: Option<&Thread>,
         first: Duration,
     ) {
-        let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), stack));
+        let owner = thread.and_then(Thread::os_thread).unwrap_or(0);
+        let slot = Arc::new(Slot::new(self.spare.pop().unwrap_or_default(), owner, stack));
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let watch = (self.triggers.source() == Source::Wall).then(|| {
@@ -269,6 +273,14 @@ impl State {
         self.empty(id);
         self.let_go(id);
         self.known.retain(|_, (known, _)| *known != id);
+    }
+
+    /// Its clock is gone, or behind what it was: the id is another thread's, which must not be sampled with this one's slot. A clock
+    /// that the system refuses to read says nothing of the kind.
+    fn forget_if_gone(&mut self, id: i32) {
+        if self.held.get(&id).is_some_and(|held| held.clock.is_gone() || nanos(held.clock).is_some()) {
+            self.forget(id);
+        }
     }
 
     /// Out of `held`; and, by its bell, out of those that the rota passes over: under the same id it may come back, and would be
@@ -377,8 +389,7 @@ impl State {
             return;
         }
         let Some(clock) = nanos(held.clock).filter(|&clock| clock >= held.meter.last()) else {
-            // The id is another thread's, which must not be sampled with this one's slot.
-            return self.forget(id);
+            return self.forget_if_gone(id);
         };
         let mut is_running = false;
         let runs = || {
@@ -391,7 +402,7 @@ impl State {
             self.triggers.end(held.trigger.replace(exact));
             if is_running {
                 // The clock's periods begin here: what the thread has used of one before has a sample of its own.
-                sigprof::send(id);
+                self.refused.send(id);
             }
         }
     }
@@ -430,8 +441,11 @@ impl State {
         let is_stranger = held.is_stranger();
         let clock = nanos(held.clock).filter(|&clock| clock >= held.meter.last());
         let Some((watch, clock)) = held.watch.as_mut().zip(clock) else {
-            // The id is another thread's, which must not be asked with this one's slot.
-            return self.forget(id);
+            self.forget_if_gone(id);
+            if self.held.contains_key(&id) {
+                self.rota.add(id);
+            }
+            return;
         };
         if watch.was_looked_at(self.rota.tick()) {
             // It is in the rota twice: for another thread that had the id before.
@@ -444,7 +458,7 @@ impl State {
         match self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting) {
             Still::No => {
                 self.rota.add(id);
-                sigprof::send(id);
+                self.refused.send(id);
             }
             // Nothing that it does would be seen from elsewhere.
             Still::Looks => {}
@@ -515,7 +529,8 @@ impl State {
 
     /// What kept threads from being sampled, as a sentence.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.triggers.trouble()
+        let all: Vec<String> = self.triggers.trouble().into_iter().chain(self.refused.trouble()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Threads whose timers were not enough, and all that they had.
@@ -525,7 +540,9 @@ impl State {
 
     /// What is to be logged, once, by someone who does not hold the lock: appenders are the user's.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
-        self.triggers.take_warnings()
+        let mut warnings = self.triggers.take_warnings();
+        warnings.append(&mut self.refused.take_warnings());
+        warnings
     }
 
     /// The wall clock, since the recording began.

@@ -181,7 +181,7 @@ mod tests {
                 met
             });
             for _ in 0..2000 {
-                let slot = Arc::new(Slot::new(Arena::default(), Stack::Known(0..u64::MAX)));
+                let slot = Arc::new(Slot::new(Arena::default(), 0, Stack::Known(0..u64::MAX)));
                 // SAFETY: it lives to the end of the test.
                 unsafe { entry.give(Arc::as_ptr(&slot)) };
                 std::thread::yield_now();

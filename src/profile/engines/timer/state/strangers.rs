@@ -10,12 +10,13 @@
 
 use super::super::slot::{Mapping, Stack};
 use super::{Held, State, nanos};
-use crate::os::{CpuClock, sigprof, tasks};
+use crate::os::{CpuClock, tasks};
 use crate::profile::engines::timer::books::{Books, Meter};
 use crate::profile::engines::timer::table;
 use crate::profile::engines::timer::triggers::Source;
 use crate::profile::engines::{UNSEEN, label_of_other};
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The sampler looks this often, or less, if a look takes long.
@@ -67,7 +68,11 @@ impl State {
     /// All of the tree's threads are held by now: what else lives is a stranger.
     pub(in super::super) fn begin_to_look(&mut self) {
         let Some(strangers) = &mut self.strangers else { return };
-        for id in tasks::list().into_iter().filter(|id| !self.held.contains_key(id)) {
+        let living = tasks::list().unwrap_or_else(|cause| {
+            self.refused.list(cause);
+            Vec::new()
+        });
+        for id in living.into_iter().filter(|id| !self.held.contains_key(id)) {
             let since = nanos(CpuClock::of_thread(id)).unwrap_or(0);
             strangers.seen.insert(id, Seen { since, times: 1 });
         }
@@ -80,8 +85,19 @@ impl State {
         self.running && next.is_some_and(|next| Instant::now() >= next)
     }
 
-    /// Finds the threads that are not in the tree, and the ends of those that were found: `living` were there just now.
-    pub(in super::super) fn look(&mut self, living: Vec<i32>) {
+    /// Finds the threads that are not in the tree, and the ends of those that were found: `living` were there just now, or could not
+    /// be listed.
+    pub(in super::super) fn look(&mut self, living: io::Result<Vec<i32>>) {
+        let living = match living {
+            Ok(living) => living,
+            Err(cause) => {
+                self.refused.list(cause);
+                if let Some(strangers) = &mut self.strangers {
+                    strangers.next = Some(Instant::now() + PAUSE);
+                }
+                return;
+            }
+        };
         let (began, living) = (Instant::now(), HashSet::from_iter(living));
         // Those are none.
         self.take_in_who_passes();
@@ -160,7 +176,7 @@ impl State {
                 mapping.found(range, pointer);
                 if held.watch.is_some() {
                     // By the wall clock, one that waits is not asked a second time otherwise.
-                    sigprof::send(id);
+                    self.refused.send(id);
                 }
             }
         }

@@ -1,0 +1,71 @@
+//! Which threads are within the sinks of a queue, for the handler of SIGABRT: it must not touch a thread-local, whose first
+//! touch allocates in a library that was loaded later.
+
+use crate::os;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+/// Threads that can be within sinks at once and still be told from others: one for each queue.
+const MOST: usize = 64;
+
+/// | value | meaning | stored by |
+/// |---|---|---|
+/// | 0 | free | the thread that leaves its sinks; the child of a fork |
+/// | a `pthread_t` | that thread is within the sinks of a queue | that thread, if it was 0 |
+///
+/// SeqCst: a thread looks for what it has stored itself, which any order gives; a batch is long against the difference.
+static THREADS: [AtomicU64; MOST] = [const { AtomicU64::new(0) }; MOST];
+
+/// The calling thread is within the sinks until this drops. With more than [`MOST`] of them, it is not marked: its abort then waits
+/// for itself, within the bound.
+pub(super) struct Mark(Option<&'static AtomicU64>);
+
+impl Mark {
+    pub(super) fn enter() -> Mark {
+        let this = os::thread_handle();
+        Mark(THREADS.iter().find(|place| place.compare_exchange(0, this, SeqCst, SeqCst).is_ok()))
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.store(0, SeqCst);
+        }
+    }
+}
+
+/// Returns `true` if the calling thread is within the sinks of a queue.
+///
+/// # Signal safety
+/// Safe. Calls `pthread_self`, and loads.
+pub(super) fn has_calling_thread() -> bool {
+    let this = os::thread_handle();
+    this != 0 && THREADS.iter().any(|place| place.load(SeqCst) == this)
+}
+
+/// In the child of a fork: the other threads are not there, and a new one may get the `pthread_t` of one of them.
+pub(super) fn only_calling_thread_is_left() {
+    let this = os::thread_handle();
+    for place in &THREADS {
+        if place.load(SeqCst) != this {
+            place.store(0, SeqCst);
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_inside_until_its_mark_drops() {
+        let is_inside = || std::thread::spawn(has_calling_thread).join().unwrap();
+        assert!(!has_calling_thread());
+        let (outer, inner) = (Mark::enter(), Mark::enter());
+        assert!(has_calling_thread() && !is_inside());
+        drop(outer);
+        assert!(has_calling_thread());
+        drop(inner);
+        assert!(!has_calling_thread());
+    }
+}
