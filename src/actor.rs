@@ -241,7 +241,8 @@ impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         self.0.close();
         let left = self.0.pop_all();
-        self.0.lose(left.len(), format_args!("was left by {}, which has ended, with", crate::wait::my_path()));
+        let how = format_args!("was left by {}, which has ended, with", crate::wait::my_path());
+        self.0.lose(left.len(), how, "ActorHandle::close has them handled");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the tree.
 //!
 //! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping, `adder` and `popper` the end by the last
-//! producer or consumer, `drain` the pop that survives a stop, `left` the count of what was never popped.
+//! producer or consumer, `drain` the pop that survives a stop, `timed` the time limits, `left` the count of what was never popped.
 
 mod adder;
 mod bell;
@@ -10,6 +10,7 @@ mod errors;
 mod left;
 mod popper;
 mod store;
+mod timed;
 
 pub use adder::Adder;
 pub use errors::{AddError, PopError};
@@ -238,9 +239,9 @@ impl<T> Queue<T> {
         self.pop_all()
     }
 
-    /// Counts `values`, which were popped and not handled, as left. `how` completes "queue NAME …".
-    pub(crate) fn lose(&self, values: usize, how: fmt::Arguments<'_>) {
-        self.account.lose(values as u64, how);
+    /// Counts `values`, which were popped and not handled, as left. `how` completes "queue NAME …", `cure` says what to do.
+    pub(crate) fn lose(&self, values: usize, how: fmt::Arguments<'_>, cure: &str) {
+        self.account.lose(values as u64, how, cure);
     }
 
     /// Goes when the queue is closed.

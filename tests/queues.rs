@@ -263,6 +263,24 @@ fn a_till_ends_the_wait_on_time() {
 }
 
 #[test]
+fn a_timeout_ends_the_wait_and_takes_what_is_there() {
+    let queue = Queue::bounded("hurried", 1);
+    let patience = Duration::from_millis(20);
+    let begin = Instant::now();
+    assert_eq!(queue.pop_timeout(patience), Err(PopError::Stopped));
+    assert!(begin.elapsed() >= patience);
+    assert_eq!(queue.add_timeout(1, Duration::ZERO), Ok(()));
+    let begin = Instant::now();
+    assert_eq!(queue.add_timeout(2, patience), Err(AddError::Stopped(2)));
+    assert!(begin.elapsed() >= patience);
+    assert_eq!(queue.pop_timeout(Duration::ZERO), Ok(1));
+    assert_eq!(queue.pop_timeout(Duration::ZERO), Err(PopError::Stopped));
+    queue.close();
+    assert_eq!(queue.add_timeout(3, Duration::MAX), Err(AddError::Closed(3)));
+    assert_eq!(queue.pop_timeout(Duration::MAX), Err(PopError::Closed));
+}
+
+#[test]
 fn a_signal_that_has_gone_wins_over_values_and_room() {
     let queue = Queue::bounded("busy", 2);
     queue.add(1).unwrap();

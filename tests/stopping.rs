@@ -201,3 +201,15 @@ fn the_end_tells_what_is_left_where_a_person_reads_it() {
     let log = folder.read("app.log");
     assert!(log.contains("WARN main queue \"dropped\" was dropped with 3 values, which nothing has popped"), "{log}");
 }
+
+#[test]
+fn an_end_that_does_not_wait_tells_what_is_left_too() {
+    let folder = Folder::new("left-stuck");
+    let config = folder.config("shutdown: { patience: 100ms, on_stuck: abort }");
+    let ended = run(&mut subject("left-stuck", &config));
+    assert_eq!(ended.code(), 70, "{}", ended.stderr);
+    for text in [&ended.stderr, &folder.read("app.log")] {
+        assert!(text.contains("main/stuck does not stop"), "{text}");
+        assert!(text.contains("2 values are still in queues: \"held\" 2 values"), "{text}");
+    }
+}

@@ -121,7 +121,8 @@ impl Drop for HandleCount {
         let living = LIVING.lock().remove(&self.0.key);
         // SAFETY: this is the last handle, and it is just being dropped.
         let values = living.map_or(0, |living| unsafe { living.len() });
-        self.0.lose(values, format_args!("was dropped with"));
+        let cure = "Queue::pop_draining pops on after a stop; Queue::may_be_left says that this is right";
+        self.0.lose(values, format_args!("was dropped with"), cure);
     }
 }
 
@@ -138,8 +139,9 @@ impl Account {
         self.may_be_left.store(true, Ordering::Relaxed);
     }
 
-    /// `values` are dropped together with their queue, or were never handled for another reason, which `how` says.
-    pub(super) fn lose(&self, values: u64, how: fmt::Arguments<'_>) {
+    /// `values` are dropped together with their queue, or were never handled for another reason, which `how` says; `cure`
+    /// says what to do about it.
+    pub(super) fn lose(&self, values: u64, how: fmt::Arguments<'_>, cure: &str) {
         if values == 0 || self.may_be_left.load(Ordering::Relaxed) {
             return;
         }
@@ -155,17 +157,17 @@ impl Account {
         // A program may drop thousands of such queues. The first is told, then the 2nd, 4th, 8th… of the same name. The
         // report at the end has all.
         if of_name.queues.is_power_of_two() {
-            shielded(|| warn(&self.name, values, how, of_name));
+            shielded(|| warn(&self.name, values, how, cure, of_name));
         }
     }
 }
 
-fn warn(name: &str, values: u64, how: fmt::Arguments<'_>, all: Dropped) {
-    let before = match all.queues {
-        1 => String::new(),
+fn warn(name: &str, values: u64, how: fmt::Arguments<'_>, cure: &str, all: Dropped) {
+    let more = match all.queues {
+        1 => format!(" ({cure})"),
         queues => format!("; {} in {queues} queues of this name so far", counted(all.values)),
     };
-    log::warn!(target: "selvedge::queue", "queue \"{name}\" {how} {}, which nothing has popped{before}", counted(values));
+    log::warn!(target: "selvedge::queue", "queue \"{name}\" {how} {}, which nothing has popped{more}", counted(values));
 }
 
 fn counted(values: u64) -> String {

@@ -76,7 +76,7 @@ fn left(stuck: Option<Thread>) -> String {
 
 /// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
 pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
-    let text = format!("{why}{}", left(stuck.cloned()));
+    let text = format!("{why}{}{}", left(stuck.cloned()), indented(&super::left::lines()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();

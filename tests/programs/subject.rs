@@ -79,6 +79,12 @@ fn main() -> ExitCode {
         "log-panic" => log_panic(),
         "target-blocks" => target_blocks(),
         "left" => left(),
+        "left-stuck" => {
+            left()?;
+            // It has a please_stop and does not look at it.
+            drop(spawn("stuck", |_| std::thread::sleep(LONG)));
+            Ok(())
+        }
         "stuck-log" => {
             please_stop.on_go(|| println!("asked"));
             ready();
