@@ -1,14 +1,21 @@
-//! The one seam for model checks: what `signal` and `sync` share state and block with. Names nothing else in the crate.
+//! The one seam for model checks: what `wait`, `signal`, `sync`, `queue`, the log's queue and the profiler's rings share state
+//! and block with. Names nothing else in the crate.
 //!
 //! Normally these are the plain types of std, parking_lot and crossbeam. Under `--cfg selvedge_model` the unit tests get
-//! types that shuttle schedules, so that it can run every order of their steps; see `sync/model_tests.rs`.
+//! types of a model checker:
+//!
+//! * shuttle's: it runs many orders of the steps of a few threads, with the newest value of everything always seen
+//!   (`*/model_tests.rs`);
+//! * with `--cfg selvedge_loom` too, loom's: it runs each order of the steps of two or three threads with a bounded number of
+//!   preemptions, and lets each load see each value that its memory order allows (`*/loom_tests.rs`). The table of what
+//!   covers what stands in `model/loom_tests.rs`.
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {
     pub(crate) use crossbeam_channel::{Receiver, Select, Sender, bounded, never};
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::OnceLock;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, fence};
     pub(crate) use std::thread::{ThreadId, current};
     pub(crate) use std::thread_local;
 
@@ -24,6 +31,38 @@ mod plain {
     pub(crate) fn current_thread() -> Option<u64> {
         None
     }
+
+    /// What only the profiler's rings and table are made of.
+    #[cfg(feature = "profiling")]
+    mod rings {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        pub(crate) use std::sync::atomic::AtomicPtr;
+        pub(crate) use std::thread::yield_now;
+
+        /// A word that one thread writes and another reads, and that something else must order.
+        pub(crate) struct Word(AtomicU64);
+
+        impl Word {
+            pub(crate) fn new(value: u64) -> Word {
+                Word(AtomicU64::new(value))
+            }
+
+            // Relaxed, in both: something else orders them.
+
+            #[inline(always)]
+            pub(crate) fn get(&self) -> u64 {
+                self.0.load(Ordering::Relaxed)
+            }
+
+            #[inline(always)]
+            pub(crate) fn set(&self, value: u64) {
+                self.0.store(value, Ordering::Relaxed);
+            }
+        }
+    }
+    #[cfg(feature = "profiling")]
+    pub(crate) use rings::*;
 }
 
 #[cfg(not(all(test, selvedge_model)))]
@@ -33,3 +72,8 @@ pub(crate) use plain::*;
 mod scheduled;
 #[cfg(all(test, selvedge_model))]
 pub(crate) use scheduled::*;
+
+#[cfg(all(test, selvedge_loom))]
+pub(crate) mod loom_tests;
+#[cfg(all(test, selvedge_loom))]
+mod reordered;

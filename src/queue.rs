@@ -12,6 +12,9 @@ mod popper;
 mod store;
 mod timed;
 
+#[cfg(all(test, selvedge_loom))]
+mod loom_tests;
+
 pub use adder::Adder;
 pub use errors::{AddError, PopError};
 pub use left::{LeftInQueue, left_in_queues};

@@ -4,6 +4,8 @@
 #[cfg(feature = "profiling")]
 mod bell;
 mod holder;
+#[cfg(all(test, feature = "profiling", selvedge_loom))]
+mod loom_tests;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::bell::Bells;
@@ -12,8 +14,8 @@ pub(crate) use self::holder::{Holder, Users, is_alive};
 #[cfg(feature = "profiling")]
 use self::bell::Bell;
 use self::holder::{number_if_any, renamed};
+use crate::model::Mutex;
 use crate::os;
-use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
@@ -413,7 +415,7 @@ impl Drop for Published {
     }
 }
 
-#[cfg(all(test, feature = "profiling"))]
+#[cfg(all(test, feature = "profiling", not(selvedge_model)))]
 mod tests {
     use super::*;
 

@@ -6,6 +6,8 @@
 //! 3. While `state` is RUNNING somebody drains; else whoever puts drains too, before `put` returns. So no record is left
 //!    behind when the writer ends: it sets `state` and drains once more, and who puts looks at `state` afterwards.
 //! 4. Nothing of the user's runs under a lock but the appenders, and a thread that is within them never waits here.
+//!
+//! Models: `log/loom_tests.rs` and `log/model_tests.rs`.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -6,6 +6,8 @@
 //!    counts the writer as awake before `put` returns, and a writer lies down only if it has found the queue empty since.
 //! 2. From ENDING on no write begins but those of writers, and each of them stops when it has written what it found. From
 //!    SEALED on none begins at all.
+//!
+//! Models: `log/model_tests.rs`; all its accesses are SeqCst.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ mod shared {
 mod shared {
     use super::{AtomicU8, AtomicUsize};
 
-    shuttle::lazy_static! {
+    crate::model::engine::lazy_static! {
         pub(super) static ref STATE: AtomicU8 = AtomicU8::new(super::NO);
         pub(super) static ref ACTIVE: AtomicUsize = AtomicUsize::new(0);
     }

@@ -40,7 +40,9 @@ pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;
 
-#[cfg(all(test, selvedge_model))]
+#[cfg(all(test, selvedge_loom))]
+mod loom_tests;
+#[cfg(all(test, selvedge_model, not(selvedge_loom)))]
 mod model_tests;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;

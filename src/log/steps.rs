@@ -1,5 +1,5 @@
 //! What the queue and the end by `abort` share their state and block with: the types of std and crossbeam, or, in the model
-//! checks, those that shuttle schedules. Beside `crate::model`, whose channels carry no values.
+//! checks, those that the checker schedules. Beside `crate::model`, whose channels carry no values.
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {
@@ -17,14 +17,16 @@ pub(super) use plain::*;
 
 #[cfg(all(test, selvedge_model))]
 mod scheduled {
+    use crate::model::{AtomicUsize, engine, fence};
     use std::collections::VecDeque;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
     use std::sync::{Arc, PoisonError};
     use std::time::Duration;
 
+    pub(in crate::log) use crate::model::thread_local;
     use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError};
-    pub(in crate::log) use shuttle::sync::MutexGuard;
-    pub(in crate::log) use shuttle::thread::{Thread, current, yield_now};
-    pub(in crate::log) use shuttle::thread_local;
+    pub(in crate::log) use engine::sync::MutexGuard;
+    pub(in crate::log) use engine::thread::{Thread, current, yield_now};
 
     pub(in crate::log) const YIELDS: u32 = u32::MAX;
 
@@ -37,11 +39,11 @@ mod scheduled {
         yield_now();
     }
 
-    pub(in crate::log) struct Mutex<T>(shuttle::sync::Mutex<T>);
+    pub(in crate::log) struct Mutex<T>(engine::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(in crate::log) fn new(value: T) -> Mutex<T> {
-            Mutex(shuttle::sync::Mutex::new(value))
+            Mutex(engine::sync::Mutex::new(value))
         }
 
         pub(in crate::log) fn lock(&self) -> Result<MutexGuard<'_, T>, PoisonError<MutexGuard<'_, T>>> {
@@ -53,11 +55,11 @@ mod scheduled {
         }
     }
 
-    pub(in crate::log) struct Condvar(shuttle::sync::Condvar);
+    pub(in crate::log) struct Condvar(engine::sync::Condvar);
 
     impl Condvar {
         pub(in crate::log) fn new() -> Condvar {
-            Condvar(shuttle::sync::Condvar::new())
+            Condvar(engine::sync::Condvar::new())
         }
 
         /// Without a time-out: the looks that the real one takes now and then must not be needed.
@@ -74,8 +76,12 @@ mod scheduled {
         }
     }
 
+    /// As crossbeam's array: `sent` is counted up by a SeqCst exchange, and a receiver that finds nothing has looked at it after
+    /// a SeqCst fence. The values are under no lock of the model, so that nothing else orders the two sides.
     struct Ring<T> {
-        values: shuttle::sync::Mutex<VecDeque<T>>,
+        values: std::sync::Mutex<VecDeque<T>>,
+        sent: AtomicUsize,
+        taken: AtomicUsize,
         capacity: usize,
     }
 
@@ -83,39 +89,62 @@ mod scheduled {
     pub(in crate::log) struct Receiver<T>(Arc<Ring<T>>);
 
     pub(in crate::log) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-        let ring = Arc::new(Ring { values: shuttle::sync::Mutex::new(VecDeque::new()), capacity });
+        let (sent, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let ring = Arc::new(Ring { values: Default::default(), sent, taken, capacity });
         (Sender(ring.clone()), Receiver(ring))
     }
 
     impl<T> Ring<T> {
-        fn values(&self) -> MutexGuard<'_, VecDeque<T>> {
-            self.values.lock().unwrap_or_else(PoisonError::into_inner)
+        fn len(&self) -> usize {
+            // The second is never behind the first.
+            let taken = self.taken.load(SeqCst);
+            self.sent.load(SeqCst).saturating_sub(taken)
         }
     }
 
     impl<T> Sender<T> {
         pub(in crate::log) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-            let mut values = self.0.values();
-            if values.len() >= self.0.capacity {
-                return Err(TrySendError::Full(value));
+            let mut sent = self.0.sent.load(Relaxed);
+            loop {
+                fence(SeqCst);
+                if sent - self.0.taken.load(Acquire).min(sent) >= self.0.capacity {
+                    return Err(TrySendError::Full(value));
+                }
+                match self.0.sent.compare_exchange(sent, sent + 1, SeqCst, Relaxed) {
+                    // No step of the model lies between the exchange and this.
+                    Ok(_) => self.0.values.lock().unwrap().push_back(value),
+                    Err(now) => {
+                        sent = now;
+                        continue;
+                    }
+                }
+                return Ok(());
             }
-            values.push_back(value);
-            Ok(())
         }
 
-        /// Who asked may be gone.
+        /// Its receiver may be gone.
         pub(in crate::log) fn send(&self, value: T) -> Result<(), TrySendError<T>> {
             self.try_send(value)
         }
 
         pub(in crate::log) fn is_full(&self) -> bool {
-            self.0.values().len() >= self.0.capacity
+            self.0.len() >= self.0.capacity
         }
     }
 
     impl<T> Receiver<T> {
         pub(in crate::log) fn try_recv(&self) -> Result<T, TryRecvError> {
-            self.0.values().pop_front().ok_or(TryRecvError::Empty)
+            let mut taken = self.0.taken.load(Relaxed);
+            loop {
+                fence(SeqCst);
+                if self.0.sent.load(Acquire) <= taken {
+                    return Err(TryRecvError::Empty);
+                }
+                match self.0.taken.compare_exchange(taken, taken + 1, SeqCst, Relaxed) {
+                    Ok(_) => return self.0.values.lock().unwrap().pop_front().ok_or(TryRecvError::Empty),
+                    Err(now) => taken = now,
+                }
+            }
         }
 
         pub(in crate::log) fn recv_timeout(&self, _: Duration) -> Result<T, RecvTimeoutError> {
@@ -124,7 +153,7 @@ mod scheduled {
         }
 
         pub(in crate::log) fn len(&self) -> usize {
-            self.0.values().len()
+            self.0.len()
         }
 
         pub(in crate::log) fn is_empty(&self) -> bool {

@@ -1,45 +1,125 @@
-//! The seam's types as shuttle schedules them, with the names and signatures of std, parking_lot and crossbeam as far as
-//! `signal` and `sync` use them. Only in unit tests under `--cfg selvedge_model`.
+//! The seam's types as shuttle or loom schedules them, with the names and signatures of std, parking_lot and crossbeam as
+//! far as the crate uses them. Only in unit tests under `--cfg selvedge_model`.
 //!
 //! Channels are counters under one lock for the whole model, and each change wakes all who block on any of them: slow,
 //! and so simple that what a check finds is not found in here. There is no clock: a deadline has come when it is asked.
 
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
-pub(crate) use shuttle::thread::{ThreadId, current};
-pub(crate) use shuttle::thread_local;
+#[cfg(selvedge_loom)]
+pub(crate) use self::by_loom::*;
+#[cfg(not(selvedge_loom))]
+pub(crate) use self::by_shuttle::*;
 
-use shuttle::rand::Rng;
+pub(crate) use engine::thread::{ThreadId, current, yield_now};
+
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize as Count, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock, PoisonError};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::{Arc, PoisonError, atomic::AtomicUsize as Count};
 use std::time::{Duration, Instant};
 
 /// Once, since more of the same only makes the model larger.
 pub(crate) const SPINS: u32 = 1;
 
-/// Any time: so that what happens now and then, happens.
-pub(crate) fn now() -> Instant {
-    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    *BEGIN + Duration::from_secs(shuttle::rand::thread_rng().gen_range(0..1000))
+#[cfg(not(selvedge_loom))]
+mod by_shuttle {
+    pub(crate) use shuttle as engine;
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, fence};
+    pub(crate) use shuttle::thread_local;
+
+    use shuttle::rand::Rng;
+    use std::sync::LazyLock;
+    use std::sync::atomic::Ordering;
+    use std::time::{Duration, Instant};
+
+    /// Any time: so that what happens now and then, happens.
+    pub(crate) fn now() -> Instant {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        *BEGIN + Duration::from_secs(shuttle::rand::thread_rng().gen_range(0..1000))
+    }
+
+    pub(crate) fn current_thread() -> Option<u64> {
+        Some(usize::from(super::current().id()) as u64 + 1)
+    }
+
+    pub(crate) struct Word(AtomicU64);
+
+    impl Word {
+        pub(crate) fn new(value: u64) -> Word {
+            Word(AtomicU64::new(value))
+        }
+
+        pub(crate) fn get(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        pub(crate) fn set(&self, value: u64) {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
 }
 
-pub(crate) fn current_thread() -> Option<u64> {
-    Some(usize::from(current().id()) as u64 + 1)
+#[cfg(selvedge_loom)]
+mod by_loom {
+    /// loom's, which knows no `const { … }`.
+    macro_rules! locals {
+        ($($(#[$about:meta])* static $name:ident: $of:ty = const { $value:expr };)*) => {
+            loom::thread_local! { $($(#[$about])* static $name: $of = $value;)* }
+        };
+        ($($(#[$about:meta])* static $name:ident: $of:ty = $value:expr;)*) => {
+            $($(#[$about])* static $name: $crate::model::NoLocal<$of> = $crate::model::NoLocal(|| $value);)*
+        };
+    }
+    pub(crate) use locals as thread_local;
+
+    pub(crate) use crate::model::reordered::*;
+    pub(crate) use loom as engine;
+
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64 as Count, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// A local with a destructor, which loom would run after the model's end: each use gets a new value.
+    pub(crate) struct NoLocal<T: 'static>(pub(crate) fn() -> T);
+
+    impl<T> NoLocal<T> {
+        pub(crate) fn try_with<R>(&self, with: impl FnOnce(&T) -> R) -> Result<R, ()> {
+            Ok(with(&(self.0)()))
+        }
+    }
+
+    /// A second later each time: the same steps see the same times, as loom must have it.
+    pub(crate) fn now() -> Instant {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        static CALLS: Count = Count::new(0);
+        *BEGIN + Duration::from_secs(CALLS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn current_thread() -> Option<u64> {
+        let digits: String = format!("{:?}", super::current().id()).chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok().map(|number| number + 1)
+    }
 }
 
 #[derive(Default)]
-pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(engine::sync::Mutex<T>);
 
-pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+pub(crate) struct MutexGuard<'a, T>(Option<engine::sync::MutexGuard<'a, T>>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Mutex<T> {
-        Mutex(shuttle::sync::Mutex::new(value))
+        Mutex(engine::sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+    }
+
+    pub(crate) fn try_lock_for(&self, _: Duration) -> Option<MutexGuard<'_, T>> {
+        self.try_lock()
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut T {
@@ -61,11 +141,11 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-pub(crate) struct Condvar(shuttle::sync::Condvar);
+pub(crate) struct Condvar(engine::sync::Condvar);
 
 impl Condvar {
     pub(crate) fn new() -> Condvar {
-        Condvar(shuttle::sync::Condvar::new())
+        Condvar(engine::sync::Condvar::new())
     }
 
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
@@ -92,28 +172,32 @@ impl TimedOut {
 
 pub(crate) struct OnceLock<T> {
     init: Mutex<()>,
+    is_set: AtomicBool,
     cell: std::sync::OnceLock<T>,
 }
 
 impl<T> OnceLock<T> {
     pub(crate) fn new() -> OnceLock<T> {
-        OnceLock { init: Mutex::new(()), cell: std::sync::OnceLock::new() }
+        OnceLock { init: Mutex::new(()), is_set: AtomicBool::new(false), cell: std::sync::OnceLock::new() }
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        self.cell.get()
+        if self.is_set.load(Acquire) { self.cell.get() } else { None }
     }
 
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
         let _init = self.init.lock();
-        self.cell.set(value)
+        self.cell.set(value)?;
+        self.is_set.store(true, Release);
+        Ok(())
     }
 
     pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
-        if self.cell.get().is_none() {
+        if self.get().is_none() {
             let _init = self.init.lock();
             if self.cell.get().is_none() {
                 let _ = self.cell.set(init());
+                self.is_set.store(true, Release);
             }
         }
         self.cell.get().expect("just set")
@@ -126,7 +210,7 @@ struct World {
     changed: Condvar,
 }
 
-shuttle::lazy_static! {
+engine::lazy_static! {
     static ref WORLD: World = World { lock: Mutex::new(()), changed: Condvar::new() };
 }
 
@@ -181,9 +265,13 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // One that a thread's locals drop after its last step has nobody to wake.
-        if self.0.senders.fetch_sub(1, SeqCst) == 1 && Arc::strong_count(&self.0) > 1 {
-            let _world = WORLD.lock.lock();
+        // One that a thread's locals drop after its last step has nothing to wake.
+        if Arc::strong_count(&self.0) == 1 {
+            self.0.senders.fetch_sub(1, SeqCst);
+            return;
+        }
+        let _world = WORLD.lock.lock();
+        if self.0.senders.fetch_sub(1, SeqCst) == 1 {
             WORLD.changed.notify_all();
         }
     }
@@ -202,6 +290,7 @@ impl<T> Receiver<T> {
         select.select_deadline(at)?.recv(self)
     }
 
+    #[cfg(not(selvedge_loom))]
     pub(crate) fn try_recv(&self) -> Result<(), ()> {
         let _world = WORLD.lock.lock();
         let got = self.0.tokens.load(SeqCst) > 0;
@@ -209,6 +298,7 @@ impl<T> Receiver<T> {
         if got { Ok(()) } else { Err(()) }
     }
 
+    #[cfg(not(selvedge_loom))]
     pub(crate) fn is_disconnected(&self) -> bool {
         let _world = WORLD.lock.lock();
         self.0.senders.load(SeqCst) == 0
@@ -240,7 +330,7 @@ impl Select {
     }
 
     pub(crate) fn ready_deadline(&mut self, _: Instant) -> Result<usize, ()> {
-        shuttle::thread::yield_now();
+        yield_now();
         let _world = WORLD.lock.lock();
         self.0.iter().position(|channel| channel.is_ready()).ok_or(())
     }

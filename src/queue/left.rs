@@ -4,12 +4,13 @@
 //! last handle is dropped.
 
 use crate::error::shielded;
+use crate::model::AtomicU64;
 use crate::wait::Shared;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64 as Keys, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Names of which each has a count of its own; the queues of further names share one.
@@ -85,7 +86,7 @@ impl HandleCount {
     /// The two counters stay where they are, and are only reached through shared references, until the last clone of
     /// what this returns has been dropped.
     pub(super) unsafe fn first(name: Arc<str>, added: &AtomicU64, popped: &AtomicU64) -> HandleCount {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: Keys = Keys::new(0);
         // Relaxed: only that each key is given once matters.
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
         let account = Arc::new(Account {

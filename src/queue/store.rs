@@ -10,26 +10,33 @@
 //! 3. Whoever is about to block first counts itself among the bell's waiting (or, woken, takes back that it was called)
 //!    and then looks again under the lock of the other side. Whoever changes something asks under that lock whether the
 //!    bell is awaited. So either the change is seen, or the sleeper.
-//! 4. Whoever took a token from a bell, and whoever gives up, rings on if there is something left for those who still wait.
+//! 4. A thread that took a token from a bell, or gives up, looks once more before it returns, and rings on if there is
+//!    something left for the threads that still wait. Between clearing `rung` and that look it has held the lock of the
+//!    other side, so an adder or popper that still saw `rung` set has its change seen by the look.
+//!
+//! Models: `queue/loom_tests.rs`.
 
 use super::bell::{Bell, Spin};
 use super::{AddError, PopError};
+use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::signal::{Round, Signal};
 use crate::wait::{Ends, Handles, Users, What};
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A thread that waits for room this long says so in the log, and again each time it has passed.
-const FULL_WARNING: Duration = Duration::from_secs(5);
+const IN_MODEL: bool = cfg!(all(test, selvedge_model));
+
+/// A thread that waits for room this long says so in the log, and again each time it has passed. In a model it must not
+/// wake up for that.
+const FULL_WARNING: Duration = if IN_MODEL { Duration::MAX } else { Duration::from_secs(5) };
 
 /// Pauses in which an adder keeps away from its lock when a popper wants it: some crossings of a cache line.
-const STAND_BACK: usize = 64;
+const STAND_BACK: usize = if IN_MODEL { 1 } else { 64 };
 
 /// Looks of a popper at that lock before it queues up like everybody.
-const ASKING: usize = 64;
+const ASKING: usize = if IN_MODEL { 1 } else { 64 };
 
 pub(super) struct Store<T> {
     pub(super) name: Arc<str>,
@@ -270,7 +277,7 @@ impl<T> Store<T> {
             }
         }
         let since = Instant::now();
-        let mut warn_at = since + FULL_WARNING;
+        let mut warn_at = since.checked_add(FULL_WARNING);
         let limited = till.is_some_and(Signal::can_go);
         let mut what = What::new("room in queue", self.name.clone()).limited(limited);
         if !limited {
@@ -288,8 +295,8 @@ impl<T> Store<T> {
             if till.is_some_and(Signal::is_go) {
                 break None;
             }
-            if Instant::now() >= warn_at {
-                warn_at += FULL_WARNING;
+            if warn_at.is_some_and(|at| Instant::now() >= at) {
+                warn_at = warn_at.and_then(|at| at.checked_add(FULL_WARNING));
                 log::warn!(
                     "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
                     crate::wait::my_path(),
@@ -298,7 +305,7 @@ impl<T> Store<T> {
                     self.len()
                 );
             }
-            round.clear(Some(warn_at));
+            round.clear(warn_at);
             if let Some(till) = till {
                 round.watch(till);
             }
@@ -324,11 +331,14 @@ impl<T> Store<T> {
         if self.len() == 0 { Taken::Empty } else { self.take_swapping(head) }
     }
 
-    /// `take` that looks under both locks: after this an `Empty` is one that invariant 3 can count on.
+    /// `take` that passes through both locks, whatever it finds: invariants 3 and 4 count on that.
     fn take_for_sure(&self) -> Taken<T> {
         let mut head = self.head.0.end.lock();
         match head.ready.pop_front() {
             Some(value) => {
+                // The value does not need the tail's lock. The caller's last look does: without it, an adder that still
+                // sees `rung` and a popper that does not yet see its value would both leave the next sleeper asleep.
+                drop(self.tail_for_popper());
                 self.end_pop(head, 1);
                 Taken::Value(value)
             }

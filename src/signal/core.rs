@@ -7,6 +7,8 @@
 //! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out by it.
 //! 4. A part never owns its composite, and a target owns no leaf but a Till (which lets go of it when it expires): so there
 //!    is no cycle that outlives its users. Targets unlink themselves from all leaves when they have run or are cancelled.
+//!
+//! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::on_go::Target;
 use super::{Reason, Round, Signal, timer};

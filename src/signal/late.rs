@@ -4,11 +4,13 @@
 //! Invariant: a signal that has been handed out goes when `go` was called, whichever of the two came first. `go` stores
 //! `gone` and then looks for the signal; `get` makes the signal and then looks at `gone`; a fence on both sides between the
 //! two steps, so that one of them at least sees what the other did. Should both, the second `go` of the signal does nothing.
+//!
+//! Models: `loom_late_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
 use super::Signal;
-use crate::model::{AtomicBool, OnceLock};
+use crate::model::{AtomicBool, OnceLock, fence};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 pub(crate) struct LateSignal {
     /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows nothing.
@@ -46,7 +48,7 @@ impl LateSignal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(selvedge_loom)))]
 mod tests {
     use super::*;
 
@@ -71,7 +73,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, selvedge_model))]
+#[cfg(all(test, selvedge_model, not(selvedge_loom)))]
 mod model_tests {
     use super::*;
     use shuttle::thread;

@@ -3,13 +3,15 @@
 mod compose;
 mod core;
 mod late;
+#[cfg(all(test, selvedge_loom))]
+mod loom_tests;
 mod on_go;
 mod reason;
 mod till;
 mod timer;
 mod together;
 
-#[cfg(test)]
+#[cfg(all(test, not(selvedge_loom)))]
 mod tests;
 
 pub(crate) use late::LateSignal;
@@ -337,17 +339,6 @@ impl Round {
                 }
             }
         }
-    }
-
-    /// [`block_on`](Self::block_on), for bells that are no part of a model check.
-    #[cfg(not(all(test, selvedge_model)))]
-    pub(crate) fn block_with(&self, bell: &Receiver<()>) {
-        self.block_on(bell);
-    }
-
-    #[cfg(all(test, selvedge_model))]
-    pub(crate) fn block_with(&self, _bell: &crossbeam_channel::Receiver<()>) {
-        unreachable!("no model check has queues");
     }
 
     /// Blocks until one of them has changed, or a token could be taken from `bell`.

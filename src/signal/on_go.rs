@@ -1,4 +1,6 @@
 //! Targets: what runs when a signal goes.
+//!
+//! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::Signal;
 use super::core::{Core, Kind};

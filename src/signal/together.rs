@@ -3,6 +3,8 @@
 //! The kernel keeps those who sleep in few lists (sixteen for a process, on two processors), the one that fell asleep first in
 //! front, and looks through a list to find whom to wake. Threads are asked to stop from the youngest on; woken so, each of ten
 //! thousand is found at the end of a list of hundreds. Woken from the oldest on, each is in front.
+//!
+//! Models: `loom_together_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
 use super::{Reason, Signal};
 use crate::model::Sender;
@@ -73,7 +75,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, selvedge_model))]
+#[cfg(all(test, selvedge_model, not(selvedge_loom)))]
 mod model_tests {
     use super::*;
     use shuttle::thread;

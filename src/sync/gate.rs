@@ -11,6 +11,8 @@
 //!    that fails if WAITING is set, and then under `line`. So either the permit is seen, or the sleeper.
 //! 3. Each permit that is put back while somebody is in the line takes one out of it and calls it. One that was called
 //!    tries to take a permit before it gives up. So no permit lies there while somebody sleeps whom nobody has called.
+//!
+//! Models: `loom_gate_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
 use super::limit::{Bell, Limit};

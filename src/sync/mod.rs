@@ -30,7 +30,9 @@ mod promise;
 mod semaphore;
 mod sequencer;
 
-#[cfg(all(test, selvedge_model))]
+#[cfg(all(test, selvedge_loom))]
+mod loom_tests;
+#[cfg(all(test, selvedge_model, not(selvedge_loom)))]
 mod model_tests;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;

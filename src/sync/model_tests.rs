@@ -4,7 +4,7 @@
 //! Half of the orders are random, half have at most three preemptions (shuttle's PCT), which finds what takes few but
 //! exact ones. A failure prints a schedule; `shuttle::replay` runs it again.
 //!
-//! `RUSTFLAGS="--cfg selvedge_model" cargo test --lib --target-dir target/model model_`
+//! `.ci/models shuttle`
 
 use super::{BinarySemaphore, GaveUp, Lock, Monitor, Progress, Promise, PromiseError, Semaphore, Sequencer};
 use crate::signal::Signal;

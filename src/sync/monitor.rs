@@ -7,6 +7,8 @@
 //! 3. Whoever leaves takes the first out of the line, if that has not seen the last change, and wakes it. One that is woken
 //!    and waits again has seen all so far. So each change is seen by every waiter, one after the other, and then there is
 //!    rest.
+//!
+//! Models: `loom_monitor_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
 use super::limit::{Bell, Limit};

@@ -1,4 +1,6 @@
 //! A gate with one permit, a name and an owner: the way into Lock and Monitor. Guards no value itself.
+//!
+//! Models: `loom_gate_*` and `loom_monitor_*` in `sync/loom_tests.rs`.
 
 use super::GaveUp;
 use super::gate::Gate;

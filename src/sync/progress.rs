@@ -5,6 +5,8 @@
 //! 2. Whoever advances first writes `at` and then reads `next`; whoever waits first writes `next` and then reads `at`. Both
 //!    are SeqCst, so one of the two sees the other.
 //! 3. A mark leaves `marks` when the number is reached, or when nobody else has it and nothing is attached to it.
+//!
+//! Models: `loom_progress_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::limit::Limit;
 use crate::model::{AtomicU64, Mutex};

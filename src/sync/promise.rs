@@ -1,4 +1,6 @@
 //! The cell R B I: one value, by one claimant, for ever.
+//!
+//! Models: `loom_promise_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
 use super::limit::Limit;

@@ -37,7 +37,7 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Held during a round. In it: what handlers were still at work with when a round ended, which takes a thread that is given
 /// no processor in the middle of its handler.
-static ROUND: Mutex<Vec<(Arc<Question>, Grace)>> = Mutex::new(Vec::new());
+static ROUND: Mutex<Vec<(Arc<Question>, Grace<'static>)>> = Mutex::new(Vec::new());
 
 const OPEN: u8 = 0;
 const ANSWERED: u8 = 1;
@@ -206,7 +206,7 @@ struct Asked {
     out: Vec<usize>,
     free: Vec<Arc<Question>>,
     /// Taken from their entries, with a grace that is not over.
-    leaving: Vec<(Arc<Question>, Grace)>,
+    leaving: Vec<(Arc<Question>, Grace<'static>)>,
     modules: Arc<Modules>,
 }
 

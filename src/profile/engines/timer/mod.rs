@@ -5,6 +5,8 @@ mod ask;
 mod books;
 mod handler;
 mod ids;
+#[cfg(all(test, selvedge_loom))]
+mod loom_tests;
 mod modules;
 mod ring;
 mod rota;

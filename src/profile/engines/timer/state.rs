@@ -59,7 +59,7 @@ pub(super) struct State {
     spare: Vec<Arena>,
     listed: Listed,
     /// Module lists that a handler may still be using.
-    retired: Vec<(Box<Modules>, Vec<Grace>)>,
+    retired: Vec<(Box<Modules>, Vec<Grace<'static>>)>,
     /// For the threads' first expiries, and how many were drawn.
     seed: u64,
     drawn: u64,

@@ -1,6 +1,8 @@
 //! From a kernel thread id to what that thread's signal handler writes into: found without a lock, without allocation
 //! and without a thread-local, and taken away so that no handler can still be using it.
 //!
+//! Models: `loom_table_*` in `loom_tests.rs`, for the turns; a page is published by one pointer and never changed.
+//!
 //! Invariants
 //! 1. An entry's `slot` is null, or points to a slot that lives. It is changed under the engine's lock only. So is its
 //!    `question`, under the lock of the round of questions.
@@ -9,25 +11,27 @@
 
 use super::ask::Question;
 use super::slot::Slot;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::model::{AtomicPtr, AtomicU64, yield_now};
+use std::sync::atomic::{AtomicPtr as PagePtr, Ordering};
 use std::time::Duration;
 
 /// The kernel gives no higher ids (PID_MAX_LIMIT).
 const IDS: usize = 1 << 22;
 const PAGE: usize = 256;
 
-static PAGES: [AtomicPtr<[Entry; PAGE]>; IDS / PAGE] = [const { AtomicPtr::new(std::ptr::null_mut()) }; IDS / PAGE];
+static PAGES: [PagePtr<[Entry; PAGE]>; IDS / PAGE] = [const { PagePtr::new(std::ptr::null_mut()) }; IDS / PAGE];
 
-pub(super) struct Entry {
+/// The types are parameters so that the model can put in its own.
+pub(super) struct Entry<S = Slot, Q = Question> {
     turns: AtomicU64,
-    slot: AtomicPtr<Slot>,
-    question: AtomicPtr<Question>,
+    slot: AtomicPtr<S>,
+    question: AtomicPtr<Q>,
 }
 
 /// What a handler finds in its thread's entry.
-pub(super) struct Found<'a> {
-    pub(super) slot: Option<&'a Slot>,
-    pub(super) question: Option<&'a Question>,
+pub(super) struct Found<'a, S = Slot, Q = Question> {
+    pub(super) slot: Option<&'a S>,
+    pub(super) question: Option<&'a Q>,
 }
 
 /// The entry of that thread, if one was ever made.
@@ -47,12 +51,7 @@ pub(super) fn make_entry(thread: i32) -> Option<&'static Entry> {
     if let Some(entry) = entry(thread) {
         return Some(entry);
     }
-    let empty = || Entry {
-        turns: AtomicU64::new(0),
-        slot: AtomicPtr::new(std::ptr::null_mut()),
-        question: AtomicPtr::new(std::ptr::null_mut()),
-    };
-    let page = Box::into_raw(Box::new(std::array::from_fn(|_| empty())));
+    let page = Box::into_raw(Box::new(std::array::from_fn(|_| Entry::empty())));
     let place = PAGES.get(usize::try_from(thread).ok()? / PAGE)?;
     // Release: see `entry`. The engine and a round of questions, which have locks of their own, may both make this page.
     if place.compare_exchange(std::ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -62,12 +61,17 @@ pub(super) fn make_entry(thread: i32) -> Option<&'static Entry> {
     entry(thread)
 }
 
-impl Entry {
+impl<S, Q> Entry<S, Q> {
+    pub(super) fn empty() -> Entry<S, Q> {
+        let (slot, question) = (std::ptr::null_mut(), std::ptr::null_mut());
+        Entry { turns: AtomicU64::new(0), slot: AtomicPtr::new(slot), question: AtomicPtr::new(question) }
+    }
+
     /// In the handler of the thread whose entry this is: `with` gets what is there.
     ///
     /// # Signal safety
     /// Safe, if `with` is.
-    pub(super) fn enter(&self, with: impl FnOnce(Found<'_>)) {
+    pub(super) fn enter(&self, with: impl FnOnce(Found<'_, S, Q>)) {
         // Relaxed: only this thread stores it.
         let turns = self.turns.load(Ordering::Relaxed);
         // SeqCst, as are the loads below and the pair in `take`: see there.
@@ -86,12 +90,12 @@ impl Entry {
     ///
     /// # Safety
     /// It must live until `take_question` was called and the grace that it gives is over.
-    pub(super) unsafe fn ask(&self, question: *const Question) {
+    pub(super) unsafe fn ask(&self, question: *const Q) {
         self.question.store(question.cast_mut(), Ordering::SeqCst);
     }
 
     /// From now on the thread's signals find no question; one of them may still be at work with it, until the grace is over.
-    pub(super) fn take_question(&'static self) -> Grace {
+    pub(super) fn take_question(&self) -> Grace<'_> {
         // SeqCst, and the load in `grace`: as in `take`.
         self.question.store(std::ptr::null_mut(), Ordering::SeqCst);
         self.grace()
@@ -101,12 +105,12 @@ impl Entry {
     ///
     /// # Safety
     /// The slot must live until `take` has returned.
-    pub(super) unsafe fn give(&self, slot: *const Slot) {
+    pub(super) unsafe fn give(&self, slot: *const S) {
         self.slot.store(slot.cast_mut(), Ordering::SeqCst);
     }
 
     /// From now on the thread's signals find nothing, and none of them is still at work with what was there.
-    pub(super) fn take(&'static self) {
+    pub(super) fn take(&self) {
         // SeqCst, then a SeqCst load of `turns`: either the handler's load of `slot` sees the null, or this sees its
         // odd number, or both.
         self.slot.store(std::ptr::null_mut(), Ordering::SeqCst);
@@ -114,22 +118,22 @@ impl Entry {
     }
 
     /// What is being done there now must end before what it could have found is freed.
-    pub(super) fn grace(&'static self) -> Grace {
-        Grace { entry: self, seen: self.turns.load(Ordering::SeqCst) }
+    pub(super) fn grace(&self) -> Grace<'_> {
+        Grace { turns: &self.turns, seen: self.turns.load(Ordering::SeqCst) }
     }
 }
 
 /// The handler that was at work when this was made, if there was one.
-pub(super) struct Grace {
-    entry: &'static Entry,
+pub(super) struct Grace<'a> {
+    turns: &'a AtomicU64,
     seen: u64,
 }
 
-impl Grace {
+impl Grace<'_> {
     /// No handler was at work, or it has ended since.
     pub(super) fn is_over(&self) -> bool {
         // Acquire: with the Release at the end of `enter`.
-        self.seen.is_multiple_of(2) || self.entry.turns.load(Ordering::Acquire) != self.seen
+        self.seen.is_multiple_of(2) || self.turns.load(Ordering::Acquire) != self.seen
     }
 
     /// A handler takes microseconds, unless its thread is not given a processor meanwhile.
@@ -137,12 +141,12 @@ impl Grace {
         let mut rounds = 0u32;
         while !self.is_over() {
             rounds += 1;
-            if rounds < 100 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(200)) }
+            if rounds < 100 { yield_now() } else { std::thread::sleep(Duration::from_micros(200)) }
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(selvedge_model)))]
 mod tests {
     use super::super::slot::{Arena, Stack};
     use super::*;

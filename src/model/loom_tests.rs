@@ -1,0 +1,24 @@
+//! What the loom models share. Each protocol whose memory orders are weaker than SeqCst has its models beside it:
+//!
+//! | protocol                          | code                                   | models                                   |
+//! |-----------------------------------|----------------------------------------|------------------------------------------|
+//! | queue: wake-up, room, close       | `queue/{bell,store}.rs`                | `queue/loom_tests.rs`                    |
+//! | gate, and what is made of it      | `sync/{gate,owned,binary_semaphore}.rs` | `sync/loom_tests.rs`                    |
+//! | monitor, progress, promise        | `sync/{monitor,progress,promise}.rs`   | `sync/loom_tests.rs`                     |
+//! | signals: core, targets, late, together | `signal/{core,on_go,late,together,compose}.rs` | `signal/loom_tests.rs`      |
+//! | bells at published waits          | `wait/bell.rs`, `wait.rs`              | `wait/loom_tests.rs`                     |
+//! | the profiler's rings and table    | `profile/engines/timer/{ring,table}.rs` | `profile/engines/timer/loom_tests.rs`   |
+//! | the log's queue                   | `log/{channel,ending}.rs`              | `log/loom_tests.rs`                      |
+//!
+//! All run the real code, with the types of `model.rs`. A wake-up that is lost is a deadlock there, and a failure; an access
+//! of a [`Word`](super::Word) that nothing orders is a failure.
+//!
+//! `.ci/models loom`
+
+/// Runs `model` in each order of its steps with at most so many preemptions.
+pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}

@@ -1,0 +1,163 @@
+//! Loom models of signals: what came before `go` is seen after it, each waiter is woken, each target runs once. See
+//! `model/loom_tests.rs`.
+
+use super::{LateSignal, Reason, Signal, Together};
+use crate::model::Word;
+use crate::model::loom_tests::check;
+use loom::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// A target that counts its runs. The counter is std's: no part of the model.
+fn count(runs: &Arc<AtomicUsize>) -> impl FnOnce() + Send + 'static {
+    let runs = runs.clone();
+    move || {
+        runs.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn loom_signal_hands_on_what_came_before_go() {
+    check(3, || {
+        let (signal, word) = (Signal::new("s"), Arc::new(Word::new(0)));
+        let (theirs, its_word) = (signal.clone(), word.clone());
+        let goes = thread::spawn(move || {
+            its_word.set(1);
+            theirs.go();
+        });
+        if signal.is_go() {
+            assert_eq!(word.get(), 1);
+        }
+        signal.wait_for_go();
+        assert_eq!(word.get(), 1);
+        goes.join().unwrap();
+    });
+}
+
+/// The second thread evaluates the composite, the third sees only the outcome.
+#[test]
+fn loom_signal_a_composite_hands_on_what_came_before_its_parts() {
+    check(3, || {
+        let (a, b, word) = (Signal::new("a"), Signal::new("b"), Arc::new(Word::new(0)));
+        let (either, both) = (&a | &b, &a & &b);
+        let (either, both) = (either.clone(), both.clone());
+        let its_word = word.clone();
+        let (first, second) = (a.clone(), b.clone());
+        let goes = thread::spawn(move || {
+            its_word.set(1);
+            first.go();
+            second.go();
+        });
+        let theirs = (either.clone(), both.clone());
+        let looks = thread::spawn(move || (theirs.0.is_go(), theirs.1.is_go()));
+        if either.is_go() || both.is_go() {
+            assert_eq!(word.get(), 1);
+        }
+        goes.join().unwrap();
+        looks.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_signal_a_target_runs_once_whatever_comes_first() {
+    check(3, || {
+        let (signal, runs) = (Signal::new("s"), Arc::new(AtomicUsize::new(0)));
+        let theirs = signal.clone();
+        let goes = thread::spawn(move || theirs.go());
+        let theirs = signal.clone();
+        let goes_too = thread::spawn(move || theirs.go());
+        signal.on_go(count(&runs));
+        assert!(goes.join().unwrap() ^ goes_too.join().unwrap());
+        assert_eq!((runs.load(SeqCst), signal.target_count()), (1, 0));
+    });
+}
+
+/// Each of two threads lets one part go, and looks at the other's.
+#[test]
+fn loom_signal_two_parts_that_go_at_once_run_the_target_of_both() {
+    check(3, || {
+        let (a, b, runs) = (Signal::new("a"), Signal::new("b"), Arc::new(AtomicUsize::new(0)));
+        (&a & &b).on_go(count(&runs));
+        let theirs = b.clone();
+        let goes = thread::spawn(move || theirs.go());
+        a.go();
+        goes.join().unwrap();
+        assert_eq!((runs.load(SeqCst), a.target_count(), b.target_count()), (1, 0, 0));
+    });
+}
+
+#[test]
+fn loom_signal_cancel_returns_when_the_target_is_done() {
+    check(3, || {
+        let (signal, word) = (Signal::new("s"), Arc::new(Word::new(0)));
+        let its_word = word.clone();
+        let target = signal.on_go(move || its_word.set(1));
+        let theirs = signal.clone();
+        let goes = thread::spawn(move || theirs.go());
+        let cancelled = target.cancel();
+        assert_eq!(word.get(), u64::from(!cancelled));
+        goes.join().unwrap();
+        assert_eq!(signal.target_count(), 0);
+    });
+}
+
+#[test]
+fn loom_signal_every_waiter_of_a_composite_is_woken() {
+    check(2, || {
+        let (a, b) = (Signal::new("a"), Signal::new("b"));
+        let either = &a | &b;
+        let first = thread::spawn(move || either.wait_for_go());
+        let (waits, till) = (a.clone(), b.clone());
+        let second = thread::spawn(move || waits.wait_for_go_till(&till));
+        b.go();
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_together_wakes_every_waiter_in_each_order() {
+    check(2, || {
+        let (a, b) = (Signal::new("a"), Signal::new("b"));
+        let waiters = [a.clone(), b.clone()].map(|signal| thread::spawn(move || signal.wait_for_go()));
+        let reason = Reason::of("a model", None, None);
+        let mut together = Together::default();
+        together.go_for(&a, &reason);
+        together.go_for(&b, &reason);
+        drop(together);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_late_a_signal_goes_whichever_of_go_and_get_comes_first() {
+    check(3, || {
+        let (late, word) = (Arc::new(LateSignal::new()), Arc::new(Word::new(0)));
+        let (theirs, its_word) = (late.clone(), word.clone());
+        let goes = thread::spawn(move || {
+            its_word.set(1);
+            theirs.go();
+        });
+        if late.is_go() {
+            assert_eq!(word.get(), 1);
+        }
+        late.get(&Arc::from("main"), "stopped").wait_for_go();
+        assert_eq!(word.get(), 1);
+        goes.join().unwrap();
+    });
+}
+
+/// The two looks share no lock: the thread that gets finds the signal made already.
+#[test]
+fn loom_late_a_signal_made_by_another_thread_goes_too() {
+    check(3, || {
+        let late = Arc::new(LateSignal::new());
+        let theirs = late.clone();
+        let goes = thread::spawn(move || theirs.go());
+        let theirs = late.clone();
+        let gets = thread::spawn(move || theirs.get(&Arc::from("main"), "stopped").is_go());
+        late.get(&Arc::from("main"), "stopped").wait_for_go();
+        gets.join().unwrap();
+        goes.join().unwrap();
+    });
+}
