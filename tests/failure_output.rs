@@ -76,3 +76,70 @@ fn a_panic_at_thread_exit_that_is_caught_there_harms_nothing() {
     let log = folder.read("app.log");
     assert!(log.contains("too late, and caught") && log.contains("INFO main still here"), "{log}");
 }
+
+#[test]
+fn a_failure_that_no_thread_joins_is_logged_at_once_and_once() {
+    let folder = Folder::new("service");
+    let ended = failing("service", &folder);
+    assert_eq!(ended.code(), 1);
+    let log = folder.read("app.log");
+    for line in ["main/ingest failed: cannot reach the broker\n", "main/parent/child failed: two levels down\n"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+        assert!(log.find(line) < log.find("main goes on"), "{log}");
+    }
+    assert!(ended.stderr.contains("main/ingest failed: cannot reach the broker"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_released_failure_is_logged_once() {
+    let folder = Folder::new("released");
+    let ended = failing("released", &folder);
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    for text in ["released panic", "released error"] {
+        assert_eq!(log.matches(text).count(), 1, "{log}");
+        assert!(log.find(text) < log.find("main goes on"), "{log}");
+    }
+}
+
+#[test]
+fn a_result_that_no_thread_sees_is_warned_of_once() {
+    let folder = Folder::new("unseen");
+    let ended = failing("unseen", &folder);
+    assert_eq!(ended.code(), 0);
+    let log = folder.read("app.log");
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("main/plain was spawned at tests/programs/failing.rs:"), "{log}");
+    assert!(log.contains("to return a core::result::Result<(), &str>, but its handle was dropped"), "{log}");
+}
+
+#[test]
+fn of_many_failures_some_are_kept_and_all_logged_and_counted() {
+    let folder = Folder::new("connections");
+    let ended = failing("connections", &folder);
+    assert_eq!(ended.code(), 1);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines[1], "main failed: 500 threads below it failed", "{}", ended.stderr);
+    assert_eq!(lines.last(), Some(&"└─ and 436 more, each of which is in the log"), "{}", ended.stderr);
+    let is_told = |text: &str, number: u32| text.contains(&format!("failed: reset {number}."));
+    let kept: Vec<_> = (0..500).filter(|number| is_told(&ended.stderr, *number)).collect();
+    let expected: Vec<_> = (0..32).chain(468..500).collect();
+    assert_eq!(kept, expected);
+    let log = folder.read("app.log");
+    for number in 0..500 {
+        assert_eq!(log.matches(&format!("failed: reset {number}.")).count(), 1, "{number}: {log}");
+    }
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("it keeps the first 32 and the last 32"), "{log}");
+}
+
+#[test]
+fn both_panics_of_an_abort_are_in_the_log() {
+    let folder = Folder::new("double-panic");
+    let ended = failing("double-panic", &folder);
+    assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
+    let log = folder.read("app.log");
+    for text in ["the first", "the second", "panic in a destructor during cleanup"] {
+        assert_eq!(log.matches(text).count(), 1, "{log}");
+    }
+}

@@ -425,3 +425,76 @@ fn a_scope_forgets_those_that_were_joined() {
         });
     });
 }
+
+/// On a thread whose stack is too small for anything that is recursive by the depth of the tree.
+fn on_a_small_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let small = std::thread::Builder::new().stack_size(160 * 1024);
+    small.spawn(f).unwrap().join().unwrap()
+}
+
+#[test]
+fn a_tree_deeper_than_a_stack_is_walked_and_dropped() {
+    const DEPTH: usize = 4000;
+    within(|| {
+        on_a_small_stack(|| {
+            let mut guards: Vec<_> = (0..DEPTH).map(|_| register("x")).collect();
+            let leaf = guards.last().unwrap().thread();
+            #[cfg(feature = "profiling")]
+            {
+                let recording = selvedge::profile::start(selvedge::profile::Options::new()).unwrap();
+                drop(recording.finish());
+            }
+            while let Some(guard) = guards.pop() {
+                drop(guard);
+            }
+            drop(leaf);
+        });
+    });
+}
+
+#[test]
+fn a_failure_nested_deeper_than_a_stack_is_read_and_dropped() {
+    const DEPTH: usize = 2000;
+    within(|| {
+        on_a_small_stack(|| {
+            let top = spawn("top", |_| {
+                let mut guards: Vec<_> = (0..DEPTH).map(|_| register("x")).collect();
+                drop(spawn_fallible("leaf", |_| Err::<(), _>("far below")));
+                while let Some(guard) = guards.pop() {
+                    drop(guard);
+                }
+            });
+            let failure = top.join().unwrap_err();
+            let (mut depth, mut next) = (0, &failure);
+            while let [child] = next.children() {
+                (depth, next) = (depth + 1, child);
+            }
+            assert_eq!((depth, next.message()), (DEPTH + 1, "far below"));
+            assert_eq!(failure.to_string().matches("far below").count(), 1);
+            assert_eq!(failure.to_json().matches("far below").count(), 1);
+            drop(failure);
+        });
+    });
+}
+
+#[test]
+fn a_value_that_is_dropped_with_a_failed_thread_may_use_its_handle() {
+    within(|| {
+        // The value's drop waits for a thread that drops the handle: with the slot's lock held it would wait for ever.
+        let handles: Queue<JoinHandle<OnDrop<Box<dyn FnMut() + Send>>>> = Queue::unbounded("handles");
+        let (from, out) = (handles.clone(), handles);
+        let parent = spawn("parent", move |_| {
+            let child = spawn("child", move |_| {
+                drop(spawn_fallible("failing", |_| Err::<(), _>("so the value is dropped")));
+                let from = from.clone();
+                let drops: Box<dyn FnMut() + Send> = Box::new(move || {
+                    let from = from.clone();
+                    std::thread::spawn(move || drop(from.pop())).join().unwrap();
+                });
+                OnDrop(drops)
+            });
+            out.add(child).unwrap();
+        });
+        assert!(parent.join().is_err());
+    });
+}

@@ -266,10 +266,10 @@ fn restarts_are_in_the_log_and_the_last_failure_in_the_report() {
     // Those before are not failures of the program, but records of what led to this one.
     assert_eq!(ended.stderr.matches("└─").count(), 1, "{}", ended.stderr);
     let log = folder.read("app.log");
-    for (restart, delay) in [(1, "1.0ms"), (2, "2.0ms")] {
+    for (restart, delay, after) in [(1, "1.0ms", ""), (2, "2.0ms", " after 1 restart")] {
         let line = format!(
             "WARN main/client main/client has failed; restart {restart} of at most 2 within 60.0s comes in {delay}: \
-             main/client failed: refused, attempt {restart}"
+             main/client failed{after}: refused, attempt {restart}"
         );
         assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
     }
@@ -292,6 +292,7 @@ fn a_destructor_that_panics_after_the_last_run_takes_nothing_from_its_failure() 
     });
     let failure = handle.unwrap().join().unwrap_err();
     assert!(failure.is_panic() && failure.message() == "what it had captured", "{failure}");
+    assert_eq!(failure.restarts(), 1);
     let [last] = failure.children() else { panic!("{failure}") };
     assert!(last.message() == "run 2 found no disk" && last.restarts() == 1, "{failure}");
 }

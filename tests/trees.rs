@@ -76,6 +76,8 @@ struct Maker {
     random: Random,
     next: usize,
     expected: BTreeMap<String, Hearer>,
+    /// Those among them that no joiner ever has: the log hears of them too.
+    unjoined: Vec<String>,
 }
 
 impl Maker {
@@ -122,6 +124,10 @@ impl Maker {
             }
         }
         let sibling = (id > 0 && self.random.one_in(8)).then(|| self.plan(0, &[Fate::Dropped], parent_hears));
+        if let Some(sibling) = &sibling {
+            // Its parent may come to it before the thread that has spawned it drops the handle.
+            self.unjoined.retain(|unjoined| *unjoined != text(sibling.id));
+        }
         let ending = match self.random.below(6) {
             _ if returned => Ending::Well,
             0 => Ending::Error,
@@ -130,6 +136,9 @@ impl Maker {
         };
         if ending != Ending::Well {
             self.expected.insert(text(id), hears.clone());
+            if matches!(fate, Fate::Dropped | Fate::StoppedAndDropped | Fate::Released) {
+                self.unjoined.push(text(id));
+            }
         }
         Arc::new(Plan {
             id,
@@ -388,9 +397,9 @@ impl Log for Logger {
 }
 
 fn check(seed: u64) {
-    let mut maker = Maker { random: Random(seed), next: 0, expected: BTreeMap::new() };
+    let mut maker = Maker { random: Random(seed), next: 0, expected: BTreeMap::new(), unjoined: Vec::new() };
     let plan = maker.plan(3, &[Fate::Joined], &Hearer::Top);
-    let Maker { mut random, next, mut expected } = maker;
+    let Maker { mut random, next, mut expected, unjoined } = maker;
     // The joiner of the top is the test.
     expected.values_mut().filter(|hearer| **hearer == Hearer::JoinerOf(0)).for_each(|hearer| *hearer = Hearer::Top);
 
@@ -427,7 +436,18 @@ fn check(seed: u64) {
     let logged = std::mem::take(&mut *LOGGED.lock());
     let logged =
         logged.split_inclusive('.').filter_map(|part| part.find("failure-of-").map(|at| part[at..].to_owned()));
-    told.extend(logged.map(|text| (text, Hearer::Log)));
+    let mut logged: Vec<_> = logged.collect();
+    logged.sort();
+    let all = logged.len();
+    logged.dedup();
+    assert_eq!(logged.len(), all, "tree {seed}: a failure is logged twice: {logged:?}, {plan:#?}");
+    for text in &unjoined {
+        assert!(logged.contains(text), "tree {seed}: {text} is not logged: {plan:#?}");
+    }
+    assert!(logged.iter().all(|text| expected.contains_key(text)), "tree {seed}: {logged:?}");
+    // A failure that goes to the parent is logged as well.
+    let only_logged = logged.into_iter().filter(|text| expected[text] == Hearer::Log);
+    told.extend(only_logged.map(|text| (text, Hearer::Log)));
     told.sort();
     let mut expected: Vec<_> = expected.into_iter().collect();
     expected.sort();

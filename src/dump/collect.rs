@@ -56,21 +56,22 @@ fn deadlock(found: &Finding) -> Deadlock {
     }
 }
 
-/// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the thread's children. Not
-/// recursive: trees may be deeper than a stack.
+/// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the thread's children.
 fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> Vec<Arc<Node>>) {
-    let root = Thread::root();
-    let others = tree::roots().into_iter().filter(|other| other.id != root.id());
-    // Children of a `main` that was, or that is to come: shown below `main`, as their paths say.
-    let children = others.flat_map(|other| other.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
-    let mut next: Vec<_> = children.map(|child| (Thread::from_node(child), Some(root.id()))).collect();
-    next.push((root, None));
-    while let Some((thread, parent)) = next.pop() {
-        let id = thread.id();
-        let children = visit(thread, parent, GLANCE.min(GLANCES.saturating_sub(began.elapsed())));
-        // The youngest first onto the stack, so that the oldest comes off first.
-        next.extend(children.into_iter().rev().map(|child| (Thread::from_node(child), Some(id))));
-    }
+    let roots = tree::roots();
+    let root = roots.first().map(|root| root.id);
+    tree::walk(roots, |node| {
+        let patience = GLANCE.min(GLANCES.saturating_sub(began.elapsed()));
+        match &node.parent {
+            // Children of a `main` that was, or that is to come, are shown below `main`, as their paths say.
+            None if root != Some(node.id) => node.look(patience).map_or_else(Vec::new, |seen| seen.children),
+            None => visit(Thread::from_node(node.clone()), None, patience),
+            Some(parent) => {
+                let above = if parent.parent.is_none() { root } else { Some(parent.id) };
+                visit(Thread::from_node(node.clone()), above, patience)
+            }
+        }
+    });
 }
 
 /// Waits that nobody can end. Those that are found by what is seen of threads at several moments must have lasted for a second.

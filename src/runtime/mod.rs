@@ -27,7 +27,7 @@ use crate::log as logs;
 use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
-use crate::thread::tree::{self, Inside, Node};
+use crate::thread::tree::{self, Failures, Inside, Node};
 use crate::thread::{Failure, circumstances, end_those_left, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -136,14 +136,14 @@ fn failure_of_main<E: fmt::Display + 'static>(node: &Node, error: E) -> Failure 
     let mut error = Some(error);
     let any: &mut dyn Any = &mut error;
     if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
-        return Failure::adopt(&node.path, failure);
+        return Failure::adopt(node, failure);
     }
     if let Some(error) = any.downcast_mut::<Option<Shared>>().and_then(Option::take) {
         return Failure::error(node, error);
     }
     if let Some(error) = any.downcast_mut::<Option<Plain>>().and_then(Option::take) {
         return match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(&node.path, *failure),
+            Ok(failure) => Failure::adopt(node, *failure),
             Err(error) => Failure::text(node, crate::thread::with_sources(&*error)),
         };
     }
@@ -342,9 +342,10 @@ impl Up {
         finish_profile();
         let interrupted = self.signals.interrupted();
         stop::stop_children(&self.node, own.as_ref());
-        let failures = formerly.into_iter().chain(self.node.take_failures()).collect();
-        let failure = Failure::merge(&self.node.path, own, failures);
-        match (&failure, interrupted) {
+        let mut failures = formerly;
+        failures.append(self.node.take_failures());
+        let mut failure = Failure::merge(&self.node, own, failures);
+        match (&mut failure, interrupted) {
             (Some(failure), _) => log_errors(failure),
             (None, Some(signal)) => {
                 log::warn!("{} was interrupted by {} and has stopped in order", self.name, signals::name(signal));
@@ -361,13 +362,13 @@ impl Up {
 
 /// The children of the process's main thread from before this runtime was started on another thread end with it. Returns
 /// their failures.
-fn end_former_roots(why: &Reason) -> Vec<Failure> {
-    let mut failures = Vec::new();
+fn end_former_roots(why: &Reason) -> Failures {
+    let mut failures = Failures::default();
     for root in tree::take_former_roots() {
         root.please_stop.go_for(&why.again());
         root.begin_end(why.again());
         stop::stop_user_children(&root, why, false);
-        failures.extend(root.take_failures());
+        failures.append(root.take_failures());
         root.close();
         root.stopped.go();
     }
@@ -380,12 +381,11 @@ pub fn profile_files() -> Vec<PathBuf> {
     profiler::planned()
 }
 
-/// Panics are in the log since they happened; errors that nobody handled come into it here.
-fn log_errors(failure: &Failure) {
-    if failure.is_error() {
-        log::error!("{} failed: {}", failure.thread_path(), failure.message());
+/// Panics are in the log since they happened, and failures since their handle was dropped; what is left comes into it here.
+fn log_errors(failure: &mut Failure) {
+    for line in failure.take_unlogged() {
+        log::error!("{line}");
     }
-    failure.children().iter().for_each(log_errors);
 }
 
 /// How long the threads took to stop, if somebody might have noticed.
@@ -429,13 +429,12 @@ fn announce(settings: &Settings) {
 #[cfg(feature = "profiling")]
 fn living(node: &Arc<Node>) -> Vec<crate::thread::Thread> {
     let mut threads = Vec::new();
-    let mut next = vec![crate::thread::Thread::from_node(node.clone())];
-    while let Some(thread) = next.pop() {
-        // The youngest first onto the stack, so that the oldest comes off first.
-        next.extend(thread.children().into_iter().rev());
+    tree::walk(vec![node.clone()], |node| {
+        let thread = crate::thread::Thread::from_node(node.clone());
         if thread.is_alive() && !thread.is_runtimes_own() {
             threads.push(thread);
         }
-    }
+        node.children_by_age()
+    });
     threads
 }

@@ -152,13 +152,12 @@ struct Candidate {
 /// Waits for nobody: a thread that cannot be read in a moment is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    let mut next = tree::roots();
-    while let Some(node) = next.pop() {
-        next.extend(node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children));
+    tree::walk(tree::roots(), |node| {
         if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
-            candidates.push(Candidate { node, wait, enders: None, root: Kind::Circle, doubt: None });
+            candidates.push(Candidate { node: node.clone(), wait, enders: None, root: Kind::Circle, doubt: None });
         }
-    }
+        node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children)
+    });
     if !candidates.iter().any(|one| one.wait.elapsed() >= long) {
         return Vec::new();
     }

@@ -1,7 +1,7 @@
 //! What is known of a thread that failed, and of those below it.
 
 use super::circumstances::Circumstances;
-use super::tree::Node;
+use super::tree::{Failures, Node};
 use crate::error::{drop_payload, panic_message};
 use crate::signal::Reason;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use std::backtrace::Backtrace;
 use std::error::Error;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 type Payload = Box<dyn Any + Send>;
 
@@ -36,7 +37,11 @@ struct Inner {
     circumstances: Circumstances,
     /// How often the thread had been run again by then.
     restarts: u64,
+    /// The log has been told.
+    logged: bool,
     children: Vec<Failure>,
+    /// How many more there were than `children`.
+    omitted: u64,
 }
 
 enum Cause {
@@ -54,9 +59,10 @@ impl Failure {
     pub(crate) fn panic(node: &Node, payload: Payload) -> Failure {
         let message = panic_message(&*payload);
         let seen = super::panic::take_seen(&message);
-        let mut failure = Failure::new(&node.path, Cause::Panic(Mutex::new(Some(payload))), message);
+        let mut failure = Failure::of(node, Cause::Panic(Mutex::new(Some(payload))), message);
         match seen {
             Some(seen) => {
+                failure.0.logged = seen.logged;
                 failure.0.location = seen.location;
                 failure.0.backtrace = Some(seen.backtrace);
                 failure.0.circumstances = seen.circumstances;
@@ -72,17 +78,17 @@ impl Failure {
     pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
         // A failure that comes back as an error, from join()?, is not told once more as a text: it stays a failure.
         match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(&node.path, *failure),
+            Ok(failure) => Failure::adopt(node, *failure),
             Err(error) => {
                 let message = with_sources(&*error);
-                Failure::new(&node.path, Cause::Error(Some(error)), message).with_circumstances(node)
+                Failure::of(node, Cause::Error(Some(error)), message).with_circumstances(node)
             }
         }
     }
 
     /// For an error of which only the text can be had.
     pub(crate) fn text(node: &Node, message: String) -> Failure {
-        Failure::new(&node.path, Cause::Error(None), message).with_circumstances(node)
+        Failure::of(node, Cause::Error(None), message).with_circumstances(node)
     }
 
     fn with_circumstances(mut self, node: &Node) -> Failure {
@@ -92,20 +98,26 @@ impl Failure {
     }
 
     /// `failure` of another thread was returned by this one.
-    pub(crate) fn adopt(path: &Arc<str>, failure: Failure) -> Failure {
-        if failure.0.path == *path {
+    pub(crate) fn adopt(node: &Node, failure: Failure) -> Failure {
+        if failure.0.path == node.path {
             return failure;
         }
-        Failure::below(path, vec![failure])
+        Failure::below(node, Failures { kept: vec![failure], omitted: 0 })
     }
 
     pub(crate) fn told(path: &Arc<str>, parent: &str) -> Failure {
         Failure::new(path, Cause::Told, format!("{parent} has been told of it"))
     }
 
-    pub(crate) fn below(path: &Arc<str>, children: Vec<Failure>) -> Failure {
-        let mut failure = Failure::new(path, Cause::Children, String::new());
+    fn below(node: &Node, children: Failures) -> Failure {
+        let mut failure = Failure::of(node, Cause::Children, String::new());
         failure.set_children(children);
+        failure
+    }
+
+    fn of(node: &Node, cause: Cause, message: String) -> Failure {
+        let mut failure = Failure::new(&node.path, cause, message);
+        failure.0.restarts = node.restarts.load(Ordering::Relaxed);
         failure
     }
 
@@ -118,33 +130,53 @@ impl Failure {
             backtrace: None,
             circumstances: Circumstances::default(),
             restarts: 0,
+            logged: false,
             children: Vec::new(),
+            omitted: 0,
         }))
     }
 
     /// The thread's own failure and those of its children as one; `None` if all is well.
-    pub(crate) fn merge(path: &Arc<str>, own: Option<Failure>, children: Vec<Failure>) -> Option<Failure> {
+    pub(crate) fn merge(node: &Node, own: Option<Failure>, children: Failures) -> Option<Failure> {
         match own {
             None if children.is_empty() => None,
-            None => Some(Failure::below(path, children)),
-            Some(own) => Some(own.with_children(children)),
+            None => Some(Failure::below(node, children)),
+            Some(own) => Some(own.with_more(children)),
         }
     }
 
     /// With these after those that it has.
-    pub(super) fn with_children(mut self, children: Vec<Failure>) -> Failure {
-        let mut all = std::mem::take(&mut self.0.children);
-        all.extend(children);
+    pub(super) fn with_children(self, children: Vec<Failure>) -> Failure {
+        self.with_more(Failures { kept: children, omitted: 0 })
+    }
+
+    fn with_more(mut self, more: Failures) -> Failure {
+        let mut all = Failures { kept: std::mem::take(&mut self.0.children), omitted: self.0.omitted };
+        all.append(more);
         self.set_children(all);
         self
     }
 
-    fn set_children(&mut self, children: Vec<Failure>) {
+    fn set_children(&mut self, children: Failures) {
+        let Failures { kept, omitted } = children;
         if matches!(self.0.cause, Cause::Children) {
-            let count = children.len();
+            let count = kept.len() as u64 + omitted;
             self.0.message = format!("{count} thread{} below it failed", if count == 1 { "" } else { "s" });
         }
-        self.0.children = children;
+        (self.0.children, self.0.omitted) = (kept, omitted);
+    }
+
+    /// A line for each panic and error in it of which the log has not been told. It counts as told from now on.
+    pub(crate) fn take_unlogged(&mut self) -> Vec<String> {
+        let (mut lines, mut next) = (Vec::new(), vec![self]);
+        while let Some(failure) = next.pop() {
+            let is_own = failure.is_panic() || failure.is_error();
+            if is_own && !std::mem::replace(&mut failure.0.logged, true) {
+                lines.push(failure.own_line());
+            }
+            next.extend(failure.0.children.iter_mut().rev());
+        }
+        lines
     }
 
     /// The path of the thread that failed.
@@ -211,14 +243,19 @@ impl Failure {
         self
     }
 
+    /// What the log says of it itself.
+    fn own_line(&self) -> String {
+        let (path, message) = (self.thread_path(), self.message());
+        match (self.is_panic(), self.location()) {
+            (true, Some(location)) => format!("{path} panicked at {location}: {message}"),
+            (true, None) => format!("{path} panicked: {message}"),
+            (false, _) => format!("{path} failed: {message}"),
+        }
+    }
+
     /// How often the thread had failed before and was run again; see [`Builder::restart`](crate::Builder::restart).
     pub fn restarts(&self) -> u64 {
         self.0.restarts
-    }
-
-    pub(super) fn after_restarts(mut self, restarts: u64) -> Failure {
-        self.0.restarts = restarts;
-        self
     }
 
     pub(super) fn is_of_children(&self) -> bool {
@@ -229,9 +266,27 @@ impl Failure {
         matches!(self.0.cause, Cause::Told)
     }
 
-    /// Failures of threads below this one that nobody had joined, the oldest first.
+    /// Failures of threads below this one that no thread had joined, the oldest first. Of very many, the first 32 and the last
+    /// 32; [`omitted`](Self::omitted) counts the others.
     pub fn children(&self) -> &[Failure] {
         &self.0.children
+    }
+
+    /// How many more threads below this one had failed than [`children`](Self::children) shows. The log was told of each when
+    /// it failed.
+    ///
+    /// ```
+    /// let parent = selvedge::spawn("server", |_| {
+    ///     for _ in 0..100 {
+    ///         drop(selvedge::spawn_fallible("connection", |_| Err::<(), _>("reset by peer")));
+    ///     }
+    /// });
+    /// let failure = parent.join().unwrap_err();
+    /// assert_eq!((failure.children().len(), failure.omitted()), (64, 36));
+    /// assert_eq!(failure.message(), "100 threads below it failed");
+    /// ```
+    pub fn omitted(&self) -> u64 {
+        self.0.omitted
     }
 
     /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure.
@@ -275,6 +330,11 @@ impl Drop for Inner {
             Cause::Panic(payload) => payload.get_mut().take().into_iter().for_each(drop_payload),
             Cause::Error(error) => error.take().into_iter().for_each(drop_payload),
             Cause::Children | Cause::Told => {}
+        }
+        // One after the other, not each within its parent: they may be nested deeper than a stack.
+        let mut next = std::mem::take(&mut self.children);
+        while let Some(mut failure) = next.pop() {
+            next.append(&mut failure.0.children);
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use super::spawn::Slot;
 use super::tree::{self, Node, Outcome};
-use super::{Failure, Thread};
+use super::{Failure, Thread, unseen};
 use crate::signal::{Reason, Signal};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The right to the result of a thread. Dropping it leaves the thread to its parent, who will stop it, join it, and be told
-/// of its failure.
+/// The right to the result of a thread. Dropping it leaves the thread to its parent, which stops it, joins it, and is told
+/// of its failure; the log is told when the thread fails.
+///
+/// An `Err` that a thread of a plain [`spawn`](crate::spawn) returns is a value, not a failure. If the handle is dropped it is
+/// lost, and the log says so once for each call that spawns such a thread: [`spawn_fallible`](crate::spawn_fallible) is meant.
 #[must_use = "a thread whose handle is dropped is stopped when its parent ends; join it for its result"]
 pub struct JoinHandle<T> {
     /// Taken by join and release.
@@ -95,10 +98,11 @@ impl<T> JoinHandle<T> {
         self.thread.stop();
     }
 
-    /// Gives the result up: a failure goes to the log, as an error, and no further. The thread stays its parent's, who
+    /// Gives the result up: a failure goes to the log, once, as an error, and no further. The thread stays its parent's, who
     /// stops and joins it.
     pub fn release(mut self) {
         if let Some((thread, _)) = self.inner.take() {
+            unseen::handle_dropped::<T>(&thread);
             thread.0.handle_dropped(true);
         }
     }
@@ -120,6 +124,7 @@ impl<T> JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         if let Some((thread, _)) = self.inner.take() {
+            unseen::handle_dropped::<T>(&thread);
             thread.0.handle_dropped(false);
         }
     }

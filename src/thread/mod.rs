@@ -19,6 +19,7 @@ mod scope;
 mod spawn;
 pub(crate) mod stop;
 pub(crate) mod tree;
+mod unseen;
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,13 @@ pub(crate) fn add(observer: Weak<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -
         observers.push((id, observer));
         sweep(&mut observers, None);
     }
-    tree::roots().iter().for_each(|root| visit(root, seen));
+    tree::walk(tree::roots(), |node| {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if node.started.get().is_some() && node.ended.get().is_none() {
+            seen(&Thread(node.clone()));
+        }
+        node.children_by_age()
+    });
     id
 }
 
@@ -67,17 +73,6 @@ pub(crate) fn listen(observer: Weak<dyn Observer>, patience: Duration) -> Option
 pub(crate) fn unlisten(id: u64, patience: Duration) {
     if let Some(mut observers) = OBSERVERS.try_write_for(patience) {
         sweep(&mut observers, Some(id));
-    }
-}
-
-#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-fn visit(node: &Arc<Node>, seen: &mut dyn FnMut(&Thread)) {
-    std::sync::atomic::fence(Ordering::SeqCst);
-    if node.started.get().is_some() && node.ended.get().is_none() {
-        seen(&Thread(node.clone()));
-    }
-    for child in node.children() {
-        visit(&child, seen);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     text: String,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Backtrace,
+    /// The log was told.
+    pub(super) logged: bool,
     /// Before the unwinding: guards of the diagnostic context go with their frames.
     pub(super) circumstances: Circumstances,
 }
@@ -98,12 +100,10 @@ pub(crate) fn install_hook() {
             if SILENT.get() {
                 return;
             }
-            // Seen already, and nobody has taken it: this one comes while the first unwinds, and will abort the process.
-            let second = SEEN.try_with(|seen| seen.try_borrow().is_ok_and(|seen| !seen.is_empty())).unwrap_or(true);
             // Unless the destructor itself catches it, the process aborts.
             let past = PAST.get();
             let logged = (past && tell(info)) || (tree::is_inside() && see(info));
-            if cfg!(panic = "abort") || past || (second && logged) {
+            if cfg!(panic = "abort") || past || (logged && aborts(info)) {
                 // The last that happens in this process.
                 FLUSH.get().iter().for_each(|flush| flush());
             }
@@ -117,15 +117,25 @@ pub(crate) fn install_hook() {
 /// Keeps what the body's `catch_unwind` cannot see. True if the panic went to the log.
 fn see(info: &PanicHookInfo<'_>) -> bool {
     let circumstances = Circumstances::of_now();
-    let to_log = tell(info);
+    let logged = tell(info);
     let (location, backtrace) = (place(info), Backtrace::force_capture());
-    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace, circumstances };
+    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace, logged, circumstances };
     let _ = SEEN.try_with(|all| {
         let mut all = all.borrow_mut();
         all.truncate(REMEMBERED - 1);
         all.push_front(seen);
     });
-    to_log
+    logged
+}
+
+/// Returns `true` for a panic that the standard library raises before it aborts: one that leaves a destructor while another
+/// unwinds, or leaves a function that cannot unwind. The hook is not told of it otherwise; a panic that the program catches
+/// within a destructor, or one after another, is none.
+fn aborts(info: &PanicHookInfo<'_>) -> bool {
+    const TEXTS: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
+    // By its place too, should a text change: other panics have the place of their caller.
+    let is_cores = info.location().is_some_and(|at| at.file().ends_with("core/src/panicking.rs"));
+    is_cores || TEXTS.contains(&payload_text(info))
 }
 
 fn place(info: &PanicHookInfo<'_>) -> Option<String> {

@@ -156,7 +156,7 @@ impl Registration {
 
 fn stop_and_finish(node: &Arc<Node>) {
     stop::stop_children(node, None);
-    node.finish(Failure::merge(&node.path, None, node.take_failures()));
+    node.finish(Failure::merge(node, None, node.take_failures()));
 }
 
 impl Drop for Registration {

@@ -16,6 +16,16 @@ struct Style {
     colour: bool,
 }
 
+/// Bytes of indentation from which on deeper failures are not indented further: each line names its thread.
+const MOST_INDENT: usize = 160;
+
+/// What stands at a place in the report.
+enum Line<'a> {
+    Failure(&'a Failure),
+    /// So many more.
+    Omitted(u64),
+}
+
 const PLAIN: &str = "";
 const PATH: &str = "1";
 const BAD: &str = "31";
@@ -42,7 +52,6 @@ impl Style {
 }
 
 impl Failure {
-    #[inline(never)]
     fn write_own(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
         style.write(f, PATH, self.thread_path())?;
         let again = match self.restarts() {
@@ -72,13 +81,29 @@ impl Failure {
         Ok(())
     }
 
-    /// Its own lines are written elsewhere: what this has on the stack, it has for each level of the failures.
-    fn write(&self, f: &mut Formatter<'_>, indent: &str, style: Style) -> fmt::Result {
-        self.write_own(f, indent, style)?;
-        for (number, child) in self.children().iter().enumerate() {
-            let last = number + 1 == self.children().len();
-            write!(f, "\n{indent}{}", if last { "└─ " } else { "├─ " })?;
-            child.write(f, &format!("{indent}{}", if last { "   " } else { "│  " }), style)?;
+    /// Not recursive: failures may be nested deeper than a stack.
+    fn write(&self, f: &mut Formatter<'_>, style: Style) -> fmt::Result {
+        let mut next = vec![(Line::Failure(self), String::new(), String::new())];
+        while let Some((line, head, indent)) = next.pop() {
+            f.write_str(&head)?;
+            let failure = match line {
+                Line::Failure(failure) => failure,
+                Line::Omitted(count) => {
+                    write!(f, "and {count} more, each of which is in the log")?;
+                    continue;
+                }
+            };
+            failure.write_own(f, &indent, style)?;
+            let children = failure.children().iter().map(Line::Failure);
+            let lines: Vec<_> =
+                children.chain((failure.omitted() > 0).then(|| Line::Omitted(failure.omitted()))).collect();
+            // The last one first onto the stack.
+            for (number, line) in lines.into_iter().rev().enumerate() {
+                let (bar, below) = if number == 0 { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+                let is_deep = indent.len() >= MOST_INDENT;
+                let inner = if is_deep { indent.clone() } else { format!("{indent}{below}") };
+                next.push((line, format!("\n{indent}{bar}"), inner));
+            }
         }
         Ok(())
     }
@@ -113,7 +138,7 @@ impl Failure {
         struct Report<'a>(&'a Failure, Style);
         impl fmt::Display for Report<'_> {
             fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                self.0.write(f, "", self.1)
+                self.0.write(f, self.1)
             }
         }
         Report(self, Style { whole: true, colour })
@@ -122,8 +147,8 @@ impl Failure {
     /// All that is known of it and of the failures below it, as one JSON object:
     ///
     /// `thread`, `kind` (`panic`, `error`, `children` or `told`), `message`, `location`, `backtrace` (the program's own
-    /// frames, innermost first), `spawned` (a list of `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`, and
-    /// `children`, a list of such objects.
+    /// frames, innermost first), `spawned` (a list of `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
+    /// `children`, a list of such objects, and `omitted`, how many more of them there were.
     ///
     /// ```
     /// let failure = selvedge::spawn("config", |_| panic!("no such file")).join().unwrap_err();
@@ -139,23 +164,29 @@ impl Failure {
 
     /// Not as one value: that is as deep as the failures, and needs as much stack to be made, written and dropped.
     fn write_json(&self, text: &mut String) {
-        self.write_own_json(text);
-        for (number, child) in self.children().iter().enumerate() {
-            if number > 0 {
-                text.push(',');
-            }
-            child.write_json(text);
+        enum Part<'a> {
+            Failure(&'a Failure),
+            Text(&'static str),
         }
-        text.push_str("]}");
-    }
-
-    /// All but its children, up to where the first of them begins.
-    #[inline(never)]
-    fn write_own_json(&self, text: &mut String) {
-        let own = self.own_json().to_string();
-        // It has keys, so the list is one more.
-        text.push_str(own.strip_suffix('}').unwrap_or(&own));
-        text.push_str(",\"children\":[");
+        let mut next = vec![Part::Failure(self)];
+        while let Some(part) = next.pop() {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Failure(failure) => {
+                    let own = failure.own_json().to_string();
+                    // It has keys, so the list is one more.
+                    text.push_str(own.strip_suffix('}').unwrap_or(&own));
+                    text.push_str(",\"children\":[");
+                    next.push(Part::Text("]}"));
+                    for (number, child) in failure.children().iter().enumerate().rev() {
+                        next.push(Part::Failure(child));
+                        if number > 0 {
+                            next.push(Part::Text(","));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     fn own_json(&self) -> Value {
@@ -179,13 +210,14 @@ impl Failure {
             "records": self.records(),
             "survivors": self.survivors(),
             "restarts": self.restarts(),
+            "omitted": self.omitted(),
         })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write(f, "", Style { whole: f.alternate(), colour: false })
+        self.write(f, Style { whole: f.alternate(), colour: false })
     }
 }
 

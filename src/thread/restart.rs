@@ -197,7 +197,7 @@ fn run_all<T>(
         };
         let restarts = node.restarts.load(Ordering::Relaxed);
         let again = if node.please_stop.is_go() { None } else { history.failed(Instant::now()) };
-        let Some(delay) = again else { return Err(failure.after_restarts(restarts)) };
+        let Some(delay) = again else { return Err(failure) };
         let count = history.restarts.len();
         shielded(|| {
             log::warn!(
@@ -208,7 +208,7 @@ fn run_all<T>(
             );
         });
         if node.please_stop.wait_for_go_timeout(delay) {
-            return Err(failure.after_restarts(restarts));
+            return Err(failure);
         }
         node.restarts.store(restarts + 1, Ordering::Relaxed);
         mdc::reset(&context);
@@ -226,7 +226,7 @@ fn run<T>(node: &Arc<Node>, f: &mut impl FnMut(&Node) -> Result<T, Failure>) -> 
     end_those_left(node);
     let survivors = stop::end_run(node, own.is_some());
     let own = own.map(|own| own.with_survivors(survivors));
-    match (Failure::merge(&node.path, own, node.take_failures()), value) {
+    match (Failure::merge(node, own, node.take_failures()), value) {
         (None, Some(value)) => Ok(value),
         (Some(failure), value) => {
             // Its drop is the user's code.

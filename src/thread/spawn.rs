@@ -268,19 +268,18 @@ where
     end_those_left(node);
     let survivors = stop::stop_children(node, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));
-    let failure = Failure::merge(&node.path, own, node.take_failures());
-    // Nobody may hold the other end any more; then the value is dropped here, and its drop is the user's code.
+    let failure = Failure::merge(node, own, node.take_failures());
+    // If the handle is gone the value is dropped here. Its drop is the user's code: not with the slot's lock held.
+    let unwanted = if failure.is_some() { slot.lock().take() } else { None };
     let dropped = catch_unwind(AssertUnwindSafe(|| {
-        if failure.is_some() {
-            slot.lock().take();
-        }
+        drop(unwanted);
         drop(slot);
     }));
     let failure = match dropped {
         Ok(()) => failure,
         Err(payload) => {
             let late = Failure::panic(node, payload);
-            Failure::merge(&node.path, Some(late), failure.into_iter().collect())
+            Some(late.with_children(failure.into_iter().collect()))
         }
     };
     node.finish(failure);

@@ -4,6 +4,7 @@ use super::*;
 use crate::signal::Signal;
 use crate::sync::{Lock, Monitor, Sequencer};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 fn until(what: &str, condition: impl Fn() -> bool) {
@@ -212,4 +213,21 @@ fn a_thread_local_that_waits_for_a_sibling_as_it_goes_does_not_wait_in_vain() {
     });
     assert!(has_stopped.recv().unwrap(), "the sibling joined who waits for it");
     parent.join().unwrap();
+}
+
+#[test]
+fn a_caught_panic_flushes_no_log() {
+    static FLUSHES: AtomicU64 = AtomicU64::new(0);
+    panic::set_flush(|| {
+        FLUSHES.fetch_add(1, Ordering::SeqCst);
+    });
+    panic::panics_go_to_log(true);
+    let catches = spawn("catches", |_| {
+        for job in 0..5 {
+            let _ = std::panic::catch_unwind(|| panic!("job {job}"));
+        }
+    });
+    catches.join().unwrap();
+    panic::panics_go_to_log(false);
+    assert_eq!(FLUSHES.load(Ordering::SeqCst), 0);
 }

@@ -17,16 +17,21 @@
 mod graves;
 mod leave;
 mod look;
+mod settle;
+mod unjoined;
+mod walk;
 
-use self::graves::{Grave, bury, take_gone};
 pub(crate) use self::leave::{Ended, Started};
+pub(crate) use self::unjoined::Failures;
+pub(crate) use self::walk::walk;
+
+use self::graves::Grave;
+use self::unjoined::Unjoined;
 pub(crate) use super::current::{
     Inside, become_main, become_node, become_registered, current, default_parent, is_inside, left_to_next_main, root,
     roots, take_former_roots,
 };
-use super::latency;
 use super::{Failure, OnChildFailure, StopOrder};
-use crate::error::shielded;
 use crate::signal::{LateSignal, Reason, Signal};
 use crate::wait::{Ends, Slot, What};
 use parking_lot::Mutex;
@@ -129,8 +134,8 @@ pub(crate) struct State {
     late_children: usize,
     /// Whom it is joining; they are asked to stop when it is.
     joins: Vec<Arc<Node>>,
-    /// Failures of children that nobody has joined, by the child's id.
-    failures: Vec<(u64, Failure)>,
+    /// Failures of children that no thread has joined.
+    failures: Unjoined,
     /// Ended threads that nobody asks about, to be joined by whoever comes by.
     graves: Vec<Grave>,
     os: Option<OsHandle<()>>,
@@ -251,7 +256,7 @@ impl Node {
                 children: BTreeMap::new(),
                 late_children: 0,
                 joins: Vec::new(),
-                failures: Vec::new(),
+                failures: Unjoined::default(),
                 graves: Vec::new(),
                 os: None,
                 failure: None,
@@ -263,82 +268,6 @@ impl Node {
 
     pub(crate) fn name(&self) -> &str {
         &self.path[self.name_at..]
-    }
-
-    /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
-    pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
-        let failed = failure.is_some();
-        self.leave_os_thread(failed);
-        latency::ended(self, Instant::now());
-        let owner = {
-            let mut state = self.state.lock();
-            debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
-            state.failure = failure;
-            state.finished = true;
-            state.owner
-        };
-        if failed
-            && owner != Owner::Log
-            && let Some(parent) = &self.parent
-        {
-            parent.child_failed(self);
-        }
-        // Settled first: who has seen `stopped` finds the failure at its place.
-        match owner {
-            Owner::Parent if self.is_collected() => {}
-            Owner::Parent | Owner::Log => self.settle(owner),
-            Owner::Handle | Owner::Joiner | Owner::Told => {}
-        }
-        self.stopped.go();
-    }
-
-    /// Its parent, which ends, comes to it.
-    fn is_collected(&self) -> bool {
-        let collects = |parent: &Arc<Node>| parent.collects.load(Ordering::Relaxed);
-        !self.born_late.load(Ordering::Relaxed) && self.parent.as_ref().is_some_and(collects)
-    }
-
-    /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
-    fn settle(&self, owner: Owner) {
-        if owner == Owner::Log {
-            let failure = self.state.lock().failure.take();
-            failure.into_iter().for_each(log_failure);
-        }
-        let Some(parent) = &self.parent else { return };
-        let (late, gone) = {
-            let mut above = parent.state.lock();
-            let mut own = self.state.lock();
-            above.children.remove(&self.id);
-            // Both may be with the parent already, which ended meanwhile.
-            let (failure, os) = (own.failure.take(), own.os.take());
-            if above.phase == Phase::Ended {
-                (failure, Vec::new())
-            } else {
-                above.failures.extend(failure.map(|failure| (self.id, failure)));
-                let gone = take_gone(&mut above.graves);
-                let clock = self.os_thread().and_then(|os| os.clock);
-                above.graves.extend(os.map(|os| Grave { os, clock }));
-                (None, gone)
-            }
-        };
-        bury(gone);
-        if let Some(failure) = late {
-            parent.inherit(self.id, failure);
-        }
-    }
-
-    /// A failure below `self` that somebody was to join, and dropped when `self` had ended: for the next above that lives.
-    fn inherit(&self, id: u64, failure: Failure) {
-        let mut next = self.parent.as_ref();
-        while let Some(node) = next {
-            let mut state = node.state.lock();
-            if state.phase != Phase::Ended {
-                state.failures.push((id, failure));
-                return;
-            }
-            next = node.parent.as_ref();
-        }
-        log_failure(failure);
     }
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
@@ -442,61 +371,6 @@ impl Node {
         drop(joined);
     }
 
-    /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
-    pub(crate) fn joining(&self, yes: bool) {
-        let (from, to) = if yes { (Owner::Handle, Owner::Joiner) } else { (Owner::Joiner, Owner::Handle) };
-        let mut state = self.state.lock();
-        if state.owner == from {
-            state.owner = to;
-        }
-    }
-
-    /// For a joiner, after the end: the outcome, and out of the tree.
-    pub(crate) fn joined(&self) -> Outcome {
-        let outcome = {
-            let mut state = self.state.lock();
-            match (state.failure.take(), state.owner) {
-                (Some(failure), _) => Outcome::Failed(failure),
-                (None, Owner::Told) => Outcome::ToldToParent,
-                (None, _) => Outcome::Succeeded,
-            }
-        };
-        if let Some(parent) = &self.parent {
-            parent.state.lock().children.remove(&self.id);
-        }
-        outcome
-    }
-
-    /// The handle was dropped, or released to the log.
-    pub(crate) fn handle_dropped(&self, to_log: bool) {
-        let owner = if to_log { Owner::Log } else { Owner::Parent };
-        let finished = {
-            let mut state = self.state.lock();
-            if state.owner != Owner::Handle {
-                return;
-            }
-            state.owner = owner;
-            state.finished
-        };
-        if finished {
-            self.settle(owner);
-        }
-    }
-
-    /// At the end of its parent, or of its scope: what is left to tell of a thread that has stopped goes to the parent.
-    pub(crate) fn collect(&self) {
-        let Some(parent) = &self.parent else { return };
-        let mut above = parent.state.lock();
-        let mut own = self.state.lock();
-        above.children.remove(&self.id);
-        match own.owner {
-            Owner::Joiner | Owner::Log => return,
-            Owner::Handle if own.failure.is_some() => own.owner = Owner::Told,
-            Owner::Handle | Owner::Parent | Owner::Told => {}
-        }
-        above.failures.extend(own.failure.take().map(|failure| (self.id, failure)));
-    }
-
     /// Begins the end: from now on a child is asked to stop when it is born, because of `reason`.
     pub(crate) fn begin_end(&self, reason: Reason) {
         let mut state = self.state.lock();
@@ -527,6 +401,7 @@ impl Node {
             return false;
         }
         state.phase = Phase::Alive;
+        state.late_children = 0;
         self.collects.store(false, Ordering::Relaxed);
         state.ending = None;
         true
@@ -541,21 +416,6 @@ impl Node {
         state.phase = Phase::Ended;
         true
     }
-
-    /// The failures of its children that nobody was told of, in the order of the children's start.
-    pub(crate) fn take_failures(&self) -> Vec<Failure> {
-        let (mut failures, graves) = {
-            let mut state = self.state.lock();
-            (std::mem::take(&mut state.failures), std::mem::take(&mut state.graves))
-        };
-        bury(graves);
-        failures.sort_by_key(|(id, _)| *id);
-        failures.into_iter().map(|(_, failure)| failure).collect()
-    }
-}
-
-fn log_failure(failure: Failure) {
-    shielded(|| log::error!("{failure}"));
 }
 
 /// A name that can stand in a path and be given to the OS.

@@ -1,6 +1,6 @@
 //! Programs that fail in odd ways, for tests/failure_output.rs: `failing SCENARIO CONFIG`.
 
-use selvedge::{Signal, spawn};
+use selvedge::{JoinHandle, Signal, spawn, spawn_fallible};
 use std::cell::RefCell;
 use std::process::ExitCode;
 
@@ -15,6 +15,11 @@ fn main() -> ExitCode {
             "rude-payload" => drop(spawn("rude", |_| std::panic::panic_any(RudePayload))),
             "panic-at-thread-exit" => panic_at_thread_exit(),
             "caught-at-thread-exit" => caught_at_thread_exit(),
+            "service" => service(),
+            "released" => released(),
+            "unseen" => (0..3).for_each(|_| drop(spawn("plain", |_| Err::<(), _>("boom")))),
+            "connections" => connections(),
+            "double-panic" => double_panic(),
             other => return Err(format!("no scenario \"{other}\"")),
         }
         Ok(())
@@ -82,4 +87,43 @@ fn panic_at_thread_exit() {
 fn caught_at_thread_exit() {
     leave(|| drop(std::panic::catch_unwind(|| panic!("too late, and caught"))));
     log::info!("still here");
+}
+
+/// Waits for its end without joining it.
+fn ended<T>(thread: JoinHandle<T>, give_up: fn(JoinHandle<T>)) {
+    let stopped = thread.thread().stopped().clone();
+    give_up(thread);
+    stopped.wait_for_go();
+}
+
+/// A thread that is not joined fails long before the program ends.
+fn service() {
+    ended(spawn_fallible("ingest", |_| Err::<(), _>("cannot reach the broker")), drop);
+    ended(spawn("parent", |_| drop(spawn_fallible("child", |_| Err::<(), _>("two levels down")))), drop);
+    log::info!("main goes on");
+}
+
+fn released() {
+    ended(spawn("panics", |_| panic!("released panic")), JoinHandle::release);
+    ended(spawn_fallible("errs", |_| Err::<(), _>("released error")), JoinHandle::release);
+    log::info!("main goes on");
+}
+
+/// A thread for each connection, none of which is joined.
+fn connections() {
+    for number in 0..500 {
+        let connection =
+            spawn_fallible(format!("connection-{number}"), move |_| Err::<(), _>(format!("reset {number}.")));
+        ended(connection, drop);
+    }
+}
+
+/// What it has captured panics while a panic unwinds.
+fn double_panic() {
+    let thread = spawn("worker", |_| {
+        let _late = Late(|| panic!("the second"));
+        panic!("the first");
+    });
+    let _ = thread.join();
+    unreachable!("the process has aborted");
 }

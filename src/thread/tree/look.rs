@@ -19,11 +19,13 @@ impl Node {
     pub(crate) fn look(&self, patience: Duration) -> Option<Look> {
         let state = self.state.try_lock_for(patience)?;
         // Texts of ours that were made when it failed: nothing of the user's runs here.
-        let failures = state.failure.iter().chain(state.failures.iter().map(|(_, failure)| failure));
+        let failures = state.failure.iter().chain(state.failures.iter());
+        let more = state.failures.omitted();
+        let more = (more > 0).then(|| format!("and {more} more that failed and were not joined"));
         Some(Look {
             children: state.children.values().cloned().collect(),
             is_ending: state.phase != Phase::Alive,
-            failures: failures.map(ToString::to_string).collect(),
+            failures: failures.map(ToString::to_string).chain(more).collect(),
         })
     }
 }

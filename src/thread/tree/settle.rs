@@ -1,0 +1,198 @@
+//! What becomes of a thread that has ended: its failure goes to the joiner, to the parent or to the log, its OS thread to be
+//! joined, and it goes out of the tree. Invariants 1, 3 and 4 of `tree` are kept here.
+
+use super::graves::{Grave, bury, take_gone};
+use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
+use super::{Failures, Node, Outcome, Owner, Phase, State};
+use crate::error::shielded;
+use crate::thread::{Failure, latency};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Node {
+    /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
+    pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
+        let failed = failure.is_some();
+        self.leave_os_thread(failed);
+        latency::ended(self, Instant::now());
+        let (owner, unlogged) = {
+            let mut state = self.state.lock();
+            debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
+            state.failure = failure;
+            state.finished = true;
+            (state.owner, state.unlogged())
+        };
+        log_lines(unlogged);
+        if failed
+            && owner != Owner::Log
+            && let Some(parent) = &self.parent
+        {
+            parent.child_failed(self);
+        }
+        // Settled first: who has seen `stopped` finds the failure at its place.
+        match owner {
+            Owner::Parent if self.is_collected() => {}
+            Owner::Parent | Owner::Log => self.settle(owner),
+            Owner::Handle | Owner::Joiner | Owner::Told => {}
+        }
+        self.stopped.go();
+    }
+
+    /// Its parent, which ends, comes to it.
+    fn is_collected(&self) -> bool {
+        let collects = |parent: &Arc<Node>| parent.collects.load(Ordering::Relaxed);
+        !self.born_late.load(Ordering::Relaxed) && self.parent.as_ref().is_some_and(collects)
+    }
+
+    /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
+    fn settle(&self, owner: Owner) {
+        if owner == Owner::Log {
+            // It is in the log.
+            let failure = self.state.lock().failure.take();
+            drop(failure);
+        }
+        let Some(parent) = &self.parent else { return };
+        let (late, omitted, gone) = {
+            let mut above = parent.state.lock();
+            let mut own = self.state.lock();
+            above.children.remove(&self.id);
+            // Both may be with the parent already, which ended meanwhile.
+            let (failure, os) = (own.failure.take(), own.os.take());
+            if above.phase == Phase::Ended {
+                (failure, None, Vec::new())
+            } else {
+                let omitted = failure.and_then(|failure| above.failures.add(self.id, failure));
+                let gone = take_gone(&mut above.graves);
+                let clock = self.os_thread().and_then(|os| os.clock);
+                above.graves.extend(os.map(|os| Grave { os, clock }));
+                (None, omitted, gone)
+            }
+        };
+        bury(gone);
+        parent.say_omitted(omitted);
+        if let Some(failure) = late {
+            parent.inherit(self.id, failure);
+        }
+    }
+
+    /// A failure below `self` that somebody was to join, and dropped when `self` had ended: for the next above that lives.
+    fn inherit(&self, id: u64, failure: Failure) {
+        let mut next = self.parent.as_ref();
+        let mut failure = failure;
+        while let Some(node) = next {
+            let mut state = node.state.lock();
+            if state.phase != Phase::Ended {
+                let omitted = state.failures.add(id, failure);
+                drop(state);
+                return node.say_omitted(omitted);
+            }
+            next = node.parent.as_ref();
+        }
+        log_lines(failure.take_unlogged());
+    }
+
+    /// A failure of a child that `self` does not keep: it is in the log, and counted.
+    fn say_omitted(&self, omitted: Option<Omitted>) {
+        let Some(Omitted { mut failure, is_first }) = omitted else { return };
+        log_lines(failure.take_unlogged());
+        if is_first {
+            shielded(|| {
+                log::warn!(
+                    "more than {} children of {} have failed without being joined: of their failures it keeps the first \
+                     {KEPT_FIRST} and the last {KEPT_LAST}, and counts the others",
+                    KEPT_FIRST + KEPT_LAST,
+                    self.path
+                );
+            });
+        }
+    }
+
+    /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
+    pub(crate) fn joining(&self, yes: bool) {
+        let (from, to) = if yes { (Owner::Handle, Owner::Joiner) } else { (Owner::Joiner, Owner::Handle) };
+        let mut state = self.state.lock();
+        if state.owner == from {
+            state.owner = to;
+        }
+    }
+
+    /// For a joiner, after the end: the outcome, and out of the tree.
+    pub(crate) fn joined(&self) -> Outcome {
+        let outcome = {
+            let mut state = self.state.lock();
+            match (state.failure.take(), state.owner) {
+                (Some(failure), _) => Outcome::Failed(failure),
+                (None, Owner::Told) => Outcome::ToldToParent,
+                (None, _) => Outcome::Succeeded,
+            }
+        };
+        if let Some(parent) = &self.parent {
+            parent.state.lock().children.remove(&self.id);
+        }
+        outcome
+    }
+
+    /// The handle was dropped, or released to the log.
+    pub(crate) fn handle_dropped(&self, to_log: bool) {
+        let owner = if to_log { Owner::Log } else { Owner::Parent };
+        let (finished, unlogged) = {
+            let mut state = self.state.lock();
+            if state.owner != Owner::Handle {
+                return;
+            }
+            state.owner = owner;
+            (state.finished, state.unlogged())
+        };
+        log_lines(unlogged);
+        if finished {
+            self.settle(owner);
+        }
+    }
+
+    /// At the end of its parent, or of its scope: what is left to tell of a thread that has stopped goes to the parent.
+    pub(crate) fn collect(&self) {
+        let Some(parent) = &self.parent else { return };
+        let mut above = parent.state.lock();
+        let mut own = self.state.lock();
+        above.children.remove(&self.id);
+        let omitted = match own.owner {
+            Owner::Joiner | Owner::Log => return,
+            Owner::Handle | Owner::Parent | Owner::Told => {
+                if own.owner == Owner::Handle && own.failure.is_some() {
+                    own.owner = Owner::Told;
+                }
+                own.failure.take().and_then(|failure| above.failures.add(self.id, failure))
+            }
+        };
+        drop((own, above));
+        parent.say_omitted(omitted);
+    }
+
+    /// The failures of its children that no thread was told of, in the order of the children's start.
+    pub(crate) fn take_failures(&self) -> Failures {
+        let (failures, graves) = {
+            let mut state = self.state.lock();
+            (state.failures.take(), std::mem::take(&mut state.graves))
+        };
+        bury(graves);
+        failures.into_failures()
+    }
+}
+
+impl State {
+    /// What is to be logged of its failure, now that no joiner holds it. Texts of ours that were made when it failed: nothing
+    /// of the user's runs here.
+    fn unlogged(&mut self) -> Vec<String> {
+        match (self.owner, &mut self.failure) {
+            (Owner::Parent | Owner::Log, Some(failure)) => failure.take_unlogged(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn log_lines(lines: Vec<String>) {
+    for line in lines {
+        shielded(|| log::error!("{line}"));
+    }
+}

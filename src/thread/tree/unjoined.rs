@@ -1,0 +1,79 @@
+//! The failures that a thread is to tell of, since no thread has joined the children that failed: bounded, since a service
+//! may spawn a thread for each connection, and run for a year.
+
+use crate::thread::Failure;
+use std::collections::VecDeque;
+
+/// How many failures of its children a thread keeps: so many of the first, and so many of the last.
+pub(super) const KEPT_FIRST: usize = 32;
+pub(super) const KEPT_LAST: usize = 32;
+
+#[derive(Default)]
+pub(super) struct Unjoined {
+    /// With the child's id.
+    first: Vec<(u64, Failure)>,
+    last: VecDeque<(u64, Failure)>,
+    omitted: u64,
+}
+
+/// What an [`Unjoined`] did not keep. Dropped with no lock held: payloads and errors are the user's.
+#[must_use = "it is to be logged and dropped with no lock held"]
+pub(super) struct Omitted {
+    pub(super) failure: Failure,
+    /// It is the first that was not kept.
+    pub(super) is_first: bool,
+}
+
+/// Failures below a thread, for its own.
+#[derive(Default)]
+pub(crate) struct Failures {
+    /// In the order of the children's start.
+    pub(crate) kept: Vec<Failure>,
+    /// How many more there were.
+    pub(crate) omitted: u64,
+}
+
+impl Failures {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut more: Failures) {
+        self.kept.append(&mut more.kept);
+        self.omitted += more.omitted;
+    }
+}
+
+impl Unjoined {
+    pub(super) fn add(&mut self, id: u64, failure: Failure) -> Option<Omitted> {
+        if self.first.len() < KEPT_FIRST {
+            self.first.push((id, failure));
+            return None;
+        }
+        self.last.push_back((id, failure));
+        if self.last.len() <= KEPT_LAST {
+            return None;
+        }
+        self.omitted += 1;
+        let is_first = self.omitted == 1;
+        self.last.pop_front().map(|(_, failure)| Omitted { failure, is_first })
+    }
+
+    pub(super) fn take(&mut self) -> Unjoined {
+        std::mem::take(self)
+    }
+
+    pub(super) fn into_failures(self) -> Failures {
+        let mut all: Vec<_> = self.first.into_iter().chain(self.last).collect();
+        all.sort_by_key(|(id, _)| *id);
+        Failures { kept: all.into_iter().map(|(_, failure)| failure).collect(), omitted: self.omitted }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Failure> {
+        self.first.iter().chain(&self.last).map(|(_, failure)| failure)
+    }
+
+    pub(super) fn omitted(&self) -> u64 {
+        self.omitted
+    }
+}

@@ -1,0 +1,28 @@
+//! A result that no thread will look at. An `Err` that a plain `spawn` returns is a value like any other, not a failure; if the
+//! handle is dropped, it is lost.
+
+use super::Thread;
+use crate::error::shielded;
+use parking_lot::Mutex;
+use std::any::type_name;
+use std::collections::BTreeSet;
+use std::panic::Location;
+
+/// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result` the log is told, once for each call that
+/// spawns. Whether it is an `Err` cannot be known: of `T` there is only the name.
+pub(super) fn handle_dropped<T>(thread: &Thread) {
+    static TOLD: Mutex<BTreeSet<&'static Location<'static>>> = Mutex::new(BTreeSet::new());
+    let returns = type_name::<T>();
+    // A name that the standard library changes some day is a warning less.
+    let is_result = returns.starts_with("core::result::Result<");
+    let Some(at) = thread.spawned_at().filter(|_| is_result) else { return };
+    if TOLD.lock().insert(at) {
+        shielded(|| {
+            log::warn!(
+                "{} was spawned at {at} to return a {returns}, but its handle was dropped: an Err is lost; use \
+                 spawn_fallible, which makes it a failure, or join (said once for this call)",
+                thread.path()
+            );
+        });
+    }
+}
