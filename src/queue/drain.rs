@@ -4,10 +4,13 @@ use super::store::Taken;
 use super::{PopError, Queue};
 use crate::signal::{Signal, Till};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long [`Queue::pop_draining`] waits for a close after the stop.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least time between two warnings that an adder keeps the queue open.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
 impl<T> Queue<T> {
     /// Takes the first value, and goes on doing so after `stop` has gone, until the queue is closed and everything in it
@@ -61,17 +64,21 @@ impl<T> Queue<T> {
                 Err(PopError::Stopped) => {}
             }
         }
-        let mut waited = Duration::ZERO;
+        let begin = Instant::now();
         loop {
-            match self.store.pop_blocking(Some(&Till::after(patience)), || self.handles()) {
+            let adders = self.account.adders.load(Ordering::SeqCst);
+            let limit = if adders == 0 { patience } else { patience.max(BETWEEN_WARNINGS) };
+            match self.store.pop_blocking(Some(&Till::after(limit)), || self.handles()) {
                 Ok(value) => return Some(value),
                 Err(PopError::Closed) => return None,
                 Err(PopError::Stopped) => {}
             }
-            waited = waited.saturating_add(patience);
-            let adders = self.account.adders.load(Ordering::SeqCst);
-            if adders == 0 {
-                return self.close_for_producers(waited);
+            let waited = begin.elapsed();
+            match (adders, self.account.adders.load(Ordering::SeqCst)) {
+                (0, 0) => return self.close_for_producers(waited),
+                // The first adder was made in the meantime.
+                (0, _) => continue,
+                _ => {}
             }
             log::warn!(
                 target: "selvedge::queue",
@@ -87,12 +94,12 @@ impl<T> Queue<T> {
     #[cold]
     fn close_for_producers(&self, waited: Duration) -> Option<T> {
         if self.close() {
+            let thread = crate::wait::my_path();
             log::warn!(
                 target: "selvedge::queue",
-                "queue \"{}\" was still open, and empty, {waited:.1?} after {} was asked to stop, which now closes it; \
-                 close it where values are added (Queue::adder does that)",
+                "queue \"{}\" was open and empty for {waited:.1?} after {thread} was asked to stop; {thread} closes it \
+                 now. Close it where values are added (Queue::adder does that)",
                 self.name(),
-                crate::wait::my_path(),
             );
         }
         self.pop()
