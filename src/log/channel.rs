@@ -22,6 +22,7 @@ use super::ending;
 use super::inside::Mark;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
+use super::standstill;
 use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
 use super::steps::{YIELDS, park_timeout, sleep, yield_now};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
@@ -103,6 +104,8 @@ pub(super) struct Channel {
     waiting: AtomicUsize,
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
+    /// For those who wait for the writer: where it is in the tree, and whether it goes on.
+    progress: standstill::Progress,
     /// For an end by `abort`: whether the writer has something to do.
     awake: ending::Writer,
 }
@@ -150,6 +153,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
+            progress: standstill::Progress::new(),
             awake: ending::Writer::new(),
         }
     }
@@ -176,24 +180,24 @@ impl Channel {
     }
 
     /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
-    /// and it is written here.
-    pub(super) fn put(&self, to: usize, mut captured: Captured) {
+    /// and it is written here. Returns `false` if the record is dropped.
+    pub(super) fn put(&self, to: usize, mut captured: Captured) -> bool {
         // Relaxed: set before the child of a fork runs its first line.
         match self.family.load(Ordering::Relaxed) {
             OURS => {}
             ORPHAN => return self.write_in_child(to, captured),
             // Exit handlers that run after ours may log. What others log is gone with the process, as if a moment later.
             LEFT if EXITS.with(Cell::get) => {}
-            _ => return,
+            _ => return false,
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
         // What was logged within an appender before, and found no room, comes first.
-        if is_within() && !lock(&self.deferred).is_empty() {
-            self.defer(Message::Record(captured));
+        let kept = if is_within() && !lock(&self.deferred).is_empty() {
+            self.defer(Message::Record(captured))
         } else {
-            self.send(Message::Record(captured), level);
-        }
+            self.send(Message::Record(captured), level)
+        };
         if self.is_running() {
             self.awake.has_work();
         }
@@ -203,25 +207,27 @@ impl Channel {
             // The writer may have ended before we said that there was something for it.
             self.awake.leave();
         }
+        kept
     }
 
-    fn send(&self, mut message: Message, level: Level) {
+    fn send(&self, mut message: Message, level: Level) -> bool {
+        let mut waiting = None;
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if is_within() {
-                self.defer(message);
-                break;
+                return self.defer(message);
             } else if self.overflow.drops(level) {
                 self.drop_counted(message);
-                break;
+                return false;
             } else if self.is_left_out() {
-                break;
+                return false;
             } else if self.is_running() {
-                self.wait_for_room();
+                self.wait_for_room(waiting.get_or_insert_with(|| self.progress.wait("room in log", &self.name)));
             } else {
                 self.drain();
             }
         }
+        true
     }
 
     /// Half: those who wait for room get some before all is written.
@@ -242,18 +248,19 @@ impl Channel {
     }
 
     /// From within an appender there is no waiting for oneself.
-    fn defer(&self, message: Message) {
+    fn defer(&self, message: Message) -> bool {
         let mut deferred = lock(&self.deferred);
-        if deferred.len() < self.capacity {
+        let has_room = deferred.len() < self.capacity;
+        if has_room {
             deferred.push_back(message);
         } else {
             drop(deferred);
             self.drop_counted(message);
         }
+        has_room
     }
 
-    fn wait_for_room(&self) {
-        let _published = crate::wait::publish("room in log", self.name.clone());
+    fn wait_for_room(&self, waiting: &mut standstill::Waiting) {
         // Before the look under the lock: who makes room then either is seen by that look, or sees this and wakes us.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.wake_writer();
@@ -264,6 +271,7 @@ impl Channel {
             }
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.progress.check(waiting, &self.name);
     }
 
     fn wake_waiting(&self) {
@@ -295,6 +303,7 @@ impl Channel {
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
+        let mut waiting = self.progress.wait("log written", &self.name);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if self.is_left_out() {
@@ -304,12 +313,11 @@ impl Channel {
                 return false;
             }
             if self.is_running() {
-                self.wait_for_room();
+                self.wait_for_room(&mut waiting);
             } else {
                 self.drain_until(deadline);
             }
         }
-        let _published = crate::wait::publish("log written", self.name.clone());
         loop {
             if self.is_running() {
                 self.wake_writer();
@@ -320,7 +328,7 @@ impl Channel {
                 Ok(()) => return true,
                 Err(_) if self.is_left_out() => return self.see_the_end(),
                 Err(_) if late() => return false,
-                Err(_) => {}
+                Err(_) => self.progress.check(&mut waiting, &self.name),
             }
         }
     }
@@ -386,6 +394,7 @@ impl Channel {
                     write(&mut sinks, message, &mut answers);
                 }
             }
+            self.progress.advance();
             count += 1;
         }
         if self.receiver.is_empty() && lock(&self.deferred).is_empty() {
@@ -416,6 +425,7 @@ impl Channel {
             }
         }
         let _known = self.writer.set(current());
+        self.progress.served_here();
         let _end = End(self);
         // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
         process::block_abort();
@@ -546,14 +556,14 @@ impl Channel {
         }
     }
 
-    fn write_in_child(&self, to: usize, captured: Captured) {
+    fn write_in_child(&self, to: usize, captured: Captured) -> bool {
         // Not for ever: if the fork came while a sink hung, its lock is never given back here.
-        let Some(_gate) = self.gate(Some(Instant::now() + 2 * LOOK)) else { return };
-        if let Ok(mut sinks) = self.sinks.try_lock() {
-            sinks.forget();
-            sinks.write(to, 0, captured);
-            sinks.flush();
-        }
+        let Some(_gate) = self.gate(Some(Instant::now() + 2 * LOOK)) else { return false };
+        let Ok(mut sinks) = self.sinks.try_lock() else { return false };
+        sinks.forget();
+        sinks.write(to, 0, captured);
+        sinks.flush();
+        true
     }
 }
 

@@ -1,6 +1,5 @@
 //! An appender that is called by the thread that logs: a panic in it, or in its encoder, does not reach the program.
 
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +7,7 @@ use log4rs::append::Append;
 
 use super::yaml::plain;
 use crate::error::{drop_payload, panic_message};
+use crate::os::tell::{note_heard, remark};
 
 #[derive(Debug)]
 pub(super) struct Contained {
@@ -29,8 +29,7 @@ impl Contained {
         let count = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
         if 10_u64.pow(count.ilog10()) == count {
             let records = if count == 1 { "a record is lost".to_owned() } else { format!("{count} records are lost") };
-            let _ =
-                writeln!(std::io::stderr(), "selvedge: the appender `{}` panicked: {message}; {records}", self.name);
+            remark(&format!("selvedge: the appender `{}` panicked: {message}; {records}", self.name));
         }
     }
 }
@@ -38,10 +37,13 @@ impl Contained {
 impl Append for Contained {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
         // AssertUnwindSafe: what a panic leaves half-done is the appender's, which has to bear that in log4rs too.
-        catch_unwind(AssertUnwindSafe(|| self.appender.append(record))).unwrap_or_else(|payload| {
-            self.tell(payload);
-            Ok(())
-        })
+        match catch_unwind(AssertUnwindSafe(|| self.appender.append(record))) {
+            Ok(Ok(())) => note_heard(),
+            // Not given to log4rs, which takes the standard library's lock of stderr to print it.
+            Ok(Err(error)) => remark(&format!("log4rs: {error:#}")),
+            Err(payload) => self.tell(payload),
+        }
+        Ok(())
     }
 
     fn flush(&self) {
@@ -55,14 +57,18 @@ impl Append for Contained {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::tell::is_heard;
 
     #[derive(Debug)]
     struct Panics;
 
     impl Append for Panics {
         fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
-            anyhow::ensure!(record.args().as_str() != Some("fails"), "refused");
-            panic!("not this one")
+            match record.args().to_string().as_str() {
+                "fails" => anyhow::bail!("refused"),
+                "is taken" => Ok(()),
+                _ => panic!("not this one"),
+            }
         }
 
         fn flush(&self) {
@@ -78,7 +84,9 @@ mod tests {
         }
         contained.flush();
         assert_eq!(contained.panics.load(Ordering::Relaxed), 3);
-        let refused = contained.append(&::log::Record::builder().args(format_args!("fails")).build());
-        assert_eq!(refused.unwrap_err().to_string(), "refused");
+        let heard = |text: &str| {
+            is_heard(|| contained.append(&::log::Record::builder().args(format_args!("{text}")).build()).unwrap())
+        };
+        assert!(!heard("fails") && !heard("panics") && heard("is taken"));
     }
 }

@@ -10,11 +10,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log4rs::encode::Encode;
+use log4rs::config::Deserializers;
+use log4rs::encode::writer::ansi::AnsiWriter;
+use log4rs::encode::{Encode, EncoderConfig, Style};
 
 use super::encode::PatternEncoder;
 use super::record::Captured;
 use super::rolling::{Outcome, Policy, Rolling};
+use super::sink::Buffered;
 use super::yaml::plain_path;
 use crate::os::process;
 
@@ -39,16 +42,27 @@ pub(super) struct LogFile {
     taken: Option<Instant>,
 }
 
-struct Buffer<'a>(&'a mut Vec<u8>);
+/// Where an encoder writes a record to, behind those before it.
+pub(super) struct Buffer<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Whether styles become escape sequences.
+    is_coloured: bool,
+}
+
+impl Buffer<'_> {
+    pub(super) fn new(bytes: &mut Vec<u8>, is_coloured: bool) -> Buffer<'_> {
+        Buffer { bytes, is_coloured }
+    }
+}
 
 impl Write for Buffer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -57,7 +71,11 @@ impl Write for Buffer<'_> {
     }
 }
 
-impl log4rs::encode::Write for Buffer<'_> {}
+impl log4rs::encode::Write for Buffer<'_> {
+    fn set_style(&mut self, style: &Style) -> io::Result<()> {
+        if self.is_coloured { AnsiWriter(&mut *self.bytes).set_style(style) } else { Ok(()) }
+    }
+}
 
 /// What makes lines of records.
 #[derive(Debug)]
@@ -65,6 +83,59 @@ pub(super) enum Encoder {
     /// Ours, asked for text without a way through log4rs.
     Pattern(PatternEncoder),
     Other(Box<dyn Encode>),
+}
+
+impl Encoder {
+    /// `ours`: the program has put no encoders of its own into `with`.
+    pub(super) fn from_config(
+        config: Option<EncoderConfig>,
+        with: &Deserializers,
+        ours: bool,
+    ) -> anyhow::Result<Encoder> {
+        Ok(match config {
+            Some(encoder) if ours && encoder.kind == "pattern" => {
+                Encoder::Pattern(PatternEncoder::from_config(encoder.config.deserialize_into()?)?)
+            }
+            Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
+            None => Encoder::Pattern(PatternEncoder::default()),
+        })
+    }
+
+    /// Whether `append_directly` may be used.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self, Encoder::Pattern(_))
+    }
+
+    /// [`append`](Encoder::append) of a record that no encoder of others is to see.
+    pub(super) fn append_directly(&self, out: &mut Buffer<'_>, captured: &Captured) -> anyhow::Result<()> {
+        whole(out, |out| match self {
+            Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
+            Encoder::Other(encoder) => captured.with_record(|record| encoder.encode(out, record)),
+        })
+    }
+
+    /// Adds a record to the buffer; on an error or a panic nothing of it.
+    pub(super) fn append(&self, out: &mut Buffer<'_>, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        whole(out, |out| match self {
+            Encoder::Pattern(pattern) => pattern.encode(out, record),
+            Encoder::Other(encoder) => encoder.encode(out, record),
+        })
+    }
+}
+
+/// Also if the encoder panics, nothing of a half record stays.
+fn whole(out: &mut Buffer<'_>, print: impl FnOnce(&mut Buffer<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    struct Undo<'a>(&'a mut Vec<u8>, usize);
+    impl Drop for Undo<'_> {
+        fn drop(&mut self) {
+            self.0.truncate(self.1);
+        }
+    }
+    let end = out.bytes.len();
+    let mut undo = Undo(out.bytes, end);
+    print(&mut Buffer::new(undo.0, out.is_coloured))?;
+    undo.1 = usize::MAX;
+    Ok(())
 }
 
 impl LogFile {
@@ -122,74 +193,50 @@ impl LogFile {
         self.file = Some(file);
         Ok(())
     }
+}
 
-    /// Whether `push_directly` takes records.
-    pub(super) fn asks_directly(&self) -> bool {
-        matches!(self.encoder, Encoder::Pattern(_))
+impl Buffered for LogFile {
+    fn asks_directly(&self) -> bool {
+        self.encoder.is_direct()
     }
 
-    /// [`push`](LogFile::push) of a record that no encoder of others is to see.
-    pub(super) fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool> {
-        self.push_by(|encoder, out| match encoder {
-            Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
-            Encoder::Other(encoder) => captured.with_record(|record| encoder.encode(out, record)),
-        })
-    }
-
-    /// Adds a record to the buffer. False: it has no room, as nothing could be written for long.
-    pub(super) fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
-        self.push_by(|encoder, out| match encoder {
-            Encoder::Pattern(pattern) => pattern.encode(out, record),
-            Encoder::Other(encoder) => encoder.encode(out, record),
-        })
-    }
-
-    fn push_by(&mut self, print: impl FnOnce(&Encoder, &mut Buffer<'_>) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+    fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool> {
         if self.buffer.len() >= MOST_HELD {
             return Ok(false);
         }
-        let end = self.buffer.len();
-        /// Also if the encoder panics, nothing of a half record stays.
-        struct Undo<'a>(&'a mut Vec<u8>, usize);
-        impl Drop for Undo<'_> {
-            fn drop(&mut self) {
-                self.0.truncate(self.1);
-            }
-        }
-        let mut undo = Undo(&mut self.buffer, end);
-        print(&self.encoder, &mut Buffer(undo.0))?;
-        undo.1 = usize::MAX;
-        Ok(true)
+        self.encoder.append_directly(&mut Buffer::new(&mut self.buffer, false), captured).map(|()| true)
     }
 
-    /// Returns `true` if the file is to be written and rolled before this record is added.
-    pub(super) fn is_due_before(&mut self, captured: &Captured) -> bool {
+    fn is_due_before(&mut self, captured: &Captured) -> bool {
         let length = self.length + self.buffer.len() as u64;
         self.rolling.as_mut().is_some_and(|rolling| rolling.is_due_at(captured.time, length))
     }
 
-    /// Returns `true` if the file is to be written and rolled before another record is added.
-    pub(super) fn is_full(&mut self) -> bool {
+    fn is_full(&mut self) -> bool {
         let length = self.length + self.buffer.len() as u64;
         self.rolling.as_mut().is_some_and(|rolling| rolling.is_full(length))
     }
 
-    /// Whether the buffer should be written before the batch is over.
-    pub(super) fn is_long(&self) -> bool {
+    fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
+        if self.buffer.len() >= MOST_HELD {
+            return Ok(false);
+        }
+        self.encoder.append(&mut Buffer::new(&mut self.buffer, false), record).map(|()| true)
+    }
+
+    fn is_long(&self) -> bool {
         self.buffer.len() >= PIECE
     }
 
-    /// Forgets what has not been written: after a fork it is the parent's to write.
-    pub(super) fn forget(&mut self) {
+    fn held(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    fn forget(&mut self) {
         self.buffer.clear();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
-    /// Why it cannot be written, for people.
-    pub(super) fn explain(&self, error: &io::Error) -> String {
+    fn explain(&self, error: &io::Error) -> String {
         let path = plain_path(&self.path);
         if process::is_without_reader(error) {
             format!("nobody reads {path}")
@@ -200,13 +247,12 @@ impl LogFile {
         }
     }
 
-    /// When something was last written, unless it fails for another reason than that there was no room for more.
-    pub(super) fn taken(&self) -> Option<Instant> {
+    fn taken(&self) -> Option<Instant> {
         self.taken
     }
 
-    /// Writes the buffer, and rolls the file if that is due. On an error what was not written stays.
-    pub(super) fn write_out(&mut self) -> io::Result<()> {
+    /// Rolls the file as well, if that is due.
+    fn write_out(&mut self) -> io::Result<()> {
         self.write_buffer()?;
         let Some(rolling) = &mut self.rolling else { return Ok(()) };
         if self.file.is_some() && rolling.roll(&self.path, self.identity) == Outcome::Gone {
@@ -214,7 +260,9 @@ impl LogFile {
         }
         Ok(())
     }
+}
 
+impl LogFile {
     fn write_buffer(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());

@@ -2,13 +2,14 @@
 //! off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
 //!
 //! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` → `channel` → (the `writer` thread)
-//! → `sink` → `file` (which may be `rolling`), or an appender of log4rs, with an encoder of `encode`. Everything before the
-//! arrow to the writer runs on the caller; from there on nothing of the user's but appenders. docs/logging.md says what a user
-//! sees of it.
+//! → `sink` → `file` (which may be `rolling`) or `console`, or an appender of log4rs, with an encoder of `encode`. Everything
+//! before the arrow to the writer runs on the caller; from there on nothing of the user's but appenders. docs/logging.md says
+//! what a user sees of it.
 
 mod channel;
 mod check;
 mod check_rolling;
+mod console;
 mod contained;
 mod encode;
 mod ending;
@@ -29,6 +30,7 @@ mod record;
 mod reload;
 mod rolling;
 mod sink;
+mod standstill;
 mod steps;
 mod writer;
 pub(crate) mod yaml;

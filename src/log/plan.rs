@@ -11,6 +11,7 @@ use log4rs::filter::{Filter, Response};
 use parking_lot::Mutex;
 
 use super::channel::{Channel, Overflow};
+use super::console::{self, Console, Silent};
 use super::contained::Contained;
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
@@ -20,6 +21,7 @@ use super::sink::{Output, Sink, Sinks};
 use super::yaml::{plain, plain_path};
 use super::{live, queued, writer};
 use crate::error::{Error, Kind};
+use crate::os::tell;
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
 pub(crate) struct Plan {
@@ -219,25 +221,38 @@ impl Plan {
                 (Some((queue, behind)), _) => {
                     let mut outputs = Vec::new();
                     for inner in behind {
-                        outputs.push((inner.name.clone(), build.output(inner)?));
+                        let name = inner.name.clone();
+                        outputs.extend(build.output(inner)?.map(|output| (name, output)));
                     }
                     let queued = queued::Queued::start(&name, queue, outputs).map_err(|error| {
                         with_file(Error::new(Kind::Io, "no thread for a queued appender").because(error), build.file)
                     })?;
                     appenders.push((name, Arc::new(queued), filters));
                 }
-                (None, Some(queue)) => {
-                    sinks.push(Sink::new(&name, build.output(appender)?, queue.capacity));
-                    waiting.push((name, filters));
-                }
+                (None, Some(queue)) => match build.output(appender)? {
+                    Some(output) => {
+                        sinks.push(Sink::new(&name, output, queue.capacity));
+                        waiting.push((name, filters));
+                    }
+                    None => appenders.push((name, Arc::new(Silent), filters)),
+                },
                 (None, None) if appender.rolling.is_some() => {
-                    let written = queued::Direct::start(&name, build.output(appender)?);
-                    direct.push(written.channel().clone());
-                    appenders.push((name, Arc::new(written), filters));
+                    // A file that is rolled has an output.
+                    if let Some(output) = build.output(appender)? {
+                        let written = queued::Direct::start(&name, output);
+                        direct.push(written.channel().clone());
+                        appenders.push((name, Arc::new(written), filters));
+                    }
                 }
                 (None, None) => {
-                    let contained = Contained::new(&name, build.appender(appender)?);
-                    appenders.push((name, Arc::new(contained), filters));
+                    let open: Option<Box<dyn Append>> = match build.console(&appender)? {
+                        Some(console) => console.map(|console| Box::new(console::Direct::new(console)) as _),
+                        None => Some(build.appender(appender)?),
+                    };
+                    match open {
+                        Some(open) => appenders.push((name.clone(), Arc::new(Contained::new(&name, open)), filters)),
+                        None => appenders.push((name, Arc::new(Silent), filters)),
+                    }
                 }
             }
         }
@@ -361,14 +376,27 @@ impl Build<'_> {
         built.map_err(|reason| self.refused(&plan, reason))
     }
 
-    /// What stands behind a queue: a log file of ours, or an appender of log4rs.
-    fn output(&mut self, mut plan: AppenderPlan) -> Result<Output, Error> {
+    /// `None` if the plan is no console; `Some(None)` if it is one that is to write to terminals only, and there is none.
+    fn console(&self, plan: &AppenderPlan) -> Result<Option<Option<Console>>, Error> {
+        if plan.kind != "console" {
+            return Ok(None);
+        }
+        let console = Console::from_settings(plan.settings.clone(), &self.with, true);
+        console.map(Some).map_err(|reason| self.refused(plan, reason))
+    }
+
+    /// What stands behind a queue: a log file or console of ours, or an appender of log4rs. `None` if there is nothing to write
+    /// to.
+    fn output(&mut self, mut plan: AppenderPlan) -> Result<Option<Output>, Error> {
+        if let Some(console) = self.console(&plan)? {
+            return Ok(console.map(Output::Console));
+        }
         let going_on = plan.path.as_ref().is_some_and(|path| self.going_on.contains(path));
         if going_on {
             queued::go_on_with(&mut plan.settings);
         }
         if plan.kind != "file" && plan.rolling.is_none() {
-            return self.appender(plan).map(Output::Other);
+            return self.appender(plan).map(|appender| Some(Output::Other(appender)));
         }
         if let Some(path) = &plan.path {
             self.created.will_open(path);
@@ -376,7 +404,7 @@ impl Build<'_> {
         let (path, rolling) = (plan.path.as_deref(), plan.rolling.take());
         let opening = Opening { path, ours: true, rolling, reload: self.reload };
         let opened = queued::open_file(plan.settings.clone(), &self.with, opening);
-        opened.map(|file| Output::File(Box::new(file))).map_err(|reason| self.refused(&plan, reason))
+        opened.map(|file| Some(Output::File(Box::new(file)))).map_err(|reason| self.refused(&plan, reason))
     }
 
     fn refused(&self, plan: &AppenderPlan, reason: anyhow::Error) -> Error {

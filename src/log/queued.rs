@@ -12,17 +12,20 @@ use log4rs::encode::EncoderConfig;
 use serde_value::Value;
 
 use super::channel::{Channel, Overflow};
+use super::console::Console;
 use super::file::{Encoder, LogFile};
 use super::plan::Queue;
 use super::record::Captured;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
-use super::{encode, live, paths};
+use super::{console, encode, live, paths};
 use super::{logger, recent};
+use crate::os::tell::note_heard;
 use crate::thread::{Builder, Thread, tree};
 
-/// log4rs's deserializers, with the kinds of this crate: the appender `queued`, and the encoders `pattern` and `json`, which
-/// print what was so when the call was made, in the place of those that print what is so when they encode.
+/// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender `console`, which needs no lock of
+/// the standard library, and the encoders `pattern` and `json`, which print what was so when the call was made, in the place
+/// of those that print what is so when they encode.
 ///
 /// For programs that load a log4rs file by themselves; a runtime has them already.
 ///
@@ -39,6 +42,7 @@ use crate::thread::{Builder, Thread, tree};
 pub fn deserializers() -> Deserializers {
     let mut with = Deserializers::default();
     encode::register(&mut with);
+    console::register(&mut with);
     with.insert("queued", FromConfig);
     with.insert("rolling_file", RollingFromConfig);
     with
@@ -181,10 +185,14 @@ impl Append for Entrance {
             None if self.channel.sinks() == 0 => return Ok(()),
             None => (0, self.channel.sinks() - 1),
         };
+        let mut kept = false;
         for sink in first..last {
-            self.channel.put(sink, captured.clone());
+            kept |= self.channel.put(sink, captured.clone());
         }
-        self.channel.put(last, captured);
+        kept |= self.channel.put(last, captured);
+        if kept {
+            note_heard();
+        }
         Ok(())
     }
 
@@ -239,6 +247,10 @@ impl Deserialize for FromConfig {
             let output = match inner.kind.as_str() {
                 "file" => Output::File(Box::new(open_file(inner.config, with, Opening::default())?)),
                 "rolling_file" => rolling(inner.config, with)?,
+                "console" => match Console::from_settings(inner.config, with, false)? {
+                    Some(console) => Output::Console(console),
+                    None => continue,
+                },
                 kind => Output::Other(with.deserialize(kind, inner.config)?),
             };
             outputs.push((inner.kind, output));
@@ -343,13 +355,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
     let config: FileConfig = settings.deserialize_into()?;
     let is_rolling = opening.rolling.is_some();
     anyhow::ensure!(config.policy.is_none() || is_rolling, "unknown field `policy`; it belongs to a rolling_file");
-    let encoder = match config.encoder {
-        Some(encoder) if opening.ours && encoder.kind == "pattern" => {
-            Encoder::Pattern(encode::PatternEncoder::from_config(encoder.config.deserialize_into()?)?)
-        }
-        Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
-        None => Encoder::Pattern(encode::PatternEncoder::default()),
-    };
+    let encoder = Encoder::from_config(config.encoder, with, opening.ours)?;
     let append = config.append.unwrap_or(true);
     if let Some(path) = opening.path {
         return Ok(LogFile::open(path, append, encoder, opening.rolling, opening.reload)?);

@@ -5,17 +5,19 @@
 //! 2. A failure is told once: through the other appenders that work, or to stderr; and told again only as over.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use ::log::Level;
 use log4rs::append::Append;
 
+use super::console::Console;
 use super::encode::{muted, was_accepted};
 use super::file::LogFile;
 use super::record::{Captured, encoding};
 use super::steps::sleep;
+use crate::os::tell::remark;
 
 /// Why records are missing where the overflow rule has dropped them.
 pub(super) const QUEUE_FULL: &str = "the queue was full";
@@ -64,7 +66,59 @@ enum Refusal {
 #[derive(Debug)]
 pub(super) enum Output {
     File(Box<LogFile>),
+    Console(Console),
     Other(Box<dyn Append>),
+}
+
+impl Output {
+    /// `None` for appenders that are not ours.
+    fn buffered(&mut self) -> Option<&mut dyn Buffered> {
+        match self {
+            Output::File(file) => Some(&mut **file),
+            Output::Console(console) => Some(console),
+            Output::Other(_) => None,
+        }
+    }
+}
+
+/// An output of ours: it encodes records into a buffer, and writes that.
+pub(super) trait Buffered {
+    /// Whether `push_directly` takes records.
+    fn asks_directly(&self) -> bool;
+
+    /// [`push`](Buffered::push) of a record that no encoder of others is to see.
+    fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool>;
+
+    /// Adds a record to the buffer. `false` if the buffer has no room, because nothing could be written for long.
+    fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool>;
+
+    /// Returns `true` if the file is to be written and rolled before this record is added.
+    fn is_due_before(&mut self, _captured: &Captured) -> bool {
+        false
+    }
+
+    /// Returns `true` if the file is to be written and rolled before another record is added.
+    fn is_full(&mut self) -> bool {
+        false
+    }
+
+    /// Whether the buffer should be written before the batch is over.
+    fn is_long(&self) -> bool;
+
+    /// The buffer: records that are not written yet.
+    fn held(&self) -> &[u8];
+
+    /// Forgets what has not been written: after a fork it is the parent's to write.
+    fn forget(&mut self);
+
+    /// Writes the buffer. On an error what was not written stays.
+    fn write_out(&mut self) -> io::Result<()>;
+
+    /// Why it cannot be written, for people.
+    fn explain(&self, error: &io::Error) -> String;
+
+    /// When something was last written, unless it fails for another reason than that there was no room for more.
+    fn taken(&self) -> Option<Instant>;
 }
 
 #[derive(Debug)]
@@ -100,13 +154,10 @@ impl Sink {
     /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to tell.
     fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         // A file that is due is rolled before the record is added to it.
-        let due = match &mut self.output {
-            Output::File(file) => file.is_due_before(&captured),
-            Output::Other(_) => false,
-        };
+        let due = self.output.buffered().is_some_and(|file| file.is_due_before(&captured));
         let told = if due && self.failing.is_none() { self.flush() } else { None };
         self.dirty = true;
-        if let Output::File(file) = &mut self.output {
+        if let Some(file) = self.output.buffered() {
             let result = if file.asks_directly() {
                 // AssertUnwindSafe: a half record is taken back.
                 catch_unwind(AssertUnwindSafe(|| file.push_directly(&captured)))
@@ -114,10 +165,11 @@ impl Sink {
                 let push = |captured: &Captured| captured.with_record(|record| file.push(record));
                 encoding(captured, push, |_| false).0
             };
+            let is_long = file.is_full() || file.is_long();
             return match flatten(result) {
                 Ok(kept) => {
                     self.unencodable = false;
-                    let write = kept && (file.is_full() || file.is_long()) && self.failing.is_none();
+                    let write = kept && is_long && self.failing.is_none();
                     (kept, if write { told.or(self.flush()) } else { told })
                 }
                 // No later try could encode it.
@@ -188,10 +240,7 @@ impl Sink {
             reason: String::new(),
             accepted: false,
         });
-        failing.moved = match &self.output {
-            Output::File(file) => file.taken(),
-            Output::Other(_) => None,
-        };
+        failing.moved = self.output.buffered().and_then(|file| file.taken());
         let is_at_work = failing.moved.is_some_and(|moved| now - moved < FIRST_PAUSE);
         failing.pause = if is_at_work { FIRST_PAUSE / 2 } else { (failing.pause * 2).min(LONGEST_PAUSE) };
         failing.next_try = now + if is_at_work { SHORT_PAUSE } else { failing.pause };
@@ -219,8 +268,11 @@ impl Sink {
     }
 
     fn try_out(&mut self) -> Result<(), (String, bool)> {
+        if let Some(file) = self.output.buffered() {
+            file.write_out().map_err(|error| (file.explain(&error), false))?;
+        }
         match &mut self.output {
-            Output::File(file) => file.write_out().map_err(|error| (file.explain(&error), false))?,
+            Output::File(_) | Output::Console(_) => {}
             Output::Other(appender) => {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
                     // It has the record; one that writes nothing makes it write what it has.
@@ -267,17 +319,21 @@ impl Sink {
         moved.is_some_and(|moved| moved.elapsed() < STANDSTILL)
     }
 
-    fn is_idle(&self) -> bool {
-        match &self.output {
-            Output::File(file) => file.is_empty(),
-            Output::Other(_) => self.held.is_empty(),
-        }
+    /// What it has not written, in words; `None` if it has written all.
+    fn unwritten(&mut self) -> Option<String> {
+        let lines = match self.output.buffered().map(|file| file.held()) {
+            Some([]) => return None,
+            Some(held) => held.iter().filter(|byte| **byte == b'\n').count().max(1),
+            None if self.held.is_empty() => return None,
+            None => return Some(format!("{} records that it held", self.held.len())),
+        };
+        Some(if lines == 1 { "1 line that it held".to_owned() } else { format!("{lines} lines that it held") })
     }
 
     fn forget(&mut self) {
         self.held.clear();
         self.lost = 0;
-        if let Output::File(file) = &mut self.output {
+        if let Some(file) = self.output.buffered() {
             file.forget();
         }
     }
@@ -385,16 +441,16 @@ impl Sinks {
             sleep(SHORT_PAUSE);
         }
         for sink in &mut self.0 {
-            if sink.lost == 0 && (sink.failing.is_none() || sink.is_idle()) {
+            let unwritten = sink.unwritten();
+            if sink.lost == 0 && (sink.failing.is_none() || unwritten.is_none()) {
                 continue;
             }
-            let held = match &sink.output {
-                Output::File(file) if file.is_empty() => "nothing".to_owned(),
-                Output::File(_) => "what it held".to_owned(),
-                Output::Other(_) => format!("{} records that it held", sink.held.len()),
-            };
+            let held = unwritten.as_deref().unwrap_or("nothing");
             let reason = sink.failing.as_ref().map_or("it cannot encode them", |failing| &failing.reason);
-            say(&format!("the appender `{}` has failed: {reason}; lost: {held}, and {} more", sink.name, sink.lost));
+            remark(&format!(
+                "selvedge: the appender `{}` has failed: {reason}; lost: {held}, and {} more",
+                sink.name, sink.lost
+            ));
             sink.forget();
         }
     }
@@ -417,12 +473,7 @@ impl Sinks {
             }
         }
         if !heard {
-            say(&text);
+            remark(&format!("selvedge: {text}"));
         }
     }
-}
-
-/// If nobody can read it, nobody can be told that.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "selvedge: {text}");
 }

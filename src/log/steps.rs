@@ -10,6 +10,11 @@ mod plain {
 
     /// How many yields before a sleep, where a short wait is likely.
     pub(in crate::log) const YIELDS: u32 = 20;
+
+    /// The calling thread's place in the tree.
+    pub(in crate::log) fn in_tree() -> Option<crate::thread::Thread> {
+        Some(crate::thread::Thread::current())
+    }
 }
 
 #[cfg(not(all(test, selvedge_model)))]
@@ -29,6 +34,11 @@ mod scheduled {
     pub(in crate::log) use engine::thread::{Thread, current, yield_now};
 
     pub(in crate::log) const YIELDS: u32 = u32::MAX;
+
+    /// The threads of a model are in no tree.
+    pub(in crate::log) fn in_tree() -> Option<crate::thread::Thread> {
+        None
+    }
 
     /// There is no clock.
     pub(in crate::log) fn sleep(_: Duration) {

@@ -1,6 +1,7 @@
 //! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names `libc`, besides the
 //! profiler's signal handler.
 
+pub(crate) mod console;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
@@ -24,6 +25,7 @@ pub(crate) mod stack;
 pub(crate) mod task;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod tasks;
+pub(crate) mod tell;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
 

@@ -15,6 +15,11 @@ fn main() -> ExitCode {
     if scenario == "unwound-abort" {
         std::panic::set_hook(Box::new(|_| ()));
     }
+    match scenario.as_str() {
+        "deadlocked-writer" | "waiting-writer" => waiting::install_logger(),
+        other if other.starts_with("own-logger") => install_deaf_logger(),
+        _ => {}
+    }
     #[cfg(unix)]
     if scenario.starts_with("exit") {
         extern "C" fn last_word() {
@@ -110,8 +115,171 @@ fn main() -> ExitCode {
         "fork" => fork(),
         "thread-exit" => thread_exit(),
         "many" => many(),
+        "stdout-held" => stdout_held(),
+        "stdout-held-by-a-joined-thread" => {
+            let holder = spawn("holder", |_| stdout_held().map_err(|error| error.to_string()));
+            holder.join()??;
+            Ok(())
+        }
+        "stderr-held-at-exit" => {
+            let mut stderr = std::io::stderr().lock();
+            log::error!("the input is bad");
+            writeln!(stderr, "usage")?;
+            std::process::exit(7)
+        }
+        "stderr-held-by-a-deaf-thread" => {
+            let held = selvedge::Signal::new("held");
+            let take = held.clone();
+            drop(spawn("deaf", move |_| {
+                let _stderr = std::io::stderr().lock();
+                take.go();
+                std::thread::sleep(Duration::from_secs(600));
+            }));
+            held.wait_for_go();
+            Ok(())
+        }
+        "stderr-held-at-a-failure" => {
+            // Never given back, so that the report of the runtime finds it held.
+            std::mem::forget(std::io::stderr().lock());
+            Err("the only failure".into())
+        }
+        "prints-and-logs" => prints_and_logs(),
+        "levels" => {
+            log::error!("an error end");
+            log::warn!("a warning end");
+            log::info!("an information end");
+            Ok(())
+        }
+        "deadlocked-writer" => waiting::for_a_lock_of_ours(),
+        "waiting-writer" => waiting::for_a_lock_of_std(),
+        "own-logger-panic" | "panic-in-a-joined-thread" => {
+            let _failure = spawn("panicker", |_| panic!("the only panic")).join();
+            Ok(())
+        }
+        "own-logger-stuck" => {
+            let _tracked = spawn("deaf", |_| std::thread::sleep(Duration::from_secs(600)));
+            Ok(())
+        }
+        "own-logger-deadlock" => deadlock(),
+        "own-logger-released" => {
+            selvedge::spawn_fallible("released", |_| Err::<(), _>("the only failure")).release();
+            Ok(())
+        }
         other => Err(format!("no scenario \"{other}\"").into()),
     })
+}
+
+/// A logger of the program's own that takes nothing.
+fn install_deaf_logger() {
+    struct Deaf;
+    impl log::Log for Deaf {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            false
+        }
+        fn log(&self, _: &log::Record<'_>) {}
+        fn flush(&self) {}
+    }
+    static DEAF: Deaf = Deaf;
+    log::set_max_level(log::LevelFilter::Info);
+    log::set_logger(&DEAF).expect("the first logger");
+}
+
+/// The idiom for fast output, with more records than the queue has room for.
+fn stdout_held() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for number in 0..20_000 {
+        writeln!(out, "result {number} end")?;
+        log::info!("record 0 {number} end");
+    }
+    Ok(())
+}
+
+/// Two threads that print whole lines, and two that log.
+fn prints_and_logs() -> Result<(), Box<dyn Error>> {
+    selvedge::scope(|s| {
+        for name in 0..2 {
+            s.spawn(format!("printer-{name}"), move |_| {
+                for number in 0..5_000 {
+                    println!("printed {name} {number} end");
+                }
+            });
+            s.spawn(format!("logger-{name}"), move |_| {
+                for number in 0..5_000 {
+                    log::info!("record {name} {number} end");
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+/// Two threads that wait for each other.
+fn deadlock() -> Result<(), Box<dyn Error>> {
+    let (one, two) = (selvedge::Lock::new("one", ()), selvedge::Lock::new("two", ()));
+    let (one, two) = (std::sync::Arc::new(one), std::sync::Arc::new(two));
+    let met = selvedge::Progress::new("met");
+    for (name, first, second) in [("left", one.clone(), two.clone()), ("right", two, one)] {
+        let met = met.clone();
+        drop(spawn(name, move |_| {
+            let _first = first.lock();
+            met.advance(1);
+            met.wait_for(2);
+            drop(second.lock());
+        }));
+    }
+    selvedge::Signal::new("for ever").wait_for_go();
+    Ok(())
+}
+
+/// A writer that waits, within an appender of the program, for what the thread that logs holds.
+mod waiting {
+    use std::error::Error;
+    use std::sync::{LazyLock, Mutex};
+
+    use log4rs::append::Append;
+    use selvedge::Lock;
+    use selvedge::logging::Queued;
+
+    static OURS: LazyLock<Lock<()>> = LazyLock::new(|| Lock::new("ours", ()));
+    static OF_STD: Mutex<()> = Mutex::new(());
+
+    #[derive(Debug)]
+    struct Waits;
+
+    impl Append for Waits {
+        fn append(&self, record: &log::Record<'_>) -> anyhow::Result<()> {
+            match record.args().to_string().as_str() {
+                "for ours" => drop(OURS.lock()),
+                "for std's" => drop(OF_STD.lock()),
+                _ => {}
+            }
+            Ok(())
+        }
+
+        fn flush(&self) {}
+    }
+
+    pub(super) fn install_logger() {
+        let queued = Queued::builder().capacity(4).appender("waits", Waits).build().expect("a thread");
+        let appender = log4rs::config::Appender::builder().build("out", Box::new(queued));
+        let root = log4rs::config::Root::builder().appender("out").build(log::LevelFilter::Info);
+        let config = log4rs::Config::builder().appender(appender).build(root).expect("a config");
+        log4rs::init_config(config).expect("the first logger");
+    }
+
+    pub(super) fn for_a_lock_of_ours() -> Result<(), Box<dyn Error>> {
+        let _ours = OURS.lock();
+        loop {
+            log::info!("for ours");
+        }
+    }
+
+    pub(super) fn for_a_lock_of_std() -> Result<(), Box<dyn Error>> {
+        let _of_std = OF_STD.lock();
+        loop {
+            log::info!("for std's");
+        }
+    }
 }
 
 fn log_some() {

@@ -9,7 +9,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use self::policy::Trigger;
 use super::record::Time;
 use super::yaml::plain_path;
 use crate::os::process;
+use crate::os::tell::remark;
 
 pub(super) use self::archive::{can_compress, compression, real};
 pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger, pieces};
@@ -256,5 +256,5 @@ impl Memory {
 
 /// To stderr: the log file itself is no place for what concerns it.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "selvedge: {text}");
+    remark(&format!("selvedge: {text}"));
 }

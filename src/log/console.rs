@@ -1,0 +1,200 @@
+//! The appender of kind `console`, under log4rs's settings and with its colours. Unlike log4rs's it takes no lock of the
+//! standard library: the program may hold that of stdout for as long as it runs.
+//!
+//! What it writes is not in the standard library's buffer either. So a line of the program that is complete when the
+//! record is logged comes before the record; what the program has only in a buffer of its own comes after it.
+
+use std::env;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use log4rs::append::Append;
+use log4rs::config::{Deserialize, Deserializers};
+use log4rs::encode::EncoderConfig;
+use serde_value::Value;
+
+use super::file::{Buffer, Encoder};
+use super::record::Captured;
+use super::sink::Buffered;
+use crate::os::console::{self, Stream};
+
+/// A batch that is longer is written in pieces.
+const PIECE: usize = 64 * 1024;
+/// What is kept while the stream fails; beyond it records are dropped and counted. A stream that fails mostly has no reader
+/// any more and does not work again, unlike a file on a full disk.
+const MOST_HELD: usize = 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Console {
+    stream: Stream,
+    encoder: Encoder,
+    /// Whether styles become escape sequences.
+    is_coloured: bool,
+    buffer: Vec<u8>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    target: Option<Target>,
+    encoder: Option<EncoderConfig>,
+    tty_only: Option<bool>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Target {
+    Stdout,
+    Stderr,
+}
+
+impl Console {
+    /// `None` if it is to write to terminals only, and the stream is none. `ours`: see [`Encoder::from_config`].
+    pub(super) fn from_settings(settings: Value, with: &Deserializers, ours: bool) -> anyhow::Result<Option<Console>> {
+        Console::from_config(settings.deserialize_into()?, with, ours)
+    }
+
+    fn from_config(config: Config, with: &Deserializers, ours: bool) -> anyhow::Result<Option<Console>> {
+        let stream = match config.target {
+            Some(Target::Stderr) => Stream::Stderr,
+            Some(Target::Stdout) | None => Stream::Stdout,
+        };
+        let encoder = Encoder::from_config(config.encoder, with, ours)?;
+        // As log4rs: a stream that gets colours counts as a terminal.
+        let is_terminal = wants_colours(stream);
+        let is_silent = config.tty_only.unwrap_or(false) && !is_terminal;
+        // Elsewhere colours are no part of the text.
+        let is_coloured = is_terminal && cfg!(unix);
+        Ok((!is_silent).then(|| Console { stream, encoder, is_coloured, buffer: Vec::new() }))
+    }
+}
+
+/// By the rules and variables of log4rs, which reads them once.
+fn wants_colours(stream: Stream) -> bool {
+    /// `None`: on terminals.
+    static ALWAYS: OnceLock<Option<bool>> = OnceLock::new();
+    let always = ALWAYS.get_or_init(|| {
+        let is_set = |name, default| env::var(name).map_or(default, |value| value != "0");
+        if is_set("NO_COLOR", false) {
+            Some(false)
+        } else if is_set("CLICOLOR_FORCE", false) {
+            Some(true)
+        } else {
+            (!is_set("CLICOLOR", true)).then_some(false)
+        }
+    });
+    always.unwrap_or_else(|| console::is_terminal(stream))
+}
+
+impl Buffered for Console {
+    fn asks_directly(&self) -> bool {
+        self.encoder.is_direct()
+    }
+
+    fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool> {
+        if self.buffer.len() >= MOST_HELD {
+            return Ok(false);
+        }
+        self.encoder.append_directly(&mut Buffer::new(&mut self.buffer, self.is_coloured), captured).map(|()| true)
+    }
+
+    fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
+        if self.buffer.len() >= MOST_HELD {
+            return Ok(false);
+        }
+        self.encoder.append(&mut Buffer::new(&mut self.buffer, self.is_coloured), record).map(|()| true)
+    }
+
+    fn is_long(&self) -> bool {
+        self.buffer.len() >= PIECE
+    }
+
+    fn held(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    fn forget(&mut self) {
+        self.buffer.clear();
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let _published = crate::wait::publish("the reader of", self.stream.name().into());
+        let (done, error) = console::write(self.stream, &self.buffer, None);
+        self.buffer.drain(..done);
+        self.buffer.shrink_to(2 * PIECE);
+        error.map_or(Ok(()), Err)
+    }
+
+    fn explain(&self, error: &io::Error) -> String {
+        let name = self.stream.name();
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => format!("nothing reads {name} any more ({error})"),
+            _ => format!("{error}, writing to {name}"),
+        }
+    }
+
+    /// A slow reader is waited for within the write.
+    fn taken(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Without a queue: each record is written by the thread that logs it.
+#[derive(Debug)]
+pub(super) struct Direct {
+    console: Console,
+}
+
+impl Direct {
+    pub(super) fn new(console: Console) -> Direct {
+        Direct { console }
+    }
+}
+
+impl Append for Direct {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        let Console { stream, encoder, is_coloured, .. } = &self.console;
+        let mut line = Vec::new();
+        encoder.append(&mut Buffer::new(&mut line, *is_coloured), record)?;
+        match console::write(*stream, &line, None) {
+            (_, None) => Ok(()),
+            (_, Some(error)) => Err(anyhow::Error::msg(self.console.explain(&error))),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// What takes the place of a console that is to write to terminals only, where there is none.
+#[derive(Debug)]
+pub(super) struct Silent;
+
+impl Append for Silent {
+    fn append(&self, _record: &::log::Record<'_>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) {}
+}
+
+pub(super) fn register(with: &mut Deserializers) {
+    with.insert("console", FromConfig);
+}
+
+struct FromConfig;
+
+impl Deserialize for FromConfig {
+    type Trait = dyn Append;
+    type Config = Config;
+
+    fn deserialize(&self, config: Config, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
+        Ok(match Console::from_config(config, with, false)? {
+            Some(console) => Box::new(Direct::new(console)),
+            None => Box::new(Silent),
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! What a person must get to know although the log may not take it: reports that go to stderr, and whether a record has
+//! reached a log that keeps it.
+//!
+//! Another logger of the program may filter a record out, and so may the levels of ours. So a record counts as heard only
+//! if an appender of this crate has taken it; all else that is important goes to stderr as well.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use log::Level;
+
+use super::console::{self, Stream};
+
+thread_local! {
+    /// An appender of this crate has taken a record of this thread since it was last cleared.
+    static HEARD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How long a reader of stderr may stand still before a remark to it is given up.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// The log has taken a record of the calling thread.
+pub(crate) fn note_heard() {
+    let _ = HEARD.try_with(|heard| heard.set(true));
+}
+
+/// Whether the log has taken what `log` logs on the calling thread.
+pub(crate) fn is_heard(log: impl FnOnce()) -> bool {
+    let before = HEARD.try_with(|heard| heard.replace(false));
+    log();
+    let heard = HEARD.try_with(Cell::get).unwrap_or(false);
+    if let Ok(before) = before {
+        let _ = HEARD.try_with(|heard| heard.set(before));
+    }
+    heard
+}
+
+/// Logs `text`, and writes it to stderr if the log does not take it. May block as the log does.
+pub(crate) fn tell(level: Level, target: &str, text: &str) {
+    if !is_heard(|| log::log!(target: target, level, "{text}")) {
+        remark(&format!("selvedge: {text}"));
+    }
+}
+
+/// Writes a text for the person at the terminal. Blocks while the reader of stderr does not read.
+///
+/// An error of stderr is dropped: there is no further place to report it.
+pub(crate) fn say(text: &str) {
+    let _ = console::write(Stream::Stderr, format!("{text}\n").as_bytes(), None);
+}
+
+/// The same for a thread that must go on: gives up once the reader has not read for a second.
+pub(crate) fn remark(text: &str) {
+    let _ = console::write(Stream::Stderr, format!("{text}\n").as_bytes(), Some(STANDSTILL));
+}
