@@ -2,8 +2,11 @@
 
 use super::finish_profile;
 use crate::dump::Dump;
+use crate::os::console::{self, Stream};
+pub(super) use crate::os::tell::say;
+use crate::os::tell::{is_heard, remark};
 use crate::thread::Thread;
-use std::io::{IsTerminal, Write};
+use log::Level;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -24,13 +27,9 @@ const LAST_PROFILE: Duration = Duration::from_secs(10);
 /// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
 pub(super) fn is_coloured() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// A text for the person at the terminal. If nobody can read it, nobody can be told that.
-pub(super) fn say(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "{text}").and_then(|()| stderr.flush());
+    console::is_terminal(Stream::Stderr)
+        && !set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to be had.
@@ -47,14 +46,22 @@ fn aside<T: Send + 'static>(name: &str, patience: Duration, run: impl FnOnce() -
 pub(super) fn report_stuck(parent: &Thread, child: &Thread, waited: Duration) {
     let known = Thread::dump().explain(child);
     let text = format!("{} has waited {waited:.1?} for {} to stop:{}", parent.path(), child.path(), indented(&known));
-    // Aside, since the log may be the very thing that holds it up. Then stderr is told.
+    tell_aside("stuck", Level::Warn, text);
+}
+
+/// Logs `text` on a thread of its own, because the log may be the very thing that `text` is about. What the log does not take
+/// in time, or filters out, goes to stderr.
+pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     let for_log = text.clone();
     let log = move || {
-        log::warn!("{for_log}");
+        let heard = is_heard(|| log::log!(level, "{for_log}"));
         log::logger().flush();
+        heard
     };
-    if aside("stuck", LAST_WORDS, log).is_none() {
-        say(&format!("selvedge: {text}\n  (the log does not take this in time)"));
+    match aside(thread, LAST_WORDS, log) {
+        Some(true) => {}
+        Some(false) => remark(&format!("selvedge: {text}")),
+        None => remark(&format!("selvedge: {text}\n  (the log does not take this in time)")),
     }
 }
 

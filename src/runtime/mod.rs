@@ -28,7 +28,7 @@ use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Failures, Inside, Node};
-use crate::thread::{Failure, circumstances, end_those_left, latency, panic};
+use crate::thread::{Failure, Unlogged, circumstances, end_those_left, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -313,22 +313,30 @@ impl Runtime {
     }
 
     fn end(mut self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
-        self.up.take().map_or((None, None), |up| up.end(own, why))
+        self.up.take().map_or((None, None), |up| {
+            let (failure, interrupted, _) = up.end(own, why);
+            (failure, interrupted)
+        })
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(up) = self.up.take() {
-            // What failed is in the log by then.
-            up.end(None, Reason::of("the runtime was dropped", None, None));
+            let name = up.name.clone();
+            let (failure, _, is_told) = up.end(None, Reason::of("the runtime was dropped", None, None));
+            // Otherwise the failure is in the log by then.
+            if let Some(failure) = failure.filter(|_| !is_told) {
+                exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
+            }
         }
     }
 }
 
 impl Up {
-    /// The end of the program: the user's threads, then the profile, then the runtime's own threads.
-    fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
+    /// The end of the program: the user's threads, then the profile, then the runtime's own threads. With it, which signal
+    /// interrupted the program, and whether all that failed has been told.
+    fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
@@ -345,8 +353,9 @@ impl Up {
         let mut failures = formerly;
         failures.append(self.node.take_failures());
         let mut failure = Failure::merge(&self.node, own, failures);
+        let mut is_told = true;
         match (&mut failure, interrupted) {
-            (Some(failure), _) => log_errors(failure),
+            (Some(failure), _) => is_told = log_errors(failure),
             (None, Some(signal)) => {
                 log::warn!("{} was interrupted by {} and has stopped in order", self.name, signals::name(signal));
             }
@@ -356,7 +365,7 @@ impl Up {
         say_which_threads_are_left();
         self.node.finish(None);
         logs::end();
-        (failure, interrupted)
+        (failure, interrupted, is_told)
     }
 }
 
@@ -381,11 +390,10 @@ pub fn profile_files() -> Vec<PathBuf> {
     profiler::planned()
 }
 
-/// Panics are in the log since they happened, and failures since their handle was dropped; what is left comes into it here.
-fn log_errors(failure: &mut Failure) {
-    for line in failure.take_unlogged() {
-        log::error!("{line}");
-    }
+/// Panics are in the log, or on stderr, since they happened, and failures since their handle was dropped; what is left comes
+/// into the log here. Returns `true` if the log takes all of it.
+fn log_errors(failure: &mut Failure) -> bool {
+    failure.take_unlogged().iter().map(Unlogged::log).fold(true, |all, told| all && told)
 }
 
 /// How long the threads took to stop, if somebody might have noticed.

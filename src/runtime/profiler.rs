@@ -5,6 +5,7 @@ mod shutdown_look;
 use self::shutdown_look::ShutdownLook;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
+use crate::os::tell::tell;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
@@ -91,7 +92,10 @@ impl Profiler {
                 ProfileFormat::Pprof => profile.write_pprof(out),
             }) {
                 Ok(()) => log::info!("profile of {} written to {}", describe(&profile), file.display()),
-                Err(error) => log::error!("profile not written to {}: {error}", file.display()),
+                Err(error) => {
+                    let text = format!("profile not written to {}: {error}", file.display());
+                    tell(log::Level::Error, module_path!(), &text);
+                }
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Looks for deadlocks now and then, on a thread of the tree, and logs each once. How they are found is in
 //! `thread::deadlock`.
 
+use super::exit;
 use crate::thread::deadlock::{self, Finding, Kind};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
+use log::Level;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -55,8 +57,8 @@ impl Watch {
 fn report(found: &Finding) {
     let finding = text(found);
     match (&found.doubt, found.kind) {
-        (None, _) => log::error!("{finding}"),
-        (Some(_), Kind::Circle | Kind::HolderEnded) => log::warn!("{finding}"),
+        (None, _) => exit::tell_aside("deadlock", Level::Error, finding),
+        (Some(_), Kind::Circle | Kind::HolderEnded) => exit::tell_aside("deadlock", Level::Warn, finding),
         // Whoever lends handles to a foreign library's threads would be told of each long wait: only a dump shows these.
         (Some(_), Kind::NobodyLeft) => log::debug!("{finding}"),
     }

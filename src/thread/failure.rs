@@ -3,6 +3,7 @@
 use super::circumstances::Circumstances;
 use super::tree::{Failures, Node};
 use crate::error::{drop_payload, panic_message};
+use crate::os::tell::{is_heard, remark};
 use crate::signal::Reason;
 use parking_lot::Mutex;
 use std::any::Any;
@@ -167,12 +168,14 @@ impl Failure {
     }
 
     /// A line for each panic and error in it of which the log has not been told. It counts as told from now on.
-    pub(crate) fn take_unlogged(&mut self) -> Vec<String> {
+    pub(crate) fn take_unlogged(&mut self) -> Vec<Unlogged> {
         let (mut lines, mut next) = (Vec::new(), vec![self]);
         while let Some(failure) = next.pop() {
             let is_own = failure.is_panic() || failure.is_error();
             if is_own && !std::mem::replace(&mut failure.0.logged, true) {
-                lines.push(failure.own_line());
+                // A panic without a place was raised past the hook.
+                let by_hook = failure.is_panic() && failure.0.location.is_some();
+                lines.push(Unlogged { line: failure.own_line(), by_hook });
             }
             next.extend(failure.0.children.iter_mut().rev());
         }
@@ -313,6 +316,27 @@ pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+/// A failure that the log has not been told of.
+pub(crate) struct Unlogged {
+    line: String,
+    /// The panic hook has seen it, and written it to stderr where the log did not take it.
+    by_hook: bool,
+}
+
+impl Unlogged {
+    /// Logs it. Returns `false` if neither the log has taken it nor the hook has told it.
+    pub(crate) fn log(&self) -> bool {
+        is_heard(|| log::error!("{}", self.line)) || self.by_hook
+    }
+
+    /// Logs it, and writes it to stderr if it would be told nowhere else.
+    pub(super) fn tell(&self) {
+        if !self.log() {
+            remark(&format!("selvedge: {}", self.line));
+        }
+    }
 }
 
 impl Error for Failure {

@@ -4,6 +4,7 @@
 use super::circumstances::Circumstances;
 use super::tree;
 use crate::error::drop_payload;
+use crate::os::tell::is_heard;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -142,11 +143,13 @@ fn place(info: &PanicHookInfo<'_>) -> Option<String> {
     info.location().map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()))
 }
 
-/// True if there is a log that takes it.
+/// Returns `true` if the log takes it. Another logger of the program may drop it: then the hook before ours tells it.
 fn tell(info: &PanicHookInfo<'_>) -> bool {
     let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
-    let to_log = TO_LOG.load(Ordering::SeqCst) && !in_logger;
-    if to_log {
+    if in_logger || !TO_LOG.load(Ordering::SeqCst) {
+        return false;
+    }
+    is_heard(|| {
         let path = crate::wait::my_path();
         // Past its body it has left the tree; the OS still knows its path as its name.
         let path = if PAST.get() { path.trim_start_matches("other/") } else { &path };
@@ -157,8 +160,7 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
             place(info).as_deref().unwrap_or("an unknown place"),
             payload_text(info),
         );
-    }
-    to_log
+    })
 }
 
 fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {

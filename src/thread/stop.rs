@@ -4,6 +4,7 @@ use super::ask::ask_all;
 use super::tree::{Node, Role};
 use super::{Failure, StopOrder, Thread};
 use crate::error::shielded;
+use crate::os::tell::tell;
 use crate::signal::Reason;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -148,5 +149,6 @@ fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
 fn report(parent: &Thread, child: &Thread, waited: Duration) {
     let doing =
         child.waiting_for().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-    log::warn!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path(), child.path());
+    let text = format!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path(), child.path());
+    tell(log::Level::Warn, module_path!(), &text);
 }

@@ -5,6 +5,7 @@ use super::graves::{Grave, bury, take_gone};
 use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
 use super::{Failures, Node, Outcome, Owner, Phase, State};
 use crate::error::shielded;
+use crate::thread::failure::Unlogged;
 use crate::thread::{Failure, latency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -183,7 +184,7 @@ impl Node {
 impl State {
     /// What is to be logged of its failure, now that no joiner holds it. Texts of ours that were made when it failed: nothing
     /// of the user's runs here.
-    fn unlogged(&mut self) -> Vec<String> {
+    fn unlogged(&mut self) -> Vec<Unlogged> {
         match (self.owner, &mut self.failure) {
             (Owner::Parent | Owner::Log, Some(failure)) => failure.take_unlogged(),
             _ => Vec::new(),
@@ -191,8 +192,6 @@ impl State {
     }
 }
 
-fn log_lines(lines: Vec<String>) {
-    for line in lines {
-        shielded(|| log::error!("{line}"));
-    }
+fn log_lines(lines: Vec<Unlogged>) {
+    lines.iter().for_each(|line| shielded(|| line.tell()));
 }
