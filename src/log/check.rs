@@ -1,6 +1,7 @@
 //! A log4rs file, read strictly: each key and value is checked, with its line, before anything is opened. What log4rs
 //! itself would print to stderr and leave out is an error here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::channel::Overflow;
 use super::plan::{AppenderPlan, Plan, Queue};
 use super::yaml::{Document, Field, Section, did_you_mean, one_of, plain, quoted};
 use super::{check_rolling, paths, pattern, queued};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// Reads `file` and checks all that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
@@ -24,7 +25,12 @@ pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
 /// The same, where paths of log files are relative to `folder`.
 pub(super) fn load_below(file: &Path, folder: &Path) -> Result<Plan, Error> {
     let document = Document::read(file)?;
-    let mut check = Check { with: queued::deserializers(), folder: folder.to_owned(), warnings: Vec::new() };
+    let mut check = Check {
+        with: queued::deserializers(),
+        folder: folder.to_owned(),
+        warnings: Vec::new(),
+        unset: RefCell::default(),
+    };
     check.document(&document)
 }
 
@@ -32,6 +38,8 @@ pub(super) struct Check {
     with: Deserializers,
     folder: PathBuf,
     warnings: Vec<String>,
+    /// Line, key and fault of each text with an environment variable that cannot be replaced.
+    unset: RefCell<Vec<(u64, String, String)>>,
 }
 
 const LEVELS: [(&str, LevelFilter); 6] = [
@@ -62,15 +70,16 @@ impl Check {
                 appenders.push((appender.clone(), self.appender(name, &appender)?));
             }
         }
+        self.no_unset_variable(top.field())?;
         let names: Vec<&str> = appenders.iter().map(|(_, appender)| appender.name.as_str()).collect();
         let mut used = BTreeSet::new();
-        let root = self.root(&top, &names, &mut used)?;
         let mut loggers = Vec::new();
         if let Some(field) = top.get("loggers") {
             for (name, logger) in field.open()?.all() {
                 loggers.push(read_logger(name, &logger, &names, &mut used, &mut self.warnings)?);
             }
         }
+        let root = self.root(&top, &names, &mut used, &loggers)?;
         for (field, appender) in &appenders {
             if !used.contains(&appender.name) {
                 self.warn(field, "neither root nor a logger names this appender, so it gets no records");
@@ -117,8 +126,8 @@ impl Check {
                 let section = field.section(&["kind", "filters", "encoder", "path", "append", "policy"])?;
                 let policy = section.required("policy", "when and how the file is rolled")?;
                 let folder = self.folder.clone();
-                let read = check_rolling::policy(self, &policy, &folder)?;
                 let (path, expanded) = self.path(&section, false)?;
+                let read = check_rolling::policy(self, &policy, &folder)?;
                 check_rolling::apart(&policy, &read, &path)?;
                 rolling = Some(read);
                 Some((path, expanded))
@@ -187,13 +196,7 @@ impl Check {
     fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<(PathBuf, String), Error> {
         section.get("append").map_or(Ok(false), |append| append.boolean())?;
         let field = section.required("path", "the file to log to")?;
-        let (mut path, unset) = paths::expand_env(field.text("the path of the log file")?);
-        for name in unset {
-            self.warn(
-                &field,
-                &format!("the environment variable {name} is not set; `$ENV{{{name}}}` stays in the path"),
-            );
-        }
+        let mut path = self.variables(&field, field.text("the path of the log file")?);
         if with_time {
             path = paths::expand_time(&path).map_err(|message| field.error(message))?;
         } else if path.contains("$TIME{") {
@@ -208,6 +211,24 @@ impl Check {
             // Absolute: it is shown to people who may stand elsewhere, and the program may change its directory.
             None => Ok((std::path::absolute(&whole).unwrap_or(whole), path)),
         }
+    }
+
+    /// `text` with its environment variables replaced. One that cannot be replaced is an error of the whole file, told with all
+    /// others of its kind: they mostly are missing together.
+    pub(super) fn variables(&self, field: &Field<'_>, text: &str) -> String {
+        paths::expand_env(text).unwrap_or_else(|fault| {
+            self.unset.borrow_mut().push((field.line(), field.key().to_owned(), fault));
+            text.to_owned()
+        })
+    }
+
+    pub(super) fn no_unset_variable(&self, field: &Field<'_>) -> Result<(), Error> {
+        let mut unset = self.unset.take();
+        unset.sort();
+        let Some(((line, key, fault), more)) = unset.split_first() else { return Ok(()) };
+        let more = more.iter().map(|(line, key, fault)| format!("; also on line {line}, {key}: {fault}"));
+        let message = fault.clone() + &more.collect::<String>();
+        Err(Error::new(Kind::Config, message).at_file(field.file()).at_line(*line).at_key(key.clone()))
     }
 
     fn encoder(&self, field: &Field<'_>) -> Result<(), Error> {
@@ -251,21 +272,27 @@ impl Check {
         top: &Section<'_>,
         known: &[&str],
         used: &mut BTreeSet<String>,
+        loggers: &[Logger],
     ) -> Result<(LevelFilter, Vec<String>), Error> {
-        let field = top.get("root");
-        let (mut level, mut appenders) = (LevelFilter::Debug, Vec::new());
-        if let Some(field) = &field {
-            let root = field.section(&["level", "appenders"])?;
-            if let Some(field) = root.get("level") {
-                level = read_level(&field)?;
+        const HINT: &str = "name them, as `root: { level: info, appenders: [console] }`, or, so that nothing is logged, \
+                            write `root: { level: off }`";
+        // An empty file, or one of which the end is not written yet: log4rs would log nothing, without a word.
+        let field = top.get("root").ok_or_else(|| {
+            top.field().error(format!("the key `root` is missing, so nothing would be logged; {HINT}"))
+        })?;
+        let root = field.section(&["level", "appenders"])?;
+        let level = root.get("level").map_or(Ok(LevelFilter::Debug), |field| read_level(&field))?;
+        let Some(list) = root.get("appenders") else {
+            let missing = || field.error(format!("the key `appenders` is missing, so root would log nothing; {HINT}"));
+            return if level == LevelFilter::Off { Ok((level, Vec::new())) } else { Err(missing()) };
+        };
+        let appenders = read_names(&list, known, used, &mut self.warnings)?;
+        if appenders.is_empty() && level != LevelFilter::Off {
+            let is_heard = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
+            if !loggers.iter().any(is_heard) {
+                return Err(list.error(format!("no appenders, so nothing would be logged; {HINT}")));
             }
-            if let Some(field) = root.get("appenders") {
-                appenders = read_names(&field, known, used, &mut self.warnings)?;
-            }
-        }
-        if appenders.is_empty() {
-            let message = "root has no appenders, so what no logger takes is not logged";
-            self.warn(field.as_ref().unwrap_or(top.field()), message);
+            self.warn(&field, "root has no appenders, so what no logger takes is not logged");
         }
         Ok((level, appenders))
     }

@@ -19,6 +19,7 @@ pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Res
     trigger(check, &section.required("trigger", "when the file is rolled")?)?;
     roller(check, &section.required("roller", "what becomes of the old file")?)?;
     check.build::<dyn LibraryPolicy>(field, kind)?;
+    check.no_unset_variable(field)?;
     match Policy::read(&field.node().for_log4rs(&[]), folder) {
         Ok(Some(policy)) => Ok(policy),
         Ok(None) => Err(field.error("this policy cannot be read")),
@@ -70,15 +71,12 @@ fn roller(check: &Check, field: &Field<'_>) -> Result<(), Error> {
         }
         let pattern = section.required("pattern", "the name of the old files, with `{}` for their number")?;
         let text = pattern.text("the name of the old files, with `{}` for their number")?;
+        let expanded = check.variables(&pattern, text);
         if !text.contains("{}") {
             return Err(pattern.expected("a name with `{}` in it, for the number of the old file"));
         }
-        let (pieces, unset) = rolling::pieces(text);
-        if let Some(name) = unset.first() {
-            let message = format!("the environment variable {name} is not set; set it, or name the folder");
-            return Err(pattern.error(message));
-        }
-        if let Some((ending, feature)) = pieces.last().and_then(|end| rolling::compression(end))
+        let end = expanded.rsplit("{}").next().unwrap_or(&expanded);
+        if let Some((ending, feature)) = rolling::compression(end)
             && !rolling::can_compress(ending)
         {
             return Err(pattern.error(format!(

@@ -81,14 +81,17 @@ loggers:
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("log4rs.yaml");
         for (text, appenders) in [
-            ("# of an old Mac\rappenders: { c: { kind: console } }\r", Some(1)),
-            ("# nothing\n\t\n   # else\r\n", Some(0)),
+            ("# of an old Mac\rappenders: { c: { kind: console } }\rroot: { level: off }\r", Some(1)),
+            ("# nothing\nroot: { level: off } # else\r\n", Some(0)),
             ("\u{a0}# no comment to YAML", None),
             ("# a \u{10} is in it", None),
         ] {
             std::fs::write(&file, text).unwrap();
             assert_eq!(strict(&file).ok().map(|found| found.len()), appenders, "{text:?}");
         }
+        std::fs::write(&file, "# nothing\n\t\n   # else\r\n").unwrap();
+        let error = strict(&file).unwrap_err().to_string();
+        assert!(error.contains("log4rs.yaml:1: the key `root` is missing"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -1,6 +1,6 @@
 //! Paths of log files: the variables in them, and whether such a file can be written, before any is touched.
 
-use std::env;
+use std::env::{self, VarError};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -11,30 +11,36 @@ use crate::os::process;
 /// log4rs replaces no more of them in one path.
 const MOST_TIMES: usize = 5;
 
-/// `$ENV{NAME}` replaced as log4rs does it, and the variables that are not set: they stay as they are written.
-pub(super) fn expand_env(path: &str) -> (String, Vec<String>) {
-    let (mut expanded, mut unset) = (String::new(), Vec::new());
+/// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error: it would become a file or
+/// folder of that name.
+pub(super) fn expand_env(path: &str) -> Result<String, String> {
+    let mut expanded = String::new();
     let mut rest = path;
     while let Some((before, after)) = rest.split_once("$ENV{") {
         expanded.push_str(before);
-        match after.split_once('}').filter(|(name, _)| is_variable(name)) {
-            Some((name, behind)) => {
-                match env::var(name) {
-                    Ok(value) => expanded.push_str(&value),
-                    Err(_) => {
-                        expanded.push_str(&format!("$ENV{{{name}}}"));
-                        unset.push(name.to_owned());
-                    }
-                }
-                rest = behind;
+        let Some((name, behind)) = after.split_once('}') else {
+            return Err("`$ENV{` without its `}`; write the name of an environment variable as `$ENV{HOME}`".to_owned());
+        };
+        if !is_variable(name) {
+            let written = quoted(&format!("$ENV{{{name}}}"));
+            return Err(format!(
+                "{written} names no environment variable: expected letters, digits, `_` and `.`, and no default"
+            ));
+        }
+        match env::var(name) {
+            Ok(value) => expanded.push_str(&value),
+            Err(VarError::NotPresent) => {
+                return Err(format!(
+                    "the environment variable {name} is not set; set it, or write the path without it"
+                ));
             }
-            None => {
-                expanded.push_str("$ENV{");
-                rest = after;
+            Err(VarError::NotUnicode(_)) => {
+                return Err(format!("the environment variable {name} is not UTF-8 text"));
             }
         }
+        rest = behind;
     }
-    (expanded + rest, unset)
+    Ok(expanded + rest)
 }
 
 fn is_variable(name: &str) -> bool {
@@ -128,11 +134,24 @@ mod tests {
     #[test]
     fn variables_expand_as_in_log4rs() {
         let home = env::var("PATH").unwrap_or_default();
-        assert_eq!(expand_env("a/$ENV{PATH}/b").0, format!("a/{home}/b"));
-        let unset = expand_env("$ENV{SELVEDGE_UNSET}/x");
-        assert_eq!(unset, ("$ENV{SELVEDGE_UNSET}/x".to_owned(), vec!["SELVEDGE_UNSET".to_owned()]));
-        for same in ["$ENV{", "$ENV{a b}", "$ENV{}", "x$ENV{PATH", "$ENV{.x}"] {
-            assert_eq!(expand_env(same), (same.to_owned(), vec![]));
+        assert_eq!(expand_env("a/$ENV{PATH}/b").unwrap(), format!("a/{home}/b"));
+        assert_eq!(expand_env("$ENV/{}/$TIME{%Y}").unwrap(), "$ENV/{}/$TIME{%Y}");
+    }
+
+    #[test]
+    fn a_variable_that_log4rs_would_leave_is_an_error() {
+        let error = expand_env("a/$ENV{PATH}/$ENV{SELVEDGE_UNSET}/x").unwrap_err();
+        assert!(error.contains("the environment variable SELVEDGE_UNSET is not set"), "{error}");
+        for (path, part) in [
+            ("$ENV{", "without its `}`"),
+            ("x$ENV{PATH", "without its `}`"),
+            ("$ENV{a b}", "`$ENV{a b}` names no environment variable"),
+            ("$ENV{}", "`$ENV{}` names no"),
+            ("$ENV{.x}", "`$ENV{.x}` names no"),
+            ("$ENV{PATH:-/tmp}", "`$ENV{PATH:-/tmp}` names no"),
+        ] {
+            let error = expand_env(path).unwrap_err();
+            assert!(error.contains(part), "{path}: {error}");
         }
     }
 

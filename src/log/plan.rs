@@ -1,10 +1,11 @@
 //! From a checked description to the process's logger: the one place where appenders are built.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::log::LevelFilter;
+use ::log::{Level, LevelFilter};
 use log4rs::append::Append;
 use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
 use log4rs::filter::{Filter, Response};
@@ -21,7 +22,7 @@ use super::sink::{Output, Sink, Sinks};
 use super::yaml::{plain, plain_path};
 use super::{live, queued, writer};
 use crate::error::{Error, Kind};
-use crate::os::tell;
+use crate::os::{process, tell};
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
 pub(crate) struct Plan {
@@ -91,6 +92,9 @@ pub(crate) struct Wiring {
 struct Installed {
     handle: log4rs::Handle,
     files: Vec<PathBuf>,
+    /// All files that were written since the start, also those that a reload has taken out: should they come back, they are
+    /// not emptied.
+    written: BTreeSet<PathBuf>,
     parts: Parts,
     wiring: Wiring,
 }
@@ -147,29 +151,37 @@ impl Plan {
         self.refresh
     }
 
+    /// Whether its levels let no record through.
+    pub(super) fn logs_nothing(&self) -> bool {
+        self.root.0 == LevelFilter::Off && self.loggers.iter().all(|logger| logger.level() == LevelFilter::Off)
+    }
+
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the plan installed before.
     /// With `reload` the place is that of this very file, and its log files are gone on with.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
     pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {
         let warnings = std::mem::take(&mut self.warnings);
+        // A file that reaches a limit of its size is a full disk, and no reason to be killed.
+        process::survive_file_size_limit();
         {
             let mut installed = INSTALLED.lock();
             let mut created = Created::nothing();
             let files = std::mem::take(&mut self.files);
             let file = self.file.clone();
-            let going_on = match &*installed {
-                Some(installed) if reload => installed.files.clone(),
-                _ => Vec::new(),
+            let mut written = match &*installed {
+                Some(installed) if reload => installed.written.clone(),
+                _ => BTreeSet::new(),
             };
-            let parts = self.build(wiring, &going_on, reload, &mut created)?;
+            let parts = self.build(wiring, &written, reload, &mut created)?;
+            written.extend(files.iter().cloned());
             let config = parts.config().map_err(|error| with_file(error, file.as_deref()))?;
             match &mut *installed {
                 Some(installed) => {
                     ::log::logger().flush();
                     let channel = parts.channel.clone();
                     let before = std::mem::replace(&mut installed.parts, parts);
-                    (installed.files, installed.wiring) = (files, wiring);
+                    (installed.files, installed.written, installed.wiring) = (files, written, wiring);
                     logger::set_style(None, wiring);
                     writer::replace(before.channel, channel, || installed.handle.set_config(config));
                     logger::set_style(Some(&installed.parts), wiring);
@@ -184,7 +196,7 @@ impl Plan {
                             logger::set_style(Some(&parts), wiring);
                             writer::replace(None, parts.channel.clone(), || ());
                             logger::raise_max_level(wiring.tail, level);
-                            *none = Some(Installed { handle, files, parts, wiring });
+                            *none = Some(Installed { handle, files, written, parts, wiring });
                         }
                         (Err(_), None) => {}
                         (Err(_), Some(file)) => {
@@ -198,7 +210,7 @@ impl Plan {
             created.keep();
         }
         for warning in warnings {
-            ::log::warn!(target: "selvedge", "{warning}");
+            tell::tell(Level::Warn, "selvedge", &warning);
         }
         Ok(())
     }
@@ -206,7 +218,7 @@ impl Plan {
     fn build(
         mut self,
         wiring: Wiring,
-        going_on: &[PathBuf],
+        going_on: &BTreeSet<PathBuf>,
         reload: bool,
         created: &mut Created,
     ) -> Result<Parts, Error> {
@@ -361,19 +373,27 @@ impl Filter for AllOf {
 struct Build<'a> {
     with: Deserializers,
     file: Option<&'a Path>,
-    /// Log files of the plan before, which are not emptied.
-    going_on: &'a [PathBuf],
+    /// Log files that are not emptied.
+    going_on: &'a BTreeSet<PathBuf>,
     reload: bool,
     created: &'a mut Created,
 }
 
 impl Build<'_> {
-    fn appender(&mut self, plan: AppenderPlan) -> Result<Box<dyn Append>, Error> {
-        if let Some(path) = &plan.path {
-            self.created.will_open(path);
-        }
+    fn appender(&mut self, mut plan: AppenderPlan) -> Result<Box<dyn Append>, Error> {
+        self.will_open(&mut plan);
         let built = self.with.deserialize::<dyn Append>(&plan.kind, plan.settings.clone());
         built.map_err(|reason| self.refused(&plan, reason))
+    }
+
+    /// Before the file of `plan` is opened.
+    fn will_open(&mut self, plan: &mut AppenderPlan) {
+        if let Some(path) = &plan.path {
+            if self.going_on.contains(path) {
+                queued::go_on_with(&mut plan.settings);
+            }
+            self.created.will_open(path);
+        }
     }
 
     /// `None` if the plan is no console; `Some(None)` if it is one that is to write to terminals only, and there is none.
@@ -391,16 +411,10 @@ impl Build<'_> {
         if let Some(console) = self.console(&plan)? {
             return Ok(console.map(Output::Console));
         }
-        let going_on = plan.path.as_ref().is_some_and(|path| self.going_on.contains(path));
-        if going_on {
-            queued::go_on_with(&mut plan.settings);
-        }
         if plan.kind != "file" && plan.rolling.is_none() {
             return self.appender(plan).map(|appender| Some(Output::Other(appender)));
         }
-        if let Some(path) = &plan.path {
-            self.created.will_open(path);
-        }
+        self.will_open(&mut plan);
         let (path, rolling) = (plan.path.as_deref(), plan.rolling.take());
         let opening = Opening { path, ours: true, rolling, reload: self.reload };
         let opened = queued::open_file(plan.settings.clone(), &self.with, opening);

@@ -360,7 +360,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
     if let Some(path) = opening.path {
         return Ok(LogFile::open(path, append, encoder, opening.rolling, opening.reload)?);
     }
-    let (mut path, _unset) = paths::expand_env(&config.path);
+    let mut path = paths::expand_env(&config.path).map_err(anyhow::Error::msg)?;
     if !is_rolling {
         path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
     }

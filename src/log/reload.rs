@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::plan::Wiring;
+use crate::os::tell::{is_heard, remark};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
@@ -41,6 +42,9 @@ fn look(file: &Path) -> Look {
 fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Duration {
     let next = super::check::load_below(file, folder).and_then(|plan| {
         let refresh = plan.refresh;
+        if plan.logs_nothing() {
+            ::log::warn!(target: "selvedge::log", "{} has changed; from now on nothing is logged", file.display());
+        }
         plan.install(wiring, true).map(|()| refresh)
     });
     match next {
@@ -50,7 +54,12 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
             refresh.unwrap_or(every)
         }
         Err(error) => {
-            ::log::error!(target: "selvedge::log", "the changed file is not used, the log stays as it was: {error}");
+            let text = format!("the changed file is not used, the log stays as it was: {error}");
+            let is_heard = is_heard(|| ::log::error!(target: "selvedge::log", "{text}"));
+            // The person who has changed the file may look at either. A console has it already.
+            if !is_heard || !super::plan::installed_files().is_empty() {
+                remark(&format!("selvedge: {text}"));
+            }
             every
         }
     }

@@ -115,6 +115,18 @@ fn main() -> ExitCode {
         "fork" => fork(),
         "thread-exit" => thread_exit(),
         "many" => many(),
+        "steady" => {
+            for number in 0.. {
+                log::info!("record 0 {number} end");
+                if please_stop.wait_for_go_timeout(Duration::from_millis(1)) {
+                    println!("{} records", number + 1);
+                    break;
+                }
+            }
+            Ok(())
+        }
+        #[cfg(unix)]
+        "file-limit" => file_limit(please_stop),
         "stdout-held" => stdout_held(),
         "stdout-held-by-a-joined-thread" => {
             let holder = spawn("holder", |_| stdout_held().map_err(|error| error.to_string()));
@@ -194,16 +206,37 @@ fn stdout_held() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Logs more than the limit of a file's size allows. Lifts the limit when it is asked to stop, if LIFT is set.
+#[cfg(unix)]
+fn file_limit(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
+    let limit = |soft: libc::rlim_t| {
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: `limit` is readable.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+    };
+    limit(64 * 1024);
+    for number in 0..6000 {
+        log::info!("record 0 {number} end");
+    }
+    logging::flush();
+    println!("flushed");
+    please_stop.wait_for_go();
+    if std::env::var_os("LIFT").is_some() {
+        limit(libc::RLIM_INFINITY);
+    }
+    Ok(())
+}
+
 /// Two threads that print whole lines, and two that log.
 fn prints_and_logs() -> Result<(), Box<dyn Error>> {
     selvedge::scope(|s| {
         for name in 0..2 {
-            s.spawn(format!("printer-{name}"), move |_| {
+            let _tracked = s.spawn(format!("printer-{name}"), move |_| {
                 for number in 0..5_000 {
                     println!("printed {name} {number} end");
                 }
             });
-            s.spawn(format!("logger-{name}"), move |_| {
+            let _tracked = s.spawn(format!("logger-{name}"), move |_| {
                 for number in 0..5_000 {
                     log::info!("record {name} {number} end");
                 }

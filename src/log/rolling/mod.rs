@@ -23,7 +23,7 @@ use crate::os::process;
 use crate::os::tell::remark;
 
 pub(super) use self::archive::{can_compress, compression, real};
-pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger, pieces};
+pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger};
 
 /// After a roll that failed; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

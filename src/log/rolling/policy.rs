@@ -71,7 +71,7 @@ impl Policy {
                 let config: WindowConfig = Value::Map(settings).deserialize_into()?;
                 let base = config.base.unwrap_or(0);
                 anyhow::ensure!(base.checked_add(config.count).is_some(), "base and count go beyond {}", u32::MAX);
-                let (pieces, _unset) = pieces(&config.pattern);
+                let pieces = pieces(&config.pattern).map_err(anyhow::Error::msg)?;
                 Some(Archives::new(folder, pieces, base, config.count))
             }
             _ => return Ok(None),
@@ -136,10 +136,9 @@ fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-/// The parts of the name of an archive, before, between and after its numbers; and the variables in it that are not set.
-pub(in crate::log) fn pieces(pattern: &str) -> (Vec<String>, Vec<String>) {
-    let (pieces, unset): (Vec<String>, Vec<Vec<String>>) = pattern.split("{}").map(paths::expand_env).unzip();
-    (pieces, unset.concat())
+/// The parts of the name of an archive, before, between and after its numbers. An error is a variable that is not set.
+pub(in crate::log) fn pieces(pattern: &str) -> Result<Vec<String>, String> {
+    pattern.split("{}").map(paths::expand_env).collect()
 }
 
 /// A size, with its unit or without.

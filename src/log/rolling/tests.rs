@@ -237,7 +237,7 @@ impl Folder {
     }
 
     fn archives(&self, pattern: &str, base: u32, count: u32) -> archive::Archives {
-        archive::Archives::new(&self.0, pieces(pattern).0, base, count)
+        archive::Archives::new(&self.0, policy::pieces(pattern).unwrap(), base, count)
     }
 
     fn policy(&self, trigger: &str, roller: &str) -> Policy {

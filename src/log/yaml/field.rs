@@ -38,6 +38,15 @@ impl<'a> Field<'a> {
         self.node
     }
 
+    /// All keys that lead to it, parted by dots.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        self.file
+    }
+
     pub(crate) fn line(&self) -> u64 {
         self.line
     }
