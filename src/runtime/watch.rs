@@ -57,8 +57,8 @@ impl Watch {
 fn report(found: &Finding) {
     let finding = text(found);
     match (&found.doubt, found.kind) {
-        (None, _) => exit::tell_aside("deadlock", Level::Error, finding),
-        (Some(_), Kind::Circle | Kind::HolderEnded) => exit::tell_aside("deadlock", Level::Warn, finding),
+        (None, _) => exit::tell_aside("watcher", Level::Error, finding),
+        (Some(_), Kind::Circle | Kind::HolderEnded) => exit::tell_aside("watcher", Level::Warn, finding),
         // Whoever lends handles to a foreign library's threads would be told of each long wait: only a dump shows these.
         (Some(_), Kind::NobodyLeft) => log::debug!("{finding}"),
     }
