@@ -141,6 +141,14 @@ pub(crate) fn console() -> Plan {
     }
 }
 
+/// Logs `text`, and writes it to stderr, unless the log is a console that has taken it.
+pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
+    let is_heard = tell::is_heard(|| ::log::log!(target: target, level, "{text}"));
+    if !is_heard || !installed_files().is_empty() {
+        tell::remark(&format!("selvedge: {text}"));
+    }
+}
+
 pub(super) fn installed_files() -> Vec<PathBuf> {
     INSTALLED.lock().as_ref().map(|installed| installed.files.clone()).unwrap_or_default()
 }

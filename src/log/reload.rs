@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::plan::Wiring;
-use crate::os::tell::{is_heard, remark};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
@@ -55,11 +54,8 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
         }
         Err(error) => {
             let text = format!("the changed file is not used, the log stays as it was: {error}");
-            let is_heard = is_heard(|| ::log::error!(target: "selvedge::log", "{text}"));
-            // The person who has changed the file may look at either. A console has it already.
-            if !is_heard || !super::plan::installed_files().is_empty() {
-                remark(&format!("selvedge: {text}"));
-            }
+            // The person who has changed the file may look at either.
+            super::tell_log_and_stderr(::log::Level::Error, "selvedge::log", &text);
             every
         }
     }

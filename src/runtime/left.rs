@@ -1,6 +1,5 @@
 //! What the end of a program says of values that no thread has popped.
 
-use super::exit;
 use crate::queue::{LeftInQueue, left_in_queues, still_in_queues};
 
 /// How many queues are named.
@@ -29,9 +28,6 @@ pub(super) fn report(name: &str) {
     if lines.is_empty() {
         return;
     }
-    log::warn!("{name} has ended, and nothing has popped all values:\n{lines}");
-    let is_console = crate::log::logging::files().is_empty();
-    if !is_console {
-        exit::say(&format!("selvedge: {name} has ended, and nothing has popped all values:\n{lines}"));
-    }
+    let text = format!("{name} has ended, and nothing has popped all values:\n{lines}");
+    crate::log::tell_log_and_stderr(log::Level::Warn, module_path!(), &text);
 }
