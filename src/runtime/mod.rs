@@ -28,7 +28,7 @@ use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Failures, Inside, Node};
-use crate::thread::{Failure, Unlogged, circumstances, end_those_left, latency, panic};
+use crate::thread::{Failure, circumstances, end_those_left, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -393,7 +393,10 @@ pub fn profile_files() -> Vec<PathBuf> {
 /// Panics are in the log, or on stderr, since they happened, and failures since their handle was dropped; what is left comes
 /// into the log here. Returns `true` if the log takes all of it.
 fn log_errors(failure: &mut Failure) -> bool {
-    failure.take_unlogged().iter().map(Unlogged::log).fold(true, |all, told| all && told)
+    let unlogged = failure.take_unlogged();
+    // Each is logged, also after one that the log has not taken.
+    let told = unlogged.iter().filter(|line| line.log()).count();
+    told == unlogged.len()
 }
 
 /// How long the threads took to stop, if somebody might have noticed.

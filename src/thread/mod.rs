@@ -25,7 +25,7 @@ mod unseen;
 mod tests;
 
 pub use failure::Failure;
-pub(crate) use failure::{Unlogged, with_sources};
+pub(crate) use failure::with_sources;
 pub use handle::Thread;
 pub use join::JoinHandle;
 pub(crate) use register::end_those_left;
