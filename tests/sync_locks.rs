@@ -322,3 +322,19 @@ fn guards_can_be_shared_and_values_unsized() {
     let sum: u8 = thread::scope(|s| s.spawn(|| guard.iter().sum()).join().unwrap());
     assert_eq!((sum, format!("{guard:?}")), (6, "[1, 2, 3]".to_owned()));
 }
+
+/// The waiter gives up, and is taken out of the line by the thread that leaves, before it is inside again.
+#[test]
+fn a_waiter_woken_as_it_gives_up_was_woken() {
+    let (monitor, stop) = (Arc::new(Monitor::new("stock", 0)), Signal::new("stop"));
+    let (theirs, till) = (monitor.clone(), stop.clone());
+    let waiter = selvedge::spawn("waiter", move |_| theirs.enter().wait_till(&till));
+    let waits_for = |kind| waiter.thread().waiting_for().is_some_and(|wait| wait.kind() == kind);
+    eventually("the wait for a change", || waits_for("change in monitor"));
+    let mut guard = monitor.enter();
+    *guard += 1;
+    stop.go();
+    eventually("the wait for the way back in", || waits_for("monitor"));
+    drop(guard);
+    assert!(waiter.join().unwrap(), "the thread that left has called nothing else, so this waiter must look");
+}

@@ -474,3 +474,24 @@ fn thousands_of_threads_leave_nothing() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes for 4000 threads that are gone");
 }
+
+#[test]
+fn a_joiners_failure_stays_its_own_when_the_parent_ends() {
+    let (end, (sender, handles)) = (Signal::new("end"), std::sync::mpsc::channel());
+    let ends = end.clone();
+    let parent = spawn("parent", move |_| {
+        let fails = spawn("fails", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("out of thread");
+        });
+        sender.send(fails).unwrap();
+        ends.wait_for_go();
+    });
+    let fails: JoinHandle<()> = handles.recv().unwrap();
+    let joiner = spawn("joiner", move |_| fails.join());
+    until("the joiner waits", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+    end.go();
+    parent.join().expect("the failure is the joiner's");
+    let failure = joiner.join().unwrap().unwrap_err();
+    assert!(failure.is_panic() && failure.message().contains("out of thread"), "{failure}");
+}

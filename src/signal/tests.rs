@@ -89,6 +89,38 @@ fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
     }
 }
 
+/// One thread takes the only target away while another attaches one: the timer must know of that one.
+#[test]
+fn a_target_attached_while_the_last_one_goes_is_known_to_the_timer() {
+    const ROUNDS: usize = 3_000;
+    let tills: Vec<_> = (0..ROUNDS).map(|_| Till::after(Duration::from_secs(3600))).collect();
+    let last: Vec<_> = tills.iter().map(|till| till.on_go(|| ())).collect();
+    let round = AtomicUsize::new(0);
+    // Each begins a round as soon as the other has come to it.
+    let in_step = |done: &dyn Fn(usize)| {
+        for number in 0..ROUNDS {
+            round.fetch_add(1, Ordering::SeqCst);
+            let mut looks = 0;
+            while round.load(Ordering::SeqCst) < 2 * (number + 1) {
+                looks += 1;
+                if looks < 1_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
+            }
+            done(number);
+        }
+    };
+    let kept = std::thread::scope(|s| {
+        s.spawn(|| in_step(&|number| assert!(last[number].cancel())));
+        let kept = std::sync::Mutex::new(Vec::new());
+        in_step(&|number| kept.lock().unwrap().push(tills[number].on_go(|| ())));
+        kept.into_inner().unwrap()
+    });
+    for till in &tills {
+        let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
+        assert!(timer::knows(at, Arc::as_ptr(&till.0)), "a target that the timer has lost");
+    }
+    assert!(kept.iter().all(OnGo::cancel));
+}
+
 #[test]
 fn the_algebra_is_simplified_when_it_is_built() {
     let a = Signal::new("a");

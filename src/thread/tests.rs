@@ -32,6 +32,32 @@ fn threads_that_nobody_asks_about_leave_the_tree_when_they_end() {
 }
 
 #[test]
+fn a_child_placed_under_an_ending_parent_is_stopped_too() {
+    let (placed, release) = (Arc::new(std::sync::OnceLock::new()), Signal::new("release"));
+    let (keeps, released) = (placed.clone(), release.clone());
+    let parent = spawn("parent", move |_| {
+        let parent = Thread::current();
+        // It is stopped after the user's threads, and so after the first search for them.
+        let places = move |please_stop: &Signal| {
+            please_stop.wait_for_go();
+            let late = move |please_stop: &Signal| {
+                please_stop.wait_for_go();
+                released.wait_for_go();
+            };
+            let late = Builder::new("late").parent(&parent).spawn(late).unwrap();
+            keeps.set(late.thread().clone()).unwrap();
+        };
+        drop(Builder::new("places").runtime().spawn(places).unwrap());
+    });
+    until("the late child was not asked", || placed.get().is_some_and(|late| late.please_stop().is_go()));
+    let ended = parent.thread().stopped().wait_for_go_timeout(Duration::from_millis(100));
+    assert!(!ended, "the parent did not wait for the child that came last");
+    release.go();
+    parent.join().unwrap();
+    assert!(placed.get().unwrap().stopped().is_go());
+}
+
+#[test]
 fn a_thread_that_runs_again_forgets_children_as_before() {
     let (left, runs) = (Signal::new("left"), std::sync::atomic::AtomicUsize::new(0));
     let goes = left.clone();
