@@ -1,7 +1,7 @@
 //! A failure tells all that was known when it happened: where its thread came from, in which context, and what became of
 //! those below it.
 
-use selvedge::{Builder, Failure, Restart, Signal, spawn, spawn_fallible};
+use selvedge::{Builder, Failure, JoinHandle, Restart, Signal, spawn, spawn_fallible};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -155,4 +155,49 @@ fn an_error_and_its_sources_are_told_where_the_thread_was_built() {
     let failure = built.unwrap().join().unwrap_err();
     assert_eq!(failure.spawned()[0].1.line(), line);
     assert!(failure.is_error() && failure.backtrace().is_none());
+}
+
+/// Panics on a thread that is not in the tree; the payload.
+fn caught_elsewhere(f: fn()) -> Box<dyn std::any::Any + Send> {
+    std::thread::spawn(move || std::panic::catch_unwind(f).unwrap_err()).join().unwrap()
+}
+
+#[test]
+fn a_panic_that_is_raised_again_on_another_thread_keeps_its_place() {
+    fn formatted() {
+        panic!("job {} is broken", std::hint::black_box(7));
+    }
+    fn literal() {
+        panic!("a job is broken");
+    }
+    for job in [formatted, literal] {
+        // As a pool does, whose thread is not in the tree.
+        let failure = spawn("pool", move |_| std::panic::resume_unwind(caught_elsewhere(job))).join().unwrap_err();
+        assert!(failure.is_panic(), "{failure}");
+        let place = failure.location().unwrap_or_else(|| panic!("{failure}"));
+        assert!(place.starts_with("tests/failure_reports.rs:") && failure.backtrace().is_some(), "{failure}");
+    }
+    for payload in [|| panic!("deep {}", 1), || panic!("deep"), || std::panic::panic_any(42u8)] {
+        let outer = spawn("outer", move |_| {
+            let inner: JoinHandle<()> = spawn("inner", move |_| payload());
+            std::panic::resume_unwind(inner.join().unwrap_err().into_panic())
+        });
+        let failure = outer.join().unwrap_err();
+        assert!(failure.location().is_some_and(|at| at.starts_with("tests/failure_reports.rs:")), "{failure}");
+    }
+}
+
+#[test]
+fn a_failure_that_is_a_payload_is_adopted_whole() {
+    let raise: [fn(Failure); 2] = [|failure| failure.resume(), |failure| std::panic::resume_unwind(Box::new(failure))];
+    for raise in raise {
+        let outer = spawn("outer", move |_| {
+            let inner: JoinHandle<()> = spawn("inner", |_| panic!("deep trouble"));
+            raise(inner.join().unwrap_err());
+        });
+        let failure = outer.join().unwrap_err();
+        let [inner] = failure.children() else { panic!("{failure}") };
+        assert!(inner.is_panic() && inner.thread_path().ends_with("/outer/inner"), "{failure}");
+        assert!(inner.location().is_some() && !inner.spawned().is_empty(), "{failure:#}");
+    }
 }

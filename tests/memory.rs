@@ -1,11 +1,44 @@
-//! Nothing grows: what was waited on, dropped or cancelled ten million times leaves resident memory where it was.
+//! Nothing grows: what was waited on, dropped or cancelled ten million times leaves resident memory where it was, and what
+//! comes and goes in a month of a service leaves no bytes allocated.
 //!
 //! Alone in its process, one test after the other, since resident memory belongs to all. `SELVEDGE_ROUNDS` overrides how
 //! often (the default is enough to show a leak of a few bytes a round; ten million take minutes).
 #![cfg(target_os = "linux")]
 
-use selvedge::{BinarySemaphore, Lock, Monitor, Progress, Promise, Semaphore, Sequencer, Signal, Till};
-use std::time::Duration;
+use selvedge::{
+    BinarySemaphore, Builder, Config, Lock, Monitor, Progress, Promise, Queue, Restart, Runtime, Semaphore, Sequencer,
+    Signal, Thread, Till, register, scope, spawn, spawn_actor, spawn_fallible,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The system's allocator, and how many bytes are allocated.
+struct Counting;
+
+/// Relaxed: a sum, read when the threads that have changed it have been joined.
+static ALLOCATED: AtomicI64 = AtomicI64::new(0);
+
+// SAFETY: each call is passed on to the system's allocator as it came, under the same conditions. realloc is the default,
+// which calls these two.
+unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller vouches for the layout.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: the caller vouches for the pointer, which `alloc` gave, and the layout.
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const MIB: u64 = 1 << 20;
 
@@ -25,9 +58,185 @@ fn does_not_grow(what: &str, rounds: u64, mut round: impl FnMut(u64)) {
     assert!(grown < MIB, "{what}: {grown} bytes more after {rounds} rounds");
 }
 
+/// What the panics say that are part of the test.
+const EXPECTED: &str = "expected";
+
+fn rounds() -> u64 {
+    std::env::var("SELVEDGE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200_000)
+}
+
 #[test]
 fn nothing_grows() {
-    let rounds = std::env::var("SELVEDGE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200_000);
+    // What is printed of panics gathers in the test's output: not of those that are wanted.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>().is_none_or(|text| *text != EXPECTED) {
+            print(info);
+        }
+    }));
+    grows_no_resident_memory(rounds());
+    // One after the other: both measure the process.
+    leaves_nothing_allocated(rounds());
+}
+
+/// Half of the rounds to warm up, then as many again: no more bytes may be allocated than a few objects on their way have.
+fn leaves_nothing(what: &str, rounds: u64, mut round: impl FnMut()) {
+    const SLACK: i64 = 16 << 10;
+    let half = (rounds / 2).max(20);
+    (0..half).for_each(|_| round());
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    (0..half).for_each(|_| round());
+    // Threads that were not joined may be on their last lines.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let grown = ALLOCATED.load(Ordering::Relaxed) - before;
+        if grown < SLACK {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {grown} bytes more after {half} rounds");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Until the thread has ended, of which no handle is left.
+fn ended(stopped: &Signal) {
+    assert!(stopped.wait_for_go_timeout(Duration::from_secs(60)), "a thread hangs");
+}
+
+fn leaves_nothing_allocated(rounds: u64) {
+    let (threads, runtimes, objects) = (rounds / 200, rounds / 2000, rounds / 20);
+    leaves_nothing("runtimes", runtimes, || {
+        let runtime = Runtime::start(Config::new("short")).expect("a runtime");
+        log::set_max_level(log::LevelFilter::Off);
+        runtime.shutdown().expect("no failure");
+    });
+    leaves_nothing("runtimes on other threads", runtimes, || {
+        let start = || {
+            let runtime = Runtime::start(Config::new("short")).expect("a runtime");
+            log::set_max_level(log::LevelFilter::Off);
+            runtime.shutdown().expect("no failure");
+        };
+        std::thread::spawn(start).join().expect("no panic");
+    });
+    let runtime = Runtime::start(Config::new("month").deadlocks(None)).expect("a runtime");
+    log::set_max_level(log::LevelFilter::Off);
+    leaves_nothing("threads that are joined", threads, || spawn("t", |_| ()).join().expect("no failure"));
+    leaves_nothing("threads whose handle is dropped", threads, || {
+        let thread = spawn("t", |_| ());
+        let stopped = thread.thread().stopped().clone();
+        drop(thread);
+        ended(&stopped);
+    });
+    leaves_nothing("threads that are released", threads, || {
+        let thread = spawn("t", |_| ());
+        let stopped = thread.thread().stopped().clone();
+        thread.release();
+        ended(&stopped);
+    });
+    leaves_nothing("threads that fail and are joined", threads, || {
+        assert!(spawn_fallible("t", |_| Err::<(), _>("no")).join().is_err());
+    });
+    leaves_nothing("threads that fail and are released", threads, || {
+        let thread = spawn_fallible("t", |_| Err::<(), _>("no"));
+        let stopped = thread.thread().stopped().clone();
+        thread.release();
+        ended(&stopped);
+    });
+    leaves_nothing("threads that fail and are not joined", threads, || {
+        let thread = spawn_fallible("t", |_| Err::<(), _>("no"));
+        let stopped = thread.thread().stopped().clone();
+        drop(thread);
+        ended(&stopped);
+    });
+    leaves_nothing("threads that panic and are not joined", threads / 4, || {
+        let thread = spawn("t", |_| std::panic::panic_any(EXPECTED));
+        let stopped = thread.thread().stopped().clone();
+        drop(thread);
+        ended(&stopped);
+    });
+    leaves_nothing("panics that are caught", threads / 4, || {
+        assert!(std::panic::catch_unwind(|| std::panic::panic_any(EXPECTED)).is_err());
+    });
+    leaves_nothing("threads that are restarted", threads / 2, || {
+        let mut runs = 0;
+        let restarted = Builder::new("t").restart(Restart::up_to(2)).spawn_fallible(move |_| {
+            runs += 1;
+            if runs < 2 { Err("again") } else { Ok(()) }
+        });
+        restarted.expect("a thread").join().expect("no failure");
+    });
+    leaves_nothing("threads that are asked to stop while they are joined", threads / 2, || {
+        let asked = spawn("t", |_| {
+            let inner = spawn("inner", |please_stop| please_stop.wait_for_go());
+            inner.join().expect("no failure");
+        });
+        asked.stop();
+        asked.join().expect("no failure");
+    });
+    leaves_nothing("scopes", threads / 2, || {
+        scope(|s| {
+            drop(s.spawn("a", |_| ()));
+            drop(s.spawn("b", |please_stop| please_stop.wait_for_go()));
+        });
+    });
+    leaves_nothing("registrations", objects, || drop(register("r")));
+    leaves_nothing("registrations of other threads", threads, || {
+        std::thread::spawn(|| drop(register("r"))).join().expect("no panic");
+    });
+    leaves_nothing("unregistered threads that ask for themselves", threads, || {
+        std::thread::spawn(|| drop(Thread::current())).join().expect("no panic");
+    });
+    leaves_nothing("unregistered threads that lock, wait and log", threads, || {
+        let lock = Lock::new("l", 0);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                *lock.lock() += 1;
+                Till::after(Duration::from_micros(1)).wait_for_go();
+                log::error!("not logged, since the level is off");
+            });
+        });
+    });
+    leaves_nothing("actors", threads / 2, || {
+        let actor = spawn_actor("actor", 0, |sum: &mut u32, more: u32, _| *sum += more);
+        let _ = actor.send(1);
+        let stopped = actor.thread().stopped().clone();
+        actor.stop();
+        drop(actor);
+        ended(&stopped);
+    });
+    leaves_nothing("queues", objects, || {
+        let queue: Queue<Box<u32>> = Queue::bounded("queue", 2);
+        queue.add(Box::new(1)).expect("it is open");
+        assert!(queue.pop_till(&Till::after(Duration::ZERO)).is_err() || queue.is_empty());
+        let full = queue.add(Box::new(2)).is_ok() && queue.try_add(Box::new(3)).is_ok();
+        assert!(full || queue.len() == 2);
+        queue.close();
+    });
+    leaves_nothing("locks, semaphores, monitors, promises", objects, || {
+        *Lock::new("lock", Box::new(0)).lock() = Box::new(1);
+        drop(Semaphore::new("semaphore", 1).acquire());
+        assert!(!Monitor::new("monitor", 0).enter().wait_timeout(Duration::from_nanos(1)));
+        BinarySemaphore::new("flag").post();
+        Progress::new("progress").advance(1);
+        drop(Sequencer::new("sequencer").take_ticket().wait_turn());
+        let promise = Promise::new("promise");
+        promise.claim().expect("the first").fulfil(Box::new(1));
+        assert!(promise.wait().is_ok());
+    });
+    let hour = Duration::from_secs(3600);
+    leaves_nothing("signals and tills with targets", objects, || {
+        let signal = Signal::new("signal");
+        (Till::after(hour) | &signal).on_go(|| ());
+        let cancelled = (Till::after(hour) | &signal).on_go(|| ()).cancel();
+        assert!(cancelled && signal.receiver().try_recv().is_err());
+        signal.go();
+    });
+    leaves_nothing("dumps", runtimes / 5, || drop(Thread::dump()));
+    // The failures that no thread has joined.
+    assert!(runtime.shutdown().is_err());
+}
+
+fn grows_no_resident_memory(rounds: u64) {
     let please_stop = Signal::new("please_stop");
     let other = Signal::new("other");
     let hour = Duration::from_secs(3600);

@@ -434,7 +434,7 @@ fn on_a_small_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -
 
 #[test]
 fn a_tree_deeper_than_a_stack_is_walked_and_dropped() {
-    const DEPTH: usize = 4000;
+    const DEPTH: usize = 2000;
     within(|| {
         on_a_small_stack(|| {
             let mut guards: Vec<_> = (0..DEPTH).map(|_| register("x")).collect();

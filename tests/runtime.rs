@@ -161,6 +161,11 @@ fn a_thread_that_is_named_main_is_not_main() {
 }
 
 #[test]
+fn runtimes_on_the_main_thread_leave_no_memory() {
+    unregistered("again");
+}
+
+#[test]
 fn every_call_works_while_a_thread_ends() {
     let ended = unregistered("exit");
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 /// Of a thread deeper in the tree than this, the nearest are shown.
 const MOST_SITES: usize = 32;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Circumstances {
     /// Who spawned it, and where; then who spawned that one.
     pub(super) sites: Vec<(Arc<str>, &'static Location<'static>)>,

@@ -1,6 +1,7 @@
 //! What is known of a thread that failed, and of those below it.
 
 use super::circumstances::Circumstances;
+use super::seen::{self, Identity, Seen};
 use super::tree::{Failures, Node};
 use crate::error::{drop_payload, panic_message};
 use crate::os::tell::{is_heard, remark};
@@ -34,7 +35,7 @@ struct Inner {
     cause: Cause,
     message: String,
     location: Option<String>,
-    backtrace: Option<Backtrace>,
+    backtrace: Option<Arc<Backtrace>>,
     circumstances: Circumstances,
     /// How often the thread had been run again by then.
     restarts: u64,
@@ -58,8 +59,13 @@ enum Cause {
 impl Failure {
     /// On the thread that has panicked, after the catch.
     pub(crate) fn panic(node: &Node, payload: Payload) -> Failure {
+        // A failure that was raised as a panic stays what it is.
+        let payload = match payload.downcast::<Failure>() {
+            Ok(failure) => return Failure::adopt(node, *failure),
+            Err(payload) => payload,
+        };
         let message = panic_message(&*payload);
-        let seen = super::panic::take_seen(&message);
+        let seen = seen::take(&*payload, &message);
         let mut failure = Failure::of(node, Cause::Panic(Mutex::new(Some(payload))), message);
         match seen {
             Some(seen) => {
@@ -199,7 +205,7 @@ impl Failure {
 
     /// The stack at the panic, always captured. `None` for errors.
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        self.0.backtrace.as_ref()
+        self.0.backtrace.as_deref()
     }
 
     /// The thread panicked.
@@ -292,13 +298,45 @@ impl Failure {
         self.0.omitted
     }
 
-    /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure.
+    /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure. Raised again in a thread of the
+    /// tree, on whichever thread, it keeps the place and the backtrace of this panic; [`resume`](Self::resume) keeps all.
     pub fn into_panic(self) -> Payload {
         let payload = match &self.0.cause {
             Cause::Panic(payload) => payload.lock().take(),
             _ => None,
         };
-        payload.unwrap_or_else(|| Box::new(self.to_string()))
+        let Some(payload) = payload else { return Box::new(self.to_string()) };
+        if let Some(backtrace) = &self.0.backtrace {
+            seen::remember_for_others(Arc::new(Seen {
+                text: self.0.message.clone(),
+                location: self.0.location.clone(),
+                backtrace: backtrace.clone(),
+                logged: self.0.logged,
+                circumstances: self.0.circumstances.clone(),
+                payload: Identity::of_box(&*payload),
+            }));
+        }
+        payload
+    }
+
+    /// Panics with this failure, for a thread that cannot go on without another one. In a thread of the tree that does not
+    /// catch it, it becomes part of that thread's failure as it is: path, place, backtrace, and what is below it. The panic
+    /// hook is not called again.
+    ///
+    /// ```
+    /// let parent = selvedge::spawn("parent", |_please_stop| {
+    ///     let child = selvedge::spawn("child", |_please_stop| panic!("deep trouble"));
+    ///     child.join().unwrap_or_else(|failure| failure.resume())
+    /// });
+    /// let failure = parent.join().unwrap_err();
+    /// assert!(failure.children()[0].thread_path().ends_with("/parent/child"));
+    /// assert!(failure.children()[0].location().is_some());
+    /// ```
+    ///
+    /// # Panics
+    /// Always.
+    pub fn resume(self) -> ! {
+        std::panic::resume_unwind(Box::new(self))
     }
 }
 

@@ -16,6 +16,7 @@ mod register;
 mod report;
 mod restart;
 mod scope;
+mod seen;
 mod spawn;
 pub(crate) mod stop;
 pub(crate) mod tree;

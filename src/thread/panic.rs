@@ -1,40 +1,24 @@
 //! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it carried: the hook leaves
-//! what it saw in a thread-local, and the thread's body picks it up.
+//! what it saw in `seen`, and the thread's body picks it up.
 
 use super::circumstances::Circumstances;
+use super::seen::{self, Identity, Seen};
 use super::tree;
 use crate::error::drop_payload;
 use crate::os::tell::is_heard;
 use std::backtrace::Backtrace;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Once, OnceLock};
-
-/// What the hook saw of a panic.
-pub(crate) struct Seen {
-    /// What tells it from another one: a destructor that catches a panic may run after the hook saw the one that counts.
-    text: String,
-    pub(crate) location: Option<String>,
-    pub(crate) backtrace: Backtrace,
-    /// The log was told.
-    pub(super) logged: bool,
-    /// Before the unwinding: guards of the diagnostic context go with their frames.
-    pub(super) circumstances: Circumstances,
-}
+use std::sync::{Arc, Once, OnceLock};
 
 thread_local! {
-    static SEEN: RefCell<VecDeque<Seen>> = const { RefCell::new(VecDeque::new()) };
     static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
     /// What is left of this thread of ours are the destructors of its thread-locals.
     static PAST: Cell<bool> = const { Cell::new(false) };
     /// A panic is not told.
     static SILENT: Cell<bool> = const { Cell::new(false) };
 }
-
-/// How many of a thread's last panics are remembered.
-const REMEMBERED: usize = 4;
 
 /// A runtime is up: panics of the tree's threads go to its log and its report, and not also to stderr.
 static TO_LOG: AtomicBool = AtomicBool::new(false);
@@ -103,7 +87,12 @@ pub(crate) fn install_hook() {
             }
             // Unless the destructor itself catches it, the process aborts.
             let past = PAST.get();
-            let logged = (past && tell(info)) || (tree::is_inside() && see(info));
+            let logged = if past {
+                tell(info)
+            } else {
+                let to_log = tree::is_inside();
+                see(info, to_log)
+            };
             if cfg!(panic = "abort") || past || (logged && aborts(info)) {
                 // The last that happens in this process.
                 FLUSH.get().iter().for_each(|flush| flush());
@@ -115,17 +104,14 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Keeps what the body's `catch_unwind` cannot see. True if the panic went to the log.
-fn see(info: &PanicHookInfo<'_>) -> bool {
+/// Keeps what the body's `catch_unwind` cannot see. On a thread that is not in the tree too, since the panic may be raised
+/// again on one that is. True if it went to the log.
+fn see(info: &PanicHookInfo<'_>, to_log: bool) -> bool {
     let circumstances = Circumstances::of_now();
-    let logged = tell(info);
-    let (location, backtrace) = (place(info), Backtrace::force_capture());
-    let seen = Seen { text: payload_text(info).to_owned(), location, backtrace, logged, circumstances };
-    let _ = SEEN.try_with(|all| {
-        let mut all = all.borrow_mut();
-        all.truncate(REMEMBERED - 1);
-        all.push_front(seen);
-    });
+    let logged = to_log && tell(info);
+    let (location, backtrace) = (place(info), Arc::new(Backtrace::force_capture()));
+    let (text, payload) = (payload_text(info).to_owned(), Identity::of_text(info.payload()));
+    seen::remember(Seen { text, location, backtrace, logged, circumstances, payload });
     logged
 }
 
@@ -170,12 +156,6 @@ fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
         (_, Some(text)) => text,
         _ => "a payload that is no string",
     }
-}
-
-/// What the hook saw of the calling thread's last panic that said `text`. None if it came past the hook.
-pub(crate) fn take_seen(text: &str) -> Option<Seen> {
-    let all = SEEN.try_with(|all| all.take()).ok()?;
-    all.into_iter().find(|seen| seen.text == text)
 }
 
 /// The lines of a backtrace between the panic's machinery and the thread's own start.

@@ -1,0 +1,92 @@
+//! What the panic hook saw of panics, until a failure is made of it: on the thread that panicked, or on another one that
+//! raises the panic again, as rayon, scopes and `resume_unwind` do.
+
+use super::circumstances::Circumstances;
+use parking_lot::Mutex;
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One panic.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    /// What tells it from another one: a destructor that catches a panic may run after the hook saw the one that counts.
+    pub(super) text: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Arc<Backtrace>,
+    /// The log was told.
+    pub(super) logged: bool,
+    /// Before the unwinding: guards of the diagnostic context go with their frames.
+    pub(super) circumstances: Circumstances,
+    /// Which payload it has.
+    pub(super) payload: Option<Identity>,
+}
+
+/// Tells a payload from others, also on another thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(usize, usize);
+
+impl Identity {
+    /// By its text, which does not move when the payload is put into a box. `None` for a payload that is no string.
+    pub(super) fn of_text(payload: &dyn Any) -> Option<Identity> {
+        let text: &str = match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => text,
+            (_, Some(text)) => text,
+            _ => return None,
+        };
+        // An empty string has no memory of its own.
+        (!text.is_empty()).then_some(Identity(text.as_ptr() as usize, text.len()))
+    }
+
+    /// By the box it is in already.
+    pub(super) fn of_box(payload: &(dyn Any + Send)) -> Option<Identity> {
+        let size = size_of_val(payload);
+        (size > 0).then_some(Identity(std::ptr::from_ref(payload).cast::<()>() as usize, size))
+    }
+}
+
+/// How many of a thread's last panics are remembered.
+const REMEMBERED: usize = 4;
+/// How many of the process's last panics are remembered for other threads.
+const REMEMBERED_FOR_OTHERS: usize = 64;
+
+thread_local! {
+    static OWN: RefCell<VecDeque<Arc<Seen>>> = const { RefCell::new(VecDeque::new()) };
+}
+static ALL: Mutex<VecDeque<Arc<Seen>>> = Mutex::new(VecDeque::new());
+
+/// Remembers a panic of the calling thread.
+pub(super) fn remember(seen: Seen) {
+    let seen = Arc::new(seen);
+    let _ = OWN.try_with(|own| {
+        let mut own = own.borrow_mut();
+        own.truncate(REMEMBERED - 1);
+        own.push_front(seen.clone());
+    });
+    remember_for_others(seen);
+}
+
+/// Remembers a panic whose payload may be raised on any thread.
+pub(super) fn remember_for_others(seen: Arc<Seen>) {
+    if seen.payload.is_some() {
+        let mut all = ALL.lock();
+        all.truncate(REMEMBERED_FOR_OTHERS - 1);
+        all.push_front(seen);
+    }
+}
+
+/// What was seen of the panic with this payload, which said `text`; the calling thread has caught it. `None` if it came past
+/// the hook, or too many came after it.
+pub(super) fn take(payload: &(dyn Any + Send), text: &str) -> Option<Seen> {
+    let own = OWN.try_with(|own| own.take()).ok().unwrap_or_default();
+    let identities = [Identity::of_text(payload), Identity::of_box(payload)];
+    let seen = own.into_iter().find(|seen| seen.text == text).or_else(|| {
+        let all = ALL.lock();
+        // An address may be another payload's by now; then it mostly has another text.
+        all.iter().find(|seen| seen.text == text && identities.contains(&seen.payload)).cloned()
+    })?;
+    ALL.lock().retain(|other| !Arc::ptr_eq(other, &seen));
+    Some(Arc::unwrap_or_clone(seen))
+}
