@@ -39,6 +39,8 @@ pub struct Wait {
 pub(crate) struct What {
     kind: &'static str,
     name: Arc<str>,
+    /// The name without what is another one at each call, such as a number that runs; `None` if there is nothing of the kind.
+    lasting: Option<Arc<str>>,
     /// Where in the source the call is, if it knows.
     place: Option<&'static Location<'static>>,
     ends: Ends,
@@ -120,7 +122,7 @@ impl Drop for Lending {
 impl What {
     /// Something that anybody may bring about.
     pub(crate) fn new(kind: &'static str, name: Arc<str>) -> What {
-        What { kind, name, place: None, ends: Ends::Anyhow, handles: None, limited: false }
+        What { kind, name, lasting: None, place: None, ends: Ends::Anyhow, handles: None, limited: false }
     }
 
     pub(crate) fn ends(self, ends: Ends) -> What {
@@ -133,6 +135,11 @@ impl What {
 
     pub(crate) fn limited(self, limited: bool) -> What {
         What { limited, ..self }
+    }
+
+    /// Sets the part of the name that stays the same from call to call.
+    pub(crate) fn lasting(self, name: Arc<str>) -> What {
+        What { lasting: Some(name), ..self }
     }
 
     pub(crate) fn at(self, place: &'static Location<'static>) -> What {
@@ -164,6 +171,12 @@ impl Wait {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.what.name
+    }
+
+    /// Its name, without what is another one at each call: a profile must not have a new frame for each.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn lasting_name(&self) -> &str {
+        self.what.lasting.as_ref().unwrap_or(&self.what.name)
     }
 
     /// When the call began to block.

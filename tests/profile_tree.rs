@@ -151,3 +151,34 @@ fn threads_that_follow_each_other_keep_their_samples_apart() {
         assert!(thread.wall_time() < profile.duration().mul_f64(0.75), "each lived for half of it: {thread:?}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ten_thousand_ended_threads_of_a_pool_are_few_entries() {
+    let _alone = alone();
+    let recording = profile::start(Options::new().engine(profile::Engine::Timer)).unwrap();
+    let (mut cpu, count) = (Duration::ZERO, 10_000);
+    for n in 0..count {
+        let thread = selvedge::spawn(format!("connection-{n}"), |_| ());
+        let known = thread.thread().clone();
+        thread.join().unwrap();
+        cpu += known.cpu_time().unwrap();
+    }
+    let profile = recording.finish();
+    let pool = profile.threads().iter().filter(|thread| thread.path().starts_with("main/test/connection-"));
+    let (mut entries, mut members, mut counted) = (0, 0, Duration::ZERO);
+    for thread in pool {
+        entries += 1;
+        members += thread.members();
+        counted += thread.cpu_time();
+        assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
+    }
+    assert!(entries <= 4096, "{entries} entries");
+    assert_eq!(members, count);
+    // A sample that comes between a thread's last look at its clock and the end of its account has a later clock.
+    assert!(counted >= cpu && counted - cpu < cpu / 20, "{counted:?} of {cpu:?}");
+    let mut picture = Vec::new();
+    profile.write_flamegraph(&mut picture, &profile::FlameOptions::new()).unwrap();
+    let folded = members - entries;
+    assert!(String::from_utf8(picture).unwrap().contains(&format!("{folded} ended threads folded by pool")));
+}

@@ -1,13 +1,17 @@
-//! By the wall clock, a thread that waits for a lock shows which one, and who has it.
+//! By the wall clock, a thread that waits shows what for, by a name that is the same at each call.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
+use parking_lot::Mutex;
 use selvedge::profile::{self, Clock, Engine, Options};
-use selvedge::{Lock, Signal};
+use selvedge::{Lock, Progress, Sequencer, Signal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn who_waits_for_a_lock_shows_who_holds_it() {
+    let _alone = ONE_AT_A_TIME.lock();
     let _test = selvedge::register("test");
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = Duration::from_millis(200);
@@ -53,5 +57,56 @@ fn who_waits_for_a_lock_shows_who_holds_it() {
         }
         assert!(Instant::now() < deadline, "{waited} of {account:?} in {length:?}:\n{text}");
         length *= 2;
+    }
+}
+
+#[test]
+fn turns_and_marks_that_run_have_one_frame_each() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let _test = selvedge::register("runs");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (turns, pages) = (Sequencer::new("order"), Progress::new("pages"));
+        let options = Options::new().engine(Engine::Timer).clock(Clock::Wall).frequency(500);
+        let recording = profile::start(options).unwrap();
+        let takes = |name: &str| {
+            let turns = turns.clone();
+            selvedge::spawn(name, move |_| {
+                for _ in 0..40 {
+                    let _turn = turns.take_ticket().wait_turn();
+                    std::thread::sleep(Duration::from_millis(4));
+                }
+            })
+        };
+        let takers = [takes("taker-a"), takes("taker-b")];
+        let reader = selvedge::spawn("reads", {
+            let pages = pages.clone();
+            move |please_stop: &Signal| {
+                for page in 1..=20 {
+                    pages.wait_for(page * 2 - 1);
+                    // The mark, as a signal of its own and as a part of another.
+                    (pages.at(page * 2) | please_stop).wait_for_go();
+                }
+            }
+        });
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_millis(8));
+            pages.advance(1);
+        }
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        reader.join().unwrap();
+        let mut text = Vec::new();
+        recording.finish().write_folded(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let mut frames: Vec<&str> = text.lines().filter_map(|line| line.rsplit('[').next()).collect();
+        frames.retain(|frame| frame.contains("order") || frame.contains("pages"));
+        let is_numbered = |frame: &&&str| frame.contains('#') || frame.contains("at 1") || frame.contains("at 2");
+        assert_eq!(frames.iter().find(is_numbered), None, "{text}");
+        let has = |part: &str| frames.iter().any(|frame| frame.contains(part));
+        let all = ["waiting for turn \"order\"", "waiting for progress \"pages\"", "pages at *"];
+        if all.iter().all(|part| has(part)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{frames:?}:\n{text}");
     }
 }

@@ -7,7 +7,7 @@
 //! | monitor, progress, promise        | `sync/{monitor,progress,promise}.rs`   | `sync/loom_tests.rs`                     |
 //! | signals: core, targets, late, together | `signal/{core,on_go,late,together,compose}.rs` | `signal/loom_tests.rs`      |
 //! | bells at published waits          | `wait/bell.rs`, `wait.rs`              | `wait/loom_tests.rs`                     |
-//! | the profiler's rings and table    | `profile/engines/timer/{ring,table}.rs` | `profile/engines/timer/loom_tests.rs`   |
+//! | the profiler's rings and table    | `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs`   |
 //! | the log's queue                   | `log/{channel,ending}.rs`              | `log/loom_tests.rs`                      |
 //!
 //! All run the real code, with the types of `model.rs`. A wake-up that is lost is a deadlock there, and a failure; an access

@@ -7,7 +7,6 @@ use super::symbols::Resolve;
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
 use crate::wait::Wait;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,23 +27,7 @@ pub(super) const RUNTIME: &str = "[runtime]";
 /// Stands above the code of a thread that waits in a blocking call of this crate.
 pub(super) fn waiting(wait: &Wait) -> Arc<str> {
     let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    format!("[waiting for {} \"{}\"{held}]", wait.kind(), without_remaining(wait.name())).into()
-}
-
-/// A Till is called by the time that is left to it, which would be another frame at each look.
-fn without_remaining(name: &str) -> Cow<'_, str> {
-    const TILL: &str = "till in ";
-    if !name.contains(TILL) {
-        return Cow::Borrowed(name);
-    }
-    let mut parts = name.split(TILL);
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find([' ', ')']).unwrap_or(part.len());
-        text.push_str("till");
-        text.push_str(&part[end..]);
-    }
-    Cow::Owned(text)
+    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.lasting_name()).into()
 }
 
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
@@ -116,8 +99,10 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
 fn thread(life: &Life, duration: Duration) -> ThreadProfile {
     let duration = Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
     let (from, till) = (life.started.max(0), life.ended.unwrap_or(duration).min(duration));
-    let wall = Duration::from_nanos(u64::try_from(till - from).unwrap_or(0));
-    ThreadProfile { cpu: life.cpu, wall, ..ThreadProfile::new(life.path.clone()) }
+    let wall = life.pool.map_or(till - from, |pool| pool.wall);
+    let wall = Duration::from_nanos(u64::try_from(wall).unwrap_or(0));
+    let members = life.pool.map_or(1, |pool| pool.threads);
+    ThreadProfile { cpu: life.cpu, wall, members, ..ThreadProfile::new(life.path.clone()) }
 }
 
 /// What was due by the thread's clock and did not come.
@@ -235,18 +220,5 @@ impl Code<'_> {
             location.module = location.module.map(|old| used[&old]);
         }
         Stacks { stacks, locations, modules }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_remaining;
-
-    #[test]
-    fn a_till_has_one_name() {
-        assert_eq!(without_remaining("jobs"), "jobs");
-        assert_eq!(without_remaining("till in 95.7ms"), "till");
-        assert_eq!(without_remaining("(till in 1.5s | main/x please_stop)"), "(till | main/x please_stop)");
-        assert_eq!(without_remaining("(a & (b | till in 3.0µs))"), "(a & (b | till))");
     }
 }

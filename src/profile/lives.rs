@@ -19,6 +19,16 @@ pub(super) struct Life {
     pub(super) cpu: Duration,
     /// Samples that the engine knows to have lost; `None`: that is to be judged by the clock.
     pub(super) lost: Option<u64>,
+    /// Set if this stands for several threads, which have all ended.
+    pub(super) pool: Option<Pool>,
+}
+
+/// Ended threads that are one [`Life`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    pub(super) threads: u64,
+    /// How long they lived during the recording, all together.
+    pub(super) wall: Nanos,
 }
 
 /// A thread runs a little before it is registered and after it has signed off: such samples are still its own.

@@ -44,6 +44,8 @@ pub struct ThreadProfile {
     pub(super) truncated: u64,
     pub(super) unsampled: Duration,
     pub(super) broken: u64,
+    /// How many threads this stands for.
+    pub(super) members: u64,
 }
 
 impl Profile {
@@ -215,6 +217,7 @@ impl Profile {
             (sum(ThreadProfile::truncated), "truncated"),
             (sum(ThreadProfile::broken), "broken"),
             (self.unregistered, "of threads outside the tree"),
+            (self.threads.iter().map(|thread| thread.members - 1).sum(), "ended threads folded by pool"),
             (self.ambiguous, "of one thread or its successor"),
         ];
         parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
@@ -249,12 +252,31 @@ impl ThreadProfile {
             truncated: 0,
             unsampled: zero,
             broken: 0,
+            members: 1,
         }
     }
 
     /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in the tree.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// How many threads this stands for: 1, or more for a pool of threads that have all ended.
+    ///
+    /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, those that were spawned at the same
+    /// place and whose paths differ in numbers only are one entry, `main/listener/connection-*`. All its times and counts are
+    /// sums. If that is not enough, for names that differ in other ways, `*` takes the place of the whole name.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let recording = selvedge::profile::start(selvedge::profile::Options::new())?;
+    /// selvedge::spawn("worker", |_| ()).join().unwrap();
+    /// assert!(recording.finish().threads().iter().all(|thread| thread.members() == 1));
+    /// # }
+    /// # Ok::<(), selvedge::Error>(())
+    /// ```
+    pub fn members(&self) -> u64 {
+        self.members
     }
 
     /// What the thread's CPU clock went on by during the recording. Zero where there is no such clock, and with

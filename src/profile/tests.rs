@@ -2,7 +2,7 @@
 
 use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::engines::{Effective, Ending, Owner, RawSample, Stack};
-use super::lives::{Life, Owners};
+use super::lives::{Life, Owners, Pool};
 use super::loader::History;
 use super::model::{Profile, Session};
 use super::symbols::{OfThisProcess, Resolve, placed};
@@ -74,7 +74,7 @@ fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u
 
 fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {
     let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
-    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO, lost: None }
+    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO, lost: None, pool: None }
 }
 
 fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
@@ -284,6 +284,20 @@ fn clocks_count_within_the_recording() {
     assert_eq!(accounts[3], (cpu(0), Duration::ZERO, 0));
     // 93 × 10.101 ms of 1.02 s.
     assert!(svg(&profile).contains("93 samples · 99 Hz (process) · 10.0 s · 92.1 % of 1.02 s CPU time seen"));
+}
+
+#[test]
+fn a_pool_of_ended_threads_is_one_entry_that_says_how_many() {
+    let pool = Some(Pool { threads: 5_000, wall: 7_000_000_000 });
+    let lives = [
+        life("main", 1, 0, None),
+        Life { cpu: PERIOD * 9, lost: Some(0), pool, ..life("main/connection-*", 2, 0, Some(9_000)) },
+    ];
+    let profile = profile(vec![sample(2, 5, &[130], 9)], &lives);
+    let [main, pool] = profile.threads() else { panic!("{:?}", profile.threads()) };
+    assert_eq!((main.members(), pool.members(), pool.path()), (1, 5_000, "main/connection-*"));
+    assert_eq!((pool.samples(), pool.cpu_time(), pool.wall_time()), (9, PERIOD * 9, Duration::from_secs(7)));
+    assert!(svg(&profile).contains("4999 ended threads folded by pool"));
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(super) enum Name {
     Own(Arc<str>),
     /// `main/reader please_stop`: put together when somebody asks, which for most threads nobody does.
     Of(Arc<str>, &'static str),
+    /// `pages at 12`: the same, with a number that runs.
+    At(Arc<str>, u64),
 }
 
 pub(super) struct Core {
@@ -316,23 +318,36 @@ impl Core {
         }
     }
 
+    /// The name without what is another one at each call: the time that is left to a Till, the number of a mark.
+    pub(super) fn lasting_name(&self) -> Arc<str> {
+        match &self.kind {
+            Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
+            Kind::Plain(_) | Kind::Never => self.name(),
+            Kind::Till(_) => Arc::from("till"),
+            Kind::Any(parts) => list(parts, " | ", Core::lasting_name),
+            Kind::All(parts) => list(parts, " & ", Core::lasting_name),
+        }
+    }
+
     pub(super) fn name(&self) -> Arc<str> {
-        let list = |parts: &[Signal], between: &str| {
-            let names: Vec<_> = parts.iter().map(|part| part.0.name()).collect();
-            Arc::from(format!("({})", names.join(between)))
-        };
         match &self.kind {
             Kind::Plain(Name::Own(name)) => name.clone(),
             Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
+            Kind::Plain(Name::At(owner, number)) => Arc::from(format!("{owner} at {number}")),
             Kind::Never => Arc::from("never"),
             Kind::Till(at) => {
                 let left = at.saturating_duration_since(Instant::now());
                 if left.is_zero() { Arc::from("till now") } else { Arc::from(format!("till in {left:.1?}")) }
             }
-            Kind::Any(parts) => list(parts, " | "),
-            Kind::All(parts) => list(parts, " & "),
+            Kind::Any(parts) => list(parts, " | ", Core::name),
+            Kind::All(parts) => list(parts, " & ", Core::name),
         }
     }
+}
+
+fn list(parts: &[Signal], between: &str, name: fn(&Core) -> Arc<str>) -> Arc<str> {
+    let names: Vec<_> = parts.iter().map(|part| name(&part.0)).collect();
+    Arc::from(format!("({})", names.join(between)))
 }
 
 impl Core {

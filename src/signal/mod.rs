@@ -67,6 +67,11 @@ impl Signal {
         Signal(Core::new(Kind::Plain(Name::Of(owner.clone(), what))))
     }
 
+    /// The mark of something at a number, called `<owner> at <number>`.
+    pub(crate) fn mark(owner: &Arc<str>, number: u64) -> Signal {
+        Signal(Core::new(Kind::Plain(Name::At(owner.clone(), number))))
+    }
+
     /// A signal that never goes: the zero of `|`, the one of `&`.
     pub fn never() -> Signal {
         static NEVER: LazyLock<Signal> = LazyLock::new(|| Signal(Core::new(Kind::Never)));
@@ -238,7 +243,7 @@ impl Signal {
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
         let what = || {
-            let what = What::new("signal", self.0.name());
+            let what = What::new("signal", self.0.name()).lasting(self.0.lasting_name());
             if deadline.is_some() || till.is_some_and(Signal::can_go) {
                 return what;
             }

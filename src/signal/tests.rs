@@ -136,3 +136,17 @@ fn the_algebra_is_simplified_when_it_is_built() {
     let b = Signal::new("b");
     assert_eq!(((&a | &b) | Signal::new("c")).name(), "(a | b | c)");
 }
+
+#[test]
+fn a_name_that_lasts_has_no_number_that_runs() {
+    let owner = Arc::from("pages");
+    let (till, mark) = (Till::after(Duration::from_secs(60)), Signal::mark(&owner, 12));
+    let lasting = |signal: &Signal| signal.0.lasting_name().to_string();
+    assert_eq!((mark.name(), lasting(&mark)), ("pages at 12".into(), "pages at *".into()));
+    assert_eq!(lasting(&till), "till");
+    let of = Signal::of(&Arc::from("main/x"), "please_stop");
+    assert_eq!(lasting(&(&*till | &of)), "(till | main/x please_stop)");
+    assert_eq!(lasting(&Signal::new("jobs 7")), "jobs 7");
+    let nested = Signal::new("a") & (Signal::new("b") | mark);
+    assert_eq!(lasting(&nested), "(a & (b | pages at *))");
+}

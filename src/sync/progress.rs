@@ -11,6 +11,7 @@
 use super::limit::Limit;
 use crate::model::{AtomicU64, Mutex};
 use crate::signal::Signal;
+use crate::wait::What;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -156,7 +157,10 @@ impl Progress {
             return true;
         }
         let inner = &*self.0;
-        let publish = || crate::wait::publish("progress", Arc::from(format!("{} at {number}", inner.name)));
+        let publish = || {
+            let name = Arc::from(format!("{} at {number}", inner.name));
+            What::new("progress", name).lasting(inner.name.clone()).publish()
+        };
         let limit = limit();
         loop {
             let mark = inner.mark(number);
@@ -211,7 +215,7 @@ impl Inner {
             let mut marks = self.marks.lock();
             if self.at.load(Ordering::SeqCst) >= number {
                 // Not Signal::gone(): this one has a name of its own.
-                let passed = Signal::new(format!("{} at {number}", self.name));
+                let passed = Signal::mark(&self.name, number);
                 passed.go_unexplained();
                 return passed;
             }
@@ -221,7 +225,7 @@ impl Inner {
                 return known;
             }
             marks.sweep();
-            let signal = Signal::new(format!("{} at {number}", self.name));
+            let signal = Signal::mark(&self.name, number);
             marks.signals.insert(number, signal.clone());
             self.set_next(&marks);
             signal

@@ -173,7 +173,8 @@ impl Ticket {
         let outcome = match &self.sequencer {
             Some(sequencer) if !sequencer.is_turn_or_join(number, None) => {
                 let name = Arc::from(format!("{} #{number}", sequencer.name));
-                let what = What::new("turn", name).ends(Ends::Turn(sequencer.holder.clone()));
+                let what =
+                    What::new("turn", name).lasting(sequencer.name.clone()).ends(Ends::Turn(sequencer.holder.clone()));
                 let _published = what.limited(limit.is_any()).at(Location::caller()).publish();
                 let bell = Bell::mine();
                 let outcome = limit.block_until(&bell, || sequencer.is_turn_or_join(number, Some(&bell)));

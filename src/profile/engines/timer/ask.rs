@@ -13,7 +13,7 @@
 use super::handler;
 use super::modules::Listed;
 use super::slot::{DEEPEST, RESERVE};
-use super::table::{self, Entry, Grace};
+use super::table::{self, Grace, Place};
 use super::unwind::{Cache, Modules, Registers};
 use crate::os::{sigprof, task};
 use crate::profile::engines::{Ending, Reply};
@@ -37,7 +37,7 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Held during a round. In it: what handlers were still at work with when a round ended, which takes a thread that is given
 /// no processor in the middle of its handler.
-static ROUND: Mutex<Vec<(Arc<Question>, Grace<'static>)>> = Mutex::new(Vec::new());
+static ROUND: Mutex<Vec<(Arc<Question>, Grace)>> = Mutex::new(Vec::new());
 
 const OPEN: u8 = 0;
 const ANSWERED: u8 = 1;
@@ -206,7 +206,7 @@ struct Asked {
     out: Vec<usize>,
     free: Vec<Arc<Question>>,
     /// Taken from their entries, with a grace that is not over.
-    leaving: Vec<(Arc<Question>, Grace<'static>)>,
+    leaving: Vec<(Arc<Question>, Grace)>,
     modules: Arc<Modules>,
 }
 
@@ -221,7 +221,7 @@ struct Target {
 
 enum State {
     Waiting,
-    Out { entry: &'static Entry, question: Arc<Question>, since: Instant },
+    Out { entry: Place, question: Arc<Question>, since: Instant },
     Done(Reply),
 }
 
@@ -302,7 +302,7 @@ impl Asked {
         // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
         // listened. The others cannot end without this lock.
         target.alive.retain(|thread| thread.ended_at().is_none());
-        let entry = table::make_entry(target.id).filter(|_| !target.alive.is_empty());
+        let entry = table::claim(target.id).filter(|_| !target.alive.is_empty());
         let (Some(entry), State::Waiting) = (entry, &target.state) else {
             target.state = State::Done(Reply::Ended);
             return false;
@@ -383,13 +383,14 @@ mod tests {
     #[test]
     fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
         // An id that no thread of this process has.
-        let entry = table::make_entry((1 << 22) - 3000).unwrap();
+        let id = (1 << 22) - 3000;
+        let entry = table::claim(id).unwrap();
         let question = Arc::new(Question::new(Arc::default()));
         // SAFETY: it lives to the end of the test.
         unsafe { entry.ask(Arc::as_ptr(&question)) };
         let (mut met, registers) = (0, registers());
         let mut signal = || {
-            entry.enter(|found| {
+            table::enter(id, |found| {
                 met += 1;
                 // SAFETY: this thread plays the handler of that one.
                 unsafe { found.question.unwrap().answer(&registers) };
@@ -429,8 +430,8 @@ mod tests {
             told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
             ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
             // All of them were taken back: nothing is left to be found by the next one with that id.
-            let own = table::entry(CpuClock::of_current().unwrap().thread()).unwrap();
-            own.enter(|found| assert!(found.question.is_none()));
+            let own = CpuClock::of_current().unwrap().thread();
+            table::enter(own, |found| assert!(found.question.is_none()));
         }
         stop.go();
         churn.join().unwrap();
@@ -447,7 +448,7 @@ mod tests {
             let owner = question_for(crate::os::thread_handle());
             let question = Arc::new(Question { owner, stack: 0..u64::MAX, ..Question::new(Arc::default()) });
             let slot = Arc::new(Slot::new(Arena::default(), owner, Stack::Known(0..1)));
-            let entry = table::make_entry(id).unwrap();
+            let entry = table::claim(id).unwrap();
             // SAFETY: both live until they were taken, below. No signal but the one that is sent here comes to this thread, which
             // no recording knows.
             unsafe { (entry.ask(Arc::as_ptr(&question)), entry.give(Arc::as_ptr(&slot))) };

@@ -7,21 +7,32 @@
 //! 2. By the CPU clock, a thread's samples and its lost ones are no fewer than the whole periods that its clock has had,
 //!    whatever was to send the signals: a timer that merged them, a clock that was attached late, a full ring.
 
+mod pools;
+mod waits;
+
 use super::rota::{Still, Tick};
 use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::lives::Life;
+use crate::wait::Wait;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::ops::RangeInclusive;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
+use waits::Waits;
 
 #[derive(Clone, Default)]
 pub(super) struct Books {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
     period: u64,
     accounts: Vec<Account>,
+    /// Indexes of accounts that were folded into others.
+    unused: Vec<usize>,
+    /// Accounts that have ended and are not folded yet, pools included.
+    ended: usize,
+    waits: Waits,
     stacks: Stacks,
     /// Of all accounts: a new one of its own, on a new thread, would be a system call.
     hasher: RandomState,
@@ -29,7 +40,11 @@ pub(super) struct Books {
 
 #[derive(Clone)]
 struct Account {
+    /// It was not folded into another one.
+    is_used: bool,
     life: Life,
+    /// The call that spawned its thread.
+    spawned_at: Option<&'static Location<'static>>,
     unsampled: u64,
     /// Samples and their weight.
     sums: HashMap<Place, (u64, u64), RandomState>,
@@ -94,9 +109,29 @@ impl Books {
 
     /// A new account.
     pub(super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
-        let life = Life { path, os_thread, started, ended: None, cpu: Duration::ZERO, lost: Some(0) };
-        self.accounts.push(Account { life, unsampled: 0, sums: HashMap::with_hasher(self.hasher.clone()) });
-        self.accounts.len() - 1
+        let mut account = Account::unused(self.hasher.clone());
+        account.is_used = true;
+        account.life = Life { path, os_thread, started, ..account.life };
+        match self.unused.pop() {
+            Some(index) => {
+                self.accounts[index] = account;
+                index
+            }
+            None => {
+                self.accounts.push(account);
+                self.accounts.len() - 1
+            }
+        }
+    }
+
+    /// Tells which call spawned the account's thread: with its path, that says which pool it is of.
+    pub(super) fn is_spawned_at(&mut self, account: usize, place: Option<&'static Location<'static>>) {
+        self.accounts[account].spawned_at = place;
+    }
+
+    /// What a thread waits for in this crate, as a frame.
+    pub(super) fn frame(&mut self, wait: &Wait) -> Arc<str> {
+        self.waits.frame(wait)
     }
 
     /// A record of the thread that `meter` belongs to.
@@ -264,14 +299,15 @@ impl Books {
 
     pub(super) fn end(&mut self, account: usize, ended: Nanos) {
         self.accounts[account].life.ended = Some(ended);
+        self.fold_if_many();
     }
 
     /// What a profile is made of.
     pub(super) fn found(self) -> Found {
         let stacks = self.stacks.in_order();
         let mut found = Found::default();
-        for (index, account) in self.accounts.into_iter().enumerate() {
-            let owner = Owner::Life(index);
+        for account in self.accounts.into_iter().filter(|account| account.is_used) {
+            let owner = Owner::Life(found.lives.len());
             let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
                 owner: owner.clone(),
                 stack: Stack::Of {
@@ -294,6 +330,19 @@ impl Books {
 }
 
 impl Account {
+    fn unused(hasher: RandomState) -> Account {
+        let life = Life {
+            path: Arc::default(),
+            os_thread: None,
+            started: 0,
+            ended: None,
+            cpu: Duration::ZERO,
+            lost: Some(0),
+            pool: None,
+        };
+        Account { is_used: false, life, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
+    }
+
     /// The account has had the clock from `since` to `last`.
     fn count(&mut self, meter: &mut Meter) {
         self.life.cpu += Duration::from_nanos(meter.last - meter.since);

@@ -14,7 +14,7 @@ static UNWINDING: AtomicPtr<Modules> = AtomicPtr::new(std::ptr::null_mut());
 /// must be kept until a grace of each entry has passed, all of them begun after this call.
 pub(super) fn publish(modules: Option<Box<Modules>>) -> Option<Box<Modules>> {
     let new = modules.map_or(std::ptr::null_mut(), Box::into_raw);
-    // SeqCst: paired with the handler's `turns` and load, see `table::Entry::take`.
+    // SeqCst: paired with the handler's `turns` and load, see `table::Place::take`.
     let old = UNWINDING.swap(new, Ordering::SeqCst);
     // SAFETY: what is in there came from `Box::into_raw` above, and has just been taken out.
     (!old.is_null()).then(|| unsafe { Box::from_raw(old) })
@@ -58,35 +58,33 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | `__errno_location` | an address in memory that libc has for each thread from its start |
 /// | `gettid`, `clock_gettime`, `process_vm_readv`, `getpid` | system calls; the middle two write errno at most |
 /// | `pthread_self` | POSIX's list; reads a register |
-/// | `Entry::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `Writer` | this crate's, each with a `# Signal safety` of its own |
+/// | `table::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `Writer` | this crate's, each with a `# Signal safety` of its own |
 /// | `framehop`'s `unwind_frame` with `MustNotAllocateDuringUnwind` | its promise; its cache is the slot's or the question's |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
     // SAFETY: has no preconditions.
     let id = unsafe { libc::syscall(libc::SYS_gettid) };
-    if let Some(entry) = table::entry(id as i32) {
-        let thread = crate::os::thread_handle();
-        entry.enter(|found| {
-            // SAFETY: the kernel's own, for this handler.
-            let registers = unsafe { Registers::interrupted(context) };
-            if let Some(question) = found.question.filter(|question| question.is_for(thread)) {
-                // SAFETY: this is the handler of the thread that was asked, by its id and its `pthread_t`. All signals wait while it
-                // runs, so it does not interrupt itself. The registers are those that the kernel gave to it.
-                unsafe { question.answer(&registers) };
-            }
-            let Some(slot) = found.slot.filter(|slot| slot.is_for(thread)) else { return };
-            // SAFETY: the kernel's own, for this handler.
-            if unsafe { sigprof::is_question(info) } {
-                // No sample was due: it would take time from those that were.
-                return;
-            }
-            // SAFETY: null, or alive while this entry's `turns` is odd, which it is in here.
-            let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
-            // SAFETY: this is the handler of the thread that the slot was given to, by its id and, if it is the tree's, its
-            // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The registers are those that the
-            // kernel gave to it.
-            unsafe { slot.sample(modules, &registers) };
-        });
-    }
+    let thread = crate::os::thread_handle();
+    table::enter(id as i32, |found| {
+        // SAFETY: the kernel's own, for this handler.
+        let registers = unsafe { Registers::interrupted(context) };
+        if let Some(question) = found.question.filter(|question| question.is_for(thread)) {
+            // SAFETY: this is the handler of the thread that was asked, by its id and its `pthread_t`. All signals wait while it
+            // runs, so it does not interrupt itself. The registers are those that the kernel gave to it.
+            unsafe { question.answer(&registers) };
+        }
+        let Some(slot) = found.slot.filter(|slot| slot.is_for(thread)) else { return };
+        // SAFETY: the kernel's own, for this handler.
+        if unsafe { sigprof::is_question(info) } {
+            // No sample was due: it would take time from those that were.
+            return;
+        }
+        // SAFETY: null, or alive while this handler is within the thread's entry.
+        let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
+        // SAFETY: this is the handler of the thread that the slot was given to, by its id and, if it is the tree's, its
+        // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The registers are those that the kernel
+        // gave to it.
+        unsafe { slot.sample(modules, &registers) };
+    });
     errno.restore();
 }

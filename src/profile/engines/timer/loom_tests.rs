@@ -1,8 +1,8 @@
-//! Loom models of a thread's ring and of the table's turns: a thread stands for the signal handler. See
+//! Loom models of a thread's ring and of an entry of the table: a thread stands for the signal handler. See
 //! `model/loom_tests.rs`.
 
+use super::entry::Entry;
 use super::ring::Ring;
-use super::table::Entry;
 use crate::model::Word;
 use crate::model::loom_tests::check;
 use crate::profile::engines::Ending;
@@ -45,16 +45,16 @@ fn loom_ring_records_are_whole_and_in_order() {
 
 /// What was taken is freed, which is a write here: an access by the handler that is not over is a failure.
 #[test]
-fn loom_table_what_was_taken_is_not_in_use_any_more() {
+fn loom_entry_what_was_taken_is_not_in_use_any_more() {
     check(3, || {
-        let entry = Arc::new(Entry::<Word, Word>::empty());
+        let entry = Arc::new(Entry::<Word, Word>::new(1));
         let slot = Word::new(1);
         // SAFETY: it is freed below, after `take`.
         unsafe { entry.give(&slot) };
         let theirs = entry.clone();
         let handler = thread::spawn(move || {
             for _ in 0..2 {
-                theirs.enter(|found| {
+                theirs.enter(1, |found| {
                     if let Some(slot) = found.slot {
                         assert_eq!(slot.get(), 1);
                     }
@@ -68,14 +68,14 @@ fn loom_table_what_was_taken_is_not_in_use_any_more() {
 }
 
 #[test]
-fn loom_table_a_question_is_its_askers_again_after_the_grace() {
+fn loom_entry_a_question_is_its_askers_again_after_the_grace() {
     check(3, || {
-        let entry = Arc::new(Entry::<Word, Word>::empty());
+        let entry = Arc::new(Entry::<Word, Word>::new(1));
         let question = Word::new(1);
         let theirs = entry.clone();
         let handler = thread::spawn(move || {
             for _ in 0..2 {
-                theirs.enter(|found| {
+                theirs.enter(1, |found| {
                     if let Some(question) = found.question {
                         question.set(question.get() + 1);
                     }
@@ -84,9 +84,45 @@ fn loom_table_a_question_is_its_askers_again_after_the_grace() {
         });
         // SAFETY: it lives until the handler has been joined, and is used again only after the grace.
         unsafe { entry.ask(&question) };
-        if entry.take_question().is_over() {
+        let seen = entry.take_question();
+        if entry.is_over(seen) {
             assert!(question.get() >= 1);
         }
         handler.join().unwrap();
+    });
+}
+
+/// The entry becomes another thread's while the first one's handler is anywhere: that one never finds what is the other's, and
+/// the end of its stay is not taken for that of the other's.
+#[test]
+fn loom_entry_of_another_thread_is_not_entered() {
+    check(3, || {
+        let entry = Arc::new(Entry::<Word, Word>::new(1));
+        let (first, second) = (Word::new(1), Word::new(2));
+        // SAFETY: it is freed below, after `take`.
+        unsafe { entry.give(&first) };
+        let handler = |id: i32| {
+            let theirs = entry.clone();
+            thread::spawn(move || {
+                if theirs.is_of(id) {
+                    theirs.enter(id, |found| {
+                        if let Some(slot) = found.slot {
+                            assert_eq!(slot.get(), id as u64);
+                        }
+                    });
+                }
+            })
+        };
+        let handlers = [handler(1), handler(2)];
+        entry.take();
+        first.set(0);
+        entry.free();
+        if entry.become_of(2) {
+            // SAFETY: it is freed below, after `take`.
+            unsafe { entry.give(&second) };
+            entry.take();
+            second.set(0);
+        }
+        handlers.into_iter().for_each(|handler| handler.join().unwrap());
     });
 }

@@ -3,6 +3,7 @@
 
 mod ask;
 mod books;
+mod entry;
 mod handler;
 mod ids;
 #[cfg(all(test, selvedge_loom))]

@@ -17,11 +17,10 @@ use super::ids::{ById, random};
 use super::modules::Listed;
 use super::rota::{Rota, Still, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
-use super::table::{self, Entry, Grace};
+use super::table::{self, Grace, Place};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
 use crate::os::{CpuClock, task};
-use crate::profile::build;
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
@@ -59,7 +58,7 @@ pub(super) struct State {
     spare: Vec<Arena>,
     listed: Listed,
     /// Module lists that a handler may still be using.
-    retired: Vec<(Box<Modules>, Vec<Grace<'static>>)>,
+    retired: Vec<(Box<Modules>, Vec<Grace>)>,
     /// For the threads' first expiries, and how many were drawn.
     seed: u64,
     drawn: u64,
@@ -87,7 +86,7 @@ pub(super) struct State {
 
 struct Held {
     slot: Arc<Slot>,
-    entry: &'static Entry,
+    entry: Place,
     trigger: Option<Trigger>,
     judged: Judged,
     clock: CpuClock,
@@ -167,7 +166,7 @@ impl State {
         }
         // Each look at a clock costs a short life a fiftieth of what it takes.
         let now = if is_new { Some(0) } else { nanos(clock) };
-        let Some((now, entry)) = now.zip(table::make_entry(id)) else { return };
+        let Some((now, entry)) = now.zip(table::claim(id)) else { return };
         let stack = thread.stack().unwrap_or(0..0);
         let is_elsewhere = |held: &Held| !matches!(held.slot.stack(), Stack::Known(known) if known.end == stack.end);
         let is_other = |held: &Held| is_new || now < held.meter.last() || is_elsewhere(held);
@@ -176,6 +175,7 @@ impl State {
             self.forget(id);
         }
         let account = self.books.open(thread.path().into(), Some(os_thread), self.time(thread.started_at()));
+        self.books.is_spawned_at(account, thread.spawned_at());
         self.known.insert(thread.id(), (id, account));
         if self.held.contains_key(&id) {
             // The thread is known by another name so far.
@@ -200,7 +200,7 @@ impl State {
     fn hold(
         &mut self,
         id: i32,
-        entry: &'static Entry,
+        entry: Place,
         clock: CpuClock,
         meter: Meter,
         stack: Stack,
@@ -271,7 +271,10 @@ impl State {
             held.entry.take();
         }
         self.empty(id);
-        self.let_go(id);
+        if let Some(held) = self.let_go(id) {
+            let ended = self.time(Instant::now());
+            held.meter.owners().for_each(|account| self.books.end(account, ended));
+        }
         self.known.retain(|_, (known, _)| *known != id);
     }
 
@@ -424,7 +427,7 @@ impl State {
                 held.slot.read(&mut self.buffer, |clock, ending, stack| books.record(meter, clock, ending, stack));
             }
             Some(watch) => {
-                let waiting = waiting(&held.waits);
+                let waiting = held.waits.get().map(|wait| books.frame(&wait));
                 held.slot.read(&mut self.buffer, |clock, ending, stack| {
                     books.met(meter, watch, (clock, ending, stack), waiting.clone());
                 });
@@ -454,7 +457,7 @@ impl State {
         if self.sampler == Some(id) {
             watch.looks();
         }
-        let waiting = waiting.as_ref().map(build::waiting);
+        let waiting = waiting.map(|wait| self.books.frame(&wait));
         match self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting) {
             Still::No => {
                 self.rota.add(id);
@@ -569,13 +572,11 @@ fn settle(
     let clock = clock.or_else(|| nanos(held.clock)).unwrap_or(0);
     match watch {
         None => books.settle(meter, clock),
-        Some(watch) => books.settle_wall(meter, clock, watch, now, waiting(&held.waits).as_ref()),
+        Some(watch) => {
+            let waiting = held.waits.get().map(|wait| books.frame(&wait));
+            books.settle_wall(meter, clock, watch, now, waiting.as_ref());
+        }
     }
-}
-
-/// What the thread waits for in this crate, as a frame.
-fn waiting(waits: &wait::Slot) -> Option<Arc<str>> {
-    waits.get().as_ref().map(build::waiting)
 }
 
 fn nanos(clock: CpuClock) -> Option<u64> {

@@ -1,206 +1,296 @@
-//! From a kernel thread id to what that thread's signal handler writes into: found without a lock, without allocation
-//! and without a thread-local, and taken away so that no handler can still be using it.
+//! From a kernel thread id to the entry in which that thread's signal handler finds what it writes into: without a lock,
+//! without allocation and without a thread-local.
 //!
-//! Models: `loom_table_*` in `loom_tests.rs`, for the turns; a page is published by one pointer and never changed.
+//! A hash table whose entries are made once, stay in their bucket, and are used again for other ids: so there are as many as
+//! threads were sampled at once, whatever the highest id is (four million, where `pid_max` is what systemd sets).
 //!
 //! Invariants
-//! 1. An entry's `slot` is null, or points to a slot that lives. It is changed under the engine's lock only. So is its
-//!    `question`, under the lock of the round of questions.
-//! 2. An entry's `turns` is stored by its own thread only, in its handler: odd within, even outside.
-//! 3. Pages are made once and never freed.
+//! 1. An entry is some id's while there is a [`Place`] for it, in a [`Grace`] too.
+//! 2. At most one entry is a given id's. `CLAIMS` is held where ids and counts of places change.
+//! 3. Entries are never freed.
 
-use super::ask::Question;
-use super::slot::Slot;
-use crate::model::{AtomicPtr, AtomicU64, yield_now};
-use std::sync::atomic::{AtomicPtr as PagePtr, Ordering};
+use super::entry::{Entry, Found, Seen};
+use crate::os::process;
+use parking_lot::{Mutex, MutexGuard};
+use std::ops::Deref;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The kernel gives no higher ids (PID_MAX_LIMIT).
-const IDS: usize = 1 << 22;
-const PAGE: usize = 256;
+/// With ten thousand threads, two or three entries in each; 32 KiB.
+const BUCKETS: usize = 4096;
 
-static PAGES: [PagePtr<[Entry; PAGE]>; IDS / PAGE] = [const { PagePtr::new(std::ptr::null_mut()) }; IDS / PAGE];
+static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];
 
-/// The types are parameters so that the model can put in its own.
-pub(super) struct Entry<S = Slot, Q = Question> {
-    turns: AtomicU64,
-    slot: AtomicPtr<S>,
-    question: AtomicPtr<Q>,
+/// For making and giving back places; never for handlers. The innermost lock of all: held for some loads and stores. A
+/// fork waits for it, so that it is free in the child.
+static CLAIMS: Mutex<()> = Mutex::new(());
+
+fn claims() -> MutexGuard<'static, ()> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| process::at_fork(before_fork, in_parent, in_child));
+    CLAIMS.lock()
 }
 
-/// What a handler finds in its thread's entry.
-pub(super) struct Found<'a, S = Slot, Q = Question> {
-    pub(super) slot: Option<&'a S>,
-    pub(super) question: Option<&'a Q>,
+/// A thread that forks has `CLAIMS`. Changed by that thread alone, while it has.
+static FORKS: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn before_fork() {
+    // Within a bound: a handler of the program that forks may have interrupted a thread that has it.
+    if let Some(claims) = CLAIMS.try_lock_for(Duration::from_secs(1)) {
+        std::mem::forget(claims);
+        FORKS.store(true, Ordering::SeqCst);
+    }
 }
 
-/// The entry of that thread, if one was ever made.
+extern "C" fn in_parent() {
+    if FORKS.swap(false, Ordering::SeqCst) {
+        // SAFETY: locked by `before_fork` on this thread, whose guard was forgotten.
+        unsafe { CLAIMS.force_unlock() };
+    }
+}
+
+extern "C" fn in_child() {
+    FORKS.store(false, Ordering::SeqCst);
+    if CLAIMS.is_locked() {
+        // SAFETY: locked by `before_fork`, whose guard was forgotten; or by a thread that is not here, or is interrupted by this. It
+        // guards no data but the order of stores, each of which leaves entries that can be used.
+        unsafe { CLAIMS.force_unlock() };
+    }
+}
+
+/// An entry in its bucket.
+struct Node {
+    entry: Entry,
+    /// How many places there are. Changed under `CLAIMS`.
+    places: AtomicU32,
+    /// The next in the bucket. Written before this one is published.
+    next: AtomicPtr<Node>,
+}
+
+fn bucket(thread: i32) -> &'static AtomicPtr<Node> {
+    // Ids are given out one after the other.
+    &TABLE[thread as usize % BUCKETS]
+}
+
+fn nodes(thread: i32) -> impl Iterator<Item = &'static Node> {
+    // Acquire: the node's contents were written before it was published.
+    // SAFETY: null, or a node that is never freed.
+    let node = |place: &AtomicPtr<Node>| unsafe { place.load(Ordering::Acquire).as_ref() };
+    std::iter::successors(node(bucket(thread)), move |found| node(&found.next))
+}
+
+/// In the handler of the thread with that id: `with` gets what is there for it, if there is something.
 ///
 /// # Signal safety
-/// Safe.
-pub(super) fn entry(thread: i32) -> Option<&'static Entry> {
-    let id = usize::try_from(thread).ok()?;
-    // Acquire: the page's contents were written before it was published.
-    let page = PAGES.get(id / PAGE)?.load(Ordering::Acquire);
-    // SAFETY: null or a page that is never freed.
-    unsafe { page.as_ref() }.map(|page| &page[id % PAGE])
+/// Safe, if `with` is. Loads and stores memory, and calls nothing else.
+pub(super) fn enter(thread: i32, with: impl FnOnce(Found<'_>)) {
+    if let Some(node) = nodes(thread).find(|node| node.entry.is_of(thread)) {
+        node.entry.enter(thread, with);
+    }
 }
 
-/// The entry of that thread, made if need be. `None`: no thread has such an id.
-pub(super) fn make_entry(thread: i32) -> Option<&'static Entry> {
-    if let Some(entry) = entry(thread) {
-        return Some(entry);
+/// The place of that thread, made if need be. `None`: no thread has such an id.
+pub(super) fn claim(thread: i32) -> Option<Place> {
+    if thread <= 0 {
+        return None;
     }
-    let page = Box::into_raw(Box::new(std::array::from_fn(|_| Entry::empty())));
-    let place = PAGES.get(usize::try_from(thread).ok()? / PAGE)?;
-    // Release: see `entry`. The engine and a round of questions, which have locks of their own, may both make this page.
-    if place.compare_exchange(std::ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // SAFETY: made above, and published nowhere.
-        drop(unsafe { Box::from_raw(page) });
-    }
-    entry(thread)
+    let _claims = claims();
+    let known = nodes(thread).find(|node| node.entry.is_of(thread));
+    let node = known.or_else(|| nodes(thread).find(|node| node.entry.become_of(thread))).unwrap_or_else(|| add(thread));
+    // Relaxed: it falls to 0 under this lock only.
+    node.places.fetch_add(1, Ordering::Relaxed);
+    Some(Place(node))
 }
 
-impl<S, Q> Entry<S, Q> {
-    pub(super) fn empty() -> Entry<S, Q> {
-        let (slot, question) = (std::ptr::null_mut(), std::ptr::null_mut());
-        Entry { turns: AtomicU64::new(0), slot: AtomicPtr::new(slot), question: AtomicPtr::new(question) }
-    }
+/// A new entry, of that thread. Under `CLAIMS`.
+fn add(thread: i32) -> &'static Node {
+    let bucket = bucket(thread);
+    let next = AtomicPtr::new(bucket.load(Ordering::Relaxed));
+    let node = Box::leak(Box::new(Node { entry: Entry::new(thread), places: AtomicU32::new(0), next }));
+    // Release: see `nodes`.
+    bucket.store(node, Ordering::Release);
+    node
+}
 
-    /// In the handler of the thread whose entry this is: `with` gets what is there.
-    ///
-    /// # Signal safety
-    /// Safe, if `with` is.
-    pub(super) fn enter(&self, with: impl FnOnce(Found<'_, S, Q>)) {
-        // Relaxed: only this thread stores it.
-        let turns = self.turns.load(Ordering::Relaxed);
-        // SeqCst, as are the loads below and the pair in `take`: see there.
-        self.turns.store(turns + 1, Ordering::SeqCst);
-        let (slot, question) = (self.slot.load(Ordering::SeqCst), self.question.load(Ordering::SeqCst));
-        // SAFETY: both null or alive, and they stay so while `turns` is odd: who frees one has waited for a grace.
-        let (slot, question) = unsafe { (slot.as_ref(), question.as_ref()) };
-        if slot.is_some() || question.is_some() {
-            with(Found { slot, question });
+/// A claim to a thread's entry.
+pub(super) struct Place(&'static Node);
+
+impl Deref for Place {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0.entry
+    }
+}
+
+impl Clone for Place {
+    fn clone(&self) -> Place {
+        // Relaxed, and without the lock: this place keeps it above 0, so that nothing is decided by it meanwhile.
+        self.0.places.fetch_add(1, Ordering::Relaxed);
+        Place(self.0)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _claims = claims();
+        if self.0.places.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.entry.free();
         }
-        // Release: whoever sees this even number sees all that was done with them.
-        self.turns.store(turns + 2, Ordering::Release);
     }
+}
 
-    /// From now on the thread's signals find `question`, until it is taken.
-    ///
-    /// # Safety
-    /// It must live until `take_question` was called and the grace that it gives is over.
-    pub(super) unsafe fn ask(&self, question: *const Q) {
-        self.question.store(question.cast_mut(), Ordering::SeqCst);
-    }
-
-    /// From now on the thread's signals find no question; one of them may still be at work with it, until the grace is over.
-    pub(super) fn take_question(&self) -> Grace<'_> {
-        // SeqCst, and the load in `grace`: as in `take`.
-        self.question.store(std::ptr::null_mut(), Ordering::SeqCst);
-        self.grace()
-    }
-
-    /// From now on the thread's signals find `slot`, until it is taken.
-    ///
-    /// # Safety
-    /// The slot must live until `take` has returned.
-    pub(super) unsafe fn give(&self, slot: *const S) {
-        self.slot.store(slot.cast_mut(), Ordering::SeqCst);
-    }
-
-    /// From now on the thread's signals find nothing, and none of them is still at work with what was there.
-    pub(super) fn take(&self) {
-        // SeqCst, then a SeqCst load of `turns`: either the handler's load of `slot` sees the null, or this sees its
-        // odd number, or both.
-        self.slot.store(std::ptr::null_mut(), Ordering::SeqCst);
-        self.grace().wait();
+impl Place {
+    /// Takes the question; the grace is for it.
+    pub(super) fn take_question(&self) -> Grace {
+        Grace { seen: self.0.entry.take_question(), place: self.clone() }
     }
 
     /// What is being done there now must end before what it could have found is freed.
-    pub(super) fn grace(&self) -> Grace<'_> {
-        Grace { turns: &self.turns, seen: self.turns.load(Ordering::SeqCst) }
+    pub(super) fn grace(&self) -> Grace {
+        Grace { seen: self.0.entry.seen(), place: self.clone() }
     }
 }
 
-/// The handler that was at work when this was made, if there was one.
-pub(super) struct Grace<'a> {
-    turns: &'a AtomicU64,
-    seen: u64,
+/// The handler that was at work when this was made, if there was one. Keeps the entry that thread's: another thread's handler
+/// could leave it in its stead.
+pub(super) struct Grace {
+    place: Place,
+    seen: Seen,
 }
 
-impl Grace<'_> {
+impl Grace {
     /// No handler was at work, or it has ended since.
     pub(super) fn is_over(&self) -> bool {
-        // Acquire: with the Release at the end of `enter`.
-        self.seen.is_multiple_of(2) || self.turns.load(Ordering::Acquire) != self.seen
-    }
-
-    /// A handler takes microseconds, unless its thread is not given a processor meanwhile.
-    fn wait(&self) {
-        let mut rounds = 0u32;
-        while !self.is_over() {
-            rounds += 1;
-            if rounds < 100 { yield_now() } else { std::thread::sleep(Duration::from_micros(200)) }
-        }
+        self.place.is_over(self.seen)
     }
 }
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {
-    use super::super::slot::{Arena, Stack};
+    use super::super::slot::{Arena, Slot, Stack};
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Instant;
 
-    /// Ids that no thread of this process has: the kernel's highest.
-    const SPARE: i32 = (IDS - 300) as i32;
+    /// Ids that no thread of this process has: the kernel gives none above 2^22.
+    const SPARE: i32 = 1 << 24;
+
+    fn slot() -> Arc<Slot> {
+        Arc::new(Slot::new(Arena::default(), 0, Stack::Known(0..u64::MAX)))
+    }
+
+    fn finds(thread: i32) -> Option<*const Slot> {
+        let mut found = None;
+        enter(thread, |entry| found = entry.slot.map(std::ptr::from_ref));
+        found
+    }
 
     #[test]
-    fn ids_have_entries_of_their_own_and_impossible_ones_have_none() {
-        assert!(entry(SPARE).is_none());
-        let (a, b) = (make_entry(SPARE).unwrap(), make_entry(SPARE + 1).unwrap());
-        assert!(std::ptr::eq(a, entry(SPARE).unwrap()) && !std::ptr::eq(a, b));
-        assert!(make_entry(-1).is_none() && make_entry(IDS as i32).is_none() && entry(i32::MIN).is_none());
+    fn an_id_has_one_entry_while_it_has_a_place_and_impossible_ids_have_none() {
+        assert!(claim(0).is_none() && claim(-1).is_none() && claim(i32::MIN).is_none());
+        enter(SPARE, |_| unreachable!("nothing was given"));
+        let (a, same, b) = (claim(SPARE).unwrap(), claim(SPARE).unwrap(), claim(SPARE + BUCKETS as i32).unwrap());
+        assert!(std::ptr::eq(a.0, same.0) && !std::ptr::eq(a.0, b.0));
+        let (first, second) = (slot(), slot());
+        // SAFETY: both live to the end of the test.
+        unsafe { (a.give(Arc::as_ptr(&first)), b.give(Arc::as_ptr(&second))) };
+        drop(same);
+        assert_eq!(finds(SPARE), Some(Arc::as_ptr(&first)));
+        assert_eq!(finds(SPARE + BUCKETS as i32), Some(Arc::as_ptr(&second)));
+        a.take();
+        let grace = a.grace();
+        let node = a.0;
+        drop(a);
+        assert!(node.entry.is_of(SPARE), "a grace keeps it that id's");
+        drop(grace);
+        assert!(node.entry.is_of(0) && finds(SPARE).is_none());
+        b.take();
+    }
+
+    #[test]
+    fn a_million_ids_one_after_the_other_share_a_few_entries() {
+        let lasting: Vec<Place> = (0..100).map(|n| claim(SPARE + 100_000 + n * 7).unwrap()).collect();
+        for n in 0..1_000_000 {
+            drop(claim(SPARE + 1_000_000 + n).unwrap());
+        }
+        let count: usize = (0..BUCKETS as i32).map(|n| nodes(n).count()).sum();
+        // One for each bucket, one for each that lasts, and what other tests hold.
+        assert!(count < BUCKETS + lasting.len() + 500, "{count} entries");
+    }
+
+    #[test]
+    fn an_entry_that_a_handler_is_within_does_not_become_another_ids() {
+        let (own, other) = (SPARE + 50_000, SPARE + 50_000 + BUCKETS as i32);
+        let (place, slot) = (claim(own).unwrap(), slot());
+        let node = place.0;
+        // SAFETY: it lives to the end of the test, and no handler uses it.
+        unsafe { place.give(Arc::as_ptr(&slot)) };
+        enter(own, |_| {
+            let grace = place.take_question();
+            drop(place);
+            assert!(node.entry.is_of(own) && !grace.is_over());
+            drop(grace);
+            assert!(node.entry.is_of(0));
+            assert!(!std::ptr::eq(claim(other).unwrap().0, node));
+        });
+        assert!(claim(other).unwrap().grace().is_over());
+        // A handler that has found the entry when it was its own, and comes to enter it now.
+        node.entry.enter(own + 1, |_| unreachable!("it is another's"));
+        assert!(node.entry.become_of(own));
+        node.entry.free();
     }
 
     #[test]
     fn what_was_taken_is_not_in_use_any_more() {
-        let entry = make_entry(SPARE + 256).unwrap();
+        let ids = [SPARE + 256, SPARE + 256 + BUCKETS as i32];
         let stop = AtomicBool::new(false);
         // Kept to the end, so that a fault is a failed assertion and not a wild access. `lost` marks those taken.
         let mut taken = Vec::new();
+        let met = [const { AtomicU64::new(0) }; 2];
         std::thread::scope(|scope| {
-            let handler = scope.spawn(|| {
-                let mut met = 0u64;
-                while !stop.load(Ordering::Relaxed) {
-                    entry.enter(|found| {
-                        let Some(slot) = found.slot else { return };
-                        met += 1;
-                        for _ in 0..50 {
-                            assert_eq!(slot.lost.load(Ordering::SeqCst), 0, "used after it was taken");
-                        }
-                    });
-                }
-                met
+            // The handlers of two threads, whose places come and go, and are each other's at times.
+            let handlers = [0, 1].map(|index| {
+                let (stop, met, id) = (&stop, &met[index], ids[index]);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        enter(id, |found| {
+                            let Some(slot) = found.slot else { return };
+                            met.fetch_add(1, Ordering::Relaxed);
+                            for _ in 0..50 {
+                                assert_eq!(slot.lost.load(Ordering::SeqCst), id as u64, "used after it was taken");
+                            }
+                        });
+                    }
+                })
             });
-            for _ in 0..2000 {
-                let slot = Arc::new(Slot::new(Arena::default(), 0, Stack::Known(0..u64::MAX)));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            let is_enough = || met.iter().all(|met| met.load(Ordering::Relaxed) > 100);
+            for n in 0.. {
+                let id = ids[n % 2];
+                let (place, slot) = (claim(id).unwrap(), slot());
+                slot.lost.store(id as u64, Ordering::SeqCst);
                 // SAFETY: it lives to the end of the test.
-                unsafe { entry.give(Arc::as_ptr(&slot)) };
-                std::thread::yield_now();
-                entry.take();
+                unsafe { place.give(Arc::as_ptr(&slot)) };
+                if n % 4 < 2 {
+                    std::thread::yield_now();
+                }
+                place.take();
                 slot.lost.store(1, Ordering::SeqCst);
                 taken.push(slot);
                 if taken.len() > 100 {
                     taken.clear();
                 }
-                if handler.is_finished() {
+                let is_over = n > 1000 && is_enough() || Instant::now() > deadline;
+                if is_over || handlers.iter().any(|handler| handler.is_finished()) {
                     break;
                 }
             }
             stop.store(true, Ordering::Relaxed);
-            assert!(handler.join().unwrap() > 0);
+            handlers.into_iter().for_each(|handler| handler.join().unwrap());
         });
+        assert!(met.iter().all(|met| met.load(Ordering::Relaxed) > 0), "{met:?}");
     }
 }

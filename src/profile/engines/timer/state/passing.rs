@@ -74,6 +74,7 @@ impl State {
 fn close(books: &mut Books, passing: &Passing, started: Nanos, clock: Option<u64>) -> usize {
     let thread = &passing.thread;
     let account = books.open(thread.path().into(), thread.os_thread(), started);
+    books.is_spawned_at(account, thread.spawned_at());
     books.settle(&mut Meter::new(account, 0), clock.unwrap_or(0));
     account
 }

@@ -9,6 +9,8 @@ pub(super) struct Refused {
     signals: Option<(u64, io::Error)>,
     /// Why threads outside the tree are not looked for.
     list: Option<io::Error>,
+    /// Why stacks of threads outside the tree are not read.
+    memory: Option<io::Error>,
     /// What was said of the first of each, until it is taken.
     warnings: Vec<String>,
 }
@@ -37,10 +39,17 @@ impl Refused {
         }
     }
 
+    /// This process's own memory could not be read by the kernel.
+    pub(super) fn memory(&mut self, cause: io::Error) {
+        self.warnings.push(memory(&cause));
+        self.memory = Some(cause);
+    }
+
     /// All of it, as sentences.
     pub(super) fn trouble(&self) -> Vec<String> {
         let signals = self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
-        signals.into_iter().chain(self.list.as_ref().map(list)).collect()
+        let others = [self.list.as_ref().map(list), self.memory.as_ref().map(memory)];
+        signals.into_iter().chain(others.into_iter().flatten()).collect()
     }
 
     /// What is to be logged, by a caller that holds no lock: appenders are the user's.
@@ -51,6 +60,12 @@ impl Refused {
 
 fn signals(cause: &io::Error) -> String {
     format!("the system refuses to send threads SIGPROF ({cause})")
+}
+
+fn memory(cause: &io::Error) -> String {
+    format!(
+        "the system refuses process_vm_readv ({cause}): of threads outside the tree only the innermost function is known"
+    )
 }
 
 fn list(cause: &io::Error) -> String {

@@ -10,6 +10,7 @@
 
 use super::super::slot::{Mapping, Stack};
 use super::{Held, State, nanos};
+use crate::os::tasks::Copied;
 use crate::os::{CpuClock, tasks};
 use crate::profile::engines::timer::books::{Books, Meter};
 use crate::profile::engines::timer::table;
@@ -68,6 +69,9 @@ impl State {
     /// All of the tree's threads are held by now: what else lives is a stranger.
     pub(in super::super) fn begin_to_look(&mut self) {
         let Some(strangers) = &mut self.strangers else { return };
+        if let Err(cause) = Copied::probe() {
+            self.refused.memory(cause);
+        }
         let living = tasks::list().unwrap_or_else(|cause| {
             self.refused.list(cause);
             Vec::new()
@@ -135,7 +139,7 @@ impl State {
     }
 
     fn hold_stranger(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
-        let Some(entry) = table::make_entry(id) else { return };
+        let Some(entry) = table::claim(id) else { return };
         let account = self.books.open(label_of_other(&tasks::name(id)).into(), None, self.time(Instant::now()));
         let (meter, first) = (Meter::new(account, since), self.draw());
         self.hold(id, entry, clock, meter, Stack::Found(Mapping::unknown()), None, first);
