@@ -213,7 +213,7 @@ fn leaves_nothing_allocated(rounds: u64) {
         queue.close();
     });
     leaves_nothing("locks, semaphores, monitors, promises", objects, || {
-        *Lock::new("lock", Box::new(0)).lock() = Box::new(1);
+        *Lock::new("lock", Box::new(0)).lock().as_mut() += 1;
         drop(Semaphore::new("semaphore", 1).acquire());
         assert!(!Monitor::new("monitor", 0).enter().wait_timeout(Duration::from_nanos(1)));
         BinarySemaphore::new("flag").post();

@@ -481,7 +481,8 @@ fn a_failure_nested_deeper_than_a_stack_is_read_and_dropped() {
 fn a_value_that_is_dropped_with_a_failed_thread_may_use_its_handle() {
     within(|| {
         // The value's drop waits for a thread that drops the handle: with the slot's lock held it would wait for ever.
-        let handles: Queue<JoinHandle<OnDrop<Box<dyn FnMut() + Send>>>> = Queue::unbounded("handles");
+        type Value = OnDrop<Box<dyn FnMut() + Send>>;
+        let handles: Queue<JoinHandle<Value>> = Queue::unbounded("handles");
         let (from, out) = (handles.clone(), handles);
         let parent = spawn("parent", move |_| {
             let child = spawn("child", move |_| {

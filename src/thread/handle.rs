@@ -161,6 +161,7 @@ impl Thread {
     }
 
     /// `main`.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn root() -> Thread {
         Thread(tree::root())
     }
