@@ -1,9 +1,9 @@
 //! A thread that owns a state, and a queue through which others talk to it. Knows `signal`, `queue` and `thread`.
 
+use crate::model::locks::Mutex;
 use crate::queue::{AddError, PopError, Queue};
 use crate::signal::Signal;
 use crate::thread::{Thread, spawn};
-use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The one seam for model checks: what `wait`, `signal`, `sync`, `queue`, the log's queue and the profiler's rings share state
 //! and block with. Names nothing else in the crate.
 //!
-//! Normally these are the plain types of std, parking_lot and crossbeam. Under `--cfg selvedge_model` the unit tests get
+//! Normally these are the plain types of std and crossbeam. Under `--cfg selvedge_model` the unit tests get
 //! types of a model checker:
 //!
 //! * shuttle's: it runs many orders of the steps of a few threads, with the newest value of everything always seen
@@ -12,8 +12,8 @@
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {
+    pub(crate) use super::locks::{Condvar, Mutex, MutexGuard};
     pub(crate) use crossbeam_channel::{Receiver, Select, Sender, bounded, never};
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::OnceLock;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, fence};
     pub(crate) use std::thread::{ThreadId, current};
@@ -65,6 +65,7 @@ mod plain {
     pub(crate) use rings::*;
 }
 
+pub(crate) mod locks;
 #[cfg(not(all(test, selvedge_model)))]
 pub(crate) use plain::*;
 

@@ -15,7 +15,7 @@ pub(crate) use self::holder::{Holder, Users, is_alive};
 use self::bell::Bell;
 use self::holder::{number_if_any, renamed};
 use crate::model::Mutex;
-use crate::os;
+use crate::os::{self, fork::PerProcess};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
@@ -251,7 +251,8 @@ impl fmt::Display for Wait {
 /// a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
 pub(crate) struct Slot {
-    waits: Mutex<Waits>,
+    /// A forked child has its own: the sampler may have held the lock.
+    waits: PerProcess<Mutex<Waits>>,
     /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by another thread. Relaxed: it
     /// guards nothing; a call that comes just before sees the old path.
     retired: AtomicBool,

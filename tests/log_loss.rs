@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -183,7 +184,7 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
     for (scenario, code) in [("hang-exit", Some(7)), ("hang-abort", None), ("hang-fork", Some(7))] {
         let (folder, yaml) = config(scenario, "queued: true");
         folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
-        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Kept, and not read.
         let pipe = child.stdout.take();
         let deadline = Instant::now() + support::ALARM;
@@ -198,6 +199,10 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
             std::thread::sleep(Duration::from_millis(5));
         };
         assert_eq!(status.code(), code, "{scenario}");
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let tells = stderr.contains("the log of this forked child has lost ");
+        assert_eq!(tells, scenario == "hang-fork", "{scenario}: {stderr}");
         drop(pipe);
     }
 }

@@ -15,20 +15,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::log::Level;
-use crossbeam_channel::{TryRecvError, TrySendError};
-
-use super::ending;
 use super::inside::Mark;
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
 use super::standstill;
 use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
 use super::steps::{YIELDS, park_timeout, sleep, yield_now};
+use super::{ending, in_child};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use crate::os::process;
 use crate::signal::Signal;
 use crate::thread::panic::enter_logger;
+use ::log::Level;
+use crossbeam_channel::{TryRecvError, TrySendError};
 
 /// What happens to a record for which the queue has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -186,6 +185,7 @@ impl Channel {
         match self.family.load(Ordering::Relaxed) {
             OURS => {}
             ORPHAN => return self.write_in_child(to, captured),
+            MUTE => return in_child::count_lost(),
             // Exit handlers that run after ours may log. What others log is gone with the process, as if a moment later.
             LEFT if EXITS.with(Cell::get) => {}
             _ => return false,
@@ -558,8 +558,8 @@ impl Channel {
 
     fn write_in_child(&self, to: usize, captured: Captured) -> bool {
         // Not for ever: if the fork came while a sink hung, its lock is never given back here.
-        let Some(_gate) = self.gate(Some(Instant::now() + 2 * LOOK)) else { return false };
-        let Ok(mut sinks) = self.sinks.try_lock() else { return false };
+        let gate = self.gate(Some(Instant::now() + 2 * LOOK));
+        let (Some(_gate), Ok(mut sinks)) = (gate, self.sinks.try_lock()) else { return in_child::count_lost() };
         sinks.forget();
         sinks.write(to, 0, captured);
         sinks.flush();

@@ -68,6 +68,7 @@ extern "C" fn at_exit() {
         channel.flush(Some(deadline));
         channel.leave(deadline.max(Instant::now() + ONE_BATCH));
     }
+    super::in_child::tell_lost();
 }
 
 /// # Signal safety

@@ -16,6 +16,7 @@ mod ending;
 mod file;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod in_child;
 mod inside;
 mod live;
 mod logger;

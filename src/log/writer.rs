@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::channel::Channel;
+use crate::os::fork::PerProcess;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
@@ -16,7 +17,14 @@ struct Writer {
     current: Option<Arc<Channel>>,
 }
 
-static WRITER: Mutex<Writer> = Mutex::new(Writer { alive: false, current: None });
+/// A forked child has no writer.
+static WRITER: PerProcess<Mutex<Writer>> = PerProcess::new(Mutex::new(Writer::new()), || Mutex::new(Writer::new()));
+
+impl Writer {
+    const fn new() -> Writer {
+        Writer { alive: false, current: None }
+    }
+}
 
 /// Puts `new` in the place of `old`; in between, `swap` makes the callers use it.
 pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap: impl FnOnce()) {

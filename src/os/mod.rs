@@ -2,6 +2,7 @@
 //! profiler's signal handler.
 
 pub(crate) mod console;
+pub(crate) mod fork;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]

@@ -4,7 +4,6 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Once, OnceLock};
 use std::{mem, ptr};
 
@@ -14,21 +13,6 @@ pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: e
     // SAFETY: the three are functions of this program, which stay valid; libc keeps the pointers. Without memory for
     // that (ENOMEM) a fork is not prepared, which only a program that forks and logs in the child could notice.
     unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
-}
-
-/// How often this process was forked off since its first call of this: who finds another number than before is in a child. Unlike
-/// the process's id no system call.
-#[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-pub(crate) fn forks() -> u32 {
-    static FORKS: AtomicU32 = AtomicU32::new(0);
-    static ONCE: Once = Once::new();
-    extern "C" fn nothing() {}
-    extern "C" fn in_child() {
-        // Relaxed: there is one thread.
-        FORKS.fetch_add(1, Ordering::Relaxed);
-    }
-    ONCE.call_once(|| at_fork(nothing, nothing, in_child));
-    FORKS.load(Ordering::Relaxed)
 }
 
 /// `run` is called by `exit`, and so by `std::process::exit` and after a return from `main`.

@@ -33,6 +33,17 @@ pub(crate) fn handler() -> io::Result<Handler> {
     })
 }
 
+/// No function answers SIGPROF any more; one that is still to come is ignored.
+///
+/// # Errors
+/// The system refuses.
+#[cfg(feature = "pprof-engine")]
+pub(crate) fn uninstall() -> io::Result<()> {
+    // SAFETY: SIG_IGN is a valid handler, and needs no function to stay.
+    let failed = unsafe { libc::signal(libc::SIGPROF, libc::SIG_IGN) } == libc::SIG_ERR;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Lets `function` handle SIGPROF: all other signals wait meanwhile, and system calls that it interrupts are restarted where
 /// the kernel can do that.
 ///

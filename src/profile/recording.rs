@@ -9,27 +9,33 @@ use super::{
     engines::{Found, Start},
 };
 use crate::error::{Error, Kind};
+use crate::os::fork::{self, PerProcess};
 use crate::thread::Thread;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Whether a recording runs: signals and process timers are there once in a process.
-static RUNS: AtomicBool = AtomicBool::new(false);
+/// A forked child may have one of its own.
+static RUNS: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// Held by the one recording that runs.
-struct OnlyOne(());
+/// With the generation of the process whose recording it is.
+struct OnlyOne(u32);
 
 impl OnlyOne {
     fn take() -> Option<OnlyOne> {
         // SeqCst: nothing here is hot. Not then_some: that would make, and drop, one in any case.
-        (!RUNS.swap(true, Ordering::SeqCst)).then(|| OnlyOne(()))
+        fork::watch();
+        (!RUNS.swap(true, Ordering::SeqCst)).then(|| OnlyOne(fork::generation()))
     }
 }
 
 impl Drop for OnlyOne {
     fn drop(&mut self) {
-        RUNS.store(false, Ordering::SeqCst);
+        if self.0 == fork::generation() {
+            RUNS.store(false, Ordering::SeqCst);
+        }
     }
 }
 

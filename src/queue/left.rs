@@ -5,8 +5,9 @@
 
 use crate::error::shielded;
 use crate::model::AtomicU64;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crate::wait::Shared;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -70,8 +71,10 @@ impl Living {
     }
 }
 
-static LIVING: Mutex<BTreeMap<u64, Living>> = Mutex::new(BTreeMap::new());
-static DROPPED: Mutex<BTreeMap<Arc<str>, Dropped>> = Mutex::new(BTreeMap::new());
+/// A forked child tells of its own queues only.
+static LIVING: PerProcess<Mutex<BTreeMap<u64, Living>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
+static DROPPED: PerProcess<Mutex<BTreeMap<Arc<str>, Dropped>>> =
+    PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
 #[derive(Clone, Copy, Default)]
 struct Dropped {

@@ -24,11 +24,12 @@ use self::profiler::Profiler;
 use self::signals::OsSignals;
 use crate::error::{Error, Kind};
 use crate::log as logs;
+use crate::os::fork::{self, PerProcess};
 use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop::{self, Patience};
 use crate::thread::tree::{self, Failures, Inside, Node};
-use crate::thread::{Failure, circumstances, end_those_left, latency, panic};
+use crate::thread::{Failure, circumstances, end_those_left, forked, latency, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -39,11 +40,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One runtime at a time.
-static RUNNING: AtomicBool = AtomicBool::new(false);
+/// One runtime at a time. A forked child may start one of its own.
+static RUNNING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// Its profiler. Whoever takes it writes the profile: the end in order, or one that cannot wait for that.
-static PROFILER: Mutex<Option<Profiler>> = Mutex::new(None);
+static PROFILER: PerProcess<Mutex<Option<Profiler>>> = PerProcess::new(Mutex::new(None), Mutex::default);
 
 /// Ends the recording, if there is one, and writes the profile.
 fn finish_profile() {
@@ -177,20 +178,28 @@ struct Up {
 }
 
 /// The process's one runtime. Gives the place back, also if the start fails half-way.
-struct Claim;
+struct Claim {
+    /// The generation of the process that has the runtime.
+    generation: u32,
+}
 
 impl Claim {
     fn take() -> Result<Claim, Error> {
+        fork::watch();
         if RUNNING.swap(true, Ordering::SeqCst) {
             let message = "a runtime runs already in this process; shut it down before the next one is started";
             return Err(Error::new(Kind::AlreadyRunning, message));
         }
-        Ok(Claim)
+        Ok(Claim { generation: fork::generation() })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            // The runtime is the parent process's.
+            return;
+        }
         panic::panics_go_to_log(false);
         // Dropped without the lock.
         let _profiler = PROFILER.lock().take();
@@ -337,6 +346,10 @@ impl Up {
     /// The end of the program: the user's threads, then the profile, then the runtime's own threads. With it, which signal
     /// interrupted the program, and whether all that failed has been told.
     fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
+        if self.node.is_inherited() {
+            // A forked child returns: the runtime and its threads are the parent process's.
+            return (forked::end(own), None, false);
+        }
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());

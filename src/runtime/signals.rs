@@ -4,6 +4,7 @@ use super::config::DumpSettings;
 use super::dumps::{self, aside};
 use super::exit;
 use crate::error::{Error, Kind};
+use crate::os::process;
 use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
@@ -91,6 +92,14 @@ fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {
     if let Some(idle) = IDLE.get() {
         return Ok(idle.clone());
     }
+    // In a forked child nothing listens: there they end the process too, until it starts a runtime of its own.
+    extern "C" fn nothing() {}
+    extern "C" fn in_child() {
+        if let Some(idle) = IDLE.get() {
+            idle.store(true, Ordering::SeqCst);
+        }
+    }
+    process::at_fork(nothing, nothing, in_child);
     let idle = Arc::new(AtomicBool::new(true));
     for signal in SIGNALS {
         signal_hook::flag::register_conditional_default(signal, idle.clone())?;

@@ -259,6 +259,7 @@ impl Core {
 
     /// The channel that disconnects when the signal goes, whatever kind it is.
     pub(super) fn linked_receiver(self: &Arc<Core>) -> &Receiver<Infallible> {
+        timer::resume();
         let receiver = self.own_receiver();
         if !matches!(self.kind, Kind::Plain(_) | Kind::Never) {
             self.link.get_or_init(|| {

@@ -275,6 +275,7 @@ impl Signal {
         if self.is_go() {
             return true;
         }
+        timer::resume();
         if till.is_none() && self.0.sleep(deadline) {
             return self.is_go();
         }

@@ -17,12 +17,15 @@
 use super::Signal;
 use super::core::Core;
 use super::on_go::Target;
-use crate::os;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::model::locks::{Condvar, Mutex, MutexGuard};
+use crate::os::fork::PerProcess;
+use crate::os::{self, fork, process};
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Once, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// How long the leader stays without work: long enough that a loop of short time-outs does not start one each.
@@ -32,7 +35,10 @@ const BOUND: Duration = Duration::from_millis(100);
 /// How many threads targets may block before the others have to wait.
 const MOST_THREADS: usize = 64;
 
-static TIMER: Timer = Timer { state: Mutex::new(State::new()), leader: Condvar::new(), deputy: Condvar::new() };
+/// A forked child has one without threads, which takes over what is due; see [`at_fork`].
+static TIMER: PerProcess<Timer> = PerProcess::new(Timer::new(), Timer::new);
+/// Set in a forked child that has taken over targets and has no thread for them yet.
+static IS_LEFT_ALONE: AtomicBool = AtomicBool::new(false);
 static TREE: OnceLock<Tree> = OnceLock::new();
 
 /// How a thread of the timer comes into the tree of threads. The room above, where threads are, puts itself in here.
@@ -56,6 +62,12 @@ struct Timer {
     leader: Condvar,
     /// Notified when the deputy has something to watch.
     deputy: Condvar,
+}
+
+impl Timer {
+    const fn new() -> Timer {
+        Timer { state: Mutex::new(State::new()), leader: Condvar::new(), deputy: Condvar::new() }
+    }
 }
 
 struct State {
@@ -161,7 +173,60 @@ pub(super) fn knows(at: Instant, core: *const Core) -> bool {
     TIMER.state.lock().due.contains_key(&(at, core as usize))
 }
 
+/// Before a call that waits: in a forked child, what it waits for may be a target that was attached before the fork.
+#[inline]
+pub(super) fn resume() {
+    // Relaxed: set before the child's first line.
+    if IS_LEFT_ALONE.load(Ordering::Relaxed) {
+        resume_now();
+    }
+}
+
+#[cold]
+fn resume_now() {
+    let state = TIMER.state.lock();
+    IS_LEFT_ALONE.store(false, Ordering::Relaxed);
+    if state.leader.is_none() && !state.is_idle() {
+        start_leader(state);
+    }
+}
+
+thread_local! {
+    /// While the calling thread forks: the lock, so that `due` is whole in the child. Without a destructor, so that an exit
+    /// handler may fork too.
+    static HELD: RefCell<ManuallyDrop<Option<MutexGuard<'static, State>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// A forked child keeps what is due, and has none of the threads.
+fn at_fork() {
+    /// The lock is never held for long.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    extern "C" fn before() {
+        let held = TIMER.state.try_lock_for(PATIENCE);
+        HELD.with(|slot| **slot.borrow_mut() = held);
+    }
+    extern "C" fn in_parent() {
+        drop(HELD.with(|slot| slot.borrow_mut().take()));
+    }
+    extern "C" fn in_child() {
+        let Some(mut parents) = HELD.with(|slot| slot.borrow_mut().take()) else { return };
+        let mut state = TIMER.state.lock();
+        (state.due, state.ready) = (mem::take(&mut parents.due), mem::take(&mut parents.ready));
+        IS_LEFT_ALONE.store(!state.is_idle(), Ordering::Relaxed);
+        drop(state);
+        drop(parents);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // First, so that in the child `TIMER` is the child's when the others run.
+        fork::watch();
+        process::at_fork(before, in_parent, in_child);
+    });
+}
+
 fn start_leader(mut state: MutexGuard<'_, State>) {
+    at_fork();
     let id = state.new_thread();
     state.leader = Some(id);
     let name = state.name(id);

@@ -1,16 +1,18 @@
 //! Which thread of the tree the calling one is, and where the tree begins.
 
-use super::Thread;
 use super::tree::{Node, Role, Terms, tidy};
+use super::{Thread, forked};
 use crate::error::shielded;
+use crate::model::locks::Mutex;
 use crate::os;
-use parking_lot::Mutex;
+use crate::os::fork::{self, PerProcess};
 use std::cell::RefCell;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-static ROOTS: Mutex<Roots> = Mutex::new(Roots { current: None, next: None, former: Vec::new() });
+/// A forked child has its own.
+static ROOTS: PerProcess<Mutex<Roots>> = PerProcess::new(Mutex::new(Roots::new()), || Mutex::new(Roots::new()));
 
 /// The roots of the process. Its lock is taken before that of a node.
 struct Roots {
@@ -23,6 +25,10 @@ struct Roots {
 }
 
 impl Roots {
+    const fn new() -> Roots {
+        Roots { current: None, next: None, former: Vec::new() }
+    }
+
     /// The current root, and a root that has ended. Its drop may run the user's code: not with the lock held.
     fn current(&mut self) -> (Arc<Node>, Option<Arc<Node>>) {
         match &self.current {
@@ -38,11 +44,15 @@ impl Roots {
 
 fn new_root() -> Arc<Node> {
     super::register::serve_timer();
-    Node::new("main", "main", None, Terms::of(Role::Root))
+    let before = inherited();
+    before.map_or_else(|| Node::new("main", "main", None, Terms::of(Role::Root)), |before| forked::root(&before))
 }
 
 /// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
 pub(crate) fn root() -> Arc<Node> {
+    if inherited().is_some() {
+        return in_child();
+    }
     let (node, _ended) = ROOTS.lock().current();
     node
 }
@@ -91,6 +101,32 @@ pub(crate) fn become_main() -> (Arc<Node>, Inside) {
         }
         retire(&node);
     }
+}
+
+/// What the calling thread was in the parent process, if this is a forked child and the thread does not know it yet. It is the
+/// thread that forked: the others have begun in the child.
+fn inherited() -> Option<Arc<Node>> {
+    if fork::generation() == 0 {
+        return None;
+    }
+    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
+    known.filter(|node| node.is_inherited())
+}
+
+/// The root of a forked child, which the calling thread is from now on.
+#[cold]
+fn in_child() -> Arc<Node> {
+    let (node, _ended) = ROOTS.lock().current();
+    crate::wait::become_thread_for_good(node.path.clone(), node.waits.clone());
+    start_until_leaving(&node);
+    drop(set_current(Some(Thread(node.clone()))));
+    node
+}
+
+/// `node`, or the root that a forked child has in its place.
+fn in_this_process(node: &Arc<Node>) -> Arc<Node> {
+    let root = node.is_inherited().then(root);
+    root.filter(|root| root.id == node.id).unwrap_or_else(|| node.clone())
 }
 
 /// `main`, if there is one that has not ended.
@@ -160,6 +196,7 @@ fn start_until_leaving(node: &Arc<Node>) -> bool {
 pub(crate) fn current() -> Arc<Node> {
     let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
     match known {
+        Some(node) if node.is_inherited() => in_child(),
         // A root that has ended: the main thread after a shutdown, before the next start. One that is retired: the
         // main thread, since a runtime was started on another one.
         Some(node) if node.terms.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
@@ -180,8 +217,10 @@ fn unknown() -> Arc<Node> {
 
 /// `main`, if the calling thread is the process's main thread and no other thread is `main`.
 fn main_thread() -> Option<Arc<Node>> {
-    // The name first: it costs no system call. Another thread may have that name, but the main thread has no other.
-    let is_main = std::thread::current().name() == Some("main") && os::is_main_thread();
+    // The name first: it costs no system call. Another thread may have that name, but the main thread has no other, except
+    // in a forked child: its main thread is the one that forked.
+    let may_be_main = std::thread::current().name() == Some("main") || fork::generation() > 0;
+    let is_main = may_be_main && crate::os::is_main_thread();
     let node = is_main.then(root)?;
     if !start_until_leaving(&node) {
         return None;
@@ -225,7 +264,7 @@ pub(crate) fn default_parent() -> Arc<Node> {
 /// `parent` takes no children any more. Without a named parent there is always one to be had.
 pub(super) fn new_child(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
     match parent {
-        Some(parent) if parent.0.terms.role != Role::Foreign => Node::child(&parent.0, name, terms),
+        Some(parent) if parent.0.terms.role != Role::Foreign => Node::child(&in_this_process(&parent.0), name, terms),
         _ => loop {
             let open = if parent.is_some() { open_root() } else { default_parent() };
             // An error: it has ended since, and the next attempt finds another one.

@@ -29,6 +29,7 @@
 
 use super::Thread;
 use super::tree::{self, Node};
+use crate::os::fork::{self, PerProcess};
 use crate::wait::{Ends, Wait, is_alive};
 use std::collections::HashMap;
 use std::fmt;
@@ -113,20 +114,23 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// Threads whose body runs: those that this crate has started, and thus knows the lenders of. Not those whose parent was
 /// named: a pool's threads may be started so, and lend to each other what this crate knows nothing of.
-static BODIES: AtomicUsize = AtomicUsize::new(0);
+static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
 
 /// Counts the calling thread as one of ours until the guard drops.
 pub(super) fn count_body() -> Counted {
     // Relaxed: compared with what the kernel counts; a difference only delays a finding.
     BODIES.fetch_add(1, Ordering::Relaxed);
-    Counted(())
+    Counted(fork::generation())
 }
 
-pub(super) struct Counted(());
+/// The generation of the process in which it counts.
+pub(super) struct Counted(u32);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        BODIES.fetch_sub(1, Ordering::Relaxed);
+        if self.0 == fork::generation() {
+            BODIES.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

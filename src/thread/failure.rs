@@ -4,9 +4,9 @@ use super::circumstances::Circumstances;
 use super::seen::{self, Identity, Seen};
 use super::tree::{Failures, Node};
 use crate::error::{drop_payload, panic_message};
+use crate::model::locks::Mutex;
 use crate::os::tell::{is_heard, remark};
 use crate::signal::Reason;
-use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::error::Error;
@@ -114,6 +114,12 @@ impl Failure {
 
     pub(crate) fn told(path: &Arc<str>, parent: &str) -> Failure {
         Failure::new(path, Cause::Told, format!("{parent} has been told of it"))
+    }
+
+    /// It had not ended, or its failure was still to be told, when the process forked.
+    pub(crate) fn in_parent_process(path: &Arc<str>) -> Failure {
+        let message = "it is a thread of the parent process; this process is a forked child".to_owned();
+        Failure::new(path, Cause::Told, message)
     }
 
     fn below(node: &Node, children: Failures) -> Failure {

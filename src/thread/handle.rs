@@ -118,7 +118,7 @@ impl Thread {
 
     /// Whether it has not stopped yet.
     pub fn is_alive(&self) -> bool {
-        !self.0.stopped.is_go()
+        self.0.is_alive()
     }
 
     /// The CPU time, user and system, that it has used since the OS started it; after its end, all it has used. `None`
@@ -127,6 +127,10 @@ impl Thread {
     pub fn cpu_time(&self) -> Option<Duration> {
         if let Some(ended) = self.0.ended.get() {
             return ended.cpu_time;
+        }
+        if self.0.is_inherited() {
+            // The clock's number may be that of another thread of this process.
+            return None;
         }
         let time = self.0.os_thread()?.clock?.read();
         // It may have ended meanwhile, and its clock be another thread's.

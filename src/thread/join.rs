@@ -109,6 +109,11 @@ impl<T> JoinHandle<T> {
 
     fn result(&mut self) -> Result<T, Failure> {
         let node = &self.thread.0;
+        if node.is_inherited() && (node.ended.get().is_none() || node.has_failed()) {
+            // Its result comes in the parent process. The lock of the slot may be held by a thread that is not there.
+            std::mem::forget(self.inner.take());
+            return Err(Failure::in_parent_process(&node.path));
+        }
         let value = self.inner.take().and_then(|(_, slot)| slot.lock().take());
         match (node.joined(), value) {
             (Outcome::Failed(failure), _) => Err(failure),

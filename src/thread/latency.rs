@@ -1,7 +1,8 @@
 //! How long threads took from being asked to stop to their end: the slowest since the runtime began.
 
 use super::tree::{Node, Role};
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ pub(crate) struct Stopped {
 }
 
 /// The slowest first.
-static STOPPED: Mutex<Vec<Stopped>> = Mutex::new(Vec::new());
+static STOPPED: PerProcess<Mutex<Vec<Stopped>>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
 /// Nanoseconds below which nothing needs the lock. Relaxed: a value that is behind costs a look more, and no thread is left
 /// out by it, since it only grows until the next `begin`.

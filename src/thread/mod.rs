@@ -6,6 +6,7 @@ pub(crate) mod circumstances;
 mod current;
 pub(crate) mod deadlock;
 mod failure;
+pub(crate) mod forked;
 mod handle;
 mod join;
 pub(crate) mod latency;

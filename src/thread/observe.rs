@@ -2,6 +2,7 @@
 
 use super::Thread;
 use super::tree::{self, Node, Role};
+use crate::os::fork::PerProcess;
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,10 +18,13 @@ pub(crate) trait Observer: Send + Sync {
 /// Set while there is an observer. SeqCst on both sides, against "observer lists the living" and "thread says it lives":
 /// a thread first stores that it has started and then loads this; an observer first stores this and then looks at who has
 /// started. One of the two sees the other, perhaps both.
-static ACTIVE: AtomicBool = AtomicBool::new(false);
+static ACTIVE: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Those that are gone are taken out by the next call that gets the lock for writing.
-static OBSERVERS: RwLock<Vec<(u64, Weak<dyn Observer>)>> = RwLock::new(Vec::new());
+static OBSERVERS: PerProcess<RwLock<Observers>> = PerProcess::new(RwLock::new(Vec::new()), RwLock::default);
+
+/// Each with its number.
+type Observers = Vec<(u64, Weak<dyn Observer>)>;
 
 /// Registers it, then calls `seen` for each thread alive at that moment: each is told of at least once, by `seen`, by
 /// `started`, or by both. The caller keeps the observer alive as long as it is to be told.
@@ -48,7 +52,7 @@ pub(crate) fn remove(id: u64) {
 }
 
 /// Takes out that observer, and those that are gone.
-fn sweep(observers: &mut Vec<(u64, Weak<dyn Observer>)>, id: Option<u64>) {
+fn sweep(observers: &mut Observers, id: Option<u64>) {
     observers.retain(|(known, observer)| Some(*known) != id && observer.strong_count() > 0);
     ACTIVE.store(!observers.is_empty(), Ordering::SeqCst);
 }

@@ -3,12 +3,13 @@
 use super::current::new_child;
 use super::spawn::{Slot, body};
 use super::tree::{self, Node, Terms};
-use super::{Failure, JoinHandle, mdc, stop};
+use super::{Failure, JoinHandle, forked, mdc, stop};
+use crate::model::locks::Mutex;
 use crate::signal::{Reason, Signal};
-use parking_lot::Mutex;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from threads in it too.
 pub struct Scope<'scope, 'env: 'scope> {
@@ -31,6 +32,9 @@ struct Spawned {
 ///
 /// A failure that nobody joined becomes part of the calling thread's own.
 ///
+/// A child that is forked within the scope cannot leave it while the scope has threads of the parent process: nothing ends
+/// the wait for them. It says so on stderr and exits with 1. Let it end within the scope.
+///
 /// ```
 /// let text = String::from("warp and weft");
 /// let (letters, words) = selvedge::scope(|s| {
@@ -50,6 +54,9 @@ where
     std::thread::scope(|std| {
         let scope = Scope { std, owner, at, spawned: Arc::default() };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+        if scope.has_threads_of_parent_process() {
+            forked::cannot_leave_scope(at);
+        }
         scope.stop();
         // The payload that the hook has seen goes on as it came.
         result.unwrap_or_else(|payload| resume_unwind(payload))
@@ -132,6 +139,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             // Born while the others stop, one of which may wait for it.
             node.ask(&self.reason());
         }
+    }
+
+    /// Whether this is a forked child, and threads that std waits for are not in it.
+    fn has_threads_of_parent_process(&self) -> bool {
+        /// A thread that has ended is one that std waits for, until it has left the last line of its body.
+        const LAST_LINE: Duration = Duration::from_millis(100);
+        let is_there = |node: &Arc<Node>| node.ended.get().is_none_or(|ended| ended.at.elapsed() < LAST_LINE);
+        self.spawned.lock().nodes.iter().any(|node| node.is_inherited() && is_there(node))
     }
 
     fn reason(&self) -> Reason {

@@ -3,9 +3,9 @@
 use super::current::new_child;
 use super::register::{end_those_left, register_below};
 use super::tree::{self, Node, Role, Terms};
-use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, mdc, panic, stop};
+use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, forked, mdc, panic, stop};
+use crate::model::locks::Mutex;
 use crate::signal::Signal;
-use parking_lot::Mutex;
 use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -265,6 +265,9 @@ where
         Ok(Err(failure)) => Some(failure),
         Err(payload) => Some(Failure::panic(node, payload)),
     };
+    if node.is_inherited() {
+        forked::end_process(own);
+    }
     end_those_left(node);
     let survivors = stop::stop_children(node, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));

@@ -32,9 +32,10 @@ pub(crate) use super::current::{
     roots, take_former_roots,
 };
 use super::{Failure, OnChildFailure, StopOrder};
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crate::signal::{LateSignal, Reason, Signal};
 use crate::wait::{Ends, Slot, What};
-use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
@@ -88,7 +89,8 @@ pub(crate) struct Node {
     /// Set before its OS thread starts, if its parent was ending when it was born: it settles itself, whatever the parent
     /// does, so that children that come and go meanwhile do not gather. Relaxed: read by that thread alone.
     born_late: AtomicBool,
-    state: Mutex<State>,
+    /// In a forked child it is that of a thread that has ended.
+    state: PerProcess<Mutex<State>>,
 }
 
 /// What was settled when it was spawned.
@@ -182,6 +184,24 @@ pub(crate) enum Outcome {
     ToldToParent,
 }
 
+impl State {
+    fn new(phase: Phase, owner: Owner) -> State {
+        State {
+            phase,
+            ending: None,
+            children: BTreeMap::new(),
+            late_children: 0,
+            joins: Vec::new(),
+            failures: Unjoined::default(),
+            graves: Vec::new(),
+            os: None,
+            failure: None,
+            owner,
+            finished: false,
+        }
+    }
+}
+
 impl Node {
     /// Also gives the path, for the name of an OS thread.
     pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
@@ -199,7 +219,8 @@ impl Node {
         let ending = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
-                let message = format!("{} has ended: it cannot have a child {name}", parent.path);
+                let why = if parent.is_inherited() { "is a thread of the parent process" } else { "has ended" };
+                let message = format!("{} {why}: it cannot have a child {name}", parent.path);
                 return Err(io::Error::other(message));
             }
             if state.phase == Phase::Ending && is_users {
@@ -250,20 +271,21 @@ impl Node {
             restarts: AtomicU64::new(0),
             collects: AtomicBool::new(false),
             born_late: AtomicBool::new(false),
-            state: Mutex::new(State {
-                phase: Phase::Alive,
-                ending: None,
-                children: BTreeMap::new(),
-                late_children: 0,
-                joins: Vec::new(),
-                failures: Unjoined::default(),
-                graves: Vec::new(),
-                os: None,
-                failure: None,
-                owner: Owner::Handle,
-                finished: false,
+            state: PerProcess::here(Mutex::new(State::new(Phase::Alive, Owner::Handle)), || {
+                Mutex::new(State::new(Phase::Ended, Owner::Told))
             }),
         })
+    }
+
+    /// Whether it is a thread of a process of which this one is a forked child.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.state.is_inherited()
+    }
+
+    /// Whether it has neither stopped nor stayed behind in a parent process.
+    pub(crate) fn is_alive(&self) -> bool {
+        // Of the threads of the parent process the one that forked lives on, as the root.
+        !self.stopped.is_go() && (!self.is_inherited() || root().id == self.id)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -306,6 +328,10 @@ impl Node {
 
     /// Goes when it has ended and all below it have.
     pub(crate) fn stopped(&self) -> &Signal {
+        if self.is_inherited() && !self.is_alive() {
+            // In this process it is not there, so nobody is to wait for its end.
+            self.stopped.go();
+        }
         self.stopped.get(&self.path, "stopped")
     }
 

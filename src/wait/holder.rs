@@ -3,8 +3,9 @@
 
 use super::my_path;
 use crate::model;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crossbeam_utils::atomic::AtomicCell;
-use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -95,7 +96,7 @@ impl Users {
 }
 
 /// The paths of the threads that have a number, for as long as they live.
-static PATHS: Mutex<BTreeMap<u64, Arc<str>>> = Mutex::new(BTreeMap::new());
+static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
 thread_local! {
     /// 0: not given yet.

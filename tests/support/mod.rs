@@ -36,6 +36,8 @@ pub fn program(name: &str) -> PathBuf {
             "--example",
             "failing",
             "--example",
+            "forking",
+            "--example",
             "unregistered",
             "--example",
             "letters",

@@ -171,6 +171,9 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
         let message = "the process engine cannot sample wall time: take `cpu`";
         return Err(Error::new(Kind::Profile, message).at_key("profile.clock"));
     }
+    #[cfg(all(unix, feature = "pprof-engine"))]
+    process::put_away_inherited()
+        .map_err(|cause| Error::new(Kind::Profile, "the parent process's handler stays").because(cause))?;
     if engine == Engine::Timer {
         timer::start(frequency, clock, options.get_unregistered())
     } else {

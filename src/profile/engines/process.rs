@@ -5,28 +5,84 @@ mod roster;
 
 use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
-use crate::os::sigprof;
+use crate::os::{fork, sigprof};
 use crate::profile::loader::History;
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
 use roster::Roster;
+use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system describes its vdso rightly.
 /// libc is not among them, so that reading a file is seen.
 const BLIND: [&str; 2] = ["libgcc", "vdso"];
 
+/// The generation of the process in which the pprof crate samples; `NOWHERE` if it does not. In a forked child of that
+/// process no timer runs, but pprof's table and lock are as they were at the fork, perhaps in the middle of a sample.
+static SAMPLES_IN: AtomicU32 = AtomicU32::new(NOWHERE);
+const NOWHERE: u32 = u32::MAX;
+
+/// In a forked child of a process in which pprof samples, its handler is put away, so that another engine can run.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn put_away_inherited() -> io::Result<()> {
+    if is_inherited() { sigprof::uninstall() } else { Ok(()) }
+}
+
+fn is_inherited() -> bool {
+    // Relaxed: one recording at a time reads and writes it.
+    let generation = SAMPLES_IN.load(Ordering::Relaxed);
+    generation != NOWHERE && generation != fork::generation()
+}
+
 // Fields are dropped in this order: the source first, then who listens.
 struct Process {
-    guard: ProfilerGuard<'static>,
+    guard: Guard,
     _observing: Observing,
     roster: Arc<Roster>,
     period: Duration,
     epoch: SystemTime,
 }
 
+/// pprof's, until it is dropped in the process that made it.
+struct Guard {
+    pprofs: ManuallyDrop<ProfilerGuard<'static>>,
+    generation: u32,
+}
+
+impl Guard {
+    fn new(pprofs: ProfilerGuard<'static>) -> Guard {
+        let generation = fork::generation();
+        SAMPLES_IN.store(generation, Ordering::Relaxed);
+        Guard { pprofs: ManuallyDrop::new(pprofs), generation }
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // In a forked child its lock may be held by a thread that is not there.
+        if !self.is_inherited() {
+            // SAFETY: it is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.pprofs) };
+            SAMPLES_IN.store(NOWHERE, Ordering::Relaxed);
+        }
+    }
+}
+
 pub(super) fn start(frequency: u32) -> Result<Start, Error> {
+    if is_inherited() {
+        let message = "the process engine sampled in the parent process when this one was forked, and cannot start \
+                       again here; take the timer engine";
+        return Err(Error::new(Kind::Profile, message).at_key("profile.engine"));
+    }
     let handler = sigprof::handler().map_err(|cause| refused().because(cause))?;
     // The timer engine's stays after its recording, and does nothing any more.
     if matches!(handler, sigprof::Handler::Function(_)) && !timer::is_installed() {
@@ -43,7 +99,7 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     // New threads, then the list of old ones.
     let roster = Roster::new(began);
     let observing = Observing(observe::add(Arc::downgrade(&roster) as _, &mut |thread| roster.see(thread)));
-    let process = Process { guard, _observing: observing, roster, period, epoch };
+    let process = Process { guard: Guard::new(guard), _observing: observing, roster, period, epoch };
     Ok(Start { sampler: Box::new(process), effective, began, epoch })
 }
 
@@ -73,7 +129,10 @@ impl Drop for Observing {
 
 impl Sampler for Process {
     fn snapshot(&self) -> Found {
-        let report = self.guard.report().build_unresolved();
+        if self.guard.is_inherited() {
+            return Found { trouble: Some("the recording is the parent process's".into()), ..Found::default() };
+        }
+        let report = self.guard.pprofs.report().build_unresolved();
         // Samples before lives: so the roster knows every thread that has one.
         let (samples, trouble) = match report {
             Ok(report) => (raw(report, self.period, self.epoch), None),

@@ -15,6 +15,7 @@ use super::modules::Listed;
 use super::slot::{DEEPEST, RESERVE};
 use super::table::{self, Grace, Place};
 use super::unwind::{Cache, Modules, Registers};
+use crate::os::fork::{self, PerProcess};
 use crate::os::{sigprof, task};
 use crate::profile::engines::{Ending, Reply};
 use crate::thread::{Thread, observe};
@@ -37,7 +38,9 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Held during a round. In it: what handlers were still at work with when a round ended, which takes a thread that is given
 /// no processor in the middle of its handler.
-static ROUND: Mutex<Vec<(Arc<Question>, Grace)>> = Mutex::new(Vec::new());
+static ROUND: PerProcess<Mutex<Retired>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
+
+type Retired = Vec<(Arc<Question>, Grace)>;
 
 const OPEN: u8 = 0;
 const ANSWERED: u8 = 1;
@@ -192,8 +195,8 @@ const UNKNOWN_END: &str = "it has joined the tree while its thread-locals were d
 
 struct Round {
     asked: Mutex<Asked>,
-    /// A child that was forked off has this in memory as well.
-    process: u32,
+    /// Of the process that asks. A forked child has this in memory as well.
+    generation: u32,
 }
 
 struct Asked {
@@ -244,7 +247,7 @@ impl Round {
         let places = threads.iter().map(&mut place).collect();
         let (out, free, leaving) = (Vec::new(), Vec::new(), Vec::new());
         let asked = Asked { targets, by_thread, next: 0, out, free, leaving, modules };
-        (Round { asked: Mutex::new(asked), process: std::process::id() }, places)
+        (Round { asked: Mutex::new(asked), generation: fork::generation() }, places)
     }
 
     /// Asks, and collects the answers. Never waits for a thread while it holds the lock.
@@ -361,8 +364,8 @@ impl observe::Observer for Round {
 
     /// On the thread itself (for `main`, on whoever ends it): from here on it is not asked, and no question leads to it.
     fn ended(&self, thread: &Thread) {
-        // In a child that was forked off, the lock may be held by somebody who is not here.
-        if std::process::id() != self.process {
+        // In a forked child, the lock may be held by a thread that is not there.
+        if fork::generation() != self.generation {
             return;
         }
         let mut asked = self.asked.lock();

@@ -25,7 +25,7 @@ pub(super) use handler::is_installed;
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
-use crate::os::{CpuClock, process, sigprof, tasks};
+use crate::os::{CpuClock, fork, sigprof, tasks};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use books::Books;
 use parking_lot::{Mutex, MutexGuard};
@@ -50,10 +50,8 @@ struct Running {
 /// What the threads, the sampler and the recording share.
 struct Shared {
     state: Mutex<State>,
-    /// A child that was forked off has this in memory as well, and nothing of what it describes.
-    process: u32,
-    /// The same, for the many that ask.
-    forks: u32,
+    /// Of the process that records. A forked child has this in memory as well, and nothing of what it describes.
+    generation: u32,
 }
 
 pub(super) const CAN_RUN: bool = true;
@@ -83,7 +81,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
     let state = Mutex::new(State::new(books, Triggers::new(period, source), began, unregistered));
-    let shared = Arc::new(Shared { state, process: std::process::id(), forks: process::forks() });
+    let shared = Arc::new(Shared { state, generation: fork::generation() });
     let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
@@ -176,7 +174,7 @@ impl Timer {
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
         if self.shared.is_forked() {
-            // Forked off: the threads and timers are the parent's, and locks may be held by those who are not here.
+            // Forked: the threads and timers are the parent's, and locks may be held by those who are not here.
             std::mem::forget(sampler);
             return;
         }
@@ -199,7 +197,7 @@ impl Drop for Timer {
 impl Shared {
     /// Whether this is a child process that has the recording in its memory only.
     fn is_forked(&self) -> bool {
-        std::process::id() != self.process
+        fork::generation() != self.generation
     }
 
     fn nothing() -> Found {
@@ -209,13 +207,13 @@ impl Shared {
 
 impl observe::Observer for Shared {
     fn started(&self, thread: &Thread) {
-        if process::forks() == self.forks {
+        if !self.is_forked() {
             self.state.lock().attach(thread, thread.has_own_os_thread());
         }
     }
 
     fn ended(&self, thread: &Thread) {
-        if process::forks() == self.forks {
+        if !self.is_forked() {
             self.state.lock().detach(thread);
         }
     }

@@ -1,0 +1,22 @@
+//! What the log of a forked child loses: records for which a thread that is not in the child holds the appenders.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Relaxed: a count for people.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a record. Returns `false`: it is not taken.
+pub(super) fn count_lost() -> bool {
+    LOST.fetch_add(1, Ordering::Relaxed);
+    false
+}
+
+/// At the exit of the child.
+pub(super) fn tell_lost() {
+    let lost = LOST.load(Ordering::Relaxed);
+    if lost > 0 {
+        let why = "a thread of the parent process was within an appender at the fork";
+        let _ = writeln!(std::io::stderr(), "selvedge: the log of this forked child has lost {lost} records: {why}");
+    }
+}
