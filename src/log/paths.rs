@@ -13,7 +13,7 @@ const MOST_TIMES: usize = 5;
 
 /// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error: it would become a file or
 /// folder of that name.
-pub(super) fn expand_env(path: &str) -> Result<String, String> {
+pub(crate) fn expand_env(path: &str) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = path;
     while let Some((before, after)) = rest.split_once("$ENV{") {

@@ -63,9 +63,14 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
     Ok(())
 }
 
+/// A path with its environment variables replaced, as in a log4rs file.
+fn path(field: &Field<'_>, what: &str) -> Result<String, Error> {
+    crate::log::expand_env(field.text(what)?).map_err(|message| field.error(message))
+}
+
 /// Whether the file is there is asked here, where the line that names it is known.
 fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
-    let file = folder.join(field.text("the path of a log4rs file")?);
+    let file = folder.join(path(field, "the path of a log4rs file")?);
     match file.metadata() {
         Err(error) => {
             return Err(field
@@ -136,7 +141,7 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     }
     set.profile_options = Some(options);
     if let Some(field) = section.get("output") {
-        let output = folder.join(field.text("the path of a folder")?);
+        let output = folder.join(path(&field, "the path of a folder")?);
         check_output(&output).map_err(|message| field.error(message))?;
         set.profile_output = Some(output);
     }
