@@ -241,7 +241,7 @@ impl Buffered for LogFile {
         if process::is_without_reader(error) {
             format!("nobody reads {path}")
         } else if error.kind() == io::ErrorKind::WouldBlock {
-            format!("whoever reads {path} does not keep up")
+            format!("the reader of {path} does not read")
         } else {
             format!("{error}, writing {path}")
         }

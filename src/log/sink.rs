@@ -28,8 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MOST_PANICS: u32 = 5;
 /// Of a FIFO whose reader is at work.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
+/// Of a FIFO whose reader was at work, and has not read for a moment.
+const STILL_PAUSE: Duration = Duration::from_millis(20);
+/// A reader that has not read for so long has failed; a slow one has not.
+const SLOWEST: Duration = Duration::from_secs(5);
 /// At the end, one that goes on is waited for; so long may it stand still.
-const STANDSTILL: Duration = Duration::from_millis(250);
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -241,9 +245,16 @@ impl Sink {
             accepted: false,
         });
         failing.moved = self.output.buffered().and_then(|file| file.taken());
-        let is_at_work = failing.moved.is_some_and(|moved| now - moved < FIRST_PAUSE);
+        // A reader that was at work before the FIFO was full has time from then on.
+        let still = failing.moved.map(|moved| now - moved.max(failing.since));
+        let is_at_work = still.is_some_and(|still| still < SLOWEST);
         failing.pause = if is_at_work { FIRST_PAUSE / 2 } else { (failing.pause * 2).min(LONGEST_PAUSE) };
-        failing.next_try = now + if is_at_work { SHORT_PAUSE } else { failing.pause };
+        failing.next_try = now
+            + match still {
+                Some(still) if still < FIRST_PAUSE => SHORT_PAUSE,
+                Some(still) if still < SLOWEST => STILL_PAUSE,
+                _ => failing.pause,
+            };
         failing.accepted |= accepted;
         failing.reason = reason;
         if is_at_work || std::mem::replace(&mut failing.told, true) {
