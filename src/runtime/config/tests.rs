@@ -88,7 +88,7 @@ fn paths_in_the_file_are_relative_to_it() {
         assert_eq!(settings.profile.output, folder.join("../flames"));
     }
     // Cargo sets it for a test.
-    fs::write(folder.join("selvedge.yaml"), "profile: { output: $ENV{CARGO_PKG_NAME}/flames }\n").unwrap();
+    fs::write(folder.join("selvedge.yaml"), "profile:\n  output: $ENV{CARGO_PKG_NAME}/flames\n").unwrap();
     let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
     assert_eq!(settings.profile.output, folder.join("selvedge/flames"));
     fs::remove_dir_all(folder).unwrap();
