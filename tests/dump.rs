@@ -290,12 +290,12 @@ mod processes {
     /// What is said of a thread that does not stop.
     fn stuck(scenario: &str, wanted: &[&str]) {
         let folder = Folder::new(scenario);
-        let mut process = subject(scenario, Some(&folder.config("shutdown: { patience: 100ms }")));
+        let mut process = subject(scenario, Some(&folder.config("shutdown: { patience: 100ms, grace: 0s }")));
         process.signal(SIGTERM);
         let report = until("a report", || {
             let log = log_of(&folder);
             // Each begins anew, and one of them has come while the thread had a processor.
-            let mut reports = log.split("main has waited ").skip(1);
+            let mut reports = log.split("the runtime has waited ").skip(1);
             let whole = reports.find(|report| wanted.iter().all(|part| report.contains(part)));
             whole.map(str::to_owned).ok_or(log)
         });
@@ -303,7 +303,7 @@ mod processes {
         assert!(report.contains("asked to stop: its parent main ended") && report.contains("SIGTERM came"), "{report}");
         // Said again.
         until("another", || {
-            let count = log_of(&folder).matches("main has waited ").count();
+            let count = log_of(&folder).matches("the runtime has waited ").count();
             if count >= 3 { Ok(()) } else { Err(count.to_string()) }
         });
         process.signal(SIGINT);

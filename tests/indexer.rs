@@ -19,7 +19,8 @@ fn sources(folder: &Folder, files: usize) {
 
 fn indexer(folder: &Folder, flags: &[&str]) -> Command {
     let profiles = folder.path().join("profiles");
-    let more = format!("profile: {{ enabled: true, output: {} }}", profiles.display());
+    // Two signals in a test come sooner than those of a person.
+    let more = format!("shutdown: {{ grace: 0s }}\nprofile: {{ enabled: true, output: {} }}", profiles.display());
     let mut command = Command::new(program("01_indexer"));
     command.arg(folder.path().join("src")).arg("--config").arg(folder.config(&more)).args(flags);
     command.current_dir(folder.path());

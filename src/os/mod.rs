@@ -3,6 +3,10 @@
 
 pub(crate) mod console;
 pub(crate) mod fork;
+#[cfg(unix)]
+pub(crate) mod inherit;
+#[cfg(target_os = "linux")]
+mod join;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
@@ -31,10 +35,14 @@ pub(crate) mod tell;
 pub(crate) mod thread_timer;
 
 #[cfg(target_os = "linux")]
+pub(crate) use join::join;
+#[cfg(target_os = "linux")]
 pub(crate) use linux::{CpuClock, is_main_thread, set_thread_name, thread_count, thread_handle};
 pub(crate) use os_thread::OsThread;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{CpuClock, is_main_thread, is_on_own_stack, set_thread_name, thread_count, thread_handle};
+pub(crate) use portable::{
+    CpuClock, is_main_thread, is_on_own_stack, join, set_thread_name, thread_count, thread_handle,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use stack::is_on_own_stack;
 

@@ -55,3 +55,8 @@ pub(crate) fn is_on_own_stack<T>(_: &T) -> bool {
 pub(crate) fn thread_count() -> Option<usize> {
     None
 }
+
+/// Joins the thread. There is no time limit here, so nothing looks meanwhile.
+pub(crate) fn join(handle: std::thread::JoinHandle<()>, _limit: Duration, _look: impl FnMut() -> Duration) {
+    let _ = handle.join();
+}

@@ -140,22 +140,13 @@ pub(crate) fn block_abort() {
     }
 }
 
-/// Whether this process does something with that signal, or ignores it, instead of what the system does by default.
-pub(crate) fn is_handled(signal: i32) -> bool {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: a null action asks only; `action` is writable for one sigaction.
-    let failed = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: written by the successful call.
-    failed == 0 && unsafe { action.assume_init() }.sa_sigaction != libc::SIG_DFL
-}
-
 /// From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) is an error (EFBIG) and does not end the process, unless
 /// the program has decided otherwise. A handler and not SIG_IGN, because programs that this one starts would inherit that.
 pub(crate) fn survive_file_size_limit() {
     extern "C" fn nothing(_: libc::c_int) {}
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if is_handled(libc::SIGXFSZ) {
+        if super::inherit::is_handled(libc::SIGXFSZ) {
             return;
         }
         // SAFETY: an all-zero sigaction is a valid value, and its mask is writable. `action` is complete when it is given to

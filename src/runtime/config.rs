@@ -1,16 +1,20 @@
 //! What a runtime is asked for: the settings, their defaults and their limits. How YAML spells them is in `file`.
 
+mod checks;
 mod file;
 #[cfg(test)]
 mod tests;
 
+use self::checks::{
+    DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name,
+    check_output, check_patience,
+};
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
-use crate::log::yaml::plain_path;
 use crate::log::{Overflow, Queue, Wiring};
 use crate::profile::Options;
 
@@ -37,7 +41,7 @@ use crate::profile::Options;
 /// ```yaml
 /// name: indexer
 /// log: { file: log4rs.yaml, queued: true }
-/// shutdown: { patience: 5s, on_stuck: wait }
+/// shutdown: { patience: 5s, on_stuck: wait, grace: 1s, ask: main }
 /// dump: { signal: SIGUSR1 }
 /// profile: { enabled: true, frequency: 100, clock: cpu, engine: auto, output: ../flamegraphs, formats: [svg, folded, pprof] }
 /// ```
@@ -59,6 +63,8 @@ struct Set {
     log_tail: Option<usize>,
     patience: Option<Duration>,
     on_stuck: Option<OnStuck>,
+    grace: Option<Duration>,
+    ask: Option<Ask>,
     dump_signal: Option<DumpSignal>,
     /// None within: off.
     deadlocks: Option<Option<Duration>>,
@@ -73,11 +79,26 @@ struct Set {
 /// What happens when threads are still alive once [`Config::patience`] is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnStuck {
-    /// Say who is left and what each waits for, and go on waiting.
+    /// Say which threads are left and what each waits for, and go on waiting.
     #[default]
     Wait,
-    /// Say the same, and end the process.
+    /// Say the same, and end the process. Only while the whole program ends: a thread that does not stop when
+    /// [`Thread::stop`](crate::Thread::stop) asks it in a program that goes on is reported, and nothing else happens.
     Abort,
+}
+
+/// Which threads SIGINT and SIGTERM ask to stop. See [`Config::ask`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Ask {
+    /// `main` alone. Its children are asked when `main`'s function has returned, so `main` decides the order: it ends the input,
+    /// joins the threads that still have values to handle, and returns.
+    #[default]
+    Main,
+    /// `main` and all threads below it, at once, as [`Thread::stop`](crate::Thread::stop) asks them: a parent before its
+    /// children, the youngest first. The children of a thread with [`StopOrder::OneByOne`](crate::StopOrder::OneByOne) are asked
+    /// when that thread's function has returned.
+    All,
 }
 
 /// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its threads.
@@ -129,10 +150,13 @@ pub(crate) struct LogSettings {
     pub(crate) wiring: Wiring,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ShutdownSettings {
     pub(crate) patience: Duration,
     pub(crate) on_stuck: OnStuck,
+    /// Signals that come so soon after the first are the same request.
+    pub(crate) grace: Duration,
+    pub(crate) ask: Ask,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +255,13 @@ impl Config {
         self
     }
 
-    /// How long threads may take to stop before they are reported. Default: 5 s; at most a year.
+    /// How long a thread may take to stop before it is reported. Default: 5 s; at most a year.
+    ///
+    /// The clock of a thread starts when the thread is asked, whatever its parent does meanwhile, and stops when the thread and
+    /// its children have ended. `main`'s stops when its function returns. The report says what the thread waits for, which thread
+    /// holds that, its stack (with the feature `profiling`), and why and when it was asked. It comes again after twice that time,
+    /// after four times, and so on, at least once an hour. [`Builder::patience`](crate::Builder::patience) gives one thread
+    /// another patience.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Config {
         self.set.patience = Some(patience);
@@ -242,6 +272,37 @@ impl Config {
     #[must_use]
     pub fn on_stuck(mut self, on_stuck: OnStuck) -> Config {
         self.set.on_stuck = Some(on_stuck);
+        self
+    }
+
+    /// How long after the first SIGINT or SIGTERM further ones are the same request. Default: 1 s; at most a year; zero: every
+    /// second one ends the process at once.
+    ///
+    /// One stop often comes as several signals: `timeout` signals the program and then its process group, Ctrl-C at a terminal
+    /// reaches the program and its parent, which passes it on.
+    ///
+    /// ```
+    /// # use selvedge::Config; use std::time::Duration;
+    /// let config = Config::new("importer").grace(Duration::from_secs(3));
+    /// # config.check().unwrap();
+    /// ```
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Config {
+        self.set.grace = Some(grace);
+        self
+    }
+
+    /// Which threads SIGINT and SIGTERM ask to stop. Default: [`Ask::Main`].
+    ///
+    /// ```
+    /// use selvedge::{Ask, Config};
+    ///
+    /// let config = Config::new("scraper").ask(Ask::All);
+    /// # config.check().unwrap();
+    /// ```
+    #[must_use]
+    pub fn ask(mut self, ask: Ask) -> Config {
+        self.set.ask = Some(ask);
         self
     }
 
@@ -360,6 +421,8 @@ impl Config {
             shutdown: ShutdownSettings {
                 patience: set.patience.unwrap_or(Duration::from_secs(5)),
                 on_stuck: set.on_stuck.unwrap_or_default(),
+                grace: set.grace.unwrap_or(Duration::from_secs(1)),
+                ask: set.ask.unwrap_or_default(),
             },
             dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
             deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
@@ -377,6 +440,7 @@ impl Config {
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
         check_log(&queue, settings.log.wiring.tail)?;
         check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+        check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
         check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
         check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
         check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
@@ -397,6 +461,8 @@ impl Set {
             log_tail: self.log_tail.or(file.log_tail),
             patience: self.patience.or(file.patience),
             on_stuck: self.on_stuck.or(file.on_stuck),
+            grace: self.grace.or(file.grace),
+            ask: self.ask.or(file.ask),
             dump_signal: self.dump_signal.or(file.dump_signal),
             deadlocks: self.deadlocks.or(file.deadlocks),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
@@ -457,86 +523,4 @@ fn default_name() -> String {
     let executable = env::current_exe().ok().or_else(|| env::args_os().next().map(PathBuf::from));
     let stem = executable.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
     stem.filter(|stem| check_name(stem).is_ok()).unwrap_or_else(|| "program".to_owned())
-}
-
-/// Leaves room for an ending below the 255 bytes that file systems allow.
-const LONGEST_NAME: usize = 200;
-
-fn check_name(name: &str) -> Result<(), String> {
-    const WHY: &str = "it names the profile's files";
-    let reason = if name.is_empty() {
-        "is empty".to_owned()
-    } else if name == "." || name == ".." {
-        "is a folder".to_owned()
-    } else if let Some(wrong) = name.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
-        format!("has the character {wrong:?} in it")
-    } else if name.len() > LONGEST_NAME {
-        format!("has {} bytes, more than {LONGEST_NAME}", name.len())
-    } else if name.trim() != name {
-        "begins or ends with a blank".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(format!("this name {reason}; {WHY}"))
-}
-
-/// Far within what can be added to an `Instant`.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
-
-fn check_patience(patience: Duration) -> Result<(), String> {
-    if patience > LONGEST_PATIENCE {
-        return Err("longer than a year; to wait without end use `on_stuck: wait`".to_owned());
-    }
-    Ok(())
-}
-
-const DEADLOCKS_AFTER: Duration = Duration::from_secs(5);
-
-fn check_deadlocks(after: Option<Duration>) -> Result<(), String> {
-    match after {
-        Some(after) if after < Duration::from_millis(1) => {
-            Err("shorter than a millisecond; to have none searched for use `off`".to_owned())
-        }
-        Some(after) if after > LONGEST_PATIENCE => {
-            Err("longer than a year; to have none searched for use `off`".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Far more than anybody reads before an error.
-const LONGEST_TAIL: usize = 10_000;
-
-fn check_log(queue: &Queue, tail: usize) -> Result<(), Error> {
-    let wrong = |key: &str, message: String| Err(Error::new(Kind::Config, message).at_key(key));
-    if !(1..=Queue::MOST).contains(&queue.capacity) {
-        return wrong("log.capacity", format!("expected from 1 to {}, found {}", Queue::MOST, queue.capacity));
-    }
-    if tail > LONGEST_TAIL {
-        return wrong("log.tail", format!("expected at most {LONGEST_TAIL}, found {tail}"));
-    }
-    Ok(())
-}
-
-fn check_frequency(options: &Options) -> Result<(), String> {
-    let (asked, can) = (options.get_frequency(), Options::FREQUENCIES);
-    if can.contains(&asked) {
-        return Ok(());
-    }
-    Err(format!("expected samples per second from {} to {}, found {asked}", can.start(), can.end()))
-}
-
-fn check_output(output: &Path) -> Result<(), String> {
-    if output.exists() && !output.is_dir() {
-        return Err(format!("{} is a file; name a folder, it is made if need be", plain_path(output)));
-    }
-    Ok(())
-}
-
-fn check_formats(formats: &[ProfileFormat]) -> Result<(), String> {
-    if formats.is_empty() {
-        return Err("no format, so the profile would be lost; name svg, folded or pprof".to_owned());
-    }
-    let again = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format));
-    again.map_or(Ok(()), |(_, format)| Err(format!("{format} is named twice")))
 }

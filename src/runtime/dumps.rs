@@ -2,9 +2,9 @@
 //! is heard.
 
 use super::config::{DumpSettings, DumpSignal};
-use super::exit;
+use super::{exit, reserve};
 use crate::log::logging;
-use crate::os::process;
+use crate::os::inherit;
 use crate::signal::Signal;
 use crate::thread::{Builder, Thread};
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
     };
     let mut taken = TAKEN.lock();
     if !taken.contains(&signal) {
-        if process::is_handled(signal) && !settings.is_asked {
+        if inherit::is_handled(signal) && !settings.is_asked {
             log::info!("SIGUSR1 is the program's own: no dump comes for it; `dump.signal` can name it, or another");
             return None;
         }
@@ -86,15 +86,22 @@ fn log(text: &Arc<str>) -> bool {
     logged.wait_for_go_timeout(exit::LAST_WORDS)
 }
 
-/// Runs it on a thread of the runtime's own; here, if there is none to be had. The signal goes when it is done.
+/// Runs it on a thread of the runtime's own; if there is none to be had, on one of the reserve; here, if these are busy. The
+/// signal goes when it is done.
 pub(super) fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
     let run = Arc::new(run);
     let aside = run.clone();
-    match Builder::new(name).runtime().spawn(move |_| aside()) {
-        Ok(handle) => handle.thread().stopped().clone(),
-        Err(_) => {
-            run();
-            Signal::gone()
-        }
+    if let Ok(handle) = Builder::new(name).runtime().spawn(move |_| aside()) {
+        return handle.thread().stopped().clone();
     }
+    let done = Signal::new("done");
+    let signal = done.clone();
+    let job = Box::new(move || {
+        run();
+        signal.go_unexplained();
+    });
+    if let Err(job) = reserve::give(job) {
+        job();
+    }
+    done
 }

@@ -1,11 +1,13 @@
 //! Ends of the process that are not a return from `main`, and what is said then.
 
 use super::finish_profile;
+use super::reserve::{self, Job};
 use crate::dump::Dump;
 use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
 use crate::os::tell::{is_heard, remark};
-use crate::thread::Thread;
+use crate::thread::leaving::Leaving;
+use crate::thread::{Thread, tree};
 use log::Level;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -15,12 +17,17 @@ pub(super) const FAILURE: u8 = 1;
 pub(super) const STUCK: u8 = 70;
 /// EX_CONFIG of sysexits.
 pub(super) const CONFIG: u8 = 78;
+/// What a shell shows of a program that SIGINT has ended.
+pub(super) const INTERRUPTED: u8 = 130;
+/// The same of SIGTERM.
+#[cfg(unix)]
+pub(super) const TERMINATED: u8 = 143;
 
 /// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long it may take to find the names of what those do who are left.
-const LAST_LOOK: Duration = Duration::from_secs(3);
+pub(super) const LAST_LOOK: Duration = Duration::from_secs(3);
 /// How long the profile may take to be written when the process is about to end.
 const LAST_PROFILE: Duration = Duration::from_secs(10);
 
@@ -38,15 +45,24 @@ fn aside<T: Send + 'static>(name: &str, patience: Duration, run: impl FnOnce() -
     let body = move || {
         let _ = done.send(run());
     };
-    std::thread::Builder::new().name(format!("main/{name}")).spawn(body).ok()?;
+    reserve::run(&format!("main/{name}"), body).ok()?;
     wait.recv_timeout(patience).ok()
 }
 
-/// Says that a thread does not stop, and all that can be known of why.
-pub(super) fn report_stuck(parent: &Thread, child: &Thread, waited: Duration) {
-    let known = Thread::dump().explain(child);
-    let text = format!("{} has waited {waited:.1?} for {} to stop:{}", parent.path(), child.path(), indented(&known));
-    tell_aside("stuck", Level::Warn, text);
+/// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is busy.
+pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
+    let (done, wait) = mpsc::channel();
+    let body = move || {
+        let _ = done.send(Thread::dump());
+    };
+    // Without a thread for it `wait` is disconnected, which its user sees.
+    let _ = reserve::run("main/dump", body);
+    wait
+}
+
+/// Says which threads do not stop, each with all that can be known of why.
+pub(super) fn report_stuck(reports: Vec<String>) {
+    reports.into_iter().for_each(|report| tell_aside("stuck", Level::Warn, report));
 }
 
 /// Logs `text` on a thread of its own, because the log may be the very thing that `text` is about. What the log does not take
@@ -65,11 +81,24 @@ pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     }
 }
 
-fn indented(text: &str) -> String {
+/// Says that the system still has a thread whose function has returned.
+pub(super) fn report_leaving(leaving: &Leaving) {
+    report_stuck(vec![format!("the runtime waits to join a thread: {leaving}")]);
+}
+
+/// `shutdown.on_stuck: abort`, of such a thread. While the program goes on, it is only reported.
+pub(super) fn abort_leaving(leaving: &Leaving) {
+    if !tree::root().please_stop.is_go() {
+        return report_leaving(leaving);
+    }
+    at_once(&format!("{leaving}; shutdown.on_stuck is abort{}", write_profile()), None, STUCK)
+}
+
+pub(super) fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["\n  ", line]).collect()
 }
 
-/// Who has not stopped, `stuck` first; with stacks, if their names can be had in time.
+/// The threads that have not stopped, `stuck` first; with stacks, if their names can be had in time.
 fn left(stuck: Option<Thread>) -> String {
     let without = |dump: &Dump| format!("not stopped:{}", indented(&dump.living()));
     let whole = aside("last-dump", LAST_LOOK, move || {
@@ -88,8 +117,7 @@ pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
     let first_line = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
-    type Words = (&'static str, Box<dyn FnOnce() + Send>);
-    let words: [Words; 2] = [
+    let words: [(&str, Job); 2] = [
         ("main/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
         (
             "main/last-log",
@@ -105,11 +133,19 @@ pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
     let mut spoken = 0;
     for (name, speak) in words {
         let said = done.clone();
-        let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let body = move || {
             speak();
             let _ = said.send(());
-        });
-        spoken += usize::from(spawned.is_ok());
+        };
+        match reserve::run(name, body) {
+            Ok(()) => spoken += 1,
+            // No thread at all, and both of the reserve hang. Nothing ends in silence: stderr may hang as well, and is tried.
+            Err(body) if spoken == 0 => {
+                body();
+                spoken += 1;
+            }
+            Err(_) => {}
+        }
     }
     for _ in 0..spoken {
         let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -121,6 +157,7 @@ pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
 
 #[cfg(unix)]
 fn now(code: u8) -> ! {
+    die_as(code);
     // Not std::process::exit: it runs destructors that may wait for those who do not stop.
     signal_hook::low_level::exit(i32::from(code))
 }
@@ -130,11 +167,26 @@ fn now(code: u8) -> ! {
     std::process::exit(i32::from(code))
 }
 
+/// Ends the process by SIGINT, if `code` is the exit code that stands for it. A shell that runs a script or a loop goes on after
+/// any exit code, and stops after this; it shows 130 in both cases.
+#[cfg(unix)]
+pub(super) fn die_as(code: u8) {
+    if code == INTERRUPTED {
+        // It returns only if it fails; then the exit code says it.
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGINT);
+    }
+}
+
 /// `shutdown.on_stuck: abort`. The profile is written, since it shows how it came to this.
-pub(super) fn abort_stuck(_parent: &Thread, child: &Thread, waited: Duration) {
+pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! {
+    let unwritten = write_profile();
+    let path = thread.path();
+    let why = format!("{path} does not stop, and shutdown.on_stuck is abort, after {waited:.1?}{others}{unwritten}");
+    at_once(&why, Some(thread), STUCK)
+}
+
+/// Returns what is to be said of it: nothing, if it was written.
+fn write_profile() -> &'static str {
     let written = aside("last-profile", LAST_PROFILE, finish_profile).is_some();
-    let unwritten = if written { "" } else { " (and the profile was not written in time)" };
-    let path = child.path();
-    let why = format!("{path} does not stop, and shutdown.on_stuck is abort, after {waited:.1?}{unwritten}");
-    at_once(&why, Some(child), STUCK)
+    if written { "" } else { " (and the profile was not written in time)" }
 }

@@ -10,26 +10,30 @@ mod left;
 mod profiler;
 #[cfg(feature = "profiling")]
 mod profiler;
+mod reserve;
 #[cfg(not(unix))]
 #[path = "no_signals.rs"]
 mod signals;
 #[cfg(unix)]
 mod signals;
+mod stop_watch;
 mod watch;
 
-pub use config::{Config, DumpSignal, OnStuck, ProfileFormat};
+pub use config::{Ask, Config, DumpSignal, OnStuck, ProfileFormat};
 
 use self::config::Settings;
 use self::profiler::Profiler;
+use self::reserve::Reserve;
 use self::signals::OsSignals;
+use self::stop_watch::StopWatch;
 use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::fork::{self, PerProcess};
 use crate::queue;
 use crate::signal::{Reason, Signal};
-use crate::thread::stop::{self, Patience};
+use crate::thread::stop;
 use crate::thread::tree::{self, Failures, Inside, Node};
-use crate::thread::{Failure, circumstances, end_those_left, forked, latency, panic};
+use crate::thread::{Failure, circumstances, end_those_left, forked, latency, leaving, panic};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -57,8 +61,9 @@ fn finish_profile() {
 /// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
 /// returns ends all threads in order, writes the profile and gives the exit code.
 ///
-/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go; a second one while the
-/// program is stopping says who is left and ends the process at once.
+/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go ([`Config::ask`]: or that of
+/// all threads); a second one while the program is stopping, later than [`Config::grace`], says which threads are left and ends
+/// the process at once. A signal that is ignored when the program starts stays ignored.
 ///
 /// | exit code | when |
 /// |---|---|
@@ -68,6 +73,10 @@ fn finish_profile() {
 /// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
 /// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
 /// | 143 | at once, after a second signal that was SIGTERM |
+///
+/// After SIGINT, a process that exits with 130 dies of SIGINT instead (Linux with glibc): at the very end, after the return from
+/// the program's own `main`. A shell shows 130 in both cases, and only after a death by SIGINT stops the script or loop that the
+/// program is part of.
 ///
 /// ```no_run
 /// use selvedge::{Config, Queue, Signal, spawn};
@@ -172,8 +181,10 @@ pub struct Runtime {
 struct Up {
     name: String,
     signals: OsSignals,
+    stop_watch: StopWatch,
     node: Arc<Node>,
     _inside: Inside,
+    _reserve: Reserve,
     _claim: Claim,
 }
 
@@ -201,6 +212,7 @@ impl Drop for Claim {
             return;
         }
         panic::panics_go_to_log(false);
+        leaving::set_report(None);
         // Dropped without the lock.
         let _profiler = PROFILER.lock().take();
         RUNNING.store(false, Ordering::SeqCst);
@@ -263,18 +275,20 @@ impl Runtime {
         panic::panics_go_to_log(true);
         panic::set_flush(logs::flush_in_time);
         circumstances::set_records(logs::recent_of_this_thread);
-        stop::set_patience(Patience {
-            report_after: settings.shutdown.patience,
-            report: match settings.shutdown.on_stuck {
-                OnStuck::Wait => exit::report_stuck,
-                OnStuck::Abort => exit::abort_stuck,
-            },
-        });
+        leaving::set_report(Some(match settings.shutdown.on_stuck {
+            OnStuck::Wait => exit::report_leaving,
+            OnStuck::Abort => exit::abort_leaving,
+        }));
         latency::begin();
         queue::begin();
         let (node, inside) = tree::become_main();
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
+        let reserve = Reserve::start()
+            .map_err(|error| Error::new(Kind::Io, "no threads for the reports at the end").because(error))?;
         let own = OwnThreads::of(&node);
+        let stop_watch = StopWatch::start(&node, &settings.shutdown).map_err(|error| {
+            Error::new(Kind::Io, "no thread for the reports of threads that do not stop").because(error)
+        })?;
         logs::start_writer(&node).map_err(no_thread)?;
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
@@ -284,10 +298,11 @@ impl Runtime {
             watch::start(&node, after)
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
         }
-        let signals = OsSignals::start(&node, settings.dump)?;
+        let signals = OsSignals::start(&node, &settings)?;
         announce(&settings);
         own.keep();
-        let up = Up { name: settings.name, signals, node, _inside: inside, _claim: claim };
+        let up =
+            Up { name: settings.name, signals, stop_watch, node, _inside: inside, _reserve: reserve, _claim: claim };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })
     }
 
@@ -350,6 +365,8 @@ impl Up {
             // A forked child returns: the runtime and its threads are the parent process's.
             return (forked::end(own), None, false);
         }
+        self.stop_watch.main_has_returned();
+        latency::main_returned(&self.node);
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());

@@ -1,6 +1,6 @@
 //! Where there are no Unix signals, nobody interrupts.
 
-use super::config::DumpSettings;
+use super::config::Settings;
 use crate::error::Error;
 use crate::thread::tree::Node;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(super) struct OsSignals;
 
 impl OsSignals {
-    pub(super) fn start(_main: &Arc<Node>, _dump: DumpSettings) -> Result<OsSignals, Error> {
+    pub(super) fn start(_main: &Arc<Node>, _settings: &Settings) -> Result<OsSignals, Error> {
         Ok(OsSignals)
     }
 

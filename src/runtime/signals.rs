@@ -1,22 +1,29 @@
 //! SIGINT, SIGTERM and the signal that asks for a dump, on a thread of the tree.
 
-use super::config::DumpSettings;
+use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
 use super::exit;
 use crate::error::{Error, Kind};
-use crate::os::process;
-use crate::signal::{Reason, Signal};
+use crate::log::logging;
+use crate::os::{inherit, process};
+use crate::signal::Reason;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
 /// While no runtime is up the signals do what they did before: end the process.
 static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// The same order: `true` once the action of that signal while no runtime is up is registered. Relaxed: only the start of a
+/// runtime changes them, and runtimes start one at a time.
+static SETTLED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
 pub(super) struct OsSignals {
     /// The first that came; 0 for none.
@@ -32,37 +39,42 @@ impl Drop for Busy {
 }
 
 impl OsSignals {
-    pub(super) fn start(main: &Arc<Node>, dump: DumpSettings) -> Result<OsSignals, Error> {
+    pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<OsSignals, Error> {
         let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
-        let idle = default_while_idle().map_err(refused)?;
-        let dump = dumps::signal(dump);
-        let mut signals = Signals::new(SIGNALS.into_iter().chain(dump)).map_err(refused)?;
-        // Only now: until there is somebody to take them they end the process.
+        inherit::at_exit_with(|code| exit::die_as(code as u8));
+        let (idle, heard) = default_while_idle().map_err(refused)?;
+        for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
+            // As the shell has arranged it: an interrupt at its terminal is not for a program in the background.
+            log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
+        }
+        let dump = dumps::signal(settings.dump);
+        let all: Vec<i32> = heard.into_iter().chain(dump).collect();
+        let mut signals = Signals::new(&all).map_err(refused)?;
+        // Only now: until there is a thread to take them they end the process.
         idle.store(false, Ordering::SeqCst);
         let busy = Busy(idle);
         let closer = signals.handle();
         let first = Arc::new(AtomicI32::new(0));
-        let (seen, main_stop) = (first.clone(), main.please_stop.clone());
+        let mut answers = Answers {
+            program: settings.name.clone(),
+            shutdown: settings.shutdown.clone(),
+            main: main.clone(),
+            first: first.clone(),
+            came: None,
+        };
         Builder::new("os-signals")
             .parent(&Thread::from_node(main.clone()))
             .runtime()
             .spawn(move |please_stop| {
                 please_stop.on_go(move || closer.close());
-                let answer = |signal| {
-                    if Some(signal) == dump {
-                        dumps::write();
-                    } else if seen.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                        stop(signal, main_stop.clone());
-                    } else {
-                        let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
-                        exit::at_once(&why, None, 128 + signal as u8);
-                    }
-                };
-                signals.forever().for_each(answer);
+                // The program may have been started with them blocked, and all its threads with it.
+                inherit::unblock(&all);
+                let mut answer = |signal| if Some(signal) == dump { dumps::write() } else { answers.answer(signal) };
+                signals.forever().for_each(&mut answer);
                 // While it listens, and no longer: a log that hangs at the very end can still be interrupted. What came
                 // between its last look and this is answered here.
                 drop(busy);
-                signals.pending().for_each(answer);
+                signals.pending().for_each(&mut answer);
             })
             .map(drop)
             .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))?;
@@ -77,21 +89,66 @@ impl OsSignals {
     }
 }
 
-/// The first signal. Logging and the targets of `please_stop` may hang, so they run aside: a second signal must be heard.
-fn stop(signal: i32, main_stop: Signal) {
-    let told = aside("notice", move || {
-        log::warn!("interrupted by {}: stopping; a second one ends the process at once", name(signal));
-    });
-    told.wait_for_go_timeout(exit::LAST_WORDS);
-    aside("asker", move || {
-        main_stop.go_for(&Reason::of(format!("{} came", name(signal)), None, None));
-    });
+/// What is done about SIGINT and SIGTERM.
+struct Answers {
+    program: String,
+    shutdown: ShutdownSettings,
+    main: Arc<Node>,
+    first: Arc<AtomicI32>,
+    /// When the first came.
+    came: Option<Instant>,
 }
 
-fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {
-    if let Some(idle) = IDLE.get() {
-        return Ok(idle.clone());
+impl Answers {
+    fn answer(&mut self, signal: i32) {
+        let Some(came) = self.came else {
+            self.came = Some(Instant::now());
+            self.first.store(signal, Ordering::SeqCst);
+            if signal == SIGINT {
+                inherit::die_if_exiting_with(i32::from(exit::INTERRUPTED));
+            }
+            return self.stop(signal);
+        };
+        // One request may come as several signals: `timeout` signals the program and then its group, a terminal the whole group,
+        // of which a parent passes it on.
+        if came.elapsed() < self.shutdown.grace {
+            return;
+        }
+        let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
+        exit::at_once(&why, None, if signal == SIGTERM { exit::TERMINATED } else { exit::INTERRUPTED });
     }
+
+    /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they run aside: the next signal must
+    /// be heard.
+    fn stop(&self, signal: i32) {
+        let (program, grace) = (self.program.clone(), self.shutdown.grace);
+        let told = aside("notice", move || notice(&program, signal, grace));
+        let (main, ask) = (self.main.clone(), self.shutdown.ask);
+        aside("asker", move || {
+            told.wait_for_go_timeout(exit::LAST_WORDS);
+            let reason = Reason::of(format!("{} came", name(signal)), None, None);
+            match ask {
+                Ask::Main => drop(main.please_stop.go_for(&reason)),
+                Ask::All => main.ask(&reason),
+            }
+        });
+    }
+}
+
+fn notice(program: &str, signal: i32, grace: Duration) {
+    let signal = name(signal);
+    // For the person there, unless the log shows it to them. Where stderr is no terminal, a program that is well says nothing.
+    let is_in_sight = logging::files().is_empty() && log::log_enabled!(log::Level::Warn);
+    if std::io::stderr().is_terminal() && !is_in_sight {
+        exit::say(&format!("{program}: {signal}: stopping; again to end at once"));
+    }
+    let after = if grace.is_zero() { String::new() } else { format!(", later than {grace:?} from now,") };
+    log::warn!("interrupted by {signal}: stopping; a second one{after} ends the process at once");
+    log::logger().flush();
+}
+
+/// Also returns which of the signals are heard: the others were ignored when the program started.
+fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
     // In a forked child nothing listens: there they end the process too, until it starts a runtime of its own.
     extern "C" fn nothing() {}
     extern "C" fn in_child() {
@@ -99,18 +156,28 @@ fn default_while_idle() -> std::io::Result<Arc<AtomicBool>> {
             idle.store(true, Ordering::SeqCst);
         }
     }
-    process::at_fork(nothing, nothing, in_child);
-    let idle = Arc::new(AtomicBool::new(true));
-    for signal in SIGNALS {
-        signal_hook::flag::register_conditional_default(signal, idle.clone())?;
+    let idle = IDLE.get_or_init(|| {
+        process::at_fork(nothing, nothing, in_child);
+        Arc::new(AtomicBool::new(true))
+    });
+    let mut heard = Vec::new();
+    for (signal, is_settled) in SIGNALS.iter().zip(&SETTLED) {
+        if !is_settled.load(Ordering::Relaxed) {
+            if inherit::is_ignored(*signal) {
+                continue;
+            }
+            signal_hook::flag::register_conditional_default(*signal, idle.clone())?;
+            is_settled.store(true, Ordering::Relaxed);
+        }
+        heard.push(*signal);
     }
-    Ok(IDLE.get_or_init(|| idle).clone())
+    Ok((idle.clone(), heard))
 }
 
 /// The exit code after everything has stopped in order: a command that was interrupted must not look finished to a shell, a
 /// service that was told to end has done what it should.
 pub(super) fn exit_code(signal: i32) -> u8 {
-    if signal == SIGTERM { 0 } else { 128 + signal as u8 }
+    if signal == SIGTERM { 0 } else { exit::INTERRUPTED }
 }
 
 pub(super) fn name(signal: i32) -> &'static str {

@@ -11,6 +11,7 @@
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::on_go::Target;
+use super::stops::{PLEASE_STOP, tell_of_stop};
 use super::{Reason, Round, Signal, timer};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::wait::Shared;
@@ -197,6 +198,10 @@ impl Core {
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             Fired { first, sender: slow.sender.take(), targets: Targets(std::mem::take(&mut slow.targets)) }
         };
+        // With no lock held, and after the signal is seen to have gone.
+        if matches!(self.kind, Kind::Plain(Name::Of(_, PLEASE_STOP))) {
+            tell_of_stop();
+        }
         Some(fired)
     }
 

@@ -1,6 +1,7 @@
 //! Asking a subtree to stop.
 
 use super::StopOrder;
+use super::stop_clock;
 use super::tree::{Node, Role};
 use crate::signal::{Reason, Together};
 use std::cell::RefCell;
@@ -24,6 +25,10 @@ pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
     let mut asked = Together::default();
     while let Some((node, reason)) = next.pop() {
         asked.go_for(&node.please_stop, &reason);
+        if node.terms.patience.is_some() {
+            // It may be shorter than the one that the clock was set by.
+            stop_clock::asked(node.terms.patience);
+        }
         let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
         next.extend(passed_on.ok().flatten().unwrap_or_default());
         if node.terms.stop_order == StopOrder::Together {

@@ -117,14 +117,14 @@ const GLANCE: Duration = Duration::from_millis(2);
 static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
 
 /// Counts the calling thread as one of ours until the guard drops.
-pub(super) fn count_body() -> Counted {
+pub(crate) fn count_body() -> Counted {
     // Relaxed: compared with what the kernel counts; a difference only delays a finding.
     BODIES.fetch_add(1, Ordering::Relaxed);
     Counted(fork::generation())
 }
 
 /// The generation of the process in which it counts.
-pub(super) struct Counted(u32);
+pub(crate) struct Counted(u32);
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -48,8 +48,7 @@ impl<T> JoinHandle<T> {
             Some(os) => {
                 // Of many that are joined, most have ended meanwhile.
                 let _published = (!os.is_finished()).then(|| node.as_waited_for().publish());
-                // Nothing is left to panic in a body but destructors of thread-locals, and those abort.
-                let _ = os.join();
+                node.join_os(os);
             }
             None => {
                 node.stopped().wait_as(|| node.as_waited_for(), None, None);
@@ -82,7 +81,7 @@ impl<T> JoinHandle<T> {
             return Err(self);
         }
         if let Some(os) = self.thread.0.take_os_handle() {
-            let _ = os.join();
+            self.thread.0.join_os(os);
         }
         Ok(self.result())
     }

@@ -40,7 +40,18 @@ pub(crate) fn slowest() -> Vec<Stopped> {
 
 /// `node` has ended, at `end`.
 pub(super) fn ended(node: &Node, end: Instant) {
-    if node.terms.role != Role::User || !node.please_stop.is_go() {
+    if node.terms.role == Role::User {
+        keep(node, end);
+    }
+}
+
+/// `main`'s own code has ended. If `main` was asked to stop before, the time until now counts as its way to its end.
+pub(crate) fn main_returned(main: &Node) {
+    keep(main, Instant::now());
+}
+
+fn keep(node: &Node, end: Instant) {
+    if !node.please_stop.is_go() {
         return;
     }
     let Some(asked) = node.please_stop.reason().map(|reason| reason.when()) else { return };

@@ -10,8 +10,10 @@ pub(crate) mod forked;
 mod handle;
 mod join;
 pub(crate) mod latency;
+pub(crate) mod leaving;
 mod mdc;
 pub(crate) mod observe;
+pub(crate) mod overdue;
 pub(crate) mod panic;
 mod register;
 mod report;
@@ -20,6 +22,7 @@ mod scope;
 mod seen;
 mod spawn;
 pub(crate) mod stop;
+pub(crate) mod stop_clock;
 pub(crate) mod tree;
 mod unseen;
 

@@ -131,9 +131,9 @@ impl Builder {
         self
     }
 
-    /// How long its parent, at its end, waits for this thread before it reports it, instead of the runtime's
-    /// [`patience`](crate::Config::patience): longer for one that must flush much, shorter for one that should be quick.
-    /// Reports come again with growing distance; the thread is never killed by one.
+    /// How long this thread may take from being asked to stop until it and its children have ended, before it is reported,
+    /// instead of the runtime's [`patience`](crate::Config::patience): longer for a thread that must flush much, shorter for a
+    /// thread that should be quick. Reports come again with growing distance; no report kills a thread.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.terms.patience = Some(patience);

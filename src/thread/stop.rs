@@ -1,28 +1,14 @@
 //! The end of a parent: its children are asked to stop and joined, in the order that was promised.
 
 use super::ask::ask_all;
+use super::stop_clock::{self, DEFAULT_PATIENCE};
 use super::tree::{Node, Role};
 use super::{Failure, StopOrder, Thread};
 use crate::error::shielded;
 use crate::os::tell::tell;
 use crate::signal::Reason;
-use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What happens to a thread that does not stop.
-pub(crate) struct Patience {
-    /// A child that has not stopped this long after it was asked is reported; then after twice as long, and so on.
-    pub(crate) report_after: Duration,
-    /// Says that the first has waited so long for the second. May end the process.
-    pub(crate) report: fn(&Thread, &Thread, Duration),
-}
-
-static PATIENCE: RwLock<Patience> = RwLock::new(Patience { report_after: Duration::from_secs(5), report });
-
-pub(crate) fn set_patience(patience: Patience) {
-    *PATIENCE.write() = patience;
-}
 
 /// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
 /// failures are with `node` afterwards. If `node` has failed, returns what became of those that were well.
@@ -128,27 +114,28 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
     }
 }
 
-/// Joins a child that was asked to stop, and says so when that takes long.
+/// Joins a child that was asked to stop. Where no runtime watches the clock of its stop, says so when that takes long.
 fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
     // One wait, however often it is reported: only the child's end ends it.
     let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());
     let asked = Instant::now();
-    let mut next = child.terms.patience.unwrap_or_else(|| PATIENCE.read().report_after);
+    let patience = child.terms.patience.unwrap_or(DEFAULT_PATIENCE);
+    let mut next = patience;
     // A time beyond what the clock can express is none.
     while !child.stopped().wait_unpublished(None, asked.checked_add(next)) {
-        let report = PATIENCE.read().report;
-        shielded(|| report(&Thread(parent.clone()), &Thread(child.clone()), asked.elapsed()));
+        if !stop_clock::is_watched() {
+            shielded(|| report(parent, child, asked));
+        }
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }
     if let Some(os) = child.take_os_handle() {
-        let _ = os.join();
+        child.join_os(os);
     }
 }
 
-/// What is said where no runtime knows better.
-fn report(parent: &Thread, child: &Thread, waited: Duration) {
-    let doing =
-        child.waiting_for().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
-    let text = format!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path(), child.path());
+fn report(parent: &Node, child: &Node, asked: Instant) {
+    let waited = asked.elapsed();
+    let doing = child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
+    let text = format!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path, child.path);
     tell(log::Level::Warn, module_path!(), &text);
 }

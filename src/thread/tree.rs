@@ -32,9 +32,10 @@ pub(crate) use super::current::{
     roots, take_former_roots,
 };
 use super::{Failure, OnChildFailure, StopOrder};
+use super::{leaving, stop_clock};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
-use crate::signal::{LateSignal, Reason, Signal};
+use crate::signal::{LateSignal, PLEASE_STOP, Reason, Signal};
 use crate::wait::{Ends, Slot, What};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -246,6 +247,9 @@ impl Node {
         if is_users && (ending.is_some() || asked()) {
             let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
             node.please_stop.go_for(&ending.unwrap_or_else(born_late));
+            if node.terms.patience.is_some() {
+                stop_clock::asked(node.terms.patience);
+            }
         }
         Ok((node, path))
     }
@@ -257,7 +261,7 @@ impl Node {
         Arc::new(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name_at,
-            please_stop: Signal::of(&path, "please_stop"),
+            please_stop: Signal::of(&path, PLEASE_STOP),
             stopped: LateSignal::new(),
             child_failed: LateSignal::new(),
             passes_stop_on: AtomicBool::new(false),
@@ -346,6 +350,11 @@ impl Node {
 
     pub(crate) fn take_os_handle(&self) -> Option<OsHandle<()>> {
         self.state.lock().os.take()
+    }
+
+    /// Joins its OS thread, which was taken from it.
+    pub(super) fn join_os(&self, os: OsHandle<()>) {
+        leaving::join(os, &self.path, self.terms.patience, || self.ended.get().map(|ended| ended.at));
     }
 
     /// Its parent still has it among its children.

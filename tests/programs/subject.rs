@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let scenario = args.next().unwrap_or_default();
     let config = args.next().map_or_else(|| Config::new("subject"), Config::from);
+    // Its second signal comes at once.
+    let config = if scenario == "stuck-end" { config.grace(Duration::ZERO) } else { config };
     match scenario.as_str() {
         "own-main" => return own_main(config),
         "register-on-panic" => return register_on_panic(),
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
         "rude-error" => return selvedge::run(config, |_| Err(RudeError)),
         _ => {}
     }
-    selvedge::run(config, |please_stop| match scenario.as_str() {
+    let code = selvedge::run(config, |please_stop| match scenario.as_str() {
         "ok" => {
             log::info!("all is well");
             Ok(())
@@ -74,6 +76,62 @@ fn main() -> ExitCode {
         }
         "order" => order(please_stop),
         "deaf" => deaf(please_stop),
+        "stuck-main" => {
+            ready();
+            stuck(please_stop);
+            Ok(())
+        }
+        "stuck-join" => Ok(spawn("stuck", stuck).join()?),
+        "stuck-scope" => Ok(selvedge::scope(|s| s.spawn("stuck", stuck).join())?),
+        "stuck-middle" => Ok(spawn("middle", |_| spawn("stuck", stuck).join().unwrap()).join()?),
+        "stuck-beside" => {
+            drop(spawn("stuck", stuck));
+            // Also stuck itself, outside of this crate.
+            std::thread::sleep(LONG);
+            Ok(())
+        }
+        "stuck-many" => {
+            (0..40).for_each(|number| drop(spawn(format!("stuck-{number}"), stuck)));
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "stuck-destructor" => {
+            drop(spawn("leaving", |_| HANGS.with(|hangs| hangs.set(Some(Hangs)))));
+            Ok(())
+        }
+        "stuck-destructor-joined" => Ok(spawn("leaving", |_| HANGS.with(|hangs| hangs.set(Some(Hangs)))).join()?),
+        "one-is-stopped" => one_is_stopped(),
+        "drain" => {
+            ready();
+            please_stop.wait_for_go();
+            println!("drains");
+            Signal::new("the drain").wait_for_go_timeout(Duration::from_millis(500));
+            println!("drained");
+            Ok(())
+        }
+        "asked" => {
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            ready();
+            please_stop.wait_for_go();
+            let is_asked = child.thread().please_stop().wait_for_go_timeout(Duration::from_millis(500));
+            println!("the child was asked before main returned: {is_asked}");
+            Ok(())
+        }
+        #[cfg(target_os = "linux")]
+        "no-threads" => {
+            drop(spawn("stuck", |_| Signal::new("a bell").wait_for_go_timeout(LONG)));
+            while Thread::current().children().iter().all(|child| child.waiting_for().is_none()) {
+                std::thread::yield_now();
+            }
+            forbid_threads();
+            ready();
+            please_stop.wait_for_go();
+            Ok(())
+        }
+        "child-signals" => {
+            println!("{}", signals_of_a_child());
+            Ok(())
+        }
         "impatient" => impatient(),
         "sluggish" => sluggish(),
         "log-panic" => log_panic(),
@@ -97,7 +155,68 @@ fn main() -> ExitCode {
             Ok(())
         }
         other => Err(format!("no scenario \"{other}\"").into()),
-    })
+    });
+    match scenario.as_str() {
+        "wait" => println!("run has returned"),
+        "child-signals" => println!("{}", signals_of_a_child()),
+        _ => {}
+    }
+    code
+}
+
+/// Does not look at its `please_stop`, in a call that no signal ends.
+fn stuck(_: &Signal) {
+    ready();
+    std::thread::sleep(LONG);
+}
+
+struct Hangs;
+
+impl Drop for Hangs {
+    fn drop(&mut self) {
+        ready();
+        std::thread::sleep(LONG);
+    }
+}
+
+thread_local!(static HANGS: std::cell::Cell<Option<Hangs>> = const { std::cell::Cell::new(None) });
+
+/// A thread is asked to stop while the program goes on, and takes its time.
+fn one_is_stopped() -> Result<(), Box<dyn Error>> {
+    let go_on = Signal::new("go on");
+    let until = go_on.clone();
+    let slow = spawn("slow", move |_| until.wait_for_go());
+    slow.stop();
+    let mut line = String::new();
+    ready();
+    // The test says when.
+    std::io::stdin().read_line(&mut line)?;
+    go_on.go();
+    slow.join()?;
+    Ok(())
+}
+
+/// The signals that a child process ignores and blocks.
+fn signals_of_a_child() -> String {
+    let mut child = std::process::Command::new("cat");
+    let output = child.arg("/proc/self/status").output().expect("cat");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().filter(|line| line.starts_with("SigIgn") || line.starts_with("SigBlk"));
+    lines.collect::<Vec<_>>().join(" ").replace('\t', " ")
+}
+
+/// From now on the system gives this process no thread.
+#[cfg(target_os = "linux")]
+fn forbid_threads() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `none` is a valid rlimit; the other takes a number. The limit does not hold for root, which becomes another user.
+    unsafe {
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &raw const none), 0);
+        if libc::getuid() == 0 {
+            assert_eq!(libc::setuid(65534), 0);
+        }
+    }
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "a thread was to be had");
 }
 
 fn ready() {
@@ -109,7 +228,7 @@ fn ready() {
 fn wait(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let queue: Queue<u32> = Queue::bounded("jobs", 1);
     let jobs = queue.clone();
-    drop(spawn("popper", move |please_stop| jobs.pop_till(please_stop).map(drop)));
+    drop(spawn("popper", move |please_stop| drop(jobs.pop_till(please_stop))));
     drop(spawn("parent", |please_stop| {
         drop(spawn("sleeper", |please_stop| (Till::after(LONG) | please_stop).wait_for_go()));
         please_stop.wait_for_go();

@@ -119,7 +119,12 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// As a shell shows it: 130 also for a death by SIGINT.
     pub fn code(&self) -> i32 {
+        #[cfg(unix)]
+        if std::os::unix::process::ExitStatusExt::signal(&self.status) == Some(libc::SIGINT) {
+            return 130;
+        }
         self.status.code().unwrap_or_else(|| panic!("ended by a signal: {}\n{}", self.status, self.stderr))
     }
 }
@@ -164,6 +169,8 @@ impl Process {
 
     /// With this as its standard input.
     pub fn start_reading(command: &mut Command, input: Stdio) -> Process {
+        #[cfg(unix)]
+        hear_signals(command);
         let mut child = command
             .stdin(input)
             .stdout(Stdio::piped())
@@ -173,6 +180,10 @@ impl Process {
             .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now() }
+    }
+
+    pub fn input(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("piped")
     }
 
     /// Until it has said `line`.
@@ -243,6 +254,21 @@ impl Process {
         let took = self.begin.elapsed();
         let stdout = self.read + &output.join().expect("no panic");
         Ended { status, stdout, stderr: errors.join().expect("no panic"), took }
+    }
+}
+
+/// The program takes signals as one that a person starts, also where the tests run with some of them ignored.
+#[cfg(unix)]
+fn hear_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec it only calls `signal`, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
     }
 }
 

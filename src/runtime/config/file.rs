@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    DEADLOCKS_AFTER, DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats, check_name,
-    check_output, check_patience,
+    Ask, DEADLOCKS_AFTER, DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats,
+    check_grace, check_name, check_output, check_patience,
 };
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
@@ -86,7 +86,7 @@ fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), 
 }
 
 fn read_shutdown(shutdown: &Field<'_>, set: &mut Set) -> Result<(), Error> {
-    let section = shutdown.section(&["patience", "on_stuck"])?;
+    let section = shutdown.section(&["patience", "on_stuck", "grace", "ask"])?;
     if let Some(field) = section.get("patience") {
         let patience = field.duration()?;
         check_patience(patience).map_err(|message| field.error(message))?;
@@ -94,6 +94,14 @@ fn read_shutdown(shutdown: &Field<'_>, set: &mut Set) -> Result<(), Error> {
     }
     if let Some(field) = section.get("on_stuck") {
         set.on_stuck = Some(field.choice(&[("wait", OnStuck::Wait), ("abort", OnStuck::Abort)])?);
+    }
+    if let Some(field) = section.get("grace") {
+        let grace = field.duration()?;
+        check_grace(grace).map_err(|message| field.error(message))?;
+        set.grace = Some(grace);
+    }
+    if let Some(field) = section.get("ask") {
+        set.ask = Some(field.choice(&[("main", Ask::Main), ("all", Ask::All)])?);
     }
     Ok(())
 }

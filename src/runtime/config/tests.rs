@@ -31,6 +31,7 @@ fn nothing_said_means_the_defaults() {
         assert!(settings.log.wiring.queue.is_some());
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
+        assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(1), Ask::Main));
         assert!(settings.dump.signal == DumpSignal::Usr1 && !settings.dump.is_asked);
         assert_eq!(settings.deadlocks, Some(Duration::from_secs(5)));
         assert!(!settings.profile.enabled);
@@ -45,7 +46,7 @@ fn nothing_said_means_the_defaults() {
 fn every_key_reaches_its_setting() {
     let text = "
 name: weaver
-shutdown: { patience: 1m 30s, on_stuck: abort }
+shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
 profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle }
 log: { queued: false }
 dump: { signal: SIGQUIT }
@@ -56,6 +57,7 @@ deadlocks: { after: 250ms }
     assert!(settings.log.wiring.queue.is_none());
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
+    assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(3), Ask::All));
     assert!(settings.dump.signal == DumpSignal::Quit && settings.dump.is_asked);
     assert_eq!(settings.deadlocks, Some(Duration::from_millis(250)));
     assert_eq!(resolve_text("off", "deadlocks: off\n").unwrap().deadlocks, None);

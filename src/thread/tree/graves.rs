@@ -1,12 +1,17 @@
 //! Ended OS threads that no thread joins by name: a sibling that ends later, or the parent, joins them.
 
 use crate::os::CpuClock;
+use crate::thread::leaving;
+use std::sync::Arc;
 use std::thread::JoinHandle as OsHandle;
+use std::time::{Duration, Instant};
 
 /// An ended thread that is to be joined.
 pub(super) struct Grave {
     pub(super) os: OsHandle<()>,
     pub(super) clock: Option<CpuClock>,
+    pub(super) path: Arc<str>,
+    pub(super) patience: Option<Duration>,
 }
 
 /// At how many clocks somebody who comes by looks, at a third of a microsecond each and with the lock held.
@@ -44,7 +49,7 @@ impl Grave {
 /// Joins threads that have ended, or are about to leave their last line.
 pub(super) fn bury(graves: Vec<Grave>) {
     for grave in graves {
-        // The body catches everything; what is left to panic is a destructor of a thread-local, and that aborts.
-        let _ = grave.os.join();
+        let since = Instant::now();
+        leaving::join(grave.os, &grave.path, grave.patience, || Some(since));
     }
 }

@@ -66,7 +66,8 @@ impl Node {
                 let omitted = failure.and_then(|failure| above.failures.add(self.id, failure));
                 let gone = take_gone(&mut above.graves);
                 let clock = self.os_thread().and_then(|os| os.clock);
-                above.graves.extend(os.map(|os| Grave { os, clock }));
+                let (path, patience) = (self.path.clone(), self.terms.patience);
+                above.graves.extend(os.map(|os| Grave { os, clock, path, patience }));
                 (None, omitted, gone)
             }
         };

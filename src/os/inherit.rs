@@ -1,0 +1,90 @@
+//! What a process inherits of signals, ignored and blocked ones, and what its parent is told of its end.
+
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+
+/// Returns `true` if this process ignores that signal: as `nohup`, or a shell for `prog &` in a script, has started it.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    action(signal) == Some(libc::SIG_IGN)
+}
+
+/// Returns `true` if this process does something else with that signal than the system does by default; ignoring it counts.
+pub(crate) fn is_handled(signal: i32) -> bool {
+    action(signal).is_some_and(|action| action != libc::SIG_DFL)
+}
+
+fn action(signal: i32) -> Option<libc::sighandler_t> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null action asks only; `action` is writable for one sigaction.
+    let failed = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: written by the successful call.
+    (failed == 0).then(|| unsafe { action.assume_init() }.sa_sigaction)
+}
+
+/// The calling thread takes these signals, also if it has inherited that they are blocked.
+pub(crate) fn unblock(signals: &[i32]) {
+    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need. A signal's number out of range is refused
+    // by sigaddset, without effect.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for &signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod end {
+    use std::ffi::{c_int, c_void};
+    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::{Once, OnceLock};
+
+    unsafe extern "C" {
+        /// Of glibc, and in no version of the crate libc: `atexit` whose function gets the exit code.
+        fn on_exit(run: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+    }
+
+    /// The exit code that stands for a death by SIGINT; 0 while there is none. Relaxed: the thread that ends the process has
+    /// stored it, or has joined the thread that did.
+    static CODE: AtomicI32 = AtomicI32::new(0);
+    static DIE: OnceLock<fn(i32)> = OnceLock::new();
+
+    pub(crate) fn prepare(die: fn(i32)) {
+        static ONCE: Once = Once::new();
+        let _ = DIE.set(die);
+        ONCE.call_once(|| {
+            // SAFETY: `at_exit` is a function of this program, which stays valid, and takes no notice of its argument. Without
+            // memory for it (not 0) the exit code stays a number.
+            let _ = unsafe { on_exit(at_exit, std::ptr::null_mut()) };
+        });
+    }
+
+    pub(crate) fn die_if_exiting_with(code: i32) {
+        CODE.store(code, Ordering::Relaxed);
+    }
+
+    extern "C" fn at_exit(code: c_int, _: *mut c_void) {
+        if code == 0 || code != CODE.load(Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: null means all output streams of C; what they hold would be lost.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        if let Some(die) = DIE.get() {
+            die(code);
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod end {
+    pub(crate) fn prepare(_die: fn(i32)) {}
+
+    pub(crate) fn die_if_exiting_with(_code: i32) {}
+}
+
+/// From now on `die` is called with the exit code that [`die_if_exiting_with`] has named, when the process exits with that code:
+/// after the return from `main`, and after the functions that were given to `atexit` since. Only with glibc: elsewhere the exit
+/// code stays a number.
+pub(crate) use end::{die_if_exiting_with, prepare as at_exit_with};

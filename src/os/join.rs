@@ -1,0 +1,62 @@
+//! Joining an OS thread with a look now and then. Linux only: elsewhere a join has no time limit.
+
+use std::mem::MaybeUninit;
+use std::os::unix::thread::JoinHandleExt;
+use std::ptr;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The system's clock, by which a timed join is limited, may be set meanwhile: no single wait is longer than this.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Joins the thread: blocks until the system has it no more. Each time the current limit is over, `look` is called, which gives
+/// the next limit.
+pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut look: impl FnMut() -> Duration) {
+    // The thread is this function's to join from here on.
+    let thread = handle.into_pthread_t();
+    loop {
+        let until = realtime(limit.min(LONGEST));
+        // SAFETY: `thread` was neither joined nor detached: its handle was consumed above, and a call that joins it ends the
+        // loop. No result is asked for (null); `until` is a valid timespec that lives until the call returns.
+        match unsafe { libc::pthread_timedjoin_np(thread, ptr::null_mut(), &raw const until) } {
+            libc::ETIMEDOUT => limit = look(),
+            // Joined; or an error that no repetition cures: the caller is the thread itself.
+            _ => return,
+        }
+    }
+}
+
+fn realtime(from_now: Duration) -> libc::timespec {
+    let mut now = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: `now` is writable for one timespec, and CLOCK_REALTIME always exists.
+    let now = unsafe {
+        libc::clock_gettime(libc::CLOCK_REALTIME, now.as_mut_ptr());
+        now.assume_init()
+    };
+    let nanos = now.tv_nsec as u64 + u64::from(from_now.subsec_nanos());
+    let seconds = from_now.as_secs() + nanos / 1_000_000_000;
+    libc::timespec { tv_sec: now.tv_sec + seconds as libc::time_t, tv_nsec: (nanos % 1_000_000_000) as _ }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_that_has_not_ended_is_looked_at_until_it_ends() {
+        let (end, wait) = mpsc::channel::<()>();
+        let handle = std::thread::spawn(move || drop(wait.recv()));
+        let (looks, end) = (Cell::new(0), Cell::new(Some(end)));
+        join(handle, Duration::from_millis(1), || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 3 {
+                end.take();
+                return Duration::from_secs(60);
+            }
+            Duration::from_millis(1)
+        });
+        assert_eq!(looks.get(), 3);
+    }
+}

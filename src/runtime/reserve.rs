@@ -1,0 +1,71 @@
+//! Threads that wait for the end of a program in trouble. What is said and written then runs on threads of its own, since it may
+//! hang; where the system gives none (a limit on threads or memory is reached), these two are there.
+
+use crate::os::fork::PerProcess;
+use crate::thread::deadlock;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One may hang, say in the log, and the other still works.
+const THREADS: usize = 2;
+
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// While a runtime is up. A rendezvous: a value is taken only by a thread that waits for one.
+static JOBS: PerProcess<Mutex<Option<Sender<Job>>>> = PerProcess::new(Mutex::new(None), Mutex::default);
+
+/// The threads end with it, each after its job.
+pub(super) struct Reserve(());
+
+impl Reserve {
+    pub(super) fn start() -> io::Result<Reserve> {
+        let (sender, receiver) = bounded::<Job>(0);
+        for number in 1..=THREADS {
+            let jobs: Receiver<Job> = receiver.clone();
+            // Outside of the tree: a thread that hangs here must not keep the runtime from its end.
+            let body = move || {
+                // It waits for no thread of the program: the search for deadlocks need not reckon with it.
+                let _counted = deadlock::count_body();
+                jobs.into_iter().for_each(|job| job());
+            };
+            std::thread::Builder::new().name(format!("main/reserve-{number}")).spawn(body)?;
+        }
+        *JOBS.lock() = Some(sender);
+        Ok(Reserve(()))
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        let _sender = JOBS.lock().take();
+    }
+}
+
+/// Runs `job` on a new thread; if there is none to be had, on one of the reserve. Returns the job if all of these are busy.
+pub(super) fn run(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
+    // Shared, since a spawn that fails drops what it was given.
+    let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(job))));
+    let body = job.clone();
+    let take = |job: &Mutex<Option<Job>>| job.lock().take();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let job = take(&body);
+        job.into_iter().for_each(|job| job());
+    });
+    if spawned.is_ok() {
+        return Ok(());
+    }
+    take(&job).map_or(Ok(()), give)
+}
+
+/// Runs `job` on a thread of the reserve. Returns it if all of these are busy.
+pub(super) fn give(job: Job) -> Result<(), Job> {
+    // One may just be coming back from its last job.
+    const COMING_BACK: Duration = Duration::from_millis(20);
+    match JOBS.lock().clone() {
+        Some(jobs) => jobs.send_timeout(job, COMING_BACK).map_err(SendTimeoutError::into_inner),
+        None => Err(job),
+    }
+}

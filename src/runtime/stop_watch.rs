@@ -1,0 +1,248 @@
+//! Reports the threads that do not stop, on a thread of the tree that is older than all that it watches. The clock of each
+//! stop, and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
+//!
+//! A thread is reported when its patience is over, then after twice that time since it was asked, after four times, and so on, but
+//! at least once an hour: an outage at night fills no disk, and its last report is never old.
+
+use super::config::{OnStuck, ShutdownSettings};
+use super::exit;
+use crate::dump::Dump;
+use crate::thread::overdue;
+use crate::thread::stop_clock::{self, StopClock};
+use crate::thread::tree::Node;
+use crate::thread::{Builder, Thread};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// The longest time between two reports of one thread.
+const RARELY: Duration = Duration::from_secs(3600);
+/// Threads in one report that are shown with stacks; the others are listed by their paths.
+const MOST_SHOWN: usize = 5;
+const MOST_LISTED: usize = 20;
+
+/// What the end of the runtime tells the watch.
+pub(super) struct StopWatch {
+    /// `main`'s function has returned: what `main` does since is the runtime's, and each thread that it waits for has a
+    /// patience of its own. Relaxed: it guards nothing, and a late look only reports `main` once more.
+    main_has_returned: Arc<AtomicBool>,
+}
+
+impl StopWatch {
+    /// Starts it. The first of the runtime's threads: it ends as the last one.
+    pub(super) fn start(main: &Arc<Node>, settings: &ShutdownSettings) -> io::Result<StopWatch> {
+        let main_has_returned = Arc::new(AtomicBool::new(false));
+        let mut watch = Watch {
+            main: main.clone(),
+            main_has_returned: main_has_returned.clone(),
+            patience: settings.patience,
+            on_stuck: settings.on_stuck,
+            plans: HashMap::new(),
+            late: None,
+        };
+        let clock = StopClock::start(settings.patience);
+        let builder = Builder::new("stop-watch").parent(&Thread::from_node(main.clone())).runtime();
+        let spawned = builder.spawn(move |please_stop| {
+            please_stop.on_go(stop_clock::end_watch);
+            while clock.wait() {
+                if let Some(next) = watch.look() {
+                    clock.look_after(next);
+                }
+            }
+        });
+        spawned.map(|_| StopWatch { main_has_returned })
+    }
+
+    pub(super) fn main_has_returned(&self) {
+        self.main_has_returned.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Watch {
+    main: Arc<Node>,
+    main_has_returned: Arc<AtomicBool>,
+    patience: Duration,
+    on_stuck: OnStuck,
+    /// By the thread's id.
+    plans: HashMap<u64, Plan>,
+    /// A dump that was not made in time.
+    late: Option<Receiver<Dump>>,
+}
+
+/// When a thread is reported.
+struct Plan {
+    /// When its clock started.
+    since: Instant,
+    /// After this much of it comes the next report.
+    after: Duration,
+}
+
+impl Plan {
+    /// `None`: beyond what the clock can express.
+    fn next(&self) -> Option<Instant> {
+        self.since.checked_add(self.after)
+    }
+
+    /// The report is made now.
+    fn advance(&mut self) {
+        let elapsed = self.since.elapsed();
+        while self.after <= elapsed {
+            let doubled = self.after.max(Duration::from_millis(1)).saturating_mul(2);
+            self.after = doubled.min(elapsed.saturating_add(RARELY));
+        }
+    }
+}
+
+impl Watch {
+    /// Reports the threads whose time has come. Returns when the next one's will have come, `None` if no thread is left that was
+    /// asked.
+    fn look(&mut self) -> Option<Instant> {
+        let program = self.main.please_stop.reason().map(|reason| reason.when());
+        let myself = Thread::current();
+        let main_has_returned = self.main_has_returned.load(Ordering::Relaxed);
+        let (now, mut due, mut plans) = (Instant::now(), Vec::new(), HashMap::new());
+        for asked in overdue::not_ended() {
+            let thread = &asked.thread;
+            // A root has no function of its own, apart from this `main`.
+            let is_root = thread.parent().is_none();
+            if *thread == myself || (is_root && (main_has_returned || thread.id() != self.main.id)) {
+                continue;
+            }
+            // A thread that was asked long before the program was has a whole patience from then on.
+            let since = program.map_or(asked.when, |program| program.max(asked.when));
+            let patience = asked.patience.unwrap_or(self.patience);
+            let known = self.plans.remove(&thread.id()).filter(|plan| plan.since == since);
+            let plan = known.unwrap_or(Plan { since, after: patience });
+            if plan.next().is_some_and(|next| next <= now) {
+                due.push(asked.thread.clone());
+            }
+            plans.insert(asked.thread.id(), plan);
+        }
+        self.plans = plans;
+        if !due.is_empty() {
+            self.report(&due, program.is_some());
+        }
+        self.plans.values().filter_map(Plan::next).min()
+    }
+
+    fn report(&mut self, due: &[Thread], program_ends: bool) {
+        let groups = groups(due);
+        // A thread of a service that goes on must not take the others with it.
+        if self.on_stuck == OnStuck::Abort && program_ends {
+            let Some((first, others)) = groups.split_first() else { return };
+            let others: Vec<_> = others.iter().map(|group| &group.culprit).collect();
+            let others = if others.is_empty() { String::new() } else { format!("; nor does {}", list(&others)) };
+            exit::abort_stuck(&first.culprit, waited(&first.culprit), &others);
+        }
+        let (dump, no_stacks) = self.dump();
+        // From when the report is made: the dump has taken its time.
+        for thread in due {
+            self.plans.entry(thread.id()).and_modify(Plan::advance);
+        }
+        let (shown, others) = groups.split_at(groups.len().min(MOST_SHOWN));
+        let mut reports: Vec<_> = shown.iter().map(|group| self.text(group, &dump, no_stacks)).collect();
+        if !others.is_empty() {
+            let others: Vec<_> = others.iter().map(|group| &group.culprit).collect();
+            reports.push(format!(
+                "the runtime has waited as long for {} more to stop: {}",
+                count(others.len()),
+                list(&others)
+            ));
+        }
+        exit::report_stuck(reports);
+    }
+
+    /// A dump with stacks, if these are found in time: a report that comes late is of no use. What comes too late is in the next
+    /// report.
+    fn dump(&mut self) -> (Dump, &'static str) {
+        let making = self.late.take().unwrap_or_else(exit::start_dump);
+        match making.recv_timeout(exit::LAST_LOOK) {
+            Ok(dump) => (dump, ""),
+            Err(RecvTimeoutError::Timeout) => {
+                self.late = Some(making);
+                (Dump::without_stacks(), "\n  (the stacks were not found in time; they come with the next report)")
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                (Dump::without_stacks(), "\n  (no stacks: the system gives no thread to find them)")
+            }
+        }
+    }
+
+    fn text(&self, group: &Group, dump: &Dump, no_stacks: &str) -> String {
+        let thread = &group.culprit;
+        let mut text = format!("the runtime has waited {:.1?} for {} to stop:", waited(thread), thread.path());
+        let known = match dump.explain(thread) {
+            // Born after the dump was made.
+            known if known.is_empty() => Dump::without_stacks().explain(thread),
+            known => known,
+        };
+        text.push_str(&exit::indented(&known));
+        text.push_str(no_stacks);
+        if !group.behind.is_empty() {
+            text.push_str(&format!("\n  {} waits for that: {}", count(group.behind.len()), list(&group.behind)));
+        }
+        if let Some(plan) = self.plans.get(&thread.id()) {
+            let again = plan.next().map_or(RARELY, |next| next.saturating_duration_since(Instant::now()));
+            text.push_str(&format!("\n  (reported again in {again:.1?}, unless it stops)"));
+        }
+        text
+    }
+}
+
+fn waited(thread: &Thread) -> Duration {
+    thread.stop_reason().map_or(Duration::ZERO, |reason| reason.elapsed())
+}
+
+fn count(threads: usize) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
+}
+
+fn list(threads: &[&Thread]) -> String {
+    let (shown, others) = threads.split_at(threads.len().min(MOST_LISTED));
+    let paths: Vec<_> = shown.iter().map(|thread| thread.path()).collect();
+    let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
+    paths.join(", ") + &more
+}
+
+/// A thread that waits for no other thread of the report, and the threads that wait for it.
+struct Group<'a> {
+    culprit: Thread,
+    behind: Vec<&'a Thread>,
+}
+
+/// Puts the threads that wait for another thread of `due` behind that one. Of threads that wait for each other, one stands for all:
+/// its explanation shows the circle.
+fn groups(due: &[Thread]) -> Vec<Group<'_>> {
+    let places: HashMap<&str, usize> = due.iter().enumerate().map(|(place, thread)| (thread.path(), place)).collect();
+    let awaited = |thread: &Thread| {
+        let wait = thread.waiting_for()?;
+        let path = wait.holder().map(|holder| holder.to_string());
+        let path = path.or_else(|| (wait.kind() == "thread").then(|| wait.name().to_owned()))?;
+        places.get(path.as_str()).copied()
+    };
+    let awaited: Vec<Option<usize>> = due.iter().map(awaited).collect();
+    let culprit = |start: usize| {
+        let (mut at, mut seen) = (start, vec![start]);
+        while let Some(next) = awaited[at] {
+            if let Some(from) = seen.iter().position(|&place| place == next) {
+                return seen[from..].iter().copied().max().unwrap_or(next);
+            }
+            seen.push(next);
+            at = next;
+        }
+        at
+    };
+    let culprits: Vec<usize> = (0..due.len()).map(culprit).collect();
+    let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
+    for (place, &of) in culprits.iter().enumerate() {
+        let group = groups.entry(of).or_insert_with(|| Group { culprit: due[of].clone(), behind: Vec::new() });
+        if place != of {
+            group.behind.push(&due[place]);
+        }
+    }
+    // The youngest first, as they are waited for.
+    groups.into_values().rev().collect()
+}

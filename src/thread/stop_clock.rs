@@ -1,0 +1,130 @@
+//! The clock of a stop. It starts when a thread is asked to stop, whatever the thread's parent does meanwhile, and a runtime's
+//! thread waits for it here. Nothing polls: with no thread asked, that wait has no deadline.
+//!
+//! Invariants
+//! 1. A thread that was asked is seen by the look that follows: the asking thread first makes `please_stop` go and then takes the
+//!    lock of `state`; the watch takes that lock to clear `next`, and looks at the threads afterwards. So either the watch sees
+//!    the signal gone, or the asking thread finds `next` cleared and sets it.
+//! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`].
+
+use crate::os::fork::PerProcess;
+use crate::signal::observe_stops;
+use crate::wait::What;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a parent allows its children where no runtime says otherwise.
+pub(super) const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A look comes this much after the end of a patience, so that threads that were asked by one call are in one look.
+const SLACK: Duration = Duration::from_millis(10);
+
+struct State {
+    /// What a thread without a patience of its own is allowed.
+    patience: Duration,
+    /// A runtime reports the threads that do not stop.
+    is_watched: bool,
+    /// When the next look is due.
+    next: Option<Instant>,
+    /// The watch is asked to end.
+    is_over: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A forked child has no watch.
+static SHARED: PerProcess<Shared> = PerProcess::new(Shared::new(), Shared::new);
+
+impl Shared {
+    const fn new() -> Shared {
+        let state = State { patience: DEFAULT_PATIENCE, is_watched: false, next: None, is_over: false };
+        Shared { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+/// While this lives, a runtime reports the threads that do not stop, and their parents do not.
+pub(crate) struct StopClock(());
+
+impl StopClock {
+    /// One at a time, as runtimes are.
+    pub(crate) fn start(patience: Duration) -> StopClock {
+        // Threads that were asked before are seen by the first look.
+        *SHARED.state.lock() = State { patience, is_watched: true, next: Some(Instant::now()), is_over: false };
+        observe_stops(|| asked(None));
+        StopClock(())
+    }
+
+    /// Blocks until a look is due. Returns `false` if the watch is over.
+    pub(crate) fn wait(&self) -> bool {
+        let _published = What::new("a stop of", Arc::from("any thread")).publish();
+        let mut state = SHARED.state.lock();
+        while !state.is_over {
+            match state.next {
+                Some(at) if at <= Instant::now() => {
+                    state.next = None;
+                    return true;
+                }
+                Some(at) => drop(SHARED.changed.wait_until(&mut state, at)),
+                None => SHARED.changed.wait(&mut state),
+            }
+        }
+        false
+    }
+
+    /// The next look is due when this patience is over, if not before.
+    pub(crate) fn look_after(&self, patience_ends: Instant) {
+        SHARED.state.lock().look_after(patience_ends);
+    }
+}
+
+impl Drop for StopClock {
+    fn drop(&mut self) {
+        SHARED.state.lock().is_watched = false;
+    }
+}
+
+/// Ends the wait of the watch, and no other.
+pub(crate) fn end_watch() {
+    SHARED.state.lock().is_over = true;
+    SHARED.changed.notify_all();
+}
+
+/// Returns `true` if a runtime reports the threads that do not stop.
+pub(super) fn is_watched() -> bool {
+    SHARED.state.lock().is_watched
+}
+
+/// What a thread without a patience of its own is allowed.
+pub(super) fn patience() -> Duration {
+    SHARED.state.lock().patience
+}
+
+/// A thread was asked to stop, with this patience of its own.
+pub(super) fn asked(own_patience: Option<Duration>) {
+    let mut state = SHARED.state.lock();
+    if !state.is_watched {
+        return;
+    }
+    // A time that the clock cannot express never comes.
+    let Some(ends) = Instant::now().checked_add(own_patience.unwrap_or(state.patience)) else { return };
+    if state.look_after(ends) {
+        drop(state);
+        SHARED.changed.notify_all();
+    }
+}
+
+impl State {
+    /// Returns `true` if that is earlier than what was planned.
+    fn look_after(&mut self, patience_ends: Instant) -> bool {
+        let Some(at) = patience_ends.checked_add(SLACK) else { return false };
+        let is_earlier = self.next.is_none_or(|next| at < next);
+        if is_earlier {
+            self.next = Some(at);
+        }
+        is_earlier
+    }
+}
