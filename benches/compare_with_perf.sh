@@ -6,9 +6,11 @@ cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-cargo build --release --features profiling --example compare
+programs=$(cargo test --release --features profiling --no-run --test programs --message-format json |
+    sed -n 's/.*"name":"programs".*"executable":"\([^"]*\)".*/\1/p')
+ln -s "$programs" "$out/compare"
 perf record -q -e cpu-clock -F 999 -g -o "$out/perf.data" \
-    target/release/examples/compare "${1:-10}" > "$out/ours.folded"
+    "$out/compare" "${1:-10}" > "$out/ours.folded"
 perf script -i "$out/perf.data" -F comm,ip,sym 2>/dev/null > "$out/perf.script"
 
 # By function: ours is the frame of a folded line, with what was inlined into it; perf's the first line of a stack. Only the

@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn a_thread_that_has_not_ended_is_looked_at_until_it_ends() {
         let (end, wait) = mpsc::channel::<()>();
-        let handle = std::thread::spawn(move || drop(wait.recv()));
+        let handle = std::thread::spawn(move || {
+            let _ = wait.recv();
+        });
         let (looks, end) = (Cell::new(0), Cell::new(Some(end)));
         join(handle, Duration::from_millis(1), || {
             looks.set(looks.get() + 1);

@@ -27,7 +27,7 @@ hot! {
     hot_f 6000 hot_g 7000 hot_h 8000 hot_i 9000 hot_j 10000
 }
 
-fn main() {
+pub(crate) fn main() {
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("seconds");
     let recording = profile::start(Options::new()).expect("it starts");
     let end = Instant::now() + Duration::from_secs_f64(seconds);

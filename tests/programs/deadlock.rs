@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Long enough for many searches.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (Some(scenario), Some(config)) = (args.next(), args.next()) else { return ExitCode::FAILURE };
     selvedge::run(config, |please_stop| {

@@ -4,7 +4,7 @@ use selvedge::{JoinHandle, Signal, spawn, spawn_fallible};
 use std::cell::RefCell;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let scenario = args.next().unwrap_or_default();
     let config = args.next().expect("a config");

@@ -1,10 +1,10 @@
 //! What a forked child may do: `forking SCENARIO`. Each scenario forks, checks in the child, and says "NAME: ok" or what was wrong.
 
 #[cfg(not(unix))]
-fn main() {}
+pub(crate) fn main() {}
 
 #[cfg(unix)]
-fn main() -> std::process::ExitCode {
+pub(crate) fn main() -> std::process::ExitCode {
     unix::main()
 }
 

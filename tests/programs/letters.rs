@@ -2,7 +2,7 @@
 
 use selvedge::{Config, Queue, Signal, spawn};
 
-fn main() -> std::process::ExitCode {
+pub(crate) fn main() -> std::process::ExitCode {
     selvedge::run(Config::new("letters"), |please_stop: &Signal| {
         let lines: Queue<String> = Queue::bounded("lines", 1000);
         let from = lines.popper();

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [scenario, config, more @ ..] = &args[..] else { return ExitCode::from(2) };
     let acknowledged = more.first().cloned().unwrap_or_default();

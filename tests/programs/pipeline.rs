@@ -53,7 +53,7 @@ impl Random {
     }
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let [_, how, seed, runs] = args.as_slice() else { panic!("pipeline HOW SEED RUNS") };
     // Neighbouring seeds must not give neighbouring plans, and the state must not be 0.

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// So long that only a test that has failed sees its end.
 const LONG: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let scenario = args.next().unwrap_or_default();
     let config = args.next().map_or_else(|| Config::new("subject"), Config::from);
@@ -228,7 +228,7 @@ fn ready() {
 fn wait(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let queue: Queue<u32> = Queue::bounded("jobs", 1);
     let jobs = queue.clone();
-    drop(spawn("popper", move |please_stop| drop(jobs.pop_till(please_stop))));
+    drop(spawn("popper", move |please_stop| jobs.pop_till(please_stop).is_ok()));
     drop(spawn("parent", |please_stop| {
         drop(spawn("sleeper", |please_stop| (Till::after(LONG) | please_stop).wait_for_go()));
         please_stop.wait_for_go();

@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn main() {
+pub(crate) fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("spawn") => while_runtimes_end(|| spawn("guest", |_| 1).join().map(drop).map_err(|e| e.to_string())),
         Some("spawn-and-drop") => while_runtimes_end(|| {

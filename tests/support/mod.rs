@@ -1,70 +1,32 @@
 //! Runs programs of this package as processes of their own, under an alarm.
-#![allow(dead_code, unreachable_pub)] // each test file uses a part of it
+#![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses a part of it
+
+mod build;
+
+pub use build::{aborting_program, program};
 
 use std::io::{BufRead, BufReader, Read};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than any of them may take.
-pub const ALARM: Duration = Duration::from_secs(60);
-
-/// The examples, built as this test was.
-pub fn program(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--example",
-            "subject",
-            "--example",
-            "01_indexer",
-            "--example",
-            "02_checksums",
-            "--example",
-            "03_outage",
-            "--example",
-            "log_subject",
-            "--example",
-            "dump_subject",
-            "--example",
-            "deadlock",
-            "--example",
-            "failing",
-            "--example",
-            "forking",
-            "--example",
-            "unregistered",
-            "--example",
-            "letters",
-            "--example",
-            "pipeline",
-        ]);
-        cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-        if cfg!(feature = "profiling") {
-            cargo.args(["--features", "profiling"]);
-        }
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the examples do not build");
-        // This test is <target>/<profile>/deps/<name>.
-        let test = std::env::current_exe().expect("a test has a file");
-        test.ancestors().nth(2).expect("in deps").join("examples")
-    });
-    folder.join(name)
-}
+pub const ALARM: Duration = Duration::from_secs(120);
 
 /// A folder that is gone after the test, unless it fails.
 pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(test: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "{test}-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a folder for the test");
         Folder(path)
@@ -281,4 +243,27 @@ pub fn subject(scenario: &str, config: &Path) -> Command {
     let mut command = Command::new(program("subject"));
     command.arg(scenario).arg(config);
     command
+}
+
+/// Runs a test in a process of its own, if it needs what a process has once: a runtime, the logger, the panic hook. Returns
+/// `true` in the process of all tests, when the test has passed in the other; there it returns `false`.
+///
+/// # Panics
+/// The test failed in the other process, or outlived the alarm.
+pub fn in_own_process(module: &str, test: &str) -> bool {
+    const OWN: &str = "SELVEDGE_TEST_IN_OWN_PROCESS";
+    if std::env::var(OWN).is_ok_and(|own| own == test) {
+        return false;
+    }
+    let name = match module.split_once("::") {
+        Some((_, module)) => format!("{module}::{test}"),
+        None => test.to_owned(),
+    };
+    // With one thread, the harness would run the test on the main thread.
+    let mut command = Command::new(std::env::current_exe().expect("a test has a file"));
+    command.args(["--exact", &name, "--nocapture", "--test-threads=2"]).env(OWN, test);
+    let ended = run(&mut command);
+    let is_well = ended.status.success() && ended.stdout.contains("1 passed");
+    assert!(is_well, "{name}: {}\n{}\n{}", ended.status, ended.stdout, ended.stderr);
+    true
 }

@@ -1,0 +1,23 @@
+//! The thread tree, signals, locks and queues, in one process: one file for each promise. A test that needs what a process has
+//! once, such as the logger, runs in a process of its own.
+
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod actor;
+mod algebra;
+mod deadlocks;
+mod failure_reports;
+mod odd_ends;
+mod queues;
+mod reasons;
+mod signals;
+mod supervision;
+mod sync_irreversible;
+mod sync_locks;
+mod sync_semaphores;
+mod sync_waits;
+mod threads;
+mod trees;

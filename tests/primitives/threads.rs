@@ -1,0 +1,497 @@
+//! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
+
+use parking_lot::Mutex;
+use selvedge::{
+    Builder, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, Till, register, scope, spawn, spawn_fallible,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A list that threads write their ends into.
+#[derive(Clone, Default)]
+struct Trail(Arc<Mutex<Vec<String>>>);
+
+impl Trail {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().push(what.into());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// A child of the calling thread that notes when it is asked and when it ends.
+fn noting(name: &str, trail: &Trail) -> JoinHandle<()> {
+    let (name, trail) = (name.to_owned(), trail.clone());
+    spawn(name.clone(), move |please_stop| {
+        let (asked, of) = (trail.clone(), name.clone());
+        please_stop.on_go(move || asked.note(format!("{of} asked")));
+        please_stop.wait_for_go();
+        trail.note(format!("{name} ended"));
+    })
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn names_and_paths_are_those_of_the_tree() {
+    let outer = spawn("readers", |_| {
+        let inner = spawn("reader-2", |_| {
+            let me = Thread::current();
+            let os = std::fs::read_to_string("/proc/thread-self/comm").unwrap_or_default();
+            (me.path().to_owned(), std::thread::current().name().map(str::to_owned), os)
+        });
+        assert_eq!(inner.thread().parent(), Some(Thread::current()));
+        inner.join().unwrap()
+    });
+    assert_eq!(outer.thread().path(), "main/readers");
+    let (path, std_name, os) = outer.join().unwrap();
+    assert_eq!(path, "main/readers/reader-2");
+    assert_eq!(std_name.as_deref(), Some("main/readers/reader-2"), "{{T}} of a log pattern prints this");
+    if cfg!(target_os = "linux") {
+        assert_eq!(os.trim(), "reader-2");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_stand_in_a_path_is_made_to() {
+    let odd = spawn("a/b\0c\n", |_| ());
+    assert_eq!(odd.thread().path(), "main/a_b_c_");
+    odd.join().unwrap();
+    let empty = spawn("", |_| ());
+    assert_eq!(empty.thread().name(), "unnamed");
+    empty.join().unwrap();
+}
+
+#[test]
+fn a_sleeper_stops_when_it_is_asked() {
+    let begin = Instant::now();
+    let sleeper = spawn("sleeper", |please_stop| {
+        (Till::after(Duration::from_secs(10)) | please_stop).wait_for_go();
+    });
+    sleeper.stop();
+    sleeper.join().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_parent_stops_and_outlives_its_children() {
+    let trail = Trail::default();
+    let inside = trail.clone();
+    let parent = spawn("parent", move |_| {
+        let children: Vec<_> = (1..=3).map(|n| noting(&format!("child-{n}"), &inside)).collect();
+        until("three children are up", || Thread::current().children().len() == 3);
+        // A child is listed before it runs; it must have attached its note.
+        until("all attached", || children.iter().all(|child| child.thread().waiting_for().is_some()));
+        drop(children);
+        inside.note("body ended");
+    });
+    let thread = parent.thread().clone();
+    parent.join().unwrap();
+    trail.note("parent joined");
+    assert!(thread.children().is_empty() && thread.stopped().is_go());
+    let notes = trail.take();
+    assert_eq!(notes.first().unwrap(), "body ended");
+    assert_eq!(notes.last().unwrap(), "parent joined");
+    let asked: Vec<_> = notes.iter().filter(|note| note.ends_with("asked")).collect();
+    assert_eq!(asked, ["child-3 asked", "child-2 asked", "child-1 asked"], "the youngest first");
+    assert_eq!(notes.iter().filter(|note| note.starts_with("child") && note.ends_with("ended")).count(), 3);
+}
+
+#[test]
+fn one_by_one_joins_the_youngest_before_the_next_is_asked() {
+    let trail = Trail::default();
+    let inside = trail.clone();
+    let parent = Builder::new("careful").stop_order(StopOrder::OneByOne);
+    let parent = parent
+        .spawn(move |please_stop| {
+            let children: Vec<_> = (1..=3).map(|n| noting(&format!("c{n}"), &inside)).collect();
+            until("all attached", || children.iter().all(|child| child.thread().waiting_for().is_some()));
+            drop(children);
+            please_stop.wait_for_go();
+        })
+        .unwrap();
+    until("children are up", || parent.thread().children().iter().filter(|c| c.waiting_for().is_some()).count() == 3);
+    // Asking the subtree must not break the order in which it stops.
+    parent.stop();
+    parent.join().unwrap();
+    let notes = trail.take();
+    let at = |note: &str| notes.iter().position(|n| n == note).unwrap();
+    // A thread may have ended before the note of its being asked is written: the order is that among threads.
+    assert!(at("c3 asked").max(at("c3 ended")) < at("c2 asked").min(at("c2 ended")), "{notes:?}");
+    assert!(at("c2 asked").max(at("c2 ended")) < at("c1 asked").min(at("c1 ended")), "{notes:?}");
+}
+
+#[test]
+fn stop_asks_the_whole_subtree() {
+    let top = spawn("top", |_| {
+        spawn("middle", |_| spawn("bottom", |please_stop| please_stop.wait_for_go()).join().unwrap()).join().unwrap();
+    });
+    until("the bottom waits", || {
+        let middle = top.thread().children();
+        let bottom = middle.first().map(Thread::children).unwrap_or_default();
+        bottom.first().is_some_and(|bottom| bottom.waiting_for().is_some())
+    });
+    top.stop();
+    top.join().unwrap();
+}
+
+#[test]
+fn a_parent_that_only_joins_passes_its_stop_on() {
+    let parent = spawn("joining", |_| {
+        let child = spawn("child", |please_stop| please_stop.wait_for_go());
+        child.join().unwrap();
+    });
+    until("it joins", || parent.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+    parent.thread().please_stop().go();
+    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("the child was not asked") };
+    result.unwrap();
+}
+
+#[test]
+fn a_parent_that_was_stopped_in_one_join_passes_that_on_in_the_next() {
+    let parent = spawn("joining", |_| {
+        let wait = |please_stop: &Signal| please_stop.wait_for_go();
+        let (first, second) = (spawn("first", wait), spawn("second", wait));
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+    until("it joins", || parent.thread().waiting_for().is_some_and(|wait| wait.name().ends_with("/first")));
+    // By the signal, which knows nothing of children: what they hear of it is from the joins.
+    parent.thread().please_stop().go();
+    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("a child was not asked") };
+    result.unwrap();
+}
+
+#[test]
+fn a_thread_that_starts_under_a_stopped_parent_runs_its_body() {
+    let parent = spawn("stopped", |please_stop| {
+        please_stop.wait_for_go();
+        spawn("late", |please_stop| please_stop.is_go()).join().unwrap()
+    });
+    parent.stop();
+    assert!(parent.join().unwrap(), "the body ran, and knew that it is asked to stop");
+}
+
+#[test]
+fn joined_results_keep_their_order() {
+    let begin = Instant::now();
+    let handles: Vec<_> = (0..100).map(|n| spawn(format!("n-{n}"), move |_| n)).collect();
+    let results: Vec<i32> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
+    assert_eq!(results, (0..100).collect::<Vec<_>>());
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_panic_reaches_whoever_joins() {
+    let number = std::hint::black_box(42);
+    let failure = spawn("unlucky", move |_| panic!("it was {number}")).join().unwrap_err();
+    assert!(failure.is_panic() && !failure.is_error());
+    assert_eq!(failure.thread_path(), "main/unlucky");
+    assert_eq!(failure.message(), "it was 42");
+    let location = failure.location().unwrap();
+    assert!(location.starts_with("tests/primitives/threads.rs:"), "{location}");
+    assert!(failure.backtrace().is_some());
+    assert_eq!(failure.to_string(), format!("main/unlucky panicked at {location}: it was 42"));
+    assert_eq!(*failure.into_panic().downcast::<String>().unwrap(), "it was 42");
+}
+
+#[test]
+fn an_error_reaches_whoever_joins_with_its_sources() {
+    let failure = spawn_fallible("reader", |_| {
+        std::fs::read("/there/is/no/such/file")?;
+        Ok::<_, std::io::Error>(())
+    })
+    .join()
+    .unwrap_err();
+    assert!(failure.is_error());
+    assert!(failure.message().contains("No such file"), "{failure}");
+    assert!(std::error::Error::source(&failure).is_some());
+}
+
+#[test]
+fn an_unjoined_failure_becomes_part_of_the_parents_own() {
+    let parent = spawn("parent", |_| {
+        let quick = spawn("quick", |_| panic!("first"));
+        quick.thread().stopped().wait_for_go();
+        drop(quick);
+        drop(spawn_fallible("slow", |please_stop| {
+            please_stop.wait_for_go();
+            Err::<(), _>("second")
+        }));
+        "the parent itself is well"
+    });
+    let thread = parent.thread().clone();
+    let failure = parent.join().unwrap_err();
+    assert!(thread.child_failed().is_go());
+    assert_eq!(failure.message(), "2 threads below it failed");
+    let below: Vec<_> = failure.children().iter().map(|child| (child.thread_path(), child.message())).collect();
+    assert_eq!(below, [("main/parent/quick", "first"), ("main/parent/slow", "second")]);
+    let text = failure.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "main/parent failed: 2 threads below it failed");
+    assert!(lines[1].starts_with("├─ main/parent/quick panicked at tests/primitives/threads.rs:"), "{text}");
+    assert_eq!(lines[2], "└─ main/parent/slow failed: second");
+}
+
+#[test]
+fn a_joined_failure_is_not_told_again() {
+    let parent = spawn("parent", |_| {
+        let child = spawn("child", |_| panic!("told to the joiner"));
+        assert!(child.join().is_err());
+        "well"
+    });
+    assert_eq!(parent.join().unwrap(), "well");
+}
+
+#[test]
+fn a_failure_returned_by_the_parent_stays_one_failure() {
+    let parent = spawn_fallible("parent", |_| spawn("child", |_| panic!("only once")).join());
+    let failure = parent.join().unwrap_err();
+    assert_eq!(failure.children().len(), 1);
+    assert_eq!(failure.to_string().matches("only once").count(), 1);
+    assert_eq!(failure.children()[0].thread_path(), "main/parent/child");
+}
+
+#[test]
+fn a_failure_that_the_parent_was_told_is_only_referred_to_by_a_late_joiner() {
+    let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
+    let out = handles.clone();
+    let parent = spawn("parent", move |_| {
+        out.add(spawn("child", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("told to the parent");
+        }))
+        .unwrap();
+    });
+    assert_eq!(parent.join().unwrap_err().children().len(), 1);
+    let late = handles.pop().unwrap().join().unwrap_err();
+    assert_eq!(late.to_string(), "main/parent/child failed; main/parent has been told of it");
+}
+
+#[test]
+fn a_released_failure_goes_no_further() {
+    let parent = spawn("parent", |_| {
+        spawn("released", |_| panic!("only the log hears this")).release();
+        let ended = spawn("ended", |_| panic!("nor this"));
+        ended.thread().stopped().wait_for_go();
+        ended.release();
+    });
+    parent.join().unwrap();
+}
+
+#[test]
+fn the_siblings_of_a_failed_thread_can_be_stopped() {
+    let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
+    let parent = parent
+        .spawn(|_| {
+            let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
+            drop(spawn("unlucky", |_| panic!("siblings stop")));
+            patient.join().unwrap();
+        })
+        .unwrap();
+    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("the sibling was not stopped") };
+    assert_eq!(result.unwrap_err().children()[0].message(), "siblings stop");
+}
+
+#[test]
+fn a_payload_that_panics_when_dropped_takes_nothing_down() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+    let failure = spawn("bomber", |_| std::panic::panic_any(Bomb)).join().unwrap_err();
+    assert_eq!(failure.message(), "a payload that is no string");
+    drop(failure);
+
+    // A result that nobody takes is dropped on the thread, and its panic is that thread's failure.
+    let parent = spawn("parent", |_| {
+        drop(spawn("child", |please_stop| {
+            // Not before the handle is gone: whoever lets go last drops the value.
+            please_stop.wait_for_go();
+            Bomb
+        }));
+    });
+    assert_eq!(parent.join().unwrap_err().children()[0].message(), "dropped");
+}
+
+#[test]
+fn join_till_gives_the_handle_back() {
+    let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
+    let Err(patient) = patient.join_till(&Till::after(Duration::from_millis(5))) else {
+        panic!("it cannot have ended")
+    };
+    assert!(patient.thread().is_alive());
+    patient.stop();
+    let Ok(result) = patient.join_till(&Till::after(DEADLINE)) else { panic!("it was asked") };
+    result.unwrap();
+}
+
+#[test]
+fn scoped_threads_borrow_and_end_with_the_scope() {
+    let words = ["warp".to_owned(), "weft".to_owned()];
+    let ended = Mutex::new(0);
+    let lengths: Vec<usize> = scope(|s| {
+        drop(s.spawn("waits", |please_stop| {
+            please_stop.wait_for_go();
+            *ended.lock() += 1;
+        }));
+        let handles: Vec<_> = words.iter().map(|word| s.spawn(word, |_| word.len())).collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).collect()
+    });
+    assert_eq!(lengths, [4, 4]);
+    assert_eq!(*ended.lock(), 1, "what is not joined is asked to stop and joined");
+}
+
+#[test]
+fn a_panic_in_a_scope_stops_its_threads_and_goes_on() {
+    let parent = spawn("parent", |_| {
+        scope(|s| {
+            drop(s.spawn("waits", |please_stop| please_stop.wait_for_go()));
+            panic!("in the scope");
+        })
+    });
+    let failure = parent.join().unwrap_err();
+    assert_eq!(failure.message(), "in the scope");
+    assert!(failure.location().unwrap().starts_with("tests/primitives/threads.rs"));
+}
+
+#[test]
+fn an_unjoined_failure_in_a_scope_is_the_owners() {
+    let parent = spawn("parent", |_| {
+        scope(|s| {
+            drop(s.spawn("unlucky", |_| panic!("scoped")));
+        });
+    });
+    assert_eq!(parent.join().unwrap_err().children()[0].thread_path(), "main/parent/unlucky");
+}
+
+#[test]
+fn a_foreign_thread_joins_the_tree_while_it_is_registered() {
+    std::thread::Builder::new()
+        .name("pool-1".into())
+        .spawn(|| {
+            assert_eq!(Thread::current().path(), "other/pool-1");
+            assert_eq!(spawn("child", |_| Thread::current().path().to_owned()).join().unwrap(), "main/child");
+            let registered = register("callback");
+            let thread = registered.thread();
+            assert_eq!(Thread::current().path(), "main/callback");
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            let child_thread = child.thread().clone();
+            assert_eq!(child_thread.path(), "main/callback/child");
+            drop(child);
+            drop(registered);
+            assert!(child_thread.stopped().is_go() && thread.stopped().is_go());
+            assert_eq!(Thread::current().path(), "other/pool-1");
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn the_builder_can_name_another_parent() {
+    let parent = spawn("elsewhere", |please_stop| please_stop.wait_for_go());
+    let child = Builder::new("child").parent(parent.thread()).spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+    assert_eq!(child.thread().path(), "main/elsewhere/child");
+    let (ended, child_thread) = (parent.thread().clone(), child.thread().clone());
+    parent.stop();
+    parent.join().unwrap();
+    assert!(child_thread.stopped().is_go());
+    let error = Builder::new("late").parent(&ended).spawn(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("main/elsewhere has ended"), "{error}");
+    drop(child);
+}
+
+#[test]
+fn a_thread_shows_what_it_waits_for() {
+    let queue: Queue<u8> = Queue::bounded("paths", 1);
+    let inner = queue.clone();
+    let waits = spawn("waits", move |please_stop| inner.pop_till(please_stop).is_err());
+    until("it waits", || waits.thread().waiting_for().is_some());
+    let wait = waits.thread().waiting_for().unwrap();
+    assert_eq!((wait.kind(), wait.name()), ("queue", "paths"));
+    waits.stop();
+    assert!(waits.join().unwrap());
+
+    let gate = Signal::new("gate");
+    let inner = gate.clone();
+    let waits = spawn("waits", move |_| inner.wait_for_go());
+    until("it waits", || waits.thread().waiting_for().is_some_and(|wait| wait.name() == "gate"));
+    gate.go();
+    let thread = waits.thread().clone();
+    waits.join().unwrap();
+    assert!(thread.waiting_for().is_none());
+}
+
+#[test]
+fn cpu_time_is_the_threads_own() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let burner = spawn("burner", |_| {
+        let me = Thread::current();
+        while me.cpu_time().unwrap() < Duration::from_millis(30) {
+            std::hint::black_box(0);
+        }
+    });
+    let idler = spawn("idler", |please_stop| please_stop.wait_for_go());
+    let (burned, idled) = (burner.thread().clone(), idler.thread().clone());
+    burner.join().unwrap();
+    assert!(burned.cpu_time().unwrap() >= Duration::from_millis(30));
+    assert!(burned.age() >= Duration::from_millis(30));
+    idler.stop();
+    idler.join().unwrap();
+    assert!(idled.cpu_time().unwrap() < Duration::from_millis(30));
+}
+
+#[test]
+fn thousands_of_threads_leave_nothing() {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+    };
+    let round = || {
+        let handles: Vec<_> = (0..200).map(|_| spawn("short", |_| ())).collect();
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
+    };
+    (0..5).for_each(|_| round());
+    let before = resident();
+    (0..20).for_each(|_| round());
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 4 << 20, "{grown} bytes for 4000 threads that are gone");
+}
+
+#[test]
+fn a_joiners_failure_stays_its_own_when_the_parent_ends() {
+    let (end, (sender, handles)) = (Signal::new("end"), std::sync::mpsc::channel());
+    let ends = end.clone();
+    let parent = spawn("parent", move |_| {
+        let fails = spawn("fails", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("out of thread");
+        });
+        sender.send(fails).unwrap();
+        ends.wait_for_go();
+    });
+    let fails: JoinHandle<()> = handles.recv().unwrap();
+    let joiner = spawn("joiner", move |_| fails.join());
+    until("the joiner waits", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+    end.go();
+    parent.join().expect("the failure is the joiner's");
+    let failure = joiner.join().unwrap().unwrap_err();
+    assert!(failure.is_panic() && failure.message().contains("out of thread"), "{failure}");
+}

@@ -1,0 +1,405 @@
+//! A dump names who does what, who waits for what, and where: of a program that is well, that hangs, and that does not stop.
+
+use selvedge::{Lock, Queue, Signal, Thread, spawn};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Whether threads can be asked for their stacks here.
+const STACKS: bool =
+    cfg!(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + crate::support::ALARM;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) => assert!(Instant::now() < deadline, "{what}, not within {:?}: {last}", crate::support::ALARM),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The first dump in which that thread is as it should be. Others' tests have threads in the same tree.
+fn dump_with(path: &str, is_right: impl Fn(&Value) -> bool) -> (String, Value) {
+    until(path, || {
+        let dump = Thread::dump();
+        let whole: Value = serde_json::from_str(&dump.to_json()).unwrap();
+        let found = whole["threads"].as_array().unwrap().iter().find(|thread| thread["path"] == path).cloned();
+        found.filter(|thread| is_right(thread)).map(|thread| (dump.to_string(), thread)).ok_or(dump.to_string())
+    })
+}
+
+/// Its stack, or all that there can be.
+fn has(thread: &Value, function: &str) -> bool {
+    let frames = thread["stack"].as_array().map_or(&[][..], Vec::as_slice);
+    !STACKS || frames.iter().any(|frame| frame["function"].as_str().unwrap().contains(function))
+}
+
+/// The entry of a thread in the text, with what is below it.
+fn entry<'a>(text: &'a str, path: &str) -> &'a str {
+    let start = text.find(&format!("\n{path}")).unwrap_or_else(|| panic!("no {path} in {text}")) + 1;
+    let end = text[start..].find("\n\n").map_or(text.len(), |end| start + end);
+    &text[start..end]
+}
+
+#[inline(never)]
+fn spin_till(please_stop: &Signal) {
+    while !please_stop.is_go() {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_thread_that_spins_is_seen_where_it_spins() {
+    let spinner = spawn("dumped-spinner", spin_till);
+    let spins = |thread: &Value| {
+        // On a machine with more to do than processors it may not run in that instant.
+        thread["state"] == "running" && thread["cpu_share"].as_f64() > Some(0.2) && has(thread, "spin_till")
+    };
+    let (text, thread) = dump_with("main/dumped-spinner", spins);
+    let entry = entry(&text, "main/dumped-spinner, running");
+    assert!(entry.contains(" % now") && entry.contains("tid "), "{entry}");
+    assert!(thread["cpu_s"].as_f64() > Some(0.0) && thread["waiting_for"].is_null());
+    if STACKS {
+        assert!(entry.contains("\n    at dump::spin_till (tests/processes/dump.rs:"), "{entry}");
+        assert!(!entry.contains("selvedge::thread"), "machinery is not shown: {entry}");
+    }
+    spinner.stop();
+    spinner.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_waits_shows_for_what_since_when_and_who_holds_it() {
+    let lock = Arc::new(Lock::new("ledger", ()));
+    let (theirs, has_it) = (lock.clone(), Signal::new("has it"));
+    let seen = has_it.clone();
+    let holder = spawn("dumped-holder", move |please_stop| {
+        let _held = theirs.lock();
+        seen.go();
+        please_stop.wait_for_go();
+    });
+    has_it.wait_for_go();
+    let waiter = spawn("dumped-waiter", move |_| drop(lock.lock()));
+    let waits = |thread: &Value| thread["state"] == "waiting" && has(thread, "Lock");
+    let (text, thread) = dump_with("main/dumped-waiter", waits);
+    let wait = &thread["waiting_for"];
+    assert_eq!((&wait["kind"], &wait["name"]), (&Value::from("lock"), &Value::from("ledger")));
+    assert_eq!(wait["held_by"], "main/dumped-holder");
+    assert!(
+        wait["for_s"].as_f64() >= Some(0.0)
+            && thread["spawned_at"].as_str().unwrap().contains("tests/processes/dump.rs")
+    );
+    let entry = entry(&text, "main/dumped-waiter, waiting ");
+    assert!(
+        entry.contains("for lock \"ledger\", held by main/dumped-holder since tests/processes/dump.rs:"),
+        "{entry}"
+    );
+    holder.thread().stop_because("the test has seen enough");
+    holder.join().unwrap();
+    waiter.join().unwrap();
+}
+
+#[test]
+fn a_stop_shows_its_reason_and_a_failure_that_nobody_joined_shows_itself() {
+    let bell = Signal::new("a bell");
+    let rung = bell.clone();
+    let deaf = spawn("dumped-deaf", move |_| rung.wait_for_go());
+    deaf.thread().stop_because("its shard has moved");
+    let (text, thread) = dump_with("main/dumped-deaf", |thread| thread["state"] == "waiting");
+    assert_eq!(
+        (&thread["stop"]["text"], &thread["stop"]["by"]),
+        (&"its shard has moved".into(), &Thread::current().path().into())
+    );
+    assert!(entry(&text, "main/dumped-deaf").contains("\n    asked to stop: its shard has moved ("), "{text}");
+    bell.go();
+    deaf.join().unwrap();
+
+    let unlucky = spawn("dumped-unlucky", |_| panic!("out of luck"));
+    let (text, thread) = dump_with("main/dumped-unlucky", |thread| thread["state"] == "ended");
+    assert!(thread["failures"][0].as_str().unwrap().contains("out of luck"), "{thread}");
+    let entry = entry(&text, "main/dumped-unlucky, ended ");
+    assert!(
+        entry.contains("ago, to be joined")
+            && entry.contains("nobody has heard yet: ")
+            && entry.contains("out of luck")
+    );
+    assert!(unlucky.join().is_err());
+}
+
+#[test]
+fn its_times_are_those_of_when_it_was_taken() {
+    let bell = Signal::new("a late bell");
+    let rung = bell.clone();
+    let thread = spawn("dumped-early", move |_| rung.wait_for_go());
+    thread.thread().stop_because("to have a time in the dump");
+    let dump = Thread::dump();
+    let (text, json) = (dump.to_string(), dump.to_json());
+    assert!(text.contains("to have a time in the dump"), "{text}");
+    // Longer than the precision of the times, which is a tenth of a second.
+    std::thread::sleep(Duration::from_millis(250));
+    assert_eq!(dump.to_string(), text);
+    assert_eq!(dump.to_json(), json);
+    bell.go();
+    thread.join().unwrap();
+}
+
+#[test]
+fn siblings_that_do_the_same_are_one_entry() {
+    let jobs: Queue<u32> = Queue::bounded("dumped jobs", 4);
+    let pool = spawn("dumped-pool", move |please_stop| {
+        for n in 0..8 {
+            let jobs = jobs.clone();
+            drop(spawn(format!("worker-{n}"), move |please_stop| while jobs.pop_till(please_stop).is_ok() {}));
+        }
+        drop(spawn("odd-one", spin_till));
+        please_stop.wait_for_go();
+    });
+    until("one entry", || {
+        let text = Thread::dump().to_string();
+        let all = "\nmain/dumped-pool/worker-0 … worker-7 (8 threads), waiting ";
+        if text.contains(all) && text.contains("\nmain/dumped-pool/odd-one, ") { Ok(()) } else { Err(text) }
+    });
+    pool.stop();
+    pool.join().unwrap();
+}
+
+/// A process that hangs; one that is too slow to be asked is asked again.
+#[cfg(unix)]
+mod processes {
+    use super::*;
+    use crate::support::{Folder, Process};
+    use libc::{SIGINT, SIGTERM, SIGUSR1};
+    use std::path::Path;
+    use std::process::Command;
+
+    fn subject(scenario: &str, config: Option<&Path>) -> Process {
+        let mut command = Command::new(crate::support::program("dump_subject"));
+        command.arg(scenario).args(config);
+        let mut process = Process::start(&mut command);
+        process.wait_for("ready");
+        process
+    }
+
+    fn log_of(folder: &Folder) -> String {
+        std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default()
+    }
+
+    /// Asks for dumps until one has all of it, each from a dump of its own on; the last stands in the log and on stderr.
+    fn asked(test: &str, scenario: &str, wanted: &[&str]) -> String {
+        let folder = Folder::new(test);
+        let mut process = subject(scenario, Some(&folder.config("")));
+        let stderr = process.watch_stderr();
+        let text = until("a dump", || {
+            let before = log_of(&folder).len();
+            process.signal(SIGUSR1);
+            // Its last part is there.
+            let whole = until("the dump's end", || {
+                let log = log_of(&folder).split_off(before);
+                if log.contains("dump of process") && log.contains("the runtime's own:") { Ok(log) } else { Err(log) }
+            });
+            if wanted.iter().all(|part| whole.contains(part)) { Ok(whole) } else { Err(whole) }
+        });
+        until("the same on stderr", || {
+            let said = stderr.lock().unwrap().clone();
+            if wanted.iter().all(|part| said.contains(part)) { Ok(()) } else { Err(said) }
+        });
+        process.kill();
+        process.end();
+        text
+    }
+
+    fn at<'a>(function: &'a str, otherwise: &'a str) -> &'a str {
+        if STACKS { function } else { otherwise }
+    }
+
+    #[test]
+    fn sigusr1_writes_the_tree_to_the_log_and_to_stderr() {
+        let text = asked("several", "several", &["main/pool/worker-0 … worker-7 (8 threads)", "main/burner, running"]);
+        assert!(text.contains("WARN main/os-signals/dump/dump-log dump of process "), "{text}");
+        assert!(text.contains("nobody has heard yet: main/unlucky panicked at "), "{text}");
+    }
+
+    #[test]
+    fn a_main_that_hangs_is_shown_where_it_hangs() {
+        asked(
+            "hangs",
+            "hangs",
+            &["main, asleep in a call outside of selvedge", at("dump_subject::wait_without_end", "main")],
+        );
+    }
+
+    #[test]
+    fn a_log_that_hangs_keeps_no_dump_from_stderr() {
+        let mut process = subject("blocked-log", None);
+        let stderr = process.watch_stderr();
+        until("two dumps", || {
+            process.signal(SIGUSR1);
+            let said = stderr.lock().unwrap().clone();
+            if said.matches("the runtime's own:").count() >= 2 { Ok(()) } else { Err(said) }
+        });
+        process.kill();
+        process.end();
+    }
+
+    /// Whoever asks again while one is made gets that one.
+    #[test]
+    fn a_flood_of_signals_makes_one_dump_at_a_time() {
+        let folder = Folder::new("flood");
+        let mut process = subject("alone", Some(&folder.config("")));
+        let dumps = || log_of(&folder).matches("dump of process").count();
+        until("some dumps", || {
+            process.signal(SIGUSR1);
+            if dumps() >= 3 { Ok(()) } else { Err(log_of(&folder)) }
+        });
+        process.kill();
+        process.end();
+        // The maker leaves itself out; one before it may be about to end.
+        let log = log_of(&folder);
+        let makers = log.split("dump of process").map(|dump| dump.matches("main/os-signals/dump, ").count());
+        assert!(makers.max() < Some(3), "{log}");
+    }
+
+    #[test]
+    fn a_dump_comes_in_the_middle_of_the_shutdown() {
+        let folder = Folder::new("middle");
+        let mut process = subject("alone", Some(&folder.config("")));
+        process.signal(SIGTERM);
+        let parts = ["dump of process", "asked to stop: its parent main ended", "SIGTERM came"];
+        until("asked to stop", || {
+            process.signal(SIGUSR1);
+            std::thread::sleep(Duration::from_millis(100));
+            let log = log_of(&folder);
+            if parts.iter().all(|part| log.contains(part)) { Ok(()) } else { Err(log) }
+        });
+        process.signal(SIGINT);
+        assert_eq!(process.end().code(), 130);
+    }
+
+    #[test]
+    fn the_signal_can_be_another_or_none() {
+        use std::os::unix::process::ExitStatusExt;
+        let folder = Folder::new("none");
+        let mut process = subject("alone", Some(&folder.config("dump: { signal: none }")));
+        process.signal(SIGUSR1);
+        assert_eq!(process.end().status.signal(), Some(SIGUSR1), "as in any program");
+        let folder = Folder::new("another");
+        let mut process = subject("alone", Some(&folder.config("dump: { signal: SIGQUIT }")));
+        process.signal(libc::SIGQUIT);
+        until("a dump", || Some(()).filter(|()| log_of(&folder).contains("the runtime's own:")).ok_or(log_of(&folder)));
+        process.kill();
+        process.end();
+    }
+
+    /// What is said of a thread that does not stop.
+    fn stuck(scenario: &str, wanted: &[&str]) {
+        let folder = Folder::new(scenario);
+        let mut process = subject(scenario, Some(&folder.config("shutdown: { patience: 100ms, grace: 0s }")));
+        process.signal(SIGTERM);
+        let report = until("a report", || {
+            let log = log_of(&folder);
+            // Each begins anew, and one of them has come while the thread had a processor.
+            let mut reports = log.split("the runtime has waited ").skip(1);
+            let whole = reports.find(|report| wanted.iter().all(|part| report.contains(part)));
+            whole.map(str::to_owned).ok_or(log)
+        });
+        assert!(report.contains(" to stop:\n"), "{report}");
+        assert!(report.contains("asked to stop: its parent main ended") && report.contains("SIGTERM came"), "{report}");
+        // Said again.
+        until("another", || {
+            let count = log_of(&folder).matches("the runtime has waited ").count();
+            if count >= 3 { Ok(()) } else { Err(count.to_string()) }
+        });
+        process.signal(SIGINT);
+        let ended = process.end();
+        assert_eq!(ended.code(), 130);
+        assert!(ended.stderr.contains("; not stopped:\n  main, "), "{}", ended.stderr);
+        let path = wanted[0].split(',').next().unwrap();
+        assert!(ended.stderr.contains(&format!("\n  {path}, ")), "{}", ended.stderr);
+    }
+
+    #[test]
+    fn one_that_spins_is_reported_with_where() {
+        stuck("spins", &["main/spinner, ", at("    at dump_subject::spin_for_ever (tests/programs/", "running")]);
+    }
+
+    #[test]
+    fn one_that_reads_is_reported_with_the_call_and_who_made_it() {
+        let function = at("    at dump_subject::read_what_nobody_writes (tests/programs/", "");
+        let call = at("read\n      at <std::sys::", "");
+        let call = if cfg!(target_env = "gnu") { call } else { "" };
+        stuck("reads", &["main/reader, asleep in a call outside of selvedge", function, call]);
+    }
+
+    #[test]
+    fn a_lock_cycle_is_reported_with_both_of_its_threads() {
+        let right = "main/takes-right, waiting ";
+        let parts = [
+            right,
+            "for lock \"left\", held by main/takes-left",
+            "which waits for main/takes-left, waiting ",
+            "for lock \"right\", held by main/takes-right",
+            "which waits for main/takes-right: they wait for each other",
+            at("    at dump_subject::take_both (tests/programs/", ""),
+        ];
+        stuck("cycle", &parts);
+    }
+
+    #[test]
+    fn one_that_waits_for_a_signal_that_nobody_holds_is_reported_with_it() {
+        let call = at("    at selvedge::signal::Signal::wait_for_go\n", "");
+        stuck("alone", &["main/listener, waiting ", "for signal \"a bell\"", call]);
+    }
+
+    #[test]
+    fn on_stuck_abort_writes_log_and_profile_before_it_ends_with_70() {
+        let folder = Folder::new("abort-profile");
+        let more = "shutdown: { patience: 300ms, on_stuck: abort }\nprofile: { enabled: true, output: out, formats: [folded] }";
+        let mut process = subject("spins", Some(&folder.config(more)));
+        process.signal(SIGTERM);
+        let ended = process.end();
+        assert_eq!(ended.code(), 70, "{}", ended.stderr);
+        for text in [&ended.stderr, &log_of(&folder)] {
+            assert!(text.contains("main/spinner does not stop, and shutdown.on_stuck is abort"), "{text}");
+            assert!(text.contains("not stopped:\n  main, waiting ") && text.contains("  main/spinner, "), "{text}");
+        }
+        if STACKS {
+            assert!(folder.read("out/subject.folded").contains("main;spinner;"), "the profile was written");
+        }
+    }
+}
+
+#[cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod recordings {
+    use super::*;
+    use selvedge::profile::{self, Engine, Options};
+
+    #[test]
+    fn who_is_asked_during_a_recording_is_not_seen_by_it() {
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(100)).unwrap();
+        // Who is refused does not free the place for the next.
+        assert!((0..3).all(|_| profile::start(Options::new()).is_err()));
+        let sleeper = spawn("dumped-sleeper", |please_stop| please_stop.wait_for_go());
+        let spinner = spawn("dumped-busy", spin_till);
+        let mut answers = 0;
+        until("answers", || {
+            let whole: Value = serde_json::from_str(&Thread::dump().to_json()).unwrap();
+            let threads = whole["threads"].as_array().unwrap();
+            let sleeper = threads.iter().find(|thread| thread["path"] == "main/dumped-sleeper");
+            answers += usize::from(sleeper.is_some_and(|thread| thread["stack"].is_array()));
+            if answers >= 8 { Ok(()) } else { Err(format!("{answers} answers")) }
+        });
+        for thread in [sleeper, spinner] {
+            thread.stop();
+            thread.join().unwrap();
+        }
+        let profile = recording.finish();
+        let of = |path: &str| profile.threads().iter().find(|thread| thread.path() == path).unwrap();
+        // It has used next to no time, so no timer has found it; only a question that is taken for a sample would have.
+        assert!(of("main/dumped-sleeper").samples() < 4, "{:?}", of("main/dumped-sleeper"));
+        assert!(of("main/dumped-busy").samples() > 0);
+        for thread in profile.threads() {
+            assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
+        }
+    }
+}

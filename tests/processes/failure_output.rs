@@ -1,0 +1,143 @@
+//! What a program that fails leaves behind: one report on stderr, one record of it in the log, whatever was panicked with.
+
+use crate::support::{Ended, Folder, program, run};
+use std::process::Command;
+
+fn failing(scenario: &str, folder: &Folder) -> Ended {
+    let config = folder.config("");
+    run(Command::new(program("failing")).arg(scenario).arg(config))
+}
+
+#[test]
+fn the_report_tells_where_it_was_what_came_before_and_where_the_thread_came_from() {
+    let folder = Folder::new("reported");
+    let ended = failing("reported", &folder);
+    assert_eq!(ended.code(), 1);
+    let report = &ended.stderr;
+    let at = |part: &str| report.find(part).unwrap_or_else(|| panic!("no \"{part}\" in:\n{report}"));
+    let parts = [
+        "selvedge: subject failed\n",
+        "main failed: 1 thread below it failed\n",
+        "main/service failed: 1 thread below it failed\n",
+        "main/service/worker panicked at tests/programs/failing.rs:",
+        "the map has no entry",
+        "for Zürich",
+        "failing::look_up",
+        "spawned by main/service at tests/programs/failing.rs:",
+        "spawned by main at tests/programs/failing.rs:",
+        "context: request=17",
+        "it had logged:",
+        " INFO  step 3\n",
+        " INFO  step 12\n",
+        "below it, and well:",
+        "main/service/worker/lamp stopped ",
+    ];
+    for pair in parts.windows(2) {
+        assert!(at(pair[0]) < at(pair[1]), "\"{}\" comes after \"{}\" in:\n{report}", pair[0], pair[1]);
+    }
+    for absent in ["step 2\n", "not in the log", "\x1b", "selvedge::", "core::panicking"] {
+        assert!(!report.contains(absent), "\"{absent}\" in:\n{report}");
+    }
+    assert_eq!(report.matches("the map has no entry").count(), 1, "told once:\n{report}");
+    assert_eq!(folder.read("app.log").matches("the map has no entry").count(), 1);
+}
+
+#[test]
+fn payloads_that_are_no_strings_or_panic_when_dropped_are_reported() {
+    for (scenario, thread) in [("no-string", "main/odd"), ("rude-payload", "main/rude")] {
+        let folder = Folder::new(scenario);
+        let ended = failing(scenario, &folder);
+        assert_eq!(ended.code(), 1, "{}", ended.stderr);
+        let line = format!("└─ {thread} panicked at tests/programs/failing.rs:");
+        assert_eq!(ended.stderr.matches(&line).count(), 1, "{}", ended.stderr);
+        let log = folder.read("app.log");
+        assert!(log.contains(&format!("ERROR {thread} {thread} panicked at")), "{log}");
+    }
+}
+
+#[test]
+fn a_panic_at_thread_exit_is_in_the_log_before_the_process_aborts() {
+    let folder = Folder::new("panic-at-thread-exit");
+    let ended = failing("panic-at-thread-exit", &folder);
+    assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
+    let log = folder.read("app.log");
+    assert!(log.contains("INFO main/leaver before the end"), "{log}");
+    assert!(log.contains("ERROR main/leaver main/leaver panicked at tests/programs/failing.rs:"), "{log}");
+    assert!(log.trim_end().ends_with("too late"), "{log}");
+}
+
+#[test]
+fn a_panic_at_thread_exit_that_is_caught_there_harms_nothing() {
+    let folder = Folder::new("caught-at-thread-exit");
+    let ended = failing("caught-at-thread-exit", &folder);
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let log = folder.read("app.log");
+    assert!(log.contains("too late, and caught") && log.contains("INFO main still here"), "{log}");
+}
+
+#[test]
+fn a_failure_that_no_thread_joins_is_logged_at_once_and_once() {
+    let folder = Folder::new("service");
+    let ended = failing("service", &folder);
+    assert_eq!(ended.code(), 1);
+    let log = folder.read("app.log");
+    for line in ["main/ingest failed: cannot reach the broker\n", "main/parent/child failed: two levels down\n"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+        assert!(log.find(line) < log.find("main goes on"), "{log}");
+    }
+    assert!(ended.stderr.contains("main/ingest failed: cannot reach the broker"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_released_failure_is_logged_once() {
+    let folder = Folder::new("released");
+    let ended = failing("released", &folder);
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    for text in ["released panic", "released error"] {
+        assert_eq!(log.matches(text).count(), 1, "{log}");
+        assert!(log.find(text) < log.find("main goes on"), "{log}");
+    }
+}
+
+#[test]
+fn a_result_that_no_thread_sees_is_warned_of_once() {
+    let folder = Folder::new("unseen");
+    let ended = failing("unseen", &folder);
+    assert_eq!(ended.code(), 0);
+    let log = folder.read("app.log");
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("main/plain was spawned at tests/programs/failing.rs:"), "{log}");
+    assert!(log.contains("to return a core::result::Result<(), &str>, but its handle was dropped"), "{log}");
+}
+
+#[test]
+fn of_many_failures_some_are_kept_and_all_logged_and_counted() {
+    let folder = Folder::new("connections");
+    let ended = failing("connections", &folder);
+    assert_eq!(ended.code(), 1);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines[1], "main failed: 500 threads below it failed", "{}", ended.stderr);
+    assert_eq!(lines.last(), Some(&"└─ and 436 more, each of which is in the log"), "{}", ended.stderr);
+    let is_told = |text: &str, number: u32| text.contains(&format!("failed: reset {number}."));
+    let kept: Vec<_> = (0..500).filter(|number| is_told(&ended.stderr, *number)).collect();
+    let expected: Vec<_> = (0..32).chain(468..500).collect();
+    assert_eq!(kept, expected);
+    let log = folder.read("app.log");
+    for number in 0..500 {
+        assert_eq!(log.matches(&format!("failed: reset {number}.")).count(), 1, "{number}: {log}");
+    }
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("it keeps the first 32 and the last 32"), "{log}");
+}
+
+#[test]
+fn both_panics_of_an_abort_are_in_the_log() {
+    let folder = Folder::new("double-panic");
+    let ended = failing("double-panic", &folder);
+    assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
+    let log = folder.read("app.log");
+    for text in ["the first", "the second", "panic in a destructor during cleanup"] {
+        assert_eq!(log.matches(text).count(), 1, "{log}");
+    }
+}

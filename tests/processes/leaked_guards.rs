@@ -1,0 +1,233 @@
+//! A guard that is leaked (`mem::forget`) costs memory, and nothing else: no thread has another one's identity, and each end
+//! is seen.
+
+use selvedge::{
+    BinarySemaphore, Builder, Lock, Monitor, Promise, Restart, Semaphore, Sequencer, Signal, Thread, register, scope,
+    spawn,
+};
+use std::mem::forget;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An OS thread that this crate has not made.
+fn foreign<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::spawn(f).join().unwrap()
+}
+
+#[test]
+fn a_leaked_registration_ends_with_its_thread() {
+    if crate::support::in_own_process(module_path!(), "a_leaked_registration_ends_with_its_thread") {
+        return;
+    }
+    let thread = foreign(|| {
+        let registered = register("leaky");
+        let thread = registered.thread();
+        forget(registered);
+        assert!(thread.is_alive());
+        thread
+    });
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE), "{thread:?}");
+    let before = thread.cpu_time();
+    // A new thread may have the same pthread_t and, where ids are few, the same kernel id.
+    foreign(|| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
+    assert_eq!(thread.cpu_time(), before);
+    assert!(!thread.parent().unwrap().children().contains(&thread));
+    assert!(!Thread::dump().to_string().contains("leaky"));
+}
+
+#[test]
+fn a_leaked_registration_ends_its_children() {
+    if crate::support::in_own_process(module_path!(), "a_leaked_registration_ends_its_children") {
+        return;
+    }
+    let (thread, child) = foreign(|| {
+        let registered = register("leaky");
+        let child = spawn("child", |please_stop| please_stop.wait_for_go());
+        let both = (registered.thread(), child.thread().clone());
+        forget((registered, child));
+        both
+    });
+    assert!(child.stopped().wait_for_go_timeout(DEADLINE), "{child:?}");
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE), "{thread:?}");
+    assert!(child.stop_reason().unwrap().to_string().contains("leaky"), "{:?}", child.stop_reason());
+}
+
+#[test]
+fn leaked_registrations_end_with_the_body_that_made_them() {
+    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_the_body_that_made_them") {
+        return;
+    }
+    let spawned = spawn("body", |_| {
+        let (outer, inner) = (register("outer"), register("inner"));
+        let threads = [outer.thread(), inner.thread()];
+        forget((outer, inner));
+        threads
+    });
+    // Without the end of the registrations it would wait for them, and they for it.
+    assert!(spawned.thread().stopped().wait_for_go_timeout(DEADLINE));
+    for thread in spawned.join().unwrap() {
+        assert!(!thread.is_alive(), "{thread:?}");
+    }
+}
+
+#[test]
+fn leaked_registrations_end_with_the_run_that_made_them() {
+    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_the_run_that_made_them") {
+        return;
+    }
+    let restarted = Builder::new("again").restart(Restart::up_to(2)).spawn_fallible(|_| {
+        assert!(Thread::current().path().ends_with("/again"), "{}", Thread::current().path());
+        forget(register("leaky"));
+        Err::<(), _>("once more")
+    });
+    let restarted = restarted.unwrap();
+    assert!(restarted.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(restarted.thread().restarts(), 2);
+    restarted.join().unwrap_err();
+}
+
+#[test]
+fn a_guard_that_outlives_its_body_does_nothing_any_more() {
+    if crate::support::in_own_process(module_path!(), "a_guard_that_outlives_its_body_does_nothing_any_more") {
+        return;
+    }
+    std::thread_local! {
+        static KEPT: std::cell::RefCell<Option<selvedge::Registered>> = const { std::cell::RefCell::new(None) };
+    }
+    let spawned = spawn("body", |_| {
+        let registered = register("kept");
+        let thread = registered.thread();
+        KEPT.set(Some(registered));
+        thread
+    });
+    assert!(spawned.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert!(!spawned.join().unwrap().is_alive());
+    let thread = foreign(|| {
+        let registered = register("kept-by-a-pool");
+        let thread = registered.thread();
+        KEPT.set(Some(registered));
+        thread
+    });
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
+}
+
+#[test]
+fn a_thread_outside_the_tree_is_known_to_have_ended() {
+    if crate::support::in_own_process(module_path!(), "a_thread_outside_the_tree_is_known_to_have_ended") {
+        return;
+    }
+    let thread = foreign(|| {
+        let thread = Thread::current();
+        assert!(thread.is_alive() && thread.path().starts_with("other/"));
+        thread
+    });
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
+    let before = thread.cpu_time();
+    foreign(|| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
+    assert_eq!(thread.cpu_time(), before, "it is another thread's");
+}
+
+#[test]
+fn a_registration_among_thread_locals_that_are_destroyed_has_no_identity() {
+    if crate::support::in_own_process(
+        module_path!(),
+        "a_registration_among_thread_locals_that_are_destroyed_has_no_identity",
+    ) {
+        return;
+    }
+    struct Late(std::sync::mpsc::Sender<Thread>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let registered = register("late");
+            self.0.send(registered.thread()).unwrap();
+            forget(registered);
+        }
+    }
+    std::thread_local! {
+        static LATE: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    foreign(move || {
+        LATE.set(Some(Late(tell)));
+        // What this crate keeps for the thread is made after that, so it is destroyed before.
+        drop(register("early"));
+    });
+    let thread = told.recv().unwrap();
+    assert_eq!(thread.cpu_time(), None, "another thread's, as soon as its kernel id is used again");
+    println!("{}", Thread::dump());
+}
+
+#[test]
+fn leaked_guards_of_the_primitives_only_keep_what_they_hold() {
+    if crate::support::in_own_process(module_path!(), "leaked_guards_of_the_primitives_only_keep_what_they_hold") {
+        return;
+    }
+    let lock: &'static Lock<u32> = Box::leak(Box::new(Lock::new("leaked lock", 1)));
+    let monitor: &'static Monitor<u32> = Box::leak(Box::new(Monitor::new("leaked monitor", 1)));
+    let semaphore: &'static Semaphore = Box::leak(Box::new(Semaphore::new("leaked permits", 1)));
+    let sequencer: &'static Sequencer = Box::leak(Box::new(Sequencer::new("leaked turn")));
+    let binary: &'static BinarySemaphore = Box::leak(Box::new(BinarySemaphore::new("binary")));
+    let promise: Promise<u32> = Promise::new("leaked claim");
+    let claimed = promise.clone();
+    foreign(move || {
+        forget(lock.lock());
+        forget(monitor.enter());
+        forget(semaphore.acquire());
+        forget(sequencer.take_ticket().wait_turn());
+        forget(claimed.claim().unwrap());
+        forget(Signal::new("never").on_go(|| ()));
+        binary.post();
+    });
+    assert!(binary.try_wait());
+    assert!(lock.try_lock().is_none() && semaphore.try_acquire().is_none() && promise.claim().is_none());
+    let waiting = [
+        spawn("locks", move |please_stop| drop(lock.lock_till(please_stop))),
+        spawn("enters", move |please_stop| drop(monitor.enter_till(please_stop))),
+        spawn("acquires", move |please_stop| drop(semaphore.acquire_till(please_stop))),
+        spawn("claims", move |please_stop| assert!(promise.wait_till(please_stop).is_err())),
+    ];
+    let until = std::time::Instant::now() + DEADLINE;
+    while waiting[0].thread().waiting_for().is_none() && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    let dump = Thread::dump().to_string();
+    assert!(dump.contains("leaked lock") && dump.contains("a thread that has ended"), "{dump}");
+    waiting.iter().for_each(|thread| thread.stop());
+    waiting.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn leaked_handles_of_a_scope_let_it_end() {
+    if crate::support::in_own_process(module_path!(), "leaked_handles_of_a_scope_let_it_end") {
+        return;
+    }
+    let mut number = 1;
+    scope(|s| {
+        let clone = s.clone();
+        forget(s.spawn("adds", |_| number += 1));
+        forget(clone);
+    });
+    assert_eq!(number, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_leaked_runtime_leaves_main_without_an_identity() {
+    if crate::support::in_own_process(module_path!(), "a_leaked_runtime_leaves_main_without_an_identity") {
+        return;
+    }
+    foreign(|| forget(selvedge::Runtime::start(selvedge::Config::new("leaky")).unwrap()));
+    let main = spawn("child", |_| Thread::current().parent().unwrap()).join().unwrap();
+    let before = main.cpu_time();
+    foreign(|| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
+    assert_eq!((main.path(), main.cpu_time()), ("main", before));
+    println!("{}", Thread::dump());
+    #[cfg(feature = "profiling")]
+    {
+        let recording = selvedge::profile::start(selvedge::profile::Options::new()).unwrap();
+        println!("{} samples", recording.finish().samples());
+        forget(selvedge::profile::start(selvedge::profile::Options::new()).unwrap());
+        spawn("recorded", |_| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n))).join().unwrap();
+    }
+}

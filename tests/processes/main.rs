@@ -1,0 +1,33 @@
+//! The runtime, the log, the configuration and the ends of a program: one file for each promise. The tests run programs of this
+//! package, or themselves, as processes of their own.
+
+#[path = "../support/damage.rs"]
+mod damage;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config_broken;
+mod config_files;
+mod dump;
+mod exit_codes;
+mod failure_output;
+mod fork;
+mod half_started;
+mod indexer;
+mod leaked_guards;
+mod log_console;
+mod log_live;
+mod log_loss;
+mod log_sinks;
+mod outage;
+mod recipes;
+mod runtime;
+mod sandbox;
+mod shutdown;
+mod stopping;
+mod sync_example;
+mod tidy;
+mod till_targets;
+mod unload;

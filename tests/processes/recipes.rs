@@ -1,0 +1,209 @@
+//! The pools of docs/recipes.md belong to the tree: they are found there, in log and profile, and end with their owner.
+
+use crate::support::Folder;
+use rayon::prelude::*;
+use selvedge::{Builder, Config, Registered, Runtime, Signal, Thread, Till, spawn};
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// One runtime at a time, in this process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Some CPU time that a profile can see.
+fn burn() {
+    let begin = Instant::now();
+    let mut sum = 0_u64;
+    while begin.elapsed() < Duration::from_millis(150) {
+        sum = std::hint::black_box(sum.wrapping_mul(3) + 1);
+    }
+}
+
+fn pool_of(threads: usize) -> rayon::ThreadPool {
+    let owner = Thread::current();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("rayon-{n}"));
+    let pool = pool.spawn_handler(move |worker| {
+        let builder = Builder::new(worker.name().unwrap_or("rayon")).parent(&owner);
+        builder.spawn(move |_please_stop| worker.run()).map(drop)
+    });
+    pool.build().unwrap()
+}
+
+thread_local! {
+    static WORKER: RefCell<Option<Registered>> = const { RefCell::new(None) };
+}
+
+fn runtime_of(workers: usize) -> tokio::runtime::Runtime {
+    let owner = Thread::current();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .on_thread_start(move || WORKER.set(Builder::new("tokio").parent(&owner).register().ok()))
+        .on_thread_stop(|| drop(WORKER.take()))
+        .build()
+        .unwrap()
+}
+
+fn paths(thread: &Thread) -> Vec<String> {
+    thread.children().iter().map(|child| child.path().to_owned()).collect()
+}
+
+/// The log's lines, and the folded stacks where there are any, of a program whose only thread is this one.
+fn run(test: &str, name: &str, body: impl FnOnce(&Signal) + Send + 'static) -> (String, String) {
+    let folder = Folder::new(test);
+    let config = Config::load(folder.config("")).unwrap().name("recipe");
+    let config = config.profile_enabled(cfg!(feature = "profiling")).profile_output(folder.path());
+    let runtime = Runtime::start(config).unwrap();
+    let owner = spawn(name, body);
+    let thread = owner.thread().clone();
+    drop(owner);
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE), "{:?}", paths(&thread));
+    assert!(thread.children().is_empty());
+    runtime.shutdown().unwrap();
+    let folded = if cfg!(feature = "profiling") { folder.read("recipe.folded") } else { String::new() };
+    (folder.read("app.log"), folded)
+}
+
+#[test]
+fn a_rayon_pool_is_of_the_tree() {
+    if crate::support::in_own_process(module_path!(), "a_rayon_pool_is_of_the_tree") {
+        return;
+    }
+    let _alone = alone();
+    let (log, folded) = run("recipe-rayon", "compute", |_| {
+        let pool = pool_of(2);
+        until("two workers", || paths(&Thread::current()) == ["main/compute/rayon-0", "main/compute/rayon-1"]);
+        let both = pool.broadcast(|_| {
+            burn();
+            log::info!("works");
+            Thread::current().path().to_owned()
+        });
+        assert_eq!(both, ["main/compute/rayon-0", "main/compute/rayon-1"]);
+        assert_eq!(pool.install(|| (1..=10_u64).into_par_iter().sum::<u64>()), 55);
+        let workers = Thread::current().children();
+        assert!(workers.iter().all(|worker| worker.is_alive() && !worker.please_stop().is_go()));
+    });
+    for worker in ["rayon-0", "rayon-1"] {
+        assert!(log.contains(&format!("INFO main/compute/{worker} works")), "{log}");
+        assert!(folded.is_empty() || folded.contains(&format!("main;compute;{worker};")), "{folded}");
+    }
+}
+
+#[test]
+fn a_rayon_pool_ends_when_its_owner_is_asked_to_stop_or_panics() {
+    if crate::support::in_own_process(module_path!(), "a_rayon_pool_ends_when_its_owner_is_asked_to_stop_or_panics") {
+        return;
+    }
+    let _alone = alone();
+    for panics in [false, true] {
+        let owner = spawn("compute", move |please_stop| {
+            let pool = pool_of(3);
+            assert!(!panics, "with the pool up");
+            let me = please_stop.clone();
+            // Work that would never end by itself.
+            pool.install(move || {
+                (0..3).into_par_iter().for_each(|_| {
+                    while !me.is_go() {
+                        std::thread::yield_now()
+                    }
+                })
+            });
+        });
+        let thread = owner.thread().clone();
+        until("the workers", || panics || thread.children().len() == 3);
+        owner.stop();
+        let result = owner.join_till(&Till::after(DEADLINE)).expect("the pool ends");
+        assert_eq!(result.is_err(), panics);
+        assert!(thread.children().is_empty());
+    }
+}
+
+#[test]
+fn a_tokio_runtime_is_of_the_tree() {
+    if crate::support::in_own_process(module_path!(), "a_tokio_runtime_is_of_the_tree") {
+        return;
+    }
+    let _alone = alone();
+    let (log, folded) = run("recipe-tokio", "service", |_| {
+        let runtime = runtime_of(2);
+        until("two workers", || paths(&Thread::current()) == ["main/service/tokio"; 2]);
+        let task = runtime.spawn(async {
+            burn();
+            log::info!("works");
+            Thread::current().path().to_owned()
+        });
+        assert_eq!(runtime.block_on(task).unwrap(), "main/service/tokio");
+        // Its blocking threads too.
+        let blocking = runtime.spawn_blocking(|| (Thread::current().path().to_owned(), Thread::current().id()));
+        let (path, id) = runtime.block_on(blocking).unwrap();
+        assert_eq!(path, "main/service/tokio");
+        assert!(Thread::current().children().iter().any(|child| child.id() == id));
+        runtime.shutdown_timeout(DEADLINE);
+    });
+    assert!(log.contains("INFO main/service/tokio works"), "{log}");
+    assert!(folded.is_empty() || folded.contains("main;service;tokio;"), "{folded}");
+}
+
+#[test]
+fn a_tokio_runtime_ends_when_its_owner_is_asked_to_stop() {
+    if crate::support::in_own_process(module_path!(), "a_tokio_runtime_ends_when_its_owner_is_asked_to_stop") {
+        return;
+    }
+    let _alone = alone();
+    let owner = spawn("service", |please_stop| {
+        let runtime = runtime_of(2);
+        let stop = please_stop.clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let target = stop.on_go(move || {
+            let _ = tell.send(());
+        });
+        drop(runtime.spawn(std::future::pending::<()>()));
+        runtime.block_on(told).unwrap();
+        assert!(!target.cancel(), "it has run");
+        // Not waited for here: the owner's end does.
+        runtime.shutdown_background();
+    });
+    let thread = owner.thread().clone();
+    until("the workers", || thread.children().len() == 2);
+    let workers = thread.children();
+    owner.stop();
+    owner.join_till(&Till::after(DEADLINE)).expect("the runtime ends").unwrap();
+    assert!(workers.iter().all(|worker| !worker.is_alive()));
+}
+
+#[test]
+fn a_registration_that_is_left_in_a_thread_local_ends_with_its_thread() {
+    if crate::support::in_own_process(
+        module_path!(),
+        "a_registration_that_is_left_in_a_thread_local_ends_with_its_thread",
+    ) {
+        return;
+    }
+    let _alone = alone();
+    let owner = spawn("owner", |please_stop| please_stop.wait_for_go());
+    let parent = owner.thread().clone();
+    let worker = Arc::new(Mutex::new(None));
+    let left = worker.clone();
+    let os = std::thread::spawn(move || {
+        let registered = Builder::new("left").parent(&parent).register().unwrap();
+        *left.lock().unwrap() = Some(registered.thread().clone());
+        WORKER.set(Some(registered));
+    });
+    os.join().unwrap();
+    let worker = worker.lock().unwrap().take().unwrap();
+    assert!(!worker.is_alive());
+    owner.stop();
+    owner.join_till(&Till::after(DEADLINE)).expect("it has no child left").unwrap();
+}

@@ -1,0 +1,21 @@
+//! Profiles: one file for each promise. One recording at a time: the sampler and its signal belong to the process.
+#![cfg(feature = "profiling")]
+
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/split.rs"]
+mod split;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod handler;
+mod process;
+mod storm;
+mod symbols;
+mod tree;
+mod truth;
+mod unregistered;
+mod waits;
+
+/// Held by each test that records.
+static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());

@@ -1,0 +1,233 @@
+//! Functions have names wherever they come from: libraries that are loaded while a recording runs, and those that are gone
+//! when it ends; with debug information, without, and with it in another file. What was read for that is given back.
+#![cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
+
+use crate::support::Folder;
+use parking_lot::MutexGuard;
+use selvedge::profile::{self, Engine, Options, Profile};
+use std::ffi::{CString, c_ulong, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+/// Compiles a library with the functions `<name>_burn`, which has `<name>_inlined` in it, and `<name>_hidden`, which it calls
+/// and nobody else can see.
+fn compile(folder: &Folder, name: &str, flags: &[&str]) -> PathBuf {
+    let code = "
+        static inline __attribute__((always_inline)) unsigned long NAME_inlined(unsigned long x) {
+            for (volatile int i = 0; i < 20000; i++) x = x * 6364136223846793005UL + (unsigned long)i;
+            return x;
+        }
+        static __attribute__((noinline)) unsigned long NAME_hidden(unsigned long x) { return NAME_inlined(x) + 1; }
+        unsigned long NAME_burn(unsigned long x) { return NAME_hidden(NAME_inlined(x)) + 1; }
+    ";
+    let source = folder.write(&format!("{name}.c"), &code.replace("NAME", name));
+    let library = folder.path().join(format!("lib{name}.so"));
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-shared", "-fPIC", "-Wl,--build-id"]).args(flags).arg("-o").arg(&library).arg(source);
+    assert!(cc.status().expect("cc is there").success());
+    library
+}
+
+fn run(program: &str, arguments: &[&str], file: &Path) {
+    assert!(Command::new(program).args(arguments).arg(file).status().expect("binutils are there").success());
+}
+
+struct Library {
+    handle: *mut c_void,
+    burn: unsafe extern "C" fn(c_ulong) -> c_ulong,
+}
+
+impl Library {
+    fn load(file: &Path, name: &str) -> Library {
+        let file = CString::new(file.to_str().unwrap()).unwrap();
+        // SAFETY: a library of ours, whose constructors do nothing.
+        let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW) };
+        assert!(!handle.is_null(), "{file:?} cannot be loaded");
+        let symbol = CString::new(format!("{name}_burn")).unwrap();
+        // SAFETY: the handle was just given.
+        let burn = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
+        assert!(!burn.is_null());
+        // SAFETY: what `compile` has written has this type.
+        let burn = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_ulong) -> c_ulong>(burn) };
+        Library { handle, burn }
+    }
+
+    /// For so much of the calling thread's CPU time.
+    fn burn(&self, time: Duration) {
+        let me = selvedge::Thread::current();
+        let end = me.cpu_time().unwrap() + time;
+        while me.cpu_time().unwrap() < end {
+            // SAFETY: it counts, and nothing else.
+            std::hint::black_box(unsafe { (self.burn)(1) });
+        }
+    }
+
+    fn unload(self) -> usize {
+        let address = self.burn as usize;
+        // SAFETY: nobody uses it any more.
+        assert_eq!(unsafe { libc::dlclose(self.handle) }, 0);
+        address
+    }
+}
+
+fn folded(profile: &Profile) -> String {
+    let mut text = Vec::new();
+    profile.write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// Records `work`, which gets a length of time, each time for twice as long, until `enough` of the lines.
+fn record_until(mut work: impl FnMut(Duration), enough: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut length = Duration::from_millis(100);
+    loop {
+        let recording = profile::start(Options::new().engine(Engine::Timer)).unwrap();
+        work(length);
+        let lines = folded(&recording.finish());
+        if enough(&lines) {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "not seen in {length:?}:\n{lines}");
+        length *= 2;
+    }
+}
+
+#[test]
+fn a_library_that_comes_and_goes_while_recording_is_named() {
+    let _alone = alone();
+    let folder = Folder::new("comes_and_goes");
+    let file = compile(&folder, "comes", &["-g"]);
+    for unloaded in [false, true] {
+        let mut kept = Vec::new();
+        let work = |length| {
+            let library = Library::load(&file, "comes");
+            library.burn(length);
+            if unloaded {
+                library.unload();
+            } else {
+                kept.push(library);
+            }
+        };
+        // Inlined functions as well, in both of those that they are inlined into.
+        record_until(work, |lines| {
+            lines.contains(";comes_burn;comes_inlined ") && lines.contains(";comes_burn;comes_hidden;comes_inlined ")
+        });
+        for library in kept {
+            library.unload();
+        }
+    }
+}
+
+#[test]
+fn libraries_that_follow_each_other_at_one_place_keep_their_names() {
+    let _alone = alone();
+    let folder = Folder::new("one_place");
+    let files = ["pear", "plum"].map(|name| (name, compile(&folder, name, &[])));
+    let mut places = Vec::new();
+    let lines = record_until(
+        |length| {
+            places.clear();
+            for (name, file) in &files {
+                let thread = selvedge::spawn(*name, {
+                    let (name, file) = (*name, file.clone());
+                    move |_| {
+                        let library = Library::load(&file, name);
+                        library.burn(length);
+                        // The list of libraries is looked at every 50 ms, and as often at least.
+                        library.burn(Duration::from_millis(100));
+                        library.unload()
+                    }
+                });
+                places.push(thread.join().unwrap());
+            }
+        },
+        |lines| lines.contains("pear_hidden ") && lines.contains("plum_hidden "),
+    );
+    assert_eq!(places[0], places[1], "the loader has put them to different places: nothing is tested here");
+    let of = |thread: &str, function: &str| -> u64 {
+        let lines = lines.lines().filter(|line| line.contains(&format!(";{thread};")) && line.contains(function));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    for (thread, wrong) in [("pear", "plum"), ("plum", "pear")] {
+        let (right, wrong) = (of(thread, &format!("{thread}_hidden")), of(thread, &format!("{wrong}_")));
+        // Until the list was looked at, the second was taken for the first.
+        assert!(wrong <= 60_000_000 && right > wrong, "{right} and {wrong} ns in {lines}");
+    }
+}
+
+#[test]
+fn without_symbols_code_is_where_it_lies_in_its_file() {
+    let _alone = alone();
+    let folder = Folder::new("stripped");
+    let file = compile(&folder, "bare", &["-s"]);
+    let library = Library::load(&file, "bare");
+    let lines = record_until(|length| library.burn(length), |lines| lines.contains(";[libbare.so+0x"));
+    library.unload();
+    // What other libraries can call still has its name, and is not taken for what lies behind it.
+    assert!(lines.contains(";bare_burn;[libbare.so+0x") && !lines.contains("bare_hidden"), "{lines}");
+}
+
+#[test]
+fn debug_information_in_a_file_of_its_own_is_found() {
+    let _alone = alone();
+    let folder = Folder::new("separate");
+    for compressed in [&[][..], &["-gz=zlib"]] {
+        let file = compile(&folder, "apart", &[&["-g"], compressed].concat());
+        let debug = folder.path().join("libapart.debug");
+        std::fs::copy(&file, &debug).unwrap();
+        run("objcopy", &["--only-keep-debug"], &debug);
+        run("objcopy", &["--strip-all", &format!("--add-gnu-debuglink={}", debug.display())], &file);
+        let library = Library::load(&file, "apart");
+        record_until(|length| library.burn(length), |lines| lines.contains(";apart_burn;apart_hidden;apart_inlined "));
+        library.unload();
+    }
+}
+
+#[test]
+fn a_file_that_was_replaced_gives_no_names() {
+    let _alone = alone();
+    let folder = Folder::new("replaced");
+    let (file, other) = (compile(&folder, "old", &["-g"]), compile(&folder, "wrong", &["-g"]));
+    let library = Library::load(&file, "old");
+    std::fs::rename(other, &file).unwrap();
+    let lines = record_until(|length| library.burn(length), |lines| lines.contains(";[libold.so+0x"));
+    library.unload();
+    assert!(!lines.contains("wrong_"), "{lines}");
+}
+
+#[test]
+fn what_was_read_to_find_names_is_given_back() {
+    let _alone = alone();
+    // What is mapped of files comes and goes with the code that runs; what was mapped to read it is counted below.
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let program = std::env::current_exe().unwrap();
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.ends_with(program.to_str().unwrap())).count()
+    };
+    let work = || {
+        let end = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < end {
+            std::hint::black_box(format!("{:?}", std::fs::read_to_string("/proc/self/maps")));
+        }
+    };
+    // Before its end, with all that sampling itself needs.
+    let recording = profile::start(Options::new()).unwrap();
+    work();
+    let before = (resident(), mapped());
+    let profile = recording.finish();
+    let after = (resident(), mapped());
+    assert!(folded(&profile).contains("what_was_read_to_find_names_is_given_back"));
+    assert!(after.0 < before.0 + 4096, "kB before and after: {before:?} {after:?}");
+    assert_eq!(after.1, before.1);
+}

@@ -1,0 +1,277 @@
+//! Threads that nobody registered are sampled too, if that is asked for: the profile's sum is the process's CPU clock.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use parking_lot::{Mutex, MutexGuard};
+use selvedge::profile::{self, Clock, Engine, Options, Profile};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+fn options() -> Options {
+    Options::new().engine(Engine::Timer).unregistered(true)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writable for one timespec.
+    assert_eq!(unsafe { libc::clock_gettime(id, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn cpu() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+#[inline(never)]
+fn burn_inner(mut x: u64) -> u64 {
+    for i in 0..5_000u64 {
+        x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
+    }
+    x
+}
+
+#[inline(never)]
+fn burn(time: Duration) -> u64 {
+    let end = cpu() + time;
+    let mut x = 1;
+    while cpu() < end {
+        x = burn_inner(x);
+    }
+    x
+}
+
+#[inline(never)]
+fn burn_on_request(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        burn(Duration::from_millis(1));
+    }
+}
+
+fn folded(profile: &Profile) -> String {
+    let mut text = Vec::new();
+    profile.write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn weight(text: &str, starts: &str, contains: &str) -> Duration {
+    let lines = text.lines().filter(|line| line.starts_with(starts) && line.contains(contains));
+    Duration::from_nanos(lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum())
+}
+
+fn named(name: &str, body: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    std::thread::Builder::new().name(name.into()).spawn(body).unwrap()
+}
+
+/// `once` until it is content; what is measured here can be spoilt by a machine that is busy with other things.
+fn retried(mut once: impl FnMut(Duration) -> Result<(), String>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut length = Duration::from_millis(300);
+    while let Err(why) = once(length) {
+        assert!(Instant::now() < deadline, "{why}");
+        length *= 2;
+    }
+}
+
+#[test]
+fn a_thread_of_others_is_named_and_its_books_are_closed() {
+    let _alone = alone();
+    retried(|length| {
+        // One that runs already, one that comes later; both end before the recording does.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let early = named("early", move || {
+            wait.recv().unwrap();
+            burn(length);
+        });
+        let recording = profile::start(options()).unwrap();
+        go.send(()).unwrap();
+        let used = std::sync::Arc::new(Mutex::new(Duration::ZERO));
+        let late = named("late", {
+            let used = used.clone();
+            move || {
+                burn(length);
+                *used.lock() = cpu();
+            }
+        });
+        early.join().unwrap();
+        late.join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        for name in ["early", "late"] {
+            let start = format!("other;{name};");
+            let burnt = weight(&text, &start, "profile_unregistered::burn;profile_unregistered::burn_inner");
+            let all = weight(&text, &start, "");
+            let account = profile.threads().iter().find(|thread| thread.path() == format!("other/{name}"));
+            let Some(account) = account else { return Err(format!("{name} was not found in {length:?}:\n{text}")) };
+            assert_eq!(account.sampled_time() + account.unsampled_time(), account.cpu_time());
+            assert_eq!(all, account.cpu_time());
+            assert!(account.cpu_time() <= length + Duration::from_millis(50), "{account:?}");
+            // Its beginning, before it was found, and its end, after the last sample, are not there.
+            if burnt < length.mul_f64(0.6) || account.samples() < 5 {
+                return Err(format!("{burnt:?} of {length:?}:\n{text}"));
+            }
+        }
+        assert!(profile.unregistered() > 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_sum_is_the_clock_of_the_process() {
+    let _alone = alone();
+    let mut stop = AtomicBool::new(false);
+    retried(|length| {
+        *stop.get_mut() = false;
+        let stop = &stop;
+        let before = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let recording = profile::start(options()).unwrap();
+        let begun = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+        std::thread::scope(|scope| {
+            std::thread::Builder::new().name("long".into()).spawn_scoped(scope, || burn_on_request(stop)).unwrap();
+            let registered = selvedge::spawn("registered", |please_stop: &selvedge::Signal| {
+                while !please_stop.is_go() {
+                    burn(Duration::from_millis(1));
+                }
+            });
+            // Far too short to be found.
+            let end = Instant::now() + length;
+            while Instant::now() < end {
+                named("brief", || {
+                    black_box(burn(Duration::from_micros(300)));
+                })
+                .join()
+                .unwrap();
+            }
+            registered.stop();
+            registered.join().unwrap();
+            stop.store(true, Ordering::Relaxed);
+        });
+        let last = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let profile = recording.finish();
+        let after = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let text = folded(&profile);
+        let sum = weight(&text, "", "");
+        assert_eq!(sum, profile.threads().iter().map(|thread| thread.cpu_time()).sum());
+        // Between the clock's readings inside of the recording and those outside.
+        assert!(sum >= last - begun && sum <= after - before, "{sum:?}, not {:?}:\n{text}", last - begun);
+        let brief = weight(&text, "other;[unseen];", "[unsampled]");
+        let long = weight(&text, "other;long;", "burn_on_request");
+        if brief > length / 100 && long > length / 10 {
+            return Ok(());
+        }
+        Err(format!("brief ones: {brief:?}, the long one: {long:?} of {length:?}:\n{text}"))
+    });
+}
+
+#[test]
+fn who_joins_the_tree_and_leaves_it_again_is_counted_once() {
+    let _alone = alone();
+    retried(|length| {
+        let recording = profile::start(options()).unwrap();
+        let used = std::thread::Builder::new().name("guest".into());
+        let used = used.spawn(move || {
+            burn(length);
+            let inside = {
+                let _guest = selvedge::register("inside");
+                let began = cpu();
+                burn(length);
+                cpu() - began
+            };
+            burn(length);
+            (inside, cpu())
+        });
+        let (inside, all) = used.unwrap().join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        let of = |part: &str| -> Duration {
+            profile
+                .threads()
+                .iter()
+                .filter(|thread| thread.path().ends_with(part))
+                .map(|thread| thread.cpu_time())
+                .sum()
+        };
+        let (guest, registered) = (of("other/guest"), of("/inside"));
+        let off = |a: Duration, b: Duration| a.abs_diff(b) > Duration::from_millis(1);
+        assert!(!off(registered, inside), "{registered:?} inside, not {inside:?}:\n{text}");
+        // All but what it did after its last sample.
+        assert!(
+            guest + registered <= all + Duration::from_millis(1),
+            "{guest:?} and {registered:?} of {all:?}:\n{text}"
+        );
+        if guest + registered < all.mul_f64(0.85) {
+            return Err(format!("{guest:?} and {registered:?} of {all:?}:\n{text}"));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn without_being_asked_nobody_looks() {
+    let _alone = alone();
+    let recording = profile::start(Options::new().engine(Engine::Timer)).unwrap();
+    named("ignored", || {
+        black_box(burn(Duration::from_millis(200)));
+    })
+    .join()
+    .unwrap();
+    let profile = recording.finish();
+    assert!(profile.threads().iter().all(|thread| thread.path().starts_with("main")), "{:?}", profile.threads());
+    assert_eq!(profile.unregistered(), 0);
+}
+
+#[test]
+fn by_the_wall_clock_one_that_sleeps_is_found_too() {
+    let _alone = alone();
+    retried(|length| {
+        let stop = std::sync::Arc::new((Mutex::new(false), parking_lot::Condvar::new()));
+        let sleeper = named("sleeper", {
+            let stop = stop.clone();
+            move || {
+                let mut stopped = stop.0.lock();
+                while !*stopped {
+                    stop.1.wait(&mut stopped);
+                }
+            }
+        });
+        let recording = profile::start(options().clock(Clock::Wall).frequency(200)).unwrap();
+        std::thread::sleep(length);
+        let profile = recording.finish();
+        *stop.0.lock() = true;
+        stop.1.notify_all();
+        sleeper.join().unwrap();
+        let text = folded(&profile);
+        let slept = weight(&text, "other;sleeper;", "wait");
+        if slept > length.mul_f64(0.5) { Ok(()) } else { Err(format!("{slept:?} of {length:?}:\n{text}")) }
+    });
+}
+
+#[inline(never)]
+fn dive(depth: u32) -> u64 {
+    if depth == 0 { burn(Duration::from_millis(2)) } else { black_box(dive(depth - 1)) + 1 }
+}
+
+#[test]
+fn small_stacks_that_come_and_go_are_read_without_harm() {
+    let _alone = alone();
+    let recording = profile::start(options().frequency(1000)).unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut rounds = 0u64;
+    while Instant::now() < end {
+        let threads = [64, 256, 2048].map(|kib: u64| {
+            let thread = std::thread::Builder::new().name(format!("small-{kib}")).stack_size(kib as usize * 1024);
+            // As deep as there is room for, at a hundred bytes and more each.
+            thread.spawn(move || dive(kib as u32)).unwrap()
+        });
+        for (thread, depth) in threads.into_iter().zip([64, 256, 2048]) {
+            assert!(thread.join().unwrap() > depth, "no result changed");
+        }
+        rounds += 1;
+    }
+    let profile = recording.finish();
+    assert!(rounds > 0 && profile.unregistered() > 0, "{rounds} rounds: {:?}", profile.threads().last());
+}

@@ -1,0 +1,40 @@
+//! What the tests run as processes of their own: several programs in one file. Each is chosen by the name under which it is
+//! started, which is a link that `support::program` makes.
+
+#[cfg(feature = "profiling")]
+mod compare;
+mod deadlock;
+mod dump_subject;
+mod failing;
+mod forking;
+mod letters;
+mod log_subject;
+mod pipeline;
+#[cfg(feature = "profiling")]
+mod storm;
+mod subject;
+mod unregistered;
+
+use std::path::Path;
+use std::process::{ExitCode, Termination};
+
+fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+        #[cfg(feature = "profiling")]
+        "compare" => compare::main().report(),
+        "deadlock" => deadlock::main().report(),
+        "dump_subject" => dump_subject::main().report(),
+        "failing" => failing::main().report(),
+        "letters" => letters::main().report(),
+        "log_subject" => log_subject::main().report(),
+        "pipeline" => pipeline::main().report(),
+        #[cfg(feature = "profiling")]
+        "storm" => storm::main().report(),
+        "forking" => forking::main().report(),
+        "subject" => subject::main().report(),
+        "unregistered" => unregistered::main().report(),
+        // `cargo test` runs it under its own name, as a test of nothing.
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,94 @@
+//! Builds what the tests run, as the test itself was built, and says where it is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// One of the numbered examples, or of the programs in tests/programs.
+pub fn program(name: &str) -> PathBuf {
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        return examples().join(name);
+    }
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| built(&mut cargo("test", &["--no-run"])));
+    link(programs, name)
+}
+
+/// A program in tests/programs, built to abort at a panic.
+pub fn aborting_program(name: &str) -> PathBuf {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        // Cargo ignores the setting `panic` for tests, so the flag goes to the compiler, for the crates of the target alone.
+        let mut cargo = cargo("test", &["--no-run", "--target", host()]);
+        cargo.arg("--config").arg(format!("target.{}.rustflags=['-Cpanic=abort', '-Cdebuginfo=0']", host()));
+        built(&mut cargo)
+    });
+    link(programs, name)
+}
+
+/// The folder of the examples.
+fn examples() -> &'static Path {
+    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLES.get_or_init(|| {
+        let mut cargo = cargo("build", &["--examples"]);
+        assert!(cargo.status().expect("cargo runs").success(), "the examples do not build");
+        // This test is <target>/<profile>/deps/<name>.
+        let test = std::env::current_exe().expect("a test has a file");
+        test.ancestors().nth(2).expect("in deps").join("examples")
+    })
+}
+
+/// Cargo, with the features and the profile of this test.
+fn cargo(command: &str, arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.arg(command).arg("--quiet").args(arguments);
+    cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    for (feature, is_on) in
+        [("profiling", cfg!(feature = "profiling")), ("pprof-engine", cfg!(feature = "pprof-engine"))]
+    {
+        if is_on {
+            cargo.args(["--features", feature]);
+        }
+    }
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    cargo
+}
+
+/// Builds tests/programs; where it is, Cargo says as JSON.
+fn built(cargo: &mut Command) -> PathBuf {
+    let output = cargo.args(["--test", "programs", "--message-format", "json-render-diagnostics"]).output();
+    let output = output.expect("cargo runs");
+    assert!(output.status.success(), "tests/programs does not build: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut programs = messages.filter(|message| message["target"]["name"] == "programs");
+    let program = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.expect("cargo names the file")
+}
+
+fn host() -> &'static str {
+    static HOST: OnceLock<String> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+        host.expect("rustc names its host").to_owned()
+    })
+}
+
+/// A link of that name to the file. Several tests may make the same link at once.
+fn link(programs: &Path, name: &str) -> PathBuf {
+    let file = programs.file_name().expect("cargo has named a file");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    std::fs::create_dir_all(&folder).expect("a folder for links");
+    let link = folder.join(name);
+    if !link.exists() {
+        let own = folder.join(format!("{name}-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let _ = std::fs::remove_file(&own);
+        std::os::unix::fs::symlink(programs, &own).expect("a link");
+        std::fs::rename(&own, &link).expect("a link");
+    }
+    link
+}
