@@ -15,10 +15,18 @@
 //!
 //! `.ci/models loom`
 
-/// Runs `model` in each order of its steps with at most so many preemptions.
+use super::reordered::set_fence_after;
+use std::sync::Arc;
+
+/// Runs `model` in each order of its steps with at most so many preemptions; twice, see `reordered.rs`.
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(model);
+    let model = Arc::new(model);
+    for after in [false, true] {
+        set_fence_after(after);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.max_branches = 20_000;
+        let model = model.clone();
+        builder.check(move || model());
+    }
 }

@@ -2,40 +2,46 @@
 //! tests under `--cfg selvedge_loom`. Names nothing else in the crate.
 //!
 //! What loom does not show: a load never gives a value that is stored later (no load buffering), and at most seven values
-//! back. loom treats a SeqCst access as AcqRel, so here it gets the fences that make it one; a SeqCst access thus orders
-//! accesses of other orders beside it a little more than it must. An order that is weaker than SeqCst is passed on as it is.
+//! back. And loom treats a SeqCst access as AcqRel. So here a fence stands between two SeqCst accesses of one thread: in the
+//! first run of a model right before the later one, in the second right after the earlier one. So it orders the two, as
+//! SeqCst does, but in one of the runs not an access that was weakened. (SeqCst accesses of different threads, of which one
+//! happens before the other, are ordered a little less than they must be: that can only give a false alarm.) An order that
+//! is weaker than SeqCst is passed on as it is.
 
-use loom::sync::atomic::Ordering;
 pub(crate) use loom::sync::atomic::fence;
 
-/// Makes a load sequentially consistent: it comes after what is before it.
-fn loading<R>(order: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
-    if order != Ordering::SeqCst {
-        return access(order);
-    }
-    fence(Ordering::SeqCst);
-    access(Ordering::Acquire)
+use loom::sync::atomic::Ordering;
+use std::cell::Cell;
+
+loom::thread_local! {
+    /// Whether the thread has made a SeqCst access.
+    static HAS_BEEN_SEQ_CST: Cell<bool> = Cell::new(false);
 }
 
-/// Makes a store sequentially consistent: what follows comes after it.
-fn storing<R>(order: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
-    if order != Ordering::SeqCst {
-        return access(order);
-    }
-    let stored = access(Ordering::Release);
-    fence(Ordering::SeqCst);
-    stored
+std::thread_local! {
+    /// All threads of a model run on one thread of the system.
+    static FENCE_AFTER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Both.
-fn swapping<R>(order: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
-    if order != Ordering::SeqCst {
-        return access(order);
+/// From now on fences stand after SeqCst accesses, or before them.
+pub(in crate::model) fn set_fence_after(after: bool) {
+    FENCE_AFTER.set(after);
+}
+
+/// An access with the order that was `asked` for, or `instead` of SeqCst.
+fn with<R>(asked: Ordering, instead: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
+    if asked != Ordering::SeqCst {
+        return access(asked);
     }
-    fence(Ordering::SeqCst);
-    let swapped = access(Ordering::AcqRel);
-    fence(Ordering::SeqCst);
-    swapped
+    if FENCE_AFTER.get() {
+        let outcome = access(instead);
+        fence(Ordering::SeqCst);
+        return outcome;
+    }
+    if HAS_BEEN_SEQ_CST.try_with(|been| been.replace(true)).unwrap_or(true) {
+        fence(Ordering::SeqCst);
+    }
+    access(instead)
 }
 
 /// The order of the load of an exchange that fails.
@@ -55,21 +61,21 @@ macro_rules! atomics {
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                loading(order, |order| self.0.load(order))
+                with(order, Ordering::Acquire, |order| self.0.load(order))
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
-                storing(order, |order| self.0.store(value, order));
+                with(order, Ordering::Release, |order| self.0.store(value, order));
             }
 
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                swapping(order, |order| self.0.swap(value, order))
+                with(order, Ordering::AcqRel, |order| self.0.swap(value, order))
             }
 
             pub(crate) fn compare_exchange(
                 &self, from: $value, to: $value, order: Ordering, failing: Ordering,
             ) -> Result<$value, $value> {
-                swapping(order, |order| self.0.compare_exchange(from, to, order, failed(failing)))
+                with(order, Ordering::AcqRel, |order| self.0.compare_exchange(from, to, order, failed(failing)))
             }
 
             pub(crate) fn compare_exchange_weak(
@@ -81,11 +87,11 @@ macro_rules! atomics {
             pub(crate) fn fetch_update(
                 &self, order: Ordering, failing: Ordering, change: impl FnMut($value) -> Option<$value>,
             ) -> Result<$value, $value> {
-                swapping(order, |order| self.0.fetch_update(order, failed(failing), change))
+                with(order, Ordering::AcqRel, |order| self.0.fetch_update(order, failed(failing), change))
             }
 
             $(pub(crate) fn $change(&self, value: $value, order: Ordering) -> $value {
-                swapping(order, |order| self.0.$change(value, order))
+                with(order, Ordering::AcqRel, |order| self.0.$change(value, order))
             })*
         }
     )*};
