@@ -91,28 +91,31 @@ pub(super) fn abort_leaving(leaving: &Leaving) {
     if !tree::root().please_stop.is_go() {
         return report_leaving(leaving);
     }
-    at_once(&format!("{leaving}; shutdown.on_stuck is abort{}", write_profile()), None, STUCK)
+    let dumping = start_dump();
+    end(&format!("{leaving}; shutdown.on_stuck is abort{}", write_profile()), None, &dumping, STUCK)
 }
 
 pub(super) fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["\n  ", line]).collect()
 }
 
-/// The threads that have not stopped, `stuck` first; with stacks, if their names can be had in time.
-fn left(stuck: Option<Thread>) -> String {
-    let without = |dump: &Dump| format!("not stopped:{}", indented(&dump.living()));
-    let whole = aside("last-dump", LAST_LOOK, move || {
-        let dump = Thread::dump();
-        let explain = |stuck: Thread| format!(":{}\n", indented(&dump.explain(&stuck)));
-        let first = stuck.map_or_else(|| "; ".to_owned(), explain);
-        first + &without(&dump)
-    });
-    whole.unwrap_or_else(|| format!("; {}\n  (their stacks were not found in time)", without(&Dump::without_stacks())))
+/// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their names in time.
+fn left(stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
+    let (dump, no_stacks) = match dumping.recv_timeout(LAST_LOOK) {
+        Ok(dump) => (dump, ""),
+        Err(_) => (Dump::without_stacks(), "\n  (their stacks were not found in time)"),
+    };
+    let first = stuck.map_or_else(|| "; ".to_owned(), |stuck| format!(":{}\n", indented(&dump.explain(stuck))));
+    format!("{first}not stopped:{}{no_stacks}", indented(&dump.living()))
 }
 
 /// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
-pub(super) fn at_once(why: &str, stuck: Option<&Thread>, code: u8) -> ! {
-    let text = format!("{why}{}{}", left(stuck.cloned()), indented(&super::left::lines()));
+pub(super) fn at_once(why: &str, code: u8) -> ! {
+    end(why, None, &start_dump(), code)
+}
+
+fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: u8) -> ! {
+    let text = format!("{why}{}{}", left(stuck, dumping), indented(&super::left::lines()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
@@ -179,10 +182,12 @@ pub(super) fn die_as(code: u8) {
 
 /// `shutdown.on_stuck: abort`. The profile is written, since it shows how it came to this.
 pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! {
+    // Made while the profile is written: finding the names on the stacks may take long.
+    let dumping = start_dump();
     let unwritten = write_profile();
     let path = thread.path();
     let why = format!("{path} does not stop, and shutdown.on_stuck is abort, after {waited:.1?}{others}{unwritten}");
-    at_once(&why, Some(thread), STUCK)
+    end(&why, Some(thread), &dumping, STUCK)
 }
 
 /// Returns what is to be said of it: nothing, if it was written.

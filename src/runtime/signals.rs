@@ -115,7 +115,7 @@ impl Answers {
             return;
         }
         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
-        exit::at_once(&why, None, if signal == SIGTERM { exit::TERMINATED } else { exit::INTERRUPTED });
+        exit::at_once(&why, if signal == SIGTERM { exit::TERMINATED } else { exit::INTERRUPTED });
     }
 
     /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they run aside: the next signal must
