@@ -6,6 +6,8 @@ mod bell;
 mod holder;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
+#[cfg(all(test, not(selvedge_model)))]
+mod tests;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::bell::Bells;
@@ -426,48 +428,5 @@ impl Drop for Published {
             // With no lock held: it may be the last that knows of the thing.
             drop(ended);
         }
-    }
-}
-
-#[cfg(all(test, feature = "profiling", not(selvedge_model)))]
-mod tests {
-    use super::*;
-
-    /// A listener that looks all the time at one that changes all the time, and both are interrupted anywhere.
-    #[test]
-    fn whose_bell_has_not_rung_has_not_changed() {
-        let (slot, stop) = (Arc::<Slot>::default(), Arc::new(AtomicBool::new(false)));
-        let (mut bells, mut heard_ones, mut silent) = (Bells::default(), 0, 0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let _me = become_thread("main/changes".into(), slot.clone());
-                while !stop.load(Ordering::Relaxed) {
-                    drop(publish("queue", "q".into()));
-                    std::thread::yield_now();
-                }
-            });
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while (heard_ones < 2_000 || silent < 2_000) && Instant::now() < deadline {
-                let changes = slot.get_with_changes().0;
-                if !slot.hang_up(changes, &mut bells, 5) {
-                    continue;
-                }
-                loop {
-                    let (before, mut heard) = (slot.get_with_changes().0, false);
-                    bells.hear(|number| heard |= number == 5);
-                    if heard {
-                        heard_ones += 1;
-                        break;
-                    }
-                    silent += 1;
-                    if before != changes {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    assert_eq!(before, changes, "it had changed, and did not ring");
-                }
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
-        assert!(heard_ones > 0 && silent > 0, "{heard_ones}, {silent}");
     }
 }

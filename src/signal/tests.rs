@@ -1,6 +1,7 @@
 //! What can only be seen from inside: that nothing is left behind.
 
 use super::*;
+use crate::wait::Shared;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -119,6 +120,74 @@ fn a_target_attached_while_the_last_one_goes_is_known_to_the_timer() {
         assert!(timer::knows(at, Arc::as_ptr(&till.0)), "a target that the timer has lost");
     }
     assert!(kept.iter().all(OnGo::cancel));
+}
+
+#[test]
+fn a_till_without_targets_is_unknown_to_the_timer() {
+    let till = Till::after(Duration::from_secs(3600));
+    let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
+    let target = till.on_go(|| ());
+    assert!(timer::knows(at, Arc::as_ptr(&till.0)));
+    assert!(target.cancel());
+    assert!(!timer::knows(at, Arc::as_ptr(&till.0)), "its handle keeps it alive, not in the timer");
+}
+
+#[test]
+fn a_wait_for_an_all_blocks_on_a_part_that_is_missing() {
+    let (gone, missing) = (Signal::new("gone"), Signal::new("missing"));
+    let both = &gone & &missing;
+    gone.go();
+    let mut round = Round::default();
+    round.clear(None);
+    round.watch(&both);
+    let [only] = &round.receivers[..] else { panic!("one part decides") };
+    assert!(only.same_channel(missing.receiver()));
+}
+
+#[test]
+fn a_round_keeps_its_earliest_deadline() {
+    let (soon, late) = (Till::after(Duration::from_secs(1000)), Till::after(Duration::from_secs(2000)));
+    let Kind::Till(at) = soon.0.kind else { unreachable!("its time can be expressed") };
+    let mut round = Round::default();
+    for order in [[&soon, &late], [&late, &soon]] {
+        round.clear(None);
+        order.iter().for_each(|till| round.watch(till));
+        assert_eq!(round.deadline, Some(at));
+    }
+}
+
+#[test]
+fn a_part_that_another_thread_can_reach_keeps_a_composite_from_being_left() {
+    let (kept, lonely) = (Signal::new("kept"), Signal::new("lonely"));
+    let (either, both) = (&kept | &lonely, &kept & &lonely);
+    let (alone, pair) =
+        (Signal::any([Signal::new("a"), Signal::new("b")]), Signal::all([Signal::new("c"), kept.clone()]));
+    let is_left = |signal: &Signal| signal.0.is_left_to(1, 1);
+    assert!(!is_left(&either) && !is_left(&both), "both parts have handles of their own");
+    assert!(is_left(&alone) && is_left(&pair), "no thread can reach what is missing");
+    drop(lonely);
+    assert!(!is_left(&either), "`kept` can still go");
+}
+
+#[test]
+fn a_target_may_cancel_itself() {
+    let (signal, slot) = (Signal::new("s"), Arc::new(std::sync::OnceLock::<OnGo>::new()));
+    let (own, outcome) = (slot.clone(), Arc::new(AtomicUsize::new(0)));
+    let cancelled = outcome.clone();
+    let target = signal.on_go(move || {
+        let cancelled_itself = own.get().unwrap().cancel();
+        cancelled.store(1 + usize::from(cancelled_itself), Ordering::SeqCst);
+    });
+    assert!(slot.set(target).is_ok());
+    signal.go();
+    assert_eq!(outcome.load(Ordering::SeqCst), 1, "it has run, so it was not cancelled");
+}
+
+#[test]
+fn a_timeout_beyond_the_time_of_a_till_does_not_delay_it() {
+    let begin = Instant::now();
+    assert!(Till::after(Duration::from_millis(5)).wait_for_go_timeout(Duration::from_secs(3600)));
+    assert!(begin.elapsed() < Duration::from_secs(1800));
 }
 
 #[test]

@@ -47,16 +47,26 @@ impl Drop for Together {
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::wait::{Slot, become_thread};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_target_that_waits_for_who_was_told_before_does_not_wait_in_vain() {
         let (told, woken, with_target) = (Signal::new("told"), Signal::new("woken"), Signal::new("with target"));
         let (waits, wakes, seen) = (told.clone(), woken.clone(), Signal::new("seen"));
+        let slot = Arc::<Slot>::default();
+        let its_slot = slot.clone();
         let waiter = std::thread::spawn(move || {
+            let _me = become_thread("main/waiter".into(), its_slot);
             waits.wait_for_go();
             wakes.go();
         });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while slot.get().is_none() {
+            assert!(Instant::now() < deadline, "the waiter does not wait");
+            std::thread::yield_now();
+        }
         let sees = seen.clone();
         with_target.on_go(move || {
             if woken.wait_for_go_timeout(Duration::from_secs(20)) {
