@@ -259,4 +259,13 @@ impl Gate {
     pub(super) fn be_fair_now(&self) {
         self.line.lock().fair_at = Some(now());
     }
+
+    /// Since when a permit that is put back while a thread waits is handed over.
+    pub(super) fn fair_at(&self) -> Option<Instant> {
+        self.line.lock().fair_at
+    }
+
+    pub(super) fn line_length(&self) -> usize {
+        self.line.lock().waiters.len()
+    }
 }

@@ -258,6 +258,13 @@ impl Marks {
     }
 }
 
+#[cfg(all(test, not(selvedge_model)))]
+impl Progress {
+    pub(super) fn mark_count(&self) -> usize {
+        self.0.marks.lock().signals.len()
+    }
+}
+
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Progress({}, at {})", self.name(), self.get())

@@ -253,6 +253,14 @@ impl Inner {
     }
 }
 
+#[cfg(all(test, not(selvedge_model)))]
+impl Sequencer {
+    /// How many threads the sequencer would call.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.0.state.lock().waiting.len()
+    }
+}
+
 impl fmt::Debug for Sequencer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (serving, next) = {

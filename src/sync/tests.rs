@@ -1,10 +1,12 @@
-//! What can only be seen from inside the gate: when a permit is put back, and when it is handed over.
+//! What can only be seen from inside: when a permit is put back and when it is handed over, and what is left behind.
 
 use super::gate::Gate;
 use super::limit::Limit;
+use super::{GaveUp, Progress, Sequencer};
+use crate::signal::Signal;
 use crate::wait::publish;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,4 +37,53 @@ fn a_permit_is_handed_over_once_in_a_while() {
     // The next is not due yet: it is put back, and anyone may have it.
     gate.release();
     assert!(gate.try_acquire());
+}
+
+#[test]
+fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
+    let gate = Arc::new(Gate::new(0));
+    let (sender, order) = mpsc::channel();
+    let waiters = [0, 1, 2].map(|number| {
+        let (theirs, sender) = (gate.clone(), sender.clone());
+        let waiter = thread::spawn(move || {
+            theirs.acquire_slow(Limit::NONE, || publish("permit", Arc::from("test"))).unwrap();
+            sender.send(number).unwrap();
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while gate.line_length() <= number {
+            assert!(Instant::now() < deadline, "it does not join the line");
+            thread::yield_now();
+        }
+        waiter
+    });
+    for number in 0..3 {
+        let before = Instant::now();
+        gate.be_fair_now();
+        gate.release();
+        assert_eq!(order.recv_timeout(Duration::from_secs(20)), Ok(number));
+        assert!(gate.fair_at() > Some(before), "the next hand-over is not due before some time has passed");
+    }
+    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    assert_eq!((gate.line_length(), gate.available()), (0, 0));
+}
+
+#[test]
+fn marks_that_no_thread_has_any_more_are_swept() {
+    let progress = Progress::new("p");
+    for number in 1..10_000 {
+        drop(progress.at(number));
+    }
+    assert!(progress.mark_count() < 100, "{} marks are left", progress.mark_count());
+}
+
+#[test]
+fn a_turn_that_is_not_waited_for_any_more_leaves_nothing() {
+    let sequencer = Sequencer::new("q");
+    let (_first, second) = (sequencer.take_ticket(), sequencer.take_ticket());
+    let error = second.wait_turn_timeout(Duration::from_millis(1)).unwrap_err();
+    assert_eq!((error.reason, sequencer.waiting_count()), (GaveUp::TimedOut, 0));
+    let stop = Signal::new("stop");
+    stop.go();
+    let error = error.ticket.wait_turn_till(&stop).unwrap_err();
+    assert_eq!((error.reason, sequencer.waiting_count()), (GaveUp::Stopped, 0));
 }

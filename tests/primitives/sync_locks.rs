@@ -340,3 +340,48 @@ fn a_waiter_woken_as_it_gives_up_was_woken() {
     drop(guard);
     assert!(waiter.join().unwrap(), "the thread that left has called nothing else, so this waiter must look");
 }
+
+/// Each has changed the value before its first wait. Were it taken to have done so before the others, they would wake each
+/// other without end.
+#[test]
+fn a_waiter_that_has_changed_once_comes_to_rest() {
+    let (monitor, looks) = (Arc::new(Monitor::new("stock", 0)), Arc::new(AtomicUsize::new(0)));
+    let waiters = ["first", "second"].map(|name| {
+        let (monitor, looks) = (monitor.clone(), looks.clone());
+        selvedge::spawn(name, move |please_stop| {
+            let mut guard = monitor.enter();
+            *guard += 1;
+            while guard.wait_till(please_stop) {
+                looks.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    });
+    let waits = |thread: &selvedge::Thread| thread.waiting_for().is_some_and(|wait| wait.kind() == "change in monitor");
+    eventually("both wait", || waiters.iter().all(|waiter| waits(waiter.thread())));
+    drop(monitor.enter());
+    eventually("both have looked", || looks.load(Ordering::SeqCst) >= 2);
+    // Time for many more looks, if they do not come to rest.
+    thread::sleep(Duration::from_millis(50));
+    let seen = looks.load(Ordering::SeqCst);
+    assert!(seen <= 8, "{seen} looks at three changes");
+    waiters.iter().for_each(|waiter| waiter.stop());
+    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+}
+
+#[test]
+fn a_wait_whose_till_has_gone_does_not_leave() {
+    let (monitor, gone) = (Arc::new(Monitor::new("stock", 0)), Signal::new("gone"));
+    gone.go();
+    let mut guard = monitor.enter();
+    let theirs = monitor.clone();
+    let other = selvedge::spawn("other", move |_| *theirs.enter() = 1);
+    eventually("the other waits", || other.thread().waiting_for().is_some_and(|wait| wait.kind() == "monitor"));
+    // Long enough for a permit to be handed over, were there one.
+    let deadline = Instant::now() + Duration::from_millis(20);
+    while Instant::now() < deadline {
+        assert!(!guard.wait_till(&gone));
+        assert_eq!(*guard, 0, "the other was let in");
+    }
+    drop(guard);
+    other.join().unwrap();
+}

@@ -88,3 +88,18 @@ fn every_wait_is_published_and_ended_by_please_stop() {
     assert!(!canceller.join().unwrap(), "it ran");
     assert!(opener.join().unwrap());
 }
+
+#[test]
+fn a_turn_that_is_over_has_no_holder() {
+    let sequencer = Sequencer::new("frames");
+    let [first, _second, third] = [(); 3].map(|()| sequencer.take_ticket());
+    let turn = first.wait_turn();
+    let thread = spawn("turn", move |please_stop| third.wait_turn_till(please_stop).is_err());
+    assert_eq!(waits_now(thread.thread()).1, "frames #2");
+    let holder = || thread.thread().waiting_for().and_then(|wait| wait.holder());
+    assert!(holder().is_some());
+    drop(turn);
+    assert_eq!(holder(), None);
+    thread.stop();
+    assert!(thread.join().unwrap());
+}
