@@ -103,3 +103,17 @@ impl Spin {
         true
     }
 }
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_left_is_not_awaited() {
+        let bell = Bell::new();
+        let waiting = bell.enter();
+        assert!(bell.is_awaited());
+        drop(waiting);
+        assert!(!bell.is_awaited());
+    }
+}

@@ -58,6 +58,35 @@ fn a_child_placed_under_an_ending_parent_is_stopped_too() {
 }
 
 #[test]
+fn many_joins_attach_one_target() {
+    let parent = spawn("parent", |please_stop| {
+        let mut child = spawn("child", |please_stop| please_stop.wait_for_go());
+        let gone = Signal::new("gone");
+        gone.go();
+        for _ in 0..50 {
+            child = child.join_till(&gone).expect_err("it waits to be asked");
+        }
+        please_stop.target_count()
+    });
+    assert_eq!(parent.join().unwrap(), 1);
+}
+
+#[test]
+fn a_failure_stops_siblings_but_no_thread_of_the_runtime() {
+    let (sender, siblings) = std::sync::mpsc::channel();
+    let body = move |please_stop: &Signal| {
+        let own = Builder::new("own").runtime().spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        let sibling = spawn("sibling", |please_stop| please_stop.wait_for_go());
+        drop(spawn_fallible("fails", |_| Err::<(), _>("no bread")));
+        let stopped = sibling.thread().stopped().wait_for_go_timeout(Duration::from_secs(20));
+        sender.send((stopped, own.thread().please_stop().is_go(), please_stop.is_go())).unwrap();
+    };
+    let parent = Builder::new("parent").on_child_failure(OnChildFailure::StopSiblings).spawn(body).unwrap();
+    assert_eq!(siblings.recv().unwrap(), (true, false, false));
+    parent.join().unwrap_err();
+}
+
+#[test]
 fn a_thread_that_runs_again_forgets_children_as_before() {
     let (left, runs) = (Signal::new("left"), std::sync::atomic::AtomicUsize::new(0));
     let goes = left.clone();

@@ -669,3 +669,15 @@ fn a_queue_may_refer_to_what_is_declared_after_it() {
     queue.add(text.as_str()).unwrap();
     assert_eq!(queue.pop(), Some(text.as_str()));
 }
+
+#[test]
+fn the_last_popper_closes_and_no_other() {
+    let queue = Queue::unbounded("jobs");
+    let first = queue.popper();
+    let second = first.clone();
+    drop(first);
+    queue.add(1).expect("one popper is left");
+    drop(second);
+    assert!(queue.closed().is_go());
+    assert_eq!(queue.pop_all(), [1]);
+}

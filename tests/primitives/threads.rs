@@ -495,3 +495,87 @@ fn a_joiners_failure_stays_its_own_when_the_parent_ends() {
     let failure = joiner.join().unwrap().unwrap_err();
     assert!(failure.is_panic() && failure.message().contains("out of thread"), "{failure}");
 }
+
+#[test]
+fn a_joiner_that_gives_up_leaves_the_failure_to_the_parent() {
+    let parent = spawn("parent", |_| {
+        let fails = spawn("fails", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("out of thread");
+        });
+        let Err(fails) = fails.join_till(&Till::after(Duration::from_millis(1))) else {
+            panic!("it waits to be asked")
+        };
+        drop(fails);
+    });
+    let failure = parent.join().unwrap_err();
+    assert!(failure.children().iter().any(|child| child.message().contains("out of thread")), "{failure}");
+}
+
+#[test]
+fn a_join_that_was_given_up_passes_no_stop_on() {
+    let (ready, checked) = (Signal::new("ready"), Signal::new("checked"));
+    let (says, waits) = (ready.clone(), checked.clone());
+    let body = move |please_stop: &Signal| {
+        let child = spawn("child", |please_stop| please_stop.wait_for_go());
+        let Err(child) = child.join_till(&Till::after(Duration::from_millis(1))) else {
+            panic!("it waits to be asked")
+        };
+        says.go();
+        please_stop.wait_for_go();
+        let asked = child.thread().please_stop().is_go();
+        waits.wait_for_go();
+        asked
+    };
+    // Asked itself, such a parent asks its children only when it ends.
+    let parent = Builder::new("parent").stop_order(StopOrder::OneByOne).spawn(body).unwrap();
+    ready.wait_for_go();
+    parent.stop();
+    checked.go();
+    assert!(!parent.join().unwrap(), "the child was asked by a join that was over");
+}
+
+#[test]
+fn a_thread_that_joins_a_sibling_does_not_stop_it() {
+    let sibling = spawn("sibling", |please_stop| please_stop.wait_for_go());
+    let thread = sibling.thread().clone();
+    let joiner = spawn("joiner", move |_| sibling.join().unwrap());
+    until("the joiner waits", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+    joiner.stop();
+    assert!(joiner.thread().please_stop().is_go() && !thread.please_stop().is_go());
+    thread.stop();
+    joiner.join().unwrap();
+}
+
+#[test]
+fn joining_a_thread_above_panics_instead_of_waiting_for_ever() {
+    let (sender, handles) = std::sync::mpsc::channel::<JoinHandle<()>>();
+    let above = spawn("above", move |_| {
+        let below = spawn("below", move |_| handles.recv().unwrap().join());
+        let failure = below.join().unwrap_err();
+        assert!(failure.is_panic() && failure.message().contains("cannot join"), "{failure}");
+    });
+    let thread = above.thread().clone();
+    sender.send(above).unwrap();
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
+}
+
+#[test]
+fn failures_are_told_in_the_order_of_the_start() {
+    let parent = spawn("parent", |_| {
+        let release = Signal::new("release");
+        let waits = release.clone();
+        drop(spawn("first", move |_| {
+            waits.wait_for_go();
+            panic!("late");
+        }));
+        let second = spawn("second", |_| panic!("early"));
+        let thread = second.thread().clone();
+        drop::<JoinHandle<()>>(second);
+        assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
+        release.go();
+    });
+    let failure = parent.join().unwrap_err();
+    let names: Vec<_> = failure.children().iter().map(|child| child.thread_path().to_owned()).collect();
+    assert!(names.len() == 2 && names[0].ends_with("/first") && names[1].ends_with("/second"), "{names:?}");
+}
