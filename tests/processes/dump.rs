@@ -62,7 +62,7 @@ fn a_thread_that_spins_is_seen_where_it_spins() {
     assert!(entry.contains(" % now") && entry.contains("tid "), "{entry}");
     assert!(thread["cpu_s"].as_f64() > Some(0.0) && thread["waiting_for"].is_null());
     if STACKS {
-        assert!(entry.contains("\n    at dump::spin_till (tests/processes/dump.rs:"), "{entry}");
+        assert!(entry.contains("\n    at processes::dump::spin_till (tests/processes/dump.rs:"), "{entry}");
         assert!(!entry.contains("selvedge::thread"), "machinery is not shown: {entry}");
     }
     spinner.stop();
@@ -320,12 +320,15 @@ mod processes {
 
     #[test]
     fn one_that_spins_is_reported_with_where() {
-        stuck("spins", &["main/spinner, ", at("    at dump_subject::spin_for_ever (tests/programs/", "running")]);
+        stuck(
+            "spins",
+            &["main/spinner, ", at("    at programs::dump_subject::spin_for_ever (tests/programs/", "running")],
+        );
     }
 
     #[test]
     fn one_that_reads_is_reported_with_the_call_and_who_made_it() {
-        let function = at("    at dump_subject::read_what_nobody_writes (tests/programs/", "");
+        let function = at("    at programs::dump_subject::read_what_nobody_writes (tests/programs/", "");
         let call = at("read\n      at <std::sys::", "");
         let call = if cfg!(target_env = "gnu") { call } else { "" };
         stuck("reads", &["main/reader, asleep in a call outside of selvedge", function, call]);
@@ -340,7 +343,7 @@ mod processes {
             "which waits for main/takes-left, waiting ",
             "for lock \"right\", held by main/takes-right",
             "which waits for main/takes-right: they wait for each other",
-            at("    at dump_subject::take_both (tests/programs/", ""),
+            at("    at programs::dump_subject::take_both (tests/programs/", ""),
         ];
         stuck("cycle", &parts);
     }

@@ -97,7 +97,7 @@ fn a_busy_thread_is_seen_from_its_first_function_on_and_the_profiler_is_not() {
         assert!(!stack.contains("restore_rt") && !stack.contains("killpg"), "{lines}");
     }
     let whole = of_worker(&lines).find(|stack| stack.contains("::burn_inner")).unwrap();
-    assert!(whole.starts_with("profile_process::"), "the machinery below it was to go: {lines}");
+    assert!(whole.starts_with("profiles::process::"), "the machinery below it was to go: {lines}");
     assert!(whole.contains("::burn;"), "{lines}");
     let worker = profile.threads().iter().find(|thread| thread.path() == "other/worker").unwrap();
     assert!(worker.samples() > 0);
@@ -111,7 +111,7 @@ fn a_deep_stack_is_shown_as_truncated() {
     let _alone = alone();
     let (profile, lines) = record_until(|stop| dive(300, stop), |lines| lines.contains("::burn_inner"));
     let whole = of_worker(&lines).find(|stack| stack.contains("::burn_inner")).unwrap();
-    assert!(whole.starts_with("[truncated];profile_process::dive;"), "{lines}");
+    assert!(whole.starts_with("[truncated];profiles::process::dive;"), "{lines}");
     assert!(profile.threads().iter().any(|thread| thread.truncated() > 0));
 }
 
@@ -120,7 +120,7 @@ fn time_in_libc_and_the_kernel_is_seen() {
     let _alone = alone();
     let (_, lines) = record_until(read_files, |lines| of_worker(lines).any(|stack| stack.contains("::read")));
     let whole = of_worker(&lines).find(|stack| stack.contains("::read")).unwrap();
-    assert!(whole.starts_with("profile_process::"), "{lines}");
+    assert!(whole.starts_with("profiles::process::"), "{lines}");
 }
 
 #[test]

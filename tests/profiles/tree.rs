@@ -88,8 +88,8 @@ fn each_thread_has_its_own_code_under_its_whole_path() {
         assert!(!(line.contains(LONG) && line.contains("burn_b")), "{lines}");
         assert!(!(line.contains(";early;") && line.contains("burn_a")), "{lines}");
     }
-    assert!(lines.contains(&format!("main;test;{LONG};profile_tree::burn_a;")), "{lines}");
-    assert!(lines.contains("main;test;early;profile_tree::burn_b;"), "{lines}");
+    assert!(lines.contains(&format!("main;test;{LONG};profiles::tree::burn_a;")), "{lines}");
+    assert!(lines.contains("main;test;early;profiles::tree::burn_b;"), "{lines}");
     for name in ["/early", LONG] {
         let thread = account(&profile, name);
         // The clock of the process drives the samples: 40 % is what chance may do to a short run.

@@ -419,12 +419,12 @@ fn deep_recursion_keeps_exactly_so_many_frames() {
     let (deep, flat) = (of("deep"), of("flat"));
     assert!(!deep.is_empty() && !flat.is_empty(), "{text}");
     for stack in deep.iter().filter(|stack| stack.contains("::burn")) {
-        assert!(stack.starts_with("[truncated];profile_truth::dive;"), "{stack}");
+        assert!(stack.starts_with("[truncated];profiles::truth::dive;"), "{stack}");
         assert!((150..=200).contains(&stack.matches("::dive").count()), "{stack}");
     }
     for stack in flat.iter().filter(|stack| stack.contains("::burn")) {
         assert_eq!(stack.matches("::dive").count(), 21, "{stack}");
-        assert!(stack.starts_with("profile_truth::deep_recursion"), "from its first function on: {stack}");
+        assert!(stack.starts_with("profiles::truth::deep_recursion"), "from its first function on: {stack}");
     }
     assert!(account(&profile, "/deep").truncated() > 0 && account(&profile, "/flat").truncated() == 0);
     assert_eq!(account(&profile, "/flat").broken(), 0, "{text}");
@@ -475,7 +475,10 @@ fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
     }
     assert_eq!(of_thread.broken(), 0, "{text}");
     for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]")) {
-        assert!(stack.starts_with("main;test;system;profile_truth::work_of") || stack.contains("[runtime]"), "{stack}");
+        assert!(
+            stack.starts_with("main;test;system;profiles::truth::work_of") || stack.contains("[runtime]"),
+            "{stack}"
+        );
     }
 }
 

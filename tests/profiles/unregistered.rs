@@ -103,7 +103,7 @@ fn a_thread_of_others_is_named_and_its_books_are_closed() {
         let text = folded(&profile);
         for name in ["early", "late"] {
             let start = format!("other;{name};");
-            let burnt = weight(&text, &start, "profile_unregistered::burn;profile_unregistered::burn_inner");
+            let burnt = weight(&text, &start, "profiles::unregistered::burn;profiles::unregistered::burn_inner");
             let all = weight(&text, &start, "");
             let account = profile.threads().iter().find(|thread| thread.path() == format!("other/{name}"));
             let Some(account) = account else { return Err(format!("{name} was not found in {length:?}:\n{text}")) };
