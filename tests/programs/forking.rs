@@ -10,10 +10,13 @@ pub(crate) fn main() -> std::process::ExitCode {
 
 #[cfg(unix)]
 mod unix {
-    use selvedge::{Builder, Config, Lock, Queue, Runtime, Signal, Thread, Till, logging, register, scope, spawn};
+    #[cfg(feature = "profiling")]
+    use selvedge::Builder;
+    use selvedge::{Config, Lock, Queue, Runtime, Signal, Thread, Till, logging, register, scope, spawn};
     use std::io::{Read, Write};
     use std::os::unix::process::CommandExt;
     use std::process::{Command, ExitCode};
+    #[cfg(feature = "profiling")]
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
