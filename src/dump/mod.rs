@@ -178,6 +178,11 @@ impl Dump {
         text::stack_of(self, thread.id())
     }
 
+    /// How long ago it was taken; zero if the system's clock was set back since.
+    pub(crate) fn age(&self) -> Duration {
+        self.at.elapsed().unwrap_or_default()
+    }
+
     /// Without asking anybody for a stack: ten milliseconds, whatever hangs.
     pub(crate) fn without_stacks() -> Dump {
         Dump::now(false)

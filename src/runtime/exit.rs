@@ -28,8 +28,9 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long it may take to find the names of what those do who are left.
 pub(super) const LAST_LOOK: Duration = Duration::from_secs(3);
-/// How long the profile may take to be written when the process is about to end.
-const LAST_PROFILE: Duration = Duration::from_secs(10);
+/// How long the profile may take to be written when the process is about to end. The program does not stop anyway, and on a busy
+/// machine its debug information takes long to read.
+const LAST_PROFILE: Duration = Duration::from_secs(30);
 
 /// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
 pub(super) fn is_coloured() -> bool {

@@ -137,13 +137,13 @@ impl Watch {
             let others = if others.is_empty() { String::new() } else { format!("; nor does {}", list(&others)) };
             exit::abort_stuck(&first.culprit, waited(&first.culprit), &others);
         }
-        let (dump, no_stacks) = self.dump();
+        let (dump, note) = self.dump();
         // From when the report is made: the dump has taken its time.
         for thread in due {
             self.plans.entry(thread.id()).and_modify(Plan::advance);
         }
         let (shown, others) = groups.split_at(groups.len().min(MOST_SHOWN));
-        let mut reports: Vec<_> = shown.iter().map(|group| self.text(group, &dump, no_stacks)).collect();
+        let mut reports: Vec<_> = shown.iter().map(|group| self.text(group, &dump, &note)).collect();
         if !others.is_empty() {
             let others: Vec<_> = others.iter().map(|group| &group.culprit).collect();
             reports.push(format!(
@@ -157,21 +157,31 @@ impl Watch {
 
     /// A dump with stacks, if these are found in time: a report that comes late is of no use. What comes too late is in the next
     /// report.
-    fn dump(&mut self) -> (Dump, &'static str) {
+    fn dump(&mut self) -> (Dump, String) {
+        let was_late = self.late.is_some();
         let making = self.late.take().unwrap_or_else(exit::start_dump);
         match making.recv_timeout(exit::LAST_LOOK) {
-            Ok(dump) => (dump, ""),
+            Ok(dump) if was_late => {
+                let note = format!(
+                    "\n  (seen {:.1?} ago: to find the stacks took longer than the last report waited)",
+                    dump.age()
+                );
+                (dump, note)
+            }
+            Ok(dump) => (dump, String::new()),
             Err(RecvTimeoutError::Timeout) => {
                 self.late = Some(making);
-                (Dump::without_stacks(), "\n  (the stacks were not found in time; they come with the next report)")
+                let note = "\n  (the stacks were not found in time; they come with the next report)";
+                (Dump::without_stacks(), note.to_owned())
             }
             Err(RecvTimeoutError::Disconnected) => {
-                (Dump::without_stacks(), "\n  (no stacks: the system gives no thread to find them)")
+                let note = "\n  (no stacks: the system gives no thread to find them)";
+                (Dump::without_stacks(), note.to_owned())
             }
         }
     }
 
-    fn text(&self, group: &Group, dump: &Dump, no_stacks: &str) -> String {
+    fn text(&self, group: &Group, dump: &Dump, note: &str) -> String {
         let thread = &group.culprit;
         let mut text = format!("the runtime has waited {:.1?} for {} to stop:", waited(thread), thread.path());
         let known = match dump.explain(thread) {
@@ -180,7 +190,7 @@ impl Watch {
             known => known,
         };
         text.push_str(&exit::indented(&known));
-        text.push_str(no_stacks);
+        text.push_str(note);
         if !group.behind.is_empty() {
             text.push_str(&format!("\n  {} waits for that: {}", count(group.behind.len()), list(&group.behind)));
         }
