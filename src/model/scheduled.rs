@@ -291,14 +291,6 @@ impl<T> Receiver<T> {
     }
 
     #[cfg(not(selvedge_loom))]
-    pub(crate) fn try_recv(&self) -> Result<(), ()> {
-        let _world = WORLD.lock.lock();
-        let got = self.0.tokens.load(SeqCst) > 0;
-        self.0.take();
-        if got { Ok(()) } else { Err(()) }
-    }
-
-    #[cfg(not(selvedge_loom))]
     pub(crate) fn is_disconnected(&self) -> bool {
         let _world = WORLD.lock.lock();
         self.0.senders.load(SeqCst) == 0

@@ -12,7 +12,7 @@ mod till;
 mod timer;
 mod together;
 
-#[cfg(all(test, not(selvedge_loom)))]
+#[cfg(all(test, not(selvedge_model)))]
 mod tests;
 
 pub(crate) use late::LateSignal;
