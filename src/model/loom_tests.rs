@@ -13,7 +13,7 @@
 //! All run the real code, with the types of `model.rs`. A wake-up that is lost is a deadlock there, and a failure; an access
 //! of a [`Word`](super::Word) that nothing orders is a failure.
 //!
-//! `.ci/models loom`
+//! `.ci/models loom`; `docs/checking.md` says which orders were weakened to see the models fail.
 
 use super::reordered::set_fence_after;
 use std::sync::Arc;
