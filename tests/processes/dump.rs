@@ -263,7 +263,7 @@ mod processes {
     #[test]
     fn a_dump_comes_in_the_middle_of_the_shutdown() {
         let folder = Folder::new("middle");
-        let mut process = subject("alone", Some(&folder.config("")));
+        let mut process = subject("alone", Some(&folder.config("shutdown: { grace: 0s }")));
         process.signal(SIGTERM);
         let parts = ["dump of process", "asked to stop: its parent main ended", "SIGTERM came"];
         until("asked to stop", || {

@@ -35,6 +35,7 @@ fn without_log(test: &str, more: &str) -> (Folder, PathBuf) {
 fn subject(scenario: &str, config: &std::path::Path) -> Command {
     let mut command = Command::new(program("log_subject"));
     command.arg(scenario).arg(config).env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
+    crate::support::hear_signals(&mut command);
     command
 }
 

@@ -22,6 +22,7 @@ fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
 fn subject(scenario: &str, config: &std::path::Path) -> Command {
     let mut command = Command::new(program("log_subject"));
     command.arg(scenario).arg(config);
+    crate::support::hear_signals(&mut command);
     command
 }
 

@@ -221,12 +221,12 @@ impl Process {
 
 /// The program takes signals as one that a person starts, also where the tests run with some of them ignored.
 #[cfg(unix)]
-fn hear_signals(command: &mut Command) {
+pub fn hear_signals(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     // SAFETY: between fork and exec it only calls `signal`, which is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
-            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1] {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1] {
                 libc::signal(signal, libc::SIG_DFL);
             }
             Ok(())
