@@ -27,7 +27,7 @@ impl Dump {
         std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
         let (mut threads, mut entries) = (Vec::new(), Vec::new());
         walk(began, |thread, parent, patience| {
-            let (mut entry, children) = look(&thread, parent, with_stacks, patience);
+            let (mut entry, children) = look(&thread, parent, patience);
             entry.is_maker = thread == maker;
             entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
             entries.push(entry);
@@ -87,15 +87,14 @@ fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
     found.iter().filter(|found| is_sure(found) || is_old(found)).map(deadlock).collect()
 }
 
-fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
+fn look(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
     let (seen, wait) = (node.look(patience), node.waits.look(patience));
     let os_thread = thread.cpu_clock().map(|clock| clock.thread());
     let has_ended = thread.ended_at().is_some();
-    // A file of the system's to read: not for those of whom all that is wanted is known.
-    let will_be_asked = with_stacks && cfg!(feature = "profiling");
-    let is_known = has_ended || (matches!(wait, Some(Some(_))) && !will_be_asked);
-    // One that has ended meanwhile has given its id away, perhaps to another thread.
+    // The kernel's word costs a file to read: it is not asked where the thread's own word is known.
+    let is_known = has_ended || matches!(wait, Some(Some(_)));
+    // A thread that has ended meanwhile has given its id away, perhaps to another thread.
     let task = os_thread.filter(|_| !is_known).and_then(task::look).filter(|_| thread.ended_at().is_none());
     let doing = match (&wait, thread.ended_at()) {
         (_, Some(at)) => Doing::Ended { ago: at.elapsed() },
@@ -120,18 +119,6 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
         (_, None) => Some("what it waits for could not be read"),
         _ => None,
     };
-    let stack = match task {
-        Some(task) if task.doing == task::Doing::SleepsDeeply => {
-            Stack::None("it cannot be interrupted to tell it".into())
-        }
-        Some(task) if task.blocks_sigprof => {
-            Stack::None("it blocks SIGPROF, by which threads are asked for their stacks".into())
-        }
-        Some(task) if task.doing == task::Doing::Halted => {
-            Stack::None("it is halted, and cannot be asked for its stack".into())
-        }
-        _ => Stack::None("".into()),
-    };
     let entry = Entry {
         id: thread.id(),
         parent,
@@ -151,7 +138,7 @@ fn look(thread: &Thread, parent: Option<u64>, with_stacks: bool, patience: Durat
         restarts: thread.restarts(),
         failures: seen.as_ref().map_or_else(Vec::new, |seen| seen.failures.clone()),
         busy,
-        stack,
+        stack: Stack::None("".into()),
     };
     (entry, seen.map_or_else(Vec::new, |seen| seen.children))
 }

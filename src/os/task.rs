@@ -16,15 +16,32 @@ pub(crate) enum Doing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) doing: Doing,
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    #[cfg_attr(not(all(target_os = "linux", feature = "profiling")), allow(dead_code))]
     pub(crate) blocks_sigprof: bool,
 }
 
+/// Why a thread cannot take SIGPROF now, as a sentence.
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The thread may be able to in a moment: a thread that is in its handler of SIGPROF blocks all signals.
+    MayPass(&'static str),
+    Lasts(&'static str),
+}
+
+#[cfg(all(target_os = "linux", feature = "profiling"))]
 impl Task {
-    /// Whether it would take a SIGPROF now.
-    #[cfg(all(target_os = "linux", feature = "profiling"))]
-    pub(crate) fn can_answer(self) -> bool {
-        !self.blocks_sigprof && matches!(self.doing, Doing::Runs | Doing::Sleeps)
+    /// `None`: the thread takes SIGPROF.
+    pub(crate) fn silence(self) -> Option<Silence> {
+        let blocks = "it blocks SIGPROF, by which threads are asked for their stacks";
+        match self.doing {
+            Doing::SleepsDeeply => Some(Silence::MayPass("it cannot be interrupted to tell it")),
+            // A handler of this crate never sleeps. It may be kept from its processor for a while.
+            Doing::Runs if self.blocks_sigprof => Some(Silence::MayPass(blocks)),
+            _ if self.blocks_sigprof => Some(Silence::Lasts(blocks)),
+            Doing::Halted => Some(Silence::Lasts("it is halted, and cannot be asked for its stack")),
+            Doing::Runs | Doing::Sleeps => None,
+        }
     }
 }
 

@@ -205,6 +205,8 @@ struct Asked {
     by_thread: HashMap<u64, usize>,
     /// The first that was not asked yet.
     next: usize,
+    /// Indexes of those in `State::Waiting` that could not take a signal when they were looked at, each with the reason.
+    postponed: Vec<(usize, &'static str)>,
     /// Indexes of those in `State::Out`.
     out: Vec<usize>,
     free: Vec<Arc<Question>>,
@@ -246,7 +248,8 @@ impl Round {
         };
         let places = threads.iter().map(&mut place).collect();
         let (out, free, leaving) = (Vec::new(), Vec::new(), Vec::new());
-        let asked = Asked { targets, by_thread, next: 0, out, free, leaving, modules };
+        let postponed = Vec::new();
+        let asked = Asked { targets, by_thread, next: 0, postponed, out, free, leaving, modules };
         (Round { asked: Mutex::new(asked), generation: fork::generation() }, places)
     }
 
@@ -261,7 +264,7 @@ impl Round {
                 (heard, rounds) = (now, 0);
             }
             asked.send(now);
-            if asked.out.is_empty() && asked.next == asked.targets.len() {
+            if asked.out.is_empty() && asked.postponed.is_empty() && asked.next == asked.targets.len() {
                 return;
             }
             if now.duration_since(heard) > PATIENCE || now.duration_since(began) > LONGEST {
@@ -293,6 +296,9 @@ impl Asked {
     fn send(&mut self, now: Instant) {
         let slow = |place: &&usize| matches!(&self.targets[**place].state, State::Out { since, .. } if now.duration_since(*since) > SLOW);
         let mut quick = self.out.len() - self.out.iter().filter(slow).count();
+        for (place, _) in std::mem::take(&mut self.postponed) {
+            self.ask(place, now);
+        }
         while self.next < self.targets.len() && quick < AT_ONCE && self.out.len() < AT_MOST {
             let place = self.next;
             self.next += 1;
@@ -310,9 +316,12 @@ impl Asked {
             target.state = State::Done(Reply::Ended);
             return false;
         };
-        if task::look(target.id).is_some_and(|task| !task.can_answer()) {
-            // The signal would stay pending in it, for its own `sigwait` perhaps, and all would be waited for in vain.
-            target.state = State::Done(Reply::Silent);
+        // A signal to a thread that cannot take it would stay pending, for the thread's own `sigwait` perhaps.
+        if let Some(silence) = task::look(target.id).and_then(task::Task::silence) {
+            match silence {
+                task::Silence::MayPass(why) => self.postponed.push((place, why)),
+                task::Silence::Lasts(why) => target.state = State::Done(Reply::Unasked(why.into())),
+            }
             return false;
         }
         let mut question = self.free.pop().unwrap_or_else(|| Arc::new(Question::new(self.modules.clone())));
@@ -356,6 +365,9 @@ impl Asked {
             let reply = question.read().unwrap_or(Reply::Silent);
             self.settle(place, reply);
         }
+        for (place, why) in std::mem::take(&mut self.postponed) {
+            self.settle(place, Reply::Unasked(why.into()));
+        }
     }
 }
 
@@ -373,125 +385,11 @@ impl observe::Observer for Round {
         asked.targets[place].alive.retain(|known| known != thread);
         if asked.targets[place].alive.is_empty() && !matches!(asked.targets[place].state, State::Done(_)) {
             asked.out.retain(|&out| out != place);
+            asked.postponed.retain(|&(postponed, _)| postponed != place);
             asked.settle(place, Reply::Ended);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::os::CpuClock;
-
-    #[test]
-    fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
-        // An id that no thread of this process has.
-        let id = (1 << 22) - 3000;
-        let entry = table::claim(id).unwrap();
-        let question = Arc::new(Question::new(Arc::default()));
-        // SAFETY: it lives to the end of the test.
-        unsafe { entry.ask(Arc::as_ptr(&question)) };
-        let (mut met, registers) = (0, registers());
-        let mut signal = || {
-            table::enter(id, |found| {
-                met += 1;
-                // SAFETY: this thread plays the handler of that one.
-                unsafe { found.question.unwrap().answer(&registers) };
-            });
-        };
-        assert!(question.read().is_none());
-        signal();
-        signal();
-        let Some(Reply::Stack { addresses, ending }) = question.read() else { panic!("no answer") };
-        // It is on no stack that the question knows.
-        assert_eq!((addresses.len(), ending), (1, Ending::Leaf));
-        assert!(entry.take_question().is_over());
-        signal();
-        assert_eq!(met, 2);
-    }
-
-    /// Some hundred rounds, while threads that are asked end, and new ones get their ids.
-    #[test]
-    fn threads_that_end_while_they_are_asked_do_no_harm() {
-        let stop = crate::Signal::new("stop");
-        let seen = stop.clone();
-        let churn = crate::spawn("asked-churn", move |_| {
-            while !seen.is_go() {
-                let brief: Vec<_> = (0..8).map(|n| crate::spawn(format!("asked-{n}"), move |_| n)).collect();
-                brief.into_iter().for_each(|thread| assert!(thread.join().unwrap() < 8));
-            }
-        });
-        let (mut told, mut ended, mut rounds) = (0, 0, 0);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        // Some are met in their midst, some too late; how many, is the machine's to say.
-        while (rounds < 200 || told < 100 || ended < 10) && Instant::now() < deadline {
-            rounds += 1;
-            let mut threads = vec![Thread::current(), churn.thread().clone()];
-            threads.extend(churn.thread().children());
-            let replies = ask(&threads).unwrap();
-            assert_eq!(replies.len(), threads.len());
-            told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
-            ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
-            // All of them were taken back: nothing is left to be found by the next one with that id.
-            let own = CpuClock::of_current().unwrap().thread();
-            table::enter(own, |found| assert!(found.question.is_none()));
-        }
-        stop.go();
-        churn.join().unwrap();
-        assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
-    }
-
-    /// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack is gone.
-    #[test]
-    fn a_question_and_a_slot_of_another_thread_are_not_touched() {
-        use super::super::slot::{Arena, Slot, Stack};
-        handler::install().unwrap();
-        let asked = |question_for: fn(u64) -> u64| {
-            let id = CpuClock::of_current().unwrap().thread();
-            let owner = question_for(crate::os::thread_handle());
-            let question = Arc::new(Question { owner, stack: 0..u64::MAX, ..Question::new(Arc::default()) });
-            let slot = Arc::new(Slot::new(Arena::default(), owner, Stack::Known(0..1)));
-            let entry = table::claim(id).unwrap();
-            // SAFETY: both live until they were taken, below. No signal but the one that is sent here comes to this thread, which
-            // no recording knows.
-            unsafe { (entry.ask(Arc::as_ptr(&question)), entry.give(Arc::as_ptr(&slot))) };
-            sigprof::send(id).unwrap();
-            entry.take();
-            assert!(entry.take_question().is_over());
-            (question.read().is_some(), !slot.is_empty())
-        };
-        let on_new_thread = |owner| std::thread::spawn(move || asked(owner)).join().unwrap();
-        assert_eq!(on_new_thread(|own| own), (true, true));
-        assert_eq!(on_new_thread(|own| own + 4096), (false, false));
-    }
-
-    #[test]
-    fn a_thread_that_blocks_the_signal_is_not_sent_it() {
-        let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
-        let (wait, told) = (go.clone(), blocked.clone());
-        let thread = crate::spawn("asked-blocking", move |_| {
-            // SAFETY: all-zero is a valid set; both are writable, and filled before they are read; the thread ends soon.
-            unsafe {
-                let (mut all, mut pending): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-                libc::sigfillset(&mut all);
-                libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-                told.go();
-                wait.wait_for_go();
-                libc::sigpending(&mut pending);
-                libc::sigismember(&pending, libc::SIGPROF) == 1
-            }
-        });
-        assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
-        let replies = ask(&[thread.thread().clone()]);
-        go.go();
-        let is_pending = thread.join().unwrap();
-        assert_eq!((replies, is_pending), (Ok(vec![Reply::Silent]), false));
-    }
-
-    fn registers() -> Registers {
-        // SAFETY: all-zero is a valid ucontext_t.
-        let context: libc::ucontext_t = unsafe { std::mem::zeroed() };
-        // SAFETY: a ucontext_t, as the kernel would give it.
-        unsafe { Registers::interrupted((&raw const context).cast()) }
-    }
-}
+mod tests;
