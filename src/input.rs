@@ -1,7 +1,7 @@
 //! Reading that a signal can end: lines of a terminal, a pipe, a socket. Knows `signal`, `wait` and `os`.
 
 use crate::os::poll::until_readable;
-use crate::signal::{OnGo, Signal};
+use crate::signal::{OnGoScoped, Signal};
 use crate::wait::What;
 use std::fmt;
 use std::fs::File;
@@ -56,9 +56,9 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
     let file = File::from(input.try_clone_to_owned()?);
     let (woken, mut waker) = UnixStream::pair()?;
     // One byte into an empty socket: this does not block.
-    let target = till.on_go(move || drop(waker.write_all(b"!")));
+    let target = till.on_go_scoped(move || drop(waker.write_all(b"!")));
     let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
-    Ok(LinesTill { file, woken, target, till: till.clone(), name, text, is_over: false })
+    Ok(LinesTill { file, woken, _target: target, till: till.clone(), name, text, is_over: false })
 }
 
 /// The lines of an input, until a signal goes; made by [`lines_till`].
@@ -66,7 +66,7 @@ pub struct LinesTill {
     file: File,
     /// Can be read once `till` has gone.
     woken: UnixStream,
-    target: OnGo,
+    _target: OnGoScoped,
     till: Signal,
     name: Arc<str>,
     text: Text,
@@ -169,12 +169,6 @@ impl Iterator for LinesTill {
 
 fn as_text(line: Vec<u8>) -> io::Result<String> {
     String::from_utf8(line).map_err(|_| io::Error::new(ErrorKind::InvalidData, "the line is not valid UTF-8"))
-}
-
-impl Drop for LinesTill {
-    fn drop(&mut self) {
-        self.target.cancel();
-    }
 }
 
 impl fmt::Debug for LinesTill {

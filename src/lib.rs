@@ -46,7 +46,7 @@ pub use error::Error;
 pub use input::{LinesTill, lines_till};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 pub use runtime::{Ask, Config, DumpSignal, OnStuck, ProfileFormat, Runtime, profile_files, run};
-pub use signal::{OnGo, Reason, Signal, Till};
+pub use signal::{OnGo, OnGoScoped, Reason, Signal, Till};
 pub use sync::{
     BinarySemaphore, Claim, GaveUp, Lock, LockGuard, Monitor, MonitorGuard, Permit, Progress, Promise, PromiseError,
     Semaphore, Sequencer, Ticket, Turn, TurnError,

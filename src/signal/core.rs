@@ -12,7 +12,7 @@
 
 use super::on_go::Target;
 use super::stops::{PLEASE_STOP, tell_of_stop};
-use super::{Reason, Round, Signal, timer};
+use super::{Reason, Signal, timer, walk};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::wait::Shared;
 use std::collections::BTreeMap;
@@ -135,18 +135,30 @@ impl Core {
 
     #[cold]
     fn evaluate(&self) -> bool {
-        let gone = match &self.kind {
-            Kind::Plain(_) | Kind::Never => self.is_known_gone(),
-            Kind::Till(at) => Instant::now() >= *at,
-            Kind::Any(parts) => parts.iter().any(Signal::is_go),
-            Kind::All(parts) => parts.iter().all(Signal::is_go),
-        };
-        if gone {
-            // Release hands on what was acquired from the parts. A swap and not a store: it keeps what a `go` that came
-            // between has released.
-            self.state.swap(GONE, Ordering::AcqRel);
+        self.has_gone_by_itself().unwrap_or_else(|| walk::has_gone(self))
+    }
+
+    /// Whether it has gone; `None` if that is for its parts to say.
+    pub(super) fn has_gone_by_itself(&self) -> Option<bool> {
+        match &self.kind {
+            _ if self.is_known_gone() => Some(true),
+            Kind::Plain(_) | Kind::Never => Some(false),
+            Kind::Till(at) => {
+                let gone = Instant::now() >= *at;
+                if gone {
+                    self.mark_gone();
+                }
+                Some(gone)
+            }
+            Kind::Any(_) | Kind::All(_) => None,
         }
-        gone
+    }
+
+    /// The clock or the parts have said that it has gone.
+    pub(super) fn mark_gone(&self) {
+        // Release hands on what was acquired from the parts. A swap and not a store: it keeps what a `go` that came
+        // between has released.
+        self.state.swap(GONE, Ordering::AcqRel);
     }
 
     /// Goes because of `reason`, if there is one to tell.
@@ -303,35 +315,13 @@ impl Core {
         true
     }
 
-    /// Adds to `round` what has to change before this signal can have gone.
-    pub(super) fn frontier(&self, round: &mut Round) {
-        match &self.kind {
-            Kind::Plain(_) => round.push(self.own_receiver()),
-            Kind::Never => {}
-            Kind::Till(at) => {
-                round.push(self.own_receiver());
-                round.until(*at);
-            }
-            Kind::Any(parts) => parts.iter().for_each(|part| part.0.frontier(round)),
-            Kind::All(parts) => {
-                if let Some(missing) = parts.iter().find(|part| !part.is_go()) {
-                    missing.0.frontier(round);
-                } else {
-                    // It went while we looked: do not block.
-                    round.until(Instant::now());
-                }
-            }
-        }
-    }
-
     /// The name without what is another one at each call: the time that is left to a Till, the number of a mark.
     pub(super) fn lasting_name(&self) -> Arc<str> {
         match &self.kind {
             Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
             Kind::Plain(_) | Kind::Never => self.name(),
             Kind::Till(_) => Arc::from("till"),
-            Kind::Any(parts) => list(parts, " | ", Core::lasting_name),
-            Kind::All(parts) => list(parts, " & ", Core::lasting_name),
+            Kind::Any(_) | Kind::All(_) => walk::expression(self, Core::lasting_name),
         }
     }
 
@@ -345,15 +335,9 @@ impl Core {
                 let left = at.saturating_duration_since(Instant::now());
                 if left.is_zero() { Arc::from("till now") } else { Arc::from(format!("till in {left:.1?}")) }
             }
-            Kind::Any(parts) => list(parts, " | ", Core::name),
-            Kind::All(parts) => list(parts, " & ", Core::name),
+            Kind::Any(_) | Kind::All(_) => walk::expression(self, Core::name),
         }
     }
-}
-
-fn list(parts: &[Signal], between: &str, name: fn(&Core) -> Arc<str>) -> Arc<str> {
-    let names: Vec<_> = parts.iter().map(|part| name(&part.0)).collect();
-    Arc::from(format!("({})", names.join(between)))
 }
 
 impl Core {
@@ -365,21 +349,20 @@ impl Core {
 
 impl Shared for Core {
     fn is_left_to(&self, known: usize, all: usize) -> bool {
-        match &self.kind {
-            Kind::Plain(_) => all <= known && !self.is_known_gone(),
-            // Who waits for what never goes means it.
-            Kind::Never | Kind::Till(_) => false,
-            // Nobody can tell a composite to go, so only the handles to its parts count: it has one to each.
-            Kind::Any(parts) => parts.iter().all(Core::is_left_alone),
-            Kind::All(parts) => parts.iter().any(Core::is_left_alone),
-        }
-    }
-}
-
-impl Core {
-    /// Nobody has a handle but the composite that this is a part of.
-    fn is_left_alone(part: &Signal) -> bool {
-        !part.0.is_known_gone() && part.0.is_left_to(1, Arc::strong_count(&part.0))
+        // Of a part, the composite that it is a part of has one handle.
+        walk::fold(self, |core, handle: Option<&Signal>, parts: Vec<bool>| {
+            let (known, all) = handle.map_or((known, all), |handle| (1, Arc::strong_count(&handle.0)));
+            let is_part_gone = handle.is_some() && core.is_known_gone();
+            !is_part_gone
+                && match &core.kind {
+                    Kind::Plain(_) => all <= known && !core.is_known_gone(),
+                    // A thread that waits for what never goes means it.
+                    Kind::Never | Kind::Till(_) => false,
+                    // No call makes a composite go, so only the handles to its parts count.
+                    Kind::Any(_) => parts.iter().all(|&is_left| is_left),
+                    Kind::All(_) => parts.iter().any(|&is_left| is_left),
+                }
+        })
     }
 }
 
@@ -400,6 +383,7 @@ impl Drop for Core {
         {
             timer::remove(at, self);
         }
+        walk::drop_parts(self);
     }
 }
 

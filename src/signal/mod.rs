@@ -11,12 +11,13 @@ mod stops;
 mod till;
 mod timer;
 mod together;
+mod walk;
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
 
 pub(crate) use late::LateSignal;
-pub use on_go::OnGo;
+pub use on_go::{OnGo, OnGoScoped};
 pub use reason::Reason;
 pub(crate) use stops::{PLEASE_STOP, observe_stops};
 pub use till::Till;
@@ -188,6 +189,29 @@ impl Signal {
         on_go::attach(self, Box::new(target))
     }
 
+    /// [`on_go`](Self::on_go), until the guard that it returns is dropped: for a target that concerns a call, such as one that wakes
+    /// the call up. When the guard has been dropped, the target has run to its end or never runs.
+    ///
+    /// Dropping the guard blocks while the target runs on another thread, until the target has ended. So no lock that the target
+    /// takes may be held then.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// # use std::{io::Read, net::{Shutdown, TcpStream}};
+    /// fn read_all(mut stream: TcpStream, please_stop: &Signal) -> std::io::Result<Vec<u8>> {
+    ///     let other = stream.try_clone()?;
+    ///     // Ends the read. Cancelled when the function returns, so that `please_stop` does not collect targets.
+    ///     let _ends_read = please_stop.on_go_scoped(move || drop(other.shutdown(Shutdown::Both)));
+    ///     let mut bytes = Vec::new();
+    ///     stream.read_to_end(&mut bytes)?;
+    ///     Ok(bytes)
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn on_go_scoped(&self, target: impl FnOnce() + Send + 'static) -> OnGoScoped {
+        on_go::attach_scoped(self, Box::new(target))
+    }
+
     /// A channel that never carries a message and is disconnected when the signal goes: the signal's place in anyone's
     /// `crossbeam_channel::select!`.
     ///
@@ -317,7 +341,7 @@ impl Round {
     }
 
     pub(crate) fn watch(&mut self, signal: &Signal) {
-        signal.0.frontier(self);
+        walk::frontier(&signal.0, self);
     }
 
     fn push(&mut self, receiver: &Receiver<Infallible>) {

@@ -2,8 +2,8 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::Signal;
 use super::core::{Core, Kind};
+use super::{Signal, walk};
 use crate::model::{AtomicBool, Condvar, Mutex, ThreadId, current};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -31,6 +31,29 @@ impl OnGo {
     }
 }
 
+/// A target attached by [`Signal::on_go_scoped`]. Dropping it cancels the target, as [`OnGo::cancel`] does: it blocks while the
+/// target runs on another thread.
+#[must_use = "dropping it cancels the target"]
+pub struct OnGoScoped(OnGo);
+
+impl OnGoScoped {
+    /// Cancels the target now. Returns `true` if it has not run and never will, as [`OnGo::cancel`] does.
+    pub fn cancel(self) -> bool {
+        self.0.cancel()
+    }
+}
+
+impl Drop for OnGoScoped {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+#[track_caller]
+pub(super) fn attach_scoped(signal: &Signal, action: Action) -> OnGoScoped {
+    OnGoScoped(attach(signal, action))
+}
+
 #[track_caller]
 pub(super) fn attach(signal: &Signal, action: Action) -> OnGo {
     OnGo(Target::attach(&signal.0, action, true))
@@ -38,38 +61,77 @@ pub(super) fn attach(signal: &Signal, action: Action) -> OnGo {
 
 /// When a target runs, told by which of the leaves have gone. It names them by number and owns none, so that a leaf that
 /// was dropped after it went still counts.
-enum Condition {
+///
+/// The expression as a list, each composite in front of its parts: it may be nested more deeply than a stack permits calls.
+struct Condition(Box<[Step]>);
+
+struct Step {
+    kind: StepKind,
+    /// The index of the composite that this is a part of; the first step has none.
+    composite: Option<usize>,
+    /// The index behind its last part.
+    end: usize,
+}
+
+enum StepKind {
     Leaf(usize),
     Never,
-    Any(Vec<Condition>),
-    All(Vec<Condition>),
+    Any,
+    All,
 }
 
 impl Condition {
     /// Writes down `core`'s expression, and its leaves in the order of their numbers.
     fn of(core: &Arc<Core>, leaves: &mut Vec<Arc<Core>>) -> Condition {
-        let each = |parts: &[Signal], leaves: &mut Vec<Arc<Core>>| {
-            parts.iter().map(|part| Condition::of(&part.0, leaves)).collect()
-        };
-        match &core.kind {
-            Kind::Never => Condition::Never,
-            Kind::Plain(_) | Kind::Till(_) => {
-                leaves.push(core.clone());
-                Condition::Leaf(leaves.len() - 1)
-            }
-            Kind::Any(parts) => Condition::Any(each(parts, leaves)),
-            Kind::All(parts) => Condition::All(each(parts, leaves)),
+        let mut steps: Vec<Step> = Vec::new();
+        let mut next = vec![(core, None)];
+        while let Some((core, composite)) = next.pop() {
+            let place = steps.len();
+            let kind = match &core.kind {
+                Kind::Never => StepKind::Never,
+                Kind::Plain(_) | Kind::Till(_) => {
+                    leaves.push(core.clone());
+                    StepKind::Leaf(leaves.len() - 1)
+                }
+                Kind::Any(_) => StepKind::Any,
+                Kind::All(_) => StepKind::All,
+            };
+            steps.push(Step { kind, composite, end: place + 1 });
+            next.extend(walk::parts(core).iter().rev().map(|part| (&part.0, Some(place))));
         }
+        for place in (0..steps.len()).rev() {
+            if let Some(composite) = steps[place].composite {
+                steps[composite].end = steps[composite].end.max(steps[place].end);
+            }
+        }
+        Condition(steps.into())
     }
 
     fn holds(&self, gone: &[AtomicBool]) -> bool {
-        match self {
-            // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same time each store their own
-            // and then read the other's; in one total order, the later of the two sees both.
-            Condition::Leaf(leaf) => gone[*leaf].load(Ordering::SeqCst),
-            Condition::Never => false,
-            Condition::Any(parts) => parts.iter().any(|part| part.holds(gone)),
-            Condition::All(parts) => parts.iter().all(|part| part.holds(gone)),
+        let steps = &self.0;
+        let mut place = 0;
+        loop {
+            let value = match steps[place].kind {
+                // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same time each store their own
+                // and then read the other's; in one total order, the later of the two sees both.
+                StepKind::Leaf(leaf) => gone[leaf].load(Ordering::SeqCst),
+                StepKind::Never => false,
+                // Its first part is the next step.
+                StepKind::Any | StepKind::All => {
+                    place += 1;
+                    continue;
+                }
+            };
+            // The part that decides for its composite, or that is its last one, has the composite's value.
+            loop {
+                let Some(composite) = steps[place].composite else { return value };
+                let decides = value == matches!(steps[composite].kind, StepKind::Any);
+                if !decides && steps[place].end < steps[composite].end {
+                    place = steps[place].end;
+                    break;
+                }
+                place = composite;
+            }
         }
     }
 }

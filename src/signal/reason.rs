@@ -1,7 +1,7 @@
 //! Why a signal went: who made it go, where in the source, when, and because of what.
 
-use super::Signal;
 use super::core::{Core, Kind};
+use super::walk;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -143,19 +143,24 @@ impl fmt::Debug for Reason {
 impl Core {
     /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a & b` that of the last.
     pub(super) fn reason(&self) -> Option<Reason> {
-        let of = |parts: &[Signal]| -> Vec<Reason> {
-            parts.iter().filter(|part| part.is_go()).filter_map(Signal::reason).collect()
-        };
-        match &self.kind {
-            Kind::Never => None,
-            Kind::Plain(_) => self.given_reason(),
-            Kind::Till(at) => self.given_reason().or_else(|| {
-                let inner =
-                    || Inner { text: "its time came".into(), by: "the clock".into(), at: None, when: *at, cause: None };
-                self.is_go().then(|| Reason(Arc::new(inner())))
+        // Of each part: `None` if it has not gone, else its reason, if it has one.
+        walk::fold(self, |core, _, parts: Vec<Option<Option<Reason>>>| match &core.kind {
+            Kind::Plain(_) | Kind::Never => core.is_known_gone().then(|| core.given_reason()),
+            Kind::Till(at) => core.is_go().then(|| {
+                core.given_reason().or_else(|| {
+                    let (text, by) = ("its time came".into(), "the clock".into());
+                    Some(Reason(Arc::new(Inner { text, by, at: None, when: *at, cause: None })))
+                })
             }),
-            Kind::Any(parts) => of(parts).into_iter().min_by_key(Reason::when),
-            Kind::All(parts) => self.is_go().then(|| of(parts).into_iter().max_by_key(Reason::when)).flatten(),
-        }
+            Kind::Any(_) => {
+                let is_gone = parts.iter().any(Option::is_some);
+                is_gone.then(|| parts.into_iter().flatten().flatten().min_by_key(Reason::when))
+            }
+            Kind::All(_) => {
+                let gone: Option<Vec<_>> = parts.into_iter().collect();
+                gone.map(|reasons| reasons.into_iter().flatten().max_by_key(Reason::when))
+            }
+        })
+        .flatten()
     }
 }

@@ -202,3 +202,80 @@ fn random_programs_do_what_the_model_says() {
         }
     }
 }
+
+/// Deeper than any stack permits calls: `((a | b) & c) | d`, and so on. Its leaves, and the whole.
+fn nested(depth: usize) -> (Vec<Signal>, Signal) {
+    let mut leaves = vec![Signal::new("first")];
+    let mut whole = leaves[0].clone();
+    for level in 1..=depth {
+        let leaf = Signal::new("leaf");
+        whole = if level % 2 == 0 { &whole | &leaf } else { &whole & &leaf };
+        leaves.push(leaf);
+    }
+    (leaves, whole)
+}
+
+/// On a stack that does not depend on the test harness.
+fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
+    let small = std::thread::Builder::new().stack_size(256 * 1024);
+    small.spawn(body).unwrap().join().unwrap();
+}
+
+const DEPTH: usize = 100_000;
+
+#[test]
+fn a_deeply_nested_composite_is_dropped() {
+    on_a_small_stack(|| {
+        let (leaves, whole) = nested(DEPTH);
+        let (other, both) = (whole.clone(), &whole | &Signal::new("beside"));
+        drop(both);
+        drop(other);
+        drop(leaves);
+        assert!(!whole.is_go());
+    });
+}
+
+#[test]
+fn a_deeply_nested_composite_goes_by_its_first_leaf() {
+    on_a_small_stack(|| {
+        let (leaves, whole) = nested(DEPTH);
+        assert!(!whole.is_go() && whole.reason().is_none());
+        leaves.iter().skip(1).step_by(2).for_each(|of_and| assert!(of_and.go()));
+        assert!(!whole.is_go());
+        leaves[0].go_because("the first");
+        assert!(whole.is_go());
+        assert_eq!(
+            whole.reason().unwrap().text(),
+            "the first",
+            "the reason of an `&` is that of the part that went last"
+        );
+    });
+}
+
+#[test]
+fn a_deeply_nested_composite_is_waited_for_and_named() {
+    on_a_small_stack(|| {
+        let (leaves, whole) = nested(DEPTH);
+        assert!(!whole.wait_for_go_timeout(Duration::from_millis(1)));
+        assert!(whole.name().starts_with("((((") && whole.name().ends_with(" | leaf)"));
+        leaves[DEPTH].go();
+        assert!(whole.wait_for_go_timeout(Duration::from_millis(1)));
+    });
+}
+
+#[test]
+fn a_deeply_nested_composite_runs_its_targets() {
+    on_a_small_stack(|| {
+        let (leaves, whole) = nested(DEPTH);
+        let runs = Arc::new(AtomicUsize::new(0));
+        let count = runs.clone();
+        drop(whole.on_go(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+        assert!(whole.on_go(|| unreachable!("it was cancelled")).cancel());
+        leaves[1].go();
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        leaves[DEPTH].go();
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    });
+}

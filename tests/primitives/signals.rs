@@ -253,3 +253,52 @@ fn names_are_shown() {
     assert_eq!(format!("{stop:?}"), "Signal(main/reader please_stop, gone)");
     assert_eq!((Signal::new("a") & Signal::new("b")).name(), "(a & b)");
 }
+
+#[test]
+fn a_scoped_target_is_cancelled_with_its_guard() {
+    let signal = Signal::new("signal");
+    let (ran, held) = (Signal::new("ran"), Signal::new("held"));
+    drop(signal.on_go_scoped({
+        let ran = ran.clone();
+        move || {
+            ran.go();
+        }
+    }));
+    let kept = signal.on_go_scoped({
+        let held = held.clone();
+        move || {
+            held.go();
+        }
+    });
+    signal.go();
+    assert!(held.is_go() && !ran.is_go());
+    assert!(!kept.cancel(), "it has run");
+}
+
+#[test]
+fn the_drop_of_a_scoped_target_waits_while_the_target_runs() {
+    let (signal, begun, go_on, done) =
+        (Signal::new("signal"), Signal::new("begun"), Signal::new("go on"), Signal::new("done"));
+    let target = signal.on_go_scoped({
+        let (begun, go_on, done) = (begun.clone(), go_on.clone(), done.clone());
+        move || {
+            begun.go();
+            go_on.wait_for_go();
+            done.go();
+        }
+    });
+    let goes = signal.clone();
+    let goer = thread::spawn(move || goes.go());
+    begun.wait_for_go();
+    let dropper = selvedge::spawn("dropper", move |_| drop(target));
+    // It waits for the target, and has not gone past it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while dropper.thread().waiting_for().is_none_or(|wait| wait.kind() != "target") {
+        assert!(Instant::now() < deadline && dropper.thread().is_alive(), "the drop does not wait");
+        thread::yield_now();
+    }
+    go_on.go();
+    dropper.join().unwrap();
+    assert!(done.is_go());
+    assert!(goer.join().unwrap());
+}
