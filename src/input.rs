@@ -1,13 +1,12 @@
 //! Reading that a signal can end: lines of a terminal, a pipe, a socket. Knows `signal`, `wait` and `os`.
 
-use crate::os::poll::until_readable;
+use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
 use crate::wait::What;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// How much is read at once.
@@ -54,9 +53,9 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
         other => Arc::from(format!("descriptor {other}")),
     };
     let file = File::from(input.try_clone_to_owned()?);
-    let (woken, mut waker) = UnixStream::pair()?;
-    // One byte into an empty socket: this does not block.
-    let target = till.on_go_scoped(move || drop(waker.write_all(b"!")));
+    let woken = Arc::new(Waker::new()?);
+    let wakes = woken.clone();
+    let target = till.on_go_scoped(move || wakes.wake());
     let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
     Ok(LinesTill { file, woken, _target: target, till: till.clone(), name, text, is_over: false })
 }
@@ -65,7 +64,7 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
 pub struct LinesTill {
     file: File,
     /// Can be read once `till` has gone.
-    woken: UnixStream,
+    woken: Arc<Waker>,
     _target: OnGoScoped,
     till: Signal,
     name: Arc<str>,
@@ -127,7 +126,7 @@ impl LinesTill {
     fn read(&mut self) -> io::Result<usize> {
         let published = What::new("input", self.name.clone()).limited(true).publish();
         // False also after a signal handler has run on this thread: a read would block then.
-        while !until_readable(self.file.as_fd(), self.woken.as_fd())? {
+        while !until_ready(self.file.as_fd(), Interest::Read, Some(&self.woken), None)? {
             if self.till.is_go() {
                 return Err(ErrorKind::Interrupted.into());
             }

@@ -13,6 +13,7 @@
 //! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and [`Promise`] are the other
 //!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
 //!   any signal says so.
+//! * [`net`]: sockets whose accept, read, write and connect end on a signal.
 //! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
 //! * [`Thread::dump`], and SIGUSR1, tell what each thread does and waits for; with the feature `profiling`, its stack, too.
 //! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
@@ -26,6 +27,8 @@ mod flame;
 mod input;
 mod log;
 mod model;
+#[cfg(unix)]
+pub mod net;
 mod os;
 #[cfg(feature = "profiling")]
 pub mod profile;

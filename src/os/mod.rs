@@ -11,6 +11,8 @@ mod join;
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod mapped;
+#[cfg(unix)]
+pub(crate) mod net;
 mod os_thread;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;

@@ -1,22 +1,143 @@
-//! Unix: waiting until a descriptor can be read, or another one that wakes the caller.
+//! Unix: waiting until a descriptor can be read or written, or another thread wakes the caller.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
-/// Blocks until a read of `input` would not block (there is data, its end or an error), or until `wake` can be read, or a
-/// signal handler has run. Returns `true` if `input` can be read.
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// There is data, a connection, the end of the data, or an error.
+    Read,
+    /// There is room, a connection was made, or there is an error.
+    Write,
+}
+
+/// Blocks until `fd` is ready, or `wake` was woken, or `limit` has passed, or a signal handler has run. Returns `true` if `fd` is
+/// ready.
 ///
 /// # Errors
 /// Those of `poll`, but for an interruption by a signal handler.
-pub(crate) fn until_readable(input: BorrowedFd<'_>, wake: BorrowedFd<'_>) -> io::Result<bool> {
-    let entry = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut entries = [entry(input), entry(wake)];
+pub(crate) fn until_ready(
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    wake: Option<&Waker>,
+    limit: Option<Duration>,
+) -> io::Result<bool> {
+    let events = match interest {
+        Interest::Read => libc::POLLIN,
+        Interest::Write => libc::POLLOUT,
+    };
+    let entry = |fd: libc::c_int, events| libc::pollfd { fd, events, revents: 0 };
+    // `poll` ignores a negative descriptor.
+    let woken = wake.map_or(-1, |wake| wake.as_fd().as_raw_fd());
+    let mut entries = [entry(fd.as_raw_fd(), events), entry(woken, libc::POLLIN)];
+    // Rounded up: a wait must not end before its time. -1: no limit.
+    let millis =
+        |limit: Duration| libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
+    let limit = limit.map_or(-1, millis);
     // SAFETY: `entries` is an array of that many pollfds, which the call may write to. Both descriptors are open, since they
-    // are borrowed. -1: no time limit.
-    let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, -1) };
+    // are borrowed.
+    let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, limit) };
     if ready >= 0 {
         return Ok(entries[0].revents != 0);
     }
     let error = io::Error::last_os_error();
     if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
+}
+
+pub(crate) use waker::Waker;
+
+#[cfg(target_os = "linux")]
+mod waker {
+    use std::io;
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+    /// A descriptor that can be read once it was woken, and from then on.
+    #[derive(Debug)]
+    pub(crate) struct Waker(OwnedFd);
+
+    impl Waker {
+        /// # Errors
+        /// No descriptor is to be had.
+        pub(crate) fn new() -> io::Result<Waker> {
+            // SAFETY: has no preconditions.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: the call has just made it, so it is open, and nothing else owns it.
+            Ok(Waker(unsafe { OwnedFd::from_raw_fd(fd) }))
+        }
+
+        /// Does not block.
+        pub(crate) fn wake(&self) {
+            let one = 1_u64;
+            // SAFETY: the descriptor is open, and the eight bytes of `one` can be read. Only a counter near its limit of 2^64
+            // refuses the call.
+            unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        }
+    }
+
+    impl AsFd for Waker {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod waker {
+    use std::io::{self, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+
+    /// A descriptor that can be read once it was woken, and from then on.
+    #[derive(Debug)]
+    pub(crate) struct Waker {
+        woken: UnixStream,
+        waker: UnixStream,
+    }
+
+    impl Waker {
+        /// # Errors
+        /// No descriptors are to be had.
+        pub(crate) fn new() -> io::Result<Waker> {
+            let (woken, waker) = UnixStream::pair()?;
+            Ok(Waker { woken, waker })
+        }
+
+        /// Does not block: one byte into an empty socket.
+        pub(crate) fn wake(&self) {
+            let _ = (&self.waker).write(b"!");
+        }
+    }
+
+    impl AsFd for Waker {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.woken.as_fd()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn it_waits_for_what_it_is_asked_for_and_is_woken_for_good() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let waker = Waker::new().unwrap();
+        let ready = |interest, limit| until_ready(ours.as_fd(), interest, Some(&waker), limit).unwrap();
+        assert!(ready(Interest::Write, None));
+        assert!(!ready(Interest::Read, Some(Duration::from_micros(1))));
+        theirs.write_all(b"!").unwrap();
+        assert!(ready(Interest::Read, None));
+        let (silent, _other) = UnixStream::pair().unwrap();
+        waker.wake();
+        // Without a limit: only the wake-up ends it.
+        assert!((0..2).all(|_| !until_ready(silent.as_fd(), Interest::Read, Some(&waker), None).unwrap()));
+    }
 }

@@ -10,6 +10,7 @@ mod actor;
 mod algebra;
 mod deadlocks;
 mod failure_reports;
+mod net;
 mod odd_ends;
 mod queues;
 mod reasons;

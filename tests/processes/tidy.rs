@@ -7,7 +7,7 @@ const ROOMS: [&[&str]; 10] = [
     &["error", "os", "model"],
     &["wait"],
     &["signal"],
-    &["sync", "queue", "input"],
+    &["sync", "queue", "input", "net"],
     &["thread"],
     &["actor"],
     &["log", "flame"],

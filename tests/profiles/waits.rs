@@ -107,3 +107,33 @@ fn turns_and_marks_that_run_have_one_frame_each() {
         assert!(Instant::now() < deadline, "{frames:?}:\n{text}");
     }
 }
+
+#[test]
+fn a_thread_that_reads_from_a_socket_shows_the_peer() {
+    use selvedge::net::SocketTill;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    let _alone = crate::ONE_AT_A_TIME.lock();
+    let _test = selvedge::register("sockets");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let server = listener.accept().unwrap().0;
+        let recording = profile::start(Options::new().engine(Engine::Timer).clock(Clock::Wall).frequency(200)).unwrap();
+        let reader = selvedge::spawn("reads", move |please_stop| server.till(please_stop).read(&mut [0; 1]).is_err());
+        std::thread::sleep(Duration::from_millis(200));
+        let profile = recording.finish();
+        reader.stop();
+        assert!(reader.join().unwrap());
+        let mut text = Vec::new();
+        profile.write_folded(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        // Without the port, which is another one for each connection.
+        let of_reader = |line: &&str| line.starts_with("main;sockets;reads;");
+        if text.lines().filter(of_reader).any(|line| line.contains("[waiting for data from \"127.0.0.1\"]")) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+    }
+}
