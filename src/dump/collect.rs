@@ -1,5 +1,6 @@
 //! Walking the tree without waiting for anybody, and asking the threads for their stacks.
 
+use super::others::{self, Before, Other};
 use super::{Deadlock, Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
@@ -19,8 +20,10 @@ impl Dump {
     pub(super) fn now(with_stacks: bool) -> Dump {
         let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
         // Before anybody is asked for its stack, which would be seen as its own work.
-        let mut clocks = HashMap::new();
+        let before = Before::now();
+        let (mut clocks, mut known) = (HashMap::new(), Vec::new());
         walk(began, |thread, _, patience| {
+            known.extend(thread.cpu_clock().map(|clock| clock.thread()));
             clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
             thread.node().look(patience).map_or_else(Vec::new, |seen| seen.children)
         });
@@ -34,9 +37,10 @@ impl Dump {
             threads.push(thread);
             children
         });
-        let no_stacks = if with_stacks { find_stacks(&mut entries, &threads) } else { None };
+        let mut others = others::collect(&before, &entries, &known);
+        let no_stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut others) } else { None };
         let deadlocks = deadlocks(&entries);
-        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, no_stacks, deadlocks }
+        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, others, no_stacks, deadlocks }
     }
 }
 
@@ -107,10 +111,7 @@ fn look(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec
         },
         _ if os_thread.is_none() && !has_begun(thread) => Doing::NotBegun,
         _ => match task.map(|task| task.doing) {
-            Some(task::Doing::Runs) => Doing::Running,
-            Some(task::Doing::Sleeps) => Doing::Asleep,
-            Some(task::Doing::SleepsDeeply) => Doing::AsleepDeeply,
-            Some(task::Doing::Halted) => Doing::Halted,
+            Some(doing) => Doing::of(doing),
             None => Doing::Alive,
         },
     };
@@ -158,7 +159,7 @@ fn share(entry: &Entry, before: Duration, then: Instant) -> Option<f64> {
 
 /// Why there are none.
 #[cfg(feature = "profiling")]
-fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
+fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) -> Option<String> {
     use super::Frame;
     use crate::profile::now;
     let can_answer = |entry: &Entry| {
@@ -167,24 +168,25 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread]) -> Option<String> {
     };
     let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
     let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
-    let answers = match now::ask(&asked) {
+    let ids: Vec<i32> = others.iter().map(|other| other.id).collect();
+    let answers = match now::ask(&asked, &ids) {
         Ok(answers) => answers,
         Err(why) => return Some(why),
     };
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
-    for (place, stack) in places.into_iter().zip(answers.resolve()) {
-        let entry = &mut entries[place];
-        entry.stack = match stack {
-            now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
-            now::Stack::Ended => Stack::None("it has ended meanwhile".into()),
-            now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor".into()),
-            now::Stack::Unasked(why) => Stack::None(why.into()),
-        };
-    }
+    let stack = |answer: now::Stack| match answer {
+        now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
+        now::Stack::Ended => Stack::None("it has ended meanwhile".into()),
+        now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor".into()),
+        now::Stack::Unasked(why) => Stack::None(why.into()),
+    };
+    let mut stacks = answers.resolve().into_iter().map(stack);
+    places.into_iter().zip(&mut stacks).for_each(|(place, stack)| entries[place].stack = stack);
+    others.iter_mut().zip(stacks).for_each(|(other, stack)| other.stack = stack);
     None
 }
 
 #[cfg(not(feature = "profiling"))]
-fn find_stacks(_entries: &mut [Entry], _threads: &[Thread]) -> Option<String> {
+fn find_stacks(_entries: &mut [Entry], _threads: &[Thread], _others: &mut [Other]) -> Option<String> {
     Some("this program was built without the feature \"profiling\"".into())
 }

@@ -1,5 +1,6 @@
 //! The dump for programs.
 
+use super::others::Other;
 use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
 use crate::signal::Reason;
 use serde::Serialize;
@@ -12,6 +13,7 @@ struct Whole<'a> {
     took_s: f64,
     no_stacks: Option<&'a str>,
     threads: Vec<One<'a>>,
+    others: Vec<OneOther<'a>>,
     deadlocks: &'a [Deadlock],
 }
 
@@ -34,6 +36,19 @@ struct One<'a> {
     restarts: u64,
     failures: &'a [String],
     busy: Option<&'static str>,
+    no_stack: Option<&'a str>,
+    stack: Option<Vec<Place<'a>>>,
+    stack_cut: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct OneOther<'a> {
+    path: &'a str,
+    os_thread: i32,
+    age_s: Option<f64>,
+    state: &'static str,
+    cpu_s: Option<f64>,
+    cpu_share: Option<f64>,
     no_stack: Option<&'a str>,
     stack: Option<Vec<Place<'a>>>,
     stack_cut: Option<&'static str>,
@@ -72,6 +87,7 @@ pub(super) fn write(dump: &Dump) -> String {
         took_s: dump.took.as_secs_f64(),
         no_stacks: dump.no_stacks.as_deref(),
         threads: dump.threads.iter().map(one).collect(),
+        others: dump.others.iter().map(one_other).collect(),
         deadlocks: &dump.deadlocks,
     };
     // Strings, numbers and lists: nothing that could not be written.
@@ -80,24 +96,16 @@ pub(super) fn write(dump: &Dump) -> String {
 
 fn one(entry: &Entry) -> One<'_> {
     let seconds = |span: Duration| span.as_secs_f64();
-    let (state, waiting_for, ended) = match &entry.doing {
-        Doing::NotBegun => ("not running yet", None, None),
+    let (waiting_for, ended) = match &entry.doing {
         Doing::Waiting { kind, name, elapsed, holder, held_since } => {
             let held_since = held_since.map(ToString::to_string);
             let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref(), held_since };
-            ("waiting", Some(waiting), None)
+            (Some(waiting), None)
         }
-        Doing::Running => ("running", None, None),
-        Doing::Asleep => ("asleep", None, None),
-        Doing::AsleepDeeply => ("asleep uninterruptibly", None, None),
-        Doing::Halted => ("halted", None, None),
-        Doing::Alive => ("alive", None, None),
-        Doing::Ended { ago } => ("ended", None, Some(seconds(*ago))),
+        Doing::Ended { ago } => (None, Some(seconds(*ago))),
+        _ => (None, None),
     };
-    let (stack, stack_cut, no_stack) = match &entry.stack {
-        Stack::Of { frames, cut } => (Some(frames.iter().map(place).collect()), *cut, None),
-        Stack::None(why) => (None, None, Some(&**why).filter(|why| !why.is_empty())),
-    };
+    let (stack, stack_cut, no_stack) = parts(&entry.stack);
     One {
         path: &entry.path,
         id: entry.id,
@@ -105,7 +113,7 @@ fn one(entry: &Entry) -> One<'_> {
         os_thread: entry.os_thread,
         is_runtimes_own: entry.is_own,
         age_s: seconds(entry.age),
-        state,
+        state: state(&entry.doing),
         own_code_has_ended: entry.is_ending || ended.is_some(),
         ended_s_ago: ended,
         cpu_s: entry.cpu.map(seconds),
@@ -119,6 +127,42 @@ fn one(entry: &Entry) -> One<'_> {
         no_stack,
         stack,
         stack_cut,
+    }
+}
+
+fn one_other(other: &Other) -> OneOther<'_> {
+    let (stack, stack_cut, no_stack) = parts(&other.stack);
+    OneOther {
+        path: &other.path,
+        os_thread: other.id,
+        age_s: other.age.map(|age| age.as_secs_f64()),
+        state: state(&other.doing),
+        cpu_s: other.cpu.map(|cpu| cpu.as_secs_f64()),
+        cpu_share: other.share,
+        no_stack,
+        stack,
+        stack_cut,
+    }
+}
+
+fn state(doing: &Doing) -> &'static str {
+    match doing {
+        Doing::NotBegun => "not running yet",
+        Doing::Waiting { .. } => "waiting",
+        Doing::Running => "running",
+        Doing::Asleep => "asleep",
+        Doing::AsleepDeeply => "asleep uninterruptibly",
+        Doing::Halted => "halted",
+        Doing::Alive => "alive",
+        Doing::Ended { .. } => "ended",
+    }
+}
+
+/// The frames, why there are no further ones, and why there are none.
+fn parts(stack: &Stack) -> (Option<Vec<Place<'_>>>, Option<&'static str>, Option<&str>) {
+    match stack {
+        Stack::Of { frames, cut } => (Some(frames.iter().map(place).collect()), *cut, None),
+        Stack::None(why) => (None, None, Some(&**why).filter(|why| !why.is_empty())),
     }
 }
 

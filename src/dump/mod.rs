@@ -9,8 +9,11 @@
 mod collect;
 mod frames;
 mod json;
+mod others;
 mod text;
 
+use self::others::Other;
+use crate::os::task;
 use crate::signal::Reason;
 use crate::thread::Thread;
 use std::borrow::Cow;
@@ -32,6 +35,8 @@ pub struct Dump {
     took: Duration,
     /// In the order of the tree: a parent, then its children, the oldest first.
     threads: Vec<Entry>,
+    /// Those that are not in the tree, by their kernel ids.
+    others: Vec<Other>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
     /// The waits that nobody can end.
@@ -82,7 +87,7 @@ struct Entry {
     stack: Stack,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Doing {
     NotBegun,
     /// In a blocking call of this crate.
@@ -103,6 +108,18 @@ enum Doing {
     Ended {
         ago: Duration,
     },
+}
+
+impl Doing {
+    /// What the kernel says.
+    fn of(doing: task::Doing) -> Doing {
+        match doing {
+            task::Doing::Runs => Doing::Running,
+            task::Doing::Sleeps => Doing::Asleep,
+            task::Doing::SleepsDeeply => Doing::AsleepDeeply,
+            task::Doing::Halted => Doing::Halted,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -126,7 +143,8 @@ impl Thread {
     ///
     /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs, waits or has ended; what it
     /// waits for in this crate, since when and who holds that; whether it was asked to stop, when, by whom and why; failures
-    /// that nobody has been told of; at the end, waits that nobody can end. And with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
+    /// that nobody has been told of; at the end, waits that nobody can end. Threads of the process that are not in the tree follow
+    /// those of the tree (on Linux), as `other/<name>`: their name in the kernel, state, CPU time and age. And with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
     /// is blocked or spins. Those of threads that do not answer (they block SIGPROF, or get no processor) are missing, with the
     /// reason.
     ///
@@ -135,7 +153,7 @@ impl Thread {
     /// runs is not disturbed. Works while others hold locks of this crate, or hang. Dumps that are made at once wait for
     /// each other for a quarter of a second; then one goes without stacks.
     ///
-    /// To find the stacks, each thread gets SIGPROF once. System calls that it interrupts are restarted, but for those that
+    /// To find the stacks, each thread of the tree gets SIGPROF once, and each other thread twice, unless it blocks SIGPROF. System calls that it interrupts are restarted, but for those that
     /// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`,
     /// `semop`, `msgrcv`, `io_getevents`, and socket calls and `futex` waits with a time limit. These return EINTR, which the standard
     /// library hides where it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read` with a
@@ -165,7 +183,7 @@ impl Thread {
 
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null), `threads`, in the order of the tree, and `deadlocks`, by the ids of their threads. Of a thread,
+    /// are none, or null), `threads`, in the order of the tree, `others`, the threads that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread,
     /// what is not known or does not apply is null;
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {

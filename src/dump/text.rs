@@ -1,6 +1,7 @@
 //! The dump for people: one line for each thread with what matters, and its stack below.
 
 use super::frames::{Here, shown};
+use super::others::Other;
 use super::{Doing, Dump, Entry, Stack};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Write};
@@ -13,6 +14,10 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let plural = if count == 1 { "" } else { "s" };
     write!(f, "dump of process {}, {}: ", dump.process, at.format("%Y-%m-%d %H:%M:%S%.3f %:z"))?;
     write!(f, "{count} thread{plural}")?;
+    match dump.others.len() {
+        0 => {}
+        count => write!(f, " and {count} that {} not in the tree", if count == 1 { "is" } else { "are" })?,
+    }
     match users.iter().filter(|entry| entry.stop.is_some()).count() {
         0 => {}
         asked => write!(f, ", {asked} asked to stop")?,
@@ -23,6 +28,7 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     f.write_char('\n')?;
     groups(users).iter().try_for_each(|group| write!(f, "\n{group}"))?;
+    write_others(&dump.others, f)?;
     let own: Vec<_> = dump.threads.iter().filter(|entry| entry.is_own && !entry.is_maker).collect();
     if !own.is_empty() {
         f.write_str("\nthe runtime's own:\n")?;
@@ -40,6 +46,50 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))?;
     // Their stacks are above.
     dump.deadlocks.iter().try_for_each(|deadlock| writeln!(f, "\n{}", deadlock.text))
+}
+
+/// Threads whose names differ only in the number at their end, and that do the same, are one entry.
+fn write_others(others: &[Other], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let here = Here::new();
+    let mut groups: Vec<(Vec<&Other>, Vec<String>)> = Vec::new();
+    for other in others {
+        let stack = lines_of(&other.stack, false, &here);
+        let name = |other: &Other| other.path.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let is_alike = |(group, lines): &&mut (Vec<&Other>, Vec<String>)| {
+            group.first().is_some_and(|first| name(first) == name(other) && first.doing == other.doing)
+                && *lines == stack
+        };
+        match groups.iter_mut().find(is_alike) {
+            Some((group, _)) => group.push(other),
+            None => groups.push((vec![other], stack)),
+        }
+    }
+    for (group, stack) in groups {
+        let [first, more @ ..] = &*group else { continue };
+        write!(f, "\n{}", first.path)?;
+        if let Some(last) = more.last() {
+            let name = last.path.rsplit('/').next().unwrap_or_default();
+            write!(f, " … {name} ({} threads)", group.len())?;
+        }
+        write!(f, ", {}", state(&first.doing))?;
+        if let Some(cpu) = group.iter().map(|other| other.cpu).sum::<Option<Duration>>() {
+            write!(f, " | CPU {}", span(cpu))?;
+        }
+        let share: f64 = group.iter().filter_map(|other| other.share).sum();
+        if share >= 0.01 {
+            write!(f, ", {:.0} % now", share * 100.0)?;
+        }
+        let ages = group.iter().filter_map(|other| other.age);
+        if ages.clone().next().is_some() {
+            write!(f, " | age {}", range(ages))?;
+        }
+        if more.is_empty() {
+            write!(f, " | tid {}", first.id)?;
+        }
+        f.write_char('\n')?;
+        stack.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
+    }
+    Ok(())
 }
 
 /// Those of the user's that have not ended, without a heading.
@@ -169,11 +219,14 @@ impl Display for Group<'_> {
 
 /// The lines below the thread's own.
 fn stack(entry: &Entry, here: &Here) -> Vec<String> {
-    match &entry.stack {
+    lines_of(&entry.stack, entry.is_maker || matches!(entry.doing, Doing::Waiting { .. }), here)
+}
+
+fn lines_of(stack: &Stack, is_ours: bool, here: &Here) -> Vec<String> {
+    match stack {
         Stack::None(why) if why.is_empty() => Vec::new(),
         Stack::None(why) => vec![format!("[no stack: {why}]")],
         Stack::Of { frames, cut } => {
-            let is_ours = entry.is_maker || matches!(entry.doing, Doing::Waiting { .. });
             let mut lines: Vec<_> = shown(frames, is_ours, here).iter().map(|line| format!("at {line}")).collect();
             lines.extend(cut.map(str::to_owned));
             lines
@@ -198,12 +251,6 @@ fn what(entries: &[&Entry], times: Times) -> String {
         })),
     };
     match &first.doing {
-        Doing::NotBegun => "not running yet".into(),
-        Doing::Running => "running".into(),
-        Doing::Asleep => "asleep in a call outside of selvedge".into(),
-        Doing::AsleepDeeply => "asleep in the system, uninterruptibly".into(),
-        Doing::Halted => "halted by a debugger or a signal".into(),
-        Doing::Alive => "running, or in a call outside of selvedge".into(),
         Doing::Ended { .. } => format!("ended {} ago, to be joined", since()),
         Doing::Waiting { kind, name, holder, held_since, .. } => {
             let mut text = format!("waiting {} for {kind} \"{name}\"", since());
@@ -211,6 +258,21 @@ fn what(entries: &[&Entry], times: Times) -> String {
             held_since.iter().for_each(|at| text.push_str(&format!(" since {}:{}", at.file(), at.line())));
             text
         }
+        other => state(other).into(),
+    }
+}
+
+/// What the system knows of it.
+fn state(doing: &Doing) -> &'static str {
+    match doing {
+        Doing::NotBegun => "not running yet",
+        Doing::Running => "running",
+        Doing::Asleep => "asleep in a call outside of selvedge",
+        Doing::AsleepDeeply => "asleep in the system, uninterruptibly",
+        Doing::Halted => "halted by a debugger or a signal",
+        Doing::Alive => "running, or in a call outside of selvedge",
+        Doing::Waiting { .. } => "waiting",
+        Doing::Ended { .. } => "ended",
     }
 }
 

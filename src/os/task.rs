@@ -1,4 +1,11 @@
-//! What the kernel says of a thread of this process: whether it runs, and whether it can be sent SIGPROF.
+//! What the kernel says of the threads of this process: which there are, and of one its name, whether it runs, and whether it can be
+//! sent SIGPROF.
+
+use super::fork::PerProcess;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// A thread, as the scheduler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +23,8 @@ pub(crate) enum Doing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) doing: Doing,
+    /// Since the system's start, in ticks of its clock.
+    started: u64,
     #[cfg_attr(not(all(target_os = "linux", feature = "profiling")), allow(dead_code))]
     pub(crate) blocks_sigprof: bool,
 }
@@ -27,6 +36,27 @@ pub(crate) enum Silence {
     /// The thread may be able to in a moment: a thread that is in its handler of SIGPROF blocks all signals.
     MayPass(&'static str),
     Lasts(&'static str),
+}
+
+impl Task {
+    /// How long the thread has lived; `None` if the system does not tell what time it is.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn age(self) -> Option<Duration> {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is writable for one timespec.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+        // SAFETY: has no preconditions.
+        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        let ticks = u64::try_from(ticks).ok().filter(|ticks| failed == 0 && *ticks > 0)?;
+        let started = Duration::from_nanos(self.started.checked_mul(1_000_000_000 / ticks)?);
+        Some(Duration::new(now.tv_sec as u64, now.tv_nsec as u32).saturating_sub(started))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn age(self) -> Option<Duration> {
+        let _ = self.started;
+        None
+    }
 }
 
 #[cfg(all(target_os = "linux", feature = "profiling"))]
@@ -60,6 +90,68 @@ pub(crate) fn look(_thread: i32) -> Option<Task> {
     None
 }
 
+/// The kernel's ids of all threads that live just now.
+///
+/// # Errors
+/// The system does not tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn list() -> io::Result<Vec<i32>> {
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/task")? {
+        ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(ids)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn list() -> io::Result<Vec<i32>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The thread's name, of which the kernel keeps 15 bytes; empty if it has ended.
+pub(crate) fn name(id: i32) -> String {
+    let name = std::fs::read(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}
+
+/// CPU time that the thread has used so far; `None` if it is gone, or the system does not tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn cpu_time(id: i32) -> Option<Duration> {
+    super::CpuClock::of_thread(id).read()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cpu_time(_id: i32) -> Option<Duration> {
+    None
+}
+
+/// Threads of this crate that are not in the tree, by their kernel ids.
+static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
+
+/// The calling thread is one of this crate's that is not in the tree, until the guard drops: no dump lists it as one that the program
+/// does not know.
+pub(crate) fn hide() -> Hidden {
+    let id = super::CpuClock::of_current().map(super::CpuClock::thread);
+    if let Some(id) = id {
+        HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+    Hidden(id)
+}
+
+pub(crate) struct Hidden(Option<i32>);
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+    }
+}
+
+pub(crate) fn is_hidden(id: i32) -> bool {
+    HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+}
+
 /// Of a line as `4711 (the name) S 1 …`; the name may contain anything.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn parse(stat: &[u8]) -> Option<Task> {
@@ -74,10 +166,12 @@ fn parse(stat: &[u8]) -> Option<Task> {
         // It has ended, or is about to.
         _ => return None,
     };
-    // The 32nd of proc(5): the signals that are blocked, up to the 31st. The state was the third.
-    let blocked: u64 = fields.nth(28)?.parse().ok()?;
+    // The 22nd of proc(5): when it started. The state was the third.
+    let started: u64 = fields.nth(18)?.parse().ok()?;
+    // The 32nd: the signals that are blocked, up to the 31st.
+    let blocked: u64 = fields.nth(9)?.parse().ok()?;
     const SIGPROF: u32 = 27;
-    Some(Task { doing, blocks_sigprof: blocked >> (SIGPROF - 1) & 1 == 1 })
+    Some(Task { doing, started, blocks_sigprof: blocked >> (SIGPROF - 1) & 1 == 1 })
 }
 
 #[cfg(test)]
@@ -87,13 +181,16 @@ mod tests {
     #[test]
     fn names_with_blanks_and_brackets_are_no_fields() {
         let line = |state: &str, blocked: u64| {
-            let between = "0 ".repeat(28);
-            format!("4711 (a) R (b) {state} {between}{blocked} 0 0")
+            let (between, until) = ("0 ".repeat(18), "0 ".repeat(9));
+            format!("4711 (a) R (b) {state} {between}77 {until}{blocked} 0 0")
         };
         let looked = |state, blocked| parse(line(state, blocked).as_bytes());
-        assert_eq!(looked("R", 0), Some(Task { doing: Doing::Runs, blocks_sigprof: false }));
-        assert_eq!(looked("S", 1 << 26), Some(Task { doing: Doing::Sleeps, blocks_sigprof: true }));
-        assert_eq!(looked("D", !(1 << 26)), Some(Task { doing: Doing::SleepsDeeply, blocks_sigprof: false }));
+        assert_eq!(looked("R", 0), Some(Task { doing: Doing::Runs, started: 77, blocks_sigprof: false }));
+        assert_eq!(looked("S", 1 << 26), Some(Task { doing: Doing::Sleeps, started: 77, blocks_sigprof: true }));
+        assert_eq!(
+            looked("D", !(1 << 26)),
+            Some(Task { doing: Doing::SleepsDeeply, started: 77, blocks_sigprof: false })
+        );
         assert_eq!(looked("t", 0).map(|task| task.doing), Some(Doing::Halted));
         assert_eq!(looked("Z", 0), None);
         assert_eq!(parse(b"4711 (cut"), None);
@@ -103,7 +200,16 @@ mod tests {
     #[test]
     fn the_calling_thread_runs_and_one_that_blocks_sigprof_is_known() {
         let this = || crate::os::CpuClock::of_current().unwrap().thread();
-        assert_eq!(look(this()), Some(Task { doing: Doing::Runs, blocks_sigprof: false }));
+        let task = look(this()).unwrap();
+        assert_eq!((task.doing, task.blocks_sigprof), (Doing::Runs, false));
+        let process = look(std::process::id() as i32).unwrap();
+        assert!(task.age() <= process.age() && process.age() < Some(Duration::from_secs(24 * 3600)), "{process:?}");
+        assert!(list().unwrap().contains(&this()));
+        {
+            let _hidden = hide();
+            assert!(is_hidden(this()));
+        }
+        assert!(!is_hidden(this()));
         let blocking = std::thread::spawn(move || {
             let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
             // SAFETY: the set is writable, and filled before it is used; the thread ends at once.

@@ -3,23 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-/// The kernel's ids of all threads that live just now.
-///
-/// # Errors
-/// The system does not tell.
-pub(crate) fn list() -> io::Result<Vec<i32>> {
-    let mut ids = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/task")? {
-        ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-    }
-    Ok(ids)
-}
-
-/// The thread's name, of which the kernel keeps 15 bytes; empty if it has ended.
-pub(crate) fn name(id: i32) -> String {
-    let name = std::fs::read(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(&name).trim_end().to_owned()
-}
+pub(crate) use super::task::{list, name};
 
 /// Nanoseconds of CPU time that all threads have used so far, those that have ended too.
 pub(crate) fn cpu_nanos_of_all() -> u64 {

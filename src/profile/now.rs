@@ -26,13 +26,13 @@ pub(crate) enum Stack {
 /// What threads have answered, as addresses.
 pub(crate) struct Answers(Vec<Reply>);
 
-/// Asks all of them where they are. None of them stays interrupted for longer than some microseconds, and what a recording
+/// Asks all of these threads, and then the threads with these kernel ids, where they are. None of them stays interrupted for longer than some microseconds, and what a recording
 /// that runs at the same time finds is not changed.
 ///
 /// # Errors
-/// Nobody can be asked, and why, as a part of a sentence.
-pub(crate) fn ask(threads: &[Thread]) -> Result<Answers, String> {
-    engines::ask(threads).map(Answers)
+/// No thread can be asked, and why, as a part of a sentence.
+pub(crate) fn ask(threads: &[Thread], others: &[i32]) -> Result<Answers, String> {
+    engines::ask(threads, others).map(Answers)
 }
 
 impl Answers {

@@ -74,7 +74,7 @@ impl Window {
             _ => true,
         };
         let moved: Vec<Thread> = threads.iter().filter(has_moved).cloned().collect();
-        match engines::ask(&moved) {
+        match engines::ask(&moved, &[]) {
             Ok(replies) => moved.iter().zip(replies).for_each(|(thread, reply)| self.place(thread, reply)),
             Err(why) => {
                 self.trouble.get_or_insert(why);

@@ -2,7 +2,9 @@
 
 use super::store::Taken;
 use super::{PopError, Queue};
+use crate::os::tell::tell;
 use crate::signal::{Signal, Till};
+use log::Level;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -80,13 +82,13 @@ impl<T> Queue<T> {
                 (0, _) => continue,
                 _ => {}
             }
-            log::warn!(
-                target: "selvedge::queue",
+            let text = format!(
                 "{} was asked to stop and has waited {waited:.1?} for queue \"{}\" to be closed: \
                  it is empty, and {adders} of its adders are not dropped",
                 crate::wait::my_path(),
                 self.name(),
             );
+            tell(Level::Warn, "selvedge::queue", &text);
         }
     }
 
@@ -95,12 +97,12 @@ impl<T> Queue<T> {
     fn close_for_producers(&self, waited: Duration) -> Option<T> {
         if self.close() {
             let thread = crate::wait::my_path();
-            log::warn!(
-                target: "selvedge::queue",
+            let text = format!(
                 "queue \"{}\" was open and empty for {waited:.1?} after {thread} was asked to stop; {thread} closes it \
                  now. Close it where values are added (Queue::adder does that)",
                 self.name(),
             );
+            tell(Level::Warn, "selvedge::queue", &text);
         }
         self.pop()
     }

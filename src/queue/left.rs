@@ -7,7 +7,9 @@ use crate::error::shielded;
 use crate::model::AtomicU64;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
+use crate::os::tell::tell;
 use crate::wait::Shared;
+use log::Level;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -171,7 +173,8 @@ fn warn(name: &str, values: u64, how: fmt::Arguments<'_>, cure: &str, all: Dropp
         1 => format!(" ({cure})"),
         queues => format!("; {} in {queues} queues of this name so far", counted(all.values)),
     };
-    log::warn!(target: "selvedge::queue", "queue \"{name}\" {how} {}, which nothing has popped{more}", counted(values));
+    let text = format!("queue \"{name}\" {how} {}, which nothing has popped{more}", counted(values));
+    tell(Level::Warn, "selvedge::queue", &text);
 }
 
 fn counted(values: u64) -> String {

@@ -19,8 +19,10 @@
 use super::bell::{Bell, Spin};
 use super::{AddError, PopError};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+use crate::os::tell::tell;
 use crate::signal::{Round, Signal};
 use crate::wait::{Ends, Handles, Users, What};
+use log::Level;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -297,13 +299,14 @@ impl<T> Store<T> {
             }
             if warn_at.is_some_and(|at| Instant::now() >= at) {
                 warn_at = warn_at.and_then(|at| at.checked_add(FULL_WARNING));
-                log::warn!(
+                let text = format!(
                     "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
                     crate::wait::my_path(),
                     since.elapsed(),
                     self.name,
                     self.len()
                 );
+                tell(Level::Warn, module_path!(), &text);
             }
             round.clear(warn_at);
             if let Some(till) = till {

@@ -29,11 +29,13 @@ use self::stop_watch::StopWatch;
 use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::fork::{self, PerProcess};
+use crate::os::tell::tell;
 use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop;
 use crate::thread::tree::{self, Failures, Inside, Node};
 use crate::thread::{Failure, circumstances, end_those_left, forked, latency, leaving, panic};
+use log::Level;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
@@ -451,12 +453,13 @@ fn say_which_threads_are_left() {
     }
     let paths: Vec<_> = left.iter().rev().take(MOST).map(|node| &*node.path).collect();
     let more = if left.len() > MOST { ", …" } else { "" };
-    log::warn!(
+    let text = format!(
         "{} thread{} that unregistered threads have started while main ended will not be waited for: {}{more}",
         left.len(),
         if left.len() == 1 { "" } else { "s" },
         paths.join(", "),
     );
+    tell(Level::Warn, module_path!(), &text);
 }
 
 fn announce(settings: &Settings) {

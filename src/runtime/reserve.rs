@@ -2,6 +2,7 @@
 //! hang; where the system gives none (a limit on threads or memory is reached), these two are there.
 
 use crate::os::fork::PerProcess;
+use crate::os::task;
 use crate::thread::deadlock;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
@@ -29,6 +30,7 @@ impl Reserve {
             let body = move || {
                 // It waits for no thread of the program: the search for deadlocks need not reckon with it.
                 let _counted = deadlock::count_body();
+                let _hidden = task::hide();
                 jobs.into_iter().for_each(|job| job());
             };
             std::thread::Builder::new().name(format!("main/reserve-{number}")).spawn(body)?;
@@ -51,6 +53,7 @@ pub(super) fn run(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(),
     let body = job.clone();
     let take = |job: &Mutex<Option<Job>>| job.lock().take();
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _hidden = task::hide();
         let job = take(&body);
         job.into_iter().for_each(|job| job());
     });

@@ -14,7 +14,9 @@ use super::on_go::Target;
 use super::stops::{PLEASE_STOP, tell_of_stop};
 use super::{Reason, Signal, timer, walk};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
+use crate::os::tell::tell;
 use crate::wait::Shared;
+use log::Level;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -171,7 +173,8 @@ impl Core {
                 self.fire_because(|| if expired { None } else { reason() }) && !expired
             }
             Kind::Never | Kind::Any(_) | Kind::All(_) => {
-                log::warn!("go() on {} has no effect: it goes when its parts do", self.name());
+                let text = format!("go() on {} has no effect: it goes when its parts do", self.name());
+                tell(Level::Warn, module_path!(), &text);
                 false
             }
         }

@@ -5,6 +5,8 @@
 use super::core::{Core, Kind};
 use super::{Signal, walk};
 use crate::model::{AtomicBool, Condvar, Mutex, ThreadId, current};
+use crate::os::tell::tell;
+use log::Level;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -223,7 +225,8 @@ impl Target {
         };
         // AssertUnwindSafe: the action is consumed; whatever of the user's it broke is the user's to know.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-            log::error!("{self} panicked: {}", crate::error::panic_message(&*payload));
+            let text = format!("{self} panicked: {}", crate::error::panic_message(&*payload));
+            tell(Level::Error, module_path!(), &text);
             crate::error::drop_payload(payload);
         }
         *self.state.lock() = State::Ran;

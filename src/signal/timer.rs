@@ -19,7 +19,9 @@ use super::core::Core;
 use super::on_go::Target;
 use crate::model::locks::{Condvar, Mutex, MutexGuard};
 use crate::os::fork::PerProcess;
-use crate::os::{self, fork, process};
+use crate::os::tell::tell;
+use crate::os::{self, fork, process, task};
+use log::Level;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -236,9 +238,8 @@ fn start_leader(mut state: MutexGuard<'_, State>) {
         state.threads.remove(&id);
         state.leader = state.leader.filter(|&leader| leader != id);
         drop(state);
-        log::error!(
-            "no thread for the timer: {error}; targets of on_go on a Till are late until the next one is attached"
-        );
+        let end = "targets of on_go on a Till are late until the next one is attached";
+        tell(Level::Error, module_path!(), &format!("no thread for the timer: {error}; {end}"));
     }
 }
 
@@ -263,6 +264,8 @@ impl Worker {
     }
 
     fn serve(mut self) {
+        // While it is in no tree.
+        let _hidden = task::hide();
         loop {
             let must_leave = self.member.as_ref().is_some_and(|member| member.please_stop.is_go());
             if must_leave {
@@ -410,7 +413,8 @@ impl Worker {
         if is_due {
             drop(state);
             say_once(&ALL_HELD_UP, || {
-                log::error!("targets of on_go hold up {MOST_THREADS} threads of the timer: the others wait")
+                let text = format!("targets of on_go hold up {MOST_THREADS} threads of the timer: the others wait");
+                tell(Level::Error, module_path!(), &text);
             });
             state = TIMER.state.lock();
             if state.running.is_none() {
@@ -454,7 +458,7 @@ impl Job {
     fn run(self) {
         match self {
             Job::Target(target, leaf) => target.leaf_gone(leaf),
-            Job::Tell(text) => crate::error::shielded(|| log::warn!("{text}")),
+            Job::Tell(text) => crate::error::shielded(|| tell(Level::Warn, module_path!(), &text)),
         }
     }
 }
@@ -479,7 +483,8 @@ fn start_deputy(mut state: MutexGuard<'_, State>) -> MutexGuard<'_, State> {
     let started = start(id, &name);
     if let Err(error) = &started {
         let end = "a target of on_go that blocks holds up the others";
-        say_once(&NO_DEPUTY, || log::warn!("no second thread for the timer: {error}; {end}"));
+        let text = format!("no second thread for the timer: {error}; {end}");
+        say_once(&NO_DEPUTY, || tell(Level::Warn, module_path!(), &text));
     }
     let mut state = TIMER.state.lock();
     if started.is_err() {

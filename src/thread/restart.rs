@@ -9,7 +9,9 @@ use super::register::end_those_left;
 use super::tree::{self, Node};
 use super::{Builder, Failure, JoinHandle, mdc, stop};
 use crate::error::shielded;
+use crate::os::tell::tell;
 use crate::signal::Signal;
+use log::Level;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
@@ -200,12 +202,11 @@ fn run_all<T>(
         let Some(delay) = again else { return Err(failure) };
         let count = history.restarts.len();
         shielded(|| {
-            log::warn!(
+            let text = format!(
                 "{} has failed; restart {count} of at most {} within {:.1?} comes in {delay:.1?}: {failure}",
-                node.path,
-                policy.intensity,
-                policy.period,
+                node.path, policy.intensity, policy.period,
             );
+            tell(Level::Warn, module_path!(), &text);
         });
         if node.please_stop.wait_for_go_timeout(delay) {
             return Err(failure);

@@ -3,6 +3,8 @@
 
 use super::Thread;
 use crate::error::shielded;
+use crate::os::tell::tell;
+use log::Level;
 use parking_lot::Mutex;
 use std::any::type_name;
 use std::collections::BTreeSet;
@@ -18,11 +20,12 @@ pub(super) fn handle_dropped<T>(thread: &Thread) {
     let Some(at) = thread.spawned_at().filter(|_| is_result) else { return };
     if TOLD.lock().insert(at) {
         shielded(|| {
-            log::warn!(
+            let text = format!(
                 "{} was spawned at {at} to return a {returns}, but its handle was dropped: an Err is lost; use \
                  spawn_fallible, which makes it a failure, or join (said once for this call)",
                 thread.path()
             );
+            tell(Level::Warn, module_path!(), &text);
         });
     }
 }

@@ -3,6 +3,7 @@
 use selvedge::{Lock, Queue, Signal, Thread, spawn};
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whether threads can be asked for their stacks here.
@@ -179,6 +180,21 @@ mod processes {
         let mut process = Process::start(&mut command);
         process.wait_for("ready");
         process
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn threads_of_the_tree_and_helpers_of_the_runtime_are_no_others() {
+        let folder = Folder::new("no-others");
+        let mut process = subject("several", Some(&folder.config("")));
+        process.signal(libc::SIGUSR1);
+        let dump = until("a dump", || {
+            let log = folder.read("app.log");
+            if log.contains("the runtime's own") { Ok(log) } else { Err(log) }
+        });
+        assert!(!dump.contains("other/") && !dump.contains("not in the tree"), "{dump}");
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.end().code(), 1, "a thread has panicked");
     }
 
     fn log_of(folder: &Folder) -> String {
@@ -405,4 +421,67 @@ mod recordings {
             assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
         }
     }
+}
+
+#[inline(never)]
+fn spin_unregistered(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[inline(never)]
+fn wait_unregistered(end: &std::sync::mpsc::Receiver<()>) {
+    let _ = end.recv();
+    std::hint::black_box(end);
+}
+
+/// The other threads under that path, in the first dump in which they are as they should be.
+#[cfg(target_os = "linux")]
+fn others_with(path: &str, is_right: impl Fn(&[Value]) -> bool) -> (String, Vec<Value>) {
+    until(path, || {
+        let dump = Thread::dump();
+        let whole: Value = serde_json::from_str(&dump.to_json()).unwrap();
+        let others = whole["others"].as_array().unwrap().iter();
+        let found: Vec<Value> =
+            others.filter(|other| other["path"].as_str().unwrap().starts_with(path)).cloned().collect();
+        if is_right(&found) { Ok((dump.to_string(), found)) } else { Err(dump.to_string()) }
+    })
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_are_not_in_the_tree_are_listed_with_their_stacks() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stops = stop.clone();
+    let named = |name: &str| std::thread::Builder::new().name(name.into());
+    let spinner = named("visitor").spawn(move || spin_unregistered(&stops)).unwrap();
+    let spins = |found: &[Value]| matches!(found, [one] if one["state"] == "running" && one["cpu_share"].as_f64() > Some(0.2) && has(one, "spin_unregistered"));
+    let (text, found) = others_with("other/visitor", spins);
+    let entry = entry(&text, "other/visitor, running | CPU ");
+    assert!(entry.contains(" % now | age ") && entry.contains(" | tid "), "{entry}");
+    assert!(found[0]["cpu_s"].as_f64() > Some(0.0) && found[0]["age_s"].as_f64() < Some(600.0), "{found:?}");
+    assert!(text.lines().next().unwrap().contains(" not in the tree"), "{text}");
+    if STACKS {
+        assert!(entry.contains("\n    at processes::dump::spin_unregistered (tests/processes/dump.rs:"), "{entry}");
+        assert!(!entry.contains("[the way on was not found]"), "its stack is whole: {entry}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    spinner.join().unwrap();
+
+    let (ends, pool): (Vec<_>, Vec<_>) = (0..3)
+        .map(|n| {
+            let (end, ended) = std::sync::mpsc::channel();
+            (end, named(&format!("guest-{n}")).spawn(move || wait_unregistered(&ended)).unwrap())
+        })
+        .unzip();
+    let wait = |found: &[Value]| {
+        found.len() == 3 && found.iter().all(|one| one["state"] == "asleep" && has(one, "wait_unregistered"))
+    };
+    let (text, _) = others_with("other/guest-", wait);
+    assert!(text.contains("\nother/guest-0 … guest-2 (3 threads), asleep in a call outside of selvedge"), "{text}");
+    drop(ends);
+    pool.into_iter().for_each(|guest| guest.join().unwrap());
+    // The test's own threads are there, the runtime's helpers are not.
+    assert!(!text.contains("other/main:reserve"), "{text}");
 }

@@ -141,3 +141,28 @@ fn both_panics_of_an_abort_are_in_the_log() {
         assert_eq!(log.matches(text).count(), 1, "{log}");
     }
 }
+
+/// Not a failure of a thread, and so in no report: if the log does not take it, nothing else would tell.
+#[test]
+fn a_fault_that_the_log_does_not_take_is_told_on_stderr() {
+    let faults = [
+        "a target of on_go, attached at tests/programs/failing.rs:",
+        "go() on (a | b) has no effect",
+        "main/again has failed; restart 1 of at most 1 within ",
+        "queue \"orders\" was dropped with 1 value",
+    ];
+    for level in ["off", "info"] {
+        let folder = Folder::new("unheard");
+        let config = folder.config("");
+        let log = folder.read("log4rs.yaml").replace("level: info", &format!("level: {level}"));
+        folder.write("log4rs.yaml", &log);
+        let ended = run(Command::new(program("failing")).arg("unheard").arg(config));
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let log = folder.read("app.log");
+        for fault in faults {
+            let told = (ended.stderr.matches(fault).count(), log.matches(fault).count());
+            let expected = if level == "off" { (1, 0) } else { (0, 1) };
+            assert_eq!(told, expected, "\"{fault}\" with level {level}: {}\n{log}", ended.stderr);
+        }
+    }
+}

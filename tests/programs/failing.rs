@@ -20,6 +20,7 @@ pub(crate) fn main() -> ExitCode {
             "unseen" => (0..3).for_each(|_| drop(spawn("plain", |_| Err::<(), _>("boom")))),
             "connections" => connections(),
             "double-panic" => double_panic(),
+            "unheard" => unheard(),
             other => return Err(format!("no scenario \"{other}\"")),
         }
         Ok(())
@@ -41,6 +42,23 @@ fn reported() {
         worker.thread().stopped().wait_for_go();
     });
     service.thread().stopped().wait_for_go();
+}
+
+/// Faults that are no failures of a thread.
+fn unheard() {
+    let signal = selvedge::Signal::new("bell");
+    signal.on_go(|| panic!("the target is broken"));
+    signal.go();
+    (&selvedge::Signal::new("a") | &selvedge::Signal::new("b")).go();
+    let mut runs = 0;
+    let policy = selvedge::Restart::up_to(1).backoff(std::time::Duration::ZERO, std::time::Duration::ZERO);
+    let again = selvedge::Builder::new("again").restart(policy).spawn_fallible(move |_| {
+        runs += 1;
+        if runs == 1 { Err("the first run is bad") } else { Ok(()) }
+    });
+    again.expect("a thread").join().expect("the second run is well");
+    let queue = selvedge::Queue::unbounded("orders");
+    queue.add(1).expect("it is open");
 }
 
 #[inline(never)]

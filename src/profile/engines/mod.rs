@@ -103,12 +103,12 @@ pub(super) enum Reply {
     Unasked(String),
 }
 
-/// Asks threads where they are right now, whether a recording runs or not.
+/// Asks threads of the tree, and then others by their kernel ids, where they are right now, whether a recording runs or not.
 ///
 /// # Errors
-/// Nobody can be asked, and why, as a part of a sentence.
-pub(super) fn ask(threads: &[crate::thread::Thread]) -> Result<Vec<Reply>, String> {
-    timer::ask(threads)
+/// No thread can be asked, and why, as a part of a sentence.
+pub(super) fn ask(threads: &[crate::thread::Thread], others: &[i32]) -> Result<Vec<Reply>, String> {
+    timer::ask(threads, others)
 }
 
 /// Nanoseconds since the recording began; negative before.

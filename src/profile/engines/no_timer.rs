@@ -17,6 +17,6 @@ pub(super) fn is_installed() -> bool {
     false
 }
 
-pub(super) fn ask(_threads: &[Thread]) -> Result<Vec<Reply>, String> {
+pub(super) fn ask(_threads: &[Thread], _others: &[i32]) -> Result<Vec<Reply>, String> {
     Err("threads can be asked where they are on Linux only, on x86_64 or aarch64".into())
 }

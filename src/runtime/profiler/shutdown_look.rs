@@ -2,10 +2,12 @@
 
 use super::super::living;
 use super::write;
+use crate::os::tell::tell;
 use crate::profile::{FlameOptions, Window};
 use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, JoinHandle, Thread};
+use log::Level;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +47,13 @@ impl ShutdownLook {
             let run = move |_: &Signal| watch(&root, &over);
             match Builder::new("shutdown-look").parent(&parent).runtime().spawn(run) {
                 Ok(handle) => *looking.lock() = Some(handle),
-                Err(error) => log::warn!("the shutdown is not looked at: {error}"),
+                Err(error) => {
+                    tell(
+                        Level::Warn,
+                        module_path!(),
+                        &format!("no picture of the shutdown: no thread for it: {error}"),
+                    );
+                }
             }
         });
         look
@@ -57,7 +65,9 @@ impl ShutdownLook {
         let Some(handle) = self.looking.lock().take() else { return };
         let profile = match handle.join() {
             Ok(window) => window.close(),
-            Err(failure) => return log::error!("the shutdown was not looked at: {failure}"),
+            Err(failure) => {
+                return tell(Level::Error, module_path!(), &format!("no picture of the shutdown: {failure}"));
+            }
         };
         let Some(profile) = profile else { return };
         let since = reason.map_or_else(String::new, |reason| format!(", after this: {}", reason.text()));
@@ -69,7 +79,10 @@ impl ShutdownLook {
             ));
         match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
             Ok(()) => log::info!("what threads did instead of stopping is drawn in {}", self.file.display()),
-            Err(error) => log::error!("no picture of the shutdown in {}: {error}", self.file.display()),
+            Err(error) => {
+                let text = format!("no picture of the shutdown in {}: {error}", self.file.display());
+                tell(Level::Error, module_path!(), &text);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::slot::{DEEPEST, RESERVE};
 use super::table::{self, Grace, Place};
 use super::unwind::{Cache, Modules, Registers};
 use crate::os::fork::{self, PerProcess};
+use crate::os::tasks::{self, Copied};
 use crate::os::{sigprof, task};
 use crate::profile::engines::{Ending, Reply};
 use crate::thread::{Thread, observe};
@@ -52,11 +53,15 @@ pub(super) struct Question {
     /// | `OPEN` | `cache` and `answer` are the handler's | who asks, before the table names the question |
     /// | `ANSWERED` | `answer` is whole; the handler touches nothing any more | the handler |
     state: AtomicU8,
-    /// The `pthread_t` of the thread that is asked: no other thread answers.
+    /// The `pthread_t` of the thread that is asked: no other thread answers. 0 for a thread that is not in the tree, of which only
+    /// the id is known.
     owner: u64,
+    /// Of a thread that is not in the tree: what was found mapped around the stack pointer of its first answer, which may be
+    /// otherwise by now. Empty until then.
     stack: Range<u64>,
     modules: Arc<Modules>,
     cache: UnsafeCell<Cache>,
+    copied: UnsafeCell<Copied>,
     answer: UnsafeCell<Answer>,
 }
 
@@ -64,9 +69,10 @@ struct Answer {
     addresses: [u64; DEEPEST as usize],
     length: usize,
     ending: Ending,
+    stack_pointer: u64,
 }
 
-// SAFETY: `cache` and `answer` are not Sync. They are reached in `answer` only while `OPEN`, by the one handler of the one
+// SAFETY: `cache`, `copied` and `answer` are not Sync. They are reached in `answer` only while `OPEN`, by the one handler of the one
 // thread whose entry names this; and in `read` only once `ANSWERED`, after which that handler does not touch them.
 unsafe impl Sync for Question {}
 // SAFETY: nothing in it belongs to a thread: memory and numbers.
@@ -74,13 +80,14 @@ unsafe impl Send for Question {}
 
 impl Question {
     fn new(modules: Arc<Modules>) -> Question {
-        let answer = Answer { addresses: [0; DEEPEST as usize], length: 0, ending: Ending::Leaf };
+        let answer = Answer { addresses: [0; DEEPEST as usize], length: 0, ending: Ending::Leaf, stack_pointer: 0 };
         Question {
             state: AtomicU8::new(OPEN),
             owner: 0,
             stack: 0..0,
             modules,
             cache: UnsafeCell::default(),
+            copied: UnsafeCell::new(Copied::new()),
             answer: UnsafeCell::new(answer),
         }
     }
@@ -90,7 +97,7 @@ impl Question {
     /// # Signal safety
     /// Safe: a comparison.
     pub(super) fn is_for(&self, thread: u64) -> bool {
-        self.owner == thread
+        self.owner == thread || self.owner == 0
     }
 
     /// Writes down where the thread was interrupted, once.
@@ -102,7 +109,7 @@ impl Question {
     ///
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, which reads
-    /// memory, and nothing else.
+    /// memory, and for threads that are not in the tree `process_vm_readv` by `Copied::word`; nothing else.
     pub(super) unsafe fn answer(&self, registers: &Registers) {
         // Relaxed: whatever was stored before the entry named this is seen by the load that found it there; since then only
         // this handler stores.
@@ -111,7 +118,8 @@ impl Question {
         }
         // SAFETY: `OPEN`: only this handler uses them, and the caller's word is that it is not within itself. So each reference is
         // the only one to its cell.
-        let (cache, answer) = unsafe { (&mut *self.cache.get(), &mut *self.answer.get()) };
+        let (cache, copied, answer) =
+            unsafe { (&mut *self.cache.get(), &mut *self.copied.get(), &mut *self.answer.get()) };
         let (mut length, pointer) = (0, registers.stack_pointer());
         let mut push = |address| {
             if let Some(place) = answer.addresses.get_mut(length) {
@@ -120,7 +128,11 @@ impl Question {
             }
             length < DEEPEST as usize
         };
-        let ending = if self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE {
+        let is_on_stack = self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE;
+        let ending = if is_on_stack && self.owner == 0 {
+            copied.forget();
+            self.modules.walk_by(|address| copied.word(address), registers, pointer..self.stack.end, cache, push)
+        } else if is_on_stack {
             // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the caller's: so from the stack pointer, which
             // lies in it, to its end it is mapped. The thread does not write to it while its handler runs.
             unsafe { self.modules.walk(registers, pointer..self.stack.end, cache, push) }
@@ -128,29 +140,31 @@ impl Question {
             push(registers.instruction());
             Ending::Leaf
         };
-        (answer.length, answer.ending) = (length, ending);
+        (answer.length, answer.ending, answer.stack_pointer) = (length, ending, pointer);
         // Release: the answer is whole for whoever sees this.
         self.state.store(ANSWERED, Ordering::Release);
     }
 
-    fn read(&self) -> Option<Reply> {
+    /// The reply, and where the thread's stack pointer was.
+    fn read(&self) -> Option<(Reply, u64)> {
         // Acquire: with the Release in `answer`.
         if self.state.load(Ordering::Acquire) != ANSWERED {
             return None;
         }
         // SAFETY: `ANSWERED`: the handler does not touch it any more, and only `&mut` makes it `OPEN` again.
         let answer = unsafe { &*self.answer.get() };
-        Some(Reply::Stack { addresses: answer.addresses[..answer.length].to_vec(), ending: answer.ending })
+        let addresses = answer.addresses[..answer.length].to_vec();
+        Some((Reply::Stack { addresses, ending: answer.ending }, answer.stack_pointer))
     }
 }
 
-/// Asks each of the threads where it is, and waits for the answers: a fraction of a millisecond for one that sleeps, longer
+/// Asks each of the threads, and then those with the kernel ids `others`, where it is, and waits for the answers: a fraction of a millisecond for one that sleeps, longer
 /// for those that wait for a processor, `PATIENCE` for those that do not answer. Restarts what it interrupts where the
 /// kernel can do that.
 ///
 /// # Errors
 /// Nobody can be asked now, and why, as a part of a sentence.
-pub(in crate::profile::engines) fn ask(threads: &[Thread]) -> Result<Vec<Reply>, String> {
+pub(in crate::profile::engines) fn ask(threads: &[Thread], others: &[i32]) -> Result<Vec<Reply>, String> {
     let Some(mut retired) = ROUND.try_lock_for(PATIENCE) else {
         return Err("another dump is being made".into());
     };
@@ -162,12 +176,15 @@ pub(in crate::profile::engines) fn ask(threads: &[Thread]) -> Result<Vec<Reply>,
     }
     handler::install().map_err(|cause| format!("the system refuses a handler for SIGPROF: {cause}"))?;
     let modules = Arc::new(Listed::default().renew().unwrap_or_default());
-    let (round, places) = Round::new(threads, modules);
+    let (round, places) = Round::new(threads, others, modules);
     let round = Arc::new(round);
     let Some(observer) = observe::listen(Arc::downgrade(&round) as _, PATIENCE) else {
         return Err("the list of those who watch threads is in use".into());
     };
     round.run();
+    if !others.is_empty() && round.find_stacks() {
+        round.run();
+    }
     observe::unlisten(observer, PATIENCE);
     // A thread that ends now may still hold the round: nothing of weight shall stay with it, nor be dropped by it.
     let (mut leaving, targets, by_thread) = {
@@ -187,7 +204,9 @@ pub(in crate::profile::engines) fn ask(threads: &[Thread]) -> Result<Vec<Reply>,
         true => Reply::Ended,
         false => Reply::Unasked(UNKNOWN_END.into()),
     };
-    Ok(places.into_iter().zip(threads).map(|(place, thread)| place.map_or_else(|| without(thread), reply)).collect())
+    let of_tree = places.iter().zip(threads).map(|(place, thread)| place.map_or_else(|| without(thread), reply));
+    let of_others = places[threads.len()..].iter().map(|place| place.map_or(Reply::Ended, reply));
+    Ok(of_tree.chain(of_others).collect())
 }
 
 /// Why a thread without ids is not asked, as a sentence.
@@ -218,10 +237,19 @@ struct Asked {
 /// A thread of the system, and those that it is in the tree.
 struct Target {
     id: i32,
+    /// Its `pthread_t`; 0 for a thread that is not in the tree.
     os_thread: u64,
     stack: Range<u64>,
+    /// Where it was when it answered; 0 if it has not.
+    stack_pointer: u64,
     alive: Vec<Thread>,
     state: State,
+}
+
+impl Target {
+    fn new(id: i32, os_thread: u64, stack: Range<u64>) -> Target {
+        Target { id, os_thread, stack, stack_pointer: 0, alive: Vec::new(), state: State::Waiting }
+    }
 }
 
 enum State {
@@ -231,26 +259,52 @@ enum State {
 }
 
 impl Round {
-    /// And for each of the threads its place among the targets.
-    fn new(threads: &[Thread], modules: Arc<Modules>) -> (Round, Vec<Option<usize>>) {
-        let mut targets: Vec<Target> = Vec::with_capacity(threads.len());
+    /// And for each of the threads, and then of the others, its place among the targets.
+    fn new(threads: &[Thread], others: &[i32], modules: Arc<Modules>) -> (Round, Vec<Option<usize>>) {
+        let mut targets: Vec<Target> = Vec::with_capacity(threads.len() + others.len());
         let (mut by_id, mut by_thread) = (HashMap::new(), HashMap::new());
         let mut place = |thread: &Thread| {
             let (clock, os_thread) = thread.cpu_clock().zip(thread.os_thread())?;
             let place = *by_id.entry(clock.thread()).or_insert(targets.len());
             if place == targets.len() {
                 let (id, stack) = (clock.thread(), thread.stack().unwrap_or(0..0));
-                targets.push(Target { id, os_thread, stack, alive: Vec::new(), state: State::Waiting });
+                targets.push(Target::new(id, os_thread, stack));
             }
             targets[place].alive.push(thread.clone());
             by_thread.insert(thread.id(), place);
             Some(place)
         };
-        let places = threads.iter().map(&mut place).collect();
+        let mut places: Vec<Option<usize>> = threads.iter().map(&mut place).collect();
+        for &id in others {
+            // A thread that has joined the tree meanwhile is asked as one of the tree.
+            let is_new = !by_id.contains_key(&id);
+            places.push(is_new.then_some(targets.len()));
+            if is_new {
+                targets.push(Target::new(id, 0, 0..0));
+            }
+        }
         let (out, free, leaving) = (Vec::new(), Vec::new(), Vec::new());
         let postponed = Vec::new();
         let asked = Asked { targets, by_thread, next: 0, postponed, out, free, leaving, modules };
         (Round { asked: Mutex::new(asked), generation: fork::generation() }, places)
+    }
+
+    /// Looks up what is mapped around the stack pointers of the threads that are not in the tree. Returns `true` if they are to be
+    /// asked again.
+    fn find_stacks(&self) -> bool {
+        let mut asked = self.asked.lock();
+        let is_met = |target: &Target| target.os_thread == 0 && target.stack_pointer != 0;
+        if !asked.targets.iter().any(is_met) || Copied::probe().is_err() {
+            return false;
+        }
+        let mappings = tasks::mappings();
+        for target in asked.targets.iter_mut().filter(|target| is_met(target)) {
+            if let Some(stack) = tasks::around(&mappings, target.stack_pointer) {
+                (target.stack, target.state) = (stack, State::Waiting);
+            }
+        }
+        asked.next = 0;
+        true
     }
 
     /// Asks, and collects the answers. Never waits for a thread while it holds the lock.
@@ -284,7 +338,7 @@ impl Asked {
         for place in out {
             let State::Out { question, .. } = &self.targets[place].state else { continue };
             match question.read() {
-                Some(reply) => self.settle(place, reply),
+                Some((reply, pointer)) => self.answered(place, reply, pointer),
                 None => self.out.push(place),
             }
         }
@@ -308,11 +362,12 @@ impl Asked {
 
     fn ask(&mut self, place: usize, now: Instant) -> bool {
         let target = &mut self.targets[place];
+        let State::Waiting = &target.state else { return false };
         // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
         // listened. The others cannot end without this lock.
         target.alive.retain(|thread| thread.ended_at().is_none());
-        let entry = table::claim(target.id).filter(|_| !target.alive.is_empty());
-        let (Some(entry), State::Waiting) = (entry, &target.state) else {
+        let entry = table::claim(target.id).filter(|_| !target.alive.is_empty() || target.os_thread == 0);
+        let Some(entry) = entry else {
             target.state = State::Done(Reply::Ended);
             return false;
         };
@@ -342,6 +397,11 @@ impl Asked {
         false
     }
 
+    fn answered(&mut self, place: usize, reply: Reply, stack_pointer: u64) {
+        self.targets[place].stack_pointer = stack_pointer;
+        self.settle(place, reply);
+    }
+
     /// Takes the question back from a thread that is not in `out` any more, and keeps the reply.
     fn settle(&mut self, place: usize, reply: Reply) {
         let before = std::mem::replace(&mut self.targets[place].state, State::Done(reply));
@@ -362,8 +422,8 @@ impl Asked {
     fn give_up(&mut self) {
         for place in std::mem::take(&mut self.out) {
             let State::Out { question, .. } = &self.targets[place].state else { continue };
-            let reply = question.read().unwrap_or(Reply::Silent);
-            self.settle(place, reply);
+            let (reply, pointer) = question.read().unwrap_or((Reply::Silent, 0));
+            self.answered(place, reply, pointer);
         }
         for (place, why) in std::mem::take(&mut self.postponed) {
             self.settle(place, Reply::Unasked(why.into()));

@@ -23,7 +23,7 @@ fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
     assert!(question.read().is_none());
     signal();
     signal();
-    let Some(Reply::Stack { addresses, ending }) = question.read() else { panic!("no answer") };
+    let Some((Reply::Stack { addresses, ending }, _)) = question.read() else { panic!("no answer") };
     // It is on no stack that the question knows.
     assert_eq!((addresses.len(), ending), (1, Ending::Leaf));
     assert!(entry.take_question().is_over());
@@ -49,7 +49,7 @@ fn threads_that_end_while_they_are_asked_do_no_harm() {
         rounds += 1;
         let mut threads = vec![Thread::current(), churn.thread().clone()];
         threads.extend(churn.thread().children());
-        let replies = ask(&threads).unwrap();
+        let replies = ask(&threads, &[]).unwrap();
         assert_eq!(replies.len(), threads.len());
         told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
         ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
@@ -103,7 +103,7 @@ fn a_thread_that_blocks_the_signal_is_not_sent_it() {
         }
     });
     assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
-    let replies = ask(&[thread.thread().clone()]);
+    let replies = ask(&[thread.thread().clone()], &[]);
     go.go();
     let is_pending = thread.join().unwrap();
     let why = "it blocks SIGPROF, by which threads are asked for their stacks";
@@ -145,7 +145,7 @@ fn a_thread_that_blocks_the_signal_for_a_moment_is_asked_after_it() {
         while ask_now.load(Ordering::SeqCst) != round {
             std::thread::yield_now();
         }
-        replies = ask(&[thread.thread().clone()]).unwrap();
+        replies = ask(&[thread.thread().clone()], &[]).unwrap();
         if matches!(replies[..], [Reply::Stack { .. }]) {
             break;
         }

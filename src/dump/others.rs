@@ -1,0 +1,60 @@
+//! The threads of the process that are not in the tree: those of other libraries, and those of the program that no call has registered.
+
+use super::{Doing, Entry, Stack};
+use crate::os::task;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A thread that is not in the tree.
+#[derive(Clone)]
+pub(super) struct Other {
+    /// The kernel's id.
+    pub(super) id: i32,
+    /// `other/<name in the kernel>`, as in profiles.
+    pub(super) path: String,
+    pub(super) doing: Doing,
+    /// `None` where the system does not tell.
+    pub(super) age: Option<Duration>,
+    pub(super) cpu: Option<Duration>,
+    /// Of one processor, while the dump was made.
+    pub(super) share: Option<f64>,
+    pub(super) stack: Stack,
+}
+
+/// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and when it was read. Empty where the
+/// system does not list them.
+pub(super) struct Before(HashMap<i32, (Option<Duration>, Instant)>);
+
+impl Before {
+    pub(super) fn now() -> Before {
+        let ids = task::list().unwrap_or_default();
+        Before(ids.into_iter().map(|id| (id, (task::cpu_time(id), Instant::now()))).collect())
+    }
+}
+
+/// The threads that were there at the beginning, are there now, and are neither in the tree nor this crate's. `known` are kernel ids
+/// of threads of the tree that have ended since.
+///
+/// A thread that has just started has not come into the tree yet, and one that ends has left it: neither is there both times.
+pub(super) fn collect(before: &Before, entries: &[Entry], known: &[i32]) -> Vec<Other> {
+    let is_of_tree = |id: &i32| known.contains(id) || entries.iter().any(|entry| entry.os_thread == Some(*id));
+    let mut ids: Vec<i32> = before.0.keys().copied().filter(|id| !is_of_tree(id) && !task::is_hidden(*id)).collect();
+    ids.sort_unstable();
+    ids.into_iter().filter_map(|id| look(id, before)).collect()
+}
+
+fn look(id: i32, before: &Before) -> Option<Other> {
+    let task = task::look(id)?;
+    let (cpu, name) = (task::cpu_time(id), task::name(id));
+    let &(then, at) = before.0.get(&id)?;
+    let share = cpu.zip(then).and_then(|(now, then)| now.checked_sub(then));
+    Some(Other {
+        id,
+        path: format!("other/{}", if name.is_empty() { "[unnamed]".into() } else { name.replace('/', ":") }),
+        doing: Doing::of(task.doing),
+        age: task.age(),
+        cpu,
+        share: share.map(|used| (used.as_secs_f64() / at.elapsed().as_secs_f64()).min(1.0)),
+        stack: Stack::None("".into()),
+    })
+}
