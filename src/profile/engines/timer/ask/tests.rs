@@ -49,7 +49,8 @@ fn threads_that_end_while_they_are_asked_do_no_harm() {
         rounds += 1;
         let mut threads = vec![Thread::current(), churn.thread().clone()];
         threads.extend(churn.thread().children());
-        let replies = ask(&threads, &[]).unwrap();
+        // A thread that starts or ends may be kept from its processor while it reads the list of observers.
+        let Ok(replies) = ask(&threads, &[]) else { continue };
         assert_eq!(replies.len(), threads.len());
         told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
         ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
