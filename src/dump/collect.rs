@@ -38,9 +38,11 @@ impl Dump {
             children
         });
         let mut others = others::collect(&before, &entries, &known);
-        let no_stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut others) } else { None };
+        let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut others) } else { Ok(Vec::new()) };
+        let (unread, no_stacks) = stacks.map_or_else(|why| (Vec::new(), Some(why)), |unread| (unread, None));
         let deadlocks = deadlocks(&entries);
-        Dump { process: std::process::id(), at, took: began.elapsed(), threads: entries, others, no_stacks, deadlocks }
+        let (process, took) = (std::process::id(), began.elapsed());
+        Dump { process, at, took, threads: entries, others, no_stacks, unread, deadlocks }
     }
 }
 
@@ -157,9 +159,12 @@ fn share(entry: &Entry, before: Duration, then: Instant) -> Option<f64> {
     Some((used.as_secs_f64() / then.elapsed().as_secs_f64()).min(1.0))
 }
 
-/// Why there are none.
+/// Which files could not be read to name functions, and why, as sentences.
+///
+/// # Errors
+/// Why there are no stacks.
 #[cfg(feature = "profiling")]
-fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) -> Option<String> {
+fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) -> Result<Vec<String>, String> {
     use super::Frame;
     use crate::profile::now;
     let can_answer = |entry: &Entry| {
@@ -169,10 +174,7 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) 
     let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
     let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
     let ids: Vec<i32> = others.iter().map(|other| other.id).collect();
-    let answers = match now::ask(&asked, &ids) {
-        Ok(answers) => answers,
-        Err(why) => return Some(why),
-    };
+    let (stacks, unread) = now::ask(&asked, &ids)?.resolve();
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
     let stack = |answer: now::Stack| match answer {
         now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
@@ -180,13 +182,13 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) 
         now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor".into()),
         now::Stack::Unasked(why) => Stack::None(why.into()),
     };
-    let mut stacks = answers.resolve().into_iter().map(stack);
+    let mut stacks = stacks.into_iter().map(stack);
     places.into_iter().zip(&mut stacks).for_each(|(place, stack)| entries[place].stack = stack);
     others.iter_mut().zip(stacks).for_each(|(other, stack)| other.stack = stack);
-    None
+    Ok(unread)
 }
 
 #[cfg(not(feature = "profiling"))]
-fn find_stacks(_entries: &mut [Entry], _threads: &[Thread], _others: &mut [Other]) -> Option<String> {
-    Some("this program was built without the feature \"profiling\"".into())
+fn find_stacks(_entries: &mut [Entry], _threads: &[Thread], _others: &mut [Other]) -> Result<Vec<String>, String> {
+    Err("this program was built without the feature \"profiling\"".into())
 }

@@ -39,6 +39,8 @@ pub struct Dump {
     others: Vec<Other>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
+    /// Files that could not be read to name functions, and why, as sentences.
+    unread: Vec<String>,
     /// The waits that nobody can end.
     deadlocks: Vec<Deadlock>,
 }
@@ -183,7 +185,8 @@ impl Thread {
 
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null), `threads`, in the order of the tree, `others`, the threads that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread,
+    /// are none, or null), `unread` (sentences: which files could not be read to name functions, and why), `threads`, in the order
+    /// of the tree, `others`, the threads that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread,
     /// what is not known or does not apply is null;
     /// times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {

@@ -44,6 +44,7 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     dump.no_stacks.iter().try_for_each(|why| writeln!(f, "\nno stacks: {why}"))?;
+    dump.unread.iter().try_for_each(|sentence| writeln!(f, "\nnames: {sentence}"))?;
     // Their stacks are above.
     dump.deadlocks.iter().try_for_each(|deadlock| writeln!(f, "\n{}", deadlock.text))
 }

@@ -1,57 +1,86 @@
 //! A file's bytes, read by the kernel as they are looked at. Linux only.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::path::Path;
 
-/// A file in memory, until it is dropped. Whoever cuts the file short meanwhile ends the process, as with any program or
-/// library that runs.
+/// Parts of a file in memory, each from when it is asked for until all are dropped. If another process cuts the file short meanwhile,
+/// this process ends, as with any program or library that runs.
 #[derive(Debug)]
-pub(crate) struct Mapped {
-    start: *const u8,
-    length: usize,
+pub(crate) struct MappedFile<'f> {
+    file: &'f File,
+    length: u64,
+    parts: RefCell<Vec<Part>>,
 }
 
-// SAFETY: bytes that nobody in this process writes, at an address that stays until the drop.
-unsafe impl Send for Mapped {}
+#[derive(Debug)]
+struct Part {
+    start: *const u8,
+    range: Range<u64>,
+}
 
-impl Mapped {
+/// Parts begin and end at multiples of this, which is one of the largest page that Linux has on these systems.
+const GRAIN: u64 = 64 * 1024;
+
+impl<'f> MappedFile<'f> {
     /// # Errors
-    /// The file cannot be opened or mapped, or is empty.
-    pub(crate) fn open(path: &Path) -> io::Result<Mapped> {
-        // Before it is opened: a FIFO would be waited for.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
+    /// The system does not tell how long the file is.
+    pub(crate) fn new(file: &'f File) -> io::Result<MappedFile<'f>> {
+        Ok(MappedFile { file, length: file.metadata()?.len(), parts: RefCell::default() })
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Those bytes of the file.
+    ///
+    /// # Errors
+    /// The file is shorter, or the system refuses to map it: a limit, for example.
+    pub(crate) fn part(&self, from: u64, length: u64) -> io::Result<&[u8]> {
+        let till = from.checked_add(length).filter(|&till| till <= self.length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if length == 0 {
+            return Ok(&[]);
         }
-        let file = File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut parts = self.parts.borrow_mut();
+        // The last first: what was read just now is near.
+        let known = parts.iter().rposition(|part| part.range.start <= from && till <= part.range.end);
+        let index = match known {
+            Some(known) => known,
+            None => {
+                parts.push(self.map(from / GRAIN * GRAIN..till.next_multiple_of(GRAIN).min(self.length))?);
+                parts.len() - 1
+            }
+        };
+        let part = &parts[index];
+        // SAFETY: mapped, readable, of that length; private and never written to. It stays where it is until the drop of `self`, which
+        // is borrowed: no part is ever taken out. Files of programs are not changed in place while they run; if one is all the same,
+        // what is read is nonsense, and the parsers reckon with that.
+        Ok(unsafe { std::slice::from_raw_parts(part.start.add((from - part.range.start) as usize), length as usize) })
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<Part> {
+        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        let offset = libc::off_t::try_from(range.start).map_err(io::Error::other)?;
         // SAFETY: a new mapping, at an address of the kernel's choice: nothing that exists is touched. A length of 0 is refused.
         let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, self.file.as_raw_fd(), offset)
         };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Mapped { start: start.cast(), length })
+        Ok(Part { start: start.cast(), range })
     }
 }
 
-impl Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: mapped, readable, of that length, until the drop; private and never written to. Files of programs are not
-        // changed in place while they run; if one is all the same, what is read is nonsense, and the parsers reckon with that.
-        unsafe { std::slice::from_raw_parts(self.start, self.length) }
-    }
-}
-
-impl Drop for Mapped {
+impl Drop for MappedFile<'_> {
     fn drop(&mut self) {
-        // SAFETY: mapped by `open`, of that length; the borrows that `deref` gave have ended.
-        unsafe { libc::munmap(self.start.cast_mut().cast(), self.length) };
+        for part in self.parts.get_mut() {
+            // SAFETY: mapped by `map`, of that length; the borrows that `part` gave have ended.
+            unsafe { libc::munmap(part.start.cast_mut().cast(), (part.range.end - part.range.start) as usize) };
+        }
     }
 }
 
@@ -69,21 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_reads_as_it_is_and_an_empty_one_is_refused() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert_eq!(*Mapped::open(&path).unwrap(), *std::fs::read(&path).unwrap());
-        assert!(Mapped::open(Path::new("/dev/null")).is_err());
-        assert!(Mapped::open(Path::new("/no/such/file")).is_err());
-    }
-
-    #[test]
-    fn a_fifo_is_refused_and_not_waited_for() {
-        let path = std::env::temp_dir().join(format!("selvedge-mapped-{}", std::process::id()));
-        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-        // SAFETY: a text that ends.
-        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        let opened = Mapped::open(&path);
-        std::fs::remove_file(&path).unwrap();
-        assert!(opened.is_err());
+    fn parts_of_a_file_read_as_they_are_and_what_lies_beyond_is_an_error() {
+        let path = std::env::current_exe().unwrap();
+        let (file, whole) = (File::open(&path).unwrap(), std::fs::read(&path).unwrap());
+        let mapped = MappedFile::new(&file).unwrap();
+        let length = whole.len() as u64;
+        for (from, till) in [(0, 10), (65_530, 65_540), (3, 200_000), (70_000, 70_001), (length - 5, length), (9, 9)] {
+            assert_eq!(mapped.part(from, till - from).unwrap(), &whole[from as usize..till as usize]);
+        }
+        assert!(mapped.part(length - 5, 6).is_err());
+        assert!(mapped.part(u64::MAX, 2).is_err());
     }
 }

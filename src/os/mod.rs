@@ -11,6 +11,10 @@ mod join;
 mod linux;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod mapped;
+#[cfg(target_os = "linux")]
+pub(crate) mod maps;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod net;
 mod os_thread;
@@ -25,6 +29,7 @@ mod portable;
 pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod process;
+pub(crate) mod program;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
 #[cfg(target_os = "linux")]

@@ -24,7 +24,8 @@ fn bounds() -> Option<Range<u64>> {
     // SAFETY: pthread_self() is the calling thread, which lives during the call; `attributes` is writable for one
     // pthread_attr_t.
     if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
-        return None;
+        // Of the main thread it asks `/proc`, which may not be mounted.
+        return super::is_main_thread().then(first).flatten();
     }
     let (mut start, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: initialized by the successful call; both places are writable.
@@ -35,8 +36,37 @@ fn bounds() -> Option<Range<u64>> {
     (failed == 0).then_some(start..start.checked_add(size as u64)?)
 }
 
+/// The stack that the kernel gives to a new process, as far as it may grow. `None`: the kernel does not tell.
+fn first() -> Option<Range<u64>> {
+    const PAGE: u64 = 4096;
+    const USUAL: u64 = 8 << 20;
+    // The name under which the program was started is what the kernel puts on the stack first, before there is a program.
+    // SAFETY: has no preconditions.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    // The loader gives a name of its own if it was started as the program; the random bytes are a little further on the stack.
+    // SAFETY: has no preconditions.
+    let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    if random == 0 {
+        return None;
+    }
+    let end = if name > random && name - random < USUAL { name } else { random } / PAGE * PAGE + PAGE;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable for one rlimit.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } != 0;
+    let length = if failed || limit.rlim_cur == libc::RLIM_INFINITY { USUAL } else { limit.rlim_cur };
+    Some(end.saturating_sub(length)..end)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_first_stack_of_the_process_is_known_without_proc() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
+        let end = u64::from_str_radix(line.split([' ', '-']).nth(1).unwrap(), 16).unwrap();
+        assert_eq!(super::first().map(|stack| stack.end), Some(end));
+    }
+
     #[test]
     fn a_local_variable_is_on_the_stack() {
         let local = 0u8;

@@ -3,11 +3,11 @@
 use super::engines::{self, Ending, Nanos, RawSample};
 use super::lives::{Life, Owners};
 use super::model::{Profile, Session, ThreadProfile};
-use super::symbols::Resolve;
+use super::symbols::{Resolve, Wanted};
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
 use crate::wait::Wait;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub(super) fn waiting(wait: &Wait) -> Arc<str> {
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
 pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {
     let owners = Owners::new(lives);
+    prepare(&raw, names);
     let mut threads: Vec<ThreadProfile> = lives.iter().map(|life| thread(life, session.duration)).collect();
     let mut others: BTreeMap<String, ThreadProfile> = BTreeMap::new();
     let mut code = Code { names, known: HashMap::new(), shown: HashMap::new(), remarks: HashMap::new(), table: vec![] };
@@ -92,7 +93,23 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
     let mut stacks: Vec<Stack> =
         sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
+    let session = Session { unread: code.names.unread(), ..session };
     Profile { stacks: code.finish(stacks), threads, unregistered, ambiguous, session }
+}
+
+/// Names all addresses of the samples at once.
+fn prepare(raw: &[RawSample], names: &mut dyn Resolve) {
+    let stacks = raw.iter().filter_map(|sample| match &sample.stack {
+        engines::Stack::Of { addresses, generation, .. } => Some((addresses, *generation)),
+        engines::Stack::Unsampled => None,
+    });
+    let wanted = stacks.flat_map(|(addresses, generation)| {
+        let each = addresses.iter().enumerate();
+        each.map(move |(index, &address)| Wanted { address, exact: index == 0, generation })
+    });
+    // An address occurs in many stacks.
+    let wanted: HashSet<Wanted> = wanted.collect();
+    names.prepare(&mut wanted.into_iter());
 }
 
 /// The thread, with its times but without samples.

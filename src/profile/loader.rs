@@ -1,14 +1,25 @@
 //! Which code was loaded when, and where: asked of the loader. Knows files and addresses, no samples and no names of
 //! functions. Linux only; elsewhere nothing is known.
 
+mod debug_files;
+mod notes;
+mod source;
+
+pub(in crate::profile) use source::Source;
+
 use crate::flame::Module;
+use crate::os::maps::{self, MappedPart};
+use crate::os::{perf, program};
+use notes::build_id;
+use source::Marks;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A program or library as it lies in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Loaded {
     /// All of it, data too.
     pub(super) range: Range<u64>,
@@ -21,6 +32,10 @@ pub(super) struct Loaded {
     pub(super) origin: Origin,
     /// Parts that can run: their addresses, and where they begin in the file.
     pub(super) code: Vec<(Range<u64>, u64)>,
+    /// As the loader names it.
+    own_name: Vec<u8>,
+    /// Its program headers, byte for byte.
+    headers: Vec<u8>,
 }
 
 /// Where the bytes of its file are to be found.
@@ -36,16 +51,28 @@ pub(super) enum Origin {
 /// place; so the time of a recording falls into generations, in each of which an address means one thing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// From which generation on.
-    loaded: Vec<(u32, Loaded)>,
+    entries: Vec<Entry>,
     generation: u32,
 }
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// From which generation on.
+    since: u32,
+    loaded: Loaded,
+    /// `None`: not looked for yet.
+    source: Option<Arc<Source>>,
+}
+
+/// So many files are kept open at most, and no more than a quarter of those that the process may still open.
+const MOST_FILES: u64 = 64;
 
 impl History {
     /// What is loaded now.
     pub(super) fn of_now() -> History {
         let mut history = History::default();
         iterate(&mut |info, place| history.see(Loaded::of(info, place)));
+        history.find_files();
         history
     }
 
@@ -53,13 +80,34 @@ impl History {
     pub(super) fn see(&mut self, loaded: Option<Loaded>) {
         let Some(loaded) = loaded else { return };
         let overlaps = |known: &Loaded| known.range.start < loaded.range.end && loaded.range.start < known.range.end;
-        match self.loaded.iter().rev().find(|(_, known)| overlaps(known)) {
-            Some((_, known)) if *known == loaded => return,
+        match self.entries.iter().rev().find(|entry| overlaps(&entry.loaded)) {
+            Some(entry) if entry.loaded.is_same(&loaded) => return,
             // From here on addresses mean something else.
             Some(_) => self.generation += 1,
             None => {}
         }
-        self.loaded.push((self.generation, loaded));
+        self.entries.push(Entry { since: self.generation, loaded, source: None });
+    }
+
+    /// Opens the files of what was seen since the last call. For a caller that does not hold the loader's lock: a file system may keep
+    /// it waiting.
+    pub(super) fn find_files(&mut self) {
+        if self.entries.iter().all(|entry| entry.source.is_some()) {
+            return;
+        }
+        let is_kept = |entry: &&Entry| matches!(entry.source.as_deref(), Some(Source::Kept { .. }));
+        let kept = self.entries.iter().filter(is_kept).count() as u64;
+        let mut files = MOST_FILES.min(kept + perf::files_to_spend()).saturating_sub(kept);
+        let mapped = maps::files().unwrap_or_default();
+        for entry in self.entries.iter_mut().filter(|entry| entry.source.is_none()) {
+            let source = entry.loaded.find(&mapped, files > 0);
+            let spent = match &source {
+                Source::Kept { debug, .. } => 1 + u64::from(debug.is_some()),
+                Source::Named(..) | Source::Unknown(_) => 0,
+            };
+            files = files.saturating_sub(spent);
+            entry.source = Some(Arc::new(source));
+        }
     }
 
     /// In which one samples are that are taken now.
@@ -69,16 +117,21 @@ impl History {
 
     /// Index of what lay at that address in that generation.
     pub(super) fn find(&self, address: u64, generation: u32) -> Option<usize> {
-        self.loaded.iter().rposition(|(since, loaded)| *since <= generation && loaded.range.contains(&address))
+        self.entries.iter().rposition(|entry| entry.since <= generation && entry.loaded.range.contains(&address))
     }
 
     pub(super) fn get(&self, index: usize) -> &Loaded {
-        &self.loaded[index].1
+        &self.entries[index].loaded
+    }
+
+    /// The file of the one with that index; `None` if it was not looked for.
+    pub(super) fn source(&self, index: usize) -> Option<&Source> {
+        self.entries[index].source.as_deref()
     }
 
     /// In the order of their indexes; the program is the first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Loaded> {
-        self.loaded.iter().map(|(_, loaded)| loaded)
+        self.entries.iter().map(|entry| &entry.loaded)
     }
 }
 
@@ -117,12 +170,50 @@ impl Loaded {
                 unsafe { std::slice::from_raw_parts(note.start as *const u8, (note.end - note.start) as usize) };
             build_id(bytes)
         });
+        let own_name = own_name(info);
         let name = match origin {
-            Origin::Program => std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()),
+            Origin::Program => program::path().unwrap_or_else(|| "/proc/self/exe".into()),
             Origin::Vdso => "[vdso]".into(),
-            Origin::Library => path(info),
+            // The working directory may be another one later.
+            Origin::Library => std::path::absolute(OsStr::from_bytes(&own_name)).unwrap_or_default(),
         };
-        Some(Loaded { range: start..end, bias, name, build_id: build_id.unwrap_or_default(), origin, code })
+        // SAFETY: the headers are plain numbers without padding.
+        let headers =
+            unsafe { std::slice::from_raw_parts(info.dlpi_phdr.cast::<u8>(), std::mem::size_of_val(headers)) }.to_vec();
+        let build_id = build_id.unwrap_or_default();
+        Some(Loaded { range: start..end, bias, name, build_id, origin, code, own_name, headers })
+    }
+
+    /// Returns `true` if the loader tells the same of both.
+    fn is_same(&self, other: &Loaded) -> bool {
+        self.range == other.range
+            && self.bias == other.bias
+            && self.own_name == other.own_name
+            && self.headers == other.headers
+            && self.build_id == other.build_id
+    }
+
+    /// Looks for its file where the loader says, and where the system lists it.
+    fn find(&self, mapped: &[MappedPart], keep: bool) -> Source {
+        let listed = maps::at(mapped, self.range.start);
+        let mut candidates: Vec<PathBuf> = match self.origin {
+            Origin::Vdso => return Source::Unknown("the kernel has no file of it".into()),
+            Origin::Program => vec!["/proc/self/exe".into()],
+            Origin::Library if self.own_name.is_empty() => vec![],
+            Origin::Library => vec![self.name.clone()],
+        };
+        candidates.extend(listed.map(|listed| listed.path.clone()));
+        if self.origin == Origin::Program {
+            candidates.extend([self.name.clone()]);
+            candidates.extend(program::started_as());
+        }
+        // A file that has no name any more; for a process with rights.
+        candidates.extend(listed.map(|listed| {
+            let Range { start, end } = listed.range;
+            format!("/proc/self/map_files/{start:x}-{end:x}").into()
+        }));
+        candidates.dedup();
+        Source::find(&candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: listed }, keep)
     }
 
     /// Its parts that can run, as a profile's file lists them.
@@ -137,30 +228,13 @@ impl Loaded {
     }
 }
 
-/// The path that the library was opened by. The working directory may be another one later.
-fn path(info: &libc::dl_phdr_info) -> PathBuf {
+/// As the loader names it: empty for the program, else the path that the library was opened by.
+fn own_name(info: &libc::dl_phdr_info) -> Vec<u8> {
     if info.dlpi_name.is_null() {
-        return PathBuf::new();
+        return Vec::new();
     }
     // SAFETY: the loader's own text, not null.
-    let name = Path::new(OsStr::from_bytes(unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes()));
-    std::path::absolute(name).unwrap_or_else(|_| name.into())
-}
-
-/// Of notes: each a length of name, length of contents, kind, and both of these filled up to four bytes.
-fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
-    const GNU_BUILD_ID: u32 = 3;
-    loop {
-        let word = |at: usize| Some(u32::from_ne_bytes(notes.get(at..at + 4)?.try_into().ok()?));
-        let (name, contents, kind) = (word(0)? as usize, word(4)? as usize, word(8)?);
-        let from = 12 + name.checked_next_multiple_of(4)?;
-        let till = from.checked_add(contents)?;
-        let found = notes.get(from..till)?;
-        if kind == GNU_BUILD_ID && notes.get(12..12 + name) == Some(b"GNU\0") {
-            return Some(found.to_vec());
-        }
-        notes = notes.get(till.checked_next_multiple_of(4)?..)?;
-    }
+    unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
 }
 
 /// How many libraries the loader has loaded and unloaded so far.
@@ -211,7 +285,9 @@ mod tests {
 
     fn loaded(range: Range<u64>, name: &str) -> Option<Loaded> {
         let code = vec![(range.clone(), 0)];
-        Some(Loaded { bias: range.start, range, name: name.into(), build_id: vec![], origin: Origin::Library, code })
+        let (own_name, name) = (name.as_bytes().to_vec(), name.into());
+        let (build_id, headers) = (vec![], vec![]);
+        Some(Loaded { bias: range.start, range, name, build_id, origin: Origin::Library, code, own_name, headers })
     }
 
     #[test]
@@ -247,25 +323,5 @@ mod tests {
         assert_eq!((program.origin, &program.name), (Origin::Program, &std::env::current_exe().unwrap()));
         assert!(program.modules().any(|module| (module.start..module.end).contains(&here)));
         assert_eq!(history.all().filter(|loaded| loaded.origin == Origin::Vdso).count(), 1);
-    }
-
-    #[test]
-    fn a_build_id_is_found_among_other_notes_and_half_a_note_is_none() {
-        let note = |name: &[u8], kind: u32, contents: &[u8]| {
-            let mut bytes = Vec::new();
-            for word in [name.len() as u32, contents.len() as u32, kind] {
-                bytes.extend(word.to_ne_bytes());
-            }
-            for part in [name, contents] {
-                bytes.extend(part);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-            }
-            bytes
-        };
-        let notes = [note(b"Go\0", 3, &[9; 5]), note(b"GNU\0", 1, &[1]), note(b"GNU\0", 3, &[7; 20])].concat();
-        assert_eq!(build_id(&notes), Some(vec![7; 20]));
-        assert_eq!(build_id(&notes[..notes.len() - 1]), None);
-        assert_eq!(build_id(&[0xff; 64]), None);
-        assert_eq!(build_id(&[]), None);
     }
 }

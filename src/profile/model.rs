@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) duration: Duration,
     /// Why there are fewer samples than there should be.
     pub(super) trouble: Option<String>,
+    /// Files that could not be read to find names, and why, as sentences.
+    pub(super) unread: Vec<String>,
 }
 
 /// One thread's account in a [`Profile`].
@@ -187,6 +189,11 @@ impl Profile {
         self.ambiguous
     }
 
+    /// Files that could not be read to find names, and why.
+    pub(super) fn unread(&self) -> &[String] {
+        &self.session.unread
+    }
+
     fn clock_name(&self) -> &'static str {
         match self.clock() {
             Clock::Cpu => "CPU",
@@ -229,14 +236,13 @@ impl Profile {
             ));
         }
         parts.extend(self.session.trouble.clone());
+        parts.extend(self.session.unread.iter().map(|sentence| sentence.trim_end_matches('.').to_owned()));
         parts.join(" · ")
     }
 }
 
 fn program() -> String {
-    let program = std::env::current_exe().ok();
-    let name = program.as_deref().and_then(|path| path.file_stem()).unwrap_or("program".as_ref());
-    name.to_string_lossy().into_owned()
+    crate::os::program::name().unwrap_or_else(|| "program".into())
 }
 
 impl ThreadProfile {

@@ -2,7 +2,7 @@
 
 use super::engines::{self, Ending, Reply};
 use super::loader::History;
-use super::symbols::{OfThisProcess, Resolve};
+use super::symbols::{OfThisProcess, Resolve, Wanted};
 use super::trim;
 use crate::flame::{Line, Location};
 use crate::thread::Thread;
@@ -36,12 +36,23 @@ pub(crate) fn ask(threads: &[Thread], others: &[i32]) -> Result<Answers, String>
 }
 
 impl Answers {
-    /// Names the functions, which may take as long as the program's debug information is large.
-    pub(crate) fn resolve(self) -> Vec<Stack> {
+    /// Names the functions, which may take as long as the program's debug information is large. And sentences: which files could not
+    /// be read for that, and why.
+    pub(crate) fn resolve(self) -> (Vec<Stack>, Vec<String>) {
         let history = History::of_now();
         let generation = history.generation();
         let (mut names, mut known) = (OfThisProcess::new(history), HashMap::new());
-        self.0.into_iter().map(|reply| stack(reply, generation, &mut names, &mut known)).collect()
+        let addresses = self.0.iter().filter_map(|reply| match reply {
+            Reply::Stack { addresses, .. } => Some(addresses.iter().enumerate()),
+            _ => None,
+        });
+        names.prepare(&mut addresses.flatten().map(|(index, &address)| Wanted {
+            address,
+            exact: index == 0,
+            generation,
+        }));
+        let stacks = self.0.into_iter().map(|reply| stack(reply, generation, &mut names, &mut known)).collect();
+        (stacks, names.unread())
     }
 }
 

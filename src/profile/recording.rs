@@ -11,6 +11,8 @@ use super::{
 use crate::error::{Error, Kind};
 use crate::os::fork::{self, PerProcess};
 use crate::thread::Thread;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -117,8 +119,22 @@ fn profile(found: Found, effective: Effective, started: SystemTime, duration: Du
         log::error!("profiling: {trouble}");
     }
     let Found { samples, lives, history, trouble } = found;
-    let session = Session { effective, started, duration, trouble };
-    build::profile(samples, &lives, session, &mut OfThisProcess::new(history))
+    let session = Session { effective, started, duration, trouble, unread: Vec::new() };
+    let profile = build::profile(samples, &lives, session, &mut OfThisProcess::new(history));
+    tell_once(profile.unread());
+    profile
+}
+
+/// What could not be read is told in each profile, and logged once: snapshots may follow each other.
+fn tell_once(unread: &[String]) {
+    static TOLD: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
+    for sentence in unread {
+        // Appenders are the user's: the lock is not held while they run.
+        let is_new = TOLD.lock().insert(sentence.clone());
+        if is_new {
+            log::warn!("profiling: {sentence}");
+        }
+    }
 }
 
 impl fmt::Debug for Recording {

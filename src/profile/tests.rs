@@ -80,7 +80,7 @@ fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> L
 fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period: PERIOD };
     let started = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None };
+    let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None, unread: vec![] };
     build::profile(raw, lives, session, &mut Names(NAMES))
 }
 

@@ -9,13 +9,13 @@ use self::checks::{
     DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name,
     check_output, check_patience,
 };
-use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::log::{Overflow, Queue, Wiring};
+use crate::os::program;
 use crate::profile::Options;
 
 /// The settings of a runtime: its name, log, shutdown and profile.
@@ -520,7 +520,5 @@ const DUMP_SIGNALS: [(&str, DumpSignal); 4] = [
 ];
 
 fn default_name() -> String {
-    let executable = env::current_exe().ok().or_else(|| env::args_os().next().map(PathBuf::from));
-    let stem = executable.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    stem.filter(|stem| check_name(stem).is_ok()).unwrap_or_else(|| "program".to_owned())
+    program::name().filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "program".to_owned())
 }

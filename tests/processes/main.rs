@@ -22,6 +22,7 @@ mod log_live;
 mod log_loss;
 mod log_sinks;
 mod outage;
+mod own_file;
 mod recipes;
 mod runtime;
 mod sandbox;

@@ -189,16 +189,100 @@ fn debug_information_in_a_file_of_its_own_is_found() {
     }
 }
 
+/// What binutils' `addr2line -i` finds in the same files was compared once: the same functions, the same lines.
+#[test]
+fn packed_debug_information_tells_inlined_functions() {
+    let _alone = alone();
+    let folder = Folder::new("packed");
+    for (format, versions) in
+        [("none", "-gdwarf-4"), ("zlib", "-gdwarf-5"), ("zstd", "-gdwarf-5"), ("zlib-gnu", "-gdwarf-4")]
+    {
+        let file = compile(&folder, "packed", &[versions]);
+        run("objcopy", &[&format!("--compress-debug-sections={format}")], &file);
+        let library = Library::load(&file, "packed");
+        let is_whole = |lines: &str| {
+            lines.contains(";packed_burn;packed_inlined ")
+                && lines.contains(";packed_burn;packed_hidden;packed_inlined ")
+        };
+        record_until(|length| library.burn(length), is_whole);
+        library.unload();
+    }
+}
+
+#[test]
+fn the_symbols_that_a_stripped_library_has_packed_are_read() {
+    let _alone = alone();
+    let folder = Folder::new("mini");
+    let file = compile(&folder, "mini", &["-g"]);
+    // As distributions do it: a file of symbols alone, packed, in a section of the library.
+    let symbols = folder.path().join("symbols");
+    std::fs::copy(&file, &symbols).unwrap();
+    run("objcopy", &["--strip-all", "--keep-symbol=mini_hidden"], &symbols);
+    run("xz", &["--keep"], &symbols);
+    let section = format!("--add-section=.gnu_debugdata={}.xz", symbols.display());
+    run("objcopy", &["--strip-all", &section], &file);
+    let library = Library::load(&file, "mini");
+    record_until(|length| library.burn(length), |lines| lines.contains(";mini_burn;mini_hidden "));
+    library.unload();
+}
+
+/// What replaces a library before a recording starts has none of its names. The system lets some processes, such as root's, open the
+/// old file all the same.
 #[test]
 fn a_file_that_was_replaced_gives_no_names() {
     let _alone = alone();
-    let folder = Folder::new("replaced");
-    let (file, other) = (compile(&folder, "old", &["-g"]), compile(&folder, "wrong", &["-g"]));
-    let library = Library::load(&file, "old");
-    std::fs::rename(other, &file).unwrap();
-    let lines = record_until(|length| library.burn(length), |lines| lines.contains(";[libold.so+0x"));
-    library.unload();
-    assert!(!lines.contains("wrong_"), "{lines}");
+    for flags in [&["-g"][..], &["-g", "-Wl,--build-id=none"]] {
+        let folder = Folder::new("replaced");
+        let (file, other) = (compile(&folder, "old", flags), compile(&folder, "wrong", flags));
+        let library = Library::load(&file, "old");
+        std::fs::rename(other, &file).unwrap();
+        let lines = record_until(
+            |length| library.burn(length),
+            |lines| lines.contains(";[libold.so+0x") || lines.contains(";old_burn;old_hidden;old_inlined "),
+        );
+        assert!(!lines.contains("wrong_"), "{lines}");
+        if lines.contains(";[libold.so+0x") {
+            let recording = profile::start(Options::new().engine(Engine::Timer)).unwrap();
+            library.burn(Duration::from_millis(200));
+            let mut picture = Vec::new();
+            recording.finish().write_flamegraph(&mut picture, &Default::default()).unwrap();
+            let picture = String::from_utf8(picture).unwrap();
+            assert!(picture.contains("libold.so cannot be read: another file has its name by now"), "{picture}");
+        }
+        library.unload();
+    }
+}
+
+#[test]
+fn a_file_that_is_deleted_or_replaced_while_recording_keeps_its_names() {
+    let _alone = alone();
+    for flags in [&["-g"][..], &["-g", "-Wl,--build-id=none"]] {
+        let folder = Folder::new("meanwhile");
+        let (file, other) = (compile(&folder, "kept", flags), compile(&folder, "wrong", flags));
+        let library = Library::load(&file, "kept");
+        let (deadline, mut length) = (Instant::now() + Duration::from_secs(60), Duration::from_millis(100));
+        loop {
+            let recording = profile::start(Options::new().engine(Engine::Timer)).unwrap();
+            library.burn(length);
+            let lines = if file.exists() {
+                std::fs::remove_file(&file).unwrap();
+                let lines = folded(&recording.snapshot());
+                std::fs::rename(&other, &file).unwrap();
+                lines + &folded(&recording.finish())
+            } else {
+                folded(&recording.finish())
+            };
+            assert!(!lines.contains("wrong_"), "{lines}");
+            if lines.contains(";kept_burn;kept_hidden;kept_inlined ") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "not seen in {length:?}:\n{lines}");
+            std::fs::rename(&file, &other).unwrap();
+            compile(&folder, "kept", flags);
+            length *= 2;
+        }
+        library.unload();
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod failing;
 mod forking;
 mod letters;
 mod log_subject;
+#[cfg(all(feature = "profiling", target_os = "linux"))]
+mod nameless;
 mod pipeline;
 #[cfg(feature = "profiling")]
 mod storm;
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         "failing" => failing::main().report(),
         "letters" => letters::main().report(),
         "log_subject" => log_subject::main().report(),
+        #[cfg(all(feature = "profiling", target_os = "linux"))]
+        "nameless" => nameless::main().report(),
         "pipeline" => pipeline::main().report(),
         #[cfg(feature = "profiling")]
         "storm" => storm::main().report(),

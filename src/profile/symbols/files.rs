@@ -1,62 +1,98 @@
-//! This process's programs and libraries, each read when the first address in it is asked for.
+//! This process's programs and libraries: each is read once for all addresses in it that are asked for together.
 
-use super::elf::Image;
-use super::{Resolve, Texts};
+use super::budget::Budget;
+use super::{Resolve, Texts, Wanted, elf};
 use crate::flame::{Location, Module};
 use crate::os::mapped::give_memory_back;
 use crate::profile::loader::{History, Loaded};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// This process, by its debug information and symbol tables. Dropping it gives back what was read of them.
+/// This process, by its debug information and symbol tables. Dropping it gives back the memory that reading took.
 pub(in crate::profile) struct OfThisProcess {
     history: History,
     modules: Vec<Module>,
     /// For each of the history, where its modules begin.
     first_module: Vec<usize>,
-    /// `None`: not asked for yet.
-    images: Vec<Option<Image>>,
+    named: HashMap<Wanted, Location>,
     texts: Texts,
+    unread: Vec<String>,
 }
 
 impl OfThisProcess {
     pub(in crate::profile) fn new(history: History) -> OfThisProcess {
-        let (mut modules, mut first_module, mut images) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut modules, mut first_module) = (Vec::new(), Vec::new());
         for loaded in history.all() {
             first_module.push(modules.len());
             modules.extend(loaded.modules());
-            images.push(None);
         }
-        OfThisProcess { history, modules, first_module, images, texts: Texts::default() }
+        let (named, unread) = (HashMap::new(), Vec::new());
+        OfThisProcess { history, modules, first_module, named, texts: Texts::default(), unread }
+    }
+
+    fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {
+        let loaded = self.history.get(index);
+        let in_file = |wanted: &Wanted| wanted.instruction().wrapping_sub(loaded.bias);
+        let mut addresses: Vec<u64> = wanted.iter().map(in_file).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let found = elf::names(loaded, self.history.source(index), &addresses, &mut self.texts, budget);
+        self.unread.extend(found.unread);
+        for &wanted in wanted {
+            let (instruction, in_file) = (wanted.instruction(), in_file(&wanted));
+            let place = addresses.partition_point(|&address| address < in_file);
+            let mut lines = found.lines[place].clone();
+            if lines.is_empty() {
+                lines.push(self.texts.remark(unnamed(loaded, in_file)));
+            }
+            let segment = loaded.code.iter().position(|(range, _)| range.contains(&instruction));
+            let module = segment.map(|segment| self.first_module[index] + segment);
+            self.named.insert(wanted, Location { address: instruction, module, lines });
+        }
     }
 }
 
 impl Drop for OfThisProcess {
     fn drop(&mut self) {
-        self.images.clear();
         give_memory_back();
     }
 }
 
 impl Resolve for OfThisProcess {
-    fn resolve(&mut self, address: u64, exact: bool, generation: u32) -> Location {
-        let instruction = if exact { address } else { address.wrapping_sub(1) };
-        let Some(index) = self.history.find(instruction, generation) else {
-            let lines = vec![self.texts.remark("[unknown code]".into())];
-            return Location { address: instruction, module: None, lines };
-        };
-        let loaded = self.history.get(index);
-        let image = self.images[index].get_or_insert_with(|| Image::open(loaded));
-        let in_file = instruction.wrapping_sub(loaded.bias);
-        let mut lines = image.lines(in_file, &mut self.texts);
-        if lines.is_empty() {
-            lines.push(self.texts.remark(unnamed(loaded, in_file)));
+    fn prepare(&mut self, wanted: &mut dyn Iterator<Item = Wanted>) {
+        let mut by_file: BTreeMap<usize, Vec<Wanted>> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for wanted in wanted {
+            if self.named.contains_key(&wanted) || !seen.insert(wanted) {
+                continue;
+            }
+            match self.history.find(wanted.instruction(), wanted.generation) {
+                Some(index) => by_file.entry(index).or_default().push(wanted),
+                None => {
+                    let lines = vec![self.texts.remark("[unknown code]".into())];
+                    self.named.insert(wanted, Location { address: wanted.instruction(), module: None, lines });
+                }
+            }
         }
-        let segment = loaded.code.iter().position(|(range, _)| range.contains(&instruction));
-        let module = segment.map(|segment| self.first_module[index] + segment);
-        Location { address: instruction, module, lines }
+        let mut budget = Budget::of_now();
+        for (index, wanted) in by_file {
+            self.name(index, &wanted, &mut budget);
+        }
+    }
+
+    fn resolve(&mut self, address: u64, exact: bool, generation: u32) -> Location {
+        let wanted = Wanted { address, exact, generation };
+        if !self.named.contains_key(&wanted) {
+            self.prepare(&mut std::iter::once(wanted));
+        }
+        self.named[&wanted].clone()
     }
 
     fn modules(&mut self) -> Vec<Module> {
         std::mem::take(&mut self.modules)
+    }
+
+    fn unread(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unread)
     }
 }
 

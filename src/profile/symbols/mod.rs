@@ -1,12 +1,24 @@
 //! From addresses to functions, files and lines. Knows no samples and no threads.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod budget;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod dwarf;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod elf;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod files;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 #[path = "portable.rs"]
 mod files;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod lines;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod sections;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod table;
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
+mod tests;
 
 pub(super) use files::OfThisProcess;
 
@@ -14,14 +26,38 @@ use crate::flame::{Line, Location, Module};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// An address that is to be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub(super) address: u64,
+    /// It is that of the instruction itself; otherwise a return address, whose call is meant.
+    pub(super) exact: bool,
+    /// Of the loader's list: what the address means.
+    pub(super) generation: u32,
+}
+
+impl Wanted {
+    fn instruction(self) -> u64 {
+        if self.exact { self.address } else { self.address.wrapping_sub(1) }
+    }
+}
+
 /// Names addresses; the tests have one of their own.
 pub(super) trait Resolve {
+    /// Finds the locations of all of these at once, which takes less time and memory than one after the other.
+    fn prepare(&mut self, _wanted: &mut dyn Iterator<Item = Wanted>) {}
+
     /// The location of `address` as it was in that generation of the loader's list. `exact`: the instruction itself;
     /// otherwise a return address, whose call is meant.
     fn resolve(&mut self, address: u64, exact: bool, generation: u32) -> Location;
 
     /// The files that locations refer to by index.
     fn modules(&mut self) -> Vec<Module>;
+
+    /// Files that could not be read since the last call, and why, as sentences.
+    fn unread(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Texts, each kept once.

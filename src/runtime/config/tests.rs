@@ -7,7 +7,7 @@ use crate::profile::{Clock, Engine};
 
 /// A folder of its own for each test.
 fn folder(name: &str) -> PathBuf {
-    let folder = env::temp_dir().join(format!("selvedge-config-{name}-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("selvedge-config-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     folder
 }

@@ -50,6 +50,7 @@ impl Listed {
             }
         }
         self.known = seen;
+        self.history.find_files();
         Some(self.modules.clone())
     }
 

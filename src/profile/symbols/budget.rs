@@ -1,0 +1,43 @@
+//! How much memory finding names may take.
+
+use crate::os::memory;
+
+/// Bytes that naming takes at most, besides the names themselves and the files' own pages, which the kernel takes back when it needs
+/// them. Of what the limits of the process leave free, it takes half at most.
+pub(super) const MOST: u64 = 512 << 20;
+
+/// What is left of it.
+pub(super) struct Budget(u64);
+
+impl Budget {
+    pub(super) fn of_now() -> Budget {
+        Budget(memory::free().map_or(MOST, |free| MOST.min(free / 2)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(bytes: u64) -> Budget {
+        Budget(bytes)
+    }
+
+    /// `needed` bytes for `what`.
+    ///
+    /// # Errors
+    /// There is less left: said as a part of a sentence.
+    pub(super) fn take(&mut self, needed: u64, what: &str) -> Result<(), String> {
+        if needed > self.0 {
+            let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+            let (needed, left) = (megabytes(needed), self.0 >> 20);
+            return Err(format!("{what} takes {needed} MiB of memory, and {left} MiB are left for finding names"));
+        }
+        self.0 -= needed;
+        Ok(())
+    }
+
+    pub(super) fn give_back(&mut self, taken: u64) {
+        self.0 += taken;
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.0
+    }
+}

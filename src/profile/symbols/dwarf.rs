@@ -1,0 +1,355 @@
+//! Functions, inlined ones too, and lines, by debug information in the DWARF format. Only what the addresses that are asked for need
+//! is read, unit by unit, and nothing of a unit is kept.
+
+use super::lines;
+use gimli::{AttributeValue, EndianSlice, EntriesRaw, NativeEndian, UnitOffset, UnitRef};
+
+pub(super) type Reader<'a> = EndianSlice<'a, NativeEndian>;
+type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
+type Unit<'a> = gimli::Unit<Reader<'a>>;
+
+/// A function at an address, or one that is inlined there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    /// As the linker knows it.
+    pub(super) name: Option<&'a [u8]>,
+    /// Empty if it is not known.
+    pub(super) file: String,
+    /// 0 if it is not known.
+    pub(super) line: u32,
+}
+
+/// What is found for one address.
+#[derive(Clone, Default)]
+struct At<'a> {
+    address: u64,
+    /// The outermost first, each with where it is called, which is in the one before it.
+    chain: Vec<Call<'a>>,
+    /// Where the instruction is.
+    place: Option<(String, u32)>,
+}
+
+#[derive(Clone)]
+struct Call<'a> {
+    name: Option<&'a [u8]>,
+    file: String,
+    line: u32,
+}
+
+/// For each of the sorted `addresses` its frames, innermost first; none if nothing is known.
+///
+/// # Errors
+/// A part of the information cannot be read. What the rest tells is found nevertheless.
+pub(super) fn frames<'a>(dwarf: &Dwarf<'a>, addresses: &[u64]) -> (Vec<Vec<Frame<'a>>>, Result<(), gimli::Error>) {
+    let mut found: Vec<At<'a>> = addresses.iter().map(|&address| At { address, ..At::default() }).collect();
+    let mut read = Ok(());
+    let mut units = dwarf.units();
+    let mut others = Others { dwarf, starts: None, last: None };
+    loop {
+        match units.next() {
+            Ok(Some(header)) => {
+                if matches!(header.type_(), gimli::UnitType::Type { .. } | gimli::UnitType::SplitType { .. }) {
+                    continue;
+                }
+                let unit = dwarf.unit(header);
+                if let Err(cause) =
+                    unit.and_then(|unit| look_into(&UnitRef::new(dwarf, &unit), &mut found, &mut others))
+                {
+                    read = Err(cause);
+                }
+            }
+            Ok(None) => break,
+            Err(cause) => {
+                read = Err(cause);
+                break;
+            }
+        }
+    }
+    (found.into_iter().map(At::frames).collect(), read)
+}
+
+impl<'a> At<'a> {
+    fn frames(self) -> Vec<Frame<'a>> {
+        let mut frames = Vec::with_capacity(self.chain.len());
+        let (mut file, mut line) = match self.place {
+            Some(place) => place,
+            None if self.chain.is_empty() => return frames,
+            None => Default::default(),
+        };
+        for call in self.chain.into_iter().rev() {
+            frames.push(Frame { name: call.name, file, line });
+            (file, line) = (call.file, call.line);
+        }
+        if frames.is_empty() {
+            // The line is known, the function is not.
+            frames.push(Frame { name: None, file, line });
+        }
+        frames
+    }
+}
+
+/// Adds what the unit tells of the addresses that lie in it.
+fn look_into<'a>(
+    unit: &UnitRef<'_, Reader<'a>>,
+    found: &mut [At<'a>],
+    others: &mut Others<'_, 'a>,
+) -> Result<(), gimli::Error> {
+    let (mut inside, mut has_ranges) = (Vec::new(), false);
+    let mut ranges = unit.unit_ranges()?;
+    while let Some(range) = ranges.next()? {
+        has_ranges |= range.begin < range.end;
+        inside.extend(within(found, range));
+    }
+    if !has_ranges {
+        // It does not say which addresses are its own: its lines do.
+        inside.extend(0..found.len());
+    }
+    inside.retain(|&index| found[index].chain.is_empty());
+    inside.sort_unstable();
+    inside.dedup();
+    if inside.is_empty() {
+        return Ok(());
+    }
+    let addresses: Vec<u64> = inside.iter().map(|&index| found[index].address).collect();
+    let places = lines::places(unit, &addresses)?;
+    for (&index, place) in inside.iter().zip(places) {
+        found[index].place = place.or(found[index].place.take());
+    }
+    let mut entries = unit.entries_raw(None)?;
+    let mut walk = Walk { unit, others, found, all: &inside };
+    while !entries.is_empty() {
+        walk.entry(&mut entries, &[], Depth::Outside)?;
+    }
+    Ok(())
+}
+
+/// The indexes of those addresses that lie in that range.
+fn within(found: &[At<'_>], range: gimli::Range) -> std::ops::Range<usize> {
+    // Code that the linker has left out is said to be at 0, where no code is.
+    if range.begin == 0 || range.begin >= range.end {
+        return 0..0;
+    }
+    let from = found.partition_point(|at| at.address < range.begin);
+    from..found.partition_point(|at| at.address < range.end)
+}
+
+/// Through the entries of one unit, in the order in which they are written.
+struct Walk<'w, 'u, 'o, 'a> {
+    unit: &'w UnitRef<'u, Reader<'a>>,
+    others: &'w mut Others<'o, 'a>,
+    found: &'w mut [At<'a>],
+    /// Indexes of the addresses that are in the unit, sorted.
+    all: &'w [usize],
+}
+
+/// What the entries are in.
+#[derive(Clone, Copy)]
+enum Depth {
+    Outside,
+    /// In a function, with so many around the one whose entries these are.
+    Inlined(usize),
+}
+
+/// What is said of a function or an inlined one.
+#[derive(Default)]
+struct Attributes<'a> {
+    low: Option<u64>,
+    high: Option<u64>,
+    size: Option<u64>,
+    ranges: Option<AttributeValue<Reader<'a>>>,
+    linkage_name: Option<AttributeValue<Reader<'a>>>,
+    name: Option<AttributeValue<Reader<'a>>>,
+    origin: Option<AttributeValue<Reader<'a>>>,
+    call_file: Option<u64>,
+    call_line: u32,
+}
+
+impl<'a> Walk<'_, '_, '_, 'a> {
+    /// Reads the next entry and, if it is a function that has some of the addresses, what is in it. `around`: indexes, sorted, of the
+    /// addresses that are in the function around it.
+    fn entry(
+        &mut self,
+        entries: &mut EntriesRaw<'_, Reader<'a>>,
+        around: &[usize],
+        depth: Depth,
+    ) -> Result<(), gimli::Error> {
+        let level = entries.next_depth();
+        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
+        let (inner, candidates) = match (abbreviation.tag(), depth) {
+            (gimli::DW_TAG_subprogram, _) => (0, self.all),
+            (gimli::DW_TAG_inlined_subroutine, Depth::Inlined(outer)) if !around.is_empty() => (outer + 1, around),
+            _ => return entries.skip_attributes(abbreviation.attributes()),
+        };
+        let mut attributes = Attributes::default();
+        for specification in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*specification)?;
+            attributes.take(self.unit, attribute)?;
+        }
+        let mut inside = Vec::new();
+        attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range)))?;
+        // What is inlined is a part of the function around it, and the first unit that has the function tells of it.
+        inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inner);
+        inside.sort_unstable();
+        inside.dedup();
+        if !inside.is_empty() {
+            let call = Call {
+                name: self.name(&attributes)?,
+                file: attributes.call_file.map_or_else(String::new, |file| lines::file(self.unit, file)),
+                line: attributes.call_line,
+            };
+            for &index in &inside {
+                self.found[index].chain.push(call.clone());
+            }
+        }
+        while entries.next_depth() > level {
+            self.entry(entries, &inside, Depth::Inlined(inner))?;
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, attributes: &Attributes<'a>) -> Result<Option<&'a [u8]>, gimli::Error> {
+        for own in [attributes.linkage_name, attributes.name].into_iter().flatten() {
+            if let Ok(name) = self.unit.attr_string(own) {
+                return Ok(Some(name.slice()));
+            }
+        }
+        Ok(attributes.origin.and_then(|origin| self.others.name(self.unit, origin, MOST_STEPS)))
+    }
+}
+
+impl<'a> Attributes<'a> {
+    fn take(
+        &mut self,
+        unit: &UnitRef<'_, Reader<'a>>,
+        attribute: gimli::Attribute<Reader<'a>>,
+    ) -> Result<(), gimli::Error> {
+        let value = attribute.value();
+        match attribute.name() {
+            gimli::DW_AT_low_pc => self.low = unit.attr_address(value)?,
+            gimli::DW_AT_high_pc => match value {
+                AttributeValue::Udata(size) => self.size = Some(size),
+                other => self.high = unit.attr_address(other)?,
+            },
+            gimli::DW_AT_ranges => self.ranges = Some(value),
+            gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => self.linkage_name = Some(value),
+            gimli::DW_AT_name => self.name = Some(value),
+            gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => self.origin = Some(value),
+            gimli::DW_AT_call_file => match value {
+                // Before version 5, 0 means that there is none.
+                AttributeValue::FileIndex(file) if file > 0 || unit.header.version() >= 5 => {
+                    self.call_file = Some(file)
+                }
+                _ => {}
+            },
+            gimli::DW_AT_call_line => self.call_line = attribute.udata_value().unwrap_or(0) as u32,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn for_each_range(
+        &self,
+        unit: &UnitRef<'_, Reader<'a>>,
+        mut each: impl FnMut(gimli::Range),
+    ) -> Result<(), gimli::Error> {
+        if let Some(ranges) = self.ranges {
+            if let Some(mut ranges) = unit.attr_ranges(ranges)? {
+                while let Some(range) = ranges.next()? {
+                    each(range);
+                }
+            }
+        } else if let Some(begin) = self.low
+            && let Some(end) = self.high.or(self.size.and_then(|size| begin.checked_add(size)))
+        {
+            each(gimli::Range { begin, end });
+        }
+        Ok(())
+    }
+}
+
+/// A name is found after so many steps from entry to entry, or not at all: they may lead around.
+const MOST_STEPS: usize = 16;
+
+/// The units that entries of other units refer to.
+struct Others<'u, 'a> {
+    dwarf: &'u Dwarf<'a>,
+    /// Where the units begin; `None`: not needed so far.
+    starts: Option<Vec<usize>>,
+    /// The unit that was needed last, and where it begins.
+    last: Option<(usize, Unit<'a>)>,
+}
+
+impl<'u, 'a> Others<'u, 'a> {
+    /// The name of the entry that `origin`, in that unit, refers to.
+    fn name(
+        &mut self,
+        unit: &UnitRef<'_, Reader<'a>>,
+        origin: AttributeValue<Reader<'a>>,
+        steps: usize,
+    ) -> Option<&'a [u8]> {
+        let steps = steps.checked_sub(1)?;
+        let (offset, elsewhere) = match origin {
+            AttributeValue::UnitRef(offset) => (offset, None),
+            AttributeValue::DebugInfoRef(offset) => {
+                let start = self.start(offset.0)?;
+                (UnitOffset(offset.0 - start), Some(start))
+            }
+            _ => return None,
+        };
+        let Some(start) = elsewhere else {
+            return match Others::own_name(unit, offset)? {
+                Ok(name) => Some(name),
+                Err(next) => self.name(unit, next, steps),
+            };
+        };
+        let other = match self.last.take() {
+            Some((known, other)) if known == start => other,
+            _ => self.dwarf.unit(self.dwarf.unit_header(gimli::DebugInfoOffset(start)).ok()?).ok()?,
+        };
+        let dwarf = self.dwarf;
+        let found = match Others::own_name(&UnitRef::new(dwarf, &other), offset) {
+            Some(Err(next)) => self.name(&UnitRef::new(dwarf, &other), next, steps),
+            own => own.and_then(Result::ok),
+        };
+        self.last = Some((start, other));
+        found
+    }
+
+    /// The entry's name, or the entry that has it.
+    #[allow(clippy::type_complexity)] // a name, or where it is
+    fn own_name(
+        unit: &UnitRef<'_, Reader<'a>>,
+        offset: UnitOffset,
+    ) -> Option<Result<&'a [u8], AttributeValue<Reader<'a>>>> {
+        let mut entries = unit.entries_raw(Some(offset)).ok()?;
+        let abbreviation = entries.read_abbreviation().ok()??;
+        let (mut name, mut origin) = (None, None);
+        for specification in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*specification).ok()?;
+            match attribute.name() {
+                gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => {
+                    if let Ok(linkage) = unit.attr_string(attribute.value()) {
+                        return Some(Ok(linkage.slice()));
+                    }
+                }
+                gimli::DW_AT_name => name = unit.attr_string(attribute.value()).ok(),
+                gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => origin = Some(attribute.value()),
+                _ => {}
+            }
+        }
+        name.map(|name| Ok(name.slice())).or(origin.map(Err))
+    }
+
+    /// Where the unit begins in which that offset lies.
+    fn start(&mut self, offset: usize) -> Option<usize> {
+        let dwarf = self.dwarf;
+        let starts = self.starts.get_or_insert_with(|| {
+            let (mut starts, mut units) = (Vec::new(), dwarf.units());
+            while let Ok(Some(header)) = units.next() {
+                starts.extend(header.debug_info_offset().map(|offset| offset.0));
+            }
+            starts
+        });
+        starts[..starts.partition_point(|&start| start <= offset)].last().copied()
+    }
+}

@@ -1,0 +1,62 @@
+//! Files and lines, by the line programs of debug information. A program is run from its beginning to its end, and no more is kept
+//! than what the addresses that are asked for need.
+
+use super::dwarf::Reader;
+use gimli::UnitRef;
+
+/// For each of the sorted `addresses` the file and the line of the instruction there, as the unit tells it.
+pub(super) fn places(
+    unit: &UnitRef<'_, Reader<'_>>,
+    addresses: &[u64],
+) -> Result<Vec<Option<(String, u32)>>, gimli::Error> {
+    let Some(program) = unit.line_program.clone() else { return Ok(vec![None; addresses.len()]) };
+    let mut found: Vec<Option<(u64, u32)>> = vec![None; addresses.len()];
+    let mut rows = program.rows();
+    // The row before, in the same sequence, and whether the sequence is of code that the linker has left out.
+    let mut before: Option<(u64, u64, u32)> = None;
+    let mut is_left_out = false;
+    while let Some((_, row)) = rows.next_row()? {
+        let address = row.address();
+        match before {
+            None => is_left_out = address == 0,
+            Some((from, file, line)) if from < address && !is_left_out => {
+                let first = addresses.partition_point(|&wanted| wanted < from);
+                let hit = addresses[first..].iter().take_while(|wanted| **wanted < address).count();
+                for place in &mut found[first..first + hit] {
+                    place.get_or_insert((file, line));
+                }
+            }
+            Some(_) => {}
+        }
+        let line = row.line().map_or(0, |line| line.get() as u32);
+        before = (!row.end_sequence()).then_some((address, row.file_index(), line));
+    }
+    Ok(found.into_iter().map(|place| place.map(|(index, line)| (file(unit, index), line))).collect())
+}
+
+/// The path of the file with that number in the unit's line program; empty if there is none.
+pub(super) fn file(unit: &UnitRef<'_, Reader<'_>>, index: u64) -> String {
+    let Some(header) = unit.line_program.as_ref().map(gimli::IncompleteLineProgram::header) else {
+        return String::new();
+    };
+    let Some(file) = header.file(index) else { return String::new() };
+    let text = |value| unit.attr_string(value).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut path = unit.comp_dir.map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+    // Number 0 is the folder of the unit.
+    if file.directory_index() != 0
+        && let Some(folder) = file.directory(header)
+    {
+        push(&mut path, &text(folder));
+    }
+    push(&mut path, &text(file.path_name()));
+    path
+}
+
+fn push(path: &mut String, part: &str) {
+    if part.starts_with('/') {
+        path.clear();
+    } else if !path.is_empty() && !path.ends_with('/') {
+        path.push('/');
+    }
+    path.push_str(part);
+}

@@ -1,0 +1,61 @@
+//! Functions by symbol tables: only those that were asked for are kept.
+
+use super::sections::Elf;
+use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
+
+/// For each of the sorted `addresses`, the name of the function there, by the tables of `full`, and by the table of what `dynamic`
+/// exports. All of them are read: each may have what the others lack.
+pub(super) fn names(full: &[&Elf<'_>], dynamic: Option<&Elf<'_>>, addresses: &[u64]) -> Vec<Option<String>> {
+    // For each address, the best of those symbols that begin behind the address before it.
+    let mut best: Vec<Option<Symbol<'_>>> = vec![None; addresses.len()];
+    let full = full.iter().filter_map(|file| file.symbol_table());
+    for table in full.chain(dynamic.and_then(|file| file.dynamic_symbol_table())) {
+        for symbol in table.symbols() {
+            if !symbol.is_definition() || symbol.kind() != SymbolKind::Text {
+                continue;
+            }
+            let start = symbol.address();
+            let Some(place) = best.get_mut(addresses.partition_point(|&address| address < start)) else { continue };
+            if place.as_ref().is_some_and(|known| known.start > start) {
+                continue;
+            }
+            let Ok(name) = symbol.name_bytes() else { continue };
+            let symbol = Symbol { start, length: symbol.size(), name };
+            if place.as_ref().is_none_or(|known| symbol.is_better_than(known)) {
+                *place = Some(symbol);
+            }
+        }
+    }
+    let mut last: Option<Symbol<'_>> = None;
+    let names = best.into_iter().zip(addresses).map(|(own, address)| {
+        last = own.or(last.take());
+        let found = last.as_ref().filter(|symbol| symbol.holds(*address))?;
+        Some(String::from_utf8_lossy(found.name).into_owned())
+    });
+    names.collect()
+}
+
+/// Returns `true` if the file has a table of all its symbols.
+pub(super) fn is_full(file: &Elf<'_>) -> bool {
+    file.symbol_table().is_some_and(|table| table.symbols().any(|symbol| symbol.kind() == SymbolKind::Text))
+}
+
+#[derive(Clone)]
+struct Symbol<'a> {
+    start: u64,
+    length: u64,
+    name: &'a [u8],
+}
+
+impl Symbol<'_> {
+    /// Nearer; of those at one address the longest.
+    fn is_better_than(&self, other: &Symbol<'_>) -> bool {
+        let key = |symbol: &Symbol<'_>| (symbol.start, symbol.length);
+        key(self) > key(other) || (key(self) == key(other) && self.name < other.name)
+    }
+
+    /// What was written in assembler has no length: it goes on to the next.
+    fn holds(&self, address: u64) -> bool {
+        self.length == 0 || address < self.start.saturating_add(self.length)
+    }
+}
