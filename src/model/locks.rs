@@ -3,17 +3,57 @@
 //! They are std's because of forks: std's keep their state in themselves. parking_lot keeps all threads that wait in one
 //! table of the process. In a forked child that table names threads that are not there, in memory that the child's own
 //! threads get as their stacks: a child that waits or wakes could hang, or write into a stack.
+//!
+//! ThreadSanitizer does not see what std's locks do: std is not compiled with it. `--cfg selvedge_tsan` tells it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
+/// What a lock orders, told to ThreadSanitizer; nothing in other builds.
+mod order {
+    #[cfg(selvedge_tsan)]
+    unsafe extern "C" {
+        safe fn __tsan_acquire(place: *mut std::ffi::c_void);
+        safe fn __tsan_release(place: *mut std::ffi::c_void);
+    }
+
+    /// The caller has what `place` guards.
+    #[inline]
+    pub(super) fn acquire<T>(_place: &T) {
+        #[cfg(selvedge_tsan)]
+        __tsan_acquire((&raw const *_place).cast_mut().cast());
+    }
+
+    /// The caller is about to give away what `place` guards.
+    #[inline]
+    pub(super) fn release<T>(_place: &T) {
+        #[cfg(selvedge_tsan)]
+        __tsan_release((&raw const *_place).cast_mut().cast());
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
 /// The option is empty only within the waits of [`Condvar`].
 pub(crate) struct MutexGuard<'a, T>(Option<std::sync::MutexGuard<'a, T>>);
+
+impl<'a, T> MutexGuard<'a, T> {
+    #[inline]
+    fn new(guard: std::sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        order::acquire(&*guard);
+        MutexGuard(Some(guard))
+    }
+}
+
+#[cfg(selvedge_tsan)]
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        order::release(&**self);
+    }
+}
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Mutex<T> {
@@ -22,14 +62,14 @@ impl<T> Mutex<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        MutexGuard::new(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
-            Ok(guard) => Some(MutexGuard(Some(guard))),
-            Err(TryLockError::Poisoned(poisoned)) => Some(MutexGuard(Some(poisoned.into_inner()))),
+            Ok(guard) => Some(MutexGuard::new(guard)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(MutexGuard::new(poisoned.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -83,8 +123,10 @@ impl Condvar {
     }
 
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        order::release(&**guard);
         let inner = guard.0.take().expect("a guard that is not in a wait");
         guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
+        order::acquire(&**guard);
     }
 
     pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> WaitTimeoutResult {
@@ -92,9 +134,11 @@ impl Condvar {
     }
 
     pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> WaitTimeoutResult {
+        order::release(&**guard);
         let inner = guard.0.take().expect("a guard that is not in a wait");
         let (inner, result) = self.0.wait_timeout(inner, timeout).unwrap_or_else(PoisonError::into_inner);
         guard.0 = Some(inner);
+        order::acquire(&**guard);
         result
     }
 

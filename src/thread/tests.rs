@@ -33,7 +33,7 @@ fn threads_that_nobody_asks_about_leave_the_tree_when_they_end() {
 
 #[test]
 fn a_child_placed_under_an_ending_parent_is_stopped_too() {
-    let (placed, release) = (Arc::new(std::sync::OnceLock::new()), Signal::new("release"));
+    let (placed, release) = (Arc::new(crate::model::Mutex::new(None::<Thread>)), Signal::new("release"));
     let (keeps, released) = (placed.clone(), release.clone());
     let parent = spawn("parent", move |_| {
         let parent = Thread::current();
@@ -45,16 +45,16 @@ fn a_child_placed_under_an_ending_parent_is_stopped_too() {
                 released.wait_for_go();
             };
             let late = Builder::new("late").parent(&parent).spawn(late).unwrap();
-            keeps.set(late.thread().clone()).unwrap();
+            *keeps.lock() = Some(late.thread().clone());
         };
         drop(Builder::new("places").runtime().spawn(places).unwrap());
     });
-    until("the late child was not asked", || placed.get().is_some_and(|late| late.please_stop().is_go()));
+    until("the late child was not asked", || placed.lock().as_ref().is_some_and(|late| late.please_stop().is_go()));
     let ended = parent.thread().stopped().wait_for_go_timeout(Duration::from_millis(100));
     assert!(!ended, "the parent did not wait for the child that came last");
     release.go();
     parent.join().unwrap();
-    assert!(placed.get().unwrap().stopped().is_go());
+    assert!(placed.lock().as_ref().unwrap().stopped().is_go());
 }
 
 #[test]
