@@ -7,16 +7,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// "There is something to do", however often it was said: [`post`](Self::post) raises the flag, one [`wait`](Self::wait)
-/// takes it down and goes on.
+/// "There is something to do", however often it was said: [`post`](Self::post) raises the flag, one
+/// [`wait`](Self::wait) takes it down and goes on.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "binary, reversible, owned by nobody": whoever posts has
-/// not waited before, and two posts before a wait are one. What a thread did before it posted is seen by the thread that
-/// takes the flag down, also if the flag was up already. Clones are handles to the same semaphore.
+/// In the cube of resource × binary × irreversible it is the cell "binary, reversible, without an
+/// owner". Any thread may post. Two posts before a wait count as one. Clones are handles to the
+/// same semaphore.
 ///
-/// Peers are the auto-reset event of Windows, tokio's `Notify::notify_one`, `Thread::unpark`, and, in Go, a channel of
-/// capacity 1 with a non-blocking send.
+/// # Memory ordering
+/// What a thread did before it posted is visible to the thread that takes the flag down, also if
+/// the flag was up already.
 ///
+/// Peers are the auto-reset event of Windows, tokio's `Notify::notify_one`, `Thread::unpark`, and,
+/// in Go, a channel of capacity 1 with a non-blocking send.
+///
+/// # Example
 /// ```
 /// use selvedge::{BinarySemaphore, spawn};
 /// use std::sync::{Arc, atomic::{AtomicU64, Ordering::SeqCst}};
@@ -56,30 +61,33 @@ impl BinarySemaphore {
         BinarySemaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(0) }))
     }
 
-    /// Raises the flag, and wakes one of those who wait. False if it was up already. Does not block.
+    /// Raises the flag, and wakes one waiting thread. Returns `false` if the flag was up already.
+    /// Does not block.
     #[inline]
     pub fn post(&self) -> bool {
         self.0.gate.release_unless_there()
     }
 
-    /// Takes the flag down. Blocks until it is up; a thread with a `please_stop` wants [`wait_till`](Self::wait_till).
+    /// Takes the flag down. Blocks until it is up; a thread with a `please_stop` wants
+    /// [`wait_till`](Self::wait_till).
     pub fn wait(&self) {
         // Without a limit it cannot give up.
         while !self.wait_within(Limit::NONE) {}
     }
 
-    /// [`wait`](Self::wait), but gives up when `till` goes: false. One that has gone already wins over a raised flag.
+    /// [`wait`](Self::wait), but gives up when `till` goes, and then returns `false`. A `till` that
+    /// has gone before the call wins over a raised flag.
     pub fn wait_till(&self, till: &Signal) -> bool {
         let limit = Limit::till(till);
         limit.check().is_ok() && self.wait_within(limit)
     }
 
-    /// [`wait`](Self::wait), but gives up when `timeout` has passed: false.
+    /// [`wait`](Self::wait), but gives up when `timeout` has passed, and then returns `false`.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.try_wait() || self.wait_within(Limit::timeout(timeout))
     }
 
-    /// Takes the flag down, if it is up now.
+    /// Takes the flag down, and returns `true`, if the flag is up now. Does not block.
     #[inline]
     pub fn try_wait(&self) -> bool {
         self.0.gate.try_acquire()

@@ -1,16 +1,18 @@
-//! Permits, and the line of those who wait for one: what Semaphore, BinarySemaphore, Lock and Monitor have in common. Owns
-//! no value and no name.
+//! Permits, and the line of threads that wait for one. Semaphore, BinarySemaphore, Lock and Monitor
+//! are made of it. It has no value and no name.
 //!
-//! A thread that finds a permit takes it, even if others have waited longer: that is what makes it fast. But whoever waits
-//! has a place in the line that it keeps, and once in a while ([`FAIR`]) a permit is not put back but handed to the first
-//! in the line. So nobody starves.
+//! A thread that finds a free permit takes it, even if other threads have waited longer. That makes
+//! it fast. A waiting thread keeps its place in the line. Once in a while ([`FAIR`]) a permit is
+//! handed to the first thread in the line and not put back. So no thread starves.
 //!
 //! Invariants
-//! 1. WAITING is changed under `line` only, and is set whenever somebody is in the line.
-//! 2. A thread joins the line, sets WAITING and then tries once more, all under `line`. A permit is put back in one step
-//!    that fails if WAITING is set, and then under `line`. So either the permit is seen, or the sleeper.
-//! 3. Each permit that is put back while somebody is in the line takes one out of it and calls it. One that was called
-//!    tries to take a permit before it gives up. So no permit lies there while somebody sleeps whom nobody has called.
+//! 1. WAITING is changed under `line` only. It is set whenever the line is not empty.
+//! 2. A thread joins the line, sets WAITING and then tries once more, all under `line`. A permit is
+//!    put back in one step that fails if WAITING is set, and then under `line`. So the waiting
+//!    thread sees the permit, or the releasing thread sees the waiting thread.
+//! 3. Each permit that is put back while the line is not empty takes one waiter out of it and calls
+//!    it. A called waiter tries to take a permit before it gives up. So no permit stays free while
+//!    all waiters sleep uncalled.
 //!
 //! Models: `loom_gate_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
@@ -23,10 +25,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A permit is handed over at most this often: a hand-over makes everyone wait for a thread to wake up.
+/// A permit is handed over at most this often. After a hand-over, all threads wait until the new
+/// owner has woken up.
 const FAIR: Duration = Duration::from_millis(1);
 
-/// The lowest bit: somebody is in the line.
+/// The lowest bit: the line is not empty.
 const WAITING: usize = 1;
 /// One permit; they are counted in the bits above.
 const ONE: usize = 2;
@@ -34,10 +37,10 @@ const ONE: usize = 2;
 const MOST: usize = usize::MAX - WAITING;
 
 pub(super) struct Gate {
-    /// | value           | means                          | who changes it                                       |
-    /// |-----------------|--------------------------------|------------------------------------------------------|
-    /// | n * ONE         | n permits, nobody in the line  | anyone: takes one or puts one back                   |
-    /// | n * ONE + WAITING | n permits, somebody in the line | anyone takes one; put back under `line`, by which somebody is called |
+    /// | value             | means                         | changed by                                            |
+    /// |-------------------|-------------------------------|-------------------------------------------------------|
+    /// | n * ONE           | n permits, the line is empty  | any thread: takes a permit or puts one back           |
+    /// | n * ONE + WAITING | n permits, threads in the line | any thread takes a permit; puts one back under `line`, and calls a waiter |
     state: AtomicUsize,
     line: Mutex<Line>,
 }
@@ -45,18 +48,18 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct Line {
     next: u64,
-    /// By order of arrival. One that was called in vain comes back to its old place.
+    /// By order of arrival. A waiter that was called in vain comes back to its old place.
     waiters: BTreeMap<u64, Arc<Waiter>>,
     /// The first permit that is put back after this is handed over.
     fair_at: Option<Instant>,
 }
 
 struct Waiter {
-    /// | value   | means                                          | leaves it                                   |
-    /// |---------|------------------------------------------------|---------------------------------------------|
-    /// | IN_LINE | in the line                                    | whoever takes it out, under `line`          |
-    /// | CALLED  | taken out; there was a permit                  | the waiter, back to IN_LINE, under `line`   |
-    /// | GRANTED | taken out; it has a permit                     | never                                       |
+    /// | value   | means                             | changed by                                              |
+    /// |---------|-----------------------------------|---------------------------------------------------------|
+    /// | IN_LINE | in the line                       | the thread that takes it out, under `line`              |
+    /// | CALLED  | taken out; there was a permit     | the waiter itself, back to IN_LINE, under `line`        |
+    /// | GRANTED | taken out; it has a permit        | no thread                                               |
     state: AtomicU8,
     bell: Bell,
 }
@@ -74,10 +77,10 @@ impl Gate {
         self.state.load(Ordering::Relaxed) / ONE
     }
 
-    /// Takes the only permit of a gate that has one and no line: the fast path of locks.
+    /// Takes the only permit of a gate whose line is empty: the fast path of locks.
     #[inline]
     pub(super) fn try_acquire_only(&self) -> bool {
-        // Acquire pairs with the Release in `release`: what the last owner did is seen.
+        // Acquire pairs with the Release in `release`: the new owner sees what the last owner did.
         self.state.compare_exchange_weak(ONE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
@@ -93,7 +96,8 @@ impl Gate {
         false
     }
 
-    /// Blocks for a permit. To be called when there was none; `publish` is called if it really blocks.
+    /// Blocks until it has a permit, or until the limit. Call it after a failed try. Calls
+    /// `publish` only if it blocks.
     #[cold]
     pub(super) fn acquire_slow(&self, limit: Limit<'_>, publish: impl FnOnce() -> Published) -> Result<(), GaveUp> {
         if self.spin() {
@@ -138,7 +142,7 @@ impl Gate {
         }
     }
 
-    /// Looks again a few times: pauses that double, then turns for others.
+    /// Tries again a few times, with pauses that double, then with yields.
     fn spin(&self) -> bool {
         for turn in 0..SPINS {
             if self.try_acquire() {
@@ -153,7 +157,7 @@ impl Gate {
         false
     }
 
-    /// Takes a waiter out of the line. False if somebody has done that already.
+    /// Takes a waiter out of the line. Returns `false` if another thread has done that already.
     fn leave(&self, line: &mut Line, place: u64) -> bool {
         let was_in = line.waiters.remove(&place).is_some();
         if line.waiters.is_empty() {
@@ -184,7 +188,7 @@ impl Gate {
         self.call();
     }
 
-    /// Puts many permits in: one for each that waits, the rest at once.
+    /// Adds many permits: one for each waiter, the rest at once.
     pub(super) fn release_many(&self, mut count: usize) {
         while count > 0 {
             let state = self.state.load(Ordering::Relaxed);
@@ -198,7 +202,7 @@ impl Gate {
         }
     }
 
-    /// Puts a permit in unless there is one. True if there was none.
+    /// Adds a permit unless one is free. Returns `true` if none was free.
     #[inline]
     pub(super) fn release_unless_there(&self) -> bool {
         self.state.compare_exchange(0, ONE, Ordering::Release, Ordering::Relaxed).is_ok() || self.call_unless_there()
@@ -208,8 +212,9 @@ impl Gate {
     fn call_unless_there(&self) -> bool {
         let line = self.line.lock();
         let mut state = self.state.load(Ordering::Relaxed);
-        // Written back as it is, with Release: whoever takes the permit that is there sees what came before this call,
-        // although the permit is another's. And it must still be there at that moment.
+        // Written back unchanged, with Release: the thread that takes the free permit then sees
+        // what came before this call, although another thread added the permit. A failed exchange
+        // means that the permit may be taken.
         while state >= ONE {
             match self.state.compare_exchange_weak(state, state, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return false,
@@ -225,7 +230,8 @@ impl Gate {
         self.call_first(self.line.lock());
     }
 
-    /// Puts a permit back while somebody may be in the line: calls the first there, or hands the permit over.
+    /// Puts a permit back while the line may not be empty: calls its first waiter, or hands the
+    /// permit over.
     fn call_first(&self, mut line: MutexGuard<'_, Line>) {
         let Some((_, waiter)) = line.waiters.pop_first() else {
             self.state.fetch_add(ONE, Ordering::Release);
@@ -236,7 +242,8 @@ impl Gate {
         }
         let now = now();
         let fair_at = *line.fair_at.get_or_insert(now + FAIR);
-        // Release, in both: what the owner did is seen by the next one, whichever way it learns that it is.
+        // Release, in both: the next owner sees what this one did, whether it is granted the permit
+        // or takes it.
         if fair_at <= now {
             line.fair_at = Some(now + FAIR);
             waiter.state.store(GRANTED, Ordering::Release);
@@ -255,7 +262,7 @@ impl Gate {
         self.state.load(Ordering::Relaxed) & WAITING != 0
     }
 
-    /// The next permit that is put back while somebody waits is handed over.
+    /// The next permit that is put back while a thread waits is handed over.
     pub(super) fn be_fair_now(&self) {
         self.line.lock().fair_at = Some(now());
     }

@@ -1,4 +1,5 @@
-//! What may end a wait early, and how a thread blocks under it.
+//! What may end a wait early (`till`, time-out), and how a thread blocks until then. Used by all of
+//! `sync`.
 
 use super::GaveUp;
 use crate::model::{Receiver, Sender, bounded, now, thread_local};
@@ -30,12 +31,12 @@ impl<'a> Limit<'a> {
         self.deadline.is_some() || self.till.is_some_and(Signal::can_go)
     }
 
-    /// A `till` that has gone before the call wins over whatever the call would find.
+    /// A `till` that has gone before the call wins over what the call would find.
     pub(super) fn check(&self) -> Result<(), GaveUp> {
         if self.till.is_some_and(Signal::is_go) { Err(GaveUp::Stopped) } else { Ok(()) }
     }
 
-    /// Why to give up now, if there is a reason.
+    /// The reason to give up now, if there is one.
     pub(super) fn reached(&self) -> Option<GaveUp> {
         if self.till.is_some_and(Signal::is_go) {
             Some(GaveUp::Stopped)
@@ -53,7 +54,8 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// Blocks until `done`, to be asked again after each ring of the calling thread's bell, or until the limit.
+    /// Blocks until `done` returns `true`, or until the limit. Calls `done` again after each ring
+    /// of `bell`, the calling thread's own.
     pub(super) fn block_until(&self, bell: &Bell, mut done: impl FnMut() -> bool) -> Result<(), GaveUp> {
         let mut round = Round::default();
         while !done() {
@@ -66,7 +68,7 @@ impl<'a> Limit<'a> {
         Ok(())
     }
 
-    /// Blocks until the signal has gone, or until the limit. The signal wins.
+    /// Blocks until the signal has gone, or until the limit. If both have come, the signal wins.
     pub(super) fn wait_for(&self, signal: &Signal, publish: impl FnOnce() -> Published) -> Result<(), GaveUp> {
         if signal.is_go() {
             return Ok(());
@@ -90,10 +92,10 @@ impl<'a> Limit<'a> {
     }
 }
 
-/// What wakes one thread: a token in a channel that holds one.
+/// Wakes one thread: a token in a channel of capacity 1.
 ///
-/// A token may come late, when its thread waits for something else already. So whoever wakes says in shared state what
-/// has happened, and the token only makes the thread look.
+/// A token may come late, when its thread waits for something else already. So the waking thread
+/// writes to shared state what has happened, and the token only makes the woken thread look.
 #[derive(Clone)]
 pub(super) struct Bell {
     ring: Sender<()>,
@@ -110,9 +112,9 @@ impl Bell {
         Bell { ring, heard }
     }
 
-    /// The calling thread's.
+    /// The calling thread's bell.
     pub(super) fn mine() -> Bell {
-        // Past its locals, a thread takes a new one for each wait.
+        // After the thread's locals are destroyed, each wait has a bell of its own.
         BELL.try_with(Bell::clone).unwrap_or_else(|_| Bell::new())
     }
 

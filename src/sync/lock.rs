@@ -12,15 +12,22 @@ use std::time::Duration;
 
 /// A value that one thread has at a time.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "resource, binary, reversible". It has a name, it knows
-/// its owner, and it is not reentrant: a thread that locks it twice gets a panic that says so, and not a deadlock.
+/// In the cube of resource × binary × irreversible it is the cell "resource, binary, reversible".
+/// It has a name, it knows its owner, and it is not reentrant: a thread that locks it twice gets a
+/// panic that says so, and not a deadlock.
 ///
-/// It is never poisoned for good: after a panic inside, the next owner gets in as usual and can ask
-/// [`left_by_panic`](LockGuard::left_by_panic). Whoever is there takes the lock, which makes it fast; but a thread that has
-/// waited longest is handed it at least every millisecond in which it is contended, so nobody starves.
+/// A panic of the owner does not poison it: the next owner gets the lock as usual and can ask
+/// [`left_by_panic`](LockGuard::left_by_panic). A running thread may take a free lock before a
+/// waiting one, which makes the lock fast. While the lock is contended, the thread that has waited
+/// longest gets it at least once a millisecond, so no thread starves.
 ///
-/// Peers are `std::sync::Mutex`, parking_lot's and Java's `ReentrantLock`, which is reentrant and knows its owner too.
+/// # Memory ordering
+/// What an owner did before it unlocked is visible to each later owner.
 ///
+/// Peers are `std::sync::Mutex`, parking_lot's and Java's `ReentrantLock`, which is reentrant and
+/// knows its owner too.
+///
+/// # Example
 /// ```
 /// use selvedge::{Lock, scope};
 /// use std::collections::BTreeMap;
@@ -50,8 +57,9 @@ pub struct Lock<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is only reached by the owner, one thread at a time, in the order of the gate; a shared Lock thus hands T
-// from thread to thread, for which T: Send is enough. Everything else in it is Send and Sync by itself.
+// SAFETY: the value is only reached by the owner, one thread at a time, in the order of the gate; a
+// shared Lock thus hands T from thread to thread, for which T: Send is enough. Everything else in
+// it is Send and Sync by itself.
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 
 /// The right to the value of a [`Lock`], until it drops.
@@ -72,17 +80,18 @@ impl<T> Lock<T> {
         Lock { way: Owned::new("lock", name.as_ref()), value: UnsafeCell::new(value) }
     }
 
-    /// The value, when nobody shares the lock any more.
+    /// The value. The caller has the lock for itself, so nothing blocks.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
 impl<T: ?Sized> Lock<T> {
-    /// Locks. Blocks while another thread has it; a thread with a `please_stop` wants [`lock_till`](Self::lock_till).
+    /// Locks. Blocks while another thread has the lock; a thread with a `please_stop` wants
+    /// [`lock_till`](Self::lock_till).
     ///
     /// # Panics
-    /// If the calling thread has it already, with a message that names the lock and the thread.
+    /// If the calling thread has the lock already. The message names the lock and the thread.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockGuard<'_, T> {
@@ -90,7 +99,8 @@ impl<T: ?Sized> Lock<T> {
         LockGuard::new(self)
     }
 
-    /// [`lock`](Self::lock), but gives up when `till` goes. One that has gone already wins over a free lock.
+    /// [`lock`](Self::lock), but gives up when `till` goes. A `till` that has gone before the call
+    /// wins over a free lock.
     ///
     /// # Errors
     /// [`GaveUp::Stopped`].
@@ -117,19 +127,20 @@ impl<T: ?Sized> Lock<T> {
         Ok(LockGuard::new(self))
     }
 
-    /// Locks, if nobody has it now. `None` also if it is the calling thread that has it.
+    /// Locks, if the lock is free now. `None` if a thread has it, also if that is the calling
+    /// thread. Does not block.
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.way.try_enter().then(|| LockGuard::new(self))
     }
 
-    /// The value, of a lock that nobody can share meanwhile.
+    /// The value. The caller has the lock for itself, so nothing blocks.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// The path of the thread that has it; when others use it, that had it.
+    /// The path of the thread that has the lock. It may be out of date when the call returns.
     pub fn owner(&self) -> Option<Arc<str>> {
         self.way.owner()
     }
@@ -146,7 +157,8 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
         LockGuard { lock, panicking_before: std::thread::panicking(), _here: PhantomData }
     }
 
-    /// Whether the owner before this one left by a panic, and perhaps left the value half changed.
+    /// Returns `true` if the owner before this one unlocked by a panic. The value may be half
+    /// changed then.
     ///
     /// ```
     /// use selvedge::{Lock, scope};
@@ -178,7 +190,8 @@ impl<T: ?Sized> Deref for LockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: this guard is the only one, and it gives out `&mut T` only for a `&mut` of itself.
+        // SAFETY: this guard is the only one, and it gives out `&mut T` only for a `&mut` of
+        // itself.
         unsafe { &*self.lock.value.get() }
     }
 }

@@ -1,4 +1,4 @@
-//! Loom models of the gate and of what is made of it, of progress, monitor and promise. See `model/loom_tests.rs`.
+//! Loom models of permits, locks, monitors, progress and promises. See `model/loom_tests.rs`.
 
 use super::{BinarySemaphore, Lock, Monitor, Progress, Promise, Semaphore};
 use crate::model::loom_tests::check;
@@ -64,7 +64,8 @@ fn loom_gate_a_waiter_that_gives_up_passes_the_call_on() {
     });
 }
 
-/// The second post finds the permit of the first. The thread that takes that permit must see what came before both.
+/// The second post finds the permit of the first. The thread that takes that permit must see what
+/// came before both.
 #[test]
 fn loom_gate_a_post_that_finds_a_permit_is_not_lost() {
     check(3, || {

@@ -1,21 +1,24 @@
-//! The other seven cells of the cube. Knows `signal`, `wait` and the seam `model`; knows no queues, no threads of the tree.
+//! The other seven cells of the cube. Knows `signal`, `wait` and the seam `model`; knows no queues,
+//! no threads of the tree.
 //!
-//! What threads share to be in step can be told apart by three questions. Is it a *resource*, which somebody has and then
-//! others do not? Is it *binary*, there or not, or does it count? Is it *irreversible*?
+//! Three questions tell apart what threads share to be in step. Is it a *resource*, which one
+//! thread has and others then do not? Is it *binary*, there or not, or does it count? Is it
+//! *irreversible*?
 //!
 //! | resource | binary | irreversible |                     | one sentence                                            |
 //! |----------|--------|--------------|---------------------|---------------------------------------------------------|
 //! | R        | –      | –            | [`Semaphore`]       | n permits; take one, give it back                       |
 //! | –        | B      | –            | [`BinarySemaphore`] | a flag that wakes one and is down again                 |
-//! | –        | –      | –            | [`Monitor`]         | a value, and waiting until somebody has changed it      |
+//! | –        | –      | –            | [`Monitor`]         | a value, and waiting until a thread has changed it      |
 //! | R        | B      | –            | [`Lock`]            | a value that one thread has at a time                   |
 //! | –        | –      | I            | [`Progress`]        | a number that only grows, and waiting for it to get there |
 //! | –        | B      | I            | [`Signal`]          | a fact that comes true once                             |
 //! | R        | –      | I            | [`Sequencer`]       | turns, taken in the order of tickets                    |
-//! | R        | B      | I            | [`Promise`]         | one value, by one claimant, for ever                    |
+//! | R        | B      | I            | [`Promise`]         | one value, by one claimant, forever                     |
 //!
-//! All have a name. All blocking calls publish what they wait for, and have a plain, a `_till` and a `_timeout` form: a
-//! `till` that has gone before the call wins, one that goes during it ends it.
+//! All have a name. Each blocking call publishes what it waits for. Each has a plain, a `_till` and
+//! a `_timeout` form: a `till` that has gone before the call wins, and a `till` that goes during
+//! the call ends it.
 //!
 //! [`Signal`]: crate::Signal
 
@@ -50,7 +53,8 @@ use std::fmt;
 /// Why a wait ended before what was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GaveUp {
-    /// The signal that was given as `till` has gone. If it was made of several, ask its parts which.
+    /// The signal that was given as `till` has gone. If it was made of several, ask its parts
+    /// which.
     Stopped,
     /// The time of a `_timeout` form has passed.
     TimedOut,

@@ -1,8 +1,8 @@
-//! Model checks: each promise under many thousand orders of the steps of a few threads, found by shuttle. A wake-up that is
-//! lost is a deadlock there, and a failure.
+//! Model checks: each promise under many thousand orders of the steps of a few threads, found by
+//! shuttle. A wake-up that is lost is a deadlock there, and a failure.
 //!
-//! Half of the orders are random, half have at most three preemptions (shuttle's PCT), which finds what takes few but
-//! exact ones. A failure prints a schedule; `shuttle::replay` runs it again.
+//! Half of the orders are random, half have at most three preemptions (shuttle's PCT), which finds
+//! what takes few but exact ones. A failure prints a schedule; `shuttle::replay` runs it again.
 //!
 //! `.ci/models shuttle`
 

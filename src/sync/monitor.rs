@@ -1,12 +1,12 @@
 //! The cell – – –: a value that threads change, and wait for others to change.
 //!
 //! Invariants
-//! 1. `value` and `line` are touched by the owner of the way only.
-//! 2. `changes` counts what may have changed the value. A waiter remembers the count up to which it has looked; those in
-//!    the line stand in the order of that number, since it never falls.
-//! 3. Whoever leaves takes the first out of the line, if that has not seen the last change, and wakes it. One that is woken
-//!    and waits again has seen all so far. So each change is seen by every waiter, one after the other, and then there is
-//!    rest.
+//! 1. Only the owner of `way` touches `value` and `line`.
+//! 2. `changes` counts what may have changed the value. A waiter remembers the count up to which it
+//!    has looked. That count never falls, so the waiters in the line stand in its order.
+//! 3. A thread that leaves takes the first waiter out of the line, if that has not seen the last
+//!    change, and wakes it. A waiter that was woken and waits again has seen all changes so far. So
+//!    the waiters see each change one after the other, and then all sleep.
 //!
 //! Models: `loom_monitor_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
@@ -28,17 +28,23 @@ use std::time::Duration;
 
 /// A value that one thread has at a time, and a place to wait until another thread has changed it.
 ///
-/// In the cube of resource × binary × irreversible it is the cell with none of the three. There is no condition variable to
-/// notify, and so none to forget: whoever leaves, by dropping the guard or by waiting in it, wakes one of those who wait;
-/// that one looks, and when it leaves wakes the next that has not looked yet. So each change is looked at by everyone who
-/// waits, until one of them changes something again.
+/// In the cube of resource × binary × irreversible it is the cell with none of the three. There is
+/// no condition variable to notify, and so none to forget. A thread that leaves, by dropping the
+/// guard or by waiting in it, wakes one waiting thread. That thread looks at the value, and when it
+/// leaves it wakes the next thread that has not looked yet. So each waiting thread looks at each
+/// change.
 ///
-/// Look through `&`, as with `is_empty`, and change through `&mut`: whoever waits again after it had a `&mut` is taken to
-/// have changed something, and wakes the others.
+/// Look through `&`, as with `is_empty`, and change through `&mut`. A thread that has used `&mut`
+/// and then waits again counts as having changed the value, and wakes the others.
 ///
-/// Not reentrant, and left usable by a panic, as [`Lock`](crate::Lock) is. The idea is Hoare's and Brinch Hansen's (1974);
-/// peers are Java's `synchronized` with `wait` and `notify`, and `Mutex` with `Condvar` in std and parking_lot.
+/// Not reentrant, and left usable by a panic, as [`Lock`](crate::Lock) is. The idea is Hoare's and
+/// Brinch Hansen's (1974); peers are Java's `synchronized` with `wait` and `notify`, and `Mutex`
+/// with `Condvar` in std and parking_lot.
 ///
+/// # Memory ordering
+/// What a thread did before it left is visible to each thread that enters later.
+///
+/// # Example
 /// ```
 /// use selvedge::{Monitor, spawn};
 /// use std::sync::Arc;
@@ -88,15 +94,16 @@ pub struct Monitor<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: value and line are only reached by the owner, one thread at a time, in the order of the gate; a shared Monitor thus
-// hands them from thread to thread, for which T: Send is enough (Line is Send).
+// SAFETY: value and line are only reached by the owner, one thread at a time, in the order of the
+// gate; a shared Monitor thus hands them from thread to thread, for which T: Send is enough (Line
+// is Send).
 unsafe impl<T: ?Sized + Send> Sync for Monitor<T> {}
 
 /// The right to the value of a [`Monitor`], until it drops.
 #[must_use = "a guard that is dropped at once leaves at once"]
 pub struct MonitorGuard<'a, T: ?Sized> {
     monitor: &'a Monitor<T>,
-    /// Since it came, or came back from a wait, the value may have been changed.
+    /// The value may have been changed through this guard since it entered, or since its last wait.
     changed: bool,
     panicking_before: bool,
     /// Not Send: the owner is a thread.
@@ -120,7 +127,7 @@ struct Waiter {
 }
 
 impl Line {
-    /// Takes out the first, if it has not seen the last change.
+    /// Takes out the first waiter, if it has not seen the last change.
     #[cold]
     fn pop_unseen(&mut self) -> Option<Waiter> {
         let first = self.waiters.first_entry()?;
@@ -138,17 +145,18 @@ impl<T> Monitor<T> {
         }
     }
 
-    /// The value, when nobody shares the monitor any more.
+    /// The value. The caller has the monitor for itself, so nothing blocks.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
 impl<T: ?Sized> Monitor<T> {
-    /// Enters. Blocks while another thread is inside.
+    /// Enters. Blocks while another thread is inside; a thread with a `please_stop` wants
+    /// [`enter_till`](Self::enter_till).
     ///
     /// # Panics
-    /// If the calling thread is inside already, with a message that names the monitor and the thread.
+    /// If the calling thread is inside already. The message names the monitor and the thread.
     #[inline]
     #[track_caller]
     pub fn enter(&self) -> MonitorGuard<'_, T> {
@@ -156,7 +164,8 @@ impl<T: ?Sized> Monitor<T> {
         MonitorGuard::new(self)
     }
 
-    /// [`enter`](Self::enter), but gives up when `till` goes. One that has gone already wins over a free monitor.
+    /// [`enter`](Self::enter), but gives up when `till` goes. A `till` that has gone before the
+    /// call wins over a free monitor.
     ///
     /// # Errors
     /// [`GaveUp::Stopped`].
@@ -183,14 +192,15 @@ impl<T: ?Sized> Monitor<T> {
         Ok(MonitorGuard::new(self))
     }
 
-    /// Enters, if nobody is inside now. `None` also if it is the calling thread that is.
+    /// Enters, if no thread is inside now. `None` also if the calling thread is inside. Does not
+    /// block.
     #[inline]
     #[track_caller]
     pub fn try_enter(&self) -> Option<MonitorGuard<'_, T>> {
         self.way.try_enter().then(|| MonitorGuard::new(self))
     }
 
-    /// The path of the thread that is inside; when others use it, that was.
+    /// The path of the thread that is inside. It may be out of date when the call returns.
     pub fn owner(&self) -> Option<Arc<str>> {
         self.way.owner()
     }
@@ -207,8 +217,8 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         MonitorGuard { monitor, changed: false, panicking_before: std::thread::panicking(), _here: PhantomData }
     }
 
-    /// Leaves, blocks until another thread has left that may have changed the value, enters again and returns. To be called
-    /// in a loop that looks whether what is waited for has come about: the change may be another than the one hoped for.
+    /// Leaves, blocks until another thread has left that may have changed the value, enters again
+    /// and returns. Call it in a loop that checks the condition: the change may be a different one.
     ///
     /// A thread with a `please_stop` wants [`wait_till`](Self::wait_till).
     #[track_caller]
@@ -217,8 +227,8 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         while self.wait_within(Limit::NONE).is_err() {}
     }
 
-    /// [`wait`](Self::wait), but gives up when `till` goes: false, and the monitor is entered again all the same. If it
-    /// has gone already, does not leave at all.
+    /// [`wait`](Self::wait), but gives up when `till` goes. Then it enters again and returns
+    /// `false`. If `till` has gone before the call, it does not leave at all.
     #[must_use = "false: nothing has changed, and to wait again would not block"]
     #[track_caller]
     pub fn wait_till(&mut self, till: &Signal) -> bool {
@@ -226,15 +236,16 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         limit.check().is_ok() && self.wait_within(limit).is_ok()
     }
 
-    /// [`wait`](Self::wait), but gives up when `timeout` has passed: false, and the monitor is entered again all the same,
-    /// for which it waits as long as it takes.
+    /// [`wait`](Self::wait), but gives up when `timeout` has passed. Then it enters again, which
+    /// may take longer than `timeout`, and returns `false`.
     #[must_use = "false: nothing has changed in this time"]
     #[track_caller]
     pub fn wait_timeout(&mut self, timeout: Duration) -> bool {
         self.wait_within(Limit::timeout(timeout)).is_ok()
     }
 
-    /// Whether the one who was inside before left by a panic, and perhaps left the value half changed.
+    /// Returns `true` if the thread that was inside before left by a panic. The value may be half
+    /// changed then.
     #[inline]
     pub fn left_by_panic(&self) -> bool {
         self.monitor.way.left_by_panic()
@@ -255,13 +266,13 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
             line.next
         };
         self.leave();
-        // Relaxed: what has changed is seen by entering again.
+        // Relaxed: entering again makes the change visible.
         let outcome = limit.block_until(&bell, || woken.load(Ordering::Relaxed));
         way.enter();
         drop(published);
         self.changed = false;
         self.panicking_before = std::thread::panicking();
-        // It may have been woken after it gave up; then it must not be said to have seen nothing.
+        // It may have been woken after it gave up. Then it is the one that looks at the change.
         match self.line().waiters.remove(&place) {
             Some(_) => outcome,
             None => Ok(()),
@@ -270,8 +281,8 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
 
     #[inline]
     fn line(&self) -> &'a mut Line {
-        // SAFETY: this guard is the only one; no two results of this call are alive at once, as each is used up within one
-        // expression or block of this file.
+        // SAFETY: this guard is the only one; no two results of this call are alive at once, as
+        // each is used up within one expression or block of this file.
         unsafe { &mut *self.monitor.line.get() }
     }
 
@@ -282,7 +293,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         let woken = if line.waiters.is_empty() { None } else { line.pop_unseen() };
         self.monitor.way.leave();
         if let Some(waiter) = woken {
-            // After leaving, so that it does not wake up only to wait at the entrance.
+            // After leaving: a waiter that wakes earlier only waits to enter.
             waiter.woken.store(true, Ordering::Relaxed);
             waiter.bell.ring();
         }
@@ -294,7 +305,8 @@ impl<T: ?Sized> Deref for MonitorGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: this guard is the only one, and it gives out `&mut T` only for a `&mut` of itself.
+        // SAFETY: this guard is the only one, and it gives out `&mut T` only for a `&mut` of
+        // itself.
         unsafe { &*self.monitor.value.get() }
     }
 }
@@ -326,7 +338,7 @@ impl<T: ?Sized> fmt::Debug for Monitor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.owner() {
             Some(owner) => write!(f, "Monitor({}, {owner} is inside)", self.name()),
-            None => write!(f, "Monitor({}, nobody is inside)", self.name()),
+            None => write!(f, "Monitor({}, no thread is inside)", self.name()),
         }
     }
 }

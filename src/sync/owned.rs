@@ -1,4 +1,5 @@
-//! A gate with one permit, a name and an owner: the way into Lock and Monitor. Guards no value itself.
+//! A gate with one permit, a name and an owner: how threads get into Lock and Monitor. Guards no
+//! value itself.
 //!
 //! Models: `loom_gate_*` and `loom_monitor_*` in `sync/loom_tests.rs`.
 
@@ -38,7 +39,7 @@ impl Owned {
         &self.name
     }
 
-    /// The path of the owner, if there is one just now.
+    /// The path of the owner, if there is one now.
     pub(super) fn owner(&self) -> Option<Arc<str>> {
         self.holder.path()
     }
@@ -89,7 +90,7 @@ impl Owned {
     fn enter_slow(&self, limit: Limit<'_>) -> Result<(), GaveUp> {
         if self.holder.is_me() {
             let owner = crate::wait::my_path();
-            panic!("{owner} is in {} \"{}\" already, and would wait for itself for ever", self.kind, self.name);
+            panic!("{owner} is in {} \"{}\" already, and would wait for itself forever", self.kind, self.name);
         }
         let place = Location::caller();
         let publish = || {
@@ -106,8 +107,8 @@ impl Owned {
         self.gate.release_only();
     }
 
-    /// For the owner: keeps for the next one whether it leaves by a panic. `panicking_before` is what
-    /// `std::thread::panicking` said when it came.
+    /// For the owner: keeps for the next owner whether it leaves by a panic. `panicking_before` is
+    /// what `std::thread::panicking` returned when the owner entered.
     #[inline]
     pub(super) fn note_panic(&self, panicking_before: bool) {
         let by_panic = !panicking_before && std::thread::panicking();
@@ -116,7 +117,7 @@ impl Owned {
         }
     }
 
-    /// For the owner: whether the last one left by a panic.
+    /// For the owner: returns `true` if the last owner left by a panic.
     #[inline]
     pub(super) fn left_by_panic(&self) -> bool {
         self.left_by_panic.load(Ordering::Relaxed)

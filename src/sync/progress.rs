@@ -1,10 +1,13 @@
 //! The cell – – I: a number that only grows.
 //!
 //! Invariants
-//! 1. `at` never falls. `next` is the lowest number in `marks`, u64::MAX if there is none; both change under `marks`.
-//! 2. Whoever advances first writes `at` and then reads `next`; whoever waits first writes `next` and then reads `at`. Both
-//!    are SeqCst, so one of the two sees the other.
-//! 3. A mark leaves `marks` when the number is reached, or when nobody else has it and nothing is attached to it.
+//! 1. `at` never falls. `next` is the lowest number in `marks`, u64::MAX if there is none; both
+//!    change under `marks`.
+//! 2. The advancing thread writes `at` and then reads `next`. The waiting thread writes `next` and
+//!    then reads `at`. All four are SeqCst, so at least one of the two threads sees the other's
+//!    write.
+//! 3. A mark leaves `marks` when the number is reached, or when there is no other handle to it and
+//!    nothing is attached to it.
 //!
 //! Models: `loom_progress_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
@@ -18,14 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A number that only grows, and that can be waited for: lines written, blocks verified, generation reached.
+/// A number that only grows, and that can be waited for: lines written, blocks verified, generation
+/// reached.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "counted and irreversible, owned by nobody": a
-/// [`Signal`] with many steps. Clones are handles to the same progress.
+/// In the cube of resource × binary × irreversible it is the cell "counted, irreversible, without
+/// an owner": a [`Signal`] with many steps. Clones are handles to the same progress.
 ///
-/// Peers are Java's `Phaser` and Reed and Kanodia's *eventcount* (1979); `sync.WaitGroup` and `CountDownLatch` count down
-/// to one mark only.
+/// Peers are Java's `Phaser` and Reed and Kanodia's *eventcount* (1979); `sync.WaitGroup` and
+/// `CountDownLatch` count down to one mark only.
 ///
+/// # Memory ordering
+/// What a thread did before it advanced is visible to each thread that sees the number as reached.
+///
+/// # Example
 /// ```
 /// use selvedge::{Progress, spawn};
 ///
@@ -58,11 +66,11 @@ struct Inner {
 #[derive(Default)]
 struct Marks {
     signals: BTreeMap<u64, Signal>,
-    /// When there are more than this, those that nobody has any more are looked for.
+    /// When there are more marks than this, the unused ones are removed.
     sweep_above: usize,
 }
 
-/// Fewer than this are not worth a sweep.
+/// Fewer marks than this are not worth a sweep.
 const FEW: usize = 32;
 
 impl Progress {
@@ -76,8 +84,8 @@ impl Progress {
         }))
     }
 
-    /// Goes on by `steps` and returns where it is then; it stays at `u64::MAX` when it gets there. What a thread did before
-    /// is seen by all who find that the number has been reached. Runs the targets of the marks it passes.
+    /// Goes on by `steps` and returns the new number; it stays at `u64::MAX` when it gets there.
+    /// Runs the targets of the marks it passes, on the calling thread.
     #[inline]
     pub fn advance(&self, steps: u64) -> u64 {
         let inner = &*self.0;
@@ -95,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Goes on to `number`. False, and nothing happens, if it is there or beyond already.
+    /// Goes on to `number`. If it is there or beyond already, does nothing and returns `false`.
     #[inline]
     pub fn advance_to(&self, number: u64) -> bool {
         let inner = &*self.0;
@@ -121,21 +129,24 @@ impl Progress {
         while !self.wait_within(number, || Limit::NONE) {}
     }
 
-    /// [`wait_for`](Self::wait_for), but gives up when `till` goes: false. If both are so, the number wins, as with
+    /// [`wait_for`](Self::wait_for), but gives up when `till` goes, and then returns `false`. If
+    /// the number is reached and `till` has gone, the number wins, as with
     /// [`Signal::wait_for_go_till`]: a mark that was passed stays passed.
     pub fn wait_for_till(&self, number: u64, till: &Signal) -> bool {
         self.wait_within(number, || Limit::till(till))
     }
 
-    /// [`wait_for`](Self::wait_for), but gives up when `timeout` has passed: false.
+    /// [`wait_for`](Self::wait_for), but gives up when `timeout` has passed, and then returns
+    /// `false`.
     pub fn wait_for_timeout(&self, number: u64, timeout: Duration) -> bool {
         self.wait_within(number, || Limit::timeout(timeout))
     }
 
-    /// A signal that goes when the progress is at `number` or beyond: to combine with others, or to attach targets to. It
-    /// may also be told to [`go`](Signal::go) before its time, and then says nothing about the number any more.
+    /// A signal that goes when the progress is at `number` or beyond: to combine with others, or to
+    /// attach targets to. The caller may also let it [`go`](Signal::go) earlier. Then it tells
+    /// nothing about the number any more.
     ///
-    /// Marks that nobody holds, waits for or has attached anything to are forgotten.
+    /// A mark without a handle, a waiting thread or a target is removed.
     ///
     /// ```
     /// # use selvedge::{Progress, Till}; use std::time::Duration;
@@ -166,7 +177,7 @@ impl Progress {
             let mark = inner.mark(number);
             let outcome = limit.wait_for(&mark, publish);
             drop(mark);
-            // Not the mark decides: somebody may have let it go by hand.
+            // The number decides, not the mark: a thread may have let the mark go by hand.
             if self.get() >= number {
                 return true;
             }
@@ -214,12 +225,12 @@ impl Inner {
         let signal = {
             let mut marks = self.marks.lock();
             if self.at.load(Ordering::SeqCst) >= number {
-                // Not Signal::gone(): this one has a name of its own.
+                // Not Signal::gone(): this signal has a name of its own.
                 let passed = Signal::mark(&self.name, number);
                 passed.go_unexplained();
                 return passed;
             }
-            // One that was let go by hand is no mark any more.
+            // A signal that was let go by hand is no mark any more.
             let known = marks.signals.get(&number).filter(|mark| !mark.is_go()).cloned();
             if let Some(known) = known {
                 return known;
@@ -249,7 +260,8 @@ impl Inner {
 }
 
 impl Marks {
-    /// Takes out what nobody has any more, when there may be enough of it: so that each mark pays for one other.
+    /// Removes unused marks once the number of marks has doubled. So the cost for each new mark is
+    /// constant on average.
     fn sweep(&mut self) {
         if self.signals.len() >= self.sweep_above.max(FEW) {
             self.signals.retain(|_, mark| !mark.is_unused());

@@ -1,4 +1,4 @@
-//! The cell R B I: one value, by one claimant, for ever.
+//! The cell R B I: one value, by one claimant, forever.
 //!
 //! Models: `loom_promise_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
@@ -14,17 +14,23 @@ use std::time::Duration;
 
 /// A value that one thread is going to provide, and that all others can wait for.
 ///
-/// In the cube of resource × binary × irreversible it is the cell with all three: the right to provide it is claimed by
-/// one, it is there or not, and once there it stays. A claimant that fails abandons it, which those who wait are told.
-/// Clones are handles to the same promise.
+/// In the cube of resource × binary × irreversible it is the cell with all three: one thread claims
+/// the right to provide the value, the value is there or not, and once there it stays. A claimant
+/// that fails abandons the promise, and waiting threads get an error. Clones are handles to the
+/// same promise.
 ///
-/// Peers are Java's `CompletableFuture`, tokio's `OnceCell`, `std::sync::OnceLock`, and Go's `sync.Once` with a closed
-/// channel.
+/// Peers are Java's `CompletableFuture`, tokio's `OnceCell`, `std::sync::OnceLock`, and Go's
+/// `sync.Once` with a closed channel.
 ///
+/// # Memory ordering
+/// What the claimant did before it fulfilled the promise is visible to each thread that gets the
+/// value.
+///
+/// # Example
 /// ```
 /// use selvedge::{Promise, spawn};
 ///
-/// // Whoever needs the table first builds it; the others wait for that and do not build their own.
+/// // The first thread that needs the table builds it. The others wait for it and do not build their own.
 /// let table: Promise<Vec<u64>> = Promise::new("squares");
 /// let readers: Vec<_> = (0..4)
 ///     .map(|n| {
@@ -44,7 +50,7 @@ use std::time::Duration;
 /// ```
 pub struct Promise<T> {
     inner: Arc<Inner<T>>,
-    /// One for each handle to it.
+    /// Its count of references is the number of handles to the promise.
     handle: Arc<Handle>,
 }
 
@@ -58,8 +64,8 @@ struct Inner<T> {
     settled: Signal,
 }
 
-/// The right, and the duty, to provide the value of a [`Promise`]. Dropped without a value, also by a panic, it abandons the
-/// promise.
+/// The right, and the duty, to provide the value of a [`Promise`]. Dropped without a value, also by
+/// a panic, it abandons the promise.
 ///
 /// It is good for one value:
 /// ```compile_fail,E0382
@@ -73,7 +79,8 @@ pub struct Claim<T> {
     _handle: Arc<Handle>,
 }
 
-/// What all that can bring a value has a share in. Not generic, so that a published wait can refer to it.
+/// Shared by all handles and the claim: what can still bring a value. Not generic, so that a
+/// published wait can refer to it.
 struct Handle {
     fulfilled: Signal,
     abandoned: Signal,
@@ -82,7 +89,8 @@ struct Handle {
 
 impl Shared for Handle {
     fn is_left_to(&self, known: usize, all: usize) -> bool {
-        // Whoever has a clone of one of the signals can let it go: there are those of the inner, its composite, and this.
+        // Any clone of one of the signals can let it go. Three are the promise's own: in Inner, in
+        // its composite, and here.
         all <= known && self.fulfilled.has_handles(3) && self.abandoned.has_handles(3)
     }
 }
@@ -99,7 +107,7 @@ pub enum PromiseError {
 }
 
 impl<T> Promise<T> {
-    /// A promise that nobody has claimed.
+    /// A promise without a claimant.
     pub fn new(name: impl AsRef<str>) -> Promise<T> {
         let name = name.as_ref();
         let (fulfilled, abandoned) =
@@ -117,10 +125,10 @@ impl<T> Promise<T> {
         Promise { inner: Arc::new(inner), handle: Arc::new(handle) }
     }
 
-    /// The right to provide the value; `None` if somebody has or had it already.
+    /// The right to provide the value. `None` if it was claimed before.
     #[track_caller]
     pub fn claim(&self) -> Option<Claim<T>> {
-        // Relaxed: the swap alone decides who is first; nothing else is handed over by it.
+        // Relaxed: the swap alone decides which thread is first; nothing else depends on it.
         if self.inner.claimed.swap(true, Ordering::Relaxed) {
             return None;
         }
@@ -128,7 +136,8 @@ impl<T> Promise<T> {
         Some(Claim { inner: self.inner.clone(), _handle: self.handle.clone() })
     }
 
-    /// Blocks until there is a value. For ever, if nobody claims it: a thread with a `please_stop` wants
+    /// Blocks until there is a value, or until the promise is abandoned. Blocks forever if the
+    /// promise is never claimed: a thread with a `please_stop` wants
     /// [`wait_till`](Self::wait_till).
     ///
     /// # Errors
@@ -137,7 +146,8 @@ impl<T> Promise<T> {
         self.wait_within(|| Limit::NONE)
     }
 
-    /// [`wait`](Self::wait), but gives up when `till` goes. A value that is there wins, as a signal does that has gone.
+    /// [`wait`](Self::wait), but gives up when `till` goes. A value that is there wins over a
+    /// `till` that has gone.
     ///
     /// # Errors
     /// [`PromiseError::Abandoned`] or [`PromiseError::Stopped`].
@@ -156,7 +166,8 @@ impl<T> Promise<T> {
     /// The value, if it is there.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        // By the signal and not by the cell: so nobody sees the value while `fulfilled` says that there is none.
+        // By the signal and not by the cell: the value must not be visible before `fulfilled` has
+        // gone.
         if self.inner.fulfilled.is_go() { self.inner.value.get() } else { None }
     }
 
@@ -196,7 +207,7 @@ impl<T> Promise<T> {
 }
 
 impl<T> Claim<T> {
-    /// Provides the value, and wakes all who wait for it.
+    /// Provides the value, and wakes all threads that wait for it.
     pub fn fulfil(self, value: T) {
         // There is one claim, and this uses it up: the cell is empty.
         let _ = self.inner.value.set(value);

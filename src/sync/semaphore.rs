@@ -8,15 +8,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many may do it at once: a number of permits, each taken by one and given back.
+/// A number of permits. A thread takes one and gives it back, so at most that many threads do
+/// something at once.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "resource, counted, reversible". The number can change
-/// ([`add_permits`](Self::add_permits)). Permits go round quickly, to whoever is there; but a thread that has waited longest
-/// is handed one at least every millisecond in which permits come back, so nobody starves. Clones are handles to the same
-/// semaphore.
+/// In the cube of resource × binary × irreversible it is the cell "resource, counted, reversible".
+/// The number can change ([`add_permits`](Self::add_permits)). A running thread may take a free
+/// permit before a waiting one, which makes the semaphore fast. The thread that has waited longest
+/// is handed a permit at least once a millisecond while permits come back, so no thread starves.
+/// Clones are handles to the same semaphore.
 ///
-/// The idea is Dijkstra's (1965); peers are tokio's and Java's `Semaphore` and, in Go, a buffered channel.
+/// # Memory ordering
+/// What a thread did before it gave a permit back is visible to the thread that takes that permit.
 ///
+/// The idea is Dijkstra's (1965); peers are tokio's and Java's `Semaphore` and, in Go, a buffered
+/// channel.
+///
+/// # Example
 /// ```
 /// use selvedge::{Semaphore, spawn};
 ///
@@ -44,12 +51,14 @@ struct Inner {
     gate: Gate,
 }
 
-/// One of the permits of a [`Semaphore`], given back when it drops. It may be given back by another thread than took it.
+/// One of the permits of a [`Semaphore`], given back when it drops. It may be given back by another
+/// thread than took it.
 #[must_use = "a permit that is dropped at once is given back at once"]
 pub struct Permit<'a>(&'a Inner);
 
 impl Semaphore {
-    /// A semaphore with this many permits. None is a fine beginning, if others add some.
+    /// A semaphore with this many permits, at most `usize::MAX / 2`. 0 is fine: permits can be
+    /// added later.
     pub fn new(name: impl AsRef<str>, permits: usize) -> Semaphore {
         Semaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(permits) }))
     }
@@ -65,7 +74,8 @@ impl Semaphore {
         }
     }
 
-    /// [`acquire`](Self::acquire), but gives up when `till` goes. One that has gone already wins over a free permit.
+    /// [`acquire`](Self::acquire), but gives up when `till` goes. A `till` that has gone before the
+    /// call wins over a free permit.
     ///
     /// # Errors
     /// [`GaveUp::Stopped`].
@@ -95,19 +105,20 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit, if there is one now.
+    /// Takes a permit, if one is free now. Does not block.
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         // Not then_some: that would make, and drop, a permit in any case.
         self.0.gate.try_acquire().then(|| Permit(&self.0))
     }
 
-    /// Adds permits for good. The opposite is [`Permit::forget`]. There can be `usize::MAX / 2`; more are not added.
+    /// Adds permits for good. The opposite is [`Permit::forget`]. There are at most `usize::MAX /
+    /// 2`; more are not added.
     pub fn add_permits(&self, count: usize) {
         self.0.gate.release_many(count);
     }
 
-    /// How many permits are free; when others use it, how many were.
+    /// The number of free permits. It may be out of date when the call returns.
     pub fn available(&self) -> usize {
         self.0.gate.available()
     }

@@ -1,9 +1,12 @@
 //! The cell R – I: turns, taken in the order of tickets.
 //!
 //! Invariants
-//! 1. Tickets are numbered from 0 without gaps. `serving` is the lowest that is neither served nor given up; it only grows.
-//! 2. `given_up` holds numbers above `serving` only. Whoever moves `serving` moves it past all that follow it there.
-//! 3. A waiter is in `waiting` or has its turn; whoever moves `serving` takes its bell out and rings.
+//! 1. Tickets are numbered from 0 without gaps. `serving` is the lowest that is neither served nor
+//!    given up; it only grows.
+//! 2. `given_up` holds only numbers above `serving`. The thread that moves `serving` moves it past
+//!    all numbers in `given_up` that follow without a gap.
+//! 3. A waiter is in `waiting` or has its turn. The thread that moves `serving` takes the waiter's
+//!    bell out and rings it.
 
 use super::GaveUp;
 use super::limit::{Bell, Limit};
@@ -16,16 +19,21 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Hands out tickets, and lets their holders in one after the other, in that order: so that workers who run in parallel can
-/// do one thing in sequence.
+/// Hands out tickets, and lets their holders in one after the other, in that order: so workers that
+/// run in parallel can do one thing in sequence.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "resource, counted, irreversible": the turn is had by one
-/// at a time, and a turn that is over does not come back. A ticket that is dropped is passed over, so a worker that fails
-/// holds up nobody. Clones are handles to the same sequencer.
+/// In the cube of resource × binary × irreversible it is the cell "resource, counted,
+/// irreversible": one thread at a time has the turn, and a turn that is over does not come back. A
+/// dropped ticket is skipped, so a worker that fails holds up no other. Clones are handles to the
+/// same sequencer.
 ///
-/// The idea is Reed and Kanodia's *sequencer* (1979), the bakery's numbered tickets; a ticket lock is a peer that gives
-/// ticket and turn in one call.
+/// The idea is Reed and Kanodia's *sequencer* (1979), the bakery's numbered tickets; a ticket lock
+/// is a peer that gives ticket and turn in one call.
 ///
+/// # Memory ordering
+/// What a thread did before its turn ended is visible to the threads with later turns.
+///
+/// # Example
 /// ```
 /// use selvedge::{Lock, Sequencer, spawn};
 /// use std::sync::Arc;
@@ -53,7 +61,7 @@ pub struct Sequencer(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
-    /// Who got the turn; in an Arc because a published wait refers to it.
+    /// The thread that has the turn. In an Arc because a published wait refers to it.
     holder: Arc<Holder>,
     state: Mutex<State>,
 }
@@ -74,7 +82,7 @@ struct State {
 /// let first = ticket.wait_turn();
 /// let second = ticket.wait_turn();
 /// ```
-#[must_use = "a ticket that is dropped is passed over"]
+#[must_use = "a ticket that is dropped is skipped"]
 pub struct Ticket {
     /// Taken when the ticket becomes a turn.
     sequencer: Option<Arc<Inner>>,
@@ -96,7 +104,7 @@ pub struct Turn {
 
 /// The turn did not come before the wait was given up. The ticket is in it, and keeps its place.
 pub struct TurnError {
-    /// The ticket, to wait again, or to be dropped and passed over.
+    /// The ticket: wait again with it, or drop it, and it is skipped.
     pub ticket: Ticket,
     /// Why the wait was given up.
     pub reason: GaveUp,
@@ -117,7 +125,7 @@ impl Sequencer {
         Ticket { sequencer: Some(self.0.clone()), number }
     }
 
-    /// The number of the ticket whose turn it is, or will be when somebody takes it.
+    /// The number of the ticket whose turn it is. That ticket may not have been taken yet.
     pub fn serving(&self) -> u64 {
         self.0.state.lock().serving
     }
@@ -129,8 +137,8 @@ impl Sequencer {
 }
 
 impl Ticket {
-    /// Blocks until all earlier tickets have had their turn or were dropped; a thread with a `please_stop` wants
-    /// [`wait_turn_till`](Self::wait_turn_till).
+    /// Blocks until all earlier tickets have had their turn or were dropped; a thread with a
+    /// `please_stop` wants [`wait_turn_till`](Self::wait_turn_till).
     #[track_caller]
     pub fn wait_turn(self) -> Turn {
         let mut ticket = self;
@@ -143,8 +151,9 @@ impl Ticket {
         }
     }
 
-    /// [`wait_turn`](Self::wait_turn), but gives up when `till` goes. That wins over a turn that has come: so if all who
-    /// wait do so with the same `till`, those who had their turn are the first ones without a gap, whenever it goes.
+    /// [`wait_turn`](Self::wait_turn), but gives up when `till` goes. A `till` that has gone wins
+    /// over a turn that has come. So if all threads wait with the same `till`, the turns that were
+    /// had are the first ones, without a gap.
     ///
     /// # Errors
     /// [`TurnError`] with the ticket.
@@ -221,7 +230,7 @@ impl Drop for Turn {
 }
 
 impl Inner {
-    /// Whether it is this ticket's turn; if not, and there is a bell, that will be rung when it is.
+    /// Returns `true` if it is this ticket's turn. If not, `bell` is kept, and rung when it is.
     fn is_turn_or_join(&self, number: u64, bell: Option<&Bell>) -> bool {
         let mut state = self.state.lock();
         let is_turn = state.serving == number;
@@ -231,7 +240,7 @@ impl Inner {
         is_turn
     }
 
-    /// This ticket needs no turn any more.
+    /// The ticket's turn is over, or the ticket was given up.
     fn over(&self, number: u64) {
         let called = {
             let mut state = self.state.lock();

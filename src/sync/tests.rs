@@ -1,4 +1,5 @@
-//! What can only be seen from inside: when a permit is put back and when it is handed over, and what is left behind.
+//! What can only be seen from inside: when a permit is put back and when it is handed over, and
+//! what is left behind.
 
 use super::gate::Gate;
 use super::limit::Limit;
@@ -27,7 +28,8 @@ fn a_permit_is_handed_over_once_in_a_while() {
         assert!(Instant::now() < deadline);
         thread::yield_now();
     }
-    // From now on permits are due to be handed over: this one never lies where a greedy thread could take it.
+    // From now on permits are due to be handed over: this one never lies where a greedy thread
+    // could take it.
     gate.be_fair_now();
     gate.release();
     assert!(!gate.try_acquire() && gate.available() == 0);
