@@ -1,4 +1,5 @@
-//! A thread that owns a state, and a queue through which others talk to it. Knows `signal`, `queue` and `thread`.
+//! A thread that owns a state, and a queue through which other threads talk to it. Knows `signal`,
+//! `queue` and `thread`.
 
 use crate::model::locks::Mutex;
 use crate::queue::{AddError, PopError, Queue};
@@ -8,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Starts a thread below the calling one that owns `state` and handles one message after the other: no lock, since nobody
-/// else can reach the state.
+/// Starts a child of the calling thread that owns `state` and handles one message after the other.
+/// There is no lock, since no other thread can reach the state.
 ///
 /// How it ends, and what happens to the messages that were sent and not handled yet:
 ///
@@ -17,18 +18,21 @@ use std::time::Duration;
 /// |---|---|---|
 /// | its parent, or [`Thread::stop`], asks it to stop | are handled first | comes back in the error |
 /// | the last handle is dropped, or [`close`](ActorHandle::close) is called | are handled first | comes back in the error |
-/// | [`ActorHandle::stop`] | are dropped, after the message that it is at | comes back in the error |
+/// | [`ActorHandle::stop`] | are dropped, once the current message is handled | comes back in the error |
 /// | `handle` panics | are dropped | comes back in the error |
 ///
-/// Messages that are dropped are counted ([`left_in_queues`](crate::left_in_queues)) and logged, and each question among
-/// them fails with [`AskError::Ended`]. `handle` gets the thread's `please_stop`: with it, a handler can shorten its work
-/// while the rest is handled. A panic is the thread's [`Failure`](crate::Failure), which goes to the parent.
+/// Messages that are dropped are counted ([`left_in_queues`](crate::left_in_queues)) and logged,
+/// and each question among them fails with [`AskError::Ended`]. `handle` gets the thread's
+/// `please_stop`: once it has gone, a handler can shorten its work. A panic is the thread's
+/// [`Failure`](crate::Failure), which goes to the parent.
 ///
-/// The idea is Hewitt's (1973) and Erlang's; its `ask` is `gen_server:call`. Peers are Akka's typed actors and actix.
+/// The idea is Hewitt's (1973) and Erlang's; its `ask` is `gen_server:call`. Peers are Akka's typed
+/// actors and actix.
 ///
 /// # Panics
-/// If the OS gives no thread, as [`spawn`](crate::spawn()) does.
+/// If the system gives no thread, as [`spawn`](crate::spawn()) does.
 ///
+/// # Example
 /// ```
 /// use selvedge::{Reply, spawn_actor};
 /// use std::collections::BTreeMap;
@@ -68,7 +72,7 @@ where
     let inbox = Inbox(messages.clone());
     let (mut state, mut handle, no_more) = (state, handle, drop_rest.clone());
     let thread = spawn(name, move |please_stop| {
-        // In here, so that it drops with the body, however that ends.
+        // In here, so that it is dropped with the body, also by a panic.
         let inbox = inbox;
         while let Some(message) = inbox.next(please_stop, &no_more) {
             handle(&mut state, message, please_stop);
@@ -77,31 +81,31 @@ where
     ActorHandle(Arc::new(Sender { messages, drop_rest, thread: thread.thread().clone() }))
 }
 
-/// The way to talk to an actor. Clones are handles to the same one; when the last is dropped, the actor handles what was
-/// sent and ends.
+/// A handle to talk to an actor. Clones are handles to the same actor. When the last handle is
+/// dropped, the actor handles what was sent and ends.
 pub struct ActorHandle<M>(Arc<Sender<M>>);
 
 struct Sender<M> {
     messages: Queue<M>,
-    /// What is in the queue is not to be handled.
+    /// Goes when the messages in the queue are to be dropped.
     drop_rest: Signal,
     thread: Thread,
 }
 
-/// Where the answer to one question goes. Dropped without one, the question fails.
+/// Where the answer to one question goes. If it is dropped without an answer, the question fails.
 #[must_use = "a reply that is dropped fails the question"]
 pub struct Reply<R>(Arc<Answer<R>>);
 
 struct Answer<R> {
     value: Mutex<Option<Result<R, AskError>>>,
-    /// There is an answer, or there will not be one.
+    /// Goes when there is an answer, or when there will be none.
     settled: Signal,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AskError {
-    /// The actor has ended, or ended before it came to the question.
+    /// The actor has ended without handling the question.
     Ended,
     /// The actor dropped the [`Reply`] without an answer, and goes on.
     Unanswered,
@@ -115,14 +119,15 @@ impl<M> ActorHandle<M> {
     /// Sends a message. Does not block.
     ///
     /// # Errors
-    /// [`AddError::Closed`] with the message: the actor has ended, or it was asked to stop and only handles what was sent
-    /// before.
+    /// [`AddError::Closed`] with the message: the actor has ended, or it was asked to stop and only
+    /// handles what was sent before.
     pub fn send(&self, message: M) -> Result<(), AddError<M>> {
         self.0.messages.add(message)
     }
 
-    /// Sends the message that `question` makes with the reply, and blocks until it is answered; a thread with a
-    /// `please_stop` wants [`ask_till`](Self::ask_till). An actor that asks itself waits for ever.
+    /// Sends the message that `question` makes with the reply, and blocks until it is answered or
+    /// fails. A thread with a `please_stop` wants [`ask_till`](Self::ask_till). An actor that asks
+    /// itself waits forever.
     ///
     /// # Errors
     /// [`AskError::Ended`] or [`AskError::Unanswered`].
@@ -132,7 +137,8 @@ impl<M> ActorHandle<M> {
         self.take(&answer)
     }
 
-    /// [`ask`](Self::ask), but gives up when `till` goes. If it has gone already, the question is not sent.
+    /// [`ask`](Self::ask), but gives up when `till` goes. If `till` has gone before the call, the
+    /// question is not sent.
     ///
     /// # Errors
     /// [`AskError`].
@@ -153,18 +159,19 @@ impl<M> ActorHandle<M> {
         if answer.settled.wait_for_go_timeout(timeout) { self.take(&answer) } else { Err(AskError::TimedOut) }
     }
 
-    /// Asks it to stop after the message it is at, and takes no further messages. Those that were sent and not handled are
-    /// dropped, counted and logged; [`close`](Self::close) has them handled. Returns at once; wait for
-    /// `thread().stopped()` to see it end.
+    /// Asks the actor to stop after its current message. Messages that were sent and not handled
+    /// are dropped, counted and logged; [`close`](Self::close) has them handled. Returns at once;
+    /// wait for `thread().stopped()` to see it end.
     #[track_caller]
     pub fn stop(&self) {
         self.0.drop_rest.go_unexplained();
-        // First the thread: once the queue is closed and empty, it would otherwise end as if all had been said.
+        // The thread first: once the queue is closed and empty, it would otherwise end as if it had
+        // not been stopped.
         self.0.thread.stop();
         self.0.messages.close();
     }
 
-    /// Takes no further messages: the actor handles what was sent, and ends. Returns at once; wait for
+    /// Closes the queue: the actor handles what was sent, and ends. Returns at once; wait for
     /// `thread().stopped()` to see it end. Dropping the last handle does the same.
     ///
     /// ```
@@ -216,12 +223,13 @@ impl<M> fmt::Debug for ActorHandle<M> {
     }
 }
 
-/// The actor's end of the queue. When it drops, nothing can be sent any more, and nothing stays in it: so that the threads
-/// that asked learn that there will be no answer.
+/// The actor's end of the queue. Its drop closes and empties the queue, so the asking threads learn
+/// that there will be no answer.
 struct Inbox<M>(Queue<M>);
 
 impl<M> Inbox<M> {
-    /// The next message to handle. `None` once the queue is closed and empty, or `drop_rest` has gone.
+    /// The next message to handle. `None` once the queue is closed and empty, or `drop_rest` has
+    /// gone.
     fn next(&self, please_stop: &Signal, drop_rest: &Signal) -> Option<M> {
         match self.0.pop_till(please_stop) {
             Ok(message) => return Some(message),
@@ -231,7 +239,8 @@ impl<M> Inbox<M> {
         if drop_rest.is_go() {
             return None;
         }
-        // From now on each message comes back to its sender. What was taken before is finite, and is handled.
+        // From now on each message comes back to its sender. What was taken before is finite, and
+        // is handled.
         self.0.close();
         self.0.try_pop()
     }
@@ -247,9 +256,9 @@ impl<M> Drop for Inbox<M> {
 }
 
 impl<R> Reply<R> {
-    /// Answers. False if whoever asked has given up; the answer is then dropped.
+    /// Answers. Returns `false` if the asking thread has given up; the answer is then dropped.
     pub fn send(self, answer: R) -> bool {
-        // The other Arc is the asker's; it drops when that gives up.
+        // The other Arc is the asking thread's, which drops it when it gives up.
         let awaited = Arc::strong_count(&self.0) > 1;
         *self.0.value.lock() = Some(Ok(answer));
         awaited

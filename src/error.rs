@@ -1,4 +1,5 @@
-//! The one opaque error of this crate, with predicates instead of public variants. Names nothing else in the crate.
+//! The one opaque error of this crate, with predicates instead of public variants. Names nothing
+//! else in the crate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -57,8 +58,8 @@ impl Error {
         self
     }
 
-    /// A setting is wrong: a file that is missing or unreadable, an unknown key, a value out of range, an appender
-    /// that cannot be built.
+    /// A setting is wrong: a file that is missing or unreadable, an unknown key, a value out of
+    /// range, an appender that cannot be built.
     pub fn is_config(&self) -> bool {
         self.kind == Kind::Config
     }
@@ -139,16 +140,17 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
-/// Drops what a panic carried, or an error; its own drop may panic as well, and that must not take the runtime down.
+/// Drops what a panic carried, or an error; its own drop may panic as well, and that must not take
+/// the runtime down.
 pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
     if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
-        // A payload whose drop panics with another such payload: leaked rather than tried for ever.
+        // A payload whose drop panics with another such payload: leaked rather than tried forever.
         std::mem::forget(second);
     }
 }
 
-/// Calls what may run a logger of the program's where a panic would cost more than a record: a thread that never counts as
-/// stopped.
+/// Calls what may run a logger of the program's where a panic would cost more than a record: a
+/// thread that never counts as stopped.
 pub(crate) fn shielded(log: impl FnOnce()) {
     if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(log)) {
         drop_payload(payload);

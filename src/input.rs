@@ -1,4 +1,5 @@
-//! Reading that a signal can end: lines of a terminal, a pipe, a socket. Knows `signal`, `wait` and `os`.
+//! Reading that a signal can end: lines of a terminal, a pipe, a socket. Knows `signal`, `wait` and
+//! `os`.
 
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
@@ -12,21 +13,22 @@ use std::sync::Arc;
 /// How much is read at once.
 const CHUNK: usize = 8192;
 
-/// The lines of `input`, until its end or until `till` goes: for standard input, pipes and sockets, in which a plain `read`
-/// blocks whatever signal goes.
+/// The lines of `input`, until its end or until `till` goes: for standard input, pipes and sockets.
+/// A plain `read` of these does not end when a signal goes.
 ///
-/// When `till` has gone, the whole lines that were read already are still given, and nothing more is read. So a loop that
-/// passes on each line with a plain [`Queue::add`](crate::Queue::add) loses no line that it has taken from `input`. What
-/// was read of an unfinished line is in [`LinesTill::rest`]. At the end of `input`, a last line without a line feed is given
-/// as a line.
+/// When `till` has gone, the whole lines that were read already are still given, and nothing more
+/// is read. So a loop that passes on each line with a plain [`Queue::add`](crate::Queue::add) loses
+/// no line that it has taken from `input`. What was read of an unfinished line is in
+/// [`LinesTill::rest`]. At the end of `input`, a last line without a line feed is given as a line.
 ///
 /// Lines come without their line feed, and without a carriage return before it, as from
-/// [`BufRead::lines`](std::io::BufRead::lines). The descriptor is duplicated and read directly, some kilobytes at once:
-/// nothing else should read from it, not even through [`std::io::stdin`]. Unix only.
+/// [`BufRead::lines`](std::io::BufRead::lines). The descriptor is duplicated and read directly,
+/// some kilobytes at once: nothing else should read from it, not even through [`std::io::stdin`].
+/// Unix only.
 ///
-/// Each item is an error if reading failed, which is then the last item, or if the line is not UTF-8
-/// ([`ErrorKind::InvalidData`]), after which the next line follows. The next item blocks until there is a line, and shows
-/// as `input "stdin"` (else `input "descriptor 7"`) in dumps.
+/// Each item is an error if reading failed, which is then the last item, or if the line is not
+/// UTF-8 ([`ErrorKind::InvalidData`]), after which the next line follows. The next item blocks
+/// until there is a line, and shows as `input "stdin"` (else `input "descriptor 7"`) in dumps.
 ///
 /// # Errors
 /// No descriptor is to be had for the duplicate or for the wake-up.
@@ -116,8 +118,8 @@ impl Text {
 }
 
 impl LinesTill {
-    /// The bytes that were read and are in no line that was given out: the beginning of an unfinished line, once the lines
-    /// have ended because the signal went.
+    /// The bytes that were read and are in no line that was given out: the beginning of an
+    /// unfinished line, once the lines have ended because the signal went.
     pub fn rest(&self) -> &[u8] {
         self.text.rest()
     }
@@ -155,7 +157,8 @@ impl Iterator for LinesTill {
                     return (!last.is_empty()).then(|| as_text(last));
                 }
                 Ok(_) => {}
-                // WouldBlock: another reader of the same descriptor was faster, and it is a non-blocking one.
+                // WouldBlock: another reader of the same descriptor was faster, and it is a
+                // non-blocking one.
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(error) => {
                     self.is_over = true;

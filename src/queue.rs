@@ -1,7 +1,9 @@
-//! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the tree.
+//! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the
+//! tree.
 //!
-//! Here are the handle and its promises; `store` has the protocol, `bell` the sleeping, `adder` and `popper` the end by the last
-//! producer or consumer, `drain` the pop that survives a stop, `timed` the time limits, `left` the count of what was never popped.
+//! This file has the handle and its promises. `store` has the protocol, `bell` the sleeping,
+//! `adder` and `popper` the end by the last producer or consumer, `drain` the pop that outlives a
+//! stop, `timed` the time limits, `left` the count of the values that were never popped.
 
 mod adder;
 mod bell;
@@ -32,12 +34,12 @@ use std::sync::Arc;
 /// Values that `extend` gathers before it takes the lock.
 const BATCH: usize = 1024;
 
-/// A first-in first-out queue between any number of threads. Values move; nothing is copied or serialized. Clones are
-/// handles to the same queue.
+/// A first-in first-out queue between any number of threads. Values move; nothing is copied or
+/// serialized. Clones are handles to the same queue.
 ///
-/// It ends by being closed: adding fails from then on and gives the value back, popping takes what is left and then says
-/// that this was all. [`close`](Self::close) is a call; an [`Adder`] makes it when the last producer ends,
-/// a [`Popper`] when the last consumer does.
+/// It ends by being closed. Then adding fails and gives the value back, and popping takes what is
+/// left and then returns `None`. [`close`](Self::close) closes it at once. The last [`Adder`]
+/// closes it when it is dropped, and so does the last [`Popper`].
 ///
 /// Which pop a consumer takes decides what a stop does to the values that are queued:
 ///
@@ -48,12 +50,18 @@ const BATCH: usize = 1024;
 /// | [`pop_till`](Self::pop_till) | ends at once; what is queued stays | one of several consumers; values that may be left |
 ///
 /// Values that are still in the queue when its last handle is dropped are lost. They are counted
-/// ([`left_in_queues`]), logged as a warning with the queue's name, and listed at the end of the program, unless the queue
-/// says that its values [may be left](Self::may_be_left). docs/stopping.md shows whole pipelines.
+/// ([`left_in_queues`]), logged as a warning with the queue's name, and listed at the end of the
+/// program, unless the queue says that its values [may be left](Self::may_be_left).
+/// docs/stopping.md shows whole pipelines.
 ///
-/// Peers are Go's channels, mo-threads' `Queue` and crossbeam's channels, from which it differs by its name, by `close`
-/// being a call, and by the `_till` forms that any [`Signal`] ends.
+/// Peers are Go's channels, mo-threads' `Queue` and crossbeam's channels. It differs from
+/// crossbeam's by its name, by `close`, and by the `_till` forms that any [`Signal`] ends.
 ///
+/// # Memory ordering
+/// What a thread did before it added a value is visible to the thread that pops the value. What a
+/// popping thread did before it made room is visible to a thread whose `add` waited for that room.
+///
+/// # Example
 /// ```
 /// use selvedge::Queue;
 ///
@@ -67,19 +75,20 @@ const BATCH: usize = 1024;
 /// });
 /// ```
 pub struct Queue<T> {
-    /// Before the store, so that it is dropped first: the last count reads the store's counters.
+    /// Declared before the store, so that it is dropped first: the drop of the last count reads the
+    /// store's counters.
     account: HandleCount,
     store: Arc<Store<T>>,
 }
 
 impl<T> Queue<T> {
-    /// A queue that holds at most `capacity` values; adding to a full one blocks. A capacity of 0 is taken as 1: there is
-    /// no hand-over without a place to put the value.
+    /// A queue that holds at most `capacity` values; adding to a full queue blocks. A capacity of 0
+    /// is taken as 1, since the queue needs a place for the value.
     pub fn bounded(name: impl AsRef<str>, capacity: usize) -> Queue<T> {
         Queue::over(Store::new(name.as_ref(), capacity.max(1) as u64))
     }
 
-    /// A queue that grows as far as memory goes.
+    /// A queue without a limit: it grows as long as there is memory.
     pub fn unbounded(name: impl AsRef<str>) -> Queue<T> {
         Queue::over(Store::new(name.as_ref(), u64::MAX))
     }
@@ -87,19 +96,20 @@ impl<T> Queue<T> {
     fn over(store: Store<T>) -> Queue<T> {
         let store = Arc::new(store);
         let [added, popped] = store.counters();
-        // SAFETY: the counters are in the store, which is behind an Arc: it does not move, and is only reached through shared
-        // references. Each clone of the count is in a `Queue`, and is dropped before the `Queue`'s own reference to the store.
+        // SAFETY: the counters are in the store, which is behind an Arc: it does not move, and is
+        // only reached through shared references. Each clone of the count is in a `Queue`, and is
+        // dropped before the `Queue`'s own reference to the store.
         let account = unsafe { HandleCount::first(store.name.clone(), added, popped) };
         Queue { account, store }
     }
 
-    /// Who else could end a wait by this handle.
+    /// The handles that could end a wait by this handle.
     fn handles(&self) -> Handles {
         Handles::of(self, self.account.shared())
     }
 
-    /// Says that values which are still queued at the end may be dropped: ticks, progress, hints, whatever the next value
-    /// makes obsolete. They are neither counted nor logged then.
+    /// Says that values which are still queued at the end may be dropped: ticks, progress, hints,
+    /// each value that the next one makes obsolete. They are then neither counted nor logged.
     ///
     /// ```
     /// # use selvedge::{Queue, left_in_queues};
@@ -113,20 +123,21 @@ impl<T> Queue<T> {
         self
     }
 
-    /// A handle for a producer: when the last [`Adder`] is dropped, the queue is closed. After that, or after
-    /// [`close`](Self::close), a new one adds nothing: each add gives its value back.
+    /// A handle for a producer: when the last [`Adder`] is dropped, the queue is closed. Once the
+    /// queue is closed, a new adder adds nothing: each `add` gives its value back.
     pub fn adder(&self) -> Adder<T> {
         Adder::new(self.clone())
     }
 
-    /// A handle for a consumer: when the last [`Popper`] is dropped, the queue is closed, so that no producer waits for room
-    /// that nothing will make.
+    /// A handle for a consumer: when the last [`Popper`] is dropped, the queue is closed. So no
+    /// producer waits for room that no thread will make.
     pub fn popper(&self) -> Popper<T> {
         Popper::new(self.clone())
     }
 
-    /// Adds a value at the end. Blocks while a bounded queue is full, and then logs a warning every 5 seconds: who waits,
-    /// for which queue, how long.
+    /// Adds a value at the end. Blocks while a bounded queue is full; room or a close ends that.
+    /// Every 5 seconds it logs a warning with the waiting thread, the queue, and how long it has
+    /// waited.
     ///
     /// # Errors
     /// [`AddError::Closed`] with the value.
@@ -134,7 +145,8 @@ impl<T> Queue<T> {
         self.store.add(value, None, || self.handles())
     }
 
-    /// [`add`](Self::add), but gives up when `till` goes. One that has gone already wins over room in the queue.
+    /// [`add`](Self::add), but gives up when `till` goes. A `till` that has gone before the call
+    /// wins over room in the queue.
     ///
     /// # Errors
     /// [`AddError::Closed`] or [`AddError::Stopped`] with the value.
@@ -150,11 +162,12 @@ impl<T> Queue<T> {
         self.store.try_add(value)
     }
 
-    /// Adds many values, taking the lock once for many. Blocks as [`add`](Self::add) does, between values.
+    /// Adds many values, taking the lock once for many. Blocks as [`add`](Self::add) does, between
+    /// values.
     ///
     /// # Errors
-    /// [`AddError::Closed`] with those that were taken from the iterator and not added; the rest is still in the iterator,
-    /// if you pass it as `&mut iter`.
+    /// [`AddError::Closed`] with the values that were taken from the iterator and not added. The
+    /// rest is still in the iterator, if you pass it as `&mut iter`.
     ///
     /// ```
     /// # use selvedge::Queue;
@@ -173,9 +186,10 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the first value. Blocks while the queue is empty and open; `None` once it is closed and everything in it
-    /// was taken. Only a value or the close ends it, no `please_stop`: loses nothing, but hangs if no producer closes the
-    /// queue. [`pop_draining`](Self::pop_draining) loses nothing and does not hang.
+    /// Takes the first value. Blocks while the queue is empty and open. Returns `None` once the
+    /// queue is closed and empty. Only a value or the close ends the wait, no `please_stop`: it
+    /// loses nothing, but it hangs if no producer closes the queue.
+    /// [`pop_draining`](Self::pop_draining) loses nothing and does not hang.
     pub fn pop(&self) -> Option<T> {
         match self.store.take() {
             Taken::Value(value) => Some(value),
@@ -184,12 +198,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// [`pop`](Self::pop), but gives up when `till` goes. A `till` that has gone already wins over values in the queue, so
-    /// that a loop over a busy queue stops promptly.
+    /// [`pop`](Self::pop), but gives up when `till` goes. A `till` that has gone already wins over
+    /// values in the queue, so that a loop over a busy queue stops promptly.
     ///
-    /// So **what is queued at the stop stays queued**, and a program that ends then loses it. It is right for one of several
-    /// consumers, for a wait with a deadline, and for values that [may be left](Self::may_be_left). A consumer that must
-    /// handle everything calls [`pop_draining`](Self::pop_draining).
+    /// So **what is queued at the stop stays queued**, and a program that ends then loses it. It is
+    /// right for one of several consumers, for a wait with a deadline, and for values that [may be
+    /// left](Self::may_be_left). A consumer that must handle everything calls
+    /// [`pop_draining`](Self::pop_draining).
     ///
     /// # Errors
     /// [`PopError::Stopped`], or [`PopError::Closed`] when the queue is closed and empty.
@@ -215,7 +230,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the first value, if there is one now.
+    /// Takes the first value, if there is one now. Does not block.
     pub fn try_pop(&self) -> Option<T> {
         match self.store.take() {
             Taken::Value(value) => Some(value),
@@ -223,26 +238,29 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes everything that is in the queue now, without blocking. After one blocking [`pop`](Self::pop) it is the
-    /// cheapest way to consume.
+    /// Takes everything that is in the queue now, without blocking. After one blocking
+    /// [`pop`](Self::pop) it is the cheapest way to consume.
     pub fn pop_all(&self) -> Vec<T> {
         self.store.take_all()
     }
 
-    /// Closes the queue: nothing can be added any more, whoever waits for room or for a value is woken. What is in it can
-    /// still be popped. True for the call that did it.
+    /// Closes the queue: nothing can be added any more, and the threads that wait for room or for a
+    /// value are woken. What is in the queue can still be popped. Returns `true` for the call that
+    /// closed it. Does not block.
     pub fn close(&self) -> bool {
         self.store.close()
     }
 
-    /// Closes the queue and takes everything that is in it, without blocking: for a program that wants to keep, count or
-    /// hand on what was left. Nothing can come after it, so what it returns and what was popped are all that was added.
+    /// Closes the queue and takes everything that is in it, without blocking: for a program that
+    /// wants to keep, count or hand on what was left. Nothing is added after it, so what it returns
+    /// and what was popped is all that was added.
     pub fn close_and_take(&self) -> Vec<T> {
         self.close();
         self.pop_all()
     }
 
-    /// Counts `values`, which were popped and not handled, as left. `how` completes "queue NAME …", `cure` says what to do.
+    /// Counts `values`, which were popped and not handled, as left. `how` completes "queue NAME …",
+    /// `cure` tells what to do.
     pub(crate) fn lose(&self, values: usize, how: fmt::Arguments<'_>, cure: &str) {
         self.account.lose(values as u64, how, cure);
     }
@@ -257,12 +275,12 @@ impl<T> Queue<T> {
         Iter(self)
     }
 
-    /// How many values are in it; when others use it, how many there were.
+    /// The number of values in the queue. It may be out of date when the call returns.
     pub fn len(&self) -> usize {
         self.store.len() as usize
     }
 
-    /// Whether it is empty; when others use it, whether it was.
+    /// Returns `true` if the queue is empty. It may be out of date when the call returns.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

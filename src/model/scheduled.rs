@@ -1,8 +1,10 @@
-//! The seam's types as shuttle or loom schedules them, with the names and signatures of std, parking_lot and crossbeam as
-//! far as the crate uses them. Only in unit tests under `--cfg selvedge_model`.
+//! The seam's types as shuttle or loom schedules them, with the names and signatures of std,
+//! parking_lot and crossbeam as far as the crate uses them. Only in unit tests under `--cfg
+//! selvedge_model`.
 //!
-//! Channels are counters under one lock for the whole model, and each change wakes all who block on any of them: slow,
-//! and so simple that what a check finds is not found in here. There is no clock: a deadline has come when it is asked.
+//! Channels are counters under one lock for the whole model, and each change wakes all threads that
+//! block on any: slow, and so simple that what a check finds is not found in here. There is no
+//! clock: a deadline has come when it is asked.
 
 #[cfg(selvedge_loom)]
 pub(crate) use self::by_loom::*;
@@ -78,7 +80,8 @@ mod by_loom {
     use std::sync::atomic::{AtomicU64 as Count, Ordering};
     use std::time::{Duration, Instant};
 
-    /// A local with a destructor, which loom would run after the model's end: each use gets a new value.
+    /// A local with a destructor, which loom would run after the model's end: each use gets a new
+    /// value.
     pub(crate) struct NoLocal<T: 'static>(pub(crate) fn() -> T);
 
     impl<T> NoLocal<T> {
@@ -204,7 +207,7 @@ impl<T> OnceLock<T> {
     }
 }
 
-/// What all channels of one execution are guarded by, and all who block on one wait for.
+/// Guards all channels of one execution. All threads that block on a channel wait for it.
 struct World {
     lock: Mutex<()>,
     changed: Condvar,
@@ -265,7 +268,8 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // One that a thread's locals drop after its last step has nothing to wake.
+        // A sender that is dropped with a thread's locals, after the thread's last step, has
+        // nothing to wake.
         if Arc::strong_count(&self.0) == 1 {
             self.0.senders.fetch_sub(1, SeqCst);
             return;

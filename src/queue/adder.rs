@@ -5,12 +5,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
-/// A handle to add with, which closes the queue when it is the last `Adder` and is dropped: by a return, by `?`, by a panic.
-/// So the consumers always come to an end. Made by [`Queue::adder`].
+/// A handle to add with, which closes the queue when it is the last `Adder` and is dropped: by a
+/// return, by `?`, by a panic. So the consumers always come to an end. Made by [`Queue::adder`].
 ///
-/// Clones count: with several producers the queue is closed when the last one has ended. Give each producer its adder
-/// *before* the first one starts, and keep none: an adder that the main function keeps in a variable keeps the queue open.
-/// [`Queue::close`] closes at once, whatever adders there are.
+/// Clones count: with several producers the queue is closed when the last one has ended. Give each
+/// producer its adder *before* the first one starts, and keep none: an adder that the main function
+/// keeps in a variable keeps the queue open. [`Queue::close`] closes at once, also while there are
+/// adders.
 ///
 /// ```
 /// use selvedge::{Queue, spawn};

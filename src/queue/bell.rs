@@ -8,18 +8,20 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Wakes one of those who sleep: a token in a channel that holds one.
+/// Wakes one sleeping thread: a token in a channel of capacity 1.
 ///
-/// `is_awaited` is asked under the lock of the side that changes something, and what it asks for is written before a
-/// look under that lock. So its loads can be relaxed: the lock orders them.
+/// A side that changes something calls `is_awaited` under its own lock. A thread that is about to
+/// sleep counts itself before it looks under that lock. So the loads of `is_awaited` can be
+/// relaxed: the lock orders them.
 pub(super) struct Bell {
     waiting: AtomicUsize,
     /// | value | means                                                                                  |
     /// |-------|----------------------------------------------------------------------------------------|
-    /// | false | nobody was called since a woken thread last said that it looks                         |
+    /// | false | no thread was called since a woken thread last cleared the flag to look                |
     /// | true  | a token lies in the channel or is being put there, or its taker has not looked yet     |
     ///
-    /// Without it, each value added until the woken thread really runs would touch the channel again.
+    /// Without the flag, each value that is added before the woken thread runs would touch the
+    /// channel again.
     rung: AtomicBool,
     ring: Sender<()>,
     heard: Receiver<()>,
@@ -31,7 +33,7 @@ impl Bell {
         Bell { waiting: AtomicUsize::new(0), rung: AtomicBool::new(false), ring, heard }
     }
 
-    /// Somebody sleeps who was not called yet.
+    /// Returns `true` if a thread sleeps and none was called yet.
     #[inline]
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) != 0 && !self.rung.load(Ordering::Relaxed)
@@ -39,10 +41,12 @@ impl Bell {
 
     #[cold]
     pub(super) fn ring(&self) {
-        // Acquire pairs with the Release in `block`: whoever finds it cleared sees that the token was taken, so `try_send`
-        // cannot find the channel full of a token that is gone.
+        // Acquire pairs with the Release in `block`: a thread that finds the flag cleared sees that
+        // the token was taken. So `try_send` does not find the channel full of a token that is
+        // gone.
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // Full: somebody woken by something else left it there; its taker looks and rings on.
+            // Full: a thread that was woken by something else left its token there. The thread that
+            // takes it looks, and rings on.
             let _ = self.ring.try_send(());
         }
     }
@@ -57,11 +61,13 @@ impl Bell {
 pub(super) struct InBell<'a>(&'a Bell);
 
 impl InBell<'_> {
-    /// Blocks for a token, a signal or the deadline in `round`. The caller must look again before it sleeps again.
+    /// Blocks until there is a token, or until a signal or the deadline of `round`. The caller must
+    /// look again before it sleeps again.
     pub(super) fn block(&self, round: &Round) {
         round.block_on(&self.0.heard);
-        // Release pairs with the Acquire in `ring`. Acquire, and hence a swap: if a `ring` found the flag set because this
-        // had not cleared it yet, the caller sees what came before that `ring`. `close` takes no lock between the two.
+        // Release pairs with the Acquire in `ring`. Acquire, and hence a swap: a `ring` may have
+        // found the flag still set. Then the caller must see what came before that `ring`, and
+        // `close` takes no lock between the two.
         self.0.rung.swap(false, Ordering::AcqRel);
     }
 }
@@ -72,11 +78,12 @@ impl Drop for InBell<'_> {
     }
 }
 
-/// A short wait for a thread that is running: steps that double, of pauses and one turn for others; then it is over.
+/// A short wait for a running thread, in steps that double. Each step is pauses and one yield.
+/// After the last step it is time to sleep.
 ///
-/// Sleeping and being woken costs microseconds on both sides. Pauses and not a steady look: each look takes the cache
-/// line from the one that is waited for, and who looks again at once finds one value, where a little later are twenty.
-/// The turn is for the case that the one that is waited for has to run on this very core.
+/// To sleep and be woken costs microseconds on both sides. It pauses instead of polling: each poll
+/// takes the other side's cache line, and polling early finds one value where a moment later there
+/// are twenty. The yield is for the case that the other thread needs this core.
 pub(super) struct Spin {
     step: Duration,
 }
@@ -89,7 +96,7 @@ impl Spin {
         Spin { step: Spin::FIRST }
     }
 
-    /// Waits a little and returns true; or false when it is time to sleep.
+    /// Waits for one step and returns `true`. Returns `false` when it is time to sleep.
     pub(super) fn again(&mut self) -> bool {
         if self.step > Spin::LAST {
             return false;

@@ -15,15 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
 impl<T> Queue<T> {
-    /// Takes the first value, and goes on doing so after `stop` has gone, until the queue is closed and everything in it
-    /// was taken; then `None`. This is the pop for a consumer that must lose nothing when it is asked to stop.
+    /// Takes the first value, also after `stop` has gone. Returns `None` once the queue is closed
+    /// and empty. This is the pop for a consumer that must lose nothing when it is asked to stop.
     ///
-    /// Blocks while the queue is empty and open. `stop` alone does not end it: the producers do, by closing the queue, which
-    /// an [`Adder`](super::Adder) does by itself when its producer ends. A close that was forgotten is no hang: if the
-    /// queue has no adder, and nothing was added for 5 seconds after the stop, this call logs a warning, closes the queue and
-    /// hands out what is left. A producer that comes later gets its value back as
-    /// [`AddError::Closed`](super::AddError::Closed). As long as there is an adder, the close will come with its drop;
-    /// until then a warning every 5 seconds says what is waited for.
+    /// Blocks while the queue is empty and open. `stop` alone does not end it: the producers end it
+    /// by closing the queue. An [`Adder`](super::Adder) closes it when its producer ends. A
+    /// forgotten close is no hang: if the queue has no adder, and nothing was added for 5 seconds
+    /// after the stop, this call logs a warning, closes the queue and hands out what is left. A
+    /// producer that adds later gets its value back as
+    /// [`AddError::Closed`](super::AddError::Closed). While there is an adder, its drop will close
+    /// the queue; until then a warning every 5 seconds tells what this call waits for.
     ///
     /// A consumer that is stopped alone, while others go on popping from the same queue, wants
     /// [`pop_till`](Self::pop_till): what it leaves in the queue is for the others.
@@ -51,8 +52,9 @@ impl<T> Queue<T> {
         self.pop_draining_timeout(stop, PATIENCE)
     }
 
-    /// [`pop_draining`](Self::pop_draining) with a patience of its own: how long each call waits, after `stop` has gone,
-    /// for a value or the close. Take it longer than the producer may need for one value.
+    /// [`pop_draining`](Self::pop_draining) with a patience of its own: how long each call waits,
+    /// after `stop` has gone, for a value or the close. Take it longer than the producer may need
+    /// for one value.
     pub fn pop_draining_timeout(&self, stop: &Signal, patience: Duration) -> Option<T> {
         match self.store.take() {
             Taken::Value(value) => return Some(value),
@@ -92,7 +94,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Ends the wait for a close that does not come. A value that was added at the last moment is handed out.
+    /// Ends the wait for a close that does not come. A value that was added at the last moment is
+    /// handed out.
     #[cold]
     fn close_for_producers(&self, waited: Duration) -> Option<T> {
         if self.close() {

@@ -7,9 +7,9 @@ use std::fmt;
 pub enum AddError<T> {
     /// The queue is closed, and stays so.
     Closed(T),
-    /// The signal that was to end the wait went first; with a `_timeout` form, the time passed.
+    /// `till` went before there was room. With a `_timeout` form: the time passed.
     Stopped(T),
-    /// There is no room just now ([`Queue::try_add`](crate::Queue::try_add) only).
+    /// There is no room now. Only from [`Queue::try_add`](crate::Queue::try_add).
     Full(T),
 }
 
@@ -26,7 +26,7 @@ impl<T> AddError<T> {
         matches!(self, AddError::Closed(_))
     }
 
-    /// The wait was ended by its signal or its time.
+    /// Returns `true` if the wait was ended by its signal or its time.
     pub fn is_stopped(&self) -> bool {
         matches!(self, AddError::Stopped(_))
     }
@@ -70,7 +70,7 @@ impl<T> std::error::Error for AddError<T> {}
 /// Why there was no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
-    /// The signal that was to end the wait has gone; with a `_timeout` form, the time has passed.
+    /// `till` has gone. With a `_timeout` form: the time has passed.
     Stopped,
     /// The queue is closed and everything in it was taken.
     Closed,

@@ -1,7 +1,8 @@
-//! Values that a queue still holds when its last handle is dropped or the program ends: counted, logged, listed.
+//! Values that a queue still holds when its last handle is dropped or the program ends: counted,
+//! logged, listed.
 //!
-//! Nothing here runs when a value is added or popped. The list of living queues is written when a queue is made and when its
-//! last handle is dropped.
+//! Nothing here runs when a value is added or popped. The list of living queues is written when a
+//! queue is made and when its last handle is dropped.
 
 use crate::error::shielded;
 use crate::model::AtomicU64;
@@ -16,18 +17,19 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64 as Keys, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// Names of which each has a count of its own; the queues of further names share one.
+/// The number of names that have a count of their own. The queues of further names share one count.
 const MOST_NAMES: usize = 200;
 const OTHER_NAMES: &str = "(queues of other names)";
 
-/// What the handles of one queue share besides its values. Not generic, so that a published wait can refer to it.
+/// Shared by the handles of one queue, besides its values. Not generic, so that a published wait
+/// can refer to it.
 pub(super) struct Account {
     name: Arc<str>,
-    /// Living `HandleCount`s. SeqCst on creation and drop: the count is not on the path of a value, and the drop that
-    /// takes it to 0 has to see all that the other handles did.
+    /// Living `HandleCount`s. SeqCst on creation and drop: the count is not on the path of a value,
+    /// and the drop that takes it to 0 has to see all that the other handles did.
     handles: AtomicUsize,
-    /// Living `Adder`s. The drop that takes it to 0 closes the queue, so 0 with an open queue means that there never was
-    /// an adder. SeqCst, as above.
+    /// Living `Adder`s. The drop that takes it to 0 closes the queue, so 0 with an open queue means
+    /// that there never was an adder. SeqCst, as above.
     pub(super) adders: AtomicUsize,
     /// Living `Popper`s. The drop that takes it to 0 closes the queue. SeqCst, as above.
     pub(super) poppers: AtomicUsize,
@@ -44,8 +46,8 @@ pub(super) struct Account {
 
 impl Shared for Account {}
 
-/// The part of a queue's handle that counts it. Not generic: a `Queue` with a `Drop` of its own could not hold references
-/// to variables that are declared after it.
+/// The part of a queue's handle that counts it. Not generic: a `Queue` with a `Drop` of its own
+/// could not hold references to variables that are declared after it.
 pub(super) struct HandleCount(Arc<Account>);
 
 /// A queue that has handles.
@@ -55,17 +57,19 @@ struct Living {
     counters: [*const AtomicU64; 2],
 }
 
-// SAFETY: the pointers are to atomics, which any thread may read; `HandleCount::first` says for how long.
+// SAFETY: the pointers are to atomics, which any thread may read; `HandleCount::first` says for how
+// long.
 unsafe impl Send for Living {}
 
 impl Living {
-    /// How many values are in the queue.
+    /// The number of values in the queue.
     ///
     /// # Safety
     /// The last handle of the queue has not been dropped, or is just being dropped by the caller.
     unsafe fn len(&self) -> u64 {
         let [added, popped] = self.counters;
-        // SAFETY: both counters are where they were, by the contract of `first`, since there still is a handle.
+        // SAFETY: both counters are where they were, by the contract of `first`, since there still
+        // is a handle.
         let (added, popped) = unsafe { (&*added, &*popped) };
         // Acquire, `popped` first: as in the store, it never overtakes `added`.
         let popped = popped.load(Ordering::Acquire);
@@ -88,8 +92,8 @@ impl HandleCount {
     /// Counts the first handle of a queue whose store counts in `added` and `popped`.
     ///
     /// # Safety
-    /// The two counters stay where they are, and are only reached through shared references, until the last clone of
-    /// what this returns has been dropped.
+    /// The two counters stay where they are, and are only reached through shared references, until
+    /// the last clone of what this returns has been dropped.
     pub(super) unsafe fn first(name: Arc<str>, added: &AtomicU64, popped: &AtomicU64) -> HandleCount {
         static NEXT: Keys = Keys::new(0);
         // Relaxed: only that each key is given once matters.
@@ -145,8 +149,7 @@ impl Account {
         self.may_be_left.store(true, Ordering::Relaxed);
     }
 
-    /// `values` are dropped together with their queue, or were never handled for another reason, which `how` says; `cure`
-    /// says what to do about it.
+    /// Counts `values` that were never handled. `how` tells why; `cure` tells what to do about it.
     pub(super) fn lose(&self, values: u64, how: fmt::Arguments<'_>, cure: &str) {
         if values == 0 || self.may_be_left.load(Ordering::Relaxed) {
             return;
@@ -160,8 +163,8 @@ impl Account {
             of_name.values += values;
             *of_name
         };
-        // A program may drop thousands of such queues. The first is told, then the 2nd, 4th, 8th… of the same name. The
-        // report at the end has all.
+        // A program may drop thousands of such queues. Of each name the 1st, 2nd, 4th, 8th… is
+        // logged. The report at the end counts all.
         if of_name.queues.is_power_of_two() {
             shielded(|| warn(&self.name, values, how, cure, of_name));
         }
@@ -181,7 +184,8 @@ fn counted(values: u64) -> String {
     format!("{values} {}", if values == 1 { "value" } else { "values" })
 }
 
-/// Values that were dropped in queues of one name, without having been popped; see [`left_in_queues`].
+/// Values that were dropped in queues of one name, without having been popped; see
+/// [`left_in_queues`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftInQueue {
     name: Arc<str>,
@@ -195,12 +199,12 @@ impl LeftInQueue {
         &self.name
     }
 
-    /// How many values were dropped.
+    /// The number of values that were dropped.
     pub fn values(&self) -> u64 {
         self.values
     }
 
-    /// How many queues of this name were dropped with values in them.
+    /// The number of queues of this name that were dropped with values in them.
     pub fn queues(&self) -> u64 {
         self.queues
     }
@@ -213,12 +217,12 @@ impl fmt::Display for LeftInQueue {
     }
 }
 
-/// The values that were dropped in queues without having been popped, by the queues' names, since the runtime began; without
-/// a runtime since the process began. Empty if nothing was lost.
+/// The values that were dropped in queues without having been popped, by the queues' names, since
+/// the runtime began; without a runtime since the process began. Empty if nothing was lost.
 ///
-/// A queue that was made with [`Queue::may_be_left`](super::Queue::may_be_left) is not in it. The messages that an actor did
-/// not handle are in it, as `messages of <name>`. After 200 different names, the queues of all further names are counted
-/// together. Does not block.
+/// A queue that was made with [`Queue::may_be_left`](super::Queue::may_be_left) is not listed. The
+/// messages that an actor did not handle are listed as `messages of <name>`. After 200 different
+/// names, the queues of all further names are counted together. Does not block.
 ///
 /// ```
 /// use selvedge::{Queue, left_in_queues};
@@ -240,15 +244,16 @@ pub fn left_in_queues() -> Vec<LeftInQueue> {
     dropped.iter().map(left).collect()
 }
 
-/// The values that are in queues right now, without those that may be left.
+/// The values that are in queues now, except queues whose values may be left.
 pub(crate) fn still_in_queues() -> Vec<LeftInQueue> {
     let mut held: BTreeMap<Arc<str>, Dropped> = BTreeMap::new();
-    // Dropped without the lock: one of these may be the last reference to an account.
+    // Dropped after the lock: one of these may be the last reference to an account.
     let mut accounts = Vec::new();
     let living = LIVING.lock();
     for queue in living.values() {
         let Some(account) = queue.account.upgrade() else { continue };
-        // SAFETY: the queue is in LIVING, whose lock is held. The drop of its last handle takes it out under that lock.
+        // SAFETY: the queue is in LIVING, whose lock is held. The drop of its last handle takes it
+        // out under that lock.
         let values = unsafe { queue.len() };
         if values > 0 && !account.may_be_left.load(Ordering::Relaxed) {
             let of_name = held.entry(account.name.clone()).or_default();

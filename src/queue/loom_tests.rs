@@ -1,12 +1,13 @@
-//! Loom models of a queue's wake-ups: each waiting thread is woken, whatever each load sees. See `model/loom_tests.rs`.
+//! Loom models of a queue's wake-ups: each waiting thread is woken, for each value that a load may
+//! see. See `model/loom_tests.rs`.
 
 use super::{AddError, PopError, Queue};
 use crate::model::loom_tests::check;
 use crate::signal::Signal;
 use loom::thread;
 
-/// A popper that was woken finds its value in `head`, and so has no need of the tail's lock, while an adder adds one more
-/// for the popper that still sleeps.
+/// A popper that was woken finds its value in `head`, and so has no need of the tail's lock, while
+/// an adder adds one more for the popper that still sleeps.
 #[test]
 fn loom_queue_a_woken_popper_calls_the_next() {
     check(2, || {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
-/// A handle to pop with, which closes the queue when it is the last `Popper` and is dropped: by a return, by `?`, by a panic.
-/// So a producer does not wait for room that nothing will make: its `add` fails, and gives the value back. Made by
-/// [`Queue::popper`].
+/// A handle to pop with, which closes the queue when it is the last `Popper` and is dropped: by a
+/// return, by `?`, by a panic. So a producer does not wait for room that no thread will make: its
+/// `add` fails, and gives the value back. Made by [`Queue::popper`].
 ///
-/// Clones count. What is queued when the last one is dropped can still be popped by any handle; if nothing does, it is
-/// counted as [left](crate::left_in_queues).
+/// Clones count. What is queued when the last `Popper` is dropped can still be popped through any
+/// handle. What is never popped is counted as [left](crate::left_in_queues).
 ///
 /// ```
 /// use selvedge::Queue;
@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 ///     panic!("the broom is broken");
 /// });
 /// # consumer.join().unwrap_err();
-/// // Without a popper this would wait for room for ever, sooner or later.
+/// // Without a popper this would wait for room forever.
 /// assert_eq!(jobs.add("mop").unwrap_err().into_inner(), "mop");
 /// ```
 #[must_use = "a popper that is dropped at once closes the queue"]

@@ -1,18 +1,22 @@
 //! What is behind a queue's handles: two locks, two counters, two bells.
 //!
-//! Adders push into `tail`, poppers take from `head`, and a popper who finds `head` empty swaps the whole tail in. So the
-//! two sides meet once for a batch and not once for a value, and taking everything is one swap. Only a side that has to
-//! block touches a channel (its `Bell`), because there several things are waited for at once.
+//! Adders push into `tail`, poppers take from `head`, and a popper that finds `head` empty swaps
+//! the whole tail in. So the two sides meet once per batch and not once per value, and taking
+//! everything is one swap. Only a thread that has to block touches a channel (its `Bell`), because
+//! it waits for several things at once.
 //!
 //! Invariants
 //! 1. Locks are taken in the order head, tail. Nothing of the user's runs under either.
-//! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped` values are in the queue.
-//! 3. Whoever is about to block first counts itself among the bell's waiting (or, woken, takes back that it was called)
-//!    and then looks again under the lock of the other side. Whoever changes something asks under that lock whether the
-//!    bell is awaited. So either the change is seen, or the sleeper.
-//! 4. A thread that took a token from a bell, or gives up, looks once more before it returns, and rings on if there is
-//!    something left for the threads that still wait. Between clearing `rung` and that look it has held the lock of the
-//!    other side, so an adder or popper that still saw `rung` set has its change seen by the look.
+//! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped`
+//!    values are in the queue.
+//! 3. A thread that is about to block first counts itself among the bell's waiting threads (or,
+//!    woken, clears `rung`) and then looks again under the lock of the other side. A thread that
+//!    changes something asks under that lock whether the bell is awaited. So the blocking thread
+//!    sees the change, or the changing thread sees the blocking thread.
+//! 4. A thread that took a token from a bell, or gives up, looks once more before it returns. If
+//!    something is left for the threads that still wait, it rings on. Between clearing `rung` and
+//!    that look it has held the lock of the other side. So the look sees the change of an adder or
+//!    popper that still saw `rung` set.
 //!
 //! Models: `queue/loom_tests.rs`.
 
@@ -30,14 +34,15 @@ use std::time::{Duration, Instant};
 
 const IN_MODEL: bool = cfg!(all(test, selvedge_model));
 
-/// A thread that waits for room this long says so in the log, and again each time it has passed. In a model it must not
+/// A thread that waits for room logs a warning each time this has passed. In a model it must not
 /// wake up for that.
 const FULL_WARNING: Duration = if IN_MODEL { Duration::MAX } else { Duration::from_secs(5) };
 
-/// Pauses in which an adder keeps away from its lock when a popper wants it: some crossings of a cache line.
+/// The number of pauses in which an adder keeps away from its lock when a popper wants it: some
+/// transfers of a cache line.
 const STAND_BACK: usize = if IN_MODEL { 1 } else { 64 };
 
-/// Looks of a popper at that lock before it queues up like everybody.
+/// How often a popper tries that lock before it blocks on it.
 const ASKING: usize = if IN_MODEL { 1 } else { 64 };
 
 pub(super) struct Store<T> {
@@ -50,7 +55,7 @@ pub(super) struct Store<T> {
     ///
     /// | value | means                                         | set by                                 |
     /// |-------|-----------------------------------------------|----------------------------------------|
-    /// | false | nobody asks, or an adder has just stood back  | the popper, an adder that stood back   |
+    /// | false | no popper asks, or an adder has just stood back | the popper, an adder that stood back |
     /// | true  | a popper tries to get the tail's lock         | the popper                             |
     ///
     /// Only a hint, hence relaxed.
@@ -59,15 +64,17 @@ pub(super) struct Store<T> {
     items: Apart<Bell>,
     /// Adders wait here for room.
     room: Apart<Bell>,
-    /// Who had to wait for a value: who can make room, as far as is known.
+    /// The threads that had to wait for a value. They can make room, as far as is known.
     poppers: Arc<Users>,
 }
 
-/// Keeps what different threads write on cache lines of its own; 128 because lines are fetched in pairs.
+/// On a cache line of its own, since different threads write it. 128 bytes, because lines are
+/// fetched in pairs.
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// One end of the queue, with the number of values that have passed it. Its writers hold the lock anyway.
+/// One end of the queue, with the number of values that have passed it. Only the thread that holds
+/// the lock writes the count.
 struct Side<E> {
     end: Mutex<E>,
     count: AtomicU64,
@@ -76,7 +83,7 @@ struct Side<E> {
 struct Tail<T> {
     fresh: Vec<T>,
     closed: bool,
-    /// `popped` as last looked at: the other side's cache line is read only when the queue looks full.
+    /// `popped` as last read. The other side's cache line is read only when the queue looks full.
     popped_seen: u64,
 }
 
@@ -139,10 +146,10 @@ impl<T> Store<T> {
         self.capacity - (added - tail.popped_seen)
     }
 
-    /// Ends a push of `count` values: under the lock counts, then outside of it wakes.
+    /// Ends a push of `count` values: counts them under the lock, and wakes a popper after it.
     #[inline]
     fn end_push(&self, tail: MutexGuard<'_, Tail<T>>, count: u64) {
-        // Only written under this lock, so load and store make an addition.
+        // Only written under this lock, so a load and a store make an addition.
         self.added().store(self.added().load(Ordering::Relaxed) + count, Ordering::Release);
         let awaited = self.items.0.is_awaited();
         drop(tail);
@@ -154,7 +161,8 @@ impl<T> Store<T> {
         }
     }
 
-    /// Gives the popper who asked the time to take the tail's lock, once for each time it asks.
+    /// Gives the popper that asked for the tail's lock the time to take it, once for each time it
+    /// asks.
     #[cold]
     fn stand_back(&self) {
         for _ in 0..STAND_BACK {
@@ -166,10 +174,12 @@ impl<T> Store<T> {
         self.tail_wanted.0.store(false, Ordering::Relaxed);
     }
 
-    /// The tail's lock, for a popper; it holds the head's, so there is only one who asks.
+    /// The tail's lock, for a popper. The popper holds the head's lock, so only one popper asks at
+    /// a time.
     ///
-    /// An adder in a loop holds that lock most of the time and has its cache line. Who just queues up at the mutex is put
-    /// to sleep after a few unlucky looks, and the queue fills up before it is awake again.
+    /// An adder in a loop holds the tail's lock most of the time and has its cache line. A popper
+    /// that only blocks on the mutex sleeps after a few failed tries, and the queue fills up before
+    /// it is awake again.
     fn tail_for_popper(&self) -> MutexGuard<'_, Tail<T>> {
         if let Some(tail) = self.tail.0.end.try_lock() {
             return tail;
@@ -260,15 +270,16 @@ impl<T> Store<T> {
         outcome.map_err(|error| error.map(|()| batch))
     }
 
-    /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has gone (None).
+    /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has
+    /// gone (None).
     fn until_room<R>(
         &self,
         till: Option<&Signal>,
         handles: impl FnOnce() -> Handles,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        // As long as it does not cost a sleep, wait for room that is worth it: each value squeezed into the one free place
-        // takes both cache lines of the poppers.
+        // While it spins, it waits for more than one free place: each value added to a nearly full
+        // queue takes both cache lines of the poppers.
         let few = self.capacity / 8;
         let mut spin = Spin::new();
         while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
@@ -289,7 +300,8 @@ impl<T> Store<T> {
         let waiting = self.room.0.enter();
         let mut round = Round::default();
         let outcome = loop {
-            // Invariant 3 wants the next look to be ordered by the poppers' lock; the look itself is under the tail's.
+            // By invariant 3 the poppers' lock must order the next look. The look itself is under
+            // the tail's lock.
             drop(self.head.0.end.lock());
             if let Some(outcome) = attempt() {
                 break Some(outcome);
@@ -322,8 +334,8 @@ impl<T> Store<T> {
         outcome
     }
 
-    /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is left to the adders when
-    /// the counters say that there is nothing.
+    /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is
+    /// left to the adders when the counters say that there is nothing.
     #[inline]
     pub(super) fn take(&self) -> Taken<T> {
         let mut head = self.head.0.end.lock();
@@ -334,13 +346,14 @@ impl<T> Store<T> {
         if self.len() == 0 { Taken::Empty } else { self.take_swapping(head) }
     }
 
-    /// `take` that passes through both locks, whatever it finds: invariants 3 and 4 count on that.
+    /// `take` that passes through both locks in each case: invariants 3 and 4 rest on that.
     fn take_for_sure(&self) -> Taken<T> {
         let mut head = self.head.0.end.lock();
         match head.ready.pop_front() {
             Some(value) => {
-                // The value does not need the tail's lock. The caller's last look does: without it, an adder that still
-                // sees `rung` and a popper that does not yet see its value would both leave the next sleeper asleep.
+                // The value does not need the tail's lock. The caller's last look does: without it,
+                // an adder that still sees `rung` and a popper that does not yet see its value
+                // would both leave the next sleeper asleep.
                 drop(self.tail_for_popper());
                 self.end_pop(head, 1);
                 Taken::Value(value)
@@ -362,11 +375,12 @@ impl<T> Store<T> {
         }
     }
 
-    /// Gives the tail's values to the empty head, and the head's memory to the tail; returns whether the queue is closed.
+    /// Gives the tail's values to the empty head, and the head's memory to the tail. Returns `true`
+    /// if the queue is closed.
     ///
-    /// Two buffers change places for ever, so adders soon allocate nothing. They must not: the allocator's own locks put
-    /// an adder to sleep while it holds the tail's. Neither conversion copies: a buffer is emptied from the front, and
-    /// filled from its start.
+    /// Two buffers change places again and again, so adders soon allocate nothing. An adder that
+    /// allocates may block on the allocator's lock while it holds the tail's. Neither conversion
+    /// copies: a buffer is emptied from the front, and filled from its start.
     fn swap(&self, head: &mut Head<T>) -> bool {
         debug_assert!(head.ready.is_empty());
         let empty = Vec::from(std::mem::take(&mut head.ready));
@@ -380,7 +394,7 @@ impl<T> Store<T> {
 
     pub(super) fn take_all(&self) -> Vec<T> {
         let mut head = self.head.0.end.lock();
-        // Moved into a vector of this thread's, and the buffers kept; see `swap`.
+        // The values move into a vector of this thread's, and the buffers stay; see `swap`.
         let mut all = Vec::with_capacity(self.len() as usize);
         all.extend(head.ready.drain(..));
         if self.len() > all.len() as u64 {

@@ -6,10 +6,12 @@ use crate::signal::Till;
 use std::time::Duration;
 
 impl<T> Queue<T> {
-    /// [`add`](Self::add), but gives up when `timeout` has passed. Room that is there is taken, even if `timeout` is zero.
+    /// [`add`](Self::add), but gives up when `timeout` has passed. Room that is there is taken,
+    /// even if `timeout` is zero.
     ///
     /// # Errors
-    /// [`AddError::Closed`] with the value, or [`AddError::Stopped`] with it if the time has passed.
+    /// [`AddError::Closed`] with the value, or [`AddError::Stopped`] with it if the time has
+    /// passed.
     ///
     /// ```
     /// # use selvedge::{AddError, Queue};
@@ -25,10 +27,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// [`pop`](Self::pop), but gives up when `timeout` has passed. A value that is there is taken, even if `timeout` is zero.
+    /// [`pop`](Self::pop), but gives up when `timeout` has passed. A value that is there is taken,
+    /// even if `timeout` is zero.
     ///
     /// # Errors
-    /// [`PopError::Closed`] when the queue is closed and empty, or [`PopError::Stopped`] if the time has passed.
+    /// [`PopError::Closed`] when the queue is closed and empty, or [`PopError::Stopped`] if the
+    /// time has passed.
     ///
     /// ```
     /// # use selvedge::{PopError, Queue};
