@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Sorted; stacks that read the same are one line.
 pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
     let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
-    let names = if options.unabridged { Names::unabridged(stacks) } else { Names::abridged(stacks) };
+    let names = Names::shown(stacks, options);
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for stack in &stacks.stacks {
         let Some(label) = labels.shown(&stack.label) else { continue };

@@ -1,6 +1,7 @@
 //! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels, not threads; names
 //! nothing else in the crate but its error.
 
+mod collapse;
 mod escape;
 mod folded;
 mod labels;
@@ -38,7 +39,9 @@ pub(crate) struct Facts<'a> {
 
 /// One line for each stack, sorted, each as the sum of its equals.
 pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), Error> {
-    for line in folded::lines(stacks, &FlameOptions::new().keep_pools()) {
+    // All frames, for programs that read them.
+    let options = FlameOptions::new().keep_pools().collapse([""; 0]);
+    for line in folded::lines(stacks, &options) {
         writeln!(out, "{line}").map_err(|cause| unwritten("folded stacks", cause))?;
     }
     out.flush().map_err(|cause| unwritten("folded stacks", cause))

@@ -1,7 +1,8 @@
 //! What of a function's name, and of a stack's frames, is shown: without what the compiler has put there and no reader looks
 //! for. Knows names, not addresses.
 
-use super::{Stack, Stacks};
+use super::collapse::Collapse;
+use super::{FlameOptions, Stack, Stacks};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ pub(crate) struct Names<'a> {
     stacks: &'a Stacks,
     /// By the whole name; `None`: the frame is not shown. Empty: all are shown as they are.
     abridged: HashMap<&'a str, Option<Arc<str>>>,
+    collapse: Option<Collapse>,
 }
 
 impl<'a> Names<'a> {
     /// All frames, with their whole names.
     pub(crate) fn unabridged(stacks: &'a Stacks) -> Names<'a> {
-        Names { stacks, abridged: HashMap::new() }
+        Names { stacks, abridged: HashMap::new(), collapse: None }
     }
 
     /// Without what few want to see.
@@ -26,11 +28,28 @@ impl<'a> Names<'a> {
             let name = || (!is_plumbing(&line.function)).then(|| Arc::from(short(&line.function)));
             abridged.entry(&*line.function).or_insert_with(name);
         }
-        Names { stacks, abridged }
+        Names { stacks, abridged, collapse: None }
+    }
+
+    /// As a picture with these options shows them.
+    pub(super) fn shown(stacks: &'a Stacks, options: &FlameOptions) -> Names<'a> {
+        if options.unabridged {
+            return Names::unabridged(stacks);
+        }
+        let collapse = Some(Collapse::new(options.collapse.as_deref()));
+        Names { collapse, ..Names::abridged(stacks) }
     }
 
     /// The functions of a stack, root first, inlined ones as frames of their own. Never empty.
     pub(crate) fn of(&self, stack: &'a Stack) -> Vec<&Arc<str>> {
+        let shown = self.without_plumbing(stack);
+        match &self.collapse {
+            Some(collapse) => collapse.collapse(shown),
+            None => shown,
+        }
+    }
+
+    fn without_plumbing(&self, stack: &'a Stack) -> Vec<&Arc<str>> {
         let locations = stack.frames.iter().rev().map(|&frame| &self.stacks.locations[frame]);
         let all = || locations.clone().flat_map(|location| location.lines.iter().rev().map(|line| &line.function));
         if self.abridged.is_empty() {

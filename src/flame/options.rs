@@ -18,6 +18,8 @@ pub struct FlameOptions {
     pub(super) threads_dropped: bool,
     pub(super) unabridged: bool,
     pub(super) icicle: bool,
+    /// `None`: all that is known.
+    pub(super) collapse: Option<Vec<String>>,
 }
 
 /// Which pools are drawn as one thread.
@@ -87,6 +89,29 @@ impl FlameOptions {
         self
     }
 
+    /// Which machinery is drawn as one frame, in place of all that is known: of each run of its frames the first is drawn, which is
+    /// what the program has called, and then one frame that stands for the rest, such as `[rayon]`. If a stack ends in it, its last
+    /// frame is drawn too. None: `collapse([""; 0])`.
+    ///
+    /// | name | crates |
+    /// |---|---|
+    /// | `rayon` | rayon, rayon_core, crossbeam_deque, crossbeam_epoch |
+    /// | `tokio` | tokio, tokio_util, mio, futures and its parts |
+    /// | `serde` | serde, serde_core, serde_json, and derived code between their frames |
+    ///
+    /// By default these three. Any other name is that of a crate, as in a path of Rust: `tower_http`. Folded lines and pprof files keep
+    /// all frames, and so does a picture that is [`unabridged`](Self::unabridged).
+    ///
+    /// ```
+    /// # use selvedge::profile::FlameOptions;
+    /// let options = FlameOptions::new().collapse(["rayon", "tokio", "hyper", "hyper_util", "tower"]);
+    /// ```
+    #[must_use]
+    pub fn collapse(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> FlameOptions {
+        self.collapse = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Only that thread, given by its path, and all below it.
     #[must_use]
     pub fn subtree(mut self, path: impl Into<String>) -> FlameOptions {
@@ -95,7 +120,8 @@ impl FlameOptions {
     }
 
     /// Functions with their whole names, type parameters and all, and with those that do nothing but call a closure or catch
-    /// its panic: `FnOnce::call_once` and the like. By default, functions that differ in type parameters only are one.
+    /// its panic: `FnOnce::call_once` and the like; nothing is [collapsed](Self::collapse). By default, functions that differ in
+    /// type parameters only are one.
     #[must_use]
     pub fn unabridged(mut self) -> FlameOptions {
         self.unabridged = true;

@@ -1,5 +1,6 @@
 //! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they ran upon them.
 
+use super::collapse::Collapse;
 use super::labels::Labels;
 use super::prune::prune;
 use super::{FlameOptions, Stacks, escape, folded};
@@ -10,6 +11,8 @@ use std::io::{self, Write};
 
 /// A frame is left out if it is narrower than this share of the picture, in percent.
 const NARROWEST: f64 = 0.01;
+
+const GREY: Color = Color { r: 190, g: 190, b: 190 };
 
 /// The most frames of a picture before the narrowest are summed up, at about 300 bytes each.
 const MOST_FRAMES: usize = 6_000;
@@ -96,7 +99,10 @@ fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
         }
     }
     for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
-        map.insert(escape::frame(&line.function), Color { r: 190, g: 190, b: 190 });
+        map.insert(escape::frame(&line.function), GREY);
+    }
+    for mark in Collapse::new(options.collapse.as_deref()).marks() {
+        map.insert(escape::frame(mark), GREY);
     }
     map
 }

@@ -84,6 +84,7 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
     }
     for (thread, life) in threads.iter_mut().zip(lives) {
         thread.lost = life.lost.unwrap_or_else(|| lost(thread, session.effective.period));
+        thread.merged = life.merged;
     }
     threads.extend(others.into_values());
     // Stable: those of the tree stay in their order, then those of others.

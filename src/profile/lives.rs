@@ -19,6 +19,8 @@ pub(super) struct Life {
     pub(super) cpu: Duration,
     /// Samples that the engine knows to have lost; `None`: that is to be judged by the clock.
     pub(super) lost: Option<u64>,
+    /// Those of them that came together with the next one.
+    pub(super) merged: u64,
     /// Set if this stands for several threads, which have all ended.
     pub(super) pool: Option<Pool>,
 }

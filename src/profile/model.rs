@@ -43,6 +43,7 @@ pub struct ThreadProfile {
     pub(super) wall: Duration,
     pub(super) samples: u64,
     pub(super) lost: u64,
+    pub(super) merged: u64,
     pub(super) truncated: u64,
     pub(super) unsampled: Duration,
     pub(super) broken: u64,
@@ -220,7 +221,8 @@ impl Profile {
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
             // Elsewhere it is what chance has done as well.
-            (if engine == Engine::Timer { sum(ThreadProfile::lost) } else { 0 }, "lost"),
+            (if engine == Engine::Timer { sum(ThreadProfile::lost) - sum(ThreadProfile::merged) } else { 0 }, "lost"),
+            (sum(ThreadProfile::merged), "merged"),
             (sum(ThreadProfile::truncated), "truncated"),
             (sum(ThreadProfile::broken), "broken"),
             (self.unregistered, "of threads outside the tree"),
@@ -255,6 +257,7 @@ impl ThreadProfile {
             wall: zero,
             samples: 0,
             lost: 0,
+            merged: 0,
             truncated: 0,
             unsampled: zero,
             broken: 0,
@@ -312,6 +315,12 @@ impl ThreadProfile {
     /// CPU clock says; chance decides there which of the running threads is sampled, so a few are nothing but that.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Those of the [lost](Self::lost) samples that came together with the next one. Their time is that sample's, so nothing is
+    /// missing but a part of the variety. 0 with [`Engine::Process`].
+    pub fn merged(&self) -> u64 {
+        self.merged
     }
 
     /// Samples whose stack was deeper than the engine looks: their callers are missing, `[truncated]` stands for them.

@@ -74,7 +74,16 @@ fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u
 
 fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {
     let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
-    Life { path: path.into(), os_thread: Some(os_thread), started, ended, cpu: Duration::ZERO, lost: None, pool: None }
+    Life {
+        path: path.into(),
+        os_thread: Some(os_thread),
+        started,
+        ended,
+        cpu: Duration::ZERO,
+        lost: None,
+        merged: 0,
+        pool: None,
+    }
 }
 
 fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {

@@ -115,6 +115,7 @@ impl Window {
                     ended: None,
                     cpu: Duration::ZERO,
                     lost: Some(0),
+                    merged: 0,
                     pool: None,
                 });
                 self.lives.len() - 1

@@ -99,8 +99,11 @@ pub(super) fn demangled(name: &str) -> String {
     }
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
     let cpp = || cpp_demangle::Symbol::new(name).ok()?.demangle(&options).ok();
-    // `malloc@@GLIBC_2.2.5`: the version is the linker's affair.
-    let plain = || name.split_once('@').map_or(name, |(name, _)| name).to_owned();
+    // `malloc@@GLIBC_2.2.5`: the version is the linker's affair; `__GI_malloc`: glibc's own name for it.
+    let plain = || {
+        let name = name.split_once('@').map_or(name, |(name, _)| name);
+        name.strip_prefix("__GI_").unwrap_or(name).to_owned()
+    };
     if name.starts_with("_Z") { cpp().unwrap_or_else(plain) } else { plain() }
 }
 

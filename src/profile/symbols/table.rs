@@ -48,14 +48,40 @@ struct Symbol<'a> {
 }
 
 impl Symbol<'_> {
-    /// Nearer; of those at one address the longest.
+    /// Nearer; of those at one address the longest; of those that are equally long the one that programs call it by.
     fn is_better_than(&self, other: &Symbol<'_>) -> bool {
         let key = |symbol: &Symbol<'_>| (symbol.start, symbol.length);
-        key(self) > key(other) || (key(self) == key(other) && self.name < other.name)
+        let rank = |name| (internality(name), name);
+        key(self) > key(other) || (key(self) == key(other) && rank(self.name) < rank(other.name))
     }
 
     /// What was written in assembler has no length: it goes on to the next.
     fn holds(&self, address: u64) -> bool {
         self.length == 0 || address < self.start.saturating_add(self.length)
+    }
+}
+
+/// How far a name is from the one that programs use: glibc has `__GI___libc_read`, `__libc_read`, `__read` and `read` for one function.
+fn internality(name: &[u8]) -> usize {
+    let public = name.strip_prefix(b"__GI_").unwrap_or(name);
+    let underscores = public.iter().take_while(|byte| **byte == b'_').count();
+    let is_of_libc = public[underscores..].starts_with(b"libc_");
+    usize::from(public.len() < name.len()) * 8 + underscores + usize::from(is_of_libc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::internality;
+
+    #[test]
+    fn of_the_names_of_one_function_the_one_that_programs_use_is_taken() {
+        for names in [
+            ["__GI___libc_read", "__libc_read", "__read", "read"].as_slice(),
+            &["__GI_sched_yield", "__sched_yield", "sched_yield"],
+            &["__GI___clone3", "__clone3"],
+        ] {
+            let best = names.iter().min_by_key(|name| (internality(name.as_bytes()), **name)).unwrap();
+            assert_eq!(best, names.last().unwrap());
+        }
     }
 }

@@ -72,6 +72,7 @@ impl Roster {
                 ended,
                 cpu: used(entry.baseline, cpu),
                 lost: None,
+                merged: 0,
                 pool: None,
             };
             lives.push((id, life, entry.baseline, thread));

@@ -150,6 +150,7 @@ impl Books {
         meter.told -= meter.told.min(due.saturating_sub(meter.counted));
         meter.counted = meter.counted.max(due);
         self.give_up(meter, missing);
+        self.accounts[meter.owner()].life.merged += missing;
     }
 
     fn add(&mut self, account: usize, place: Place, samples: u64, weight: u64) {
@@ -338,6 +339,7 @@ impl Account {
             ended: None,
             cpu: Duration::ZERO,
             lost: Some(0),
+            merged: 0,
             pool: None,
         };
         Account { is_used: false, life, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }

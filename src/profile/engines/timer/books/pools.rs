@@ -72,6 +72,7 @@ impl Account {
         life.ended = life.ended.max(other.life.ended);
         life.cpu += other.life.cpu;
         life.lost = Some(life.lost.unwrap_or(0) + other.life.lost.unwrap_or(0));
+        life.merged += other.life.merged;
         self.unsampled += other.unsampled;
         for (place, (samples, weight)) in other.sums {
             let sum = self.sums.entry(place).or_default();

@@ -199,6 +199,8 @@ fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
     assert_eq!(lost(&books, account), 3);
     books.settle(&mut meter, 2_250);
     assert_eq!((lost(&books, account), meter.given_up()), (5, 5));
+    // All but the one that found no room came together with the next.
+    assert_eq!(books.accounts[account].life.merged, 4);
     assert_eq!(total(&books.found(), account), 1_250);
 }
 
