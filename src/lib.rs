@@ -70,6 +70,11 @@ struct Readme;
 #[doc = include_str!("../docs/recipes.md")]
 struct Recipes;
 
+/// So do those of the recipe for rayon.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes/rayon.md")]
+struct RecipeRayon;
+
 /// So do those of the guide to stopping.
 #[cfg(all(doctest, unix))]
 #[doc = include_str!("../docs/stopping.md")]

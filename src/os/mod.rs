@@ -1,6 +1,7 @@
 //! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names `libc`, besides the
 //! profiler's signal handler.
 
+pub(crate) mod cgroup;
 pub(crate) mod console;
 pub(crate) mod fork;
 #[cfg(unix)]

@@ -175,7 +175,8 @@ fn now(code: u8) -> ! {
 /// any exit code, and stops after this; it shows 130 in both cases.
 #[cfg(unix)]
 pub(super) fn die_as(code: u8) {
-    if code == INTERRUPTED {
+    // The kernel does not let the first process of a namespace die of a signal that it sends itself, and signal-hook aborts then.
+    if code == INTERRUPTED && std::process::id() != 1 {
         // It returns only if it fails; then the exit code says it.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGINT);
     }

@@ -5,6 +5,7 @@ pub(crate) mod config;
 mod dumps;
 mod exit;
 mod left;
+mod limits;
 #[cfg(not(feature = "profiling"))]
 #[path = "no_profiler.rs"]
 mod profiler;
@@ -22,6 +23,7 @@ mod watch;
 pub use config::{Ask, Config, DumpSignal, OnStuck, ProfileFormat};
 
 use self::config::Settings;
+use self::limits::Limits;
 use self::profiler::Profiler;
 use self::reserve::Reserve;
 use self::signals::OsSignals;
@@ -184,6 +186,7 @@ struct Up {
     name: String,
     signals: OsSignals,
     stop_watch: StopWatch,
+    limits: Limits,
     node: Arc<Node>,
     _inside: Inside,
     _reserve: Reserve,
@@ -303,8 +306,16 @@ impl Runtime {
         let signals = OsSignals::start(&node, &settings)?;
         announce(&settings);
         own.keep();
-        let up =
-            Up { name: settings.name, signals, stop_watch, node, _inside: inside, _reserve: reserve, _claim: claim };
+        let up = Up {
+            name: settings.name,
+            signals,
+            stop_watch,
+            limits: Limits::start(),
+            node,
+            _inside: inside,
+            _reserve: reserve,
+            _claim: claim,
+        };
         Ok(Runtime { up: Some(up), _not_send: PhantomData })
     }
 
@@ -379,6 +390,7 @@ impl Up {
         let own = own.map(|own| own.with_survivors(survivors));
         let formerly = end_former_roots(&why);
         say_how_long(&self.node);
+        self.limits.report();
         finish_profile();
         let interrupted = self.signals.interrupted();
         stop::stop_children(&self.node, own.as_ref());

@@ -166,7 +166,10 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
             if inherit::is_ignored(*signal) {
                 continue;
             }
-            signal_hook::flag::register_conditional_default(*signal, idle.clone())?;
+            // The first process of a namespace has no default action that could end it: there the signal does nothing.
+            if std::process::id() != 1 {
+                signal_hook::flag::register_conditional_default(*signal, idle.clone())?;
+            }
             is_settled.store(true, Ordering::Relaxed);
         }
         heard.push(*signal);

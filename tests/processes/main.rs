@@ -10,11 +10,13 @@ mod support;
 
 mod config_broken;
 mod config_files;
+mod deployed;
 mod dump;
 mod exit_codes;
 mod failure_output;
 mod fork;
 mod half_started;
+mod http_server;
 mod indexer;
 mod leaked_guards;
 mod log_console;

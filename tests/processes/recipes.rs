@@ -130,6 +130,51 @@ fn a_rayon_pool_ends_when_its_owner_is_asked_to_stop_or_panics() {
     }
 }
 
+/// As in docs/recipes/rayon.md.
+struct GlobalPool(());
+
+impl GlobalPool {
+    fn join_tree() -> GlobalPool {
+        let owner = Thread::current();
+        rayon::broadcast(|worker| {
+            let builder = Builder::new(format!("rayon-{}", worker.index())).parent(&owner);
+            WORKER.set(builder.register().ok());
+        });
+        GlobalPool(())
+    }
+}
+
+impl Drop for GlobalPool {
+    fn drop(&mut self) {
+        rayon::broadcast(|_| drop(WORKER.take()));
+    }
+}
+
+#[test]
+fn the_global_pool_of_rayon_joins_the_tree_and_leaves_it() {
+    if crate::support::in_own_process(module_path!(), "the_global_pool_of_rayon_joins_the_tree_and_leaves_it") {
+        return;
+    }
+    let _alone = alone();
+    // Another library has started it.
+    assert_eq!((1..=10_u64).into_par_iter().sum::<u64>(), 55);
+    // It outlives a runtime, and joins the next one's tree.
+    for _ in 0..2 {
+        let (log, folded) = run("recipe-global-rayon", "compute", |_| {
+            let _pool = GlobalPool::join_tree();
+            let paths = rayon::broadcast(|_| {
+                burn();
+                log::info!("works");
+                Thread::current().path().to_owned()
+            });
+            let expected: Vec<String> = (0..paths.len()).map(|n| format!("main/compute/rayon-{n}")).collect();
+            assert_eq!(paths, expected);
+        });
+        assert!(log.contains("INFO main/compute/rayon-0 works"), "{log}");
+        assert!(folded.is_empty() || folded.contains("main;compute;rayon-0;"), "{folded}");
+    }
+}
+
 #[test]
 fn a_tokio_runtime_is_of_the_tree() {
     if crate::support::in_own_process(module_path!(), "a_tokio_runtime_is_of_the_tree") {

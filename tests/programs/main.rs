@@ -14,6 +14,8 @@ mod log_subject;
 #[cfg(all(feature = "profiling", target_os = "linux"))]
 mod nameless;
 mod pipeline;
+#[cfg(unix)]
+mod service;
 #[cfg(feature = "profiling")]
 mod storm;
 mod subject;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         #[cfg(all(feature = "profiling", target_os = "linux"))]
         "nameless" => nameless::main().report(),
         "pipeline" => pipeline::main().report(),
+        #[cfg(unix)]
+        "service" => service::main().report(),
         #[cfg(feature = "profiling")]
         "storm" => storm::main().report(),
         "forking" => forking::main().report(),

@@ -144,8 +144,20 @@ impl Process {
         Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now() }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn input(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().expect("piped")
+    }
+
+    /// The next line that it says on stdout.
+    pub fn next_line(&mut self) -> String {
+        let mut next = String::new();
+        self.stdout.read_line(&mut next).expect("its output");
+        self.read.push_str(&next);
+        next
     }
 
     /// Until it has said `line`.

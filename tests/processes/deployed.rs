@@ -1,0 +1,140 @@
+//! A program as a service: under a service manager, as the first process of a container, under limits of a control group.
+#![cfg(target_os = "linux")]
+
+use crate::support::{ALARM, Folder, Process, program};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+#[test]
+fn a_service_manager_is_told_of_start_life_and_stop() {
+    let folder = Folder::new("notified");
+    let path = folder.path().join("notify");
+    let name = format!("selvedge-notify-{}", std::process::id());
+    let by_path = (UnixDatagram::bind(&path).unwrap(), path.to_str().unwrap().to_owned());
+    let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+    let by_name = (UnixDatagram::bind_addr(&abstract_name).unwrap(), format!("@{name}"));
+    for (manager, address) in [by_path, by_name] {
+        manager.set_read_timeout(Some(ALARM)).unwrap();
+        let mut command = Command::new(program("service"));
+        command.env("NOTIFY_SOCKET", address).env("WATCHDOG_USEC", "200000").env_remove("WATCHDOG_PID");
+        let mut process = Process::start(&mut command);
+        let told = || {
+            let mut text = [0; 100];
+            let length = manager.recv(&mut text).expect("a message");
+            String::from_utf8_lossy(&text[..length]).into_owned()
+        };
+        // The watchdog may be first.
+        let mut messages = vec![told()];
+        while !(messages.iter().any(|told| told == "READY=1") && messages.iter().any(|told| told == "WATCHDOG=1")) {
+            messages.push(told());
+        }
+        process.signal(libc::SIGTERM);
+        while messages.last().is_none_or(|told| told != "STOPPING=1") {
+            messages.push(told());
+        }
+        let ended = process.end();
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let known = ["READY=1", "WATCHDOG=1", "STOPPING=1"];
+        assert!(messages.iter().all(|told| known.contains(&told.as_str())), "{messages:?}");
+    }
+    // Without a manager it works as well.
+    let mut process = Process::start(Command::new(program("service")).env_remove("NOTIFY_SOCKET"));
+    process.wait_for("ready").signal(libc::SIGTERM);
+    assert_eq!(process.end().code(), 0);
+}
+
+/// Runs it as the first process of a process-id namespace. `None` if the system does not permit that here.
+fn as_pid_1(test: &str, arguments: &[&Path]) -> Option<Command> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--"]);
+        command
+    };
+    let permitted = unshare().arg("true").output().is_ok_and(|output| output.status.success());
+    if !permitted {
+        eprintln!("{test}: not run, since this system permits no namespace");
+        return None;
+    }
+    let mut command = unshare();
+    command.args(arguments);
+    Some(command)
+}
+
+/// The process that `unshare` has started, by its id out here.
+fn inner(process: &Process) -> i32 {
+    let deadline = Instant::now() + ALARM;
+    loop {
+        let id = process.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        match children.split_whitespace().next() {
+            Some(child) => return child.parse().unwrap(),
+            None => assert!(Instant::now() < deadline, "unshare has started nothing"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_first_process_of_a_container_hears_signals_and_ends_with_the_right_code() {
+    for (signal, code) in [(libc::SIGTERM, 0), (libc::SIGINT, 130)] {
+        let service = program("service");
+        let Some(mut command) = as_pid_1("container", &[&service]) else { return };
+        let mut process = Process::start(&mut command);
+        process.wait_for("ready");
+        // SAFETY: kill has no memory preconditions. The process lives, since its parent waits for it.
+        assert_eq!(unsafe { libc::kill(inner(&process), signal) }, 0);
+        let ended = process.end();
+        assert_eq!(ended.code(), code, "{}", ended.stderr);
+    }
+}
+
+/// A control group with a fifth of a processor, which goes with the value.
+struct Group(PathBuf);
+
+impl Group {
+    /// `None` if the system permits none here.
+    fn new(test: &str) -> Option<Group> {
+        let name = format!("selvedge-test-{}", std::process::id());
+        let first = Path::new("/sys/fs/cgroup/cpu").join(&name);
+        let second = Path::new("/sys/fs/cgroup").join(&name);
+        let set = |group: &Path, file: &str, value: &str| std::fs::write(group.join(file), value).is_ok();
+        let made = |group: &PathBuf| std::fs::create_dir(group).is_ok();
+        let is_first = made(&first)
+            .then(|| Group(first.clone()))
+            .filter(|group| set(&group.0, "cpu.cfs_period_us", "20000") && set(&group.0, "cpu.cfs_quota_us", "4000"));
+        let group = is_first.or_else(|| {
+            made(&second).then(|| Group(second.clone())).filter(|group| set(&group.0, "cpu.max", "4000 20000"))
+        });
+        if group.is_none() {
+            eprintln!("{test}: not run, since this system permits no control group");
+        }
+        group
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_limits_of_a_control_group_are_in_the_log_at_the_end() {
+    let Some(group) = Group::new("limits") else { return };
+    let folder = Folder::new("limits");
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec "$@""#]).arg(&group.0);
+    command.arg(program("dump_subject")).arg("several").arg(folder.config(""));
+    let mut process = Process::start(&mut command);
+    process.wait_for("ready").signal(libc::SIGTERM);
+    let ended = process.end();
+    let log = folder.read("app.log");
+    let line = log.lines().find(|line| line.contains("the control group used ")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(", of at most 0.20 processors; throttled in "), "{line}");
+    // It has a thread that burns CPU, so it was throttled in nearly each period.
+    assert!(line.starts_with("WARN "), "{line}");
+    assert_eq!(ended.code(), 1, "a thread of the subject panics");
+}
