@@ -96,7 +96,7 @@ impl Group {
         for (place, function) in functions.iter().enumerate().skip(1) {
             if self.has(function) {
                 length = place + 1;
-            } else if !is_standard(function) && !(self.has_derived && is_derived(function)) {
+            } else if !(is_standard(function) || self.has_derived && is_derived(function)) {
                 break;
             }
         }
