@@ -69,7 +69,7 @@ struct Seen {
 
 impl Users {
     /// More than this are not told apart.
-    const MOST: usize = 64;
+    pub(super) const MOST: usize = 64;
 
     /// The calling thread is one.
     pub(crate) fn add_me(&self) {

@@ -43,6 +43,105 @@ fn a_thread_is_itself_again_after_the_guard() {
     assert!(!is_tree_path(inner.as_ref()) && is_tree_path(before.as_ref()));
 }
 
+/// The bounds of stacks are known on Linux only.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_handle_is_lent_while_a_scope_is_open() {
+    let handle = Arc::new(());
+    let is_own = || {
+        let shared: Weak<dyn Shared> = Arc::<()>::downgrade(&handle);
+        Handles::of(&handle, shared).own
+    };
+    assert!(is_own());
+    let (outer, inner) = (lend(), lend());
+    assert!(!is_own());
+    drop(inner);
+    assert!(!is_own(), "the outer scope is open");
+    drop(outer);
+    assert!(is_own());
+}
+
+#[test]
+fn a_wait_is_limited_if_it_says_so() {
+    let slot = Arc::<Slot>::default();
+    let _me = become_thread("main/waits".into(), slot.clone());
+    for limited in [false, true] {
+        let _published = What::new("lock", "ledger".into()).limited(limited).publish();
+        assert_eq!(slot.get().unwrap().is_limited(), limited);
+    }
+}
+
+/// Holds what `holder` stands for on a new thread, and does `then` there.
+fn held_elsewhere<R: Send>(holder: &Holder, then: impl FnOnce() -> R + Send) -> R {
+    let holds = || {
+        holder.take();
+        then()
+    };
+    std::thread::scope(|s| s.spawn(holds).join().unwrap())
+}
+
+#[test]
+fn a_holder_is_known_while_it_holds() {
+    let holder = Holder::default();
+    assert!(!holder.is_me() && holder.number() == 0);
+    let line = line!() + 1;
+    holder.take();
+    assert!(holder.is_me() && holder.place().is_some_and(|place| place.line() == line));
+    holder.leave();
+    assert!(!holder.is_me() && holder.number() == 0);
+    assert!(holder.place().is_none() && holder.path().is_none());
+}
+
+#[test]
+fn a_renamed_holder_is_known_by_its_new_name() {
+    let holder = Holder::default();
+    let paths = held_elsewhere(&holder, || {
+        let guard = become_thread("main/renamed".into(), Arc::default());
+        let renamed = holder.path();
+        drop(guard);
+        (renamed, holder.path())
+    });
+    assert_eq!(paths.0.as_deref(), Some("main/renamed"));
+    assert!(paths.1.is_some_and(|path| path.starts_with("other/")));
+}
+
+#[test]
+fn a_holder_that_has_ended_is_known() {
+    let holder = Holder::default();
+    assert!(held_elsewhere(&holder, || is_alive(holder.number())));
+    assert!(holder.number() != 0 && !is_alive(holder.number()));
+    assert_eq!(holder.path().as_deref(), Some("a thread that has ended"));
+}
+
+#[test]
+fn users_are_told_apart_up_to_a_number() {
+    let users = Users::default();
+    assert!(users.alive().is_none(), "no thread has been seen");
+    users.add_me();
+    users.add_me();
+    assert_eq!(users.alive().map(|alive| alive.len()), Some(1));
+    // All of them live at the same time, and are gone afterwards.
+    let all = |count: usize| {
+        let here = std::sync::Barrier::new(count);
+        std::thread::scope(|s| {
+            let add = || {
+                users.add_me();
+                here.wait();
+                let alive = users.alive();
+                here.wait();
+                alive
+            };
+            let threads: Vec<_> = (0..count).map(|_| s.spawn(add)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let with_me = Users::MOST;
+    assert!(all(with_me - 1).iter().all(|alive| alive.as_ref().is_some_and(|alive| alive.len() == with_me)));
+    assert_eq!(users.alive().map(|alive| alive.len()), Some(1));
+    assert!(all(with_me).iter().all(Option::is_none), "one was not noted");
+    assert!(users.alive().is_none(), "that one may live");
+}
+
 #[cfg(feature = "profiling")]
 #[test]
 fn each_change_has_another_number() {
