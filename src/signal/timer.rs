@@ -14,6 +14,9 @@
 //!    entry and the start of its target.
 //! 3. Nothing of the user's runs, and nothing is logged, while `state` is locked.
 
+#[cfg(all(test, not(selvedge_model)))]
+pub(super) mod tests;
+
 use super::Signal;
 use super::core::Core;
 use super::on_go::Target;
@@ -168,11 +171,6 @@ pub(super) fn add(at: Instant, core: &Arc<Core>) {
 
 pub(super) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
-}
-
-#[cfg(test)]
-pub(super) fn knows(at: Instant, core: *const Core) -> bool {
-    TIMER.state.lock().due.contains_key(&(at, core as usize))
 }
 
 /// Before a call that waits: in a forked child, what it waits for may be a target that was attached before the fork.

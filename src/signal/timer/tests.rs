@@ -1,0 +1,51 @@
+//! What the timer knows, and what it does while its lock is held.
+
+use super::super::core::Kind;
+use super::*;
+use crate::signal::Till;
+use std::process::Command;
+
+/// Returns `true` if the timer is to fire that Till.
+pub(in crate::signal) fn knows(at: Instant, core: *const Core) -> bool {
+    TIMER.state.lock().due.contains_key(&(at, core as usize))
+}
+
+/// Holds up all changes of the timer while it lives.
+pub(in crate::signal) fn hold() -> impl Sized {
+    TIMER.state.lock()
+}
+
+/// In a process of its own, since its timer must have nothing else to do.
+#[test]
+fn a_leader_about_to_end_sees_a_late_entry() {
+    const OWN: &str = "SELVEDGE_TEST_CHILD";
+    if std::env::var_os(OWN).is_none() {
+        let this = "signal::timer::tests::a_leader_about_to_end_sees_a_late_entry";
+        let mut own = Command::new(std::env::current_exe().unwrap());
+        let output = own.args(["--exact", this, "--nocapture"]).env(OWN, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+        return;
+    }
+    let (late, ran) = (Till::after(Duration::from_secs(3600)), Signal::new("ran"));
+    let goes = ran.clone();
+    late.on_go(move || {
+        goes.go();
+    });
+    let Kind::Till(at) = late.0.kind else { unreachable!("its time can be expressed") };
+    remove(at, Arc::as_ptr(&late.0));
+    let first = Signal::new("first");
+    let goes = first.clone();
+    Till::after(Duration::from_millis(1)).on_go(move || {
+        goes.go();
+    });
+    first.wait_for_go();
+    // The leader comes to its wait for work. That wait ends while the lock is held, and the entry comes before the leader looks.
+    std::thread::sleep(LINGER / 4);
+    let mut state = TIMER.state.lock();
+    assert!(state.leader.is_some() && state.is_idle());
+    std::thread::sleep(LINGER);
+    state.due.insert((Instant::now(), Arc::as_ptr(&late.0) as usize), Arc::downgrade(&late.0));
+    drop(state);
+    assert!(ran.wait_for_go_timeout(Duration::from_secs(20)), "the leader has ended, and the entry is left");
+}
