@@ -262,9 +262,14 @@ impl Gate {
         self.state.load(Ordering::Relaxed) & WAITING != 0
     }
 
-    /// The next permit that is put back while a thread waits is handed over.
-    pub(super) fn be_fair_now(&self) {
-        self.line.lock().fair_at = Some(now());
+    /// The next permit that is put back while a thread waits is handed over. Returns since when.
+    pub(super) fn be_fair_now(&self) -> Instant {
+        *self.line.lock().fair_at.insert(now())
+    }
+
+    /// Puts a permit back as a thread does that saw WAITING set.
+    pub(super) fn release_into_line(&self) {
+        self.call();
     }
 
     /// Since when a permit that is put back while a thread waits is handed over.

@@ -266,3 +266,31 @@ impl fmt::Display for PromiseError {
 }
 
 impl std::error::Error for PromiseError {}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_seen_before_fulfilled_has_gone() {
+        let promise = Promise::new("answer");
+        // The first of the two steps of `fulfil`.
+        promise.inner.value.set(42).unwrap();
+        assert_eq!((promise.get(), promise.fulfilled().is_go()), (None, false));
+        promise.claim().unwrap().fulfil(42);
+        assert_eq!((promise.get(), promise.fulfilled().is_go()), (Some(&42), true));
+    }
+
+    #[test]
+    fn a_clone_of_its_signals_can_end_a_wait() {
+        let promise = Promise::<u32>::new("answer");
+        let is_left = |known| promise.handle.is_left_to(known, Arc::strong_count(&promise.handle));
+        assert!(is_left(1) && !is_left(0));
+        for signal in [promise.fulfilled(), promise.abandoned()] {
+            let clone = signal.clone();
+            assert!(!is_left(1));
+            drop(clone);
+            assert!(is_left(1));
+        }
+    }
+}

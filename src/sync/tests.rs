@@ -59,14 +59,38 @@ fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
         waiter
     });
     for number in 0..3 {
-        let before = Instant::now();
-        gate.be_fair_now();
+        let due = gate.be_fair_now();
         gate.release();
         assert_eq!(order.recv_timeout(Duration::from_secs(20)), Ok(number));
-        assert!(gate.fair_at() > Some(before), "the next hand-over is not due before some time has passed");
+        assert!(gate.fair_at() > Some(due), "the next hand-over is not due before some time has passed");
     }
     waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     assert_eq!((gate.line_length(), gate.available()), (0, 0));
+}
+
+#[test]
+fn a_permit_stays_if_the_line_has_become_empty() {
+    let gate = Gate::new(0);
+    gate.release_into_line();
+    assert_eq!(gate.available(), 1);
+}
+
+#[test]
+fn a_limit_is_what_can_end_a_wait() {
+    let stop = Signal::new("stop");
+    assert!(Limit::till(&stop).is_any() && Limit::timeout(Duration::from_secs(1)).is_any());
+    let never = Signal::never();
+    assert!(!Limit::NONE.is_any() && !Limit::till(&never).is_any());
+    assert!(!Limit::timeout(Duration::MAX).is_any(), "the clock cannot express that deadline");
+}
+
+#[test]
+fn a_given_up_wait_keeps_the_mark_of_others() {
+    let progress = Progress::new("p");
+    let mark = progress.at(5);
+    assert!(!progress.wait_for_timeout(5, Duration::from_millis(1)));
+    progress.advance(5);
+    assert!(mark.is_go());
 }
 
 #[test]
