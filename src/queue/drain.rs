@@ -14,6 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The least time between two warnings that an adder keeps the queue open.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
+/// How long one wait lasts at most. An adder closes the queue some day, so what comes after the wait is a warning only.
+fn limit(adders: usize, patience: Duration, between_warnings: Duration) -> Duration {
+    if adders == 0 { patience } else { patience.max(between_warnings) }
+}
+
 impl<T> Queue<T> {
     /// Takes the first value, also after `stop` has gone. Returns `None` once the queue is closed
     /// and empty. This is the pop for a consumer that must lose nothing when it is asked to stop.
@@ -56,6 +61,10 @@ impl<T> Queue<T> {
     /// after `stop` has gone, for a value or the close. Take it longer than the producer may need
     /// for one value.
     pub fn pop_draining_timeout(&self, stop: &Signal, patience: Duration) -> Option<T> {
+        self.drain(stop, patience, BETWEEN_WARNINGS)
+    }
+
+    fn drain(&self, stop: &Signal, patience: Duration, between_warnings: Duration) -> Option<T> {
         match self.store.take() {
             Taken::Value(value) => return Some(value),
             Taken::Closed => return None,
@@ -71,8 +80,8 @@ impl<T> Queue<T> {
         let begin = Instant::now();
         loop {
             let adders = self.account.adders.load(Ordering::SeqCst);
-            let limit = if adders == 0 { patience } else { patience.max(BETWEEN_WARNINGS) };
-            match self.store.pop_blocking(Some(&Till::after(limit)), || self.handles()) {
+            let limit = Till::after(limit(adders, patience, between_warnings));
+            match self.store.pop_blocking(Some(&limit), || self.handles()) {
                 Ok(value) => return Some(value),
                 Err(PopError::Closed) => return None,
                 Err(PopError::Stopped) => {}
@@ -108,5 +117,41 @@ impl<T> Queue<T> {
             tell(Level::Warn, "selvedge::queue", &text);
         }
         self.pop()
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::wait::{Slot, become_thread};
+    use std::sync::Arc;
+
+    #[test]
+    fn an_adder_makes_the_limit_longer() {
+        let [short, warnings, long] = [1, 5, 9].map(Duration::from_secs);
+        assert_eq!((limit(0, short, warnings), limit(0, long, warnings)), (short, long));
+        assert_eq!((limit(1, short, warnings), limit(2, long, warnings)), (warnings, long));
+    }
+
+    #[test]
+    fn a_draining_pop_closes_no_queue_with_an_adder() {
+        let queue: Queue<u32> = Queue::unbounded("jobs");
+        let (from, adder, slot) = (queue.clone(), queue.adder(), Arc::<Slot>::default());
+        let its_slot = slot.clone();
+        let consumer = std::thread::spawn(move || {
+            let _me = become_thread("main/consumer".into(), its_slot);
+            let short = Duration::from_millis(1);
+            from.drain(&Signal::gone(), short, short)
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Each wait has a serial of its own: so the first two have come to their limit.
+        while slot.get().is_none_or(|wait| wait.serial() < 3) {
+            assert!(!queue.closed().is_go(), "the adder would have closed it");
+            assert!(Instant::now() < deadline, "it does not wait three times");
+            std::thread::yield_now();
+        }
+        adder.add(7).unwrap();
+        assert_eq!(consumer.join().unwrap(), Some(7));
+        assert!(!queue.closed().is_go());
     }
 }
