@@ -45,6 +45,8 @@ pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;
 
+#[cfg(all(test, not(selvedge_model)))]
+mod channel_tests;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;
 #[cfg(all(test, selvedge_model, not(selvedge_loom)))]

@@ -1,0 +1,164 @@
+//! The queue at moments that are rare in a program: it is full within an appender, or a fork or an exit has just come. No
+//! writer serves these queues, so each step is the test's own.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::time::{Duration, Instant};
+
+use ::log::{Level, Record};
+use log4rs::append::Append;
+
+use super::channel::{Channel, Overflow};
+use super::record::Captured;
+use super::sink::{Output, Sink, Sinks};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+struct Paper(Arc<Mutex<Vec<String>>>);
+
+impl Paper {
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Append for Paper {
+    fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
+        self.0.lock().unwrap().push(record.args().to_string());
+        Ok(())
+    }
+
+    fn flush(&self) {}
+}
+
+fn channel(capacity: usize, overflow: Overflow, appender: impl Append) -> Arc<Channel> {
+    let sink = Sink::new("paper", Output::Other(Box::new(appender)), 10);
+    Arc::new(Channel::new("test", capacity, overflow, Sinks::new(vec![sink])))
+}
+
+fn put(channel: &Channel, text: &str) {
+    channel.put(0, Captured::new(&Record::builder().level(Level::Info).args(format_args!("{text}")).build()));
+}
+
+/// On a thread of its own, which may hang, and which may be the one that exits.
+fn within(f: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        f();
+        done.send(()).unwrap();
+    });
+    let outcome = ended.recv_timeout(DEADLINE);
+    assert_ne!(outcome, Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
+    thread.join().unwrap_or_else(|payload| resume_unwind(payload));
+}
+
+#[test]
+fn a_thread_that_writes_itself_writes_all_before() {
+    within(|| {
+        let paper = Paper::default();
+        let channel = channel(4, Overflow::Block, paper.clone());
+        channel.will_be_served();
+        ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
+        // The calling thread exits, and no writer came.
+        channel.leave(Instant::now() + DEADLINE);
+        put(&channel, "4");
+        assert_eq!(paper.lines(), ["1", "2", "3", "4"]);
+    });
+}
+
+#[test]
+fn a_dropped_record_leaves_its_gap_to_the_next() {
+    let paper = Paper::default();
+    let channel = channel(1, Overflow::DropNewest, paper.clone());
+    channel.will_be_served();
+    // The third carries the count of the second, and is dropped too.
+    ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
+    channel.direct();
+    assert_eq!(paper.lines(), ["1", "2 records are missing here: the queue was full"]);
+}
+
+/// An appender that logs ten records when it gets its first one.
+#[derive(Debug)]
+struct Talker {
+    paper: Paper,
+    channel: Arc<OnceLock<Weak<Channel>>>,
+}
+
+impl Append for Talker {
+    fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
+        self.paper.append(record)?;
+        if record.args().to_string() == "first" {
+            let channel = self.channel.get().and_then(Weak::upgrade).unwrap();
+            (0..10).for_each(|number| put(&channel, &number.to_string()));
+        }
+        Ok(())
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn an_appender_that_logs_much_waits_for_nothing() {
+    within(|| {
+        let (paper, own) = (Paper::default(), Arc::new(OnceLock::new()));
+        let talker = Talker { paper: paper.clone(), channel: own.clone() };
+        let channel = channel(2, Overflow::Block, talker);
+        own.set(Arc::downgrade(&channel)).unwrap();
+        put(&channel, "first");
+        // Two in the queue, two deferred, and the rest counted.
+        let expected = ["first", "0", "1", "2", "3", "6 records are missing here: the queue was full"];
+        assert_eq!(paper.lines(), expected);
+    });
+}
+
+/// An appender that takes nothing while it is broken.
+#[derive(Debug)]
+struct Brittle {
+    paper: Paper,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Append for Brittle {
+    fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.is_broken.load(Ordering::SeqCst), "the pen is dry");
+        self.paper.append(record)
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_forked_child_leaves_held_records_to_its_parent() {
+    let after_fork = |is_child: bool| {
+        let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
+        let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
+        let channel = channel(4, Overflow::Block, brittle);
+        put(&channel, "held");
+        is_broken.store(false, Ordering::SeqCst);
+        assert!(channel.hold_for_fork(Instant::now() + DEADLINE));
+        if is_child {
+            channel.orphan(true);
+        }
+        channel.release_after_fork();
+        channel.end_sinks();
+        let first = paper.lines().into_iter().next();
+        assert_eq!(first.as_deref(), if is_child { None } else { Some("held") });
+    };
+    within(move || after_fork(false));
+    within(move || after_fork(true));
+}
+
+#[test]
+fn threads_write_again_after_a_fork() {
+    within(|| {
+        let paper = Paper::default();
+        let channel = channel(4, Overflow::Block, paper.clone());
+        assert!(channel.hold_for_fork(Instant::now() + DEADLINE));
+        channel.release_after_fork();
+        put(&channel, "after");
+        assert_eq!(paper.lines(), ["after"]);
+    });
+}
