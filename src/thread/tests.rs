@@ -1,6 +1,8 @@
 //! What can only be seen from inside: that the tree forgets, and that backtraces are trimmed.
 
+use super::tree::{Node, Role, Terms};
 use super::*;
+use crate::queue::Queue;
 use crate::signal::Signal;
 use crate::sync::{Lock, Monitor, Sequencer};
 use std::sync::Arc;
@@ -84,6 +86,50 @@ fn a_failure_stops_siblings_but_no_thread_of_the_runtime() {
     let parent = Builder::new("parent").on_child_failure(OnChildFailure::StopSiblings).spawn(body).unwrap();
     assert_eq!(siblings.recv().unwrap(), (true, false, false));
     parent.join().unwrap_err();
+}
+
+#[test]
+fn a_stop_asks_no_thread_of_the_runtime() {
+    let (seen, release) = (Arc::new(std::sync::OnceLock::new()), Signal::new("release"));
+    let (says, released) = (seen.clone(), release.clone());
+    let body = move |_: &Signal| {
+        let child = spawn("child", |please_stop| please_stop.wait_for_go());
+        let own = Builder::new("own").runtime().spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        says.set((child.thread().clone(), own.thread().clone())).unwrap();
+        released.wait_for_go();
+    };
+    let parent = spawn("parent", body);
+    until("its children are not there", || seen.get().is_some());
+    parent.stop();
+    let (child, own) = seen.get().unwrap();
+    assert!(child.please_stop().is_go() && !own.please_stop().is_go());
+    release.go();
+    parent.join().unwrap();
+    assert!(own.stopped().is_go(), "its end stops all");
+}
+
+/// Step by step what happens when a join is given up just as the thread has failed and its parent has ended.
+#[test]
+fn a_failure_given_up_late_goes_further_up() {
+    let node = |parent: &Arc<Node>, name| Node::child(parent, name, Terms::of(Role::User)).unwrap().0;
+    let above = node(&tree::root(), "above");
+    let parent = node(&above, "parent");
+    let child = node(&parent, "child");
+    child.joining(true);
+    assert!(child.close());
+    child.finish(Some(Failure::error(&child, "no bread".into())));
+    // The parent's end: the failure is the joiner's.
+    child.collect();
+    assert!(parent.close() && parent.take_failures().is_empty());
+    parent.finish(None);
+    child.joining(false);
+    child.handle_dropped(false);
+    let failures = above.take_failures();
+    assert_eq!(failures.kept.iter().map(Failure::message).collect::<Vec<_>>(), ["no bread"]);
+    parent.handle_dropped(false);
+    assert!(above.close());
+    above.finish(None);
+    above.handle_dropped(false);
 }
 
 #[test]
@@ -236,6 +282,53 @@ fn heavy_traffic_without_a_deadlock_is_never_called_one() {
     let found: Vec<_> =
         found.into_iter().filter(|one| one.members.iter().any(|one| one.thread.path().contains("storm"))).collect();
     assert!(found.is_empty(), "{} of {searches}: {}", found.len(), found[0]);
+}
+
+#[test]
+fn a_probable_deadlock_is_found_after_its_time() {
+    let (there, back) = (Queue::bounded("there", 1).may_be_left(), Queue::bounded("back", 1).may_be_left());
+    let release = Signal::new("release");
+    let released = release.clone();
+    let waits_for =
+        |handle: &JoinHandle<()>, kind: &str| handle.thread().waiting_for().filter(|wait| wait.kind() == kind);
+    // Its wait is older than those of the circle by a fifth of a second, so a search for waits as long as its own goes on.
+    let old = spawn("old", move |_| released.wait_for_go());
+    until("it has not waited", || {
+        waits_for(&old, "signal").is_some_and(|wait| wait.elapsed() > Duration::from_millis(200))
+    });
+    let workers = [("ada", &back, &there), ("bob", &there, &back)].map(|(name, from, to)| {
+        let (from, to) = (from.clone(), to.clone());
+        spawn(name, move |_| {
+            from.pop();
+            to.add(1).and_then(|()| to.add(2)).unwrap();
+        })
+    });
+    // Now each is known to take from a queue. Then each fills the other's.
+    until("they do not wait", || workers.iter().all(|worker| waits_for(worker, "queue").is_some()));
+    there.add(0).unwrap();
+    back.add(0).unwrap();
+    until("there is room", || workers.iter().all(|worker| waits_for(worker, "room in queue").is_some()));
+    let circles = |long| {
+        let mut found = deadlock::search(long);
+        found.retain(|one| one.members.iter().any(|one| one.wait.name() == "there"));
+        found
+    };
+    until("no search was quick enough", || {
+        let long = waits_for(&old, "signal").unwrap().elapsed();
+        let found = circles(long);
+        let is_young = workers.iter().all(|worker| waits_for(worker, "room in queue").unwrap().elapsed() < long);
+        assert!(!is_young || found.is_empty(), "{}", found[0]);
+        is_young
+    });
+    // A search leaves out a thread that it cannot read in a moment.
+    until("it is not found", || {
+        circles(Duration::ZERO).iter().any(|one| one.doubt.is_some() && one.members.len() == 2)
+    });
+    there.pop();
+    back.pop();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    release.go();
+    old.join().unwrap();
 }
 
 #[test]

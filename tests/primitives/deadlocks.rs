@@ -181,7 +181,14 @@ fn a_dump_ends_with_what_was_found() {
     let found = text.split_once("\ndeadlock: 2 threads wait for each other\n").unwrap_or_else(|| panic!("{text}")).1;
     line(found, "main/ada is waiting ");
     line(found, "main/bob is waiting ");
+    // Each once: that one is certain, and this one is not.
+    assert_eq!(found.matches("deadlock: ").count(), 1, "{found}");
+    let probable =
+        found.split_once("\nprobable deadlock: 2 threads wait for each other\n").unwrap_or_else(|| panic!("{text}")).1;
+    line(probable, "main/eve is waiting ");
+    line(probable, "main/dan is waiting ");
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["deadlocks"].as_array().map(Vec::len), Some(2));
     let deadlock = &json["deadlocks"][0];
     assert_eq!((&deadlock["kind"], &deadlock["unless"]), (&"circle".into(), &serde_json::Value::Null));
     let threads = json["threads"].as_array().unwrap();

@@ -523,9 +523,9 @@ fn a_join_that_was_given_up_passes_no_stop_on() {
         };
         says.go();
         please_stop.wait_for_go();
-        let asked = child.thread().please_stop().is_go();
+        // The targets of `please_stop` run after this thread is woken.
         waits.wait_for_go();
-        asked
+        child.thread().please_stop().is_go()
     };
     // Asked itself, such a parent asks its children only when it ends.
     let parent = Builder::new("parent").stop_order(StopOrder::OneByOne).spawn(body).unwrap();

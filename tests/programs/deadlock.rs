@@ -1,6 +1,6 @@
 //! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO CONFIG`.
 
-use selvedge::{Builder, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
+use selvedge::{Builder, JoinHandle, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier, LazyLock};
 use std::time::Duration;
@@ -75,9 +75,11 @@ fn locks_called(left: &str, right: &str) {
 }
 
 fn dump() -> ! {
+    // The first is certain, the other probable.
     locks_called("left", "right");
-    let waits_for_lock = |thread: &Thread| thread.waiting_for().is_some_and(|wait| wait.kind() == "lock");
-    while Thread::current().children().iter().filter(|thread| waits_for_lock(thread)).count() < 2 {
+    turn_called("eve", "dan");
+    let is_stuck = |thread: &Thread| thread.waiting_for().is_some_and(|wait| ["lock", "turn"].contains(&wait.kind()));
+    while Thread::current().children().iter().filter(|thread| is_stuck(thread)).count() < 4 {
         std::thread::yield_now();
     }
     let dump = Thread::dump();
@@ -132,21 +134,26 @@ fn parents_end() {
 
 /// ada has the turn and wants the lock; bob has the lock and wants the next turn.
 fn turn(please_stop: &Signal) {
+    turn_called("ada", "bob");
+    please_stop.wait_for_go();
+}
+
+/// The first thread has the turn and waits for the lock, which the second has, and that one waits for the next turn.
+fn turn_called(has_turn: &str, has_lock: &str) {
     let (frames, lock) = (Sequencer::new("frames"), Arc::new(Lock::new("screen", ())));
     let (first, second) = (frames.take_ticket(), frames.take_ticket());
     let both = Arc::new(Barrier::new(2));
     let (locked, here) = (lock.clone(), both.clone());
-    drop(spawn("ada", move |_| {
+    drop(spawn(has_turn, move |_| {
         let _turn = first.wait_turn();
         here.wait();
         drop(locked.lock());
     }));
-    drop(spawn("bob", move |_| {
+    drop(spawn(has_lock, move |_| {
         let _locked = lock.lock();
         both.wait();
         drop(second.wait_turn());
     }));
-    please_stop.wait_for_go();
 }
 
 /// Two threads that hand each other more than fits.
@@ -228,13 +235,39 @@ fn endable(please_stop: &Signal) {
     });
     queue.add(1).unwrap();
     queue.add(2).unwrap();
+    let circles = circles_with_a_limit();
     drop(lock.lock());
     long.wait_for_go();
     STARTED.go();
     slow.join().unwrap();
     holder.join().unwrap();
-    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    waiters.into_iter().chain(circles).for_each(|waiter| waiter.join().unwrap());
     please_stop.is_go();
+}
+
+/// Two threads that each hold what the other wants, but one of them gives up.
+fn circles_with_a_limit() -> Vec<JoinHandle<()>> {
+    let gives_up: [fn(&Lock<()>); 2] = [
+        |lock| assert!(lock.lock_timeout(A_WHILE).is_err()),
+        |lock| assert!(lock.lock_till(&Till::after(A_WHILE)).is_err()),
+    ];
+    let circle = |gives_up: fn(&Lock<()>)| {
+        let (left, right) = (Arc::new(Lock::new("left", ())), Arc::new(Lock::new("right", ())));
+        let both = Arc::new(Barrier::new(2));
+        let (its_left, its_right, here) = (left.clone(), right.clone(), both.clone());
+        let patient = spawn("patient", move |_| {
+            let _left = its_left.lock();
+            here.wait();
+            drop(its_right.lock());
+        });
+        let impatient = spawn("impatient", move |_| {
+            let _right = right.lock();
+            both.wait();
+            gives_up(&left);
+        });
+        [patient, impatient]
+    };
+    gives_up.into_iter().flat_map(circle).collect()
 }
 
 /// One handle, in a variable of one thread, and borrowed by another.
