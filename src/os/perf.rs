@@ -28,6 +28,8 @@ const SOFTWARE: u32 = 1;
 const CPU_CLOCK: u64 = 0;
 const EXCLUDE_KERNEL: u64 = 1 << 5;
 const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
+/// It ends when another program takes this one's place, and not only with the file, which is later. Since Linux 5.13.
+const REMOVE_ON_EXEC: u64 = 1 << 36;
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 const F_SETSIG: libc::c_int = 10;
 const F_SETOWN_EX: libc::c_int = 15;
@@ -50,7 +52,9 @@ impl PerfClock {
     /// The kernel does not permit it (`perf_event_paranoid`, seccomp), there are too many files, or the thread has ended.
     pub(crate) fn start(clock: CpuClock, period: Duration) -> io::Result<PerfClock> {
         // With the kernel's part if that is permitted: else what passes there is the next sample's.
-        let event = open(clock, period, EXCLUDE_HYPERVISOR)
+        let event = open(clock, period, EXCLUDE_HYPERVISOR | REMOVE_ON_EXEC)
+            .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR | EXCLUDE_KERNEL | REMOVE_ON_EXEC))
+            .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR))
             .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR | EXCLUDE_KERNEL))?;
         let owner = Owner { kind: OWNER_IS_THREAD, id: clock.thread() };
         // SAFETY: the descriptor is open; `owner` is what F_SETOWN_EX reads, the others take numbers.

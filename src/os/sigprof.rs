@@ -44,6 +44,42 @@ pub(crate) fn uninstall() -> io::Result<()> {
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// While it lives, this process ignores SIGPROF, and its process timer is off.
+pub(crate) struct Ignored {
+    handler: libc::sigaction,
+    timer: libc::itimerval,
+}
+
+/// Drops the SIGPROF that are pending, and ignores those that come. A program that replaces this one inherits that.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn ignore() -> io::Result<Ignored> {
+    // SAFETY: all-zero is a valid value of each: a handler that is none, a timer that is off.
+    let (mut ignored, off): (Ignored, libc::itimerval) = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: all-zero is a valid sigaction.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: `action` is whole, and needs no function to stay; the old one is written to a writable place.
+    if unsafe { libc::sigaction(libc::SIGPROF, &raw const action, &raw mut ignored.handler) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // It would go on in the new program.
+    // SAFETY: `off` is whole, and the old one is written to a writable place.
+    unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const off, &raw mut ignored.timer) };
+    Ok(ignored)
+}
+
+impl Drop for Ignored {
+    fn drop(&mut self) {
+        // SAFETY: both are what the system gave, and are whole; the old ones are not asked for.
+        unsafe {
+            libc::sigaction(libc::SIGPROF, &raw const self.handler, std::ptr::null_mut());
+            libc::setitimer(libc::ITIMER_PROF, &raw const self.timer, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Lets `function` handle SIGPROF: all other signals wait meanwhile, and system calls that it interrupts are restarted where
 /// the kernel can do that.
 ///

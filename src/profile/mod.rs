@@ -3,10 +3,14 @@
 //! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one flamegraph of all threads,
 //! and each thread's account.
 
+#[cfg(all(unix, feature = "profiling"))]
+mod answerer;
 #[cfg(feature = "profiling")]
 mod build;
 #[cfg(feature = "profiling")]
 mod engines;
+#[cfg(all(unix, feature = "profiling"))]
+mod exec;
 #[cfg(feature = "profiling")]
 mod lives;
 #[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
@@ -35,6 +39,8 @@ mod window;
 #[cfg(feature = "profiling")]
 pub(crate) use window::Window;
 
+#[cfg(all(unix, feature = "profiling"))]
+pub use exec::exec;
 #[cfg(not(feature = "profiling"))]
 pub(crate) use options::{Clock, Engine, Options};
 #[cfg(feature = "profiling")]

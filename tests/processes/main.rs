@@ -12,6 +12,7 @@ mod config_broken;
 mod config_files;
 mod deployed;
 mod dump;
+mod executing;
 mod exit_codes;
 mod failure_output;
 mod fork;

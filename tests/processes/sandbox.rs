@@ -109,3 +109,84 @@ fn threads_that_are_not_listed_and_memory_that_is_not_read_are_told() {
     assert!(picture.contains("the system does not list the process"), "{picture}");
     assert!(picture.contains("the system refuses process_vm_readv"), "{picture}");
 }
+
+/// What is in a recording's picture, in which `work` ran on a thread.
+fn picture_of(options: Options, work: impl FnOnce() + Send + 'static) -> String {
+    let recording = profile::start(options).unwrap();
+    selvedge::spawn("worker", move |_| work()).join().unwrap();
+    let mut picture = Vec::new();
+    recording.finish().write_flamegraph(&mut picture, &FlameOptions::new()).unwrap();
+    String::from_utf8(picture).unwrap()
+}
+
+extern "C" fn handler_of_others(_: libc::c_int) {}
+
+#[test]
+fn a_handler_that_comes_in_meanwhile_is_named() {
+    if crate::support::in_own_process(module_path!(), "a_handler_that_comes_in_meanwhile_is_named") {
+        return;
+    }
+    let picture = picture_of(Options::new().engine(Engine::Timer), || {
+        burn(Duration::from_millis(100));
+        let handler = handler_of_others as extern "C" fn(libc::c_int) as usize;
+        // SAFETY: the handler does nothing, and stays.
+        unsafe { libc::signal(libc::SIGPROF, handler) };
+        burn(Duration::from_millis(200));
+    });
+    let said = "SIGPROF was given another handler while the recording ran: `processes::sandbox::handler_of_others` in ";
+    assert!(picture.contains(said), "{picture}");
+    let error = profile::start(Options::new()).unwrap_err().to_string();
+    assert!(error.contains("SIGPROF has a handler already: `processes::sandbox::handler_of_others` in "), "{error}");
+}
+
+#[test]
+fn a_thread_that_blocks_the_signal_is_named() {
+    if crate::support::in_own_process(module_path!(), "a_thread_that_blocks_the_signal_is_named") {
+        return;
+    }
+    for clock in [Clock::Cpu, Clock::Wall] {
+        let recording = profile::start(Options::new().engine(Engine::Timer).clock(clock)).unwrap();
+        let worker = selvedge::spawn("blocker", |please_stop| {
+            // SAFETY: all-zero is a valid set; it is filled before it is used.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigfillset(&raw mut set);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            }
+            while !please_stop.is_go() {
+                burn(Duration::from_millis(1));
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while worker.thread().cpu_time() < Some(Duration::from_millis(200)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut picture = Vec::new();
+        recording.finish().write_flamegraph(&mut picture, &FlameOptions::new()).unwrap();
+        worker.stop();
+        worker.join().unwrap();
+        let picture = String::from_utf8(picture).unwrap();
+        assert!(picture.contains("threads that block SIGPROF were not sampled: main/blocker"), "{clock}: {picture}");
+    }
+}
+
+/// Where the system has no timers, perf clocks take their place; where it has none of these either, that is told, and only then.
+#[test]
+fn without_timers_what_is_told_is_true() {
+    if crate::support::in_own_process(module_path!(), "without_timers_what_is_told_is_true") {
+        return;
+    }
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is whole.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none) }, 0);
+    for perf_is_refused in [false, true] {
+        if perf_is_refused {
+            refuse(&[libc::SYS_perf_event_open], libc::EPERM);
+        }
+        let picture = picture_of(Options::new().engine(Engine::Timer), || burn(Duration::from_millis(500)));
+        let is_sampled = picture.contains("sandbox::burn");
+        let is_told = picture.contains("got neither a timer nor a perf clock");
+        assert!(is_sampled || is_told, "{picture}");
+        assert!(!(perf_is_refused && is_sampled), "{picture}");
+    }
+}

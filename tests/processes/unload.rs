@@ -167,3 +167,21 @@ fn an_abort_after_the_library_was_closed_is_an_abort() {
     library.close();
     std::process::abort();
 }
+
+/// The library has a copy of the crate of its own.
+#[cfg(feature = "profiling")]
+#[test]
+fn a_second_copy_of_the_crate_says_which_copy_has_the_signal() {
+    use selvedge::profile::{self, Options};
+    if std::env::var_os(CHILD).is_none() {
+        let ended = in_child("a_second_copy_of_the_crate_says_which_copy_has_the_signal");
+        assert!(ended.status.success(), "{ended:?}");
+        return;
+    }
+    assert_eq!(Library::open().call(c"plugin_leave_all"), 1);
+    let said = profile::start(Options::new()).unwrap_err().to_string();
+    let dump = selvedge::Thread::dump().to_string();
+    for text in [said, dump] {
+        assert!(text.contains("another copy of selvedge in ") && text.contains("libplugin.so answers it"), "{text}");
+    }
+}

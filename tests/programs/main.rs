@@ -7,6 +7,8 @@
 mod compare;
 mod deadlock;
 mod dump_subject;
+#[cfg(all(feature = "profiling", target_os = "linux"))]
+mod executing;
 mod failing;
 mod forking;
 mod letters;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         "compare" => compare::main().report(),
         "deadlock" => deadlock::main().report(),
         "dump_subject" => dump_subject::main().report(),
+        #[cfg(all(feature = "profiling", target_os = "linux"))]
+        "executing" => executing::main().report(),
         "failing" => failing::main().report(),
         "letters" => letters::main().report(),
         "log_subject" => log_subject::main().report(),

@@ -6,6 +6,7 @@ mod roster;
 use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
 use crate::os::{fork, sigprof};
+use crate::profile::answerer::describe;
 use crate::profile::loader::History;
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
@@ -86,7 +87,7 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     let handler = sigprof::handler().map_err(|cause| refused().because(cause))?;
     // The timer engine's stays after its recording, and does nothing any more.
     if matches!(handler, sigprof::Handler::Function(_)) && !timer::is_installed() {
-        let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
+        let message = format!("SIGPROF has a handler already: {}", describe(handler));
         return Err(Error::new(Kind::Profile, message));
     }
     let (frequency, period) = rate(frequency, sigprof::tick());

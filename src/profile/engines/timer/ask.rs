@@ -18,6 +18,7 @@ use super::unwind::{Cache, Modules, Registers};
 use crate::os::fork::{self, PerProcess};
 use crate::os::tasks::{self, Copied};
 use crate::os::{sigprof, task};
+use crate::profile::answerer::describe;
 use crate::profile::engines::{Ending, Reply};
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
@@ -169,9 +170,11 @@ pub(in crate::profile::engines) fn ask(threads: &[Thread], others: &[i32]) -> Re
         return Err("another dump is being made".into());
     };
     retired.retain(|(_, grace)| !grace.is_over());
-    match handler::is_anothers() {
-        Ok(false) => {}
-        Ok(true) => return Err("another profiler in this process uses SIGPROF".into()),
+    match handler::anothers() {
+        Ok(None) => {}
+        Ok(Some(other)) => {
+            return Err(format!("SIGPROF, by which threads are asked, has a handler already: {}", describe(other)));
+        }
         Err(cause) => return Err(format!("the system does not tell who uses SIGPROF: {cause}")),
     }
     handler::install().map_err(|cause| format!("the system refuses a handler for SIGPROF: {cause}"))?;

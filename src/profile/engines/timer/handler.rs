@@ -29,12 +29,21 @@ pub(super) fn install() -> io::Result<()> {
     sigprof::install(handler)
 }
 
-/// Whether somebody else answers SIGPROF.
+/// The handler of SIGPROF, if it is a function of other code.
 ///
 /// # Errors
 /// The system would not tell.
-pub(super) fn is_anothers() -> io::Result<bool> {
-    Ok(matches!(sigprof::handler()?, Handler::Function(function) if function != handler as *const () as usize))
+pub(super) fn anothers() -> io::Result<Option<Handler>> {
+    Ok(displaced()?.filter(|handler| matches!(handler, Handler::Function(_))))
+}
+
+/// What has taken the place of this handler; `None` if it is in its place.
+///
+/// # Errors
+/// The system would not tell.
+pub(super) fn displaced() -> io::Result<Option<Handler>> {
+    let found = sigprof::handler()?;
+    Ok(Some(found).filter(|found| *found != Handler::Function(handler as *const () as usize)))
 }
 
 /// Whether the handler is in place.

@@ -26,6 +26,7 @@ use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, fork, sigprof, tasks};
+use crate::profile::answerer::describe;
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use books::Books;
 use parking_lot::{Mutex, MutexGuard};
@@ -61,8 +62,8 @@ pub(super) const CAN_RUN: bool = true;
 /// # Errors
 /// [`Error::is_profile`]: someone else answers SIGPROF, or the system gives no thread.
 pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<Start, Error> {
-    if handler::is_anothers().map_err(|cause| refused().because(cause))? {
-        let message = "SIGPROF has a handler already: another profiler runs in this process, stop it first";
+    if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
+        let message = format!("SIGPROF has a handler already: {}", describe(other));
         return Err(Error::new(Kind::Profile, message));
     }
     // Each weight is a difference of that clock. A sandbox may refuse to read it.
@@ -117,6 +118,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
+            shared.look_at_handler();
             // Thousands of entries: listed without the lock.
             let looks = shared.state.lock().wants_to_look();
             let living = looks.then(tasks::list);
@@ -146,6 +148,7 @@ impl Sampler for Timer {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
+        self.shared.look_at_handler();
         let (copy, history, trouble) = {
             let mut state = self.shared.state.lock();
             state.renew_modules();
@@ -178,6 +181,7 @@ impl Timer {
             std::mem::forget(sampler);
             return;
         }
+        self.shared.look_at_handler();
         self.shared.state.lock().stop();
         observe::remove(observer);
         sampler.stop();
@@ -198,6 +202,16 @@ impl Shared {
     /// Whether this is a child process that has the recording in its memory only.
     fn is_forked(&self) -> bool {
         fork::generation() != self.generation
+    }
+
+    /// Notes it if the handler of SIGPROF is another one by now.
+    fn look_at_handler(&self) {
+        let Ok(Some(other)) = handler::displaced() else { return };
+        // Described without the lock: it takes as long as reading debug information.
+        if self.state.lock().is_displaced_first() {
+            let text = describe(other);
+            self.state.lock().displaced(text);
+        }
     }
 
     fn nothing() -> Found {

@@ -7,6 +7,7 @@
 //!    nothing, are another matter: see `state/strangers.rs`.
 //! 3. After `stop`, `held` is empty and stays so.
 
+mod blocking;
 mod passing;
 mod refused;
 mod strangers;
@@ -221,7 +222,8 @@ impl State {
             self.fresh.push(id);
         }
         let waits = thread.map(Thread::waits).unwrap_or_default();
-        let (judged, threads) = (Judged::default(), thread.cloned().into_iter().collect());
+        let judged = self.triggers.judged_first(trigger.as_ref());
+        let threads = thread.cloned().into_iter().collect();
         self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
     }
 
@@ -300,6 +302,7 @@ impl State {
     pub(super) fn stop(&mut self) {
         // What was loaded since the sampler came by last shall have names too.
         self.renew_modules();
+        self.find_blocking();
         self.running = false;
         // The source first, of all of them; only then what has come of it.
         self.dead.clear();
@@ -399,9 +402,11 @@ impl State {
             is_running = task::look(id).is_some_and(|task| task.doing == task::Doing::Runs);
             is_running
         };
-        if self.triggers.wants_exact(&mut held.judged, &held.meter, clock, runs)
-            && let Some(exact) = self.triggers.exact(&mut held.judged, held.clock)
-        {
+        if !self.triggers.wants_exact(&mut held.judged, &held.meter, clock, runs) || self.is_blocking(id) {
+            return;
+        }
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if let Some(exact) = self.triggers.exact(&mut held.judged, held.clock) {
             self.triggers.end(held.trigger.replace(exact));
             if is_running {
                 // The clock's periods begin here: what the thread has used of one before has a sample of its own.

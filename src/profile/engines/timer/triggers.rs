@@ -50,8 +50,10 @@ pub(super) struct Triggers {
     period: Duration,
     source: Source,
     exact: Exact,
-    /// Threads that got none at all.
+    /// Threads that got no timer, and no perf clock in its place so far, and why the first got no timer.
     untimed: u64,
+    no_timer: Option<String>,
+    told: bool,
     /// Threads that a perf clock was wanted for and not to be had.
     inexact: u64,
     /// What was said of the first of each, until it is taken.
@@ -76,6 +78,8 @@ pub(super) struct Judged {
     refused: bool,
     /// Its first judgement has passed.
     known: bool,
+    /// It was given no timer: without a perf clock it has no samples.
+    untimed: bool,
 }
 
 /// Samples that must be due before it is judged how many of them came.
@@ -83,7 +87,16 @@ const ENOUGH: u64 = 4;
 
 impl Triggers {
     pub(super) fn new(period: Duration, source: Source) -> Triggers {
-        Triggers { period, source, exact: Exact::Unasked, untimed: 0, inexact: 0, warnings: Vec::new() }
+        Triggers {
+            period,
+            source,
+            exact: Exact::Unasked,
+            untimed: 0,
+            no_timer: None,
+            told: false,
+            inexact: 0,
+            warnings: Vec::new(),
+        }
     }
 
     pub(super) fn source(&self) -> Source {
@@ -112,15 +125,20 @@ impl Triggers {
         match ThreadTimer::start(clock, first, if below { self.period } else { AT_ONCE }) {
             Ok(timer) => Some(Trigger::Timer { _timer: timer }),
             Err(cause) => {
-                if self.untimed == 0 {
-                    let text =
-                        format!("the system gives no timer for a thread: {cause}. Its time will be [unsampled].");
-                    self.warnings.push(text);
-                }
                 self.untimed += 1;
+                // Whether its time is lost is known when a perf clock was asked for in its place.
+                if !self.told {
+                    self.told = true;
+                    self.no_timer = Some(no_timer(&cause));
+                }
                 None
             }
         }
+    }
+
+    /// How a thread is judged at first that was given that by [`timer`](Self::timer).
+    pub(super) fn judged_first(&self, trigger: Option<&Trigger>) -> Judged {
+        Judged { untimed: trigger.is_none() && self.source != Source::Wall, ..Judged::default() }
     }
 
     /// Whether threads need more than their timers from the first.
@@ -140,7 +158,7 @@ impl Triggers {
         let Source::Cpu { rate, .. } = self.source else { return false };
         let period = self.period.as_nanos() as u64;
         let due = meter.due(clock, period);
-        if rate == Rate::Above {
+        if rate == Rate::Above || judged.untimed {
             // One of many that wait for a processor runs for some periods in its first turn, before there is anything to judge it by. But
             // a thousand that sleep shall not have a thousand files.
             let is_first = !std::mem::replace(&mut judged.known, true);
@@ -165,6 +183,9 @@ impl Triggers {
             Exact::For(files @ 1..) => match PerfClock::start(clock, self.period) {
                 Ok(event) => {
                     *files -= 1;
+                    if std::mem::take(&mut judged.untimed) {
+                        self.untimed -= 1;
+                    }
                     return Some(Trigger::Perf { _event: event });
                 }
                 Err(cause) => {
@@ -177,12 +198,18 @@ impl Triggers {
             Exact::For(_) => "a quarter of the files that the process may still open is spent on them".into(),
             Exact::Unasked | Exact::Refused => "the system does not permit them".into(),
         };
+        judged.refused = true;
+        if judged.untimed {
+            if let Some(no_timer) = self.no_timer.take() {
+                self.warnings.push(format!("{no_timer}; and no perf clock for it: {cause}. Its time is [unsampled]."));
+            }
+            return None;
+        }
         if self.inexact == 0 {
             let text = format!("no perf clock for a thread: {cause}. What its timer merges is counted as lost.");
             self.warnings.push(text);
         }
         self.inexact += 1;
-        judged.refused = true;
         None
     }
 
@@ -195,7 +222,8 @@ impl Triggers {
 
     /// What kept threads from being sampled, as a sentence.
     pub(super) fn trouble(&self) -> Option<String> {
-        (self.untimed > 0).then(|| format!("{} threads got no timer", self.untimed))
+        (self.untimed > 0)
+            .then(|| format!("{} threads got neither a timer nor a perf clock: [unsampled]", self.untimed))
     }
 
     /// How many threads a perf clock was wanted for and not to be had.
@@ -207,6 +235,14 @@ impl Triggers {
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
+}
+
+fn no_timer(cause: &io::Error) -> String {
+    let limit = match cause.raw_os_error() {
+        Some(libc::EAGAIN) => " (RLIMIT_SIGPENDING, `ulimit -i`)",
+        _ => "",
+    };
+    format!("the system gives no timer for a thread: {cause}{limit}")
 }
 
 /// The kernel looks at timers once a tick: a period that is shorter takes perf clocks, if the kernel permits them, which

@@ -1,6 +1,8 @@
-//! What the system has refused to do: a sandbox that answers EPERM or ENOSYS does not mean that a thread has ended.
+//! What the system has refused to do, and what others have taken away: a sandbox that answers EPERM or ENOSYS does not mean that a thread
+//! has ended; another handler of SIGPROF, or a thread that blocks it, leaves no samples.
 
 use crate::os::sigprof;
+use std::collections::BTreeSet;
 use std::io;
 
 #[derive(Default)]
@@ -11,6 +13,11 @@ pub(super) struct Refused {
     list: Option<io::Error>,
     /// Why stacks of threads outside the tree are not read.
     memory: Option<io::Error>,
+    /// Another handler of SIGPROF was seen, and what it is, once that is known.
+    is_displaced: bool,
+    displaced: Option<String>,
+    /// Threads that block SIGPROF, by their paths.
+    blocking: BTreeSet<String>,
     /// What was said of the first of each, until it is taken.
     warnings: Vec<String>,
 }
@@ -45,11 +52,32 @@ impl Refused {
         self.memory = Some(cause);
     }
 
+    /// Returns `true` for the first caller that has seen another handler.
+    pub(super) fn is_displaced_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_displaced, true)
+    }
+
+    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe` says it.
+    pub(super) fn displaced(&mut self, by: String) {
+        self.warnings.push(format!("{}: what threads do from now on is [unsampled]", displaced(&by)));
+        self.displaced = Some(by);
+    }
+
+    /// That thread blocks SIGPROF.
+    pub(super) fn blocks(&mut self, path: &str) {
+        if self.blocking.is_empty() {
+            self.warnings.push(format!("{path} blocks SIGPROF, by which threads are sampled: its time is [unsampled]"));
+        }
+        self.blocking.insert(path.to_owned());
+    }
+
     /// All of it, as sentences.
     pub(super) fn trouble(&self) -> Vec<String> {
         let signals = self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
         let others = [self.list.as_ref().map(list), self.memory.as_ref().map(memory)];
-        signals.into_iter().chain(others.into_iter().flatten()).collect()
+        let displaced = self.displaced.as_deref().map(displaced);
+        let all = signals.into_iter().chain(others.into_iter().flatten()).chain(displaced);
+        all.chain((!self.blocking.is_empty()).then(|| blocking(&self.blocking))).collect()
     }
 
     /// What is to be logged, by a caller that holds no lock: appenders are the user's.
@@ -60,6 +88,17 @@ impl Refused {
 
 fn signals(cause: &io::Error) -> String {
     format!("the system refuses to send threads SIGPROF ({cause})")
+}
+
+fn displaced(by: &str) -> String {
+    format!("SIGPROF was given another handler while the recording ran: {by}")
+}
+
+fn blocking(paths: &BTreeSet<String>) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = paths.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if paths.len() > SHOWN { format!(" and {} more", paths.len() - SHOWN) } else { String::new() };
+    format!("threads that block SIGPROF were not sampled: {}{more}", shown.join(", "))
 }
 
 fn memory(cause: &io::Error) -> String {
