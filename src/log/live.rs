@@ -26,11 +26,17 @@ thread_local! {
     static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
+/// From now on an `exit` waits until what was logged is written.
+pub(crate) fn prepare_end() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| process::at_exit(at_exit));
+}
+
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
     static ONCE: Once = Once::new();
+    prepare_end();
     ONCE.call_once(|| {
         process::at_fork(before_fork, in_parent, in_child);
-        process::at_exit(at_exit);
         process::at_abort(at_abort);
     });
     let mut live = LIVE.lock();

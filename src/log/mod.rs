@@ -38,7 +38,7 @@ pub(crate) mod yaml;
 
 pub(crate) use channel::Overflow;
 pub(crate) use check::{load, read_queue};
-pub(crate) use live::{flush_in_time, hold_for_end};
+pub(crate) use live::{flush_in_time, hold_for_end, prepare_end};
 pub(crate) use paths::expand_env;
 pub(crate) use plan::{Queue, Wiring, console, end, tell_log_and_stderr};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;

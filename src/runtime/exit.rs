@@ -1,13 +1,13 @@
 //! Ends of the process that are not a return from `main`, and what is said then.
 
-use super::finish_profile;
+use super::last_profile;
 use super::reserve::{self, Job};
 use crate::dump::Dump;
 use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
 use crate::os::tell::{is_heard, remark};
 use crate::thread::leaving::Leaving;
-use crate::thread::{Thread, tree};
+use crate::thread::{Failure, Thread, tree};
 use log::Level;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -28,9 +28,6 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long it may take to find the names of what those do who are left.
 pub(super) const LAST_LOOK: Duration = Duration::from_secs(3);
-/// How long the profile may take to be written when the process is about to end. The program does not stop anyway, and on a busy
-/// machine its debug information takes long to read.
-const LAST_PROFILE: Duration = Duration::from_secs(30);
 
 /// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
 pub(super) fn is_coloured() -> bool {
@@ -41,7 +38,11 @@ pub(super) fn is_coloured() -> bool {
 }
 
 /// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to be had.
-fn aside<T: Send + 'static>(name: &str, patience: Duration, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) fn aside<T: Send + 'static>(
+    name: &str,
+    patience: Duration,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (done, wait) = mpsc::channel();
     let body = move || {
         let _ = done.send(run());
@@ -192,8 +193,19 @@ pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! 
     end(&why, Some(thread), &dumping, STUCK)
 }
 
+/// Before the process aborts because of a panic: what the end in order would have said and written. `failure` is the panic, if
+/// a runtime is up.
+pub(super) fn before_abort(failure: Option<&Failure>) {
+    if let Some(failure) = failure {
+        remark(&format!("selvedge: a panic aborts the process\n{}", failure.report(is_coloured())));
+    }
+    if !last_profile::snapshot_in_time() {
+        remark("selvedge: the profile was not written in time");
+    }
+    crate::log::flush_in_time();
+}
+
 /// Returns what is to be said of it: nothing, if it was written.
 fn write_profile() -> &'static str {
-    let written = aside("last-profile", LAST_PROFILE, finish_profile).is_some();
-    if written { "" } else { " (and the profile was not written in time)" }
+    if last_profile::finish_in_time() { "" } else { " (and the profile was not written in time)" }
 }

@@ -1,9 +1,11 @@
 //! The one place where tree, log and profile are wired together: start, run, end.
 
+mod at_exit;
 pub(crate) mod config;
 #[cfg(unix)]
 mod dumps;
 mod exit;
+mod last_profile;
 mod left;
 mod limits;
 #[cfg(not(feature = "profiling"))]
@@ -38,7 +40,6 @@ use crate::thread::stop;
 use crate::thread::tree::{self, Failures, Inside, Node};
 use crate::thread::{Failure, circumstances, end_those_left, forked, latency, leaving, panic};
 use log::Level;
-use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -50,17 +51,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One runtime at a time. A forked child may start one of its own.
 static RUNNING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
-
-/// Its profiler. Whoever takes it writes the profile: the end in order, or one that cannot wait for that.
-static PROFILER: PerProcess<Mutex<Option<Profiler>>> = PerProcess::new(Mutex::new(None), Mutex::default);
-
-/// Ends the recording, if there is one, and writes the profile.
-fn finish_profile() {
-    let profiler = PROFILER.lock().take();
-    if let Some(profiler) = profiler {
-        profiler.finish(tree::root().please_stop.reason());
-    }
-}
 
 /// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
 /// returns ends all threads in order, writes the profile and gives the exit code.
@@ -218,8 +208,7 @@ impl Drop for Claim {
         }
         panic::panics_go_to_log(false);
         leaving::set_report(None);
-        // Dropped without the lock.
-        let _profiler = PROFILER.lock().take();
+        last_profile::forget();
         RUNNING.store(false, Ordering::SeqCst);
     }
 }
@@ -274,11 +263,15 @@ impl Runtime {
             None => logs::console(),
         };
         profiler::check(&settings.profile)?;
+        // Before the log: at an exit the log is written first, and then the process dies as the exit code says.
+        signals::prepare_end();
+        logs::prepare_end();
+        at_exit::prepare();
         let refresh = plan.refresh();
         plan.install(settings.log.wiring, false)?;
         panic::install_hook();
         panic::panics_go_to_log(true);
-        panic::set_flush(logs::flush_in_time);
+        panic::set_before_abort(exit::before_abort);
         circumstances::set_records(logs::recent_of_this_thread);
         leaving::set_report(Some(match settings.shutdown.on_stuck {
             OnStuck::Wait => exit::report_leaving,
@@ -298,7 +291,7 @@ impl Runtime {
         if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        *PROFILER.lock() = Profiler::start(&settings, &node)?;
+        last_profile::keep(Profiler::start(&settings, &node)?);
         if let Some(after) = settings.deadlocks {
             watch::start(&node, after)
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
@@ -391,7 +384,7 @@ impl Up {
         let formerly = end_former_roots(&why);
         say_how_long(&self.node);
         self.limits.report();
-        finish_profile();
+        last_profile::finish();
         let interrupted = self.signals.interrupted();
         stop::stop_children(&self.node, own.as_ref());
         let mut failures = formerly;

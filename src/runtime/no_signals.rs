@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 pub(super) struct OsSignals;
 
+pub(super) fn prepare_end() {}
+
 impl OsSignals {
     pub(super) fn start(_main: &Arc<Node>, _settings: &Settings) -> Result<OsSignals, Error> {
         Ok(OsSignals)

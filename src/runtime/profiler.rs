@@ -5,10 +5,10 @@ mod shutdown_look;
 use self::shutdown_look::ShutdownLook;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
-use crate::os::tell::tell;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
+use log::Level;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -20,6 +20,19 @@ static PLANNED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 pub(super) fn planned() -> Vec<PathBuf> {
     PLANNED.lock().clone()
+}
+
+/// What the log is told of a file, once all files are written.
+pub(super) struct Told {
+    pub(super) level: Level,
+    pub(super) target: &'static str,
+    pub(super) text: String,
+}
+
+impl Told {
+    fn new(level: Level, text: String) -> Told {
+        Told { level, target: module_path!(), text }
+    }
 }
 
 pub(super) struct Profiler {
@@ -77,27 +90,40 @@ impl Profiler {
         Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files, flame }))
     }
 
-    /// Ends the recording and writes the files. What cannot be written is an error in the log; the program's own result
-    /// does not change by it.
-    pub(super) fn finish(mut self, stopped_for: Option<Reason>) {
-        self.look.take().into_iter().for_each(|look| look.finish(stopped_for.as_ref()));
-        let Some(recording) = self.recording.take() else { return };
-        let profile = recording.finish();
+    /// Ends the recording and writes the files. Returns what is to be told of that. The program's own result does not change by
+    /// a file that cannot be written.
+    pub(super) fn finish(mut self, stopped_for: Option<Reason>) -> Vec<Told> {
+        let mut told: Vec<Told> =
+            self.look.take().and_then(|look| look.finish(stopped_for.as_ref())).into_iter().collect();
+        if let Some(recording) = self.recording.take() {
+            told.extend(self.write(&recording.finish()));
+        }
+        told
+    }
+
+    /// Writes the files with what was recorded up to now. The recording goes on.
+    pub(super) fn snapshot(&self) -> Vec<Told> {
+        self.recording.as_ref().map(|recording| self.write(&recording.snapshot())).unwrap_or_default()
+    }
+
+    fn write(&self, profile: &Profile) -> Vec<Told> {
         let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
         let flame = self.flame.clone().title(format!("{}: {clock} time of all threads", self.name));
+        let mut told = Vec::new();
         for (format, file) in &self.files {
-            match write(file, |out| match format {
+            let written = write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),
                 ProfileFormat::Folded => profile.write_folded(out),
                 ProfileFormat::Pprof => profile.write_pprof(out),
-            }) {
-                Ok(()) => log::info!("profile of {} written to {}", describe(&profile), file.display()),
-                Err(error) => {
-                    let text = format!("profile not written to {}: {error}", file.display());
-                    tell(log::Level::Error, module_path!(), &text);
+            });
+            told.push(match written {
+                Ok(()) => {
+                    Told::new(Level::Info, format!("profile of {} written to {}", describe(profile), file.display()))
                 }
-            }
+                Err(error) => Told::new(Level::Error, format!("profile not written to {}: {error}", file.display())),
+            });
         }
+        told
     }
 }
 

@@ -38,10 +38,18 @@ impl Drop for Busy {
     }
 }
 
+/// From now on a process that exits with 130 after SIGINT dies of SIGINT.
+pub(super) fn prepare_end() {
+    inherit::at_exit_with(|code| {
+        // A queue of the log that was made before this was registered is flushed after it.
+        crate::log::flush_in_time();
+        exit::die_as(code as u8);
+    });
+}
+
 impl OsSignals {
     pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<OsSignals, Error> {
         let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
-        inherit::at_exit_with(|code| exit::die_as(code as u8));
         let (idle, heard) = default_while_idle().map_err(refused)?;
         for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
             // As the shell has arranged it: an interrupt at its terminal is not for a program in the background.

@@ -2,7 +2,7 @@
 
 use super::circumstances::Circumstances;
 use super::seen::{self, Identity, Seen};
-use super::tree::{Failures, Node};
+use super::tree::{self, Failures, Node};
 use crate::error::{drop_payload, panic_message};
 use crate::model::locks::Mutex;
 use crate::os::tell::{is_heard, remark};
@@ -68,17 +68,29 @@ impl Failure {
         let seen = seen::take(&*payload, &message);
         let mut failure = Failure::of(node, Cause::Panic(Mutex::new(Some(payload))), message);
         match seen {
-            Some(seen) => {
-                failure.0.logged = seen.logged;
-                failure.0.location = seen.location;
-                failure.0.backtrace = Some(seen.backtrace);
-                failure.0.circumstances = seen.circumstances;
-            }
+            Some(seen) => failure.take_from(seen),
             // It came past the hook.
             None => failure.0.circumstances = Circumstances::of_now(),
         }
         failure.0.circumstances.of_thread(node);
         failure
+    }
+
+    /// On the thread that panics, which is at `path`, before that aborts the process.
+    pub(super) fn of_abort(path: &Arc<str>, seen: Seen) -> Failure {
+        let mut failure = Failure::new(path, Cause::Panic(Mutex::new(None)), seen.text.clone());
+        failure.take_from(seen);
+        if tree::is_inside() {
+            failure.0.circumstances.of_thread(&tree::current());
+        }
+        failure
+    }
+
+    fn take_from(&mut self, seen: Seen) {
+        self.0.logged = seen.logged;
+        self.0.location = seen.location;
+        self.0.backtrace = Some(seen.backtrace);
+        self.0.circumstances = seen.circumstances;
     }
 
     /// On the thread that has returned it.

@@ -1,6 +1,7 @@
 //! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it carried: the hook leaves
 //! what it saw in `seen`, and the thread's body picks it up.
 
+use super::Failure;
 use super::circumstances::Circumstances;
 use super::seen::{self, Identity, Seen};
 use super::tree;
@@ -27,11 +28,12 @@ pub(crate) fn panics_go_to_log(yes: bool) {
     TO_LOG.store(yes, Ordering::SeqCst);
 }
 
-/// How to get the log written within bounded time.
-static FLUSH: OnceLock<fn()> = OnceLock::new();
+/// What is done in the hook, within bounded time, before a panic aborts the process. It gets the panic while a runtime is up,
+/// and tells it.
+static BEFORE_ABORT: OnceLock<fn(Option<&Failure>)> = OnceLock::new();
 
-pub(crate) fn set_flush(flush: fn()) {
-    let _ = FLUSH.set(flush);
+pub(crate) fn set_before_abort(run: fn(Option<&Failure>)) {
+    let _ = BEFORE_ABORT.set(run);
 }
 
 /// The calling thread's body has ended, and all that was to be told of it is told.
@@ -87,32 +89,32 @@ pub(crate) fn install_hook() {
             }
             // Unless the destructor itself catches it, the process aborts.
             let past = PAST.get();
-            let logged = if past {
-                tell(info)
-            } else {
-                let to_log = tree::is_inside();
-                see(info, to_log)
-            };
-            if cfg!(panic = "abort") || past || (logged && aborts(info)) {
-                // The last that happens in this process.
-                FLUSH.get().iter().for_each(|flush| flush());
-            }
-            if !is_standard || !logged {
+            let seen = see(info, past || tree::is_inside());
+            let is_end = cfg!(panic = "abort") || past || aborts(info);
+            let reports = is_end && BEFORE_ABORT.get().is_some() && TO_LOG.load(Ordering::SeqCst);
+            if !is_standard || !(seen.logged || reports) {
                 previous(info);
+            }
+            if is_end {
+                // The last that happens in this process.
+                let failure = reports.then(|| Failure::of_abort(&my_path(), seen.clone()));
+                BEFORE_ABORT.get().iter().for_each(|run| run(failure.as_ref()));
+            }
+            if !past {
+                seen::remember(seen);
             }
         }));
     });
 }
 
 /// Keeps what the body's `catch_unwind` cannot see. On a thread that is not in the tree too, since the panic may be raised
-/// again on one that is. True if it went to the log.
-fn see(info: &PanicHookInfo<'_>, to_log: bool) -> bool {
+/// again on one that is.
+fn see(info: &PanicHookInfo<'_>, to_log: bool) -> Seen {
     let circumstances = Circumstances::of_now();
     let logged = to_log && tell(info);
     let (location, backtrace) = (place(info), Arc::new(Backtrace::force_capture()));
     let (text, payload) = (payload_text(info).to_owned(), Identity::of_text(info.payload()));
-    seen::remember(Seen { text, location, backtrace, logged, circumstances, payload });
-    logged
+    Seen { text, location, backtrace, logged, circumstances, payload }
 }
 
 /// Returns `true` for a panic that the standard library raises before it aborts: one that leaves a destructor while another
@@ -136,17 +138,20 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
         return false;
     }
     is_heard(|| {
-        let path = crate::wait::my_path();
-        // Past its body it has left the tree; the OS still knows its path as its name.
-        let path = if PAST.get() { path.trim_start_matches("other/") } else { &path };
         log::error!(
             target: "selvedge::panic",
             "{} panicked at {}: {}",
-            path,
+            my_path(),
             place(info).as_deref().unwrap_or("an unknown place"),
             payload_text(info),
         );
     })
+}
+
+fn my_path() -> Arc<str> {
+    let path = crate::wait::my_path();
+    // Past its body it has left the tree; the OS still knows its path as its name.
+    if PAST.get() { Arc::from(path.trim_start_matches("other/")) } else { path }
 }
 
 fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {

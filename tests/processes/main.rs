@@ -19,6 +19,8 @@ mod fork;
 mod half_started;
 mod http_server;
 mod indexer;
+#[cfg(feature = "profiling")]
+mod last_profile;
 mod leaked_guards;
 mod log_console;
 mod log_live;

@@ -9,6 +9,7 @@ mod deadlock;
 mod dump_subject;
 #[cfg(all(feature = "profiling", target_os = "linux"))]
 mod executing;
+mod ending;
 mod failing;
 mod forking;
 mod letters;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         "dump_subject" => dump_subject::main().report(),
         #[cfg(all(feature = "profiling", target_os = "linux"))]
         "executing" => executing::main().report(),
+        "ending" => ending::main().report(),
         "failing" => failing::main().report(),
         "letters" => letters::main().report(),
         "log_subject" => log_subject::main().report(),

@@ -1,7 +1,7 @@
 //! What the threads do between being asked to stop and their end: a flamegraph of just that window.
 
 use super::super::living;
-use super::write;
+use super::{Told, write};
 use crate::os::tell::tell;
 use crate::profile::{FlameOptions, Window};
 use crate::signal::{Reason, Signal};
@@ -59,17 +59,15 @@ impl ShutdownLook {
         look
     }
 
-    /// All have stopped. Writes the picture, if it took long enough for one.
-    pub(super) fn finish(self, reason: Option<&Reason>) {
+    /// All have stopped. Writes the picture, if it took long enough for one, and returns what is to be told of it.
+    pub(super) fn finish(self, reason: Option<&Reason>) -> Option<Told> {
         self.over.go_unexplained();
-        let Some(handle) = self.looking.lock().take() else { return };
+        let handle = self.looking.lock().take()?;
         let profile = match handle.join() {
             Ok(window) => window.close(),
-            Err(failure) => {
-                return tell(Level::Error, module_path!(), &format!("no picture of the shutdown: {failure}"));
-            }
+            Err(failure) => return Some(Told::new(Level::Error, format!("no picture of the shutdown: {failure}"))),
         };
-        let Some(profile) = profile else { return };
+        let profile = profile?;
         let since = reason.map_or_else(String::new, |reason| format!(", after this: {}", reason.text()));
         let options = FlameOptions::new()
             .title(format!("{}: what threads did instead of stopping", self.name))
@@ -77,13 +75,11 @@ impl ShutdownLook {
                 "wall time of each thread from being asked to its end, {:.1?} in all{since}",
                 profile.duration()
             ));
-        match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
-            Ok(()) => log::info!("what threads did instead of stopping is drawn in {}", self.file.display()),
-            Err(error) => {
-                let text = format!("no picture of the shutdown in {}: {error}", self.file.display());
-                tell(Level::Error, module_path!(), &text);
-            }
-        }
+        let file = self.file.display();
+        Some(match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
+            Ok(()) => Told::new(Level::Info, format!("what threads did instead of stopping is drawn in {file}")),
+            Err(error) => Told::new(Level::Error, format!("no picture of the shutdown in {file}: {error}")),
+        })
     }
 }
 
