@@ -104,6 +104,7 @@ struct Answer<R> {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AskError {
     /// The actor has ended without handling the question.
     Ended,
@@ -299,4 +300,8 @@ impl fmt::Display for AskError {
     }
 }
 
-impl std::error::Error for AskError {}
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self, AskError::Stopped).then_some(crate::error::STOPPED)
+    }
+}

@@ -129,6 +129,59 @@ impl StdError for Error {
     }
 }
 
+/// The error of a function that ends early because its thread was asked to stop.
+///
+/// It is no failure: a thread that returns it, or an error that comes from it, while its `please_stop` has gone has ended as it
+/// should. Nothing is reported, its parent is not told, and the program's exit code is that of a stop. So `?` can be used on
+/// each call that ends on `please_stop`: the errors `PopError::Stopped`, `AddError::Stopped`, `GaveUp::Stopped`,
+/// `PromiseError::Stopped` and `AskError::Stopped` have `Stopped` as their [source](std::error::Error::source). An error of your own
+/// that wraps one of them counts as well, if it names it as its source.
+///
+/// A thread that was *not* asked to stop and returns it has failed: then another signal has ended the wait.
+///
+/// ```
+/// use selvedge::{Queue, Signal, Stopped, spawn_fallible};
+///
+/// fn load(jobs: &Queue<u32>, please_stop: &Signal) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+///     let first = jobs.pop_till(please_stop)?;
+///     let second = jobs.pop_till(please_stop)?;
+///     if please_stop.is_go() {
+///         return Err(Stopped.into());
+///     }
+///     Ok(first + second)
+/// }
+///
+/// let jobs = Queue::unbounded("jobs");
+/// let loader = spawn_fallible("loader", move |please_stop| load(&jobs, please_stop));
+/// loader.stop();
+/// let failure = loader.join().unwrap_err(); // There is no value, ...
+/// assert!(failure.is_stopped()); // ... and this is why.
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stopped;
+
+impl Stopped {
+    const TEXT: &str = "stopped";
+    /// What the texts of all errors of this crate begin with that have it as their source.
+    const WAITING: &str = "stopped while waiting";
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Stopped::TEXT)
+    }
+}
+
+impl StdError for Stopped {}
+
+/// The source of errors that say that a wait was ended by a stop.
+pub(crate) const STOPPED: &(dyn StdError + 'static) = &Stopped;
+
+/// Returns `true` if `text`, an error with its sources, has that of a stop in it. For errors of which only the text can be had.
+pub(crate) fn is_text_of_stop(text: &str) -> bool {
+    text.split(": ").any(|part| part.starts_with(Stopped::WAITING)) || text.rsplit(": ").next() == Some(Stopped::TEXT)
+}
+
 /// What a panic said, if it said it with a string.
 pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&'static str>() {

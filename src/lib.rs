@@ -43,17 +43,22 @@ mod wait;
 
 pub use crate::log::logging;
 pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
+/// Of which [`Signal::receiver`] gives a type.
+pub use crossbeam_channel;
 pub use dump::Dump;
-pub use error::Error;
+pub use error::{Error, Stopped};
 #[cfg(unix)]
 pub use input::{LinesTill, lines_till};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
-pub use runtime::{Ask, Config, DumpSignal, OnStuck, ProfileFormat, Runtime, profile_files, run};
+pub use runtime::{
+    Ask, Config, DumpSignal, MainError, MainResult, OnStuck, ProfileFormat, Runtime, interrupted, profile_files, run,
+};
 pub use signal::{OnGo, OnGoScoped, Reason, Signal, Till};
 pub use sync::{
     BinarySemaphore, Claim, GaveUp, Lock, LockGuard, Monitor, MonitorGuard, Permit, Progress, Promise, PromiseError,
     Semaphore, Sequencer, Ticket, Turn, TurnError,
 };
+pub use thread::mdc;
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
     scope, spawn, spawn_fallible,
@@ -74,6 +79,21 @@ struct Recipes;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/recipes/rayon.md")]
 struct RecipeRayon;
+
+/// A command-line tool.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes/command-line.md")]
+struct RecipeCommandLine;
+
+/// tokio.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes/tokio.md")]
+struct RecipeTokio;
+
+/// tracing and other loggers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes/tracing.md")]
+struct RecipeTracing;
 
 /// So do those of the guide to stopping.
 #[cfg(all(doctest, unix))]

@@ -276,23 +276,35 @@ impl Check {
     ) -> Result<(LevelFilter, Vec<String>), Error> {
         const HINT: &str = "name them, as `root: { level: info, appenders: [console] }`, or, so that nothing is logged, \
                             write `root: { level: off }`";
+        const NOT_ALL: &str = "root has no appenders, so what no logger takes is not logged";
+        let is_heard = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
         // An empty file, or one of which the end is not written yet: log4rs would log nothing, without a word.
-        let field = top.get("root").ok_or_else(|| {
-            top.field().error(format!("the key `root` is missing, so nothing would be logged; {HINT}"))
-        })?;
+        let Some(field) = top.get("root") else {
+            if !loggers.iter().any(is_heard) {
+                let message = format!("the key `root` is missing, so nothing would be logged; {HINT}");
+                return Err(top.field().error(message));
+            }
+            self.warn(top.field(), NOT_ALL);
+            return Ok((LevelFilter::Debug, Vec::new()));
+        };
         let root = field.section(&["level", "appenders"])?;
         let level = root.get("level").map_or(Ok(LevelFilter::Debug), |field| read_level(&field))?;
         let Some(list) = root.get("appenders") else {
-            let missing = || field.error(format!("the key `appenders` is missing, so root would log nothing; {HINT}"));
-            return if level == LevelFilter::Off { Ok((level, Vec::new())) } else { Err(missing()) };
+            if level != LevelFilter::Off {
+                if !loggers.iter().any(is_heard) {
+                    let message = format!("the key `appenders` is missing, so root would log nothing; {HINT}");
+                    return Err(field.error(message));
+                }
+                self.warn(&field, NOT_ALL);
+            }
+            return Ok((level, Vec::new()));
         };
         let appenders = read_names(&list, known, used, &mut self.warnings)?;
         if appenders.is_empty() && level != LevelFilter::Off {
-            let is_heard = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
             if !loggers.iter().any(is_heard) {
                 return Err(list.error(format!("no appenders, so nothing would be logged; {HINT}")));
             }
-            self.warn(&field, "root has no appenders, so what no logger takes is not logged");
+            self.warn(&field, NOT_ALL);
         }
         Ok((level, appenders))
     }
@@ -341,6 +353,12 @@ fn read_overflow(field: &Field<'_>) -> Result<Overflow, Error> {
     }
 }
 
+/// As log4rs: words that are parted by `::`, not empty at the end.
+pub(super) fn is_logger_name(name: &str) -> bool {
+    let good = !name.replace("::", " ").contains(':') && !name.ends_with(':') && !name.contains(":::");
+    !name.is_empty() && good
+}
+
 fn read_logger(
     name: &str,
     field: &Field<'_>,
@@ -348,9 +366,7 @@ fn read_logger(
     used: &mut BTreeSet<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Logger, Error> {
-    // As log4rs: words that are parted by `::`, not empty at the end.
-    let good = !name.replace("::", " ").contains(':') && !name.ends_with(':') && !name.contains(":::");
-    if name.is_empty() || !good {
+    if !is_logger_name(name) {
         return Err(field.error("not a logger's name; expected modules parted by `::`, as `my_crate::parser`"));
     }
     let section = field.section(&["level", "appenders", "additive"])?;
@@ -392,7 +408,7 @@ fn levels() -> String {
     one_of(&LEVELS.map(|(word, _)| word))
 }
 
-fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
+pub(crate) fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
     // log4rs does not mind the case.
     let level = field.text("").ok().and_then(|text| text.parse().ok());
     level.map_or_else(|| field.choice(&LEVELS), Ok)

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use ::log::LevelFilter;
-
 use super::plan;
 use crate::error::Error;
 
 pub use super::channel::Overflow;
 pub use super::queued::{Queued, QueuedBuilder, deserializers};
+/// The levels that functions here and [`Config`](crate::Config) take: those of the crate `log`.
+pub use ::log::{Level, LevelFilter};
+/// Whose traits appenders implement.
+pub use ::log4rs;
 
 /// The log files that the runtime's logger writes, each with its variables expanded.
 ///

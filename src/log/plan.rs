@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::channel::{Channel, Overflow};
 use super::console::{self, Console, Silent};
 use super::contained::Contained;
+use super::levels::{self, Levels};
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
 use super::queued::Opening;
@@ -87,6 +88,8 @@ pub(crate) struct Wiring {
     pub(crate) queue: Option<Queue>,
     /// How many records that were filtered out an error brings with it.
     pub(crate) tail: usize,
+    /// Of the root logger, in place of the level that its file names.
+    pub(crate) level: Option<LevelFilter>,
 }
 
 struct Installed {
@@ -114,8 +117,9 @@ pub(super) struct Parts {
 
 static INSTALLED: Mutex<Option<Installed>> = Mutex::new(None);
 
-/// What is logged without a log4rs file: info and above, to stderr, as stdout is the program's own.
-pub(crate) fn console() -> Plan {
+/// What is logged without a log4rs file: to stderr, as stdout is the program's own. RUST_LOG says from which level on, else
+/// `level`. Without both it is info for the program, and a runtime that is well says nothing.
+pub(crate) fn console(level: Option<LevelFilter>) -> Plan {
     use serde_value::Value;
     const PATTERN: &str = "{d(%Y-%m-%d %H:%M:%S%.3f)} {h({l:<5})} {T} {t}: {m}{n}";
     let text = |text: &str| Value::String(text.to_owned());
@@ -130,21 +134,48 @@ pub(crate) fn console() -> Plan {
         line: None,
         behind: None,
     };
+    let Levels { root, targets, faults } = match (levels::from_environment(), level) {
+        (Some(levels), _) => levels,
+        (None, Some(level)) => Levels { root: level, ..Levels::default() },
+        (None, None) => Levels::of_default_console(),
+    };
+    let logger = |(target, level)| Logger::builder().build::<String>(target, level);
     Plan {
         file: None,
-        root: (LevelFilter::Info, vec![appender.name.clone()]),
+        root: (root, vec![appender.name.clone()]),
         appenders: vec![appender],
-        loggers: Vec::new(),
-        warnings: Vec::new(),
+        loggers: targets.into_iter().map(logger).collect(),
+        warnings: faults,
         files: Vec::new(),
         refresh: None,
     }
 }
 
+/// Returns `true` if a runtime of this process has installed its logger.
+pub(crate) fn is_installed() -> bool {
+    INSTALLED.lock().is_some()
+}
+
+/// Returns `true` if that logger writes no files, so that a person at the terminal sees what it takes.
+pub(crate) fn is_console() -> bool {
+    INSTALLED.lock().as_ref().is_some_and(|installed| installed.files.is_empty())
+}
+
+/// A logger that an earlier runtime of this process has installed logs nothing from now on.
+pub(crate) fn switch_off() -> Result<(), Error> {
+    if !is_installed() {
+        return Ok(());
+    }
+    let mut plan = console(Some(LevelFilter::Off));
+    (plan.root, plan.appenders) = ((LevelFilter::Off, Vec::new()), Vec::new());
+    (plan.loggers, plan.warnings) = (Vec::new(), Vec::new());
+    plan.install(Wiring::default(), false)
+}
+
 /// Logs `text`, and writes it to stderr, unless the log is a console that has taken it.
 pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
     let is_heard = tell::is_heard(|| ::log::log!(target: target, level, "{text}"));
-    if !is_heard || !installed_files().is_empty() {
+    if !is_heard || !is_console() {
         tell::remark(&format!("selvedge: {text}"));
     }
 }
@@ -170,6 +201,9 @@ impl Plan {
     /// If it fails, the logger is as before, and files that were created for this are gone again.
     pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {
         let warnings = std::mem::take(&mut self.warnings);
+        if let (Some(_), Some(level)) = (&self.file, wiring.level) {
+            self.root.0 = level;
+        }
         // A file that reaches a limit of its size is a full disk, and no reason to be killed.
         process::survive_file_size_limit();
         {

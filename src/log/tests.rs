@@ -126,7 +126,7 @@ fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
     ::log::set_logger(&Theirs).unwrap();
     ::log::set_max_level(::log::LevelFilter::Error);
 
-    console().install(Wiring::default(), false).unwrap();
+    console(None).install(Wiring::default(), false).unwrap();
     let folder = Folder::new("theirs");
     let file = folder.path("new.log");
     let text = format!("appenders: {{ f: {{ kind: file, path: '{file}' }} }}\nroot: {{ appenders: [f] }}\n");
@@ -186,7 +186,7 @@ root: {{ appenders: [good, bad] }}
     let second = text("second.log").replace("appenders: {", "appenders: { idle: { kind: console },");
     folder.load(&second).unwrap().install(Wiring::default(), false).unwrap();
     ::log::info!(target: "selvedge::test", "three");
-    console().install(Wiring::default(), false).unwrap();
+    console(None).install(Wiring::default(), false).unwrap();
     assert_eq!(logging::files(), Vec::<PathBuf>::new());
     logging::flush();
 

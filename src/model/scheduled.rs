@@ -184,6 +184,10 @@ impl<T> OnceLock<T> {
         OnceLock { init: Mutex::new(()), is_set: AtomicBool::new(false), cell: std::sync::OnceLock::new() }
     }
 
+    pub(crate) fn into_inner(self) -> Option<T> {
+        self.cell.into_inner()
+    }
+
     pub(crate) fn get(&self) -> Option<&T> {
         if self.is_set.load(Acquire) { self.cell.get() } else { None }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// Which clock drives the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Clock {
     /// CPU time: a thread is sampled while it runs.
     #[default]
@@ -15,6 +16,7 @@ pub enum Clock {
 
 /// What takes the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Engine {
     /// The best engine that can run here.
     #[default]

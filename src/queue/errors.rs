@@ -65,7 +65,11 @@ impl<T> fmt::Debug for AddError<T> {
     }
 }
 
-impl<T> std::error::Error for AddError<T> {}
+impl<T> std::error::Error for AddError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self, AddError::Stopped(_)).then_some(crate::error::STOPPED)
+    }
+}
 
 /// Why there was no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,4 +89,8 @@ impl fmt::Display for PopError {
     }
 }
 
-impl std::error::Error for PopError {}
+impl std::error::Error for PopError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self, PopError::Stopped).then_some(crate::error::STOPPED)
+    }
+}

@@ -1,21 +1,26 @@
-//! What a runtime is asked for: the settings, their defaults and their limits. How YAML spells them is in `file`.
+//! What a runtime is asked for. Its setters; those of the log are in `log`. How YAML spells the settings is in `file`, their
+//! limits are in `checks`, their defaults in `settings`.
 
 mod checks;
+mod choices;
 mod file;
+mod log;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-use self::checks::{
-    DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name,
-    check_output, check_patience,
-};
-use std::fmt;
+pub use self::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+#[cfg(unix)]
+pub(crate) use self::settings::DumpSettings;
+pub(crate) use self::settings::{LogTo, ProfileSettings, Settings, ShutdownSettings};
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Kind};
-use crate::log::{Overflow, Queue, Wiring};
-use crate::os::program;
+use ::log::LevelFilter;
+
+use crate::error::Error;
+use crate::log::Overflow;
 use crate::profile::Options;
 
 /// The settings of a runtime: its name, log, shutdown and profile.
@@ -56,7 +61,9 @@ pub struct Config {
 #[derive(Clone, Debug, Default)]
 struct Set {
     name: Option<String>,
-    log_file: Option<PathBuf>,
+    /// The console is no value of it: that is the default.
+    log_to: Option<LogTo>,
+    log_level: Option<LevelFilter>,
     log_queued: Option<bool>,
     log_capacity: Option<usize>,
     log_overflow: Option<Overflow>,
@@ -74,110 +81,6 @@ struct Set {
     profile_formats: Option<Vec<ProfileFormat>>,
     profile_fold_pools: Option<bool>,
     profile_icicle: Option<bool>,
-}
-
-/// What happens when threads are still alive once [`Config::patience`] is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OnStuck {
-    /// Say which threads are left and what each waits for, and go on waiting.
-    #[default]
-    Wait,
-    /// Say the same, and end the process. Only while the whole program ends: a thread that does not stop when
-    /// [`Thread::stop`](crate::Thread::stop) asks it in a program that goes on is reported, and nothing else happens.
-    Abort,
-}
-
-/// Which threads SIGINT and SIGTERM ask to stop. See [`Config::ask`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Ask {
-    /// `main` alone. Its children are asked when `main`'s function has returned, so `main` decides the order: it ends the input,
-    /// joins the threads that still have values to handle, and returns.
-    #[default]
-    Main,
-    /// `main` and all threads below it, at once, as [`Thread::stop`](crate::Thread::stop) asks them: a parent before its
-    /// children, the youngest first. The children of a thread with [`StopOrder::OneByOne`](crate::StopOrder::OneByOne) are asked
-    /// when that thread's function has returned.
-    All,
-}
-
-/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its threads.
-///
-/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log goes to files, it goes to
-/// stderr as well, as it does if the log does not take it within a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DumpSignal {
-    /// None.
-    None,
-    /// SIGUSR1.
-    #[default]
-    Usr1,
-    /// SIGUSR2.
-    Usr2,
-    /// SIGQUIT, as the JVM takes it; a terminal sends it for Ctrl-\\.
-    Quit,
-}
-
-/// A file that a finished profile is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProfileFormat {
-    /// `<name>.svg`: the flamegraph.
-    Svg,
-    /// `<name>.folded`: one line for each stack.
-    Folded,
-    /// `<name>.pb.gz`: for `go tool pprof` and others that read its format.
-    Pprof,
-}
-
-/// All that a runtime needs to know, complete and checked.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) name: String,
-    pub(crate) log: LogSettings,
-    pub(crate) shutdown: ShutdownSettings,
-    pub(crate) dump: DumpSettings,
-    /// How long a wait must have lasted for a search for deadlocks.
-    pub(crate) deadlocks: Option<Duration>,
-    pub(crate) profile: ProfileSettings,
-}
-
-#[derive(Debug)]
-pub(crate) struct LogSettings {
-    /// Without one: the console.
-    pub(crate) file: Option<PathBuf>,
-    pub(crate) wiring: Wiring,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct ShutdownSettings {
-    pub(crate) patience: Duration,
-    pub(crate) on_stuck: OnStuck,
-    /// Signals that come so soon after the first are the same request.
-    pub(crate) grace: Duration,
-    pub(crate) ask: Ask,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DumpSettings {
-    pub(crate) signal: DumpSignal,
-    /// Somebody has asked for this signal.
-    pub(crate) is_asked: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct ProfileSettings {
-    pub(crate) enabled: bool,
-    pub(crate) options: Options,
-    pub(crate) output: PathBuf,
-    pub(crate) formats: Vec<ProfileFormat>,
-    // A program without the feature reads these two, and draws nothing.
-    /// `None`: only large pools are drawn as one thread.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-    pub(crate) fold_pools: Option<bool>,
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-    pub(crate) icicle: bool,
 }
 
 impl Config {
@@ -214,44 +117,6 @@ impl Config {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Config {
         self.set.name = Some(name.into());
-        self
-    }
-
-    /// The log4rs file, relative to the working directory. Default: level info and above go to stderr.
-    #[must_use]
-    pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
-        self.set.log_file = Some(path.into());
-        self
-    }
-
-    /// Whether a thread of the runtime's own shall write the log records. Default: true.
-    ///
-    /// With `false` each is written on the thread that logs it, which waits until it is written.
-    #[must_use]
-    pub fn log_queued(mut self, queued: bool) -> Config {
-        self.set.log_queued = Some(queued);
-        self
-    }
-
-    /// How many records wait for the log writer at most. Default: 8192; from 1 to 1,000,000.
-    #[must_use]
-    pub fn log_capacity(mut self, records: usize) -> Config {
-        self.set.log_capacity = Some(records);
-        self
-    }
-
-    /// What happens to a record for which the log writer's queue has no room. Default: [`Overflow::Block`].
-    #[must_use]
-    pub fn log_overflow(mut self, overflow: Overflow) -> Config {
-        self.set.log_overflow = Some(overflow);
-        self
-    }
-
-    /// How many records that were filtered out an error brings with it: the last ones of its thread. Default: 0; at most
-    /// 10,000. With a tail every record is formatted, whatever its level.
-    #[must_use]
-    pub fn log_tail(mut self, records: usize) -> Config {
-        self.set.log_tail = Some(records);
         self
     }
 
@@ -396,56 +261,10 @@ impl Config {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         let settings = self.clone().resolve()?;
-        settings.log.file.map_or(Ok(()), |file| crate::log::load(&file).map(drop))
-    }
-
-    /// Reads the file, if there is one to read, and fills in the defaults.
-    pub(crate) fn resolve(self) -> Result<Settings, Error> {
-        let set = match self.file {
-            Some(file) => self.set.over(file::read(&file)?),
-            None => self.set,
-        };
-        let name = set.name.unwrap_or_else(default_name);
-        let queue = Queue {
-            capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
-            overflow: set.log_overflow.unwrap_or_default(),
-        };
-        let settings = Settings {
-            log: LogSettings {
-                file: set.log_file,
-                wiring: Wiring {
-                    queue: set.log_queued.unwrap_or(true).then_some(queue),
-                    tail: set.log_tail.unwrap_or(0),
-                },
-            },
-            shutdown: ShutdownSettings {
-                patience: set.patience.unwrap_or(Duration::from_secs(5)),
-                on_stuck: set.on_stuck.unwrap_or_default(),
-                grace: set.grace.unwrap_or(Duration::from_secs(1)),
-                ask: set.ask.unwrap_or_default(),
-            },
-            dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
-            deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
-            profile: ProfileSettings {
-                enabled: set.profile_enabled.unwrap_or(false),
-                options: set.profile_options.unwrap_or_default(),
-                output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
-                formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
-                fold_pools: set.profile_fold_pools,
-                icicle: set.profile_icicle.unwrap_or(false),
-            },
-            name,
-        };
-        let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
-        check_name(&settings.name).map_err(|message| wrong("name", message))?;
-        check_log(&queue, settings.log.wiring.tail)?;
-        check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
-        check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
-        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
-        check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
-        check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
-        check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
-        Ok(settings)
+        match settings.log.to {
+            LogTo::File(file) => crate::log::load(&file).map(drop),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -454,7 +273,8 @@ impl Set {
     fn over(self, file: Set) -> Set {
         Set {
             name: self.name.or(file.name),
-            log_file: self.log_file.or(file.log_file),
+            log_to: self.log_to.or(file.log_to),
+            log_level: self.log_level.or(file.log_level),
             log_queued: self.log_queued.or(file.log_queued),
             log_capacity: self.log_capacity.or(file.log_capacity),
             log_overflow: self.log_overflow.or(file.log_overflow),
@@ -497,28 +317,4 @@ impl From<PathBuf> for Config {
     fn from(path: PathBuf) -> Config {
         Config { file: Some(path), set: Set::default() }
     }
-}
-
-impl fmt::Display for ProfileFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ProfileFormat::Svg => "svg",
-            ProfileFormat::Folded => "folded",
-            ProfileFormat::Pprof => "pprof",
-        })
-    }
-}
-
-const FORMATS: [(&str, ProfileFormat); 3] =
-    [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
-
-const DUMP_SIGNALS: [(&str, DumpSignal); 4] = [
-    ("SIGUSR1", DumpSignal::Usr1),
-    ("SIGUSR2", DumpSignal::Usr2),
-    ("SIGQUIT", DumpSignal::Quit),
-    ("none", DumpSignal::None),
-];
-
-fn default_name() -> String {
-    program::name().filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "program".to_owned())
 }

@@ -3,7 +3,6 @@
 
 use super::config::{DumpSettings, DumpSignal};
 use super::{exit, reserve};
-use crate::log::logging;
 use crate::os::inherit;
 use crate::signal::Signal;
 use crate::thread::{Builder, Thread};
@@ -63,8 +62,8 @@ pub(super) fn write() {
         let _making = making.lock().take();
         let text: Arc<str> = Thread::dump().to_string().into();
         let is_logged = log(&text);
-        // Whoever asked looks at the terminal, or at what collects stderr.
-        if !is_logged || !logging::files().is_empty() {
+        // The person that asked looks at the terminal, or at what collects stderr. Where another logger writes is not known.
+        if !is_logged || !crate::log::is_console() {
             exit::say(&text);
         }
     });

@@ -37,6 +37,18 @@ pub(super) fn is_coloured() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// What to do about a failure whose text shows that the program could not install its own logger; empty for others.
+pub(super) fn hint(report: &str) -> &'static str {
+    // Of an error that was boxed by another crate, as tracing-subscriber does it, only the text can be had.
+    const TEXTS: [&str; 2] =
+        ["attempted to set a logger after the logging system was already initialized", "SetLoggerError"];
+    if !crate::log::is_installed() || !TEXTS.iter().any(|text| report.contains(text)) {
+        return "";
+    }
+    "\nthe runtime has installed its logger before main was called: for a logger or subscriber of your own write `log: own` in the \
+     YAML, or call Config::log_own()"
+}
+
 /// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to be had.
 pub(super) fn aside<T: Send + 'static>(
     name: &str,
@@ -128,7 +140,7 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
             "main/last-log",
             Box::new(move || {
                 // A console has it from stderr already.
-                let is_console = crate::log::logging::files().is_empty();
+                let is_console = crate::log::is_console();
                 log::error!("{}", if is_console { &first_line } else { &text });
                 log::logger().flush();
             }),

@@ -14,6 +14,7 @@ mod profiler;
 #[cfg(feature = "profiling")]
 mod profiler;
 mod reserve;
+mod run;
 #[cfg(not(unix))]
 #[path = "no_signals.rs"]
 mod signals;
@@ -23,12 +24,12 @@ mod stop_watch;
 mod watch;
 
 pub use config::{Ask, Config, DumpSignal, OnStuck, ProfileFormat};
+pub use run::{MainError, MainResult, interrupted, run};
 
-use self::config::Settings;
+use self::config::{LogTo, Settings};
 use self::limits::Limits;
 use self::profiler::Profiler;
 use self::reserve::Reserve;
-use self::signals::OsSignals;
 use self::stop_watch::StopWatch;
 use crate::error::{Error, Kind};
 use crate::log as logs;
@@ -40,120 +41,13 @@ use crate::thread::stop;
 use crate::thread::tree::{self, Failures, Inside, Node};
 use crate::thread::{Failure, circumstances, end_those_left, forked, latency, leaving, panic};
 use log::Level;
-use std::any::Any;
-use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One runtime at a time. A forked child may start one of its own.
 static RUNNING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
-
-/// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
-/// returns ends all threads in order, writes the profile and gives the exit code.
-///
-/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go ([`Config::ask`]: or that of
-/// all threads); a second one while the program is stopping, later than [`Config::grace`], says which threads are left and ends
-/// the process at once. A signal that is ignored when the program starts stays ignored.
-///
-/// | exit code | when |
-/// |---|---|
-/// | 0 | `main` returned `Ok` and no thread failed; also after SIGTERM |
-/// | 1 | `main` returned an error or panicked, or a thread failed and nobody had joined it; the report is on stderr |
-/// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
-/// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
-/// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
-/// | 143 | at once, after a second signal that was SIGTERM |
-///
-/// After SIGINT, a process that exits with 130 dies of SIGINT instead (Linux with glibc): at the very end, after the return from
-/// the program's own `main`. A shell shows 130 in both cases, and only after a death by SIGINT stops the script or loop that the
-/// program is part of.
-///
-/// ```no_run
-/// use selvedge::{Config, Queue, Signal, spawn};
-///
-/// fn main() -> std::process::ExitCode {
-///     selvedge::run(Config::new("jobs"), |please_stop: &Signal| {
-///         let jobs: Queue<String> = Queue::bounded("jobs", 100);
-///         let from = jobs.popper();
-///         let worker = spawn("worker", move |please_stop| {
-///             // Also after a stop: until the queue is closed and everything in it was handled.
-///             while let Some(job) = from.pop_draining(please_stop) {
-///                 log::info!("doing {job}");
-///             }
-///         });
-///         // Closes the queue when it is dropped: at the end, and by each `?`.
-///         let adder = jobs.adder();
-///         for line in selvedge::lines_till(std::io::stdin(), please_stop)? {
-///             adder.add(line?)?;
-///         }
-///         drop(adder);
-///         worker.join()?;
-///         Ok::<(), Box<dyn std::error::Error>>(())
-///     })
-/// }
-/// ```
-pub fn run<E, F>(config: impl Into<Config>, main: F) -> ExitCode
-where
-    F: FnOnce(&Signal) -> Result<(), E>,
-    E: fmt::Display + 'static,
-{
-    let runtime = match Runtime::start(config) {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            exit::say(&format!("selvedge: {error}"));
-            return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
-        }
-    };
-    let node = runtime.node().clone();
-    // AssertUnwindSafe: nothing of what main shared is used here again.
-    let own =
-        match catch_unwind(AssertUnwindSafe(|| main(&node.please_stop).map_err(|error| failure_of_main(&node, error))))
-        {
-            Ok(result) => result.err(),
-            Err(payload) => Some(Failure::panic(&node, payload)),
-        };
-    let name = runtime.name().to_owned();
-    let why = match &own {
-        None => "main returned",
-        Some(failure) if failure.is_panic() => "main panicked",
-        Some(_) => "main failed",
-    };
-    let (failure, interrupted) = runtime.end(own, Reason::of(why, None, None));
-    match (failure, interrupted) {
-        (Some(failure), _) => {
-            exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
-            ExitCode::from(exit::FAILURE)
-        }
-        (None, Some(signal)) => ExitCode::from(signals::exit_code(signal)),
-        (None, None) => ExitCode::SUCCESS,
-    }
-}
-
-/// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told once more as a text.
-fn failure_of_main<E: fmt::Display + 'static>(node: &Node, error: E) -> Failure {
-    type Shared = Box<dyn std::error::Error + Send + Sync>;
-    type Plain = Box<dyn std::error::Error>;
-    let mut error = Some(error);
-    let any: &mut dyn Any = &mut error;
-    if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
-        return Failure::adopt(node, failure);
-    }
-    if let Some(error) = any.downcast_mut::<Option<Shared>>().and_then(Option::take) {
-        return Failure::error(node, error);
-    }
-    if let Some(error) = any.downcast_mut::<Option<Plain>>().and_then(Option::take) {
-        return match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(node, *failure),
-            Err(error) => Failure::text(node, crate::thread::with_sources(&*error)),
-        };
-    }
-    // `{:#}`: with it, error types that keep a chain print all of it.
-    Failure::text(node, error.map_or_else(String::new, |error| format!("{error:#}")))
-}
 
 /// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that started it is `main`.
 ///
@@ -174,7 +68,6 @@ pub struct Runtime {
 /// What there is while it runs, in the order in which it is let go.
 struct Up {
     name: String,
-    signals: OsSignals,
     stop_watch: StopWatch,
     limits: Limits,
     node: Arc<Node>,
@@ -258,17 +151,22 @@ impl Runtime {
             let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
             return Err(Error::new(Kind::AlreadyRunning, message));
         }
-        let plan = match &settings.log.file {
-            Some(file) => logs::load(file)?,
-            None => logs::console(),
+        let plan = match &settings.log.to {
+            LogTo::File(file) => Some(logs::load(file)?),
+            LogTo::Console => Some(logs::console(settings.log.wiring.level)),
+            LogTo::Own | LogTo::Off => None,
         };
         profiler::check(&settings.profile)?;
         // Before the log: at an exit the log is written first, and then the process dies as the exit code says.
         signals::prepare_end();
         logs::prepare_end();
         at_exit::prepare();
-        let refresh = plan.refresh();
-        plan.install(settings.log.wiring, false)?;
+        let refresh = plan.as_ref().and_then(logs::Plan::refresh);
+        match plan {
+            Some(plan) => plan.install(settings.log.wiring, false)?,
+            None if settings.log.to == LogTo::Off => logs::switch_off()?,
+            None => {}
+        }
         panic::install_hook();
         panic::panics_go_to_log(true);
         panic::set_before_abort(exit::before_abort);
@@ -288,7 +186,7 @@ impl Runtime {
             Error::new(Kind::Io, "no thread for the reports of threads that do not stop").because(error)
         })?;
         logs::start_writer(&node).map_err(no_thread)?;
-        if let (Some(file), Some(every)) = (&settings.log.file, refresh) {
+        if let (LogTo::File(file), Some(every)) = (&settings.log.to, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
         last_profile::keep(Profiler::start(&settings, &node)?);
@@ -296,12 +194,11 @@ impl Runtime {
             watch::start(&node, after)
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
         }
-        let signals = OsSignals::start(&node, &settings)?;
+        signals::start(&node, &settings)?;
         announce(&settings);
         own.keep();
         let up = Up {
             name: settings.name,
-            signals,
             stop_watch,
             limits: Limits::start(),
             node,
@@ -315,6 +212,30 @@ impl Runtime {
     /// The `please_stop` of `main`; goes with SIGINT and SIGTERM.
     pub fn please_stop(&self) -> &Signal {
         &self.node().please_stop
+    }
+
+    /// The signal that has interrupted the program, as [`interrupted`](crate::interrupted) says.
+    ///
+    /// ```
+    /// use selvedge::{Config, Runtime};
+    /// use std::process::ExitCode;
+    ///
+    /// fn main() -> ExitCode {
+    ///     let runtime = Runtime::start(Config::new("doc")).expect("a runtime");
+    ///     // … the work, until runtime.please_stop() goes
+    ///     let interrupted = runtime.interrupted();
+    ///     match runtime.shutdown() {
+    ///         Ok(()) if interrupted == Some(2) => ExitCode::from(130),
+    ///         Ok(()) => ExitCode::SUCCESS,
+    ///         Err(failure) => {
+    ///             eprintln!("{failure:#}");
+    ///             ExitCode::FAILURE
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn interrupted(&self) -> Option<i32> {
+        signals::interrupted()
     }
 
     /// Asks all threads to stop, joins them, writes the profile, and ends the runtime.
@@ -385,7 +306,7 @@ impl Up {
         say_how_long(&self.node);
         self.limits.report();
         last_profile::finish();
-        let interrupted = self.signals.interrupted();
+        let interrupted = signals::interrupted();
         stop::stop_children(&self.node, own.as_ref());
         let mut failures = formerly;
         failures.append(self.node.take_failures());
@@ -394,7 +315,8 @@ impl Up {
         match (&mut failure, interrupted) {
             (Some(failure), _) => is_told = log_errors(failure),
             (None, Some(signal)) => {
-                log::warn!("{} was interrupted by {} and has stopped in order", self.name, signals::name(signal));
+                let signal = signals::name(signal);
+                log::warn!(target: signals::STOPPING, "{} was interrupted by {signal} and has stopped in order", self.name);
             }
             (None, None) => log::info!("{} has ended", self.name),
         }
@@ -470,8 +392,16 @@ fn say_which_threads_are_left() {
 fn announce(settings: &Settings) {
     let files = logs::logging::files();
     let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-    let log = if places.is_empty() { "the console".to_owned() } else { places.join(", ") };
-    log::info!("{} has started; its log goes to {log}", settings.name);
+    let log = match &settings.log.to {
+        LogTo::Own | LogTo::Off => "where the program's own logger writes it".to_owned(),
+        _ if !places.is_empty() => format!("to {}", places.join(", ")),
+        _ if logs::is_installed() => "to the console".to_owned(),
+        _ => "where the program's own logger writes it, which was installed before".to_owned(),
+    };
+    log::info!("{} has started; its log goes {log}", settings.name);
+    if let (LogTo::File(file), true) = (&settings.log.to, logs::is_asked_by_environment()) {
+        log::info!("RUST_LOG is set and has no effect: the levels are those of {}", file.display());
+    }
 }
 
 /// Every thread below `node` that has not stopped, the oldest first.

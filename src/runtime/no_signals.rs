@@ -5,18 +5,16 @@ use crate::error::Error;
 use crate::thread::tree::Node;
 use std::sync::Arc;
 
-pub(super) struct OsSignals;
+pub(super) const STOPPING: &str = "selvedge::stopping";
 
 pub(super) fn prepare_end() {}
 
-impl OsSignals {
-    pub(super) fn start(_main: &Arc<Node>, _settings: &Settings) -> Result<OsSignals, Error> {
-        Ok(OsSignals)
-    }
+pub(super) fn start(_main: &Arc<Node>, _settings: &Settings) -> Result<(), Error> {
+    Ok(())
+}
 
-    pub(super) fn interrupted(&self) -> Option<i32> {
-        None
-    }
+pub(super) fn interrupted() -> Option<i32> {
+    None
 }
 
 pub(super) fn exit_code(_signal: i32) -> u8 {

@@ -4,7 +4,8 @@ use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
 use super::exit;
 use crate::error::{Error, Kind};
-use crate::log::logging;
+use crate::log as logs;
+use crate::os::fork::PerProcess;
 use crate::os::{inherit, process};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
@@ -18,6 +19,10 @@ use std::time::{Duration, Instant};
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
+/// The target of what is logged about an interruption. On the console it is not shown, unless a level is asked for: a program
+/// that is interrupted and stops in order is well.
+pub(super) const STOPPING: &str = "selvedge::stopping";
+
 /// While no runtime is up the signals do what they did before: end the process.
 static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -25,10 +30,8 @@ static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// runtime changes them, and runtimes start one at a time.
 static SETTLED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
-pub(super) struct OsSignals {
-    /// The first that came; 0 for none.
-    first: Arc<AtomicI32>,
-}
+/// The first that came since the runtime started; 0 for none. SeqCst: it is set and read a few times in a program.
+static FIRST: PerProcess<AtomicI32> = PerProcess::new(AtomicI32::new(0), AtomicI32::default);
 
 struct Busy(Arc<AtomicBool>);
 
@@ -47,53 +50,46 @@ pub(super) fn prepare_end() {
     });
 }
 
-impl OsSignals {
-    pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<OsSignals, Error> {
-        let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
-        let (idle, heard) = default_while_idle().map_err(refused)?;
-        for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
-            // As the shell has arranged it: an interrupt at its terminal is not for a program in the background.
-            log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
-        }
-        let dump = dumps::signal(settings.dump);
-        let all: Vec<i32> = heard.into_iter().chain(dump).collect();
-        let mut signals = Signals::new(&all).map_err(refused)?;
-        // Only now: until there is a thread to take them they end the process.
-        idle.store(false, Ordering::SeqCst);
-        let busy = Busy(idle);
-        let closer = signals.handle();
-        let first = Arc::new(AtomicI32::new(0));
-        let mut answers = Answers {
-            program: settings.name.clone(),
-            shutdown: settings.shutdown.clone(),
-            main: main.clone(),
-            first: first.clone(),
-            came: None,
-        };
-        Builder::new("os-signals")
-            .parent(&Thread::from_node(main.clone()))
-            .runtime()
-            .spawn(move |please_stop| {
-                please_stop.on_go(move || closer.close());
-                // The program may have been started with them blocked, and all its threads with it.
-                inherit::unblock(&all);
-                let mut answer = |signal| if Some(signal) == dump { dumps::write() } else { answers.answer(signal) };
-                signals.forever().for_each(&mut answer);
-                // While it listens, and no longer: a log that hangs at the very end can still be interrupted. What came
-                // between its last look and this is answered here.
-                drop(busy);
-                signals.pending().for_each(&mut answer);
-            })
-            .map(drop)
-            .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))?;
-        Ok(OsSignals { first })
+/// Starts the thread that takes them.
+pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> {
+    let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
+    let (idle, heard) = default_while_idle().map_err(refused)?;
+    for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
+        // As the shell has arranged it: an interrupt at its terminal is not for a program in the background.
+        log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
     }
+    let dump = dumps::signal(settings.dump);
+    let all: Vec<i32> = heard.into_iter().chain(dump).collect();
+    let mut signals = Signals::new(&all).map_err(refused)?;
+    // Only now: until there is a thread to take them they end the process.
+    idle.store(false, Ordering::SeqCst);
+    let busy = Busy(idle);
+    let closer = signals.handle();
+    FIRST.store(0, Ordering::SeqCst);
+    let mut answers =
+        Answers { program: settings.name.clone(), shutdown: settings.shutdown.clone(), main: main.clone(), came: None };
+    Builder::new("os-signals")
+        .parent(&Thread::from_node(main.clone()))
+        .runtime()
+        .spawn(move |please_stop| {
+            please_stop.on_go(move || closer.close());
+            // The program may have been started with them blocked, and all its threads with it.
+            inherit::unblock(&all);
+            let mut answer = |signal| if Some(signal) == dump { dumps::write() } else { answers.answer(signal) };
+            signals.forever().for_each(&mut answer);
+            // While it listens, and no longer: a log that hangs at the very end can still be interrupted. What came
+            // between its last look and this is answered here.
+            drop(busy);
+            signals.pending().for_each(&mut answer);
+        })
+        .map(drop)
+        .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))
+}
 
-    pub(super) fn interrupted(&self) -> Option<i32> {
-        match self.first.load(Ordering::SeqCst) {
-            0 => None,
-            signal => Some(signal),
-        }
+pub(super) fn interrupted() -> Option<i32> {
+    match FIRST.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
     }
 }
 
@@ -102,7 +98,6 @@ struct Answers {
     program: String,
     shutdown: ShutdownSettings,
     main: Arc<Node>,
-    first: Arc<AtomicI32>,
     /// When the first came.
     came: Option<Instant>,
 }
@@ -111,7 +106,7 @@ impl Answers {
     fn answer(&mut self, signal: i32) {
         let Some(came) = self.came else {
             self.came = Some(Instant::now());
-            self.first.store(signal, Ordering::SeqCst);
+            FIRST.store(signal, Ordering::SeqCst);
             if signal == SIGINT {
                 inherit::die_if_exiting_with(i32::from(exit::INTERRUPTED));
             }
@@ -146,12 +141,12 @@ impl Answers {
 fn notice(program: &str, signal: i32, grace: Duration) {
     let signal = name(signal);
     // For the person there, unless the log shows it to them. Where stderr is no terminal, a program that is well says nothing.
-    let is_in_sight = logging::files().is_empty() && log::log_enabled!(log::Level::Warn);
+    let is_in_sight = logs::is_console() && log::log_enabled!(target: STOPPING, log::Level::Warn);
     if std::io::stderr().is_terminal() && !is_in_sight {
         exit::say(&format!("{program}: {signal}: stopping; again to end at once"));
     }
     let after = if grace.is_zero() { String::new() } else { format!(", later than {grace:?} from now,") };
-    log::warn!("interrupted by {signal}: stopping; a second one{after} ends the process at once");
+    log::warn!(target: STOPPING, "interrupted by {signal}: stopping; a second one{after} ends the process at once");
     log::logger().flush();
 }
 

@@ -69,4 +69,8 @@ impl fmt::Display for GaveUp {
     }
 }
 
-impl std::error::Error for GaveUp {}
+impl std::error::Error for GaveUp {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self, GaveUp::Stopped).then_some(crate::error::STOPPED)
+    }
+}

@@ -75,7 +75,8 @@ struct Inner<T> {
 /// ```
 #[must_use = "a claim that is dropped abandons the promise"]
 pub struct Claim<T> {
-    inner: Arc<Inner<T>>,
+    /// `None` once it is fulfilled.
+    inner: Option<Arc<Inner<T>>>,
     _handle: Arc<Handle>,
 }
 
@@ -97,6 +98,7 @@ impl Shared for Handle {
 
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PromiseError {
     /// The claim was dropped: there will never be one.
     Abandoned,
@@ -133,7 +135,7 @@ impl<T> Promise<T> {
             return None;
         }
         self.handle.claimant.take();
-        Some(Claim { inner: self.inner.clone(), _handle: self.handle.clone() })
+        Some(Claim { inner: Some(self.inner.clone()), _handle: self.handle.clone() })
     }
 
     /// Blocks until there is a value, or until the promise is abandoned. Blocks forever if the
@@ -169,6 +171,36 @@ impl<T> Promise<T> {
         // By the signal and not by the cell: the value must not be visible before `fulfilled` has
         // gone.
         if self.inner.fulfilled.is_go() { self.inner.value.get() } else { None }
+    }
+
+    /// The value itself, for the last handle to the promise.
+    ///
+    /// A promise with one consumer (the answer to one question, as with a `oneshot` channel) is waited for and then taken.
+    ///
+    /// # Errors
+    /// The promise comes back: there is no value yet, or there is another handle to it, whose owner may look at the value.
+    ///
+    /// ```
+    /// use selvedge::{Promise, spawn};
+    ///
+    /// let answer: Promise<String> = Promise::new("answer");
+    /// let claim = answer.claim().unwrap();
+    /// drop(spawn("thinker", move |_please_stop| claim.fulfil("42".to_owned())));
+    /// answer.wait()?;
+    /// let owned: String = answer.take().unwrap();
+    /// assert_eq!(owned, "42");
+    /// # Ok::<(), selvedge::PromiseError>(())
+    /// ```
+    pub fn take(self) -> Result<T, Promise<T>> {
+        if self.get().is_none() {
+            return Err(self);
+        }
+        let Promise { inner, handle } = self;
+        match Arc::try_unwrap(inner) {
+            // It is there.
+            Ok(Inner { value, .. }) => Ok(value.into_inner().expect("the promise is fulfilled")),
+            Err(inner) => Err(Promise { inner, handle }),
+        }
     }
 
     /// Goes when the value is there.
@@ -208,17 +240,21 @@ impl<T> Promise<T> {
 
 impl<T> Claim<T> {
     /// Provides the value, and wakes all threads that wait for it.
-    pub fn fulfil(self, value: T) {
+    pub fn fulfil(mut self, value: T) {
+        let Some(inner) = self.inner.take() else { return };
         // There is one claim, and this uses it up: the cell is empty.
-        let _ = self.inner.value.set(value);
-        self.inner.fulfilled.go_unexplained();
+        let _ = inner.value.set(value);
+        let fulfilled = inner.fulfilled.clone();
+        // Before the signal goes: then a thread that waits for it finds that its handle is the last one.
+        drop(inner);
+        fulfilled.go_unexplained();
     }
 }
 
 impl<T> Drop for Claim<T> {
     fn drop(&mut self) {
-        if self.inner.value.get().is_none() {
-            self.inner.abandoned.go_unexplained();
+        if let Some(inner) = &self.inner {
+            inner.abandoned.go_unexplained();
         }
     }
 }
@@ -251,7 +287,7 @@ impl<T> fmt::Debug for Promise<T> {
 
 impl<T> fmt::Debug for Claim<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Claim({})", self.inner.name)
+        write!(f, "Claim({})", self.inner.as_ref().map_or("fulfilled", |inner| &inner.name))
     }
 }
 
@@ -265,7 +301,11 @@ impl fmt::Display for PromiseError {
     }
 }
 
-impl std::error::Error for PromiseError {}
+impl std::error::Error for PromiseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self, PromiseError::Stopped).then_some(crate::error::STOPPED)
+    }
+}
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {

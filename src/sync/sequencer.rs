@@ -103,6 +103,7 @@ pub struct Turn {
 }
 
 /// The turn did not come before the wait was given up. The ticket is in it, and keeps its place.
+#[non_exhaustive]
 pub struct TurnError {
     /// The ticket: wait again with it, or drop it, and it is skipped.
     pub ticket: Ticket,
@@ -305,4 +306,8 @@ impl fmt::Display for TurnError {
     }
 }
 
-impl std::error::Error for TurnError {}
+impl std::error::Error for TurnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        matches!(self.reason, GaveUp::Stopped).then_some(crate::error::STOPPED)
+    }
+}

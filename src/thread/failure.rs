@@ -3,7 +3,7 @@
 use super::circumstances::Circumstances;
 use super::seen::{self, Identity, Seen};
 use super::tree::{self, Failures, Node};
-use crate::error::{drop_payload, panic_message};
+use crate::error::{STOPPED, Stopped, drop_payload, is_text_of_stop, panic_message};
 use crate::model::locks::Mutex;
 use crate::os::tell::{is_heard, remark};
 use crate::signal::Reason;
@@ -50,6 +50,8 @@ enum Cause {
     /// The payload, until somebody takes it. In a lock only because payloads are not Sync, and errors should be.
     Panic(Mutex<Option<Payload>>),
     Error(Option<Box<dyn Error + Send + Sync>>),
+    /// It was asked to stop, and ended with an error that says so. The thread is well; it only has no value.
+    Stopped(Option<Box<dyn Error + Send + Sync>>),
     /// The thread itself was well.
     Children,
     /// Its parent was told when it ended.
@@ -100,6 +102,9 @@ impl Failure {
             Ok(failure) => Failure::adopt(node, *failure),
             Err(error) => {
                 let message = with_sources(&*error);
+                if node.please_stop.is_go() && is_of_stop(&*error) {
+                    return Failure::of(node, Cause::Stopped(Some(error)), message);
+                }
                 Failure::of(node, Cause::Error(Some(error)), message).with_circumstances(node)
             }
         }
@@ -107,7 +112,15 @@ impl Failure {
 
     /// For an error of which only the text can be had.
     pub(crate) fn text(node: &Node, message: String) -> Failure {
+        if node.please_stop.is_go() && is_text_of_stop(&message) {
+            return Failure::of(node, Cause::Stopped(None), message);
+        }
         Failure::of(node, Cause::Error(None), message).with_circumstances(node)
+    }
+
+    /// `node` was asked to stop, and `error` says so.
+    pub(crate) fn stopped(node: &Node, error: &dyn Error) -> Failure {
+        Failure::of(node, Cause::Stopped(None), error.to_string())
     }
 
     fn with_circumstances(mut self, node: &Node) -> Failure {
@@ -120,6 +133,9 @@ impl Failure {
     pub(crate) fn adopt(node: &Node, failure: Failure) -> Failure {
         if failure.0.path == node.path {
             return failure;
+        }
+        if failure.is_stopped() && node.please_stop.is_go() {
+            return Failure::of(node, Cause::Stopped(None), failure.to_string());
         }
         Failure::below(node, Failures { kept: vec![failure], omitted: 0 })
     }
@@ -184,6 +200,9 @@ impl Failure {
 
     fn set_children(&mut self, children: Failures) {
         let Failures { kept, omitted } = children;
+        if matches!(self.0.cause, Cause::Stopped(_)) && !kept.is_empty() {
+            self.0.cause = Cause::Children;
+        }
         if matches!(self.0.cause, Cause::Children) {
             let count = kept.len() as u64 + omitted;
             self.0.message = format!("{count} thread{} below it failed", if count == 1 { "" } else { "s" });
@@ -234,6 +253,12 @@ impl Failure {
     /// The thread returned an error.
     pub fn is_error(&self) -> bool {
         matches!(self.0.cause, Cause::Error(_))
+    }
+
+    /// The thread did not fail: it was asked to stop, and ended with an error that says so ([`Stopped`](crate::Stopped)). So it
+    /// has no value to give. The thread that joins it gets this; no other thread, no log and no exit code tells of it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.0.cause, Cause::Stopped(_))
     }
 
     /// Where the thread that failed was spawned, then where the one that spawned it was, and so on up to `main`: the path of
@@ -358,6 +383,22 @@ impl Failure {
     }
 }
 
+/// Returns `true` if the error, or what caused it, says that the thread was asked to stop.
+pub(crate) fn is_of_stop(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // Whether a failure of another thread was a stop was decided when that thread ended.
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return failure.is_stopped();
+        }
+        if error.is::<Stopped>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// The message of an error and of what caused it, each once.
 pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = format!("{error:#}");
@@ -398,7 +439,8 @@ impl Unlogged {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.cause {
-            Cause::Error(Some(error)) => Some(&**error),
+            Cause::Error(Some(error)) | Cause::Stopped(Some(error)) => Some(&**error),
+            Cause::Stopped(None) => Some(STOPPED),
             _ => None,
         }
     }
@@ -408,7 +450,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         match &mut self.cause {
             Cause::Panic(payload) => payload.get_mut().take().into_iter().for_each(drop_payload),
-            Cause::Error(error) => error.take().into_iter().for_each(drop_payload),
+            Cause::Error(error) | Cause::Stopped(error) => error.take().into_iter().for_each(drop_payload),
             Cause::Children | Cause::Told => {}
         }
         // One after the other, not each within its parent: they may be nested deeper than a stack.

@@ -7,6 +7,7 @@ use crate::signal::{Reason, Signal};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// The right to the result of a thread. Dropping it leaves the thread to its parent, which stops it, joins it, and is told
 /// of its failure; the log is told when the thread fails.
@@ -32,7 +33,8 @@ impl<T> JoinHandle<T> {
     /// and asks the thread to stop; so a parent that does nothing but join can be stopped.
     ///
     /// # Errors
-    /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined.
+    /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined. Also that it was stopped
+    /// and has no value ([`Failure::is_stopped`]).
     ///
     /// # Panics
     /// If the calling thread is that thread or below it: each would wait for the other's end.
@@ -71,11 +73,38 @@ impl<T> JoinHandle<T> {
     /// patient.stop();
     /// patient.join().unwrap();
     /// ```
-    pub fn join_till(mut self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
+    pub fn join_till(self, till: &Signal) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        self.join_within(Some(till), None)
+    }
+
+    /// [`join`](Self::join), but gives up when `timeout` has passed: then the handle comes back as the outer `Err`.
+    ///
+    /// # Errors
+    /// Outside, the handle; inside, the thread's [`Failure`].
+    ///
+    /// ```
+    /// use selvedge::spawn;
+    /// use std::time::Duration;
+    ///
+    /// let backup = spawn("backup", |please_stop| please_stop.wait_for_go());
+    /// let Err(backup) = backup.join_timeout(Duration::from_millis(1)) else { unreachable!() };
+    /// backup.stop();
+    /// backup.join().unwrap();
+    /// ```
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        // A deadline beyond what the clock can express is no deadline.
+        self.join_within(None, Instant::now().checked_add(timeout))
+    }
+
+    fn join_within(
+        mut self,
+        till: Option<&Signal>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<T, Failure>, JoinHandle<T>> {
         self.thread.0.joining(true);
         let passing_on = pass_on_stop(tree::current(), &self.thread.0);
         let node = &self.thread.0;
-        if !node.stopped().wait_as(|| node.as_waited_for(), Some(till), None) {
+        if !node.stopped().wait_as(|| node.as_waited_for(), till, deadline) {
             self.thread.0.joining(false);
             drop(passing_on);
             return Err(self);
@@ -116,7 +145,8 @@ impl<T> JoinHandle<T> {
         let value = self.inner.take().and_then(|(_, slot)| slot.lock().take());
         match (node.joined(), value) {
             (Outcome::Failed(failure), _) => Err(failure),
-            (Outcome::Succeeded, Some(value)) => Ok(value),
+            // A value, or that it was stopped.
+            (Outcome::Succeeded, Some(result)) => result,
             (Outcome::ToldToParent | Outcome::Succeeded, _) => {
                 let parent = node.parent.as_ref().map_or("nobody", |parent| &parent.path);
                 Err(Failure::told(&node.path, parent))

@@ -11,7 +11,7 @@ mod handle;
 mod join;
 pub(crate) mod latency;
 pub(crate) mod leaving;
-mod mdc;
+pub mod mdc;
 pub(crate) mod observe;
 pub(crate) mod overdue;
 pub(crate) mod panic;
@@ -30,7 +30,7 @@ mod unseen;
 mod tests;
 
 pub use failure::Failure;
-pub(crate) use failure::with_sources;
+pub(crate) use failure::{is_of_stop, with_sources};
 pub use handle::Thread;
 pub use join::JoinHandle;
 pub(crate) use register::end_those_left;
@@ -41,6 +41,7 @@ pub use spawn::{Builder, spawn, spawn_fallible};
 
 /// In which way a parent stops its children when it ends. In both, the youngest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum StopOrder {
     /// Ask all of them, then join them: the fastest end.
     #[default]
@@ -51,6 +52,7 @@ pub enum StopOrder {
 
 /// What a parent does when a child fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnChildFailure {
     /// Keep the failure until somebody joins the child or the parent ends. [`Thread::child_failed`] goes.
     #[default]

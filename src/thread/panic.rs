@@ -206,7 +206,7 @@ fn is_start(name: &str, places: &[&str]) -> bool {
     let is_ours = |place: &str| {
         let at = place.rfind(sources).map(|at| &place[at + sources.len()..]);
         at.is_some_and(|file| {
-            ["thread/spawn.rs", "thread/scope.rs", "runtime/mod.rs"].iter().any(|our| file.starts_with(our))
+            ["thread/spawn.rs", "thread/scope.rs", "runtime/run.rs"].iter().any(|our| file.starts_with(our))
         })
     };
     name.contains("__rust_begin_short_backtrace")

@@ -62,9 +62,14 @@ impl Failure {
             (true, Some(location)) => format!(" panicked{again} at {location}: "),
             (true, None) => format!(" panicked{again}: "),
             _ if self.is_told() => format!(" failed{again}; "),
+            _ if self.is_stopped() => " was stopped: ".to_owned(),
             _ => format!(" failed{again}: "),
         };
-        style.write(f, if self.is_of_children() || self.is_told() { PLAIN } else { BAD }, &what)?;
+        style.write(
+            f,
+            if self.is_of_children() || self.is_told() || self.is_stopped() { PLAIN } else { BAD },
+            &what,
+        )?;
         let bar = if self.children().is_empty() { "   " } else { "│  " };
         for (number, line) in self.message().lines().enumerate() {
             if number > 0 {
@@ -146,7 +151,7 @@ impl Failure {
 
     /// All that is known of it and of the failures below it, as one JSON object:
     ///
-    /// `thread`, `kind` (`panic`, `error`, `children` or `told`), `message`, `location`, `backtrace` (the program's own
+    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `told`), `message`, `location`, `backtrace` (the program's own
     /// frames, innermost first), `spawned` (a list of `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
     /// `children`, a list of such objects, and `omitted`, how many more of them there were.
     ///
@@ -194,6 +199,7 @@ impl Failure {
             _ if self.is_panic() => "panic",
             _ if self.is_error() => "error",
             _ if self.is_told() => "told",
+            _ if self.is_stopped() => "stopped",
             _ => "children",
         };
         let place = |(by, at): &(Arc<str>, &Location<'_>)| json!({ "by": &**by, "at": at.to_string() });

@@ -12,8 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a thread leaves what its function returned.
-pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
+/// Where a thread leaves what its function returned, or that it was stopped and returned none.
+pub(super) type Slot<T> = Arc<Mutex<Option<Result<T, Failure>>>>;
 
 /// Starts a thread below the calling one. It gets its `please_stop` and is expected to look at it in a timely manner; when
 /// its parent ends, it is asked to stop and joined.
@@ -54,7 +54,8 @@ where
     }
 }
 
-/// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is.
+/// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is. An error that says that the thread was
+/// asked to stop is none, if it was; see [`Stopped`](crate::Stopped).
 ///
 /// # Panics
 /// As [`spawn`].
@@ -257,13 +258,15 @@ where
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
-    let own = match catch_unwind(AssertUnwindSafe(|| f(node))) {
-        Ok(Ok(value)) => {
-            *slot.lock() = Some(value);
+    let result =
+        catch_unwind(AssertUnwindSafe(|| f(node))).unwrap_or_else(|payload| Err(Failure::panic(node, payload)));
+    let own = match result {
+        // It was stopped, and that is no failure.
+        Err(failure) if !failure.is_stopped() => Some(failure),
+        result => {
+            *slot.lock() = Some(result);
             None
         }
-        Ok(Err(failure)) => Some(failure),
-        Err(payload) => Some(Failure::panic(node, payload)),
     };
     if node.is_inherited() {
         forked::end_process(own);

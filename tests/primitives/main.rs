@@ -17,6 +17,7 @@ mod own_records;
 mod queues;
 mod reasons;
 mod signals;
+mod stopped;
 mod supervision;
 mod sync_irreversible;
 mod sync_locks;

@@ -262,3 +262,33 @@ fn a_wait_for_a_promise_says_why_it_ended() {
     });
     assert_eq!(promise.wait_till(&Signal::gone()), Ok(&7), "a value that is there wins");
 }
+
+#[test]
+fn the_last_handle_of_a_promise_takes_its_value() {
+    let empty: Promise<u32> = Promise::new("empty");
+    let empty = empty.take().unwrap_err();
+    let claim = empty.claim().unwrap();
+    let claimed = empty.take().unwrap_err();
+    claim.fulfil(7);
+    let other = claimed.clone();
+    let shared = claimed.take().unwrap_err();
+    assert_eq!((shared.get(), other.get()), (Some(&7), Some(&7)), "another handle may look at it");
+    drop(other);
+    assert_eq!(shared.take().ok(), Some(7));
+    let abandoned: Promise<u32> = Promise::new("abandoned");
+    drop(abandoned.claim());
+    assert!(abandoned.take().is_err());
+}
+
+#[test]
+fn a_waiting_thread_takes_the_value_as_soon_as_it_is_there() {
+    // The claimant must have let go of the value before the waiting thread wakes up.
+    for round in 0..2000 {
+        let promise = Promise::new("answer");
+        let claim = promise.claim().unwrap();
+        let claimant = thread::spawn(move || claim.fulfil(vec![round]));
+        promise.wait().unwrap();
+        assert_eq!(promise.take().unwrap(), [round]);
+        claimant.join().unwrap();
+    }
+}

@@ -8,6 +8,7 @@ mod random;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_line;
 mod config_broken;
 mod config_files;
 mod deployed;
@@ -22,6 +23,7 @@ mod indexer;
 #[cfg(feature = "profiling")]
 mod last_profile;
 mod leaked_guards;
+mod log_choice;
 mod log_console;
 mod log_live;
 mod log_loss;

@@ -7,9 +7,9 @@
 mod compare;
 mod deadlock;
 mod dump_subject;
+mod ending;
 #[cfg(all(feature = "profiling", target_os = "linux"))]
 mod executing;
-mod ending;
 mod failing;
 mod forking;
 mod letters;
@@ -22,6 +22,7 @@ mod service;
 #[cfg(feature = "profiling")]
 mod storm;
 mod subject;
+mod tool;
 mod unregistered;
 
 use std::path::Path;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         "storm" => storm::main().report(),
         "forking" => forking::main().report(),
         "subject" => subject::main().report(),
+        "tool" => tool::main().report(),
         "unregistered" => unregistered::main().report(),
         // `cargo test` runs it under its own name, as a test of nothing.
         _ => ExitCode::SUCCESS,

@@ -25,7 +25,7 @@ pub(crate) fn main() -> ExitCode {
             log::set_boxed_logger(Box::new(StuckLogger)).expect("the first");
             log::set_max_level(log::LevelFilter::Info);
         }
-        "rude-error" => return selvedge::run(config, |_| Err(RudeError)),
+        "rude-error" => return selvedge::run(config, |_| Err::<(), _>(RudeError)),
         _ => {}
     }
     let code = selvedge::run(config, |please_stop| match scenario.as_str() {

@@ -133,6 +133,10 @@ impl Process {
     pub fn start_reading(command: &mut Command, input: Stdio) -> Process {
         #[cfg(unix)]
         hear_signals(command);
+        // What the person that runs the tests asks of the log is not for the programs.
+        if !command.get_envs().any(|(name, _)| name == "RUST_LOG") {
+            command.env_remove("RUST_LOG");
+        }
         let mut child = command
             .stdin(input)
             .stdout(Stdio::piped())

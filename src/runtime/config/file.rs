@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{
-    Ask, DEADLOCKS_AFTER, DUMP_SIGNALS, FORMATS, LONGEST_TAIL, OnStuck, Set, check_deadlocks, check_formats,
-    check_grace, check_name, check_output, check_patience,
+use super::checks::{
+    DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_grace, check_name, check_output,
+    check_patience,
 };
+use super::choices::{DUMP_SIGNALS, FORMATS};
+use super::{Ask, LogTo, OnStuck, Set};
 use crate::error::Error;
 use crate::log::yaml::{Document, Field, plain_path};
 use crate::profile::{Clock, Engine, Options};
@@ -45,12 +47,19 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
 
 fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
     if !log.is_section() {
-        return read_log_file(log, folder, set);
+        // A file of one of these names is written as ./off.
+        match log.text("") {
+            Ok("off") => set.log_to = Some(LogTo::Off),
+            Ok("own") => set.log_to = Some(LogTo::Own),
+            _ => return read_log_file(log, folder, set),
+        }
+        return Ok(());
     }
-    let section = log.section(&["file", "queued", "capacity", "overflow", "tail"])?;
+    let section = log.section(&["file", "queued", "capacity", "overflow", "tail", "level"])?;
     if let Some(file) = section.get("file") {
         read_log_file(&file, folder, set)?;
     }
+    set.log_level = section.get("level").map(|level| crate::log::read_level(&level)).transpose()?;
     if let Some(queued) = section.get("queued") {
         set.log_queued = Some(queued.boolean()?);
     }
@@ -80,7 +89,7 @@ fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), 
         Ok(metadata) if metadata.is_dir() => {
             return Err(field.error(format!("{} is a directory; name the log4rs file in it", plain_path(&file))));
         }
-        Ok(_) => set.log_file = Some(file),
+        Ok(_) => set.log_to = Some(LogTo::File(file)),
     }
     Ok(())
 }

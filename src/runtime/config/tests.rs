@@ -1,7 +1,8 @@
 //! The defaults, what goes before what, and paths: what only the resolved settings show.
 
-use std::fs;
+use std::{env, fs};
 
+use super::settings::default_name;
 use super::*;
 use crate::profile::{Clock, Engine};
 
@@ -27,7 +28,7 @@ fn nothing_said_means_the_defaults() {
         let settings = resolve_text("defaults", text).unwrap();
         assert_eq!(settings.name, default_name(), "{text:?}");
         assert!(settings.name.starts_with("selvedge-"), "the stem of the test's executable: {}", settings.name);
-        assert_eq!(settings.log.file, None);
+        assert_eq!((&settings.log.to, settings.log.wiring.level), (&LogTo::Console, None));
         assert!(settings.log.wiring.queue.is_some());
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
@@ -61,6 +62,10 @@ deadlocks: { after: 250ms }
     assert!(settings.dump.signal == DumpSignal::Quit && settings.dump.is_asked);
     assert_eq!(settings.deadlocks, Some(Duration::from_millis(250)));
     assert_eq!(resolve_text("off", "deadlocks: off\n").unwrap().deadlocks, None);
+    for (text, to) in [("off", LogTo::Off), ("own", LogTo::Own)] {
+        assert_eq!(resolve_text("words", &format!("log: {text}\n")).unwrap().log.to, to);
+    }
+    assert_eq!(resolve_text("level", "log: { level: Debug }\n").unwrap().log.wiring.level, Some(LevelFilter::Debug));
     assert!(settings.profile.enabled);
     assert_eq!(settings.profile.options, Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer));
     assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
@@ -86,7 +91,7 @@ fn paths_in_the_file_are_relative_to_it() {
     for log in ["log: log.yaml", "log: { file: log.yaml }"] {
         fs::write(folder.join("selvedge.yaml"), format!("{log}\nprofile: {{ output: ../flames }}\n")).unwrap();
         let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
-        assert_eq!(settings.log.file, Some(folder.join("log.yaml")));
+        assert_eq!(settings.log.to, LogTo::File(folder.join("log.yaml")));
         assert_eq!(settings.profile.output, folder.join("../flames"));
     }
     // Cargo sets it for a test.
@@ -106,6 +111,8 @@ fn what_setters_set_is_checked_too() {
         (Config::new("long".repeat(51)), "name"),
         (Config::new("x").patience(Duration::MAX), "shutdown.patience"),
         (Config::new("x").deadlocks(Duration::ZERO), "deadlocks.after"),
+        (Config::new("x").log_own().log_level(LevelFilter::Debug), "log.level"),
+        (Config::new("x").log_tail(5).log_off(), "log.tail"),
         (Config::new("x").profile_output("Cargo.toml"), "profile.output"),
         (Config::new("x").profile_formats([]), "profile.formats"),
         (Config::new("x").profile_formats([ProfileFormat::Svg; 2]), "profile.formats"),

@@ -1,0 +1,135 @@
+//! Which log a program has: the console with a level, RUST_LOG, a log4rs file, its own logger, or none.
+
+use crate::support::{Ended, Folder, program, run};
+use std::process::Command;
+
+fn tool(scenario: &str) -> Command {
+    let mut command = Command::new(program("tool"));
+    command.arg(scenario);
+    command
+}
+
+/// What was logged of `levels`, and whether the runtime's own INFO lines were.
+fn shown(stderr: &str) -> (Vec<&'static str>, bool) {
+    let texts = ["an error", "a warning", "an info", "a debug", "a trace", "a debug of a part"];
+    let is_shown = |text: &&str| {
+        stderr.lines().any(|line| line.ends_with(&format!(": {text}")) || line.ends_with(&format!(" {text}")))
+    };
+    (texts.into_iter().filter(is_shown).collect(), stderr.contains("has started"))
+}
+
+fn with_config(folder: &Folder, text: &str) -> Ended {
+    let config = folder.write("selvedge.yaml", text);
+    run(tool("levels").arg(config))
+}
+
+#[test]
+fn the_console_shows_the_programs_records_from_info_on_and_not_the_runtimes() {
+    let ended = run(&mut tool("levels"));
+    assert_eq!(ended.code(), 0);
+    assert_eq!(shown(&ended.stderr), (vec!["an error", "a warning", "an info"], false), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("selvedge"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_level_can_be_had_without_a_log4rs_file() {
+    let folder = Folder::new("level");
+    let ended = with_config(&folder, "log: { level: error }\n");
+    assert_eq!(shown(&ended.stderr), (vec!["an error"], false));
+    let ended = with_config(&folder, "log: { level: debug }\n");
+    let all = vec!["an error", "a warning", "an info", "a debug", "a debug of a part"];
+    assert_eq!(shown(&ended.stderr), (all, true), "{}", ended.stderr);
+    let ended = with_config(&folder, "log: { level: \"off\" }\n");
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn rust_log_goes_before_the_level() {
+    let folder = Folder::new("rust-log");
+    let config = folder.write("selvedge.yaml", "log: { level: error }\n");
+    let with = |text: &str| run(tool("levels").arg(&config).env("RUST_LOG", text)).stderr;
+    assert_eq!(shown(&with("warn")).0, ["an error", "a warning"]);
+    assert_eq!(shown(&with("error,part=debug")).0, ["an error", "a debug of a part"]);
+    assert_eq!(shown(&with("part::inner=trace")).0, ["a debug of a part"]);
+    assert_eq!(with("off"), "");
+    assert_eq!(shown(&with("")).0, ["an error"], "an empty one asks for nothing");
+    let text = with("error,part=loud");
+    assert_eq!(shown(&text).0, ["an error"]);
+    assert!(text.contains("RUST_LOG: `part=loud` is passed over: after `=` comes off, error, warn,"), "{text}");
+}
+
+#[test]
+fn with_a_file_rust_log_has_no_effect_and_the_log_says_so() {
+    let folder = Folder::new("rust-log-file");
+    let config = folder.config("");
+    let ended = run(tool("levels").arg(&config).env("RUST_LOG", "trace"));
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    assert!(
+        !log.contains("a debug") && log.contains("RUST_LOG is set and has no effect: the levels are those of"),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_level_goes_before_that_of_the_files_root_also_when_the_file_is_read_again() {
+    let folder = Folder::new("level-and-file");
+    folder.config("");
+    let config = folder.write("selvedge.yaml", "name: subject\nlog: { file: log4rs.yaml, level: debug }\n");
+    let ended = run(tool("levels").arg(&config));
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    assert!(log.contains("DEBUG main a debug\n") && !log.contains("a trace"), "{log}");
+}
+
+#[test]
+fn a_subscriber_of_its_own_gets_all_records() {
+    for scenario in ["own", "own-before"] {
+        let ended = run(&mut tool(scenario));
+        assert_eq!(ended.code(), 0, "{scenario}: {}", ended.stderr);
+        assert!(ended.stderr.contains("INFO") && ended.stderr.contains("by tracing"), "{scenario}: {}", ended.stderr);
+        assert!(ended.stderr.contains("by log"), "{scenario}: {}", ended.stderr);
+    }
+    // What the runtime says goes there, too: its end comes after the installation.
+    assert!(run(&mut tool("own")).stderr.contains("tool has ended"));
+    assert!(run(&mut tool("own-before")).stderr.contains("an info"));
+}
+
+#[test]
+fn a_subscriber_that_comes_too_late_is_told_what_to_do() {
+    let ended = run(&mut tool("own-later"));
+    assert_eq!(ended.code(), 1);
+    assert!(ended.stderr.contains("main failed: attempted to set a logger after"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("write `log: own` in the YAML, or call Config::log_own()"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_a_log_only_what_is_important_is_told() {
+    let ended = run(&mut tool("off"));
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let ended = run(&mut tool("own-panic"));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("told without a log") && ended.stderr.contains("tool.rs:"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_logger_of_an_earlier_runtime_can_be_switched_off() {
+    let ended = run(&mut tool("off-after-a-console"));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let (before, after) = ended.stderr.split_once("now off\n").expect("both runtimes have run");
+    assert_eq!((shown(before).0.len(), after), (3, ""));
+}
+
+#[test]
+fn off_and_own_are_words_of_the_yaml() {
+    let folder = Folder::new("words");
+    for word in ["off", "own"] {
+        let ended = with_config(&folder, &format!("log: {word}\n"));
+        assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""), "{word}");
+    }
+    // A file of that name is meant by its path.
+    folder.config("");
+    std::fs::rename(folder.path().join("log4rs.yaml"), folder.path().join("off")).unwrap();
+    assert_eq!(with_config(&folder, "log: ./off\n").stderr, "");
+    assert!(folder.read("app.log").contains("an info"));
+}
