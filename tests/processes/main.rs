@@ -23,6 +23,7 @@ mod indexer;
 #[cfg(feature = "profiling")]
 mod last_profile;
 mod leaked_guards;
+mod log4rs_files;
 mod log_choice;
 mod log_console;
 mod log_live;
