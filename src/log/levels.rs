@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn directives_are_those_of_env_logger() {
         use LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
-        let cases: [(&str, LevelFilter, &[(&str, LevelFilter)]); 8] = [
+        type Case<'a> = (&'a str, LevelFilter, &'a [(&'a str, LevelFilter)]);
+        let cases: [Case<'_>; 8] = [
             ("debug", Debug, &[]),
             ("WARN", Warn, &[]),
             ("off", Off, &[]),

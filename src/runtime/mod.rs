@@ -24,7 +24,7 @@ mod stop_watch;
 mod watch;
 
 pub use config::{Ask, Config, DumpSignal, OnStuck, ProfileFormat};
-pub use run::{MainError, MainResult, interrupted, run};
+pub use run::{MainResult, interrupted, run};
 
 use self::config::{LogTo, Settings};
 use self::limits::Limits;

@@ -154,9 +154,7 @@ pub fn interrupted() -> Option<i32> {
 /// ```
 pub trait MainResult {
     /// The exit code that the program has chosen, if it has, or its error.
-    ///
-    /// # Errors
-    /// `main` has failed.
+    #[doc(hidden)]
     fn into_exit(self) -> Result<Option<ExitCode>, MainError>;
 }
 
@@ -201,37 +199,14 @@ impl<T: MainResult, E: fmt::Display + 'static> MainResult for Result<T, E> {
     }
 }
 
-/// The error of a program's `main`: any type with `Display`.
-///
-/// ```
-/// use selvedge::{MainError, MainResult};
-/// use std::process::ExitCode;
-///
-/// enum Outcome {
-///     Same,
-///     Different,
-///     Trouble(std::io::Error),
-/// }
-///
-/// // The exit codes of diff.
-/// impl MainResult for Outcome {
-///     fn into_exit(self) -> Result<Option<ExitCode>, MainError> {
-///         match self {
-///             Outcome::Same => Ok(None),
-///             Outcome::Different => Ok(Some(ExitCode::from(1))),
-///             Outcome::Trouble(error) => Err(MainError::new(error)),
-///         }
-///     }
-/// }
-/// ```
+/// The error of a program's `main`: any type with `Display`. Not exported, so that [`MainResult`] is implemented here alone.
 pub struct MainError {
     error: Box<dyn Any>,
     text: fn(&dyn Any) -> String,
 }
 
 impl MainError {
-    /// That error. A [`Failure`] and a boxed error are taken as they are.
-    pub fn new<E: fmt::Display + 'static>(error: E) -> MainError {
+    fn new<E: fmt::Display + 'static>(error: E) -> MainError {
         // `{:#}`: with it, error types that keep a chain print all of it.
         let text = |error: &dyn Any| error.downcast_ref::<E>().map_or_else(String::new, |error| format!("{error:#}"));
         MainError { error: Box::new(error), text }
