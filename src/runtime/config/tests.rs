@@ -1,6 +1,6 @@
 //! The defaults, what goes before what, and paths: what only the resolved settings show.
 
-use std::{env, fs};
+use std::fs;
 
 use super::settings::default_name;
 use super::*;
