@@ -40,12 +40,16 @@ pub(crate) fn is_asked_by_environment() -> bool {
     env::var_os(VARIABLE).is_some_and(|text| !text.is_empty())
 }
 
-/// What RUST_LOG asks for. `None` if it asks for nothing that can be understood.
+/// What RUST_LOG asks for; the default, with its faults, if nothing of it can be understood. `None` if it asks for nothing.
 pub(super) fn from_environment() -> Option<Levels> {
     let text = env::var_os(VARIABLE)?;
     let levels = parse(&text.to_string_lossy());
     let asks = levels.root != LevelFilter::Off || !levels.targets.is_empty() || levels.faults.is_empty();
-    if asks { (!text.is_empty()).then_some(levels) } else { Some(Levels { root: LevelFilter::Info, ..levels }) }
+    if asks {
+        (!text.is_empty()).then_some(levels)
+    } else {
+        Some(Levels { faults: levels.faults, ..Levels::of_default_console() })
+    }
 }
 
 fn parse(text: &str) -> Levels {
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_told_and_passed_over() {
-        let cases = ["a=loud", "info/some.*", "[span]=debug", "a[{id=1}]=debug", "a:b=info", "=info", "\u{7}=\u{7}"];
+        let cases = ["a=loud", "/some.*", "[span]=debug", "a[{id=1}]=debug", "a:b=info", "=info", "\u{7}=\u{7}"];
         for text in cases {
             let levels = parse(&format!("warn,{text}"));
             assert_eq!((levels.root, levels.targets.len()), (LevelFilter::Warn, 0), "{text}: {levels:?}");
