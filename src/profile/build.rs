@@ -161,6 +161,7 @@ impl Code<'_> {
         let starts = |address: &u64, exact| self.known[&(*address, exact, generation)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
         let mut at_root = ending == Ending::Root || run.is_some();
+        let mut machinery = trim::Machinery::default();
         let (hidden, hidden_lines) = if waits { self.waiting_part(addresses, generation) } else { (0, 0) };
         for (index, &address) in addresses[..run.map_or(addresses.len(), |run| run + 1)].iter().enumerate().rev() {
             let location = &self.known[&(address, index == 0, generation)];
@@ -169,8 +170,14 @@ impl Code<'_> {
                 // Inlined, `run` and what it calls may share an address with the caller's lines.
                 lines = location.lines.iter().rposition(trim::is_run).map_or(lines, |at| at + 1);
             }
+            let role = self.names.role(location.module);
+            let next = || self.known[&(addresses[index.checked_sub(1)?], index == 1, generation)].lines.last();
             // Its last line is nearest to the root.
-            while at_root && lines > 0 && trim::is_machinery(&location.lines[lines - 1]) {
+            while at_root && lines > 0 {
+                let callee = if lines > 1 { location.lines.get(lines - 2) } else { next() };
+                if !machinery.goes_on(&location.lines[lines - 1], role, callee) {
+                    break;
+                }
                 lines -= 1;
             }
             let from = if index == hidden { hidden_lines } else { 0 };

@@ -216,6 +216,15 @@ impl Loaded {
         Source::find(&candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: listed }, keep)
     }
 
+    /// Whether this library is the C library, by where its functions are, or a part of it that older systems keep apart, or the
+    /// loader.
+    pub(super) fn is_of_c(&self) -> bool {
+        const PARTS: [&[u8]; 4] = [b"ld-linux", b"ld-musl", b"ld64.so", b"libpthread"];
+        let name = self.name.file_name().unwrap_or_default().as_bytes();
+        let has_threads = self.range.contains(&(libc::pthread_create as *const () as u64));
+        has_threads || PARTS.iter().any(|part| name.starts_with(part))
+    }
+
     /// Its parts that can run, as a profile's file lists them.
     pub(super) fn modules(&self) -> impl Iterator<Item = Module> {
         self.code.iter().map(|(range, file_offset)| Module {

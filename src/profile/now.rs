@@ -63,11 +63,12 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
         Reply::Silent => return Stack::Silent,
         Reply::Unasked(why) => return Stack::Unasked(why),
     };
-    let mut lines: Vec<Line> = Vec::with_capacity(addresses.len());
+    let (mut lines, mut roles) = (Vec::<Line>::with_capacity(addresses.len()), Vec::with_capacity(addresses.len()));
     for (index, &address) in addresses.iter().enumerate() {
         let exact = index == 0;
         let location = known.entry((address, exact)).or_insert_with(|| names.resolve(address, exact, generation));
         lines.extend_from_slice(&location.lines);
+        roles.resize(lines.len(), names.role(location.module));
     }
     // What calls `run`, and `run` itself, is how the program came to be.
     let run = lines.iter().rposition(trim::is_run);
@@ -76,7 +77,10 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
     }
     let whole = lines.len();
     if ending == Ending::Root || run.is_some() {
-        while lines.last().is_some_and(trim::is_machinery) {
+        let mut machinery = trim::Machinery::default();
+        while let [before @ .., line] = lines.as_slice()
+            && machinery.goes_on(line, roles[before.len()], before.last())
+        {
             lines.pop();
         }
     }

@@ -5,8 +5,8 @@ use super::engines::{Effective, Ending, Owner, RawSample, Stack};
 use super::lives::{Life, Owners, Pool};
 use super::loader::History;
 use super::model::{Profile, Session};
-use super::symbols::{OfThisProcess, Resolve, placed};
-use super::{Clock, Engine, FlameOptions, trim};
+use super::symbols::{OfThisProcess, Resolve, Role, placed};
+use super::{Clock, Engine, FlameOptions};
 use crate::flame::{Line, Location, Module};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -31,6 +31,10 @@ impl Resolve for Names {
             Module { start, end: start + 100, file_offset: 0, file, build_id: String::new() }
         };
         (1..=4).map(module).collect()
+    }
+
+    fn role(&self, module: Option<usize>) -> Role {
+        [Role::Program, Role::Library, Role::CLibrary, Role::Library][module.unwrap()]
     }
 }
 
@@ -386,57 +390,6 @@ fn an_engine_left_out_names_its_feature() {
     let Err(error) = super::start(options) else { panic!("the engine is not compiled in") };
     let error = error.to_string();
     assert!(error.contains("pprof-engine"), "{error}");
-}
-
-#[test]
-fn machinery_is_told_from_code() {
-    let machinery = [
-        "_start",
-        "main",
-        "__libc_start_call_main",
-        "clone3",
-        "std::rt::lang_start::{{closure}}",
-        "std::sys::backtrace::__rust_begin_short_backtrace",
-        "<std::sys::thread::unix::Thread>::new::thread_start",
-        "std::thread::lifecycle::spawn_unchecked::{{closure}}",
-        "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once",
-        "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once",
-        "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-        "core::ops::function::impls::<impl core::ops::function::FnOnce<A> for &F>::call_once",
-        "selvedge::thread::spawn::body::{{closure}}",
-        "<selvedge::runtime::Runtime as core::ops::drop::Drop>::drop",
-    ];
-    let line = |function: &str, file: &str| Line {
-        function: function.into(),
-        system_name: "".into(),
-        file: file.into(),
-        line: 0,
-    };
-    for function in machinery {
-        assert!(trim::is_machinery(&line(function, "")), "{function}");
-    }
-    let code = [
-        "app::main",
-        "main_loop",
-        "starter",
-        "std::io::copy",
-        "std::thread::sleep",
-        "<std::io::Lines<B> as core::iter::traits::iterator::Iterator>::next",
-        "app::apply::<dyn core::ops::function::Fn(u32)>",
-        "selvedge::profile::recording::start",
-        "selvedge_app::thread::run",
-    ];
-    for function in code {
-        assert!(!trim::is_machinery(&line(function, "")), "{function}");
-    }
-    // Names without paths are told by their files.
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/thread/spawn.rs");
-    for file in ["/rustc/59807/library/std/src/thread/lifecycle.rs", "/rustc/59807/library/std/src/panicking.rs", own] {
-        assert!(trim::is_machinery(&line("{closure#0}", file)), "{file}");
-    }
-    for file in ["/rustc/59807/library/std/src/io/copy.rs", "/home/me/app/src/thread/spawn.rs", "src/main.rs", ""] {
-        assert!(!trim::is_machinery(&line("{closure#0}", file)), "{file}");
-    }
 }
 
 #[test]

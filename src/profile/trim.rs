@@ -1,12 +1,69 @@
-//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown.
+//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown. Name and module decide:
+//! a user's function may have any name.
 
+use super::symbols::Role;
 use crate::flame::{self, Line};
 
-/// Whether a function at the root of a stack, or above others that are machinery, is machinery itself.
-///
-/// Only to be asked from the root on, up to the first `false`: the same functions called by a user are the user's doing.
-pub(super) fn is_machinery(line: &Line) -> bool {
-    has_name_of_machinery(&line.function) || has_file_of_machinery(&line.file)
+/// Goes along a stack, from its root on, as far as there is machinery.
+#[derive(Default)]
+pub(super) struct Machinery {
+    last: Last,
+}
+
+/// What was nearest to the leaf so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Last {
+    /// The stack begins here.
+    #[default]
+    Nothing,
+    /// What the kernel calls first: `_start`.
+    Entry,
+    /// What that calls: `__libc_start_main`.
+    LibraryMain,
+    /// What a new thread begins with: `clone3`.
+    Clone,
+    Other,
+}
+
+impl Machinery {
+    /// Whether this line is machinery, as all were that were asked for before: from the root on, up to the first `false`. `callee` is
+    /// the next line. The same functions called by a user are the user's doing.
+    pub(super) fn goes_on(&mut self, line: &Line, role: Role, callee: Option<&Line>) -> bool {
+        let of_rust = is_rust(line) && has_name_of_machinery(&line.function) || has_file_of_machinery(&line.file);
+        let next = if of_rust { Some(Last::Other) } else { self.of_c(&line.function, role, callee) };
+        next.inspect(|next| self.last = *next).is_some()
+    }
+
+    /// The C library's functions have names that a C program may use as well. In a program that is linked statically they are
+    /// told by their place.
+    fn of_c(&self, function: &str, role: Role, callee: Option<&Line>) -> Option<Last> {
+        let is_library = role == Role::CLibrary;
+        let may_be_static = matches!(role, Role::Program | Role::Unknown);
+        let after = |last| is_library || may_be_static && self.last == last;
+        match function {
+            // Of the program, or the loader.
+            "_start" if after(Last::Nothing) => Some(Last::Entry),
+            "__libc_start_main" | "__libc_start_main_impl" | "_start_c" if after(Last::Entry) => {
+                Some(Last::LibraryMain)
+            }
+            "__libc_start_call_main" | "libc_start_main_stage2" if after(Last::LibraryMain) => Some(Last::Other),
+            "clone" | "__clone" | "clone3" | "__clone3" if after(Last::Nothing) => Some(Last::Clone),
+            "start_thread" | "start" if after(Last::Clone) => Some(Last::Other),
+            // By the dynamic loader and the thread library of Apple's systems.
+            "start" | "thread_start" if role == Role::Unknown && self.last == Last::Nothing => Some(Last::Clone),
+            "_pthread_start" if role == Role::Unknown && self.last == Last::Clone => Some(Last::Other),
+            // The compiler's: it does nothing but call the standard library.
+            "main"
+                if callee
+                    .is_some_and(|callee| is_rust(callee) && callee.function.starts_with("std::rt::lang_start")) =>
+            {
+                Some(Last::Other)
+            }
+            // The library has no symbols. Of its code, nothing but that is nearer to the root than the user's.
+            unnamed if is_library && unnamed.starts_with('[') => Some(Last::Other),
+            _ => None,
+        }
+    }
 }
 
 /// With `debug = "line-tables-only"`, inlined functions have lost their paths: `{closure#0}` can be anyone's.
@@ -28,23 +85,7 @@ fn has_file_of_machinery(file: &str) -> bool {
 }
 
 fn has_name_of_machinery(function: &str) -> bool {
-    const EXACT: [&str; 12] = [
-        "_start",
-        "start",
-        "main",
-        "clone",
-        "__clone",
-        "clone3",
-        "__clone3",
-        "start_thread",
-        "thread_start",
-        "_pthread_start",
-        "__libc_start_main",
-        "__libc_start_call_main",
-    ];
-    const STARTS: [&str; 10] = [
-        "__libc_start_main_impl",
-        "__libc_start_main@",
+    const STARTS: [&str; 8] = [
         "std::rt::",
         "std::sys_common::backtrace::__rust_begin_short_backtrace",
         "std::sys::thread::",
@@ -56,22 +97,154 @@ fn has_name_of_machinery(function: &str) -> bool {
     ];
     // `<std::sys::thread::unix::Thread>::new`: newer symbols put a type into brackets.
     let path = function.trim_start_matches('<');
-    EXACT.contains(&function) || STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(function)
+    STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(function)
+}
+
+/// Whether the compiler of Rust has named it, as far as is known: a namespace of C++ may be called `selvedge::thread` too.
+fn is_rust(line: &Line) -> bool {
+    // Legacy names end with a hash: `_ZN3std2rt10lang_start17h0123456789abcdefE`.
+    let has_hash = |name: &str| {
+        let hash = name.rsplit_once("17h").map(|(_, rest)| rest);
+        hash.and_then(|rest| rest.get(..16)).is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    match &*line.system_name {
+        // An inlined function may have lost its name.
+        "" | "__rust_try" => true,
+        name => name.starts_with("_R") || has_hash(name),
+    }
 }
 
 /// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to call it.
 pub(super) fn is_run(line: &Line) -> bool {
-    line.function
-        .strip_prefix("selvedge::runtime::run")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':']))
+    let name = line.function.strip_prefix("selvedge::runtime::run");
+    name.is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':'])) && is_rust(line)
 }
 
 /// Whether this is a function of this crate.
 pub(super) fn is_ours(line: &Line) -> bool {
-    line.function.trim_start_matches('<').starts_with("selvedge::")
+    line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
 /// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing its books.
 pub(super) fn is_engine(line: &Line) -> bool {
-    line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::")
+    line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::") && is_rust(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Role::{CLibrary, Library, Program, Unknown};
+
+    fn line(function: &str, file: &str) -> Line {
+        Line { function: function.into(), system_name: "".into(), file: file.into(), line: 0 }
+    }
+
+    /// How many of these are machinery, the root first.
+    fn machinery(stack: &[(&str, Role)]) -> usize {
+        let lines: Vec<Line> = stack.iter().map(|(function, _)| line(function, "")).collect();
+        let mut machinery = Machinery::default();
+        let goes_on = |&place: &usize| machinery.goes_on(&lines[place], stack[place].1, lines.get(place + 1));
+        (0..stack.len()).take_while(goes_on).count()
+    }
+
+    fn is_machinery(line: &Line) -> bool {
+        Machinery::default().goes_on(line, Program, None)
+    }
+
+    #[test]
+    fn machinery_of_rust_is_told_from_code() {
+        let machinery = [
+            "std::rt::lang_start::{{closure}}",
+            "std::sys::backtrace::__rust_begin_short_backtrace",
+            "<std::sys::thread::unix::Thread>::new::thread_start",
+            "std::thread::lifecycle::spawn_unchecked::{{closure}}",
+            "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once",
+            "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+            "core::ops::function::impls::<impl core::ops::function::FnOnce<A> for &F>::call_once",
+            "selvedge::thread::spawn::body::{{closure}}",
+            "<selvedge::runtime::Runtime as core::ops::drop::Drop>::drop",
+        ];
+        for function in machinery {
+            assert!(is_machinery(&line(function, "")), "{function}");
+        }
+        let code = [
+            "app::main",
+            "main",
+            "main_loop",
+            "starter",
+            "std::io::copy",
+            "std::thread::sleep",
+            "<std::io::Lines<B> as core::iter::traits::iterator::Iterator>::next",
+            "app::apply::<dyn core::ops::function::Fn(u32)>",
+            "selvedge::profile::recording::start",
+            "selvedge_app::thread::run",
+        ];
+        for function in code {
+            assert!(!is_machinery(&line(function, "")), "{function}");
+        }
+        // Names without paths are told by their files.
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/thread/spawn.rs");
+        for file in
+            ["/rustc/59807/library/std/src/thread/lifecycle.rs", "/rustc/59807/library/std/src/panicking.rs", own]
+        {
+            assert!(is_machinery(&line("{closure#0}", file)), "{file}");
+        }
+        for file in ["/rustc/59807/library/std/src/io/copy.rs", "/home/me/app/src/thread/spawn.rs", "src/main.rs", ""] {
+            assert!(!is_machinery(&line("{closure#0}", file)), "{file}");
+        }
+    }
+
+    #[test]
+    fn roots_of_programs_and_threads_are_machinery() {
+        let start = ("_start", Program);
+        let main = [("__libc_start_main_impl", CLibrary), ("__libc_start_call_main", CLibrary)];
+        let rust =
+            [start, main[0], main[1], ("main", Program), ("std::rt::lang_start", Program), ("app::main", Program)];
+        assert_eq!(machinery(&rust), 5);
+        let thread = [("__clone3", CLibrary), ("start_thread", CLibrary), ("std::thread::lifecycle::x", Program)];
+        assert_eq!(machinery(&thread), 3);
+        let without_symbols =
+            [("[libc.so.6+0x108a]", CLibrary), ("[libc.so.6+0x89]", CLibrary), ("[a.so+0x7]", Library)];
+        assert_eq!(machinery(&without_symbols), 2);
+        let of_musl = [("__clone", CLibrary), ("start", CLibrary), ("start", Library)];
+        assert_eq!(machinery(&of_musl), 2);
+    }
+
+    /// A program in C may call its functions what the C library calls its own.
+    #[test]
+    fn names_of_machinery_in_other_modules_are_code() {
+        for name in ["main", "start", "start_thread", "thread_start", "clone", "clone3", "__libc_start_main", "_start"]
+        {
+            for role in [Program, Library, Unknown] {
+                let stack = [("clone3", CLibrary), ("start_thread", CLibrary), (name, role), ("work", role)];
+                assert_eq!(machinery(&stack), 2, "{name} in {role:?}");
+            }
+        }
+        let of_c = [("_start", Program), ("__libc_start_main_impl", CLibrary), ("main", Program), ("work", Program)];
+        assert_eq!(machinery(&of_c), 2);
+    }
+
+    /// Where the C library is a part of the program, its functions are told by their place.
+    #[test]
+    fn in_a_static_program_each_root_is_machinery_once() {
+        let main = [
+            ("_start", Program),
+            ("__libc_start_main", Program),
+            ("__libc_start_call_main", Program),
+            ("main", Program),
+        ];
+        assert_eq!(machinery(&main), 3);
+        let thread = [("clone3", Program), ("start_thread", Program), ("start_thread", Program), ("clone", Program)];
+        assert_eq!(machinery(&thread), 2);
+        assert_eq!(machinery(&[("start_thread", Program)]), 0);
+    }
+
+    #[test]
+    fn names_of_other_compilers_are_code() {
+        let named = |system_name: &str| Line { system_name: system_name.into(), ..line("selvedge::thread::run", "") };
+        assert!(is_machinery(&named("_ZN8selvedge6thread3run17h0123456789abcdefE")));
+        assert!(is_machinery(&named("_RNvNtCs1_8selvedge6thread3run")));
+        assert!(!is_machinery(&named("_ZN8selvedge6thread3runEv")));
+    }
 }

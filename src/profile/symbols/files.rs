@@ -1,16 +1,18 @@
 //! This process's programs and libraries: each is read once for all addresses in it that are asked for together.
 
 use super::budget::Budget;
-use super::{Resolve, Texts, Wanted, elf};
+use super::{Resolve, Role, Texts, Wanted, elf};
 use crate::flame::{Location, Module};
 use crate::os::mapped::give_memory_back;
-use crate::profile::loader::{History, Loaded};
+use crate::profile::loader::{History, Loaded, Origin};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// This process, by its debug information and symbol tables. Dropping it gives back the memory that reading took.
 pub(in crate::profile) struct OfThisProcess {
     history: History,
     modules: Vec<Module>,
+    /// Of each module.
+    roles: Vec<Role>,
     /// For each of the history, where its modules begin.
     first_module: Vec<usize>,
     named: HashMap<Wanted, Location>,
@@ -20,13 +22,14 @@ pub(in crate::profile) struct OfThisProcess {
 
 impl OfThisProcess {
     pub(in crate::profile) fn new(history: History) -> OfThisProcess {
-        let (mut modules, mut first_module) = (Vec::new(), Vec::new());
+        let (mut modules, mut roles, mut first_module) = (Vec::new(), Vec::new(), Vec::new());
         for loaded in history.all() {
             first_module.push(modules.len());
             modules.extend(loaded.modules());
+            roles.resize(modules.len(), role(loaded));
         }
         let (named, unread) = (HashMap::new(), Vec::new());
-        OfThisProcess { history, modules, first_module, named, texts: Texts::default(), unread }
+        OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread }
     }
 
     fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {
@@ -93,6 +96,18 @@ impl Resolve for OfThisProcess {
 
     fn unread(&mut self) -> Vec<String> {
         std::mem::take(&mut self.unread)
+    }
+
+    fn role(&self, module: Option<usize>) -> Role {
+        module.and_then(|module| self.roles.get(module)).copied().unwrap_or(Role::Unknown)
+    }
+}
+
+fn role(loaded: &Loaded) -> Role {
+    match loaded.origin {
+        Origin::Program => Role::Program,
+        Origin::Library if loaded.is_of_c() => Role::CLibrary,
+        Origin::Library | Origin::Vdso => Role::Library,
     }
 }
 

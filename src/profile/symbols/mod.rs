@@ -58,6 +58,20 @@ pub(super) trait Resolve {
     fn unread(&mut self) -> Vec<String> {
         Vec::new()
     }
+
+    /// What kind of file that is: of a location's module.
+    fn role(&self, module: Option<usize>) -> Role;
+}
+
+/// What kind of file code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Program,
+    /// The C library, or the loader, which belongs to it. In a program that is linked statically, it is a part of the program.
+    CLibrary,
+    Library,
+    /// The files are not known on this system, or the code is in none.
+    Unknown,
 }
 
 /// Texts, each kept once.

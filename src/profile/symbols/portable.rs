@@ -1,6 +1,6 @@
 //! This process's functions, by the backtrace crate: where there are no ELF files, or we do not read them ourselves.
 
-use super::{Resolve, Texts};
+use super::{Resolve, Role, Texts};
 use crate::flame::{Location, Module};
 use crate::profile::loader::History;
 
@@ -37,5 +37,9 @@ impl Resolve for OfThisProcess {
 
     fn modules(&mut self) -> Vec<Module> {
         Vec::new()
+    }
+
+    fn role(&self, _: Option<usize>) -> Role {
+        Role::Unknown
     }
 }
