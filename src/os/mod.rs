@@ -31,6 +31,8 @@ pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod program;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod readable;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) mod sigprof;
 #[cfg(target_os = "linux")]

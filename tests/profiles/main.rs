@@ -8,8 +8,10 @@ mod split;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callers;
 mod handler;
 mod process;
+mod stack_ends;
 mod storm;
 mod symbols;
 mod tree;

@@ -205,7 +205,12 @@ impl Process {
     }
 
     /// Waits for the end; one that outlives the alarm is killed, and the test fails.
-    pub fn end(mut self) -> Ended {
+    pub fn end(self) -> Ended {
+        self.end_within(ALARM)
+    }
+
+    /// The same, with an alarm of its own.
+    pub fn end_within(mut self, alarm: Duration) -> Ended {
         let stderr = self.child.stderr.take();
         let errors = std::thread::spawn(move || {
             let mut text = String::new();
@@ -218,14 +223,14 @@ impl Process {
             let _ = stdout.read_to_string(&mut text);
             text
         });
-        let deadline = Instant::now() + ALARM;
+        let deadline = Instant::now() + alarm;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 break status;
             }
             if Instant::now() > deadline {
                 let _ = self.child.kill();
-                panic!("still running after {ALARM:?}; stderr: {}", errors.join().unwrap_or_default());
+                panic!("still running after {alarm:?}; stderr: {}", errors.join().unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -267,6 +272,11 @@ pub fn subject(scenario: &str, config: &Path) -> Command {
 /// # Panics
 /// The test failed in the other process, or outlived the alarm.
 pub fn in_own_process(module: &str, test: &str) -> bool {
+    in_own_process_within(module, test, ALARM)
+}
+
+/// The same, with an alarm of its own.
+pub fn in_own_process_within(module: &str, test: &str, alarm: Duration) -> bool {
     const OWN: &str = "SELVEDGE_TEST_IN_OWN_PROCESS";
     if std::env::var(OWN).is_ok_and(|own| own == test) {
         return false;
@@ -278,7 +288,7 @@ pub fn in_own_process(module: &str, test: &str) -> bool {
     // With one thread, the harness would run the test on the main thread.
     let mut command = Command::new(std::env::current_exe().expect("a test has a file"));
     command.args(["--exact", &name, "--nocapture", "--test-threads=2"]).env(OWN, test);
-    let ended = run(&mut command);
+    let ended = Process::start(&mut command).end_within(alarm);
     let is_well = ended.status.success() && ended.stdout.contains("1 passed");
     assert!(is_well, "{name}: {}\n{}\n{}", ended.status, ended.stdout, ended.stderr);
     true

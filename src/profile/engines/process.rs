@@ -148,10 +148,18 @@ impl Sampler for Process {
 }
 
 fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<RawSample> {
-    let handler = Handler::of_pprof();
+    let (handler, is_start) = (Handler::of_pprof(), timer::starts());
     let samples = report.data.into_iter().map(|(key, count)| {
         let frames: Vec<(u64, u64)> =
             key.frames.iter().map(|frame| (frame.ip() as u64, frame.symbol_address() as u64)).collect();
+        // Unwinding ends at an address of 0 on some systems: no code is there.
+        let interrupted = handler.interrupted(&frames).iter().map(|&(ip, _)| ip);
+        let addresses: Arc<[u64]> = interrupted.take_while(|&ip| ip != 0).collect();
+        let ending = match addresses.last() {
+            _ if frames.len() >= MAX_DEPTH => Ending::Deep,
+            Some(&outermost) if !is_start(outermost) => Ending::Broken,
+            _ => Ending::Root,
+        };
         let samples = u64::try_from(count).unwrap_or(0);
         RawSample {
             owner: Owner::Handle {
@@ -159,13 +167,7 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
                 os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
                 at: since(epoch, key.sample_timestamp),
             },
-            stack: Stack::Of {
-                // Unwinding ends at an address of 0 on some systems: no code is there.
-                addresses: handler.interrupted(&frames).iter().map(|&(ip, _)| ip).take_while(|&ip| ip != 0).collect(),
-                ending: if frames.len() >= MAX_DEPTH { Ending::Deep } else { Ending::Root },
-                generation: 0,
-                waiting: None,
-            },
+            stack: Stack::Of { addresses, ending, generation: 0, waiting: None },
             samples,
             weight: samples * period.as_nanos() as u64,
         }

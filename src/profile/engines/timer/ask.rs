@@ -11,10 +11,10 @@
 //! 4. Nothing keeps a round alive but the call of `ask` that made it.
 
 use super::handler;
-use super::modules::Listed;
-use super::slot::{DEEPEST, RESERVE};
+use super::modules::{Listed, learn_start_of_threads};
+use super::slot::{DEEPEST, part_in_use};
 use super::table::{self, Grace, Place};
-use super::unwind::{Cache, Modules, Registers};
+use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::os::fork::{self, PerProcess};
 use crate::os::tasks::{self, Copied};
 use crate::os::{sigprof, task};
@@ -110,7 +110,7 @@ impl Question {
     ///
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, which reads
-    /// memory, and for threads that are not in the tree `process_vm_readv` by `Copied::word`; nothing else.
+    /// memory by itself or by `process_vm_readv`, and asks the kernel whether code can be read.
     pub(super) unsafe fn answer(&self, registers: &Registers) {
         // Relaxed: whatever was stored before the entry named this is seen by the load that found it there; since then only
         // this handler stores.
@@ -129,17 +129,22 @@ impl Question {
             }
             length < DEEPEST as usize
         };
-        let is_on_stack = self.stack.contains(&pointer) && pointer - self.stack.start >= RESERVE;
-        let ending = if is_on_stack && self.owner == 0 {
-            copied.forget();
-            self.modules.walk_by(|address| copied.word(address), registers, pointer..self.stack.end, cache, push)
-        } else if is_on_stack {
-            // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the caller's: so from the stack pointer, which
-            // lies in it, to its end it is mapped. The thread does not write to it while its handler runs.
-            unsafe { self.modules.walk(registers, pointer..self.stack.end, cache, push) }
-        } else {
-            push(registers.instruction());
-            Ending::Leaf
+        let ending = match part_in_use(registers, &self.stack) {
+            (Some(part), own) => {
+                let memory = if self.owner == 0 {
+                    Memory::copied(part, own, copied)
+                } else {
+                    // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the caller's: so what the thread
+                    // uses of it is mapped; and of its alternate stack, if it runs there, what lies above the stack
+                    // pointer. The thread writes to neither while its handler runs.
+                    unsafe { Memory::of_this_thread(part, own) }
+                };
+                self.modules.walk(registers, memory, cache, push)
+            }
+            (None, _) => {
+                push(registers.instruction());
+                Ending::Leaf
+            }
         };
         (answer.length, answer.ending, answer.stack_pointer) = (length, ending, pointer);
         // Release: the answer is whole for whoever sees this.
@@ -166,6 +171,7 @@ impl Question {
 /// # Errors
 /// Nobody can be asked now, and why, as a part of a sentence.
 pub(in crate::profile::engines) fn ask(threads: &[Thread], others: &[i32]) -> Result<Vec<Reply>, String> {
+    learn_start_of_threads();
     let Some(mut retired) = ROUND.try_lock_for(PATIENCE) else {
         return Err("another dump is being made".into());
     };

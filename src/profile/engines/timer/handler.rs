@@ -65,10 +65,10 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | call | why it is safe |
 /// |---|---|
 /// | `__errno_location` | an address in memory that libc has for each thread from its start |
-/// | `gettid`, `clock_gettime`, `process_vm_readv`, `getpid` | system calls; the middle two write errno at most |
+/// | `gettid`, `clock_gettime`, `process_vm_readv`, `rt_sigprocmask`, `getpid` | system calls, which write errno at most; the last but one changes no mask |
 /// | `pthread_self` | POSIX's list; reads a register |
-/// | `table::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `Writer` | this crate's, each with a `# Signal safety` of its own |
-/// | `framehop`'s `unwind_frame` with `MustNotAllocateDuringUnwind` | its promise; its cache is the slot's or the question's |
+/// | `table::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | this crate's, each with a `# Signal safety` of its own |
+/// | gimli's `UnwindContext` and `Evaluation` with storage of a fixed size | its promise; the context is the slot's or the question's |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
     // SAFETY: has no preconditions.

@@ -79,6 +79,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
         }),
     };
     handler::install().map_err(|cause| refused().because(cause))?;
+    modules::learn_start_of_threads();
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
     let state = Mutex::new(State::new(books, Triggers::new(period, source), began, unregistered));
@@ -93,6 +94,14 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
+}
+
+/// Whether a return address is in a function that threads start with. Blocks for the time in which that is found out.
+#[cfg(feature = "pprof-engine")]
+pub(super) fn starts() -> impl Fn(u64) -> bool {
+    modules::learn_start_of_threads();
+    let modules = modules::Listed::default().renew().unwrap_or_default();
+    move |address| modules.is_start(address)
 }
 
 fn refused() -> Error {

@@ -1,8 +1,7 @@
 //! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any handler.
 
-use super::unwind::{Module, Modules, Table};
+use super::unwind::{Module, Modules, Table, is_start_of_threads_known};
 use crate::profile::loader::{Counters, History, Loaded, counters, iterate};
-use framehop::ExplicitModuleSectionInfo;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +21,16 @@ struct Key {
     code: Range<u64>,
     tables: Range<u64>,
     name: Vec<u8>,
+}
+
+/// Finds out where threads start, once for the process, before modules are listed for walks. Blocks until a thread that looks for
+/// its own root has ended. If the system gives no thread, the next call tries again.
+pub(super) fn learn_start_of_threads() {
+    if !is_start_of_threads_known()
+        && let Some(modules) = Listed::default().renew()
+    {
+        modules.learn_start_of_threads();
+    }
 }
 
 impl Listed {
@@ -51,6 +60,7 @@ impl Listed {
         }
         self.known = seen;
         self.history.find_files();
+        self.modules.find_starts();
         Some(self.modules.clone())
     }
 
@@ -72,6 +82,8 @@ struct Found {
     /// As the module itself counts: from its base.
     header: Range<u64>,
     frames: Range<u64>,
+    /// Parts that can be read.
+    readable: Vec<Range<u64>>,
     stays: bool,
 }
 
@@ -106,7 +118,10 @@ impl Found {
             unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
         };
         let key = Key { code: base + start..base + end, tables: base + header.start..base + frames.start, name };
-        Some(Found { key, base, header, frames, stays: place == 0 || (vdso != 0 && base == vdso) })
+        let can_be_read =
+            |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0;
+        let readable = headers.iter().filter(can_be_read).map(range).collect();
+        Some(Found { key, base, header, frames, readable, stays: place == 0 || (vdso != 0 && base == vdso) })
     }
 
     /// Under the loader's lock: what is copied must be mapped meanwhile.
@@ -121,14 +136,16 @@ impl Found {
         let keep =
             |bytes: &'static [u8]| if self.stays { Table::Mapped(bytes) } else { Table::Copied(Arc::from(bytes)) };
         let frames = table(&self.frames);
-        let sections = ExplicitModuleSectionInfo {
-            eh_frame_hdr_svma: Some(self.header.clone()),
-            eh_frame_hdr: Some(keep(table(&self.header))),
-            eh_frame_svma: Some(self.frames.clone()),
-            eh_frame: Some(keep(&frames[..length(frames)])),
-            ..Default::default()
-        };
-        Module::new(String::new(), self.key.code.clone(), self.base, sections)
+        let frames = &frames[..length(frames)];
+        // A part that is for writing as well may be changed meanwhile, and is looked at as it is then.
+        let lasting = self.readable.iter().filter(|_| self.stays);
+        Module {
+            range: self.key.code.clone(),
+            base: self.base,
+            header: (self.header.start, keep(table(&self.header))),
+            frames: (self.frames.start, keep(frames)),
+            lasting: lasting.map(|part| self.base + part.start..self.base + part.end).collect(),
+        }
     }
 }
 

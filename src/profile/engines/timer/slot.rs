@@ -1,7 +1,7 @@
 //! What one thread's signal handler works with: its ring, its unwinder's cache, the bounds of its stack.
 
 use super::ring::Ring;
-use super::unwind::{Cache, Modules, Registers};
+use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::os::CpuClock;
 use crate::os::tasks::Copied;
 use crate::profile::engines::Ending;
@@ -130,8 +130,8 @@ impl Slot {
     /// - `registers` are those that it interrupted.
     ///
     /// # Signal safety
-    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`,
-    /// `process_vm_readv` by `Copied::word`, and `clock_gettime`.
+    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, the system calls
+    /// by which that reads memory, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
@@ -139,9 +139,9 @@ impl Slot {
             Stack::Known(range) => range.clone(),
             Stack::Found(mapping) => mapping.range(),
         };
-        let own_stack = stack.contains(&pointer) && pointer - stack.start >= RESERVE;
-        let ending = match modules {
-            Some(modules) if own_stack => {
+        let (part, own) = part_in_use(registers, &stack);
+        let ending = match modules.zip(part) {
+            Some((modules, part)) => {
                 // SAFETY: only `sample` reaches it, and the caller's word is that no other call of it runs before this one
                 // returns: this is the only reference.
                 let cache = unsafe { &mut *self.arena.cache.get() };
@@ -150,24 +150,21 @@ impl Slot {
                     room = record.push(address);
                     room && record.len() < DEEPEST
                 };
-                let ending = match &self.stack {
-                    // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`, which is the caller's: so from the
-                    // stack pointer, which lies in it, to its end it is mapped. The thread does not write to it while its
-                    // handler runs.
-                    Stack::Known(_) => unsafe { modules.walk(registers, pointer..stack.end, cache, push) },
-                    Stack::Found(mapping) => {
-                        // SAFETY: as with the cache.
-                        let copied = unsafe { &mut *mapping.copied.get() };
-                        copied.forget();
-                        modules.walk_by(|address| copied.word(address), registers, pointer..stack.end, cache, push)
-                    }
+                let memory = match &self.stack {
+                    // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`, which is the caller's: so what the
+                    // thread uses of it is mapped; and of its alternate stack, if it runs there, what lies above the stack
+                    // pointer. The thread writes to neither while its handler runs.
+                    Stack::Known(_) => unsafe { Memory::of_this_thread(part, own) },
+                    // SAFETY: as with the cache.
+                    Stack::Found(mapping) => Memory::copied(part, own, unsafe { &mut *mapping.copied.get() }),
                 };
+                let ending = modules.walk(registers, memory, cache, push);
                 if !room {
                     return self.lose();
                 }
                 ending
             }
-            _ => {
+            None => {
                 if let Stack::Found(mapping) = &self.stack {
                     mapping.met.store(pointer, Ordering::Relaxed);
                 }
@@ -186,4 +183,22 @@ impl Slot {
         // Relaxed: a count, read by whoever makes the books.
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Where a walk begins that was interrupted with these registers, and the thread's `own` stack if it begins on another one. `None`:
+/// not on a stack that is known, or with too little room left for the handler.
+///
+/// # Signal safety
+/// Safe: comparisons.
+pub(super) fn part_in_use(registers: &Registers, own: &Range<u64>) -> (Option<Range<u64>>, Range<u64>) {
+    let pointer = registers.stack_pointer();
+    let part = |stack: &Range<u64>| {
+        let has_room = stack.contains(&pointer) && pointer - stack.start >= RESERVE;
+        has_room.then_some(pointer..stack.end)
+    };
+    if own.contains(&pointer) {
+        return (part(own), 0..0);
+    }
+    // In a signal handler of the program's, which has asked to run there.
+    (part(&registers.alternate_stack()), own.clone())
 }

@@ -1,300 +1,306 @@
-//! Finding a stack's return addresses from the registers of its leaf: framehop, with rules that the compiler wrote into the
-//! program (`.eh_frame`). Allocates nothing while it walks, and reads nothing but its tables and the stack it is given.
+//! Finding a stack's return addresses from the registers of its leaf: by the rules that the compiler wrote into the program
+//! (`.eh_frame`), and where there are none, by the frame pointer. Allocates nothing while it walks, and reads nothing but its
+//! tables, the stack it is given, and code.
+//!
+//! Invariants
+//! 1. A walk is whole ([`Ending::Root`]) only at a function that threads start with. That a rule knows no caller is no proof.
+//! 2. Each address but the leaf's is where a call returns to, or what a signal has interrupted.
+//! 3. A caller that no rule has named is one only if nothing speaks against it: see [`guess`](Modules::guess).
+
+mod call;
+mod memory;
+mod module;
+mod registers;
+mod rule;
+mod start;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
+
+pub(super) use memory::Memory;
+pub(super) use module::{Module, Table};
+pub(super) use registers::Registers;
+pub(super) use start::is_start_of_threads_known;
 
 use crate::profile::engines::Ending;
-use framehop::{FrameAddress, MustNotAllocateDuringUnwind, UnwindRegsNative, Unwinder, UnwinderNative};
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use module::{Before, Code};
+use registers::{SAVED, code_address};
+use rule::{Context, Frame, Kept, Rule};
+use start::Starts;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Rules found so far, and room to find more: 33 KiB for one thread.
-pub(super) type Cache = framehop::CacheNative<MustNotAllocateDuringUnwind>;
-pub(super) type Module = framehop::Module<Table>;
-
-/// Bytes of an unwinding table.
-#[derive(Clone)]
-pub(super) enum Table {
-    /// Mapped for as long as the process lives.
-    Mapped(&'static [u8]),
-    /// Of a library that may be unloaded.
-    Copied(Arc<[u8]>),
+/// Rules found so far, and room to find more: 30 KiB for one thread.
+pub(super) struct Cache {
+    entries: Box<[Entry]>,
+    context: Box<Context>,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table::Mapped(&[])
-    }
+/// A prime, as code addresses are multiples of many numbers.
+const ENTRIES: usize = 509;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Twice the address, plus 1 if it is exact.
+    key: u64,
+    /// Of the modules. No modules have 0.
+    generation: u32,
+    place: Place,
 }
 
-impl Deref for Table {
-    type Target = [u8];
+/// What is known of an address.
+#[derive(Clone, Copy)]
+struct Place {
+    rule: Rule,
+    /// Of an address that is not exact.
+    before: Before,
+}
 
-    fn deref(&self) -> &[u8] {
-        match self {
-            Table::Mapped(bytes) => bytes,
-            Table::Copied(bytes) => bytes,
-        }
+impl Default for Cache {
+    fn default() -> Cache {
+        let place = Place { rule: Rule::Foreign, before: Before::NoCall };
+        let entries = vec![Entry { key: 0, generation: 0, place }; ENTRIES];
+        Cache { entries: entries.into(), context: Box::new(Context::new_in()) }
     }
 }
 
 /// The code of the process, as the unwinder knows it.
 #[derive(Clone, Default)]
-pub(super) struct Modules(UnwinderNative<Table, MustNotAllocateDuringUnwind>);
+pub(super) struct Modules {
+    code: Code,
+    starts: Starts,
+    /// Unlike that of any other list of modules. 0: there are none.
+    generation: u32,
+}
 
 impl Modules {
     pub(super) fn add(&mut self, module: Module) {
-        self.0.add_module(module);
+        self.code.add(module);
+        self.renumber();
     }
 
-    /// Removes the module whose code begins at `start`.
+    /// Removes the module that begins at `start`.
     pub(super) fn remove(&mut self, start: u64) {
-        self.0.remove_module(start);
+        self.code.remove(start);
+        self.renumber();
     }
 
-    /// Calls `push` with the address of the leaf, then with each return address, until it returns false.
-    ///
-    /// # Safety
-    /// `stack` is mapped, and nobody writes there while this runs.
+    fn renumber(&mut self) {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        // Relaxed: only that it is another number each time. It wraps after more changes than a process sees.
+        self.generation = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    }
+
+    /// Finds the functions that threads start with, in the modules that were added.
+    pub(super) fn find_starts(&mut self) {
+        self.starts = Starts::find(&self.code);
+    }
+
+    /// Calls `push` with the address of the leaf, then with each return address, until it returns false. An instruction that a
+    /// signal has interrupted is told as a return address one byte behind it.
     ///
     /// # Signal safety
     /// Safe, if `push` is.
-    pub(super) unsafe fn walk(
+    pub(super) fn walk(
         &self,
         registers: &Registers,
-        stack: Range<u64>,
-        cache: &mut Cache,
-        push: impl FnMut(u64) -> bool,
-    ) -> Ending {
-        let within = stack.clone();
-        let read = |address: u64| {
-            let within = address >= within.start && address.checked_add(8).is_some_and(|end| end <= within.end);
-            // SAFETY: these eight bytes are in `stack`, which the caller says is mapped. They need not be aligned.
-            if within { Ok(unsafe { (address as *const u64).read_unaligned() }) } else { Err(()) }
-        };
-        self.walk_by(read, registers, stack, cache, push)
-    }
-
-    /// The same, where `read` is asked for the words of the stack.
-    ///
-    /// # Signal safety
-    /// Safe, if `read` and `push` are.
-    pub(super) fn walk_by(
-        &self,
-        mut read: impl FnMut(u64) -> Result<u64, ()>,
-        registers: &Registers,
-        stack: Range<u64>,
+        mut memory: Memory<'_>,
         cache: &mut Cache,
         mut push: impl FnMut(u64) -> bool,
     ) -> Ending {
-        let mut found = registers.for_unwinder();
-        let (mut address, mut lowest) = (FrameAddress::from_instruction_pointer(registers.instruction), stack.start);
         if !push(registers.instruction) {
             return Ending::Deep;
         }
+        let mut frame = Frame::interrupted(registers);
+        let mut place = self.place(&frame, cache);
         loop {
-            // The unwinder calculates with these two, not always with an eye to overflow, which panics where that is checked: it
-            // is given only what lies on the stack.
-            let pointer = found.sp();
-            if !(lowest..=stack.end).contains(&pointer) {
+            if self.starts.contains(frame.within(), place.rule) {
+                return Ending::Root;
+            }
+            if !memory.rise_to(frame.stack_pointer) {
                 return Ending::Broken;
             }
-            lowest = pointer;
-            if !stack.contains(&frame_pointer(&found)) {
-                // In use for something else, and so of no use to find a frame: it must not be readable, nor look like an end.
-                set_frame_pointer(&mut found, stack.end);
-            }
-            match self.0.unwind_frame(address, &mut found, cache, &mut read) {
-                Ok(Some(next)) => {
-                    let Some(return_address) = FrameAddress::from_return_address(next) else { return Ending::Broken };
-                    if !push(next) {
+            if frame.exact && self.is_end_of_signal(&frame, place.rule) {
+                // It was interrupted on its way out of a handler.
+                match self.below_signal(frame.stack_pointer, &mut memory) {
+                    Some(below) => frame = below,
+                    None => return Ending::Broken,
+                }
+            } else {
+                let Some(caller) = self.caller(&frame, place.rule, &mut memory, cache) else { return Ending::Broken };
+                let before = self.place(&caller, cache).before;
+                if before == Before::EndOfSignal {
+                    if !push(caller.address.wrapping_add(1)) {
                         return Ending::Deep;
                     }
-                    address = return_address;
+                    match self.below_signal(caller.stack_pointer, &mut memory) {
+                        Some(below) => frame = below,
+                        None => return Ending::Broken,
+                    }
+                } else if matches!(before, Before::Call(_) | Before::Hidden) {
+                    frame = caller;
+                } else {
+                    return Ending::Broken;
                 }
-                Ok(None) => return Ending::Root,
-                Err(_) => return Ending::Broken,
+            }
+            if !push(if frame.exact { frame.address.wrapping_add(1) } else { frame.address }) {
+                return Ending::Deep;
+            }
+            place = self.place(&frame, cache);
+        }
+    }
+
+    /// Whether that return address is in a function that threads start with.
+    #[cfg(feature = "pprof-engine")]
+    pub(super) fn is_start(&self, return_address: u64) -> bool {
+        let within = return_address.wrapping_sub(1);
+        self.starts.contains(within, Rule::find(&self.code, within, &mut Context::new_in()))
+    }
+
+    fn place(&self, frame: &Frame<'_>, cache: &mut Cache) -> Place {
+        let key = frame.address << 1 | u64::from(frame.exact);
+        let index = (frame.within() % ENTRIES as u64) as usize;
+        let entry = cache.entries[index];
+        if entry.key == key && entry.generation == self.generation {
+            return entry.place;
+        }
+        let before = if frame.exact { Before::NoCall } else { self.code.before(frame.address) };
+        let place = Place { rule: Rule::find(&self.code, frame.within(), &mut cache.context), before };
+        // Code that is of no module may be another one at any time.
+        if place.rule != Rule::Foreign {
+            cache.entries[index] = Entry { key, generation: self.generation, place };
+        }
+        place
+    }
+
+    /// `None`: there is none, or it cannot be found.
+    fn caller<'a>(
+        &self,
+        frame: &Frame<'a>,
+        rule: Rule,
+        memory: &mut Memory<'_>,
+        cache: &mut Cache,
+    ) -> Option<Frame<'a>> {
+        let caller = match rule {
+            Rule::Outermost => return None,
+            Rule::Saved { from_frame_pointer, end, frame_pointer, link } => {
+                saved(frame, from_frame_pointer, end, frame_pointer, link, memory)?
+            }
+            Rule::Evaluated => rule::evaluate(&self.code, frame, memory, &mut cache.context)?,
+            Rule::Uncovered { since } => self.guess(frame, u64::from(since), memory)?,
+            Rule::Foreign => self.guess(frame, u64::MAX, memory)?,
+        };
+        // Each function has something on the stack, but one whose return address is still in its register.
+        let rises = caller.stack_pointer > frame.stack_pointer;
+        let stays = cfg!(target_arch = "aarch64") && frame.exact && caller.stack_pointer == frame.stack_pointer;
+        (rises || stays).then_some(caller)
+    }
+
+    /// The caller of a function of which no table tells. It begins at most `since` bytes before the address.
+    ///
+    /// What is tried: that the function has nothing on the stack, and that it has put the frame pointer there. What
+    /// speaks against a caller: that no call returns to it; that the call is one of another function; and, if it is
+    /// not known of which, that both can be. Words that earlier calls left on the stack look like the first, and the frame pointer
+    /// of a function nearer to the root like the second.
+    fn guess<'a>(&self, frame: &Frame<'a>, since: u64, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
+        /// Functions are not longer.
+        const LONGEST: u64 = 1 << 16;
+        let function = frame.within().saturating_sub(since.min(LONGEST))..frame.within().checked_add(1)?;
+        let is_call_here = |return_address: u64| match self.code.before(return_address) {
+            Before::Call(call) => Some(self.code.is_call_of(call, &function)),
+            Before::EndOfSignal | Before::NoCall | Before::Hidden => None,
+        };
+        let without = if frame.exact { without_frame(frame, memory, &function) } else { None };
+        let of_without = without.and_then(|caller| is_call_here(caller.address));
+        if of_without == Some(Some(true)) {
+            return without;
+        }
+        let pointer = frame.frame_pointer;
+        let with = Frame {
+            address: code_address(memory.word(pointer.checked_add(8)?)?),
+            exact: false,
+            stack_pointer: pointer.checked_add(16)?,
+            frame_pointer: memory.word(pointer)?,
+            link: 0,
+            registers: None,
+        };
+        match is_call_here(with.address)? {
+            Some(true) => Some(with),
+            Some(false) => None,
+            None => of_without.is_none().then_some(with),
+        }
+    }
+
+    fn is_end_of_signal(&self, frame: &Frame<'_>, rule: Rule) -> bool {
+        // The tables tell of it by expressions, if at all. From its first instruction on, or from its system call on.
+        let may_be = matches!(rule, Rule::Evaluated | Rule::Uncovered { .. });
+        may_be && [0, 4, 5, 7].iter().any(|back| self.code.ends_signal(frame.address.wrapping_sub(*back)))
+    }
+
+    /// What a signal has interrupted, by the registers that the kernel has saved on the stack at `pointer`.
+    fn below_signal<'a>(&self, pointer: u64, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
+        if !memory.rise_to(pointer) {
+            return None;
+        }
+        let mut saved = |distance| memory.word(pointer.checked_add(distance)?);
+        let below = Frame {
+            address: saved(SAVED.instruction)?,
+            exact: true,
+            stack_pointer: saved(SAVED.stack_pointer)?,
+            frame_pointer: saved(SAVED.frame_pointer)?,
+            link: match SAVED.link {
+                Some(distance) => code_address(saved(distance)?),
+                None => 0,
+            },
+            registers: None,
+        };
+        memory.leave_signal(below.stack_pointer).then_some(below)
+    }
+}
+
+/// The caller, by registers that are saved at distances from the frame's end.
+fn saved<'a>(
+    frame: &Frame<'a>,
+    from_frame_pointer: bool,
+    end: i32,
+    frame_pointer: Kept,
+    link: Kept,
+    memory: &mut Memory<'_>,
+) -> Option<Frame<'a>> {
+    let base = if from_frame_pointer { frame.frame_pointer } else { frame.stack_pointer };
+    let stack_pointer = base.checked_add_signed(end.into())?;
+    let address = match link {
+        Kept::At(distance) => code_address(memory.word(stack_pointer.checked_add_signed(distance.into())?)?),
+        // Only the leaf's is its own: a function that calls another one has saved it.
+        Kept::InRegister if frame.exact => frame.link,
+        Kept::InRegister => return None,
+    };
+    let frame_pointer = match frame_pointer {
+        Kept::InRegister => frame.frame_pointer,
+        Kept::At(distance) => {
+            let place = stack_pointer.checked_add_signed(distance.into())?;
+            match memory.word(place) {
+                Some(word) => word,
+                // At its end, a function has taken the register from the stack already. Tables do not always tell.
+                None if frame.exact && place < frame.stack_pointer => frame.frame_pointer,
+                None => return None,
             }
         }
-    }
+    };
+    Some(Frame { address, exact: false, stack_pointer, frame_pointer, link: address, registers: None })
 }
 
+/// The caller of a function that has nothing on the stack but its return address.
 #[cfg(target_arch = "x86_64")]
-fn frame_pointer(registers: &UnwindRegsNative) -> u64 {
-    registers.bp()
+fn without_frame<'a>(frame: &Frame<'a>, memory: &mut Memory<'_>, _: &std::ops::Range<u64>) -> Option<Frame<'a>> {
+    let (address, stack_pointer) = (memory.word(frame.stack_pointer)?, frame.stack_pointer.checked_add(8)?);
+    Some(Frame { address, exact: false, stack_pointer, registers: None, ..*frame })
 }
 
-#[cfg(target_arch = "x86_64")]
-fn set_frame_pointer(registers: &mut UnwindRegsNative, value: u64) {
-    registers.set_bp(value);
-}
-
+/// The caller of a function that has nothing on the stack, and its return address in a register. A function that has called
+/// another one finds its own address there.
 #[cfg(target_arch = "aarch64")]
-fn frame_pointer(registers: &UnwindRegsNative) -> u64 {
-    registers.fp()
-}
-
-#[cfg(target_arch = "aarch64")]
-fn set_frame_pointer(registers: &mut UnwindRegsNative, value: u64) {
-    registers.set_fp(value);
-}
-
-/// What the unwinder needs of the registers that a signal has interrupted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Registers {
-    instruction: u64,
-    stack_pointer: u64,
-    frame_pointer: u64,
-    #[cfg(target_arch = "aarch64")]
-    link: u64,
-}
-
-impl Registers {
-    /// # Safety
-    /// `context` is what the kernel gave to a signal handler that has not returned.
-    ///
-    /// # Signal safety
-    /// Safe.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
-        // SAFETY: the caller's word: a ucontext_t is there.
-        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        let register = |index: libc::c_int| registers[index as usize] as u64;
-        Registers {
-            instruction: register(libc::REG_RIP),
-            stack_pointer: register(libc::REG_RSP),
-            frame_pointer: register(libc::REG_RBP),
-        }
-    }
-
-    /// # Safety
-    /// `context` is what the kernel gave to a signal handler that has not returned.
-    ///
-    /// # Signal safety
-    /// Safe.
-    #[cfg(target_arch = "aarch64")]
-    pub(super) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
-        // SAFETY: the caller's word: a ucontext_t is there.
-        let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-        Registers {
-            instruction: machine.pc,
-            stack_pointer: machine.sp,
-            frame_pointer: machine.regs[29],
-            link: machine.regs[30],
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn for_unwinder(&self) -> UnwindRegsNative {
-        UnwindRegsNative::new(self.instruction, self.stack_pointer, self.frame_pointer)
-    }
-
-    #[cfg(target_arch = "aarch64")]
-    fn for_unwinder(&self) -> UnwindRegsNative {
-        // Linux puts pointer authentication above the 48 bits of an address.
-        let mask = framehop::aarch64::PtrAuthMask((1 << 48) - 1);
-        UnwindRegsNative::new_with_ptr_auth_mask(mask, self.link, self.stack_pointer, self.frame_pointer)
-    }
-
-    pub(super) fn instruction(&self) -> u64 {
-        self.instruction
-    }
-
-    pub(super) fn stack_pointer(&self) -> u64 {
-        self.stack_pointer
-    }
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::super::modules::Listed;
-    use super::*;
-    use framehop::ExplicitModuleSectionInfo;
-
-    /// What a frame pointer or a word of a stack may hold when it is used for something else, or was overwritten.
-    const ABSURD: [u64; 10] =
-        [0, 1, 7, 8, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX, u64::MAX - 3, u64::MAX - 7, u64::MAX - 15];
-
-    fn walk(modules: &Modules, words: &[u64], instruction: u64, frame_pointer: u64) -> (Vec<u64>, Ending) {
-        let stack = words.as_ptr_range();
-        let stack = stack.start as u64..stack.end as u64;
-        let registers = Registers { instruction, stack_pointer: stack.start, frame_pointer };
-        let mut found = Vec::new();
-        // SAFETY: the words are borrowed.
-        let ending = unsafe {
-            modules.walk(&registers, stack, &mut Cache::default(), |address| {
-                found.push(address);
-                found.len() < 200
-            })
-        };
-        (found, ending)
-    }
-
-    /// The address of a frame is the frame pointer plus 8, by an expression, which wraps around.
-    #[test]
-    fn arithmetic_of_the_unwinder_s_with_absurd_registers_does_not_panic() {
-        let mut table = Vec::new();
-        // A common part: version 1, no augmentation, alignments 1 and -8, return address in column 16; its address is that
-        // of the frame less 8.
-        let common = [1, 0, 1, 0x78, 16, 0x0c, 7, 8, 0x90, 1, 0, 0];
-        table.extend((4 + common.len() as u32).to_le_bytes());
-        table.extend(0u32.to_le_bytes());
-        table.extend(common);
-        // A function's part: from 0x1000, 0x1000 long; the frame is at an expression of two bytes: register 6, plus 8.
-        let instructions = [0x0f, 2, 0x76, 8];
-        table.extend((4 + 16 + instructions.len() as u32).to_le_bytes());
-        table.extend((table.len() as u32).to_le_bytes());
-        table.extend(0x1000u64.to_le_bytes());
-        table.extend(0x1000u64.to_le_bytes());
-        table.extend(instructions);
-        table.extend(0u32.to_le_bytes());
-        let sections = ExplicitModuleSectionInfo {
-            eh_frame_svma: Some(0x10_0000..0x10_0000 + table.len() as u64),
-            eh_frame: Some(Table::Copied(table.into())),
-            text_svma: Some(0x1000..0x2000),
-            ..Default::default()
-        };
-        let mut modules = Modules::default();
-        modules.add(Module::new("made up".into(), 0x1000..0x2000, 0, sections));
-        // The second word is a return address, and the first where the frame pointer points: so the table is read.
-        let words = [0x5555, 0x1800, 0, 0];
-        let (found, _) = walk(&modules, &words, 0x1500, words.as_ptr() as u64 + 8);
-        assert_eq!(found[..2], [0x1500, 0x1800], "{found:x?}");
-        for pointer in ABSURD {
-            assert_eq!(walk(&modules, &words, 0x1500, pointer), (vec![0x1500], Ending::Broken), "{pointer:x}");
-        }
-    }
-
-    #[test]
-    fn no_instruction_of_this_program_and_no_stack_is_too_much() {
-        let (modules, code) = {
-            let mut listed = Listed::default();
-            let modules = listed.renew().unwrap();
-            (modules, listed.code())
-        };
-        let inside = no_instruction_of_this_program_and_no_stack_is_too_much as fn() as usize as u64;
-        let mut seed = 7u64;
-        let mut random = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            seed >> 20
-        };
-        let mut broken = 0;
-        for round in 0..4_000 {
-            let range = &code[random() as usize % code.len()];
-            let pick = |random: &mut dyn FnMut() -> u64| range.start + random() % (range.end - range.start);
-            let mut words = vec![0u64; 300];
-            let base = words.as_ptr() as u64;
-            for word in &mut words {
-                *word = match random() % 4 {
-                    0 => ABSURD[random() as usize % ABSURD.len()],
-                    1 => base + random() % 2400,
-                    2 => inside,
-                    _ => pick(&mut random),
-                };
-            }
-            let frame = if round % 2 == 0 { ABSURD[round / 2 % ABSURD.len()] } else { base + random() % 2400 };
-            let (found, ending) = walk(&modules, &words, pick(&mut random), frame);
-            broken += u64::from(ending == Ending::Broken);
-            assert!(!found.is_empty());
-        }
-        assert!(broken > 100, "{broken}");
-    }
+fn without_frame<'a>(frame: &Frame<'a>, _: &mut Memory<'_>, function: &std::ops::Range<u64>) -> Option<Frame<'a>> {
+    let address = frame.link;
+    let is_own =
+        function.contains(&address.wrapping_sub(4)) || address >= frame.address && address - frame.address < 4096;
+    (!is_own).then_some(Frame { address, exact: false, registers: None, ..*frame })
 }

@@ -1,0 +1,149 @@
+//! The code of the process, as the unwinder knows it: where each program and library lies, its unwinding tables, and the bytes of
+//! its code.
+
+use super::call::{BEFORE, BEHIND, Call, before, ends_signal, slot_of_stub};
+use crate::os::readable::is_readable;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// Bytes of an unwinding table.
+#[derive(Clone)]
+pub(in super::super) enum Table {
+    /// Mapped for as long as the process lives.
+    Mapped(&'static [u8]),
+    /// Of a library that may be unloaded.
+    Copied(Arc<[u8]>),
+}
+
+impl Deref for Table {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Table::Mapped(bytes) => bytes,
+            Table::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// A program or library.
+#[derive(Clone)]
+pub(in super::super) struct Module {
+    /// All of it, data too.
+    pub(in super::super) range: Range<u64>,
+    /// What was added to the addresses that stand in its file.
+    pub(in super::super) base: u64,
+    /// The table that finds functions in the other one (`.eh_frame_hdr`), and its address in the file.
+    pub(in super::super) header: (u64, Table),
+    /// The table of functions (`.eh_frame`), and its address in the file.
+    pub(in super::super) frames: (u64, Table),
+    /// Parts that can be read for as long as the process lives.
+    pub(in super::super) lasting: Vec<Range<u64>>,
+}
+
+/// What lies before a return address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Call(Call),
+    /// Nothing that returns there. But what lies behind asks the kernel to return from a signal handler.
+    EndOfSignal,
+    NoCall,
+    /// It may be code; its bytes cannot be read.
+    Hidden,
+}
+
+/// The modules, by address.
+#[derive(Clone, Default)]
+pub(super) struct Code(Vec<Module>);
+
+impl Code {
+    pub(super) fn add(&mut self, module: Module) {
+        let place = self.0.partition_point(|known| known.range.start < module.range.start);
+        self.0.insert(place, module);
+    }
+
+    /// Removes the module that begins at `start`.
+    pub(super) fn remove(&mut self, start: u64) {
+        self.0.retain(|module| module.range.start != start);
+    }
+
+    /// The module in which that address lies.
+    ///
+    /// # Signal safety
+    /// Safe, as are all that follow.
+    pub(super) fn module(&self, address: u64) -> Option<&Module> {
+        let after = self.0.partition_point(|module| module.range.start <= address);
+        self.0[..after].last().filter(|module| module.range.contains(&address))
+    }
+
+    pub(super) fn before(&self, return_address: u64) -> Before {
+        if return_address < 2 {
+            return Before::NoCall;
+        }
+        if self.ends_signal(return_address) {
+            // Whatever lies before it: a function that ends with a call that does not return, perhaps.
+            return Before::EndOfSignal;
+        }
+        match self.bytes_before(return_address) {
+            Some(bytes) => before(return_address, &bytes).map_or(Before::NoCall, Before::Call),
+            // Of a module, so it was mapped when the list was made; its code may be for running only.
+            None if self.module(return_address - 1).is_some() => Before::Hidden,
+            None => Before::NoCall,
+        }
+    }
+
+    /// Whether the code at that address asks the kernel to return from a signal handler.
+    pub(super) fn ends_signal(&self, address: u64) -> bool {
+        self.read(address).is_some_and(|bytes| ends_signal(&bytes))
+    }
+
+    /// Whether that is a call of a function that begins in `function`, straight or by a stub. `None`: that cannot be told.
+    pub(super) fn is_call_of(&self, call: Call, function: &Range<u64>) -> Option<bool> {
+        let target = match call {
+            Call::To(target) => target,
+            Call::By(slot) => self.word(slot)?,
+            Call::Somewhere => return None,
+        };
+        let behind_stub = || {
+            let code: [u8; 16] = self.read(target)?;
+            self.word(slot_of_stub(target, &code)?)
+        };
+        Some(function.contains(&target) || behind_stub().is_some_and(|target| function.contains(&target)))
+    }
+
+    fn bytes_before(&self, end: u64) -> Option<[u8; BEFORE]> {
+        const PAGE: u64 = 4096;
+        if let Some(bytes) = end.checked_sub(BEFORE as u64).and_then(|start| self.read(start)) {
+            return Some(bytes);
+        }
+        // At the beginning of what is mapped: what lies on the same page. There are eight bytes behind it, too.
+        let count = (end % PAGE) as usize;
+        let bytes: [u8; BEFORE] = self.read(end - end % PAGE).filter(|_| (2..BEFORE).contains(&count))?;
+        let mut last = [0; BEFORE];
+        last[BEFORE - count..].copy_from_slice(&bytes[..count]);
+        Some(last)
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        self.read(address).map(u64::from_ne_bytes)
+    }
+
+    /// The bytes from that address on, from 8 to 16; `None` if they cannot be read.
+    fn read<const COUNT: usize>(&self, address: u64) -> Option<[u8; COUNT]> {
+        const { assert!(8 <= COUNT && COUNT <= 16) };
+        let end = address.checked_add(COUNT as u64)?;
+        let last = end - 8;
+        let lasts = || {
+            let parts = &self.module(address)?.lasting;
+            parts.iter().find(|part| part.contains(&address) && end <= part.end)
+        };
+        if lasts().is_none() && !(is_readable(address) && (last == address || is_readable(last))) {
+            return None;
+        }
+        // SAFETY: these bytes are mapped for reading: for as long as the process lives, or as the kernel has just said. In the latter
+        // case they are a return address's: a library that is on a thread's stack is not unloaded by a correct program.
+        Some(unsafe { (address as *const [u8; COUNT]).read_volatile() })
+    }
+}
+
+const _: () = assert!(BEHIND <= 16);

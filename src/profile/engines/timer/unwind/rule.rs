@@ -1,0 +1,309 @@
+//! How the caller of a function is found: by the rules that the compiler wrote into the program (`.eh_frame`).
+
+use super::memory::Memory;
+use super::module::{Code, Module};
+use super::registers::{Registers, code_address};
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, Evaluation, EvaluationResult,
+    FrameDescriptionEntry, Location, NativeEndian, Register, RegisterRule, UnwindContext, UnwindExpression,
+    UnwindSection, UnwindTableRow, Value,
+};
+use std::ops::Range;
+
+type Reader<'a> = EndianSlice<'a, NativeEndian>;
+
+/// What gimli reads a table's rows into. Allocates nothing while it is used.
+pub(super) type Context = UnwindContext<usize, Fixed>;
+
+/// Room for what gimli calculates with. Rows with more rules than fit are errors: no compiler writes such.
+pub(super) struct Fixed;
+
+impl gimli::UnwindContextStorage<usize> for Fixed {
+    type Rules = [(Register, RegisterRule<usize>); 64];
+    type Stack = [UnwindTableRow<usize, Self>; 4];
+}
+
+impl<'a> gimli::EvaluationStorage<Reader<'a>> for Fixed {
+    type Stack = [Value; 16];
+    type ExpressionStack = [(Reader<'a>, Reader<'a>); 2];
+    type Result = [gimli::Piece<Reader<'a>>; 1];
+}
+
+/// No expression of an unwinding table needs more steps.
+const MOST_STEPS: u32 = 100;
+
+#[cfg(target_arch = "x86_64")]
+mod numbers {
+    use gimli::{Register, X86_64};
+    pub(super) const POINTER: Register = X86_64::RSP;
+    pub(super) const FRAME: Register = X86_64::RBP;
+    pub(super) const LINK: Register = X86_64::RA;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod numbers {
+    use gimli::{AArch64, Register};
+    pub(super) const POINTER: Register = AArch64::SP;
+    pub(super) const FRAME: Register = AArch64::X29;
+    pub(super) const LINK: Register = AArch64::X30;
+}
+
+use numbers::{FRAME, LINK, POINTER};
+
+/// A function that has called another one, or was interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    /// The instruction that was interrupted, or where the call returns to.
+    pub(super) address: u64,
+    /// It was interrupted there.
+    pub(super) exact: bool,
+    pub(super) stack_pointer: u64,
+    pub(super) frame_pointer: u64,
+    pub(super) link: u64,
+    /// All registers, where they are known.
+    pub(super) registers: Option<&'a Registers>,
+}
+
+impl Frame<'_> {
+    pub(super) fn interrupted(registers: &Registers) -> Frame<'_> {
+        Frame {
+            address: registers.instruction,
+            exact: true,
+            stack_pointer: registers.stack_pointer,
+            frame_pointer: registers.frame_pointer,
+            link: registers.link,
+            registers: Some(registers),
+        }
+    }
+
+    /// An address within the instruction that was interrupted, or within the call.
+    pub(super) fn within(&self) -> u64 {
+        if self.exact { self.address } else { self.address.wrapping_sub(1) }
+    }
+
+    fn register(&self, register: Register) -> Option<u64> {
+        match register {
+            POINTER => Some(self.stack_pointer),
+            FRAME => Some(self.frame_pointer),
+            other => self.registers?.general(other.0),
+        }
+    }
+}
+
+/// How the caller of the code at some address is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The frame's end is at a register plus a distance; the caller's registers are saved at distances from there.
+    Saved { from_frame_pointer: bool, end: i32, frame_pointer: Kept, link: Kept },
+    /// The table says it in a way that is evaluated each time.
+    Evaluated,
+    /// The table says that there is no caller.
+    Outermost,
+    /// In a module, but of no function that the table knows: between two of them. The first of both ends so many bytes before.
+    Uncovered { since: u32 },
+    /// In no module.
+    Foreign,
+}
+
+/// Where a register's value is that it had in the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    InRegister,
+    /// So many bytes from the frame's end.
+    At(i32),
+}
+
+impl Rule {
+    /// # Signal safety
+    /// Safe: gimli's promise for storage that does not allocate.
+    pub(super) fn find(code: &Code, address: u64, context: &mut Context) -> Rule {
+        let Some(module) = code.module(address) else { return Rule::Foreign };
+        let tables = Tables::of(module);
+        match tables.function(address - module.base) {
+            Function::Known(function) => {
+                let row = tables.row(&function, address - module.base, context);
+                row.map_or(Rule::Evaluated, |row| translate(row).unwrap_or(Rule::Evaluated))
+            }
+            Function::Before(end) => {
+                Rule::Uncovered { since: (address - module.base).saturating_sub(end).min(u64::from(u32::MAX)) as u32 }
+            }
+        }
+    }
+}
+
+/// The addresses of the function that the tables know at `address`.
+pub(super) fn function(module: &Module, address: u64) -> Option<Range<u64>> {
+    match Tables::of(module).function(address.checked_sub(module.base)?) {
+        Function::Known(function) => {
+            let start = module.base.checked_add(function.initial_address())?;
+            Some(start..start.checked_add(function.len())?)
+        }
+        Function::Before(_) => None,
+    }
+}
+
+/// The caller, by an evaluation of the tables. `None`: they do not say, or what they say cannot be found out.
+///
+/// # Signal safety
+/// Safe: gimli's promise for storage that does not allocate.
+pub(super) fn evaluate<'a>(
+    code: &Code,
+    frame: &Frame<'a>,
+    memory: &mut Memory<'_>,
+    context: &mut Context,
+) -> Option<Frame<'a>> {
+    let module = code.module(frame.within())?;
+    let tables = Tables::of(module);
+    let Function::Known(function) = tables.function(frame.within() - module.base) else { return None };
+    let encoding = function.cie().encoding();
+    let row = tables.row(&function, frame.within() - module.base, context)?;
+    let mut machine = Machine { section: &tables.frames, encoding, frame, memory };
+    let end = match row.cfa() {
+        CfaRule::RegisterAndOffset { register, offset } => frame.register(*register)?.checked_add_signed(*offset)?,
+        CfaRule::Expression(expression) => machine.expression(expression, None)?,
+    };
+    let frame_pointer = match row.register(FRAME) {
+        None | Some(RegisterRule::Undefined) => frame.frame_pointer,
+        Some(rule) => machine.register(rule, frame.frame_pointer, end)?,
+    };
+    let address = match row.register(LINK) {
+        Some(RegisterRule::SameValue) | None if frame.exact && frame.link != 0 => frame.link,
+        Some(RegisterRule::SameValue | RegisterRule::Undefined) | None => return None,
+        Some(rule) => machine.register(rule, frame.link, end)?,
+    };
+    let address = code_address(address);
+    Some(Frame { address, exact: false, stack_pointer: end, frame_pointer, link: address, registers: None })
+}
+
+/// As a rule that is quickly followed. `None`: it is none of the usual.
+fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
+    let link = match row.register(LINK) {
+        Some(RegisterRule::Undefined) => return Some(Rule::Outermost),
+        // Compilers leave it out where it is still in its register. Where calls put it onto the stack, it is never left out.
+        None | Some(RegisterRule::SameValue) if cfg!(target_arch = "aarch64") => Kept::InRegister,
+        None => return Some(Rule::Outermost),
+        Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
+        Some(_) => return None,
+    };
+    let frame_pointer = match row.register(FRAME) {
+        None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => Kept::InRegister,
+        Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
+        Some(_) => return None,
+    };
+    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return None };
+    let from_frame_pointer = match register {
+        POINTER => false,
+        FRAME => true,
+        _ => return None,
+    };
+    Some(Rule::Saved { from_frame_pointer, end: offset.try_into().ok()?, frame_pointer, link })
+}
+
+enum Function<'a> {
+    Known(FrameDescriptionEntry<Reader<'a>>),
+    /// None. The last one before ends there.
+    Before(u64),
+}
+
+/// A module's tables. All addresses are as they stand in its file.
+struct Tables<'a> {
+    header: Reader<'a>,
+    frames: EhFrame<Reader<'a>>,
+    bases: BaseAddresses,
+}
+
+impl<'a> Tables<'a> {
+    fn of(module: &'a Module) -> Tables<'a> {
+        let mut frames = EhFrame::new(&module.frames.1, NativeEndian);
+        frames.set_address_size(8);
+        let bases = BaseAddresses::default().set_eh_frame_hdr(module.header.0).set_eh_frame(module.frames.0);
+        Tables { header: EndianSlice::new(&module.header.1, NativeEndian), frames, bases }
+    }
+
+    fn function(&self, address: u64) -> Function<'a> {
+        match self.last_before(address) {
+            Some(function) if function.contains(address) => Function::Known(function),
+            Some(function) if function.end_address() <= address => Function::Before(function.end_address()),
+            _ => Function::Before(0),
+        }
+    }
+
+    /// The last function that begins at that address or before.
+    fn last_before(&self, address: u64) -> Option<FrameDescriptionEntry<Reader<'a>>> {
+        let header = EhFrameHdr::from(self.header).parse(&self.bases, 8).ok()?;
+        let table = header.table()?;
+        let pointer = table.lookup(address, &self.bases).ok()?.direct().ok()?;
+        // From where the frames begin. A wrong table must not make this a number that gimli calculates with.
+        let offset = usize::try_from(pointer.checked_sub(self.bases_of_frames()?)?).ok()?;
+        self.frames.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()
+    }
+
+    fn bases_of_frames(&self) -> Option<u64> {
+        self.bases.eh_frame.section
+    }
+
+    fn row<'c>(
+        &self,
+        function: &FrameDescriptionEntry<Reader<'a>>,
+        address: u64,
+        context: &'c mut Context,
+    ) -> Option<&'c UnwindTableRow<usize, Fixed>> {
+        function.unwind_info_for_address(&self.frames, &self.bases, context, address).ok()
+    }
+}
+
+/// What the tables' expressions are evaluated with.
+struct Machine<'a, 'm, 's> {
+    section: &'a EhFrame<Reader<'s>>,
+    encoding: Encoding,
+    frame: &'a Frame<'a>,
+    memory: &'a mut Memory<'m>,
+}
+
+impl Machine<'_, '_, '_> {
+    fn register(&mut self, rule: RegisterRule<usize>, now: u64, end: u64) -> Option<u64> {
+        match rule {
+            RegisterRule::SameValue => Some(now),
+            RegisterRule::Offset(offset) => self.memory.word(end.checked_add_signed(offset)?),
+            RegisterRule::ValOffset(offset) => end.checked_add_signed(offset),
+            RegisterRule::Register(register) => self.frame.register(register),
+            RegisterRule::Expression(expression) => {
+                let place = self.expression(&expression, Some(end))?;
+                self.memory.word(place)
+            }
+            RegisterRule::ValExpression(expression) => self.expression(&expression, Some(end)),
+            _ => None,
+        }
+    }
+
+    fn expression(&mut self, expression: &UnwindExpression<usize>, start: Option<u64>) -> Option<u64> {
+        let code = expression.get(self.section).ok()?;
+        let mut evaluation = Evaluation::<_, Fixed>::new_in(code.0, self.encoding);
+        evaluation.set_max_iterations(MOST_STEPS);
+        if let Some(start) = start {
+            evaluation.set_initial_value(start);
+        }
+        let mut result = evaluation.evaluate().ok()?;
+        loop {
+            result = match result {
+                EvaluationResult::Complete => break,
+                EvaluationResult::RequiresRegister { register, .. } => {
+                    let value = match register {
+                        LINK => self.frame.address,
+                        other => self.frame.register(other)?,
+                    };
+                    evaluation.resume_with_register(Value::Generic(value)).ok()?
+                }
+                EvaluationResult::RequiresMemory { address, size: 8, .. } => {
+                    let value = self.memory.word(address)?;
+                    evaluation.resume_with_memory(Value::Generic(value)).ok()?
+                }
+                _ => return None,
+            };
+        }
+        match evaluation.as_result().last()?.location {
+            Location::Address { address } => Some(address),
+            _ => None,
+        }
+    }
+}

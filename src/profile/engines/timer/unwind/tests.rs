@@ -1,0 +1,260 @@
+//! Walks over made-up stacks and tables: what must not panic, and what must not be believed.
+
+use super::super::modules::Listed;
+use super::*;
+use std::ops::Range;
+
+/// What a frame pointer or a word of a stack may hold when it is used for something else, or was overwritten.
+const ABSURD: [u64; 10] =
+    [0, 1, 7, 8, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX, u64::MAX - 3, u64::MAX - 7, u64::MAX - 15];
+
+fn walk(modules: &Modules, words: &[u64], instruction: u64, frame_pointer: u64) -> (Vec<u64>, Ending) {
+    let stack = words.as_ptr_range();
+    let stack = stack.start as u64..stack.end as u64;
+    let registers = Registers::made_up(instruction, stack.start, frame_pointer, 0);
+    let mut found = Vec::new();
+    // SAFETY: the words are borrowed.
+    let memory = unsafe { Memory::of_this_thread(stack, 0..0) };
+    let ending = modules.walk(&registers, memory, &mut Cache::default(), |address| {
+        found.push(address);
+        found.len() < 200
+    });
+    (found, ending)
+}
+
+/// Code that lies in this test, and tables that begin with `functions`: each with its first address from the code's start, its
+/// length, and its instructions for unwinding.
+fn module(code: &'static [u8], functions: &[(u64, u64, &[u8])]) -> Module {
+    let start = code.as_ptr() as u64;
+    let mut frames = Vec::new();
+    // A common part: version 1, no augmentation, alignments 1 and -8, return address in column 16; its address is that
+    // of the frame less 8.
+    let common = [1, 0, 1, 0x78, 16, 0x0c, 7, 8, 0x90, 1, 0, 0];
+    frames.extend((4 + common.len() as u32).to_le_bytes());
+    frames.extend(0u32.to_le_bytes());
+    frames.extend(common);
+    let mut table = Vec::new();
+    for (first, length, instructions) in functions {
+        table.extend(first.to_le_bytes());
+        table.extend((FRAMES + frames.len() as u64).to_le_bytes());
+        frames.extend((4 + 16 + instructions.len() as u32).to_le_bytes());
+        frames.extend((frames.len() as u32).to_le_bytes());
+        frames.extend(first.to_le_bytes());
+        frames.extend(length.to_le_bytes());
+        frames.extend(*instructions);
+    }
+    frames.extend(0u32.to_le_bytes());
+    /// Far from the code, as counted from its start.
+    const FRAMES: u64 = 0x10_0000;
+    // Version 1; all numbers are absolute, of eight bytes.
+    let mut header = vec![1, 4, 4, 4];
+    header.extend(FRAMES.to_le_bytes());
+    header.extend((functions.len() as u64).to_le_bytes());
+    header.extend(table);
+    let range = start..start + code.len() as u64;
+    Module {
+        range: range.clone(),
+        base: start,
+        header: (FRAMES - 0x1000, Table::Copied(header.into())),
+        frames: (FRAMES, Table::Copied(frames.into())),
+        lasting: vec![range],
+    }
+}
+
+fn of(module: Module) -> Modules {
+    let mut modules = Modules::default();
+    modules.add(module);
+    modules
+}
+
+/// Code of calls: at each multiple of 16 there is a return address, of a call of the code's first byte.
+fn calls() -> &'static [u8] {
+    static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+        let mut code = vec![0x90; 0x2000];
+        for at in (16..code.len()).step_by(16) {
+            code[at - 5] = 0xe8;
+            code[at - 4..at].copy_from_slice(&(-(at as i32)).to_le_bytes());
+        }
+        code
+    });
+    &CODE
+}
+
+/// The frame is at an expression of two bytes: register 6, plus 8.
+const BY_EXPRESSION: &[u8] = &[0x0f, 2, 0x76, 8];
+
+/// The address of a frame is the frame pointer plus 8, by an expression, which wraps around.
+#[test]
+fn arithmetic_with_absurd_registers_does_not_panic() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    let modules = of(module(code, &[(0x1000, 0x1000, BY_EXPRESSION)]));
+    // The second word is a return address, and the first where the frame pointer points: so the table is read.
+    let words = [0x5555, start + 0x1800, 0, 0];
+    let (found, _) = walk(&modules, &words, start + 0x1500, words.as_ptr() as u64 + 8);
+    assert_eq!(found, [start + 0x1500, start + 0x1800], "{found:x?}");
+    for pointer in ABSURD {
+        let broken = (vec![start + 0x1500], Ending::Broken);
+        assert_eq!(walk(&modules, &words, start + 0x1500, pointer), broken, "{pointer:x}");
+    }
+}
+
+/// Each function takes two words of the stack: its return address, and one more.
+const TWO_WORDS: &[u8] = &[0x0e, 16];
+
+#[test]
+fn a_word_that_no_call_returns_to_is_no_caller() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    let modules = of(module(code, &[(0, 0x2000, TWO_WORDS)]));
+    let words = [1, start + 0x100, 2, start + 0x200, 3, start + 0x2f8, 4, start + 0x400];
+    let expected = (vec![start + 8, start + 0x100, start + 0x200], Ending::Broken);
+    assert_eq!(walk(&modules, &words, start + 8, 0), expected);
+}
+
+/// That a table knows no caller, and that the frame pointer is 0, say nothing of the thread's start.
+#[test]
+fn only_where_threads_start_a_walk_is_whole() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    // The second function has no caller: DW_CFA_undefined of the return address.
+    let mut modules = of(module(code, &[(0, 0x1000, TWO_WORDS), (0x1000, 0x1000, &[0x07, 16])]));
+    let words = [1, start + 0x100, 2, start + 0x1200, 0, 0];
+    let expected = vec![start + 8, start + 0x100, start + 0x1200];
+    assert_eq!(walk(&modules, &words, start + 8, 0), (expected.clone(), Ending::Broken));
+    modules.starts = Starts::of(start + 0x1000..start + 0x2000);
+    assert_eq!(walk(&modules, &words, start + 8, 0), (expected, Ending::Root));
+    // Nothing is beyond a start, whatever the table says of it.
+    modules.starts = Starts::of(start..start + 0x101);
+    assert_eq!(walk(&modules, &words, start + 0x1008, 0), (vec![start + 0x1008], Ending::Broken));
+    assert_eq!(walk(&modules, &words, start + 0x300, 0), (vec![start + 0x300, start + 0x100], Ending::Root));
+}
+
+/// The first 16 bytes of the code are in no table, as of assembler. Each call is one of its first byte.
+#[test]
+fn what_no_table_tells_is_believed_only_of_calls_to_this_function() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    let leaf = start + 6;
+    let modules = of(module(code, &[(16, 0x1ff0, TWO_WORDS)]));
+    // Nothing on the stack but the return address.
+    assert_eq!(walk(&modules, &[start + 0x100, 9, 0], leaf, 0).0, [leaf, start + 0x100]);
+    // Words of its own, and a frame pointer that is used for something else.
+    assert_eq!(walk(&modules, &[7, start + 0x100, 9, 0], leaf, 0).0, [leaf]);
+    // Words of its own, below a frame.
+    let words = [7, 8, 0, start + 0x100, 9, 0];
+    assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf, start + 0x100]);
+    // The same in a function to which no call leads: the return address is that of a call of another one.
+    let others = of(module(code, &[(0, 16, TWO_WORDS), (0x40, 0x1fc0, TWO_WORDS)]));
+    let leaf = start + 0x26;
+    assert_eq!(walk(&others, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
+    assert_eq!(walk(&others, &[start + 0x100, 9, 0], leaf, 0).0, [leaf]);
+}
+
+/// Code as of a compiler that runs in the process: known to no module, called by a register.
+#[test]
+fn foreign_code_has_a_caller_if_its_frame_pointer_leads_to_one() {
+    static CODE: [u8; 64] = {
+        let mut code = [0x90; 64];
+        // call rax
+        (code[30], code[31]) = (0xff, 0xd0);
+        code
+    };
+    static FOREIGN: [u8; 16] = [0x90; 16];
+    let (start, leaf) = (CODE.as_ptr() as u64, FOREIGN.as_ptr() as u64 + 4);
+    let modules = of(module(&CODE, &[(0, 64, TWO_WORDS)]));
+    let words = [7, 8, 0, start + 32, 9, 0];
+    let frame = words.as_ptr() as u64 + 16;
+    assert_eq!(walk(&modules, &words, leaf, frame).0, [leaf, start + 32]);
+    // It may have nothing on the stack, and the frame pointer be another function's.
+    let words = [start + 32, 8, 0, start + 32, 9, 0];
+    assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
+    // Not a call.
+    let words = [7, 8, 0, start + 33, 9, 0];
+    assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
+}
+
+/// As the kernel leaves the stack for a handler, whose return address is that of the code which ends it.
+#[test]
+fn below_a_signal_s_frame_is_what_it_interrupted_exactly() {
+    static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+        let mut code = calls()[..0x1000].to_vec();
+        code.extend([0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05]);
+        code.resize(0x2000, 0x90);
+        code
+    });
+    let start = CODE.as_ptr() as u64;
+    // The function at 0x100 begins there: a byte before is another function's.
+    let modules = of(module(&CODE, &[(0, 0x100, &[0x0e, 32]), (0x100, 0xf00, TWO_WORDS)]));
+    let mut words = [0u64; 40];
+    (words[0], words[1]) = (1, start + 0x1000);
+    let saved = |distance: u64| 2 + distance as usize / 8;
+    words[saved(SAVED.instruction)] = start + 0x100;
+    words[saved(SAVED.frame_pointer)] = 5;
+    words[saved(SAVED.stack_pointer)] = words.as_ptr() as u64 + 30 * 8;
+    words[31] = start + 0x200;
+    let expected = vec![start + 0x108, start + 0x1001, start + 0x101, start + 0x200];
+    assert_eq!(walk(&modules, &words, start + 0x108, 0), (expected, Ending::Broken));
+    // Back to the stack's beginning: it has been overwritten.
+    words[saved(SAVED.stack_pointer)] = words.as_ptr() as u64;
+    assert_eq!(walk(&modules, &words, start + 0x108, 0), (vec![start + 0x108, start + 0x1001], Ending::Broken));
+}
+
+#[test]
+fn this_thread_s_stack_is_whole() {
+    crate::profile::engines::timer::modules::learn_start_of_threads();
+    let modules = Listed::default().renew().unwrap();
+    let own = crate::os::stack::own().unwrap();
+    Registers::here(|registers| {
+        let (mut cache, mut found) = (Cache::default(), Vec::new());
+        for _ in 0..3 {
+            found.clear();
+            // SAFETY: this thread's stack, from its stack pointer on: these functions do not write to what is in use there.
+            let memory = unsafe { Memory::of_this_thread(registers.stack_pointer..own.end, 0..0) };
+            let ending = modules.walk(registers, memory, &mut cache, |address| {
+                found.push(address);
+                true
+            });
+            assert_eq!(ending, Ending::Root, "{found:x?}");
+            assert!(found.len() > 5, "{found:x?}");
+        }
+        for &address in &found[1..] {
+            assert!(matches!(modules.code.before(address), Before::Call(_)), "{address:x}");
+        }
+    });
+}
+
+#[test]
+fn no_instruction_of_this_program_and_no_stack_is_too_much() {
+    let (modules, code): (Modules, Vec<Range<u64>>) = {
+        let mut listed = Listed::default();
+        let modules = listed.renew().unwrap();
+        (modules, listed.code())
+    };
+    let inside = no_instruction_of_this_program_and_no_stack_is_too_much as fn() as usize as u64;
+    let mut seed = 7u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 20
+    };
+    let mut broken = 0;
+    for round in 0..4_000 {
+        let range = &code[random() as usize % code.len()];
+        let pick = |random: &mut dyn FnMut() -> u64| range.start + random() % (range.end - range.start);
+        let mut words = vec![0u64; 300];
+        let base = words.as_ptr() as u64;
+        for word in &mut words {
+            *word = match random() % 4 {
+                0 => ABSURD[random() as usize % ABSURD.len()],
+                1 => base + random() % 2400,
+                2 => inside,
+                _ => pick(&mut random),
+            };
+        }
+        let frame = if round % 2 == 0 { ABSURD[round / 2 % ABSURD.len()] } else { base + random() % 2400 };
+        let (found, ending) = walk(&modules, &words, pick(&mut random), frame);
+        broken += u64::from(ending == Ending::Broken);
+        assert!(!found.is_empty());
+    }
+    assert!(broken > 100, "{broken}");
+}
