@@ -1,31 +1,33 @@
-//! The queue between the threads that log and the one that writes.
+//! The queue between the threads that log and the thread that writes. May not name appenders or
+//! files: `sink` has them.
 //!
 //! Invariants
-//! 1. A record that `put` took is in the queue, written, or counted in `dropped`; each count is written as a gap once.
-//! 2. Only who holds `busy` takes records out, one at a time and in order: what one thread logs is written in its order.
-//! 3. While `state` is RUNNING somebody drains; else whoever puts drains too, before `put` returns. So no record is left
-//!    behind when the writer ends: it sets `state` and drains once more, and who puts looks at `state` afterwards.
-//! 4. Nothing of the user's runs under a lock but the appenders, and a thread that is within them never waits here.
+//! 1. A record that `put` took is in the queue, written, or counted in `dropped`; each count is
+//!    written as a gap once.
+//! 2. Only the thread that has the `drain_lock` takes records out, one at a time and in order. So
+//!    the records of one thread are written in its order.
+//! 3. While `state` is RUNNING the writer drains. Else the thread that puts a record drains before
+//!    `put` returns. So no record is left behind when the writer ends: the writer sets `state` and
+//!    drains once more, and `put` reads `state` after it has put.
+//! 4. Nothing of the user's runs under a lock but the appenders. A thread that is within them never
+//!    waits here.
 //!
 //! Models: `log/loom_tests.rs` and `log/model_tests.rs`.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::inside::Mark;
+use super::drain_lock::{DrainGuard, DrainLock, Process, is_draining};
 use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
 use super::standstill;
-use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, thread_local};
-use super::steps::{YIELDS, park_timeout, sleep, yield_now};
-use super::{ending, in_child};
+use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
+use super::{abort, in_child};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use crate::os::process;
 use crate::signal::Signal;
-use crate::thread::panic::enter_logger;
 use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
 
@@ -36,9 +38,11 @@ pub enum Overflow {
     /// The thread that logs it waits for room. Nothing is lost.
     #[default]
     Block,
-    /// It is dropped and counted; the log says how many are missing, where they are missing.
+    /// It is dropped and counted. The log tells how many records are missing, at the place where
+    /// they are missing.
     DropNewest,
-    /// It is dropped and counted if it is less severe than this; else the thread waits for room.
+    /// It is dropped and counted if it is less severe than this level. Else the thread waits for
+    /// room.
     DropBelow(Level),
 }
 
@@ -54,28 +58,17 @@ impl Overflow {
 }
 
 enum Message {
-    /// It knows where it is to go.
+    /// It knows the sink that it is for.
     Record(Captured),
-    /// To be answered when all before it is written.
+    /// To be answered when all records before it are written.
     Flush(Sender<()>),
 }
 
-/// Nobody drains but who puts: before the writer starts and after it has ended.
+/// No writer is running; the thread that puts a record drains the queue. Before the writer starts
+/// and after it has ended.
 const DIRECT: u8 = 0;
 /// A writer drains, or is about to.
 const RUNNING: u8 = 1;
-
-/// The channel of this process.
-const OURS: u8 = 0;
-/// That of the parent: who logs writes.
-const ORPHAN: u8 = 1;
-/// That of the parent, and nobody can write.
-const MUTE: u8 = 2;
-/// The process is in its exit: only the thread that exits writes, and whoever else logs goes on without. (It may be waited
-/// for by an exit handler, so it must not hang here.)
-const LEAVING: u8 = 3;
-/// And that thread has the right to drain, for good.
-const LEFT: u8 = 4;
 
 pub(super) struct Channel {
     name: Arc<str>,
@@ -83,48 +76,39 @@ pub(super) struct Channel {
     receiver: Receiver<Message>,
     capacity: usize,
     overflow: Overflow,
-    /// DIRECT or RUNNING. Set by the writer, or by who is to start one. SeqCst with the queue's own: see invariant 3.
+    /// DIRECT or RUNNING. Set by the writer, and by the thread that is about to start one. SeqCst,
+    /// as the queue's own operations: see invariant 3.
     state: AtomicU8,
-    /// The writer is to end though its thread is not asked to.
+    /// The writer is to end although its thread is not asked to stop.
     closing: AtomicBool,
-    /// OURS; LEAVING and LEFT after the last flush at exit; in the child of a fork, where nobody drains and the queue may
-    /// be half-way through an operation, ORPHAN, or MUTE, if a thread that is not there is within the sinks. Set before the
-    /// child runs its first line; never set back.
-    family: AtomicU8,
-    /// Somebody drains. Not part of the mutex, because a fork takes it in one process and gives it back in two.
-    busy: AtomicBool,
-    /// Who is about to fork: the others let them have `busy` first, or they would hardly ever find it free.
-    forking: AtomicUsize,
+    drain_lock: DrainLock,
     sinks: Mutex<Sinks>,
-    /// By sink: dropped since the last gap that was written or is in the queue.
+    /// For each sink: the number of records dropped since the last gap that was written or is in
+    /// the queue.
     dropped: Vec<AtomicU64>,
-    /// What was logged from within an appender while the queue was full.
+    /// Records that were logged from within an appender while the queue was full.
     deferred: Mutex<VecDeque<Message>>,
     waiting: AtomicUsize,
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
-    /// For those who wait for the writer: where it is in the tree, and whether it goes on.
+    /// For threads that wait for the writer: its thread in the tree, and whether it makes progress.
     progress: standstill::Progress,
     /// For an end by `abort`: whether the writer has something to do.
-    awake: ending::Writer,
+    awake: abort::Writer,
 }
 
-/// How long the writer lets records gather, so that it writes in batches and callers need not wake it.
+/// How long the writer lets records gather, so that it writes in batches and callers need not wake
+/// it.
 const NAP: Duration = Duration::from_micros(500);
-/// After so many naps in which nothing came it sleeps, and the next record wakes it.
+/// After this many naps without a record the writer sleeps, and the next record wakes it.
 const NAPS: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
-/// The longest it sleeps without a look at its files and at what was dropped.
+/// The longest sleep of the writer. After it, the writer looks at its files and at the counts of
+/// dropped records.
 const SLEEP: Duration = Duration::from_secs(1);
-/// Waits look again after this, whatever they were told.
+/// Waiting threads look again after this, also without a wake-up.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the exit handlers after ours are expected to take at most.
 const LONGEST_EXIT: Duration = Duration::from_secs(1);
-
-thread_local! {
-    static DRAINING: Cell<bool> = const { Cell::new(false) };
-    /// Whether this is the thread that exits.
-    static EXITS: Cell<bool> = const { Cell::new(false) };
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -143,9 +127,7 @@ impl Channel {
             overflow,
             state: AtomicU8::new(DIRECT),
             closing: AtomicBool::new(false),
-            family: AtomicU8::new(OURS),
-            busy: AtomicBool::new(false),
-            forking: AtomicUsize::new(0),
+            drain_lock: DrainLock::new(),
             sinks: Mutex::new(sinks),
             dropped,
             deferred: Mutex::new(VecDeque::new()),
@@ -153,7 +135,7 @@ impl Channel {
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
             progress: standstill::Progress::new(),
-            awake: ending::Writer::new(),
+            awake: abort::Writer::new(),
         }
     }
 
@@ -161,12 +143,12 @@ impl Channel {
         self.dropped.len()
     }
 
-    /// From now on a writer drains: to be followed by `serve` on some thread, or by `direct`.
+    /// From now on a writer drains. The caller must then run `serve` on a thread, or call `direct`.
     pub(super) fn will_be_served(&self) {
         self.state.store(RUNNING, Ordering::SeqCst);
     }
 
-    /// Nobody drains any more but who puts.
+    /// From now on the threads that put records drain.
     pub(super) fn direct(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
@@ -178,22 +160,21 @@ impl Channel {
         self.state.load(Ordering::SeqCst) == RUNNING
     }
 
-    /// Hands a record over. Blocks only where the queue is full and the overflow rule says so, or where nobody drains
-    /// and it is written here. Returns `false` if the record is dropped.
+    /// Hands a record over. Blocks while the queue is full, if the overflow rule says so. Without a
+    /// writer it writes the record itself. Returns `false` if the record is dropped.
     pub(super) fn put(&self, to: usize, mut captured: Captured) -> bool {
-        // Relaxed: set before the child of a fork runs its first line.
-        match self.family.load(Ordering::Relaxed) {
-            OURS => {}
-            ORPHAN => return self.write_in_child(to, captured),
-            MUTE => return in_child::count_lost(),
-            // Exit handlers that run after ours may log. What others log is gone with the process, as if a moment later.
-            LEFT if EXITS.with(Cell::get) => {}
-            _ => return false,
+        match self.drain_lock.process() {
+            // Exit handlers that run after ours may log.
+            Process::Normal | Process::ExitOwner => {}
+            Process::Forked => return self.write_in_child(to, captured),
+            Process::ForkedWhileLocked => return in_child::count_lost(),
+            // The record is gone with the process, as if it had come a moment later.
+            Process::ExitingElsewhere | Process::Exiting => return false,
         }
         let level = captured.level;
         (captured.to, captured.gap) = (to, self.take_dropped(to));
-        // What was logged within an appender before, and found no room, comes first.
-        let kept = if is_within() && !lock(&self.deferred).is_empty() {
+        // Records that were logged within an appender before, and found no room, come first.
+        let kept = if is_draining() && !lock(&self.deferred).is_empty() {
             self.defer(Message::Record(captured))
         } else {
             self.send(Message::Record(captured), level)
@@ -202,9 +183,9 @@ impl Channel {
             self.awake.has_work();
         }
         if !self.is_running() {
-            // A whole batch: ours may be behind it.
+            // After a whole batch, the caller's record may still be in the queue.
             while self.drain() >= self.batch() {}
-            // The writer may have ended before we said that there was something for it.
+            // The writer may have ended before `has_work`.
             self.awake.leave();
         }
         kept
@@ -214,12 +195,12 @@ impl Channel {
         let mut waiting = None;
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
-            if is_within() {
+            if is_draining() {
                 return self.defer(message);
             } else if self.overflow.drops(level) {
                 self.drop_counted(message);
                 return false;
-            } else if self.is_left_out() {
+            } else if self.drain_lock.is_exiting_elsewhere() {
                 return false;
             } else if self.is_running() {
                 self.wait_for_room(waiting.get_or_insert_with(|| self.progress.wait("room in log", &self.name)));
@@ -230,14 +211,14 @@ impl Channel {
         true
     }
 
-    /// Half: those who wait for room get some before all is written.
+    /// Half of the queue: waiting threads get room before all is written.
     fn batch(&self) -> usize {
         self.capacity.div_ceil(2)
     }
 
     fn take_dropped(&self, to: usize) -> u64 {
         let dropped = &self.dropped[to];
-        // Relaxed: it is a count, and who takes it takes all of it.
+        // Relaxed: it is a count, and the thread that takes it takes all of it.
         if dropped.load(Ordering::Relaxed) == 0 { 0 } else { dropped.swap(0, Ordering::Relaxed) }
     }
 
@@ -247,7 +228,7 @@ impl Channel {
         }
     }
 
-    /// From within an appender there is no waiting for oneself.
+    /// For a record that is logged from within an appender, which must not wait for itself.
     fn defer(&self, message: Message) -> bool {
         let mut deferred = lock(&self.deferred);
         let has_room = deferred.len() < self.capacity;
@@ -261,7 +242,8 @@ impl Channel {
     }
 
     fn wait_for_room(&self, waiting: &mut standstill::Waiting) {
-        // Before the look under the lock: who makes room then either is seen by that look, or sees this and wakes us.
+        // Before the look under the lock: either that look sees the new room, or the thread that
+        // makes room sees the count and wakes this thread.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.wake_writer();
         {
@@ -287,26 +269,27 @@ impl Channel {
         }
     }
 
-    /// Returns when all that was put before has passed through the appenders; false: it was not so by `deadline`.
+    /// Returns `true` when all records that were put before have passed through the appenders;
+    /// `false` at `deadline`.
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // An appender that flushes cannot wait for itself.
-        if is_within() {
+        if is_draining() {
             return true;
         }
-        // One look: somebody may begin to exit between two.
-        match self.family.load(Ordering::Relaxed) {
-            OURS => {}
-            LEAVING | LEFT if !EXITS.with(Cell::get) => return self.see_the_end(),
-            // In the child of a fork each record is written at once, and so they are while the calling thread exits.
-            _ => return true,
+        match self.drain_lock.process() {
+            Process::Normal => {}
+            Process::ExitingElsewhere => return self.see_the_end(),
+            // In the child of a fork each record is written at once, and so it is while the calling
+            // thread exits.
+            Process::Forked | Process::ForkedWhileLocked | Process::Exiting | Process::ExitOwner => return true,
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
         let mut waiting = self.progress.wait("log written", &self.name);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
-            if self.is_left_out() {
+            if self.drain_lock.is_exiting_elsewhere() {
                 return self.see_the_end();
             }
             if late() {
@@ -326,63 +309,25 @@ impl Channel {
             }
             match answer.recv_timeout(LOOK) {
                 Ok(()) => return true,
-                Err(_) if self.is_left_out() => return self.see_the_end(),
+                Err(_) if self.drain_lock.is_exiting_elsewhere() => return self.see_the_end(),
                 Err(_) if late() => return false,
                 Err(_) => self.progress.check(&mut waiting, &self.name),
             }
         }
     }
 
-    /// Takes the right to drain. False: not by `deadline`, or the calling thread has it already.
-    fn seize(&self, deadline: Option<Instant>, give_way: bool) -> bool {
-        if is_within() {
-            return false;
-        }
-        if self.has_left() {
-            return true;
-        }
-        let mut tries = 0_u32;
-        // Acquire and, in `release`, Release: what the last one did to the sinks is seen.
-        // Relaxed: who does not see that somebody forks takes his turn before them.
-        while give_way && self.forking.load(Ordering::Relaxed) > 0
-            || self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) || self.is_left_out() {
-                return false;
-            }
-            tries += 1;
-            // Contended only by threads that log while nobody writes, and by a fork.
-            if tries < YIELDS { yield_now() } else { sleep(Duration::from_micros(50)) }
-        }
-        true
-    }
-
-    fn release(&self) {
-        if !self.has_left() {
-            self.busy.store(false, Ordering::Release);
-        }
-    }
-
-    fn gate(&self, deadline: Option<Instant>) -> Option<Gate<'_>> {
-        if !self.seize(deadline, true) {
-            return None;
-        }
+    fn enter(&self, deadline: Option<Instant>) -> Option<DrainGuard<'_>> {
         let is_writer = || self.writer.get().is_some_and(|writer| writer.id() == current().id());
-        let Some(within) = ending::Within::enter(is_writer) else {
-            self.release();
-            return None;
-        };
-        DRAINING.with(|within| within.set(true));
-        Some(Gate { channel: self, _inside: enter_logger(), _within: within, _mark: Mark::enter() })
+        self.drain_lock.enter(deadline, is_writer)
     }
 
-    /// Writes a batch. Returns how much it was; 0 also within an appender.
+    /// Writes a batch. Returns the number of messages; 0 also within an appender.
     fn drain(&self) -> usize {
         self.drain_until(None)
     }
 
     fn drain_until(&self, deadline: Option<Instant>) -> usize {
-        let Some(_gate) = self.gate(deadline) else { return 0 };
+        let Some(_guard) = self.enter(deadline) else { return 0 };
         let mut sinks = lock(&self.sinks);
         let mut answers = Vec::new();
         let mut count = 0;
@@ -408,16 +353,17 @@ impl Channel {
         sinks.flush();
         drop(sinks);
         for answer in answers {
-            // Who asked may have stopped waiting.
+            // The flushing thread may have given up.
             let _ = answer.send(());
         }
         self.wake_waiting();
         count
     }
 
-    /// The writer: until it is asked to stop, or the channel is closed. Afterwards nobody drains but who puts.
+    /// The writer's loop, until it is asked to stop or the channel is closed. Then the threads that
+    /// put records drain.
     pub(super) fn serve(&self, please_stop: &Signal) {
-        /// Also when the writer panics, which it should not.
+        /// Runs also when the writer panics.
         struct End<'a>(&'a Channel);
         impl Drop for End<'_> {
             fn drop(&mut self) {
@@ -427,12 +373,13 @@ impl Channel {
         let _known = self.writer.set(current());
         self.progress.served_here();
         let _end = End(self);
-        // Who aborts waits for this thread, which therefore must not be the one that is interrupted.
+        // An aborting thread waits for the writer. So the writer must not be the thread that
+        // SIGABRT interrupts.
         process::block_abort();
         self.awake.wake();
         let mut empty = 0;
-        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst) || self.is_left_out()) {
-            if ending::is_ending() {
+        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst) || self.drain_lock.is_exiting_elsewhere()) {
+            if abort::is_ending() {
                 let most = self.receiver.len();
                 let mut written = 0;
                 while written <= most {
@@ -456,14 +403,15 @@ impl Channel {
         }
     }
 
-    /// The writer has ended because somebody exits: not to be asked again and again whether it will serve.
+    /// The writer has ended because another thread exits. Waits, so that its caller does not start
+    /// it again and again.
     pub(super) fn stay_away(&self, please_stop: &Signal) {
-        if self.is_left_out() {
+        if self.drain_lock.is_exiting_elsewhere() {
             please_stop.wait_for_go_timeout(LONGEST_EXIT);
         }
     }
 
-    /// Until there is a record, or it is time to try a sink that fails, or to stop.
+    /// Sleeps until there is a record, or it is time to try a failing sink, or to stop.
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
@@ -486,80 +434,47 @@ impl Channel {
         sleep(timeout);
     }
 
-    /// Asks the writer to end, and waits until all that was put is written.
+    /// Asks the writer to end, and waits until all records are written.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.flush(None);
     }
 
-    /// A last try for sinks that fail. In the child of a fork what they hold is the parent's.
+    /// A last try for failing sinks. In the child of a fork, the records that they hold are the
+    /// parent's.
     pub(super) fn end_sinks(&self) {
-        if matches!(self.family.load(Ordering::Relaxed), ORPHAN | MUTE) {
+        if matches!(self.drain_lock.process(), Process::Forked | Process::ForkedWhileLocked) {
             return;
         }
-        if let Some(_gate) = self.gate(None) {
+        if let Some(_guard) = self.enter(None) {
             lock(&self.sinks).end();
         }
     }
 
-    /// Before a fork: nobody is within the sinks until it is over. False: somebody is, for long.
-    pub(super) fn hold_for_fork(&self, deadline: Instant) -> bool {
-        self.forking.fetch_add(1, Ordering::Relaxed);
-        let held = self.seize(Some(deadline), false);
-        if !held {
-            self.forking.fetch_sub(1, Ordering::Relaxed);
-        }
-        held
+    /// For the handlers of a fork.
+    pub(super) fn drain_lock(&self) -> &DrainLock {
+        &self.drain_lock
     }
 
-    pub(super) fn release_after_fork(&self) {
-        self.forking.fetch_sub(1, Ordering::Relaxed);
-        self.release();
-    }
-
-    /// In the child of a fork; `held`: nobody was within the sinks.
-    pub(super) fn orphan(&self, held: bool) {
-        self.family.store(if held { ORPHAN } else { MUTE }, Ordering::Relaxed);
-        // Of those who fork there is one.
-        self.forking.store(usize::from(held), Ordering::Relaxed);
-    }
-
-    /// Somebody else exits.
-    fn is_left_out(&self) -> bool {
-        // Relaxed: it is seen soon enough; what keeps others from writing is the right to drain.
-        self.family.load(Ordering::Relaxed) >= LEAVING && !EXITS.with(Cell::get)
-    }
-
-    /// Who flushes while somebody else exits must not go on as if it were written. In most cases this does not return; but
-    /// an exit handler may wait for the thread.
+    /// A flush while another thread exits must not return as if the log were written. In most cases
+    /// this does not return, but an exit handler may wait for the calling thread.
     fn see_the_end(&self) -> bool {
         sleep(LONGEST_EXIT);
         false
     }
 
-    /// The calling thread exits, and drains for good.
-    fn has_left(&self) -> bool {
-        self.family.load(Ordering::Relaxed) == LEFT && EXITS.with(Cell::get)
-    }
-
-    /// At exit, after the flush: from now on nobody writes but the calling thread; nobody at all if a sink hangs. Nothing
-    /// changes in the child of a fork.
-    pub(super) fn leave(&self, deadline: Instant) {
-        // Before it is seized: from here on the others let go of it, and take it no more.
-        if self.family.compare_exchange(OURS, LEAVING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            EXITS.with(|exits| exits.set(true));
-            if self.seize(Some(deadline), false) {
-                self.family.store(LEFT, Ordering::Relaxed);
-            }
+    /// At exit, after the flush: from now on only the calling thread writes.
+    pub(super) fn exit_here(&self, deadline: Instant) {
+        if self.drain_lock.exit_here(deadline) {
             self.state.store(DIRECT, Ordering::SeqCst);
             self.wake_waiting();
         }
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) -> bool {
-        // Not for ever: if the fork came while a sink hung, its lock is never given back here.
-        let gate = self.gate(Some(Instant::now() + 2 * LOOK));
-        let (Some(_gate), Ok(mut sinks)) = (gate, self.sinks.try_lock()) else { return in_child::count_lost() };
+        // With a limit: if the fork came while a sink hung, its lock is never given back here.
+        let guard = self.enter(Some(Instant::now() + 2 * LOOK));
+        let (Some(_guard), Ok(mut sinks)) = (guard, self.sinks.try_lock()) else { return in_child::count_lost() };
         sinks.forget();
         sinks.write(to, 0, captured);
         sinks.flush();
@@ -571,25 +486,6 @@ fn write(sinks: &mut Sinks, message: Message, answers: &mut Vec<Sender<()>>) {
     match message {
         Message::Record(captured) => sinks.write(captured.to, captured.gap, captured),
         Message::Flush(written) => answers.push(written),
-    }
-}
-
-struct Gate<'a> {
-    channel: &'a Channel,
-    _inside: crate::thread::panic::InLogger,
-    _within: ending::Within,
-    _mark: Mark,
-}
-
-/// Whether the calling thread is within the sinks of a queue. Not for signal handlers: see [`super::inside`].
-pub(super) fn is_within() -> bool {
-    DRAINING.with(Cell::get)
-}
-
-impl Drop for Gate<'_> {
-    fn drop(&mut self) {
-        DRAINING.with(|within| within.set(false));
-        self.channel.release();
     }
 }
 

@@ -63,7 +63,7 @@ fn a_thread_that_writes_itself_writes_all_before() {
         channel.will_be_served();
         ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
         // The calling thread exits, and no writer came.
-        channel.leave(Instant::now() + DEADLINE);
+        channel.exit_here(Instant::now() + DEADLINE);
         put(&channel, "4");
         assert_eq!(paper.lines(), ["1", "2", "3", "4"]);
     });
@@ -138,11 +138,11 @@ fn a_forked_child_leaves_held_records_to_its_parent() {
         let channel = channel(4, Overflow::Block, brittle);
         put(&channel, "held");
         is_broken.store(false, Ordering::SeqCst);
-        assert!(channel.hold_for_fork(Instant::now() + DEADLINE));
+        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
         if is_child {
-            channel.orphan(true);
+            channel.drain_lock().forked(true);
         }
-        channel.release_after_fork();
+        channel.drain_lock().release_after_fork();
         channel.end_sinks();
         let first = paper.lines().into_iter().next();
         assert_eq!(first.as_deref(), if is_child { None } else { Some("held") });
@@ -156,8 +156,8 @@ fn threads_write_again_after_a_fork() {
     within(|| {
         let paper = Paper::default();
         let channel = channel(4, Overflow::Block, paper.clone());
-        assert!(channel.hold_for_fork(Instant::now() + DEADLINE));
-        channel.release_after_fork();
+        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
+        channel.drain_lock().release_after_fork();
         put(&channel, "after");
         assert_eq!(paper.lines(), ["after"]);
     });

@@ -1,5 +1,5 @@
-//! A log4rs file, read strictly: each key and value is checked, with its line, before anything is opened. What log4rs
-//! itself would print to stderr and leave out is an error here.
+//! A log4rs file, read strictly: each key and value is checked, with its line, before anything is
+//! opened. What log4rs itself would print to stderr and leave out is an error here.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use super::yaml::{Document, Field, Section, did_you_mean, one_of, plain, quoted}
 use super::{check_rolling, paths, pattern, queued};
 use crate::error::{Error, Kind};
 
-/// Reads `file` and checks all that can be checked without opening a log file.
+/// Reads `file` and checks everything that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
     load_below(file, Path::new(""))
 }
@@ -141,8 +141,8 @@ impl Check {
         let mut settings = field.node().for_log4rs(&["kind", "filters"]);
         let path = path.map(|(path, expanded)| {
             if let serde_value::Value::Map(settings) = &mut settings {
-                // The expanded one: `$TIME{…}` must not give another name when log4rs comes to expand it. Absolute, unless
-                // it cannot be said in YAML where we are.
+                // The expanded one: `$TIME{…}` must not give another name when log4rs comes to
+                // expand it. Absolute, unless it cannot be said in YAML where we are.
                 let text = |text: &str| serde_value::Value::String(text.to_owned());
                 settings.insert(text("path"), text(path.to_str().unwrap_or(&expanded)));
             }
@@ -208,13 +208,15 @@ impl Check {
         let whole = self.folder.join(&path);
         match paths::unwritable(&whole) {
             Some(reason) => Err(field.error(reason)),
-            // Absolute: it is shown to people who may stand elsewhere, and the program may change its directory.
+            // Absolute: it is shown to people in other directories, and the program may change its
+            // own.
             None => Ok((std::path::absolute(&whole).unwrap_or(whole), path)),
         }
     }
 
-    /// `text` with its environment variables replaced. One that cannot be replaced is an error of the whole file, told with all
-    /// others of its kind: they mostly are missing together.
+    /// `text` with its environment variables replaced. A variable that cannot be replaced is an
+    /// error of the whole file. All such variables are told together, since mostly several are
+    /// missing.
     pub(super) fn variables(&self, field: &Field<'_>, text: &str) -> String {
         paths::expand_env(text).unwrap_or_else(|fault| {
             self.unset.borrow_mut().push((field.line(), field.key().to_owned(), fault));
@@ -256,7 +258,8 @@ impl Check {
         self.build(field, kind)
     }
 
-    /// Lets log4rs build a component that opens nothing, so that it has its say while the key is known.
+    /// Lets log4rs build a component that opens nothing, so that it has its say while the key is
+    /// known.
     pub(super) fn build<T: Deserializable + ?Sized>(&self, field: &Field<'_>, kind: &str) -> Result<Box<T>, Error> {
         let settings = match field.node().for_log4rs(&["kind"]) {
             // All its keys are commented out.
@@ -278,7 +281,8 @@ impl Check {
                             write `root: { level: off }`";
         const NOT_ALL: &str = "root has no appenders, so what no logger takes is not logged";
         let is_heard = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
-        // An empty file, or one of which the end is not written yet: log4rs would log nothing, without a word.
+        // An empty file, or one of which the end is not written yet: log4rs would log nothing,
+        // without a word.
         let Some(field) = top.get("root") else {
             if !loggers.iter().any(is_heard) {
                 let message = format!("the key `root` is missing, so nothing would be logged; {HINT}");

@@ -1,8 +1,10 @@
-//! The appender of kind `console`, under log4rs's settings and with its colours. Unlike log4rs's it takes no lock of the
-//! standard library: the program may hold that of stdout for as long as it runs.
+//! The appender of kind `console`, under log4rs's settings and with its colours. Unlike log4rs's it
+//! takes no lock of the standard library: the program may hold that of stdout for as long as it
+//! runs.
 //!
-//! What it writes is not in the standard library's buffer either. So a line of the program that is complete when the
-//! record is logged comes before the record; what the program has only in a buffer of its own comes after it.
+//! What it writes is not in the standard library's buffer either. So a line of the program that is
+//! complete when the record is logged comes before the record; what the program has only in a
+//! buffer of its own comes after it.
 
 use std::env;
 use std::io;
@@ -21,8 +23,8 @@ use crate::os::console::{self, Stream};
 
 /// A batch that is longer is written in pieces.
 const PIECE: usize = 64 * 1024;
-/// What is kept while the stream fails; beyond it records are dropped and counted. A stream that fails mostly has no reader
-/// any more and does not work again, unlike a file on a full disk.
+/// What is kept while the stream fails; beyond it records are dropped and counted. A stream that
+/// fails mostly has no reader any more and does not work again, unlike a file on a full disk.
 const MOST_HELD: usize = 1024 * 1024;
 
 #[derive(Debug)]
@@ -50,7 +52,8 @@ enum Target {
 }
 
 impl Console {
-    /// `None` if it is to write to terminals only, and the stream is none. `ours`: see [`Encoder::from_config`].
+    /// `None` if it is to write to terminals only, and the stream is none. `ours`: see
+    /// [`Encoder::from_config`].
     pub(super) fn from_settings(settings: Value, with: &Deserializers, ours: bool) -> anyhow::Result<Option<Console>> {
         Console::from_config(settings.deserialize_into()?, with, ours)
     }

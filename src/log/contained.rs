@@ -1,4 +1,5 @@
-//! An appender that is called by the thread that logs: a panic in it, or in its encoder, does not reach the program.
+//! An appender that is called by the thread that logs: a panic in it, or in its encoder, does not
+//! reach the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,8 @@ impl Contained {
 
 impl Append for Contained {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
-        // AssertUnwindSafe: what a panic leaves half-done is the appender's, which has to bear that in log4rs too.
+        // AssertUnwindSafe: what a panic leaves half-done is the appender's, which has to bear that
+        // in log4rs too.
         match catch_unwind(AssertUnwindSafe(|| self.appender.append(record))) {
             Ok(Ok(())) => note_heard(),
             // Not given to log4rs, which takes the standard library's lock of stderr to print it.

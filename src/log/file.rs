@@ -1,8 +1,9 @@
-//! The log file of a writer: lines are collected in a buffer and written at the end of a batch. Knows nothing of queues.
+//! The log file of a writer: lines are collected in a buffer and written at the end of a batch.
+//! Knows nothing of queues.
 //!
 //! Invariants
-//! 1. What is in the buffer has not been written; a write that stops half-way leaves exactly the rest. So no line is torn
-//!    or written twice, however often a full disk interrupts.
+//! 1. What is in the buffer has not been written; a write that stops half-way leaves exactly the
+//!    rest. So no line is torn or written twice, however often a full disk interrupts.
 //! 2. The buffer ends at the end of a record.
 
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +26,8 @@ use crate::os::process;
 const PIECE: usize = 64 * 1024;
 /// What is kept of a log that cannot be written; beyond it records are dropped and counted.
 const MOST_HELD: usize = 16 * 1024 * 1024;
-/// How often is looked whether the path still names our file: it may have been moved away, to be rotated.
+/// How often is looked whether the path still names our file: it may have been moved away, to be
+/// rotated.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -139,7 +141,8 @@ fn whole(out: &mut Buffer<'_>, print: impl FnOnce(&mut Buffer<'_>) -> anyhow::Re
 }
 
 impl LogFile {
-    /// Opens the file, making its folder; without `append`, empties it. A FIFO that nobody reads is opened later.
+    /// Opens the file, making its folder; without `append`, empties it. A FIFO without a reader is
+    /// opened later.
     ///
     /// `rolling`: when it is rolled; `reload`: the program has started before.
     pub(super) fn open(
@@ -239,7 +242,7 @@ impl Buffered for LogFile {
     fn explain(&self, error: &io::Error) -> String {
         let path = plain_path(&self.path);
         if process::is_without_reader(error) {
-            format!("nobody reads {path}")
+            format!("{path} has no reader")
         } else if error.kind() == io::ErrorKind::WouldBlock {
             format!("the reader of {path} does not read")
         } else {
@@ -283,7 +286,8 @@ impl LogFile {
                 continue;
             };
             let written = write_some(file, &self.buffer);
-            // One that cannot be asked is taken to be there: else what it has would be written twice.
+            // A file without metadata is taken to be there: else its records would be written
+            // twice.
             let metadata = file.metadata();
             self.length = metadata.as_ref().map_or(self.length, |file| file.len());
             let is_gone = metadata.is_ok_and(|file| process::is_deleted(&file) && file.is_file());
@@ -292,8 +296,9 @@ impl LogFile {
                 let _old = self.file.take();
                 let before = self.identity;
                 self.reopen()?;
-                // Into a file that nobody can read any more: once again, into the new one. If there is a new one: a path
-                // may lead to a file that has no name (/dev/stdout to a temporary file).
+                // The records went into a file without a name. They are written again, into the new
+                // file, if there is one: a path may lead to a file that has no name (/dev/stdout to
+                // a temporary file).
                 if self.identity != before {
                     continue;
                 }

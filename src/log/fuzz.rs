@@ -1,5 +1,5 @@
-//! What the fuzz target and its like among the tests ask: which appenders a log4rs file has, by our strict reading and by
-//! one that knows nothing of it. Only in those builds.
+//! For the fuzz target and the tests like it: the appenders of a log4rs file, by the strict reading
+//! of this crate and by a second, independent reading. Only in those builds.
 
 use std::collections::BTreeMap;
 use std::path::Path;

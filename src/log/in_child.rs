@@ -1,4 +1,5 @@
-//! What the log of a forked child loses: records for which a thread that is not in the child holds the appenders.
+//! What the log of a forked child loses: records for which a thread that is not in the child holds
+//! the appenders.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

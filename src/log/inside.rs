@@ -1,5 +1,5 @@
-//! Which threads are within the sinks of a queue, for the handler of SIGABRT: it must not touch a thread-local, whose first
-//! touch allocates in a library that was loaded later.
+//! Which threads are within the sinks of a queue, for the handler of SIGABRT: it must not touch a
+//! thread-local, whose first touch allocates in a library that was loaded later.
 
 use crate::os;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -12,11 +12,12 @@ const MOST: usize = 64;
 /// | 0 | free | the thread that leaves its sinks; the child of a fork |
 /// | a `pthread_t` | that thread is within the sinks of a queue | that thread, if it was 0 |
 ///
-/// SeqCst: a thread looks for what it has stored itself, which any order gives; a batch is long against the difference.
+/// SeqCst: a thread looks for what it has stored itself, which any order gives; a batch is long
+/// against the difference.
 static THREADS: [AtomicU64; MOST] = [const { AtomicU64::new(0) }; MOST];
 
-/// The calling thread is within the sinks until this drops. With more than [`MOST`] of them, it is not marked: its abort then waits
-/// for itself, within the bound.
+/// The calling thread is within the sinks until this drops. With more than [`MOST`] of them, it is
+/// not marked: its abort then waits for itself, within the bound.
 pub(super) struct Mark(Option<&'static AtomicU64>);
 
 impl Mark {
@@ -43,7 +44,8 @@ pub(super) fn has_calling_thread() -> bool {
     this != 0 && THREADS.iter().any(|place| place.load(SeqCst) == this)
 }
 
-/// In the child of a fork: the other threads are not there, and a new one may get the `pthread_t` of one of them.
+/// In the child of a fork: the other threads are not there, and a new one may get the `pthread_t`
+/// of one of them.
 pub(super) fn only_calling_thread_is_left() {
     let this = os::thread_handle();
     for place in &THREADS {

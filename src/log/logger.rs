@@ -1,4 +1,5 @@
-//! The process's logger: log4rs, with users' code kept out of its locks, and the tail that an error brings with it.
+//! The process's logger: log4rs, with users' code kept out of its locks, and the tail that an error
+//! brings with it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,8 +25,9 @@ thread_local! {
     static FILTERED: RefCell<VecDeque<Captured>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Without parts: in the way that is right for any, while they change. Relaxed: who is in time to see the old way still
-/// has the old appenders, or formats a message once more than need be.
+/// `None` while appenders are replaced: selects the style that is correct for any set. Relaxed: a
+/// thread that still sees the old style has the old appenders, or formats a message once more than
+/// needed.
 pub(super) fn set_style(parts: Option<&Parts>, wiring: Wiring) {
     let captures = parts.is_some_and(|parts| parts.all_queued() && parts.appender_count() == 1);
     CAPTURES.store(captures, Ordering::Relaxed);
@@ -63,8 +65,8 @@ impl Log for Logger {
         if !self.0.enabled(record.metadata()) {
             return;
         }
-        // log4rs formats while it holds the appender's lock. A Display or Debug that logs, or panics so that the hook
-        // logs, would wait there for itself; so they run here.
+        // log4rs formats while it holds the appender's lock. A Display or Debug that logs, or
+        // panics so that the hook logs, would wait there for itself; so they run here.
         let mut message = String::new();
         format_into(&mut message, *record.args());
         recent::note_parts(Time::now(), record.level(), &message);
@@ -83,7 +85,8 @@ impl Logger {
         self.0.log(&record.to_builder().args(format_args!("{message}")).build());
     }
 
-    /// Logs what was filtered out on this thread: for log4rs as errors, so that it reaches whoever gets those.
+    /// Logs the records that were filtered out on this thread. log4rs gets them as errors, so they
+    /// reach the appenders for errors.
     fn bring_tail(&self) {
         let filtered =
             FILTERED.try_with(|filtered| filtered.try_borrow_mut().map(|mut kept| std::mem::take(&mut *kept)));

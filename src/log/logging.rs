@@ -14,8 +14,8 @@ pub use ::log4rs;
 
 /// The log files that the runtime's logger writes, each with its variables expanded.
 ///
-/// Relative paths are relative to the working directory at the time the runtime started. Empty if the runtime has
-/// installed no logger, or one without files.
+/// Relative paths are relative to the working directory at the time the runtime started. Empty if
+/// the runtime has installed no logger, or one without files.
 ///
 /// # Examples
 ///
@@ -28,10 +28,11 @@ pub fn files() -> Vec<PathBuf> {
     plan::installed_files()
 }
 
-/// Returns when everything that any thread has logged before this call has passed through the appenders.
+/// Returns when everything that any thread has logged before this call has passed through the
+/// appenders.
 ///
-/// Blocks until then, for as long as an appender takes; one that fails does not hold it up. Within an appender it
-/// returns at once.
+/// Blocks until then, for as long as an appender takes. A failing appender does not hold it up.
+/// Within an appender it returns at once.
 ///
 /// # Examples
 ///
@@ -68,8 +69,8 @@ pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
 
 /// Sets the level of a target and all below it, as `loggers` in a log4rs file does.
 ///
-/// Its appenders stay; a target that had no logger gets one with those of the logger above it. Holds until it is set
-/// again or the log's file is read again.
+/// Its appenders stay; a target that had no logger gets one with those of the logger above it.
+/// Holds until it is set again or the log's file is read again.
 ///
 /// # Errors
 ///

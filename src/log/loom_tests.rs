@@ -1,5 +1,5 @@
-//! Loom models of the log's queue: what is put is written, by the writer or by the thread that puts, whatever each load sees.
-//! See `model/loom_tests.rs`.
+//! Loom models of the log's queue: each record is written, by the writer or by the thread that puts
+//! it, for each value that a load may see. See `model/loom_tests.rs`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -110,10 +110,10 @@ fn loom_log_a_fork_finds_no_thread_within_the_sinks() {
         let (channel, paper) = channel(2, Overflow::Block);
         let theirs = channel.clone();
         let puts = thread::spawn(move || put(&theirs, "a"));
-        if channel.hold_for_fork(Instant::now() + Duration::from_secs(1000)) {
+        if channel.drain_lock().hold_for_fork(Instant::now() + Duration::from_secs(1000)) {
             let written = paper.within.get();
             assert_eq!(written, paper.written().len() as u64);
-            channel.release_after_fork();
+            channel.drain_lock().release_after_fork();
         }
         puts.join().unwrap();
         assert_eq!(paper.written(), ["a"]);

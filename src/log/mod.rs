@@ -1,31 +1,35 @@
-//! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread that take its writing
-//! off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread` and log4rs; inside this crate the facade is `::log`.
+//! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread
+//! that take its writing off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread`
+//! and log4rs; inside this crate the facade is `::log`.
 //!
-//! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` → `channel` → (the `writer` thread)
-//! → `sink` → `file` (which may be `rolling`) or `console`, or an appender of log4rs, with an encoder of `encode`. Everything
-//! before the arrow to the writer runs on the caller; from there on nothing of the user's but appenders. docs/logging.md says
-//! what a user sees of it.
+//! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` →
+//! `channel` → (the `writer` thread) → `sink` → `file` (which may be `rolling`) or `console`, or an
+//! appender of log4rs, with an encoder of `encode`. Everything before the arrow to the writer runs
+//! on the caller; from there on nothing of the user's but appenders. docs/logging.md says what a
+//! user sees of it.
 
+mod abort;
 mod channel;
 mod check;
 mod check_rolling;
 mod console;
 mod contained;
+mod drain_lock;
 mod encode;
-mod ending;
+
 mod file;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod in_child;
 mod inside;
 mod levels;
-mod live;
 mod logger;
 pub mod logging;
 mod paths;
 mod pattern;
 mod plan;
 mod pool;
+mod process_hooks;
 mod queued;
 mod recent;
 mod record;
@@ -40,9 +44,9 @@ pub(crate) mod yaml;
 pub(crate) use channel::Overflow;
 pub(crate) use check::{load, read_level, read_queue};
 pub(crate) use levels::is_asked_by_environment;
-pub(crate) use live::{flush_in_time, hold_for_end, prepare_end};
 pub(crate) use paths::expand_env;
 pub(crate) use plan::{Plan, Queue, Wiring, console, end, is_console, is_installed, switch_off, tell_log_and_stderr};
+pub(crate) use process_hooks::{flush_in_time, hold_for_end, prepare_end};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use writer::start as start_writer;

@@ -1,5 +1,6 @@
-//! Model checks of the queue: what is put is written or counted, once and in order, whoever drains, stops, flushes or aborts
-//! in whatever order. See `sync/model_tests.rs` for how they are run; waits here have no time-outs to save them.
+//! Model checks of the queue: each record is written or counted, once and in order, while threads
+//! drain, stop, flush or abort in any order. See `sync/model_tests.rs` for how they are run. Waits
+//! here have no time-outs that could hide a lost wake-up.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use ::log::{Level, Record};
 use log4rs::append::Append;
 use shuttle::thread;
 
+use super::abort;
 use super::channel::{Channel, Overflow};
-use super::ending;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
 use crate::signal::Signal;
@@ -42,7 +43,7 @@ impl Paper {
     fn of(&self, name: &str) -> Vec<usize> {
         let lines = self.0.lock().unwrap();
         let words = lines.iter().filter_map(|line| line.split_once(' '));
-        words.filter(|(who, _)| *who == name).map(|(_, number)| number.parse().unwrap()).collect()
+        words.filter(|(thread, _)| *thread == name).map(|(_, number)| number.parse().unwrap()).collect()
     }
 
     fn missing(&self) -> u64 {
@@ -164,7 +165,7 @@ fn model_log_a_writer_that_stops_while_the_queue_is_full_leaves_nothing_behind()
         let (channel, paper) = channel(1, Overflow::Block);
         let writer = writer(&channel);
         let putters = [putter(&channel, "a", 2), putter(&channel, "b", 2)];
-        // At any moment; who puts afterwards writes.
+        // At any moment; a thread that puts afterwards writes.
         writer.end();
         putters.into_iter().for_each(|putter| putter.join().unwrap());
         assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
@@ -177,7 +178,7 @@ fn model_log_one_queue_follows_another_without_a_gap() {
         let (old, paper) = channel(2, Overflow::Block);
         let writer = writer(&old);
         let putter = putter(&old, "a", 2);
-        // As it is when the log's file is read again: who has the old one may still put.
+        // As when the log's file is read again: a thread that has the old channel may still put.
         old.close();
         writer.thread.join().unwrap();
         putter.join().unwrap();
@@ -193,15 +194,15 @@ fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
         let other = putter(&channel, "b", 2);
         put(&channel, Level::Info, "a", 0);
         put(&channel, Level::Info, "a", 1);
-        ending::quiesce(Duration::from_secs(1000), false);
+        abort::quiesce(Duration::from_secs(1000), false);
         let written = paper.0.lock().unwrap().clone();
         assert_eq!(paper.of("a"), all(2), "before the process is gone");
-        // The others may go on for a while, but nobody is within a line any more.
+        // The others may go on for a while, but no thread is within a line any more.
         for _ in 0..5 {
             thread::yield_now();
         }
         assert_eq!(*paper.0.lock().unwrap(), written, "written while the process ends");
-        ending::nobody_is_left();
+        abort::nobody_is_left();
         other.join().unwrap();
         writer.end();
         assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
@@ -224,7 +225,7 @@ fn model_log_an_exit_finds_written_what_was_flushed_and_is_the_last_to_write() {
         });
         put(&channel, Level::Info, "a", 0);
         assert!(channel.flush(None));
-        channel.leave(Instant::now() + Duration::from_secs(1000));
+        channel.exit_here(Instant::now() + Duration::from_secs(1000));
         put(&channel, Level::Info, "a", 1);
         assert_eq!(paper.of("a"), all(2), "while the process exits");
         let of_others = paper.of("b");

@@ -1,4 +1,5 @@
-//! Paths of log files: the variables in them, and whether such a file can be written, before any is touched.
+//! Paths of log files: the variables in them, and whether such a file can be written, before any is
+//! touched.
 
 use std::env::{self, VarError};
 use std::fs::{self, OpenOptions};
@@ -11,8 +12,8 @@ use crate::os::process;
 /// log4rs replaces no more of them in one path.
 const MOST_TIMES: usize = 5;
 
-/// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error: it would become a file or
-/// folder of that name.
+/// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error:
+/// it would become a file or folder of that name.
 pub(crate) fn expand_env(path: &str) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = path;
@@ -48,7 +49,8 @@ fn is_variable(name: &str) -> bool {
     name.starts_with(word) && name.chars().all(|letter| word(letter) || letter == '.')
 }
 
-/// `$TIME{format}` replaced by the time of now. A format that is none makes log4rs panic, so it is an error here.
+/// `$TIME{format}` replaced by the time of now. A format that is none makes log4rs panic, so it is
+/// an error here.
 pub(super) fn expand_time(path: &str) -> Result<String, String> {
     let mut expanded = path.to_owned();
     let mut replaced = 0;
@@ -86,7 +88,8 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
                 let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
                 fs::metadata(folder).ok().map(|metadata| (folder, metadata))
             })?;
-            // Whether it may be written is left to the opening: mode bits do not say it (root, read-only mounts).
+            // Whether it may be written is left to the opening: mode bits do not say it (root,
+            // read-only mounts).
             (!metadata.is_dir())
                 .then(|| format!("{shown} cannot be created: {} is not a directory", plain_path(folder)))
         }
@@ -116,7 +119,8 @@ impl Created {
 
 impl Drop for Created {
     fn drop(&mut self) {
-        // Of what someone else has filled meanwhile, nothing goes: only an empty file, only an empty folder.
+        // Only an empty file or an empty folder is removed: another process may have filled it
+        // meanwhile.
         for path in &self.paths {
             let _gone = match fs::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_dir() => fs::remove_dir(path),

@@ -1,4 +1,5 @@
-//! What is wrong with a pattern. log4rs accepts any, and prints `{ERROR: …}` into each line of the log, or panics.
+//! What is wrong with a pattern. log4rs accepts any, and prints `{ERROR: …}` into each line of the
+//! log, or panics.
 
 use std::fmt;
 use std::io;
@@ -10,12 +11,13 @@ use log4rs::encode::pattern::PatternEncoder;
 
 use super::yaml::{did_you_mean, quoted};
 
-/// All that take no argument; `{thread_id}` and `{key_value}` are missing, as log4rs reads no `_` in a name.
+/// The formatters without an argument. `{thread_id}` and `{key_value}` are missing, since log4rs
+/// reads no `_` in a name.
 const PLAIN: [&str; 20] = [
     "l", "level", "m", "message", "M", "module", "n", "f", "file", "L", "line", "T", "thread", "I", "P", "pid", "i",
     "tid", "t", "target",
 ];
-/// All that take one argument, a pattern.
+/// The formatters with one argument, a pattern.
 const NESTING: [&str; 7] = ["", "h", "highlight", "D", "debug", "R", "release"];
 const MORE: [&str; 5] = ["d", "date", "X", "mdc", "K"];
 /// Deep enough for any layout; log4rs recurses.
@@ -67,7 +69,8 @@ fn render(pattern: &str) -> Result<String, String> {
     }
 }
 
-/// What this version of log4rs objects to beyond the check, as a formatter that needs one of its features.
+/// What this version of log4rs objects to beyond the check, as a formatter that needs one of its
+/// features.
 fn rendered_fault(pattern: &str) -> Option<String> {
     const MARK: &str = "{ERROR: ";
     let line = match render(pattern) {
@@ -78,7 +81,8 @@ fn rendered_fault(pattern: &str) -> Option<String> {
     Some(format!("is refused by log4rs: {}", reason.split('}').next().unwrap_or(reason)))
 }
 
-/// Reads as log4rs does (its grammar is in the docs of `log4rs::encode::pattern`), but stops at the first fault.
+/// Reads as log4rs does (its grammar is in the docs of `log4rs::encode::pattern`), but stops at the
+/// first fault.
 struct Check<'a> {
     letters: Peekable<CharIndices<'a>>,
     pattern: &'a str,

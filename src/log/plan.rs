@@ -21,7 +21,7 @@ use super::queued::Opening;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
 use super::yaml::{plain, plain_path};
-use super::{live, queued, writer};
+use super::{process_hooks, queued, writer};
 use crate::error::{Error, Kind};
 use crate::os::{process, tell};
 
@@ -32,9 +32,10 @@ pub(crate) struct Plan {
     pub(super) appenders: Vec<AppenderPlan>,
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
-    /// What is odd, but no error; each begins with its place. They are logged once the plan is installed.
+    /// What is odd, but no error; each begins with its place. They are logged once the plan is
+    /// installed.
     pub(super) warnings: Vec<String>,
-    /// Those that its appenders write, variables expanded.
+    /// The files that its appenders write, variables expanded.
     pub(super) files: Vec<PathBuf>,
     /// How often to look whether the file has changed.
     pub(super) refresh: Option<Duration>,
@@ -95,8 +96,8 @@ pub(crate) struct Wiring {
 struct Installed {
     handle: log4rs::Handle,
     files: Vec<PathBuf>,
-    /// All files that were written since the start, also those that a reload has taken out: should they come back, they are
-    /// not emptied.
+    /// All files that were written since the start, also files that a reload has taken out: if they
+    /// come back, they are not emptied.
     written: BTreeSet<PathBuf>,
     parts: Parts,
     wiring: Wiring,
@@ -195,8 +196,9 @@ impl Plan {
         self.root.0 == LevelFilter::Off && self.loggers.iter().all(|logger| logger.level() == LevelFilter::Off)
     }
 
-    /// Opens the appenders, and makes this the process's logger, or puts it in the place of the plan installed before.
-    /// With `reload` the place is that of this very file, and its log files are gone on with.
+    /// Opens the appenders, and makes this the process's logger, or puts it in the place of the
+    /// plan installed before. With `reload` the place is that of this very file, and its log files
+    /// are gone on with.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
     pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {
@@ -229,7 +231,8 @@ impl Plan {
                     logger::set_style(Some(&installed.parts), wiring);
                     logger::raise_max_level(wiring.tail, installed.handle.max_log_level());
                 }
-                // By hand: log4rs::init_config sets the level even where another logger is there already.
+                // By hand: log4rs::init_config sets the level even where another logger is there
+                // already.
                 none => {
                     let logger = log4rs::Logger::new(config);
                     let (handle, level) = (logger.handle(), logger.max_log_level());
@@ -312,7 +315,7 @@ impl Plan {
         }
         let channel = wiring.queue.filter(|_| !sinks.is_empty()).map(|queue| {
             let channel = Channel::new("log", queue.capacity, queue.overflow, Sinks::new(sinks));
-            live::register(Arc::new(channel))
+            process_hooks::register(Arc::new(channel))
         });
         if let Some(channel) = &channel {
             for (sink, (name, filters)) in waiting.into_iter().enumerate() {
@@ -340,7 +343,8 @@ impl Parts {
         self.appenders.len()
     }
 
-    /// Whether all records go through queues, so that nothing of log4rs is locked while they are captured.
+    /// Whether all records go through queues, so that nothing of log4rs is locked while they are
+    /// captured.
     pub(super) fn all_queued(&self) -> bool {
         self.channel.as_ref().is_some_and(|channel| channel.sinks() == self.appenders.len())
     }
@@ -438,7 +442,8 @@ impl Build<'_> {
         }
     }
 
-    /// `None` if the plan is no console; `Some(None)` if it is one that is to write to terminals only, and there is none.
+    /// `None` if the plan is no console. `Some(None)` if it is a console for terminals only, and
+    /// there is no terminal.
     fn console(&self, plan: &AppenderPlan) -> Result<Option<Option<Console>>, Error> {
         if plan.kind != "console" {
             return Ok(None);
@@ -447,8 +452,8 @@ impl Build<'_> {
         console.map(Some).map_err(|reason| self.refused(plan, reason))
     }
 
-    /// What stands behind a queue: a log file or console of ours, or an appender of log4rs. `None` if there is nothing to write
-    /// to.
+    /// What stands behind a queue: a log file or console of ours, or an appender of log4rs. `None`
+    /// if there is nothing to write to.
     fn output(&mut self, mut plan: AppenderPlan) -> Result<Option<Output>, Error> {
         if let Some(console) = self.console(&plan)? {
             return Ok(console.map(Output::Console));

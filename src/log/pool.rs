@@ -1,10 +1,11 @@
-//! Records that were written, kept for the next ones: who logs would otherwise allocate what the writer frees, and the
-//! allocator pay for it on both threads. Knows nothing of what is in them.
+//! A pool of records that were written, for the next ones. Without it the logging thread allocates
+//! what the writer frees, which is slow in the allocator on both threads. Knows nothing of what is
+//! in a record.
 //!
 //! Invariants
-//! 1. At most MOST bundles are kept for all, and less than two on each thread.
-//! 2. Nobody waits here: whoever cannot have the lock at once allocates, or frees. (In the child of a fork it may be held by
-//!    a thread that is not there.)
+//! 1. At most MOST bundles are kept for all threads, and fewer than two on each thread.
+//! 2. No thread waits here: a thread that cannot have the lock at once allocates or frees. In the
+//!    child of a fork, a thread that is not there may have the lock.
 
 #![allow(clippy::vec_box)] // the boxes are what is kept: a record moves as a pointer
 
@@ -30,7 +31,7 @@ thread_local! {
     static MINE: RefCell<Vec<Box<Body>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One with whatever was in it before.
+/// A record, with what was in it before.
 pub(super) fn take() -> Box<Body> {
     let taken = MINE.try_with(|mine| {
         let mut mine = mine.try_borrow_mut().ok()?;

@@ -1,4 +1,5 @@
-//! The appender of kind `queued`: others, with a queue before them and a writer thread of the tree behind it.
+//! The appender of kind `queued`: others, with a queue before them and a writer thread of the tree
+//! behind it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,14 +19,15 @@ use super::plan::Queue;
 use super::record::Captured;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
-use super::{console, encode, live, paths};
+use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};
 use crate::os::tell::note_heard;
 use crate::thread::{Builder, Thread, tree};
 
-/// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender `console`, which needs no lock of
-/// the standard library, and the encoders `pattern` and `json`, which print what was so when the call was made, in the place
-/// of those that print what is so when they encode.
+/// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender
+/// `console`, which needs no lock of the standard library, and the encoders `pattern` and `json`,
+/// which print what was so when the call was made, in the place of those that print what is so when
+/// they encode.
 ///
 /// For programs that load a log4rs file by themselves; a runtime has them already.
 ///
@@ -48,11 +50,13 @@ pub fn deserializers() -> Deserializers {
     with
 }
 
-/// An appender that captures each record and goes on; a thread of its own hands them to the appenders behind it.
+/// An appender that captures each record and goes on; a thread of its own hands them to the
+/// appenders behind it.
 ///
-/// The thread is a child of `main`, asked to stop after all that are the program's; what is logged after its end is written
-/// on the thread that logs it. `flush` returns when all that was logged before it has passed through the appenders.
-/// Encoders of this crate print the time, thread and MDC of the call; others see the record with its formatted message.
+/// The thread is a child of `main`, and is asked to stop after all threads of the program. Later
+/// records are written by the thread that logs them. `flush` returns when all records that were
+/// logged before it have passed through the appenders. Encoders of this crate print the time,
+/// thread and MDC of the call; others see the record with its formatted message.
 ///
 /// # Examples
 ///
@@ -87,7 +91,7 @@ impl Queued {
         let sinks: Vec<Sink> =
             outputs.into_iter().map(|(name, output)| Sink::new(&name, output, queue.capacity)).collect();
         let channel = Arc::new(Channel::new(name, queue.capacity, queue.overflow, Sinks::new(sinks)));
-        let channel = live::register(channel);
+        let channel = process_hooks::register(channel);
         channel.will_be_served();
         let served = channel.clone();
         let builder = Builder::new(format!("log-writer {name}")).parent(&Thread::from_node(tree::root())).runtime();
@@ -274,7 +278,8 @@ impl Deserialize for RollingFromConfig {
     }
 }
 
-/// A rolling file of ours. Of log4rs's own, if the program has registered a policy, trigger or roller.
+/// A rolling file of ours. Of log4rs's own, if the program has registered a policy, trigger or
+/// roller.
 fn rolling(settings: Value, with: &Deserializers) -> anyhow::Result<Output> {
     let config: FileConfig = settings.clone().deserialize_into()?;
     let policy = config.policy.unwrap_or(Value::Unit);
@@ -303,7 +308,7 @@ impl Direct {
     pub(super) fn start(name: &str, output: Output) -> Direct {
         let queue = Queue::default();
         let sinks = Sinks::new(vec![Sink::new(name, output, queue.capacity)]);
-        let channel = live::register(Arc::new(Channel::new(name, queue.capacity, queue.overflow, sinks)));
+        let channel = process_hooks::register(Arc::new(Channel::new(name, queue.capacity, queue.overflow, sinks)));
         Direct { entrance: Entrance::one(channel, 0) }
     }
 
@@ -367,7 +372,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
     Ok(LogFile::open(Path::new(&path), append, encoder, opening.rolling, opening.reload)?)
 }
 
-/// The file is added to, whatever the settings said.
+/// The file is appended to, also where the settings say otherwise.
 pub(super) fn go_on_with(settings: &mut Value) {
     if let Value::Map(settings) = settings {
         settings.insert(Value::String("append".to_owned()), Value::Bool(true));

@@ -39,7 +39,8 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
         end -= 1;
     }
     let message = &message[..end];
-    // Not once the thread's locals are gone; and nothing of the user's runs in here, so it is not borrowed already.
+    // Not once the thread's locals are gone; and nothing of the user's runs in here, so it is not
+    // borrowed already.
     let _ = RECENT.try_with(|ring| {
         let Ok(mut ring) = ring.try_borrow_mut() else { return };
         if ring.kept.len() < KEPT {
@@ -55,7 +56,7 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
     });
 }
 
-/// Those of the calling thread, the oldest first.
+/// The last lines of the calling thread, the oldest first.
 pub(crate) fn of_this_thread() -> Vec<String> {
     let lines = RECENT.try_with(|ring| {
         let ring = ring.try_borrow().ok()?;

@@ -1,9 +1,10 @@
-//! A log record that outlives the call that made it: what was so then, on the thread that made it. Knows nothing of where
-//! it goes.
+//! A log record that outlives the call that made it: what was so then, on the thread that made it.
+//! Knows nothing of where it goes.
 //!
 //! Invariants
-//! 1. A record is one box with one text, both used again: capturing allocates nothing once there are enough of them, and
-//!    counts no references, which would pass a cache line to and fro between the caller and the writer.
+//! 1. A record is one box with one text, both used again: capturing allocates nothing once there
+//!    are enough of them, and counts no references, which would pass a cache line to and fro
+//!    between the caller and the writer.
 //! 2. Nothing of the user's (a Display, a Debug, a key-value) runs once a record has been captured.
 
 use std::cell::{Cell, RefCell};
@@ -45,12 +46,13 @@ struct Caller {
 }
 
 thread_local! {
-    /// Made after the MDC's thread-local (see `with`), so destroyed before it: while this one is alive, so is that.
+    /// Made after the MDC's thread-local (see `with`), so destroyed before it: while this one is
+    /// alive, so is that.
     static CALLER: RefCell<Option<Caller>> = const { RefCell::new(None) };
     /// The record that is being encoded.
     static CURRENT: RefCell<Option<Captured>> = const { RefCell::new(None) };
-    /// What records captured now shall have: one time for a record that goes to several appenders, its own time and
-    /// level for one of the tail.
+    /// What records captured now shall have: one time for a record that goes to several appenders,
+    /// its own time and level for one of the tail.
     static STAMP: Cell<Option<(Time, Option<Level>)>> = const { Cell::new(None) };
 }
 
@@ -63,7 +65,8 @@ impl Caller {
         Caller { name, in_tree, id: thread_id::get() }
     }
 
-    /// Gives `f` the calling thread, and whether its MDC may be asked: not once its thread-locals are being destroyed.
+    /// Gives `f` the calling thread, and whether its MDC may be asked: not once its thread-locals
+    /// are being destroyed.
     fn with(mut f: impl FnMut(&Caller, bool)) {
         let known = CALLER.try_with(|caller| {
             let mut caller = caller.try_borrow_mut().ok()?;
@@ -73,8 +76,8 @@ impl Caller {
                 f(caller, true);
                 return Some(());
             }
-            // `get` panics if the MDC is gone already, which happens when the first record of a thread comes from a
-            // thread-local's Drop.
+            // `get` panics if the MDC is gone already, which happens when the first record of a
+            // thread comes from a thread-local's Drop.
             crate::thread::panic::silenced(|| log_mdc::get("", |_| ()))?;
             f(caller.insert(Caller::new()), true);
             Some(())
@@ -85,8 +88,8 @@ impl Caller {
     }
 }
 
-/// What a record holds. Its text lies in one piece: the message, then the names that have no `'static` of their own, then
-/// the MDC and the key-values, each key and value as `length:text`.
+/// What a record holds. Its text lies in one piece: the message, then the names that have no
+/// `'static` of their own, then the MDC and the key-values, each key and value as `length:text`.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) time: Time,
@@ -103,7 +106,7 @@ pub(super) struct Body {
     text: String,
     /// Where the parts of the text end; the key-values end with it.
     ends: [usize; PARTS],
-    /// Of the parts that are names, those that there are.
+    /// For each part that is a name: whether the record has it.
     there: [bool; PARTS],
 }
 
@@ -265,7 +268,8 @@ impl Captured {
             .build())
     }
 
-    /// For encoders of ours that are asked directly: as the facade's record, and what that has no place for.
+    /// For encoders of ours that are asked directly: as the facade's record, and what that has no
+    /// place for.
     pub(super) fn with_both<R>(&self, f: impl FnOnce(&Record<'_>, &Context<'_>) -> R) -> R {
         let context = Context { message: Some(self.part(MESSAGE)), ..self.context() };
         self.with_record(|record| f(record, &context))
@@ -350,7 +354,8 @@ pub(super) struct Context<'a> {
     pub(super) message: Option<&'a str>,
 }
 
-/// Gives `f` the context of the record that is being encoded; outside of that, the one of now and here.
+/// Gives `f` the context of the record that is being encoded; outside of that, the one of now and
+/// here.
 pub(super) fn with_context<R>(f: impl FnOnce(&Context<'_>) -> R) -> R {
     let mut f = Some(f);
     let known = CURRENT.try_with(|current| {
@@ -374,14 +379,16 @@ pub(super) fn encoding<R>(
 ) -> (std::thread::Result<R>, Option<Captured>) {
     let mut captured = Some(captured);
     let put = CURRENT.try_with(|current| *current.borrow_mut() = captured.take());
-    // AssertUnwindSafe: what `f` leaves half-done are appenders, which have to bear that in log4rs too.
+    // AssertUnwindSafe: what `f` leaves half-done are appenders, which have to bear that in log4rs
+    // too.
     let result = match (put, &captured) {
         (Ok(()), _) => CURRENT.with(|current| {
             let current = current.borrow();
             let captured = current.as_ref().expect("just put there");
             catch_unwind(AssertUnwindSafe(|| f(captured)))
         }),
-        // A thread that is ending: its encoders find out the same, as the caller is this very thread.
+        // A thread that is ending: its encoders find out the same, as the caller is this very
+        // thread.
         (Err(_), Some(captured)) => catch_unwind(AssertUnwindSafe(|| f(captured))),
         (Err(_), None) => unreachable!("taken only where it is put"),
     };
@@ -389,7 +396,7 @@ pub(super) fn encoding<R>(
         let back = result.as_ref().map_or(true, wanted);
         let _ = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
-            // Dropped where it lies, if nobody wants it.
+            // Dropped in its place, if it is not wanted.
             if back { captured = current.take() } else { *current = None }
         });
     }

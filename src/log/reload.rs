@@ -10,7 +10,8 @@ use super::plan::Wiring;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
-/// What tells a changed file from the same one; its text would do as well, but is read only if this differs.
+/// What tells a changed file from the same one; its text would do as well, but is read only if this
+/// differs.
 type Look = Option<(SystemTime, u64, Option<(u64, u64)>)>;
 
 /// Starts the thread that looks after the file each `every`.
@@ -49,7 +50,8 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
     match next {
         Ok(refresh) => {
             ::log::info!(target: "selvedge::log", "{} has changed and was read again", file.display());
-            // Without a rate it would never be looked at again; the old one is kept, so that it can be put back.
+            // Without a rate it would never be looked at again; the old one is kept, so that it can
+            // be put back.
             refresh.unwrap_or(every)
         }
         Err(error) => {

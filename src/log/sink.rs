@@ -1,8 +1,11 @@
-//! The appenders behind a queue, and what becomes of records while one of them fails: held, tried again, counted.
+//! The appenders behind a queue, and what becomes of records while one of them fails: held, tried
+//! again, counted.
 //!
 //! Invariants
-//! 1. A record is written once, held, or counted in `lost`; the count is written where the records are missing.
-//! 2. A failure is told once: through the other appenders that work, or to stderr; and told again only as over.
+//! 1. A record is written once, held, or counted in `lost`; the count is written where the records
+//!    are missing.
+//! 2. A failure is told once: through the other appenders that work, or to stderr; and told again
+//!    only as over.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,15 +27,17 @@ pub(super) const QUEUE_FULL: &str = "the queue was full";
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// After so many panics the record at which an appender panics is given up, so that the next ones get their turn.
+/// After so many panics the record at which an appender panics is given up, so that the next ones
+/// get their turn.
 const MOST_PANICS: u32 = 5;
 /// Of a FIFO whose reader is at work.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// Of a FIFO whose reader was at work, and has not read for a moment.
 const STILL_PAUSE: Duration = Duration::from_millis(20);
-/// A reader that has not read for so long has failed; a slow one has not.
+/// A reader that has not read for this long has failed. A slow reader has not failed.
 const SLOWEST: Duration = Duration::from_secs(5);
-/// At the end, one that goes on is waited for; so long may it stand still.
+/// At shutdown, a failing sink that still makes progress is waited for. It is given up after this
+/// long without any.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -93,7 +98,8 @@ pub(super) trait Buffered {
     /// [`push`](Buffered::push) of a record that no encoder of others is to see.
     fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool>;
 
-    /// Adds a record to the buffer. `false` if the buffer has no room, because nothing could be written for long.
+    /// Adds a record to the buffer. `false` if the buffer has no room, because nothing could be
+    /// written for long.
     fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool>;
 
     /// Returns `true` if the file is to be written and rolled before this record is added.
@@ -121,7 +127,8 @@ pub(super) trait Buffered {
     /// Why it cannot be written, for people.
     fn explain(&self, error: &io::Error) -> String;
 
-    /// When something was last written, unless it fails for another reason than that there was no room for more.
+    /// When something was last written, unless it fails for another reason than that there was no
+    /// room for more.
     fn taken(&self) -> Option<Instant>;
 }
 
@@ -155,7 +162,8 @@ impl Sink {
         }
     }
 
-    /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to tell.
+    /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to
+    /// tell.
     fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         // A file that is due is rolled before the record is added to it.
         let due = self.output.buffered().is_some_and(|file| file.is_due_before(&captured));
@@ -286,7 +294,7 @@ impl Sink {
             Output::File(_) | Output::Console(_) => {}
             Output::Other(appender) => {
                 if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
-                    // It has the record; one that writes nothing makes it write what it has.
+                    // The appender has the record. An empty record makes it write what it has.
                     let nothing = Captured::own(Level::Trace, "");
                     let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
                     let (result, _) = muted(|| encoding(nothing, append, |_| false));
@@ -313,7 +321,7 @@ impl Sink {
             if let Err(Refused { reason, record }) = self.append(captured) {
                 let accepted = matches!(record, Refusal::Accepted);
                 match record {
-                    // To its place before those that came later.
+                    // Back to its place, before later records.
                     Refusal::Back(captured) => self.held.push_front(*captured),
                     Refusal::Accepted => {}
                     Refusal::GivenUp => self.lost += 1,
@@ -386,7 +394,8 @@ impl Sinks {
         self.0.len()
     }
 
-    /// Gives sink `to` the record, and before it the count of those that are missing in its place.
+    /// Gives sink `to` the record, and before it the number of records that are missing in its
+    /// place.
     pub(super) fn write(&mut self, to: usize, gap: u64, captured: Captured) {
         if gap > 0 {
             self.missing(to, gap, QUEUE_FULL);
@@ -415,7 +424,7 @@ impl Sinks {
         }
     }
 
-    /// Writes out all buffers; tries those that fail, if it is time.
+    /// Writes out all buffers. Tries failing sinks again, if it is time.
     pub(super) fn flush(&mut self) {
         for at in 0..self.0.len() {
             if self.0[at].dirty || self.0[at].failing.is_some() {
@@ -432,7 +441,7 @@ impl Sinks {
         }
     }
 
-    /// When the next one that fails is to be tried.
+    /// When the next failing sink is to be tried.
     pub(super) fn next_try(&self) -> Option<Instant> {
         self.0.iter().filter_map(|sink| sink.failing.as_ref()).map(|failing| failing.next_try).min()
     }
@@ -478,7 +487,7 @@ impl Sinks {
             let well_again = at == of && sink.failing.is_none();
             if (at != of && sink.failing.is_none()) || well_again {
                 let level = if well_again { Level::Warn } else { Level::Error };
-                // One that begins to fail by this tells nobody now; it is told at its next failure or at the end.
+                // A sink that begins to fail by this is reported at its next failure or at the end.
                 let (_, _) = sink.take(Captured::own(level, &text));
                 heard = true;
             }

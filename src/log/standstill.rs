@@ -1,5 +1,6 @@
-//! The wait for a log writer: published with the thread that can end it, so that the search for deadlocks follows it; and
-//! told on stderr if the writer stands still, because then nothing reaches the log.
+//! The wait for a log writer: published with the thread that can end it, so that the search for
+//! deadlocks follows it; and told on stderr if the writer stands still, because then nothing
+//! reaches the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +11,7 @@ use crate::os::tell::remark;
 use crate::thread::Thread;
 use crate::wait::{Ends, Published, What};
 
-/// A writer that has written no record for so long, while a thread waits for it, stands still.
+/// A writer that has written no record for this long, while a thread waits for it, stands still.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
 /// Of one queue's writer.
@@ -18,10 +19,11 @@ const STANDSTILL: Duration = Duration::from_secs(5);
 pub(super) struct Progress {
     /// The thread that serves the queue.
     writer: OnceLock<Thread>,
-    /// Records written so far. Changed by the thread that drains. Relaxed, as is `told`: neither guards other data, and a
-    /// waiting thread that sees an old value looks again.
+    /// Records written so far. Changed by the thread that drains. Relaxed, as is `told`: neither
+    /// guards other data, and a waiting thread that sees an old value looks again.
     written: AtomicU64,
-    /// The count of records at which a standstill was told. Changed by waiting threads; the first one tells.
+    /// The count of records at which a standstill was told. Changed by waiting threads; the first
+    /// one tells.
     told: AtomicU64,
 }
 
@@ -61,7 +63,8 @@ impl Progress {
         Waiting { _published: what.publish(), since: Instant::now(), written: self.written.load(Ordering::Relaxed) }
     }
 
-    /// Says on stderr that the writer stands still, once for each standstill. Within the wait, now and then.
+    /// Says on stderr that the writer stands still, once for each standstill. Within the wait, now
+    /// and then.
     pub(super) fn check(&self, waiting: &mut Waiting, queue: &str) {
         let written = self.written.load(Ordering::Relaxed);
         if written != waiting.written {

@@ -1,5 +1,6 @@
-//! What the queue and the end by `abort` share their state and block with: the types of std and crossbeam, or, in the model
-//! checks, those that the checker schedules. Beside `crate::model`, whose channels carry no values.
+//! The test seam of the log: the types that the queue and the end by `abort` share state and block
+//! with. They are std's and crossbeam's, or, in the model checks, types that the checker schedules.
+//! Beside `crate::model`, whose channels carry no values.
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {
@@ -86,8 +87,9 @@ mod scheduled {
         }
     }
 
-    /// As crossbeam's array: `sent` is counted up by a SeqCst exchange, and a receiver that finds nothing has looked at it after
-    /// a SeqCst fence. The values are under no lock of the model, so that nothing else orders the two sides.
+    /// As crossbeam's array: `sent` is counted up by a SeqCst exchange, and a receiver that finds
+    /// nothing has looked at it after a SeqCst fence. The values are under no lock of the model, so
+    /// that nothing else orders the two sides.
     struct Ring<T> {
         values: std::sync::Mutex<VecDeque<T>>,
         sent: AtomicUsize,

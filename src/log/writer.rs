@@ -1,5 +1,6 @@
-//! The log writer: a thread of the tree, the first that the runtime starts and the last that it stops. When the log's file
-//! is read again, the same thread goes on with the new queue once the old one is empty.
+//! The log writer: a thread of the tree, the first that the runtime starts and the last that it
+//! stops. When the log's file is read again, the same thread goes on with the new queue once the
+//! old one is empty.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
 struct Writer {
-    /// Its thread runs, and will serve whatever is `current`.
+    /// Its thread runs, and serves the channel that is `current`.
     alive: bool,
     current: Option<Arc<Channel>>,
 }
@@ -30,7 +31,8 @@ impl Writer {
 pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap: impl FnOnce()) {
     {
         let mut writer = WRITER.lock();
-        // Before any caller sees it: those who put now must not write by themselves, ahead of what is in the old one.
+        // Before any caller sees the new channel: a thread that puts must not write by itself,
+        // ahead of the old channel's records.
         if let (true, Some(new)) = (writer.alive, &new) {
             new.will_be_served();
         }

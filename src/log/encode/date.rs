@@ -1,4 +1,5 @@
-//! A date format of chrono's, rendered once a second: only what is finer than a second is written for each record.
+//! A date format of chrono's, rendered once a second: only what is finer than a second is written
+//! for each record.
 
 use std::fmt::Write as _;
 use std::io;
@@ -35,7 +36,8 @@ impl Date {
     pub(super) fn new(format: &str, utc: bool) -> Option<Date> {
         let mut parts: Vec<Part> = Vec::new();
         for item in StrftimeItems::new(format).parse_to_owned().ok()? {
-            // The standard form, taken apart. (The years in which it differs from this are not ours.)
+            // The standard form, taken apart. (The years in which it differs from this are not
+            // ours.)
             if item == Item::Fixed(Fixed::RFC3339) {
                 parts.push(Part::Slow(StrftimeItems::new("%Y-%m-%dT%H:%M:%S").parse_to_owned().ok()?));
                 parts.push(Part::Shortest);

@@ -1,5 +1,5 @@
-//! Encoders that print what was captured at the call: under the kinds and settings of log4rs's own, in whose place they
-//! stand, and byte for byte what those would have printed there and then.
+//! Encoders that print what was captured at the call. They have the kinds and settings of log4rs's
+//! own encoders, and print byte for byte what those would have printed at the call.
 
 mod date;
 mod json;
@@ -30,7 +30,8 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// While `f` runs, encoders of this room write nothing: an appender that is given a record then only flushes what it has.
+/// While `f` runs, encoders of this room write nothing: an appender that is given a record then
+/// only flushes what it has.
 pub(super) fn muted<R>(f: impl FnOnce() -> R) -> R {
     MUTED.set(true);
     let result = f();
@@ -38,14 +39,14 @@ pub(super) fn muted<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Whether, since this was last asked, an encoder of this room has handed over a whole record, so that an appender that
-/// fails has it in its buffer.
+/// Whether, since this was last asked, an encoder of this room has handed over a whole record, so
+/// that an appender that fails has it in its buffer.
 pub(super) fn was_accepted() -> bool {
     ACCEPTED.take()
 }
 
-/// Lets `write` write a record, and hands it over in one piece, or, where its style changes, in few: whatever is behind
-/// `out` shall not see half lines.
+/// Lets `write` write a record, and hands it to `out` in one piece, or in a few where its style
+/// changes. So `out` gets no half lines.
 fn in_one_piece(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if MUTED.get() {
         return Ok(());

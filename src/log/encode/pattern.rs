@@ -1,4 +1,5 @@
-//! The encoder of kind `pattern`. Which patterns there are is checked elsewhere (`log/pattern.rs`); this takes good ones.
+//! The encoder of kind `pattern`. Which patterns there are is checked elsewhere (`log/pattern.rs`);
+//! this takes good ones.
 
 use std::io;
 use std::iter::Peekable;
@@ -170,8 +171,8 @@ impl Parser<'_> {
         self.rest.next_if_eq(&letter).is_some()
     }
 
-    /// Up to the end, or past the `)` of the argument. Escaped letters are chunks of their own, as in log4rs, where a key
-    /// ends before one.
+    /// Up to the end, or past the `)` of the argument. Escaped letters are chunks of their own, as
+    /// in log4rs, where a key ends before one.
     fn chunks(&mut self, in_argument: bool) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut plain = String::new();

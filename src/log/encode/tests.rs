@@ -85,7 +85,8 @@ impl Dice {
     }
 }
 
-/// Both on this thread: log4rs with the facade's record, ours with what was captured of it, and ours directly.
+/// Both on this thread: log4rs with the facade's record, ours with what was captured of it, and
+/// ours directly.
 fn encode(theirs: &dyn Encode, ours: &dyn Encode, record: &Record<'_>) -> [String; 3] {
     let text = |encoder: &dyn Encode, record: &Record<'_>| {
         let mut bytes = SimpleWriter(Vec::new());
@@ -197,7 +198,8 @@ fn dates_are_chronos_own_whatever_second_was_before() {
             let date = Date::new(format, utc).unwrap();
             for _ in 0..300 {
                 let nanos = [0, 5, 1_000_000, 1_000, 999_999_999, dice.below(1_000_000_000)][dice.below(6)] as u32;
-                // Neighbouring seconds, so that the cache is right and wrong in turn; some far away.
+                // Neighbouring seconds, so that the cache is right and wrong in turn; some far
+                // away.
                 let seconds = [1_700_000_000 + dice.below(3), dice.below(4_000_000_000)][dice.below(8) / 7] as i64;
                 let instant = chrono::DateTime::from_timestamp(seconds, nanos).unwrap();
                 let expected = if utc {

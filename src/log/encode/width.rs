@@ -1,4 +1,5 @@
-//! Least and greatest width of a part of a pattern, counted in what a reader takes for letters (grapheme clusters).
+//! Least and greatest width of a part of a pattern, counted in what a reader takes for letters
+//! (grapheme clusters).
 
 use std::io;
 

@@ -1,8 +1,11 @@
-//! What becomes of a file that is rolled: its archives `app.0.log`, `app.1.log`, …, the youngest first.
+//! What becomes of a file that is rolled: its archives `app.0.log`, `app.1.log`, …, the youngest
+//! first.
 //!
 //! Invariants
-//! 1. A roll that fails leaves the active file and all archives under their names: each step is undone.
-//! 2. An archive is removed only if all names are taken, and only after the active file has become an archive.
+//! 1. A roll that fails leaves the active file and all archives under their names: each step is
+//!    undone.
+//! 2. An archive is removed only if all names are taken, and only after the active file has become
+//!    an archive.
 //! 3. The work is bounded by the number of archives that exist, not by `count`.
 
 use std::fs::{self, OpenOptions};
@@ -27,7 +30,8 @@ pub(in crate::log) struct Archives {
 }
 
 impl Archives {
-    /// `pieces` is the pattern, parted at each `{}`, variables expanded; `folder` is where it is relative to.
+    /// `pieces` is the pattern, parted at each `{}`, variables expanded; `folder` is where it is
+    /// relative to.
     pub(in crate::log) fn new(folder: &Path, pieces: Vec<String>, base: u32, count: u32) -> Archives {
         // The empty path is no path to `absolute`.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
@@ -63,7 +67,8 @@ impl Archives {
 
     /// The path of an archive that both have, if there is one.
     pub(in crate::log) fn shared_with(&self, other: &Archives) -> Option<PathBuf> {
-        // Of many numbers some are tried; patterns that differ and meet only beyond them are not found.
+        // Of many numbers some are tried; patterns that differ and meet only beyond them are not
+        // found.
         const TRIED: u64 = 100;
         let (mine, theirs) = (u64::from(self.base), u64::from(other.base));
         let both = mine.max(theirs);
@@ -125,7 +130,8 @@ impl Archives {
     }
 }
 
-/// How the name of a compressed archive ends, and the feature of log4rs that it needs. `None` for other names.
+/// How the name of a compressed archive ends, and the feature of log4rs that it needs. `None` for
+/// other names.
 pub(in crate::log) fn compression(name: &str) -> Option<(&'static str, &'static str)> {
     [("gz", "gzip"), ("zst", "zstd")].into_iter().find(|(ending, _)| {
         let rest = name.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));

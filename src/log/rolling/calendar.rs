@@ -1,7 +1,8 @@
-//! When a rolling file is due by the clock: the next boundary of a calendar unit in local time. A pure function of the zone's
-//! offsets and an instant; it reads no clock.
+//! When a rolling file is due by the clock: the next boundary of a calendar unit in local time. A
+//! pure function of the zone's offsets and an instant; it reads no clock.
 //!
-//! Instants are seconds since 1970 in UTC. A local time is an instant plus the offset of the zone then.
+//! Instants are seconds since 1970 in UTC. A local time is an instant plus the offset of the zone
+//! then.
 
 use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone};
 
@@ -42,7 +43,8 @@ pub(super) struct Interval {
     pub(super) unit: Unit,
     /// At least 1.
     pub(super) count: i64,
-    /// Boundaries lie at multiples of `count` within the next larger unit (6 hours: at 0, 6, 12 and 18 o'clock).
+    /// Boundaries lie at multiples of `count` within the next larger unit (6 hours: at 0, 6, 12 and
+    /// 18 o'clock).
     pub(super) modulate: bool,
 }
 
@@ -62,9 +64,10 @@ impl Interval {
 
     /// The first boundary after `last`.
     ///
-    /// Days and longer units end where the local date changes: at the first midnight after `last`, or, where the clock skips
-    /// midnight, at the moment of the change. Hours and shorter units last as long as they do on a stopwatch, so a repeated
-    /// hour is an hour of its own; modulated hours end where the local clock shows the next multiple.
+    /// Days and longer units end where the local date changes: at the first midnight after `last`,
+    /// or, where the clock skips midnight, at the moment of the change. Hours and shorter units
+    /// last as long as they do on a stopwatch, so a repeated hour is an hour of its own; modulated
+    /// hours end where the local clock shows the next multiple.
     pub(super) fn next(self, zone: &impl Zone, last: i64) -> i64 {
         let local = last + zone.offset_at(last);
         let part = |size: i64, of: i64| local.div_euclid(size).rem_euclid(of);
@@ -86,7 +89,8 @@ impl Interval {
         if self.modulate { self.count - part % self.count } else { self.count }
     }
 
-    /// After so many units of `size` seconds, at a time that the local clock shows as the start of a unit.
+    /// After so many units of `size` seconds, at a time that the local clock shows as the start of
+    /// a unit.
     fn elapsed(self, zone: &impl Zone, last: i64, size: i64, part: i64) -> Option<i64> {
         let local = last + zone.offset_at(last);
         let start = last - local.rem_euclid(size);
@@ -107,7 +111,8 @@ impl Interval {
         aligned.into_iter().chain(skipped).min()
     }
 
-    /// The midnight, in local time, at which the current day, week, month or year of `local` is over.
+    /// The midnight, in local time, at which the current day, week, month or year of `local` is
+    /// over.
     fn date(self, local: i64) -> Option<i64> {
         let today = DateTime::from_timestamp(local, 0)?.date_naive();
         let day = local.div_euclid(DAY);
@@ -134,7 +139,8 @@ fn first_after(zone: &impl Zone, local: i64, last: i64) -> Option<i64> {
     instants(zone, local).into_iter().filter(|at| *at > last).min()
 }
 
-/// All instants at which the local clock shows `local`; two in a repeated hour. If the clock skips it: when it does.
+/// All instants at which the local clock shows `local`; two in a repeated hour. If the clock skips
+/// it: when it does.
 fn instants(zone: &impl Zone, local: i64) -> Vec<i64> {
     // An offset is less than a day, so these are the offsets before and after any change nearby.
     let offsets = [local - DAY, local, local + DAY].map(|near| zone.offset_at(near));
@@ -179,9 +185,9 @@ impl Schedule {
 
     /// Returns `true` if the boundary has come for a record of the time `at`.
     ///
-    /// A clock that steps back changes nothing: the next boundary stays, so that none is met twice. Only if it is back
-    /// behind the current period by more than a whole one, the period begins anew at `now`, or else no file would be rolled
-    /// until the clock has caught up.
+    /// A clock that steps back changes nothing: the next boundary stays, so that none is met twice.
+    /// Only if it is back behind the current period by more than a whole one, the period begins
+    /// anew at `now`, or else no file would be rolled until the clock has caught up.
     pub(super) fn is_due(&mut self, zone: &impl Zone, at: i64, now: impl FnOnce() -> i64) -> bool {
         let length = self.interval.length().unwrap_or(i64::MAX).saturating_add_unsigned(self.delay);
         if at.saturating_add(length) < self.last {

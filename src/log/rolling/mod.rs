@@ -1,5 +1,6 @@
-//! Rolling files, under the keys of log4rs's `rolling_file` and with its meaning, but for what destroys data: when a file is
-//! due (`calendar`), what becomes of it (`archive`), and what is remembered of it. `file` writes and reopens it.
+//! Rolling files, under the keys of log4rs's `rolling_file` and with its meaning, but for what
+//! destroys data: when a file is due (`calendar`), what becomes of it (`archive`), and what is
+//! remembered of it. `file` writes and reopens it.
 
 mod archive;
 mod calendar;
@@ -44,8 +45,8 @@ pub(super) struct Rolling {
     seen: u64,
 }
 
-/// What is known of a path for as long as the process runs. A reload opens the file again while the old appender may still
-/// write to it: both share this.
+/// What is known of a path for as long as the process runs. A reload opens the file again while the
+/// old appender may still write to it: both share this.
 #[derive(Debug, Default)]
 struct Memory {
     schedule: Option<Schedule>,
@@ -80,7 +81,8 @@ pub(super) enum Outcome {
 static KNOWN: Mutex<BTreeMap<PathBuf, Arc<Mutex<Memory>>>> = Mutex::new(BTreeMap::new());
 
 impl Rolling {
-    /// For the file at `path`. With `reload` the program has started before: what is known of the path still holds.
+    /// For the file at `path`. With `reload` the program has started before: what is known of the
+    /// path still holds.
     pub(super) fn new(policy: Policy, path: &Path, reload: bool) -> Rolling {
         let memory = {
             let mut known = KNOWN.lock();
@@ -114,8 +116,8 @@ impl Rolling {
         self.seen = rolls;
     }
 
-    /// The file has been opened for the first time, and has `length` bytes. Returns `true` if they belong into an archive of their own, so that
-    /// the file must not be emptied before.
+    /// The file has been opened for the first time, and has `length` bytes. Returns `true` if they
+    /// belong into an archive of their own, so that the file must not be emptied before.
     pub(super) fn opened(&mut self, length: u64) -> bool {
         let mut memory = self.memory.lock();
         let first = !std::mem::replace(&mut memory.started, true);
@@ -130,7 +132,8 @@ impl Rolling {
         self.rolls() != self.seen
     }
 
-    /// Returns `true` if the file, which has `length` bytes, is to be rolled before a record of this time.
+    /// Returns `true` if the file, which has `length` bytes, is to be rolled before a record of
+    /// this time.
     pub(super) fn is_due_at(&mut self, time: Time, length: u64) -> bool {
         let mut memory = self.memory.lock();
         if let Some(schedule) = &mut memory.schedule
@@ -146,7 +149,8 @@ impl Rolling {
         memory.is_ready()
     }
 
-    /// Returns `true` if the file, which has `length` bytes now, is to be rolled before the next record.
+    /// Returns `true` if the file, which has `length` bytes now, is to be rolled before the next
+    /// record.
     pub(super) fn is_full(&mut self, length: u64) -> bool {
         let Trigger::Size(limit) = self.policy.trigger else { return false };
         let mut memory = self.memory.lock();
@@ -164,10 +168,12 @@ impl Rolling {
             let found = fs::metadata(path);
             found.ok().filter(|found| process::identity(found) == identity).map(|found| found.is_file())
         };
-        // Its own opening, not the one that is written to: a child process may share that, and its lock with it.
+        // Opened anew: a child process may share the file description that is written to, and its
+        // lock with it.
         let lock = OpenOptions::new().append(true).open(path);
         match (is_ours(), &lock) {
-            // Moved away from outside, or rolled by another process: an archive must not be pushed out for that.
+            // Moved away from outside, or rolled by another process: an archive must not be pushed
+            // out for that.
             (None, _) => {
                 memory.rolled();
                 return Outcome::Gone;

@@ -54,8 +54,8 @@ struct WindowConfig {
 }
 
 impl Policy {
-    /// `None` if a kind in it is not one of log4rs: a program may have registered kinds of its own. log4rs itself is
-    /// expected to have checked the rest. Archives are relative to `folder`.
+    /// `None` if a kind in it is not one of log4rs: a program may have registered kinds of its own.
+    /// log4rs itself is expected to have checked the rest. Archives are relative to `folder`.
     pub(in crate::log) fn read(settings: &Value, folder: &Path) -> anyhow::Result<Option<Policy>> {
         let (kind, mut parts) = kind_of(settings);
         let (trigger, roller) = (parts.remove(&text("trigger")), parts.remove(&text("roller")));
@@ -136,7 +136,8 @@ fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-/// The parts of the name of an archive, before, between and after its numbers. An error is a variable that is not set.
+/// The parts of the name of an archive, before, between and after its numbers. An error is a
+/// variable that is not set.
 pub(in crate::log) fn pieces(pattern: &str) -> Result<Vec<String>, String> {
     pattern.split("{}").map(paths::expand_env).collect()
 }

@@ -1,5 +1,5 @@
-//! Rolling files: the boundaries against a search through all minutes, in made-up zones; clocks that step; archives that
-//! cannot be written; and two writers of one path.
+//! Rolling files: the boundaries against a search through all minutes, in made-up zones; clocks
+//! that step; archives that cannot be written; and two writers of one path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,8 @@ fn boundaries_are_those_that_a_search_finds() {
 #[test]
 fn days_and_hours_end_where_the_clock_changes() {
     let berlin = Zones(HOUR, vec![(utc("2026-03-29 01:00"), 2 * HOUR), (utc("2026-10-25 01:00"), HOUR)]);
-    // Midnight does not exist: the clock goes from 24:00 to 01:00; and an hour before midnight is repeated.
+    // Midnight does not exist: the clock goes from 24:00 to 01:00; and an hour before midnight is
+    // repeated.
     let sao_paulo = Zones(-3 * HOUR, vec![(utc("2018-11-04 03:00"), -2 * HOUR), (utc("2019-02-17 02:00"), -3 * HOUR)]);
     let cairo = Zones(2 * HOUR, vec![(utc("2024-04-25 22:00"), 3 * HOUR), (utc("2024-10-31 21:00"), 2 * HOUR)]);
     // Midnight comes twice.

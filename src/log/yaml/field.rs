@@ -65,7 +65,8 @@ impl<'a> Field<'a> {
         self.error(message).to_string()
     }
 
-    /// Its keys, whatever they are. A key with nothing behind it is an empty section: its keys may be commented out.
+    /// Its keys, without a check of their names. A key without a value is an empty section: its
+    /// keys may be commented out.
     pub(crate) fn open(&self) -> Result<Section<'a>, Error> {
         match &self.node.value {
             Value::Map(entries) => Ok(Section { field: self.clone(), entries }),

@@ -1,4 +1,4 @@
-//! A YAML file as a tree in which each value knows its line. Knows nothing of what the keys mean.
+//! A YAML file as a tree in which each value knows its line. Does not know the meaning of any key.
 
 mod field;
 mod nearest;
@@ -16,7 +16,8 @@ use crate::error::{Error, Kind};
 pub(crate) use field::{Field, Section, did_you_mean, one_of};
 use nearest::nearest;
 
-/// More than any configuration needs; a log file or a core dump named by mistake is not read into memory.
+/// More than any configuration needs; a log file or a core dump named by mistake is not read into
+/// memory.
 const LARGEST_FILE: u64 = 1024 * 1024;
 /// The deepest that log4rs knows is 5. Reading and dropping the tree recurse.
 const DEEPEST: usize = 32;
@@ -85,7 +86,8 @@ impl Document {
     }
 }
 
-/// Blanks and comments, by YAML's own idea of both: a lone carriage return ends a line, and a comment.
+/// Blanks and comments, by YAML's own idea of both: a lone carriage return ends a line, and a
+/// comment.
 fn is_nothing(text: &str) -> bool {
     text.split(['\n', '\r']).all(|line| {
         let line = line.trim_start_matches([' ', '\t']);

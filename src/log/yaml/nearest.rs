@@ -1,7 +1,7 @@
 //! "Did you mean": the known word that is nearest to a mistyped one.
 
-/// The nearest of `known` that a slip of the fingers explains (at most one edit in three letters), or a word cut short
-/// or drawn out, as `warning` for `warn`.
+/// The nearest of `known` that a slip of the fingers explains (at most one edit in three letters),
+/// or a word cut short or drawn out, as `warning` for `warn`.
 pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed: Vec<char> = typed.chars().take(64).map(fold).collect();
     let near = |word: &&'a str| {

@@ -1,4 +1,5 @@
-//! The queues that are alive, for what concerns the whole process: its end and its forks.
+//! What the log does when the process ends, aborts or forks: handlers that are installed once, and
+//! the list of living queues that they go through.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -8,21 +9,23 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::channel::Channel;
-use super::{ending, inside};
+use super::drain_lock::DrainLock;
+use super::{abort, inside};
 use crate::os::process;
 
 static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 
 /// How long an end or a fork waits for a sink that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// So long may the writer of a queue that is well be within a batch, when another one has used up the patience.
+/// A healthy queue gets this long for the batch it is writing, when another queue has used up the
+/// patience.
 const ONE_BATCH: Duration = Duration::from_millis(50);
 
 type Held = Vec<(Arc<Channel>, bool)>;
 
 thread_local! {
-    /// While the calling thread forks: all, and whether it keeps each still. One whose sink hangs, it cannot.
-    /// Without a destructor, so that an exit handler may fork too.
+    /// While the calling thread forks: all queues, and whether it holds the right to drain of each.
+    /// It does not where a sink hangs. Without a destructor, so that an exit handler may fork too.
     static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
@@ -46,12 +49,13 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
 }
 
 fn all() -> Vec<Arc<Channel>> {
-    // A fork or an exit may come while this is locked by a thread that is no more.
+    // A fork or an exit may come while a thread that is gone has the lock.
     let live = LIVE.try_lock_for(PATIENCE);
     live.map(|live| live.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
 }
 
-/// All that was logged is written when this returns, unless a sink hangs. Safe where the process is about to end.
+/// When this returns, all records that were logged are written, unless a sink hangs. Safe where the
+/// process is about to end.
 pub(crate) fn flush_in_time() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
@@ -59,37 +63,38 @@ pub(crate) fn flush_in_time() {
     }
 }
 
-/// Nobody writes any more: for an end that comes at once, and must not cut through a line. What was to be flushed was.
+/// No other thread writes any more: for an end that comes at once, and must not cut a line. Call
+/// `flush_in_time` before it.
 pub(crate) fn hold_for_end() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
-        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
+        channel.exit_here(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
-/// Other threads may log on: the process must not end in the middle of a line of theirs.
+/// Other threads may go on logging. The process must not end in the middle of a line of theirs.
 extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
         channel.flush(Some(deadline));
-        channel.leave(deadline.max(Instant::now() + ONE_BATCH));
+        channel.exit_here(deadline.max(Instant::now() + ONE_BATCH));
     }
     super::in_child::tell_lost();
 }
 
 /// # Signal safety
-/// Safe. Calls [`inside::has_calling_thread`] and [`ending::quiesce`].
+/// Safe. Calls [`inside::has_calling_thread`] and [`abort::quiesce`].
 extern "C" fn at_abort(survives: bool) {
     // A thread that is within the sinks has come out of its write, and cannot wait for itself.
     if !inside::has_calling_thread() {
-        ending::quiesce(PATIENCE, survives);
+        abort::quiesce(PATIENCE, survives);
     }
 }
 
 extern "C" fn before_fork() {
     let deadline = Instant::now() + PATIENCE;
     let hold = |channel: Arc<Channel>| {
-        let held = channel.hold_for_fork(deadline);
+        let held = channel.drain_lock().hold_for_fork(deadline);
         (channel, held)
     };
     let held = ManuallyDrop::new(all().into_iter().map(hold).collect());
@@ -101,16 +106,16 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    ending::nobody_is_left();
+    abort::nobody_is_left();
     inside::only_calling_thread_is_left();
-    release(Channel::orphan);
+    release(DrainLock::forked);
 }
 
-fn release(first: impl Fn(&Channel, bool)) {
+fn release(first: impl Fn(&DrainLock, bool)) {
     for (channel, held) in ManuallyDrop::into_inner(HELD.take()) {
-        first(&channel, held);
+        first(channel.drain_lock(), held);
         if held {
-            channel.release_after_fork();
+            channel.drain_lock().release_after_fork();
         }
     }
 }

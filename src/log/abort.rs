@@ -1,11 +1,13 @@
-//! The end by `abort`: who aborts waits, in the signal handler and within a bound, until what was logged is written and no
-//! writer is within a line. What the handler touches is here: atomics and the clock, nothing that allocates or locks.
+//! The end by `abort`: the aborting thread waits, in the signal handler and within a bound, until
+//! all records are written and no writer is within a line. The handler touches only what is here:
+//! atomics and the clock. Nothing here allocates or locks.
 //!
 //! Invariants
-//! 1. While something that was put before is not written, ACTIVE is not 0: whoever puts into a queue whose writer sleeps
-//!    counts the writer as awake before `put` returns, and a writer lies down only if it has found the queue empty since.
-//! 2. From ENDING on no write begins but those of writers, and each of them stops when it has written what it found. From
-//!    SEALED on none begins at all.
+//! 1. While a record that was put before is not written, ACTIVE is not 0. A thread that puts into a
+//!    queue whose writer sleeps counts the writer as awake before `put` returns. A writer lies down
+//!    only if it has found the queue empty since then.
+//! 2. From ENDING on, only writers begin to write, and each writer stops when it has written the
+//!    records that it found. From SEALED on, no thread begins to write.
 //!
 //! Models: `log/model_tests.rs`; all its accesses are SeqCst.
 
@@ -19,13 +21,13 @@ use crate::model::{AtomicU8, AtomicUsize};
 mod shared {
     use super::{AtomicU8, AtomicUsize};
 
-    /// NO, ENDING or SEALED. Set by who aborts.
+    /// NO, ENDING or SEALED. Set by the aborting thread.
     pub(super) static STATE: AtomicU8 = AtomicU8::new(super::NO);
     /// Writers that are awake, and threads that are within the sinks.
     pub(super) static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 }
 
-/// The same, new for each order that is checked.
+/// The same statics, new for each order that is checked.
 #[cfg(all(test, selvedge_model))]
 mod shared {
     use super::{AtomicU8, AtomicUsize};
@@ -38,25 +40,27 @@ mod shared {
 
 use shared::{ACTIVE, STATE};
 
-/// Nobody aborts.
+/// No thread aborts.
 const NO: u8 = 0;
-/// Somebody waits for the writers.
+/// The aborting thread waits for the writers.
 const ENDING: u8 = 1;
-/// They were waited for.
+/// The aborting thread has waited for the writers.
 const SEALED: u8 = 2;
 
-/// How often who waits looks again.
+/// The pause between two looks of the aborting thread.
 const LOOK: Duration = Duration::from_micros(200);
 
 pub(super) fn is_ending() -> bool {
     STATE.load(SeqCst) != NO
 }
 
-/// Within a signal handler: waits until all is written, or `patience` is over. With `survives` the log goes on afterwards.
+/// Within a signal handler: waits until all is written, or `patience` is over. With `survives` the
+/// log goes on afterwards.
 ///
 /// # Signal safety
-/// Safe. It stores and loads atomics of static memory, and calls `clock_gettime` (by `Instant`) and `clock_nanosleep` (by
-/// `std::thread::sleep`), both of which POSIX or the kernel permit in a handler. No lock, no allocation, no thread-local.
+/// Safe. It stores and loads atomics of static memory, and calls `clock_gettime` (by `Instant`) and
+/// `clock_nanosleep` (by `std::thread::sleep`), both of which POSIX or the kernel permit in a
+/// handler. No lock, no allocation, no thread-local.
 pub(super) fn quiesce(patience: Duration, survives: bool) {
     let begin = Instant::now();
     let is_late = || begin.elapsed() >= patience;
@@ -66,7 +70,8 @@ pub(super) fn quiesce(patience: Duration, survives: bool) {
             sleep(LOOK);
         }
         STATE.store(SEALED, SeqCst);
-        // Else somebody had woken a writer in between. It is let finish, and cannot be woken a second time.
+        // Else a thread had woken a writer in between. That writer may finish, and cannot be woken
+        // a second time.
         if ACTIVE.load(SeqCst) == 0 || is_late() {
             break;
         }
@@ -86,9 +91,10 @@ pub(super) fn nobody_is_left() {
 pub(super) struct Within;
 
 impl Within {
-    /// `None` if no write shall begin any more.
+    /// `None` if no write may begin any more.
     pub(super) fn enter(is_writer: impl FnOnce() -> bool) -> Option<Within> {
-        // Before the look at the state: then either `quiesce` sees us, or we see it.
+        // Before the load of the state: so either `quiesce` sees the count, or this thread sees the
+        // state.
         ACTIVE.fetch_add(1, SeqCst);
         let within = Within;
         let may = match STATE.load(SeqCst) {
@@ -107,20 +113,22 @@ impl Drop for Within {
 }
 
 fn count_down() {
-    // Not below 0: in the child of a fork that began within the sinks.
+    // Not below 0: the child of a fork that began within the sinks has set it to 0.
     let _ = ACTIVE.fetch_update(SeqCst, SeqCst, |active| active.checked_sub(1));
 }
 
-/// There is no writer, or it sleeps. Not counted.
+/// There is no writer, or it sleeps. Not counted in ACTIVE.
 const ASLEEP: u8 = 0;
-/// It looks at its queue, or will. Counted. Set by the writer and, from ASLEEP and LYING_DOWN, by who puts.
+/// The writer looks at its queue, or will. Counted. Set by the writer and, from ASLEEP and
+/// LYING_DOWN, by threads that put.
 const AWAKE: u8 = 1;
-/// It has found its queue empty, and looks once more. Counted. Set by the writer.
+/// The writer has found its queue empty, and looks once more. Counted. Set by the writer.
 const LYING_DOWN: u8 = 2;
-/// It has written all that it found when it saw that somebody aborts. Not counted. Set by the writer.
+/// A thread aborts, and the writer has written the records that it found then. Not counted. Set by
+/// the writer.
 const QUIET: u8 = 3;
 
-/// Of one queue: whether its writer will come by.
+/// Whether the writer of one queue will look at its queue.
 #[derive(Debug)]
 pub(super) struct Writer(AtomicU8);
 
@@ -129,7 +137,7 @@ impl Writer {
         Writer(AtomicU8::new(ASLEEP))
     }
 
-    /// After something was put.
+    /// Call it after a record was put.
     #[inline]
     pub(super) fn has_work(&self) {
         if matches!(self.0.load(SeqCst), ASLEEP | LYING_DOWN) {
@@ -139,7 +147,8 @@ impl Writer {
 
     #[cold]
     fn rouse(&self) {
-        // Counted before it is said: else the writer could lie down in between, and count down what is not there yet.
+        // Counted before the state is set: else the writer could lie down in between, and count
+        // down too early.
         ACTIVE.fetch_add(1, SeqCst);
         loop {
             if self.0.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst).is_ok() {
@@ -160,7 +169,7 @@ impl Writer {
         }
     }
 
-    /// To be followed by a sleep that something in the queue prevents or ends.
+    /// The caller then sleeps; a record in the queue must prevent or end that sleep.
     pub(super) fn lie_down(&self, is_empty: impl FnOnce() -> bool) {
         self.0.store(LYING_DOWN, SeqCst);
         if is_empty() && self.0.compare_exchange(LYING_DOWN, ASLEEP, SeqCst, SeqCst).is_ok() {
@@ -175,7 +184,7 @@ impl Writer {
         self.rest(ASLEEP);
     }
 
-    /// While somebody aborts: the process ends now, or the log goes on.
+    /// Waits while a thread aborts: the process ends, or the log goes on.
     pub(super) fn stay_quiet(&self) {
         self.rest(QUIET);
         while is_ending() {
