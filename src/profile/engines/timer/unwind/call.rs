@@ -6,7 +6,8 @@
 pub(super) enum Call {
     /// A call of the function at that address.
     To(u64),
-    /// A call of the function whose address stands at that place in memory.
+    /// A call of the function whose address stands at that place in memory. Other processors take several instructions for that.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     By(u64),
     /// A call of a function that cannot be told.
     Somewhere,
