@@ -3,6 +3,7 @@
 
 mod checks;
 mod choices;
+mod environment;
 mod file;
 mod log;
 mod settings;
@@ -81,6 +82,7 @@ struct Set {
     profile_formats: Option<Vec<ProfileFormat>>,
     profile_fold_pools: Option<bool>,
     profile_icicle: Option<bool>,
+    profile_collapse: Option<Vec<String>>,
 }
 
 impl Config {
@@ -200,6 +202,9 @@ impl Config {
     }
 
     /// Whether to record a profile from start to shutdown. Default: false.
+    ///
+    /// The environment variable `SELVEDGE_PROFILE` goes before this, and before the file: `on` or `off`, or `cpu` or `wall` for `on`
+    /// with that clock. Any other value is an error in the configuration. It is inherited by child processes.
     #[must_use]
     pub fn profile_enabled(mut self, enabled: bool) -> Config {
         self.set.profile_enabled = Some(enabled);
@@ -240,6 +245,15 @@ impl Config {
     #[must_use]
     pub fn profile_icicle(mut self, icicle: bool) -> Config {
         self.set.profile_icicle = Some(icicle);
+        self
+    }
+
+    /// Which machinery the flamegraph draws as one frame: `rayon`, `tokio`, `serde`, or names of crates. Default: these three; of an empty
+    /// list none. What that means is told at [`FlameOptions::collapse`](crate::profile::FlameOptions::collapse).
+    #[cfg(feature = "profiling")]
+    #[must_use]
+    pub fn profile_collapse(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Config {
+        self.set.profile_collapse = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -291,6 +305,7 @@ impl Set {
             profile_formats: self.profile_formats.or(file.profile_formats),
             profile_fold_pools: self.profile_fold_pools.or(file.profile_fold_pools),
             profile_icicle: self.profile_icicle.or(file.profile_icicle),
+            profile_collapse: self.profile_collapse.or(file.profile_collapse),
         }
     }
 }

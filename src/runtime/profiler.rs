@@ -133,7 +133,11 @@ fn flame_options(settings: &ProfileSettings) -> FlameOptions {
         Some(false) => FlameOptions::new().keep_pools(),
         None => FlameOptions::new(),
     };
-    if settings.icicle { options.icicle() } else { options }
+    let options = if settings.icicle { options.icicle() } else { options };
+    match &settings.collapse {
+        Some(names) => options.collapse(names.iter().cloned()),
+        None => options,
+    }
 }
 
 fn describe(profile: &Profile) -> String {

@@ -138,3 +138,24 @@ fn the_limits_of_a_control_group_are_in_the_log_at_the_end() {
     assert!(line.starts_with("WARN "), "{line}");
     assert_eq!(ended.code(), 1, "a thread of the subject panics");
 }
+
+#[test]
+#[cfg(feature = "profiling")]
+fn the_environment_turns_the_profile_on_and_off() {
+    for (variable, enabled, is_written) in
+        [(Some("on"), "false", true), (Some("off"), "true", false), (None, "true", true)]
+    {
+        let folder = Folder::new("profile-by-environment");
+        let config = folder.config(&format!("profile: {{ enabled: {enabled}, output: . }}"));
+        let mut command = crate::support::subject("ok", &config);
+        command.env_remove("SELVEDGE_PROFILE").envs(variable.map(|value| ("SELVEDGE_PROFILE", value)));
+        let ended = crate::support::run(&mut command);
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        assert_eq!(folder.path().join("subject.svg").exists(), is_written, "{variable:?}");
+    }
+    let folder = Folder::new("profile-by-nonsense");
+    let mut command = crate::support::subject("ok", &folder.config(""));
+    let ended = crate::support::run(command.env("SELVEDGE_PROFILE", "yes"));
+    let error = "selvedge: the environment variable SELVEDGE_PROFILE: expected on, off, cpu or wall, found `yes`";
+    assert!(ended.code() == 78 && ended.stderr.contains(error), "{}", ended.stderr);
+}

@@ -4,6 +4,7 @@ use crate::support::Folder;
 use rayon::prelude::*;
 use selvedge::{Builder, Config, Registered, Runtime, Signal, Thread, Till, spawn};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,9 +49,17 @@ thread_local! {
 
 fn runtime_of(workers: usize) -> tokio::runtime::Runtime {
     let owner = Thread::current();
+    let started = AtomicUsize::new(0);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
-        .on_thread_start(move || WORKER.set(Builder::new("tokio").parent(&owner).register().ok()))
+        .thread_name_fn(move || match started.fetch_add(1, Ordering::Relaxed) {
+            number if number < workers => format!("tokio-worker-{number}"),
+            number => format!("tokio-blocking-{}", number - workers),
+        })
+        .on_thread_start(move || {
+            let name = std::thread::current().name().unwrap_or("tokio").to_owned();
+            WORKER.set(Builder::new(name).parent(&owner).register().ok());
+        })
         .on_thread_stop(|| drop(WORKER.take()))
         .build()
         .unwrap()
@@ -183,22 +192,26 @@ fn a_tokio_runtime_is_of_the_tree() {
     let _alone = alone();
     let (log, folded) = run("recipe-tokio", "service", |_| {
         let runtime = runtime_of(2);
-        until("two workers", || paths(&Thread::current()) == ["main/service/tokio"; 2]);
+        until("two workers", || {
+            let mut paths = paths(&Thread::current());
+            paths.sort();
+            paths == ["main/service/tokio-worker-0", "main/service/tokio-worker-1"]
+        });
         let task = runtime.spawn(async {
             burn();
             log::info!("works");
             Thread::current().path().to_owned()
         });
-        assert_eq!(runtime.block_on(task).unwrap(), "main/service/tokio");
+        assert!(runtime.block_on(task).unwrap().starts_with("main/service/tokio-worker-"));
         // Its blocking threads too.
         let blocking = runtime.spawn_blocking(|| (Thread::current().path().to_owned(), Thread::current().id()));
         let (path, id) = runtime.block_on(blocking).unwrap();
-        assert_eq!(path, "main/service/tokio");
+        assert_eq!(path, "main/service/tokio-blocking-0");
         assert!(Thread::current().children().iter().any(|child| child.id() == id));
         runtime.shutdown_timeout(DEADLINE);
     });
-    assert!(log.contains("INFO main/service/tokio works"), "{log}");
-    assert!(folded.is_empty() || folded.contains("main;service;tokio;"), "{folded}");
+    assert!(log.contains("INFO main/service/tokio-worker-"), "{log}");
+    assert!(folded.is_empty() || folded.contains("main;service;tokio-worker-"), "{folded}");
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         "formats",
         "fold_pools",
         "direction",
+        "collapse",
     ])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
@@ -172,6 +173,11 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     }
     if let Some(field) = section.get("direction") {
         set.profile_icicle = Some(field.choice(&[("flame", false), ("icicle", true)])?);
+    }
+    if let Some(field) = section.get("collapse") {
+        let what = "rayon, tokio, serde, or the name of a crate";
+        let names = field.list()?.iter().map(|item| item.text(what).map(str::to_owned)).collect::<Result<_, _>>()?;
+        set.profile_collapse = Some(names);
     }
     Ok(())
 }

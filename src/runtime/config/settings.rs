@@ -5,7 +5,7 @@ use super::checks::{
     check_patience,
 };
 use super::choices::FORMATS;
-use super::{Ask, Config, DumpSignal, OnStuck, ProfileFormat, Set, file};
+use super::{Ask, Config, DumpSignal, OnStuck, ProfileFormat, Set, environment, file};
 use crate::error::{Error, Kind};
 use crate::log::{Queue, Wiring};
 use crate::os::program;
@@ -66,12 +66,15 @@ pub(crate) struct ProfileSettings {
     pub(crate) options: Options,
     pub(crate) output: PathBuf,
     pub(crate) formats: Vec<ProfileFormat>,
-    // A program without the feature reads these two, and draws nothing.
+    // A program without the feature reads these, and draws nothing.
     /// `None`: only large pools are drawn as one thread.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fold_pools: Option<bool>,
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) icicle: bool,
+    /// `None`: all that is known.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) collapse: Option<Vec<String>>,
 }
 
 impl Config {
@@ -87,7 +90,7 @@ impl Config {
             capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
             overflow: set.log_overflow.unwrap_or_default(),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             log: LogSettings {
                 to: set.log_to.unwrap_or(LogTo::Console),
                 wiring: Wiring {
@@ -111,9 +114,11 @@ impl Config {
                 formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
                 fold_pools: set.profile_fold_pools,
                 icicle: set.profile_icicle.unwrap_or(false),
+                collapse: set.profile_collapse,
             },
             name,
         };
+        environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
         let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
         check_log(&queue, settings.log.wiring.tail)?;

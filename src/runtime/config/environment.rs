@@ -1,0 +1,58 @@
+//! What the environment asks for: settings of a deployed program without a change of its files.
+
+use crate::error::{Error, Kind};
+use crate::profile::{Clock, Options};
+use std::ffi::OsString;
+
+/// Whether, and by which clock, the whole run is recorded.
+const PROFILE: &str = "SELVEDGE_PROFILE";
+
+/// Changes what the files and setters say of the profile to what the environment says.
+///
+/// # Errors
+/// The variable has a value that is none of the known ones.
+pub(super) fn apply(enabled: &mut bool, options: &mut Options) -> Result<(), Error> {
+    match std::env::var_os(PROFILE) {
+        // Empty: as `VARIABLE= program` unsets a variable.
+        None => Ok(()),
+        Some(value) if value.is_empty() => Ok(()),
+        Some(value) => set(&value, enabled, options),
+    }
+}
+
+fn set(value: &OsString, enabled: &mut bool, options: &mut Options) -> Result<(), Error> {
+    let clock = |clock| options.clone().clock(clock);
+    (*enabled, *options) = match value.to_str() {
+        Some("on") => (true, options.clone()),
+        Some("off") => (false, options.clone()),
+        Some("cpu") => (true, clock(Clock::Cpu)),
+        Some("wall") => (true, clock(Clock::Wall)),
+        _ => {
+            let message = format!("expected on, off, cpu or wall, found `{}`", value.to_string_lossy());
+            return Err(Error::new(Kind::Config, message).at_key(format!("the environment variable {PROFILE}")));
+        }
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(value: &str, enabled: bool) -> Result<(bool, Options), String> {
+        let (mut enabled, mut options) = (enabled, Options::new().frequency(997));
+        set(&value.into(), &mut enabled, &mut options).map_err(|error| error.to_string())?;
+        Ok((enabled, options))
+    }
+
+    #[test]
+    fn the_variable_goes_before_all_else_and_changes_nothing_else() {
+        let options = Options::new().frequency(997);
+        assert_eq!(result("on", false), Ok((true, options.clone())));
+        assert_eq!(result("off", true), Ok((false, options.clone())));
+        assert_eq!(result("wall", false), Ok((true, options.clone().clock(Clock::Wall))));
+        assert_eq!(result("cpu", false), Ok((true, options.clock(Clock::Cpu))));
+        let error = result("yes", false).unwrap_err();
+        assert_eq!(error, "the environment variable SELVEDGE_PROFILE: expected on, off, cpu or wall, found `yes`");
+    }
+}
