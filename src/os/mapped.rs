@@ -1,6 +1,6 @@
 //! A file's bytes, read by the kernel as they are looked at. Linux only.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -13,6 +13,8 @@ pub(crate) struct MappedFile<'f> {
     file: &'f File,
     length: u64,
     parts: RefCell<Vec<Part>>,
+    /// The error of the system that the last refusal to map came with.
+    refused: Cell<Option<i32>>,
 }
 
 #[derive(Debug)]
@@ -28,11 +30,16 @@ impl<'f> MappedFile<'f> {
     /// # Errors
     /// The system does not tell how long the file is.
     pub(crate) fn new(file: &'f File) -> io::Result<MappedFile<'f>> {
-        Ok(MappedFile { file, length: file.metadata()?.len(), parts: RefCell::default() })
+        Ok(MappedFile { file, length: file.metadata()?.len(), parts: RefCell::default(), refused: Cell::new(None) })
     }
 
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Why the system has refused to map a part, if it has since the last call: parsers keep no cause.
+    pub(crate) fn take_refusal(&self) -> Option<io::Error> {
+        self.refused.take().map(io::Error::from_raw_os_error)
     }
 
     /// Those bytes of the file.
@@ -69,7 +76,9 @@ impl<'f> MappedFile<'f> {
             libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, self.file.as_raw_fd(), offset)
         };
         if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
+            let cause = io::Error::last_os_error();
+            self.refused.set(cause.raw_os_error());
+            return Err(cause);
         }
         Ok(Part { start: start.cast(), range })
     }

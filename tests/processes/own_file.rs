@@ -79,6 +79,19 @@ fn a_dump_and_a_profile_take_little_memory() {
     assert!(ended.stdout.contains("nameless::main ("), "no line of a file in the dump: {}", ended.stdout);
 }
 
+/// With room for 8 MiB of addresses more, the debug information cannot be mapped, and the symbols can.
+#[test]
+fn what_a_limit_leaves_unread_is_told_with_the_reason() {
+    let ended = run(Command::new(program("nameless")).arg("narrow"));
+    assert_eq!(ended.code(), 0, "{}{}", ended.stdout, ended.stderr);
+    let told: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("cannot be read: ")).collect();
+    let is_reason =
+        |line: &&str| line.contains("Cannot allocate memory") || line.contains("are left for finding names");
+    assert!(told.iter().all(is_reason), "{}", ended.stdout);
+    let logged = told.iter().filter(|line| line.starts_with("log: WARN profiling: the debug information of "));
+    assert!(logged.count() > 0, "{}", ended.stdout);
+}
+
 #[test]
 fn a_profile_is_called_as_its_program_whatever_dots_are_in_the_name() {
     let folder = Folder::new("own_file_name");

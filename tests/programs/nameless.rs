@@ -56,6 +56,14 @@ pub(crate) fn main() -> ExitCode {
         "setuid" => assert_eq!(unsafe { libc::setgid(65534) | libc::setuid(65534) }, 0),
         // SAFETY: the limit is whole.
         "small" => assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0),
+        "narrow" => {
+            let used = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+            let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+            let limit = (pages << 12) + (8 << 20);
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            // SAFETY: the limit is whole.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        }
         _ => {}
     }
     work(Duration::from_millis(300));

@@ -75,9 +75,12 @@ impl Naming<'_> {
         let mapped = apart.as_ref().and_then(|file| MappedFile::new(file).ok());
         let debug = mapped.as_ref().and_then(|mapped| sections::parse(Bytes::OfFile(mapped)).ok());
         let mut lines = vec![Vec::new(); self.addresses.len()];
-        let informed = debug.as_ref().unwrap_or(&own);
+        let (informed, informed_by) = match (&debug, &mapped) {
+            (Some(debug), Some(mapped)) => (debug, Bytes::OfFile(mapped)),
+            _ => (&own, bytes),
+        };
         if has_debug_information(informed)
-            && let Err(cause) = self.by_debug_information(informed, &mut lines)
+            && let Err(cause) = self.by_debug_information(informed, informed_by, &mut lines)
         {
             let name = loaded.name.display();
             self.unread.push(format!(
@@ -88,7 +91,12 @@ impl Naming<'_> {
         Ok(lines)
     }
 
-    fn by_debug_information(&mut self, file: &Elf<'_>, lines: &mut [Vec<Line>]) -> Result<(), String> {
+    fn by_debug_information<'a>(
+        &mut self,
+        file: &Elf<'a>,
+        bytes: Bytes<'a>,
+        lines: &mut [Vec<Line>],
+    ) -> Result<(), String> {
         let sections = gimli::DwarfSections::load(|id| match id {
             SectionId::DebugAbbrev
             | SectionId::DebugAddr
@@ -98,7 +106,7 @@ impl Naming<'_> {
             | SectionId::DebugRanges
             | SectionId::DebugRngLists
             | SectionId::DebugStr
-            | SectionId::DebugStrOffsets => sections::contents(file, id.name(), self.budget, self.taken),
+            | SectionId::DebugStrOffsets => sections::contents(file, bytes, id.name(), self.budget, self.taken),
             // No names, and no lines.
             _ => Ok(Default::default()),
         })?;

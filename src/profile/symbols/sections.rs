@@ -16,6 +16,16 @@ pub(super) enum Bytes<'a> {
 
 pub(super) type Elf<'a> = object::File<'a, Bytes<'a>>;
 
+impl Bytes<'_> {
+    /// Why the system has refused to map a part of the file just now.
+    fn refusal(self) -> Option<std::io::Error> {
+        match self {
+            Bytes::OfFile(file) => file.take_refusal(),
+            Bytes::InMemory(_) => None,
+        }
+    }
+}
+
 impl<'a> ReadRef<'a> for Bytes<'a> {
     fn len(self) -> Result<u64, ()> {
         match self {
@@ -78,14 +88,20 @@ fn section<'a, 'f>(file: &'f Elf<'a>, name: &str) -> Option<object::Section<'a, 
 /// As a part of a sentence: it cannot be read or unpacked, or would take too much memory.
 pub(super) fn contents<'a>(
     file: &Elf<'a>,
+    bytes: Bytes<'a>,
     name: &str,
     budget: &mut Budget,
     taken: &mut u64,
 ) -> Result<Cow<'a, [u8]>, String> {
     let Some(section) = section(file, name) else { return Ok(Cow::Borrowed(&[])) };
     let failed = |cause: &dyn std::fmt::Display| format!("its section {name} cannot be read: {cause}");
-    // Only a file that is damaged, or that was not mapped, has none.
-    let data = section.compressed_data().map_err(|cause| failed(&cause))?;
+    let data = section.compressed_data().map_err(|cause| {
+        // A limit of addresses, for example; otherwise the file is damaged.
+        match bytes.refusal() {
+            Some(refusal) => failed(&refusal),
+            None => failed(&cause),
+        }
+    })?;
     let length = data.uncompressed_size;
     match data.format {
         CompressionFormat::None => Ok(Cow::Borrowed(data.data)),
