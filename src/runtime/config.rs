@@ -187,7 +187,7 @@ impl Config {
     /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A *deadlock*, threads that
     /// wait for each other's locks, monitors and ends, is logged as an error, once, with who waits for what, since when,
     /// who holds it and where it was taken; so is a wait for a [`Signal`](crate::Signal), [`Queue`](crate::Queue) or
-    /// [`Promise`](crate::Promise) to which nobody else has a handle any more. What is likely but not certain is a warning
+    /// [`Promise`](crate::Promise) to which no other thread has a handle any more. What is likely but not certain is a warning
     /// that says so. Waits with a `till` or a timeout can end, and are no part of it.
     ///
     /// ```

@@ -11,12 +11,12 @@ use std::sync::Arc;
 type Asked = Vec<(Arc<Node>, Reason)>;
 
 thread_local! {
-    /// While the calling thread asks a subtree: whom else to ask.
+    /// While the calling thread asks a subtree: the nodes that are still to be asked.
     static ASKING: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
-/// Asks these to stop, in this order, and each time all below it, the youngest first. A `OneByOne` parent asks its children
-/// itself, when it ends.
+/// Asks these to stop, in this order, and each time all below it, the youngest first. A `OneByOne`
+/// parent asks its children itself, when it ends.
 ///
 /// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
 pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
@@ -26,7 +26,7 @@ pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
     while let Some((node, reason)) = next.pop() {
         asked.go_for(&node.please_stop, &reason);
         if node.terms.patience.is_some() {
-            // It may be shorter than the one that the clock was set by.
+            // It may be shorter than the patience that the clock was set by.
             stop_clock::asked(node.terms.patience);
         }
         let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));

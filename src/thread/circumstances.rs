@@ -10,7 +10,7 @@ const MOST_SITES: usize = 32;
 
 #[derive(Clone, Default)]
 pub(crate) struct Circumstances {
-    /// Who spawned it, and where; then who spawned that one.
+    /// The thread that spawned it, and where; then the thread that spawned that thread.
     pub(super) sites: Vec<(Arc<str>, &'static Location<'static>)>,
     pub(super) context: Vec<(String, String)>,
     pub(super) records: Vec<String>,

@@ -18,9 +18,11 @@ static ROOTS: PerProcess<Mutex<Roots>> = PerProcess::new(Mutex::new(Roots::new()
 struct Roots {
     /// `main`, unless it has ended.
     current: Option<Arc<Node>>,
-    /// The `main` after it. Made when an unregistered thread spawns while `current` ends; takes its place afterwards.
+    /// The `main` after it. Made when an unregistered thread spawns while `current` ends; takes its
+    /// place afterwards.
     next: Option<Arc<Node>>,
-    /// What the process's main thread was until a runtime started on another thread, if it has children.
+    /// What the process's main thread was until a runtime started on another thread, if it has
+    /// children.
     former: Vec<Arc<Node>>,
 }
 
@@ -29,7 +31,8 @@ impl Roots {
         Roots { current: None, next: None, former: Vec::new() }
     }
 
-    /// The current root, and a root that has ended. Its drop may run the user's code: not with the lock held.
+    /// The current root, and a root that has ended. Its drop may run the user's code: not with the
+    /// lock held.
     fn current(&mut self) -> (Arc<Node>, Option<Arc<Node>>) {
         match &self.current {
             Some(node) if !node.stopped.is_go() => (node.clone(), None),
@@ -57,8 +60,9 @@ pub(crate) fn root() -> Arc<Node> {
     node
 }
 
-/// The root for a new child of a thread that is not in the tree. While `main` ends this is the next `main`: `main` waits for
-/// its children, and unregistered threads may spawn faster than it can join.
+/// The root for a new child of a thread that is not in the tree. While `main` ends this is the next
+/// `main`: `main` waits for its children, and unregistered threads may spawn faster than it can
+/// join.
 fn open_root() -> Arc<Node> {
     let (_ended, node) = {
         let mut roots = ROOTS.lock();
@@ -69,7 +73,7 @@ fn open_root() -> Arc<Node> {
     node
 }
 
-/// All nodes without a parent: `main` first, then such as have children without being `main`.
+/// All nodes without a parent: `main` first, then nodes that have children without being `main`.
 pub(crate) fn roots() -> Vec<Arc<Node>> {
     let (_ended, nodes) = {
         let mut roots = ROOTS.lock();
@@ -79,14 +83,16 @@ pub(crate) fn roots() -> Vec<Arc<Node>> {
     nodes
 }
 
-/// The threads that unregistered threads have spawned while `main` ended, and that live: it does not wait for them.
+/// The threads that unregistered threads have spawned while `main` ended, and that live: it does
+/// not wait for them.
 pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
     let next = ROOTS.lock().next.clone();
     next.map_or_else(Vec::new, |next| next.children())
 }
 
-/// Makes the calling thread `main` until the guard drops. The process's main thread may be `main` already, because it has
-/// used the crate before. It is `other/main` from then on, and its children are those of a former root.
+/// Makes the calling thread `main` until the guard drops. The process's main thread may be `main`
+/// already, because it has used the crate before. It is `other/main` from then on, and its children
+/// are those of a former root.
 pub(crate) fn become_main() -> (Arc<Node>, Inside) {
     loop {
         let node = root();
@@ -103,8 +109,8 @@ pub(crate) fn become_main() -> (Arc<Node>, Inside) {
     }
 }
 
-/// What the calling thread was in the parent process, if this is a forked child and the thread does not know it yet. It is the
-/// thread that forked: the others have begun in the child.
+/// What the calling thread was in the parent process, if this is a forked child and the thread does
+/// not know it yet. It is the thread that forked: the others have begun in the child.
 fn inherited() -> Option<Arc<Node>> {
     if fork::generation() == 0 {
         return None;
@@ -129,7 +135,7 @@ fn in_this_process(node: &Arc<Node>) -> Arc<Node> {
     root.filter(|root| root.id == node.id).unwrap_or_else(|| node.clone())
 }
 
-/// `main`, if there is one that has not ended.
+/// `main`, if there is one and it has not ended.
 pub(super) fn living_root() -> Option<Arc<Node>> {
     ROOTS.lock().current.as_ref().filter(|node| !node.stopped.is_go()).cloned()
 }
@@ -151,13 +157,15 @@ pub(crate) fn take_former_roots() -> Vec<Arc<Node>> {
 }
 
 thread_local! {
-    /// Without a destructor, whose registration would cost each thread that is spawned a lock and an allocation: a body takes
-    /// its node out again by `Inside`, and where there is no body, `LEAVING` does.
+    /// Without a destructor, whose registration would cost each thread that is spawned a lock and
+    /// an allocation: a body takes its node out again by `Inside`, and where there is no body,
+    /// `LEAVING` does.
     static CURRENT: ManuallyDrop<RefCell<Option<Thread>>> = const { ManuallyDrop::new(RefCell::new(None)) };
     static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
 }
 
-/// The end of an OS thread of which the tree knows no body: what the thread is, as `main` or as a thread outside the tree.
+/// The end of an OS thread of which the tree knows no body: what the thread is, as `main` or as a
+/// thread outside the tree.
 struct Leaving(RefCell<Vec<Arc<Node>>>);
 
 impl Drop for Leaving {
@@ -176,7 +184,8 @@ impl Drop for Leaving {
     }
 }
 
-/// Starts `node` on the calling OS thread, whose end is the end of `node` too. Returns `true` for the call that started it.
+/// Starts `node` on the calling OS thread, whose end is the end of `node` too. Returns `true` for
+/// the call that started it.
 fn start_until_leaving(node: &Arc<Node>) -> bool {
     // Not while the thread-locals are being destroyed.
     let end_is_seen = LEAVING.try_with(|_| ()).is_ok();
@@ -197,8 +206,8 @@ pub(crate) fn current() -> Arc<Node> {
     let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
     match known {
         Some(node) if node.is_inherited() => in_child(),
-        // A root that has ended: the main thread after a shutdown, before the next start. One that is retired: the
-        // main thread, since a runtime was started on another one.
+        // A root that has ended: the main thread after a shutdown, before the next start. A retired
+        // root: the main thread after a runtime was started on another thread.
         Some(node) if node.terms.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
         _ => unknown(),
     }
@@ -208,7 +217,8 @@ fn is_current(node: &Arc<Node>) -> bool {
     CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|thread| thread.0.id == node.id)).unwrap_or(false)
 }
 
-/// A thread that the tree has not met: the process's main thread, or one that was not spawned by this crate.
+/// A thread that the tree has not met: the process's main thread, or a thread that this crate has
+/// not spawned.
 fn unknown() -> Arc<Node> {
     let node = main_thread().unwrap_or_else(unregistered);
     drop(set_current(Some(Thread(node.clone()))));
@@ -217,8 +227,8 @@ fn unknown() -> Arc<Node> {
 
 /// `main`, if the calling thread is the process's main thread and no other thread is `main`.
 fn main_thread() -> Option<Arc<Node>> {
-    // The name first: it costs no system call. Another thread may have that name, but the main thread has no other, except
-    // in a forked child: its main thread is the one that forked.
+    // The name first: it costs no system call. Another thread may have that name, but the main
+    // thread has no other, except in a forked child: its main thread is the thread that forked.
     let may_be_main = std::thread::current().name() == Some("main") || fork::generation() > 0;
     let is_main = may_be_main && crate::os::is_main_thread();
     let node = is_main.then(root)?;
@@ -241,9 +251,10 @@ fn unregistered() -> Arc<Node> {
     node
 }
 
-/// Returns who it was. Whoever drops that may run the user's code, so not while it is borrowed here.
+/// Returns the thread that it was before. Its drop may run the user's code, so the caller drops it,
+/// after the borrow here.
 fn set_current(thread: Option<Thread>) -> Option<Thread> {
-    // Among the destructors of its thread-locals, one of somebody else's is nobody any more.
+    // While thread-locals are destroyed, an unregistered thread is forgotten.
     let thread = thread.filter(|thread| match thread.0.terms.role {
         Role::Root | Role::Foreign => LEAVING.try_with(|_| ()).is_ok(),
         Role::User | Role::Runtime => true,

@@ -1,31 +1,37 @@
-//! The search for waits that nobody can end: over the waits that all threads of the tree publish. Reads only; what is done
-//! about it is up to those who ask: the runtime's watcher, the dump.
+//! The search for waits that no thread can end, over the waits that all threads of the tree
+//! publish. It only reads. The callers, which are the runtime's watcher and the dump, decide what
+//! to do about a finding.
 //!
-//! Threads that wait without a limit are *candidates*. For each, those are listed who must act for its wait to end: the
-//! holder of the lock, the thread that is joined. A candidate that has one who is no candidate is struck off, and so on:
-//! who is left waits for such as are left, around a circle or up to one whom nobody can help. That is one pass over the
-//! edges, whatever their form.
+//! Threads that wait without a limit are *candidates*. For each candidate, the search lists the
+//! threads that can end its wait: the holder of the lock, the thread that is joined. It removes
+//! each candidate that a non-candidate or a removed candidate can unblock. The remaining threads
+//! wait only for each other: in a cycle, or in a chain that ends at a wait no thread can end. That
+//! is one pass over the edges.
 //!
 //! # Why a certain deadlock is one
-//! The slots are read one after the other while all goes on, so what they say together may never have been so. Therefore:
+//! The slots are read one after the other while all goes on, so what they say together may never
+//! have been so. Therefore:
 //! 1. All slots are read. Each wait has a serial, which no other wait in that slot has.
 //! 2. The holders are read.
 //! 3. All slots are read again. Whose serial is not the same is struck off.
 //!
-//! So there is a moment, between 1 and 3, in which each thread that is left was within that one call. In a blocking call a
-//! thread runs nothing of its own, and a guard does not leave its thread: it lets go of nothing in between. A thread is the
-//! holder in 2 if it had taken the lock and not let go of it, as of all that it did before it began to wait, which was
-//! visible since 1 (slots are read under their lock). So at that moment each left thread held what the holder says, and
-//! waited, without a limit, for another of them. None can be the first to go on.
+//! So there is a moment, between 1 and 3, in which each thread that is left was within that one
+//! call. In a blocking call a thread runs nothing of its own, and a guard does not leave its
+//! thread: it lets go of nothing in between. A thread is the holder in 2 if it had taken the lock
+//! and not let go of it, as of all that it did before it began to wait, which was visible since 1
+//! (slots are read under their lock). So at that moment each left thread held what the holder says,
+//! and waited, without a limit, for another of them. None can be the first to go on.
 //!
-//! A wait for a queue's room is certain only in that nobody has a handle; that those who were seen to pop are all who ever
-//! do is not known, nor that a turn is still with the thread that got it. Such findings are marked with their doubt.
+//! A wait for a queue's room is certain only if there is no other handle. The search does not know
+//! whether the threads that were seen to pop are all that ever pop, nor whether a turn is still
+//! with the thread that got it. Such findings carry their doubt.
 //!
 //! # What is missed
-//! Waits with a `till` that can go, even if nobody will let it. Threads that are not in the tree. Semaphores, binary
-//! semaphores, changes in monitors and progress, which any thread may bring about. A promise whose claim somebody keeps and
-//! never uses, or a queue that somebody has a handle to and never adds to. Handles that lie in the heap or in a static: they
-//! may be reached by others. A guard that was forgotten while its thread lives.
+//! Waits with a `till` that can go, even if no thread will let it go. Threads that are not in the
+//! tree. Semaphores, binary semaphores, changes in monitors and progress, which any thread may
+//! bring about. A promise whose claim is kept and never used, or a queue whose handle is kept and
+//! never added to. Handles in the heap or in a static: other threads may reach them. A guard that
+//! was forgotten while its thread lives.
 
 use super::Thread;
 use super::tree::{self, Node};
@@ -37,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Threads that wait, and nobody is known who can end it.
+/// Waiting threads whose waits no known thread can end.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) kind: Kind,
@@ -45,7 +51,7 @@ pub(crate) struct Finding {
     pub(crate) doubt: Option<String>,
     /// Of a circle, each waits for the next, and the last for the first.
     pub(crate) members: Vec<Waiting>,
-    /// Those that wait for one of them, or for such as do.
+    /// The threads that wait for one of the members, directly or through others.
     pub(crate) behind: Vec<Waiting>,
 }
 
@@ -55,7 +61,7 @@ pub(crate) enum Kind {
     Circle,
     /// The holder has ended without letting go.
     HolderEnded,
-    /// Nobody else has a handle to what they wait for.
+    /// There is no other handle to what they wait for.
     NobodyLeft,
 }
 
@@ -92,7 +98,7 @@ impl Finding {
                 write!(f, "{probable}deadlock: what is waited for is held by a thread that has ended")?
             }
             Kind::NobodyLeft => {
-                write!(f, "{probable}wait without end: nobody else has a handle to what is waited for")?;
+                write!(f, "{probable}wait without end: no other thread has a handle to what is waited for")?;
             }
         }
         for Waiting { thread, wait } in &self.members {
@@ -109,11 +115,13 @@ impl Finding {
     }
 }
 
-/// For a lock of which a glance is wanted: whoever holds it may be what is being looked for.
+/// The lock patience of the search: the holder of a lock may be the thread that the search is
+/// looking for.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// Threads whose body runs: those that this crate has started, and thus knows the lenders of. Not those whose parent was
-/// named: a pool's threads may be started so, and lend to each other what this crate knows nothing of.
+/// Threads whose body runs and that this crate has started, so it knows their lenders. Not threads
+/// with a named parent: they may be a pool's, and lend to each other what this crate does not know
+/// of.
 static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
 
 /// Counts the calling thread as one of ours until the guard drops.
@@ -134,7 +142,8 @@ impl Drop for Counted {
     }
 }
 
-/// Whether the process has threads that are neither `main` nor counted; if that is not known, it may have.
+/// Whether the process has threads that are neither `main` nor counted; if that is not known, it
+/// may have.
 fn has_strangers() -> bool {
     let before = BODIES.load(Ordering::Relaxed);
     let count = crate::os::thread_count();
@@ -144,16 +153,17 @@ fn has_strangers() -> bool {
 struct Candidate {
     node: Arc<Node>,
     wait: Wait,
-    /// Those who can end its wait, by their place among the candidates: any of them can. None: somebody can who is none.
+    /// Indices of candidates that could end this wait; any one suffices. `None` if a non-candidate
+    /// could.
     enders: Option<Vec<usize>>,
     root: Kind,
     doubt: Option<String>,
 }
 
-/// All waits of now that nobody can end; quickly none, unless one has lasted for `long`. Of the probable ones only those
-/// in which all have waited for `long`.
+/// All present waits that no thread can end. Returns early unless one has lasted for `long`. A
+/// probable finding is reported only if all its members have waited for `long`.
 ///
-/// Waits for nobody: a thread that cannot be read in a moment is left out.
+/// Never blocks: a thread that cannot be read within [`GLANCE`] is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
     tree::walk(tree::roots(), |node| {
@@ -189,7 +199,7 @@ fn list_enders(candidates: &mut [Candidate]) {
         .filter(|(thread, _)| *thread != 0)
         .collect();
     let by_id: HashMap<u64, usize> = candidates.iter().enumerate().map(|(at, one)| (one.node.id, at)).collect();
-    // Who waits for a thing by a handle of its own.
+    // The threads that wait for a thing by a handle of their own.
     let mut known: HashMap<*const (), Vec<usize>> = HashMap::new();
     for (at, one) in candidates.iter().enumerate() {
         if let Some(handles) = one.wait.handles().filter(|handles| handles.own) {
@@ -233,7 +243,7 @@ fn list_enders(candidates: &mut [Candidate]) {
                 let users = users.alive();
                 one.enders = users.and_then(|users| users.iter().map(|user| by_thread.get(user).copied()).collect());
                 one.doubt = Some(format!(
-                    "others take from \"{}\" than those who have waited for its values so far",
+                    "other threads take from \"{}\" than the ones that have waited for its values so far",
                     one.wait.name()
                 ));
             }
@@ -242,7 +252,8 @@ fn list_enders(candidates: &mut [Candidate]) {
     }
 }
 
-/// Which of the candidates that `may` be are left once all are struck off who have somebody to help them.
+/// Marks the candidates accepted by `may` that remain after repeatedly removing each one that a
+/// removed or rejected candidate could unblock.
 fn left(candidates: &[Candidate], may: impl Fn(&Candidate) -> bool) -> Vec<bool> {
     let mut left: Vec<bool> = candidates.iter().map(|one| one.enders.is_some() && may(one)).collect();
     let mut helped: Vec<Vec<usize>> = vec![Vec::new(); candidates.len()];
@@ -260,7 +271,7 @@ fn left(candidates: &[Candidate], may: impl Fn(&Candidate) -> bool) -> Vec<bool>
     left
 }
 
-/// The circles and dead ends among those that are left, each with those behind it.
+/// The cycles and dead ends among the remaining candidates, each with the threads behind it.
 fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
     /// Where the way from a candidate ends.
     #[derive(Clone, Copy, PartialEq)]
@@ -293,7 +304,7 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
             let one = &candidates[at];
             let alone = one.root == Kind::NobodyLeft;
             let Some(next) = one.enders.iter().flatten().next().filter(|_| !alone) else {
-                // Several may wait for the same thing that nobody is left to bring.
+                // Several threads may wait for the same thing that no thread can bring any more.
                 let thing = one.wait.handles().filter(|_| alone);
                 let same = thing.map(|handles| handles.shared.as_ptr().cast());
                 let new = findings.len();
@@ -325,7 +336,8 @@ mod tests {
     use crate::thread::tree::{Role, Terms};
     use crate::wait::What;
 
-    /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is told once.
+    /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is
+    /// told once.
     #[test]
     fn what_is_left_of_any_graph_is_told_once_and_circles_are_circles() {
         let mut seed = 0x2545_F491_4F6C_DD1D_u64;

@@ -1,4 +1,4 @@
-//! What is known of a thread that failed, and of those below it.
+//! A failure: what is known of a thread that failed, and of the failed threads below it.
 
 use super::circumstances::Circumstances;
 use super::seen::{self, Identity, Seen};
@@ -16,11 +16,13 @@ use std::sync::atomic::Ordering;
 
 type Payload = Box<dyn Any + Send>;
 
-/// A thread failed: it panicked, it returned an error, or threads below it failed and nobody had joined them.
+/// A thread failed: it panicked, it returned an error, or threads below it failed and no thread had
+/// joined them.
 ///
-/// `Display` writes the whole tree of failures, a line for each; with `{:#}` also what is known of each: the backtrace of a
-/// panic, trimmed to the program's own frames, where the thread was spawned, its diagnostic context, its last log records,
-/// and what became of its children. [`to_json`](Self::to_json) gives the same to a machine.
+/// `Display` writes the whole tree of failures, a line for each; with `{:#}` also what is known of
+/// each: the backtrace of a panic, trimmed to the program's own frames, where the thread was
+/// spawned, its diagnostic context, its last log records, and what became of its children.
+/// [`to_json`](Self::to_json) gives the same to a machine.
 ///
 /// ```
 /// let child = selvedge::spawn_fallible("config", |_please_stop| Err::<(), _>("no such file"));
@@ -47,10 +49,12 @@ struct Inner {
 }
 
 enum Cause {
-    /// The payload, until somebody takes it. In a lock only because payloads are not Sync, and errors should be.
+    /// The payload, until it is taken. In a lock only because payloads are not Sync, and errors
+    /// should be.
     Panic(Mutex<Option<Payload>>),
     Error(Option<Box<dyn Error + Send + Sync>>),
-    /// It was asked to stop, and ended with an error that says so. The thread is well; it only has no value.
+    /// It was asked to stop, and ended with an error that says so. The thread is well; it only has
+    /// no value.
     Stopped(Option<Box<dyn Error + Send + Sync>>),
     /// The thread itself was well.
     Children,
@@ -97,7 +101,8 @@ impl Failure {
 
     /// On the thread that has returned it.
     pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
-        // A failure that comes back as an error, from join()?, is not told once more as a text: it stays a failure.
+        // A failure that comes back as an error, from join()?, is not told once more as a text: it
+        // stays a failure.
         match error.downcast::<Failure>() {
             Ok(failure) => Failure::adopt(node, *failure),
             Err(error) => {
@@ -186,7 +191,7 @@ impl Failure {
         }
     }
 
-    /// With these after those that it has.
+    /// Adds `children` after the failures that it has.
     pub(super) fn with_children(self, children: Vec<Failure>) -> Failure {
         self.with_more(Failures { kept: children, omitted: 0 })
     }
@@ -210,7 +215,8 @@ impl Failure {
         (self.0.children, self.0.omitted) = (kept, omitted);
     }
 
-    /// A line for each panic and error in it of which the log has not been told. It counts as told from now on.
+    /// A line for each panic and error in it of which the log has not been told. It counts as told
+    /// from now on.
     pub(crate) fn take_unlogged(&mut self) -> Vec<Unlogged> {
         let (mut lines, mut next) = (Vec::new(), vec![self]);
         while let Some(failure) = next.pop() {
@@ -230,7 +236,8 @@ impl Failure {
         &self.0.path
     }
 
-    /// What the panic said, or the error with its sources. Of a payload that is no string, that it is none.
+    /// What the panic said, or the error with its sources. Of a payload that is no string, that it
+    /// is none.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -255,15 +262,17 @@ impl Failure {
         matches!(self.0.cause, Cause::Error(_))
     }
 
-    /// The thread did not fail: it was asked to stop, and ended with an error that says so ([`Stopped`](crate::Stopped)). So it
-    /// has no value to give. The thread that joins it gets this; no other thread, no log and no exit code tells of it.
+    /// The thread did not fail: it was asked to stop, and ended with an error that says so
+    /// ([`Stopped`](crate::Stopped)). So it has no value to give. The thread that joins it gets
+    /// this; no other thread, no log and no exit code tells of it.
     pub fn is_stopped(&self) -> bool {
         matches!(self.0.cause, Cause::Stopped(_))
     }
 
-    /// Where the thread that failed was spawned, then where the one that spawned it was, and so on up to `main`: the path of
-    /// the thread that spawned, and the call. Of a thread named as the parent by [`Builder::parent`](crate::Builder::parent) it
-    /// is that path. Empty if the thread itself was well.
+    /// Where the thread that failed was spawned, then where its spawner was, and so on up to
+    /// `main`: the path of the thread that spawned, and the call. Of a thread named as the parent
+    /// by [`Builder::parent`](crate::Builder::parent) it is that path. Empty if the thread itself
+    /// was well.
     pub fn spawned(&self) -> &[(Arc<str>, &'static Location<'static>)] {
         &self.0.circumstances.sites
     }
@@ -273,8 +282,8 @@ impl Failure {
         &self.0.circumstances.context
     }
 
-    /// The last records that the thread had logged by then, the oldest first: time (local), level and message. None where no
-    /// runtime logs.
+    /// The last records that the thread had logged by then, the oldest first: time (local), level
+    /// and message. None where no runtime logs.
     pub fn records(&self) -> &[String] {
         &self.0.circumstances.records
     }
@@ -290,7 +299,7 @@ impl Failure {
     }
 
     pub(crate) fn with_survivors(mut self, survivors: Vec<String>) -> Failure {
-        // Those of a last run are there already when the thread itself ends.
+        // The survivors of a last run are there already when the thread itself ends.
         self.0.circumstances.survivors.extend(survivors);
         self
     }
@@ -305,7 +314,8 @@ impl Failure {
         }
     }
 
-    /// How often the thread had failed before and was run again; see [`Builder::restart`](crate::Builder::restart).
+    /// How often the thread had failed before and was run again; see
+    /// [`Builder::restart`](crate::Builder::restart).
     pub fn restarts(&self) -> u64 {
         self.0.restarts
     }
@@ -318,14 +328,14 @@ impl Failure {
         matches!(self.0.cause, Cause::Told)
     }
 
-    /// Failures of threads below this one that no thread had joined, the oldest first. Of very many, the first 32 and the last
-    /// 32; [`omitted`](Self::omitted) counts the others.
+    /// Failures of threads below this one that no thread had joined, the oldest first. Of very
+    /// many, the first 32 and the last 32; [`omitted`](Self::omitted) counts the others.
     pub fn children(&self) -> &[Failure] {
         &self.0.children
     }
 
-    /// How many more threads below this one had failed than [`children`](Self::children) shows. The log was told of each when
-    /// it failed.
+    /// How many more threads below this one had failed than [`children`](Self::children) shows. The
+    /// log was told of each when it failed.
     ///
     /// ```
     /// let parent = selvedge::spawn("server", |_| {
@@ -341,8 +351,9 @@ impl Failure {
         self.0.omitted
     }
 
-    /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure. Raised again in a thread of the
-    /// tree, on whichever thread, it keeps the place and the backtrace of this panic; [`resume`](Self::resume) keeps all.
+    /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure.
+    /// Raised again in a thread of the tree, on whichever thread, it keeps the place and the
+    /// backtrace of this panic; [`resume`](Self::resume) keeps all.
     pub fn into_panic(self) -> Payload {
         let payload = match &self.0.cause {
             Cause::Panic(payload) => payload.lock().take(),
@@ -362,9 +373,9 @@ impl Failure {
         payload
     }
 
-    /// Panics with this failure, for a thread that cannot go on without another one. In a thread of the tree that does not
-    /// catch it, it becomes part of that thread's failure as it is: path, place, backtrace, and what is below it. The panic
-    /// hook is not called again.
+    /// Panics with this failure, for a thread that cannot go on without another one. In a thread of
+    /// the tree that does not catch it, it becomes part of that thread's failure as it is: path,
+    /// place, backtrace, and what is below it. The panic hook is not called again.
     ///
     /// ```
     /// let parent = selvedge::spawn("parent", |_please_stop| {
@@ -399,7 +410,7 @@ pub(crate) fn is_of_stop(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The message of an error and of what caused it, each once.
+/// The message of an error and of its sources, each once.
 pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = format!("{error:#}");
     let mut source = error.source();

@@ -1,5 +1,6 @@
-//! The tree in a forked child. The child has one thread, the one that forked, and that is the root of its tree, under the
-//! path that it had. The other threads of the parent process are not there: they count as ended, and no call waits for them.
+//! The tree in a forked child. The child has one thread, the thread that forked, and that is the
+//! root of its tree, under the path that it had. The other threads of the parent process are not
+//! there: they count as ended, and no call waits for them.
 
 use super::tree::{self, Node, Role, Terms};
 use super::{Failure, stop};
@@ -7,8 +8,8 @@ use std::io::Write;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// The root of a forked child, whose one thread was `before` in the parent process. It has the same number, path and
-/// `please_stop`, so that what the thread's functions have of it stays right.
+/// The root of a forked child, whose one thread was `before` in the parent process. It has the same
+/// number, path and `please_stop`, so that what the thread's functions have of it stays right.
 pub(super) fn root(before: &Node) -> Arc<Node> {
     if before.terms.role == Role::Foreign {
         return Node::new("main", "main", None, Terms::of(Role::Root));
@@ -21,8 +22,8 @@ pub(super) fn root(before: &Node) -> Arc<Node> {
     node
 }
 
-/// Ends the threads that the child has spawned, at the end of the function in which its main thread forked. Returns what is
-/// to be told of the whole child.
+/// Ends the threads that the child has spawned, at the end of the function in which its main thread
+/// forked. Returns what is to be told of the whole child.
 pub(crate) fn end(own: Option<Failure>) -> Option<Failure> {
     let root = tree::root();
     let survivors = stop::stop_children(&root, own.as_ref());
@@ -30,8 +31,8 @@ pub(crate) fn end(own: Option<Failure>) -> Option<Failure> {
     Failure::merge(&root, own, root.take_failures())
 }
 
-/// The same for a child that was forked on a spawned thread. That thread is the child's main thread, so the process ends
-/// with it.
+/// The same for a child that was forked on a spawned thread. That thread is the child's main
+/// thread, so the process ends with it.
 pub(super) fn end_process(own: Option<Failure>) -> ! {
     let failure = end(own);
     if let Some(failure) = &failure {
@@ -41,7 +42,7 @@ pub(super) fn end_process(own: Option<Failure>) -> ! {
     std::process::exit(i32::from(failure.is_some()))
 }
 
-/// std waits for the threads of a scope, and those of the parent process do not end here.
+/// std waits for the threads of a scope, and the threads of the parent process do not end here.
 pub(super) fn cannot_leave_scope(at: &Location<'_>) -> ! {
     let text = format!(
         "a forked child cannot leave the scope at {at}, whose threads are the parent process's: it ends here; \

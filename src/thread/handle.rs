@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A thread of the tree, alive or ended. Clones are handles to the same thread; keeping one keeps no thread alive.
+/// A thread of the tree, alive or ended. Clones are handles to the same thread; keeping one keeps
+/// no thread alive.
 ///
 /// ```
 /// use selvedge::Thread;
@@ -24,11 +25,13 @@ use std::time::{Duration, Instant};
 pub struct Thread(pub(super) Arc<Node>);
 
 impl Thread {
-    /// The calling thread. A thread that was neither spawned by this crate nor registered is not in the tree: its path is
-    /// `other/<its name>`, it has no parent, and a stop of `main` does not ask it to stop. The threads that it spawns are
-    /// children of `main`; while `main` ends, of the `main` that comes next, and that end does not wait for them.
+    /// The calling thread. A thread that was neither spawned by this crate nor registered is not in
+    /// the tree: its path is `other/<its name>`, it has no parent, and a stop of `main` does not
+    /// ask it to stop. The threads that it spawns are children of `main`; while `main` ends, of the
+    /// `main` that comes next, and that end does not wait for them.
     ///
-    /// The process's main thread is `main`, unless a runtime runs on another thread: then that one is.
+    /// The process's main thread is `main`, unless a runtime runs on another thread: then that one
+    /// is.
     pub fn current() -> Thread {
         Thread(tree::current())
     }
@@ -73,9 +76,9 @@ impl Thread {
         self.0.child_failed.get(&self.0.path, "child_failed")
     }
 
-    /// Asks it and all threads below it to stop, and returns at once. The thread itself is asked first, then its
-    /// children, the youngest first, each with what is below it. A thread with [`StopOrder::OneByOne`] asks its own
-    /// children when it ends.
+    /// Asks it and all threads below it to stop, and returns at once. The thread itself is asked
+    /// first, then its children, the youngest first, each with what is below it. A thread with
+    /// [`StopOrder::OneByOne`] asks its own children when it ends.
     ///
     /// [`StopOrder::OneByOne`]: crate::StopOrder::OneByOne
     #[track_caller]
@@ -83,7 +86,8 @@ impl Thread {
         self.stop_because("stop() was called");
     }
 
-    /// [`stop`](Self::stop), and says why: the [`stop_reason`](Self::stop_reason) of all that are asked by it.
+    /// [`stop`](Self::stop) with a reason: the [`stop_reason`](Self::stop_reason) of all threads
+    /// that it asks.
     ///
     /// ```
     /// use selvedge::spawn;
@@ -98,20 +102,21 @@ impl Thread {
         self.0.ask(&Reason::given(why));
     }
 
-    /// Who asked it to stop, where, when, and because of what: that its parent ended, a sibling failed, the OS sent a
-    /// signal, or somebody called [`stop`](Self::stop). `None` while nobody has.
+    /// The thread that asked it to stop, where, when, and why: its parent ended, a sibling failed,
+    /// the system sent a signal, or a thread called [`stop`](Self::stop). `None` while it was not
+    /// asked.
     pub fn stop_reason(&self) -> Option<Reason> {
         self.0.please_stop.reason()
     }
 
-    /// How long it took from being asked to stop to its end; to now, while it has not ended. `None` if it was never asked,
-    /// or ended before it was.
+    /// How long it took from being asked to stop to its end; to now, while it has not ended. `None`
+    /// if it was never asked, or ended before it was.
     pub fn stop_latency(&self) -> Option<Duration> {
         let asked = self.stop_reason()?.when();
         self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).checked_duration_since(asked)
     }
 
-    /// The call that spawned or registered it. `None` for `main` and for threads that nobody registered.
+    /// The call that spawned or registered it. `None` for `main` and for unregistered threads.
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.0.terms.spawned_at
     }
@@ -121,9 +126,9 @@ impl Thread {
         self.0.is_alive()
     }
 
-    /// The CPU time, user and system, that it has used since the OS started it; after its end, all it has used. `None`
-    /// before it runs, where the system does not tell (not on Linux), and for a thread that has become known only among the
-    /// destructors of its thread-locals.
+    /// The CPU time, user and system, that it has used since the OS started it; after its end, all
+    /// it has used. `None` before it runs, where the system does not tell (not on Linux), and for a
+    /// thread that has become known only among the destructors of its thread-locals.
     pub fn cpu_time(&self) -> Option<Duration> {
         if let Some(ended) = self.0.ended.get() {
             return ended.cpu_time;
@@ -146,7 +151,8 @@ impl Thread {
         self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).saturating_duration_since(started.at)
     }
 
-    /// How often its function was run again after a failure; see [`Builder::restart`](crate::Builder::restart).
+    /// How often its function was run again after a failure; see
+    /// [`Builder::restart`](crate::Builder::restart).
     pub fn restarts(&self) -> u64 {
         self.0.restarts.load(Ordering::Relaxed)
     }

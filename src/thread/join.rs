@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The right to the result of a thread. Dropping it leaves the thread to its parent, which stops it, joins it, and is told
-/// of its failure; the log is told when the thread fails.
+/// The right to the result of a thread. Dropping it leaves the thread to its parent, which stops
+/// it, joins it, and is told of its failure; the log is told when the thread fails.
 ///
-/// An `Err` that a thread of a plain [`spawn`](crate::spawn) returns is a value, not a failure. If the handle is dropped it is
-/// lost, and the log says so once for each call that spawns such a thread: [`spawn_fallible`](crate::spawn_fallible) is meant.
+/// An `Err` that a thread of a plain [`spawn`](crate::spawn) returns is a value, not a failure. If
+/// the handle is dropped it is lost, and the log says so once for each call that spawns such a
+/// thread: [`spawn_fallible`](crate::spawn_fallible) is meant.
 #[must_use = "a thread whose handle is dropped is stopped when its parent ends; join it for its result"]
 pub struct JoinHandle<T> {
     /// Taken by join and release.
@@ -27,14 +28,16 @@ impl<T> JoinHandle<T> {
         JoinHandle { inner: Some((thread.clone(), slot)), thread }
     }
 
-    /// Blocks until the thread and all its children have ended, and returns what its function returned.
+    /// Blocks until the thread and all its children have ended, and returns what its function
+    /// returned.
     ///
-    /// If the calling thread is asked to stop, before or while it waits here for a thread below itself, it passes that on
-    /// and asks the thread to stop; so a parent that does nothing but join can be stopped.
+    /// If the calling thread is asked to stop, before or while it waits here for a thread below
+    /// itself, it passes that on and asks the thread to stop; so a parent that does nothing but
+    /// join can be stopped.
     ///
     /// # Errors
-    /// The thread's [`Failure`]: its panic, its error, or failures of its children that nobody had joined. Also that it was stopped
-    /// and has no value ([`Failure::is_stopped`]).
+    /// The thread's [`Failure`]: its panic, its error, or failures of its children that no thread
+    /// had joined. Also that it was stopped and has no value ([`Failure::is_stopped`]).
     ///
     /// # Panics
     /// If the calling thread is that thread or below it: each would wait for the other's end.
@@ -59,7 +62,8 @@ impl<T> JoinHandle<T> {
         self.result()
     }
 
-    /// [`join`](Self::join), but gives up when `till` goes: then the handle comes back as the outer `Err`.
+    /// [`join`](Self::join), but gives up when `till` goes: then the handle comes back as the outer
+    /// `Err`.
     ///
     /// # Errors
     /// Outside, the handle; inside, the thread's [`Failure`].
@@ -77,7 +81,8 @@ impl<T> JoinHandle<T> {
         self.join_within(Some(till), None)
     }
 
-    /// [`join`](Self::join), but gives up when `timeout` has passed: then the handle comes back as the outer `Err`.
+    /// [`join`](Self::join), but gives up when `timeout` has passed: then the handle comes back as
+    /// the outer `Err`.
     ///
     /// # Errors
     /// Outside, the handle; inside, the thread's [`Failure`].
@@ -126,8 +131,8 @@ impl<T> JoinHandle<T> {
         self.thread.stop();
     }
 
-    /// Gives the result up: a failure goes to the log, once, as an error, and no further. The thread stays its parent's, who
-    /// stops and joins it.
+    /// Gives the result up: a failure goes to the log, once, as an error, and no further. The
+    /// thread keeps its parent, which stops and joins it.
     pub fn release(mut self) {
         if let Some((thread, _)) = self.inner.take() {
             unseen::handle_dropped::<T>(&thread);
@@ -138,7 +143,8 @@ impl<T> JoinHandle<T> {
     fn result(&mut self) -> Result<T, Failure> {
         let node = &self.thread.0;
         if node.is_inherited() && (node.ended.get().is_none() || node.has_failed()) {
-            // Its result comes in the parent process. The lock of the slot may be held by a thread that is not there.
+            // Its result comes in the parent process. The lock of the slot may be held by a thread
+            // that is not there.
             std::mem::forget(self.inner.take());
             return Err(Failure::in_parent_process(&node.path));
         }
@@ -148,7 +154,7 @@ impl<T> JoinHandle<T> {
             // A value, or that it was stopped.
             (Outcome::Succeeded, Some(result)) => result,
             (Outcome::ToldToParent | Outcome::Succeeded, _) => {
-                let parent = node.parent.as_ref().map_or("nobody", |parent| &parent.path);
+                let parent = node.parent.as_ref().map_or("no thread", |parent| &parent.path);
                 Err(Failure::told(&node.path, parent))
             }
         }
@@ -177,7 +183,8 @@ fn pass_on_stop(me: Arc<Node>, target: &Arc<Node>) -> Option<PassingOn> {
         return None;
     }
     me.begin_join(target.clone());
-    // One target for all joins of this thread. Weak, or it would keep the signal that it is attached to.
+    // One target for all joins of this thread. Weak, or it would keep the signal that it is
+    // attached to.
     if !me.passes_stop_on.swap(true, Ordering::Relaxed) {
         let joiner = Arc::downgrade(&me);
         me.please_stop.on_go(move || {

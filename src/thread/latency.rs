@@ -1,4 +1,5 @@
-//! How long threads took from being asked to stop to their end: the slowest since the runtime began.
+//! How long threads took from being asked to stop to their end: the slowest since the runtime
+//! began.
 
 use super::tree::{Node, Role};
 use crate::model::locks::Mutex;
@@ -16,15 +17,15 @@ const SLOWEST: usize = 5;
 pub(crate) struct Stopped {
     path: Arc<str>,
     took: Duration,
-    /// The part of it in which its own code had ended, and those below it had not.
+    /// The part of it in which its own code had ended, and threads below it had not.
     for_children: Duration,
 }
 
 /// The slowest first.
 static STOPPED: PerProcess<Mutex<Vec<Stopped>>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
-/// Nanoseconds below which nothing needs the lock. Relaxed: a value that is behind costs a look more, and no thread is left
-/// out by it, since it only grows until the next `begin`.
+/// Nanoseconds below which nothing needs the lock. Relaxed: a value that is behind costs a look
+/// more, and no thread is left out by it, since it only grows until the next `begin`.
 static FLOOR: AtomicU64 = AtomicU64::new(0);
 
 /// Forgets all.
@@ -45,7 +46,8 @@ pub(super) fn ended(node: &Node, end: Instant) {
     }
 }
 
-/// `main`'s own code has ended. If `main` was asked to stop before, the time until now counts as its way to its end.
+/// `main`'s own code has ended. If `main` was asked to stop before, the time until now counts as
+/// its way to its end.
 pub(crate) fn main_returned(main: &Node) {
     keep(main, Instant::now());
 }
@@ -75,7 +77,7 @@ impl fmt::Display for Stopped {
         write!(f, "{} {:.1?}", self.path, self.took)?;
         // What it waited for is in the list itself, as a rule.
         if self.for_children > self.took / 2 {
-            write!(f, " ({:.1?} of it for those below it)", self.for_children)?;
+            write!(f, " ({:.1?} of it for threads below it)", self.for_children)?;
         }
         Ok(())
     }

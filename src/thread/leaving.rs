@@ -1,5 +1,6 @@
-//! The last part of a thread's life: its function has returned, and destructors of its thread-locals may still run. A join waits
-//! for them too, and reports one that takes longer than the thread's patience.
+//! The last part of a thread's life: its function has returned, and destructors of its
+//! thread-locals may still run. A join waits for them too, and reports a destructor that takes
+//! longer than the thread's patience.
 
 use super::stop_clock;
 use crate::error::shielded;
@@ -21,7 +22,8 @@ type Report = fn(&Leaving);
 
 static REPORT: PerProcess<RwLock<Report>> = PerProcess::new(RwLock::new(report), || RwLock::new(report));
 
-/// From now on `report` is called for each thread that does not leave in time; `None`: a warning is logged.
+/// From now on `report` is called for each thread that does not leave in time; `None`: a warning is
+/// logged.
 pub(crate) fn set_report(with: Option<Report>) {
     *REPORT.write() = with.unwrap_or(report);
 }
@@ -30,7 +32,8 @@ pub(crate) fn set_report(with: Option<Report>) {
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Joins the OS thread of `path`. `returned` gives when the thread's function returned, `None` while it runs.
+/// Joins the OS thread of `path`. `returned` gives when the thread's function returned, `None`
+/// while it runs.
 pub(super) fn join(
     os: OsHandle<()>,
     path: &Arc<str>,

@@ -1,12 +1,13 @@
-//! The mapped diagnostic context (MDC) of the calling thread: pairs of a key and a value, such as the number of the request that it
-//! works on.
+//! The mapped diagnostic context (MDC) of the calling thread: pairs of a key and a value, such as
+//! the number of the request that it works on.
 //!
-//! A pattern of the log shows a value as `{X(key)}`, the JSON encoder shows all pairs, and so does the report of a failure. A
-//! thread starts with a copy of the context of the thread that spawns it. A thread that has come to the destructors of its
-//! thread-locals has no context: then the functions that change it do nothing.
+//! A pattern of the log shows a value as `{X(key)}`, the JSON encoder shows all pairs, and so does
+//! the report of a failure. A thread starts with a copy of the context of the thread that spawns
+//! it. A thread that has come to the destructors of its thread-locals has no context: then the
+//! functions that change it do nothing.
 //!
-//! The context is that of the crate `log-mdc`, which log4rs reads. These functions do not need that crate in your Cargo.toml, so
-//! its version cannot differ from that of log4rs.
+//! The context is that of the crate `log-mdc`, which log4rs reads. These functions do not need that
+//! crate in your Cargo.toml, so its version cannot differ from that of log4rs.
 //!
 //! ```
 //! use selvedge::{mdc, spawn};
@@ -31,7 +32,8 @@ pub fn insert(key: impl Into<String>, value: impl Into<String>) -> Option<String
     unless_past(|| log_mdc::insert(key, value))
 }
 
-/// Sets the value of `key` until the guard is dropped; then it has the value again that it had before, or none.
+/// Sets the value of `key` until the guard is dropped; then it has the value again that it had
+/// before, or none.
 ///
 /// ```
 /// use selvedge::mdc;
@@ -48,7 +50,8 @@ pub fn insert_scoped(key: impl Into<String>, value: impl Into<String>) -> Insert
     Inserted { key, before, _not_send: PhantomData }
 }
 
-/// Restores the value of a key when it is dropped, on the thread on which it was made; see [`insert_scoped`].
+/// Restores the value of a key when it is dropped, on the thread on which it was made; see
+/// [`insert_scoped`].
 #[must_use = "the value is taken back when this is dropped"]
 #[derive(Debug)]
 pub struct Inserted {

@@ -1,5 +1,6 @@
-//! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that somebody hears of. Knows `signal`,
-//! `wait` and `os`; knows no log configuration, no profile, no runtime: those come to it through `observe` and `stop`.
+//! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that its parent
+//! cannot miss. Knows `signal`, `wait` and `os`; knows no log configuration, no profile, no
+//! runtime: those come to it through `observe` and `stop`.
 
 mod ask;
 pub(crate) mod circumstances;
@@ -46,7 +47,8 @@ pub enum StopOrder {
     /// Ask all of them, then join them: the fastest end.
     #[default]
     Together,
-    /// Ask one and join it before the next is asked: for children that use what an older one provides.
+    /// Ask one and join it before the next is asked: for children that use what an older one
+    /// provides.
     OneByOne,
 }
 
@@ -54,7 +56,8 @@ pub enum StopOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnChildFailure {
-    /// Keep the failure until somebody joins the child or the parent ends. [`Thread::child_failed`] goes.
+    /// Keep the failure until a thread joins the child or the parent ends. [`Thread::child_failed`]
+    /// goes.
     #[default]
     Collect,
     /// The same, and ask all other children to stop.

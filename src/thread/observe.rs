@@ -1,4 +1,5 @@
-//! Tells others in this crate when a thread of the tree starts and ends; one load per spawn while nobody asks.
+//! Tells observers in this crate when a thread of the tree starts and ends. Costs one load per
+//! spawn without an observer.
 
 use super::Thread;
 use super::tree::{self, Node, Role};
@@ -15,19 +16,20 @@ pub(crate) trait Observer: Send + Sync {
     fn ended(&self, thread: &Thread);
 }
 
-/// Set while there is an observer. SeqCst on both sides, against "observer lists the living" and "thread says it lives":
-/// a thread first stores that it has started and then loads this; an observer first stores this and then looks at who has
-/// started. One of the two sees the other, perhaps both.
+/// Set while there is an observer. SeqCst on both sides: a thread first stores that it has started
+/// and then loads this. An observer first stores this and then looks which threads have started. At
+/// least one of the two sees the other.
 static ACTIVE: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 static NEXT: AtomicU64 = AtomicU64::new(0);
-/// Those that are gone are taken out by the next call that gets the lock for writing.
+/// The next call that gets the lock for writing takes out observers that are gone.
 static OBSERVERS: PerProcess<RwLock<Observers>> = PerProcess::new(RwLock::new(Vec::new()), RwLock::default);
 
 /// Each with its number.
 type Observers = Vec<(u64, Weak<dyn Observer>)>;
 
-/// Registers it, then calls `seen` for each thread alive at that moment: each is told of at least once, by `seen`, by
-/// `started`, or by both. The caller keeps the observer alive as long as it is to be told.
+/// Registers it, then calls `seen` for each thread alive at that moment: each is told of at least
+/// once, by `seen`, by `started`, or by both. The caller keeps the observer alive as long as it is
+/// to be told.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) fn add(observer: Weak<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -> u64 {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -51,14 +53,14 @@ pub(crate) fn remove(id: u64) {
     sweep(&mut OBSERVERS.write(), Some(id));
 }
 
-/// Takes out that observer, and those that are gone.
+/// Takes out that observer, and all observers that are gone.
 fn sweep(observers: &mut Observers, id: Option<u64>) {
     observers.retain(|(known, observer)| Some(*known) != id && observer.strong_count() > 0);
     ACTIVE.store(!observers.is_empty(), Ordering::SeqCst);
 }
 
-/// Registers an observer that knows already whom it watches, if that can be done within `patience`. Whoever it finds not ended
-/// after this call will tell it.
+/// Registers an observer that knows already which threads it watches, if that can be done within
+/// `patience`. A thread that it finds not ended after this call will tell it.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) fn listen(observer: Weak<dyn Observer>, patience: Duration) -> Option<u64> {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -71,8 +73,8 @@ pub(crate) fn listen(observer: Weak<dyn Observer>, patience: Duration) -> Option
     Some(id)
 }
 
-/// [`remove`], if that can be done within `patience`. Otherwise it is told of things until the caller drops it, and its place
-/// in the list is given back when a thread starts or ends.
+/// [`remove`], if that can be done within `patience`. Otherwise it is told of things until the
+/// caller drops it, and its place in the list is given back when a thread starts or ends.
 #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
 pub(crate) fn unlisten(id: u64, patience: Duration) {
     if let Some(mut observers) = OBSERVERS.try_write_for(patience) {
@@ -86,7 +88,7 @@ pub(super) fn started(node: &Arc<Node>) {
 }
 
 pub(super) fn ended(node: &Arc<Node>) {
-    // As in `started`: a thread that sees no observer has been seen as ended by one that comes.
+    // As in `started`: an observer that the thread does not see will find the thread ended.
     std::sync::atomic::fence(Ordering::SeqCst);
     tell(node, |observer, thread| observer.ended(thread));
 }

@@ -12,8 +12,8 @@ pub(crate) struct Asked {
     pub(crate) patience: Option<Duration>,
 }
 
-/// The threads of the tree that were asked and have not ended; parents come before their children. Not recursive: trees may be
-/// deeper than a stack.
+/// The threads of the tree that were asked and have not ended; parents come before their children.
+/// Not recursive: trees may be deeper than a stack.
 pub(crate) fn not_ended() -> Vec<Asked> {
     let (mut found, mut next) = (Vec::new(), tree::roots());
     while let Some(node) = next.pop() {

@@ -1,5 +1,5 @@
-//! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it carried: the hook leaves
-//! what it saw in `seen`, and the thread's body picks it up.
+//! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it
+//! carried: the hook leaves what it saw in `seen`, and the thread's body picks it up.
 
 use super::Failure;
 use super::circumstances::Circumstances;
@@ -21,22 +21,23 @@ thread_local! {
     static SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A runtime is up: panics of the tree's threads go to its log and its report, and not also to stderr.
+/// A runtime is up: panics of the tree's threads go to its log and its report, and not also to
+/// stderr.
 static TO_LOG: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn panics_go_to_log(yes: bool) {
     TO_LOG.store(yes, Ordering::SeqCst);
 }
 
-/// What is done in the hook, within bounded time, before a panic aborts the process. It gets the panic while a runtime is up,
-/// and tells it.
+/// What is done in the hook, within bounded time, before a panic aborts the process. It gets the
+/// panic while a runtime is up, and tells it.
 static BEFORE_ABORT: OnceLock<fn(Option<&Failure>)> = OnceLock::new();
 
 pub(crate) fn set_before_abort(run: fn(Option<&Failure>)) {
     let _ = BEFORE_ABORT.set(run);
 }
 
-/// The calling thread's body has ended, and all that was to be told of it is told.
+/// The calling thread's body has ended, and its outcome was told.
 pub(super) fn past_body() {
     PAST.set(true);
 }
@@ -54,8 +55,8 @@ pub(crate) fn silenced<R>(f: impl FnOnce() -> R) -> Option<R> {
     result.map_err(drop_payload).ok()
 }
 
-/// Marks the calling thread as being within the logger, until the guard drops. A panic there (in somebody's Debug) must not
-/// log: the appender's lock is held.
+/// Marks the calling thread as being within the logger, until the guard drops. A panic there (in a
+/// `Debug` of the user's) must not log: the appender's lock is held.
 pub(crate) fn enter_logger() -> InLogger {
     InLogger(IN_LOGGER.try_with(|inside| inside.replace(true)).unwrap_or(true))
 }
@@ -69,7 +70,7 @@ impl Drop for InLogger {
     }
 }
 
-/// Puts our hook in front of the one that is there; once for the process.
+/// Puts our hook in front of the present hook; once for the process.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     if std::thread::panicking() {
@@ -78,8 +79,9 @@ pub(crate) fn install_hook() {
     }
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
-        // Taking the hook leaves the standard one; if that is what we got, both are the same function, and none is kept:
-        // where we log and report, its lines on stderr would tell everything twice. Somebody else's hook is called always.
+        // Taking the hook leaves the standard one; if that is what we got, both are the same
+        // function, and none is kept: where we log and report, its lines on stderr would tell
+        // everything twice. Another library's hook is always called.
         let standard = std::panic::take_hook();
         #[allow(ambiguous_wide_pointer_comparisons)]
         let is_standard = std::ptr::eq(&*previous, &*standard);
@@ -107,8 +109,8 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Keeps what the body's `catch_unwind` cannot see. On a thread that is not in the tree too, since the panic may be raised
-/// again on one that is.
+/// Keeps what the body's `catch_unwind` cannot see. Also on a thread that is not in the tree, since
+/// the panic may be raised again on a thread that is.
 fn see(info: &PanicHookInfo<'_>, to_log: bool) -> Seen {
     let circumstances = Circumstances::of_now();
     let logged = to_log && tell(info);
@@ -117,9 +119,10 @@ fn see(info: &PanicHookInfo<'_>, to_log: bool) -> Seen {
     Seen { text, location, backtrace, logged, circumstances, payload }
 }
 
-/// Returns `true` for a panic that the standard library raises before it aborts: one that leaves a destructor while another
-/// unwinds, or leaves a function that cannot unwind. The hook is not told of it otherwise; a panic that the program catches
-/// within a destructor, or one after another, is none.
+/// Returns `true` for a panic that the standard library raises before it aborts: because a panic
+/// leaves a destructor during another panic, or leaves a function that cannot unwind. The hook is
+/// not told of it otherwise; a panic that the program catches within a destructor, or one after
+/// another, is none.
 fn aborts(info: &PanicHookInfo<'_>) -> bool {
     const TEXTS: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
     // By its place too, should a text change: other panics have the place of their caller.
@@ -131,7 +134,8 @@ fn place(info: &PanicHookInfo<'_>) -> Option<String> {
     info.location().map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()))
 }
 
-/// Returns `true` if the log takes it. Another logger of the program may drop it: then the hook before ours tells it.
+/// Returns `true` if the log takes it. Another logger of the program may drop it: then the hook
+/// before ours tells it.
 fn tell(info: &PanicHookInfo<'_>) -> bool {
     let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
     if in_logger || !TO_LOG.load(Ordering::SeqCst) {
@@ -166,7 +170,8 @@ fn payload_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
 /// The lines of a backtrace between the panic's machinery and the thread's own start.
 pub(crate) fn own_frames(backtrace: &Backtrace) -> Vec<String> {
     let text = backtrace.to_string();
-    // Each frame is a line "  12: path::to::function", and mostly a second one "             at file:line:column".
+    // Each frame is a line " 12: path::to::function", and mostly a second one " at
+    // file:line:column".
     let mut frames: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in text.lines() {
         let trimmed = line.trim_start();
@@ -179,7 +184,8 @@ pub(crate) fn own_frames(backtrace: &Backtrace) -> Vec<String> {
             }
         }
     }
-    // From the outermost entry into the panic's machinery, past what of the standard library called it.
+    // From the outermost entry into the panic's machinery, past what of the standard library called
+    // it.
     let end = frames.iter().position(|(name, places)| is_start(name, places)).unwrap_or(frames.len());
     let entry = frames[..end].iter().rposition(|(name, _)| is_entry(name)).map_or(0, |at| at + 1);
     let inner = frames[entry..end].iter().take_while(|(name, _)| is_raising(name)).count();
@@ -199,7 +205,8 @@ fn is_raising(name: &str) -> bool {
     name.starts_with("core::") || name.starts_with("<core::") || name.starts_with("std::panic")
 }
 
-/// The frames that a thread of ours, or `main`, starts from. By the file too: not all debug information has whole names.
+/// The frames that a thread of ours, or `main`, starts from. By the file too: not all debug
+/// information has whole names.
 fn is_start(name: &str, places: &[&str]) -> bool {
     // Where this crate lay when it was built: "src/", or an absolute path.
     let sources = file!().trim_end_matches("thread/panic.rs");

@@ -1,4 +1,4 @@
-//! Threads that somebody else spawned.
+//! Registering threads that this crate has not spawned.
 
 use super::current::{living_root, new_child};
 use super::tree::{self, Inside, Node, Role, Terms};
@@ -11,7 +11,8 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// The calling thread, which somebody else spawned, is in the tree while this lives. See [`register`].
+/// The calling thread, which this crate has not spawned, is in the tree while this lives. See
+/// [`register`].
 pub struct Registered(Rc<Registration>);
 
 struct Registration {
@@ -25,8 +26,9 @@ thread_local! {
     static INNERMOST: Innermost = const { Innermost(RefCell::new(Weak::new())) };
 }
 
-/// The innermost registration of the calling thread. It can be reached until it is dropped, so for ever if its guard was
-/// leaked; its destructor ends what the thread leaves behind.
+/// The innermost registration of the calling thread. It can be reached until it is dropped, so
+/// forever if its guard was leaked. The destructor of the thread-local ends a registration that the
+/// thread leaves behind.
 struct Innermost(RefCell<Weak<Registration>>);
 
 impl Innermost {
@@ -53,15 +55,18 @@ impl Drop for Innermost {
     }
 }
 
-/// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if it is not known), until
-/// the guard drops: it gets a path, a `please_stop`, a place in the profile; its children are stopped and joined when the
-/// guard drops. Its parent asks it to stop and waits for the guard to drop, so it should look at its `please_stop`.
+/// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if
+/// it is not known), until the guard drops: it gets a path, a `please_stop`, a place in the
+/// profile; its children are stopped and joined when the guard drops. Its parent asks it to stop
+/// and waits for the guard to drop, so it should look at its `please_stop`.
 ///
-/// For threads of other libraries: a callback, a pool's start hook. A registered thread that registers again is its own
-/// child; the outer guard, if it is dropped first, counts until the inner one has been dropped.
+/// For threads of other libraries: a callback, a pool's start hook. A registered thread that
+/// registers again is its own child; the outer guard, if it is dropped first, counts until the
+/// inner one has been dropped.
 ///
-/// A guard that is leaked (`mem::forget`) counts until its thread ends, or until the body of the thread ends in which it
-/// was made. Its children are stopped then too. A thread that ends does not wait for them, but its parent does.
+/// A guard that is leaked (`mem::forget`) counts until its thread ends, or until the body of the
+/// thread ends in which it was made. Its children are stopped then too. A thread that ends does not
+/// wait for them, but its parent does.
 ///
 /// ```
 /// std::thread::spawn(|| {
@@ -72,8 +77,9 @@ impl Drop for Innermost {
 /// .unwrap();
 /// ```
 ///
-/// It works at any time, so a callback may call it: of a thread that is not in the tree yet, which registers while a runtime
-/// ends, the parent is the `main` that comes after. That runtime does not wait for the guard.
+/// It works at any time, so a callback may call it: of a thread that is not in the tree yet, which
+/// registers while a runtime ends, the parent is the `main` that comes after. That runtime does not
+/// wait for the guard.
 #[track_caller]
 pub fn register(name: impl AsRef<str>) -> Registered {
     match register_below(None, name.as_ref(), Terms::here()) {
@@ -85,7 +91,7 @@ pub fn register(name: impl AsRef<str>) -> Registered {
 pub(super) fn register_below(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<Registered> {
     panic::install_hook();
     let (node, _) = new_child(parent, name, terms)?;
-    // Nobody joins a guard: what goes wrong below it is its parent's to hear.
+    // A guard is never joined: failures below it go to its parent.
     node.handle_dropped(false);
     let end_is_seen = INNERMOST.try_with(|_| ()).is_ok();
     let inside = Cell::new(Some(tree::become_registered(&node, end_is_seen)));
@@ -107,8 +113,8 @@ pub(super) fn serve_timer() {
     set_timer_tree(TimerTree { living: || living_root().map(|root| root.id), join });
 }
 
-/// Ends the registrations of the calling thread below `node`, whose own code has ended: their guards were leaked, or are in
-/// thread-locals. `node` would wait for them without end.
+/// Ends the registrations of the calling thread below `node`, whose own code has ended: their
+/// guards were leaked, or are in thread-locals. `node` would wait for them without end.
 pub(crate) fn end_those_left(node: &Node) {
     while let Some(registration) = Innermost::get().filter(|registration| registration.node.is_below(node)) {
         registration.end();
@@ -137,8 +143,8 @@ impl Registration {
         Innermost::set(self.outer.as_ref().map_or_else(Weak::new, Rc::downgrade));
     }
 
-    /// The OS thread ends, or calls `exit`, while the guard is still there. Does not wait for the children: they may need the end
-    /// of this thread, or of the process.
+    /// The OS thread ends, or calls `exit`, while the guard is still there. Does not wait for the
+    /// children: they may need the end of this thread, or of the process.
     fn leave_behind(&self) {
         let Some(inside) = self.inside.take() else { return };
         self.node.leave_os_thread(false);

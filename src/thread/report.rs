@@ -7,7 +7,7 @@ use std::fmt::{self, Formatter};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// How much is written, and for whom.
+/// How much is written, and in which form.
 #[derive(Clone, Copy)]
 struct Style {
     /// All that is known, not only a line for each.
@@ -16,7 +16,8 @@ struct Style {
     colour: bool,
 }
 
-/// Bytes of indentation from which on deeper failures are not indented further: each line names its thread.
+/// Bytes of indentation from which on deeper failures are not indented further: each line names its
+/// thread.
 const MOST_INDENT: usize = 160;
 
 /// What stands at a place in the report.
@@ -32,7 +33,8 @@ const BAD: &str = "31";
 const ASIDE: &str = "2";
 
 impl Style {
-    /// Writes text that may be anybody's: a control character in it is shown, not sent to the terminal.
+    /// Writes text that may be anybody's: a control character in it is shown, not sent to the
+    /// terminal.
     fn write(self, f: &mut Formatter<'_>, look: &str, text: &str) -> fmt::Result {
         let coloured = self.colour && !look.is_empty();
         if coloured {
@@ -138,7 +140,7 @@ impl Failure {
         lines
     }
 
-    /// The report as the runtime prints it: all that is known, coloured if a terminal shows it.
+    /// The report as the runtime prints it, with everything that is known, coloured for a terminal.
     pub(crate) fn report(&self, colour: bool) -> impl fmt::Display {
         struct Report<'a>(&'a Failure, Style);
         impl fmt::Display for Report<'_> {
@@ -149,10 +151,11 @@ impl Failure {
         Report(self, Style { whole: true, colour })
     }
 
-    /// All that is known of it and of the failures below it, as one JSON object:
+    /// Everything that is known of it and of the failures below it, as one JSON object:
     ///
-    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `told`), `message`, `location`, `backtrace` (the program's own
-    /// frames, innermost first), `spawned` (a list of `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
+    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `told`), `message`, `location`,
+    /// `backtrace` (the program's own frames, innermost first), `spawned` (a list of `by` and
+    /// `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
     /// `children`, a list of such objects, and `omitted`, how many more of them there were.
     ///
     /// ```
@@ -167,7 +170,8 @@ impl Failure {
         text
     }
 
-    /// Not as one value: that is as deep as the failures, and needs as much stack to be made, written and dropped.
+    /// Not as one value: that is as deep as the failures, and needs as much stack to be made,
+    /// written and dropped.
     fn write_json(&self, text: &mut String) {
         enum Part<'a> {
             Failure(&'a Failure),

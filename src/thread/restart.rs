@@ -1,9 +1,10 @@
-//! Threads that are run again when they fail: how often, how soon, and when that is given up. The runs follow each other on
-//! one OS thread, in one node of the tree.
+//! Threads that are run again when they fail: how often, how soon, and when that is given up. The
+//! runs follow each other on one OS thread, in one node of the tree.
 //!
-//! One thread and not a new one for each run, because the path, the handle, the `please_stop`, the place in the profile and
-//! the CPU time then stay those of the one thread that the program asked for, and because a restart cannot fail for want
-//! of a thread when things are bad already. The price is that thread-locals are not made anew.
+//! One thread and not a new one for each run, because the path, the handle, the `please_stop`, the
+//! place in the profile and the CPU time then stay those of the one thread that the program asked
+//! for, and because a restart cannot fail for want of a thread when things are bad already. The
+//! price is that thread-locals are not made anew.
 
 use super::register::end_those_left;
 use super::tree::{self, Node};
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 
 /// How often a thread that fails is run again, and how soon; for [`Builder::restart`].
 ///
-/// The names are Erlang's: more than the *intensity* of restarts within the *period*, and the supervisor gives up. The
-/// period slides: it is the time before the failure that is judged. The wait before a restart doubles with each restart that
-/// lies within the period, from the first to the greatest; so after a quiet period it begins anew.
+/// The names are Erlang's: more than the *intensity* of restarts within the *period*, and the
+/// supervisor gives up. The period slides: it is the time before the failure that is judged. The
+/// wait before a restart doubles with each restart that lies within the period, from the first to
+/// the greatest; so after a quiet period it begins anew.
 ///
 /// ```
 /// use selvedge::Restart;
@@ -43,8 +45,8 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// At most so many times within the period, which is a minute unless [`within`](Self::within) says otherwise; at once,
-    /// unless [`backoff`](Self::backoff) says otherwise. 0: never.
+    /// At most so many times within the period, which is a minute unless [`within`](Self::within)
+    /// says otherwise; at once, unless [`backoff`](Self::backoff) says otherwise. 0: never.
     pub fn up_to(intensity: u32) -> Restart {
         Restart { intensity, period: Duration::from_secs(60), first: Duration::ZERO, greatest: Duration::ZERO }
     }
@@ -55,10 +57,11 @@ impl Restart {
         Restart { period, ..self }
     }
 
-    /// Waits before each restart: the first time `first`, then twice as long each time, but at most `greatest`.
+    /// Waits before each restart: the first time `first`, then twice as long each time, but at most
+    /// `greatest`.
     ///
-    /// Together the waits should fit into the period: what is restarted so slowly that there never are enough restarts within
-    /// it, is restarted for ever.
+    /// Together the waits should fit into the period: a thread that is restarted so slowly that the
+    /// period never has enough restarts is restarted forever.
     #[must_use]
     pub fn backoff(self, first: Duration, greatest: Duration) -> Restart {
         Restart { first, greatest, ..self }
@@ -98,20 +101,25 @@ pub struct Restarting {
 }
 
 impl Builder {
-    /// A thread that is run again when it fails: by a panic, an `Err`, or failures of its children that nobody had joined.
-    /// Its function must be one that can be called more than once. What it returns when it is well ends the thread as usual.
+    /// A thread that is run again when it fails: by a panic, an `Err`, or failures of its children
+    /// that no thread had joined. Its function can be called more than once. A return without
+    /// failure ends the thread as usual.
     ///
-    /// It stays the same thread: its path, [`please_stop`](crate::Thread::please_stop), handle and thread-locals go on, its
-    /// children do not: before it is run again they are asked to stop, and joined. Each restart is a warning in the log,
-    /// with the failure; [`Thread::restarts`](crate::Thread::restarts) counts them. When the policy allows no more, or the
-    /// thread has been asked to stop, the failure is the thread's own, and says how often it was
-    /// [restarted](Failure::restarts). A wait before a restart ends at once when it is asked to stop.
+    /// It stays the same thread: its path, [`please_stop`](crate::Thread::please_stop), handle and
+    /// thread-locals go on, its children do not: before it is run again they are asked to stop, and
+    /// joined. Each restart is a warning in the log, with the failure;
+    /// [`Thread::restarts`](crate::Thread::restarts) counts them. When the policy allows no more,
+    /// or the thread has been asked to stop, the failure is the thread's own, and says how often it
+    /// was [restarted](Failure::restarts). A wait before a restart ends at once when it is asked to
+    /// stop.
     ///
-    /// Signals stay gone, [`child_failed`](crate::Thread::child_failed) too: a function that waits for it finds it gone in the
-    /// next run. What the function shares with others, and what it keeps from one run to the next, is as the failed run left it.
+    /// Signals stay gone, [`child_failed`](crate::Thread::child_failed) too: a function that waits
+    /// for it finds it gone in the next run. What the function shares with others, and what it
+    /// keeps from one run to the next, is as the failed run left it.
     ///
-    /// The idea is that of Erlang's supervisors, with the child as its own supervisor: `one_for_one`. A parent that is itself
-    /// restarted, and spawns its children anew, is `one_for_all`.
+    /// The idea is that of Erlang's supervisors, with the child as its own supervisor:
+    /// `one_for_one`. A parent that is itself restarted, and spawns its children anew, is
+    /// `one_for_all`.
     ///
     /// ```
     /// use selvedge::{Builder, Restart};
@@ -175,7 +183,8 @@ impl Restarting {
         self.builder.start(move |_| {
             let node = tree::current();
             let outcome = run_all(&node, policy, &mut f);
-            // What it has captured is the user's; a panic there must not take the place of what failed before.
+            // Its captured values are the user's; a panic in their drop must not replace the
+            // earlier failure.
             let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(f))) else { return outcome };
             let late = Failure::panic(&node, payload);
             let before = outcome.map(|value| shielded(|| drop(value))).err();
@@ -216,7 +225,8 @@ fn run_all<T>(
     }
 }
 
-/// One run, with the end of its children. They are stopped after a good one too: a failure of theirs is one of the run.
+/// One run, with the end of its children. They are stopped after a good one too: a failure of
+/// theirs is one of the run.
 fn run<T>(node: &Arc<Node>, f: &mut impl FnMut(&Node) -> Result<T, Failure>) -> Result<T, Failure> {
     // AssertUnwindSafe: that the function is called again is what was asked for.
     let (own, value) = match catch_unwind(AssertUnwindSafe(|| f(node))) {

@@ -11,7 +11,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from threads in it too.
+/// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from
+/// threads in it too.
 pub struct Scope<'scope, 'env: 'scope> {
     std: &'scope std::thread::Scope<'scope, 'env>,
     owner: Arc<Node>,
@@ -21,19 +22,21 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 #[derive(Default)]
 struct Spawned {
-    /// In the order of their start; among them all that are still the owner's children.
+    /// In the order of their start. All that are still the owner's children are among them.
     nodes: Vec<Arc<Node>>,
     ending: bool,
 }
 
-/// Runs `f`, whose threads may borrow what lives longer than the scope. They are children of the calling thread and the
-/// same rules hold: when `f` ends, by return or by panic, those that were not joined are asked to stop, and joined, the
-/// youngest first. So whoever needs a thread's work done joins it.
+/// Runs `f`, whose threads may borrow what lives longer than the scope. They are children of the
+/// calling thread and the same rules hold: when `f` ends, by return or by panic, the threads that
+/// were not joined are asked to stop, and joined, the youngest first. So join a thread whose work
+/// must be completed.
 ///
-/// A failure that nobody joined becomes part of the calling thread's own.
+/// A failure that no thread joined becomes part of the calling thread's own.
 ///
-/// A child that is forked within the scope cannot leave it while the scope has threads of the parent process: nothing ends
-/// the wait for them. It says so on stderr and exits with 1. Let it end within the scope.
+/// A child that is forked within the scope cannot leave it while the scope has threads of the
+/// parent process: nothing ends the wait for them. It says so on stderr and exits with 1. Let it
+/// end within the scope.
 ///
 /// ```
 /// let text = String::from("warp and weft");
@@ -97,8 +100,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'scope,
         T: Send + 'scope,
     {
-        // An owner that was `main` may have ended, if its scope belongs to a thread that is not in the tree. The scope waits
-        // for its threads all the same.
+        // An owner that was `main` may have ended, if its scope belongs to a thread that is not in
+        // the tree. The scope waits for its threads all the same.
         let child = Node::child(&self.owner, name, Terms::here()).or_else(|_| new_child(None, name, Terms::here()));
         let (node, path) = match child {
             Ok(child) => child,
@@ -127,8 +130,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             let mut spawned = self.spawned.lock();
             let mut gone = Vec::new();
             if spawned.nodes.len() == spawned.nodes.capacity() {
-                // Before it grows: a scope may last as long as the program. Dropped with no lock held, since what goes with a
-                // node is the user's.
+                // Before it grows: a scope may last as long as the program. Dropped with no lock
+                // held, since what goes with a node is the user's.
                 let (left, others) = std::mem::take(&mut spawned.nodes).into_iter().partition(|node| node.is_child());
                 (spawned.nodes, gone) = (left, others);
             }
@@ -143,7 +146,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// Whether this is a forked child, and threads that std waits for are not in it.
     fn has_threads_of_parent_process(&self) -> bool {
-        /// A thread that has ended is one that std waits for, until it has left the last line of its body.
+        /// std waits for a thread that has ended until it has left the last line of its body.
         const LAST_LINE: Duration = Duration::from_millis(100);
         let is_there = |node: &Arc<Node>| node.ended.get().is_none_or(|ended| ended.at.elapsed() < LAST_LINE);
         self.spawned.lock().nodes.iter().any(|node| node.is_inherited() && is_there(node))

@@ -1,5 +1,5 @@
-//! What the panic hook saw of panics, until a failure is made of it: on the thread that panicked, or on another one that
-//! raises the panic again, as rayon, scopes and `resume_unwind` do.
+//! What the panic hook saw of panics, until a failure is made of it: on the thread that panicked,
+//! or on another one that raises the panic again, as rayon, scopes and `resume_unwind` do.
 
 use super::circumstances::Circumstances;
 use parking_lot::Mutex;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// One panic.
 #[derive(Clone)]
 pub(crate) struct Seen {
-    /// What tells it from another one: a destructor that catches a panic may run after the hook saw the one that counts.
+    /// Tells it from another panic: a destructor that catches a panic may run after the hook saw
+    /// the panic that counts.
     pub(super) text: String,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Arc<Backtrace>,
@@ -29,7 +30,8 @@ pub(crate) struct Seen {
 pub(super) struct Identity(usize, usize);
 
 impl Identity {
-    /// By its text, which does not move when the payload is put into a box. `None` for a payload that is no string.
+    /// By its text, which does not move when the payload is put into a box. `None` for a payload
+    /// that is no string.
     pub(super) fn of_text(payload: &dyn Any) -> Option<Identity> {
         let text: &str = match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
             (Some(text), _) => text,
@@ -77,8 +79,8 @@ pub(super) fn remember_for_others(seen: Arc<Seen>) {
     }
 }
 
-/// What was seen of the panic with this payload, which said `text`; the calling thread has caught it. `None` if it came past
-/// the hook, or too many came after it.
+/// What was seen of the panic with this payload, which said `text`; the calling thread has caught
+/// it. `None` if it came past the hook, or too many came after it.
 pub(super) fn take(payload: &(dyn Any + Send), text: &str) -> Option<Seen> {
     let own = OWN.try_with(|own| own.take()).ok().unwrap_or_default();
     let identities = [Identity::of_text(payload), Identity::of_box(payload)];

@@ -15,16 +15,18 @@ use std::time::Duration;
 /// Where a thread leaves what its function returned, or that it was stopped and returned none.
 pub(super) type Slot<T> = Arc<Mutex<Option<Result<T, Failure>>>>;
 
-/// Starts a thread below the calling one. It gets its `please_stop` and is expected to look at it in a timely manner; when
-/// its parent ends, it is asked to stop and joined.
+/// Starts a thread below the calling one. It gets its `please_stop` and is expected to look at it
+/// in a timely manner; when its parent ends, it is asked to stop and joined.
 ///
-/// A panic in it is a [`Failure`], for whoever joins it or else for its parent.
+/// A panic in it is a [`Failure`], for the thread that joins it, or else for its parent.
 ///
-/// It works at any time: also in the destructors of thread-locals, and on a thread that is not in the tree while a runtime
-/// ends. The parent is then the `main` that comes next, and that end does not wait for the new thread.
+/// It works at any time: also in the destructors of thread-locals, and on a thread that is not in
+/// the tree while a runtime ends. The parent is then the `main` that comes next, and that end does
+/// not wait for the new thread.
 ///
 /// # Panics
-/// If the OS gives no thread, as `std::thread::spawn` does; [`Builder::spawn`] returns that as an error.
+/// If the OS gives no thread, as `std::thread::spawn` does; [`Builder::spawn`] returns that as an
+/// error.
 ///
 /// ```
 /// use selvedge::{Queue, spawn};
@@ -54,8 +56,8 @@ where
     }
 }
 
-/// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is. An error that says that the thread was
-/// asked to stop is none, if it was; see [`Stopped`](crate::Stopped).
+/// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is. An error
+/// that says that the thread was asked to stop is none, if it was; see [`Stopped`](crate::Stopped).
 ///
 /// # Panics
 /// As [`spawn`].
@@ -96,8 +98,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A thread with this name. In it, `/` and control characters become `_`; it may be as long as you like, and need
-    /// not be the only one of this name.
+    /// A thread with this name. In it, `/` and control characters become `_`; it may be as long as
+    /// you like, and need not be the only one of this name.
     #[track_caller]
     pub fn new(name: impl AsRef<str>) -> Builder {
         Builder { name: name.as_ref().to_owned(), stack_size: None, parent: None, terms: Terms::here() }
@@ -132,9 +134,10 @@ impl Builder {
         self
     }
 
-    /// How long this thread may take from being asked to stop until it and its children have ended, before it is reported,
-    /// instead of the runtime's [`patience`](crate::Config::patience): longer for a thread that must flush much, shorter for a
-    /// thread that should be quick. Reports come again with growing distance; no report kills a thread.
+    /// How long this thread may take from being asked to stop until it and its children have ended,
+    /// before it is reported, instead of the runtime's [`patience`](crate::Config::patience):
+    /// longer for a thread that must flush much, shorter for a thread that should be quick. Reports
+    /// come again with growing distance; no report kills a thread.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.terms.patience = Some(patience);
@@ -150,8 +153,8 @@ impl Builder {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The OS gives no thread. Or the parent that was named has ended, or is ending and was given 1,000 children meanwhile by
-    /// threads that are not below it.
+    /// The OS gives no thread. Or the parent that was named has ended, or is ending and was given
+    /// 1,000 children meanwhile by threads that are not below it.
     pub fn spawn<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce(&Signal) -> T + Send + 'static,
@@ -173,13 +176,16 @@ impl Builder {
         self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
     }
 
-    /// Brings the calling thread, which somebody else spawned, into the tree, as [`register`](crate::register) does; below the
-    /// thread that was named as the [`parent`](Self::parent). For the start hooks of pools and runtimes, which run on each of
+    /// Brings the calling thread, which another library spawned, into the tree, as
+    /// [`register`](crate::register) does; below the thread that was named as the
+    /// [`parent`](Self::parent). For the start hooks of pools and runtimes, which run on each of
     /// their threads; how rayon's and tokio's belong to the tree is in
-    /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack size has no effect.
+    /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack
+    /// size has no effect.
     ///
     /// # Errors
-    /// The parent that was named has ended, or takes no more children, as in [`spawn`](Self::spawn).
+    /// The parent that was named has ended, or takes no more children, as in
+    /// [`spawn`](Self::spawn).
     ///
     /// ```
     /// use selvedge::{Builder, spawn};
@@ -257,7 +263,8 @@ where
     let _counted = (!may_borrow).then(deadlock::count_body);
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());
-    // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the panic by the Failure.
+    // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the
+    // panic by the Failure.
     let result =
         catch_unwind(AssertUnwindSafe(|| f(node))).unwrap_or_else(|payload| Err(Failure::panic(node, payload)));
     let own = match result {
@@ -275,7 +282,8 @@ where
     let survivors = stop::stop_children(node, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));
     let failure = Failure::merge(node, own, node.take_failures());
-    // If the handle is gone the value is dropped here. Its drop is the user's code: not with the slot's lock held.
+    // If the handle is gone the value is dropped here. Its drop is the user's code: not with the
+    // slot's lock held.
     let unwanted = if failure.is_some() { slot.lock().take() } else { None };
     let dropped = catch_unwind(AssertUnwindSafe(|| {
         drop(unwanted);

@@ -10,10 +10,11 @@ use crate::signal::Reason;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Stops all children of `node`: first the user's, then the runtime's own, and refuses new ones from then on. Their
-/// failures are with `node` afterwards. If `node` has failed, returns what became of those that were well.
+/// Stops all children of `node`: first the user's, then the runtime's own. Refuses new children
+/// from then on. Afterwards `node` has their failures. If `node` has failed, returns what became of
+/// the children without a failure.
 pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<String> {
-    // Most threads have no children left: nobody to tell why.
+    // Most threads have no children left.
     if node.close() {
         return Vec::new();
     }
@@ -70,8 +71,8 @@ fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
     lines
 }
 
-/// Stops the children that are the user's, and leaves the runtime's own. If `node` has failed, returns what became of those
-/// that were well.
+/// Stops the children of the user, and leaves the runtime's own. If `node` has failed, returns what
+/// became of the children without a failure.
 pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -> Vec<String> {
     let left = if failed { node.children() } else { Vec::new() };
     stop_all(node, Role::User, why);
@@ -114,7 +115,8 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
     }
 }
 
-/// Joins a child that was asked to stop. Where no runtime watches the clock of its stop, says so when that takes long.
+/// Joins a child that was asked to stop. Where no runtime watches the clock of its stop, says so
+/// when that takes long.
 fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
     // One wait, however often it is reported: only the child's end ends it.
     let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());

@@ -1,10 +1,12 @@
-//! The clock of a stop. It starts when a thread is asked to stop, whatever the thread's parent does meanwhile, and a runtime's
-//! thread waits for it here. Nothing polls: with no thread asked, that wait has no deadline.
+//! The clock of a stop. It starts when a thread is asked to stop, and does not depend on what the
+//! thread's parent does. A thread of the runtime waits for it here. Nothing polls: with no thread
+//! asked, that wait has no deadline.
 //!
 //! Invariants
-//! 1. A thread that was asked is seen by the look that follows: the asking thread first makes `please_stop` go and then takes the
-//!    lock of `state`; the watch takes that lock to clear `next`, and looks at the threads afterwards. So either the watch sees
-//!    the signal gone, or the asking thread finds `next` cleared and sets it.
+//! 1. A thread that was asked is seen by the look that follows: the asking thread first makes
+//!    `please_stop` go and then takes the lock of `state`; the watch takes that lock to clear
+//!    `next`, and looks at the threads afterwards. So either the watch sees the signal gone, or the
+//!    asking thread finds `next` cleared and sets it.
 //! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`].
 
 use crate::os::fork::PerProcess;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 /// What a parent allows its children where no runtime says otherwise.
 pub(super) const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A look comes this much after the end of a patience, so that threads that were asked by one call are in one look.
+/// A look comes this much after the end of a patience, so that threads that were asked by one call
+/// are in one look.
 const SLACK: Duration = Duration::from_millis(10);
 
 struct State {

@@ -108,7 +108,8 @@ fn a_stop_asks_no_thread_of_the_runtime() {
     assert!(own.stopped().is_go(), "its end stops all");
 }
 
-/// Step by step what happens when a join is given up just as the thread has failed and its parent has ended.
+/// Step by step what happens when a join is given up just as the thread has failed and its parent
+/// has ended.
 #[test]
 fn a_failure_given_up_late_goes_further_up() {
     let node = |parent: &Arc<Node>, name| Node::child(parent, name, Terms::of(Role::User)).unwrap().0;
@@ -246,7 +247,8 @@ fn heavy_traffic_without_a_deadlock_is_never_called_one() {
                     let mut round = me;
                     while !please_stop.is_go() {
                         round += 1;
-                        // Each order of two locks, one after the other: what is read of them at different times makes circles.
+                        // Each order of two locks, one after the other: what is read of them at
+                        // different times makes circles.
                         let (first, second) = (&locks[round % 3], &locks[(round + 1) % 3]);
                         *first.lock() += 1;
                         *second.lock() += 1;
@@ -291,7 +293,8 @@ fn a_probable_deadlock_is_found_after_its_time() {
     let released = release.clone();
     let waits_for =
         |handle: &JoinHandle<()>, kind: &str| handle.thread().waiting_for().filter(|wait| wait.kind() == kind);
-    // Its wait is older than those of the circle by a fifth of a second, so a search for waits as long as its own goes on.
+    // Its wait is older than those of the circle by a fifth of a second, so a search for waits as
+    // long as its own goes on.
     let old = spawn("old", move |_| released.wait_for_go());
     until("it has not waited", || {
         waits_for(&old, "signal").is_some_and(|wait| wait.elapsed() > Duration::from_millis(200))

@@ -1,22 +1,24 @@
-//! The node behind a Thread, and the tree that the nodes make.
+//! The node behind a Thread, and the tree that the nodes make. May not name the runtime, the log or
+//! the profiler.
 //!
 //! Invariants
-//! 1. A node is in its parent's `children` from before its OS thread starts until it was joined, or has ended with nobody
-//!    holding its handle, or its parent has ended.
-//! 2. A node's `stopped` goes after that of all its children. Once `Phase::Ended`, it takes no children.
-//! 3. A failure is in exactly one place: the node that failed, its parent's `failures`, or whoever was told. It moves, it is
-//!    never copied. It moves up, and the node out of `children`, in one step: so a parent without children has all that is
-//!    its to hear.
-//! 4. An OS thread is joined by whoever takes its handle out of `os`: the joiner, the parent, or, for a thread that nobody
-//!    asks about, a sibling that ends later (`graves`) and finds it gone. So at most a few ended threads keep their stacks,
-//!    but while their parent ends, which then comes to each; and nobody waits for a thread that still runs something, or for
-//!    itself.
-//! 5. Who holds the locks of two nodes has locked the parent, then its child; nobody holds three; nothing of the user's runs
-//!    under one.
+//! 1. A node is in its parent's `children` from before its OS thread starts until it was joined, or
+//!    has ended after its handle was dropped, or its parent has ended.
+//! 2. A node's `stopped` goes after that of all its children. Once `Phase::Ended`, it takes no
+//!    children.
+//! 3. A failure is in exactly one place: the node that failed, its parent's `failures`, or the
+//!    thread that was told. It moves, it is never copied. The failure moves up and the node leaves
+//!    `children` in one step. So a parent without children has all failures that are for it.
+//! 4. The thread that takes the handle out of `os` joins the OS thread: the joiner, the parent, or,
+//!    for a dropped handle, a sibling that settles later and finds the OS thread gone (`unreaped`).
+//!    So at most a few ended threads keep their stacks, except while their parent ends, which then
+//!    joins each. And no thread waits for a thread that still runs something, or for itself.
+//! 5. A thread that holds the locks of two nodes has locked the parent first, then its child. No
+//!    thread holds three. Nothing of the user's runs under one.
 
-mod graves;
 mod leave;
 mod look;
+mod reap;
 mod settle;
 mod unjoined;
 mod walk;
@@ -25,7 +27,7 @@ pub(crate) use self::leave::{Ended, Started};
 pub(crate) use self::unjoined::Failures;
 pub(crate) use self::walk::walk;
 
-use self::graves::Grave;
+use self::reap::Unreaped;
 use self::unjoined::Unjoined;
 pub(crate) use super::current::{
     Inside, become_main, become_node, become_registered, current, default_parent, is_inside, left_to_next_main, root,
@@ -53,14 +55,14 @@ pub(crate) enum Role {
     Root,
     /// Spawned or registered by the program.
     User,
-    /// The runtime's own: asked to stop after all that are the user's.
+    /// The runtime's own: asked to stop after all threads of the user.
     Runtime,
-    /// Somebody else's thread that nobody registered; not part of the tree, a name for `Thread::current`.
+    /// An unregistered thread. Not part of the tree: only a name for `Thread::current`.
     Foreign,
 }
 
-/// How many children a thread that ends takes from threads that are not below it. Each is asked to stop and joined, and the
-/// end must come even if another thread goes on to spawn.
+/// The maximum number of children that an ending thread takes from threads that are not below it.
+/// Each is asked to stop and joined, and the end must come even if another thread keeps spawning.
 const MOST_LATE_CHILDREN: usize = 1000;
 
 pub(crate) struct Node {
@@ -73,36 +75,40 @@ pub(crate) struct Node {
     pub(crate) please_stop: Signal,
     pub(crate) stopped: LateSignal,
     pub(crate) child_failed: LateSignal,
-    /// There is a target at `please_stop` that asks those whom it joins, or is about to be: set by its first join. Relaxed: it
-    /// guards nothing, since that target looks at `joins` whenever it is attached.
+    /// Set by the first join: a target that forwards stops to joined threads is attached to
+    /// `please_stop`, or about to be. Relaxed: it guards nothing, since that target reads `joins`
+    /// under the lock.
     pub(super) passes_stop_on: AtomicBool,
     pub(crate) waits: Arc<Slot>,
-    /// Set before the OS thread is made; never, where someone else made it.
+    /// Set before this crate makes the OS thread; never set for a thread of another library.
     pub(crate) has_own_os_thread: AtomicBool,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     /// How often its function was run again. Relaxed: a count for people.
     pub(crate) restarts: AtomicU64,
-    /// It asks, joins and collects each of its children. Set under the lock of `state` with `Phase::Ending`, and taken back
-    /// when there are none. A child that ends and sees it set leaves all to its parent, who finds it in `children`: so ten
-    /// thousand that end at once do not queue up for one lock. Relaxed: it tells of nothing that is read without that lock.
+    /// It asks, joins and collects each of its children. Set under the lock of `state` with
+    /// `Phase::Ending`, and cleared when there are none. A child that ends and sees it set leaves
+    /// the settling to its parent, which finds it in `children`. So ten thousand children that end
+    /// at once do not contend for one lock. Relaxed: all that it stands for is read under that
+    /// lock.
     collects: AtomicBool,
-    /// Set before its OS thread starts, if its parent was ending when it was born: it settles itself, whatever the parent
-    /// does, so that children that come and go meanwhile do not gather. Relaxed: read by that thread alone.
+    /// Set before its OS thread starts, if its parent was ending when it was born. Such a child
+    /// settles itself, so that children that come and go meanwhile do not accumulate. Relaxed: read
+    /// by that thread alone.
     born_late: AtomicBool,
-    /// In a forked child it is that of a thread that has ended.
+    /// In a forked child, the state of a thread that has ended.
     state: PerProcess<Mutex<State>>,
 }
 
-/// What was settled when it was spawned.
+/// The settings that it was spawned with.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) role: Role,
     pub(crate) stop_order: StopOrder,
     pub(crate) on_child_failure: OnChildFailure,
-    /// How long its parent waits for its end before it says so; else what the runtime was told.
+    /// How long its end may take before it is reported. `None`: the runtime's setting.
     pub(crate) patience: Option<Duration>,
-    /// Its parent was named: perhaps it is spawned for a pool, whose jobs borrow from each other.
+    /// Its parent was named: it may be spawned for a pool, whose jobs borrow from each other.
     pub(crate) is_placed: bool,
     /// The call that spawned it; `main` and foreign threads have none.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
@@ -120,7 +126,7 @@ impl Terms {
         }
     }
 
-    /// Of a thread of the user's, spawned by the caller.
+    /// For a thread of the user's that the caller spawns.
     #[track_caller]
     pub(crate) fn here() -> Terms {
         Terms { spawned_at: Some(Location::caller()), ..Terms::of(Role::User) }
@@ -133,18 +139,19 @@ pub(crate) struct State {
     ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
-    /// How many children it was given by threads that are not below it since `Phase::Ending`.
+    /// The number of children that it got from threads that are not below it, since
+    /// `Phase::Ending`.
     late_children: usize,
-    /// Whom it is joining; they are asked to stop when it is.
+    /// The threads that it is joining. They are asked to stop when it is.
     joins: Vec<Arc<Node>>,
     /// Failures of children that no thread has joined.
     failures: Unjoined,
-    /// Ended threads that nobody asks about, to be joined by whoever comes by.
-    graves: Vec<Grave>,
+    /// Ended OS threads without a joiner. The next sibling that settles joins them, or the parent.
+    unreaped: Vec<Unreaped>,
     os: Option<OsHandle<()>>,
     failure: Option<Failure>,
     owner: Owner,
-    /// `finish` has stored the failure: from now on whoever drops the handle settles.
+    /// `finish` has stored the failure: from now on the thread that drops the handle settles.
     finished: bool,
 }
 
@@ -158,23 +165,24 @@ pub(crate) struct Ending {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Alive,
-    /// It stops its children; one that is born now is asked at once, since others may wait for it.
+    /// It stops its children. A child that is born now is asked at once, since other threads may
+    /// wait for it.
     Ending,
     Ended,
 }
 
-/// Who is to hear of this thread's end.
+/// Where the outcome of this thread goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// Whoever holds the handle may still join.
+    /// The handle exists: the thread that holds it may still join.
     Handle,
-    /// Somebody is joining: theirs, even if the parent ends first.
+    /// A thread is joining: the outcome is for it, even if the parent ends first.
     Joiner,
-    /// The handle was dropped: its parent.
+    /// The handle was dropped: the outcome is for the parent.
     Parent,
-    /// Released: the log.
+    /// The handle was released: the outcome is for the log.
     Log,
-    /// It was told to the parent, which has ended; a late joiner hears that.
+    /// The parent got the outcome, and has ended. A late joiner is told so.
     Told,
 }
 
@@ -194,7 +202,7 @@ impl State {
             late_children: 0,
             joins: Vec::new(),
             failures: Unjoined::default(),
-            graves: Vec::new(),
+            unreaped: Vec::new(),
             os: None,
             failure: None,
             owner,
@@ -241,8 +249,8 @@ impl Node {
             state.children.insert(node.id, node.clone());
             state.ending.as_ref().map(|ending| ending.reason.again())
         };
-        // After the insertion: a stop that came before it has not seen the child. A OneByOne parent asks nobody before it
-        // ends, and so not the newborn either.
+        // After the insertion: a stop that came before it has not seen the child. A OneByOne parent
+        // asks no child before it ends, and so not the new one either.
         let asked = || parent.terms.stop_order == StopOrder::Together && parent.please_stop.is_go();
         if is_users && (ending.is_some() || asked()) {
             let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
@@ -281,12 +289,12 @@ impl Node {
         })
     }
 
-    /// Whether it is a thread of a process of which this one is a forked child.
+    /// Returns `true` if it is a thread of a process of which this process is a forked child.
     pub(crate) fn is_inherited(&self) -> bool {
         self.state.is_inherited()
     }
 
-    /// Whether it has neither stopped nor stayed behind in a parent process.
+    /// Returns `true` if it has neither stopped nor stayed behind in a parent process.
     pub(crate) fn is_alive(&self) -> bool {
         // Of the threads of the parent process the one that forked lives on, as the root.
         !self.stopped.is_go() && (!self.is_inherited() || root().id == self.id)
@@ -298,7 +306,7 @@ impl Node {
 
     fn child_failed(self: &Arc<Node>, failed: &Node) {
         self.child_failed.go();
-        // At its end it asks them all anyhow, in its own order.
+        // At its end it asks all children anyhow, in its own order.
         if self.terms.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
             let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
             for sibling in self.children() {
@@ -309,12 +317,12 @@ impl Node {
         }
     }
 
-    /// It has ended, and not well.
+    /// Returns `true` if it has ended with a failure.
     pub(crate) fn has_failed(&self) -> bool {
         self.ended.get().is_some_and(Ended::failed)
     }
 
-    /// The children of now, the youngest first.
+    /// The present children, the youngest first.
     pub(crate) fn children(&self) -> Vec<Arc<Node>> {
         self.state.lock().children.values().rev().cloned().collect()
     }
@@ -330,10 +338,10 @@ impl Node {
         false
     }
 
-    /// Goes when it has ended and all below it have.
+    /// Goes when it and all threads below it have ended.
     pub(crate) fn stopped(&self) -> &Signal {
         if self.is_inherited() && !self.is_alive() {
-            // In this process it is not there, so nobody is to wait for its end.
+            // In this process it is not there, so no thread may wait for its end.
             self.stopped.go();
         }
         self.stopped.get(&self.path, "stopped")
@@ -352,12 +360,12 @@ impl Node {
         self.state.lock().os.take()
     }
 
-    /// Joins its OS thread, which was taken from it.
+    /// Joins the OS thread `os`, which was taken out of its state.
     pub(super) fn join_os(&self, os: OsHandle<()>) {
         leaving::join(os, &self.path, self.terms.patience, || self.ended.get().map(|ended| ended.at));
     }
 
-    /// Its parent still has it among its children.
+    /// Returns `true` if its parent still has it among its children.
     pub(crate) fn is_child(&self) -> bool {
         self.parent.as_ref().is_some_and(|parent| parent.state.lock().children.contains_key(&self.id))
     }
@@ -372,7 +380,8 @@ impl Node {
         self.stopped.go();
     }
 
-    /// Gives up the node unless its OS thread starts, also if what the body has captured panics as it is dropped.
+    /// Gives up the node unless its OS thread starts, also if what the body has captured panics as
+    /// it is dropped.
     pub(crate) fn unless_started(self: &Arc<Node>) -> impl FnOnce() + use<> {
         struct Unstarted(Option<Arc<Node>>);
         impl Drop for Unstarted {
@@ -388,7 +397,7 @@ impl Node {
         move || drop(unstarted.0.take())
     }
 
-    /// Whom it is joining just now, in the order in which it began to.
+    /// The threads that it is joining now, in the order in which it began to.
     pub(super) fn joins(&self) -> Vec<Arc<Node>> {
         self.state.lock().joins.clone()
     }
@@ -402,7 +411,8 @@ impl Node {
             let mut state = self.state.lock();
             state.joins.iter().rposition(|join| join.id == target).map(|at| state.joins.remove(at))
         };
-        // With no lock held: targets of its signals may go with it, and their drop is the user's code.
+        // Without a lock: targets of its signals may be dropped with it, and their drop is the
+        // user's code.
         drop(joined);
     }
 
@@ -414,7 +424,7 @@ impl Node {
         state.ending.get_or_insert(Ending { at: Instant::now(), reason });
     }
 
-    /// Its own code has ended: it stops its children, or has ended itself.
+    /// Returns `true` if its own code has ended: it stops its children, or has ended itself.
     pub(crate) fn is_ending(&self) -> bool {
         self.state.lock().phase != Phase::Alive
     }
@@ -424,12 +434,13 @@ impl Node {
         self.state.lock().phase == Phase::Ended
     }
 
-    /// When its own code ended, and why its children are asked since.
+    /// When its own code ended, and why its children have been asked since.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.state.lock().ending.clone()
     }
 
-    /// The end of a run after which comes another. False: there are children left.
+    /// The end of a run that is followed by another run. Returns `false` if there are children
+    /// left.
     pub(crate) fn begin_again(&self) -> bool {
         let mut state = self.state.lock();
         if !state.children.is_empty() {
@@ -442,7 +453,7 @@ impl Node {
         true
     }
 
-    /// Ends the time in which it can have children. False: there are some.
+    /// Ends the time in which it can have children. Returns `false` if there are some.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         if !state.children.is_empty() {

@@ -1,5 +1,5 @@
-//! A result that no thread will look at. An `Err` that a plain `spawn` returns is a value like any other, not a failure; if the
-//! handle is dropped, it is lost.
+//! A result that no thread will look at. An `Err` that a plain `spawn` returns is a value like any
+//! other, not a failure; if the handle is dropped, it is lost.
 
 use super::Thread;
 use crate::error::shielded;
@@ -10,8 +10,9 @@ use std::any::type_name;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
-/// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result` the log is told, once for each call that
-/// spawns. Whether it is an `Err` cannot be known: of `T` there is only the name.
+/// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result` the log is told,
+/// once for each call that spawns. Whether it is an `Err` cannot be known: of `T` there is only the
+/// name.
 pub(super) fn handle_dropped<T>(thread: &Thread) {
     static TOLD: Mutex<BTreeSet<&'static Location<'static>>> = Mutex::new(BTreeSet::new());
     let returns = type_name::<T>();

@@ -126,7 +126,7 @@ fn two_full_queues_are_probable() {
     assert!(report.contains("WARN main/watcher probable deadlock: 2 threads wait for each other\n"), "{report}");
     assert!(line(report, "main/ada is ").contains("for room in queue \"there\""), "{report}");
     assert!(line(report, "main/bob is ").contains("for room in queue \"back\""), "{report}");
-    assert!(line(report, "unless ").contains("others take from"), "{report}");
+    assert!(line(report, "unless ").contains("other threads take from"), "{report}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_wait_that_nobody_can_end() {
     ] {
         let reports = found(scenario, 1);
         let report = &reports[0];
-        let begin = "ERROR main/watcher wait without end: nobody else has a handle to what is waited for\n";
+        let begin = "ERROR main/watcher wait without end: no other thread has a handle to what is waited for\n";
         assert!(report.starts_with(begin), "{report}");
         let (begin, end) = what.split_once(".*").unwrap();
         assert!(line(report, begin).ends_with(end), "{scenario}: {report}");

@@ -1,4 +1,5 @@
-//! A node, for somebody who must not wait long for it: whoever holds its lock may be what is being looked for.
+//! A node, for somebody who must not wait long for it: whoever holds its lock may be what is being
+//! looked for.
 
 use super::{Node, Phase};
 use std::sync::Arc;

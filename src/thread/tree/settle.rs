@@ -1,7 +1,8 @@
-//! What becomes of a thread that has ended: its failure goes to the joiner, to the parent or to the log, its OS thread to be
-//! joined, and it goes out of the tree. Invariants 1, 3 and 4 of `tree` are kept here.
+//! Settling a thread that has ended: its failure goes to the joiner, to the parent or to the log,
+//! its OS thread is kept to be joined, and the node leaves the tree. Invariants 1, 3 and 4 of
+//! `tree` are kept here.
 
-use super::graves::{Grave, bury, take_gone};
+use super::reap::{Unreaped, reap, take_gone};
 use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
 use super::{Failures, Node, Outcome, Owner, Phase, State};
 use crate::error::shielded;
@@ -12,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Node {
-    /// On the thread itself, when its children are dead. The end of its books: times, failure, who is told.
+    /// On the thread itself, when its children are dead: notes its end and its failure, and settles
+    /// it.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let failed = failure.is_some();
         self.leave_os_thread(failed);
@@ -31,7 +33,7 @@ impl Node {
         {
             parent.child_failed(self);
         }
-        // Settled first: who has seen `stopped` finds the failure at its place.
+        // Settled first: a thread that has seen `stopped` finds the failure in its place.
         match owner {
             Owner::Parent if self.is_collected() => {}
             Owner::Parent | Owner::Log => self.settle(owner),
@@ -40,13 +42,14 @@ impl Node {
         self.stopped.go();
     }
 
-    /// Its parent, which ends, comes to it.
+    /// Its ending parent settles it.
     fn is_collected(&self) -> bool {
         let collects = |parent: &Arc<Node>| parent.collects.load(Ordering::Relaxed);
         !self.born_late.load(Ordering::Relaxed) && self.parent.as_ref().is_some_and(collects)
     }
 
-    /// The thread has ended and nobody holds its handle: out of the tree, its failure to where it belongs.
+    /// Settles an ended thread without a handle: takes it out of the tree, and gives its failure to
+    /// its owner.
     fn settle(&self, owner: Owner) {
         if owner == Owner::Log {
             // It is in the log.
@@ -58,27 +61,28 @@ impl Node {
             let mut above = parent.state.lock();
             let mut own = self.state.lock();
             above.children.remove(&self.id);
-            // Both may be with the parent already, which ended meanwhile.
+            // The parent may have ended meanwhile and have taken both.
             let (failure, os) = (own.failure.take(), own.os.take());
             if above.phase == Phase::Ended {
                 (failure, None, Vec::new())
             } else {
                 let omitted = failure.and_then(|failure| above.failures.add(self.id, failure));
-                let gone = take_gone(&mut above.graves);
+                let gone = take_gone(&mut above.unreaped);
                 let clock = self.os_thread().and_then(|os| os.clock);
                 let (path, patience) = (self.path.clone(), self.terms.patience);
-                above.graves.extend(os.map(|os| Grave { os, clock, path, patience }));
+                above.unreaped.extend(os.map(|os| Unreaped { os, clock, path, patience }));
                 (None, omitted, gone)
             }
         };
-        bury(gone);
+        reap(gone);
         parent.say_omitted(omitted);
         if let Some(failure) = late {
             parent.inherit(self.id, failure);
         }
     }
 
-    /// A failure below `self` that somebody was to join, and dropped when `self` had ended: for the next above that lives.
+    /// Gives a failure below `self`, whose handle was dropped after `self` had ended, to the next
+    /// living thread above.
     fn inherit(&self, id: u64, failure: Failure) {
         let mut next = self.parent.as_ref();
         let mut failure = failure;
@@ -110,7 +114,7 @@ impl Node {
         }
     }
 
-    /// Somebody joins from now on: what there is to tell is for them. `false`: they have given up.
+    /// With `true`: a thread is joining, and gets the outcome. With `false`: it has given up.
     pub(crate) fn joining(&self, yes: bool) {
         let (from, to) = if yes { (Owner::Handle, Owner::Joiner) } else { (Owner::Joiner, Owner::Handle) };
         let mut state = self.state.lock();
@@ -119,7 +123,7 @@ impl Node {
         }
     }
 
-    /// For a joiner, after the end: the outcome, and out of the tree.
+    /// For a joiner, after the end: gives the outcome, and takes the node out of the tree.
     pub(crate) fn joined(&self) -> Outcome {
         let outcome = {
             let mut state = self.state.lock();
@@ -152,7 +156,8 @@ impl Node {
         }
     }
 
-    /// At the end of its parent, or of its scope: what is left to tell of a thread that has stopped goes to the parent.
+    /// At the end of its parent or scope: gives an untold failure of a stopped thread to the
+    /// parent.
     pub(crate) fn collect(&self) {
         let Some(parent) = &self.parent else { return };
         let mut above = parent.state.lock();
@@ -171,20 +176,21 @@ impl Node {
         parent.say_omitted(omitted);
     }
 
-    /// The failures of its children that no thread was told of, in the order of the children's start.
+    /// The failures of its children that no thread has joined, in the order of the children's
+    /// start.
     pub(crate) fn take_failures(&self) -> Failures {
-        let (failures, graves) = {
+        let (failures, unreaped) = {
             let mut state = self.state.lock();
-            (state.failures.take(), std::mem::take(&mut state.graves))
+            (state.failures.take(), std::mem::take(&mut state.unreaped))
         };
-        bury(graves);
+        reap(unreaped);
         failures.into_failures()
     }
 }
 
 impl State {
-    /// What is to be logged of its failure, now that no joiner holds it. Texts of ours that were made when it failed: nothing
-    /// of the user's runs here.
+    /// The text to log of its failure, now that no joiner holds it. It was made when the thread
+    /// failed, so nothing of the user's runs here.
     fn unlogged(&mut self) -> Vec<Unlogged> {
         match (self.owner, &mut self.failure) {
             (Owner::Parent | Owner::Log, Some(failure)) => failure.take_unlogged(),

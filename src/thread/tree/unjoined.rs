@@ -1,10 +1,10 @@
-//! The failures that a thread is to tell of, since no thread has joined the children that failed: bounded, since a service
+//! The failures of children that no thread has joined, kept by the parent. Bounded, since a service
 //! may spawn a thread for each connection, and run for a year.
 
 use crate::thread::Failure;
 use std::collections::VecDeque;
 
-/// How many failures of its children a thread keeps: so many of the first, and so many of the last.
+/// A thread keeps this many of the first failures of its children, and this many of the last.
 pub(super) const KEPT_FIRST: usize = 32;
 pub(super) const KEPT_LAST: usize = 32;
 
@@ -16,20 +16,21 @@ pub(super) struct Unjoined {
     omitted: u64,
 }
 
-/// What an [`Unjoined`] did not keep. Dropped with no lock held: payloads and errors are the user's.
+/// What an [`Unjoined`] did not keep. Dropped with no lock held: payloads and errors are the
+/// user's.
 #[must_use = "it is to be logged and dropped with no lock held"]
 pub(super) struct Omitted {
     pub(super) failure: Failure,
-    /// It is the first that was not kept.
+    /// It is the first failure that was not kept.
     pub(super) is_first: bool,
 }
 
-/// Failures below a thread, for its own.
+/// The failures below a thread, for its own failure.
 #[derive(Default)]
 pub(crate) struct Failures {
     /// In the order of the children's start.
     pub(crate) kept: Vec<Failure>,
-    /// How many more there were.
+    /// The number of further failures that were not kept.
     pub(crate) omitted: u64,
 }
 

@@ -3,8 +3,9 @@
 use super::Node;
 use std::sync::Arc;
 
-/// Calls `visit` with each of `roots` and all nodes below them, parents before their children. It returns the children that
-/// are to be visited, the oldest first, which is also the order of the visits.
+/// Calls `visit` with each of `roots` and all nodes below them, parents before their children. It
+/// returns the children that are to be visited, the oldest first, which is also the order of the
+/// visits.
 pub(crate) fn walk(roots: Vec<Arc<Node>>, mut visit: impl FnMut(&Arc<Node>) -> Vec<Arc<Node>>) {
     let mut next = roots;
     next.reverse();
