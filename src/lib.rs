@@ -1,11 +1,11 @@
 //! selvedge: a profiling-integrated threading runtime for programs made of plain OS threads.
 //!
 //! Every thread has a parent that outlives it, a `please_stop` signal, a name that shows up everywhere, a place in one
-//! profile and one log, and an end that nobody can miss.
+//! profile and one log, and an end that its parent cannot miss.
 //!
 //! * [`run`] a program from one YAML file, or keep your own `main` with [`Runtime`].
-//! * [`spawn`] threads, [`scope`] those that borrow, [`register`] those of others; a [`Thread`] knows its path, parent and
-//!   children; a [`Failure`] reaches whoever is to hear of it.
+//! * [`spawn`] threads, [`scope`] threads that borrow, [`register`] threads of other libraries; a [`Thread`] knows its path,
+//!   parent and children; a [`Failure`] reaches the thread that joins, or the parent.
 //! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
 //! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue. What is in
 //!   queues when the program is asked to stop is handled, or counted and told: [`Queue::pop_draining`], [`Adder`],

@@ -1,5 +1,6 @@
-//! Draws the machinery of executors and frameworks as one frame: between a program's call and the program's code that it calls there are
-//! dozens of frames that no reader looks for. Knows names, not addresses.
+//! Draws the machinery of executors and frameworks as one frame: between a program's call and the
+//! program's code that it calls there are dozens of frames that no reader looks for. Knows names,
+//! not addresses.
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ struct Group {
 }
 
 impl Collapse {
-    /// All that is known, if `names` is `None`; else these: a name that is known, or a crate's.
+    /// All known machinery, if `names` is `None`; else these: a known name, or the name of a crate.
     pub(super) fn new(names: Option<&[String]>) -> Collapse {
         let known = || KNOWN.iter().map(|(name, _)| (*name).to_owned()).collect();
         let names: Vec<String> = names.map_or_else(known, <[String]>::to_vec);
@@ -49,8 +50,9 @@ impl Collapse {
         self.0.iter().map(|group| &group.mark)
     }
 
-    /// Of the functions of a stack, root first: of each run of frames of one group the first, which is what the code around it has
-    /// called, and the group's mark. A leaf stays too, since it is what ran.
+    /// Of the functions of a stack, root first: of each run of frames of one group the first, which
+    /// is what the code around it has called, and the group's mark. A leaf stays too, since it is
+    /// what ran.
     pub(super) fn collapse<'a>(&'a self, functions: Vec<&'a Arc<str>>) -> Vec<&'a Arc<str>> {
         let mut shown = Vec::with_capacity(functions.len());
         let mut rest = functions.as_slice();
@@ -89,8 +91,8 @@ impl Group {
         self.crates.iter().any(|name| path.strip_prefix(&**name).is_some_and(|rest| rest.starts_with("::")))
     }
 
-    /// How many frames its run has, which begins with the first of them and ends with the last one of the group. What stands
-    /// between two of them and is the standard library's belongs to it.
+    /// How many frames its run has, which begins with the first of them and ends with the last one
+    /// of the group. What stands between two of them and is the standard library's belongs to it.
     fn run(&self, functions: &[&Arc<str>]) -> usize {
         let mut length = 1;
         for (place, function) in functions.iter().enumerate().skip(1) {

@@ -1,14 +1,15 @@
-//! What a name or a title must lose before a format can hold it: one function for each format. Names come from anywhere: threads
-//! of other libraries, files, symbols, a program's own titles.
+//! What a name or a title must lose before a format can hold it: one function for each format.
+//! Names come from anywhere: threads of other libraries, files, symbols, a program's own titles.
 
-/// The text as it can stand in XML and on one line of a terminal: a control character, a character that XML 1.0 does not have,
-/// or one that reorders or breaks the line, becomes a space. Markup is not the concern here: the XML writer escapes that.
+/// The text as it can stand in XML and on one line of a terminal: a control character, a character
+/// that XML 1.0 does not have, or one that reorders or breaks the line, becomes a space. Markup is
+/// not the concern here: the XML writer escapes that.
 pub(super) fn text(text: &str) -> String {
     text.chars().map(|c| if is_unfit(c) { ' ' } else { c }).collect()
 }
 
-/// The name as one frame of a folded line: `;` separates frames, a line ends at its newline, and readers take a number after
-/// a space for a weight.
+/// The name as one frame of a folded line: `;` separates frames, a line ends at its newline, and
+/// readers take a number after a space for a weight.
 pub(super) fn frame(name: &str) -> String {
     let mut escaped = text(name).replace(';', ":");
     escaped.truncate(escaped.trim_end().len());

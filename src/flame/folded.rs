@@ -1,5 +1,5 @@
-//! Folded lines, `main;crawler;fetcher-3;work;parse 1200000`: the label's path, the frames root first, the weight in
-//! nanoseconds.
+//! Folded lines, `main;crawler;fetcher-3;work;parse 1200000`: the label's path, the frames root
+//! first, the weight in nanoseconds.
 
 use super::labels::Labels;
 use super::{FlameOptions, Names, Stacks, escape};

@@ -1,4 +1,5 @@
-//! Which part of a label is shown: pools folded into one, a subtree, or nothing of it. Knows paths, not threads.
+//! Which part of a label is shown: pools folded into one, a subtree, or nothing of it. Knows paths,
+//! not threads.
 
 use super::FlameOptions;
 use super::options::Pools;
@@ -7,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 /// What `options` make of the labels of some stacks.
 pub(super) struct Labels<'a> {
     options: &'a FlameOptions,
-    /// How many names a pool has, by the path above it, its own pools folded, and what is in front of the number.
+    /// How many names a pool has, by the path above it, its own pools folded, and what is in front
+    /// of the number.
     pools: HashMap<String, HashSet<&'a str>>,
 }
 

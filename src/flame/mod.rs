@@ -1,5 +1,5 @@
-//! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels, not threads; names
-//! nothing else in the crate but its error.
+//! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels,
+//! not threads; names nothing else in the crate but its error.
 
 mod collapse;
 mod escape;
@@ -33,7 +33,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) period: Duration,
     /// What the labels of the stacks name: `thread`.
     pub(crate) label_key: &'a str,
-    /// Remarks for whoever reads the file.
+    /// Remarks for the readers of the file.
     pub(crate) comments: &'a [String],
 }
 

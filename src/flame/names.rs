@@ -1,5 +1,5 @@
-//! What of a function's name, and of a stack's frames, is shown: without what the compiler has put there and no reader looks
-//! for. Knows names, not addresses.
+//! What of a function's name, and of a stack's frames, is shown: without what the compiler has put
+//! there and no reader looks for. Knows names, not addresses.
 
 use super::collapse::Collapse;
 use super::{FlameOptions, Stack, Stacks};
@@ -61,8 +61,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Whether a function does nothing but call another: a closure, by one of the many forms of `FnOnce::call_once`, or whatever
-/// may panic. The time that it takes itself is its caller's.
+/// Returns `true` for a function that only calls another: a closure, by one of the many forms of
+/// `FnOnce::call_once`, or code that may panic. Its own time is its caller's.
 pub(crate) fn is_plumbing(function: &str) -> bool {
     const EXACT: [&str; 3] = ["__rust_try", "std::panicking::try", "std::panic::catch_unwind"];
     const STARTS: [&str; 6] = [
@@ -134,7 +134,8 @@ fn push_braces(short: &mut String, inner: &str) {
     short.truncate(short.trim_end_matches(':').len());
 }
 
-/// Of `A as B`: the type whose function it is, or the trait, if the type is nothing but a parameter, or has no name.
+/// Of `A as B`: the type whose function it is, or the trait, if the type is nothing but a
+/// parameter, or has no name.
 fn implementor(inner: &str) -> String {
     let (kind, of_trait) = match top_level_as(inner) {
         Some(at) => (&inner[..at], Some(&inner[at + 4..])),
@@ -164,7 +165,8 @@ fn top_level_as(inner: &str) -> Option<usize> {
     None
 }
 
-/// The length of the group in `<>` or `{}` that the text begins with; the `>` of an arrow closes nothing.
+/// The length of the group in `<>` or `{}` that the text begins with; the `>` of an arrow closes
+/// nothing.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0u32;
     for (at, c) in text.char_indices() {

@@ -2,8 +2,9 @@
 
 /// How a flamegraph is drawn. The default titles say what was recorded.
 ///
-/// A picture has at most about ten thousand frames. Where there would be more, the narrowest are summed up as
-/// `[n narrow frames]`, and the subtitle says how many. Folded lines and pprof files keep all frames.
+/// A picture has at most about ten thousand frames. Where there would be more, the narrowest are
+/// summed up as `[n narrow frames]`, and the subtitle says how many. Folded lines and pprof files
+/// keep all frames.
 ///
 /// ```
 /// # use selvedge::profile::FlameOptions;
@@ -18,7 +19,7 @@ pub struct FlameOptions {
     pub(super) threads_dropped: bool,
     pub(super) unabridged: bool,
     pub(super) icicle: bool,
-    /// `None`: all that is known.
+    /// `None`: all known machinery.
     pub(super) collapse: Option<Vec<String>>,
 }
 
@@ -60,15 +61,17 @@ impl FlameOptions {
         self
     }
 
-    /// The line under the title; by default samples, rate, duration, and how much of the CPU time they have seen.
+    /// The line under the title; by default samples, rate, duration, and how much of the CPU time
+    /// they have seen.
     #[must_use]
     pub fn subtitle(mut self, subtitle: impl Into<String>) -> FlameOptions {
         self.subtitle = Some(subtitle.into());
         self
     }
 
-    /// Draws each pool as one thread. Threads of one parent whose names differ only in the number at their end are a pool:
-    /// `reader-1` to `reader-8` become `reader-*`. By default, a pool of more than 16 threads is drawn as one.
+    /// Draws each pool as one thread. Threads of one parent whose names differ only in the number
+    /// at their end are a pool: `reader-1` to `reader-8` become `reader-*`. By default, a pool of
+    /// more than 16 threads is drawn as one.
     #[must_use]
     pub fn fold_pools(mut self) -> FlameOptions {
         self.pools = Pools::All;
@@ -89,9 +92,10 @@ impl FlameOptions {
         self
     }
 
-    /// Which machinery is drawn as one frame, in place of all that is known: of each run of its frames the first is drawn, which is
-    /// what the program has called, and then one frame that stands for the rest, such as `[rayon]`. If a stack ends in it, its last
-    /// frame is drawn too. None: `collapse([""; 0])`.
+    /// Which machinery is drawn as one frame, in place of all that is known: of each run of its
+    /// frames the first is drawn, which is what the program has called, and then one frame that
+    /// stands for the rest, such as `[rayon]`. If a stack ends in it, its last frame is drawn too.
+    /// None: `collapse([""; 0])`.
     ///
     /// | name | crates |
     /// |---|---|
@@ -99,8 +103,9 @@ impl FlameOptions {
     /// | `tokio` | tokio, tokio_util, mio, futures and its parts |
     /// | `serde` | serde, serde_core, serde_json, and derived code between their frames |
     ///
-    /// By default these three. Any other name is that of a crate, as in a path of Rust: `tower_http`. Folded lines and pprof files keep
-    /// all frames, and so does a picture that is [`unabridged`](Self::unabridged).
+    /// By default these three. Any other name is that of a crate, as in a path of Rust:
+    /// `tower_http`. Folded lines and pprof files keep all frames, and so does a picture that is
+    /// [`unabridged`](Self::unabridged).
     ///
     /// ```
     /// # use selvedge::profile::FlameOptions;
@@ -119,9 +124,10 @@ impl FlameOptions {
         self
     }
 
-    /// Functions with their whole names, type parameters and all, and with those that do nothing but call a closure or catch
-    /// its panic: `FnOnce::call_once` and the like; nothing is [collapsed](Self::collapse). By default, functions that differ in
-    /// type parameters only are one.
+    /// Functions with their whole names, type parameters and all, and with those that do nothing
+    /// but call a closure or catch its panic: `FnOnce::call_once` and the like; nothing is
+    /// [collapsed](Self::collapse). By default, functions that differ in type parameters only are
+    /// one.
     #[must_use]
     pub fn unabridged(mut self) -> FlameOptions {
         self.unabridged = true;

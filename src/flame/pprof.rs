@@ -1,4 +1,5 @@
-//! A `profile.proto`, gzipped, as `go tool pprof` reads it: with addresses, mapped files, and inlined functions.
+//! A `profile.proto`, gzipped, as `go tool pprof` reads it: with addresses, mapped files, and
+//! inlined functions.
 
 use super::protobuf::Message;
 use super::{Facts, Line, Stacks};
@@ -13,7 +14,8 @@ pub(super) fn write(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> io::
     gzip.finish()?.flush()
 }
 
-/// Field numbers are those of `profile.proto` in google/pprof. Ids count from 1; id n stands at index n - 1.
+/// Field numbers are those of `profile.proto` in google/pprof. Ids count from 1; id n stands at
+/// index n - 1.
 fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     let mut strings = Strings::new();
     let mut functions = Functions::default();
@@ -35,7 +37,8 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
         mapping.unsigned(1, index as u64 + 1);
         mapping.unsigned(2, module.start).unsigned(3, module.end).unsigned(4, module.file_offset);
         mapping.signed(5, strings.index(&module.file)).signed(6, strings.index(&module.build_id));
-        // Functions, file names, line numbers and inlined frames are here: a reader does not look for the file.
+        // Functions, file names, line numbers and inlined frames are here: a reader does not look
+        // for the file.
         mapping.boolean(7, true).boolean(8, true).boolean(9, true).boolean(10, true);
         profile.message(3, &mapping);
     }

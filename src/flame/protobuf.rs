@@ -1,8 +1,8 @@
-//! The wire format of Protocol Buffers, as far as a pprof file needs it: numbers, text, nested messages. It knows no
-//! message; `flame/pprof.rs` does.
+//! The wire format of Protocol Buffers, as far as a pprof file needs it: numbers, text, nested
+//! messages. It knows no message; `flame/pprof.rs` does.
 
-/// One message in the making: its fields, encoded, in the order in which they are added. A field with the value zero, and an
-/// empty list, is left out, as the format's version 3 does.
+/// One message in the making: its fields, encoded, in the order in which they are added. A field
+/// with the value zero, and an empty list, is left out, as the format's version 3 does.
 #[derive(Default)]
 pub(super) struct Message(Vec<u8>);
 
@@ -52,7 +52,8 @@ impl Message {
         self.bytes(field, text.as_bytes())
     }
 
-    /// An element of a list of messages, or a message that is there once: written even if it is empty.
+    /// An element of a list of messages, or a message that is there once: written even if it is
+    /// empty.
     pub(super) fn message(&mut self, field: u32, message: &Message) -> &mut Message {
         self.bytes(field, &message.0)
     }

@@ -1,5 +1,5 @@
-//! Keeps a picture small: of folded lines with too many frames, the narrowest frames are summed up in one frame at the place where
-//! they stood. Knows lines, not stacks.
+//! Keeps a picture small: of folded lines with too many frames, the narrowest frames are summed up
+//! in one frame at the place where they stood. Knows lines, not stacks.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,9 @@ struct Frame<'a> {
     own: u64,
 }
 
-/// Lines whose picture has at most `most` frames, and one more for each frame that has lost children. The frames that
-/// stay are the widest. The weights of the lines add up to what they did before.
+/// Lines whose picture has at most `most` frames, and one more for each frame that has lost
+/// children. The frames that stay are the widest. The weights of the lines add up to what they did
+/// before.
 pub(super) fn prune(lines: Vec<String>, most: usize) -> Pruned {
     let frames = tree(&lines);
     // The root is no frame of the picture.

@@ -1,4 +1,5 @@
-//! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they ran upon them.
+//! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they
+//! ran upon them.
 
 use super::collapse::Collapse;
 use super::labels::Labels;
@@ -79,7 +80,8 @@ fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtit
     inferno.name_type = "Frame:".into();
 }
 
-/// Weights are shown in milliseconds, or in microseconds where a stack has less than one millisecond.
+/// Weights are shown in milliseconds, or in microseconds where a stack has less than one
+/// millisecond.
 fn unit(stacks: &Stacks) -> (f64, String) {
     match stacks.stacks.iter().map(|stack| stack.weight).min() {
         Some(least) if least < 1_000_000 => (1e-3, "µs".into()),
@@ -87,7 +89,8 @@ fn unit(stacks: &Stacks) -> (f64, String) {
     }
 }
 
-/// Blue for the labels, grey for remarks; inferno's palette tells the standard library from the rest.
+/// Blue for the labels, grey for remarks; inferno's palette tells the standard library from the
+/// rest.
 fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
     let mut map = PaletteMap::default();
     let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));

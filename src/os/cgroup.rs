@@ -1,17 +1,19 @@
-//! What the control group of this process may use of CPU and memory, and what it has used: both versions of Linux's control groups. Other
-//! systems have no such files.
+//! What the control group of this process may use of CPU and memory, and what it has used: both
+//! versions of Linux's control groups. Other systems have no such files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// All processes of the group together, since the group was made. What the system does not tell is `None` or 0.
+/// All processes of the group together, since the group was made. What the system does not tell is
+/// `None` or 0.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// How many processors it may use at a time; `None`: all.
     pub(crate) cpus: Option<f64>,
     pub(crate) cpu: Duration,
-    /// The scheduler's periods in which some process ran, and in how many of them the group had used up its share.
+    /// The scheduler's periods in which some process ran, and in how many of them the group had
+    /// used up its share.
     pub(crate) periods: u64,
     pub(crate) throttled: u64,
     /// How long its threads were kept from running, all processors together.
@@ -47,8 +49,9 @@ fn read_below(root: &Path, groups: &str) -> Option<Usage> {
     Some(first_version(&path_of("cpu")?, &path_of("cpuacct")?, &path_of("memory")?))
 }
 
-/// The folder of the group, and those of the groups around it, the innermost first. Each may have a limit. In a container the path is
-/// often one of the host's, and the mounted folder is the group's own.
+/// The folder of the group, and those of the groups around it, the innermost first. Each may have a
+/// limit. In a container the path is often one of the host's, and the mounted folder is the group's
+/// own.
 fn folders(mounted: &Path, path: &str) -> Vec<PathBuf> {
     let own = mounted.join(path.trim_start_matches('/'));
     let own = if own.is_dir() && !path.contains("..") { own } else { mounted.to_owned() };

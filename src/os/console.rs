@@ -1,8 +1,8 @@
-//! Writes to stdout and stderr without the standard library's lock and buffer: a thread of the program may hold that lock
-//! for as long as it likes, and must not stop the log or a report by it.
+//! Writes to stdout and stderr without the standard library's lock and buffer: a thread of the
+//! program may hold that lock for as long as it likes, and must not stop the log or a report by it.
 //!
-//! Text goes out in pieces of whole lines. A pipe takes a piece of at most [`PIECE`] bytes at once or not at all, so lines up
-//! to that length are not torn, whatever else is written to the same pipe.
+//! Text goes out in pieces of whole lines. A pipe takes a piece of at most [`PIECE`] bytes at once
+//! or not at all, so lines up to that length are not torn, also if others write to the same pipe.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ impl Stream {
         }
     }
 
-    /// Keeps a line that is longer than a piece in one part among all that this crate writes to the stream.
+    /// Keeps a line that is longer than a piece in one part among all that this crate writes to the
+    /// stream.
     fn lock(self) -> &'static Mutex<()> {
         static LOCKS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
         &LOCKS[self as usize]
@@ -34,14 +35,16 @@ impl Stream {
 /// The smallest PIPE_BUF of the systems we know is 512; on Linux it is 4096, one page of a pipe.
 const PIECE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
-/// How long a writer waits for another writer of this crate. Afterwards it writes all the same: a torn line is better than
-/// none, and in the child of a fork the other writer may not exist.
+/// How long a writer waits for another writer of this crate. Afterwards it writes all the same: a
+/// torn line is better than none, and in the child of a fork the other writer may not exist.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Writes all of `bytes`, which end at the end of a line. Returns how many bytes were written, and why not all.
+/// Writes all of `bytes`, which end at the end of a line. Returns how many bytes were written, and
+/// why not all.
 ///
-/// Blocks while the reader of a pipe or terminal does not read, also if the descriptor was made non-blocking. With
-/// `standstill` it gives up (`TimedOut`) after that time in which nothing could be written.
+/// Blocks while the reader of a pipe or terminal does not read, also if the descriptor was made
+/// non-blocking. With `standstill` it gives up (`TimedOut`) after that time in which nothing could
+/// be written.
 pub(crate) fn write(stream: Stream, bytes: &[u8], standstill: Option<Duration>) -> (usize, Option<io::Error>) {
     let _turn = stream.lock().try_lock_for(TURN);
     let mut done = 0;
@@ -62,7 +65,8 @@ pub(crate) fn write(stream: Stream, bytes: &[u8], standstill: Option<Duration>) 
                 deadline = standstill.map(|standstill| Instant::now() + standstill);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The descriptor is non-blocking, mostly because another process that shares it has made it so.
+            // The descriptor is non-blocking, mostly because another process that shares it has
+            // made it so.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Err(error) = raw::wait_until_ready(stream, deadline) {
                     return (done, Some(error));
@@ -74,7 +78,8 @@ pub(crate) fn write(stream: Stream, bytes: &[u8], standstill: Option<Duration>) 
     (done, None)
 }
 
-/// As many whole lines as fit into a piece. A longer line is a piece by itself, unless no piece may be longer.
+/// As many whole lines as fit into a piece. A longer line is a piece by itself, unless no piece may
+/// be longer.
 fn piece_length(bytes: &[u8], is_limited: bool) -> usize {
     if bytes.len() <= PIECE {
         return bytes.len();
@@ -109,7 +114,8 @@ mod raw {
     }
 
     pub(super) fn write(stream: Stream, bytes: &[u8]) -> io::Result<usize> {
-        // SAFETY: `bytes` is readable for its length. A descriptor that is closed is an error of the call.
+        // SAFETY: `bytes` is readable for its length. A descriptor that is closed is an error of
+        // the call.
         let count = unsafe { libc::write(descriptor(stream), bytes.as_ptr().cast(), bytes.len()) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }

@@ -1,12 +1,13 @@
 //! What a forked child is: the place where the rest of the crate learns that it runs in one.
 //!
-//! A child has one thread, the one that called `fork`, and a copy of all memory: of threads that are not there, and of locks
-//! that they hold and nobody will ever let go of. So nothing is repaired in the child. Instead a number goes up in it, the
-//! *generation*, and what describes the threads of a process is kept in a [`PerProcess`], which begins anew in each
-//! generation: the tree and what belongs to a thread in it, those who watch threads, the runtime, the recording.
+//! A child has one thread, the thread that called `fork`, and a copy of all memory: of threads that
+//! are not there, and of locks that they hold and no thread will release. So nothing is repaired in
+//! the child. Instead a number goes up in it, the *generation*, and what describes the threads of a
+//! process is kept in a [`PerProcess`], which begins anew in each generation: the tree and what
+//! belongs to a thread in it, the observers of threads, the runtime, the recording.
 //!
-//! The number goes up in `fork` itself, by `pthread_atfork`. `vfork`, `posix_spawn` and a bare system call do not run that;
-//! whoever uses them may only `exec`. To look at it costs one load.
+//! The number goes up in `fork` itself, by `pthread_atfork`. `vfork`, `posix_spawn` and a bare
+//! system call do not run that; a child made by them may only `exec`. To read it costs one load.
 
 use super::process;
 use std::mem::ManuallyDrop;
@@ -15,10 +16,12 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// 0 in a process that was not forked since it was first watched; one more in each child, and in its child.
+/// 0 in a process that was not forked since it was first watched; one more in each child, and in
+/// its child.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// From now on a fork is noticed. Called by all that make something that a child must not take for its own.
+/// From now on a fork is noticed. Each call that makes something that a child must not take for its
+/// own calls this.
 #[inline]
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
@@ -37,8 +40,9 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// A value that a forked child does not take from its parent: there it is a new one. The parent's stays in memory and is
-/// neither used nor dropped, since another thread may have been in the middle of changing it.
+/// A value that a forked child does not take from its parent: there it is a new one. The parent's
+/// stays in memory and is neither used nor dropped, since another thread may have been in the
+/// middle of changing it.
 pub(crate) struct PerProcess<T> {
     made_in: u32,
     own: ManuallyDrop<T>,
@@ -81,10 +85,11 @@ impl<T: Send> PerProcess<T> {
     #[cold]
     fn in_child(&self) -> &T {
         let generation = generation();
-        // Acquire, and Release below: who finds a node finds it whole.
+        // Acquire, and Release below: a thread that finds a node finds it complete.
         let mut newest = self.children.load(Ordering::Acquire);
         loop {
-            // SAFETY: null, or made by `Box::into_raw` below, published whole, and not freed while `self` is borrowed.
+            // SAFETY: null, or made by `Box::into_raw` below, published whole, and not freed while
+            // `self` is borrowed.
             if let Some(child) = unsafe { newest.as_ref() }
                 && child.generation == generation
             {
@@ -105,7 +110,8 @@ impl<T: Send> PerProcess<T> {
     }
 }
 
-// T: Send, because a child's value may be made by one thread and dropped by another. `Sync` of `self` asks for `T: Sync`.
+// T: Send, because a child's value may be made by one thread and dropped by another. `Sync` of
+// `self` asks for `T: Sync`.
 impl<T: Send> Deref for PerProcess<T> {
     type Target = T;
 
@@ -123,7 +129,8 @@ impl<T> Drop for PerProcess<T> {
         }
         let mut next = *self.children.get_mut();
         while !next.is_null() {
-            // SAFETY: from `Box::into_raw` in `in_child`, in this list once, and nothing borrows `self` any more.
+            // SAFETY: from `Box::into_raw` in `in_child`, in this list once, and nothing borrows
+            // `self` any more.
             let child = unsafe { Box::from_raw(next) };
             next = child.older;
         }

@@ -1,14 +1,17 @@
-//! What a process inherits of signals, ignored and blocked ones, and what its parent is told of its end.
+//! What a process inherits of signals, ignored and blocked ones, and what its parent is told of its
+//! end.
 
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-/// Returns `true` if this process ignores that signal: as `nohup`, or a shell for `prog &` in a script, has started it.
+/// Returns `true` if this process ignores that signal: as `nohup`, or a shell for `prog &` in a
+/// script, has started it.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     action(signal) == Some(libc::SIG_IGN)
 }
 
-/// Returns `true` if this process does something else with that signal than the system does by default; ignoring it counts.
+/// Returns `true` if this process does something else with that signal than the system does by
+/// default; ignoring it counts.
 pub(crate) fn is_handled(signal: i32) -> bool {
     action(signal).is_some_and(|action| action != libc::SIG_DFL)
 }
@@ -23,8 +26,8 @@ fn action(signal: i32) -> Option<libc::sighandler_t> {
 
 /// The calling thread takes these signals, also if it has inherited that they are blocked.
 pub(crate) fn unblock(signals: &[i32]) {
-    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need. A signal's number out of range is refused
-    // by sigaddset, without effect.
+    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need. A signal's
+    // number out of range is refused by sigaddset, without effect.
     unsafe {
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut set);
@@ -42,12 +45,13 @@ mod end {
     use std::sync::{Once, OnceLock};
 
     unsafe extern "C" {
-        /// Of glibc, and in no version of the crate libc: `atexit` whose function gets the exit code.
+        /// Of glibc, and in no version of the crate libc: `atexit` whose function gets the exit
+        /// code.
         fn on_exit(run: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
 
-    /// The exit code that stands for a death by SIGINT; 0 while there is none. Relaxed: the thread that ends the process has
-    /// stored it, or has joined the thread that did.
+    /// The exit code that stands for a death by SIGINT; 0 while there is none. Relaxed: the thread
+    /// that ends the process has stored it, or has joined the thread that did.
     static CODE: AtomicI32 = AtomicI32::new(0);
     static DIE: OnceLock<fn(i32)> = OnceLock::new();
 
@@ -55,8 +59,8 @@ mod end {
         static ONCE: Once = Once::new();
         let _ = DIE.set(die);
         ONCE.call_once(|| {
-            // SAFETY: `at_exit` is a function of this program, which stays valid, and takes no notice of its argument. Without
-            // memory for it (not 0) the exit code stays a number.
+            // SAFETY: `at_exit` is a function of this program, which stays valid, and takes no
+            // notice of its argument. Without memory for it (not 0) the exit code stays a number.
             let _ = unsafe { on_exit(at_exit, std::ptr::null_mut()) };
         });
     }
@@ -84,7 +88,7 @@ mod end {
     pub(crate) fn die_if_exiting_with(_code: i32) {}
 }
 
-/// From now on `die` is called with the exit code that [`die_if_exiting_with`] has named, when the process exits with that code:
-/// after the return from `main`, and after the functions that were given to `atexit` since. Only with glibc: elsewhere the exit
-/// code stays a number.
+/// From now on `die` is called with the exit code that [`die_if_exiting_with`] has named, when the
+/// process exits with that code: after the return from `main`, and after the functions that were
+/// given to `atexit` since. Only with glibc: elsewhere the exit code stays a number.
 pub(crate) use end::{die_if_exiting_with, prepare as at_exit_with};

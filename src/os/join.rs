@@ -6,18 +6,20 @@ use std::ptr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The system's clock, by which a timed join is limited, may be set meanwhile: no single wait is longer than this.
+/// The system's clock, by which a timed join is limited, may be set meanwhile: no single wait is
+/// longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Joins the thread: blocks until the system has it no more. Each time the current limit is over, `look` is called, which gives
-/// the next limit.
+/// Joins the thread: blocks until the system has it no more. Each time the current limit is over,
+/// `look` is called, which gives the next limit.
 pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut look: impl FnMut() -> Duration) {
     // The thread is this function's to join from here on.
     let thread = handle.into_pthread_t();
     loop {
         let until = realtime(limit.min(LONGEST));
-        // SAFETY: `thread` was neither joined nor detached: its handle was consumed above, and a call that joins it ends the
-        // loop. No result is asked for (null); `until` is a valid timespec that lives until the call returns.
+        // SAFETY: `thread` was neither joined nor detached: its handle was consumed above, and a
+        // call that joins it ends the loop. No result is asked for (null); `until` is a valid
+        // timespec that lives until the call returns.
         match unsafe { libc::pthread_timedjoin_np(thread, ptr::null_mut(), &raw const until) } {
             libc::ETIMEDOUT => limit = look(),
             // Joined; or an error that no repetition cures: the caller is the thread itself.

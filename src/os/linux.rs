@@ -1,11 +1,12 @@
-//! Linux: the CPU clock of another thread can be read by anyone in the process.
+//! Linux: each thread of the process can read the CPU clock of each other.
 
 use super::name_end;
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// The CPU clock of one thread, readable from every thread of the process as long as that thread lives.
+/// The CPU clock of one thread, readable from every thread of the process as long as that thread
+/// lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CpuClock(libc::clockid_t);
 
@@ -22,7 +23,8 @@ impl CpuClock {
     /// The clock of the thread that has that kernel id now.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn of_thread(id: i32) -> CpuClock {
-        // CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED: one thread's, as exact as the scheduler's own.
+        // CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED: one thread's, as exact as the scheduler's
+        // own.
         CpuClock((!id << 3) | 4 | 2)
     }
 
@@ -32,7 +34,8 @@ impl CpuClock {
         self.0
     }
 
-    /// The kernel's id of the thread, as `gettid` gives it: a clock's id has it, inverted, above three bits of kind.
+    /// The kernel's id of the thread, as `gettid` gives it: a clock's id has it, inverted, above
+    /// three bits of kind.
     pub(crate) fn thread(self) -> i32 {
         !(self.0 >> 3)
     }
@@ -44,13 +47,14 @@ impl CpuClock {
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn nanos_of_this_thread() -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is writable for one timespec. Linux always has this clock; a sandbox that refuses the call leaves 0.
+        // SAFETY: `time` is writable for one timespec. Linux always has this clock; a sandbox that
+        // refuses the call leaves 0.
         unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// Returns `true` if no thread of this process has that clock's kernel id. A system that refuses to read clocks does not say
-    /// so: then `false`.
+    /// Returns `true` if no thread of this process has that clock's kernel id. A system that
+    /// refuses to read clocks does not say so: then `false`.
     pub(crate) fn is_gone(self) -> bool {
         self.try_read().is_err_and(|cause| matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ESRCH)))
     }
@@ -71,23 +75,25 @@ impl CpuClock {
         Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 
-    /// CPU time used so far, user and system; `None` once the thread is gone, or if the system does not tell.
+    /// CPU time used so far, user and system; `None` once the thread is gone, or if the system does
+    /// not tell.
     ///
-    /// The clock names a thread by its kernel id, which the kernel may give away again later: whoever keeps a clock
-    /// must know by other means that its thread still lives.
+    /// The clock names a thread by its kernel id, which the kernel may give to another thread
+    /// later. The owner of a clock must know by other means that its thread still lives.
     pub(crate) fn read(self) -> Option<Duration> {
         self.try_read().ok()
     }
 }
 
-/// Names the calling thread for `top`, `ps` and debuggers; the kernel keeps 15 bytes, we give it the last ones.
+/// Names the calling thread for `top`, `ps` and debuggers; the kernel keeps 15 bytes, we give it
+/// the last ones.
 pub(crate) fn set_thread_name(name: &str) {
     // On the stack: this is on the way of every spawn. Zeroed, so that the name ends.
     let mut buffer = [0_u8; super::NAME_BYTES + 1];
     let end = name_end(name).as_bytes();
     buffer[..end.len()].copy_from_slice(end);
-    // SAFETY: PR_SET_NAME reads a NUL-terminated string of at most 16 bytes: `name_end` gives 15 at most, so the last byte
-    // is a NUL. One within the name would only end it earlier.
+    // SAFETY: PR_SET_NAME reads a NUL-terminated string of at most 16 bytes: `name_end` gives 15 at
+    // most, so the last byte is a NUL. One within the name would only end it earlier.
     unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
 }
 

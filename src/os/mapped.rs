@@ -6,8 +6,9 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 
-/// Parts of a file in memory, each from when it is asked for until all are dropped. If another process cuts the file short meanwhile,
-/// this process ends, as with any program or library that runs.
+/// Parts of a file in memory, each from when it is asked for until all are dropped. If another
+/// process cuts the file short meanwhile, this process ends, as with any program or library that
+/// runs.
 #[derive(Debug)]
 pub(crate) struct MappedFile<'f> {
     file: &'f File,
@@ -23,7 +24,8 @@ struct Part {
     range: Range<u64>,
 }
 
-/// Parts begin and end at multiples of this, which is one of the largest page that Linux has on these systems.
+/// Parts begin and end at multiples of this, which is one of the largest page that Linux has on
+/// these systems.
 const GRAIN: u64 = 64 * 1024;
 
 impl<'f> MappedFile<'f> {
@@ -62,16 +64,18 @@ impl<'f> MappedFile<'f> {
             }
         };
         let part = &parts[index];
-        // SAFETY: mapped, readable, of that length; private and never written to. It stays where it is until the drop of `self`, which
-        // is borrowed: no part is ever taken out. Files of programs are not changed in place while they run; if one is all the same,
-        // what is read is nonsense, and the parsers reckon with that.
+        // SAFETY: mapped, readable, of that length; private and never written to. It stays where it
+        // is until the drop of `self`, which is borrowed: no part is ever taken out. Files of
+        // programs are not changed in place while they run; if one is all the same, what is read is
+        // nonsense, and the parsers reckon with that.
         Ok(unsafe { std::slice::from_raw_parts(part.start.add((from - part.range.start) as usize), length as usize) })
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Part> {
         let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
         let offset = libc::off_t::try_from(range.start).map_err(io::Error::other)?;
-        // SAFETY: a new mapping, at an address of the kernel's choice: nothing that exists is touched. A length of 0 is refused.
+        // SAFETY: a new mapping, at an address of the kernel's choice: nothing that exists is
+        // touched. A length of 0 is refused.
         let start = unsafe {
             libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, self.file.as_raw_fd(), offset)
         };
@@ -93,7 +97,8 @@ impl Drop for MappedFile<'_> {
     }
 }
 
-/// Asks the allocator of the C library to return what it keeps for later. Nothing happens with another allocator.
+/// Asks the allocator of the C library to return what it keeps for later. Nothing happens with
+/// another allocator.
 pub(crate) fn give_memory_back() {
     // SAFETY: has no preconditions.
     #[cfg(target_env = "gnu")]

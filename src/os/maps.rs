@@ -10,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MappedPart {
     pub(crate) range: Range<u64>,
-    /// The file's number in its file system; that of the device as the file system itself has it, which is not always what `stat`
-    /// says.
+    /// The file's number in its file system; that of the device as the file system itself has it,
+    /// which is not always what `stat` says.
     pub(crate) inode: u64,
     pub(crate) device: (u64, u64),
     pub(crate) path: PathBuf,

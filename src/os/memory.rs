@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// Bytes that are free for this process by each limit that the system tells of: its own limits of addresses and of data, those of its
-/// control groups, the machine's memory. `None` if it tells of none.
+/// Bytes that are free for this process by each limit that the system tells of: its own limits of
+/// addresses and of data, those of its control groups, the machine's memory. `None` if it tells of
+/// none.
 pub(crate) fn free() -> Option<u64> {
     let own = [own(libc::RLIMIT_AS, 0), own(libc::RLIMIT_DATA, 5)];
     own.into_iter().chain([groups(), machine()]).flatten().min()
@@ -29,7 +30,8 @@ fn machine() -> Option<u64> {
     field(&text, "MemAvailable:").map(|kilobytes| kilobytes * 1024)
 }
 
-/// The files of a version of control groups: the limit, what is used, and what of that the kernel can take back.
+/// The files of a version of control groups: the limit, what is used, and what of that the kernel
+/// can take back.
 struct Version {
     root: &'static str,
     limit: &'static str,
@@ -69,7 +71,8 @@ fn groups() -> Option<u64> {
 fn free_in(version: &Version, path: &str) -> Option<u64> {
     let root = Path::new(version.root);
     let own = root.join(path.trim_start_matches('/'));
-    // A container that does not see above its own group has that at the root, whatever the path says.
+    // A container that does not see above its own group has that at the root; the path says
+    // something else.
     let own = if own.join(version.limit).exists() { own } else { PathBuf::from(root) };
     own.ancestors().take_while(|group| group.starts_with(root)).filter_map(|group| free_of(version, group)).min()
 }

@@ -1,5 +1,5 @@
-//! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names `libc`, besides the
-//! profiler's signal handler.
+//! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names
+//! `libc`, besides the profiler's signal handler.
 
 pub(crate) mod cgroup;
 pub(crate) mod console;
@@ -59,7 +59,8 @@ pub(crate) use stack::is_on_own_stack;
 /// Bytes of a thread's name that the kernel keeps, on every system we know.
 const NAME_BYTES: usize = 15;
 
-/// The end of `name` that fits: `main/readers/reader-12` is told from its siblings by its end, not by its start.
+/// The end of `name` that fits: `main/readers/reader-12` is told from its siblings by its end, not
+/// by its start.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn name_end(name: &str) -> &str {
     let mut from = name.len().saturating_sub(NAME_BYTES);

@@ -1,4 +1,4 @@
-//! Unix: calls on sockets that do not block, whatever mode the socket is in.
+//! Unix: calls on sockets that do not block, in each mode of the socket.
 
 use std::io;
 use std::mem;
@@ -12,12 +12,14 @@ use std::path::Path;
 /// # Errors
 /// `WouldBlock`: there is nothing just now. Others as `recv` has them.
 pub(crate) fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the descriptor is open, since it is borrowed, and `buffer` is writable for its length.
+    // SAFETY: the descriptor is open, since it is borrowed, and `buffer` is writable for its
+    // length.
     let count = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends as much as there is room for. A connection that the other side has closed is an error, and no SIGPIPE.
+/// Sends as much as there is room for. A connection that the other side has closed is an error, and
+/// no SIGPIPE.
 ///
 /// # Errors
 /// `WouldBlock`: there is no room just now. Others as `send` has them.
@@ -36,7 +38,8 @@ pub(crate) fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize
 #[derive(Debug)]
 pub(crate) enum Connecting {
     Done(OwnedFd),
-    /// It is made, or refused, once the socket is ready for writing. The socket is in non-blocking mode.
+    /// It is made, or refused, once the socket is ready for writing. The socket is in non-blocking
+    /// mode.
     Pending(OwnedFd),
     /// The other side has no room for it just now; nothing tells when it will.
     Full,
@@ -93,7 +96,8 @@ pub(crate) fn connect_to_path(path: &Path) -> io::Result<Connecting> {
 /// `A` is the `sockaddr` of that family.
 fn connect<A>(family: libc::c_int, address: &A, length: usize) -> io::Result<Connecting> {
     let socket = new_socket(family)?;
-    // SAFETY: `address` can be read for `length` bytes, which are a sockaddr of the socket's family.
+    // SAFETY: `address` can be read for `length` bytes, which are a sockaddr of the socket's
+    // family.
     let outcome = unsafe { libc::connect(socket.as_raw_fd(), (address as *const A).cast(), length as libc::socklen_t) };
     if outcome == 0 {
         return Ok(Connecting::Done(socket));

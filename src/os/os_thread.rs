@@ -4,8 +4,9 @@ use super::CpuClock;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 use std::ops::Range;
 
-/// The system's names for one of its threads. They are numbers to compare and to give to the kernel; none is a pointer to
-/// follow. The system gives each of them to another thread some time after this one has ended.
+/// The system's names for one of its threads. They are numbers to compare and to give to the
+/// kernel; none is a pointer to follow. The system gives each of them to another thread some time
+/// after this one has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct OsThread {
     /// Its `pthread_t`; 0 where there are none.

@@ -1,5 +1,5 @@
-//! A clock of the kernel's perf events for one thread, whose overflow sends that thread SIGPROF: not bound to the tick, but
-//! not permitted everywhere. Linux only.
+//! A clock of the kernel's perf events for one thread, whose overflow sends that thread SIGPROF:
+//! not bound to the tick, but not permitted everywhere. Linux only.
 
 use super::CpuClock;
 use std::io;
@@ -28,7 +28,8 @@ const SOFTWARE: u32 = 1;
 const CPU_CLOCK: u64 = 0;
 const EXCLUDE_KERNEL: u64 = 1 << 5;
 const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
-/// It ends when another program takes this one's place, and not only with the file, which is later. Since Linux 5.13.
+/// It ends when another program takes this one's place, and not only with the file, which is later.
+/// Since Linux 5.13.
 const REMOVE_ON_EXEC: u64 = 1 << 36;
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 const F_SETSIG: libc::c_int = 10;
@@ -45,11 +46,12 @@ struct Owner {
 }
 
 impl PerfClock {
-    /// Sends SIGPROF to the thread each time it has used that much CPU time. The thread may be another one than the caller.
-    /// Costs some 40 µs and a file descriptor.
+    /// Sends SIGPROF to the thread each time it has used that much CPU time. The thread may be
+    /// another one than the caller. Costs some 40 µs and a file descriptor.
     ///
     /// # Errors
-    /// The kernel does not permit it (`perf_event_paranoid`, seccomp), there are too many files, or the thread has ended.
+    /// The kernel does not permit it (`perf_event_paranoid`, seccomp), there are too many files, or
+    /// the thread has ended.
     pub(crate) fn start(clock: CpuClock, period: Duration) -> io::Result<PerfClock> {
         // With the kernel's part if that is permitted: else what passes there is the next sample's.
         let event = open(clock, period, EXCLUDE_HYPERVISOR | REMOVE_ON_EXEC)
@@ -57,7 +59,8 @@ impl PerfClock {
             .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR))
             .or_else(|_| open(clock, period, EXCLUDE_HYPERVISOR | EXCLUDE_KERNEL))?;
         let owner = Owner { kind: OWNER_IS_THREAD, id: clock.thread() };
-        // SAFETY: the descriptor is open; `owner` is what F_SETOWN_EX reads, the others take numbers.
+        // SAFETY: the descriptor is open; `owner` is what F_SETOWN_EX reads, the others take
+        // numbers.
         unsafe {
             checked(libc::fcntl(event.as_raw_fd(), F_SETOWN_EX, &raw const owner))?;
             checked(libc::fcntl(event.as_raw_fd(), F_SETSIG, libc::SIGPROF))?;
@@ -89,12 +92,12 @@ fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
     if event < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: just opened, owned by nobody else.
+    // SAFETY: just opened, without another owner.
     Ok(unsafe { OwnedFd::from_raw_fd(event as libc::c_int) })
 }
 
-/// How many files perf clocks may take: a quarter of those that this process may still open. Where the system does not list
-/// the files that are open (a sandbox), as if half of them were.
+/// How many files perf clocks may take: a quarter of those that this process may still open. Where
+/// the system does not list the files that are open (a sandbox), as if half of them were.
 pub(crate) fn files_to_spend() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable for one rlimit.

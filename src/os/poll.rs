@@ -13,8 +13,8 @@ pub(crate) enum Interest {
     Write,
 }
 
-/// Blocks until `fd` is ready, or `wake` was woken, or `limit` has passed, or a signal handler has run. Returns `true` if `fd` is
-/// ready.
+/// Blocks until `fd` is ready, or `wake` was woken, or `limit` has passed, or a signal handler has
+/// run. Returns `true` if `fd` is ready.
 ///
 /// # Errors
 /// Those of `poll`, but for an interruption by a signal handler.
@@ -36,8 +36,8 @@ pub(crate) fn until_ready(
     let millis =
         |limit: Duration| libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
     let limit = limit.map_or(-1, millis);
-    // SAFETY: `entries` is an array of that many pollfds, which the call may write to. Both descriptors are open, since they
-    // are borrowed.
+    // SAFETY: `entries` is an array of that many pollfds, which the call may write to. Both
+    // descriptors are open, since they are borrowed.
     let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, limit) };
     if ready >= 0 {
         return Ok(entries[0].revents != 0);
@@ -73,8 +73,8 @@ mod waker {
         /// Does not block.
         pub(crate) fn wake(&self) {
             let one = 1_u64;
-            // SAFETY: the descriptor is open, and the eight bytes of `one` can be read. Only a counter near its limit of 2^64
-            // refuses the call.
+            // SAFETY: the descriptor is open, and the eight bytes of `one` can be read. Only a
+            // counter near its limit of 2^64 refuses the call.
             unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
         }
     }

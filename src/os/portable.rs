@@ -19,7 +19,7 @@ impl CpuClock {
         None
     }
 
-    /// The system's id of the thread; nobody has such a clock here.
+    /// The system's id of the thread. Here no thread has such a clock.
     pub(crate) fn thread(self) -> i32 {
         0
     }
@@ -37,7 +37,8 @@ pub(crate) fn thread_handle() -> u64 {
     0
 }
 
-/// Returns `true` on the thread that the process began with; where the system does not tell, on each thread named `main`.
+/// Returns `true` on the thread that the process began with; where the system does not tell, on
+/// each thread named `main`.
 pub(crate) fn is_main_thread() -> bool {
     #[cfg(target_vendor = "apple")]
     // SAFETY: has no preconditions.

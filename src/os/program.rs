@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// The path of the program's file, as it was when this was asked first; `None` if the system does not tell.
+/// The path of the program's file, as it was when this was asked first; `None` if the system does
+/// not tell.
 ///
-/// It is the program's also if the loader was started with the program as its argument, without a mounted `/proc`, and after the
-/// file was deleted or replaced.
+/// It is the program's also if the loader was started with the program as its argument, without a
+/// mounted `/proc`, and after the file was deleted or replaced.
 pub(crate) fn path() -> Option<PathBuf> {
     static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();
     PATH.get_or_init(find).clone()
@@ -40,7 +41,8 @@ pub(crate) fn started_as() -> Option<PathBuf> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: the kernel's own text on the first stack, or the loader's; it ends, and stays as long as the process lives.
+    // SAFETY: the kernel's own text on the first stack, or the loader's; it ends, and stays as long
+    // as the process lives.
     let name = unsafe { std::ffi::CStr::from_ptr(name) };
     std::path::absolute(std::ffi::OsStr::from_bytes(name.to_bytes())).ok()
 }

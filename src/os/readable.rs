@@ -1,16 +1,19 @@
-//! Whether memory of this process can be read, asked in a way that a sandbox hardly refuses, and that a signal handler may use.
+//! Whether memory of this process can be read, asked in a way that a sandbox hardly refuses, and
+//! that a signal handler may use.
 
-/// Returns `true` if the eight bytes from `address` on can be read now. Another thread may unmap them at any time.
+/// Returns `true` if the eight bytes from `address` on can be read now. Another thread may unmap
+/// them at any time.
 ///
-/// Asks the kernel to change the signal mask by a number that stands for no change. The kernel reads the mask first, and says
-/// which of both is wrong.
+/// Asks the kernel to change the signal mask by a number that stands for no change. The kernel
+/// reads the mask first, and says which of both is wrong.
 ///
 /// # Signal safety
 /// Safe: one system call (`rt_sigprocmask`). It changes `errno`.
 pub(crate) fn is_readable(address: u64) -> bool {
     const NO_CHANGE: libc::c_int = -1;
     let nothing = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: the kernel copies eight bytes from `address` if it can, and then refuses the call: it writes nowhere.
+    // SAFETY: the kernel copies eight bytes from `address` if it can, and then refuses the call: it
+    // writes nowhere.
     let result = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_CHANGE, address, nothing, 8_usize) };
     // SAFETY: the address of a thread's `errno` is always valid.
     result == -1 && unsafe { *libc::__errno_location() } == libc::EINVAL

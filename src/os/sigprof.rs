@@ -14,7 +14,7 @@ pub(crate) enum Handler {
     Function(usize),
 }
 
-/// Who handles SIGPROF in this process.
+/// What handles SIGPROF in this process.
 ///
 /// # Errors
 /// The system would not tell.
@@ -33,7 +33,7 @@ pub(crate) fn handler() -> io::Result<Handler> {
     })
 }
 
-/// No function answers SIGPROF any more; one that is still to come is ignored.
+/// No function answers SIGPROF any more; a SIGPROF that is still to come is ignored.
 ///
 /// # Errors
 /// The system refuses.
@@ -50,7 +50,7 @@ pub(crate) struct Ignored {
     timer: libc::itimerval,
 }
 
-/// Drops the SIGPROF that are pending, and ignores those that come. A program that replaces this one inherits that.
+/// Drops pending SIGPROF, and ignores later ones. A program that replaces this one inherits that.
 ///
 /// # Errors
 /// The system refuses.
@@ -60,7 +60,8 @@ pub(crate) fn ignore() -> io::Result<Ignored> {
     // SAFETY: all-zero is a valid sigaction.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = libc::SIG_IGN;
-    // SAFETY: `action` is whole, and needs no function to stay; the old one is written to a writable place.
+    // SAFETY: `action` is whole, and needs no function to stay; the old one is written to a
+    // writable place.
     if unsafe { libc::sigaction(libc::SIGPROF, &raw const action, &raw mut ignored.handler) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -80,8 +81,8 @@ impl Drop for Ignored {
     }
 }
 
-/// Lets `function` handle SIGPROF: all other signals wait meanwhile, and system calls that it interrupts are restarted where
-/// the kernel can do that.
+/// Lets `function` handle SIGPROF: all other signals wait meanwhile, and system calls that it
+/// interrupts are restarted where the kernel can do that.
 ///
 /// # Errors
 /// The system refuses.
@@ -95,13 +96,14 @@ pub(crate) fn install(
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
     // SAFETY: the set is writable.
     unsafe { libc::sigfillset(&mut action.sa_mask) };
-    // SAFETY: `action` is whole, its function has the form that SA_SIGINFO asks for; the old one is not asked for.
+    // SAFETY: `action` is whole, its function has the form that SA_SIGINFO asks for; the old one is
+    // not asked for.
     let failed = unsafe { libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()) };
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Returns `true` if that error of [`send`] or [`ask`] says that there is no such thread. Any other error is a refusal: a
-/// sandbox answers with what it likes, EPERM, ENOSYS or EACCES mostly.
+/// Returns `true` if that error of [`send`] or [`ask`] says that there is no such thread. Any other
+/// error is a refusal: a sandbox answers with what it likes, EPERM, ENOSYS or EACCES mostly.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_no_thread(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
@@ -122,7 +124,8 @@ pub(crate) fn send(thread: i32) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 static QUESTION: u8 = 0;
 
-/// A siginfo_t as `rt_tgsigqueueinfo` takes it, with the fields of a queued signal: as large and as aligned as the kernel's.
+/// A siginfo_t as `rt_tgsigqueueinfo` takes it, with the fields of a queued signal: as large and as
+/// aligned as the kernel's.
 #[cfg(target_os = "linux")]
 #[repr(C, align(8))]
 struct Queued {
@@ -136,8 +139,8 @@ struct Queued {
     _rest: [u64; 12],
 }
 
-/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`] knows it. Where the system
-/// refuses that, without the mark.
+/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`]
+/// knows it. Where the system refuses that, without the mark.
 ///
 /// # Errors
 /// There is no such thread ([`is_no_thread`]), or the system refuses both.
@@ -155,7 +158,8 @@ pub(crate) fn ask(thread: i32) -> io::Result<()> {
         value: &raw const QUESTION as u64,
         _rest: [0; 12],
     };
-    // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no pointer to it.
+    // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no
+    // pointer to it.
     let failed =
         unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question) };
     if failed == 0 {
@@ -165,7 +169,8 @@ pub(crate) fn ask(thread: i32) -> io::Result<()> {
     if is_no_thread(&error) { Err(error) } else { send(thread) }
 }
 
-/// Whether this signal was sent by [`ask`]. One that the kernel could not keep the details of looks like any other.
+/// Returns `true` if this signal was sent by [`ask`]. If the kernel could not keep its details, it
+/// looks like any other.
 ///
 /// # Safety
 /// `info` is what the kernel gave to a signal handler that has not returned.
@@ -179,7 +184,8 @@ pub(crate) unsafe fn is_question(info: *const libc::siginfo_t) -> bool {
     info.code == libc::SI_QUEUE && info.value == &raw const QUESTION as u64
 }
 
-/// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot be read.
+/// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot
+/// be read.
 pub(crate) fn tick() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     {

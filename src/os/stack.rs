@@ -1,4 +1,5 @@
-//! Where the calling thread's stack lies. No thread asks for another thread's: its `pthread_t` is freed when it ends.
+//! Where the calling thread's stack lies. No thread asks for another thread's: its `pthread_t` is
+//! freed when it ends.
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
@@ -8,21 +9,23 @@ thread_local! {
     static OWN: OnceCell<Option<Range<u64>>> = const { OnceCell::new() };
 }
 
-/// Returns `true` if this is in a variable of the calling thread. A thread's first call takes about a microsecond.
+/// Returns `true` if this is in a variable of the calling thread. A thread's first call takes about
+/// a microsecond.
 pub(crate) fn is_on_own_stack<T>(place: &T) -> bool {
     let address = std::ptr::from_ref(place) as u64;
     own().is_some_and(|own| own.contains(&address))
 }
 
-/// The addresses of the calling thread's stack; `None` if the system does not tell. Asks the system once for each thread.
+/// The addresses of the calling thread's stack; `None` if the system does not tell. Asks the system
+/// once for each thread.
 pub(crate) fn own() -> Option<Range<u64>> {
     OWN.try_with(|own| own.get_or_init(bounds).clone()).unwrap_or_else(|_| bounds())
 }
 
 fn bounds() -> Option<Range<u64>> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: pthread_self() is the calling thread, which lives during the call; `attributes` is writable for one
-    // pthread_attr_t.
+    // SAFETY: pthread_self() is the calling thread, which lives during the call; `attributes` is
+    // writable for one pthread_attr_t.
     if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
         // Of the main thread it asks `/proc`, which may not be mounted.
         return super::is_main_thread().then(first).flatten();
@@ -36,15 +39,16 @@ fn bounds() -> Option<Range<u64>> {
     (failed == 0).then_some(start..start.checked_add(size as u64)?)
 }
 
-/// The stack that the kernel gives to a new process, as far as it may grow. `None`: the kernel does not tell.
+/// The stack that the kernel gives to a new process, as far as it may grow. `None`: the kernel does
+/// not tell.
 fn first() -> Option<Range<u64>> {
     const PAGE: u64 = 4096;
     const USUAL: u64 = 8 << 20;
-    // The name under which the program was started is what the kernel puts on the stack first, before there is a program.
-    // SAFETY: has no preconditions.
+    // The name under which the program was started is what the kernel puts on the stack first,
+    // before there is a program. SAFETY: has no preconditions.
     let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
-    // The loader gives a name of its own if it was started as the program; the random bytes are a little further on the stack.
-    // SAFETY: has no preconditions.
+    // The loader gives a name of its own if it was started as the program; the random bytes are a
+    // little further on the stack. SAFETY: has no preconditions.
     let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
     if random == 0 {
         return None;

@@ -1,5 +1,5 @@
-//! What the kernel says of the threads of this process: which there are, and of one its name, whether it runs, and whether it can be
-//! sent SIGPROF.
+//! What the kernel says of the threads of this process: which there are, and of one its name,
+//! whether it runs, and whether it can be sent SIGPROF.
 
 use super::fork::PerProcess;
 use std::collections::BTreeSet;
@@ -33,7 +33,8 @@ pub(crate) struct Task {
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// The thread may be able to in a moment: a thread that is in its handler of SIGPROF blocks all signals.
+    /// The thread may be able to in a moment: a thread that is in its handler of SIGPROF blocks all
+    /// signals.
     MayPass(&'static str),
     Lasts(&'static str),
 }
@@ -75,7 +76,8 @@ impl Task {
     }
 }
 
-/// By the kernel's id of the thread; `None` if it is gone, or the system does not tell. Some microseconds.
+/// By the kernel's id of the thread; `None` if it is gone, or the system does not tell. Some
+/// microseconds.
 #[cfg(target_os = "linux")]
 pub(crate) fn look(thread: i32) -> Option<Task> {
     use std::io::Read;
@@ -128,8 +130,8 @@ pub(crate) fn cpu_time(_id: i32) -> Option<Duration> {
 /// Threads of this crate that are not in the tree, by their kernel ids.
 static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
 
-/// The calling thread is one of this crate's that is not in the tree, until the guard drops: no dump lists it as one that the program
-/// does not know.
+/// The calling thread is one of this crate's that is not in the tree, until the guard drops: no
+/// dump lists it as one that the program does not know.
 pub(crate) fn hide() -> Hidden {
     let id = super::CpuClock::of_current().map(super::CpuClock::thread);
     if let Some(id) = id {

@@ -1,14 +1,16 @@
-//! The threads of this process as the kernel lists them, those that nobody here has started too. Linux only.
+//! The threads of this process as the kernel lists them, with the threads that this crate has not
+//! started. Linux only.
 
 use std::io;
 use std::ops::Range;
 
 pub(crate) use super::task::{list, name};
 
-/// Nanoseconds of CPU time that all threads have used so far, those that have ended too.
+/// Nanoseconds of CPU time that all threads have used so far, with ended threads.
 pub(crate) fn cpu_nanos_of_all() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is writable for one timespec. Linux always has this clock: the call cannot fail.
+    // SAFETY: `time` is writable for one timespec. Linux always has this clock: the call cannot
+    // fail.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
@@ -38,7 +40,8 @@ fn writable(line: &str) -> Option<Range<u64>> {
     rest.starts_with("rw").then_some(start..end)
 }
 
-/// Bytes that [`Copied`] asks for at once: a part of one page, so that they are there together or not.
+/// Bytes that [`Copied`] asks for at once: a part of one page, so that they are there together or
+/// not.
 const BLOCK: u64 = 2048;
 
 /// Memory of this process, read by the kernel: what is not mapped is an error, and no fault.
@@ -72,10 +75,12 @@ impl Copied {
         self.from = u64::MAX;
     }
 
-    /// The eight bytes at that address, which must be a multiple of 8. One system call (`process_vm_readv`) for each block.
+    /// The eight bytes at that address, which must be a multiple of 8. One system call
+    /// (`process_vm_readv`) for each block.
     ///
     /// # Errors
-    /// Nothing is mapped there, the address is none for a word, or the kernel does not permit the call.
+    /// Nothing is mapped there, the address is none for a word, or the kernel does not permit the
+    /// call.
     ///
     /// # Signal safety
     /// Safe.
@@ -88,7 +93,8 @@ impl Copied {
             self.from = u64::MAX;
             let local = libc::iovec { iov_base: self.words.as_mut_ptr().cast(), iov_len: BLOCK as usize };
             let remote = libc::iovec { iov_base: block as *mut libc::c_void, iov_len: BLOCK as usize };
-            // SAFETY: `local` is writable and ours; of `remote` the kernel reads what is mapped, and says how much that was.
+            // SAFETY: `local` is writable and ours; of `remote` the kernel reads what is mapped,
+            // and says how much that was.
             let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
             if read != BLOCK as isize {
                 return Err(());
@@ -146,7 +152,7 @@ mod tests {
         };
         assert_ne!(page, libc::MAP_FAILED);
         assert_eq!(copied.word(page as u64), Ok(0));
-        // SAFETY: mapped above, and used by nobody.
+        // SAFETY: mapped above, and not used.
         assert_eq!(unsafe { libc::munmap(page, 4096) }, 0);
         assert_eq!(copied.word(page as u64), Ok(0), "what was read stays until it is forgotten");
         copied.forget();

@@ -1,8 +1,9 @@
-//! What a person must get to know although the log may not take it: reports that go to stderr, and whether a record has
-//! reached a log that keeps it.
+//! What a person must get to know although the log may not take it: reports that go to stderr, and
+//! whether a record has reached a log that keeps it.
 //!
-//! Another logger of the program may filter a record out, and so may the levels of ours. So a record counts as heard only
-//! if an appender of this crate has taken it; all else that is important goes to stderr as well.
+//! Another logger of the program may filter a record out, and so may the levels of ours. So a
+//! record counts as heard only if an appender of this crate has taken it; all else that is
+//! important goes to stderr as well.
 
 use std::cell::Cell;
 use std::time::Duration;

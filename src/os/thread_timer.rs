@@ -5,17 +5,20 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// Runs until it is dropped. The thread may be another one than the caller, and may end before its timer does.
+/// Runs until it is dropped. The thread may be another one than the caller, and may end before its
+/// timer does.
 pub(crate) struct ThreadTimer(libc::timer_t);
 
 // SAFETY: a timer_t is a number that the whole process may use; nothing is behind the pointer.
 unsafe impl Send for ThreadTimer {}
 
 impl ThreadTimer {
-    /// Sends SIGPROF to the thread each time its clock has gone on by `period`, at first after `first`.
+    /// Sends SIGPROF to the thread each time its clock has gone on by `period`, at first after
+    /// `first`.
     ///
     /// # Errors
-    /// The system gives no timer: too many signals are queued (RLIMIT_SIGPENDING), or the thread has ended.
+    /// The system gives no timer: too many signals are queued (RLIMIT_SIGPENDING), or the thread
+    /// has ended.
     pub(crate) fn start(clock: CpuClock, first: Duration, period: Duration) -> io::Result<ThreadTimer> {
         // SAFETY: all-zero is a valid sigevent.
         let mut event: libc::sigevent = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -48,6 +51,7 @@ impl Drop for ThreadTimer {
 /// Never all zero, which would mean "off".
 fn timespec(duration: Duration) -> libc::timespec {
     let duration = duration.max(Duration::from_nanos(1));
-    // Both casts are of values that fit: periods are seconds at most, subsecond nanoseconds less than 2^30.
+    // Both casts are of values that fit: periods are seconds at most, subsecond nanoseconds less
+    // than 2^30.
     libc::timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos() as _ }
 }

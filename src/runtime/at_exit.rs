@@ -1,5 +1,5 @@
-//! What `exit` does while a runtime is up: the log gets a line that says so, and the profile is written. The log itself is
-//! flushed by a handler of its own, which runs after this one.
+//! What `exit` does while a runtime is up: the log gets a line that says so, and the profile is
+//! written. The log itself is flushed by a handler of its own, which runs after this one.
 
 use super::exit::{LAST_WORDS, aside};
 use super::{RUNNING, last_profile, left};
@@ -8,8 +8,8 @@ use crate::os::tell::remark;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-/// Called at each start of a runtime, after the log has registered its handler: `exit` calls handlers from the last to the
-/// first.
+/// Called at each start of a runtime, after the log has registered its handler: `exit` calls
+/// handlers from the last to the first.
 pub(super) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_exit(at_exit));
@@ -20,9 +20,11 @@ extern "C" fn at_exit() {
         return;
     }
     let path = crate::wait::my_path();
-    // `exit` has destroyed the thread's locals, by which it was known. Its OS name is the path in the tree.
+    // `exit` has destroyed the thread's locals, by which it was known. Its OS name is the path in
+    // the tree.
     let path = path.strip_prefix("other/").filter(|name| name.starts_with("main")).unwrap_or(&path).to_owned();
-    // Aside: a logger may wait for the thread that exits, or panic, which must not leave this function.
+    // Aside: a logger may wait for the thread that exits, or panic, which must not leave this
+    // function.
     let log = move || log::info!("{}", describe(&path));
     let _ = aside("last-words", LAST_WORDS, log);
     if !last_profile::finish_in_time() {

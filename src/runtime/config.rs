@@ -1,5 +1,5 @@
-//! What a runtime is asked for. Its setters; those of the log are in `log`. How YAML spells the settings is in `file`, their
-//! limits are in `checks`, their defaults in `settings`.
+//! What a runtime is asked for. Its setters; those of the log are in `log`. How YAML spells the
+//! settings is in `file`, their limits are in `checks`, their defaults in `settings`.
 
 mod checks;
 mod choices;
@@ -26,9 +26,10 @@ use crate::profile::Options;
 
 /// The settings of a runtime: its name, log, shutdown and profile.
 ///
-/// Each setting has a default. They come from a YAML file, from the setters, or from both: a setter goes before the
-/// file. Where a function takes `impl Into<Config>`, a path (`&str`, `String`, `&Path`, `PathBuf`) stands for the file
-/// at that path; the file is read, and its errors appear, when that function runs.
+/// Each setting has a default. They come from a YAML file, from the setters, or from both: a setter
+/// goes before the file. Where a function takes `impl Into<Config>`, a path (`&str`, `String`,
+/// `&Path`, `PathBuf`) stands for the file at that path; the file is read, and its errors appear,
+/// when that function runs.
 ///
 /// # Examples
 ///
@@ -95,13 +96,14 @@ impl Config {
 
     /// Reads the YAML file at `path` now.
     ///
-    /// Where `impl Into<Config>` is asked for, the path itself does as well; `load` is for who wants the error at once
-    /// or changes a setting of the file by a setter. Blocks while it reads the file.
+    /// Where `impl Into<Config>` is asked for, the path itself does as well. `load` gives the error
+    /// at once, and lets the program change a setting of the file by a setter. Blocks while it
+    /// reads the file.
     ///
     /// # Errors
     ///
-    /// [`is_config`](Error::is_config): the file cannot be read, is not YAML, has an unknown key, or a value that does
-    /// not fit. The error names the line and the key.
+    /// [`is_config`](Error::is_config): the file cannot be read, is not YAML, has an unknown key,
+    /// or a value that does not fit. The error names the line and the key.
     ///
     /// # Examples
     ///
@@ -115,7 +117,8 @@ impl Config {
 
     /// The stem of the profile's files. Default: the stem of the executable's file name.
     ///
-    /// It must be good as a file name: not empty, no `/`, `\` or control characters, at most 200 bytes.
+    /// It must be good as a file name: not empty, no `/`, `\` or control characters, at most 200
+    /// bytes.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Config {
         self.set.name = Some(name.into());
@@ -124,11 +127,12 @@ impl Config {
 
     /// How long a thread may take to stop before it is reported. Default: 5 s; at most a year.
     ///
-    /// The clock of a thread starts when the thread is asked, whatever its parent does meanwhile, and stops when the thread and
-    /// its children have ended. `main`'s stops when its function returns. The report says what the thread waits for, which thread
-    /// holds that, its stack (with the feature `profiling`), and why and when it was asked. It comes again after twice that time,
-    /// after four times, and so on, at least once an hour. [`Builder::patience`](crate::Builder::patience) gives one thread
-    /// another patience.
+    /// The clock of a thread starts when the thread is asked, whatever its parent does meanwhile,
+    /// and stops when the thread and its children have ended. `main`'s stops when its function
+    /// returns. The report says what the thread waits for, which thread holds that, its stack (with
+    /// the feature `profiling`), and why and when it was asked. It comes again after twice that
+    /// time, after four times, and so on, at least once an hour.
+    /// [`Builder::patience`](crate::Builder::patience) gives one thread another patience.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Config {
         self.set.patience = Some(patience);
@@ -142,11 +146,11 @@ impl Config {
         self
     }
 
-    /// How long after the first SIGINT or SIGTERM further ones are the same request. Default: 1 s; at most a year; zero: every
-    /// second one ends the process at once.
+    /// How long after the first SIGINT or SIGTERM further ones are the same request. Default: 1 s;
+    /// at most a year; zero: every second one ends the process at once.
     ///
-    /// One stop often comes as several signals: `timeout` signals the program and then its process group, Ctrl-C at a terminal
-    /// reaches the program and its parent, which passes it on.
+    /// One stop often comes as several signals: `timeout` signals the program and then its process
+    /// group, Ctrl-C at a terminal reaches the program and its parent, which passes it on.
     ///
     /// ```
     /// # use selvedge::Config; use std::time::Duration;
@@ -173,22 +177,25 @@ impl Config {
         self
     }
 
-    /// The signal that asks for a dump of all threads. Default: [`DumpSignal::Usr1`], unless the program has a handler for
-    /// SIGUSR1 when the runtime starts; that is left alone. A handler for a signal that is asked for here is called as before.
+    /// The signal that asks for a dump of all threads. Default: [`DumpSignal::Usr1`], unless the
+    /// program has a handler for SIGUSR1 when the runtime starts; that is left alone. A handler for
+    /// a signal that is asked for here is called as before.
     #[must_use]
     pub fn dump_signal(mut self, signal: DumpSignal) -> Config {
         self.set.dump_signal = Some(signal);
         self
     }
 
-    /// How long a wait must last before it is asked whether it can end at all; `None`: never. Default: 5 s; at least a
-    /// millisecond.
+    /// How long a wait must last before it is asked whether it can end at all; `None`: never.
+    /// Default: 5 s; at least a millisecond.
     ///
-    /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A *deadlock*, threads that
-    /// wait for each other's locks, monitors and ends, is logged as an error, once, with who waits for what, since when,
-    /// who holds it and where it was taken; so is a wait for a [`Signal`](crate::Signal), [`Queue`](crate::Queue) or
-    /// [`Promise`](crate::Promise) to which no other thread has a handle any more. What is likely but not certain is a warning
-    /// that says so. Waits with a `till` or a timeout can end, and are no part of it.
+    /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A
+    /// *deadlock*, threads that wait for each other's locks, monitors and ends, is logged as an
+    /// error, once, with the waiting threads, what each waits for, since when, the holder and where
+    /// it took the lock; so is a wait for a [`Signal`](crate::Signal), [`Queue`](crate::Queue) or
+    /// [`Promise`](crate::Promise) to which no other thread has a handle any more. What is likely
+    /// but not certain is a warning that says so. Waits with a `till` or a timeout can end, and are
+    /// no part of it.
     ///
     /// ```
     /// # use selvedge::Config; use std::time::Duration;
@@ -203,8 +210,9 @@ impl Config {
 
     /// Whether to record a profile from start to shutdown. Default: false.
     ///
-    /// The environment variable `SELVEDGE_PROFILE` goes before this, and before the file: `on` or `off`, or `cpu` or `wall` for `on`
-    /// with that clock. Any other value is an error in the configuration. It is inherited by child processes.
+    /// The environment variable `SELVEDGE_PROFILE` goes before this, and before the file: `on` or
+    /// `off`, or `cpu` or `wall` for `on` with that clock. Any other value is an error in the
+    /// configuration. It is inherited by child processes.
     #[must_use]
     pub fn profile_enabled(mut self, enabled: bool) -> Config {
         self.set.profile_enabled = Some(enabled);
@@ -219,7 +227,8 @@ impl Config {
         self
     }
 
-    /// The folder for the profile's files, relative to the working directory. Default: `flamegraphs`.
+    /// The folder for the profile's files, relative to the working directory. Default:
+    /// `flamegraphs`.
     #[must_use]
     pub fn profile_output(mut self, folder: impl Into<PathBuf>) -> Config {
         self.set.profile_output = Some(folder.into());
@@ -233,8 +242,8 @@ impl Config {
         self
     }
 
-    /// Whether the flamegraph draws each pool of threads as one thread: `reader-1` to `reader-8` as `reader-*`. Default: only
-    /// pools of more than 16 threads.
+    /// Whether the flamegraph draws each pool of threads as one thread: `reader-1` to `reader-8` as
+    /// `reader-*`. Default: only pools of more than 16 threads.
     #[must_use]
     pub fn profile_fold_pools(mut self, fold: bool) -> Config {
         self.set.profile_fold_pools = Some(fold);
@@ -248,8 +257,9 @@ impl Config {
         self
     }
 
-    /// Which machinery the flamegraph draws as one frame: `rayon`, `tokio`, `serde`, or names of crates. Default: these three; of an empty
-    /// list none. What that means is told at [`FlameOptions::collapse`](crate::profile::FlameOptions::collapse).
+    /// Which machinery the flamegraph draws as one frame: `rayon`, `tokio`, `serde`, or names of
+    /// crates. Default: these three; of an empty list none. What that means is told at
+    /// [`FlameOptions::collapse`](crate::profile::FlameOptions::collapse).
     #[cfg(feature = "profiling")]
     #[must_use]
     pub fn profile_collapse(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Config {
@@ -257,15 +267,16 @@ impl Config {
         self
     }
 
-    /// Looks for errors in the settings, in the file and in the log4rs file that it names, and starts nothing.
+    /// Looks for errors in the settings, in the file and in the log4rs file that it names, and
+    /// starts nothing.
     ///
-    /// For a `--check-config` of one's own, or a test that the files one ships are good. Blocks while it reads the
-    /// files; creates none.
+    /// For a `--check-config` of one's own, or a test that the files one ships are good. Blocks
+    /// while it reads the files; creates none.
     ///
     /// # Errors
     ///
-    /// [`is_config`](Error::is_config), the first that is found. Not found here is what only opening a log file shows,
-    /// as a full disk.
+    /// [`is_config`](Error::is_config), the first that is found. Not found here is what only
+    /// opening a log file shows, as a full disk.
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! The dump that a signal asks for: made and written aside, so that whatever hangs, main, the log or stderr, the next signal
-//! is heard.
+//! The dump that a signal asks for. A thread of its own makes and writes it, so that the next
+//! signal is heard while main, the log or stderr hangs.
 
 use super::config::{DumpSettings, DumpSignal};
 use super::{exit, reserve};
@@ -11,11 +11,11 @@ use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Signals that runtimes have taken so far. What a process does with a signal is not given back: after the runtime it is
-/// ignored.
+/// Signals that runtimes have taken so far. What a process does with a signal is not given back:
+/// after the runtime it is ignored.
 static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
-/// Set while one is made; whoever asks meanwhile gets that one.
+/// Set while a dump is made. A request meanwhile gets that dump.
 static MAKING: AtomicBool = AtomicBool::new(false);
 /// Set while the log takes one. If it hangs, the next dump does not wait for it as well.
 static LOGGING: AtomicBool = AtomicBool::new(false);
@@ -62,7 +62,8 @@ pub(super) fn write() {
         let _making = making.lock().take();
         let text: Arc<str> = Thread::dump().to_string().into();
         let is_logged = log(&text);
-        // The person that asked looks at the terminal, or at what collects stderr. Where another logger writes is not known.
+        // The person that asked looks at the terminal, or at what collects stderr. Where another
+        // logger writes is not known.
         if !is_logged || !crate::log::is_console() {
             exit::say(&text);
         }
@@ -85,8 +86,8 @@ fn log(text: &Arc<str>) -> bool {
     logged.wait_for_go_timeout(exit::LAST_WORDS)
 }
 
-/// Runs it on a thread of the runtime's own; if there is none to be had, on one of the reserve; here, if these are busy. The
-/// signal goes when it is done.
+/// Runs it on a thread of the runtime's own; if there is none to be had, on one of the reserve;
+/// here, if these are busy. The signal goes when it is done.
 pub(super) fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
     let run = Arc::new(run);
     let aside = run.clone();

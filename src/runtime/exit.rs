@@ -23,13 +23,15 @@ pub(super) const INTERRUPTED: u8 = 130;
 #[cfg(unix)]
 pub(super) const TERMINATED: u8 = 143;
 
-/// How long the log may take for its last lines: whatever holds it up may be what we are about to leave.
+/// How long the log may take for its last lines: it may hang for the same reason as the threads
+/// that do not stop.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long it may take to find the names of what those do who are left.
+/// Time limit for the final dump, stacks included.
 pub(super) const LAST_LOOK: Duration = Duration::from_secs(3);
 
-/// Whether the person there sees colours: a terminal that has them, and they have not said no (no-color.org).
+/// Whether the person there sees colours: a terminal that has them, and they have not said no
+/// (no-color.org).
 pub(super) fn is_coloured() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     console::is_terminal(Stream::Stderr)
@@ -37,9 +39,11 @@ pub(super) fn is_coloured() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// What to do about a failure whose text shows that the program could not install its own logger; empty for others.
+/// What to do about a failure whose text shows that the program could not install its own logger;
+/// empty for others.
 pub(super) fn hint(report: &str) -> &'static str {
-    // Of an error that was boxed by another crate, as tracing-subscriber does it, only the text can be had.
+    // Of an error that was boxed by another crate, as tracing-subscriber does it, only the text can
+    // be had.
     const TEXTS: [&str; 2] =
         ["attempted to set a logger after the logging system was already initialized", "SetLoggerError"];
     if !crate::log::is_installed() || !TEXTS.iter().any(|text| report.contains(text)) {
@@ -49,7 +53,8 @@ pub(super) fn hint(report: &str) -> &'static str {
      YAML, or call Config::log_own()"
 }
 
-/// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to be had.
+/// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to
+/// be had.
 pub(super) fn aside<T: Send + 'static>(
     name: &str,
     patience: Duration,
@@ -63,7 +68,8 @@ pub(super) fn aside<T: Send + 'static>(
     wait.recv_timeout(patience).ok()
 }
 
-/// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is busy.
+/// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is
+/// busy.
 pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     let (done, wait) = mpsc::channel();
     let body = move || {
@@ -74,13 +80,13 @@ pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     wait
 }
 
-/// Says which threads do not stop, each with all that can be known of why.
+/// Tells which threads do not stop, each with everything that is known of the reason.
 pub(super) fn report_stuck(reports: Vec<String>) {
     reports.into_iter().for_each(|report| tell_aside("stuck", Level::Warn, report));
 }
 
-/// Logs `text` on a thread of its own, because the log may be the very thing that `text` is about. What the log does not take
-/// in time, or filters out, goes to stderr.
+/// Logs `text` on a thread of its own, because the log may be the very thing that `text` is about.
+/// What the log does not take in time, or filters out, goes to stderr.
 pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     let for_log = text.clone();
     let log = move || {
@@ -113,7 +119,8 @@ pub(super) fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["\n  ", line]).collect()
 }
 
-/// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their names in time.
+/// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their
+/// names in time.
 fn left(stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
     let (dump, no_stacks) = match dumping.recv_timeout(LAST_LOOK) {
         Ok(dump) => (dump, ""),
@@ -123,14 +130,15 @@ fn left(stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
     format!("{first}not stopped:{}{no_stacks}", indented(&dump.living()))
 }
 
-/// Says who is left, in the log and on stderr, and ends the process with nothing more being run.
+/// Tells in the log and on stderr which threads are left, and ends the process. Nothing more runs.
 pub(super) fn at_once(why: &str, code: u8) -> ! {
     end(why, None, &start_dump(), code)
 }
 
 fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: u8) -> ! {
     let text = format!("{why}{}{}", left(stuck, dumping), indented(&super::left::lines()));
-    // On threads of their own, since an appender may be the very thing that hangs, and it may hold stderr.
+    // On threads of their own, since an appender may be the very thing that hangs, and it may hold
+    // stderr.
     let (done, wait) = mpsc::channel();
     let for_stderr = text.clone();
     let first_line = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
@@ -156,7 +164,8 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
         };
         match reserve::run(name, body) {
             Ok(()) => spoken += 1,
-            // No thread at all, and both of the reserve hang. Nothing ends in silence: stderr may hang as well, and is tried.
+            // No thread at all, and both of the reserve hang. Nothing ends in silence: stderr may
+            // hang as well, and is tried.
             Err(body) if spoken == 0 => {
                 body();
                 spoken += 1;
@@ -175,7 +184,7 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
 #[cfg(unix)]
 fn now(code: u8) -> ! {
     die_as(code);
-    // Not std::process::exit: it runs destructors that may wait for those who do not stop.
+    // Not std::process::exit: it runs destructors that may wait for threads that do not stop.
     signal_hook::low_level::exit(i32::from(code))
 }
 
@@ -184,11 +193,12 @@ fn now(code: u8) -> ! {
     std::process::exit(i32::from(code))
 }
 
-/// Ends the process by SIGINT, if `code` is the exit code that stands for it. A shell that runs a script or a loop goes on after
-/// any exit code, and stops after this; it shows 130 in both cases.
+/// Ends the process by SIGINT, if `code` is the exit code that stands for it. A shell that runs a
+/// script or a loop goes on after any exit code, and stops after this; it shows 130 in both cases.
 #[cfg(unix)]
 pub(super) fn die_as(code: u8) {
-    // The kernel does not let the first process of a namespace die of a signal that it sends itself, and signal-hook aborts then.
+    // The kernel does not let the first process of a namespace die of a signal that it sends
+    // itself, and signal-hook aborts then.
     if code == INTERRUPTED && std::process::id() != 1 {
         // It returns only if it fails; then the exit code says it.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGINT);
@@ -205,8 +215,8 @@ pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! 
     end(&why, Some(thread), &dumping, STUCK)
 }
 
-/// Before the process aborts because of a panic: what the end in order would have said and written. `failure` is the panic, if
-/// a runtime is up.
+/// Before the process aborts because of a panic: what the end in order would have said and written.
+/// `failure` is the panic, if a runtime is up.
 pub(super) fn before_abort(failure: Option<&Failure>) {
     if let Some(failure) = failure {
         remark(&format!("selvedge: a panic aborts the process\n{}", failure.report(is_coloured())));

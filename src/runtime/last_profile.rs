@@ -1,10 +1,12 @@
-//! The profile of a whole run, which is written once: by the end in order, or by an end of the process that does not wait for
-//! that (`exit`, an abort). Such an end waits for the files within a bound.
+//! The profile of a whole run, which is written once: by the end in order, or by an end of the
+//! process that does not wait for that (`exit`, an abort). Such an end waits for the files within a
+//! bound.
 //!
 //! Invariants
-//! 1. The thread that takes the profiler out of `PROFILER` writes the files, and holds `WRITING` meanwhile. So a second thread
-//!    that comes to write waits until the files are whole.
-//! 2. Nothing is logged before the files are written: the log may wait for the thread that ends the process.
+//! 1. The thread that takes the profiler out of `PROFILER` writes the files, and holds `WRITING`
+//!    meanwhile. So a second thread that comes to write waits until the files are whole.
+//! 2. Nothing is logged before the files are written: the log may wait for the thread that ends the
+//!    process.
 
 use super::profiler::{Profiler, Told};
 use super::{exit, reserve};
@@ -22,12 +24,13 @@ static PROFILER: PerProcess<Mutex<Option<Profiler>>> = PerProcess::new(Mutex::ne
 static WRITING: PerProcess<Mutex<()>> = PerProcess::new(Mutex::new(()), Mutex::default);
 
 thread_local! {
-    /// The calling thread holds `WRITING`: an end of the process in the middle of that cannot wait for it.
+    /// The calling thread holds `WRITING`: an end of the process in the middle of that cannot wait
+    /// for it.
     static WRITES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How long an end of the process waits for the files. On a busy machine the debug information of the program takes long to
-/// read.
+/// How long an end of the process waits for the files. On a busy machine the debug information of
+/// the program takes long to read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn keep(profiler: Option<Profiler>) {
@@ -40,7 +43,8 @@ pub(super) fn forget() {
     let _profiler = PROFILER.lock().take();
 }
 
-/// Ends the recording, if there is one, and writes the profile. Blocks until another thread that does so has written it.
+/// Ends the recording, if there is one, and writes the profile. Blocks until another thread that
+/// does so has written it.
 pub(super) fn finish() {
     tell_all(write_whole());
 }
@@ -50,7 +54,8 @@ pub(super) fn finish_in_time() -> bool {
     in_time(write_whole)
 }
 
-/// Writes what was recorded up to now; the recording goes on. Returns `false` if the files are not written in time.
+/// Writes what was recorded up to now; the recording goes on. Returns `false` if the files are not
+/// written in time.
 pub(super) fn snapshot_in_time() -> bool {
     in_time(|| {
         let _turn = Turn::take();

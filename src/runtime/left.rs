@@ -22,7 +22,8 @@ fn line(what: &str, left: &[LeftInQueue]) -> Option<String> {
     (values > 0).then(|| format!("{values} {what}: {}", named.join(", ")))
 }
 
-/// Tells the log, and stderr if that does not show the log, of what is left in queues when all threads have ended.
+/// Tells the log, and stderr if that does not show the log, of what is left in queues when all
+/// threads have ended.
 pub(super) fn report(name: &str) {
     let lines = lines();
     if lines.is_empty() {

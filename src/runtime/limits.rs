@@ -1,5 +1,6 @@
-//! What the program has used of the CPU and memory that its control group permits: one line of the log at the end. A service that is
-//! throttled is slow although its threads wait for nothing and use little CPU; nothing else tells why.
+//! What the program has used of the CPU and memory that its control group permits: one line of the
+//! log at the end. A service that is throttled is slow although its threads wait for nothing and
+//! use little CPU; nothing else tells why.
 
 use crate::os::cgroup::{self, Usage};
 use std::fmt;

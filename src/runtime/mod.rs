@@ -49,7 +49,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// One runtime at a time. A forked child may start one of its own.
 static RUNNING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
-/// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that started it is `main`.
+/// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that
+/// started it is `main`.
 ///
 /// ```
 /// use selvedge::{Config, Runtime, spawn};
@@ -109,7 +110,7 @@ impl Drop for Claim {
 /// The threads that a start has started so far: should it fail half-way, they end.
 struct OwnThreads {
     node: Arc<Node>,
-    /// Those that were there before.
+    /// The threads that were there before.
     others: Vec<u64>,
     kept: bool,
 }
@@ -135,14 +136,14 @@ impl Drop for OwnThreads {
 }
 
 impl Runtime {
-    /// Checks the whole configuration, installs the log, starts the profiler and the thread that waits for SIGINT and
-    /// SIGTERM. The calling thread becomes `main`.
+    /// Checks the whole configuration, installs the log, starts the profiler and the thread that
+    /// waits for SIGINT and SIGTERM. The calling thread becomes `main`.
     ///
     /// # Errors
     /// A fault in the configuration ([`Error::is_config`]), another runtime in this process
-    /// ([`Error::is_already_running`]; also on a thread that was spawned by this crate or registered, since its tree has a
-    /// `main` already), a profiler that cannot run as asked, or no thread to be had. Nothing has been
-    /// started then.
+    /// ([`Error::is_already_running`]; also on a thread that was spawned by this crate or
+    /// registered, since its tree has a `main` already), a profiler that cannot run as asked, or no
+    /// thread to be had. Nothing has been started then.
     pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
         let settings = config.into().resolve()?;
         let claim = Claim::take()?;
@@ -157,7 +158,8 @@ impl Runtime {
             LogTo::Own | LogTo::Off => None,
         };
         profiler::check(&settings.profile)?;
-        // Before the log: at an exit the log is written first, and then the process dies as the exit code says.
+        // Before the log: at an exit the log is written first, and then the process dies as the
+        // exit code says.
         signals::prepare_end();
         logs::prepare_end();
         at_exit::prepare();
@@ -241,7 +243,7 @@ impl Runtime {
     /// Asks all threads to stop, joins them, writes the profile, and ends the runtime.
     ///
     /// # Errors
-    /// The failures that nobody had joined, as one.
+    /// The failures that no thread had joined, as one.
     #[track_caller]
     pub fn shutdown(self) -> Result<(), Failure> {
         match self.end(None, Reason::given("shutdown() was called")).0 {
@@ -285,8 +287,9 @@ impl Drop for Runtime {
 }
 
 impl Up {
-    /// The end of the program: the user's threads, then the profile, then the runtime's own threads. With it, which signal
-    /// interrupted the program, and whether all that failed has been told.
+    /// The end of the program: the user's threads, then the profile, then the runtime's own
+    /// threads. With it, which signal interrupted the program, and whether all that failed has been
+    /// told.
     fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
         if self.node.is_inherited() {
             // A forked child returns: the runtime and its threads are the parent process's.
@@ -298,7 +301,8 @@ impl Up {
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
         end_those_left(&self.node);
-        // From now on unregistered threads spawn below the next `main`: this end does not wait for what they go on to spawn.
+        // From now on unregistered threads spawn below the next `main`: this end does not wait for
+        // what they go on to spawn.
         self.node.begin_end(why.again());
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
@@ -328,8 +332,8 @@ impl Up {
     }
 }
 
-/// The children of the process's main thread from before this runtime was started on another thread end with it. Returns
-/// their failures.
+/// The children of the process's main thread from before this runtime was started on another thread
+/// end with it. Returns their failures.
 fn end_former_roots(why: &Reason) -> Failures {
     let mut failures = Failures::default();
     for root in tree::take_former_roots() {
@@ -343,14 +347,14 @@ fn end_former_roots(why: &Reason) -> Failures {
     failures
 }
 
-/// The files into which the runtime that is up will write its profile when it ends. Empty if it records none, or if the
-/// program was built without the feature `profiling`.
+/// The files into which the runtime that is up will write its profile when it ends. Empty if it
+/// records none, or if the program was built without the feature `profiling`.
 pub fn profile_files() -> Vec<PathBuf> {
     profiler::planned()
 }
 
-/// Panics are in the log, or on stderr, since they happened, and failures since their handle was dropped; what is left comes
-/// into the log here. Returns `true` if the log takes all of it.
+/// Panics are in the log, or on stderr, since they happened, and failures since their handle was
+/// dropped; what is left comes into the log here. Returns `true` if the log takes all of it.
 fn log_errors(failure: &mut Failure) -> bool {
     let unlogged = failure.take_unlogged();
     // Each is logged, also after one that the log has not taken.
@@ -358,7 +362,7 @@ fn log_errors(failure: &mut Failure) -> bool {
     told == unlogged.len()
 }
 
-/// How long the threads took to stop, if somebody might have noticed.
+/// Logs how long the threads took to stop, if that was long enough to notice.
 fn say_how_long(main: &Node) {
     let slowest = latency::slowest();
     let (Some(reason), false) = (main.please_stop.reason(), slowest.is_empty()) else { return };

@@ -1,4 +1,4 @@
-//! Where there are no Unix signals, nobody interrupts.
+//! For systems without Unix signals: nothing interrupts the program.
 
 use super::config::Settings;
 use crate::error::Error;

@@ -90,8 +90,8 @@ impl Profiler {
         Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files, flame }))
     }
 
-    /// Ends the recording and writes the files. Returns what is to be told of that. The program's own result does not change by
-    /// a file that cannot be written.
+    /// Ends the recording and writes the files. Returns what is to be told of that. The program's
+    /// own result does not change by a file that cannot be written.
     pub(super) fn finish(mut self, stopped_for: Option<Reason>) -> Vec<Told> {
         let mut told: Vec<Told> =
             self.look.take().and_then(|look| look.finish(stopped_for.as_ref())).into_iter().collect();

@@ -1,5 +1,6 @@
-//! Threads that wait for the end of a program in trouble. What is said and written then runs on threads of its own, since it may
-//! hang; where the system gives none (a limit on threads or memory is reached), these two are there.
+//! Threads that wait for the end of a program in trouble. What is said and written then runs on
+//! threads of its own, since it may hang; where the system gives none (a limit on threads or memory
+//! is reached), these two are there.
 
 use crate::os::fork::PerProcess;
 use crate::os::task;
@@ -28,7 +29,8 @@ impl Reserve {
             let jobs: Receiver<Job> = receiver.clone();
             // Outside of the tree: a thread that hangs here must not keep the runtime from its end.
             let body = move || {
-                // It waits for no thread of the program: the search for deadlocks need not reckon with it.
+                // It waits for no thread of the program: the search for deadlocks need not reckon
+                // with it.
                 let _counted = deadlock::count_body();
                 let _hidden = task::hide();
                 jobs.into_iter().for_each(|job| job());
@@ -46,7 +48,8 @@ impl Drop for Reserve {
     }
 }
 
-/// Runs `job` on a new thread; if there is none to be had, on one of the reserve. Returns the job if all of these are busy.
+/// Runs `job` on a new thread; if there is none to be had, on one of the reserve. Returns the job
+/// if all of these are busy.
 pub(super) fn run(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
     // Shared, since a spawn that fails drops what it was given.
     let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(job))));

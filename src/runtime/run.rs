@@ -12,30 +12,33 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-/// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the whole program, and when it
-/// returns ends all threads in order, writes the profile and gives the exit code.
+/// Runs a program: starts the runtime, calls `main` on this thread with the `please_stop` of the
+/// whole program, and when it returns ends all threads in order, writes the profile and gives the
+/// exit code.
 ///
-/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go ([`Config::ask`]: or that of
-/// all threads); a second one while the program is stopping, later than [`Config::grace`], says which threads are left and ends
-/// the process at once. A signal that is ignored when the program starts stays ignored.
+/// `config` is the path of a YAML file or a [`Config`]. SIGINT and SIGTERM make `please_stop` go
+/// ([`Config::ask`]: or that of all threads); a second one while the program is stopping, later
+/// than [`Config::grace`], says which threads are left and ends the process at once. A signal that
+/// is ignored when the program starts stays ignored.
 ///
 /// | exit code | when |
 /// |---|---|
 /// | 0 | `main` returned and no thread failed; also after SIGTERM |
 /// | its own | `main` returned an [`ExitCode`] other than 0, and no thread failed; also after a signal ([`interrupted`]) |
-/// | 1 | `main` returned an error or panicked, or a thread failed and nobody had joined it; the report is on stderr |
+/// | 1 | `main` returned an error or panicked, or a thread failed and no thread had joined it; the report is on stderr |
 /// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
 /// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
 /// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
-/// `main` may return what a program's own `main` may: see [`MainResult`]. An error that says that `main` was asked to stop, while it
-/// was, is a normal return: see [`Stopped`](crate::Stopped). A program that is well and has no log file writes nothing to stderr,
-/// unless [`Config::log_level`] or the environment variable `RUST_LOG` asks for it.
+/// `main` may return what a program's own `main` may: see [`MainResult`]. An error that says that
+/// `main` was asked to stop, while it was, is a normal return: see [`Stopped`](crate::Stopped). A
+/// program that is well and has no log file writes nothing to stderr, unless [`Config::log_level`]
+/// or the environment variable `RUST_LOG` asks for it.
 ///
-/// After SIGINT, a process that exits with 130 dies of SIGINT instead (Linux with glibc): at the very end, after the return from
-/// the program's own `main`. A shell shows 130 in both cases, and only after a death by SIGINT stops the script or loop that the
-/// program is part of.
+/// After SIGINT, a process that exits with 130 dies of SIGINT instead (Linux with glibc): at the
+/// very end, after the return from the program's own `main`. A shell shows 130 in both cases, and
+/// only after a death by SIGINT stops the script or loop that the program is part of.
 ///
 /// ```no_run
 /// use selvedge::{Config, Queue, Signal, spawn};
@@ -74,7 +77,8 @@ where
         }
     };
     let node = runtime.node().clone();
-    // AssertUnwindSafe: nothing of what main shared is used here again. An error's text is the program's code, too.
+    // AssertUnwindSafe: nothing of what main shared is used here again. An error's text is the
+    // program's code, too.
     let outcome = catch_unwind(AssertUnwindSafe(|| match main(&node.please_stop).into_exit() {
         Ok(code) => (None, code),
         Err(error) => (Some(error.into_failure(&node)), None),
@@ -106,11 +110,12 @@ fn is_success(code: ExitCode) -> bool {
     format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)
 }
 
-/// The signal that has interrupted the program: the first SIGINT (2) or SIGTERM (15) since the runtime started. `None` if none has
-/// come.
+/// The signal that has interrupted the program: the first SIGINT (2) or SIGTERM (15) since the
+/// runtime started. `None` if none has come.
 ///
-/// For a program that ends in another way after an interruption: it removes its half-written output, or has an exit code of its
-/// own. After the runtime has ended it says what came, until the next runtime starts.
+/// For a program that ends in another way after an interruption: it removes its half-written
+/// output, or has an exit code of its own. After the runtime has ended it says what came, until the
+/// next runtime starts.
 ///
 /// ```
 /// use selvedge::{Config, Signal};
@@ -129,7 +134,8 @@ pub fn interrupted() -> Option<i32> {
     signals::interrupted()
 }
 
-/// What the function given to [`run`] may return: what a program's own `main` may (`std::process::Termination`).
+/// What the function given to [`run`] may return: what a program's own `main` may
+/// (`std::process::Termination`).
 ///
 /// | type | is |
 /// |---|---|
@@ -138,8 +144,9 @@ pub fn interrupted() -> Option<i32> {
 /// | `Result<T, E>`, `T` one of these, `E` any type with `Display` | the `Ok`, or the failure of `main` |
 /// | `!`, [`Infallible`] | there is no return |
 ///
-/// An error is reported by its `Display` (`{:#}`, so that a type that keeps a chain prints all of it), with the sources of a boxed
-/// one. A [`Failure`] from a join stays what it is. For another type that implements `Termination`, return `value.report()`.
+/// An error is reported by its `Display` (`{:#}`, so that a type that keeps a chain prints all of
+/// it), with the sources of a boxed one. A [`Failure`] from a join stays what it is. For another
+/// type that implements `Termination`, return `value.report()`.
 ///
 /// ```
 /// use selvedge::{Config, Signal, run};
@@ -199,7 +206,8 @@ impl<T: MainResult, E: fmt::Display + 'static> MainResult for Result<T, E> {
     }
 }
 
-/// The error of a program's `main`: any type with `Display`. Not exported, so that [`MainResult`] is implemented here alone.
+/// The error of a program's `main`: any type with `Display`. Not exported, so that [`MainResult`]
+/// is implemented here alone.
 pub struct MainError {
     error: Box<dyn Any>,
     text: fn(&dyn Any) -> String,
@@ -212,7 +220,8 @@ impl MainError {
         MainError { error: Box::new(error), text }
     }
 
-    /// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told once more as a text.
+    /// `main`'s error may be a failure that it got from a join, bare or boxed; that is not told
+    /// once more as a text.
     fn into_failure(self, node: &Node) -> Failure {
         type Shared = Box<dyn std::error::Error + Send + Sync>;
         type Plain = Box<dyn std::error::Error>;

@@ -19,18 +19,19 @@ use std::time::{Duration, Instant};
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// The target of what is logged about an interruption. On the console it is not shown, unless a level is asked for: a program
-/// that is interrupted and stops in order is well.
+/// The target of what is logged about an interruption. On the console it is not shown, unless a
+/// level is asked for: a program that is interrupted and stops in order is well.
 pub(super) const STOPPING: &str = "selvedge::stopping";
 
 /// While no runtime is up the signals do what they did before: end the process.
 static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// The same order: `true` once the action of that signal while no runtime is up is registered. Relaxed: only the start of a
-/// runtime changes them, and runtimes start one at a time.
+/// The same order: `true` once the action of that signal while no runtime is up is registered.
+/// Relaxed: only the start of a runtime changes them, and runtimes start one at a time.
 static SETTLED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
-/// The first that came since the runtime started; 0 for none. SeqCst: it is set and read a few times in a program.
+/// The first that came since the runtime started; 0 for none. SeqCst: it is set and read a few
+/// times in a program.
 static FIRST: PerProcess<AtomicI32> = PerProcess::new(AtomicI32::new(0), AtomicI32::default);
 
 struct Busy(Arc<AtomicBool>);
@@ -55,7 +56,8 @@ pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> 
     let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
     let (idle, heard) = default_while_idle().map_err(refused)?;
     for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
-        // As the shell has arranged it: an interrupt at its terminal is not for a program in the background.
+        // As the shell has arranged it: an interrupt at its terminal is not for a program in the
+        // background.
         log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
     }
     let dump = dumps::signal(settings.dump);
@@ -77,8 +79,8 @@ pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> 
             inherit::unblock(&all);
             let mut answer = |signal| if Some(signal) == dump { dumps::write() } else { answers.answer(signal) };
             signals.forever().for_each(&mut answer);
-            // While it listens, and no longer: a log that hangs at the very end can still be interrupted. What came
-            // between its last look and this is answered here.
+            // While it listens, and no longer: a log that hangs at the very end can still be
+            // interrupted. What came between its last look and this is answered here.
             drop(busy);
             signals.pending().for_each(&mut answer);
         })
@@ -112,8 +114,8 @@ impl Answers {
             }
             return self.stop(signal);
         };
-        // One request may come as several signals: `timeout` signals the program and then its group, a terminal the whole group,
-        // of which a parent passes it on.
+        // One request may come as several signals: `timeout` signals the program and then its
+        // group, a terminal the whole group, of which a parent passes it on.
         if came.elapsed() < self.shutdown.grace {
             return;
         }
@@ -121,8 +123,8 @@ impl Answers {
         exit::at_once(&why, if signal == SIGTERM { exit::TERMINATED } else { exit::INTERRUPTED });
     }
 
-    /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they run aside: the next signal must
-    /// be heard.
+    /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they
+    /// run aside: the next signal must be heard.
     fn stop(&self, signal: i32) {
         let (program, grace) = (self.program.clone(), self.shutdown.grace);
         let told = aside("notice", move || notice(&program, signal, grace));
@@ -140,7 +142,8 @@ impl Answers {
 
 fn notice(program: &str, signal: i32, grace: Duration) {
     let signal = name(signal);
-    // For the person there, unless the log shows it to them. Where stderr is no terminal, a program that is well says nothing.
+    // For the person there, unless the log shows it to them. Where stderr is no terminal, a program
+    // that is well says nothing.
     let is_in_sight = logs::is_console() && log::log_enabled!(target: STOPPING, log::Level::Warn);
     if std::io::stderr().is_terminal() && !is_in_sight {
         exit::say(&format!("{program}: {signal}: stopping; again to end at once"));
@@ -152,7 +155,8 @@ fn notice(program: &str, signal: i32, grace: Duration) {
 
 /// Also returns which of the signals are heard: the others were ignored when the program started.
 fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
-    // In a forked child nothing listens: there they end the process too, until it starts a runtime of its own.
+    // In a forked child nothing listens: there they end the process too, until it starts a runtime
+    // of its own.
     extern "C" fn nothing() {}
     extern "C" fn in_child() {
         if let Some(idle) = IDLE.get() {
@@ -169,7 +173,8 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
             if inherit::is_ignored(*signal) {
                 continue;
             }
-            // The first process of a namespace has no default action that could end it: there the signal does nothing.
+            // The first process of a namespace has no default action that could end it: there the
+            // signal does nothing.
             if std::process::id() != 1 {
                 signal_hook::flag::register_conditional_default(*signal, idle.clone())?;
             }
@@ -180,8 +185,8 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
     Ok((idle.clone(), heard))
 }
 
-/// The exit code after everything has stopped in order: a command that was interrupted must not look finished to a shell, a
-/// service that was told to end has done what it should.
+/// The exit code after everything has stopped in order: a command that was interrupted must not
+/// look finished to a shell, a service that was told to end has done what it should.
 pub(super) fn exit_code(signal: i32) -> u8 {
     if signal == SIGTERM { 0 } else { exit::INTERRUPTED }
 }

@@ -1,8 +1,10 @@
-//! Reports the threads that do not stop, on a thread of the tree that is older than all that it watches. The clock of each
-//! stop, and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
+//! Reports the threads that do not stop, on a thread of the tree that is older than all threads
+//! that it watches. The clock of each stop, and the threads that were asked, come from
+//! `thread::stop_clock` and `thread::overdue`.
 //!
-//! A thread is reported when its patience is over, then after twice that time since it was asked, after four times, and so on, but
-//! at least once an hour: an outage at night fills no disk, and its last report is never old.
+//! A thread is reported when its patience is over, then after twice that time since it was asked,
+//! after four times, and so on, but at least once an hour: an outage at night fills no disk, and
+//! its last report is never old.
 
 use super::config::{OnStuck, ShutdownSettings};
 use super::exit;
@@ -26,8 +28,9 @@ const MOST_LISTED: usize = 20;
 
 /// What the end of the runtime tells the watch.
 pub(super) struct StopWatch {
-    /// `main`'s function has returned: what `main` does since is the runtime's, and each thread that it waits for has a
-    /// patience of its own. Relaxed: it guards nothing, and a late look only reports `main` once more.
+    /// `main`'s function has returned: what `main` does since is the runtime's, and each thread
+    /// that it waits for has a patience of its own. Relaxed: it guards nothing, and a late look
+    /// only reports `main` once more.
     main_has_returned: Arc<AtomicBool>,
 }
 
@@ -97,8 +100,8 @@ impl Plan {
 }
 
 impl Watch {
-    /// Reports the threads whose time has come. Returns when the next one's will have come, `None` if no thread is left that was
-    /// asked.
+    /// Reports the threads whose time has come. Returns when the next one's will have come, `None`
+    /// if no thread is left that was asked.
     fn look(&mut self) -> Option<Instant> {
         let program = self.main.please_stop.reason().map(|reason| reason.when());
         let myself = Thread::current();
@@ -111,7 +114,8 @@ impl Watch {
             if *thread == myself || (is_root && (main_has_returned || thread.id() != self.main.id)) {
                 continue;
             }
-            // A thread that was asked long before the program was has a whole patience from then on.
+            // A thread that was asked long before the program was has a whole patience from then
+            // on.
             let since = program.map_or(asked.when, |program| program.max(asked.when));
             let patience = asked.patience.unwrap_or(self.patience);
             let known = self.plans.remove(&thread.id()).filter(|plan| plan.since == since);
@@ -155,8 +159,8 @@ impl Watch {
         exit::report_stuck(reports);
     }
 
-    /// A dump with stacks, if these are found in time: a report that comes late is of no use. What comes too late is in the next
-    /// report.
+    /// A dump with stacks, if these are found in time: a report that comes late is of no use. What
+    /// comes too late is in the next report.
     fn dump(&mut self) -> (Dump, String) {
         let was_late = self.late.is_some();
         let making = self.late.take().unwrap_or_else(exit::start_dump);
@@ -223,8 +227,8 @@ struct Group<'a> {
     behind: Vec<&'a Thread>,
 }
 
-/// Puts the threads that wait for another thread of `due` behind that one. Of threads that wait for each other, one stands for all:
-/// its explanation shows the circle.
+/// Puts the threads that wait for another thread of `due` behind that one. Of threads that wait for
+/// each other, one stands for all: its explanation shows the circle.
 fn groups(due: &[Thread]) -> Vec<Group<'_>> {
     let places: HashMap<&str, usize> = due.iter().enumerate().map(|(place, thread)| (thread.path(), place)).collect();
     let awaited = |thread: &Thread| {

@@ -1,5 +1,5 @@
-//! Looks for deadlocks now and then, on a thread of the tree, and logs each once. How they are found is in
-//! `thread::deadlock`.
+//! Looks for deadlocks now and then, on a thread of the tree, and logs each once. How they are
+//! found is in `thread::deadlock`.
 
 use super::exit;
 use crate::thread::deadlock::{self, Finding, Kind};
@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Starts the thread that looks each `after` for waits that have lasted that long: one wake-up, and nothing else in those
-/// who wait.
+/// Starts the thread that looks each `after` for waits that have lasted that long. It costs one
+/// wake-up, and nothing in the waiting threads.
 pub(super) fn start(main: &Arc<Node>, after: Duration) -> io::Result<()> {
     let builder = Builder::new("watcher").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
@@ -37,8 +37,8 @@ impl Watch {
         let mut now = Watch::default();
         for finding in findings {
             let key = finding.key();
-            // A circle is one. That a holder has ended, or a handle is the last, is asked twice, since threads begin and end
-            // meanwhile.
+            // A circle is one. That a holder has ended, or a handle is the last, is asked twice,
+            // since threads begin and end meanwhile.
             let sure = finding.kind == Kind::Circle && finding.doubt.is_none();
             if self.reported.contains(&key) {
                 now.reported.insert(key);
@@ -59,12 +59,13 @@ fn report(found: &Finding) {
     match (&found.doubt, found.kind) {
         (None, _) => exit::tell_aside("watcher", Level::Error, finding),
         (Some(_), Kind::Circle | Kind::HolderEnded) => exit::tell_aside("watcher", Level::Warn, finding),
-        // Whoever lends handles to a foreign library's threads would be told of each long wait: only a dump shows these.
+        // A program that lends handles to another library's threads would be told of each long
+        // wait. Only a dump shows these.
         (Some(_), Kind::NobodyLeft) => log::debug!("{finding}"),
     }
 }
 
-/// With the stacks of those who wait.
+/// With the stacks of the waiting threads.
 #[cfg(feature = "profiling")]
 fn text(found: &Finding) -> String {
     let (mut text, dump) = (String::new(), Thread::dump());

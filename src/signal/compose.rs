@@ -1,7 +1,7 @@
 //! `|` and `&`: signals made of signals.
 //!
-//! Built so that the algebra holds without being computed at every look: `never` and `gone` are absorbed, what is named
-//! twice is kept once, `(a | b) | c` becomes one level.
+//! Built so that the algebra holds without being computed at every look: `never` and `gone` are
+//! absorbed, what is named twice is kept once, `(a | b) | c` becomes one level.
 
 use super::core::{Core, Kind};
 use super::{Signal, Till};

@@ -2,11 +2,14 @@
 //!
 //! Invariants
 //! 1. `state` only ever moves to GONE.
-//! 2. `fired` is set once, under the lock, by whoever takes the sender and the targets out; they are used after unlocking.
-//!    So nothing of the user's runs under a lock, and there is no order of locks to keep: nobody holds two.
-//! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out by it.
-//! 4. A part never owns its composite, and a target owns no leaf but a Till (which lets go of it when it expires): so there
-//!    is no cycle that outlives its users. Targets unlink themselves from all leaves when they have run or are cancelled.
+//! 2. `fired` is set once, under the lock, by the thread that takes the sender and the targets out;
+//!    it uses them after unlocking. So nothing of the user's runs under a lock. No thread holds two
+//!    locks, so there is no order of locks.
+//! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out
+//!    by it.
+//! 4. A part never owns its composite, and a target owns no leaf but a Till (which lets go of it
+//!    when it expires): so there is no cycle that outlives its users. Targets unlink themselves
+//!    from all leaves when they have run or are cancelled.
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
@@ -25,9 +28,10 @@ use std::time::Instant;
 
 /// Not gone, and nothing but `go` can change that. Plain signals, and `never`.
 const OPEN: u8 = 0;
-/// Gone, for ever.
+/// Gone, forever.
 const GONE: u8 = 1;
-/// Not known to have gone: the clock (Till) or the parts (Any, All) decide. Whoever finds out stores GONE.
+/// Not known to have gone: the clock (Till) or the parts (Any, All) decide. The thread that finds
+/// it gone stores GONE.
 const DERIVED: u8 = 2;
 
 pub(super) enum Kind {
@@ -41,7 +45,8 @@ pub(super) enum Kind {
 /// What a plain signal is called.
 pub(super) enum Name {
     Own(Arc<str>),
-    /// `main/reader please_stop`: put together when somebody asks, which for most threads nobody does.
+    /// `main/reader please_stop`: put together on the first request, since most such names are
+    /// never requested.
     Of(Arc<str>, &'static str),
     /// `pages at 12`: the same, with a number that runs.
     At(Arc<str>, u64),
@@ -56,15 +61,18 @@ pub(super) struct Core {
     state: AtomicU8,
     pub(super) kind: Kind,
     slow: Mutex<Slow>,
-    /// Who waits for this signal alone sleeps here: notified after unlocking, where a channel wakes under its lock, and a
-    /// thread woken on the waker's own core then runs into that lock.
+    /// A thread that waits for this signal alone sleeps here. It is notified after unlocking. A
+    /// channel wakes under its lock, and a thread woken on the waker's own core then runs into that
+    /// lock.
     fired: Condvar,
     receiver: OnceLock<Receiver<Infallible>>,
-    /// What disconnects the receiver of a composite or a Till; made when the receiver was first asked for.
+    /// What disconnects the receiver of a composite or a Till; made when the receiver was first
+    /// asked for.
     link: OnceLock<Arc<Target>>,
 }
 
-/// What is left to do for a signal that has gone: to wake with the sender, and then to run the targets.
+/// What is left to do for a signal that has gone: to wake with the sender, and then to run the
+/// targets.
 pub(super) struct Fired {
     /// It had not gone before.
     first: bool,
@@ -158,8 +166,8 @@ impl Core {
 
     /// The clock or the parts have said that it has gone.
     pub(super) fn mark_gone(&self) {
-        // Release hands on what was acquired from the parts. A swap and not a store: it keeps what a `go` that came
-        // between has released.
+        // Release hands on what was acquired from the parts. A swap and not a store: it keeps what
+        // a `go` that came between has released.
         self.state.swap(GONE, Ordering::AcqRel);
     }
 
@@ -168,7 +176,7 @@ impl Core {
         match self.kind {
             Kind::Plain(_) => self.fire_because(reason),
             Kind::Till(_) => {
-                // One whose time has come has gone by itself, even if nobody has looked.
+                // A Till whose time has come has gone by itself, even if no thread has looked.
                 let expired = self.is_go();
                 self.fire_because(|| if expired { None } else { reason() }) && !expired
             }
@@ -194,7 +202,7 @@ impl Core {
         })
     }
 
-    /// Goes, and gives what has to be done about it; None if somebody else does that.
+    /// Goes, and returns what is to be done then. `None` if another thread does that.
     pub(super) fn set_gone(&self, reason: impl FnOnce() -> Option<Reason>) -> Option<Fired> {
         if self.is_known_gone() && self.slow.lock().fired {
             return None;
@@ -208,8 +216,8 @@ impl Core {
             }
             slow.fired = true;
             slow.reason = reason;
-            // Release: see is_go. Under the lock, so that `attach` and `receiver` either put something in that is taken
-            // out here, or see GONE.
+            // Release: see is_go. Under the lock, so that `attach` and `receiver` either put
+            // something in that is taken out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             Fired { first, sender: slow.sender.take(), targets: Targets(std::mem::take(&mut slow.targets)) }
         };
@@ -220,7 +228,7 @@ impl Core {
         Some(fired)
     }
 
-    /// Wakes who waits for it, after it has gone.
+    /// Wakes the threads that wait for it, after it has gone.
     pub(super) fn wake(&self, sender: Option<Sender<Infallible>>) {
         self.fired.notify_all();
         drop(sender);
@@ -255,7 +263,7 @@ impl Core {
         drop(slow);
         if last && let Kind::Till(at) = self.kind {
             timer::remove(at, Arc::as_ptr(self));
-            // Somebody may have attached between the unlock and the removal.
+            // Another thread may have attached a target between the unlock and the removal.
             if !self.slow.lock().targets.is_empty() {
                 timer::add(at, self);
             }
@@ -264,8 +272,8 @@ impl Core {
         drop(removed);
     }
 
-    /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till when somebody lets it go
-    /// early, for a composite when it is linked.
+    /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till
+    /// when a thread lets it go early, for a composite when it is linked.
     pub(super) fn own_receiver(&self) -> &Receiver<Infallible> {
         self.receiver.get_or_init(|| {
             let (sender, receiver) = bounded(0);
@@ -277,13 +285,13 @@ impl Core {
         })
     }
 
-    /// The channel that disconnects when the signal goes, whatever kind it is.
+    /// The channel that disconnects when the signal goes, for each kind of signal.
     pub(super) fn linked_receiver(self: &Arc<Core>) -> &Receiver<Infallible> {
         timer::resume();
         let receiver = self.own_receiver();
         if !matches!(self.kind, Kind::Plain(_) | Kind::Never) {
             self.link.get_or_init(|| {
-                // Weak: the leaves must not keep a composite that nobody holds.
+                // Weak: the leaves must not keep a composite alive.
                 let this = Arc::downgrade(self);
                 let fire = move || {
                     if let Some(this) = this.upgrade() {
@@ -296,8 +304,8 @@ impl Core {
         receiver
     }
 
-    /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a composite: its parts have to
-    /// be waited for.
+    /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a
+    /// composite: its parts have to be waited for.
     pub(super) fn sleep(&self, deadline: Option<Instant>) -> bool {
         let until = match &self.kind {
             Kind::Plain(_) | Kind::Never => deadline,
@@ -318,7 +326,8 @@ impl Core {
         true
     }
 
-    /// The name without what is another one at each call: the time that is left to a Till, the number of a mark.
+    /// The name without what is another one at each call: the time that is left to a Till, the
+    /// number of a mark.
     pub(super) fn lasting_name(&self) -> Arc<str> {
         match &self.kind {
             Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
@@ -344,7 +353,8 @@ impl Core {
 }
 
 impl Core {
-    /// One handle, no targets. Only its owner can make another handle, so for that one the answer stays true.
+    /// One handle, no targets. Only its owner can make another handle, so for that one the answer
+    /// stays true.
     pub(super) fn is_unused(self: &Arc<Core>) -> bool {
         Arc::strong_count(self) == 1 && self.slow.lock().targets.is_empty()
     }
@@ -390,7 +400,7 @@ impl Drop for Core {
     }
 }
 
-/// Blocks until `deadline`, or for ever without one.
+/// Blocks until `deadline`, or forever without one.
 pub(super) fn now_or_never(deadline: Option<Instant>) {
     let never = never::<Infallible>();
     match deadline {

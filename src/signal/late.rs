@@ -1,9 +1,10 @@
-//! A signal that exists only once somebody asks for it: of the three that a thread of the tree has, most threads are only ever
-//! asked for one.
+//! A lazily made signal: it exists once it is first asked for. A thread of the tree has three such
+//! signals, and mostly only one of them is ever used.
 //!
-//! Invariant: a signal that has been handed out goes when `go` was called, whichever of the two came first. `go` stores
-//! `gone` and then looks for the signal; `get` makes the signal and then looks at `gone`; a fence on both sides between the
-//! two steps, so that one of them at least sees what the other did. Should both, the second `go` of the signal does nothing.
+//! Invariant: a signal that has been handed out goes when `go` was called, whichever of the two
+//! came first. `go` stores `gone` and then looks for the signal; `get` makes the signal and then
+//! looks at `gone`; a fence on both sides between the two steps, so that one of them at least sees
+//! what the other did. Should both, the second `go` of the signal does nothing.
 //!
 //! Models: `loom_late_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) struct LateSignal {
-    /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows nothing.
+    /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows
+    /// nothing.
     gone: AtomicBool,
     signal: OnceLock<Signal>,
 }

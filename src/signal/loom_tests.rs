@@ -1,5 +1,5 @@
-//! Loom models of signals: what came before `go` is seen after it, each waiter is woken, each target runs once. See
-//! `model/loom_tests.rs`.
+//! Loom models of signals: what came before `go` is seen after it, each waiter is woken, each
+//! target runs once. See `model/loom_tests.rs`.
 
 use super::{LateSignal, Reason, Signal, Together};
 use crate::model::Word;
@@ -42,7 +42,8 @@ fn loom_signal_a_composite_hands_on_what_came_before_its_parts() {
             let (a, b, word) = (Signal::new("a"), Signal::new("b"), Arc::new(Word::new(0)));
             let composite = if all { &a & &b } else { &a | &b };
             let (theirs, its_word) = (composite.clone(), word.clone());
-            // The thread that only looks is the spawned one: loom runs it last at first, and then finds the other orders.
+            // The thread that only looks is the spawned one: loom runs it last at first, and then
+            // finds the other orders.
             let looks = thread::spawn(move || {
                 if theirs.0.is_known_gone() {
                     assert_eq!(its_word.get(), 1);

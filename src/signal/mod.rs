@@ -1,4 +1,5 @@
-//! Signals: irreversible, binary, shared. Knows `os` and `wait`; knows no threads of the tree, no queues.
+//! Signals: irreversible, binary, shared. Knows `os` and `wait`; knows no threads of the tree, no
+//! queues.
 
 mod compose;
 mod core;
@@ -36,15 +37,15 @@ use std::time::{Duration, Instant};
 
 /// A fact that is not yet true, and once true stays true: *go*.
 ///
-/// In the cube of resource × binary × irreversible it is the cell "binary and irreversible, owned by nobody": any
-/// number of threads may look, wait, and activate it. It is what `please_stop` is. Clones are handles to the same
-/// signal.
+/// In the cube of resource × binary × irreversible it is the cell "binary, irreversible, without an
+/// owner": any number of threads may look, wait, and activate it. It is what `please_stop` is.
+/// Clones are handles to the same signal.
 ///
-/// Signals combine: `&a | &b` has gone when one of them has, `&a & &b` when both have. A composite holds its parts; the
-/// parts know of the composite only while somebody has a target or a receiver on it.
+/// Signals combine: `&a | &b` has gone when one of them has, `&a & &b` when both have. A composite
+/// holds its parts; the parts know of the composite only while it has a target or a receiver.
 ///
-/// The idea is that of mo-threads' `Signal`; peers are Java's `CountDownLatch(1)`, Go's closed `chan struct{}`, and
-/// tokio-util's `CancellationToken`.
+/// The idea is that of mo-threads' `Signal`; peers are Java's `CountDownLatch(1)`, Go's closed
+/// `chan struct{}`, and tokio-util's `CancellationToken`.
 ///
 /// ```
 /// use selvedge::{Signal, Till};
@@ -60,7 +61,8 @@ use std::time::{Duration, Instant};
 pub struct Signal(Arc<Core>);
 
 impl Signal {
-    /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a waiting thread shows.
+    /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a
+    /// waiting thread shows.
     pub fn new(name: impl AsRef<str>) -> Signal {
         Signal(Core::new(Kind::Plain(Name::Own(Arc::from(name.as_ref())))))
     }
@@ -91,20 +93,22 @@ impl Signal {
         GONE.clone()
     }
 
-    /// Goes, wakes all who wait and runs the targets of [`on_go`](Self::on_go), in the order of their attachment, on
-    /// this thread. Returns true for the one call that did it, false if the signal had gone already.
+    /// Goes, wakes all waiting threads and runs the targets of [`on_go`](Self::on_go), in the order
+    /// of their attachment, on this thread. Returns `true` for the one call that did it, `false` if
+    /// the signal had gone already.
     ///
     /// What a thread did before `go` is visible to every thread that has seen the signal gone.
     ///
-    /// A composite and [`never`](Self::never) cannot be told to go, since they are statements about others: the call
-    /// changes nothing, logs a warning and returns false.
+    /// A composite and [`never`](Self::never) cannot be told to go, since they are statements about
+    /// others: the call changes nothing, logs a warning and returns false.
     #[track_caller]
     pub fn go(&self) -> bool {
         let at = Location::caller();
         self.0.go(|| Some(Reason::of("go() was called", Some(at), None)))
     }
 
-    /// [`go`](Self::go), and says why: [`reason`](Self::reason) gives this text, the calling thread, this place and time.
+    /// [`go`](Self::go), and says why: [`reason`](Self::reason) gives this text, the calling
+    /// thread, this place and time.
     ///
     /// ```
     /// # use selvedge::Signal;
@@ -128,22 +132,24 @@ impl Signal {
         self.0.go(|| None)
     }
 
-    /// Why it went, if it has gone: who made it go, where, when, because of what. A composite has the reason of the part that
-    /// decided, a [`Till`] that its time came. `None` before, and for signals that the crate itself makes go as a
-    /// matter of course: [`Thread::stopped`](crate::Thread::stopped), [`Queue::closed`](crate::Queue::closed) and their like.
+    /// Why it went, if it has gone: which thread made it go, where, when, and why. A composite has
+    /// the reason of the part that decided, a [`Till`] that its time came. `None` before, and for
+    /// signals that the crate itself makes go as a matter of course:
+    /// [`Thread::stopped`](crate::Thread::stopped), [`Queue::closed`](crate::Queue::closed) and
+    /// their like.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason()
     }
 
-    /// Whether it has gone. One atomic load; a [`Till`] that has not been seen expired reads the clock, a composite asks
-    /// its parts.
+    /// Whether it has gone. One atomic load; a [`Till`] that has not been seen expired reads the
+    /// clock, a composite asks its parts.
     #[inline]
     pub fn is_go(&self) -> bool {
         self.0.is_go()
     }
 
-    /// Blocks until the signal has gone. For ever, if nobody makes it go: most threads want
-    /// [`wait_for_go_till`](Self::wait_for_go_till) with their `please_stop`.
+    /// Blocks until the signal has gone. It blocks forever if no thread makes the signal go: most
+    /// threads want [`wait_for_go_till`](Self::wait_for_go_till) with their `please_stop`.
     pub fn wait_for_go(&self) {
         self.wait(None, None);
     }
@@ -164,15 +170,18 @@ impl Signal {
         self.wait(Some(till), None)
     }
 
-    /// Runs `target` once, when the signal goes, on the thread that makes it go; at once and here, if it has gone
-    /// already. When the clock decides, for a [`Till`] or a composite with one, it runs on the timer thread. That thread
-    /// belongs to the process: a target runs at its time also after the end of the runtime.
+    /// Runs `target` once, when the signal goes, on the thread that makes it go; at once and here,
+    /// if it has gone already. When the clock decides, for a [`Till`] or a composite with one, it
+    /// runs on the timer thread. That thread belongs to the process: a target runs at its time also
+    /// after the end of the runtime.
     ///
-    /// Targets should be short. If one runs on the timer thread for more than 0.1 s while others are due, another thread
-    /// runs those, and the log has a warning with the place where the slow target was attached. A panic in one is caught and logged with the place of this call; it reaches neither the
-    /// other targets nor the caller of `go`. Dropping the returned handle leaves the target attached.
-    /// Until it has run, was cancelled, or the signal is gone from memory, what it has captured stays: on a thread's
-    /// `please_stop`, a target that has that thread, or one below it, should be cancelled, or it keeps both.
+    /// Targets should be short. If one runs on the timer thread for more than 0.1 s while others
+    /// are due, another thread runs those, and the log has a warning with the place where the slow
+    /// target was attached. A panic in one is caught and logged with the place of this call; it
+    /// reaches neither the other targets nor the caller of `go`. Dropping the returned handle
+    /// leaves the target attached. Until it has run, was cancelled, or the signal is gone from
+    /// memory, what it has captured stays: on a thread's `please_stop`, a target that has that
+    /// thread, or one below it, should be cancelled, or it keeps both.
     ///
     /// ```
     /// # use selvedge::Signal;
@@ -189,11 +198,12 @@ impl Signal {
         on_go::attach(self, Box::new(target))
     }
 
-    /// [`on_go`](Self::on_go), until the guard that it returns is dropped: for a target that concerns a call, such as one that wakes
-    /// the call up. When the guard has been dropped, the target has run to its end or never runs.
+    /// [`on_go`](Self::on_go), until the guard that it returns is dropped: for a target that
+    /// concerns a call, such as one that wakes the call up. When the guard has been dropped, the
+    /// target has run to its end or never runs.
     ///
-    /// Dropping the guard blocks while the target runs on another thread, until the target has ended. So no lock that the target
-    /// takes may be held then.
+    /// Dropping the guard blocks while the target runs on another thread, until the target has
+    /// ended. So no lock that the target takes may be held then.
     ///
     /// ```
     /// # use selvedge::Signal;
@@ -212,11 +222,11 @@ impl Signal {
         on_go::attach_scoped(self, Box::new(target))
     }
 
-    /// A channel that never carries a message and is disconnected when the signal goes: the signal's place in anyone's
-    /// `crossbeam_channel::select!`.
+    /// A channel that never carries a message and is disconnected when the signal goes: the
+    /// signal's place in any `crossbeam_channel::select!`.
     ///
-    /// Keep the signal as long as the channel: a clone of the channel that outlives every handle to the signal is
-    /// disconnected too, as crossbeam does when the last sender is dropped.
+    /// Keep the signal as long as the channel: a clone of the channel that outlives every handle to
+    /// the signal is disconnected too, as crossbeam does when the last sender is dropped.
     ///
     /// ```
     /// # use selvedge::Signal;
@@ -232,7 +242,8 @@ impl Signal {
         self.0.linked_receiver()
     }
 
-    /// Makes `select` ready when the signal goes. Under a model, whose channels are not crossbeam's, it leaves it alone.
+    /// Makes `select` ready when the signal goes. Under a model, whose channels are not
+    /// crossbeam's, it leaves it alone.
     pub(crate) fn watch_in<'a>(&'a self, select: &mut crossbeam_channel::Select<'a>) {
         #[cfg(not(all(test, selvedge_model)))]
         select.recv(self.receiver());
@@ -245,7 +256,8 @@ impl Signal {
         self.0.name().to_string()
     }
 
-    /// Whether this handle is the only one and nothing is attached: whoever drops it is missed by nobody.
+    /// Returns `true` if this handle is the only one and nothing is attached, so that its drop has
+    /// no effect on others.
     pub(crate) fn is_unused(&self) -> bool {
         self.0.is_unused()
     }
@@ -323,11 +335,12 @@ impl Signal {
     }
 }
 
-/// What one turn of a blocking call waits for: the frontier of one or more signals, and the earliest deadline.
+/// What one turn of a blocking call waits for: the frontier of one or more signals, and the
+/// earliest deadline.
 ///
-/// An expression is never waited for as a whole. `a & b` has not gone before `a` has, so until then `a` stands for it;
-/// `a | b` is its parts; a Till is a deadline. After each wake-up the expression is asked again. So a composite that is
-/// only waited on leaves nothing in its parts.
+/// An expression is never waited for as a whole. `a & b` has not gone before `a` has, so until then
+/// `a` stands for it; `a | b` is its parts; a Till is a deadline. After each wake-up the expression
+/// is asked again. So a composite that is only waited on leaves nothing in its parts.
 #[derive(Default)]
 pub(crate) struct Round {
     receivers: Vec<Receiver<Infallible>>,
@@ -375,7 +388,7 @@ impl Round {
 
     /// Blocks until one of them has changed, or a token could be taken from `bell`.
     ///
-    /// `select` and not `ready`: one token wakes one of those who wait for it, not all.
+    /// `select` and not `ready`: one token wakes one waiting thread, not all.
     pub(crate) fn block_on(&self, bell: &Receiver<()>) {
         if self.receivers.is_empty() {
             match self.deadline {

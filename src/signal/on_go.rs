@@ -18,8 +18,9 @@ type Action = Box<dyn FnOnce() + Send>;
 pub struct OnGo(Arc<Target>);
 
 impl OnGo {
-    /// Takes the target away. True: it has not run and never will. False: it has run; if it is running just now on
-    /// another thread, the call blocks until it is done (called from within the target itself, it does not).
+    /// Takes the target away. True: it has not run and never will. False: it has run; if it is
+    /// running just now on another thread, the call blocks until it is done (called from within the
+    /// target itself, it does not).
     ///
     /// ```
     /// # use selvedge::Signal;
@@ -33,13 +34,14 @@ impl OnGo {
     }
 }
 
-/// A target attached by [`Signal::on_go_scoped`]. Dropping it cancels the target, as [`OnGo::cancel`] does: it blocks while the
-/// target runs on another thread.
+/// A target attached by [`Signal::on_go_scoped`]. Dropping it cancels the target, as
+/// [`OnGo::cancel`] does: it blocks while the target runs on another thread.
 #[must_use = "dropping it cancels the target"]
 pub struct OnGoScoped(OnGo);
 
 impl OnGoScoped {
-    /// Cancels the target now. Returns `true` if it has not run and never will, as [`OnGo::cancel`] does.
+    /// Cancels the target now. Returns `true` if it has not run and never will, as [`OnGo::cancel`]
+    /// does.
     pub fn cancel(self) -> bool {
         self.0.cancel()
     }
@@ -61,10 +63,11 @@ pub(super) fn attach(signal: &Signal, action: Action) -> OnGo {
     OnGo(Target::attach(&signal.0, action, true))
 }
 
-/// When a target runs, told by which of the leaves have gone. It names them by number and owns none, so that a leaf that
-/// was dropped after it went still counts.
+/// When a target runs, told by which of the leaves have gone. It names them by number and owns
+/// none, so that a leaf that was dropped after it went still counts.
 ///
-/// The expression as a list, each composite in front of its parts: it may be nested more deeply than a stack permits calls.
+/// The expression as a list, each composite in front of its parts: it may be nested more deeply
+/// than a stack permits calls.
 struct Condition(Box<[Step]>);
 
 struct Step {
@@ -114,8 +117,9 @@ impl Condition {
         let mut place = 0;
         loop {
             let value = match steps[place].kind {
-                // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same time each store their own
-                // and then read the other's; in one total order, the later of the two sees both.
+                // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same
+                // time each store their own and then read the other's; in one total order, the
+                // later of the two sees both.
                 StepKind::Leaf(leaf) => gone[leaf].load(Ordering::SeqCst),
                 StepKind::Never => false,
                 // Its first part is the next step.
@@ -124,7 +128,8 @@ impl Condition {
                     continue;
                 }
             };
-            // The part that decides for its composite, or that is its last one, has the composite's value.
+            // The part that decides for its composite, or that is its last one, has the composite's
+            // value.
             loop {
                 let Some(composite) = steps[place].composite else { return value };
                 let decides = value == matches!(steps[composite].kind, StepKind::Any);
@@ -156,8 +161,8 @@ enum State {
     Cancelled,
 }
 
-/// Where a target is registered. A Till is held, so that one that nobody else holds still goes; it lets go of the target when
-/// it expires.
+/// Where a target is registered. It holds a Till, so that a Till without other handles still goes;
+/// the Till drops the target when it expires.
 struct Link {
     leaf: Weak<Core>,
     id: u64,
@@ -184,7 +189,8 @@ impl Target {
         for (number, leaf) in leaves.into_iter().enumerate() {
             match leaf.attach(&target, number) {
                 Some(id) => {
-                    // The user of a receiver holds its signal; the user of a target may hold nothing.
+                    // The user of a receiver holds its signal; the user of a target may hold
+                    // nothing.
                     let held = (is_users && matches!(leaf.kind, Kind::Till(_))).then(|| leaf.clone());
                     let link = Link { leaf: Arc::downgrade(&leaf), id, _held: held };
                     target.links.lock().push(link);
@@ -208,7 +214,7 @@ impl Target {
         self.run_if_due();
     }
 
-    /// Runs the action if its time has come and nobody else has run or cancelled it.
+    /// Runs the action if its time has come and no other thread has run or cancelled it.
     fn run_if_due(&self) -> bool {
         if !self.condition.holds(&self.gone) {
             return false;
@@ -223,7 +229,8 @@ impl Target {
                 _ => return false,
             }
         };
-        // AssertUnwindSafe: the action is consumed; whatever of the user's it broke is the user's to know.
+        // AssertUnwindSafe: the action is consumed. State of the user's that it broke is the user's
+        // concern.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
             let text = format!("{self} panicked: {}", crate::error::panic_message(&*payload));
             tell(Level::Error, module_path!(), &text);

@@ -1,4 +1,5 @@
-//! Why a signal went: who made it go, where in the source, when, and because of what.
+//! Why a signal went: which thread made it go, where in the source, when, and because of which
+//! event.
 
 use super::core::{Core, Kind};
 use super::walk;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Why a [`Signal`] went; above all, why a thread was asked to stop. See [`Signal::reason`].
 ///
-/// `Display` writes it as one line: what happened, by whom and where, how long ago, and what that in turn came from.
+/// `Display` writes it as one line: what happened, in which thread and where, how long ago, and the
+/// cause of that.
 ///
 /// ```
 /// use selvedge::Signal;
@@ -46,12 +48,13 @@ impl Reason {
         cause: Option<Reason>,
     ) -> Reason {
         let by = crate::wait::my_path();
-        // Only the first cause: a chain would be as long as the tree is deep, and say the same at each step.
+        // Only the first cause: a chain would be as long as the tree is deep, and say the same at
+        // each step.
         let cause = cause.map(Reason::root);
         Reason(Arc::new(Inner { text: text.into(), by, at, when: Instant::now(), cause }))
     }
 
-    /// The same, for somebody who hears of it only now.
+    /// The same reason, for a thread that learns of it later.
     pub(crate) fn again(&self) -> Reason {
         let Inner { text, by, at, cause, .. } = &*self.0;
         let (text, by, cause) = (text.clone(), by.clone(), cause.clone());
@@ -79,7 +82,8 @@ impl Reason {
         write!(f, " {:.1?} ago", now.saturating_duration_since(self.0.when))
     }
 
-    /// What `Display` writes, with "ago" counted from `now`: for a text that is written later than it is true.
+    /// What `Display` writes, with "ago" counted from `now`: for a text that is written later than
+    /// it is true.
     pub(crate) fn as_of(&self, now: Instant) -> impl fmt::Display + '_ {
         AsOf { reason: self, now }
     }
@@ -104,7 +108,8 @@ impl Reason {
         self.0.when.elapsed()
     }
 
-    /// What it came from in the first place: of a thread that stops since its parent's parent was asked to, why that was.
+    /// What it came from in the first place: of a thread that stops since its parent's parent was
+    /// asked to, why that was.
     pub fn cause(&self) -> Option<&Reason> {
         self.0.cause.as_ref()
     }
@@ -141,7 +146,8 @@ impl fmt::Debug for Reason {
 }
 
 impl Core {
-    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a & b` that of the last.
+    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a &
+    /// b` that of the last.
     pub(super) fn reason(&self) -> Option<Reason> {
         // Of each part: `None` if it has not gone, else its reason, if it has one.
         walk::fold(self, |core, _, parts: Vec<Option<Option<Reason>>>| match &core.kind {

@@ -1,5 +1,5 @@
-//! Each stop that a thread is asked for is told to one observer, whichever call asked. The room `thread` puts the observer in:
-//! it starts the clock of the stop.
+//! Each stop that a thread is asked for is told to one observer, whichever call asked. The room
+//! `thread` puts the observer in: it starts the clock of the stop.
 
 use std::sync::OnceLock;
 
@@ -8,8 +8,8 @@ pub(crate) const PLEASE_STOP: &str = "please_stop";
 
 static OBSERVER: OnceLock<fn()> = OnceLock::new();
 
-/// From now on `observer` is called each time a thread's `please_stop` has gone, on the thread that made it go, with no lock of
-/// this room held. The first observer stays.
+/// From now on `observer` is called each time a thread's `please_stop` has gone, on the thread that
+/// made it go, with no lock of this room held. The first observer stays.
 pub(crate) fn observe_stops(observer: fn()) {
     let _ = OBSERVER.set(observer);
 }

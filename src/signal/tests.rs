@@ -90,8 +90,9 @@ fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
     }
 }
 
-/// One thread takes the only target away while another attaches one: the timer must know of that one. With the timer's lock
-/// held, the first thread stops between its two steps; the second, which is awake when the lock comes free, is faster then.
+/// One thread takes the only target away while another attaches one: the timer must know of that
+/// one. With the timer's lock held, the first thread stops between its two steps; the second, which
+/// is awake when the lock comes free, is faster then.
 #[test]
 fn a_target_attached_while_the_last_one_goes_is_known_to_the_timer() {
     for _ in 0..200 {

@@ -6,11 +6,12 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-/// A [`Signal`] that goes at a point of the monotonic clock: a time-out that can be combined with anything.
+/// A [`Signal`] that goes at a point of the monotonic clock: a time-out that can be combined with
+/// anything.
 ///
 /// Making one costs an allocation and no thread; waiting on one is a deadline. Only targets
-/// ([`on_go`](Signal::on_go)) and [`receiver`](Signal::receiver) need the timer thread, which runs while there are any.
-/// It can be let go early with [`go`](Signal::go).
+/// ([`on_go`](Signal::on_go)) and [`receiver`](Signal::receiver) need the timer thread, which runs
+/// while there are any. It can be let go early with [`go`](Signal::go).
 ///
 /// ```
 /// use selvedge::{Signal, Till};

@@ -1,17 +1,20 @@
 //! The timer: fires Tills that have a target or a receiver. Plain waits on Tills do not need it.
 //!
-//! Its threads belong to the process and not to a runtime, since its users may outlive a runtime. The first target starts
-//! one, and it ends when there has been no target for a while. While a tree of threads is alive, each is a thread of that
-//! tree (`main/timer`); asked to stop, it leaves the tree, and goes on outside of it if a target is still to come.
+//! Its threads belong to the process and not to a runtime, since its users may outlive a runtime.
+//! The first target starts one, and it ends when there has been no target for a while. While a tree
+//! of threads is alive, each is a thread of that tree (`main/timer`); asked to stop, it leaves the
+//! tree, and goes on outside of it if a target is still to come.
 //!
-//! One thread *leads*: it alone takes targets out and runs them, so they run in the order in which they are due. While it
-//! runs a target, a *deputy* watches. If the target takes longer than [`BOUND`] and another one is due, the deputy leads
-//! from then on, and the log tells which target it was. The former leader ends with its target, or becomes the deputy.
+//! One thread *leads*: it alone takes targets out and runs them, so they run in the order in which
+//! they are due. While it runs a target, a *deputy* watches. If the target takes longer than
+//! [`BOUND`] and another one is due, the deputy leads from then on, and the log tells which target
+//! it was. The former leader ends with its target, or becomes the deputy.
 //!
 //! Invariants
-//! 1. While `due` or `ready` has an entry, there is a leader, or no thread was to be had when one was last needed.
-//! 2. Only the leader takes entries out. The lead changes only while `running` is set, so never between the removal of an
-//!    entry and the start of its target.
+//! 1. While `due` or `ready` has an entry, there is a leader, or no thread was to be had when one
+//!    was last needed.
+//! 2. Only the leader takes entries out. The lead changes only while `running` is set, so never
+//!    between the removal of an entry and the start of its target.
 //! 3. Nothing of the user's runs, and nothing is logged, while `state` is locked.
 
 #[cfg(all(test, not(selvedge_model)))]
@@ -33,9 +36,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-/// How long the leader stays without work: long enough that a loop of short time-outs does not start one each.
+/// How long the leader stays without work: long enough that a loop of short time-outs does not
+/// start one each.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a target may hold up another one that is due.
+/// How long a target may hold up another target that is due.
 const BOUND: Duration = Duration::from_millis(100);
 /// How many threads targets may block before the others have to wait.
 const MOST_THREADS: usize = 64;
@@ -46,7 +50,8 @@ static TIMER: PerProcess<Timer> = PerProcess::new(Timer::new(), Timer::new);
 static IS_LEFT_ALONE: AtomicBool = AtomicBool::new(false);
 static TREE: OnceLock<Tree> = OnceLock::new();
 
-/// How a thread of the timer comes into the tree of threads. The room above, where threads are, puts itself in here.
+/// How a thread of the timer comes into the tree of threads. The room above, where threads are,
+/// puts itself in here.
 pub(crate) struct Tree {
     /// The number of the tree that is alive, if there is one.
     pub(crate) living: fn() -> Option<u64>,
@@ -76,7 +81,8 @@ impl Timer {
 }
 
 struct State {
-    /// By time, then by the address of the node, which is unique while the node lives; its drop removes it.
+    /// By time, then by the address of the node, which is unique while the node lives; its drop
+    /// removes it.
     due: BTreeMap<(Instant, usize), Weak<Core>>,
     /// What is to be run, in this order, now.
     ready: VecDeque<Job>,
@@ -173,7 +179,8 @@ pub(super) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
 }
 
-/// Before a call that waits: in a forked child, what it waits for may be a target that was attached before the fork.
+/// Before a call that waits: in a forked child, what it waits for may be a target that was attached
+/// before the fork.
 #[inline]
 pub(super) fn resume() {
     // Relaxed: set before the child's first line.
@@ -192,8 +199,8 @@ fn resume_now() {
 }
 
 thread_local! {
-    /// While the calling thread forks: the lock, so that `due` is whole in the child. Without a destructor, so that an exit
-    /// handler may fork too.
+    /// While the calling thread forks: the lock, so that `due` is whole in the child. Without a
+    /// destructor, so that an exit handler may fork too.
     static HELD: RefCell<ManuallyDrop<Option<MutexGuard<'static, State>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
@@ -298,7 +305,8 @@ impl Worker {
         self.member = (tree.join)(&self.name);
         if let Some(member) = &self.member {
             member.please_stop.on_go(|| {
-                // Under the lock, so that each thread is either before its look at please_stop or in the wait.
+                // Under the lock, so that each thread is either before its look at please_stop or
+                // in the wait.
                 let _state = TIMER.state.lock();
                 TIMER.leader.notify_all();
                 TIMER.deputy.notify_all();

@@ -1,8 +1,9 @@
 //! Many signals that go in one order, and whose waiters are woken in the other.
 //!
-//! The kernel keeps those who sleep in few lists (sixteen for a process, on two processors), the one that fell asleep first in
-//! front, and looks through a list to find whom to wake. Threads are asked to stop from the youngest on; woken so, each of ten
-//! thousand is found at the end of a list of hundreds. Woken from the oldest on, each is in front.
+//! The kernel keeps sleeping threads in a few lists (sixteen for a process, on two processors), the
+//! first sleeper in front, and searches a list for the thread to wake. Threads are asked to stop
+//! the youngest first. Woken in that order, each of ten thousand is found at the end of a list of
+//! hundreds. Woken the oldest first, each is in front.
 //!
 //! Models: `loom_together_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
@@ -10,8 +11,8 @@ use super::{Reason, Signal};
 use crate::model::Sender;
 use std::convert::Infallible;
 
-/// Signals that have gone. Those who wait for them are woken when this drops, or before anybody's target runs: it might wait
-/// for one of them.
+/// Signals that have gone. Their waiting threads are woken when this drops, or before any target
+/// runs, since the target might wait for one of those threads.
 #[derive(Default)]
 pub(crate) struct Together {
     asleep: Vec<(Signal, Option<Sender<Infallible>>)>,
@@ -30,7 +31,8 @@ impl Together {
 
     fn wake(&mut self) {
         let mut asleep = self.asleep.drain(..);
-        // The first is the thread above the others, as a rule, and has work to do that does not wait for them.
+        // The first is the thread above the others, as a rule, and has work to do that does not
+        // wait for them.
         let first = asleep.next();
         for (signal, sender) in first.into_iter().chain(asleep.rev()) {
             signal.0.wake(sender);
@@ -76,7 +78,7 @@ mod tests {
         let reason = Reason::of("a test", None, None);
         let mut together = Together::default();
         together.go_for(&told, &reason);
-        assert!(told.is_go(), "it has gone, whoever sleeps");
+        assert!(told.is_go(), "it has gone, although its waiters sleep");
         together.go_for(&with_target, &reason);
         assert!(seen.is_go(), "the target ran before the waiter was woken");
         drop(together);

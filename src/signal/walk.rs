@@ -1,5 +1,5 @@
-//! Walks over the parts of composite signals. No walk is recursive: a program may nest an expression as deeply as it likes, and a
-//! thread's stack has an end.
+//! Walks over the parts of composite signals. No walk is recursive: a program may nest an
+//! expression as deeply as it likes, and a thread's stack has an end.
 
 use super::core::{Core, Kind};
 use super::{Round, Signal};
@@ -19,9 +19,11 @@ fn decides(composite: &Core) -> bool {
     matches!(composite.kind, Kind::Any(_))
 }
 
-/// Returns `true` if the composite has gone. Each composite that is found to have gone on the way is marked.
+/// Returns `true` if the composite has gone. Each composite that is found to have gone on the way
+/// is marked.
 pub(super) fn has_gone(composite: &Core) -> bool {
-    // The composites around the current one, each with the parts that were not asked yet. An expression of one level needs none.
+    // The composites around the current one, each with the parts that were not asked yet. An
+    // expression of one level needs none.
     let mut around = Vec::new();
     let (mut now, mut left) = (composite, parts(composite).iter());
     // Whether the part that was asked last has gone.
@@ -52,8 +54,8 @@ pub(super) fn has_gone(composite: &Core) -> bool {
 
 /// Adds to `round` what has to change before the signal can have gone.
 ///
-/// The caller has asked whether it has gone, so the parts of an `&` up to the missing one are marked. Without that, or if one went
-/// since, the round ends at once, and the caller asks again.
+/// The caller has asked whether it has gone, so the parts of an `&` up to the missing one are
+/// marked. Without that, or if one went since, the round ends at once, and the caller asks again.
 pub(super) fn frontier(core: &Core, round: &mut Round) {
     let mut next = Vec::new();
     let mut now = Some(core);
@@ -104,8 +106,9 @@ pub(super) fn expression(core: &Core, leaf: fn(&Core) -> Arc<str>) -> Arc<str> {
     Arc::from(text)
 }
 
-/// The value of an expression: `value` gives it for a signal from the values of its parts, of which a leaf has none. `Signal` is
-/// `None` for the whole expression, and the handle in its composite for each part.
+/// The value of an expression: `value` gives it for a signal from the values of its parts, of which
+/// a leaf has none. `Signal` is `None` for the whole expression, and the handle in its composite
+/// for each part.
 pub(super) fn fold<T>(core: &Core, mut value: impl FnMut(&Core, Option<&Signal>, Vec<T>) -> T) -> T {
     let mut around = Vec::new();
     let (mut now, mut handle, mut left, mut values) = (core, None, parts(core).iter(), Vec::new());

@@ -9,8 +9,9 @@ pub enum OnStuck {
     /// Say which threads are left and what each waits for, and go on waiting.
     #[default]
     Wait,
-    /// Say the same, and end the process. Only while the whole program ends: a thread that does not stop when
-    /// [`Thread::stop`](crate::Thread::stop) asks it in a program that goes on is reported, and nothing else happens.
+    /// Say the same, and end the process. Only while the whole program ends: a thread that does not
+    /// stop when [`Thread::stop`](crate::Thread::stop) asks it in a program that goes on is
+    /// reported, and nothing else happens.
     Abort,
 }
 
@@ -18,20 +19,24 @@ pub enum OnStuck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Ask {
-    /// `main` alone. Its children are asked when `main`'s function has returned, so `main` decides the order: it ends the input,
-    /// joins the threads that still have values to handle, and returns.
+    /// `main` alone. Its children are asked when `main`'s function has returned, so `main` decides
+    /// the order: it ends the input, joins the threads that still have values to handle, and
+    /// returns.
     #[default]
     Main,
-    /// `main` and all threads below it, at once, as [`Thread::stop`](crate::Thread::stop) asks them: a parent before its
-    /// children, the youngest first. The children of a thread with [`StopOrder::OneByOne`](crate::StopOrder::OneByOne) are asked
-    /// when that thread's function has returned.
+    /// `main` and all threads below it, at once, as [`Thread::stop`](crate::Thread::stop) asks
+    /// them: a parent before its children, the youngest first. The children of a thread with
+    /// [`StopOrder::OneByOne`](crate::StopOrder::OneByOne) are asked when that thread's function
+    /// has returned.
     All,
 }
 
-/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its threads.
+/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its
+/// threads.
 ///
-/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log goes to files, it goes to
-/// stderr as well, as it does if the log does not take it within a second.
+/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log
+/// goes to files, it goes to stderr as well, as it does if the log does not take it within a
+/// second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum DumpSignal {

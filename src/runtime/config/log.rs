@@ -6,20 +6,21 @@ use ::log::LevelFilter;
 use std::path::PathBuf;
 
 impl Config {
-    /// The log4rs file, relative to the working directory. Default: the console, which is stderr, at level info; see
-    /// [`log_level`](Self::log_level).
+    /// The log4rs file, relative to the working directory. Default: the console, which is stderr,
+    /// at level info; see [`log_level`](Self::log_level).
     #[must_use]
     pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
         self.set.log_to = Some(LogTo::File(path.into()));
         self
     }
 
-    /// The least severe level that is logged. On the console the default is info for the program's records, and warn for the
-    /// runtime's own; with a level set here both have that level. With a log4rs file it is the level of the file's `root`, in
-    /// place of the level that the file names.
+    /// The least severe level that is logged. On the console the default is info for the program's
+    /// records, and warn for the runtime's own; with a level set here both have that level. With a
+    /// log4rs file it is the level of the file's `root`, in place of the level that the file names.
     ///
-    /// On the console the environment variable `RUST_LOG` goes before it, in the form that env_logger takes
-    /// (`info,my_crate::parser=trace`), so that a person can ask for more without a change of the program.
+    /// On the console the environment variable `RUST_LOG` goes before it, in the form that
+    /// env_logger takes (`info,my_crate::parser=trace`), so that a person can ask for more without
+    /// a change of the program.
     ///
     /// ```
     /// use log::LevelFilter;
@@ -35,12 +36,13 @@ impl Config {
         self
     }
 
-    /// The log is the program's own: the runtime installs no logger and does not touch the one that is there. The program
-    /// installs its logger or `tracing` subscriber before the runtime starts or while it is up.
+    /// The log is the program's own: the runtime installs no logger and does not touch the one that
+    /// is there. The program installs its logger or `tracing` subscriber before the runtime starts
+    /// or while it is up.
     ///
-    /// What the runtime itself logs goes through the facade [`log`](https://docs.rs/log), to the logger that is installed by
-    /// then. What is important (panics, threads that do not stop, deadlocks) goes to stderr too: a logger of the program may
-    /// filter it out.
+    /// What the runtime itself logs goes through the facade [`log`](https://docs.rs/log), to the
+    /// logger that is installed by then. What is important (panics, threads that do not stop,
+    /// deadlocks) goes to stderr too: a logger of the program may filter it out.
     ///
     /// ```
     /// use selvedge::Config;
@@ -57,9 +59,10 @@ impl Config {
         self
     }
 
-    /// There is no log: the runtime installs no logger. What is important (panics, threads that do not stop, deadlocks) goes
-    /// to stderr. A logger that the program installs gets what is logged, as with [`log_own`](Self::log_own); a logger that an
-    /// earlier runtime of this process has installed logs nothing any more.
+    /// There is no log: the runtime installs no logger. What is important (panics, threads that do
+    /// not stop, deadlocks) goes to stderr. A logger that the program installs gets what is logged,
+    /// as with [`log_own`](Self::log_own); a logger that an earlier runtime of this process has
+    /// installed logs nothing any more.
     #[must_use]
     pub fn log_off(mut self) -> Config {
         self.set.log_to = Some(LogTo::Off);
@@ -82,15 +85,16 @@ impl Config {
         self
     }
 
-    /// What happens to a record for which the log writer's queue has no room. Default: [`Overflow::Block`].
+    /// What happens to a record for which the log writer's queue has no room. Default:
+    /// [`Overflow::Block`].
     #[must_use]
     pub fn log_overflow(mut self, overflow: Overflow) -> Config {
         self.set.log_overflow = Some(overflow);
         self
     }
 
-    /// How many records that were filtered out an error brings with it: the last ones of its thread. Default: 0; at most
-    /// 10,000. With a tail every record is formatted, whatever its level.
+    /// How many records that were filtered out an error brings with it: the last ones of its
+    /// thread. Default: 0; at most 10,000. With a tail every record is formatted, at each level.
     #[must_use]
     pub fn log_tail(mut self, records: usize) -> Config {
         self.set.log_tail = Some(records);

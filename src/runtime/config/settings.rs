@@ -13,7 +13,7 @@ use crate::profile::Options;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All that a runtime needs to know, complete and checked.
+/// The settings of a runtime, complete and checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
@@ -56,7 +56,7 @@ pub(crate) struct ShutdownSettings {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DumpSettings {
     pub(crate) signal: DumpSignal,
-    /// Somebody has asked for this signal.
+    /// The program or its file has set this signal.
     pub(crate) is_asked: bool,
 }
 

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A shutdown that is over sooner is nobody's concern, and is not looked at.
+/// A shutdown that is over sooner is not looked at.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Between two looks, and not less than ten times as long as a look takes: a thousand threads must not be kept from ending by
-/// being asked why they do not.
+/// Between two looks, and not less than ten times as long as a look takes: a thousand threads must
+/// not be kept from ending by being asked why they do not.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Looks from when `main` is asked to stop.
@@ -29,7 +29,7 @@ pub(super) struct ShutdownLook {
 }
 
 impl ShutdownLook {
-    /// Waits for the stop of `main`, on nobody's thread.
+    /// Waits for the stop of `main`, without a thread.
     pub(super) fn prepare(name: &str, output: &Path, main: &Arc<Node>) -> ShutdownLook {
         let file = output.join(format!("{name}.shutdown.svg"));
         // One of an earlier run would be taken for this one's.
@@ -59,7 +59,8 @@ impl ShutdownLook {
         look
     }
 
-    /// All have stopped. Writes the picture, if it took long enough for one, and returns what is to be told of it.
+    /// All have stopped. Writes the picture, if it took long enough for one, and returns what is to
+    /// be told of it.
     pub(super) fn finish(self, reason: Option<&Reason>) -> Option<Told> {
         self.over.go_unexplained();
         let handle = self.looking.lock().take()?;
@@ -84,7 +85,7 @@ impl ShutdownLook {
 }
 
 impl Drop for ShutdownLook {
-    /// Without an end in order, a look that has begun or is to come would go on for ever.
+    /// Without an end in order, a look that has begun or is to come would go on forever.
     fn drop(&mut self) {
         self.over.go_unexplained();
     }

@@ -40,7 +40,8 @@ fn a_leader_about_to_end_sees_a_late_entry() {
         goes.go();
     });
     first.wait_for_go();
-    // The leader comes to its wait for work. That wait ends while the lock is held, and the entry comes before the leader looks.
+    // The leader comes to its wait for work. That wait ends while the lock is held, and the entry
+    // comes before the leader looks.
     std::thread::sleep(LINGER / 4);
     let mut state = TIMER.state.lock();
     assert!(state.leader.is_some() && state.is_idle());
