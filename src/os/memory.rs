@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 /// addresses and of data, those of its control groups, the machine's memory. `None` if it tells of
 /// none.
 pub(crate) fn free() -> Option<u64> {
-    let own = [own(libc::RLIMIT_AS, 0), own(libc::RLIMIT_DATA, 5)];
+    // SAFETY: each is called with a place that is writable for one rlimit. The names of limits have other types in other C libraries.
+    let addresses = own(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) }, 0);
+    // SAFETY: as above.
+    let data = own(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) }, 5);
+    let own = [addresses, data];
     own.into_iter().chain([groups(), machine()]).flatten().min()
 }
 
-/// What that limit leaves. `field`: where in `/proc/self/statm` it stands how many pages count.
-fn own(limit: libc::__rlimit_resource_t, field: usize) -> Option<u64> {
+/// What the limit that `get` reads leaves. `field`: where in `/proc/self/statm` it stands how many pages count.
+fn own(get: impl FnOnce(&mut libc::rlimit) -> libc::c_int, field: usize) -> Option<u64> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `found` is writable for one rlimit.
-    let failed = unsafe { libc::getrlimit(limit, &mut found) } != 0;
+    let failed = get(&mut found) != 0;
     if failed || found.rlim_cur == libc::RLIM_INFINITY {
         return None;
     }
