@@ -162,3 +162,20 @@ impl<S, Q> Entry<S, Q> {
         now.is_multiple_of(LEFT) || now / LEFT != seen / LEFT
     }
 }
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_ends_though_the_next_handler_is_within() {
+        let (entry, question) = (Entry::<u8, u8>::new(7), 0);
+        // SAFETY: `question` lives longer than `entry` is used, and no other thread has `entry`.
+        unsafe { entry.ask(&question) };
+        let mut seen = None;
+        entry.enter(7, |_| seen = Some(entry.seen()));
+        let mut is_over = None;
+        entry.enter(7, |_| is_over = Some((entry.is_over(seen.unwrap()), entry.is_over(entry.seen()))));
+        assert_eq!(is_over, Some((true, false)));
+    }
+}

@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn empty_records_fill_the_ring_to_the_last_word() {
+        let ring = Ring::default();
+        let fitting = (0..WORDS as u64).take_while(|&n| write(&ring, n, Ending::Leaf, &[])).count();
+        assert_eq!(fitting, WORDS / HEADER as usize);
+        assert_eq!(read(&ring).len(), fitting);
+    }
+
+    #[test]
     fn nothing_is_torn_while_both_ends_work() {
         let ring = Ring::default();
         const RECORDS: u64 = 20_000;

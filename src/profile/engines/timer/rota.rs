@@ -230,6 +230,29 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_moved_leaves_its_turn_to_none() {
+        let (mut rota, mut visits) = (Rota::default(), Vec::new());
+        let waits: Vec<Arc<Slot>> = (0..TURNS + 2).map(|_| Arc::default()).collect();
+        (0..=TURNS).for_each(|id| pass_over(&mut rota, id as i32, true, &waits[id]));
+        {
+            // Its turn would come with the second tick.
+            let _me = become_thread("main/moves".into(), waits[TURNS].clone());
+            drop(publish("queue", "q".into()));
+        }
+        rota.next(10, |_| Some(110), &mut visits);
+        assert_eq!(ids(&mut visits), [TURNS as i32]);
+        // Another thread gets its number, and waits: that CPU clock is not asked.
+        let other = TURNS + 1;
+        pass_over(&mut rota, other as i32, false, &waits[other]);
+        let clock = |id: i32| {
+            assert_ne!(id, other as i32, "a thread that waits has no turn");
+            Some(110)
+        };
+        rota.next(20, clock, &mut visits);
+        assert_eq!(visits, []);
+    }
+
+    #[test]
     fn who_has_changed_meanwhile_or_is_called_back_is_looked_at_with_the_next_tick() {
         let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Arc::<Slot>::default());
         let before = waits.get_with_changes().0;

@@ -244,3 +244,15 @@ fn by_the_wall_clock_the_one_who_looks_is_asked_once() {
     books.settle_wall(&mut meter, 90 * RETURN, &mut watch, (905, tick(9)), None);
     assert_eq!(wall_weights(&books.found()), [(10, 905, 1, None)]);
 }
+
+#[test]
+fn an_outer_account_that_was_removed_stays_so() {
+    let mut meter = Meter::new(1, 0);
+    meter.put_in_charge(2);
+    meter.put_in_charge(3);
+    assert_eq!(meter.owners().collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(!meter.remove(2));
+    assert!(!meter.remove(3));
+    assert_eq!(meter.owners().collect::<Vec<_>>(), [1]);
+    assert!(meter.remove(1), "none is left");
+}
