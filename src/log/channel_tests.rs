@@ -15,23 +15,28 @@ use super::sink::{Output, Sink, Sinks};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What was written.
+/// What was written, and what is to be written by the next flush, as it is with files.
 #[derive(Clone, Debug, Default)]
-struct Paper(Arc<Mutex<Vec<String>>>);
+struct Paper {
+    written: Arc<Mutex<Vec<String>>>,
+    buffer: Arc<Mutex<Vec<String>>>,
+}
 
 impl Paper {
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.written.lock().unwrap().clone()
     }
 }
 
 impl Append for Paper {
     fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
-        self.0.lock().unwrap().push(record.args().to_string());
+        self.buffer.lock().unwrap().push(record.args().to_string());
         Ok(())
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.written.lock().unwrap().append(&mut self.buffer.lock().unwrap());
+    }
 }
 
 fn channel(capacity: usize, overflow: Overflow, appender: impl Append) -> Arc<Channel> {
@@ -80,38 +85,52 @@ fn a_dropped_record_leaves_its_gap_to_the_next() {
     assert_eq!(paper.lines(), ["1", "2 records are missing here: the queue was full"]);
 }
 
-/// An appender that logs ten records when it gets its first one.
+/// An appender that logs by itself: "first" is answered by some records, "0" by one.
 #[derive(Debug)]
 struct Talker {
     paper: Paper,
+    answers: usize,
     channel: Arc<OnceLock<Weak<Channel>>>,
 }
 
 impl Append for Talker {
     fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
         self.paper.append(record)?;
-        if record.args().to_string() == "first" {
-            let channel = self.channel.get().and_then(Weak::upgrade).unwrap();
-            (0..10).for_each(|number| put(&channel, &number.to_string()));
+        let channel = self.channel.get().and_then(Weak::upgrade).unwrap();
+        match record.args().to_string().as_str() {
+            "first" => (0..self.answers).for_each(|number| put(&channel, &number.to_string())),
+            "0" => put(&channel, "late"),
+            _ => {}
         }
         Ok(())
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.paper.flush();
+    }
+}
+
+/// What is written with a queue for two.
+fn written_by_talker(answers: usize) -> Vec<String> {
+    let (paper, own) = (Paper::default(), Arc::new(OnceLock::new()));
+    let talker = Talker { paper: paper.clone(), answers, channel: own.clone() };
+    let channel = channel(2, Overflow::Block, talker);
+    own.set(Arc::downgrade(&channel)).unwrap();
+    put(&channel, "first");
+    paper.lines()
 }
 
 #[test]
 fn an_appender_that_logs_much_waits_for_nothing() {
-    within(|| {
-        let (paper, own) = (Paper::default(), Arc::new(OnceLock::new()));
-        let talker = Talker { paper: paper.clone(), channel: own.clone() };
-        let channel = channel(2, Overflow::Block, talker);
-        own.set(Arc::downgrade(&channel)).unwrap();
-        put(&channel, "first");
-        // Two in the queue, two deferred, and the rest counted.
-        let expected = ["first", "0", "1", "2", "3", "6 records are missing here: the queue was full"];
-        assert_eq!(paper.lines(), expected);
-    });
+    // Two in the queue, two deferred, and the rest counted.
+    let expected = ["first", "0", "1", "2", "3", "7 records are missing here: the queue was full"];
+    within(move || assert_eq!(written_by_talker(10), expected));
+}
+
+#[test]
+fn what_an_appender_logs_keeps_its_order() {
+    // When "late" comes, the queue has room again, and "2" is deferred.
+    within(|| assert_eq!(written_by_talker(3), ["first", "0", "1", "2", "late"]));
 }
 
 /// An appender that takes nothing while it is broken.
@@ -127,7 +146,9 @@ impl Append for Brittle {
         self.paper.append(record)
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.paper.flush();
+    }
 }
 
 #[test]
@@ -149,6 +170,25 @@ fn a_forked_child_leaves_held_records_to_its_parent() {
     };
     within(move || after_fork(false));
     within(move || after_fork(true));
+}
+
+#[test]
+fn a_forked_child_writes_its_own_records_only() {
+    within(|| {
+        let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
+        let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
+        let channel = channel(4, Overflow::Block, brittle);
+        put(&channel, "held");
+        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
+        channel.drain_lock().forked(true);
+        channel.drain_lock().release_after_fork();
+        is_broken.store(false, Ordering::SeqCst);
+        // The appender is tried again after a pause.
+        while paper.lines().is_empty() {
+            put(&channel, "own");
+        }
+        assert!(!paper.lines().contains(&"held".to_owned()), "{:?}", paper.lines());
+    });
 }
 
 #[test]
