@@ -182,6 +182,10 @@ fn a_part_that_another_thread_can_reach_keeps_a_composite_from_being_left() {
     // Now `either` has the only handle to this part.
     drop((lonely, both));
     assert!(!is_left(&either), "`kept` can still go");
+    let gone = Signal::new("gone");
+    assert!(is_left(&gone));
+    gone.go();
+    assert!(!is_left(&gone), "no thread waits for it any more");
 }
 
 #[test]

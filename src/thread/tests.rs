@@ -114,7 +114,8 @@ fn a_stop_asks_no_thread_of_the_runtime() {
 fn a_failure_given_up_late_goes_further_up() {
     let node = |parent: &Arc<Node>, name| Node::child(parent, name, Terms::of(Role::User)).unwrap().0;
     let above = node(&tree::root(), "above");
-    let parent = node(&above, "parent");
+    let ended = node(&above, "ended");
+    let parent = node(&ended, "parent");
     let child = node(&parent, "child");
     child.joining(true);
     assert!(child.close());
@@ -123,11 +124,14 @@ fn a_failure_given_up_late_goes_further_up() {
     child.collect();
     assert!(parent.close() && parent.take_failures().is_empty());
     parent.finish(None);
+    parent.handle_dropped(false);
+    assert!(ended.close());
+    ended.finish(None);
+    ended.handle_dropped(false);
     child.joining(false);
     child.handle_dropped(false);
     let failures = above.take_failures();
     assert_eq!(failures.kept.iter().map(Failure::message).collect::<Vec<_>>(), ["no bread"]);
-    parent.handle_dropped(false);
     assert!(above.close());
     above.finish(None);
     above.handle_dropped(false);
