@@ -6,22 +6,27 @@ mod bell;
 mod holder;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
+mod slot;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
+#[cfg(feature = "profiling")]
+mod times;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::bell::Bells;
 pub(crate) use self::holder::{Holder, Users, is_alive};
-
 #[cfg(feature = "profiling")]
-use self::bell::Bell;
+pub(crate) use self::slot::Shown;
+pub(crate) use self::slot::Slot;
+#[cfg(feature = "profiling")]
+pub(crate) use self::times::{Label, Waited};
+
 use self::holder::{number_if_any, renamed};
-use crate::model::Mutex;
-use crate::os::{self, fork::PerProcess};
+use self::slot::Waits;
+use crate::os;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,6 +47,7 @@ pub(crate) struct What {
     kind: &'static str,
     name: Arc<str>,
     /// The name without what is another one at each call, such as a number that runs; `None` if there is nothing of the kind.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))] // names are built the same way with and without it
     lasting: Option<Arc<str>>,
     /// Where in the source the call is, if it knows.
     place: Option<&'static Location<'static>>,
@@ -150,14 +156,21 @@ impl What {
 
     /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the outer one again.
     pub(crate) fn publish(self) -> Published {
+        self.publish_since(Instant::now())
+    }
+
+    /// The same for a wait that began before it is published: a call that first looks again for less than a microsecond, and
+    /// mostly has what it waits for by then, publishes only after that.
+    pub(crate) fn publish_since(self, since: Instant) -> Published {
         let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
         let serial = slot.as_ref().map_or(0, |slot| {
-            slot.change(|waits| {
+            let change = |waits: &mut Waits| {
                 waits.last += 1;
                 let serial = waits.last;
-                waits.now.push(Wait { what: self, since: Instant::now(), serial, thread: number_if_any() });
+                waits.now.push(Wait { what: self, since, serial, thread: number_if_any() });
                 serial
-            })
+            };
+            slot.change(|| since, change)
         });
         Published { slot, serial }
     }
@@ -175,10 +188,16 @@ impl Wait {
         &self.what.name
     }
 
-    /// Its name, without what is another one at each call: a profile must not have a new frame for each.
-    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
-    pub(crate) fn lasting_name(&self) -> &str {
-        self.what.lasting.as_ref().unwrap_or(&self.what.name)
+    /// What its time is counted under: its name is without what is another one at each call, since a profile must not have a
+    /// new frame for each.
+    #[cfg(feature = "profiling")]
+    pub(crate) fn label(&self) -> Label {
+        let holder = match &self.what.ends {
+            Ends::Held(holder) | Ends::Turn(holder) => holder.number(),
+            _ => 0,
+        };
+        let name = self.what.lasting.as_ref().unwrap_or(&self.what.name);
+        Label { kind: self.what.kind, name: Some(name.clone()), holder }
     }
 
     /// When the call began to block.
@@ -245,95 +264,6 @@ impl fmt::Display for Wait {
         match &self.what.ends {
             Ends::Claimed(holder) => holder.path().map_or(Ok(()), |path| write!(f, ", claimed by {path}")),
             _ => Ok(()),
-        }
-    }
-}
-
-/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is held for the copy of
-/// a few words, so a reader that cannot get it at once may simply ask again.
-#[derive(Default)]
-pub(crate) struct Slot {
-    /// A forked child has its own: the sampler may have held the lock.
-    waits: PerProcess<Mutex<Waits>>,
-    /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by another thread. Relaxed: it
-    /// guards nothing; a call that comes just before sees the old path.
-    retired: AtomicBool,
-}
-
-#[derive(Default)]
-struct Waits {
-    /// The innermost last.
-    now: Vec<Wait>,
-    last: u64,
-    /// How often `now` has changed.
-    #[cfg(feature = "profiling")]
-    changes: u64,
-    /// Somebody wants to know of the next change.
-    #[cfg(feature = "profiling")]
-    bell: Option<Bell>,
-}
-
-impl Slot {
-    pub(crate) fn get(&self) -> Option<Wait> {
-        self.waits.lock().now.last().cloned()
-    }
-
-    /// The thread that publishes here loses its place in the tree.
-    pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
-    }
-
-    /// By the thread itself.
-    fn change<R>(&self, change: impl FnOnce(&mut Waits) -> R) -> R {
-        let mut waits = self.waits.lock();
-        #[cfg(feature = "profiling")]
-        waits.announce();
-        change(&mut waits)
-    }
-
-    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
-    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
-        self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
-    }
-}
-
-#[cfg(feature = "profiling")]
-impl Slot {
-    /// [`get`](Self::get), and a number that is another one after each change.
-    pub(crate) fn get_with_changes(&self) -> (u64, Option<Wait>) {
-        let waits = self.waits.lock();
-        (waits.changes, waits.now.last().cloned())
-    }
-
-    /// From now on the next change rings that one of `bells`, before it is made. False: since `changes` there was one. A bell that
-    /// hangs here already is taken down; it may have rung.
-    pub(crate) fn hang_up(&self, changes: u64, bells: &mut Bells, number: usize) -> bool {
-        let bell = bells.bell(number);
-        let mut waits = self.waits.lock();
-        let is_same = waits.changes == changes;
-        if is_same {
-            waits.bell = Some(bell);
-        }
-        is_same
-    }
-
-    /// Rings the bell that hangs here, by somebody else: its listener shall not wait for a change.
-    pub(crate) fn ring(&self) {
-        self.waits.lock().announce();
-    }
-}
-
-#[cfg(feature = "profiling")]
-impl Waits {
-    /// Of a change that is about to be made. Without a bell, which is the rule, this touches nothing that the change does not.
-    fn announce(&mut self) {
-        self.changes += 1;
-        if let Some(bell) = self.bell.take() {
-            bell.ring();
         }
     }
 }
@@ -408,7 +338,7 @@ pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
     ME.try_with(same).unwrap_or(path.is_none())
 }
 
-/// Publishes a wait that anybody may end, until the guard drops.
+/// Publishes a wait that any thread may end, until the guard drops.
 pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
     What::new(kind, name).publish()
 }
@@ -421,7 +351,7 @@ pub(crate) struct Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            let ended = slot.change(|waits| {
+            let ended = slot.change(Instant::now, |waits| {
                 let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
                 Some(waits.now.remove(at))
             });

@@ -6,7 +6,7 @@ use super::model::{Profile, Session, ThreadProfile};
 use super::symbols::{Resolve, Wanted};
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
-use crate::wait::Wait;
+use crate::wait::Label;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,9 +25,10 @@ pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for what a thread does before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
 /// Stands above the code of a thread that waits in a blocking call of this crate.
-pub(super) fn waiting(wait: &Wait) -> Arc<str> {
-    let held = wait.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    format!("[waiting for {} \"{}\"{held}]", wait.kind(), wait.lasting_name()).into()
+pub(super) fn waiting(label: &Label) -> Arc<str> {
+    let name = label.name().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let held = label.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    format!("[waiting for {}{name}{held}]", label.kind()).into()
 }
 
 /// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
@@ -65,9 +66,12 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
                 let mut frames = code.stack(addresses, *ending, *generation, waiting.is_some());
                 if let Some(waiting) = waiting {
                     let waiting = code.remark(waiting);
-                    // Of a thread that only waits for its children, say, nothing else is left.
+                    // Of a thread that only waits for its children, say, nothing else is left. Of one that has ended before
+                    // it was asked where it waits, nothing else is known.
                     match frames.as_slice() {
-                        [only] if code.remarks.get(RUNTIME) == Some(only) => frames[0] = waiting,
+                        [only] if addresses.is_empty() || code.remarks.get(RUNTIME) == Some(only) => {
+                            frames[0] = waiting
+                        }
                         _ => frames.insert(0, waiting),
                     }
                 }

@@ -92,7 +92,7 @@ impl Window {
     fn place(&mut self, thread: &Thread, reply: Reply) {
         let place = match reply {
             Reply::Stack { addresses, ending } => {
-                let waiting = thread.waiting_for().map(|wait| build::waiting(&wait));
+                let waiting = thread.waiting_for().map(|wait| build::waiting(&wait.label()));
                 Place::At { addresses: addresses.into(), ending, waiting }
             }
             Reply::Silent => Place::Unknown,

@@ -85,6 +85,7 @@ impl Drop for InBell<'_> {
 /// takes the other side's cache line, and polling early finds one value where a moment later there
 /// are twenty. The yield is for the case that the other thread needs this core.
 pub(super) struct Spin {
+    began: Instant,
     step: Duration,
 }
 
@@ -93,21 +94,30 @@ impl Spin {
     const LAST: Duration = Duration::from_nanos(if cfg!(all(test, selvedge_model)) { 0 } else { 4000 });
 
     pub(super) fn new() -> Spin {
-        Spin { step: Spin::FIRST }
+        Spin { began: Instant::now(), step: Spin::FIRST }
     }
 
-    /// Waits for one step and returns `true`. Returns `false` when it is time to sleep.
-    pub(super) fn again(&mut self) -> bool {
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Pauses for one step and returns `true`. Returns `false` when it is time to sleep.
+    pub(super) fn pause(&mut self) -> bool {
         if self.step > Spin::LAST {
             return false;
         }
-        let begin = Instant::now();
+        let begin = if self.step == Spin::FIRST { self.began } else { Instant::now() };
         while begin.elapsed() < self.step {
             (0..4).for_each(|_| std::hint::spin_loop());
         }
-        thread::yield_now();
         self.step *= 2;
         true
+    }
+
+    /// Gives the processor to another thread, which may keep it for milliseconds: what the calling thread waits for is published
+    /// before.
+    pub(super) fn give_way(&self) {
+        thread::yield_now();
     }
 }
 

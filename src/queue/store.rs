@@ -282,21 +282,33 @@ impl<T> Store<T> {
         // queue takes both cache lines of the poppers.
         let few = self.capacity / 8;
         let mut spin = Spin::new();
-        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
-            if self.len() + few < self.capacity
-                && let Some(outcome) = attempt()
-            {
+        let since = spin.began();
+        let what = || {
+            let limited = till.is_some_and(Signal::can_go);
+            let what = What::new("room in queue", self.name.clone()).limited(limited);
+            match limited {
+                true => what,
+                false => what.ends(Ends::Users(self.poppers.clone())).handles(handles()),
+            }
+        };
+        let mut what = Some(what);
+        let mut publish = || what.take().map(|what| what().publish_since(since));
+        let mut published = None;
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.pause() {
+            let mut attempt = || if self.len() + few < self.capacity { attempt() } else { None };
+            if published.is_none() {
+                if let Some(outcome) = attempt() {
+                    return Some(outcome);
+                }
+                published = publish();
+            }
+            spin.give_way();
+            if let Some(outcome) = attempt() {
                 return Some(outcome);
             }
         }
-        let since = Instant::now();
+        let published = published.or_else(publish);
         let mut warn_at = since.checked_add(FULL_WARNING);
-        let limited = till.is_some_and(Signal::can_go);
-        let mut what = What::new("room in queue", self.name.clone()).limited(limited);
-        if !limited {
-            what = what.ends(Ends::Users(self.poppers.clone())).handles(handles());
-        }
-        let published = what.publish();
         let waiting = self.room.0.enter();
         let mut round = Round::default();
         let outcome = loop {
@@ -420,18 +432,29 @@ impl<T> Store<T> {
     #[cold]
     pub(super) fn pop_blocking(&self, till: Option<&Signal>, handles: impl FnOnce() -> Handles) -> Result<T, PopError> {
         let mut spin = Spin::new();
-        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.again() {
+        let since = spin.began();
+        let what = || {
+            self.poppers.add_me();
+            let limited = till.is_some_and(Signal::can_go);
+            let what = What::new("queue", self.name.clone()).limited(limited);
+            if limited { what } else { what.handles(handles()) }
+        };
+        let mut what = Some(what);
+        let mut publish = || what.take().map(|what| what().publish_since(since));
+        let mut published = None;
+        while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.pause() {
+            if published.is_none() {
+                if let Taken::Value(value) = self.take() {
+                    return Ok(value);
+                }
+                published = publish();
+            }
+            spin.give_way();
             if let Taken::Value(value) = self.take() {
                 return Ok(value);
             }
         }
-        self.poppers.add_me();
-        let limited = till.is_some_and(Signal::can_go);
-        let mut what = What::new("queue", self.name.clone()).limited(limited);
-        if !limited {
-            what = what.handles(handles());
-        }
-        let published = what.publish();
+        let published = published.or_else(publish);
         let waiting = self.items.0.enter();
         let mut round = Round::default();
         let outcome = loop {

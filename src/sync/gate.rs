@@ -21,6 +21,7 @@ use super::limit::{Bell, Limit};
 use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
 use crate::wait::Published;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ use std::time::{Duration, Instant};
 /// A permit is handed over at most this often. After a hand-over, all threads wait until the new
 /// owner has woken up.
 const FAIR: Duration = Duration::from_millis(1);
+
+/// So many of the [`SPINS`] pause, some hundred nanoseconds in all. The others yield.
+const PAUSES: u32 = if SPINS < 3 { SPINS } else { 3 };
 
 /// The lowest bit: the line is not empty.
 const WAITING: usize = 1;
@@ -96,17 +100,26 @@ impl Gate {
         false
     }
 
-    /// Blocks until it has a permit, or until the limit. Call it after a failed try. Calls
-    /// `publish` only if it blocks.
+    /// Blocks until it has a permit, or until the limit. Call it after a failed try. `publish` gets the
+    /// time at which the call began to wait. It is called when the pauses were in vain, before the
+    /// first yield.
     #[cold]
-    pub(super) fn acquire_slow(&self, limit: Limit<'_>, publish: impl FnOnce() -> Published) -> Result<(), GaveUp> {
-        if self.spin() {
+    pub(super) fn acquire_slow(
+        &self,
+        limit: Limit<'_>,
+        publish: impl FnOnce(Instant) -> Published,
+    ) -> Result<(), GaveUp> {
+        let began = now();
+        if self.spin(0..PAUSES) || self.try_acquire() {
             return Ok(());
         }
         if let Some(reason) = limit.reached() {
             return Err(reason);
         }
-        let _published = publish();
+        let _published = publish(began);
+        if self.spin(PAUSES..SPINS) {
+            return Ok(());
+        }
         let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), bell: Bell::mine() });
         let mut place = None;
         loop {
@@ -133,7 +146,7 @@ impl Gate {
                     return Err(reason);
                 }
             }
-            if waiter.state.load(Ordering::Acquire) == GRANTED || self.spin() {
+            if waiter.state.load(Ordering::Acquire) == GRANTED || self.spin(0..SPINS) {
                 return Ok(());
             }
             if let Some(reason) = gave_up {
@@ -142,13 +155,13 @@ impl Gate {
         }
     }
 
-    /// Tries again a few times, with pauses that double, then with yields.
-    fn spin(&self) -> bool {
-        for turn in 0..SPINS {
+    /// Tries again a few times: first with pauses that double, then with yields.
+    fn spin(&self, turns: Range<u32>) -> bool {
+        for turn in turns {
             if self.try_acquire() {
                 return true;
             }
-            if turn < 3 {
+            if turn < PAUSES {
                 (0..2u32 << turn).for_each(|_| std::hint::spin_loop());
             } else {
                 std::thread::yield_now();
@@ -275,6 +288,11 @@ impl Gate {
     /// Since when a permit that is put back while a thread waits is handed over.
     pub(super) fn fair_at(&self) -> Option<Instant> {
         self.line.lock().fair_at
+    }
+
+    /// How many waits have joined the line so far.
+    pub(super) fn joined(&self) -> u64 {
+        self.line.lock().next
     }
 
     pub(super) fn line_length(&self) -> usize {

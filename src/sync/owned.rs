@@ -93,9 +93,9 @@ impl Owned {
             panic!("{owner} is in {} \"{}\" already, and would wait for itself forever", self.kind, self.name);
         }
         let place = Location::caller();
-        let publish = || {
+        let publish = |since| {
             let what = What::new(self.kind, self.name.clone()).ends(Ends::Held(self.holder.clone()));
-            what.limited(limit.is_any()).at(place).publish()
+            what.limited(limit.is_any()).at(place).publish_since(since)
         };
         self.gate.acquire_slow(limit, publish)
     }

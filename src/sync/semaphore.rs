@@ -4,6 +4,7 @@ use super::GaveUp;
 use super::gate::Gate;
 use super::limit::Limit;
 use crate::signal::Signal;
+use crate::wait::What;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,8 @@ impl Semaphore {
     fn acquire_within(&self, limit: Limit<'_>) -> Result<Permit<'_>, GaveUp> {
         let inner = &self.0;
         if !inner.gate.try_acquire() {
-            inner.gate.acquire_slow(limit, || crate::wait::publish("semaphore", inner.name.clone()))?;
+            let publish = |since| What::new("semaphore", inner.name.clone()).publish_since(since);
+            inner.gate.acquire_slow(limit, publish)?;
         }
         Ok(Permit(inner))
     }

@@ -18,7 +18,7 @@ fn a_permit_is_handed_over_once_in_a_while() {
     let waiter = thread::spawn({
         let (gate, has_it) = (gate.clone(), has_it.clone());
         move || {
-            let outcome = gate.acquire_slow(Limit::NONE, || publish("permit", Arc::from("test")));
+            let outcome = gate.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test")));
             has_it.store(true, Ordering::SeqCst);
             outcome
         }
@@ -42,13 +42,26 @@ fn a_permit_is_handed_over_once_in_a_while() {
 }
 
 #[test]
+fn a_wait_is_published_before_the_thread_gives_way() {
+    let gate = Gate::new(0);
+    let called = Instant::now();
+    let outcome = gate.acquire_slow(Limit::NONE, |since| {
+        assert!(called <= since && since <= Instant::now());
+        // It comes while the thread still looks again: it does not join the line.
+        gate.release();
+        publish("permit", Arc::from("test"))
+    });
+    assert_eq!((outcome, gate.joined()), (Ok(()), 0));
+}
+
+#[test]
 fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
     let gate = Arc::new(Gate::new(0));
     let (sender, order) = mpsc::channel();
     let waiters = [0, 1, 2].map(|number| {
         let (theirs, sender) = (gate.clone(), sender.clone());
         let waiter = thread::spawn(move || {
-            theirs.acquire_slow(Limit::NONE, || publish("permit", Arc::from("test"))).unwrap();
+            theirs.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test"))).unwrap();
             sender.send(number).unwrap();
         });
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -112,7 +112,7 @@ impl Drop for Forget {
     }
 }
 
-fn path_of(number: u64) -> Option<Arc<str>> {
+pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
     PATHS.lock().get(&number).cloned()
 }
 

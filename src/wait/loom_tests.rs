@@ -4,24 +4,25 @@ use super::{Bells, Slot};
 use crate::model::loom_tests::check;
 use loom::thread;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A bell that has not rung means no change, and one that has rung means a change that the next look finds.
 #[test]
 fn loom_bell_rings_before_each_change_and_never_without_one() {
     check(3, || {
         let (slot, mut bells) = (Arc::<Slot>::default(), Bells::default());
-        let mut known = slot.get_with_changes().0;
+        let mut known = slot.read_times(&mut Vec::new()).changes;
         assert!(slot.hang_up(known, &mut bells, 5));
         let theirs = slot.clone();
-        let changes = thread::spawn(move || (0..2).for_each(|_| theirs.change(|_| ())));
+        let changes = thread::spawn(move || (0..2).for_each(|_| theirs.change(Instant::now, |_| ())));
         for _ in 0..3 {
-            let (before, mut heard) = (slot.get_with_changes().0, false);
+            let (before, mut heard) = (slot.read_times(&mut Vec::new()).changes, false);
             bells.hear(|number| heard |= number == 5);
             if !heard {
                 assert_eq!(before, known, "it had changed, and did not ring");
                 continue;
             }
-            let now = slot.get_with_changes().0;
+            let now = slot.read_times(&mut Vec::new()).changes;
             assert_ne!(now, known, "it rang, and had not changed");
             known = now;
             if !slot.hang_up(known, &mut bells, 5) {

@@ -137,3 +137,285 @@ fn a_thread_that_reads_from_a_socket_shows_the_peer() {
         assert!(Instant::now() < deadline, "{text}");
     }
 }
+
+/// What each thread measures itself: how long its calls of this crate blocked.
+#[derive(Clone, Default)]
+struct Measured(Arc<std::sync::atomic::AtomicU64>);
+
+impl Measured {
+    fn call<R>(&self, call: impl FnOnce() -> R) -> R {
+        let began = Instant::now();
+        let result = call();
+        self.0.fetch_add(began.elapsed().as_nanos() as u64, std::sync::atomic::Ordering::Relaxed);
+        result
+    }
+
+    fn sum(&self) -> f64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed) as f64
+    }
+}
+
+/// Nanoseconds of the lines that `is_meant`.
+fn weight(text: &str, is_meant: impl Fn(&str) -> bool) -> f64 {
+    let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.filter(|(line, _)| is_meant(line)).map(|(_, weight)| weight.parse::<f64>().unwrap()).sum()
+}
+
+fn by_wall(frequency: u32) -> profile::Recording {
+    profile::start(Options::new().engine(Engine::Timer).clock(Clock::Wall).frequency(frequency)).unwrap()
+}
+
+fn folded(recording: profile::Recording) -> String {
+    let mut text = Vec::new();
+    recording.finish().write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// Repeats `round`, which gets a number that doubles, until it has no objection.
+fn until_right(mut round: impl FnMut(u32) -> Result<(), String>) {
+    let _alone = crate::ONE_AT_A_TIME.lock();
+    let _test = selvedge::register("waits");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut length = 1;
+    while let Err(objection) = round(length) {
+        assert!(Instant::now() < deadline, "{objection}");
+        length = (length * 2).min(8);
+    }
+}
+
+#[test]
+fn each_wait_has_its_label_and_the_sleep_after_it_has_not() {
+    use selvedge::{BinarySemaphore, Monitor, Promise, Queue, Semaphore, spawn};
+    until_right(|length| {
+        let wait = Duration::from_millis(400) * length;
+        let sleep = Duration::from_millis(200) * length;
+        let recording = by_wall(100);
+        let (empty, full) = (Queue::<u32>::bounded("empty", 1), Queue::bounded("full", 1));
+        full.add(1).unwrap();
+        let lock = Arc::new(Lock::new("lock", 0));
+        let (semaphore, flag) = (Semaphore::new("semaphore", 0), BinarySemaphore::new("flag"));
+        let (progress, signal) = (Progress::new("progress"), Signal::new("signal"));
+        let (sequencer, promise) = (Sequencer::new("sequencer"), Promise::<u32>::new("promise"));
+        let monitor = Arc::new(Monitor::new("monitor", false));
+        let first = sequencer.take_ticket().wait_turn();
+        let guard = lock.lock();
+        let mut threads: Vec<(&str, Measured, selvedge::JoinHandle<()>)> = Vec::new();
+        let mut blocks = |name: &'static str, call: Box<dyn FnOnce(&Signal) + Send>| {
+            let measured = Measured::default();
+            let theirs = measured.clone();
+            let body = move |please_stop: &Signal| {
+                theirs.call(|| call(please_stop));
+                std::thread::sleep(sleep);
+            };
+            threads.push((name, measured, spawn(name, body)));
+        };
+        blocks(
+            "pop",
+            Box::new({
+                let empty = empty.clone();
+                move |_| assert!(empty.pop().is_none())
+            }),
+        );
+        blocks(
+            "pop-till",
+            Box::new({
+                let empty = empty.clone();
+                move |please_stop| assert!(empty.pop_till(please_stop).is_err())
+            }),
+        );
+        blocks(
+            "add",
+            Box::new({
+                let full = full.clone();
+                move |_| assert!(full.add(2).is_err())
+            }),
+        );
+        blocks(
+            "lock",
+            Box::new({
+                let lock = lock.clone();
+                move |_| drop(lock.lock())
+            }),
+        );
+        blocks(
+            "semaphore",
+            Box::new({
+                let semaphore = semaphore.clone();
+                move |_| drop(semaphore.acquire())
+            }),
+        );
+        blocks(
+            "flag",
+            Box::new({
+                let flag = flag.clone();
+                move |_| flag.wait()
+            }),
+        );
+        blocks(
+            "progress",
+            Box::new({
+                let progress = progress.clone();
+                move |_| progress.wait_for(1)
+            }),
+        );
+        blocks(
+            "signal",
+            Box::new({
+                let signal = signal.clone();
+                move |_| signal.wait_for_go()
+            }),
+        );
+        blocks(
+            "composite",
+            Box::new({
+                let signal = signal.clone();
+                move |please_stop| (&signal | please_stop).wait_for_go()
+            }),
+        );
+        blocks(
+            "turn",
+            Box::new({
+                let ticket = sequencer.take_ticket();
+                move |_| drop(ticket.wait_turn())
+            }),
+        );
+        blocks(
+            "promise",
+            Box::new({
+                let promise = promise.clone();
+                move |_| assert!(promise.wait().is_ok())
+            }),
+        );
+        blocks(
+            "monitor",
+            Box::new({
+                let monitor = monitor.clone();
+                move |_| {
+                    let mut guard = monitor.enter();
+                    while !*guard {
+                        guard.wait();
+                    }
+                }
+            }),
+        );
+        std::thread::sleep(wait);
+        empty.close();
+        full.close();
+        drop(guard);
+        semaphore.add_permits(1);
+        flag.post();
+        progress.advance(1);
+        signal.go();
+        drop(first);
+        promise.claim().unwrap().fulfil(1);
+        *monitor.enter() = true;
+        let measured: Vec<_> = threads
+            .into_iter()
+            .map(|(name, measured, thread)| {
+                thread.join().unwrap();
+                (name, measured.sum())
+            })
+            .collect();
+        let text = folded(recording);
+        for (name, waited) in measured {
+            let path = format!("main;waits;{name};");
+            let labelled =
+                weight(&text, |line| line.starts_with(&path) && line.ends_with(']') && line.contains("[waiting for "));
+            let slept = weight(&text, |line| line.starts_with(&path) && line.contains("nanosleep"));
+            let both = weight(&text, |line| {
+                line.starts_with(&path) && line.contains("nanosleep") && line.contains("[waiting for ")
+            });
+            assert_eq!(both, 0.0, "{name}: a label stands on a sleep:\n{text}");
+            assert!(labelled <= waited * 1.001, "{name}: waited {waited}, labelled {labelled}:\n{text}");
+            if labelled < 0.98 * waited || slept < 0.9 * sleep.as_nanos() as f64 {
+                return Err(format!(
+                    "{name}: waited {waited}, labelled {labelled}; slept {slept} of {sleep:?}:\n{text}"
+                ));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn waits_of_many_threads_that_end_soon_have_their_labels() {
+    until_right(|length| {
+        let recording = by_wall(100);
+        let measured = Measured::default();
+        let never = Signal::new("never");
+        for _ in 0..100 * length {
+            let threads: Vec<_> = (0..4)
+                .map(|n| {
+                    let (measured, never) = (measured.clone(), never.clone());
+                    selvedge::spawn(format!("soon-{n}"), move |_| {
+                        measured.call(|| never.wait_for_go_timeout(Duration::from_millis(2)));
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        let text = folded(recording);
+        let labelled =
+            weight(&text, |line| line.contains(";soon-") && line.ends_with("[waiting for signal \"never\"]"));
+        let waited = measured.sum();
+        assert!(labelled <= waited * 1.001, "waited {waited}, labelled {labelled}:\n{text}");
+        if labelled < 0.98 * waited { Err(format!("waited {waited}, labelled {labelled}:\n{text}")) } else { Ok(()) }
+    });
+}
+
+#[test]
+fn waits_of_threads_that_contend_and_of_brief_ones_have_their_labels() {
+    until_right(|length| {
+        let recording = by_wall(100);
+        let (contended, brief) = (Measured::default(), Measured::default());
+        let lock = Arc::new(Lock::new("convoy", 0u64));
+        let stop = Signal::new("enough");
+        // More than there are processors: they look again, give up the processor and sleep.
+        let convoy: Vec<_> = (0..8)
+            .map(|n| {
+                let (lock, contended, stop) = (lock.clone(), contended.clone(), stop.clone());
+                selvedge::spawn(format!("convoy-{n}"), move |_| {
+                    while !stop.is_go() {
+                        let mut guard = contended.call(|| lock.lock());
+                        let began = Instant::now();
+                        while began.elapsed() < Duration::from_micros(100) {
+                            *guard += 1;
+                        }
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500) * length);
+        stop.go();
+        convoy.into_iter().for_each(|thread| thread.join().unwrap());
+        let (there, back) = (selvedge::Queue::bounded("there", 1), selvedge::Queue::bounded("back", 1));
+        let echo = selvedge::spawn("echo", {
+            let (there, back) = (there.clone(), back.clone());
+            move |_| {
+                for n in there.iter() {
+                    std::thread::sleep(Duration::from_micros(200));
+                    back.add(n).unwrap();
+                }
+            }
+        });
+        for n in 0..1000 * length {
+            there.add(n).unwrap();
+            brief.call(|| back.pop());
+        }
+        there.close();
+        echo.join().unwrap();
+        let text = folded(recording);
+        let in_convoy = |line: &str| line.contains(";convoy-") && line.contains("[waiting for lock \"convoy\"");
+        let pairs = [
+            ("contended", weight(&text, in_convoy), contended.sum()),
+            ("brief", weight(&text, |line| line.ends_with("[waiting for queue \"back\"]")), brief.sum()),
+        ];
+        for (what, labelled, waited) in pairs {
+            eprintln!("{what}: waited {waited}, labelled {labelled}: {:.4}", labelled / waited);
+            if labelled < 0.98 * waited {
+                return Err(format!("{what}: waited {waited}, labelled {labelled}:\n{text}"));
+            }
+        }
+        Ok(())
+    });
+}

@@ -9,19 +9,20 @@
 
 mod pools;
 mod waits;
+mod wall;
 
-use super::rota::{Still, Tick};
 use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
 use crate::profile::lives::Life;
-use crate::wait::Wait;
+use crate::wait::Label;
 use std::collections::HashMap;
 use std::hash::RandomState;
-use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 use waits::Waits;
+
+pub(super) use wall::{Seen, Watch};
 
 #[derive(Clone, Default)]
 pub(super) struct Books {
@@ -57,28 +58,6 @@ struct Place {
     ending: Ending,
     waiting: Option<Arc<str>>,
 }
-
-/// For the wall clock: what is to be known of an OS thread from one tick to the next.
-#[derive(Clone, Debug)]
-pub(super) struct Watch {
-    /// The wall clock up to which its time is in the books, or in `pending`.
-    last: u64,
-    /// The number of the tick at which its books were closed or it was looked at last: it has been passed over since.
-    looked: u64,
-    /// And at which it was looked at last. Books are closed in the middle of a tick too.
-    ticked: u64,
-    /// Time that waits for the sample that was asked for.
-    pending: u64,
-    /// Where it was met last, and its CPU clock then.
-    met: Option<(Place, u64)>,
-    still: Still,
-    /// It is the sampler's own thread, which looks from the same place each time: it is asked once.
-    looks: bool,
-}
-
-/// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
-/// whose clock has gone on by no more has not done anything since.
-const RETURN: u64 = 20_000;
 
 /// What an OS thread's clock is compared with, and whose account it goes to.
 #[derive(Clone, Debug)]
@@ -130,8 +109,8 @@ impl Books {
     }
 
     /// What a thread waits for in this crate, as a frame.
-    pub(super) fn frame(&mut self, wait: &Wait) -> Arc<str> {
-        self.waits.frame(wait)
+    pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
+        self.waits.frame(label)
     }
 
     /// A record of the thread that `meter` belongs to.
@@ -168,87 +147,6 @@ impl Books {
         self.stacks.generation()
     }
 
-    /// A tick at which the thread is looked at, `clock` being its CPU clock. `waiting` is what it has published, read before the
-    /// clock was. If it has moved, it is to be asked where it is; else its time up to now is that place's.
-    pub(super) fn tick(
-        &mut self,
-        meter: &Meter,
-        watch: &mut Watch,
-        tick: Tick,
-        clock: u64,
-        waiting: Option<Arc<str>>,
-    ) -> Still {
-        let passed = (tick.number.saturating_sub(watch.looked + 1), tick.before);
-        let stays = self.account_for(meter, watch, passed, tick.now, clock, waiting.as_ref());
-        (watch.looked, watch.ticked) = (tick.number, tick.number);
-        if stays {
-            watch.still = match waiting {
-                _ if watch.looks => Still::Looks,
-                Some(_) => Still::Waits,
-                None => Still::Elsewhere,
-            };
-        } else {
-            watch.still = Still::No;
-            watch.pending += watch.step(tick.now);
-        }
-        watch.still
-    }
-
-    /// At that tick, which has passed, the thread was where it had been: its time up to then is that place's.
-    pub(super) fn stayed(&mut self, meter: &Meter, watch: &mut Watch, tick: Tick) {
-        let Some((place, _)) = watch.met.clone().filter(|_| watch.pending == 0) else { return };
-        let ticks = tick.number.saturating_sub(watch.looked);
-        watch.looked += ticks;
-        let weight = watch.step(tick.now);
-        self.add(meter.owner(), place, ticks, weight);
-    }
-
-    /// What is known of the time up to now. All of it, if the thread has not moved. Else up to the last tick at which it was passed
-    /// over, after so many of them: in a wait that it had published, it was where it was; in a foreign call too, but for as
-    /// long as its CPU clock has moved, and nobody knows where that was.
-    fn account_for(
-        &mut self,
-        meter: &Meter,
-        watch: &mut Watch,
-        (ticks, until): (u64, u64),
-        now: u64,
-        clock: u64,
-        waiting: Option<&Arc<str>>,
-    ) -> bool {
-        let Some((mut place, met)) = watch.met.clone().filter(|_| watch.pending == 0) else { return false };
-        let moved = clock.saturating_sub(met);
-        if moved <= RETURN || watch.looks {
-            if place.waiting.as_ref() != waiting {
-                place.waiting = waiting.cloned();
-                watch.met = Some((place.clone(), met));
-            }
-            let weight = watch.step(now);
-            self.add(meter.owner(), place, ticks + 1, weight);
-            return true;
-        }
-        if ticks > 0 {
-            let passed = watch.step(until);
-            let unseen = if watch.still == Still::Elsewhere { moved.min(passed) } else { 0 };
-            self.accounts[meter.owner()].unsampled += unseen;
-            self.add(meter.owner(), place, ticks, passed - unseen);
-        }
-        false
-    }
-
-    /// The thread's answer: it has been there since it was asked.
-    pub(super) fn met(
-        &mut self,
-        meter: &Meter,
-        watch: &mut Watch,
-        (clock, ending, addresses): (u64, Ending, &[u64]),
-        waiting: Option<Arc<str>>,
-    ) {
-        let place = Place { stack: self.stacks.number(addresses), ending, waiting };
-        let weight = std::mem::take(&mut watch.pending);
-        self.add(meter.owner(), place.clone(), 1, weight);
-        watch.met = Some((place, clock));
-    }
-
     /// Samples of that thread that could not be kept. They are younger than those that filled its ring, which come to the books
     /// after this: what was due then has its time.
     pub(super) fn lost(&mut self, meter: &mut Meter, samples: u64) {
@@ -266,23 +164,6 @@ impl Books {
         self.miss(meter, clock);
         let account = &mut self.accounts[meter.owner()];
         account.unsampled += meter.step(clock);
-        account.count(meter);
-    }
-
-    /// The same by the wall clock: what waits for an answer, or has passed since it moved.
-    pub(super) fn settle_wall(
-        &mut self,
-        meter: &mut Meter,
-        clock: u64,
-        watch: &mut Watch,
-        (now, last): (u64, Tick),
-        waiting: Option<&Arc<str>>,
-    ) {
-        self.account_for(meter, watch, (last.number - watch.looked, last.now), now, clock, waiting);
-        watch.looked = last.number;
-        let account = &mut self.accounts[meter.owner()];
-        account.unsampled += watch.step(now) + std::mem::take(&mut watch.pending);
-        meter.step(clock);
         account.count(meter);
     }
 
@@ -349,43 +230,6 @@ impl Account {
     fn count(&mut self, meter: &mut Meter) {
         self.life.cpu += Duration::from_nanos(meter.last - meter.since);
         meter.since = meter.last;
-    }
-}
-
-impl Watch {
-    /// Of a thread that is new after that tick.
-    pub(super) fn new(now: u64, tick: Tick) -> Watch {
-        Watch {
-            last: now,
-            looked: tick.number,
-            ticked: tick.number,
-            pending: 0,
-            met: None,
-            still: Still::No,
-            looks: false,
-        }
-    }
-
-    /// It is that of the one who looks.
-    pub(super) fn looks(&mut self) {
-        self.looks = true;
-    }
-
-    /// What its CPU clock, which is at `clock`, will say as long as it is where it was met.
-    pub(super) fn still(&self, clock: u64) -> RangeInclusive<u64> {
-        clock..=self.met.as_ref().map_or(clock, |(_, met)| met + RETURN)
-    }
-
-    /// Whether it was looked at with that tick already.
-    pub(super) fn was_looked_at(&self, tick: Tick) -> bool {
-        self.ticked == tick.number
-    }
-
-    /// The time since the last step.
-    fn step(&mut self, now: u64) -> u64 {
-        let elapsed = now.saturating_sub(self.last);
-        self.last += elapsed;
-        elapsed
     }
 }
 

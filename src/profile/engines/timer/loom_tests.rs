@@ -2,10 +2,11 @@
 //! `model/loom_tests.rs`.
 
 use super::entry::Entry;
-use super::ring::Ring;
+use super::ring::{Record, Ring};
 use crate::model::Word;
 use crate::model::loom_tests::check;
 use crate::profile::engines::Ending;
+use crate::wait::Shown;
 use loom::thread;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ fn loom_ring_records_are_whole_and_in_order() {
                     let Some(mut writer) = theirs.writer() else { return false };
                     let fits = writer.push(number * 10);
                     if fits {
-                        writer.publish(*number, Ending::Deep);
+                        writer.publish(*number, Ending::Deep, Shown::default());
                     }
                     fits
                 })
@@ -29,7 +30,7 @@ fn loom_ring_records_are_whole_and_in_order() {
         });
         let (mut records, mut buffer) = (Vec::new(), Vec::new());
         let mut read = || {
-            ring.read(&mut buffer, |clock, ending, addresses| {
+            ring.read(&mut buffer, |Record { clock, ending, addresses, .. }| {
                 assert_eq!((ending, addresses), (Ending::Deep, &[clock * 10][..]));
                 records.push(clock);
             });

@@ -11,12 +11,25 @@
 
 use crate::model::{AtomicU64, Word};
 use crate::profile::engines::Ending;
+use crate::wait::Shown;
 use std::sync::atomic::Ordering;
 
 /// 24 KiB: fifteen of the deepest records, a hundred of usual ones. In a model, two short ones.
 const WORDS: usize = if cfg!(all(test, selvedge_model)) { 7 } else { 3072 };
-/// A record: its length and ending, the CPU clock, the addresses.
+/// A record: one word of its length, its ending and what the thread waits for; the CPU clock; the addresses.
 const HEADER: u64 = 2;
+/// The first word has the ending in its lowest bits, the length above, and what the thread waits for from here on.
+const SHOWN: u32 = 64 - Shown::BITS;
+
+/// What one signal has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    /// The thread's CPU clock.
+    pub(super) clock: u64,
+    pub(super) ending: Ending,
+    pub(super) shown: Shown,
+    pub(super) addresses: &'a [u64],
+}
 
 pub(super) struct Ring {
     /// Words written since the beginning. Stored by the handler only.
@@ -58,20 +71,21 @@ impl Ring {
         self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
     }
 
-    /// Calls `each` with clock, ending and addresses of each record, oldest first. For the one reader; the buffer is its.
-    pub(super) fn read(&self, addresses: &mut Vec<u64>, mut each: impl FnMut(u64, Ending, &[u64])) {
+    /// Calls `each` with each record, the oldest first. For the one reader; the buffer is its.
+    pub(super) fn read(&self, addresses: &mut Vec<u64>, mut each: impl FnMut(Record<'_>)) {
         // Acquire: with the writer's Release, the records before it are whole.
         let head = self.head.load(Ordering::Acquire);
         // Relaxed: only readers store it, and they take turns under a lock.
         let mut at = self.tail.load(Ordering::Relaxed);
         while at < head {
             let first = self.word(at).get();
-            let (length, ending) = (first >> 2, ending(first));
+            let length = (first & ((1 << SHOWN) - 1)) >> 2;
+            let (ending, shown) = (ending(first), Shown::from_word(first >> SHOWN));
             let clock = self.word(at + 1).get();
             addresses.clear();
             addresses.extend((0..length).map(|n| self.word(at + HEADER + n).get()));
             at += HEADER + length;
-            each(clock, ending, addresses);
+            each(Record { clock, ending, shown, addresses });
         }
         // Release: the words before it were read.
         self.tail.store(at, Ordering::Release);
@@ -106,8 +120,8 @@ impl Writer<'_> {
         self.next - self.head - HEADER
     }
 
-    pub(super) fn publish(self, clock: u64, ending: Ending) {
-        self.ring.word(self.head).set(self.len() << 2 | ending as u64);
+    pub(super) fn publish(self, clock: u64, ending: Ending, shown: Shown) {
+        self.ring.word(self.head).set(shown.word() << SHOWN | self.len() << 2 | ending as u64);
         self.ring.word(self.head + 1).set(clock);
         // Release: the record is whole for whoever sees this.
         self.ring.head.store(self.next, Ordering::Release);
@@ -122,14 +136,17 @@ mod tests {
         let Some(mut writer) = ring.writer() else { return false };
         let fits = addresses.iter().all(|&address| writer.push(address));
         if fits {
-            writer.publish(clock, ending);
+            writer.publish(clock, ending, Shown::from_word(clock & 0xFF));
         }
         fits
     }
 
     fn read(ring: &Ring) -> Vec<(u64, Ending, Vec<u64>)> {
         let mut records = Vec::new();
-        ring.read(&mut Vec::new(), |clock, ending, addresses| records.push((clock, ending, addresses.to_vec())));
+        ring.read(&mut Vec::new(), |record| {
+            assert_eq!(record.shown, Shown::from_word(record.clock & 0xFF));
+            records.push((record.clock, record.ending, record.addresses.to_vec()));
+        });
         records
     }
 
@@ -188,7 +205,7 @@ mod tests {
             let mut next = 0;
             let mut buffer = Vec::new();
             while next < RECORDS {
-                ring.read(&mut buffer, |clock, _, addresses| {
+                ring.read(&mut buffer, |Record { clock, addresses, .. }| {
                     assert_eq!(clock, next);
                     assert!(addresses.iter().copied().eq((0..next % 40).map(|n| next + n)));
                     next += 1;

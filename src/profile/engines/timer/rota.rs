@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn pass_over(rota: &mut Rota, id: i32, is_elsewhere: bool, waits: &Slot) {
-        let changes = waits.get_with_changes().0;
+        let changes = waits.read_times(&mut Vec::new()).changes;
         rota.pass_over(id, is_elsewhere, 100..=120, |bells, number| waits.hang_up(changes, bells, number));
     }
 
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn who_has_changed_meanwhile_or_is_called_back_is_looked_at_with_the_next_tick() {
         let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Arc::<Slot>::default());
-        let before = waits.get_with_changes().0;
+        let before = waits.read_times(&mut Vec::new()).changes;
         drop((become_thread("main/moves".into(), waits.clone()), publish("queue", "q".into())));
         rota.pass_over(7, false, 0..=9, |bells, number| waits.hang_up(before, bells, number));
         rota.next(10, |_| None, &mut visits);

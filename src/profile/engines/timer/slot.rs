@@ -1,13 +1,14 @@
 //! What one thread's signal handler works with: its ring, its unwinder's cache, the bounds of its stack.
 
-use super::ring::Ring;
+use super::ring::{Record, Ring};
 use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::os::CpuClock;
 use crate::os::tasks::Copied;
 use crate::profile::engines::Ending;
+use crate::wait::{self, Shown};
 use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The deepest stack that is kept: its innermost functions.
 pub(super) const DEEPEST: u64 = 200;
@@ -21,6 +22,9 @@ pub(super) struct Slot {
     /// The `pthread_t` of its thread; 0 for one that is not the tree's, of which no more than the id is known.
     owner: u64,
     stack: Stack,
+    /// Where its thread publishes what it waits for; null: nothing is wanted of that. Changed under the engine's lock; read by the
+    /// handler. SeqCst in both, as for a slot in the table: the old one lives until a grace is over that began after the change.
+    waits: AtomicPtr<wait::Slot>,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
 }
@@ -91,7 +95,17 @@ unsafe impl Send for Slot {}
 impl Slot {
     /// For the thread with that `pthread_t`; 0 if it is not known.
     pub(super) fn new(arena: Arena, owner: u64, stack: Stack) -> Slot {
-        Slot { arena, owner, stack, lost: AtomicU64::new(0) }
+        let waits = AtomicPtr::new(std::ptr::null_mut());
+        Slot { arena, owner, stack, waits, lost: AtomicU64::new(0) }
+    }
+
+    /// From now on samples tell what the thread waits for, as published at `waits`.
+    ///
+    /// # Safety
+    /// `waits` must live until this was called with another one and a grace after that is over, or until the slot was taken from
+    /// its thread's entry.
+    pub(super) unsafe fn watch_waits(&self, waits: *const wait::Slot) {
+        self.waits.store(waits.cast_mut(), Ordering::SeqCst);
     }
 
     /// Returns `true` if the thread with that `pthread_t` is not another one than the slot was made for, as far as is known.
@@ -108,7 +122,7 @@ impl Slot {
 
     /// For the next thread. What is left in the ring was read, or is not wanted.
     pub(super) fn into_arena(self) -> Arena {
-        self.arena.ring.read(&mut Vec::new(), |_, _, _| ());
+        self.arena.ring.read(&mut Vec::new(), |_| ());
         self.arena
     }
 
@@ -117,8 +131,8 @@ impl Slot {
         self.arena.ring.is_empty()
     }
 
-    /// Calls `each` with clock, ending and addresses of each record. For the one reader.
-    pub(super) fn read(&self, addresses: &mut Vec<u64>, each: impl FnMut(u64, Ending, &[u64])) {
+    /// Calls `each` with each record. For the one reader.
+    pub(super) fn read(&self, addresses: &mut Vec<u64>, each: impl FnMut(Record<'_>)) {
         self.arena.ring.read(addresses, each);
     }
 
@@ -131,7 +145,7 @@ impl Slot {
     ///
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, the system calls
-    /// by which that reads memory, and `clock_gettime`.
+    /// by which that reads memory, `wait::Slot::shown`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
@@ -174,7 +188,10 @@ impl Slot {
                 Ending::Leaf
             }
         };
-        record.publish(CpuClock::nanos_of_this_thread(), ending);
+        // SAFETY: null, or alive: `watch_waits` was promised so, and this handler is within the thread's entry.
+        let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
+        let shown = waits.map_or(Shown::default(), wait::Slot::shown);
+        record.publish(CpuClock::nanos_of_this_thread(), ending, shown);
     }
 
     /// # Signal safety

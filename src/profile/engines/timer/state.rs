@@ -11,12 +11,13 @@ mod blocking;
 mod passing;
 mod refused;
 mod strangers;
+mod wall;
 
-use super::books::{Books, Meter, Watch};
+use super::books::{Books, Meter, Seen, Watch};
 use super::handler;
 use super::ids::{ById, random};
 use super::modules::Listed;
-use super::rota::{Rota, Still, Tick, Visit};
+use super::rota::{Rota, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Grace, Place};
 use super::triggers::{Judged, Source, Trigger, Triggers};
@@ -29,7 +30,6 @@ use crate::wait;
 use passing::Passing;
 use refused::Refused;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -60,6 +60,8 @@ pub(super) struct State {
     listed: Listed,
     /// Module lists that a handler may still be using.
     retired: Vec<(Box<Modules>, Vec<Grace>)>,
+    /// Waits that a handler may still be reading.
+    left_waits: Vec<(Arc<wait::Slot>, Grace)>,
     /// For the threads' first expiries, and how many were drawn.
     seed: u64,
     drawn: u64,
@@ -83,6 +85,7 @@ pub(super) struct State {
     strangers: Option<Strangers>,
     refused: Refused,
     buffer: Vec<u64>,
+    waited: Vec<wait::Waited>,
 }
 
 struct Held {
@@ -113,6 +116,7 @@ impl State {
             spare: Vec::new(),
             listed: Listed::default(),
             retired: Vec::new(),
+            left_waits: Vec::new(),
             seed: RandomState::new().hash_one(began),
             drawn: 0,
             cursor: 0,
@@ -127,6 +131,7 @@ impl State {
             strangers: unregistered.then(Strangers::new),
             refused: Refused::default(),
             buffer: Vec::new(),
+            waited: Vec::new(),
         };
         state.renew_modules();
         state
@@ -180,16 +185,16 @@ impl State {
         self.known.insert(thread.id(), (id, account));
         if self.held.contains_key(&id) {
             // The thread is known by another name so far.
-            self.empty(id);
+            self.empty(id, None, None);
             self.settle(id, None);
             if let Some(held) = self.held.get_mut(&id) {
                 held.meter.put_in_charge(account);
-                held.waits = thread.waits();
                 held.threads.push(thread.clone());
                 if held.watch.is_some() {
                     self.rota.call_back(id);
                 }
             }
+            self.watch_waits(id, thread);
             return;
         }
         self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some(thread), first);
@@ -214,17 +219,20 @@ impl State {
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let watch = (self.triggers.source() == Source::Wall).then(|| {
             self.rota.add(id);
-            let since = thread.map_or_else(|| self.now(), |thread| self.time(thread.started_at()).max(0) as u64);
+            let since = thread.map_or_else(|| self.now(), |thread| self.wall(thread.started_at()));
             Watch::new(since, self.rota.tick())
         });
         let trigger = self.triggers.timer(clock, first);
         if self.triggers.is_above_tick() {
             self.fresh.push(id);
         }
-        let waits = thread.map(Thread::waits).unwrap_or_default();
+        let waits = Arc::default();
         let judged = self.triggers.judged_first(trigger.as_ref());
         let threads = thread.cloned().into_iter().collect();
         self.held.insert(id, Held { slot, entry, trigger, judged, clock, meter, watch, waits, threads });
+        if let Some(thread) = thread {
+            self.watch_waits(id, thread);
+        }
     }
 
     /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
@@ -239,20 +247,24 @@ impl State {
                 trigger => self.triggers.end(trigger),
             }
         }
-        self.empty(id);
-        let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
+        let ended = thread.ended_at().unwrap_or_else(Instant::now);
         let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
-        self.settle_at(id, clock, ended.max(0) as u64);
-        self.books.end(account, ended);
+        self.empty(id, clock, Some(self.wall(ended)));
+        self.settle_at(id, clock, self.wall(ended));
+        let ended = self.time(ended);
         let Some(held) = self.held.get_mut(&id) else { return };
+        // The sampler may have looked at it after its end, before this call got the lock: that time is in the account.
+        let looked = held.watch.as_ref().map_or(ended, |watch| watch.last() as Nanos);
+        self.books.end(account, ended.max(looked));
         held.threads.retain(|known| known != thread);
-        if let Some(outer) = held.threads.last() {
-            held.waits = outer.waits();
+        let is_left = held.meter.remove(account);
+        if let Some(outer) = held.threads.last().cloned() {
             if held.watch.is_some() {
                 self.rota.call_back(id);
             }
+            self.watch_waits(id, &outer);
         }
-        if held.meter.remove(account) {
+        if is_left {
             self.has_left(id, clock);
             if let Some(held) = self.let_go(id)
                 && self.spare.len() < SPARE
@@ -272,7 +284,7 @@ impl State {
             self.triggers.end(held.trigger.take());
             held.entry.take();
         }
-        self.empty(id);
+        self.empty(id, None, None);
         if let Some(held) = self.let_go(id) {
             let ended = self.time(Instant::now());
             held.meter.owners().for_each(|account| self.books.end(account, ended));
@@ -293,6 +305,7 @@ impl State {
     fn let_go(&mut self, id: i32) -> Option<Held> {
         let held = self.held.remove(&id)?;
         if held.watch.is_some() {
+            held.waits.end_times();
             held.waits.ring();
         }
         Some(held)
@@ -313,9 +326,7 @@ impl State {
             held.entry.take();
         }
         for id in self.threads() {
-            self.empty(id);
-        }
-        for id in self.threads() {
+            self.empty(id, None, None);
             self.settle(id, None);
         }
         let mut books = std::mem::take(&mut self.books);
@@ -323,12 +334,15 @@ impl State {
         self.passing.clear();
         self.close_process(&mut books);
         self.books = books;
+        for held in self.held.values().filter(|held| held.watch.is_some()) {
+            held.waits.end_times();
+        }
         self.held.clear();
         self.known.clear();
         self.spare = Vec::new();
         // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
         drop(handler::publish(None));
-        self.retired = Vec::new();
+        (self.retired, self.left_waits) = (Vec::new(), Vec::new());
     }
 
     /// The kernel's ids of those that are sampled.
@@ -382,7 +396,7 @@ impl State {
         match self.triggers.source() {
             Source::Wall => self.tick(id),
             Source::Cpu { .. } => {
-                self.empty(id);
+                self.empty(id, None, None);
                 self.judge(id);
             }
         }
@@ -415,68 +429,28 @@ impl State {
         }
     }
 
-    /// Moves what the thread's handler has written into the books.
-    fn empty(&mut self, id: i32) {
+    /// Moves what the thread's handler has written into the books; by the wall clock, its waits too. `clock`: its CPU clock, if that
+    /// is known. `until`: it has ended by then.
+    fn empty(&mut self, id: i32, clock: Option<u64>, until: Option<u64>) {
+        self.count_lost(id);
         let Some(held) = self.held.get_mut(&id) else { return };
-        let (books, meter) = (&mut self.books, &mut held.meter);
-        // Relaxed: a count. Before the records: their clocks cover what is lost.
-        let lost = held.slot.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            books.lost(meter, lost);
-        }
-        if held.slot.is_empty() {
-            return;
-        }
-        match &mut held.watch {
-            None => {
-                held.slot.read(&mut self.buffer, |clock, ending, stack| books.record(meter, clock, ending, stack));
-            }
-            Some(watch) => {
-                let waiting = held.waits.get().map(|wait| books.frame(&wait));
-                held.slot.read(&mut self.buffer, |clock, ending, stack| {
-                    books.met(meter, watch, (clock, ending, stack), waiting.clone());
-                });
-            }
+        if held.watch.is_some() {
+            self.look_by_wall(id, clock, until, false);
+        } else if !held.slot.is_empty() {
+            let (books, meter) = (&mut self.books, &mut held.meter);
+            held.slot.read(&mut self.buffer, |record| {
+                books.record(meter, record.clock, record.ending, record.addresses);
+            });
         }
     }
 
-    /// A tick of the wall clock for that thread.
-    fn tick(&mut self, id: i32) {
-        self.empty(id);
+    /// Before the records are read: their clocks cover what is lost.
+    fn count_lost(&mut self, id: i32) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        // Before the clock is read: if that has not moved, it has been in this wait since it was met.
-        let (changes, waiting) = held.waits.get_with_changes();
-        let is_stranger = held.is_stranger();
-        let clock = nanos(held.clock).filter(|&clock| clock >= held.meter.last());
-        let Some((watch, clock)) = held.watch.as_mut().zip(clock) else {
-            self.forget_if_gone(id);
-            if self.held.contains_key(&id) {
-                self.rota.add(id);
-            }
-            return;
-        };
-        if watch.was_looked_at(self.rota.tick()) {
-            // It is in the rota twice: for another thread that had the id before.
-            return;
-        }
-        if self.sampler == Some(id) {
-            watch.looks();
-        }
-        let waiting = waiting.map(|wait| self.books.frame(&wait));
-        match self.books.tick(&held.meter, watch, self.rota.tick(), clock, waiting) {
-            Still::No => {
-                self.rota.add(id);
-                self.refused.send(id);
-            }
-            // Nothing that it does would be seen from elsewhere.
-            Still::Looks => {}
-            still => {
-                let (is_elsewhere, waits) = (still == Still::Elsewhere, &held.waits);
-                let hang_up = |bells: &mut _, number| waits.hang_up(changes, bells, number);
-                // A stranger may be asked again where it is, and answer without having moved: it is to be looked at in its turn.
-                let clock = if is_stranger { RangeInclusive::new(1, 0) } else { watch.still(clock) };
-                self.rota.pass_over(id, is_elsewhere, clock, hang_up);
-            }
+        // Relaxed: a count.
+        let lost = held.slot.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            self.books.lost(&mut held.meter, lost);
         }
     }
 
@@ -498,7 +472,7 @@ impl State {
     /// The books as if the recording ended now.
     pub(super) fn closed_copy(&mut self) -> Books {
         for id in self.threads() {
-            self.empty(id);
+            self.empty(id, None, None);
         }
         let (mut copy, now) = (self.books.clone(), (self.now(), self.rota.tick()));
         for held in self.held.values() {
@@ -515,12 +489,13 @@ impl State {
             return;
         }
         self.retired.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
+        self.free_left_waits();
         let Some(modules) = self.listed.renew() else { return };
         let generation = self.listed.history().generation();
         if generation != self.books.generation() {
             // What was met so far was met among the libraries of before.
             for id in self.threads() {
-                self.empty(id);
+                self.empty(id, None, None);
             }
             self.books.begin_generation(generation);
         }
@@ -578,8 +553,8 @@ fn settle(
     match watch {
         None => books.settle(meter, clock),
         Some(watch) => {
-            let waiting = held.waits.get().map(|wait| books.frame(&wait));
-            books.settle_wall(meter, clock, watch, now, waiting.as_ref());
+            let seen = Seen { clock, shown: held.waits.shown(), ..Seen::default() };
+            books.settle_wall(meter, watch, now, &seen);
         }
     }
 }

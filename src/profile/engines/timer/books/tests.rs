@@ -89,91 +89,6 @@ fn a_clock_that_goes_back_weighs_nothing() {
     assert_eq!(weights(&books.found(), account), [(2, 10, vec![1])]);
 }
 
-fn wall_weights(found: &Found) -> Vec<(u64, u64, u64, Option<&str>)> {
-    let mut weights: Vec<_> = found
-        .samples
-        .iter()
-        .map(|sample| match &sample.stack {
-            Stack::Of { addresses, waiting, .. } => (sample.samples, sample.weight, addresses[0], waiting.as_deref()),
-            Stack::Unsampled => (0, sample.weight, 0, None),
-        })
-        .collect();
-    weights.sort_unstable();
-    weights
-}
-
-#[test]
-fn by_the_wall_clock_who_has_not_moved_stays_where_it_was() {
-    let mut books = Books::default();
-    let account = books.open("main/a".into(), None, 0);
-    let tick = |number, now, before| Tick { number, now, before };
-    let (mut meter, mut watch) = (Meter::new(account, 500), Watch::new(1_000, tick(4, 990, 0)));
-    let queue: Arc<str> = "queue".into();
-    assert_eq!(books.tick(&meter, &mut watch, tick(5, 1_100, 990), 600, None), Still::No, "nobody knows where it is");
-    books.met(&meter, &mut watch, (700, Ending::Root, &[1]), Some(queue.clone()));
-    let published = Some(queue.clone());
-    let found = books.tick(&meter, &mut watch, tick(6, 1_250, 1_100), 700 + RETURN, published);
-    assert_eq!(found, Still::Waits, "it has gone back, no more");
-    // Passed over for forty ticks, the last of them at 1300, then it has moved.
-    assert_eq!(books.tick(&meter, &mut watch, tick(47, 1_500, 1_300), 701 + RETURN, None), Still::No);
-    assert_eq!(books.tick(&meter, &mut watch, tick(48, 1_600, 1_500), 701 + RETURN, None), Still::No, "no answer");
-    books.met(&meter, &mut watch, (90_000, Ending::Root, &[2]), None);
-    books.settle_wall(&mut meter, 90_001 + RETURN, &mut watch, (1_607, tick(48, 1_600, 1_500)), None);
-    // 100 until it was met and 200 as it was, in 42 ticks; 300 until it answered again.
-    let found = books.found();
-    let expected = [(0, 7, 0, None), (1, 300, 2, None), (42, 300, 1, Some("queue"))];
-    assert_eq!(wall_weights(&found), expected);
-    assert_eq!(found.lives[account].cpu, Duration::from_nanos(89_501 + RETURN));
-}
-
-#[test]
-fn by_the_wall_clock_one_whose_books_were_closed_in_the_middle_of_a_tick_is_still_looked_at() {
-    let mut books = Books::default();
-    let account = books.open("main/a".into(), None, 0);
-    let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
-    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-    books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
-    // The second tick has begun when the thread is registered again, and it has not been looked at.
-    books.settle_wall(&mut meter, 10, &mut watch, (203, tick(2)), None);
-    assert!(!watch.was_looked_at(tick(2)), "it would be in nobody's list any more");
-    assert_eq!(books.tick(&meter, &mut watch, tick(2), 10, None), Still::Elsewhere);
-    assert!(watch.was_looked_at(tick(2)));
-    books.settle_wall(&mut meter, 10, &mut watch, (250, tick(2)), None);
-    assert_eq!(total(&books.found(), account), 250);
-}
-
-const MS: u64 = 1_000_000;
-
-/// Of a wall clock at 100 Hz.
-fn tick(number: u64) -> Tick {
-    Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS }
-}
-
-/// A thread that was asked at the first tick, and answered with its CPU clock at 100.
-fn met_at_first_tick() -> (Books, Meter, Watch) {
-    let mut books = Books::default();
-    let account = books.open("main/a".into(), None, 0);
-    let (meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-    books.met(&meter, &mut watch, (100, Ending::Root, &[1]), None);
-    (books, meter, watch)
-}
-
-#[test]
-fn by_the_wall_clock_what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
-    let (mut books, mut meter, mut watch) = met_at_first_tick();
-    assert_eq!(books.tick(&meter, &mut watch, tick(2), 100, None), Still::Elsewhere);
-    assert_eq!(books.tick(&meter, &mut watch, tick(9), 100, None), Still::Elsewhere);
-    // Eleven ticks later it has moved for 12 ms, nobody knows where.
-    assert_eq!(books.tick(&meter, &mut watch, tick(20), 12 * MS + 100, None), Still::No);
-    books.met(&meter, &mut watch, (13 * MS, Ending::Root, &[2]), None);
-    // It is there at the end too: nothing more is unsampled.
-    books.settle_wall(&mut meter, 13 * MS + RETURN, &mut watch, (205 * MS, tick(20)), None);
-    let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
-    assert_eq!(wall_weights(&books.found()), expected);
-}
-
 #[test]
 fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
     let lost = |books: &Books, account: usize| books.accounts[account].life.lost.unwrap();
@@ -216,33 +131,6 @@ fn what_a_full_ring_has_lost_is_lost_once() {
     books.record(&mut meter, 5_100, Ending::Root, &[1]);
     books.settle(&mut meter, 5_200);
     assert_eq!((meter.given_up(), books.accounts[account].life.lost), (31, Some(31)));
-}
-
-#[test]
-fn by_the_wall_clock_what_only_the_clock_has_told_is_in_the_books_before_the_thread_is_looked_at() {
-    let (mut books, mut meter, mut watch) = met_at_first_tick();
-    assert_eq!(books.tick(&meter, &mut watch, tick(2), 200, None), Still::Elsewhere);
-    assert_eq!(watch.still(200), 200..=100 + RETURN);
-    // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of them may have been its old place's.
-    books.stayed(&meter, &mut watch, tick(18));
-    assert_eq!(books.tick(&meter, &mut watch, tick(20), 30 * MS, None), Still::No);
-    books.settle_wall(&mut meter, 30 * MS, &mut watch, (205 * MS, tick(20)), None);
-    // 10 while it had moved, 10 that wait for an answer, 5 since.
-    assert_eq!(wall_weights(&books.found()), [(0, 25 * MS, 0, None), (19, 180 * MS, 1, None)]);
-}
-
-#[test]
-fn by_the_wall_clock_the_one_who_looks_is_asked_once() {
-    let mut books = Books::default();
-    let account = books.open("main/sampler".into(), None, 0);
-    let tick = |number: u64| Tick { number, now: number * 100, before: number * 100 - 100 };
-    let (mut meter, mut watch) = (Meter::new(account, 0), Watch::new(0, Tick::default()));
-    watch.looks();
-    assert_eq!(books.tick(&meter, &mut watch, tick(1), 0, None), Still::No);
-    books.met(&meter, &mut watch, (10, Ending::Root, &[1]), None);
-    assert_eq!(books.tick(&meter, &mut watch, tick(2), 10 + 5 * RETURN, None), Still::Looks);
-    books.settle_wall(&mut meter, 90 * RETURN, &mut watch, (905, tick(9)), None);
-    assert_eq!(wall_weights(&books.found()), [(10, 905, 1, None)]);
 }
 
 #[test]

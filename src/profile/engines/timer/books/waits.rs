@@ -2,7 +2,7 @@
 
 use super::pools::without_numbers;
 use crate::profile::build;
-use crate::wait::Wait;
+use crate::wait::Label;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn frame(&mut self, wait: &Wait) -> Arc<str> {
-        self.keep(build::waiting(wait), || format!("[waiting for {}]", wait.kind()))
+    pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
+        self.keep(build::waiting(label), || format!("[waiting for {}]", label.kind()))
     }
 
     fn keep(&mut self, name: Arc<str>, kind: impl FnOnce() -> String) -> Arc<str> {

@@ -160,7 +160,7 @@ impl State {
         let Some(held) = self.held.get_mut(&id) else { return };
         self.triggers.end(held.trigger.take());
         held.entry.take();
-        self.empty(id);
+        self.empty(id, None, None);
         self.settle(id, None);
         if let Some(held) = self.let_go(id) {
             let ended = self.time(Instant::now());

@@ -1,0 +1,202 @@
+//! Where one thread publishes its waits, and what others read there.
+
+use super::Wait;
+#[cfg(feature = "profiling")]
+use super::bell::{Bell, Bells};
+#[cfg(feature = "profiling")]
+use super::times::{Label, Times, Waited};
+use crate::model::Mutex;
+use crate::os::fork::PerProcess;
+#[cfg(feature = "profiling")]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is held for the copy of
+/// a few words, so a reader that cannot get it at once may simply ask again.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// A forked child has its own: the sampler may have held the lock.
+    waits: PerProcess<Mutex<Waits>>,
+    /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by another thread. Relaxed: it
+    /// guards nothing; a call that comes just before sees the old path.
+    retired: AtomicBool,
+    /// What the thread waits for now, for its own signal handler: a [`Shown`]. Stored by the thread under the lock of `waits`, and
+    /// by a recording when it begins and ends. Relaxed: a handler that runs on the thread sees what the thread has stored; one that
+    /// runs while a recording begins may see no wait, as before.
+    #[cfg(feature = "profiling")]
+    shown: AtomicU64,
+}
+
+/// What a thread waits for at some moment, in one word: 0 while no recording asks.
+///
+/// Two that are equal mean that the thread has neither begun nor ended a wait between them.
+#[cfg(feature = "profiling")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown(u64);
+
+#[cfg(feature = "profiling")]
+impl Shown {
+    /// So many bits of the word are in use.
+    pub(crate) const BITS: u32 = 48;
+    const INDEX_BITS: u32 = 12;
+
+    fn new(changes: u64, index: Option<usize>) -> Shown {
+        let index = index.map_or(0, |index| index as u64 + 1);
+        Shown((changes << Shown::INDEX_BITS | index) & ((1 << Shown::BITS) - 1))
+    }
+
+    pub(crate) fn from_word(word: u64) -> Shown {
+        Shown(word)
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The index of what it waits for, as in [`Waited::index`]; `None`: it does not wait.
+    pub(crate) fn index(self) -> Option<usize> {
+        ((self.0 & ((1 << Shown::INDEX_BITS) - 1)) as usize).checked_sub(1)
+    }
+}
+
+/// What one look at a thread's waits has found.
+#[cfg(feature = "profiling")]
+pub(crate) struct Reading {
+    /// When it was.
+    pub(crate) at: Instant,
+    /// Another number after each change.
+    pub(crate) changes: u64,
+    pub(crate) shown: Shown,
+}
+
+#[derive(Default)]
+pub(super) struct Waits {
+    /// The innermost last.
+    pub(super) now: Vec<Wait>,
+    pub(super) last: u64,
+    /// How often `now` has changed.
+    #[cfg(feature = "profiling")]
+    changes: u64,
+    /// Somebody wants to know of the next change.
+    #[cfg(feature = "profiling")]
+    bell: Option<Bell>,
+    /// While a recording asks.
+    #[cfg(feature = "profiling")]
+    times: Option<Box<Times>>,
+}
+
+impl Slot {
+    pub(crate) fn get(&self) -> Option<Wait> {
+        self.waits.lock().now.last().cloned()
+    }
+
+    /// The thread that publishes here loses its place in the tree.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// By the thread itself. `at`: when the change comes to be, asked only while a recording counts.
+    pub(super) fn change<R>(&self, at: impl FnOnce() -> Instant, change: impl FnOnce(&mut Waits) -> R) -> R {
+        let mut waits = self.waits.lock();
+        #[cfg(not(feature = "profiling"))]
+        let _ = at;
+        #[cfg(feature = "profiling")]
+        {
+            waits.announce();
+            if let Some(times) = &mut waits.times {
+                times.count(at());
+            }
+        }
+        let result = change(&mut waits);
+        #[cfg(feature = "profiling")]
+        waits.show(&self.shown);
+        result
+    }
+
+    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+        self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
+    }
+}
+
+#[cfg(feature = "profiling")]
+impl Slot {
+    /// The thread counts from now on how long it waits for what, as if it had since `since`. Another count that it kept is over.
+    pub(crate) fn begin_times(&self, since: Instant) {
+        let mut waits = self.waits.lock();
+        waits.times = Some(Box::new(Times::new(since)));
+        waits.show(&self.shown);
+    }
+
+    /// The thread counts no more.
+    pub(crate) fn end_times(&self) {
+        let mut waits = self.waits.lock();
+        waits.times = None;
+        self.shown.store(0, Ordering::Relaxed);
+    }
+
+    /// What the thread waits for now, and, into `waited`, how long it has waited for what since the last call.
+    pub(crate) fn read_times(&self, waited: &mut Vec<Waited>) -> Reading {
+        let mut waits = self.waits.lock();
+        let (at, changes) = (Instant::now(), waits.changes);
+        if let Some(times) = &mut waits.times {
+            times.count(at);
+            times.read(waited);
+        }
+        Reading { at, changes, shown: Shown(self.shown.load(Ordering::Relaxed)) }
+    }
+
+    /// The label of an index that the thread has shown since the last [`read_times`](Self::read_times).
+    pub(crate) fn label(&self, index: usize) -> Option<Label> {
+        self.waits.lock().times.as_ref().and_then(|times| times.label(index)).cloned()
+    }
+
+    /// What the thread waits for now.
+    ///
+    /// # Signal safety
+    /// Safe: a load. For the handler of the thread that publishes here.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown(self.shown.load(Ordering::Relaxed))
+    }
+
+    /// From now on the next change rings that one of `bells`, before it is made. False: since `changes` there was one. A bell that
+    /// hangs here already is taken down; it may have rung.
+    pub(crate) fn hang_up(&self, changes: u64, bells: &mut Bells, number: usize) -> bool {
+        let bell = bells.bell(number);
+        let mut waits = self.waits.lock();
+        let is_same = waits.changes == changes;
+        if is_same {
+            waits.bell = Some(bell);
+        }
+        is_same
+    }
+
+    /// Rings the bell that hangs here, by somebody else: its listener shall not wait for a change.
+    pub(crate) fn ring(&self) {
+        self.waits.lock().announce();
+    }
+}
+
+#[cfg(feature = "profiling")]
+impl Waits {
+    /// Of a change that is about to be made. Without a bell, which is the rule, this touches nothing that the change does not.
+    fn announce(&mut self) {
+        self.changes += 1;
+        if let Some(bell) = self.bell.take() {
+            bell.ring();
+        }
+    }
+
+    /// After a change, while a recording counts.
+    fn show(&mut self, shown: &AtomicU64) {
+        if let Some(times) = &mut self.times {
+            let index = times.enter(self.now.last().map(Wait::label));
+            shown.store(Shown::new(self.changes, index).0, Ordering::Relaxed);
+        }
+    }
+}
