@@ -5,6 +5,9 @@ use super::FlameOptions;
 use super::options::Pools;
 use std::collections::{HashMap, HashSet};
 
+/// Labels that begin so are of the runtime's own threads.
+const RUNTIME: &str = "main/selvedge";
+
 /// What `options` make of the labels of some stacks.
 pub(super) struct Labels<'a> {
     options: &'a FlameOptions,
@@ -30,12 +33,18 @@ impl<'a> Labels<'a> {
         Labels { options, pools }
     }
 
+    /// Whether the label's stacks would be shown, were they not those of a thread of the runtime.
+    pub(super) fn is_hidden(&self, label: &str) -> bool {
+        let subtree = self.options.subtree.as_deref();
+        let is_asked_for = subtree.is_some_and(|subtree| is_at_or_below(subtree, RUNTIME));
+        let is_meant = subtree.is_none_or(|subtree| is_at_or_below(label, subtree));
+        self.options.hides_runtime == Some(true) && !is_asked_for && is_meant && is_at_or_below(label, RUNTIME)
+    }
+
     /// The parts of the label that are shown; `None`: its stacks are not.
     pub(super) fn shown(&self, label: &str) -> Option<Vec<String>> {
-        if let Some(subtree) = &self.options.subtree
-            && label != subtree
-            && !label.strip_prefix(subtree.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        {
+        let is_elsewhere = |subtree: &String| !is_at_or_below(label, subtree);
+        if self.options.subtree.as_ref().is_some_and(is_elsewhere) || self.is_hidden(label) {
             return None;
         }
         if self.options.threads_dropped {
@@ -52,6 +61,10 @@ impl<'a> Labels<'a> {
         };
         Some(label.split('/').map(part).collect())
     }
+}
+
+fn is_at_or_below(label: &str, above: &str) -> bool {
+    label.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// `reader-` of `reader-12`; `None` if there is no number at the end, or nothing else.
@@ -93,5 +106,20 @@ mod tests {
         assert_eq!(shown(&subtree), ["main/pool-1/reader-1", "main/pool-1/reader-2"]);
         assert_eq!(shown(&FlameOptions::new().subtree("main/crawl")), Vec::<String>::new());
         assert_eq!(shown(&FlameOptions::new().subtree("main/crawler").without_threads()), [""]);
+    }
+
+    #[test]
+    fn the_runtimes_threads_are_hidden_unless_they_are_asked_for() {
+        let labels = ["main", "main/selvedge/watcher", "main/selvedge_/watcher", "main/watcher"];
+        let shown = |options: FlameOptions| -> Vec<&str> {
+            let shown = Labels::new(&options, labels.into_iter());
+            labels.into_iter().filter(|label| shown.shown(label).is_some()).collect()
+        };
+        let hidden = FlameOptions::new().hide_runtime();
+        assert_eq!(shown(hidden.clone()), ["main", "main/selvedge_/watcher", "main/watcher"]);
+        assert_eq!(shown(hidden.clone().subtree("main/selvedge")), ["main/selvedge/watcher"]);
+        assert_eq!(shown(hidden.show_runtime().hide_runtime_if(true)), labels);
+        assert_eq!(shown(FlameOptions::new().hide_runtime_if(true)).len(), 3);
+        assert_eq!(shown(FlameOptions::new()), labels);
     }
 }

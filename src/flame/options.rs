@@ -21,6 +21,8 @@ pub struct FlameOptions {
     pub(super) icicle: bool,
     /// `None`: all known machinery.
     pub(super) collapse: Option<Vec<String>>,
+    /// `None`: by the clock.
+    pub(super) hides_runtime: Option<bool>,
 }
 
 /// Which pools are drawn as one thread.
@@ -114,6 +116,29 @@ impl FlameOptions {
     #[must_use]
     pub fn collapse(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> FlameOptions {
         self.collapse = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Leaves out the runtime's own threads, `main/selvedge/…`; the subtitle says how many they are and what time they have. They
+    /// mostly wait, so this is the default by the wall clock, where they would take a great part of the picture. Folded lines
+    /// and pprof files keep them.
+    #[must_use]
+    pub fn hide_runtime(mut self) -> FlameOptions {
+        self.hides_runtime = Some(true);
+        self
+    }
+
+    /// Draws the runtime's own threads: what they cost. The default by the CPU clock.
+    #[must_use]
+    pub fn show_runtime(mut self) -> FlameOptions {
+        self.hides_runtime = Some(false);
+        self
+    }
+
+    /// Hides the runtime's own threads if that is `wanted`, unless the user has said what to do with them.
+    #[must_use]
+    pub(crate) fn hide_runtime_if(mut self, wanted: bool) -> FlameOptions {
+        self.hides_runtime.get_or_insert(wanted);
         self
     }
 

@@ -8,7 +8,9 @@ use super::{FlameOptions, Stacks, escape, folded};
 use inferno::differential;
 use inferno::flamegraph::color::{Color, MultiPalette, Palette, PaletteMap};
 use inferno::flamegraph::{self, Direction, Options};
+use std::collections::HashSet;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// A frame is left out if it is narrower than this share of the picture, in percent.
 const NARROWEST: f64 = 0.01;
@@ -33,7 +35,9 @@ pub(super) fn write(
     }
     let mut colours = colours(stacks, options);
     let mut inferno = Options::default();
-    titles(&mut inferno, options, title, Some(subtitle), pruned.left_out);
+    titles(&mut inferno, options, title, Some(subtitle));
+    remark(&mut inferno, hidden(stacks, options));
+    remark(&mut inferno, narrow(pruned.left_out));
     inferno.colors = Palette::Multi(MultiPalette::Rust);
     inferno.palette_map = Some(&mut colours);
     (inferno.factor, inferno.count_name) = unit(stacks);
@@ -60,24 +64,43 @@ pub(super) fn write_difference(
         lines = vec!["[no samples] 1 1"];
     }
     let mut inferno = Options::default();
-    titles(&mut inferno, options, title, None, 0);
+    titles(&mut inferno, options, title, None);
+    remark(&mut inferno, hidden(after, options));
     (inferno.factor, inferno.count_name) = unit(after);
     flamegraph::from_lines(&mut inferno, lines, out)
 }
 
 /// What all pictures have in common.
-fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtitle: Option<&str>, left_out: usize) {
+fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtitle: Option<&str>) {
     inferno.title = escape::text(options.title.as_deref().unwrap_or(title));
     inferno.subtitle = options.subtitle.as_deref().or(subtitle).map(escape::text);
-    if left_out > 0 {
-        let subtitle = inferno.subtitle.get_or_insert_default();
-        let separator = if subtitle.is_empty() { "" } else { " · " };
-        subtitle.push_str(&format!("{separator}{left_out} narrow frames summed up"));
-    }
     inferno.direction = if options.icicle { Direction::Inverted } else { Direction::Straight };
     inferno.deterministic = true;
     inferno.min_width = NARROWEST;
     inferno.name_type = "Frame:".into();
+}
+
+/// Adds what is not in the picture to its subtitle.
+fn remark(inferno: &mut Options<'_>, remark: Option<String>) {
+    let Some(remark) = remark else { return };
+    let subtitle = inferno.subtitle.get_or_insert_default();
+    let separator = if subtitle.is_empty() { "" } else { " · " };
+    subtitle.push_str(separator);
+    subtitle.push_str(&escape::text(&remark));
+}
+
+fn narrow(left_out: usize) -> Option<String> {
+    (left_out > 0).then(|| format!("{left_out} narrow frames summed up"))
+}
+
+/// How many threads of the runtime are left out, and their time.
+fn hidden(stacks: &Stacks, options: &FlameOptions) -> Option<String> {
+    let labels = Labels::new(options, std::iter::empty());
+    let hidden = || stacks.stacks.iter().filter(|stack| labels.is_hidden(&stack.label));
+    let threads: HashSet<&str> = hidden().map(|stack| &*stack.label).collect();
+    let time = Duration::from_nanos(hidden().map(|stack| stack.weight).sum());
+    let plural = if threads.len() == 1 { "" } else { "s" };
+    (!threads.is_empty()).then(|| format!("{} thread{plural} of the runtime hidden ({time:.1?})", threads.len()))
 }
 
 /// Weights are shown in milliseconds, or in microseconds where a stack has less than one

@@ -221,6 +221,27 @@ fn a_pool_of_many_threads_is_drawn_as_one_unless_asked() {
 }
 
 #[test]
+fn hidden_threads_of_the_runtime_are_counted_in_the_subtitle() {
+    let mut stacks = stacks();
+    let own = |name: &str| Stack { label: format!("main/selvedge/{name}").into(), ..stacks.stacks[1].clone() };
+    stacks.stacks = vec![stacks.stacks[1].clone(), own("sampler"), own("watcher")];
+    let drawn = |options: FlameOptions| {
+        let mut text = Vec::new();
+        write_svg(&stacks, "", "10 samples", &options, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let hidden = drawn(FlameOptions::new().hide_runtime());
+    assert!(hidden.contains(">10 samples · 2 threads of the runtime hidden (10.0ms)<"), "{hidden}");
+    assert!(!hidden.contains("<title>selvedge (") && !hidden.contains("<title>watcher ("));
+    let shown = drawn(FlameOptions::new().show_runtime());
+    assert!(shown.contains("<title>selvedge (") && shown.contains(">10 samples<"));
+    let mut change = Vec::new();
+    write_svg_difference(&stacks, &stacks, "", &FlameOptions::new().hide_runtime(), &mut change).unwrap();
+    let change = String::from_utf8(change).unwrap();
+    assert!(change.contains(">2 threads of the runtime hidden (10.0ms)<") && !change.contains("<title>watcher ("));
+}
+
+#[test]
 fn an_icicle_has_its_root_at_the_top() {
     let root = |options: FlameOptions| {
         let mut text = Vec::new();

@@ -70,7 +70,7 @@ impl Profile {
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: {} time of all threads", program(), self.clock_name());
-        flame::write_svg(&self.stacks, &title, &self.summary(), options, out)
+        flame::write_svg(&self.stacks, &title, &self.summary(), &self.drawn(options), out)
     }
 
     /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames have a greater share of the
@@ -89,7 +89,12 @@ impl Profile {
     /// ```
     pub fn write_difference(&self, before: &Profile, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: change of {} time", program(), self.clock_name());
-        flame::write_svg_difference(&before.stacks, &self.stacks, &title, options, out)
+        flame::write_svg_difference(&before.stacks, &self.stacks, &title, &self.drawn(options), out)
+    }
+
+    /// The options with what the clock decides.
+    fn drawn(&self, options: &FlameOptions) -> FlameOptions {
+        options.clone().hide_runtime_if(self.clock() == Clock::Wall)
     }
 
     /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first> <nanoseconds>`.

@@ -84,6 +84,7 @@ struct Set {
     profile_fold_pools: Option<bool>,
     profile_icicle: Option<bool>,
     profile_collapse: Option<Vec<String>>,
+    profile_hide_runtime: Option<bool>,
 }
 
 impl Config {
@@ -267,6 +268,14 @@ impl Config {
         self
     }
 
+    /// Whether the flamegraph leaves out the runtime's own threads, `main/selvedge/…`, and says so in its subtitle. Default: by the
+    /// wall clock only, where they would take a great part of the picture with their waits.
+    #[must_use]
+    pub fn profile_hide_runtime(mut self, hide: bool) -> Config {
+        self.set.profile_hide_runtime = Some(hide);
+        self
+    }
+
     /// Looks for errors in the settings, in the file and in the log4rs file that it names, and
     /// starts nothing.
     ///
@@ -317,6 +326,7 @@ impl Set {
             profile_fold_pools: self.profile_fold_pools.or(file.profile_fold_pools),
             profile_icicle: self.profile_icicle.or(file.profile_icicle),
             profile_collapse: self.profile_collapse.or(file.profile_collapse),
+            profile_hide_runtime: self.profile_hide_runtime.or(file.profile_hide_runtime),
         }
     }
 }

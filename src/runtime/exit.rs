@@ -64,7 +64,7 @@ pub(super) fn aside<T: Send + 'static>(
     let body = move || {
         let _ = done.send(run());
     };
-    reserve::run(&format!("main/{name}"), body).ok()?;
+    reserve::run(&format!("main/selvedge/{name}"), body).ok()?;
     wait.recv_timeout(patience).ok()
 }
 
@@ -76,7 +76,7 @@ pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
         let _ = done.send(Thread::dump());
     };
     // Without a thread for it `wait` is disconnected, which its user sees.
-    let _ = reserve::run("main/dump", body);
+    let _ = reserve::run("main/selvedge/dump", body);
     wait
 }
 
@@ -143,9 +143,9 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
     let for_stderr = text.clone();
     let first_line = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
     let words: [(&str, Job); 2] = [
-        ("main/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
+        ("main/selvedge/last-words", Box::new(move || say(&format!("selvedge: {for_stderr}")))),
         (
-            "main/last-log",
+            "main/selvedge/last-log",
             Box::new(move || {
                 // A console has it from stderr already.
                 let is_console = crate::log::is_console();

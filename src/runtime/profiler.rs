@@ -133,6 +133,11 @@ fn flame_options(settings: &ProfileSettings) -> FlameOptions {
         Some(false) => FlameOptions::new().keep_pools(),
         None => FlameOptions::new(),
     };
+    let options = match settings.hide_runtime {
+        Some(true) => options.hide_runtime(),
+        Some(false) => options.show_runtime(),
+        None => options,
+    };
     let options = if settings.icicle { options.icicle() } else { options };
     match &settings.collapse {
         Some(names) => options.collapse(names.iter().cloned()),

@@ -35,7 +35,7 @@ impl Reserve {
                 let _hidden = task::hide();
                 jobs.into_iter().for_each(|job| job());
             };
-            std::thread::Builder::new().name(format!("main/reserve-{number}")).spawn(body)?;
+            std::thread::Builder::new().name(format!("main/selvedge/reserve-{number}")).spawn(body)?;
         }
         *JOBS.lock() = Some(sender);
         Ok(Reserve(()))

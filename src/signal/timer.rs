@@ -2,7 +2,7 @@
 //!
 //! Its threads belong to the process and not to a runtime, since its users may outlive a runtime.
 //! The first target starts one, and it ends when there has been no target for a while. While a tree
-//! of threads is alive, each is a thread of that tree (`main/timer`); asked to stop, it leaves the
+//! of threads is alive, each is a thread of that tree (`main/selvedge/timer`); asked to stop, it leaves the
 //! tree, and goes on outside of it if a target is still to come.
 //!
 //! One thread *leads*: it alone takes targets out and runs them, so they run in the order in which
@@ -250,7 +250,7 @@ fn start_leader(mut state: MutexGuard<'_, State>) {
 
 fn start(id: u64, name: &str) -> std::io::Result<()> {
     let is_in_tree = TREE.get().is_some_and(|tree| (tree.living)().is_some());
-    let path = if is_in_tree { format!("main/{name}") } else { name.to_owned() };
+    let path = if is_in_tree { format!("main/selvedge/{name}") } else { name.to_owned() };
     let name = name.to_owned();
     std::thread::Builder::new().name(path).spawn(move || Worker::new(id, name).serve()).map(drop)
 }

@@ -269,6 +269,13 @@ pub(crate) fn default_parent() -> Arc<Node> {
     if node.terms.role == Role::Foreign || node.is_closed() { open_root() } else { node }
 }
 
+/// The same for a child of that role. The program's code runs on the runtime's own threads too, as a target of a signal does: what
+/// it spawns there is `main`'s, not theirs.
+fn default_parent_of(role: Role) -> Arc<Node> {
+    let parent = default_parent();
+    if role == Role::User && parent.terms.role == Role::Runtime { open_root() } else { parent }
+}
+
 /// A new child of `parent`, or of the calling thread.
 ///
 /// # Errors
@@ -277,7 +284,7 @@ pub(super) fn new_child(parent: Option<&Thread>, name: &str, terms: Terms) -> io
     match parent {
         Some(parent) if parent.0.terms.role != Role::Foreign => Node::child(&in_this_process(&parent.0), name, terms),
         _ => loop {
-            let open = if parent.is_some() { open_root() } else { default_parent() };
+            let open = if parent.is_some() { open_root() } else { default_parent_of(terms.role) };
             // An error: it has ended since, and the next attempt finds another one.
             if let Ok(child) = Node::child(&open, name, terms.clone()) {
                 return Ok(child);

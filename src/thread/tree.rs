@@ -61,6 +61,10 @@ pub(crate) enum Role {
     Foreign,
 }
 
+/// In the paths of the runtime's own threads, between `main` and their names: a place of their own. No child of `main` has this
+/// name, so no path of a thread of the program begins so.
+pub(crate) const RUNTIME: &str = "selvedge";
+
 /// The maximum number of children that an ending thread takes from threads that are not below it.
 /// Each is asked to stop and joined, and the end must come even if another thread keeps spawning.
 const MOST_LATE_CHILDREN: usize = 1000;
@@ -214,11 +218,15 @@ impl State {
 impl Node {
     /// Also gives the path, for the name of an OS thread.
     pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
-        let name = tidy(name);
+        let mut name = tidy(name);
+        let (is_users, is_below_main) = (terms.role == Role::User, parent.terms.role == Role::Root);
+        let place = if is_below_main && terms.role == Role::Runtime { [RUNTIME, "/"] } else { ["", ""] };
+        if is_below_main && is_users && name == RUNTIME {
+            name += "_";
+        }
         // With room for the NUL that the standard library adds.
-        let mut path = String::with_capacity(parent.path.len() + name.len() + 2);
-        path.extend([&*parent.path, "/", &name]);
-        let is_users = terms.role == Role::User;
+        let mut path = String::with_capacity(parent.path.len() + RUNTIME.len() + name.len() + 3);
+        path.extend([&*parent.path, "/", place[0], place[1], &name]);
         let node = Node::new(&name, &path, Some(parent.clone()), terms);
         // Threads below it may spawn as long as they live: it waits for them anyhow.
         let is_from_below = parent.is_ending() && {

@@ -50,7 +50,7 @@ fn reports(folder: &Folder) -> Vec<String> {
             _ => records.push(line.to_owned()),
         }
     }
-    records.retain(|record| record.contains(" main/watcher "));
+    records.retain(|record| record.contains(" main/selvedge/watcher "));
     records
 }
 
@@ -63,7 +63,7 @@ fn line<'a>(report: &'a str, begin: &str) -> &'a str {
 fn two_threads_with_each_others_locks() {
     let reports = found("locks", 1);
     let report = &reports[0];
-    assert!(report.starts_with("ERROR main/watcher deadlock: 2 threads wait for each other\n"), "{report}");
+    assert!(report.starts_with("ERROR main/selvedge/watcher deadlock: 2 threads wait for each other\n"), "{report}");
     let ada = line(report, "main/ada is waiting ");
     assert!(ada.contains(" for lock \"right\" at tests/programs/deadlock.rs:"), "{ada}");
     assert!(ada.contains(", held by main/bob since tests/programs/deadlock.rs:"), "{ada}");
@@ -93,7 +93,7 @@ fn each_deadlock_is_reported_by_itself() {
 fn a_circle_of_lock_monitor_and_join_and_who_stands_behind() {
     let reports = found("three-kinds", 1);
     let report = &reports[0];
-    assert!(report.contains("ERROR main/watcher deadlock: 3 threads wait for each other\n"), "{report}");
+    assert!(report.contains("ERROR main/selvedge/watcher deadlock: 3 threads wait for each other\n"), "{report}");
     assert!(line(report, "main/ada is ").contains("for monitor \"stock\""), "{report}");
     assert!(line(report, "main/bob is ").contains("for thread \"main/eve\""), "{report}");
     assert!(line(report, "main/eve is ").contains("for lock \"ledger\""), "{report}");
@@ -105,7 +105,7 @@ fn a_circle_of_lock_monitor_and_join_and_who_stands_behind() {
 fn a_parent_that_ends_with_what_its_child_wants() {
     let reports = found("parents-end", 1);
     let report = &reports[0];
-    assert!(report.contains("ERROR main/watcher deadlock: 2 threads wait for each other\n"), "{report}");
+    assert!(report.contains("ERROR main/selvedge/watcher deadlock: 2 threads wait for each other\n"), "{report}");
     assert!(line(report, "main is ").contains("for thread \"main/clerk\""), "{report}");
     assert!(line(report, "main/clerk is ").contains("for lock \"ledger\""), "{report}");
 }
@@ -114,7 +114,10 @@ fn a_parent_that_ends_with_what_its_child_wants() {
 fn a_turn_that_waits_for_the_next_in_line_is_probable() {
     let reports = found("turn", 1);
     let report = &reports[0];
-    assert!(report.contains("WARN main/watcher probable deadlock: 2 threads wait for each other\n"), "{report}");
+    assert!(
+        report.contains("WARN main/selvedge/watcher probable deadlock: 2 threads wait for each other\n"),
+        "{report}"
+    );
     assert!(line(report, "main/bob is ").contains("for turn \"frames #1\""), "{report}");
     assert!(line(report, "unless ").contains("passed on"), "{report}");
 }
@@ -123,7 +126,10 @@ fn a_turn_that_waits_for_the_next_in_line_is_probable() {
 fn two_full_queues_are_probable() {
     let reports = found("full-queues", 1);
     let report = &reports[0];
-    assert!(report.contains("WARN main/watcher probable deadlock: 2 threads wait for each other\n"), "{report}");
+    assert!(
+        report.contains("WARN main/selvedge/watcher probable deadlock: 2 threads wait for each other\n"),
+        "{report}"
+    );
     assert!(line(report, "main/ada is ").contains("for room in queue \"there\""), "{report}");
     assert!(line(report, "main/bob is ").contains("for room in queue \"back\""), "{report}");
     assert!(line(report, "unless ").contains("other threads take from"), "{report}");
@@ -133,7 +139,10 @@ fn two_full_queues_are_probable() {
 fn a_lock_whose_holder_has_ended() {
     let reports = found("holder-ended", 1);
     let report = &reports[0];
-    assert!(report.contains("ERROR main/watcher deadlock: what is waited for is held by a thread that has ended\n"));
+    assert!(
+        report
+            .contains("ERROR main/selvedge/watcher deadlock: what is waited for is held by a thread that has ended\n")
+    );
     let waiter = line(report, "main/waiter is ");
     assert!(waiter.contains("held by a thread that has ended since tests/programs/deadlock.rs:"), "{report}");
 }
@@ -149,7 +158,8 @@ fn a_wait_that_nobody_can_end() {
     ] {
         let reports = found(scenario, 1);
         let report = &reports[0];
-        let begin = "ERROR main/watcher wait without end: no other thread has a handle to what is waited for\n";
+        let begin =
+            "ERROR main/selvedge/watcher wait without end: no other thread has a handle to what is waited for\n";
         assert!(report.starts_with(begin), "{report}");
         let (begin, end) = what.split_once(".*").unwrap();
         assert!(line(report, begin).ends_with(end), "{scenario}: {report}");

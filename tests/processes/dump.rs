@@ -232,7 +232,7 @@ mod processes {
     #[test]
     fn sigusr1_writes_the_tree_to_the_log_and_to_stderr() {
         let text = asked("several", "several", &["main/pool/worker-0 … worker-7 (8 threads)", "main/burner, running"]);
-        assert!(text.contains("WARN main/os-signals/dump/dump-log dump of process "), "{text}");
+        assert!(text.contains("WARN main/selvedge/os-signals/dump/dump-log dump of process "), "{text}");
         assert!(text.contains("nobody has heard yet: main/unlucky panicked at "), "{text}");
     }
 
@@ -272,7 +272,7 @@ mod processes {
         process.end();
         // The maker leaves itself out; one before it may be about to end.
         let log = log_of(&folder);
-        let makers = log.split("dump of process").map(|dump| dump.matches("main/os-signals/dump, ").count());
+        let makers = log.split("dump of process").map(|dump| dump.matches("main/selvedge/os-signals/dump, ").count());
         assert!(makers.max() < Some(3), "{log}");
     }
 

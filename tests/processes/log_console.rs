@@ -219,7 +219,10 @@ fn a_thread_that_waits_for_a_writer_that_waits_for_it_is_a_deadlock() {
 fn a_log_that_stands_still_is_told_on_stderr() {
     let (_folder, yaml) = without_log("standstill", "");
     let told = until_told(Process::start(&mut subject("waiting-writer", &yaml)), "the log stands still");
-    assert!(told.contains("main waits for the queue `waits`; its writer, main/log-writer waits, is within"), "{told}");
+    assert!(
+        told.contains("main waits for the queue `waits`; its writer, main/selvedge/log-writer waits, is within"),
+        "{told}"
+    );
 }
 
 #[test]

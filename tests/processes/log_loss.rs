@@ -212,7 +212,9 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
 /// The log is what hangs: whoever looks on must hear of it from stderr.
 #[test]
 fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
-    for (scenario, capacity, who) in [("hang-end", 8192, "main/log-writer"), ("hang-thread", 64, "main/talker")] {
+    for (scenario, capacity, who) in
+        [("hang-end", 8192, "main/selvedge/log-writer"), ("hang-thread", 64, "main/talker")]
+    {
         let (folder, yaml) = config(scenario, &format!("capacity: {capacity}"));
         folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
         let text = fs::read_to_string(&yaml).unwrap();

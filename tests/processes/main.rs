@@ -33,6 +33,7 @@ mod outage;
 mod own_file;
 mod recipes;
 mod runtime;
+mod runtime_threads;
 mod sandbox;
 mod shutdown;
 mod stopping;

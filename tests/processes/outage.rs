@@ -16,7 +16,7 @@ fn the_three_culprits_are_named_with_their_places() {
         let found = text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "no line with {parts:?} in:\n{text}");
     };
-    line_with(&["main/watcher", "deadlock: 2 threads wait for each other"]);
+    line_with(&["main/selvedge/watcher", "deadlock: 2 threads wait for each other"]);
     let place = "at examples/03_outage.rs:";
     line_with(&["main/deposits is waiting", "for lock \"savings\"", place, "held by main/withdrawals since", place]);
     line_with(&["main/withdrawals is waiting", "for lock \"checking\"", place, "held by main/deposits since", place]);

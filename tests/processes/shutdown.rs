@@ -35,7 +35,7 @@ fn sigint_stops_everything_and_gives_130() {
     let (ended, log) = interrupted("sigint", "wait", "", &[SIGINT]);
     assert_eq!(ended.code(), 130, "{}", ended.stderr);
     assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
-    assert!(log.contains("WARN main/os-signals/notice interrupted by SIGINT"), "{log}");
+    assert!(log.contains("WARN main/selvedge/os-signals/notice interrupted by SIGINT"), "{log}");
     assert!(log.lines().last().unwrap().contains("was interrupted by SIGINT and has stopped in order"), "{log}");
 }
 

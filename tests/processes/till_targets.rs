@@ -109,7 +109,7 @@ fn targets_outlive_the_runtime() {
     Till::after(Duration::from_millis(1))
         .on_go(move || drop(sends.send(selvedge::Thread::current().path().to_owned())));
     let path = told.pop_till(&Till::after(DEADLINE)).unwrap();
-    assert!(path.starts_with("main/timer"), "{path}");
+    assert!(path.starts_with("main/selvedge/timer"), "{path}");
     assert!(!hour.is_go() && !ran[1].is_go());
     runtime.shutdown().unwrap();
 }

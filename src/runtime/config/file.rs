@@ -139,6 +139,7 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         "fold_pools",
         "direction",
         "collapse",
+        "hide_runtime",
     ])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
@@ -178,6 +179,9 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         let what = "rayon, tokio, serde, or the name of a crate";
         let names = field.list()?.iter().map(|item| item.text(what).map(str::to_owned)).collect::<Result<_, _>>()?;
         set.profile_collapse = Some(names);
+    }
+    if let Some(field) = section.get("hide_runtime") {
+        set.profile_hide_runtime = Some(field.boolean()?);
     }
     Ok(())
 }

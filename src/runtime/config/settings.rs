@@ -75,6 +75,9 @@ pub(crate) struct ProfileSettings {
     /// `None`: all that is known.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) collapse: Option<Vec<String>>,
+    /// `None`: by the wall clock they are hidden.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) hide_runtime: Option<bool>,
 }
 
 impl Config {
@@ -115,6 +118,7 @@ impl Config {
                 fold_pools: set.profile_fold_pools,
                 icicle: set.profile_icicle.unwrap_or(false),
                 collapse: set.profile_collapse,
+                hide_runtime: set.profile_hide_runtime,
             },
             name,
         };

@@ -48,7 +48,7 @@ fn every_key_reaches_its_setting() {
     let text = "
 name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
-profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower] }
+profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
 log: { queued: false }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
@@ -71,6 +71,7 @@ deadlocks: { after: 250ms }
     assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
     assert_eq!((settings.profile.fold_pools, settings.profile.icicle), (Some(false), true));
     assert_eq!(settings.profile.collapse, Some(vec!["rayon".into(), "tower".into()]));
+    assert_eq!(settings.profile.hide_runtime, Some(true));
 }
 
 #[test]

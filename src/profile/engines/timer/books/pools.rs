@@ -8,6 +8,7 @@
 
 use super::{Account, Books};
 use crate::profile::lives::Pool;
+use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
 use std::panic::Location;
 
@@ -106,6 +107,8 @@ fn without_name(path: &str) -> String {
 /// `main/*`: as many as there are places in the source that spawn.
 fn without_path(path: &str) -> String {
     match path.split_once('/') {
+        // The runtime's stay in their place.
+        Some((root, rest)) if rest.split('/').next() == Some(RUNTIME) => format!("{root}/{RUNTIME}/*"),
         Some((root, _)) => format!("{root}/*"),
         None => path.to_owned(),
     }

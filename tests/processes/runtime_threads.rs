@@ -1,0 +1,79 @@
+//! The runtime's own threads have a place of their own in the tree, the dump, the log and the profile.
+#![cfg(all(feature = "profiling", target_os = "linux"))]
+
+use crate::support::{Folder, in_own_process};
+use selvedge::profile::{Clock, Options};
+use selvedge::{Config, Runtime, Signal, Thread, Till, spawn};
+use std::time::Duration;
+
+#[test]
+fn the_runtimes_threads_stand_apart_from_those_of_the_program() {
+    if in_own_process(module_path!(), "the_runtimes_threads_stand_apart_from_those_of_the_program") {
+        return;
+    }
+    let folder = Folder::new("runtime-threads");
+    let log = folder.write("l.yaml", &log_file(&folder));
+    let config = |name: &str| {
+        let options = Options::new().clock(Clock::Wall);
+        let config = Config::new(name).log_file(&log).profile_enabled(true).profile_options(options);
+        config.profile_output(folder.path().join(name))
+    };
+    for (name, config) in [("hidden", config("hidden")), ("shown", config("shown").profile_hide_runtime(false))] {
+        let runtime = Runtime::start(config).unwrap();
+        let me = Thread::current();
+        let waits = |please_stop: &Signal| {
+            log::info!("here");
+            please_stop.wait_for_go();
+        };
+        // Named like one of the runtime's, like their place, and below the latter like both.
+        let mut users = vec![spawn("watcher", waits), spawn("log-writer", waits)];
+        users.push(spawn("selvedge", move |please_stop| drop((spawn("watcher", waits), please_stop.wait_for_go()))));
+        // What a target on a thread of the runtime spawns is the program's.
+        let (spawned, seen) = (Signal::new("spawned"), std::sync::mpsc::channel());
+        Till::after(Duration::from_millis(1)).on_go({
+            let (spawned, tell) = (spawned.clone(), seen.0);
+            move || {
+                tell.send((Thread::current().path().to_owned(), spawn("by-target", waits))).unwrap();
+                spawned.go();
+            }
+        });
+        spawned.wait_for_go();
+        let (timer, by_target) = seen.1.recv().unwrap();
+        assert_eq!(timer, "main/selvedge/timer");
+        assert_eq!(by_target.thread().path(), "main/by-target");
+        assert_eq!(by_target.thread().parent().as_ref(), Some(&me));
+        while users[2].thread().children().is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(users[2].thread().children()[0].path(), "main/selvedge_/watcher");
+        let children: Vec<String> = me.children().iter().map(|child| child.path().to_owned()).collect();
+        assert_eq!(children, ["main/watcher", "main/log-writer", "main/selvedge_", "main/by-target"]);
+        let dump = Thread::dump().to_string();
+        let (of_program, own) = dump.split_once("\nthe runtime's own:\n").unwrap();
+        assert!(of_program.contains("main/watcher, ") && !of_program.contains("main/selvedge/"), "{dump}");
+        for thread in ["watcher", "sampler", "os-signals", "stop-watch"] {
+            assert!(own.contains(&format!("    main/selvedge/{thread}, ")), "{dump}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        runtime.shutdown().unwrap();
+        let folded = folder.read(&format!("{name}/{name}.folded"));
+        let has = |start: &str| folded.lines().any(|line| line.starts_with(start));
+        assert!(has("main;selvedge;watcher;") && has("main;watcher;") && has("main;selvedge_;watcher;"), "{folded}");
+        assert!(!has("main;sampler;") && !has("main;os-signals;"), "{folded}");
+        let picture = folder.read(&format!("{name}/{name}.svg"));
+        let is_drawn = picture.contains("<title>selvedge (");
+        let is_told = picture.contains("threads of the runtime hidden (");
+        assert_eq!((is_drawn, is_told), if name == "hidden" { (false, true) } else { (true, false) });
+        assert!(picture.contains("<title>selvedge_ (") && picture.contains("<title>watcher ("));
+    }
+    let log = folder.read("app.log");
+    assert!(log.contains("main/watcher here") && log.contains("main/selvedge_/watcher here"), "{log}");
+}
+
+fn log_file(folder: &Folder) -> String {
+    format!(
+        "appenders:\n  file: {{ kind: file, path: {}, encoder: {{ pattern: '{{T}} {{m}}{{n}}' }} }}\n\
+         root: {{ level: info, appenders: [file] }}\n",
+        folder.path().join("app.log").display()
+    )
+}
