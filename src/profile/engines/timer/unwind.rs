@@ -126,8 +126,8 @@ impl Modules {
                 }
             } else {
                 let Some(caller) = self.caller(&frame, place.rule, &mut memory, cache) else { return Ending::Broken };
-                let before = self.place(&caller, cache).before;
-                if before == Before::EndOfSignal {
+                let there = self.place(&caller, cache);
+                if there.before == Before::EndOfSignal {
                     if !push(caller.address.wrapping_add(1)) {
                         return Ending::Deep;
                     }
@@ -135,8 +135,8 @@ impl Modules {
                         Some(below) => frame = below,
                         None => return Ending::Broken,
                     }
-                } else if matches!(before, Before::Call(_) | Before::Hidden) {
-                    frame = caller;
+                } else if matches!(there.before, Before::Call(_) | Before::Hidden) {
+                    (frame, place) = (caller, there);
                 } else {
                     return Ending::Broken;
                 }
@@ -144,7 +144,9 @@ impl Modules {
             if !push(if frame.exact { frame.address.wrapping_add(1) } else { frame.address }) {
                 return Ending::Deep;
             }
-            place = self.place(&frame, cache);
+            if frame.exact {
+                place = self.place(&frame, cache);
+            }
         }
     }
 
