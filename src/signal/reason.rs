@@ -9,7 +9,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Why a [`Signal`] went; above all, why a thread was asked to stop. See [`Signal::reason`].
+/// Why a [`Signal`](crate::Signal) went; above all, why a thread was asked to stop. See
+/// [`Signal::reason`](crate::Signal::reason).
 ///
 /// `Display` writes it as one line: what happened, in which thread and where, how long ago, and the
 /// cause of that.
@@ -61,7 +62,8 @@ impl Reason {
         Reason(Arc::new(Inner { text, by, at: *at, when: Instant::now(), cause }))
     }
 
-    /// What happened: the text given to [`Signal::go_because`], or the runtime's own words.
+    /// What happened: the text given to [`Signal::go_because`](crate::Signal::go_because), or the
+    /// runtime's own words.
     pub fn text(&self) -> &str {
         &self.0.text
     }

@@ -78,7 +78,11 @@ fn dump() -> ! {
     // The first is certain, the other probable.
     locks_called("left", "right");
     turn_called("eve", "dan");
-    let is_stuck = |thread: &Thread| thread.waiting_for().is_some_and(|wait| ["lock", "turn"].contains(&wait.kind()));
+    // A dump tells of a probable deadlock once it has lasted for a second.
+    const LONG: Duration = Duration::from_millis(1100);
+    let is_stuck = |thread: &Thread| {
+        thread.waiting_for().is_some_and(|wait| ["lock", "turn"].contains(&wait.kind()) && wait.elapsed() > LONG)
+    };
     while Thread::current().children().iter().filter(|thread| is_stuck(thread)).count() < 4 {
         std::thread::yield_now();
     }

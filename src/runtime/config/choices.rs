@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What happens when threads are still alive once [`Config::patience`] is over.
+/// What happens when threads are still alive once [`Config::patience`](crate::Config::patience) is
+/// over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnStuck {
@@ -15,7 +16,7 @@ pub enum OnStuck {
     Abort,
 }
 
-/// Which threads SIGINT and SIGTERM ask to stop. See [`Config::ask`].
+/// Which threads SIGINT and SIGTERM ask to stop. See [`Config::ask`](crate::Config::ask).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Ask {
