@@ -23,7 +23,7 @@ fn main() {
 fn uncontended() {
     let n = scaled(200_000, 100);
     let (ours, std, parking_lot) = (Lock::new("l", 0u64), std::sync::Mutex::new(0u64), parking_lot::Mutex::new(0u64));
-    Contest::new("lock, add 1, unlock: nobody else", n)
+    Contest::new("lock, add 1, unlock: no other thread", n)
         .with("selvedge Lock", || time(n, || *ours.lock() += 1))
         .with("std Mutex", || time(n, || *std.lock().unwrap() += 1))
         .with("parking_lot Mutex", || time(n, || *parking_lot.lock() += 1))
@@ -31,7 +31,7 @@ fn uncontended() {
 
     let monitor = Monitor::new("m", 0u64);
     let (std_changed, parking_lot_changed) = (std::sync::Condvar::new(), parking_lot::Condvar::new());
-    Contest::new("enter, add 1, leave and notify: nobody else", n)
+    Contest::new("enter, add 1, leave and notify: no other thread", n)
         .with("selvedge Monitor", || time(n, || *monitor.enter() += 1))
         .with("std Mutex + Condvar", || {
             time(n, || {
@@ -49,7 +49,7 @@ fn uncontended() {
 
     let (ours, tokio) = (Semaphore::new("s", 4), tokio::sync::Semaphore::new(4));
     let (std, parking_lot) = (Counted::<Std>::new(4), Counted::<ParkingLot>::new(4));
-    Contest::new("take a permit, give it back: nobody else", n)
+    Contest::new("take a permit, give it back: no other thread", n)
         .with("selvedge Semaphore", || time(n, || drop(ours.acquire())))
         .with("tokio Semaphore, try_acquire", || time(n, || drop(tokio.try_acquire().unwrap())))
         .with("std Mutex + Condvar", || time(n, || std.pass(|| ())))
@@ -57,7 +57,7 @@ fn uncontended() {
         .run(60);
 
     let (ours, atomic) = (Progress::new("p"), AtomicU64::new(0));
-    Contest::new("count on: nobody waits", n)
+    Contest::new("count on: no thread waits", n)
         .with("selvedge Progress", || time(n, || ours.advance(1)))
         .with("AtomicU64::fetch_add", || time(n, || atomic.fetch_add(1, Ordering::SeqCst)))
         .run(60);

@@ -1,5 +1,6 @@
-//! Who the calling thread is, what it waits for, and who holds that. Below `signal`, because every blocking call publishes
-//! here; the tree, the dump and the wall-clock profile read it.
+//! The identity of the calling thread, what it waits for, and which thread holds that. Below
+//! `signal`, because every blocking call publishes here. The tree, the dump and the wall-clock
+//! profile read it.
 
 #[cfg(feature = "profiling")]
 mod bell;
@@ -35,18 +36,19 @@ use std::time::{Duration, Instant};
 pub struct Wait {
     what: What,
     since: Instant,
-    /// Tells this call from all others that publish in the same slot.
+    /// Tells this call from all other calls that publish in the same slot.
     serial: u64,
     /// The number of the calling thread; 0 if it has held nothing yet.
     thread: u64,
 }
 
-/// What a blocking call waits for, and who can end it.
+/// What a blocking call waits for, and which threads can end the wait.
 #[derive(Clone, Debug)]
 pub(crate) struct What {
     kind: &'static str,
     name: Arc<str>,
-    /// The name without what is another one at each call, such as a number that runs; `None` if there is nothing of the kind.
+    /// The name without a part that differs at each call, as a running number does; `None` if it
+    /// has no such part.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))] // names are built the same way with and without it
     lasting: Option<Arc<str>>,
     /// Where in the source the call is, if it knows.
@@ -57,24 +59,25 @@ pub(crate) struct What {
     limited: bool,
 }
 
-/// Who must act for a wait to end.
+/// The threads that can end a wait.
 #[derive(Clone, Debug)]
 pub(crate) enum Ends {
-    /// Nobody knows.
+    /// Not known.
     Anyhow,
-    /// Whoever holds it. It cannot be passed on to another thread.
+    /// The holder. What it holds cannot be passed on to another thread.
     Held(Arc<Holder>),
-    /// Whoever got the turn, if it was not passed on.
+    /// The thread that got the turn, if it was not passed on.
     Turn(Arc<Holder>),
-    /// Whoever has the claim, which mostly is passed on: this is who took it.
+    /// The thread that has the claim. This is the thread that took it; mostly the claim is passed
+    /// on.
     Claimed(Arc<Holder>),
     /// The thread of the tree with this id, by its end.
     Thread(u64),
-    /// Whoever uses the other side of a queue; these have been seen to.
+    /// The threads that use the other side of a queue. These have been seen to use it.
     Users(Arc<Users>),
 }
 
-/// What a wait is for is reached through handles, and only who has one can end it.
+/// The handles to what a wait is for. Only a thread with a handle can end the wait.
 #[derive(Clone)]
 pub(crate) struct Handles {
     /// Weak, so that looking does not count.
@@ -85,13 +88,14 @@ pub(crate) struct Handles {
 
 /// What is reached through handles.
 pub(crate) trait Shared: Send + Sync {
-    /// Whether nobody but those who have `known` of the `all` handles can end a wait for it. Those wait.
+    /// Returns `true` if the `known` handles, whose owners are all blocked, are the only ones among
+    /// `all` that could end a wait for it.
     fn is_left_to(&self, known: usize, all: usize) -> bool {
         all <= known
     }
 }
 
-/// Of what has no other state that counts: each handle has a clone.
+/// For types whose only relevant state is the handle count; each handle holds one clone.
 impl Shared for () {}
 
 impl Handles {
@@ -154,13 +158,15 @@ impl What {
         What { place: Some(place), ..self }
     }
 
-    /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the outer one again.
+    /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the
+    /// outer one again.
     pub(crate) fn publish(self) -> Published {
         self.publish_since(Instant::now())
     }
 
-    /// The same for a wait that began before it is published: a call that first looks again for less than a microsecond, and
-    /// mostly has what it waits for by then, publishes only after that.
+    /// The same for a wait that began before it is published: a call that first looks again for
+    /// less than a microsecond, and mostly has what it waits for by then, publishes only after
+    /// that.
     pub(crate) fn publish_since(self, since: Instant) -> Published {
         let slot = ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten();
         let serial = slot.as_ref().map_or(0, |slot| {
@@ -177,8 +183,8 @@ impl What {
 }
 
 impl Wait {
-    /// What kind of thing is waited for: `signal`, `queue`, `room in queue`, `thread`, `lock`, `monitor`, `semaphore`, and
-    /// so on.
+    /// What kind of thing is waited for: `signal`, `queue`, `room in queue`, `thread`, `lock`,
+    /// `monitor`, `semaphore`, and so on.
     pub fn kind(&self) -> &'static str {
         self.what.kind
     }
@@ -188,8 +194,8 @@ impl Wait {
         &self.what.name
     }
 
-    /// What its time is counted under: its name is without what is another one at each call, since a profile must not have a
-    /// new frame for each.
+    /// What its time is counted under: its name is without what is another one at each call, since
+    /// a profile must not have a new frame for each.
     #[cfg(feature = "profiling")]
     pub(crate) fn label(&self) -> Label {
         let holder = match &self.what.ends {
@@ -210,8 +216,8 @@ impl Wait {
         self.since.elapsed()
     }
 
-    /// The path of the thread that holds the lock or monitor that is waited for, or has the turn before, as of this call;
-    /// `None` while nobody does, and for what cannot be held.
+    /// The path of the thread that holds the lock or monitor, or has the turn before, as of this
+    /// call. `None` while no thread does, and for waits for other things.
     pub fn holder(&self) -> Option<Arc<str>> {
         match &self.what.ends {
             Ends::Held(holder) | Ends::Turn(holder) => holder.path(),
@@ -235,7 +241,7 @@ impl Wait {
         self.what.handles.as_ref()
     }
 
-    /// Whether a deadline or a `till` may end it.
+    /// Returns `true` if a deadline or a `till` may end it.
     pub(crate) fn is_limited(&self) -> bool {
         self.what.limited
     }
@@ -277,14 +283,14 @@ thread_local! {
     static ME: RefCell<Option<Me>> = const { RefCell::new(None) };
 }
 
-/// From now on the calling thread is `path` and publishes into `slot`. Returns who it was before.
+/// From now on the calling thread is `path` and publishes into `slot`. Returns its identity before.
 pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
     let before = Before(ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten());
     renamed();
     before
 }
 
-/// The same for as long as the calling thread lives, or is another one. What it was before is dropped.
+/// The same, until the thread ends or gets another identity. Its identity before is dropped.
 pub(crate) fn become_thread_for_good(path: Arc<str>, slot: Arc<Slot>) {
     let before = ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten();
     drop(before);
@@ -299,19 +305,19 @@ pub(crate) fn leave_tree() {
     }
 }
 
-/// Who the calling thread was before; becomes that again when dropped.
+/// The identity of the calling thread before; the thread gets it back when this drops.
 pub(crate) struct Before(Option<Me>);
 
 impl Drop for Before {
     fn drop(&mut self) {
-        // A thread whose locals are gone has nobody left to be.
+        // After its locals are destroyed, a thread has no identity any more.
         let ended = ME.try_with(|me| me.replace(self.0.take())).ok().flatten();
         drop(ended);
         renamed();
     }
 }
 
-/// The calling thread's path in the tree; `other/<name>` for a thread that nobody registered.
+/// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
 pub(crate) fn my_path() -> Arc<str> {
     tree_path().unwrap_or_else(|| {
         let current = std::thread::current();

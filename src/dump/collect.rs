@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// For a lock of which a glance is wanted, and for all such together.
 const GLANCE: Duration = Duration::from_millis(2);
 const GLANCES: Duration = Duration::from_millis(100);
-/// In less time than this it cannot be seen who uses the processor.
+/// The time over which the use of the processor is measured. In less time it cannot be seen.
 const WINDOW: Duration = Duration::from_millis(10);
 
 impl Dump {
@@ -62,14 +62,16 @@ fn deadlock(found: &Finding) -> Deadlock {
     }
 }
 
-/// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the thread's children.
+/// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the
+/// thread's children.
 fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> Vec<Arc<Node>>) {
     let roots = tree::roots();
     let root = roots.first().map(|root| root.id);
     tree::walk(roots, |node| {
         let patience = GLANCE.min(GLANCES.saturating_sub(began.elapsed()));
         match &node.parent {
-            // Children of a `main` that was, or that is to come, are shown below `main`, as their paths say.
+            // Children of a `main` that was, or that is to come, are shown below `main`, as their
+            // paths say.
             None if root != Some(node.id) => node.look(patience).map_or_else(Vec::new, |seen| seen.children),
             None => visit(Thread::from_node(node.clone()), None, patience),
             Some(parent) => {
@@ -80,7 +82,8 @@ fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> 
     });
 }
 
-/// Waits that nobody can end. Those that are found by what is seen of threads at several moments must have lasted for a second.
+/// Waits that no thread can end. A finding that rests on looks at several moments must have lasted
+/// for a second.
 fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
     const LONG: Duration = Duration::from_secs(1);
     // The search takes the locks that could not be had.

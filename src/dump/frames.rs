@@ -16,7 +16,8 @@ impl Here {
     }
 }
 
-/// The frames worth showing, leaf first, as lines. `is_ours`: what the innermost do is known already, a wait in this crate.
+/// The frames worth showing, leaf first, as lines. `is_ours`: what the innermost do is known
+/// already, a wait in this crate.
 pub(super) fn shown(frames: &[Frame], is_ours: bool, here: &Here) -> Vec<String> {
     let line = |frame: &Frame| line(frame, here);
     let Some(first) = frames.iter().position(is_programs) else {
@@ -52,7 +53,8 @@ fn line(frame: &Frame, here: &Here) -> String {
     }
 }
 
-/// Not the standard library's, this crate's, one that this crate blocks with, nor a function of C.
+/// Returns `false` for functions of the standard library, of this crate and the crates that it
+/// blocks with, and of C.
 fn is_programs(frame: &Frame) -> bool {
     const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
     let path = path(&frame.function);

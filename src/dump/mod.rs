@@ -1,9 +1,10 @@
-//! The thread dump: what each thread of the tree does, waits for and was asked, right now, for people and as JSON. Above
-//! `thread` and `profile`, which tell it; knows no runtime, no log and no OS signal.
+//! The thread dump: what each thread of the tree does, waits for and was asked, right now, for
+//! people and as JSON. Above `thread` and `profile`, which tell it; knows no runtime, no log and no
+//! OS signal.
 //!
 //! Invariants
-//! 1. It waits for nobody's lock without end: what cannot be read in time is shown as `[busy]`, since whoever holds it may be
-//!    what is being looked for.
+//! 1. It never waits for a lock without a limit: what cannot be read in time is shown as `[busy]`,
+//!    since the holder may be the thread that the reader of the dump is looking for.
 //! 2. Nothing of the user's runs while it is made.
 
 mod collect;
@@ -24,9 +25,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What all threads of the tree did at one moment. See [`Thread::dump`].
 ///
-/// `Display` writes it for people: the threads one below the other, each with what it waits for, who holds that, whether it
-/// was asked to stop, what it has failed with, and its stack; siblings that do the same are one entry; the runtime's own
-/// threads come last. [`to_json`](Self::to_json) has all of it for programs.
+/// `Display` writes it for people: the threads one below the other, each with what it waits for,
+/// which thread holds that, whether it was asked to stop, what it has failed with, and its stack;
+/// siblings that do the same are one entry; the runtime's own threads come last.
+/// [`to_json`](Self::to_json) has all of it for programs.
 #[derive(Clone)]
 pub struct Dump {
     process: u32,
@@ -35,17 +37,17 @@ pub struct Dump {
     took: Duration,
     /// In the order of the tree: a parent, then its children, the oldest first.
     threads: Vec<Entry>,
-    /// Those that are not in the tree, by their kernel ids.
+    /// The threads that are not in the tree, by their kernel ids.
     others: Vec<Other>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
     /// Files that could not be read to name functions, and why, as sentences.
     unread: Vec<String>,
-    /// The waits that nobody can end.
+    /// The waits that no thread can end.
     deadlocks: Vec<Deadlock>,
 }
 
-/// Threads that wait, with nobody to end it.
+/// Waiting threads whose waits no thread can end.
 #[derive(Clone, serde::Serialize)]
 struct Deadlock {
     kind: &'static str,
@@ -65,14 +67,15 @@ struct Entry {
     path: Arc<str>,
     /// One of the runtime's own.
     is_own: bool,
-    /// It is the one that made the dump.
+    /// It is the thread that made the dump.
     is_maker: bool,
     has_children: bool,
     /// Its own code has ended, and it waits for its children.
     is_ending: bool,
     /// The kernel's id.
     os_thread: Option<i32>,
-    /// When all of this was read. Its times are those of this moment, not of when the dump is written out.
+    /// When all of this was read. Its times are those of this moment, not of when the dump is
+    /// written out.
     seen: Instant,
     age: Duration,
     doing: Doing,
@@ -143,23 +146,28 @@ struct Frame {
 impl Thread {
     /// What all threads of the tree do right now.
     ///
-    /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs, waits or has ended; what it
-    /// waits for in this crate, since when and who holds that; whether it was asked to stop, when, by whom and why; failures
-    /// that nobody has been told of; at the end, waits that nobody can end. Threads of the process that are not in the tree follow
-    /// those of the tree (on Linux), as `other/<name>`: their name in the kernel, state, CPU time and age. And with the feature `profiling`, on Linux on x86_64 and aarch64, its stack, also if it
-    /// is blocked or spins. Those of threads that do not answer (they block SIGPROF, or get no processor) are missing, with the
-    /// reason.
+    /// For each: its path, its ids here and in the system, its age and CPU time, whether it runs,
+    /// waits or has ended; what it waits for in this crate, since when and which thread holds that;
+    /// whether it was asked to stop, when, by which thread and why; failures that no thread has
+    /// joined; at the end, waits that no thread can end. Threads of the process that are not in the
+    /// tree follow those of the tree (on Linux), as `other/<name>`: their name in the kernel,
+    /// state, CPU time and age. And with the feature `profiling`, on Linux on x86_64 and aarch64,
+    /// its stack, also if it is blocked or spins. Those of threads that do not answer (they block
+    /// SIGPROF, or get no processor) are missing, with the reason.
     ///
-    /// Takes milliseconds without stacks, and with them as long as the program's debug information takes to read, tenths of
-    /// a second in a large one; no thread is interrupted for longer than some microseconds of that, and a recording that
-    /// runs is not disturbed. Works while others hold locks of this crate, or hang. Dumps that are made at once wait for
-    /// each other for a quarter of a second; then one goes without stacks.
+    /// Takes milliseconds without stacks, and with them as long as the program's debug information
+    /// takes to read, tenths of a second in a large one; no thread is interrupted for longer than
+    /// some microseconds of that, and a recording that runs is not disturbed. Works while others
+    /// hold locks of this crate, or hang. Dumps that are made at once wait for each other for a
+    /// quarter of a second; then one goes without stacks.
     ///
-    /// To find the stacks, each thread of the tree gets SIGPROF once, and each other thread twice, unless it blocks SIGPROF. System calls that it interrupts are restarted, but for those that
-    /// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and `clock_nanosleep`, `sigtimedwait`,
-    /// `semop`, `msgrcv`, `io_getevents`, and socket calls and `futex` waits with a time limit. These return EINTR, which the standard
-    /// library hides where it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read` with a
-    /// timeout returns [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted).
+    /// To find the stacks, each thread of the tree gets SIGPROF once, and each other thread twice,
+    /// unless it blocks SIGPROF. System calls that it interrupts are restarted, but for those that
+    /// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and
+    /// `clock_nanosleep`, `sigtimedwait`, `semop`, `msgrcv`, `io_getevents`, and socket calls and
+    /// `futex` waits with a time limit. These return EINTR, which the standard library hides where
+    /// it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read`
+    /// with a timeout returns [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted).
     ///
     /// After Java's thread dump, with the tree instead of a list.
     ///
@@ -184,11 +192,11 @@ impl Thread {
 }
 
 impl Dump {
-    /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`, `no_stacks` (why there
-    /// are none, or null), `unread` (sentences: which files could not be read to name functions, and why), `threads`, in the order
-    /// of the tree, `others`, the threads that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread,
-    /// what is not known or does not apply is null;
-    /// times are seconds; the stack is whole, its leaf first.
+    /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`,
+    /// `no_stacks` (why there are none, or null), `unread` (sentences: which files could not be
+    /// read to name functions, and why), `threads`, in the order of the tree, `others`, the threads
+    /// that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread, what is
+    /// not known or does not apply is null; times are seconds; the stack is whole, its leaf first.
     pub fn to_json(&self) -> String {
         json::write(self)
     }
@@ -209,7 +217,8 @@ impl Dump {
         Dump::now(false)
     }
 
-    /// One thread with its stack, and those that it waits for, one after the other. Empty if it was not met.
+    /// One thread with its stack, and the threads that it waits for, one after the other. Empty if
+    /// it was not met.
     pub(crate) fn explain(&self, thread: &Thread) -> String {
         text::explain(self, thread.id())
     }

@@ -1,4 +1,5 @@
-//! The threads of the process that are not in the tree: those of other libraries, and those of the program that no call has registered.
+//! The threads of the process that are not in the tree: those of other libraries, and those of the
+//! program that no call has registered.
 
 use super::{Doing, Entry, Stack};
 use crate::os::task;
@@ -21,8 +22,8 @@ pub(super) struct Other {
     pub(super) stack: Stack,
 }
 
-/// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and when it was read. Empty where the
-/// system does not list them.
+/// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and
+/// when it was read. Empty where the system does not list them.
 pub(super) struct Before(HashMap<i32, (Option<Duration>, Instant)>);
 
 impl Before {
@@ -32,10 +33,11 @@ impl Before {
     }
 }
 
-/// The threads that were there at the beginning, are there now, and are neither in the tree nor this crate's. `known` are kernel ids
-/// of threads of the tree that have ended since.
+/// The threads that were there at the beginning, are there now, and are neither in the tree nor
+/// this crate's. `known` are kernel ids of threads of the tree that have ended since.
 ///
-/// A thread that has just started has not come into the tree yet, and one that ends has left it: neither is there both times.
+/// A thread that has just started is not in the tree yet, and an ending thread has left it. Neither
+/// is seen at both looks.
 pub(super) fn collect(before: &Before, entries: &[Entry], known: &[i32]) -> Vec<Other> {
     let is_of_tree = |id: &i32| known.contains(id) || entries.iter().any(|entry| entry.os_thread == Some(*id));
     let mut ids: Vec<i32> = before.0.keys().copied().filter(|id| !is_of_tree(id) && !task::is_hidden(*id)).collect();

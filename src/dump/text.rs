@@ -24,7 +24,7 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     match dump.deadlocks.len() {
         0 => {}
-        count => write!(f, "; waits that nobody can end: {count}, see the end")?,
+        count => write!(f, "; waits that no thread can end: {count}, see the end")?,
     }
     f.write_char('\n')?;
     groups(users).iter().try_for_each(|group| write!(f, "\n{group}"))?;
@@ -104,7 +104,7 @@ pub(super) fn stack_of(dump: &Dump, id: u64) -> Vec<String> {
     dump.threads.iter().find(|entry| entry.id == id).map_or_else(Vec::new, |entry| stack(entry, &Here::new()))
 }
 
-/// A thread, then the one that it waits for, and so on.
+/// A thread, then the thread that it waits for, and so on.
 pub(super) fn explain(dump: &Dump, id: u64) -> String {
     let (mut text, mut seen, here) = (String::new(), Vec::new(), Here::new());
     let mut next = dump.threads.iter().find(|entry| entry.id == id);
@@ -149,7 +149,8 @@ fn groups(entries: Vec<&Entry>) -> Vec<Group<'_>> {
     let mut places: HashMap<Key, usize> = HashMap::new();
     for entry in entries {
         let stack = stack(entry, &here);
-        // Of those that do not wait here only the stack tells whether they do the same.
+        // For threads that do not wait in this crate, only the stack tells whether they do the
+        // same.
         let is_known = !stack.is_empty() || matches!(entry.doing, Doing::Waiting { .. });
         let is_alone = !is_known
             || entry.has_children
@@ -212,7 +213,7 @@ impl Display for Group<'_> {
         first.busy.iter().try_for_each(|busy| writeln!(f, "    [busy: {busy}]"))?;
         first.stop.iter().try_for_each(|stop| writeln!(f, "    asked to stop: {}", stop.as_of(first.seen)))?;
         for failure in &first.failures {
-            writeln!(f, "    nobody has heard yet: {}", failure.replace('\n', "\n    "))?;
+            writeln!(f, "    failure not joined yet: {}", failure.replace('\n', "\n    "))?;
         }
         self.stack.iter().try_for_each(|line| writeln!(f, "    {line}"))
     }

@@ -18,8 +18,8 @@ const KIND: &str = "connection to";
 
 /// Connects as [`TcpStream::connect`] does, until `till` goes: to the first address that accepts.
 ///
-/// Blocks until the connection is made or refused, or `till` has gone. A name is looked up first, which no signal ends; an address
-/// in numbers needs no look-up.
+/// Blocks until the connection is made or refused, or `till` has gone. A name is looked up first,
+/// which no signal ends; an address in numbers needs no look-up.
 ///
 /// # Errors
 /// [`is_stopped`](super::is_stopped): `till` has gone. The last address's error, if none accepts.
@@ -69,8 +69,8 @@ fn connect_to_one(address: &SocketAddr, wake: &Wake) -> io::Result<TcpStream> {
 
 /// Connects as [`UnixStream::connect`] does, until `till` goes.
 ///
-/// Blocks while the listener has no room for a further connection. The system does not tell when there is room, so the call tries
-/// again, at first after a millisecond and later every 50 ms.
+/// Blocks while the listener has no room for a further connection. The system does not tell when
+/// there is room, so the call tries again, at first after a millisecond and later every 50 ms.
 ///
 /// # Errors
 /// [`is_stopped`](super::is_stopped): `till` has gone. Others as `connect` has them.

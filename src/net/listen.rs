@@ -11,7 +11,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-/// After an error that would come again at once, such as that no descriptor is left, the next accept waits so long.
+/// After an error that would come again at once, such as that no descriptor is left, the next
+/// accept waits so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
 mod sealed {
@@ -22,15 +23,17 @@ mod sealed {
 
 /// Accepting until a signal goes, for [`TcpListener`] and [`UnixListener`].
 ///
-/// The first such call puts the listener into non-blocking mode, and it stays so: several threads may accept from one listener, and
-/// one that was slower must not block in the system. Streams come in blocking mode, as from the standard library's `accept`.
+/// The first such call puts the listener into non-blocking mode, and it stays so: several threads
+/// may accept from one listener, and the slower thread must not block in the system. Streams come
+/// in blocking mode, as from the standard library's `accept`.
 pub trait ListenTill: sealed::Sealed + Sized {
     /// What is accepted.
     type Stream;
     /// Where it comes from.
     type Address;
 
-    /// Blocks until there is a connection, or `till` has gone. A signal that has gone comes before a connection that is there.
+    /// Blocks until there is a connection, or `till` has gone. A signal that has gone comes before
+    /// a connection that is there.
     ///
     /// # Errors
     /// [`is_stopped`](super::is_stopped): `till` has gone. Others as `accept` has them.
@@ -45,11 +48,12 @@ pub trait ListenTill: sealed::Sealed + Sized {
     /// ```
     fn accept_till(&self, till: &Signal) -> io::Result<(Self::Stream, Self::Address)>;
 
-    /// The streams of [`accept_till`](Self::accept_till), until `till` has gone: then the iterator ends.
+    /// The streams of [`accept_till`](Self::accept_till), until `till` has gone: then the iterator
+    /// ends.
     ///
-    /// An item is an error if one connection could not be accepted; the next item may be well. Where an error would come again at
-    /// once (no descriptor is left), the next item comes a tenth of a second later, so that a loop that logs and goes on does
-    /// not take a whole processor.
+    /// An item is an error if one connection could not be accepted; the next item may be well.
+    /// Where an error would come again at once (no descriptor is left), the next item comes a tenth
+    /// of a second later, so that a loop that logs and goes on does not take a whole processor.
     fn incoming_till<'a>(&'a self, till: &Signal) -> IncomingTill<'a, Self>;
 }
 
@@ -68,7 +72,8 @@ fn accept<L: Accept>(listener: &L, wake: &Wake) -> io::Result<L::Accepted> {
         match listener.accept_now() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // The system looks for a descriptor before it looks for a connection: without a connection nothing has failed.
+            // The system looks for a descriptor before it looks for a connection: without a
+            // connection nothing has failed.
             Err(_) if !until_ready(listener.as_fd(), Interest::Read, None, Some(Duration::ZERO))? => {}
             other => return other,
         }
@@ -89,7 +94,8 @@ impl<L> fmt::Debug for IncomingTill<'_, L> {
     }
 }
 
-/// A connection that has failed by itself is over with its error; all other errors are the listener's or the process's.
+/// A connection that has failed by itself is over with its error; all other errors are the
+/// listener's or the process's.
 fn comes_again(error: &io::Error) -> bool {
     !matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }

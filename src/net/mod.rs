@@ -1,13 +1,15 @@
 //! Sockets whose blocking calls end when a signal goes: accept, read, write, connect.
 //!
-//! The types stay those of the standard library. [`ListenTill`] adds [`accept_till`](ListenTill::accept_till) and
-//! [`incoming_till`](ListenTill::incoming_till) to listeners; [`SocketTill`] adds [`till`](SocketTill::till) to streams, which gives a
-//! [`StreamTill`] that implements [`Read`](std::io::Read) and [`Write`](std::io::Write); [`connect_till`] and [`connect_unix_till`]
-//! connect. A call that a signal has ended returns an error for which [`is_stopped`] is `true`.
+//! The types stay those of the standard library. [`ListenTill`] adds
+//! [`accept_till`](ListenTill::accept_till) and [`incoming_till`](ListenTill::incoming_till) to
+//! listeners; [`SocketTill`] adds [`till`](SocketTill::till) to streams, which gives a
+//! [`StreamTill`] that implements [`Read`](std::io::Read) and [`Write`](std::io::Write);
+//! [`connect_till`] and [`connect_unix_till`] connect. A call that a signal has ended returns an
+//! error for which [`is_stopped`] is `true`.
 //!
-//! While such a call blocks, the thread shows in dumps and wall-clock profiles as waiting for `connection on "127.0.0.1:8080"`,
-//! `data from "10.0.0.7:51312"`, `room to send to "…"` or `connection to "…"`. docs/recipes/threaded-server.md has a whole server.
-//! Unix only.
+//! While such a call blocks, the thread shows in dumps and wall-clock profiles as waiting for
+//! `connection on "127.0.0.1:8080"`, `data from "10.0.0.7:51312"`, `room to send to "…"` or
+//! `connection to "…"`. docs/recipes/threaded-server.md has a whole server. Unix only.
 //!
 //! ```
 //! use selvedge::net::{ListenTill, SocketTill, is_stopped};
@@ -58,8 +60,10 @@ use std::io;
 
 /// Returns `true` if a call of this module has returned `error` because its signal had gone.
 ///
-/// The kind of such an error is [`Other`](io::ErrorKind::Other): [`Interrupted`](io::ErrorKind::Interrupted) is the one that
-/// [`read_exact`](io::Read::read_exact), [`BufReader`](io::BufReader) and their like try again without end.
+/// The kind of such an error is [`Other`](io::ErrorKind::Other), not
+/// [`Interrupted`](io::ErrorKind::Interrupted): after that kind
+/// [`read_exact`](io::Read::read_exact), [`BufReader`](io::BufReader) and their like try again
+/// without end.
 ///
 /// ```
 /// # use selvedge::{Signal, net::{ListenTill, is_stopped}};

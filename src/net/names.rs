@@ -16,7 +16,8 @@ pub(super) struct Names {
     pub(super) lasting: Arc<str>,
 }
 
-/// Peers that have a name of their own in a profile. A public service has more of them than a profile can hold.
+/// Peers that have a name of their own in a profile. A public service has more of them than a
+/// profile can hold.
 const MOST_PEERS: usize = 64;
 static PEERS: Mutex<BTreeSet<IpAddr>> = Mutex::new(BTreeSet::new());
 

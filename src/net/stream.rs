@@ -59,7 +59,8 @@ mod sealed {
 /// Reading and writing until a signal goes, for [`TcpStream`](std::net::TcpStream),
 /// [`UnixStream`](std::os::unix::net::UnixStream) and references to them.
 pub trait SocketTill: sealed::Sealed + Sized {
-    /// The stream, with reads and writes that end when `till` goes. Does not block, and changes nothing of the socket.
+    /// The stream, with reads and writes that end when `till` goes. Does not block, and changes
+    /// nothing of the socket.
     ///
     /// ```
     /// # use selvedge::{Till, net::{SocketTill, is_stopped}};
@@ -73,10 +74,11 @@ pub trait SocketTill: sealed::Sealed + Sized {
         StreamTill { stream: self, wake: Wake::new(till), names: OnceLock::new() }
     }
 
-    /// Blocks until there is something to read, which may be the end or an error (`true`), or until `till` has gone (`false`). Data
-    /// that is there comes before a signal that has gone.
+    /// Blocks until there is something to read, which may be the end or an error (`true`), or until
+    /// `till` has gone (`false`). Data that is there comes before a signal that has gone.
     ///
-    /// This is where a server waits between two requests: a stop ends the connection here and not within a request.
+    /// This is where a server waits between two requests: a stop ends the connection here and not
+    /// within a request.
     ///
     /// # Errors
     /// Those of `poll`; the stream's time limit for reads has passed ([`ErrorKind::WouldBlock`]).
@@ -103,13 +105,17 @@ impl<S: sealed::Sealed> SocketTill for S {}
 
 /// A stream whose reads and writes end when a signal goes; made by [`SocketTill::till`].
 ///
-/// Reads and writes go directly to the socket. One that would block waits until the socket is ready or the signal has gone. Then it
-/// fails with an error for which [`is_stopped`](super::is_stopped) is `true`, and it has read or written nothing; what
-/// [`write_all`](Write::write_all) has sent before is sent. A signal that has gone comes before data that is there. The time limits
-/// of the stream ([`set_read_timeout`](std::net::TcpStream::set_read_timeout)) hold, and are [`ErrorKind::WouldBlock`] when they have passed.
+/// Reads and writes go directly to the socket. A call that would block waits until the socket is
+/// ready or the signal has gone. Then it fails with an error for which
+/// [`is_stopped`](super::is_stopped) is `true`, and it has read or written nothing; what
+/// [`write_all`](Write::write_all) has sent before is sent. A signal that has gone comes before
+/// data that is there. The time limits of the stream
+/// ([`set_read_timeout`](std::net::TcpStream::set_read_timeout)) hold, and are
+/// [`ErrorKind::WouldBlock`] when they have passed.
 ///
-/// `&StreamTill` reads and writes too, so one thread can read while another writes. From the first call that blocks the stream has a
-/// second descriptor, by which the signal wakes the call. If none is to be had, the call looks at the signal every 50 ms.
+/// `&StreamTill` reads and writes too, so one thread can read while another writes. From the first
+/// call that blocks the stream has a second descriptor, by which the signal wakes the call. If none
+/// is to be had, the call looks at the signal every 50 ms.
 pub struct StreamTill<S> {
     stream: S,
     wake: Wake,
@@ -134,7 +140,8 @@ impl<S: SocketTill> StreamTill<S> {
 
     /// From now on reads and writes end when `till` goes, and no longer with the signal before.
     ///
-    /// So that a request that has begun is read and answered, while the wait for the next one ends with `please_stop`.
+    /// So that a request that has begun is read and answered, while the wait for the next one ends
+    /// with `please_stop`.
     pub fn set_signal(&mut self, till: &Signal) {
         self.wake = Wake::new(till);
     }

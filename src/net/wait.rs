@@ -1,4 +1,5 @@
-//! One blocking wait for a socket: until it is ready, the signal has gone, or the socket's own time limit has passed.
+//! One blocking wait for a socket: until it is ready, the signal has gone, or the socket's own time
+//! limit has passed.
 
 use super::Stopped;
 use super::names::Names;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 /// Without a descriptor for the wake-up, a wait looks at its signal so often.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Wakes the waits of one socket when a signal goes. Costs a descriptor from the first wait on that blocks.
+/// Wakes the waits of one socket when a signal goes. Costs a descriptor from the first wait on that
+/// blocks.
 pub(super) struct Wake {
     till: Signal,
     armed: OnceLock<(Arc<Waker>, OnGoScoped)>,
@@ -34,7 +36,8 @@ impl Wake {
             let waker = Arc::new(Waker::new().ok()?);
             let wakes = waker.clone();
             let target = self.till.on_go_scoped(move || wakes.wake());
-            // Another thread that waits on the same socket may have been faster; then this target is cancelled.
+            // Another thread that waits on the same socket may have been faster; then this target
+            // is cancelled.
             let _ = self.armed.set((waker, target));
         }
         self.armed.get().map(|(waker, _)| &**waker)
@@ -52,8 +55,8 @@ pub(super) enum Outcome {
     TimedOut,
 }
 
-/// Blocks until the socket is ready for `interest`, the signal has gone, or `limit` has passed, and shows meanwhile as waiting for
-/// `kind` and the name.
+/// Blocks until the socket is ready for `interest`, the signal has gone, or `limit` has passed, and
+/// shows meanwhile as waiting for `kind` and the name.
 ///
 /// # Errors
 /// Those of `poll`.

@@ -1,17 +1,19 @@
-//! Bells: how the wall-clock sampler, which looks at many threads' waits, learns which of them have changed, without looking
-//! at the others. Knows neither waits nor threads.
+//! Bells: how the wall-clock sampler, which looks at many threads' waits, learns which of them have
+//! changed, without looking at the others. Knows neither waits nor threads.
 //!
 //! Invariants
-//! 1. A bell rings at most once; the listener that hears it hangs up a new one. So a thread that changes its wait a million
-//!    times between two looks rings once.
-//! 2. It rings before what it announces: a listener that has not heard it by some time knows that nothing has changed up to
-//!    then.
+//! 1. A bell rings at most once; the listener that hears it hangs up a new one. So a thread that
+//!    changes its wait a million times between two looks rings once.
+//! 2. It rings before what it announces: a listener that has not heard it by some time knows that
+//!    nothing has changed up to then.
 //!
-//! What orders a ring and the change that it announces is the lock of the [`Slot`](super::Slot), not the bell's word. A bell
-//! is hung up, rung and followed by its change under that lock, in this order. So a listener that finds the change under the
-//! lock has the ring before it, and hears it from then on. And a listener that has heard a ring, and then takes the lock, finds
-//! the change there: were its turn at the lock the earlier one, it would have heard a ring that comes after it. Hence all
-//! accesses of the word are relaxed; an Acquire or Release of its own would order nothing that the lock leaves open.
+//! What orders a ring and the change that it announces is the lock of the [`Slot`](super::Slot),
+//! not the bell's word. A bell is hung up, rung and followed by its change under that lock, in this
+//! order. So a listener that finds the change under the lock has the ring before it, and hears it
+//! from then on. And a listener that has heard a ring, and then takes the lock, finds the change
+//! there: were its turn at the lock the earlier one, it would have heard a ring that comes after
+//! it. Hence all accesses of the word are relaxed; an Acquire or Release of its own would order
+//! nothing that the lock leaves open.
 //!
 //! Models: `loom_bell_*` in `wait/loom_tests.rs`.
 
@@ -27,7 +29,7 @@ pub(crate) struct Bells {
 
 /// One of them; 64 share a word.
 pub(super) struct Bell {
-    /// A bit is set by whoever rings, and cleared by the listener. The listener may be gone.
+    /// The ringing thread sets a bit, and the listener clears it. The listener may be gone.
     word: Arc<AtomicU64>,
     bit: u32,
 }
@@ -45,8 +47,8 @@ impl Bells {
     /// Calls `each` with the number of each bell that has rung since the last time.
     pub(crate) fn hear(&self, mut each: impl FnMut(usize)) {
         for (index, word) in self.words.iter().enumerate() {
-            // What is not seen yet is heard the next time, as if it had rung after this. Most words are silent, and a load
-            // leaves the cache line with the threads that ring.
+            // What is not seen yet is heard the next time, as if it had rung after this. Most words
+            // are silent, and a load leaves the cache line with the threads that ring.
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Which thread holds something, and which threads live: numbers of OS threads, and the paths behind them. Written by
-//! those who hold, read by those who wait and by the search for deadlocks.
+//! Which thread holds something, and which threads live: numbers of OS threads, and the paths
+//! behind them. The holders write it. Waiting threads and the search for deadlocks read it.
 
 use super::my_path;
 use crate::model;
@@ -12,17 +12,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who holds a thing, and where in the source they took it.
+/// The thread that holds a thing, and where in the source it took the thing.
 #[derive(Debug, Default)]
 pub(crate) struct Holder {
     thread: AtomicU64,
-    /// Of the last who took it.
+    /// The place of the last thread that took it.
     place: AtomicCell<Option<&'static Location<'static>>>,
 }
 
 impl Holder {
-    // Relaxed throughout: a thread recognises itself by what it wrote itself. Others read it for a human, or, in the search
-    // for deadlocks, after they have seen under a lock that the holder blocks: what it wrote before, they see.
+    // Relaxed throughout: a thread recognises itself by what it wrote itself. Others read it for a
+    // human, or, in the search for deadlocks, after they have seen under a lock that the holder
+    // blocks: what it wrote before, they see.
 
     #[inline]
     #[track_caller]
@@ -40,7 +41,7 @@ impl Holder {
         self.number() == my_number()
     }
 
-    /// The number of the holder's thread; 0 if nobody holds it.
+    /// The number of the holder's thread; 0 if no thread holds it.
     pub(crate) fn number(&self) -> u64 {
         self.thread.load(Ordering::Relaxed)
     }
@@ -57,7 +58,8 @@ impl Holder {
     }
 }
 
-/// The threads that have been seen to use a side of a queue, by their numbers; only those who had to block.
+/// The threads that have been seen to use a side of a queue, by their numbers. Only a thread that
+/// had to block is seen.
 #[derive(Debug, Default)]
 pub(crate) struct Users(Mutex<Seen>);
 
@@ -71,7 +73,7 @@ impl Users {
     /// More than this are not told apart.
     pub(super) const MOST: usize = 64;
 
-    /// The calling thread is one.
+    /// Notes that the calling thread uses it.
     pub(crate) fn add_me(&self) {
         let me = my_number();
         let mut seen = self.0.lock();
@@ -87,7 +89,7 @@ impl Users {
         }
     }
 
-    /// Those that live. None if there were too many, or none at all.
+    /// The living threads among them. `None` if there were too many, or none at all.
     pub(crate) fn alive(&self) -> Option<Vec<u64>> {
         let seen = self.0.lock();
         let alive: Vec<u64> = seen.threads.iter().copied().filter(|thread| is_alive(*thread)).collect();
@@ -116,7 +118,8 @@ pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
     PATHS.lock().get(&number).cloned()
 }
 
-/// Whether the thread of this number lives, and has not come to the destructors of its thread-locals.
+/// Whether the thread of this number lives, and has not come to the destructors of its
+/// thread-locals.
 pub(crate) fn is_alive(number: u64) -> bool {
     PATHS.lock().contains_key(&number)
 }
@@ -141,7 +144,8 @@ fn first_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     NUMBER.set(number);
-    // A thread that is past its locals holds without a name, since nobody would take it away again.
+    // A thread that is past its locals holds without a name, since no destructor would remove the
+    // name again.
     if FORGET.try_with(|_| ()).is_ok() {
         PATHS.lock().insert(number, my_path());
     }

@@ -6,7 +6,7 @@ use loom::thread;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A bell that has not rung means no change, and one that has rung means a change that the next look finds.
+/// If the bell has not rung, nothing has changed. If it has rung, the next look finds the change.
 #[test]
 fn loom_bell_rings_before_each_change_and_never_without_one() {
     check(3, || {

@@ -12,18 +12,19 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is held for the copy of
-/// a few words, so a reader that cannot get it at once may simply ask again.
+/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is
+/// held for the copy of a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
 pub(crate) struct Slot {
     /// A forked child has its own: the sampler may have held the lock.
     waits: PerProcess<Mutex<Waits>>,
-    /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by another thread. Relaxed: it
-    /// guards nothing; a call that comes just before sees the old path.
+    /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by
+    /// another thread. Relaxed: it guards nothing; a call that comes just before sees the old path.
     retired: AtomicBool,
-    /// What the thread waits for now, for its own signal handler: a [`Shown`]. Stored by the thread under the lock of `waits`, and
-    /// by a recording when it begins and ends. Relaxed: a handler that runs on the thread sees what the thread has stored; one that
-    /// runs while a recording begins may see no wait, as before.
+    /// What the thread waits for now, for its own signal handler: a [`Shown`]. Stored by the thread
+    /// under the lock of `waits`, and by a recording when it begins and ends. Relaxed: a handler
+    /// that runs on the thread sees what the thread has stored. While a recording begins, a handler
+    /// may see no wait.
     #[cfg(feature = "profiling")]
     shown: AtomicU64,
 }
@@ -78,7 +79,7 @@ pub(super) struct Waits {
     /// How often `now` has changed.
     #[cfg(feature = "profiling")]
     changes: u64,
-    /// Somebody wants to know of the next change.
+    /// The bell to ring at the next change.
     #[cfg(feature = "profiling")]
     bell: Option<Bell>,
     /// While a recording asks.
@@ -100,7 +101,8 @@ impl Slot {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// By the thread itself. `at`: when the change comes to be, asked only while a recording counts.
+    /// By the thread itself. `at`: when the change comes to be, asked only while a recording
+    /// counts.
     pub(super) fn change<R>(&self, at: impl FnOnce() -> Instant, change: impl FnOnce(&mut Waits) -> R) -> R {
         let mut waits = self.waits.lock();
         #[cfg(not(feature = "profiling"))]
@@ -118,7 +120,8 @@ impl Slot {
         result
     }
 
-    /// [`get`](Self::get) for somebody who must not wait long; the outer `None`: it could not be read in that time.
+    /// [`get`](Self::get) for a caller that must not wait long. The outer `None`: it could not be
+    /// read in that time.
     pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
         self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
     }
@@ -126,7 +129,8 @@ impl Slot {
 
 #[cfg(feature = "profiling")]
 impl Slot {
-    /// The thread counts from now on how long it waits for what, as if it had since `since`. Another count that it kept is over.
+    /// The thread counts from now on how long it waits for what, as if it had since `since`.
+    /// Another count that it kept is over.
     pub(crate) fn begin_times(&self, since: Instant) {
         let mut waits = self.waits.lock();
         waits.times = Some(Box::new(Times::new(since)));
@@ -140,7 +144,8 @@ impl Slot {
         self.shown.store(0, Ordering::Relaxed);
     }
 
-    /// What the thread waits for now, and, into `waited`, how long it has waited for what since the last call.
+    /// What the thread waits for now, and, into `waited`, how long it has waited for what since the
+    /// last call.
     pub(crate) fn read_times(&self, waited: &mut Vec<Waited>) -> Reading {
         let mut waits = self.waits.lock();
         let (at, changes) = (Instant::now(), waits.changes);
@@ -151,7 +156,8 @@ impl Slot {
         Reading { at, changes, shown: Shown(self.shown.load(Ordering::Relaxed)) }
     }
 
-    /// The label of an index that the thread has shown since the last [`read_times`](Self::read_times).
+    /// The label of an index that the thread has shown since the last
+    /// [`read_times`](Self::read_times).
     pub(crate) fn label(&self, index: usize) -> Option<Label> {
         self.waits.lock().times.as_ref().and_then(|times| times.label(index)).cloned()
     }
@@ -164,8 +170,8 @@ impl Slot {
         Shown(self.shown.load(Ordering::Relaxed))
     }
 
-    /// From now on the next change rings that one of `bells`, before it is made. False: since `changes` there was one. A bell that
-    /// hangs here already is taken down; it may have rung.
+    /// From now on the next change rings that one of `bells`, before it is made. False: since
+    /// `changes` there was one. A bell that hangs here already is taken down; it may have rung.
     pub(crate) fn hang_up(&self, changes: u64, bells: &mut Bells, number: usize) -> bool {
         let bell = bells.bell(number);
         let mut waits = self.waits.lock();
@@ -176,7 +182,8 @@ impl Slot {
         is_same
     }
 
-    /// Rings the bell that hangs here, by somebody else: its listener shall not wait for a change.
+    /// Rings the bell that hangs here, without a change. Another thread calls it, so that the
+    /// listener does not wait for one.
     pub(crate) fn ring(&self) {
         self.waits.lock().announce();
     }
@@ -184,7 +191,8 @@ impl Slot {
 
 #[cfg(feature = "profiling")]
 impl Waits {
-    /// Of a change that is about to be made. Without a bell, which is the rule, this touches nothing that the change does not.
+    /// Of a change that is about to be made. Without a bell, which is the rule, this touches
+    /// nothing that the change does not.
     fn announce(&mut self) {
         self.changes += 1;
         if let Some(bell) = self.bell.take() {

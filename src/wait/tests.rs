@@ -157,7 +157,8 @@ fn each_change_has_another_number() {
     assert!(before != within && within != after && before != after);
 }
 
-/// A listener that looks all the time at one that changes all the time, and both are interrupted anywhere.
+/// A listener looks all the time at a slot that changes all the time, and both threads are
+/// interrupted anywhere.
 #[cfg(feature = "profiling")]
 #[test]
 fn whose_bell_has_not_rung_has_not_changed() {

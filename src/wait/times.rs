@@ -1,17 +1,19 @@
-//! How long one thread has waited, and for what. The thread counts it itself, each time that what it waits for changes, while a
-//! recording by the wall clock asks for it. Knows neither the recording nor the thread.
+//! How long one thread has waited, and for what. The thread counts it itself, each time that what
+//! it waits for changes, while a recording by the wall clock asks for it. Knows neither the
+//! recording nor the thread.
 //!
 //! Invariants
-//! 1. Time is counted once: under the innermost wait of that time. Time outside of all waits is not counted.
-//! 2. An index stays its label's from one reading to the next. So the reader of a reading knows each index that was shown since
-//!    the reading before.
+//! 1. Time is counted once: under the innermost wait of that time. Time outside of all waits is not
+//!    counted.
+//! 2. An index stays its label's from one reading to the next. So the reader of a reading knows
+//!    each index that was shown since the reading before.
 
 use super::holder::path_of;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// More labels than this between two readings lose their holders, and twice as many their names: each change looks through
-/// them.
+/// More labels than this between two readings lose their holders, and twice as many their names:
+/// each change looks through them.
 const MOST: usize = 64;
 
 /// What a stretch of waiting is counted under: what was known when the wait was published.
@@ -114,7 +116,8 @@ impl Times {
         index
     }
 
-    /// What was counted since the last reading goes into `waited`. Labels that were not current since then are forgotten.
+    /// What was counted since the last reading goes into `waited`. Labels that were not current
+    /// since then are forgotten.
     pub(super) fn read(&mut self, waited: &mut Vec<Waited>) {
         for (index, place) in self.entries.iter_mut().enumerate() {
             let Some(entry) = place else { continue };
@@ -128,7 +131,7 @@ impl Times {
         }
     }
 
-    /// The label of that index; for one that was shown since the last reading.
+    /// The label of that index, which was shown since the last reading.
     pub(super) fn label(&self, index: usize) -> Option<&Label> {
         self.entries.get(index)?.as_ref().map(|entry| &entry.label)
     }

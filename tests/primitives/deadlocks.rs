@@ -1,4 +1,4 @@
-//! Threads that wait for each other, and waits that nobody can end, are reported once, with all that is known of them; what
+//! Threads that wait for each other, and waits that no thread can end, are reported once, with all that is known of them; what
 //! can still end is not.
 #![cfg(target_os = "linux")]
 

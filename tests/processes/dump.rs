@@ -122,7 +122,7 @@ fn a_stop_shows_its_reason_and_a_failure_that_nobody_joined_shows_itself() {
     let entry = entry(&text, "main/dumped-unlucky, ended ");
     assert!(
         entry.contains("ago, to be joined")
-            && entry.contains("nobody has heard yet: ")
+            && entry.contains("failure not joined yet: ")
             && entry.contains("out of luck")
     );
     assert!(unlucky.join().is_err());
@@ -233,7 +233,7 @@ mod processes {
     fn sigusr1_writes_the_tree_to_the_log_and_to_stderr() {
         let text = asked("several", "several", &["main/pool/worker-0 … worker-7 (8 threads)", "main/burner, running"]);
         assert!(text.contains("WARN main/selvedge/os-signals/dump/dump-log dump of process "), "{text}");
-        assert!(text.contains("nobody has heard yet: main/unlucky panicked at "), "{text}");
+        assert!(text.contains("failure not joined yet: main/unlucky panicked at "), "{text}");
     }
 
     #[test]

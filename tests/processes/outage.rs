@@ -24,7 +24,7 @@ fn the_three_culprits_are_named_with_their_places() {
     line_with(&["selvedge: main/reindexer does not stop, and shutdown.on_stuck is abort"]);
     line_with(&["main/reindexer, running"]);
     line_with(&["_03_outage::reindex"]);
-    // The failure that nobody has heard of yet is told before it is too late.
+    // The failure that no thread has joined yet is told before it is too late.
     line_with(&["main/mailer", "panicked"]);
 
     let picture = std::fs::read_to_string(root.join("flamegraphs/outage.shutdown.svg")).expect("drawn");
