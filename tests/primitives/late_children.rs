@@ -1,21 +1,14 @@
 //! Children that come while their parent or their scope ends: asked, bounded, forgotten when they have ended.
 
+use crate::support::until;
 use selvedge::{Builder, JoinHandle, Signal, Thread, scope, spawn};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How many children an ending thread takes from threads that are not below it.
 const MOST: usize = 1000;
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
 
 /// A thread whose body has ended, and that waits for its child until `release` goes; and what that child does then.
 fn ending(release: &Signal, last: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -9,6 +9,7 @@ mod support;
 mod actor;
 mod algebra;
 mod deadlocks;
+mod draining;
 mod failure_reports;
 mod late_children;
 mod net;

@@ -1,5 +1,6 @@
 //! What goes wrong at odd moments hangs nothing, and no failure is lost by it.
 
+use crate::support::until;
 use parking_lot::Mutex;
 use selvedge::{
     Builder, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, register, scope, spawn, spawn_fallible,
@@ -8,7 +9,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -20,14 +21,6 @@ fn within<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
         Ok(result) => result,
         Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
-    }
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the crate logs by itself: a thread that does not stop, again and again; a restart, if there is one; values left in
-//! queues, but not each time.
+//! queues, but not each time; a queue that stays full.
 
 use selvedge::{Builder, Queue, Restart, Signal, spawn};
 use std::sync::Mutex;
@@ -90,4 +90,35 @@ fn of_many_queues_with_values_left_few_are_logged() {
     let in_queues = |values, queues| format!("{values} values in {queues} queues of this name so far");
     assert_eq!(counts[1..], [in_queues(4, 2), in_queues(8, 4), in_queues(16, 8)], "{logged:#?}");
     assert!(logged[0].contains(" was dropped with 2 values, which nothing has popped ("), "{logged:#?}");
+}
+
+#[test]
+fn a_full_queue_logs_who_waits_for_which_and_how_long() {
+    if crate::support::in_own_process(module_path!(), "a_full_queue_logs_who_waits_for_which_and_how_long") {
+        return;
+    }
+    capture();
+    let queue = Queue::bounded("parcels", 2);
+    queue.extend([1, 2]).unwrap();
+    let sender = {
+        let queue = queue.clone();
+        spawn("sender", move |_| queue.add(3))
+    };
+    let path = sender.thread().path().to_owned();
+    let begin = Instant::now();
+    let about_us = || logged("\"parcels\"").pop();
+    while about_us().is_none() {
+        assert!(begin.elapsed() < DEADLINE, "no warning");
+        std::thread::yield_now();
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(5));
+    let line = about_us().unwrap();
+    let time = line
+        .strip_prefix(&format!("{path} has waited "))
+        .and_then(|rest| rest.strip_suffix("s for room in queue \"parcels\", which is full with 2 values"))
+        .unwrap_or_else(|| panic!("{line}"));
+    // Later than asked on a busy machine, never earlier.
+    assert!((5..30).contains(&time.parse::<u32>().unwrap()), "{line}");
+    assert_eq!(queue.pop(), Some(1));
+    sender.join().unwrap().unwrap();
 }

@@ -1,5 +1,6 @@
 //! Lock and Monitor: one at a time, not reentrant, usable after a panic, and nobody waits for nothing.
 
+use crate::support::until;
 use selvedge::{GaveUp, Lock, Monitor, Signal, Till};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,15 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Until `done`; a test that gets to the deadline has failed.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} has not come about");
-        thread::yield_now();
-    }
-}
 
 fn panic_text(f: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");
@@ -82,7 +74,7 @@ fn who_holds_it_is_known_by_its_path_then_and_now() {
         let lock = lock.clone();
         move |please_stop| lock.lock_till(please_stop).is_ok()
     });
-    eventually("the wait", || waiter.thread().waiting_for().is_some());
+    until("the wait", || waiter.thread().waiting_for().is_some());
     let wait = waiter.thread().waiting_for().unwrap();
     assert_eq!((wait.kind(), wait.name(), wait.holder().as_deref()), ("lock", "ledger", Some(path.as_str())));
     // With the place of the wait, and the one where the holder took it.
@@ -242,7 +234,7 @@ fn each_change_is_seen_by_every_waiter() {
             tell.send(mine).unwrap();
         });
     }
-    eventually("all waiters", || ready.load(Ordering::SeqCst) == 20);
+    until("all waiters", || ready.load(Ordering::SeqCst) == 20);
     for number in 1..=20 {
         *monitor.enter() = number;
         assert_eq!(hear.recv_timeout(DEADLINE), Ok(number));
@@ -265,7 +257,7 @@ fn waiters_that_only_look_come_to_rest() {
             })
         })
         .collect();
-    eventually("all look", || looks.load(Ordering::SeqCst) >= 4);
+    until("all look", || looks.load(Ordering::SeqCst) >= 4);
     drop(monitor.enter());
     // At most one look of each for each time somebody has entered and left from outside, of which there was one.
     thread::sleep(Duration::from_millis(50));
@@ -332,11 +324,11 @@ fn a_waiter_woken_as_it_gives_up_was_woken() {
     let (theirs, till) = (monitor.clone(), stop.clone());
     let waiter = selvedge::spawn("waiter", move |_| theirs.enter().wait_till(&till));
     let waits_for = |kind| waiter.thread().waiting_for().is_some_and(|wait| wait.kind() == kind);
-    eventually("the wait for a change", || waits_for("change in monitor"));
+    until("the wait for a change", || waits_for("change in monitor"));
     let mut guard = monitor.enter();
     *guard += 1;
     stop.go();
-    eventually("the wait for the way back in", || waits_for("monitor"));
+    until("the wait for the way back in", || waits_for("monitor"));
     drop(guard);
     assert!(waiter.join().unwrap(), "the thread that left has called nothing else, so this waiter must look");
 }
@@ -357,9 +349,9 @@ fn a_waiter_that_has_changed_once_comes_to_rest() {
         })
     });
     let waits = |thread: &selvedge::Thread| thread.waiting_for().is_some_and(|wait| wait.kind() == "change in monitor");
-    eventually("both wait", || waiters.iter().all(|waiter| waits(waiter.thread())));
+    until("both wait", || waiters.iter().all(|waiter| waits(waiter.thread())));
     drop(monitor.enter());
-    eventually("both have looked", || looks.load(Ordering::SeqCst) >= 2);
+    until("both have looked", || looks.load(Ordering::SeqCst) >= 2);
     // Time for many more looks, if they do not come to rest.
     thread::sleep(Duration::from_millis(50));
     let seen = looks.load(Ordering::SeqCst);
@@ -375,7 +367,7 @@ fn a_wait_whose_till_has_gone_does_not_leave() {
     let mut guard = monitor.enter();
     let theirs = monitor.clone();
     let other = selvedge::spawn("other", move |_| *theirs.enter() = 1);
-    eventually("the other waits", || other.thread().waiting_for().is_some_and(|wait| wait.kind() == "monitor"));
+    until("the other waits", || other.thread().waiting_for().is_some_and(|wait| wait.kind() == "monitor"));
     // Long enough for a permit to be handed over, were there one.
     let deadline = Instant::now() + Duration::from_millis(20);
     while Instant::now() < deadline {

@@ -1,20 +1,13 @@
 //! Semaphore and BinarySemaphore: never more than there are, none lost, nobody starves.
 
+use crate::support::until;
 use selvedge::{BinarySemaphore, GaveUp, Semaphore, Signal, Till};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn eventually(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < deadline, "it has not come about");
-        thread::yield_now();
-    }
-}
 
 #[test]
 fn there_are_never_more_inside_than_permits() {
@@ -135,10 +128,10 @@ fn a_post_wakes_one_that_sleeps() {
             })
         })
         .collect();
-    eventually(|| sleepers.iter().all(|sleeper| sleeper.thread().waiting_for().is_some()));
+    until("all sleep", || sleepers.iter().all(|sleeper| sleeper.thread().waiting_for().is_some()));
     for expected in 1..=3 {
         assert!(flag.post());
-        eventually(|| woken.load(Ordering::SeqCst) == expected);
+        until("the expected number is awake", || woken.load(Ordering::SeqCst) == expected);
     }
     sleepers.iter().for_each(selvedge::JoinHandle::stop);
     sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
@@ -150,10 +143,10 @@ fn a_permit_that_comes_back_wakes_one_that_sleeps() {
     let semaphore = Semaphore::new("slots", 0);
     let at = semaphore.clone();
     let sleeper = selvedge::spawn("sleeper", move |please_stop| at.acquire_till(please_stop).map(drop));
-    eventually(|| sleeper.thread().waiting_for().is_some());
+    until("it sleeps", || sleeper.thread().waiting_for().is_some());
     // Published a little before it stands in the line; either way it must not stay there.
     semaphore.add_permits(1);
-    eventually(|| !sleeper.thread().is_alive());
+    until("it has ended", || !sleeper.thread().is_alive());
     assert_eq!(sleeper.join().unwrap(), Ok(()));
 }
 

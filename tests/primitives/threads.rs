@@ -1,5 +1,6 @@
 //! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
 
+use crate::support::until;
 use parking_lot::Mutex;
 use selvedge::{
     Builder, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, Till, register, scope, spawn, spawn_fallible,
@@ -32,14 +33,6 @@ fn noting(name: &str, trail: &Trail) -> JoinHandle<()> {
         please_stop.wait_for_go();
         trail.note(format!("{name} ended"));
     })
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The first example is a real program: it works, can be interrupted, and says what failed.
 
-use crate::support::{Ended, Folder, Process, program, run};
+use crate::support::{Ended, Folder, Process, program, run, until};
 use std::path::Path;
 use std::process::Command;
 
@@ -106,7 +106,7 @@ fn an_interrupted_run_is_orderly_and_whole() {
         let folder = Folder::new(&format!("indexer-{name}"));
         sources(&folder, 2500);
         let mut process = Process::start(&mut indexer(&folder, &[]));
-        until(|| log_now(&folder).contains("indexing"));
+        until("the log tells of the indexing", || log_now(&folder).contains("indexing"));
         process.signal(signal);
         let ended = process.end();
         assert_eq!(ended.code(), code, "{}", ended.stderr);
@@ -128,9 +128,9 @@ fn a_second_signal_names_the_threads_that_are_left() {
     let folder = Folder::new("indexer-twice");
     sources(&folder, 2500);
     let mut process = Process::start(&mut indexer(&folder, &["--slow-stop", "100"]));
-    until(|| log_now(&folder).contains("indexing"));
+    until("the log tells of the indexing", || log_now(&folder).contains("indexing"));
     process.signal(libc::SIGINT);
-    until(|| log_now(&folder).contains("ending slowly"));
+    until("the log tells of the slow end", || log_now(&folder).contains("ending slowly"));
     process.signal(libc::SIGINT);
     let ended = process.end();
     assert_eq!(ended.code(), 130);
@@ -207,12 +207,4 @@ fn the_summary_adds_up_also_when_a_folder_cannot_be_listed_or_it_is_interrupted(
 
 fn log_now(folder: &Folder) -> String {
     std::fs::read_to_string(Path::new(folder.path()).join("app.log")).unwrap_or_default()
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + crate::support::ALARM;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline);
-        std::thread::yield_now();
-    }
 }

@@ -1,10 +1,10 @@
 //! What a log can do while the program runs: other levels, another file, context that is inherited, errors with what led to
 //! them, records of `tracing`; and that each record shows what was so when it was made.
 
+use crate::support::until;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 use selvedge::{Config, Runtime, logging, spawn};
@@ -59,14 +59,6 @@ impl Drop for Log {
         if !std::thread::panicking() {
             fs::remove_dir_all(&self.folder).unwrap();
         }
-    }
-}
-
-fn until(what: &str, mut fulfilled: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !fulfilled() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

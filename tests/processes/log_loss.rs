@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Folder, Process, program, run};
+use crate::support::{Folder, Process, program, run, until};
 
 /// A folder with a config; `more` below `log:`.
 fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
@@ -456,15 +456,6 @@ fn a_failing_roll_is_told_once_and_loses_nothing() {
         let told: Vec<&str> = stderr.lines().filter(|line| line.contains("cannot be rolled")).collect();
         assert_eq!(told.len(), 1, "{stderr}");
         assert!(told[0].contains("app.log") && told[0].contains("archive is not a directory"), "{stderr}");
-    }
-}
-
-/// Waits until `text` of what was said so far is `true`.
-fn until(what: &str, mut fulfilled: impl FnMut() -> bool) {
-    let deadline = Instant::now() + crate::support::ALARM;
-    while !fulfilled() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

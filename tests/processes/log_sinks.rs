@@ -1,13 +1,14 @@
 //! Sinks that fail: the program goes on, the failure is told once, and what was held is written when the sink works again.
 #![cfg(unix)]
 
+use crate::support::until;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log4rs::append::Append;
 use selvedge::logging::{Overflow, Queued};
@@ -37,14 +38,6 @@ fn runtime(folder: &Path, appenders: &[(&str, String)]) -> Runtime {
     let file = folder.join("log4rs.yaml");
     fs::write(&file, text).unwrap();
     Runtime::start(Config::new("sinks").log_file(&file)).unwrap()
-}
-
-fn until(what: &str, mut fulfilled: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !fulfilled() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn read(path: &Path) -> String {

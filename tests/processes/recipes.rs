@@ -1,6 +1,6 @@
 //! The pools of docs/recipes.md belong to the tree: they are found there, in log and profile, and end with their owner.
 
-use crate::support::Folder;
+use crate::support::{Folder, until};
 use rayon::prelude::*;
 use selvedge::{Builder, Config, Registered, Runtime, Signal, Thread, Till, spawn};
 use std::cell::RefCell;
@@ -14,14 +14,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// Some CPU time that a profile can see.

@@ -1,20 +1,11 @@
 //! A stop loses nothing without a word: pipelines that are told to stop at any moment, input, what is told of values left.
 #![cfg(unix)]
 
-use crate::support::{ALARM, Folder, Process, program, run, subject};
+use crate::support::{Folder, Process, program, run, subject, until};
 use selvedge::{Signal, lines_till, spawn};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + ALARM;
-    while !condition() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// The number after `key=` in the part of the line that begins with `queue`.
 fn count(line: &str, queue: &str, key: &str) -> u64 {

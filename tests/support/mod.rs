@@ -2,8 +2,10 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses a part of it
 
 mod build;
+mod wait;
 
 pub use build::{aborting_program, program};
+pub use wait::{DEADLINE, until, until_waiting, within_deadline};
 
 use std::io::{BufRead, BufReader, Read};
 use std::ops::{Deref, DerefMut};
