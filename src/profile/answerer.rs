@@ -1,10 +1,12 @@
-//! Whose function answers SIGPROF, if it is none of this copy of the crate: for the messages that a person reads.
+//! Whose function answers SIGPROF, if it is none of this copy of the crate: for the messages that a
+//! person reads.
 
 use super::loader::History;
 use super::symbols::{OfThisProcess, Resolve};
 use crate::os::sigprof::Handler;
 
-/// What happens to a SIGPROF by that handler, as a part of a sentence. May read the program's debug information.
+/// What happens to a SIGPROF by that handler, as a part of a sentence. May read the program's debug
+/// information.
 pub(super) fn describe(handler: Handler) -> String {
     let function = match handler {
         Handler::Default => return "the system's default answer to it, which ends the process".into(),

@@ -1,4 +1,5 @@
-//! Makes a profile of what an engine has found: whose each sample is, which functions its addresses are, and what adds up.
+//! Makes a profile from an engine's samples: the thread of each sample, the functions at its
+//! addresses, and the sums.
 
 use super::engines::{self, Ending, Nanos, RawSample};
 use super::lives::{Life, Owners};
@@ -18,7 +19,8 @@ pub(super) const NO_STACK: &str = "[no stack]";
 pub(super) const TRUNCATED: &str = "[truncated]";
 /// Stands at the root of a stack whose callers were not found.
 pub(super) const BROKEN: &str = "[broken]";
-/// Stands at the root of a leaf that did not run on its thread's own stack, or too near to its edge.
+/// Stands at the root of a leaf that did not run on its thread's own stack, or too near to its
+/// edge.
 pub(super) const OTHER_STACK: &str = "[other stack]";
 /// Stands for the time for which no sample was taken, when a thread's books were closed.
 pub(super) const UNSAMPLED: &str = "[unsampled]";
@@ -31,7 +33,8 @@ pub(super) fn waiting(label: &Label) -> Arc<str> {
     format!("[waiting for {}{name}{held}]", label.kind()).into()
 }
 
-/// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and how.
+/// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and
+/// how.
 pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {
     let owners = Owners::new(lives);
     prepare(&raw, names);
@@ -66,8 +69,8 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
                 let mut frames = code.stack(addresses, *ending, *generation, waiting.is_some());
                 if let Some(waiting) = waiting {
                     let waiting = code.remark(waiting);
-                    // Of a thread that only waits for its children, say, nothing else is left. Of one that has ended before
-                    // it was asked where it waits, nothing else is known.
+                    // A thread that only waits for its children, say, has no other frames left. A
+                    // thread that has ended before it was asked where it waits has no known frames.
                     match frames.as_slice() {
                         [only] if addresses.is_empty() || code.remarks.get(RUNTIME) == Some(only) => {
                             frames[0] = waiting
@@ -93,8 +96,8 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
     threads.extend(others.into_values());
     // Stable: those of the tree stay in their order, then those of others.
     threads.sort_by_key(|thread| engines::is_other(&thread.path));
-    let strangers = threads.iter().filter(|thread| engines::is_other(&thread.path));
-    let unregistered = strangers.map(|thread| thread.samples).sum();
+    let unregistered = threads.iter().filter(|thread| engines::is_other(&thread.path));
+    let unregistered = unregistered.map(|thread| thread.samples).sum();
     let mut stacks: Vec<Stack> =
         sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
@@ -145,8 +148,8 @@ struct Code<'a> {
 }
 
 impl Code<'_> {
-    /// The stack as it is shown, leaf first: without machinery at its root, and never empty. Of one that waits in this crate, what
-    /// waits is left out too: the remark above it says for what.
+    /// The stack as it is shown, leaf first: without machinery at its root, and never empty. Of a
+    /// wait in this crate, the waiting code is left out too: the remark above it says for what.
     fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32, waits: bool) -> Vec<usize> {
         let mut frames = Vec::with_capacity(addresses.len() + 1);
         for (index, &address) in addresses.iter().enumerate() {
@@ -161,7 +164,8 @@ impl Code<'_> {
         if addresses.iter().enumerate().any(is_engines) {
             return vec![self.remark(RUNTIME)];
         }
-        // A program's main calls `run`, and `run` calls the program: what counts as its root is that second call.
+        // A program's main calls `run`, and `run` calls the program: what counts as its root is
+        // that second call.
         let starts = |address: &u64, exact| self.known[&(*address, exact, generation)].lines.iter().any(trim::is_run);
         let run = addresses.iter().enumerate().rposition(|(index, address)| starts(address, index == 0));
         let mut at_root = ending == Ending::Root || run.is_some();
@@ -208,14 +212,15 @@ impl Code<'_> {
         frames
     }
 
-    /// How many whole frames at the leaf, and then how many lines of the next, are this crate's wait and what it waits with.
+    /// How many whole frames at the leaf, and then how many lines of the next, are this crate's
+    /// wait and what it waits with.
     fn waiting_part(&self, addresses: &[u64], generation: u32) -> (usize, usize) {
         let mut part = (0, 0);
         for (index, &address) in addresses.iter().enumerate() {
             for (line, name) in self.known[&(address, index == 0, generation)].lines.iter().enumerate() {
                 match trim::is_ours(name) {
                     true => part = (index, line + 1),
-                    // Past the last of ours: whoever called it.
+                    // Past the last frame of ours: its caller.
                     false if part != (0, 0) => return part,
                     false => {}
                 }
@@ -233,7 +238,7 @@ impl Code<'_> {
         self.table.len() - 1
     }
 
-    /// Keeps of the modules the first, which is the program, and those that some location is in.
+    /// Keeps the first module, which is the program, and each module that has a location.
     fn finish(self, stacks: Vec<Stack>) -> Stacks {
         let mut locations = self.table;
         let mut used: BTreeMap<usize, usize> = locations.iter().filter_map(|l| l.module).map(|m| (m, 0)).collect();

@@ -1,5 +1,5 @@
-//! Which thread lived when: the samples of `Engine::Process` carry a `pthread_t`, which the system gives to another thread
-//! once its own has ended.
+//! Which thread lived when: the samples of `Engine::Process` carry a `pthread_t`, which the system
+//! gives to another thread once its own has ended.
 
 use super::engines::Nanos;
 use std::cmp::Reverse;
@@ -33,7 +33,8 @@ pub(super) struct Pool {
     pub(super) wall: Nanos,
 }
 
-/// A thread runs a little before it is registered and after it has signed off: such samples are still its own.
+/// A thread runs a little before it is registered and after it has signed off: such samples are
+/// still its own.
 const GRACE: Nanos = 100_000_000;
 
 /// Finds whose samples are whose.
@@ -61,14 +62,15 @@ impl<'a> Owners<'a> {
             let after = life.ended.map_or(0, |ended| at.saturating_sub(ended).max(0));
             before.max(after)
         };
-        // Of two that should both live, the later has the handle: the other has ended without a word.
+        // Of two that should both live, the later has the handle: the other has ended without a
+        // word.
         let lives = self.by_os_thread.get(&os_thread)?.iter().copied();
         let nearest = lives.min_by_key(|index| (distance(index), Reverse(self.lives[*index].started)))?;
         (distance(&nearest) <= GRACE).then_some(nearest)
     }
 
-    /// Whether another thread had that handle after the given time: what it did the same way may have been counted with
-    /// the first one's samples.
+    /// Whether another thread had that handle after the given time: what it did the same way may
+    /// have been counted with the first one's samples.
     pub(super) fn has_successor(&self, os_thread: u64, at: Nanos) -> bool {
         let lives = self.by_os_thread.get(&os_thread);
         lives.is_some_and(|lives| {

@@ -1,5 +1,5 @@
-//! Which code was loaded when, and where: asked of the loader. Knows files and addresses, no samples and no names of
-//! functions. Linux only; elsewhere nothing is known.
+//! Which code was loaded when, and where: asked of the loader. Knows files and addresses, no
+//! samples and no names of functions. Linux only; elsewhere nothing is known.
 
 mod debug_files;
 mod notes;
@@ -47,8 +47,9 @@ pub(super) enum Origin {
     Vdso,
 }
 
-/// What was loaded during a recording, what has been unloaded since too. Libraries can lie, one after the other, at the same
-/// place; so the time of a recording falls into generations, in each of which an address means one thing.
+/// What was loaded during a recording, what has been unloaded since too. Libraries can lie, one
+/// after the other, at the same place; so the time of a recording falls into generations, in each
+/// of which an address means one thing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     entries: Vec<Entry>,
@@ -64,7 +65,8 @@ struct Entry {
     source: Option<Arc<Source>>,
 }
 
-/// So many files are kept open at most, and no more than a quarter of those that the process may still open.
+/// The maximum number of files that are kept open; also at most a quarter of the files that the
+/// process may still open.
 const MOST_FILES: u64 = 64;
 
 impl History {
@@ -89,8 +91,8 @@ impl History {
         self.entries.push(Entry { since: self.generation, loaded, source: None });
     }
 
-    /// Opens the files of what was seen since the last call. For a caller that does not hold the loader's lock: a file system may keep
-    /// it waiting.
+    /// Opens the files of modules that were seen since the last call. The caller must not hold the
+    /// loader's lock: a file system may block it.
     pub(super) fn find_files(&mut self) {
         if self.entries.iter().all(|entry| entry.source.is_some()) {
             return;
@@ -115,7 +117,7 @@ impl History {
         self.generation
     }
 
-    /// Index of what lay at that address in that generation.
+    /// The index of the module that lay at that address in that generation.
     pub(super) fn find(&self, address: u64, generation: u32) -> Option<usize> {
         self.entries.iter().rposition(|entry| entry.since <= generation && entry.loaded.range.contains(&address))
     }
@@ -165,7 +167,8 @@ impl Loaded {
             segments().map(range).any(|outer| outer.start <= range(header).start && range(header).end <= outer.end)
         });
         let build_id = notes.map(range).find_map(|note| {
-            // SAFETY: within a segment that the loader has mapped and, as its lock is held, not unmapped yet.
+            // SAFETY: within a segment that the loader has mapped and, as its lock is held, not
+            // unmapped yet.
             let bytes =
                 unsafe { std::slice::from_raw_parts(note.start as *const u8, (note.end - note.start) as usize) };
             build_id(bytes)
@@ -216,8 +219,8 @@ impl Loaded {
         Source::find(&candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: listed }, keep)
     }
 
-    /// Whether this library is the C library, by where its functions are, or a part of it that older systems keep apart, or the
-    /// loader.
+    /// Whether this library is the C library, by where its functions are, or a part of it that
+    /// older systems keep apart, or the loader.
     pub(super) fn is_of_c(&self) -> bool {
         const PARTS: [&[u8]; 4] = [b"ld-linux", b"ld-musl", b"ld64.so", b"libpthread"];
         let name = self.name.file_name().unwrap_or_default().as_bytes();
@@ -258,7 +261,8 @@ pub(super) fn counters() -> Counters {
     unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, size: usize, counters: *mut libc::c_void) -> libc::c_int {
         // Older loaders tell less.
         if size >= std::mem::offset_of!(libc::dl_phdr_info, dlpi_subs) + 8 {
-            // SAFETY: `info` is the loader's, `size` says that the fields are there; `counters` is what `counters()` gave.
+            // SAFETY: `info` is the loader's, `size` says that the fields are there; `counters` is
+            // what `counters()` gave.
             unsafe {
                 *counters.cast::<Counters>() = Counters { adds: (*info).dlpi_adds, subs: (*info).dlpi_subs };
             }
@@ -270,14 +274,16 @@ pub(super) fn counters() -> Counters {
     counters
 }
 
-/// Calls `each` with each module of the process, counted from 0, which is the program itself. The loader's lock is held.
+/// Calls `each` with each module of the process, counted from 0, which is the program itself. The
+/// loader's lock is held.
 pub(super) fn iterate(each: &mut dyn FnMut(&libc::dl_phdr_info, usize)) {
     struct Data<'a> {
         each: &'a mut dyn FnMut(&libc::dl_phdr_info, usize),
         place: usize,
     }
     unsafe extern "C" fn next(info: *mut libc::dl_phdr_info, _: usize, data: *mut libc::c_void) -> libc::c_int {
-        // SAFETY: `data` is the one below, and used by nobody else meanwhile; `info` is the loader's.
+        // SAFETY: `data` is the variable below, which nothing else uses meanwhile; `info` is the
+        // loader's.
         let (data, info) = unsafe { (&mut *data.cast::<Data<'_>>(), &*info) };
         (data.each)(info, data.place);
         data.place += 1;

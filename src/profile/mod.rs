@@ -1,7 +1,8 @@
-//! Profiles of all threads of the tree. The room above `thread`, below `runtime`; `flame` draws what it makes.
+//! Profiles of all threads of the tree. The room above `thread`, below `runtime`; `flame` draws
+//! what it makes.
 //!
-//! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one flamegraph of all threads,
-//! and each thread's account.
+//! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one
+//! flamegraph of all threads, and each thread's account.
 
 #[cfg(all(unix, feature = "profiling"))]
 mod answerer;

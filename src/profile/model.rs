@@ -9,7 +9,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What all threads did during a recording, or up to a [snapshot](super::Recording::snapshot) of it.
+/// What all threads did during a recording, or up to a [snapshot](super::Recording::snapshot) of
+/// it.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub(super) stacks: Stacks,
@@ -52,10 +53,12 @@ pub struct ThreadProfile {
 }
 
 impl Profile {
-    /// Draws the flamegraph as an SVG: at the bottom the tree of threads, on it the code that they ran.
+    /// Draws the flamegraph as an SVG: at the bottom the tree of threads, on it the code that they
+    /// ran.
     ///
-    /// A frame's width is the time that its samples stand for. The title names the program; the subtitle says how many
-    /// samples there are, and how much of the threads' CPU time they have seen. Blocks as long as `out` does.
+    /// A frame's width is the time that its samples stand for. The title names the program; the
+    /// subtitle says how many samples there are, and how much of the threads' CPU time they have
+    /// seen. Blocks as long as `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it.
@@ -73,8 +76,9 @@ impl Profile {
         flame::write_svg(&self.stacks, &title, &self.summary(), &self.drawn(options), out)
     }
 
-    /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames have a greater share of the
-    /// time than they had, blue ones a smaller one. Blocks as long as `out` does.
+    /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames
+    /// have a greater share of the time than they had, blue ones a smaller one. Blocks as long as
+    /// `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it.
@@ -97,10 +101,11 @@ impl Profile {
         options.clone().hide_runtime_if(self.clock() == Clock::Wall)
     }
 
-    /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first> <nanoseconds>`.
+    /// Writes folded stacks, a line for each: `main;crawler;fetcher-3;<frames, root first>
+    /// <nanoseconds>`.
     ///
-    /// A line starts with the thread's path; threads that are not in the tree stand under `other;<name in the system>`.
-    /// Blocks as long as `out` does.
+    /// A line starts with the thread's path; threads that are not in the tree stand under
+    /// `other;<name in the system>`. Blocks as long as `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it.
@@ -116,8 +121,8 @@ impl Profile {
 
     /// Writes a gzipped `profile.proto`, for `go tool pprof` and whatever else reads that format.
     ///
-    /// Its values are `samples/count` and `cpu/nanoseconds`; each sample is labelled with the path of its `thread`
-    /// (`-tagroot=thread` makes a tree of them). Blocks as long as `out` does.
+    /// Its values are `samples/count` and `cpu/nanoseconds`; each sample is labelled with the path
+    /// of its `thread` (`-tagroot=thread` makes a tree of them). Blocks as long as `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it. [`Error::is_profile`]: it cannot be made on this system.
@@ -142,7 +147,8 @@ impl Profile {
         flame::write_pprof(&self.stacks, &facts, out)
     }
 
-    /// Each thread's account: those of the tree in the order of their starts, then those that are not in it.
+    /// Each thread's account: the threads of the tree in the order of their starts, then
+    /// unregistered threads.
     pub fn threads(&self) -> &[ThreadProfile] {
         &self.threads
     }
@@ -173,8 +179,9 @@ impl Profile {
         self.session.effective.clock
     }
 
-    /// The clock's time between two samples. Longer than was asked for if the system cannot do better: a kernel with 250
-    /// ticks a second takes no more than 250 samples with [`Engine::Process`].
+    /// The clock's time between two samples. Longer than was asked for if the system cannot do
+    /// better: a kernel with 250 ticks a second takes no more than 250 samples with
+    /// [`Engine::Process`].
     pub fn period(&self) -> Duration {
         self.session.effective.period
     }
@@ -189,8 +196,9 @@ impl Profile {
         self.unregistered
     }
 
-    /// Samples that may be another thread's: [`Engine::Process`] counts equal stacks of two threads as one thread's if
-    /// the second got the handle (`pthread_t`) of the first, which had ended. They are shown with the first.
+    /// Samples that may be another thread's: [`Engine::Process`] counts equal stacks of two threads
+    /// as one thread's if the second got the handle (`pthread_t`) of the first, which had ended.
+    /// They are shown with the first.
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
     }
@@ -270,16 +278,18 @@ impl ThreadProfile {
         }
     }
 
-    /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in the tree.
+    /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in
+    /// the tree.
     pub fn path(&self) -> &str {
         &self.path
     }
 
     /// How many threads this stands for: 1, or more for a pool of threads that have all ended.
     ///
-    /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, those that were spawned at the same
-    /// place and whose paths differ in numbers only are one entry, `main/listener/connection-*`. All its times and counts are
-    /// sums. If that is not enough, for names that differ in other ways, `*` takes the place of the whole name.
+    /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, ended
+    /// threads that were spawned at the same place and whose paths differ in numbers only are one
+    /// entry, `main/listener/connection-*`. All its times and counts are sums. If that is not
+    /// enough, for names that differ in other ways, `*` takes the place of the whole name.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
@@ -293,19 +303,20 @@ impl ThreadProfile {
         self.members
     }
 
-    /// What the thread's CPU clock went on by during the recording. Zero where there is no such clock, and with
-    /// [`Engine::Process`] for threads that are not in the tree.
+    /// What the thread's CPU clock went on by during the recording. Zero where there is no such
+    /// clock, and with [`Engine::Process`] for threads that are not in the tree.
     pub fn cpu_time(&self) -> Duration {
         self.cpu
     }
 
-    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if enough of them were taken.
+    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if enough of
+    /// them were taken.
     pub fn sampled_time(&self) -> Duration {
         self.sampled
     }
 
-    /// How long the thread lived during the recording; one that is not in the tree, since it was found. With
-    /// [`Engine::Process`] zero for those.
+    /// How long the thread lived during the recording; for an unregistered thread, since it was
+    /// found. With [`Engine::Process`] zero for unregistered threads.
     pub fn wall_time(&self) -> Duration {
         self.wall
     }
@@ -315,32 +326,36 @@ impl ThreadProfile {
         self.samples
     }
 
-    /// Samples that were due and are missing. With [`Engine::Timer`] these are the ones that met a full ring, or came late
-    /// and together; the time that they stand for is the next sample's. With [`Engine::Process`] they are what the thread's
-    /// CPU clock says; chance decides there which of the running threads is sampled, so a few are nothing but that.
+    /// Samples that were due and are missing. With [`Engine::Timer`] these are the ones that met a
+    /// full ring, or came late and together; the time that they stand for is the next sample's.
+    /// With [`Engine::Process`] they are what the thread's CPU clock says; chance decides there
+    /// which of the running threads is sampled, so a few are nothing but that.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Those of the [lost](Self::lost) samples that came together with the next one. Their time is that sample's, so nothing is
-    /// missing but a part of the variety. 0 with [`Engine::Process`].
+    /// Those of the [lost](Self::lost) samples that came together with the next one. Their time is
+    /// that sample's, so nothing is missing but a part of the variety. 0 with [`Engine::Process`].
     pub fn merged(&self) -> u64 {
         self.merged
     }
 
-    /// Samples whose stack was deeper than the engine looks: their callers are missing, `[truncated]` stands for them.
+    /// Samples whose stack was deeper than the engine looks: their callers are missing,
+    /// `[truncated]` stands for them.
     pub fn truncated(&self) -> u64 {
         self.truncated
     }
 
-    /// Samples whose callers were not found: the unwinder lost its way (`[broken]` stands for them), or the thread did not
-    /// run on its own stack, or was about to use it up (`[other stack]`).
+    /// Samples whose callers were not found: the unwinder lost its way (`[broken]` stands for
+    /// them), or the thread did not run on its own stack, or was about to use it up (`[other
+    /// stack]`).
     pub fn broken(&self) -> u64 {
         self.broken
     }
 
-    /// CPU time after the thread's last sample, or all of it if there was none: `[unsampled]` in the flamegraph. With
-    /// [`Engine::Timer`], this and [`sampled_time`](Self::sampled_time) are [`cpu_time`](Self::cpu_time) exactly.
+    /// CPU time after the thread's last sample, or all of it if there was none: `[unsampled]` in
+    /// the flamegraph. With [`Engine::Timer`], this and [`sampled_time`](Self::sampled_time) are
+    /// [`cpu_time`](Self::cpu_time) exactly.
     pub fn unsampled_time(&self) -> Duration {
         self.unsampled
     }

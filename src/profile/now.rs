@@ -1,4 +1,5 @@
-//! Where threads are right now: they are asked by the engine, and what they answer gets its names here.
+//! Where threads are right now: they are asked by the engine, and what they answer gets its names
+//! here.
 
 use super::engines::{self, Ending, Reply};
 use super::loader::History;
@@ -13,7 +14,8 @@ pub(crate) use crate::flame::Line as Frame;
 /// The stack of one thread, as it was when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stack {
-    /// Leaf first, without the machinery that every thread starts with; inlined functions are frames of their own.
+    /// Leaf first, without the machinery that every thread starts with; inlined functions are
+    /// frames of their own.
     Of { frames: Vec<Frame>, cut: Option<&'static str> },
     /// It has ended meanwhile.
     Ended,
@@ -26,8 +28,9 @@ pub(crate) enum Stack {
 /// What threads have answered, as addresses.
 pub(crate) struct Answers(Vec<Reply>);
 
-/// Asks all of these threads, and then the threads with these kernel ids, where they are. None of them stays interrupted for longer than some microseconds, and what a recording
-/// that runs at the same time finds is not changed.
+/// Asks all of these threads, and then the threads with these kernel ids, where they are. None of
+/// them stays interrupted for longer than some microseconds, and what a recording that runs at the
+/// same time finds is not changed.
 ///
 /// # Errors
 /// No thread can be asked, and why, as a part of a sentence.
@@ -36,8 +39,8 @@ pub(crate) fn ask(threads: &[Thread], others: &[i32]) -> Result<Answers, String>
 }
 
 impl Answers {
-    /// Names the functions, which may take as long as the program's debug information is large. And sentences: which files could not
-    /// be read for that, and why.
+    /// Names the functions, which may take as long as the program's debug information is large. And
+    /// sentences: which files could not be read for that, and why.
     pub(crate) fn resolve(self) -> (Vec<Stack>, Vec<String>) {
         let history = History::of_now();
         let generation = history.generation();

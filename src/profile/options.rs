@@ -1,4 +1,5 @@
-//! What a recording can be asked for. Compiled without the feature as well: the configuration names these settings.
+//! What a recording can be asked for. Compiled without the feature as well: the configuration names
+//! these settings.
 #![cfg_attr(not(feature = "profiling"), allow(dead_code, unreachable_pub))]
 
 use std::fmt;
@@ -45,8 +46,8 @@ impl Options {
         Options { frequency: 100, clock: Clock::Cpu, engine: Engine::Auto, unregistered: false }
     }
 
-    /// Samples per second of the clock, for each thread; [`FREQUENCIES`](Self::FREQUENCIES) are accepted when the
-    /// recording starts.
+    /// Samples per second of the clock, for each thread; [`FREQUENCIES`](Self::FREQUENCIES) are
+    /// accepted when the recording starts.
     #[must_use]
     pub fn frequency(mut self, hz: u32) -> Options {
         self.frequency = hz;
@@ -67,14 +68,16 @@ impl Options {
         self
     }
 
-    /// Whether threads that are not in the tree are looked for and sampled as well: other libraries' own, `std::thread`'s,
-    /// rayon's. They stand under `other;<name in the system>`. Default: false.
+    /// Whether threads that are not in the tree are looked for and sampled as well: other
+    /// libraries' own, `std::thread`'s, rayon's. They stand under `other;<name in the system>`.
+    /// Default: false.
     ///
-    /// For [`Engine::Timer`]: the list of the process's threads is looked at some twenty times a second. What a thread uses before it
-    /// is found, fifty milliseconds at most as a rule, is its `[unsampled]`; what threads use that come and go between two
-    /// looks is that of `other;[unseen]`, by the CPU clock of the process: so the profile's sum is that clock's. Their stacks are
-    /// copied by the kernel (`process_vm_readv`), as nobody promises that they stay; where it does not permit that, only the
-    /// leaf is known. [`Engine::Process`] meets all threads in any case.
+    /// For [`Engine::Timer`]: the list of the process's threads is looked at some twenty times a
+    /// second. What a thread uses before it is found, fifty milliseconds at most as a rule, is its
+    /// `[unsampled]`. Threads that start and end between two scans are reported together as
+    /// `other;[unseen]`, computed from the process CPU clock, so that totals match it. The kernel
+    /// copies their stacks (`process_vm_readv`), since they may go at any time; where it does not
+    /// permit that, only the leaf is known. [`Engine::Process`] meets all threads in any case.
     #[must_use]
     pub fn unregistered(mut self, wanted: bool) -> Options {
         self.unregistered = wanted;

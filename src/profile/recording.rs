@@ -1,4 +1,5 @@
-//! Starting and ending a recording: an engine that samples, and a roster of the threads that live meanwhile.
+//! Starting and ending a recording: an engine that samples, and a roster of the threads that live
+//! meanwhile.
 
 use super::engines::{self, Effective, Sampler};
 use super::model::{Profile, Session};
@@ -41,7 +42,8 @@ impl Drop for OnlyOne {
     }
 }
 
-/// A recording that runs. Dropping it stops it, and what it found is lost; [`finish`](Self::finish) keeps it.
+/// A recording that runs. Dropping it stops it, and what it found is lost; [`finish`](Self::finish)
+/// keeps it.
 // Fields are dropped in this order: the source first, then the right to start another.
 pub struct Recording {
     sampler: Box<dyn Sampler>,
@@ -53,14 +55,14 @@ pub struct Recording {
 
 /// Starts to record what all threads of this process do.
 ///
-/// One recording can run at a time. The setting that came of the options is logged, and can be asked of the
-/// [`Profile`]. Blocks for tenths of a second, in which the engine prepares its table: with
-/// [`Engine::Process`](super::Engine::Process) 100 MB, kept for as long as the process lives.
+/// One recording can run at a time. The setting that came of the options is logged, and can be
+/// asked of the [`Profile`]. Blocks for tenths of a second, in which the engine prepares its table:
+/// with [`Engine::Process`](super::Engine::Process) 100 MB, kept for as long as the process lives.
 ///
 /// # Errors
 /// - [`Error::is_already_running`]: another recording runs.
-/// - [`Error::is_profile`]: the frequency is none of [`Options::FREQUENCIES`]; the clock or the engine cannot be had; or
-///   someone else in this process handles SIGPROF.
+/// - [`Error::is_profile`]: the frequency is none of [`Options::FREQUENCIES`]; the clock or the
+///   engine cannot be had; or someone else in this process handles SIGPROF.
 ///
 /// ```no_run
 /// use selvedge::profile::{self, Options};
@@ -93,9 +95,9 @@ pub fn start(options: Options) -> Result<Recording, Error> {
 impl Recording {
     /// What was found up to now; the recording goes on.
     ///
-    /// Blocks for as long as it takes to find the functions' names, seconds in a large program. Sampling goes on meanwhile;
-    /// only [`Engine::Process`](super::Engine::Process) takes no samples while those up to now are read, and counts them as
-    /// lost.
+    /// Blocks for as long as it takes to find the functions' names, seconds in a large program.
+    /// Sampling goes on meanwhile; only [`Engine::Process`](super::Engine::Process) takes no
+    /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
         profile(self.sampler.snapshot(), self.effective, self.epoch, duration)
@@ -103,8 +105,8 @@ impl Recording {
 
     /// Stops, and gives what was found.
     ///
-    /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the profile says so where
-    /// it says how many there are, and so does the log.
+    /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the
+    /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
         let Recording { sampler, _only_one: only_one, effective, began, epoch } = self;
         let found = sampler.finish();
@@ -125,7 +127,8 @@ fn profile(found: Found, effective: Effective, started: SystemTime, duration: Du
     profile
 }
 
-/// What could not be read is told in each profile, and logged once: snapshots may follow each other.
+/// What could not be read is told in each profile, and logged once: snapshots may follow each
+/// other.
 fn tell_once(unread: &[String]) {
     static TOLD: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
     for sentence in unread {

@@ -174,7 +174,11 @@ fn the_same_handle_at_another_time_is_another_thread() {
     assert_eq!(owner(9000), Some("main/new"));
     assert_eq!(owners.owner(8, 500 * MS), None);
     let lives = [life("main/leaked", 7, 0, None), life("main/new", 7, 3000, None)];
-    assert_eq!(Owners::new(&lives).owner(7, 4000 * MS), Some(1), "the handle has gone on, whoever forgot to say so");
+    assert_eq!(
+        Owners::new(&lives).owner(7, 4000 * MS),
+        Some(1),
+        "the handle has gone on, although the end was not reported"
+    );
     assert_eq!(Owners::new(&lives).owner(7, 2000 * MS), Some(0));
 }
 

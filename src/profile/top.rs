@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The functions that used most time. Displayed, it is a table like that of `go tool pprof -top`, with the threads that ran
-/// each function.
+/// The functions that used most time. Displayed, it is a table like that of `go tool pprof -top`,
+/// with the threads that ran each function.
 ///
 /// Functions that differ in type parameters only are one, as in the flamegraph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ impl fmt::Display for Top {
 }
 
 impl TopEntry {
-    /// `  (main/reader-1 60%, main/reader-2 40%)`: shares of the function's own time; if it has none, of its total time.
+    /// ` (main/reader-1 60%, main/reader-2 40%)`: shares of the function's own time; if it has
+    /// none, of its total time.
     fn write_threads(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |thread: &TopThread| if self.own.is_zero() { thread.total } else { thread.own };
         let whole = if self.own.is_zero() { self.total } else { self.own };

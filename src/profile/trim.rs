@@ -1,5 +1,5 @@
-//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are not shown. Name and module decide:
-//! a user's function may have any name.
+//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are
+//! not shown. Name and module decide: a user's function may have any name.
 
 use super::symbols::Role;
 use crate::flame::{self, Line};
@@ -26,16 +26,17 @@ enum Last {
 }
 
 impl Machinery {
-    /// Whether this line is machinery, as all were that were asked for before: from the root on, up to the first `false`. `callee` is
-    /// the next line. The same functions called by a user are the user's doing.
+    /// Whether this line is machinery, as all were that were asked for before: from the root on, up
+    /// to the first `false`. `callee` is the next line. The same functions called by a user are the
+    /// user's doing.
     pub(super) fn goes_on(&mut self, line: &Line, role: Role, callee: Option<&Line>) -> bool {
         let of_rust = is_rust(line) && has_name_of_machinery(&line.function) || has_file_of_machinery(&line.file);
         let next = if of_rust { Some(Last::Other) } else { self.of_c(&line.function, role, callee) };
         next.inspect(|next| self.last = *next).is_some()
     }
 
-    /// The C library's functions have names that a C program may use as well. In a program that is linked statically they are
-    /// told by their place.
+    /// The C library's functions have names that a C program may use as well. In a program that is
+    /// linked statically they are told by their place.
     fn of_c(&self, function: &str, role: Role, callee: Option<&Line>) -> Option<Last> {
         let is_library = role == Role::CLibrary;
         let may_be_static = matches!(role, Role::Program | Role::Unknown);
@@ -59,14 +60,16 @@ impl Machinery {
             {
                 Some(Last::Other)
             }
-            // The library has no symbols. Of its code, nothing but that is nearer to the root than the user's.
+            // The library has no symbols. Of its code, nothing but that is nearer to the root than
+            // the user's.
             unnamed if is_library && unnamed.starts_with('[') => Some(Last::Other),
             _ => None,
         }
     }
 }
 
-/// With `debug = "line-tables-only"`, inlined functions have lost their paths: `{closure#0}` can be anyone's.
+/// With `debug = "line-tables-only"`, inlined functions have lost their paths: `{closure#0}` can be
+/// anyone's.
 fn has_file_of_machinery(file: &str) -> bool {
     const LIBRARY: [&str; 8] = [
         "/library/std/src/rt.rs",
@@ -100,7 +103,8 @@ fn has_name_of_machinery(function: &str) -> bool {
     STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(function)
 }
 
-/// Whether the compiler of Rust has named it, as far as is known: a namespace of C++ may be called `selvedge::thread` too.
+/// Whether the compiler of Rust has named it, as far as is known: a namespace of C++ may be called
+/// `selvedge::thread` too.
 fn is_rust(line: &Line) -> bool {
     // Legacy names end with a hash: `_ZN3std2rt10lang_start17h0123456789abcdefE`.
     let has_hash = |name: &str| {
@@ -114,7 +118,8 @@ fn is_rust(line: &Line) -> bool {
     }
 }
 
-/// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to call it.
+/// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to
+/// call it.
 pub(super) fn is_run(line: &Line) -> bool {
     let name = line.function.strip_prefix("selvedge::runtime::run");
     name.is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':'])) && is_rust(line)
@@ -125,7 +130,8 @@ pub(super) fn is_ours(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
-/// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing its books.
+/// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing
+/// its books.
 pub(super) fn is_engine(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::") && is_rust(line)
 }

@@ -1,6 +1,8 @@
-//! A short profile by the wall clock beside a recording that may run: threads are asked where they are, now and then.
+//! A short profile by the wall clock beside a recording that may run: threads are asked where they
+//! are, now and then.
 //!
-//! It is for the shutdown, when what is wanted is not where the CPU time goes, but what each thread does instead of ending.
+//! It is for the shutdown, when what is wanted is not where the CPU time goes, but what each thread
+//! does instead of ending.
 
 use super::engines::{self, Effective, Ending, Owner, RawSample, Reply, Stack};
 use super::lives::Life;
@@ -13,7 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A thread whose CPU clock has gone on by less since it was asked is still where it was, and is not interrupted again.
+/// A thread whose CPU clock has gone on by less since it was asked is still where it was, and is
+/// not interrupted again.
 const MOVED: Duration = Duration::from_micros(20);
 
 pub(crate) struct Window {

@@ -206,7 +206,7 @@ fn list_enders(candidates: &mut [Candidate]) {
             known.entry(handles.shared.as_ptr().cast()).or_default().push(at);
         }
     }
-    let mut strangers = None;
+    let mut unregistered = None;
     for (at, one) in candidates.iter_mut().enumerate() {
         let handles = one.wait.handles().filter(|handles| handles.own);
         let left = handles.and_then(|handles| {
@@ -218,9 +218,9 @@ fn list_enders(candidates: &mut [Candidate]) {
             one.root = Kind::NobodyLeft;
             // If one of the others goes on, it can end this wait too.
             one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
-            let strangers = *strangers.get_or_insert_with(has_strangers);
-            one.doubt =
-                strangers.then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
+            let unregistered = *unregistered.get_or_insert_with(has_strangers);
+            one.doubt = unregistered
+                .then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
             continue;
         }
         match one.wait.ends() {

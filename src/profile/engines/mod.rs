@@ -1,5 +1,5 @@
-//! What takes samples. An engine finds addresses and the times they were found at; names, threads and pictures are made
-//! of them later, by rooms that do not know which engine it was.
+//! What takes samples. An engine finds addresses and the times they were found at; names, threads
+//! and pictures are made of them later, by rooms that do not know which engine it was.
 
 #[cfg(all(unix, feature = "pprof-engine"))]
 mod process;
@@ -29,7 +29,8 @@ pub(super) trait Sampler: Send + Sync {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) samples: Vec<RawSample>,
-    /// The threads of the tree that lived during the recording, in the order in which they were met.
+    /// The threads of the tree that lived during the recording, in the order in which they were
+    /// met.
     pub(super) lives: Vec<Life>,
     /// Which code was loaded meanwhile.
     pub(super) history: History,
@@ -52,7 +53,8 @@ pub(super) struct RawSample {
 pub(super) enum Owner {
     /// Index of the thread's life.
     Life(usize),
-    /// To be found by its `pthread_t` and the time when the first of them was taken. Made by the process engine alone.
+    /// To be found by its `pthread_t` and the time when the first of them was taken. Made by the
+    /// process engine alone.
     #[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
     Handle {
         os_thread: u64,
@@ -65,7 +67,8 @@ pub(super) enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stack {
     Of {
-        /// Leaf first. The leaf is the instruction that was interrupted; the others are return addresses.
+        /// Leaf first. The leaf is the instruction that was interrupted; the others are return
+        /// addresses.
         addresses: Arc<[u64]>,
         ending: Ending,
         /// Of the loader's list, in which the addresses mean what they do.
@@ -103,7 +106,8 @@ pub(super) enum Reply {
     Unasked(String),
 }
 
-/// Asks threads of the tree, and then others by their kernel ids, where they are right now, whether a recording runs or not.
+/// Asks threads of the tree, and then others by their kernel ids, where they are right now, whether
+/// a recording runs or not.
 ///
 /// # Errors
 /// No thread can be asked, and why, as a part of a sentence.
@@ -114,11 +118,12 @@ pub(super) fn ask(threads: &[crate::thread::Thread], others: &[i32]) -> Result<V
 /// Nanoseconds since the recording began; negative before.
 pub(super) type Nanos = i64;
 
-/// The first part of the label of a thread that is not in the tree; its name in the system is the second. No thread of the tree has
-/// it: they all descend from `main`.
+/// The first part of the label of a thread that is not in the tree; its name in the system is the
+/// second. No thread of the tree has it: they all descend from `main`.
 pub(super) const OTHER: &str = "other";
 
-/// In place of a name: threads that nobody has met, though the process's clock says that they were there.
+/// In place of a name: threads that no look has met, although the process's clock says that they
+/// were there.
 pub(super) const UNSEEN: &str = "[unseen]";
 
 /// The label of a thread that is not in the tree.

@@ -1,5 +1,6 @@
-//! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread that runs; one table of
-//! stacks, whose lock a handler that comes second does not wait for (that sample is lost).
+//! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread
+//! that runs; one table of stacks, whose lock a handler that comes second does not wait for (that
+//! sample is lost).
 
 mod roster;
 
@@ -17,16 +18,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system describes its vdso rightly.
-/// libc is not among them, so that reading a file is seen.
+/// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system
+/// describes its vdso rightly. libc is not among them, so that reading a file is seen.
 const BLIND: [&str; 2] = ["libgcc", "vdso"];
 
-/// The generation of the process in which the pprof crate samples; `NOWHERE` if it does not. In a forked child of that
-/// process no timer runs, but pprof's table and lock are as they were at the fork, perhaps in the middle of a sample.
+/// The generation of the process in which the pprof crate samples; `NOWHERE` if it does not. In a
+/// forked child of that process no timer runs, but pprof's table and lock are as they were at the
+/// fork, perhaps in the middle of a sample.
 static SAMPLES_IN: AtomicU32 = AtomicU32::new(NOWHERE);
 const NOWHERE: u32 = u32::MAX;
 
-/// In a forked child of a process in which pprof samples, its handler is put away, so that another engine can run.
+/// In a forked child of a process in which pprof samples, its handler is put away, so that another
+/// engine can run.
 ///
 /// # Errors
 /// The system refuses.
@@ -40,7 +43,7 @@ fn is_inherited() -> bool {
     generation != NOWHERE && generation != fork::generation()
 }
 
-// Fields are dropped in this order: the source first, then who listens.
+// Fields are dropped in this order: the source first, then the observer.
 struct Process {
     guard: Guard,
     _observing: Observing,
@@ -92,7 +95,8 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     }
     let (frequency, period) = rate(frequency, sigprof::tick());
     let guard = ProfilerGuardBuilder::default().frequency(frequency as i32).blocklist(&BLIND).build();
-    // pprof looks itself up when it starts, and would keep what it parsed for that: tens of megabytes.
+    // pprof looks itself up when it starts, and would keep what it parsed for that: tens of
+    // megabytes.
     backtrace::clear_symbol_cache();
     let guard = guard.map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
@@ -110,8 +114,8 @@ fn refused() -> Error {
 
 /// The frequency to ask pprof for, and the period that comes of it.
 ///
-/// The kernel looks at the timer once a tick, and sends one signal even if several periods went by: a higher frequency
-/// would not give more samples, only samples that stand for too little.
+/// The kernel looks at the timer once a tick, and sends one signal even if several periods went by:
+/// a higher frequency would not give more samples, only samples that stand for too little.
 fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
     let most = tick.map_or(u32::MAX, |tick| (1_000_000_000 / tick.as_nanos().max(1)) as u32);
     let frequency = frequency.min(most).max(1);
@@ -194,8 +198,8 @@ impl Handler {
         Handler(perf_signal_handler as *const () as u64)
     }
 
-    /// Of frames (address, start of the function), the ones below the signal: without the handler, what it called, and
-    /// the frame by which the kernel returns from it.
+    /// Of frames (address, start of the function), the ones below the signal: without the handler,
+    /// what it called, and the frame by which the kernel returns from it.
     fn interrupted(self, frames: &[(u64, u64)]) -> &[(u64, u64)] {
         let handler = frames.iter().position(|&(ip, function)| self.is(ip, function));
         handler.map_or(frames, |index| frames.get(index + 2..).unwrap_or(&[]))

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where debug information of a file may be, told by its build id: files that have none cannot be told from others.
+/// Where debug information of a file may be, told by its build id: files that have none cannot be
+/// told from others.
 pub(super) fn debug_files(file: &Path, build_id: &[u8], link: Option<&[u8]>) -> Vec<PathBuf> {
     let Some((first, rest)) = build_id.split_first() else { return Vec::new() };
     let root = Path::new("/usr/lib/debug");

@@ -1,5 +1,5 @@
-//! The file that a program or library was loaded from: opened, and compared with what lies in memory, while it still can be.
-//! Knows no addresses but those of the file.
+//! The file that a program or library was loaded from: opened, and compared with what lies in
+//! memory, while it still can be. Knows no addresses but those of the file.
 
 use super::debug_files::debug_files;
 use super::notes::build_id;
@@ -22,7 +22,8 @@ pub(super) struct Marks<'a> {
 /// The file itself, or where it is, or why it is not known.
 #[derive(Debug)]
 pub(in crate::profile) enum Source {
-    /// It stays readable, whatever becomes of its name, the root folder, or the rights of the process.
+    /// It stays readable, whatever becomes of its name, the root folder, or the rights of the
+    /// process.
     Kept {
         file: File,
         stamp: Stamp,
@@ -127,8 +128,8 @@ fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Returns `true` if this is the file with those marks: it has their build id; or there is none, and the program headers are the same,
-/// and nothing that the system lists says otherwise.
+/// Returns `true` if this is the file with those marks: it has their build id; or there is none,
+/// and the program headers are the same, and nothing that the system lists says otherwise.
 fn is_it(file: &File, metadata: &Metadata, marks: &Marks<'_>) -> io::Result<bool> {
     const HEADER: u64 = 56;
     let mut start = [0; 64];
@@ -142,7 +143,8 @@ fn is_it(file: &File, metadata: &Metadata, marks: &Marks<'_>) -> io::Result<bool
     file.read_exact_at(&mut headers, word(&start, 32))?;
     if marks.build_id.is_empty() {
         let is_listed = marks.mapped.is_none_or(|mapped| {
-            // Overlays and some file systems list other devices than `stat` names: numbers of two devices are not compared.
+            // Overlays and some file systems list other devices than `stat` names: numbers of two
+            // devices are not compared.
             let same_device = (libc::major(metadata.dev()), libc::minor(metadata.dev()))
                 == (mapped.device.0 as libc::c_uint, mapped.device.1 as libc::c_uint);
             if same_device { metadata.ino() == mapped.inode } else { !mapped.is_deleted }

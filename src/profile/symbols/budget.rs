@@ -2,8 +2,9 @@
 
 use crate::os::memory;
 
-/// Bytes that naming takes at most, besides the names themselves and the files' own pages, which the kernel takes back when it needs
-/// them. Of what the limits of the process leave free, it takes half at most.
+/// Bytes that naming takes at most, besides the names themselves and the files' own pages, which
+/// the kernel takes back when it needs them. It takes at most half of the memory that the limits of
+/// the process leave free.
 pub(super) const MOST: u64 = 512 << 20;
 
 /// What is left of it.

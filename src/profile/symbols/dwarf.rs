@@ -1,5 +1,5 @@
-//! Functions, inlined ones too, and lines, by debug information in the DWARF format. Only what the addresses that are asked for need
-//! is read, unit by unit, and nothing of a unit is kept.
+//! Functions, inlined ones too, and lines, by debug information in the DWARF format. Only what the
+//! addresses that are asked for need is read, unit by unit, and nothing of a unit is kept.
 
 use super::lines;
 use gimli::{AttributeValue, EndianSlice, EntriesRaw, NativeEndian, UnitOffset, UnitRef};
@@ -8,7 +8,7 @@ pub(super) type Reader<'a> = EndianSlice<'a, NativeEndian>;
 type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
 type Unit<'a> = gimli::Unit<Reader<'a>>;
 
-/// A function at an address, or one that is inlined there.
+/// A function at an address, or a function that is inlined there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     /// As the linker knows it.
@@ -165,8 +165,8 @@ struct Attributes<'a> {
 }
 
 impl<'a> Walk<'_, '_, '_, 'a> {
-    /// Reads the next entry and, if it is a function that has some of the addresses, what is in it. `around`: indexes, sorted, of the
-    /// addresses that are in the function around it.
+    /// Reads the next entry and, if it is a function that has some of the addresses, what is in it.
+    /// `around`: indexes, sorted, of the addresses that are in the function around it.
     fn entry(
         &mut self,
         entries: &mut EntriesRaw<'_, Reader<'a>>,
@@ -187,7 +187,8 @@ impl<'a> Walk<'_, '_, '_, 'a> {
         }
         let mut inside = Vec::new();
         attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range)))?;
-        // What is inlined is a part of the function around it, and the first unit that has the function tells of it.
+        // What is inlined is a part of the function around it, and the first unit that has the
+        // function tells of it.
         inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inner);
         inside.sort_unstable();
         inside.dedup();

@@ -1,4 +1,5 @@
-//! One program or library: its functions by its debug information, else by its symbol tables. Addresses are the file's.
+//! One program or library: its functions by its debug information, else by its symbol tables.
+//! Addresses are the file's.
 
 use super::Texts;
 use super::budget::Budget;
@@ -14,13 +15,15 @@ use std::fs::File;
 
 /// What is found for the addresses of one file.
 pub(super) struct Found {
-    /// For each address the function there, and before it those inlined into it, innermost first; empty if nothing is known.
+    /// For each address the function there, and before it those inlined into it, innermost first;
+    /// empty if nothing is known.
     pub(super) lines: Vec<Vec<Line>>,
     /// What could not be read, and why, as sentences.
     pub(super) unread: Vec<String>,
 }
 
-/// What is known of the sorted `addresses` in that program or library. Nothing that was read for it is kept.
+/// What is known of the sorted `addresses` in that program or library. Nothing that was read for it
+/// is kept.
 pub(super) fn names(
     loaded: &Loaded,
     source: Option<&Source>,
@@ -49,8 +52,8 @@ pub(super) fn names(
     Found { lines, unread }
 }
 
-/// The kernel's own library stays as long as the process lives. Behind its last segment, to the end of the page, are the tables that
-/// name its sections.
+/// The kernel's own library stays as long as the process lives. Behind its last segment, to the end
+/// of the page, are the tables that name its sections.
 fn vdso(loaded: &Loaded) -> &'static [u8] {
     const PAGE: u64 = 4096;
     let length = loaded.range.end.next_multiple_of(PAGE) - loaded.range.start;

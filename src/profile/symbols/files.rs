@@ -1,4 +1,5 @@
-//! This process's programs and libraries: each is read once for all addresses in it that are asked for together.
+//! This process's programs and libraries: each is read once for all addresses in it that are asked
+//! for together.
 
 use super::budget::Budget;
 use super::{Resolve, Role, Texts, Wanted, elf};
@@ -7,7 +8,8 @@ use crate::os::mapped::give_memory_back;
 use crate::profile::loader::{History, Loaded, Origin};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// This process, by its debug information and symbol tables. Dropping it gives back the memory that reading took.
+/// This process, by its debug information and symbol tables. Dropping it gives back the memory that
+/// reading took.
 pub(in crate::profile) struct OfThisProcess {
     history: History,
     modules: Vec<Module>,

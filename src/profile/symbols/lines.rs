@@ -1,10 +1,11 @@
-//! Files and lines, by the line programs of debug information. A program is run from its beginning to its end, and no more is kept
-//! than what the addresses that are asked for need.
+//! Files and lines, by the line programs of debug information. A program is run from its beginning
+//! to its end, and no more is kept than what the addresses that are asked for need.
 
 use super::dwarf::Reader;
 use gimli::UnitRef;
 
-/// For each of the sorted `addresses` the file and the line of the instruction there, as the unit tells it.
+/// For each of the sorted `addresses` the file and the line of the instruction there, as the unit
+/// tells it.
 pub(super) fn places(
     unit: &UnitRef<'_, Reader<'_>>,
     addresses: &[u64],
@@ -12,7 +13,8 @@ pub(super) fn places(
     let Some(program) = unit.line_program.clone() else { return Ok(vec![None; addresses.len()]) };
     let mut found: Vec<Option<(u64, u32)>> = vec![None; addresses.len()];
     let mut rows = program.rows();
-    // The row before, in the same sequence, and whether the sequence is of code that the linker has left out.
+    // The row before, in the same sequence, and whether the sequence is of code that the linker has
+    // left out.
     let mut before: Option<(u64, u64, u32)> = None;
     let mut is_left_out = false;
     while let Some((_, row)) = rows.next_row()? {

@@ -44,11 +44,12 @@ impl Wanted {
 
 /// Names addresses; the tests have one of their own.
 pub(super) trait Resolve {
-    /// Finds the locations of all of these at once, which takes less time and memory than one after the other.
+    /// Finds the locations of all of these at once, which takes less time and memory than one after
+    /// the other.
     fn prepare(&mut self, _wanted: &mut dyn Iterator<Item = Wanted>) {}
 
-    /// The location of `address` as it was in that generation of the loader's list. `exact`: the instruction itself;
-    /// otherwise a return address, whose call is meant.
+    /// The location of `address` as it was in that generation of the loader's list. `exact`: the
+    /// instruction itself; otherwise a return address, whose call is meant.
     fn resolve(&mut self, address: u64, exact: bool, generation: u32) -> Location;
 
     /// The files that locations refer to by index.
@@ -67,7 +68,8 @@ pub(super) trait Resolve {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Program,
-    /// The C library, or the loader, which belongs to it. In a program that is linked statically, it is a part of the program.
+    /// The C library, or the loader, which belongs to it. In a program that is linked statically,
+    /// it is a part of the program.
     CLibrary,
     Library,
     /// The files are not known on this system, or the code is in none.
@@ -106,14 +108,16 @@ impl Texts {
     }
 }
 
-/// As people write it: Rust's names without their hash, C++'s without parameters; all others as they are.
+/// As people write it: Rust's names without their hash, C++'s without parameters; all others as
+/// they are.
 pub(super) fn demangled(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
     let cpp = || cpp_demangle::Symbol::new(name).ok()?.demangle(&options).ok();
-    // `malloc@@GLIBC_2.2.5`: the version is the linker's affair; `__GI_malloc`: glibc's own name for it.
+    // `malloc@@GLIBC_2.2.5`: the version is the linker's affair; `__GI_malloc`: glibc's own name
+    // for it.
     let plain = || {
         let name = name.split_once('@').map_or(name, |(name, _)| name);
         name.strip_prefix("__GI_").unwrap_or(name).to_owned()
@@ -121,8 +125,9 @@ pub(super) fn demangled(name: &str) -> String {
     if name.starts_with("_Z") { cpp().unwrap_or_else(plain) } else { plain() }
 }
 
-/// A Rust function without its path, which is what `debug = "line-tables-only"` leaves of inlined ones, gets the file that
-/// it is in, and loses its type parameters: `{closure#0} (thread/spawn.rs)`.
+/// A Rust function without its path, which is what `debug = "line-tables-only"` leaves of inlined
+/// ones, gets the file that it is in, and loses its type parameters: `{closure#0}
+/// (thread/spawn.rs)`.
 pub(super) fn placed(function: String, file: &str) -> String {
     let name = match function.find('<') {
         Some(0) | None => function.as_str(),

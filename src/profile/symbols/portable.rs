@@ -1,10 +1,12 @@
-//! This process's functions, by the backtrace crate: where there are no ELF files, or we do not read them ourselves.
+//! This process's functions, by the backtrace crate: where there are no ELF files, or we do not
+//! read them ourselves.
 
 use super::{Resolve, Role, Texts};
 use crate::flame::{Location, Module};
 use crate::profile::loader::History;
 
-/// This process, by its debug information and symbol tables. Dropping it gives back what was parsed of them.
+/// This process, by its debug information and symbol tables. Dropping it gives back what was parsed
+/// of them.
 pub(in crate::profile) struct OfThisProcess(Texts);
 
 impl OfThisProcess {

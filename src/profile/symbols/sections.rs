@@ -1,4 +1,5 @@
-//! Sections of a program, library or file of debug information: mapped part by part, or unpacked, each when it is asked for.
+//! Sections of a program, library or file of debug information: mapped part by part, or unpacked,
+//! each when it is asked for.
 
 use super::budget::Budget;
 use crate::os::mapped::MappedFile;
@@ -76,13 +77,14 @@ pub(super) fn has(file: &Elf<'_>, name: &str) -> bool {
     section(file, name).is_some_and(|section| section.size() > 0)
 }
 
-/// By its name, or by the one that it has if it is packed in the way of GNU's tools before there was a standard.
+/// The section of that name, or its form packed by older GNU tools, which has a name of its own.
 fn section<'a, 'f>(file: &'f Elf<'a>, name: &str) -> Option<object::Section<'a, 'f, Bytes<'a>>> {
     let packed = || name.strip_prefix(".debug_").map(|rest| format!(".zdebug_{rest}"));
     file.section_by_name(name).or_else(|| file.section_by_name(&packed()?))
 }
 
-/// The section of that name, unpacked if need be; empty if there is none. What was taken for that of the budget is added to `taken`.
+/// The section of that name, unpacked if need be; empty if there is none. What was taken for that
+/// of the budget is added to `taken`.
 ///
 /// # Errors
 /// As a part of a sentence: it cannot be read or unpacked, or would take too much memory.
@@ -116,8 +118,8 @@ pub(super) fn contents<'a>(
     }
 }
 
-/// The symbol table of a program that was stripped of all others: a file of its own, packed by xz, in the section `.gnu_debugdata`.
-/// `None` if there is none.
+/// The symbol table of a program that was stripped of all others: a file of its own, packed by xz,
+/// in the section `.gnu_debugdata`. `None` if there is none.
 ///
 /// # Errors
 /// As [`contents`].
@@ -129,7 +131,8 @@ pub(super) fn mini_debug_file(file: &Elf<'_>, budget: &mut Budget, taken: &mut u
     let most = usize::try_from(budget.left() / 2).unwrap_or(usize::MAX);
     let decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(xz4rust::DICT_SIZE_MIN, most);
     let buffer = const { std::num::NonZeroUsize::new(8192).expect("not zero") };
-    // The reader keeps what it reads from: a slice lives as long as the file, which is not for ever.
+    // The reader keeps what it reads from: a slice lives as long as the file, which is not for
+    // ever.
     let packed = std::io::Cursor::new(packed.to_vec());
     let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(packed, buffer, decoder);
     // It does not say how long it is when it is unpacked.

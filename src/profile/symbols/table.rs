@@ -1,10 +1,11 @@
-//! Functions by symbol tables: only those that were asked for are kept.
+//! Functions by symbol tables: only the functions that were asked for are kept.
 
 use super::sections::Elf;
 use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
 
-/// For each of the sorted `addresses`, the name of the function there, by the tables of `full`, and by the table of what `dynamic`
-/// exports. All of them are read: each may have what the others lack.
+/// For each of the sorted `addresses`, the name of the function there, by the tables of `full`, and
+/// by the table of the exports of `dynamic`. All tables are read: each may have names that the
+/// others lack.
 pub(super) fn names(full: &[&Elf<'_>], dynamic: Option<&Elf<'_>>, addresses: &[u64]) -> Vec<Option<String>> {
     // For each address, the best of those symbols that begin behind the address before it.
     let mut best: Vec<Option<Symbol<'_>>> = vec![None; addresses.len()];
@@ -48,7 +49,8 @@ struct Symbol<'a> {
 }
 
 impl Symbol<'_> {
-    /// Nearer; of those at one address the longest; of those that are equally long the one that programs call it by.
+    /// The nearer symbol is better; at one address the longer one; of equally long symbols the
+    /// public name.
     fn is_better_than(&self, other: &Symbol<'_>) -> bool {
         let key = |symbol: &Symbol<'_>| (symbol.start, symbol.length);
         let rank = |name| (internality(name), name);
@@ -61,7 +63,8 @@ impl Symbol<'_> {
     }
 }
 
-/// How far a name is from the one that programs use: glibc has `__GI___libc_read`, `__libc_read`, `__read` and `read` for one function.
+/// How far a name is from the public name: glibc has `__GI___libc_read`, `__libc_read`, `__read`
+/// and `read` for one function.
 fn internality(name: &[u8]) -> usize {
     let public = name.strip_prefix(b"__GI_").unwrap_or(name);
     let underscores = public.iter().take_while(|byte| **byte == b'_').count();

@@ -1,4 +1,5 @@
-//! The threads of the tree that live during a recording of `Engine::Process`, which learns of them from the tree.
+//! The threads of the tree that live during a recording of `Engine::Process`, which learns of them
+//! from the tree.
 
 use crate::profile::engines::Nanos;
 use crate::profile::lives::Life;
@@ -24,7 +25,7 @@ struct Entry {
 }
 
 enum State {
-    /// Asked for its clock when someone wants to know.
+    /// Its clock is read on demand.
     Alive(Thread),
     Ended {
         at: Instant,
@@ -37,7 +38,8 @@ impl Roster {
         Arc::new(Roster { began, entries: Mutex::default() })
     }
 
-    /// The first word on a thread counts: one that starts while the recording does is told of twice.
+    /// The first report of a thread counts: a thread that starts while the recording starts is
+    /// reported twice.
     pub(super) fn see(&self, thread: &Thread) {
         // Asked before our lock is taken: the tree has locks of its own.
         let (id, entry) = (thread.id(), Entry::of(thread, State::Alive(thread.clone())));
@@ -105,7 +107,8 @@ impl Entry {
     }
 }
 
-/// Zero where a clock is missing: there is none to be had, or the thread ended before its first could be read.
+/// Zero where a clock is missing: there is none to be had, or the thread ended before its first
+/// could be read.
 fn used(baseline: Option<Duration>, cpu: Option<Duration>) -> Duration {
     baseline.zip(cpu).map_or(Duration::ZERO, |(baseline, cpu)| cpu.saturating_sub(baseline))
 }

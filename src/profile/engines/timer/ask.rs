@@ -1,13 +1,14 @@
-//! Asking threads where they are right now: those that run, wait, or are sampled by a recording at the same time, which does
-//! not notice. The protocol stands in `profile/README.md`.
+//! Stack requests: asks threads for their present stacks, while they run, wait, or are sampled by a
+//! recording. The recording does not notice. The protocol stands in `profile/README.md`.
 //!
 //! Invariants
 //! 1. One round of questions at a time (`ROUND`).
-//! 2. A question that the table names is in its target's `State::Out`, so it lives. It is changed, asked again or freed only
-//!    after its entry is null and a grace is over.
-//! 3. A thread is asked while it has not got past its `ended` call, which waits for `Round::asked`: its id and its stack are
-//!    its own. Past it, nothing of the round leads to it any more. Each thread that can be asked makes that call on itself
-//!    (`thread/tree/leave.rs`), also if its guard was leaked.
+//! 2. A question that the table names is in its target's `State::Out`, so it lives. It is changed,
+//!    asked again or freed only after its entry is null and a grace is over.
+//! 3. A thread is asked while it has not got past its `ended` call, which waits for `Round::asked`:
+//!    its id and its stack are its own. Past it, nothing of the round leads to it any more. Each
+//!    thread that can be asked makes that call on itself (`thread/tree/leave.rs`), also if its
+//!    guard was leaked.
 //! 4. Nothing keeps a round alive but the call of `ask` that made it.
 
 use super::handler;
@@ -31,15 +32,17 @@ use std::time::{Duration, Instant};
 
 /// How long threads may keep silent, from the last answer of any of them.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// And how long all of it may take: a thousand threads that all want the processor need a while to come to it.
+/// And how long all of it may take: a thousand threads that all want the processor need a while to
+/// come to it.
 const LONGEST: Duration = Duration::from_secs(2);
-/// So many are asked at once, each with a question of 35 KiB. More, once some have kept silent for `SLOW`.
+/// So many are asked at once, each with a question of 35 KiB. More, once some have kept silent for
+/// `SLOW`.
 const AT_ONCE: usize = 16;
 const AT_MOST: usize = 64;
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Held during a round. In it: what handlers were still at work with when a round ended, which takes a thread that is given
-/// no processor in the middle of its handler.
+/// Held during a round. In it: what handlers were still at work with when a round ended, which
+/// takes a thread that is given no processor in the middle of its handler.
 static ROUND: PerProcess<Mutex<Retired>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
 type Retired = Vec<(Arc<Question>, Grace)>;
@@ -51,14 +54,14 @@ const ANSWERED: u8 = 1;
 pub(super) struct Question {
     /// | value | meaning | stored by |
     /// |---|---|---|
-    /// | `OPEN` | `cache` and `answer` are the handler's | who asks, before the table names the question |
+    /// | `OPEN` | `cache` and `answer` are the handler's | the asking thread, before the table names the question |
     /// | `ANSWERED` | `answer` is whole; the handler touches nothing any more | the handler |
     state: AtomicU8,
-    /// The `pthread_t` of the thread that is asked: no other thread answers. 0 for a thread that is not in the tree, of which only
-    /// the id is known.
+    /// The `pthread_t` of the thread that is asked: no other thread answers. 0 for a thread that is
+    /// not in the tree, of which only the id is known.
     owner: u64,
-    /// Of a thread that is not in the tree: what was found mapped around the stack pointer of its first answer, which may be
-    /// otherwise by now. Empty until then.
+    /// Of a thread that is not in the tree: what was found mapped around the stack pointer of its
+    /// first answer, which may be otherwise by now. Empty until then.
     stack: Range<u64>,
     modules: Arc<Modules>,
     cache: UnsafeCell<Cache>,
@@ -73,8 +76,9 @@ struct Answer {
     stack_pointer: u64,
 }
 
-// SAFETY: `cache`, `copied` and `answer` are not Sync. They are reached in `answer` only while `OPEN`, by the one handler of the one
-// thread whose entry names this; and in `read` only once `ANSWERED`, after which that handler does not touch them.
+// SAFETY: `cache`, `copied` and `answer` are not Sync. They are reached in `answer` only while
+// `OPEN`, by the one handler of the one thread whose entry names this; and in `read` only once
+// `ANSWERED`, after which that handler does not touch them.
 unsafe impl Sync for Question {}
 // SAFETY: nothing in it belongs to a thread: memory and numbers.
 unsafe impl Send for Question {}
@@ -104,21 +108,23 @@ impl Question {
     /// Writes down where the thread was interrupted, once.
     ///
     /// # Safety
-    /// - The caller is the signal handler of the thread whose entry names this, and [`is_for`](Self::is_for) it is `true`.
+    /// - The caller is the signal handler of the thread whose entry names this, and
+    ///   [`is_for`](Self::is_for) it is `true`.
     /// - That handler does not interrupt itself.
-    /// - `registers` are those that it interrupted.
+    /// - `registers` are the registers that it interrupted.
     ///
     /// # Signal safety
-    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, which reads
-    /// memory by itself or by `process_vm_readv`, and asks the kernel whether code can be read.
+    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
+    /// `Modules::walk`, which reads memory by itself or by `process_vm_readv`, and asks the kernel
+    /// whether code can be read.
     pub(super) unsafe fn answer(&self, registers: &Registers) {
-        // Relaxed: whatever was stored before the entry named this is seen by the load that found it there; since then only
-        // this handler stores.
+        // Relaxed: whatever was stored before the entry named this is seen by the load that found
+        // it there; since then only this handler stores.
         if self.state.load(Ordering::Relaxed) != OPEN {
             return;
         }
-        // SAFETY: `OPEN`: only this handler uses them, and the caller's word is that it is not within itself. So each reference is
-        // the only one to its cell.
+        // SAFETY: `OPEN`: only this handler uses them, and the caller's word is that it is not
+        // within itself. So each reference is the only one to its cell.
         let (cache, copied, answer) =
             unsafe { (&mut *self.cache.get(), &mut *self.copied.get(), &mut *self.answer.get()) };
         let (mut length, pointer) = (0, registers.stack_pointer());
@@ -134,9 +140,10 @@ impl Question {
                 let memory = if self.owner == 0 {
                     Memory::copied(part, own, copied)
                 } else {
-                    // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the caller's: so what the thread
-                    // uses of it is mapped; and of its alternate stack, if it runs there, what lies above the stack
-                    // pointer. The thread writes to neither while its handler runs.
+                    // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is
+                    // the caller's: so what the thread uses of it is mapped; and of its alternate
+                    // stack, if it runs there, what lies above the stack pointer. The thread writes
+                    // to neither while its handler runs.
                     unsafe { Memory::of_this_thread(part, own) }
                 };
                 self.modules.walk(registers, memory, cache, push)
@@ -147,7 +154,7 @@ impl Question {
             }
         };
         (answer.length, answer.ending, answer.stack_pointer) = (length, ending, pointer);
-        // Release: the answer is whole for whoever sees this.
+        // Release: a thread that sees this sees the whole answer.
         self.state.store(ANSWERED, Ordering::Release);
     }
 
@@ -157,19 +164,21 @@ impl Question {
         if self.state.load(Ordering::Acquire) != ANSWERED {
             return None;
         }
-        // SAFETY: `ANSWERED`: the handler does not touch it any more, and only `&mut` makes it `OPEN` again.
+        // SAFETY: `ANSWERED`: the handler does not touch it any more, and only `&mut` makes it
+        // `OPEN` again.
         let answer = unsafe { &*self.answer.get() };
         let addresses = answer.addresses[..answer.length].to_vec();
         Some((Reply::Stack { addresses, ending: answer.ending }, answer.stack_pointer))
     }
 }
 
-/// Asks each of the threads, and then those with the kernel ids `others`, where it is, and waits for the answers: a fraction of a millisecond for one that sleeps, longer
-/// for those that wait for a processor, `PATIENCE` for those that do not answer. Restarts what it interrupts where the
-/// kernel can do that.
+/// Asks each of the threads, and then the threads with the kernel ids `others`, for its stack, and
+/// waits for the answers: a fraction of a millisecond for a sleeping thread, longer for a thread
+/// that waits for a processor, `PATIENCE` for a thread that does not answer. Interrupted system
+/// calls are restarted where the kernel can do that.
 ///
 /// # Errors
-/// Nobody can be asked now, and why, as a part of a sentence.
+/// Why no thread can be asked now, as a part of a sentence.
 pub(in crate::profile::engines) fn ask(threads: &[Thread], others: &[i32]) -> Result<Vec<Reply>, String> {
     learn_start_of_threads();
     let Some(mut retired) = ROUND.try_lock_for(PATIENCE) else {
@@ -181,21 +190,22 @@ pub(in crate::profile::engines) fn ask(threads: &[Thread], others: &[i32]) -> Re
         Ok(Some(other)) => {
             return Err(format!("SIGPROF, by which threads are asked, has a handler already: {}", describe(other)));
         }
-        Err(cause) => return Err(format!("the system does not tell who uses SIGPROF: {cause}")),
+        Err(cause) => return Err(format!("the system does not tell what handles SIGPROF: {cause}")),
     }
     handler::install().map_err(|cause| format!("the system refuses a handler for SIGPROF: {cause}"))?;
     let modules = Arc::new(Listed::default().renew().unwrap_or_default());
     let (round, places) = Round::new(threads, others, modules);
     let round = Arc::new(round);
     let Some(observer) = observe::listen(Arc::downgrade(&round) as _, PATIENCE) else {
-        return Err("the list of those who watch threads is in use".into());
+        return Err("the list of observers of threads is in use".into());
     };
     round.run();
     if !others.is_empty() && round.find_stacks() {
         round.run();
     }
     observe::unlisten(observer, PATIENCE);
-    // A thread that ends now may still hold the round: nothing of weight shall stay with it, nor be dropped by it.
+    // A thread that ends now may still hold the round: nothing of weight shall stay with it, nor be
+    // dropped by it.
     let (mut leaving, targets, by_thread) = {
         let mut asked = round.asked.lock();
         let targets = std::mem::take(&mut asked.targets);
@@ -233,7 +243,8 @@ struct Asked {
     by_thread: HashMap<u64, usize>,
     /// The first that was not asked yet.
     next: usize,
-    /// Indexes of those in `State::Waiting` that could not take a signal when they were looked at, each with the reason.
+    /// Indexes of those in `State::Waiting` that could not take a signal when they were looked at,
+    /// each with the reason.
     postponed: Vec<(usize, &'static str)>,
     /// Indexes of those in `State::Out`.
     out: Vec<usize>,
@@ -243,7 +254,7 @@ struct Asked {
     modules: Arc<Modules>,
 }
 
-/// A thread of the system, and those that it is in the tree.
+/// A thread of the system, and the threads of the tree that it is.
 struct Target {
     id: i32,
     /// Its `pthread_t`; 0 for a thread that is not in the tree.
@@ -298,8 +309,8 @@ impl Round {
         (Round { asked: Mutex::new(asked), generation: fork::generation() }, places)
     }
 
-    /// Looks up what is mapped around the stack pointers of the threads that are not in the tree. Returns `true` if they are to be
-    /// asked again.
+    /// Looks up what is mapped around the stack pointers of the threads that are not in the tree.
+    /// Returns `true` if they are to be asked again.
     fn find_stacks(&self) -> bool {
         let mut asked = self.asked.lock();
         let is_met = |target: &Target| target.os_thread == 0 && target.stack_pointer != 0;
@@ -341,7 +352,7 @@ impl Round {
 }
 
 impl Asked {
-    /// True: somebody has answered.
+    /// Returns `true` if a thread has answered.
     fn collect(&mut self) -> bool {
         let (out, before) = (std::mem::take(&mut self.out), self.out.len());
         for place in out {
@@ -372,15 +383,16 @@ impl Asked {
     fn ask(&mut self, place: usize, now: Instant) -> bool {
         let target = &mut self.targets[place];
         let State::Waiting = &target.state else { return false };
-        // Whoever has ended was seen by us before, or waits for our lock in its `ended`; not those who have ended before we
-        // listened. The others cannot end without this lock.
+        // A thread with `ended_at` set ended before we registered, or is blocked on our lock in
+        // `ended`. No other thread can end while we hold it.
         target.alive.retain(|thread| thread.ended_at().is_none());
         let entry = table::claim(target.id).filter(|_| !target.alive.is_empty() || target.os_thread == 0);
         let Some(entry) = entry else {
             target.state = State::Done(Reply::Ended);
             return false;
         };
-        // A signal to a thread that cannot take it would stay pending, for the thread's own `sigwait` perhaps.
+        // A signal to a thread that cannot take it would stay pending, for the thread's own
+        // `sigwait` perhaps.
         if let Some(silence) = task::look(target.id).and_then(task::Task::silence) {
             match silence {
                 task::Silence::MayPass(why) => self.postponed.push((place, why)),
@@ -392,7 +404,8 @@ impl Asked {
         let Some(fresh) = Arc::get_mut(&mut question) else { return false };
         (fresh.owner, fresh.stack) = (target.os_thread, target.stack.clone());
         *fresh.state.get_mut() = OPEN;
-        // SAFETY: it stays in the target, and after that in `leaving`, until it was taken and the grace is over.
+        // SAFETY: it stays in the target, and after that in `leaving`, until it was taken and the
+        // grace is over.
         unsafe { entry.ask(Arc::as_ptr(&question)) };
         target.state = State::Out { entry, question, since: now };
         self.out.push(place);
@@ -427,7 +440,7 @@ impl Asked {
         self.free.extend(over.map(|(question, _)| question));
     }
 
-    /// No more answers, but for those that came this instant.
+    /// Takes the answers that came this instant, and no more.
     fn give_up(&mut self) {
         for place in std::mem::take(&mut self.out) {
             let State::Out { question, .. } = &self.targets[place].state else { continue };
@@ -443,7 +456,8 @@ impl Asked {
 impl observe::Observer for Round {
     fn started(&self, _: &Thread) {}
 
-    /// On the thread itself (for `main`, on whoever ends it): from here on it is not asked, and no question leads to it.
+    /// On the thread itself (for `main`, on the thread that ends it): from here on it is not asked,
+    /// and no question leads to it.
     fn ended(&self, thread: &Thread) {
         // In a forked child, the lock may be held by a thread that is not there.
         if fork::generation() != self.generation {

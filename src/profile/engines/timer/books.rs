@@ -1,11 +1,12 @@
-//! The books: which thread used how much CPU time where. Knows clocks and addresses, no signals and no locks, so that it can
-//! be tested with numbers that are made up.
+//! The books: which thread used how much CPU time where. Knows clocks and addresses, no signals and
+//! no locks, so that it can be tested with numbers that are made up.
 //!
 //! Invariants
-//! 1. For each thread, the weights of its stacks and its `[unsampled]` remainder add up to what its clock went on by, to the
-//!    nanosecond, whatever was lost.
-//! 2. By the CPU clock, a thread's samples and its lost ones are no fewer than the whole periods that its clock has had,
-//!    whatever was to send the signals: a timer that merged them, a clock that was attached late, a full ring.
+//! 1. For each thread, the weights of its stacks and its `[unsampled]` remainder add up to what its
+//!    clock went on by, to the nanosecond, whatever was lost.
+//! 2. By the CPU clock, a thread's samples and its lost ones are no fewer than the whole periods
+//!    that its clock has had, whatever was to send the signals: a timer that merged them, a clock
+//!    that was attached late, a full ring.
 
 mod pools;
 mod waits;
@@ -26,7 +27,8 @@ pub(super) use wall::{Seen, Watch};
 
 #[derive(Clone, Default)]
 pub(super) struct Books {
-    /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a thread is asked.
+    /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a
+    /// thread is asked.
     period: u64,
     accounts: Vec<Account>,
     /// Indexes of accounts that were folded into others.
@@ -68,14 +70,14 @@ pub(super) struct Meter {
     last: u64,
     /// The clock when it was looked at first: samples are due from there on.
     first: u64,
-    /// Samples that have come, and those that were found to be lost.
+    /// The samples that have come and the samples that were found to be lost.
     counted: u64,
-    /// The latter.
+    /// The samples that were found to be lost.
     lost: u64,
-    /// Those of them that were told before the clock had come to where they were due, and are not in `counted` yet.
+    /// Losses already reported whose due time the CPU clock has not reached; not yet in `counted`.
     told: u64,
-    /// The account in charge, and those that were before and have not ended, the last of them last: a thread may be registered
-    /// again, under another name.
+    /// The account in charge. `outer` has the accounts before it that have not ended, the last of
+    /// them last: a thread may be registered again, under another name.
     owner: usize,
     outer: Vec<usize>,
 }
@@ -138,7 +140,8 @@ impl Books {
         sum.1 += weight;
     }
 
-    /// From the next record on, addresses mean what they do in that generation of the loader's list.
+    /// From the next record on, addresses mean what they do in that generation of the loader's
+    /// list.
     pub(super) fn begin_generation(&mut self, generation: u32) {
         self.stacks.begin_generation(generation);
     }
@@ -147,8 +150,9 @@ impl Books {
         self.stacks.generation()
     }
 
-    /// Samples of that thread that could not be kept. They are younger than those that filled its ring, which come to the books
-    /// after this: what was due then has its time.
+    /// Counts samples of that thread that could not be kept. They are younger than the samples that
+    /// filled its ring, which are accounted after this: so samples that were due then keep their
+    /// time.
     pub(super) fn lost(&mut self, meter: &mut Meter, samples: u64) {
         meter.told += samples;
         self.give_up(meter, samples);
@@ -159,7 +163,8 @@ impl Books {
         *self.accounts[meter.owner()].life.lost.get_or_insert_default() += samples;
     }
 
-    /// What the thread has used up to now without a sample goes to `[unsampled]`, of the account in charge.
+    /// What the thread has used up to now without a sample goes to `[unsampled]`, of the account in
+    /// charge.
     pub(super) fn settle(&mut self, meter: &mut Meter, clock: u64) {
         self.miss(meter, clock);
         let account = &mut self.accounts[meter.owner()];
@@ -172,7 +177,7 @@ impl Books {
         self.accounts.iter().map(|account| account.life.cpu.as_nanos() as u64).sum()
     }
 
-    /// An account of its own for time that nobody saw.
+    /// A separate account for time that was not seen.
     pub(super) fn add_unsampled(&mut self, path: Arc<str>, weight: u64) {
         let account = self.open(path, None, 0);
         self.accounts[account].unsampled = weight;
@@ -257,8 +262,8 @@ impl Meter {
         weight
     }
 
-    /// One sample more. Ticks find a thread that often sleeps more often or less often than is due; but signals that nobody waited
-    /// for do not make up for many that are lost later.
+    /// Counts one more sample. Ticks may find a thread that often sleeps more or less often than is
+    /// due. But early samples do not make up for many that are lost later.
     fn count(&mut self, period: u64) {
         let due = self.due(self.last, period);
         self.counted = (self.counted + 1).min(due + 1 + due / 8);

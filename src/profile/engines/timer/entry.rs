@@ -1,13 +1,13 @@
-//! One thread's entry in the table: what its signal handler finds, and the grace after which nothing that was taken is still
-//! in use there.
+//! One thread's entry in the table: what its signal handler finds, and the grace after which
+//! nothing that was taken is still in use there.
 //!
 //! Models: `loom_entry_*` in `loom_tests.rs`.
 //!
 //! Invariants
-//! 1. `slot` is null, or points to a slot that lives. It is changed under the engine's lock only. So is `question`, under the
-//!    lock of the round of questions.
-//! 2. The entry becomes another id's only when it is free and no handler is within it. So while it is one id's, no other
-//!    thread's handler goes further than the look at `id`.
+//! 1. `slot` is null, or points to a slot that lives. It is changed under the engine's lock only.
+//!    So is `question`, under the lock of the round of questions.
+//! 2. The entry becomes another id's only when it is free and no handler is within it. So while it
+//!    is one id's, no other thread's handler goes further than the look at `id`.
 
 use super::ask::Question;
 use super::slot::Slot;
@@ -22,8 +22,8 @@ pub(super) struct Entry<S = Slot, Q = Question> {
     /// | 0 | free | `free`; `become_of`, if a handler was still within |
     /// | an id | that thread's | `become_of` |
     id: AtomicU64,
-    /// How many handlers are within, and, in units of [`LEFT`], how many have left that found their own id here. The latter
-    /// wraps. Changed by handlers only.
+    /// How many handlers are within, and, in units of [`LEFT`], how many have left that found their
+    /// own id here. The latter wraps. Changed by handlers only.
     turns: AtomicU64,
     slot: AtomicPtr<S>,
     question: AtomicPtr<Q>,
@@ -63,14 +63,14 @@ impl<S, Q> Entry<S, Q> {
         self.id.load(Ordering::SeqCst) == thread as u64
     }
 
-    /// Makes a free entry that thread's. For one caller at a time, as `free`. Returns `false` if it is a thread's, or a handler is
-    /// within.
+    /// Makes a free entry that thread's. For one caller at a time, as `free`. Returns `false` if it
+    /// is a thread's, or a handler is within.
     pub(super) fn become_of(&self, thread: i32) -> bool {
         if !self.is_of(0) {
             return false;
         }
-        // SeqCst, and so are the two of `enter`: either the handler of a thread that the entry was of sees the new id, or it is
-        // seen here to be within.
+        // SeqCst, and so are the two of `enter`: either the handler of a thread that the entry was
+        // of sees the new id, or it is seen here to be within.
         self.id.store(thread as u64, Ordering::SeqCst);
         let is_empty = self.turns.load(Ordering::SeqCst).is_multiple_of(LEFT);
         if !is_empty {
@@ -87,7 +87,8 @@ impl<S, Q> Entry<S, Q> {
         self.id.store(0, Ordering::SeqCst);
     }
 
-    /// In the handler of that thread, which has found the entry to be its own: `with` gets what is there.
+    /// In the handler of that thread, which has found the entry to be its own: `with` gets what is
+    /// there.
     ///
     /// # Signal safety
     /// Safe, if `with` is. Loads and stores memory, and calls nothing else.
@@ -95,18 +96,20 @@ impl<S, Q> Entry<S, Q> {
         // SeqCst, as are the loads below, and the pairs in `take` and `become_of`: see there.
         self.turns.fetch_add(1, Ordering::SeqCst);
         if !self.is_of(thread) {
-            // It has become another thread's since it was found. One within less: this addition wraps.
+            // It has become another thread's since it was found. One within less: this addition
+            // wraps.
             self.turns.fetch_add(u64::MAX, Ordering::Release);
             return;
         }
         let (slot, question) = (self.slot.load(Ordering::SeqCst), self.question.load(Ordering::SeqCst));
-        // SAFETY: both null or alive, and they stay so while this handler is counted as within: a thread that frees one has
-        // waited for a grace.
+        // SAFETY: both null or alive, and they stay so while this handler is counted as within: a
+        // thread that frees one has waited for a grace.
         let (slot, question) = unsafe { (slot.as_ref(), question.as_ref()) };
         if slot.is_some() || question.is_some() {
             with(Found { slot, question });
         }
-        // One within less, and one more that has left. Release: a thread that sees this sees all that was done with them.
+        // One within less, and one more that has left. Release: a thread that sees this sees all
+        // that was done with them.
         self.turns.fetch_add(LEFT - 1, Ordering::Release);
     }
 
@@ -118,7 +121,8 @@ impl<S, Q> Entry<S, Q> {
         self.question.store(question.cast_mut(), Ordering::SeqCst);
     }
 
-    /// From now on the thread's signals find no question; one of them may still be at work with it, until the grace is over.
+    /// From now on the thread's signals find no question; one of them may still be at work with it,
+    /// until the grace is over.
     pub(super) fn take_question(&self) -> Seen {
         // SeqCst, and the load in `seen`: as in `take`.
         self.question.store(std::ptr::null_mut(), Ordering::SeqCst);
@@ -133,11 +137,12 @@ impl<S, Q> Entry<S, Q> {
         self.slot.store(slot.cast_mut(), Ordering::SeqCst);
     }
 
-    /// From now on the thread's signals find no slot, and none of them is still at work with what was there. A handler takes
-    /// microseconds, unless its thread is not given a processor meanwhile.
+    /// From now on the thread's signals find no slot, and none of them is still at work with what
+    /// was there. A handler takes microseconds, unless its thread is not given a processor
+    /// meanwhile.
     pub(super) fn take(&self) {
-        // SeqCst, then a SeqCst load of `turns`: either the handler's load of `slot` sees the null, or this sees it within, or
-        // both.
+        // SeqCst, then a SeqCst load of `turns`: either the handler's load of `slot` sees the null,
+        // or this sees it within, or both.
         self.slot.store(std::ptr::null_mut(), Ordering::SeqCst);
         let (seen, mut rounds) = (self.seen(), 0u32);
         while !self.is_over(seen) {
@@ -156,8 +161,9 @@ impl<S, Q> Entry<S, Q> {
         if seen.is_multiple_of(LEFT) {
             return true;
         }
-        // Acquire: with the Release at the end of `enter`. The thread's own handler, which is the one that can be at work, is
-        // not within itself: if one has left, that one has. Handlers that only look at the id are within for an instant.
+        // Acquire: with the Release at the end of `enter`. Only the thread's own handler can be at
+        // work here, and it does not interrupt itself: if a handler has left, it was that one.
+        // Handlers that only look at the id are within for an instant.
         let now = self.turns.load(Ordering::Acquire);
         now.is_multiple_of(LEFT) || now / LEFT != seen / LEFT
     }

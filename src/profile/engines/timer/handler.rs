@@ -1,4 +1,5 @@
-//! The signal handler, and who may be it. What it calls allocates nothing, locks nothing, and knows no names.
+//! The signal handler, and which handler the process has. What it calls allocates nothing, locks
+//! nothing, and knows no names.
 
 use super::table;
 use super::unwind::{Modules, Registers};
@@ -10,8 +11,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// What handlers unwind with. Null: nothing was ever listed.
 static UNWINDING: AtomicPtr<Modules> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Lets handlers unwind with `modules` from now on, and gives back what they used before. That may still be in use: it
-/// must be kept until a grace of each entry has passed, all of them begun after this call.
+/// Lets handlers unwind with `modules` from now on, and gives back what they used before. That may
+/// still be in use: it must be kept until a grace of each entry has passed, all of them begun after
+/// this call.
 pub(super) fn publish(modules: Option<Box<Modules>>) -> Option<Box<Modules>> {
     let new = modules.map_or(std::ptr::null_mut(), Box::into_raw);
     // SeqCst: paired with the handler's `turns` and load, see `table::Place::take`.
@@ -52,15 +54,15 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
     matches!(sigprof::handler(), Ok(Handler::Function(function)) if function == handler as *const () as usize)
 }
 
-/// The handler of SIGPROF: samples the thread that it interrupts, or answers where it is, if its entry leads to a slot or a
-/// question.
+/// The handler of SIGPROF: samples the thread that it interrupts, or answers where it is, if its
+/// entry leads to a slot or a question.
 ///
 /// # Safety
 /// Called by the kernel, as the answer to a signal, with SA_SIGINFO and all signals blocked.
 ///
 /// # Signal safety
-/// Safe. No lock, no allocation, no thread-local of this crate, no panic that we know how to cause. What it calls, besides code
-/// that only calculates and loads and stores memory:
+/// Safe. No lock, no allocation, no thread-local of this crate, no panic that we know how to cause.
+/// What it calls, besides code that only calculates and loads and stores memory:
 ///
 /// | call | why it is safe |
 /// |---|---|
@@ -78,21 +80,22 @@ unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context
         // SAFETY: the kernel's own, for this handler.
         let registers = unsafe { Registers::interrupted(context) };
         if let Some(question) = found.question.filter(|question| question.is_for(thread)) {
-            // SAFETY: this is the handler of the thread that was asked, by its id and its `pthread_t`. All signals wait while it
-            // runs, so it does not interrupt itself. The registers are those that the kernel gave to it.
+            // SAFETY: this is the handler of the thread that was asked, by its id and its
+            // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The
+            // kernel gave it the registers.
             unsafe { question.answer(&registers) };
         }
         let Some(slot) = found.slot.filter(|slot| slot.is_for(thread)) else { return };
         // SAFETY: the kernel's own, for this handler.
         if unsafe { sigprof::is_question(info) } {
-            // No sample was due: it would take time from those that were.
+            // No sample was due. A record would take time from the samples that were.
             return;
         }
         // SAFETY: null, or alive while this handler is within the thread's entry.
         let modules = unsafe { UNWINDING.load(Ordering::SeqCst).as_ref() };
-        // SAFETY: this is the handler of the thread that the slot was given to, by its id and, if it is the tree's, its
-        // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The registers are those that the kernel
-        // gave to it.
+        // SAFETY: this is the handler of the thread that the slot was given to, by its id and, if
+        // it is the tree's, its `pthread_t`. All signals wait while it runs, so it does not
+        // interrupt itself. The kernel gave it the registers.
         unsafe { slot.sample(modules, &registers) };
     });
     errno.restore();

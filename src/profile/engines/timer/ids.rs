@@ -1,5 +1,5 @@
-//! Maps by ids that the kernel and the tree give out one after the other: a multiplication scatters them well enough, and
-//! a thread that lives for some microseconds is looked up ten times.
+//! Maps by ids that the kernel and the tree give out one after the other: a multiplication scatters
+//! them well enough, and a thread that lives for some microseconds is looked up ten times.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -19,7 +19,8 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // 2^64 / phi: the map takes the highest bits and the lowest, and both are to be others for the next id.
+        // 2^64 / phi: the map takes the highest bits and the lowest, and both are to be others for
+        // the next id.
         self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 

@@ -1,5 +1,5 @@
-//! Loom models of a thread's ring and of an entry of the table: a thread stands for the signal handler. See
-//! `model/loom_tests.rs`.
+//! Loom models of a thread's ring and of an entry of the table: a thread stands for the signal
+//! handler. See `model/loom_tests.rs`.
 
 use super::entry::Entry;
 use super::ring::{Record, Ring};
@@ -44,7 +44,8 @@ fn loom_ring_records_are_whole_and_in_order() {
     });
 }
 
-/// What was taken is freed, which is a write here: an access by the handler that is not over is a failure.
+/// What was taken is freed, which is a write here: an access by the handler that is not over is a
+/// failure.
 #[test]
 fn loom_entry_what_was_taken_is_not_in_use_any_more() {
     check(3, || {
@@ -83,7 +84,8 @@ fn loom_entry_a_question_is_its_askers_again_after_the_grace() {
                 });
             }
         });
-        // SAFETY: it lives until the handler has been joined, and is used again only after the grace.
+        // SAFETY: it lives until the handler has been joined, and is used again only after the
+        // grace.
         unsafe { entry.ask(&question) };
         let seen = entry.take_question();
         if entry.is_over(seen) {
@@ -93,8 +95,8 @@ fn loom_entry_a_question_is_its_askers_again_after_the_grace() {
     });
 }
 
-/// The entry becomes another thread's while the first one's handler is anywhere: that one never finds what is the other's, and
-/// the end of its stay is not taken for that of the other's.
+/// The entry becomes another thread's while the first one's handler is anywhere: that one never
+/// finds what is the other's, and the end of its stay is not taken for that of the other's.
 #[test]
 fn loom_entry_of_another_thread_is_not_entered() {
     check(3, || {

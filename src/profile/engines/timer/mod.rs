@@ -1,5 +1,5 @@
-//! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache. The protocol, and why it is
-//! safe, stands in `profile/README.md`.
+//! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache.
+//! The protocol, and why it is safe, stands in `profile/README.md`.
 
 mod ask;
 mod books;
@@ -10,13 +10,13 @@ mod ids;
 mod loom_tests;
 mod modules;
 mod ring;
-mod rota;
 mod slot;
 mod stacks;
 mod state;
 mod table;
 mod triggers;
 mod unwind;
+mod wall_schedule;
 
 pub(super) use ask::ask;
 #[cfg(feature = "pprof-engine")]
@@ -51,7 +51,8 @@ struct Running {
 /// What the threads, the sampler and the recording share.
 struct Shared {
     state: Mutex<State>,
-    /// Of the process that records. A forked child has this in memory as well, and nothing of what it describes.
+    /// The generation of the recording process. A forked child has this in memory as well, and
+    /// nothing that it describes.
     generation: u32,
 }
 
@@ -60,7 +61,7 @@ pub(super) const CAN_RUN: bool = true;
 /// Starts the engine.
 ///
 /// # Errors
-/// [`Error::is_profile`]: someone else answers SIGPROF, or the system gives no thread.
+/// [`Error::is_profile`]: SIGPROF has another handler, or the system gives no thread.
 pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<Start, Error> {
     if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
         let message = format!("SIGPROF has a handler already: {}", describe(other));
@@ -96,7 +97,8 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
 }
 
-/// Whether a return address is in a function that threads start with. Blocks for the time in which that is found out.
+/// Whether a return address is in a function that threads start with. Blocks for the time in which
+/// that is found out.
 #[cfg(feature = "pprof-engine")]
 pub(super) fn starts() -> impl Fn(u64) -> bool {
     modules::learn_start_of_threads();
@@ -109,14 +111,16 @@ fn refused() -> Error {
 }
 
 fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
-    // Empties the rings long before they are full: a hundred usual records fit, fifteen of the deepest.
+    // Empties the rings long before they are full: a hundred usual records fit, fifteen of the
+    // deepest.
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     let (seed, mut round) = (RandomState::new().hash_one(period), 0u64);
     let tick = sigprof::tick().unwrap_or(pause).min(pause);
     let mut next_pause = move |many_come| match clock {
         Clock::Cpu if many_come => tick,
         Clock::Cpu => pause,
-        // From a half to one and a half: a program that does things in a rhythm must not be met in the same place.
+        // From a half to one and a half: a program that does things in a rhythm must not be met in
+        // the same place.
         Clock::Wall => {
             round += 1;
             period.mul_f64(0.5 + ids::random(seed, round))
@@ -134,7 +138,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
             let mut state = shared.state.lock();
             state.choose(&mut threads);
             for &thread in &threads {
-                // Between two threads, whoever waits for the lock is let in.
+                // Between two visits, a thread that waits for the lock is let in.
                 MutexGuard::bump(&mut state);
                 state.visit(thread);
             }
@@ -186,7 +190,8 @@ impl Timer {
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
         if self.shared.is_forked() {
-            // Forked: the threads and timers are the parent's, and locks may be held by those who are not here.
+            // Forked: the threads and timers are the parent's, and threads that are not here may
+            // hold locks.
             std::mem::forget(sampler);
             return;
         }

@@ -1,4 +1,5 @@
-//! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any handler.
+//! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any
+//! handler.
 
 use super::unwind::{Module, Modules, Table, is_start_of_threads_known};
 use crate::profile::loader::{Counters, History, Loaded, counters, iterate};
@@ -23,8 +24,9 @@ struct Key {
     name: Vec<u8>,
 }
 
-/// Finds out where threads start, once for the process, before modules are listed for walks. Blocks until a thread that looks for
-/// its own root has ended. If the system gives no thread, the next call tries again.
+/// Finds out where threads start, once for the process, before modules are listed for walks. Blocks
+/// until a thread that looks for its own root has ended. If the system gives no thread, the next
+/// call tries again.
 pub(super) fn learn_start_of_threads() {
     if !is_start_of_threads_known()
         && let Some(modules) = Listed::default().renew()
@@ -47,7 +49,8 @@ impl Listed {
             self.history.see(Loaded::of(info, place));
             let Some(found) = Found::of(info, place) else { return };
             if !self.known.contains(&found.key) {
-                // Here and now: the loader's lock is held, so it is still mapped. One that lay at the same place is gone.
+                // Now: the loader's lock is held, so it is still mapped. A module that lay at the
+                // same place is gone.
                 self.modules.remove(found.key.code.start);
                 self.modules.add(found.module());
             }
@@ -96,14 +99,16 @@ impl Found {
         let loaded: Vec<_> = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(range).collect();
         let header = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
         let (start, end) = (loaded.iter().map(|range| range.start).min()?, loaded.iter().map(|range| range.end).max()?);
-        // One whose base is "negative" would have addresses that overflow, here and in the unwinder.
+        // One whose base is "negative" would have addresses that overflow, here and in the
+        // unwinder.
         base.checked_add(end)?;
         if header.end.saturating_sub(header.start) < 8 || !loaded.iter().any(|range| holds(range, &header)) {
             return None;
         }
         // SAFETY: the table's eight first bytes, mapped as the check above says.
         let head = unsafe { std::slice::from_raw_parts((base + header.start) as *const u8, 8) };
-        // The version, and how the address of the frames is written: as all linkers do, 32 bits from here.
+        // The version, and how the address of the frames is written: as all linkers do, 32 bits
+        // from here.
         let [1, 0x1b, _, _, distance @ ..] = head else { return None };
         let distance = i64::from(i32::from_le_bytes(distance.try_into().ok()?));
         let frames = (header.start + 4).checked_add_signed(distance)?;
@@ -128,8 +133,8 @@ impl Found {
     fn module(&self) -> Module {
         let table = |range: &Range<u64>| {
             let start = (self.base + range.start) as *const u8;
-            // SAFETY: in a segment that the loader has mapped; 'static is true of modules that stay, and the others
-            // are copied before their memory can go.
+            // SAFETY: in a segment that the loader has mapped; 'static is true of modules that
+            // stay, and the others are copied before their memory can go.
             let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(start, (range.end - range.start) as usize) };
             bytes
         };
@@ -137,7 +142,8 @@ impl Found {
             |bytes: &'static [u8]| if self.stays { Table::Mapped(bytes) } else { Table::Copied(Arc::from(bytes)) };
         let frames = table(&self.frames);
         let frames = &frames[..length(frames)];
-        // A part that is for writing as well may be changed meanwhile, and is looked at as it is then.
+        // A part that is for writing as well may be changed meanwhile, and is looked at as it is
+        // then.
         let lasting = self.readable.iter().filter(|_| self.stays);
         Module {
             range: self.key.code.clone(),
@@ -153,13 +159,14 @@ fn holds(outer: &Range<u64>, inner: &Range<u64>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// The frames' length in bytes: they are entries with their lengths in front, the last of which is 0.
+/// The frames' length in bytes: they are entries with their lengths in front, the last of which is
+/// 0.
 fn length(frames: &[u8]) -> usize {
     let mut at = 0;
     while let Some(bytes) = frames.get(at..at + 4) {
         match u32::from_le_bytes(bytes.try_into().expect("four bytes")) {
             0 => return at + 4,
-            // Followed by a length of 64 bits, which nobody needs here.
+            // Followed by a length of 64 bits, which is not needed here.
             u32::MAX => return frames.len(),
             length => at += 4 + length as usize,
         }

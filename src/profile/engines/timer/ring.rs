@@ -1,12 +1,13 @@
-//! Records on their way from one thread's signal handler to whoever reads them. No lock, no allocation after `new`.
+//! Records on their way from one thread's signal handler to the reader. No lock, no allocation
+//! after `new`.
 //!
 //! Models: `loom_ring_*` in `loom_tests.rs`.
 //!
 //! Invariants
-//! 1. One writer: the handler of one thread, which cannot interrupt itself. One reader at a time: whoever holds the
-//!    engine's lock.
-//! 2. `tail ≤ head ≤ tail + WORDS`, both only grow. Words from `tail` to `head` are whole records; the others are the
-//!    writer's.
+//! 1. One writer: the handler of one thread, which cannot interrupt itself. One reader at a time:
+//!    the thread that holds the engine's lock.
+//! 2. `tail ≤ head ≤ tail + WORDS`, both only grow. Words from `tail` to `head` are whole records;
+//!    the others are the writer's.
 //! 3. A record that does not fit is not written at all.
 
 use crate::model::{AtomicU64, Word};
@@ -16,9 +17,11 @@ use std::sync::atomic::Ordering;
 
 /// 24 KiB: fifteen of the deepest records, a hundred of usual ones. In a model, two short ones.
 const WORDS: usize = if cfg!(all(test, selvedge_model)) { 7 } else { 3072 };
-/// A record: one word of its length, its ending and what the thread waits for; the CPU clock; the addresses.
+/// A record: one word of its length, its ending and what the thread waits for; the CPU clock; the
+/// addresses.
 const HEADER: u64 = 2;
-/// The first word has the ending in its lowest bits, the length above, and what the thread waits for from here on.
+/// The first word has the ending in its lowest bits, the length above, and what the thread waits
+/// for from here on.
 const SHOWN: u32 = 64 - Shown::BITS;
 
 /// What one signal has found.
@@ -36,8 +39,8 @@ pub(super) struct Ring {
     head: AtomicU64,
     /// Words read. Stored by the reader only.
     tail: AtomicU64,
-    /// Ordered by `head` and `tail`: the writer's between the two loads and the store of `writer` and `publish`, the reader's
-    /// between those of `read`.
+    /// Ordered by `head` and `tail`: the writer's between the two loads and the store of `writer`
+    /// and `publish`, the reader's between those of `read`.
     words: Box<[Word]>,
 }
 
@@ -123,7 +126,7 @@ impl Writer<'_> {
     pub(super) fn publish(self, clock: u64, ending: Ending, shown: Shown) {
         self.ring.word(self.head).set(shown.word() << SHOWN | self.len() << 2 | ending as u64);
         self.ring.word(self.head + 1).set(clock);
-        // Release: the record is whole for whoever sees this.
+        // Release: a reader that sees this sees the whole record.
         self.ring.head.store(self.next, Ordering::Release);
     }
 }

@@ -1,4 +1,5 @@
-//! What one thread's signal handler works with: its ring, its unwinder's cache, the bounds of its stack.
+//! What one thread's signal handler works with: its ring, its unwinder's cache, the bounds of its
+//! stack.
 
 use super::ring::{Record, Ring};
 use super::unwind::{Cache, Memory, Modules, Registers};
@@ -13,17 +14,19 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 /// The deepest stack that is kept: its innermost functions.
 pub(super) const DEEPEST: u64 = 200;
 
-/// With less of the stack left than this, nothing is unwound, to need no room. What is needed all the same is the kernel's own
-/// frame, some kilobytes, and the handler's first. Unoptimized, the unwinder takes several times as much.
+/// With less of the stack left than this, nothing is unwound, to need no room. What is needed all
+/// the same is the kernel's own frame, some kilobytes, and the handler's first. Unoptimized, the
+/// unwinder takes several times as much.
 pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
 
 pub(super) struct Slot {
     arena: Arena,
-    /// The `pthread_t` of its thread; 0 for one that is not the tree's, of which no more than the id is known.
+    /// The `pthread_t` of its thread; 0 for an unregistered thread, of which only the id is known.
     owner: u64,
     stack: Stack,
-    /// Where its thread publishes what it waits for; null: nothing is wanted of that. Changed under the engine's lock; read by the
-    /// handler. SeqCst in both, as for a slot in the table: the old one lives until a grace is over that began after the change.
+    /// Where its thread publishes what it waits for; null: nothing is wanted of that. Changed under
+    /// the engine's lock; read by the handler. SeqCst in both, as for a slot in the table: the old
+    /// one lives until a grace is over that began after the change.
     waits: AtomicPtr<wait::Slot>,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
@@ -31,16 +34,18 @@ pub(super) struct Slot {
 
 /// Where the thread's stack lies.
 pub(super) enum Stack {
-    /// As the thread library says, for as long as the thread lives: what is in use of it can be read.
+    /// As the thread library says, for as long as the thread lives: what is in use of it can be
+    /// read.
     Known(Range<u64>),
-    /// The stack of a thread that others have made, as far as somebody has found out: read by the kernel, as it may be
-    /// otherwise by now.
+    /// The stack of an unregistered thread, as far as it was found. The kernel reads it, since it
+    /// may have changed.
     Found(Box<Mapping>),
 }
 
 /// A part of memory that is found when a thread is met on it.
 pub(super) struct Mapping {
-    /// Its first page, above 19 bits that count its pages: one word, so that no handler sees half of a change.
+    /// Its first page, above 19 bits that count its pages: one word, so that no handler sees half
+    /// of a change.
     pages: AtomicU64,
     /// A stack pointer outside of it; 0: none was met. Stored by the handler, taken by the sampler.
     met: AtomicU64,
@@ -78,7 +83,8 @@ impl Mapping {
     }
 }
 
-/// What is worth handing on from one thread to the next: the memory, and the rules that the cache knows.
+/// What is worth handing on from one thread to the next: the memory, and the rules that the cache
+/// knows.
 #[derive(Default)]
 pub(super) struct Arena {
     ring: Ring,
@@ -86,8 +92,8 @@ pub(super) struct Arena {
     cache: UnsafeCell<Cache>,
 }
 
-// SAFETY: of its parts only `cache` and `copied` are not Sync. They are reached in `sample` only, whose callers promise to be the
-// one handler of the one thread that the slot was given to.
+// SAFETY: of its parts only `cache` and `copied` are not Sync. They are reached in `sample` only,
+// whose callers promise to be the one handler of the one thread that the slot was given to.
 unsafe impl Sync for Slot {}
 // SAFETY: nothing in it belongs to a thread: memory and numbers.
 unsafe impl Send for Slot {}
@@ -102,13 +108,14 @@ impl Slot {
     /// From now on samples tell what the thread waits for, as published at `waits`.
     ///
     /// # Safety
-    /// `waits` must live until this was called with another one and a grace after that is over, or until the slot was taken from
-    /// its thread's entry.
+    /// `waits` must live until this was called with another one and a grace after that is over, or
+    /// until the slot was taken from its thread's entry.
     pub(super) unsafe fn watch_waits(&self, waits: *const wait::Slot) {
         self.waits.store(waits.cast_mut(), Ordering::SeqCst);
     }
 
-    /// Returns `true` if the thread with that `pthread_t` is not another one than the slot was made for, as far as is known.
+    /// Returns `true` if the thread with that `pthread_t` is not another one than the slot was made
+    /// for, as far as is known.
     ///
     /// # Signal safety
     /// Safe: a comparison.
@@ -139,13 +146,15 @@ impl Slot {
     /// Takes one sample: where the thread was interrupted, and how far its CPU clock is.
     ///
     /// # Safety
-    /// - The caller is the signal handler of the thread that this slot was given to, and [`is_for`](Self::is_for) it is `true`.
+    /// - The caller is the signal handler of the thread that this slot was given to, and
+    ///   [`is_for`](Self::is_for) it is `true`.
     /// - That handler does not interrupt itself.
-    /// - `registers` are those that it interrupted.
+    /// - `registers` are the registers that it interrupted.
     ///
     /// # Signal safety
-    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls `Modules::walk`, the system calls
-    /// by which that reads memory, `wait::Slot::shown`, and `clock_gettime`.
+    /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
+    /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown`, and
+    /// `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
         let pointer = registers.stack_pointer();
@@ -156,8 +165,8 @@ impl Slot {
         let (part, own) = part_in_use(registers, &stack);
         let ending = match modules.zip(part) {
             Some((modules, part)) => {
-                // SAFETY: only `sample` reaches it, and the caller's word is that no other call of it runs before this one
-                // returns: this is the only reference.
+                // SAFETY: only `sample` reaches it, and the caller's word is that no other call of
+                // it runs before this one returns: this is the only reference.
                 let cache = unsafe { &mut *self.arena.cache.get() };
                 let mut room = true;
                 let push = |address| {
@@ -165,9 +174,10 @@ impl Slot {
                     room && record.len() < DEEPEST
                 };
                 let memory = match &self.stack {
-                    // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`, which is the caller's: so what the
-                    // thread uses of it is mapped; and of its alternate stack, if it runs there, what lies above the stack
-                    // pointer. The thread writes to neither while its handler runs.
+                    // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`,
+                    // which is the caller's: so what the thread uses of it is mapped; and of its
+                    // alternate stack, if it runs there, what lies above the stack pointer. The
+                    // thread writes to neither while its handler runs.
                     Stack::Known(_) => unsafe { Memory::of_this_thread(part, own) },
                     // SAFETY: as with the cache.
                     Stack::Found(mapping) => Memory::copied(part, own, unsafe { &mut *mapping.copied.get() }),
@@ -188,7 +198,8 @@ impl Slot {
                 Ending::Leaf
             }
         };
-        // SAFETY: null, or alive: `watch_waits` was promised so, and this handler is within the thread's entry.
+        // SAFETY: null, or alive: `watch_waits` was promised so, and this handler is within the
+        // thread's entry.
         let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
         let shown = waits.map_or(Shown::default(), wait::Slot::shown);
         record.publish(CpuClock::nanos_of_this_thread(), ending, shown);
@@ -197,13 +208,14 @@ impl Slot {
     /// # Signal safety
     /// Safe.
     fn lose(&self) {
-        // Relaxed: a count, read by whoever makes the books.
+        // Relaxed: a count, which the accounting reads.
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Where a walk begins that was interrupted with these registers, and the thread's `own` stack if it begins on another one. `None`:
-/// not on a stack that is known, or with too little room left for the handler.
+/// Where a walk begins that was interrupted with these registers, and the thread's `own` stack if
+/// it begins on another one. `None`: not on a stack that is known, or with too little room left for
+/// the handler.
 ///
 /// # Signal safety
 /// Safe: comparisons.

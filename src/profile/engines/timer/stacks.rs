@@ -1,5 +1,5 @@
-//! The stacks that were found, each once, however many threads were found with it. Knows addresses, and when they mean the
-//! same.
+//! The stacks that were found, each once, however many threads were found with it. Knows addresses,
+//! and when they mean the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;

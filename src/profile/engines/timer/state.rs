@@ -1,50 +1,53 @@
-//! Which threads have a slot, and everything that is done to them from outside of the handler. All of it under one lock.
+//! Which threads have a slot, and everything that is done to them from outside of the handler. All
+//! of it under one lock.
 //!
 //! Invariants
-//! 1. A slot that the table names is in `held`, so it lives. It leaves `held` after its timer is deleted, its entry null,
-//!    and a grace over.
-//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own. Strangers, which call
-//!    nothing, are another matter: see `state/strangers.rs`.
+//! 1. A slot that the table names is in `held`, so it lives. It leaves `held` after its timer is
+//!    deleted, its entry null, and a grace over.
+//! 2. A thread in `held` has not got past its `ended` call: its id, clock and stack are its own.
+//!    Unregistered, which call nothing, are another matter: see `state/unregistered.rs`.
 //! 3. After `stop`, `held` is empty and stays so.
 
 mod blocking;
-mod passing;
+mod deferred;
 mod refused;
-mod strangers;
+mod unregistered;
 mod wall;
 
 use super::books::{Books, Meter, Seen, Watch};
 use super::handler;
 use super::ids::{ById, random};
 use super::modules::Listed;
-use super::rota::{Rota, Tick, Visit};
 use super::slot::{Arena, Slot, Stack};
 use super::table::{self, Grace, Place};
 use super::triggers::{Judged, Source, Trigger, Triggers};
 use super::unwind::Modules;
+use super::wall_schedule::{Tick, Visit, WallSchedule};
 use crate::os::{CpuClock, task};
 use crate::profile::engines::Nanos;
 use crate::profile::loader::History;
 use crate::thread::Thread;
 use crate::wait;
-use passing::Passing;
+use deferred::Deferred;
 use refused::Refused;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use strangers::Strangers;
+use unregistered::Unregistered;
 
 /// Slots kept for the next threads: those of a pool that comes and goes.
 const SPARE: usize = 32;
 
-/// Threads whose clocks the sampler looks at in one round although nothing tells it to, at two microseconds each.
+/// Threads whose clocks the sampler looks at in one round although nothing tells it to, at two
+/// microseconds each.
 const LOOKS: u64 = 32;
 
 /// With a new thread each so often, there are many of them.
 const MANY: Duration = Duration::from_micros(500);
 
-/// Timers that nobody needs any more and the sampler has not deleted yet: each is a signal that the user may not queue.
+/// The maximum number of unneeded timers that the sampler has not deleted yet: each takes a signal
+/// from the user's limit.
 const DEAD: usize = 64;
 
 pub(super) struct State {
@@ -54,7 +57,8 @@ pub(super) struct State {
     running: bool,
     /// By kernel thread id.
     held: ById<i32, Held>,
-    /// The kernel thread id and the account of each thread of the tree that is in `held`, by its id there.
+    /// The kernel thread id and the account of each thread of the tree that is in `held`, by its id
+    /// there.
     known: ById<u64, (i32, usize)>,
     spare: Vec<Arena>,
     listed: Listed,
@@ -71,18 +75,20 @@ pub(super) struct State {
     came: u64,
     many_come: bool,
     /// By their ids in the tree.
-    passing: ById<u64, Passing>,
-    /// Above the tick's rate, those that have come since the last round: the sooner they are judged, the less they lose.
+    deferred: ById<u64, Deferred>,
+    /// Above the tick's rate: the threads that have come since the last round. The sooner they are
+    /// judged, the less they lose.
     fresh: Vec<i32>,
     /// By the wall clock only.
-    rota: Rota,
+    wall_schedule: WallSchedule,
     visits: Vec<Visit>,
     /// The kernel's id of the sampler's own thread.
     sampler: Option<i32>,
-    /// To be deleted by the sampler: half of what a timer costs a thread that ends at once.
+    /// To be deleted by the sampler. Deleting is half of what a timer costs a thread that ends at
+    /// once.
     dead: Vec<Trigger>,
-    /// `None`: nobody asked for those outside the tree.
-    strangers: Option<Strangers>,
+    /// `None`: unregistered threads were not asked for.
+    unregistered: Option<Unregistered>,
     refused: Refused,
     buffer: Vec<u64>,
     waited: Vec<wait::Waited>,
@@ -97,7 +103,7 @@ struct Held {
     meter: Meter,
     /// By the wall clock only.
     watch: Option<Watch>,
-    /// Where it publishes what it waits for; a stranger never does.
+    /// Where it publishes what it waits for; a unregistered thread never does.
     waits: Arc<wait::Slot>,
     /// In whose name it runs now, the last of those in charge.
     threads: Vec<Thread>,
@@ -122,13 +128,13 @@ impl State {
             cursor: 0,
             came: 0,
             many_come: false,
-            passing: ById::default(),
+            deferred: ById::default(),
             fresh: Vec::new(),
-            rota: Rota::default(),
+            wall_schedule: WallSchedule::default(),
             visits: Vec::new(),
             sampler: None,
             dead: Vec::new(),
-            strangers: unregistered.then(Strangers::new),
+            unregistered: unregistered.then(Unregistered::new),
             refused: Refused::default(),
             buffer: Vec::new(),
             waited: Vec::new(),
@@ -137,10 +143,11 @@ impl State {
         state
     }
 
-    /// The thread is sampled from now on. On the thread itself, or from outside while it lives. `is_new`: its OS thread is as well,
-    /// so that its CPU clock began with it.
+    /// The thread is sampled from now on. On the thread itself, or from outside while it lives.
+    /// `is_new`: its OS thread is as well, so that its CPU clock began with it.
     pub(super) fn attach(&mut self, thread: &Thread, is_new: bool) {
-        // One that has ended is about to call `detach`, or has called it, or found no observer.
+        // A thread that has ended is about to call `detach`, or has called it, or found no
+        // observer.
         if !self.running || self.known.contains_key(&thread.id()) || thread.ended_at().is_some() {
             return;
         }
@@ -149,7 +156,7 @@ impl State {
             self.came += 1;
         }
         let first = self.draw();
-        if !(is_new && self.lets_pass(thread, clock.thread(), first)) {
+        if !(is_new && self.defer(thread, clock.thread(), first)) {
             self.take_in(thread, is_new, first);
         }
     }
@@ -160,24 +167,25 @@ impl State {
         self.triggers.first_expiry(random(self.seed, self.drawn))
     }
 
-    /// Gives the thread an account and, unless it has one by another name, a slot. It is due after `first`, since now or, if it is
-    /// new, since its beginning.
+    /// Gives the thread an account and, unless it has one by another name, a slot. It is due after
+    /// `first`, since now or, if it is new, since its beginning.
     fn take_in(&mut self, thread: &Thread, is_new: bool, first: Duration) {
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
-        self.take_in_who_passes_as(id);
-        if self.held.get(&id).is_some_and(Held::is_stranger) {
+        self.attach_deferred_as(id);
+        if self.held.get(&id).is_some_and(Held::is_unregistered) {
             // It is one no more.
-            self.end_stranger(id);
+            self.end_unregistered(id);
         }
-        // Each look at a clock costs a short life a fiftieth of what it takes.
+        // Reading a clock costs a short thread a fiftieth of its life.
         let now = if is_new { Some(0) } else { nanos(clock) };
         let Some((now, entry)) = now.zip(table::claim(id)) else { return };
         let stack = thread.stack().unwrap_or(0..0);
         let is_elsewhere = |held: &Held| !matches!(held.slot.stack(), Stack::Known(known) if known.end == stack.end);
         let is_other = |held: &Held| is_new || now < held.meter.last() || is_elsewhere(held);
         if self.held.get(&id).is_some_and(is_other) {
-            // A guard was leaked, its thread has ended, and the kernel has given its id to this one.
+            // A guard was leaked, its thread has ended, and the kernel has given its id to this
+            // one.
             self.forget(id);
         }
         let account = self.books.open(thread.path().into(), Some(os_thread), self.time(thread.started_at()));
@@ -191,7 +199,7 @@ impl State {
                 held.meter.put_in_charge(account);
                 held.threads.push(thread.clone());
                 if held.watch.is_some() {
-                    self.rota.call_back(id);
+                    self.wall_schedule.call_back(id);
                 }
             }
             self.watch_waits(id, thread);
@@ -200,8 +208,8 @@ impl State {
         self.hold(id, entry, clock, Meter::new(account, now), Stack::Known(stack), Some(thread), first);
     }
 
-    /// That thread has a slot from now on, and what sends it its signals, for the first time after `first`. `thread`: as the tree
-    /// knows it.
+    /// That thread has a slot from now on, and what sends it its signals, for the first time after
+    /// `first`. `thread`: as the tree knows it.
     #[allow(clippy::too_many_arguments)] // three of them are of the tree, the others of the thread
     fn hold(
         &mut self,
@@ -218,9 +226,9 @@ impl State {
         // SAFETY: the slot is in `held` until it was taken from the entry.
         unsafe { entry.give(Arc::as_ptr(&slot)) };
         let watch = (self.triggers.source() == Source::Wall).then(|| {
-            self.rota.add(id);
+            self.wall_schedule.add(id);
             let since = thread.map_or_else(|| self.now(), |thread| self.wall(thread.started_at()));
-            Watch::new(since, self.rota.tick())
+            Watch::new(since, self.wall_schedule.tick())
         });
         let trigger = self.triggers.timer(clock, first);
         if self.triggers.is_above_tick() {
@@ -235,12 +243,14 @@ impl State {
         }
     }
 
-    /// The thread is sampled no more, and its books are closed. On itself; for `main`, on whoever ends it.
+    /// Ends the sampling of the thread, and closes its account. Called on the thread itself; for
+    /// `main`, on the thread that ends it.
     pub(super) fn detach(&mut self, thread: &Thread) {
-        let Some((id, account)) = self.known.remove(&thread.id()) else { return self.has_passed(thread) };
+        let Some((id, account)) = self.known.remove(&thread.id()) else { return self.end_deferred(thread) };
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.meter.owners().eq([account]) {
-            // First, so that its handler is not at work any more; what its timer sends from now on finds nothing.
+            // First, so that its handler is not at work any more; what its timer sends from now on
+            // finds nothing.
             held.entry.take();
             match held.trigger.take() {
                 Some(timer @ Trigger::Timer { .. }) if self.dead.len() < DEAD => self.dead.push(timer),
@@ -253,14 +263,15 @@ impl State {
         self.settle_at(id, clock, self.wall(ended));
         let ended = self.time(ended);
         let Some(held) = self.held.get_mut(&id) else { return };
-        // The sampler may have looked at it after its end, before this call got the lock: that time is in the account.
+        // The sampler may have looked at it after its end, before this call got the lock: that time
+        // is in the account.
         let looked = held.watch.as_ref().map_or(ended, |watch| watch.last() as Nanos);
         self.books.end(account, ended.max(looked));
         held.threads.retain(|known| known != thread);
         let is_left = held.meter.remove(account);
         if let Some(outer) = held.threads.last().cloned() {
             if held.watch.is_some() {
-                self.rota.call_back(id);
+                self.wall_schedule.call_back(id);
             }
             self.watch_waits(id, &outer);
         }
@@ -277,8 +288,8 @@ impl State {
 
     /// That thread has ended without a word: what it was found to do stays in the books.
     fn forget(&mut self, id: i32) {
-        if self.held.get(&id).is_some_and(Held::is_stranger) {
-            return self.end_stranger(id);
+        if self.held.get(&id).is_some_and(Held::is_unregistered) {
+            return self.end_unregistered(id);
         }
         if let Some(held) = self.held.get_mut(&id) {
             self.triggers.end(held.trigger.take());
@@ -292,16 +303,17 @@ impl State {
         self.known.retain(|_, (known, _)| *known != id);
     }
 
-    /// Its clock is gone, or behind what it was: the id is another thread's, which must not be sampled with this one's slot. A clock
-    /// that the system refuses to read says nothing of the kind.
+    /// Its clock is gone, or behind what it was: the id is another thread's, which must not be
+    /// sampled with this one's slot. A clock that the system refuses to read says nothing of the
+    /// kind.
     fn forget_if_gone(&mut self, id: i32) {
         if self.held.get(&id).is_some_and(|held| held.clock.is_gone() || nanos(held.clock).is_some()) {
             self.forget(id);
         }
     }
 
-    /// Out of `held`; and, by its bell, out of those that the rota passes over: under the same id it may come back, and would be
-    /// there twice.
+    /// Removes the thread and wakes its schedule entry; otherwise a reused id would be scheduled
+    /// twice.
     fn let_go(&mut self, id: i32) -> Option<Held> {
         let held = self.held.remove(&id)?;
         if held.watch.is_some() {
@@ -330,8 +342,8 @@ impl State {
             self.settle(id, None);
         }
         let mut books = std::mem::take(&mut self.books);
-        self.close_passing(&mut books);
-        self.passing.clear();
+        self.close_deferred(&mut books);
+        self.deferred.clear();
         self.close_process(&mut books);
         self.books = books;
         for held in self.held.values().filter(|held| held.watch.is_some()) {
@@ -340,12 +352,13 @@ impl State {
         self.held.clear();
         self.known.clear();
         self.spare = Vec::new();
-        // No entry leads to a slot any more, and no handler that came by one is at work: nobody looks at the modules.
+        // No entry leads to a slot any more, and no handler that found a slot is at work: no
+        // handler reads the modules.
         drop(handler::publish(None));
         (self.retired, self.left_waits) = (Vec::new(), Vec::new());
     }
 
-    /// The kernel's ids of those that are sampled.
+    /// The kernel ids of the sampled threads.
     fn threads(&self) -> Vec<i32> {
         self.held.keys().copied().collect()
     }
@@ -355,15 +368,16 @@ impl State {
         self.sampler = clock.map(CpuClock::thread);
     }
 
-    /// Puts into `threads` whom the sampler has to visit in this round: by the CPU clock, those who have been sampled, and some
-    /// in turn, since their timers may miss them; by the wall clock, those of whom it is not known that they are where they were.
+    /// Puts into `threads` the threads that the sampler visits in this round. By the CPU clock:
+    /// threads with new samples, and some others in turn, since their timers may miss them. By the
+    /// wall clock: threads that may have moved.
     pub(super) fn choose(&mut self, threads: &mut Vec<i32>) {
         threads.clear();
         self.dead.clear();
-        self.take_in_who_passes();
+        self.attach_deferred();
         if self.triggers.source() == Source::Wall {
             let now = self.now();
-            self.rota.next(now, |id| nanos(CpuClock::of_thread(id)), &mut self.visits);
+            self.wall_schedule.next(now, |id| nanos(CpuClock::of_thread(id)), &mut self.visits);
             for Visit { id, still } in self.visits.drain(..) {
                 threads.push(id);
                 if let Some((tick, held)) = still.zip(self.held.get_mut(&id))
@@ -384,14 +398,15 @@ impl State {
         }
     }
 
-    /// Whether so many threads have come since the last round, `pause` ago, that the next one is to be at the next tick.
+    /// Whether so many threads have come since the last round, `pause` ago, that the next one is to
+    /// be at the next tick.
     pub(super) fn many_come(&mut self, pause: Duration) -> bool {
         let came = std::mem::take(&mut self.came);
         self.many_come = came * MANY.as_nanos() as u64 >= pause.as_nanos() as u64;
         self.many_come
     }
 
-    /// Does what is to be done for one that the sampler visits.
+    /// The sampler's visit to one thread.
     pub(super) fn visit(&mut self, id: i32) {
         match self.triggers.source() {
             Source::Wall => self.tick(id),
@@ -423,14 +438,15 @@ impl State {
         if let Some(exact) = self.triggers.exact(&mut held.judged, held.clock) {
             self.triggers.end(held.trigger.replace(exact));
             if is_running {
-                // The clock's periods begin here: what the thread has used of one before has a sample of its own.
+                // The clock's periods begin here: what the thread has used of one before has a
+                // sample of its own.
                 self.refused.send(id);
             }
         }
     }
 
-    /// Moves what the thread's handler has written into the books; by the wall clock, its waits too. `clock`: its CPU clock, if that
-    /// is known. `until`: it has ended by then.
+    /// Moves what the thread's handler has written into the books; by the wall clock, its waits
+    /// too. `clock`: its CPU clock, if that is known. `until`: it has ended by then.
     fn empty(&mut self, id: i32, clock: Option<u64>, until: Option<u64>) {
         self.count_lost(id);
         let Some(held) = self.held.get_mut(&id) else { return };
@@ -454,14 +470,15 @@ impl State {
         }
     }
 
-    /// Closes the books of the account in charge of that thread, for now; `clock`: its CPU clock, if that is known.
+    /// Closes the books of the account in charge of that thread, for now; `clock`: its CPU clock,
+    /// if that is known.
     fn settle(&mut self, id: i32, clock: Option<u64>) {
         let now = self.now();
         self.settle_at(id, clock, now);
     }
 
     fn settle_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
-        let now = (now, self.rota.tick());
+        let now = (now, self.wall_schedule.tick());
         if let Some(held) = self.held.get_mut(&id) {
             let (mut meter, mut watch) = (held.meter.clone(), held.watch.clone());
             settle(&mut self.books, held, clock, &mut meter, watch.as_mut(), now);
@@ -474,16 +491,17 @@ impl State {
         for id in self.threads() {
             self.empty(id, None, None);
         }
-        let (mut copy, now) = (self.books.clone(), (self.now(), self.rota.tick()));
+        let (mut copy, now) = (self.books.clone(), (self.now(), self.wall_schedule.tick()));
         for held in self.held.values() {
             settle(&mut copy, held, None, &mut held.meter.clone(), held.watch.clone().as_mut(), now);
         }
-        self.close_passing(&mut copy);
+        self.close_deferred(&mut copy);
         self.close_process(&mut copy);
         copy
     }
 
-    /// Lists the modules again if something was loaded or unloaded, and frees lists that nobody uses any more.
+    /// Lists the modules again if something was loaded or unloaded, and frees lists that are not in
+    /// use any more.
     pub(super) fn renew_modules(&mut self) {
         if !self.running {
             return;
@@ -521,7 +539,8 @@ impl State {
         self.triggers.inexact()
     }
 
-    /// What is to be logged, once, by someone who does not hold the lock: appenders are the user's.
+    /// The warnings to log, once. The caller logs them without the lock, since appenders are the
+    /// user's.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         let mut warnings = self.triggers.take_warnings();
         warnings.append(&mut self.refused.take_warnings());

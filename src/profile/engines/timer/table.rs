@@ -1,8 +1,9 @@
-//! From a kernel thread id to the entry in which that thread's signal handler finds what it writes into: without a lock,
-//! without allocation and without a thread-local.
+//! From a kernel thread id to the entry in which that thread's signal handler finds what it writes
+//! into: without a lock, without allocation and without a thread-local.
 //!
-//! A hash table whose entries are made once, stay in their bucket, and are used again for other ids: so there are as many as
-//! threads were sampled at once, whatever the highest id is (four million, where `pid_max` is what systemd sets).
+//! A hash table whose entries are made once, stay in their bucket, and are used again for other
+//! ids: so there are as many as threads were sampled at once, whatever the highest id is (four
+//! million, where `pid_max` is what systemd sets).
 //!
 //! Invariants
 //! 1. An entry is some id's while there is a [`Place`] for it, in a [`Grace`] too.
@@ -22,8 +23,8 @@ const BUCKETS: usize = 4096;
 
 static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];
 
-/// For making and giving back places; never for handlers. The innermost lock of all: held for some loads and stores. A
-/// fork waits for it, so that it is free in the child.
+/// For making and giving back places; never for handlers. The innermost lock of all: held for some
+/// loads and stores. A fork waits for it, so that it is free in the child.
 static CLAIMS: Mutex<()> = Mutex::new(());
 
 fn claims() -> MutexGuard<'static, ()> {
@@ -36,7 +37,8 @@ fn claims() -> MutexGuard<'static, ()> {
 static FORKS: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before_fork() {
-    // Within a bound: a handler of the program that forks may have interrupted a thread that has it.
+    // Within a bound: a handler of the program that forks may have interrupted a thread that has
+    // it.
     if let Some(claims) = CLAIMS.try_lock_for(Duration::from_secs(1)) {
         std::mem::forget(claims);
         FORKS.store(true, Ordering::SeqCst);
@@ -53,8 +55,9 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     FORKS.store(false, Ordering::SeqCst);
     if CLAIMS.is_locked() {
-        // SAFETY: locked by `before_fork`, whose guard was forgotten; or by a thread that is not here, or is interrupted by this. It
-        // guards no data but the order of stores, each of which leaves entries that can be used.
+        // SAFETY: locked by `before_fork`, whose guard was forgotten; or by a thread that is not
+        // here, or is interrupted by this. It guards no data but the order of stores, each of which
+        // leaves entries that can be used.
         unsafe { CLAIMS.force_unlock() };
     }
 }
@@ -80,7 +83,8 @@ fn nodes(thread: i32) -> impl Iterator<Item = &'static Node> {
     std::iter::successors(node(bucket(thread)), move |found| node(&found.next))
 }
 
-/// In the handler of the thread with that id: `with` gets what is there for it, if there is something.
+/// In the handler of the thread with that id: `with` gets what is there for it, if there is
+/// something.
 ///
 /// # Signal safety
 /// Safe, if `with` is. Loads and stores memory, and calls nothing else.
@@ -126,7 +130,8 @@ impl Deref for Place {
 
 impl Clone for Place {
     fn clone(&self) -> Place {
-        // Relaxed, and without the lock: this place keeps it above 0, so that nothing is decided by it meanwhile.
+        // Relaxed, and without the lock: this place keeps it above 0, so that nothing is decided by
+        // it meanwhile.
         self.0.places.fetch_add(1, Ordering::Relaxed);
         Place(self.0)
     }
@@ -153,8 +158,8 @@ impl Place {
     }
 }
 
-/// The handler that was at work when this was made, if there was one. Keeps the entry that thread's: another thread's handler
-/// could leave it in its stead.
+/// The handler that was at work when this was made, if there was one. Keeps the entry that
+/// thread's: another thread's handler could leave it in its stead.
 pub(super) struct Grace {
     place: Place,
     seen: Seen,
@@ -247,7 +252,8 @@ mod tests {
     fn what_was_taken_is_not_in_use_any_more() {
         let ids = [SPARE + 256, SPARE + 256 + BUCKETS as i32];
         let stop = AtomicBool::new(false);
-        // Kept to the end, so that a fault is a failed assertion and not a wild access. `lost` marks those taken.
+        // Kept to the end, so that a fault is a failed assertion and not a wild access. `lost`
+        // marks those taken.
         let mut taken = Vec::new();
         let met = [const { AtomicU64::new(0) }; 2];
         std::thread::scope(|scope| {

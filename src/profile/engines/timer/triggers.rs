@@ -1,5 +1,6 @@
-//! What makes the kernel send a thread its signals: a timer on its CPU clock for each, and for those that it does not do for, a
-//! perf clock. Those are exact, but take a file each, are not permitted everywhere, and cost a spawn too much.
+//! What makes the kernel send a thread its signals: a timer on the thread's CPU clock, or, where a
+//! timer is not exact enough, a perf clock. Perf clocks are exact, but take a file each, are not
+//! permitted everywhere, and cost a spawn too much.
 
 use super::books::Meter;
 use crate::os::CpuClock;
@@ -8,8 +9,8 @@ use crate::os::thread_timer::ThreadTimer;
 use std::io;
 use std::time::Duration;
 
-/// Perf clocks are for rates above the kernel's tick, and for threads that their timers do not meet: they run for less than a
-/// tick at a time, and the kernel looks at timers only then.
+/// Perf clocks are for rates above the kernel's tick, and for threads that their timers do not
+/// meet: they run for less than a tick at a time, and the kernel looks at timers only then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// By the CPU clock.
@@ -23,8 +24,8 @@ pub(super) enum Source {
 pub(super) enum Rate {
     /// A timer expires at the tick after its time.
     Below,
-    /// A timer of that very period would beat with the tick, and merge every tenth expiration with another: so it expires at each
-    /// tick that finds the thread running, whatever its clock says.
+    /// A timer of that very period would beat with the tick, and merge every tenth expiration with
+    /// another: so it expires at each tick that finds the thread running, whatever its clock says.
     EachTick,
     /// Only perf clocks can give it; until a thread has one it is sampled at each tick.
     Above,
@@ -50,7 +51,8 @@ pub(super) struct Triggers {
     period: Duration,
     source: Source,
     exact: Exact,
-    /// Threads that got no timer, and no perf clock in its place so far, and why the first got no timer.
+    /// Threads that got no timer, and no perf clock in its place so far, and why the first got no
+    /// timer.
     untimed: u64,
     no_timer: Option<String>,
     told: bool,
@@ -103,7 +105,8 @@ impl Triggers {
         self.source
     }
 
-    /// After how much of its CPU clock a thread is due for the first time. `random` is from 0 up to 1.
+    /// After how much of its CPU clock a thread is due for the first time. `random` is from 0 up to
+    /// 1.
     pub(super) fn first_expiry(&self, random: f64) -> Duration {
         match self.source {
             Source::Cpu { tick, .. } => first_expiry(self.period, tick, random),
@@ -111,12 +114,14 @@ impl Triggers {
         }
     }
 
-    /// Whether one that is due so late can wait for the sampler, which comes by at each tick, to get its timer.
+    /// Returns `true` if a thread whose first sample is due after `first` can wait for the sampler,
+    /// which visits at each tick, to get its timer.
     pub(super) fn can_wait(&self, first: Duration) -> bool {
         matches!(self.source, Source::Cpu { tick, .. } if first >= tick && !tick.is_zero())
     }
 
-    /// A timer for that thread, which is due after `first`. `None`: the system has none, or nobody needs one.
+    /// A timer for that thread, which is due after `first`. `None`: the system gives none, or none
+    /// is needed.
     pub(super) fn timer(&mut self, clock: CpuClock, first: Duration) -> Option<Trigger> {
         if self.source == Source::Wall {
             return None;
@@ -146,8 +151,8 @@ impl Triggers {
         matches!(self.source, Source::Cpu { rate: Rate::Above, .. })
     }
 
-    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer. `runs`, asked once at most, tells whether it
-    /// has a processor or waits for one.
+    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer. `runs`, asked
+    /// once at most, tells whether it has a processor or waits for one.
     pub(super) fn wants_exact(
         &self,
         judged: &mut Judged,
@@ -159,8 +164,9 @@ impl Triggers {
         let period = self.period.as_nanos() as u64;
         let due = meter.due(clock, period);
         if rate == Rate::Above || judged.untimed {
-            // One of many that wait for a processor runs for some periods in its first turn, before there is anything to judge it by. But
-            // a thousand that sleep shall not have a thousand files.
+            // One of many that wait for a processor runs for some periods in its first turn, before
+            // there is anything to judge it by. But a thousand that sleep shall not have a thousand
+            // files.
             let is_first = !std::mem::replace(&mut judged.known, true);
             return !judged.refused && (due > 0 || is_first && runs());
         }
@@ -231,7 +237,7 @@ impl Triggers {
         self.inexact
     }
 
-    /// What is to be logged, by someone who holds no lock: appenders are the user's.
+    /// The warnings to log. The caller logs them without a lock, since appenders are the user's.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -245,8 +251,8 @@ fn no_timer(cause: &io::Error) -> String {
     format!("the system gives no timer for a thread: {cause}{limit}")
 }
 
-/// The kernel looks at timers once a tick: a period that is shorter takes perf clocks, if the kernel permits them, which
-/// `probe` finds out; else it is lengthened to the tick.
+/// The kernel looks at timers once a tick: a period that is shorter takes perf clocks, if the
+/// kernel permits them, which `probe` finds out; else it is lengthened to the tick.
 pub(super) fn source(
     frequency: u32,
     tick: Option<Duration>,
@@ -271,9 +277,9 @@ pub(super) fn source(
 
 /// Uniform in one period: so a thread that lives for a tenth of it is sampled in one case of ten.
 ///
-/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is drawn is the tick: the
-/// first one of a thread's life, however early it comes, has its share of tick / period as all others do. `random` is from 0 up to
-/// 1.
+/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is
+/// drawn is the tick: the first one of a thread's life, however early it comes, has its share of
+/// tick / period as all others do. `random` is from 0 up to 1.
 fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
     let drawn = period.mul_f64(random).as_nanos();
     let tick = tick.as_nanos().max(1);

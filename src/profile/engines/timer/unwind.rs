@@ -1,11 +1,14 @@
-//! Finding a stack's return addresses from the registers of its leaf: by the rules that the compiler wrote into the program
-//! (`.eh_frame`), and where there are none, by the frame pointer. Allocates nothing while it walks, and reads nothing but its
-//! tables, the stack it is given, and code.
+//! Finding a stack's return addresses from the registers of its leaf: by the rules that the
+//! compiler wrote into the program (`.eh_frame`), and where there are none, by the frame pointer.
+//! Allocates nothing while it walks, and reads nothing but its tables, the stack it is given, and
+//! code.
 //!
 //! Invariants
-//! 1. A walk is whole ([`Ending::Root`]) only at a function that threads start with. That a rule knows no caller is no proof.
+//! 1. A walk is whole ([`Ending::Root`]) only at a function that threads start with. That a rule
+//!    knows no caller is no proof.
 //! 2. Each address but the leaf's is where a call returns to, or what a signal has interrupted.
-//! 3. A caller that no rule has named is one only if nothing speaks against it: see [`guess`](Modules::guess).
+//! 3. A caller that no rule has named is one only if nothing speaks against it: see
+//!    [`guess`](Modules::guess).
 
 mod call;
 mod memory;
@@ -85,7 +88,8 @@ impl Modules {
 
     fn renumber(&mut self) {
         static LAST: AtomicU32 = AtomicU32::new(0);
-        // Relaxed: only that it is another number each time. It wraps after more changes than a process sees.
+        // Relaxed: only that it is another number each time. It wraps after more changes than a
+        // process sees.
         self.generation = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     }
 
@@ -94,8 +98,9 @@ impl Modules {
         self.starts = Starts::find(&self.code);
     }
 
-    /// Calls `push` with the address of the leaf, then with each return address, until it returns false. An instruction that a
-    /// signal has interrupted is told as a return address one byte behind it.
+    /// Calls `push` with the address of the leaf, then with each return address, until it returns
+    /// false. An instruction that a signal has interrupted is told as a return address one byte
+    /// behind it.
     ///
     /// # Signal safety
     /// Safe, if `push` is.
@@ -190,18 +195,21 @@ impl Modules {
             Rule::Uncovered { since } => self.guess(frame, u64::from(since), memory)?,
             Rule::Foreign => self.guess(frame, u64::MAX, memory)?,
         };
-        // Each function has something on the stack, but one whose return address is still in its register.
+        // Each function has something on the stack, but one whose return address is still in its
+        // register.
         let rises = caller.stack_pointer > frame.stack_pointer;
         let stays = cfg!(target_arch = "aarch64") && frame.exact && caller.stack_pointer == frame.stack_pointer;
         (rises || stays).then_some(caller)
     }
 
-    /// The caller of a function of which no table tells. It begins at most `since` bytes before the address.
+    /// The caller of a function of which no table tells. It begins at most `since` bytes before the
+    /// address.
     ///
-    /// What is tried: that the function has nothing on the stack, and that it has put the frame pointer there. What
-    /// speaks against a caller: that no call returns to it; that the call is one of another function; and, if it is
-    /// not known of which, that both can be. Words that earlier calls left on the stack look like the first, and the frame pointer
-    /// of a function nearer to the root like the second.
+    /// What is tried: that the function has nothing on the stack, and that it has put the frame
+    /// pointer there. What speaks against a caller: that no call returns to it; that the call is
+    /// one of another function; and, if it is not known of which, that both can be. Words that
+    /// earlier calls left on the stack look like the first, and the frame pointer of a function
+    /// nearer to the root like the second.
     fn guess<'a>(&self, frame: &Frame<'a>, since: u64, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
         /// Functions are not longer.
         const LONGEST: u64 = 1 << 16;
@@ -232,12 +240,14 @@ impl Modules {
     }
 
     fn is_end_of_signal(&self, frame: &Frame<'_>, rule: Rule) -> bool {
-        // The tables tell of it by expressions, if at all. From its first instruction on, or from its system call on.
+        // The tables tell of it by expressions, if at all. From its first instruction on, or from
+        // its system call on.
         let may_be = matches!(rule, Rule::Evaluated | Rule::Uncovered { .. });
         may_be && [0, 4, 5, 7].iter().any(|back| self.code.ends_signal(frame.address.wrapping_sub(*back)))
     }
 
-    /// What a signal has interrupted, by the registers that the kernel has saved on the stack at `pointer`.
+    /// What a signal has interrupted, by the registers that the kernel has saved on the stack at
+    /// `pointer`.
     fn below_signal<'a>(&self, pointer: u64, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
         if !memory.rise_to(pointer) {
             return None;
@@ -281,7 +291,8 @@ fn saved<'a>(
             let place = stack_pointer.checked_add_signed(distance.into())?;
             match memory.word(place) {
                 Some(word) => word,
-                // At its end, a function has taken the register from the stack already. Tables do not always tell.
+                // At its end, a function has taken the register from the stack already. Tables do
+                // not always tell.
                 None if frame.exact && place < frame.stack_pointer => frame.frame_pointer,
                 None => return None,
             }
@@ -297,8 +308,8 @@ fn without_frame<'a>(frame: &Frame<'a>, memory: &mut Memory<'_>, _: &std::ops::R
     Some(Frame { address, exact: false, stack_pointer, registers: None, ..*frame })
 }
 
-/// The caller of a function that has nothing on the stack, and its return address in a register. A function that has called
-/// another one finds its own address there.
+/// The caller of a function that has nothing on the stack, and its return address in a register. A
+/// function that has called another one finds its own address there.
 #[cfg(target_arch = "aarch64")]
 fn without_frame<'a>(frame: &Frame<'a>, _: &mut Memory<'_>, function: &std::ops::Range<u64>) -> Option<Frame<'a>> {
     let address = frame.link;

@@ -49,7 +49,8 @@ fn threads_that_end_while_they_are_asked_do_no_harm() {
         rounds += 1;
         let mut threads = vec![Thread::current(), churn.thread().clone()];
         threads.extend(churn.thread().children());
-        // A thread that starts or ends may be kept from its processor while it reads the list of observers.
+        // A thread that starts or ends may be kept from its processor while it reads the list of
+        // observers.
         let Ok(replies) = ask(&threads, &[]) else { continue };
         assert_eq!(replies.len(), threads.len());
         told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
@@ -63,7 +64,8 @@ fn threads_that_end_while_they_are_asked_do_no_harm() {
     assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
 }
 
-/// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack is gone.
+/// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack
+/// is gone.
 #[test]
 fn a_question_and_a_slot_of_another_thread_are_not_touched() {
     use super::super::slot::{Arena, Slot, Stack};
@@ -74,8 +76,8 @@ fn a_question_and_a_slot_of_another_thread_are_not_touched() {
         let question = Arc::new(Question { owner, stack: 0..u64::MAX, ..Question::new(Arc::default()) });
         let slot = Arc::new(Slot::new(Arena::default(), owner, Stack::Known(0..1)));
         let entry = table::claim(id).unwrap();
-        // SAFETY: both live until they were taken, below. No signal but the one that is sent here comes to this thread, which
-        // no recording knows.
+        // SAFETY: both live until they were taken, below. Only the signal that is sent here comes
+        // to this thread, which no recording knows.
         unsafe { (entry.ask(Arc::as_ptr(&question)), entry.give(Arc::as_ptr(&slot))) };
         sigprof::send(id).unwrap();
         entry.take();
@@ -92,7 +94,8 @@ fn a_thread_that_blocks_the_signal_is_not_sent_it() {
     let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
     let (wait, told) = (go.clone(), blocked.clone());
     let thread = crate::spawn("asked-blocking", move |_| {
-        // SAFETY: all-zero is a valid set; both are writable, and filled before they are read; the thread ends soon.
+        // SAFETY: all-zero is a valid set; both are writable, and filled before they are read; the
+        // thread ends soon.
         unsafe {
             let (mut all, mut pending): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
             libc::sigfillset(&mut all);
@@ -111,7 +114,8 @@ fn a_thread_that_blocks_the_signal_is_not_sent_it() {
     assert_eq!((replies, is_pending), (Ok(vec![Reply::Unasked(why.into())]), false));
 }
 
-/// As each thread does while its handler of SIGPROF runs, perhaps for long: the handler may be kept from its processor.
+/// As each thread does while its handler of SIGPROF runs, perhaps for long: the handler may be kept
+/// from its processor.
 #[test]
 fn a_thread_that_blocks_the_signal_for_a_moment_is_asked_after_it() {
     const ROUNDS: usize = 40;

@@ -1,9 +1,9 @@
-//! Accounts of ended threads, folded by pool where there are many: a program that runs for months and spawns a thread for each
-//! request would keep one for each of them.
+//! Accounts of ended threads, folded by pool where there are many: a program that runs for months
+//! and spawns a thread for each request would keep one for each of them.
 //!
 //! Invariants
-//! 1. Folding moves sums from one account to another: the weights, samples, losses and clocks of all accounts together stay what
-//!    they were, to the nanosecond.
+//! 1. Folding moves sums from one account to another: the weights, samples, losses and clocks of
+//!    all accounts together stay what they were, to the nanosecond.
 //! 2. Only ended accounts are folded: no meter names them.
 
 use super::{Account, Books};
@@ -15,7 +15,8 @@ use std::panic::Location;
 /// Ended accounts that are kept apart. At 250 bytes each, besides their stacks.
 pub(super) const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
-/// Which accounts are one pool: those whose threads were spawned at the same place, and whose paths this makes equal.
+/// Which accounts are one pool: those whose threads were spawned at the same place, and whose paths
+/// this makes equal.
 type Fold = fn(&str) -> String;
 
 /// One after the other, until there are few.
@@ -96,7 +97,8 @@ pub(super) fn without_numbers(text: &str) -> String {
     folded
 }
 
-/// `main/pool-*/*` of `main/pool-1/reader-12`, for names that are told apart by something else than a number.
+/// `main/pool-*/*` of `main/pool-1/reader-12`, for names that are told apart by something else than
+/// a number.
 fn without_name(path: &str) -> String {
     match path.rsplit_once('/') {
         Some((above, _)) => format!("{}/*", without_numbers(above)),
@@ -126,7 +128,8 @@ mod tests {
         Location::caller()
     }
 
-    /// Threads with those paths live one after the other, each for 10 ns, of which it uses 7, 2 of them without a sample.
+    /// Threads with those paths live one after the other, each for 10 ns, of which it uses 7, 2 of
+    /// them without a sample.
     fn lived(paths: impl Iterator<Item = (String, &'static Location<'static>)>) -> (Books, u64) {
         let (mut books, mut count) = (Books::default(), 0);
         for (path, place) in paths {

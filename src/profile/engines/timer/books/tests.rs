@@ -27,7 +27,7 @@ fn weights_are_differences_of_the_clock_and_the_rest_is_unsampled() {
     let mut meter = Meter::new(account, 1_000);
     books.record(&mut meter, 1_300, Ending::Root, &[1, 2]);
     books.record(&mut meter, 1_301, Ending::Root, &[3]);
-    // One that was lost leaves its time to the next.
+    // A lost sample leaves its time to the next.
     books.lost(&mut meter, 1);
     books.record(&mut meter, 9_000, Ending::Root, &[1, 2]);
     books.record(&mut meter, 9_100, Ending::Broken, &[1, 2]);
@@ -103,7 +103,7 @@ fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
     // Those due at 1 490, 1 590 and 1 690 came as one, the first of them late.
     books.record(&mut meter, 1_700, Ending::Root, &[1]);
     assert_eq!(lost(&books, account), 2);
-    // Signals that nobody waited for do not make up for later ones.
+    // Early signals do not make up for later ones.
     for clock in 1_701..1_750 {
         books.record(&mut meter, clock, Ending::Root, &[1]);
     }
@@ -114,7 +114,7 @@ fn what_was_due_and_did_not_come_is_lost_whatever_was_to_send_it() {
     assert_eq!(lost(&books, account), 3);
     books.settle(&mut meter, 2_250);
     assert_eq!((lost(&books, account), meter.given_up()), (5, 5));
-    // All but the one that found no room came together with the next.
+    // All but the sample that found no room came together with the next.
     assert_eq!(books.accounts[account].life.merged, 4);
     assert_eq!(total(&books.found(), account), 1_250);
 }
@@ -124,7 +124,7 @@ fn what_a_full_ring_has_lost_is_lost_once() {
     let mut books = Books::new(Duration::from_nanos(100));
     let account = books.open("main/a".into(), None, 0);
     let mut meter = Meter::new(account, 0);
-    // Twenty came and filled it, thirty more found it full, and then somebody came to read.
+    // Twenty came and filled it, thirty more found it full, and then the sampler came to read.
     books.lost(&mut meter, 30);
     (1..=20).for_each(|n| books.record(&mut meter, n * 100, Ending::Root, &[1]));
     assert_eq!(meter.missing(5_000, 100), 0);

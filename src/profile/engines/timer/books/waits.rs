@@ -1,4 +1,5 @@
-//! What threads wait for, as frames: a bounded number of names, whatever the program calls its things.
+//! What threads wait for, as frames: a bounded number of names, whatever the program calls its
+//! things.
 
 use super::pools::without_numbers;
 use crate::profile::build;
@@ -6,7 +7,8 @@ use crate::wait::Label;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Names that are kept as they are. As many again are kept without their numbers; of all others the kind is what remains.
+/// Names that are kept as they are. As many again are kept without their numbers; of all others the
+/// kind is what remains.
 const MOST: usize = 1024;
 
 #[derive(Clone, Default)]

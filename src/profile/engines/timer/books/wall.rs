@@ -1,17 +1,18 @@
 //! Accounting by the wall clock: where a thread's time went from one look to the next.
 //!
-//! What a thread waited for in this crate it has counted itself, exactly, and each stretch of that has its label. Samples only
-//! tell at which stack a wait with that label was. The rest of the time has no label: it goes to the stacks that the thread was
-//! met at outside of its waits.
+//! What a thread waited for in this crate it has counted itself, exactly, and each stretch of that
+//! has its label. Samples only tell at which stack a wait with that label was. The rest of the time
+//! has no label: it goes to the stacks that the thread was met at outside of its waits.
 //!
 //! Invariants
-//! 1. A thread's time from `Watch::new` to the last look is in the account in charge, or pending in its `Watch`, each
-//!    nanosecond once.
-//! 2. Time that was counted under a label stays under that label. Time outside of all waits gets none.
+//! 1. A thread's time from `Watch::new` to the last look is in the account in charge, or pending in
+//!    its `Watch`, each nanosecond once.
+//! 2. Time that was counted under a label stays under that label. Time outside of all waits gets
+//!    none.
 
 use super::{Books, Ending, Meter, Place};
 use crate::profile::engines::timer::ring::Record;
-use crate::profile::engines::timer::rota::{Still, Tick};
+use crate::profile::engines::timer::wall_schedule::{Still, Tick};
 use crate::wait::Shown;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 pub(in super::super) struct Watch {
     /// The wall clock up to which its time is in the books, or pending.
     last: u64,
-    /// The number of the tick at which its books were closed or it was looked at last: it has been skipped since.
+    /// The number of the tick at which its books were closed or it was looked at last: it has been
+    /// skipped since.
     looked: u64,
     /// And at which it was looked at last. Books are closed in the middle of a tick too.
     ticked: u64,
@@ -70,12 +72,13 @@ pub(in super::super) struct Seen {
     pub(in super::super) waited: Vec<(Arc<str>, u64)>,
 }
 
-/// What a thread uses of its CPU clock to return from the signal's handler and go back to where it waited, in nanoseconds: one
-/// whose clock has gone on by no more has not done anything since.
+/// What a thread uses of its CPU clock to return from the signal's handler and go back to where it
+/// waited, in nanoseconds: one whose clock has gone on by no more has not done anything since.
 pub(super) const RETURN: u64 = 20_000;
 
 impl Books {
-    /// A look at the thread, which was skipped at so many ticks since the last look, the last of them at that time.
+    /// A look at the thread, which was skipped at so many ticks since the last look, the last of
+    /// them at that time.
     pub(in super::super) fn looked_at(
         &mut self,
         meter: &Meter,
@@ -85,8 +88,8 @@ impl Books {
     ) {
         let has_left = watch.still == Still::Elsewhere && !watch.is_where_it_was(seen);
         if let Some(met) = watch.met.clone().filter(|_| has_left && ticks > 0 && !watch.asked) {
-            // Up to the last of those ticks it was in a foreign call, and in no wait. The sampler does not know where its CPU
-            // clock has gone on.
+            // Up to the last of those ticks it was in a foreign call, and in no wait. The sampler
+            // does not know where its CPU clock has gone on.
             let passed = watch.step(until);
             let unseen = seen.clock.saturating_sub(met.clock).min(passed);
             self.accounts[meter.owner()].unsampled += unseen;
@@ -103,8 +106,8 @@ impl Books {
         watch.current = seen.waiting.as_ref().map(|label| watch.index(label));
     }
 
-    /// A tick at which the thread was [looked at](Self::looked_at). If it has moved, it is to be asked where it is; else its time is
-    /// that place's.
+    /// A tick at which the thread was [looked at](Self::looked_at). If it has moved, it is to be
+    /// asked where it is; else its time is that place's.
     pub(in super::super) fn tick(&mut self, meter: &Meter, watch: &mut Watch, tick: Tick, seen: &Seen) -> Still {
         let ticks = tick.number.saturating_sub(watch.looked);
         (watch.looked, watch.ticked) = (tick.number, tick.number);
@@ -124,7 +127,8 @@ impl Books {
         watch.still
     }
 
-    /// At that tick, which has passed, the thread was where it had been: its time up to then is that place's.
+    /// At that tick, which has passed, the thread was where it had been: its time up to then is
+    /// that place's.
     pub(in super::super) fn stayed(&mut self, meter: &Meter, watch: &mut Watch, tick: Tick) {
         let is_there = |met: &Met| met.place.waiting.is_none();
         let Some(met) = watch.met.clone().filter(|met| !watch.asked && is_there(met)) else { return };
@@ -134,8 +138,8 @@ impl Books {
         self.add(meter.owner(), met.place, ticks, weight);
     }
 
-    /// The thread's answer. If it waits, by `waiting`, that is where its waits with this label are; else it has been there since it
-    /// was asked.
+    /// The thread's answer. If it waits, by `waiting`, that is where its waits with this label are;
+    /// else it has been there since it was asked.
     pub(in super::super) fn met(
         &mut self,
         meter: &Meter,
@@ -169,7 +173,8 @@ impl Books {
         self.settle_waits(meter, watch, watch.looks);
     }
 
-    /// Pending time in waits goes to the stacks that are known for them; `all`: where none is known, to none.
+    /// Pending time in waits goes to the stacks that are known for them; `all`: where none is
+    /// known, to none.
     fn settle_waits(&mut self, meter: &Meter, watch: &mut Watch, all: bool) {
         for wait in &mut watch.waits {
             if wait.pending == 0 || wait.stack.is_none() && !all {
@@ -181,8 +186,8 @@ impl Books {
         }
     }
 
-    /// Closes the account in charge at the wall clock `now`, after the thread was [looked at](Self::looked_at). `last`: the tick
-    /// before.
+    /// Closes the account in charge at the wall clock `now`, after the thread was [looked
+    /// at](Self::looked_at). `last`: the tick before.
     pub(in super::super) fn settle_wall(
         &mut self,
         meter: &mut Meter,
@@ -244,8 +249,8 @@ impl Watch {
         self.ticked == tick.number
     }
 
-    /// The ticks at which it was skipped, of those up to `tick`, and when the last of them was; `is_new`: `tick` is the one at
-    /// which it is looked at.
+    /// The ticks at which it was skipped, of those up to `tick`, and when the last of them was;
+    /// `is_new`: `tick` is the one at which it is looked at.
     pub(in super::super) fn skipped(&self, tick: Tick, is_new: bool) -> (u64, u64) {
         let until = if is_new { tick.before } else { tick.now };
         (tick.number.saturating_sub(self.looked + u64::from(is_new)), until)

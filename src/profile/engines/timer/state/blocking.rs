@@ -1,4 +1,5 @@
-//! What keeps signals from being answered: threads that block SIGPROF, and a handler that other code has put in the place of ours.
+//! What keeps signals from being answered: threads that block SIGPROF, and a handler that other
+//! code has put in the place of ours.
 
 use super::{Held, State, nanos};
 use crate::os::task;
@@ -9,7 +10,8 @@ use crate::thread::Thread;
 const LITTLE: u64 = 20_000_000;
 
 impl State {
-    /// Notes the thread if it blocks SIGPROF just now. Returns `true` if so: a perf clock would not reach it either.
+    /// Notes the thread if it blocks SIGPROF just now. Returns `true` if so: a perf clock would not
+    /// reach it either.
     pub(super) fn is_blocking(&mut self, id: i32) -> bool {
         let blocks = task::look(id).is_some_and(|task| task.blocks_sigprof);
         if let Some(held) = self.held.get(&id).filter(|_| blocks) {
@@ -36,7 +38,8 @@ impl State {
         self.refused.is_displaced_first()
     }
 
-    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe` says it.
+    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe`
+    /// says it.
     pub(in crate::profile::engines::timer) fn displaced(&mut self, by: String) {
         self.refused.displaced(by);
     }

@@ -1,5 +1,6 @@
-//! What the system has refused to do, and what others have taken away: a sandbox that answers EPERM or ENOSYS does not mean that a thread
-//! has ended; another handler of SIGPROF, or a thread that blocks it, leaves no samples.
+//! What the system has refused to do, and what others have taken away: a sandbox that answers EPERM
+//! or ENOSYS does not mean that a thread has ended; another handler of SIGPROF, or a thread that
+//! blocks it, leaves no samples.
 
 use crate::os::sigprof;
 use std::collections::BTreeSet;
@@ -57,7 +58,8 @@ impl Refused {
         !std::mem::replace(&mut self.is_displaced, true)
     }
 
-    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe` says it.
+    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe`
+    /// says it.
     pub(super) fn displaced(&mut self, by: String) {
         self.warnings.push(format!("{}: what threads do from now on is [unsampled]", displaced(&by)));
         self.displaced = Some(by);

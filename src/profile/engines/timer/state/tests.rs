@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 #[test]
 fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
-    // One of somebody else's, which no other recording of this process holds, in a foreign call.
+    // An unregistered thread, which no other recording of this process holds, in a foreign call.
     let (told, thread) = mpsc::channel();
     let (go, end) = mpsc::channel::<()>();
     let blocked = std::thread::spawn(move || {
@@ -27,17 +27,17 @@ fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
         let deadline = Instant::now() + Duration::from_secs(30);
         while {
             tick(&mut state);
-            state.rota.passes_over(id) == 0
+            state.wall_schedule.passes_over(id) == 0
         } {
             assert!(Instant::now() < deadline, "it is not passed over");
             std::thread::sleep(Duration::from_millis(1));
         }
         (0..5).for_each(|_| tick(&mut state));
-        assert_eq!(state.rota.passes_over(id), 1, "it has come back {times} times");
+        assert_eq!(state.wall_schedule.passes_over(id), 1, "it has come back {times} times");
         state.detach(&thread);
     }
     tick(&mut state);
-    assert_eq!(state.rota.passes_over(id), 0, "it has left");
+    assert_eq!(state.wall_schedule.passes_over(id), 0, "it has left");
     state.stop();
     drop(go);
     blocked.join().unwrap();

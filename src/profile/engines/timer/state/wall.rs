@@ -1,29 +1,30 @@
 //! The wall clock: a thread's look at its waits, and what the sampler does with it at each tick.
 //!
 //! Invariants
-//! 1. A handler reads the waits that its slot names. They are those in `Held::waits`, or they wait in `left_waits` for a grace
-//!    that began after the slot named others.
-//! 2. At each look the thread's counted waits are read before its ring is. So a record whose wait is not among those that were
-//!    read is of a wait that began after the reading, whose label is still there.
+//! 1. A handler reads the waits that its slot names. They are those in `Held::waits`, or they wait
+//!    in `left_waits` for a grace that began after the slot named others.
+//! 2. At each look the thread's counted waits are read before its ring is. So a record whose wait
+//!    is not among those that were read is of a wait that began after the reading, whose label is
+//!    still there.
 
 use super::{Held, State, nanos};
 use crate::profile::engines::timer::books::Seen;
-use crate::profile::engines::timer::rota::Still;
+use crate::profile::engines::timer::wall_schedule::Still;
 use crate::thread::Thread;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
 impl State {
-    /// By the wall clock, the thread's waits are counted from now on, and shown to its handler. `thread` publishes them: the
-    /// one in charge, which was another one before.
+    /// By the wall clock, the thread's waits are counted from now on, and shown to its handler.
+    /// `thread` publishes them: the one in charge, which was another one before.
     pub(super) fn watch_waits(&mut self, id: i32, thread: &Thread) {
         let (began, waits) = (self.began, thread.waits());
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.watch.is_some() {
             waits.begin_times(thread.started_at().max(began));
-            // SAFETY: it is in `held.waits` until the slot was taken from the entry (invariant 1 of `State`), or until this is called
-            // again, which keeps it for a grace.
+            // SAFETY: it is in `held.waits` until the slot was taken from the entry (invariant 1 of
+            // `State`), or until this is called again, which keeps it for a grace.
             unsafe { held.slot.watch_waits(Arc::as_ptr(&waits)) };
         }
         let before = std::mem::replace(&mut held.waits, waits);
@@ -38,9 +39,10 @@ impl State {
         self.left_waits.retain(|(_, grace)| !grace.is_over());
     }
 
-    /// Moves what the thread has counted and what its handler has written into the books, by the wall clock, up to `until` at
-    /// the latest. `at_tick`: it is looked at with this tick. Returns what was found, and the number of changes of its waits
-    /// up to then; `None` for the first if its CPU clock cannot be read, or is another thread's.
+    /// Moves what the thread has counted and what its handler has written into the books, by the
+    /// wall clock, up to `until` at the latest. `at_tick`: it is looked at with this tick. Returns
+    /// what was found, and the number of changes of its waits up to then; `None` for the first if
+    /// its CPU clock cannot be read, or is another thread's.
     pub(super) fn look_by_wall(
         &mut self,
         id: i32,
@@ -48,12 +50,13 @@ impl State {
         until: Option<u64>,
         at_tick: bool,
     ) -> (Option<Seen>, u64) {
-        let (tick, began) = (self.rota.tick(), self.began);
+        let (tick, began) = (self.wall_schedule.tick(), self.began);
         let Some(held) = self.held.get_mut(&id) else { return (None, 0) };
         let Held { slot, waits, watch: Some(watch), meter, clock: thread_clock, .. } = held else { return (None, 0) };
         let (books, mut waited) = (&mut self.books, std::mem::take(&mut self.waited));
         let reading = waits.read_times(&mut waited);
-        // After the waits were read: if it has not moved, it has been in this wait since it was met.
+        // After the waits were read: if it has not moved, it has been in this wait since it was
+        // met.
         let clock = clock.or_else(|| nanos(*thread_clock)).filter(|&clock| clock >= meter.last());
         let at = reading.at.saturating_duration_since(began).as_nanos() as u64;
         let mut seen = Seen {
@@ -83,10 +86,10 @@ impl State {
 
     /// A tick of the wall clock for that thread.
     pub(super) fn tick(&mut self, id: i32) {
-        let tick = self.rota.tick();
+        let tick = self.wall_schedule.tick();
         let was_looked_at = |held: &Held| held.watch.as_ref().is_some_and(|watch| watch.was_looked_at(tick));
         if self.held.get(&id).is_none_or(was_looked_at) {
-            // It is in the rota twice: for another thread that had the id before.
+            // It is in the wall_schedule twice: for another thread that had the id before.
             return;
         }
         self.count_lost(id);
@@ -94,19 +97,19 @@ impl State {
         let Some(seen) = seen else {
             self.forget_if_gone(id);
             if self.held.contains_key(&id) {
-                self.rota.add(id);
+                self.wall_schedule.add(id);
             }
             return;
         };
         let Some(held) = self.held.get_mut(&id) else { return };
-        let is_stranger = held.is_stranger();
+        let is_unregistered = held.is_unregistered();
         let Some(watch) = &mut held.watch else { return };
         if self.sampler == Some(id) {
             watch.looks();
         }
         match self.books.tick(&held.meter, watch, tick, &seen) {
             Still::No => {
-                self.rota.add(id);
+                self.wall_schedule.add(id);
                 self.refused.send(id);
             }
             // Nothing that it does would be seen from elsewhere.
@@ -114,9 +117,10 @@ impl State {
             still => {
                 let (is_elsewhere, waits) = (still == Still::Elsewhere, &held.waits);
                 let hang_up = |bells: &mut _, number| waits.hang_up(changes, bells, number);
-                // A stranger may be asked again where it is, and answer without having moved: it is to be looked at in its turn.
-                let clock = if is_stranger { RangeInclusive::new(1, 0) } else { watch.still(seen.clock) };
-                self.rota.pass_over(id, is_elsewhere, clock, hang_up);
+                // A unregistered thread may be asked again where it is, and answer without having moved: it is
+                // to be looked at in its turn.
+                let clock = if is_unregistered { RangeInclusive::new(1, 0) } else { watch.still(seen.clock) };
+                self.wall_schedule.skip(id, is_elsewhere, clock, hang_up);
             }
         }
     }

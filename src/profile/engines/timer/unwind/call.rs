@@ -1,12 +1,13 @@
-//! Machine code before a return address: whether it is a call, and of which function. So an address is told from a number that
-//! only looks like one.
+//! Machine code before a return address: whether it is a call, and of which function. So an address
+//! is told from a number that only looks like one.
 
 /// The instruction before a return address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// A call of the function at that address.
     To(u64),
-    /// A call of the function whose address stands at that place in memory. Other processors take several instructions for that.
+    /// A call of the function whose address stands at that place in memory. Other processors take
+    /// several instructions for that.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     By(u64),
     /// A call of a function that cannot be told.
@@ -19,7 +20,8 @@ pub(super) const BEFORE: usize = 8;
 /// Bytes of code that are looked at from a return address on, for the end of a signal handler.
 pub(super) const BEHIND: usize = 9;
 
-/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes that could not be read are 0.
+/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes
+/// that could not be read are 0.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> {
     let distance = || i64::from(i32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]));
@@ -50,7 +52,8 @@ pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> 
     }
 }
 
-/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes that could not be read are 0.
+/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes
+/// that could not be read are 0.
 #[cfg(target_arch = "aarch64")]
 pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> {
     let instruction = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
@@ -69,7 +72,8 @@ pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> 
     is_register.then_some(Call::Somewhere)
 }
 
-/// Where the address stands that a stub jumps to, as linkers write them for functions of other libraries. `None`: it is no stub.
+/// Where the address stands that a stub jumps to, as linkers write them for functions of other
+/// libraries. `None`: it is no stub.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn slot_of_stub(stub: u64, mut code: &[u8]) -> Option<u64> {
     let whole = code.len();
@@ -81,14 +85,15 @@ pub(super) fn slot_of_stub(stub: u64, mut code: &[u8]) -> Option<u64> {
     Some(stub.wrapping_add(end).wrapping_add_signed(i64::from(distance)))
 }
 
-/// Where the address stands that a stub jumps to. Unknown here: it takes several instructions to find it.
+/// Where the address stands that a stub jumps to. Unknown here: it takes several instructions to
+/// find it.
 #[cfg(target_arch = "aarch64")]
 pub(super) fn slot_of_stub(_: u64, _: &[u8]) -> Option<u64> {
     None
 }
 
-/// Whether this is the code that a signal handler returns to: it asks the kernel for the registers that the signal has
-/// interrupted. The C library has its own, or the kernel's in the vdso is used.
+/// Whether this is the code that a signal handler returns to: it asks the kernel for the registers
+/// that the signal has interrupted. The C library has its own, or the kernel's in the vdso is used.
 pub(super) fn ends_signal(code: &[u8; BEHIND]) -> bool {
     #[cfg(target_arch = "x86_64")]
     // mov rax, 15; syscall: with 64 bits of the register, or 32.

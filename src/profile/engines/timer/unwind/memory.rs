@@ -19,11 +19,13 @@ enum Words<'a> {
 }
 
 impl<'a> Memory<'a> {
-    /// Read as it lies there. `own` is the thread's own stack if `stack` is not a part of it, or empty.
+    /// Read as it lies there. `own` is the thread's own stack if `stack` is not a part of it, or
+    /// empty.
     ///
     /// # Safety
     /// - `stack` is mapped, and no thread writes there while this is used.
-    /// - The thread that is walked runs on `stack`. The same is true of the part of `own` that it used before it came there.
+    /// - The thread that is walked runs on `stack`. The same is true of the part of `own` that it
+    ///   used before it came there.
     pub(in super::super) unsafe fn of_this_thread(stack: Range<u64>, own: Range<u64>) -> Memory<'a> {
         Memory { stack, own, words: Words::Mapped }
     }
@@ -34,7 +36,8 @@ impl<'a> Memory<'a> {
         Memory { stack, own, words: Words::Copied(copied) }
     }
 
-    /// Whether the stack pointer of a function that is nearer to the root can be there. From then on all below it is passed.
+    /// Whether the stack pointer of a function that is nearer to the root can be there. From then
+    /// on all below it is passed.
     pub(super) fn rise_to(&mut self, pointer: u64) -> bool {
         let rises = (self.stack.start..=self.stack.end).contains(&pointer);
         if rises {
@@ -43,8 +46,8 @@ impl<'a> Memory<'a> {
         rises
     }
 
-    /// As [`rise_to`](Self::rise_to), where a signal has interrupted the thread at that stack pointer: it may have changed to an
-    /// alternate stack.
+    /// As [`rise_to`](Self::rise_to), where a signal has interrupted the thread at that stack
+    /// pointer: it may have changed to an alternate stack.
     pub(super) fn leave_signal(&mut self, pointer: u64) -> bool {
         if self.own.contains(&pointer) {
             self.stack = pointer..std::mem::take(&mut self.own).end;
@@ -59,8 +62,8 @@ impl<'a> Memory<'a> {
             return None;
         }
         match &mut self.words {
-            // SAFETY: these eight bytes are in the part of the stack that is in use, which is mapped, as the caller of
-            // `of_this_thread` has said. They need not be aligned.
+            // SAFETY: these eight bytes are in the part of the stack that is in use, which is
+            // mapped, as the caller of `of_this_thread` has said. They need not be aligned.
             Words::Mapped => Some(unsafe { (address as *const u64).read_unaligned() }),
             Words::Copied(copied) => copied.word(address).ok(),
         }

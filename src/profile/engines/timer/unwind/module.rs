@@ -1,5 +1,5 @@
-//! The code of the process, as the unwinder knows it: where each program and library lies, its unwinding tables, and the bytes of
-//! its code.
+//! The code of the process, as the unwinder knows it: where each program and library lies, its
+//! unwinding tables, and the bytes of its code.
 
 use super::call::{BEFORE, BEHIND, Call, before, ends_signal, slot_of_stub};
 use crate::os::readable::is_readable;
@@ -33,7 +33,8 @@ pub(in super::super) struct Module {
     pub(in super::super) range: Range<u64>,
     /// What was added to the addresses that stand in its file.
     pub(in super::super) base: u64,
-    /// The table that finds functions in the other one (`.eh_frame_hdr`), and its address in the file.
+    /// The table that finds functions in the other one (`.eh_frame_hdr`), and its address in the
+    /// file.
     pub(in super::super) header: (u64, Table),
     /// The table of functions (`.eh_frame`), and its address in the file.
     pub(in super::super) frames: (u64, Table),
@@ -45,7 +46,8 @@ pub(in super::super) struct Module {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     Call(Call),
-    /// Nothing that returns there. But what lies behind asks the kernel to return from a signal handler.
+    /// Nothing that returns there. But what lies behind asks the kernel to return from a signal
+    /// handler.
     EndOfSignal,
     NoCall,
     /// It may be code; its bytes cannot be read.
@@ -81,12 +83,14 @@ impl Code {
             return Before::NoCall;
         }
         if self.ends_signal(return_address) {
-            // Whatever lies before it: a function that ends with a call that does not return, perhaps.
+            // Whatever lies before it: a function that ends with a call that does not return,
+            // perhaps.
             return Before::EndOfSignal;
         }
         match self.bytes_before(return_address) {
             Some(bytes) => before(return_address, &bytes).map_or(Before::NoCall, Before::Call),
-            // Of a module, so it was mapped when the list was made; its code may be for running only.
+            // Of a module, so it was mapped when the list was made; its code may be for running
+            // only.
             None if self.module(return_address - 1).is_some() => Before::Hidden,
             None => Before::NoCall,
         }
@@ -97,7 +101,8 @@ impl Code {
         self.read(address).is_some_and(|bytes| ends_signal(&bytes))
     }
 
-    /// Whether that is a call of a function that begins in `function`, straight or by a stub. `None`: that cannot be told.
+    /// Whether that is a call of a function that begins in `function`, straight or by a stub.
+    /// `None`: that cannot be told.
     pub(super) fn is_call_of(&self, call: Call, function: &Range<u64>) -> Option<bool> {
         let target = match call {
             Call::To(target) => target,
@@ -116,7 +121,8 @@ impl Code {
         if let Some(bytes) = end.checked_sub(BEFORE as u64).and_then(|start| self.read(start)) {
             return Some(bytes);
         }
-        // At the beginning of what is mapped: what lies on the same page. There are eight bytes behind it, too.
+        // At the beginning of what is mapped: what lies on the same page. There are eight bytes
+        // behind it, too.
         let count = (end % PAGE) as usize;
         let bytes: [u8; BEFORE] = self.read(end - end % PAGE).filter(|_| (2..BEFORE).contains(&count))?;
         let mut last = [0; BEFORE];
@@ -140,8 +146,9 @@ impl Code {
         if lasts().is_none() && !(is_readable(address) && (last == address || is_readable(last))) {
             return None;
         }
-        // SAFETY: these bytes are mapped for reading: for as long as the process lives, or as the kernel has just said. In the latter
-        // case they are a return address's: a library that is on a thread's stack is not unloaded by a correct program.
+        // SAFETY: these bytes are mapped for reading: for as long as the process lives, or as the
+        // kernel has just said. In the latter case they are a return address's: a library that is
+        // on a thread's stack is not unloaded by a correct program.
         Some(unsafe { (address as *const [u8; COUNT]).read_volatile() })
     }
 }

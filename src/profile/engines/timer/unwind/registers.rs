@@ -1,5 +1,5 @@
-//! The registers that a signal has interrupted: those that the kernel gives to a handler, and those that it has saved on the
-//! stack below another handler.
+//! The registers that a signal has interrupted: those that the kernel gives to a handler, and those
+//! that it has saved on the stack below another handler.
 
 use std::ops::Range;
 
@@ -9,11 +9,13 @@ pub(in super::super) struct Registers {
     pub(super) instruction: u64,
     pub(super) stack_pointer: u64,
     pub(super) frame_pointer: u64,
-    /// The return address, until the function calls another one. 0 where calls put it onto the stack.
+    /// The return address, until the function calls another one. 0 where calls put it onto the
+    /// stack.
     pub(super) link: u64,
     /// By their numbers in unwinding tables.
     general: [u64; arch::COUNT],
-    /// Where the thread's alternate signal stack lies: its first address and its length. 0: the thread has none.
+    /// Where the thread's alternate signal stack lies: its first address and its length. 0: the
+    /// thread has none.
     alternate: (u64, u64),
 }
 
@@ -88,8 +90,9 @@ impl Registers {
     }
 }
 
-/// Where the kernel has saved them on the stack, in bytes from the stack pointer with which the handler's last function returned.
-/// The layout is the kernel's promise to programs (`struct rt_sigframe`).
+/// Where the kernel has saved them on the stack, in bytes from the stack pointer with which the
+/// handler's last function returned. The layout is the kernel's promise to programs (`struct
+/// rt_sigframe`).
 pub(super) struct Saved {
     pub(super) instruction: u64,
     pub(super) stack_pointer: u64,
@@ -105,7 +108,8 @@ mod arch {
 
     pub(super) const COUNT: usize = 16;
 
-    /// A `ucontext_t` (40 bytes before its registers), as the return address in front of it is gone: its registers 10, 15, 16.
+    /// A `ucontext_t` (40 bytes before its registers), as the return address in front of it is
+    /// gone: its registers 10, 15, 16.
     pub(in super::super) const SAVED: Saved =
         Saved { frame_pointer: 40 + 10 * 8, stack_pointer: 40 + 15 * 8, instruction: 40 + 16 * 8, link: None };
 

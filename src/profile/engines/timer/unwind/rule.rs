@@ -1,4 +1,5 @@
-//! How the caller of a function is found: by the rules that the compiler wrote into the program (`.eh_frame`).
+//! How the caller of a function is found: by the rules that the compiler wrote into the program
+//! (`.eh_frame`).
 
 use super::memory::Memory;
 use super::module::{Code, Module};
@@ -15,7 +16,8 @@ type Reader<'a> = EndianSlice<'a, NativeEndian>;
 /// What gimli reads a table's rows into. Allocates nothing while it is used.
 pub(super) type Context = UnwindContext<usize, Fixed>;
 
-/// Room for what gimli calculates with. Rows with more rules than fit are errors: no compiler writes such.
+/// Room for what gimli calculates with. Rows with more rules than fit are errors: no compiler
+/// writes such.
 pub(super) struct Fixed;
 
 impl gimli::UnwindContextStorage<usize> for Fixed {
@@ -93,13 +95,15 @@ impl Frame<'_> {
 /// How the caller of the code at some address is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// The frame's end is at a register plus a distance; the caller's registers are saved at distances from there.
+    /// The frame's end is at a register plus a distance; the caller's registers are saved at
+    /// distances from there.
     Saved { from_frame_pointer: bool, end: i32, frame_pointer: Kept, link: Kept },
     /// The table says it in a way that is evaluated each time.
     Evaluated,
     /// The table says that there is no caller.
     Outermost,
-    /// In a module, but of no function that the table knows: between two of them. The first of both ends so many bytes before.
+    /// In a module, but of no function that the table knows: between two of them. The first of both
+    /// ends so many bytes before.
     Uncovered { since: u32 },
     /// In no module.
     Foreign,
@@ -142,7 +146,8 @@ pub(super) fn function(module: &Module, address: u64) -> Option<Range<u64>> {
     }
 }
 
-/// The caller, by an evaluation of the tables. `None`: they do not say, or what they say cannot be found out.
+/// The caller, by an evaluation of the tables. `None`: they do not say, or what they say cannot be
+/// found out.
 ///
 /// # Signal safety
 /// Safe: gimli's promise for storage that does not allocate.
@@ -179,7 +184,8 @@ pub(super) fn evaluate<'a>(
 fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
     let link = match row.register(LINK) {
         Some(RegisterRule::Undefined) => return Some(Rule::Outermost),
-        // Compilers leave it out where it is still in its register. Where calls put it onto the stack, it is never left out.
+        // Compilers leave it out where it is still in its register. Where calls put it onto the
+        // stack, it is never left out.
         None | Some(RegisterRule::SameValue) if cfg!(target_arch = "aarch64") => Kept::InRegister,
         None => return Some(Rule::Outermost),
         Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
@@ -233,7 +239,8 @@ impl<'a> Tables<'a> {
         let header = EhFrameHdr::from(self.header).parse(&self.bases, 8).ok()?;
         let table = header.table()?;
         let pointer = table.lookup(address, &self.bases).ok()?.direct().ok()?;
-        // From where the frames begin. A wrong table must not make this a number that gimli calculates with.
+        // From where the frames begin. A wrong table must not make this a number that gimli
+        // calculates with.
         let offset = usize::try_from(pointer.checked_sub(self.bases_of_frames()?)?).ok()?;
         self.frames.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()
     }

@@ -7,8 +7,8 @@ use crate::os::stack;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where the C library's function for new threads calls their own: a return address. 0: not known yet. Stored by `learn`, always
-/// the same address.
+/// Where the C library's function for new threads calls their own: a return address. 0: not known
+/// yet. Stored by `learn`, always the same address.
 static OF_THREADS: AtomicU64 = AtomicU64::new(0);
 
 /// The code of `_start` is not longer, where no table tells.
@@ -17,7 +17,8 @@ const LENGTH: u64 = 64;
 #[derive(Clone, Default)]
 pub(super) struct Starts {
     functions: Vec<Range<u64>>,
-    /// As long as it is not known where threads start: the C library. What its tables call outermost is a start then.
+    /// As long as it is not known where threads start: the C library. What its tables call
+    /// outermost is a start then.
     library: Option<Range<u64>>,
 }
 
@@ -32,7 +33,8 @@ impl Starts {
         let entry = unsafe { libc::getauxval(libc::AT_ENTRY) };
         let mut functions = Vec::new();
         if entry != 0 {
-            // Of the program, whatever its name is. Started by `ld.so program`, this is the program's too.
+            // Of the program, whatever its name is. Started by `ld.so program`, this is the
+            // program's too.
             functions.push(function(entry));
         }
         let library = code.module(libc::pthread_create as *const () as u64);
@@ -70,8 +72,9 @@ pub(in super::super) fn is_start_of_threads_known() -> bool {
 }
 
 impl Modules {
-    /// Finds out where the C library starts threads: a new thread looks for its own root. The name of that function is not known
-    /// where the library has no symbols. Blocks until that thread has ended.
+    /// Finds out where the C library starts threads: a new thread looks for its own root. The name
+    /// of that function is not known where the library has no symbols. Blocks until that thread has
+    /// ended.
     pub(in super::super) fn learn_start_of_threads(&self) {
         let modules = self.clone();
         let look = move || OF_THREADS.store(modules.outermost_of_this_thread(), Ordering::Relaxed);
@@ -87,8 +90,8 @@ impl Modules {
         let nothing_is_a_start = Modules { starts: Starts::default(), ..self.clone() };
         Registers::here(|registers| {
             let (mut last, mut cache) = (0, Cache::default());
-            // SAFETY: the calling thread's own stack, from its stack pointer on; this call does not write to the part that is in use
-            // by the functions that called it.
+            // SAFETY: the calling thread's own stack, from its stack pointer on; this call does not
+            // write to the part that is in use by the functions that called it.
             let memory = unsafe { Memory::of_this_thread(registers.stack_pointer..own.end, 0..0) };
             nothing_is_a_start.walk(registers, memory, &mut cache, |address| {
                 last = if address == registers.instruction { 0 } else { address };

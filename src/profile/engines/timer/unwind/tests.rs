@@ -4,7 +4,8 @@ use super::super::modules::Listed;
 use super::*;
 use std::ops::Range;
 
-/// What a frame pointer or a word of a stack may hold when it is used for something else, or was overwritten.
+/// What a frame pointer or a word of a stack may hold when it is used for something else, or was
+/// overwritten.
 const ABSURD: [u64; 10] =
     [0, 1, 7, 8, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX, u64::MAX - 3, u64::MAX - 7, u64::MAX - 15];
 
@@ -22,13 +23,13 @@ fn walk(modules: &Modules, words: &[u64], instruction: u64, frame_pointer: u64) 
     (found, ending)
 }
 
-/// Code that lies in this test, and tables that begin with `functions`: each with its first address from the code's start, its
-/// length, and its instructions for unwinding.
+/// Code that lies in this test, and tables that begin with `functions`: each with its first address
+/// from the code's start, its length, and its instructions for unwinding.
 fn module(code: &'static [u8], functions: &[(u64, u64, &[u8])]) -> Module {
     let start = code.as_ptr() as u64;
     let mut frames = Vec::new();
-    // A common part: version 1, no augmentation, alignments 1 and -8, return address in column 16; its address is that
-    // of the frame less 8.
+    // A common part: version 1, no augmentation, alignments 1 and -8, return address in column 16;
+    // its address is that of the frame less 8.
     let common = [1, 0, 1, 0x78, 16, 0x0c, 7, 8, 0x90, 1, 0, 0];
     frames.extend((4 + common.len() as u32).to_le_bytes());
     frames.extend(0u32.to_le_bytes());
@@ -67,7 +68,8 @@ fn of(module: Module) -> Modules {
     modules
 }
 
-/// Code of calls: at each multiple of 16 there is a return address, of a call of the code's first byte.
+/// Code of calls: at each multiple of 16 there is a return address, of a call of the code's first
+/// byte.
 fn calls() -> &'static [u8] {
     static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
         let mut code = vec![0x90; 0x2000];
@@ -89,7 +91,8 @@ fn arithmetic_with_absurd_registers_does_not_panic() {
     let code = calls();
     let start = code.as_ptr() as u64;
     let modules = of(module(code, &[(0x1000, 0x1000, BY_EXPRESSION)]));
-    // The second word is a return address, and the first where the frame pointer points: so the table is read.
+    // The second word is a return address, and the first where the frame pointer points: so the
+    // table is read.
     let words = [0x5555, start + 0x1800, 0, 0];
     let (found, _) = walk(&modules, &words, start + 0x1500, words.as_ptr() as u64 + 8);
     assert_eq!(found, [start + 0x1500, start + 0x1800], "{found:x?}");
@@ -112,7 +115,8 @@ fn a_word_that_no_call_returns_to_is_no_caller() {
     assert_eq!(walk(&modules, &words, start + 8, 0), expected);
 }
 
-/// That a table knows no caller, and that the frame pointer is 0, say nothing of the thread's start.
+/// That a table knows no caller, and that the frame pointer is 0, say nothing of the thread's
+/// start.
 #[test]
 fn only_where_threads_start_a_walk_is_whole() {
     let code = calls();
@@ -130,7 +134,8 @@ fn only_where_threads_start_a_walk_is_whole() {
     assert_eq!(walk(&modules, &words, start + 0x300, 0), (vec![start + 0x300, start + 0x100], Ending::Root));
 }
 
-/// The first 16 bytes of the code are in no table, as of assembler. Each call is one of its first byte.
+/// The first 16 bytes of the code are in no table, as of assembler. Each call is one of its first
+/// byte.
 #[test]
 fn what_no_table_tells_is_believed_only_of_calls_to_this_function() {
     let code = calls();
@@ -144,7 +149,8 @@ fn what_no_table_tells_is_believed_only_of_calls_to_this_function() {
     // Words of its own, below a frame.
     let words = [7, 8, 0, start + 0x100, 9, 0];
     assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf, start + 0x100]);
-    // The same in a function to which no call leads: the return address is that of a call of another one.
+    // The same in a function to which no call leads: the return address is that of a call of
+    // another one.
     let others = of(module(code, &[(0, 16, TWO_WORDS), (0x40, 0x1fc0, TWO_WORDS)]));
     let leaf = start + 0x26;
     assert_eq!(walk(&others, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
@@ -174,7 +180,8 @@ fn foreign_code_has_a_caller_if_its_frame_pointer_leads_to_one() {
     assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
 }
 
-/// As the kernel leaves the stack for a handler, whose return address is that of the code which ends it.
+/// As the kernel leaves the stack for a handler, whose return address is that of the code which
+/// ends it.
 #[test]
 fn below_a_signal_s_frame_is_what_it_interrupted_exactly() {
     static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
@@ -209,7 +216,8 @@ fn this_thread_s_stack_is_whole() {
         let (mut cache, mut found) = (Cache::default(), Vec::new());
         for _ in 0..3 {
             found.clear();
-            // SAFETY: this thread's stack, from its stack pointer on: these functions do not write to what is in use there.
+            // SAFETY: this thread's stack, from its stack pointer on: these functions do not write
+            // to what is in use there.
             let memory = unsafe { Memory::of_this_thread(registers.stack_pointer..own.end, 0..0) };
             let ending = modules.walk(registers, memory, &mut cache, |address| {
                 found.push(address);

@@ -102,7 +102,8 @@ fn a_wait_has_its_label_from_beginning_to_end() {
     thread.answers(400 + RETURN, 2);
     thread.has_waited("queue", 10 * MS);
     assert_eq!(thread.tick(tick(3), 400 + 2 * RETURN), Still::Waits, "it has gone back, no more");
-    // Skipped until the wait ends, after which it has used hardly any CPU time and sleeps elsewhere.
+    // Skipped until the wait ends, after which it has used hardly any CPU time and sleeps
+    // elsewhere.
     thread.has_waited("queue", 403 * MS);
     thread.waits(None);
     assert_eq!(thread.tick(tick(44), 400 + 2 * RETURN), Still::No, "it is not where it was, whatever its clock says");
@@ -138,7 +139,8 @@ fn brief_waits_are_summed_up_at_the_stacks_they_were_met_at() {
         thread.answers(number * 50 * RETURN, if number % 2 == 0 { 1 } else { 2 });
     }
     thread.settle(110 * MS, tick(11), 900 * RETURN);
-    // It was never met in the lock, and what was outside of all waits after the last answer there is not known.
+    // It was never met in the lock, and what was outside of all waits after the last answer there
+    // is not known.
     let expected =
         [(0, 2 * MS, 0, None), (0, 20 * MS, 0, Some("lock")), (5, 60 * MS, 2, Some("queue")), (6, 28 * MS, 1, None)];
     assert_eq!(weights(&thread.books.found()), expected);
@@ -184,7 +186,7 @@ fn what_one_in_a_foreign_call_has_run_between_its_turns_is_unsampled() {
     let mut thread = Thread::met_at_first_tick();
     assert_eq!(thread.tick(tick(2), 100), Still::Elsewhere);
     assert_eq!(thread.tick(tick(9), 100), Still::Elsewhere);
-    // Eleven ticks later it has moved for 12 ms, nobody knows where.
+    // Eleven ticks later it has moved for 12 ms; where is not known.
     assert_eq!(thread.tick(tick(20), 12 * MS + 100), Still::No);
     thread.answers(13 * MS, 2);
     // It is there at the end too: nothing more is unsampled.
@@ -198,8 +200,8 @@ fn what_only_the_clock_has_told_is_in_the_account_before_the_thread_is_looked_at
     let mut thread = Thread::met_at_first_tick();
     assert_eq!(thread.tick(tick(2), 200), Still::Elsewhere);
     assert_eq!(thread.watch.still(200), 200..=100 + RETURN);
-    // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of them may have been its old
-    // place's.
+    // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of
+    // them may have been its old place's.
     thread.books.stayed(&thread.meter, &mut thread.watch, tick(18));
     assert_eq!(thread.tick(tick(20), 30 * MS), Still::No);
     thread.settle(205 * MS, tick(20), 30 * MS);

@@ -1,17 +1,20 @@
-//! Whom the sampler looks at with each tick of the wall clock. A thousand threads that wait must not cost a thousand looks, nor
-//! a thousand lines of cold memory: of one that is where it was, nothing at all is read until the bell at its waits rings; those
-//! that are blocked elsewhere take turns besides, as their CPU clocks tell more; all others are looked at each time.
+//! Selects the threads that the sampler visits at each wall-clock tick. A thousand waiting threads
+//! must not cost a thousand looks, nor a thousand lines of cold memory. A blocked thread is skipped
+//! until its wait changes: nothing of it is read until the bell at its waits rings. Skipped threads
+//! that are blocked in foreign calls also take turns: their CPU clocks are read. All other threads
+//! are visited at each tick.
 //!
-//! Invariant: each thread that was added is in `moving` or in `still` between two ticks, until it is not put back since it has
-//! ended. Its id may be added again before that, and is there twice then: as the bell of one that leaves is rung, both are
-//! looked at with the next tick, and the second look of a tick drops it.
+//! Invariant: between two ticks, each added thread is in `moving` or in `still`. It leaves both
+//! when it is not put back because it has ended. Its id may be added again before that, and is
+//! there twice then. The bell of a leaving thread is rung, so the next tick visits both, and the
+//! second visit of a tick drops it.
 
 use crate::wait;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-/// Of those that take turns, how many have theirs at one tick: a microsecond and a half each. (async-profiler looks at eight
-/// threads.)
+/// The number of CPU clocks that are read in turn at one tick, at 1.5 µs each. (async-profiler
+/// looks at eight threads.)
 const TURNS: usize = 16;
 
 /// A tick, and when the one before it was.
@@ -31,11 +34,11 @@ pub(super) enum Still {
     Waits,
     /// In a foreign call, or without a processor.
     Elsewhere,
-    /// It is the one who looks: it looks from the same place each time.
+    /// It is the sampler itself, which looks from the same place each time.
     Looks,
 }
 
-/// One to be looked at.
+/// A thread to be visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Visit {
     /// The kernel's id.
@@ -45,20 +48,20 @@ pub(super) struct Visit {
 }
 
 #[derive(Default)]
-pub(super) struct Rota {
+pub(super) struct WallSchedule {
     tick: Tick,
     /// Kernel thread ids.
     moving: Vec<i32>,
     /// By the numbers of their bells. `None`: free.
-    still: Vec<Option<Passed>>,
+    still: Vec<Option<Skipped>>,
     free: Vec<usize>,
-    /// Of those in `still`, who is elsewhere, in the order of their turns.
+    /// The threads in `still` that are elsewhere, in the order of their turns.
     elsewhere: VecDeque<usize>,
     bells: wait::Bells,
 }
 
-/// One that is passed over until its bell rings.
-struct Passed {
+/// A thread that is skipped until its bell rings.
+struct Skipped {
     id: i32,
     is_elsewhere: bool,
     /// What its CPU clock says as long as it is where it was.
@@ -66,20 +69,21 @@ struct Passed {
     still: Option<Tick>,
 }
 
-impl Rota {
+impl WallSchedule {
     pub(super) fn tick(&self) -> Tick {
         self.tick
     }
 
-    /// It is to be looked at with the next tick.
+    /// The next tick visits it.
     pub(super) fn add(&mut self, id: i32) {
         self.moving.push(id);
     }
 
-    /// The same for one that may be in `still`, with its bell at waits that are not its own any more.
+    /// The same for a thread that may be in `still`, with its bell at waits that are not its own
+    /// any more.
     pub(super) fn call_back(&mut self, id: i32) {
         for (number, place) in self.still.iter_mut().enumerate() {
-            if place.take_if(|passed| passed.id == id).is_some() {
+            if place.take_if(|skipped| skipped.id == id).is_some() {
                 self.free.push(number);
                 self.elsewhere.retain(|elsewhere| *elsewhere != number);
             }
@@ -87,16 +91,16 @@ impl Rota {
         self.add(id);
     }
 
-    /// The next tick: puts those who are to be looked at into `visits`. `clock` reads a thread's CPU clock.
+    /// The next tick: puts the threads to visit into `visits`. `clock` reads a thread's CPU clock.
     pub(super) fn next(&mut self, now: u64, clock: impl Fn(i32) -> Option<u64>, visits: &mut Vec<Visit>) {
         self.tick = Tick { number: self.tick.number + 1, now, before: self.tick.now };
         visits.extend(self.moving.drain(..).map(|id| Visit { id, still: None }));
         let (still, free, mut was_elsewhere) = (&mut self.still, &mut self.free, false);
         self.bells.hear(|number| {
-            // A free one's bell may have been left where it hung.
-            if let Some(passed) = still[number].take() {
-                was_elsewhere |= passed.is_elsewhere;
-                visits.push(passed.visit());
+            // The bell of a free place may have been left where it hung.
+            if let Some(skipped) = still[number].take() {
+                was_elsewhere |= skipped.is_elsewhere;
+                visits.push(skipped.visit());
                 free.push(number);
             }
         });
@@ -106,20 +110,22 @@ impl Rota {
         for _ in 0..self.elsewhere.len().min(TURNS) {
             let Some(number) = self.elsewhere.pop_front() else { return };
             let place = &mut still[number];
-            let is_still = |passed: &&mut Passed| clock(passed.id).is_some_and(|clock| passed.clock.contains(&clock));
-            if let Some(passed) = place.as_mut().filter(is_still) {
-                passed.still = Some(self.tick);
+            let is_still =
+                |skipped: &&mut Skipped| clock(skipped.id).is_some_and(|clock| skipped.clock.contains(&clock));
+            if let Some(skipped) = place.as_mut().filter(is_still) {
+                skipped.still = Some(self.tick);
                 self.elsewhere.push_back(number);
-            } else if let Some(passed) = place.take() {
-                visits.push(passed.visit());
+            } else if let Some(skipped) = place.take() {
+                visits.push(skipped.visit());
                 free.push(number);
             }
         }
     }
 
-    /// One that was looked at and is where it was, as long as its CPU clock is within `clock`, and `hang_up` hangs that bell at its
-    /// waits. If that fails, they have changed meanwhile.
-    pub(super) fn pass_over(
+    /// Skips a thread that was visited and has not moved, as long as its CPU clock is within
+    /// `clock`. `hang_up` hangs that bell at its waits. If that fails, the waits have changed
+    /// meanwhile.
+    pub(super) fn skip(
         &mut self,
         id: i32,
         is_elsewhere: bool,
@@ -134,24 +140,24 @@ impl Rota {
             self.free.push(number);
             return self.moving.push(id);
         }
-        self.still[number] = Some(Passed { id, is_elsewhere, clock, still: None });
+        self.still[number] = Some(Skipped { id, is_elsewhere, clock, still: None });
         if is_elsewhere {
             self.elsewhere.push_back(number);
         }
     }
 }
 
-impl Passed {
+impl Skipped {
     fn visit(self) -> Visit {
         Visit { id: self.id, still: self.still }
     }
 }
 
 #[cfg(test)]
-impl Rota {
-    /// How often that thread is passed over.
+impl WallSchedule {
+    /// How often that thread is skipped over.
     pub(super) fn passes_over(&self, id: i32) -> usize {
-        self.still.iter().flatten().filter(|passed| passed.id == id).count()
+        self.still.iter().flatten().filter(|skipped| skipped.id == id).count()
     }
 }
 
@@ -166,30 +172,30 @@ mod tests {
         visits.drain(..).map(|visit| visit.id).collect()
     }
 
-    fn pass_over(rota: &mut Rota, id: i32, is_elsewhere: bool, waits: &Slot) {
+    fn skip(wall_schedule: &mut WallSchedule, id: i32, is_elsewhere: bool, waits: &Slot) {
         let changes = waits.read_times(&mut Vec::new()).changes;
-        rota.pass_over(id, is_elsewhere, 100..=120, |bells, number| waits.hang_up(changes, bells, number));
+        wall_schedule.skip(id, is_elsewhere, 100..=120, |bells, number| waits.hang_up(changes, bells, number));
     }
 
     #[test]
     fn who_moves_is_looked_at_each_time_and_who_is_still_when_a_bell_rings_or_its_clock_tells_in_its_turn() {
-        let (mut rota, mut visits) = (Rota::default(), Vec::new());
+        let (mut wall_schedule, mut visits) = (WallSchedule::default(), Vec::new());
         let waits: Vec<Arc<Slot>> = (0..100).map(|_| Arc::default()).collect();
         let read = RefCell::new(vec![0; 100]);
         let clock = |id: i32| {
             read.borrow_mut()[id as usize] += 1;
             Some(110)
         };
-        (0..100).for_each(|id| rota.add(id));
-        rota.next(10, clock, &mut visits);
+        (0..100).for_each(|id| wall_schedule.add(id));
+        wall_schedule.next(10, clock, &mut visits);
         assert_eq!(ids(&mut visits), (0..100).collect::<Vec<_>>());
-        rota.add(0);
-        (1..100).for_each(|id| pass_over(&mut rota, id, id < 90, &waits[id as usize]));
+        wall_schedule.add(0);
+        (1..100).for_each(|id| skip(&mut wall_schedule, id, id < 90, &waits[id as usize]));
         for tick in 2..8 {
-            rota.next(tick * 10, clock, &mut visits);
-            assert_eq!(rota.tick(), Tick { number: tick, now: tick * 10, before: tick * 10 - 10 });
+            wall_schedule.next(tick * 10, clock, &mut visits);
+            assert_eq!(wall_schedule.tick(), Tick { number: tick, now: tick * 10, before: tick * 10 - 10 });
             assert_eq!(ids(&mut visits), [0]);
-            rota.add(0);
+            wall_schedule.add(0);
         }
         {
             let read = read.borrow();
@@ -201,69 +207,69 @@ mod tests {
             let _me = become_thread("main/moves".into(), waits[id].clone());
             drop(publish("queue", "q".into()));
         }
-        rota.next(80, clock, &mut visits);
+        wall_schedule.next(80, clock, &mut visits);
         visits.sort_by_key(|visit| visit.id);
         let seventh = Tick { number: 7, now: 70, before: 60 };
         // The sixth turn comes to those from 81 to 89, and then to the first seven again.
         assert_eq!((visits[1].still, visits[2].still), (Some(seventh), None));
         assert_eq!(ids(&mut visits), [0, 7, 95]);
         // Their numbers are others' now, and those that they were looked at last with ring no more.
-        pass_over(&mut rota, 7, false, &waits[7]);
-        pass_over(&mut rota, 95, false, &waits[95]);
-        rota.next(90, clock, &mut visits);
+        skip(&mut wall_schedule, 7, false, &waits[7]);
+        skip(&mut wall_schedule, 95, false, &waits[95]);
+        wall_schedule.next(90, clock, &mut visits);
         assert!(visits.is_empty());
     }
 
     #[test]
     fn a_clock_that_has_gone_on_or_back_or_is_gone_has_its_thread_looked_at() {
-        let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Slot::default());
-        (1..=4).for_each(|id| pass_over(&mut rota, id, true, &waits));
-        rota.next(10, |_| Some(100), &mut visits);
+        let (mut wall_schedule, mut visits, waits) = (WallSchedule::default(), Vec::new(), Slot::default());
+        (1..=4).for_each(|id| skip(&mut wall_schedule, id, true, &waits));
+        wall_schedule.next(10, |_| Some(100), &mut visits);
         assert_eq!(visits, []);
         let clocks = |id: i32| [Some(120), Some(121), Some(99), None][id as usize - 1];
-        rota.next(20, clocks, &mut visits);
+        wall_schedule.next(20, clocks, &mut visits);
         let still = Some(Tick { number: 1, now: 10, before: 0 });
         assert_eq!(visits, [2, 3, 4].map(|id| Visit { id, still }));
         visits.clear();
-        rota.next(30, clocks, &mut visits);
+        wall_schedule.next(30, clocks, &mut visits);
         assert_eq!(visits, []);
     }
 
     #[test]
     fn a_thread_that_moved_leaves_its_turn_to_none() {
-        let (mut rota, mut visits) = (Rota::default(), Vec::new());
+        let (mut wall_schedule, mut visits) = (WallSchedule::default(), Vec::new());
         let waits: Vec<Arc<Slot>> = (0..TURNS + 2).map(|_| Arc::default()).collect();
-        (0..=TURNS).for_each(|id| pass_over(&mut rota, id as i32, true, &waits[id]));
+        (0..=TURNS).for_each(|id| skip(&mut wall_schedule, id as i32, true, &waits[id]));
         {
             // Its turn would come with the second tick.
             let _me = become_thread("main/moves".into(), waits[TURNS].clone());
             drop(publish("queue", "q".into()));
         }
-        rota.next(10, |_| Some(110), &mut visits);
+        wall_schedule.next(10, |_| Some(110), &mut visits);
         assert_eq!(ids(&mut visits), [TURNS as i32]);
         // Another thread gets its number, and waits: that CPU clock is not asked.
         let other = TURNS + 1;
-        pass_over(&mut rota, other as i32, false, &waits[other]);
+        skip(&mut wall_schedule, other as i32, false, &waits[other]);
         let clock = |id: i32| {
             assert_ne!(id, other as i32, "a thread that waits has no turn");
             Some(110)
         };
-        rota.next(20, clock, &mut visits);
+        wall_schedule.next(20, clock, &mut visits);
         assert_eq!(visits, []);
     }
 
     #[test]
     fn who_has_changed_meanwhile_or_is_called_back_is_looked_at_with_the_next_tick() {
-        let (mut rota, mut visits, waits) = (Rota::default(), Vec::new(), Arc::<Slot>::default());
+        let (mut wall_schedule, mut visits, waits) = (WallSchedule::default(), Vec::new(), Arc::<Slot>::default());
         let before = waits.read_times(&mut Vec::new()).changes;
         drop((become_thread("main/moves".into(), waits.clone()), publish("queue", "q".into())));
-        rota.pass_over(7, false, 0..=9, |bells, number| waits.hang_up(before, bells, number));
-        rota.next(10, |_| None, &mut visits);
+        wall_schedule.skip(7, false, 0..=9, |bells, number| waits.hang_up(before, bells, number));
+        wall_schedule.next(10, |_| None, &mut visits);
         assert_eq!(ids(&mut visits), [7]);
         for is_elsewhere in [false, true] {
-            pass_over(&mut rota, 7, is_elsewhere, &waits);
-            rota.call_back(7);
-            rota.next(20, |_| unreachable!("nobody is elsewhere"), &mut visits);
+            skip(&mut wall_schedule, 7, is_elsewhere, &waits);
+            wall_schedule.call_back(7);
+            wall_schedule.next(20, |_| unreachable!("nobody is elsewhere"), &mut visits);
             assert_eq!(ids(&mut visits), [7]);
         }
     }
