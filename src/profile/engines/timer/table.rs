@@ -12,11 +12,10 @@
 
 use super::entry::{Entry, Found, Seen};
 use crate::os::process;
-use parking_lot::{Mutex, MutexGuard};
 use std::ops::Deref;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// With ten thousand threads, two or three entries in each; 32 KiB.
 const BUCKETS: usize = 4096;
@@ -24,22 +23,60 @@ const BUCKETS: usize = 4096;
 static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];
 
 /// For making and giving back places; never for handlers. The innermost lock of all: held for some
-/// loads and stores. A fork waits for it, so that it is free in the child.
-static CLAIMS: Mutex<()> = Mutex::new(());
+/// loads and stores. A fork waits for it, so that no thread is in the middle of them in the child.
+///
+/// | value | means                                      | changed by                           |
+/// |-------|--------------------------------------------|--------------------------------------|
+/// | false | no thread has it                           | its owner; after a fork, the child   |
+/// | true  | a thread makes or gives back a place, or forks | that thread                      |
+///
+/// One atomic and no mutex of a library: the child unlocks it. parking_lot's unlock may go through a
+/// table of the whole process, which another thread may have locked at the moment of the fork.
+/// Acquire on taking and Release on giving back: the owner sees what the last one stored.
+static CLAIMS: AtomicBool = AtomicBool::new(false);
 
-fn claims() -> MutexGuard<'static, ()> {
+struct Claims;
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        CLAIMS.store(false, Ordering::Release);
+    }
+}
+
+fn claims() -> Claims {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_fork(before_fork, in_parent, in_child));
-    CLAIMS.lock()
+    loop {
+        if let Some(claims) = claims_within(Duration::from_secs(1)) {
+            return claims;
+        }
+    }
+}
+
+fn claims_within(patience: Duration) -> Option<Claims> {
+    const YIELDS: u32 = 20;
+    let mut tries = 0;
+    let mut began = None;
+    while CLAIMS.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        tries += 1;
+        if tries < YIELDS {
+            std::thread::yield_now();
+        } else if began.get_or_insert_with(Instant::now).elapsed() < patience {
+            std::thread::sleep(Duration::from_micros(20));
+        } else {
+            return None;
+        }
+    }
+    Some(Claims)
 }
 
 /// A thread that forks has `CLAIMS`. Changed by that thread alone, while it has.
 static FORKS: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before_fork() {
-    // Within a bound: a handler of the program that forks may have interrupted a thread that has
+    // Within a bound: a handler of the program that forks may have interrupted the thread that has
     // it.
-    if let Some(claims) = CLAIMS.try_lock_for(Duration::from_secs(1)) {
+    if let Some(claims) = claims_within(Duration::from_secs(1)) {
         std::mem::forget(claims);
         FORKS.store(true, Ordering::SeqCst);
     }
@@ -47,19 +84,15 @@ extern "C" fn before_fork() {
 
 extern "C" fn in_parent() {
     if FORKS.swap(false, Ordering::SeqCst) {
-        // SAFETY: locked by `before_fork` on this thread, whose guard was forgotten.
-        unsafe { CLAIMS.force_unlock() };
+        drop(Claims);
     }
 }
 
+/// The lock is this thread's, or that of a thread that is not here or is interrupted by this. It
+/// guards no data but the order of stores, each of which leaves entries that can be used.
 extern "C" fn in_child() {
     FORKS.store(false, Ordering::SeqCst);
-    if CLAIMS.is_locked() {
-        // SAFETY: locked by `before_fork`, whose guard was forgotten; or by a thread that is not
-        // here, or is interrupted by this. It guards no data but the order of stores, each of which
-        // leaves entries that can be used.
-        unsafe { CLAIMS.force_unlock() };
-    }
+    drop(Claims);
 }
 
 /// An entry in its bucket.
