@@ -29,7 +29,10 @@ pub(in super::super) struct Watch {
     ticked: u64,
     /// It was asked where it is, and has not answered.
     asked: bool,
-    /// Pending time outside of all waits.
+    /// Pending time outside of all waits, up to the tick at which the thread was asked last. The next
+    /// stack that it is met at outside of its waits gets it.
+    due: u64,
+    /// The same since then.
     rest: u64,
     /// Its waits by label, each with its pending time.
     waits: Vec<AtWait>,
@@ -123,6 +126,10 @@ impl Books {
                 self.add(meter.owner(), met.place.clone(), ticks.saturating_sub(1), 0);
             }
             (watch.still, watch.asked) = (Still::No, true);
+            // Only this: time after the question belongs to the next answer. Else each stack would
+            // get the time up to the first look after the thread has left it, as well as the time
+            // since the last look before the thread came to it.
+            watch.due += std::mem::take(&mut watch.rest);
         }
         watch.still
     }
@@ -139,7 +146,7 @@ impl Books {
     }
 
     /// The thread's answer. If it waits, by `waiting`, that is where its waits with this label are;
-    /// else it has been there since it was asked.
+    /// else its time up to the question is that place's.
     pub(in super::super) fn met(
         &mut self,
         meter: &Meter,
@@ -149,7 +156,7 @@ impl Books {
     ) {
         let place = Place { stack: self.stacks.number(record.addresses), ending: record.ending, waiting };
         let weight = match &place.waiting {
-            None => std::mem::take(&mut watch.rest),
+            None => std::mem::take(&mut watch.due),
             Some(label) => {
                 let wait = watch.at(label);
                 wait.stack = Some((place.stack, place.ending));
@@ -166,7 +173,7 @@ impl Books {
     fn stays(&mut self, meter: &Meter, watch: &mut Watch, samples: u64) {
         let Some(Met { place, .. }) = watch.met.clone() else { return };
         let weight = match &place.waiting {
-            None => std::mem::take(&mut watch.rest),
+            None => watch.take_rest(),
             Some(label) => std::mem::take(&mut watch.at(label).pending),
         };
         self.add(meter.owner(), place, samples, weight);
@@ -206,7 +213,7 @@ impl Books {
         watch.looked = watch.looked.max(last.number);
         self.settle_waits(meter, watch, true);
         let account = &mut self.accounts[meter.owner()];
-        account.unsampled += std::mem::take(&mut watch.rest);
+        account.unsampled += watch.take_rest();
         meter.step(seen.clock);
         account.count(meter);
     }
@@ -220,6 +227,7 @@ impl Watch {
             looked: tick.number,
             ticked: tick.number,
             asked: false,
+            due: 0,
             rest: 0,
             waits: Vec::new(),
             current: None,
@@ -266,6 +274,10 @@ impl Watch {
         let elapsed = now.saturating_sub(self.last);
         self.last += elapsed;
         elapsed
+    }
+
+    fn take_rest(&mut self) -> u64 {
+        std::mem::take(&mut self.due) + std::mem::take(&mut self.rest)
     }
 
     fn index(&mut self, label: &Arc<str>) -> usize {
