@@ -72,6 +72,16 @@ impl Thread {
         self.books.tick(&self.meter, &mut self.watch, tick, &seen)
     }
 
+    /// A tick as the sampler makes it: the answer to the question of the tick before is read after
+    /// the clocks were.
+    fn tick_with_answer(&mut self, tick: Tick, clock: u64, answer: (u64, u64)) -> Still {
+        let seen = self.seen(tick.now, clock);
+        let skipped = self.watch.skipped(tick, true);
+        self.books.looked_at(&self.meter, &mut self.watch, skipped, &seen);
+        self.answers(answer.0, answer.1);
+        self.books.tick(&self.meter, &mut self.watch, tick, &seen)
+    }
+
     fn answers(&mut self, clock: u64, leaf: u64) {
         let record = Record { clock, ending: Ending::Root, shown: self.shown(), addresses: &[leaf] };
         self.books.met(&self.meter, &mut self.watch, record, self.waiting.clone());
@@ -223,4 +233,22 @@ fn the_samplers_own_thread_is_asked_once_and_its_waits_have_their_label() {
     thread.settle(95 * MS, tick(9), 90 * RETURN);
     let expected = [(0, 79 * MS, 0, Some("signal")), (10, 16 * MS, 1, None)];
     assert_eq!(weights(&thread.books.found()), expected);
+}
+
+#[test]
+fn a_stack_gets_the_time_up_to_its_question() {
+    let mut thread = Thread::new();
+    assert_eq!(thread.tick(tick(1), MS), Still::No);
+    // It works on at 1, and sleeps elsewhere, at 2, before the next tick.
+    assert_eq!(thread.tick_with_answer(tick(2), 6 * MS, (MS + 100, 1)), Still::No);
+    assert_eq!(thread.tick_with_answer(tick(3), 6 * MS, (6 * MS, 2)), Still::Elsewhere);
+    // The last tick before it works again, at 1, and the next one.
+    thread.books.stayed(&thread.meter, &mut thread.watch, tick(4));
+    assert_eq!(thread.tick(tick(5), 12 * MS), Still::No);
+    assert_eq!(thread.tick_with_answer(tick(6), 20 * MS, (12 * MS + 100, 1)), Still::No);
+    thread.settle(60 * MS, tick(6), 20 * MS);
+    let found = thread.books.found();
+    // To 10 ms and from 40 to 50 at 1, from 10 to 40 at 2. The end has not been answered.
+    let expected = [(0, 10 * MS, 0, None), (2, 20 * MS, 1, None), (3, 30 * MS, 2, None)];
+    assert_eq!(weights(&found), expected);
 }
