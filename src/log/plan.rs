@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::locks::Mutex;
 use ::log::{Level, LevelFilter};
 use log4rs::append::Append;
 use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
 use log4rs::filter::{Filter, Response};
-use parking_lot::Mutex;
 
 use super::channel::{Channel, Overflow};
 use super::console::{self, Console, Silent};

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
 
 use super::record::Body;
 

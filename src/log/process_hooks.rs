@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
 
 use super::channel::Channel;
 use super::drain_lock::DrainLock;

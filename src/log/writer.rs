@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
 
 use super::channel::Channel;
 use crate::os::fork::PerProcess;

@@ -7,7 +7,7 @@
 //! ThreadSanitizer does not see what std's locks do: std is not compiled with it. `--cfg selvedge_tsan` tells it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{PoisonError, TryLockError, WaitTimeoutResult};
+use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
@@ -76,15 +76,7 @@ impl<T> Mutex<T> {
 
     /// Looks again and again: for readers that may be late, of locks that are held for a moment.
     pub(crate) fn try_lock_for(&self, patience: Duration) -> Option<MutexGuard<'_, T>> {
-        const PAUSE: Duration = Duration::from_micros(50);
-        let begin = Instant::now();
-        loop {
-            let guard = self.try_lock();
-            if guard.is_some() || begin.elapsed() >= patience {
-                return guard;
-            }
-            thread::sleep(PAUSE);
-        }
+        again_for(patience, || self.try_lock())
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut T {
@@ -150,5 +142,48 @@ impl Condvar {
     #[inline]
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    pub(crate) const fn new(value: T) -> RwLock<T> {
+        RwLock(std::sync::RwLock::new(value))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        match self.0.try_write() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Tries again and again, as [`Mutex::try_lock_for`] does.
+    pub(crate) fn try_write_for(&self, patience: Duration) -> Option<RwLockWriteGuard<'_, T>> {
+        again_for(patience, || self.try_write())
+    }
+}
+
+/// Calls `attempt` until it succeeds, with pauses, until `patience` is over.
+fn again_for<R>(patience: Duration, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+    const PAUSE: Duration = Duration::from_micros(50);
+    let begin = Instant::now();
+    loop {
+        let result = attempt();
+        if result.is_some() || begin.elapsed() >= patience {
+            return result;
+        }
+        thread::sleep(PAUSE);
     }
 }

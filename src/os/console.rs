@@ -5,9 +5,8 @@
 //! or not at all, so lines up to that length are not torn, also if others write to the same pipe.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 /// Where to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +25,19 @@ impl Stream {
 
     /// Keeps a line that is longer than a piece in one part among all that this crate writes to the
     /// stream.
-    fn lock(self) -> &'static Mutex<()> {
+    /// `None`: another writer had it for all of [`TURN`]. A mutex of std: it keeps its state in
+    /// itself, so a forked child cannot meet a lock of another thread that hangs it.
+    fn turn(self) -> Option<MutexGuard<'static, ()>> {
         static LOCKS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
-        &LOCKS[self as usize]
+        let begin = Instant::now();
+        loop {
+            match LOCKS[self as usize].try_lock() {
+                Ok(turn) => return Some(turn),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if begin.elapsed() >= TURN => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(50)),
+            }
+        }
     }
 }
 
@@ -46,7 +55,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// non-blocking. With `standstill` it gives up (`TimedOut`) after that time in which nothing could
 /// be written.
 pub(crate) fn write(stream: Stream, bytes: &[u8], standstill: Option<Duration>) -> (usize, Option<io::Error>) {
-    let _turn = stream.lock().try_lock_for(TURN);
+    let _turn = stream.turn();
     let mut done = 0;
     let mut deadline = standstill.map(|standstill| Instant::now() + standstill);
     while done < bytes.len() {

@@ -10,9 +10,9 @@ use super::{
     engines::{Found, Start},
 };
 use crate::error::{Error, Kind};
+use crate::model::locks::Mutex;
 use crate::os::fork::{self, PerProcess};
 use crate::thread::Thread;
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

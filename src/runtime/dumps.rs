@@ -3,10 +3,10 @@
 
 use super::config::{DumpSettings, DumpSignal};
 use super::{exit, reserve};
+use crate::model::locks::Mutex;
 use crate::os::inherit;
 use crate::signal::Signal;
 use crate::thread::{Builder, Thread};
-use parking_lot::Mutex;
 use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,11 +10,11 @@
 
 use super::profiler::{Profiler, Told};
 use super::{exit, reserve};
+use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
 use crate::thread::tree;
 use log::Level;
-use parking_lot::Mutex;
 use std::cell::Cell;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -99,12 +99,12 @@ fn in_time(write: impl FnOnce() -> Vec<Told> + Send + 'static) -> bool {
 
 /// Returns `true` if there is a profile to write, or another thread writes it.
 fn is_wanted() -> bool {
-    WRITING.is_locked() || PROFILER.lock().is_some()
+    WRITING.try_lock().is_none() || PROFILER.lock().is_some()
 }
 
 /// The right to write the files.
 struct Turn {
-    _writing: parking_lot::MutexGuard<'static, ()>,
+    _writing: crate::model::locks::MutexGuard<'static, ()>,
 }
 
 impl Turn {

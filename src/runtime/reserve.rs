@@ -2,11 +2,11 @@
 //! threads of its own, since it may hang; where the system gives none (a limit on threads or memory
 //! is reached), these two are there.
 
+use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::task;
 use crate::thread::deadlock;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

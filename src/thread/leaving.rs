@@ -4,9 +4,9 @@
 
 use super::stop_clock;
 use crate::error::shielded;
+use crate::model::locks::RwLock;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
-use parking_lot::RwLock;
 use std::sync::Arc;
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};

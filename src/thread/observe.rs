@@ -3,8 +3,8 @@
 
 use super::Thread;
 use super::tree::{self, Node, Role};
+use crate::model::locks::RwLock;
 use crate::os::fork::PerProcess;
-use parking_lot::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;

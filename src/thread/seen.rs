@@ -2,7 +2,8 @@
 //! or on another one that raises the panic again, as rayon, scopes and `resume_unwind` do.
 
 use super::circumstances::Circumstances;
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -57,7 +58,7 @@ const REMEMBERED_FOR_OTHERS: usize = 64;
 thread_local! {
     static OWN: RefCell<VecDeque<Arc<Seen>>> = const { RefCell::new(VecDeque::new()) };
 }
-static ALL: Mutex<VecDeque<Arc<Seen>>> = Mutex::new(VecDeque::new());
+static ALL: PerProcess<Mutex<VecDeque<Arc<Seen>>>> = PerProcess::new(Mutex::new(VecDeque::new()), Mutex::default);
 
 /// Remembers a panic of the calling thread.
 pub(super) fn remember(seen: Seen) {

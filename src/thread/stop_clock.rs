@@ -9,10 +9,10 @@
 //!    asking thread finds `next` cleared and sets it.
 //! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`].
 
+use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
 use crate::signal::observe_stops;
 use crate::wait::What;
-use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -3,9 +3,10 @@
 
 use super::Thread;
 use crate::error::shielded;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
 use log::Level;
-use parking_lot::Mutex;
 use std::any::type_name;
 use std::collections::BTreeSet;
 use std::panic::Location;
@@ -14,7 +15,8 @@ use std::panic::Location;
 /// once for each call that spawns. Whether it is an `Err` cannot be known: of `T` there is only the
 /// name.
 pub(super) fn handle_dropped<T>(thread: &Thread) {
-    static TOLD: Mutex<BTreeSet<&'static Location<'static>>> = Mutex::new(BTreeSet::new());
+    static TOLD: PerProcess<Mutex<BTreeSet<&'static Location<'static>>>> =
+        PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
     let returns = type_name::<T>();
     // A name that the standard library changes some day is a warning less.
     let is_result = returns.starts_with("core::result::Result<");

@@ -85,3 +85,21 @@ fn only_the_lowest_room_and_the_profilers_name_libc() {
         assert!(may || !names, "src/{name} names libc");
     }
 }
+
+/// parking_lot keeps all waiting threads of a process in one table. A fork copies it with the locks that other threads
+/// had taken in it, so a child that wakes a thread through it may hang. Only the sampler's lock is of that kind: it is
+/// handed over fairly, and a child has it only with a recording of its own.
+#[test]
+fn what_a_forked_child_runs_has_no_lock_of_parking_lot() {
+    let tests = ["profile/tests.rs", "dump/frames.rs"];
+    for (name, text) in all() {
+        let may = name.starts_with("profile/engines/") || tests.contains(&name.as_str());
+        let names = text.lines().any(|line| line.split("//").next().unwrap().contains("parking_lot::"));
+        assert!(may || !names, "src/{name} names parking_lot");
+        let forks = text.contains("at_fork(") || text.contains("PerProcess<");
+        assert!(
+            !(forks && text.contains("use parking_lot")),
+            "src/{name} is for forked children, and names parking_lot"
+        );
+    }
+}

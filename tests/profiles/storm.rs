@@ -3,8 +3,10 @@
 //! Each takes four seconds, and ten where `CI` is `true`; SELVEDGE_STORM_SECONDS says otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use crate::support::{Ended, Process};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
 
 fn seconds() -> f64 {
     let usual = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 10.0 } else { 4.0 };
@@ -13,28 +15,16 @@ fn seconds() -> f64 {
 
 /// What it says at its end.
 fn storm(kind: &str) -> String {
-    let mut child = Command::new(crate::support::program("storm"))
-        .arg(kind)
-        .arg(seconds().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let alarm = Instant::now() + Duration::from_secs_f64(seconds()) + Duration::from_secs(60);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > alarm {
-            child.kill().unwrap();
-            panic!("{kind}: it hangs: {}", String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let (said, errors) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let mut command = Command::new(crate::support::program("storm"));
+    command.arg(kind).arg(seconds().to_string());
+    // In a process group of its own: a forked child that hangs keeps the pipes open.
+    command.process_group(0);
+    let alarm = Duration::from_secs_f64(seconds()) + Duration::from_secs(60);
+    let Ended { status, stdout: said, stderr: errors, .. } = Process::start(&mut command).end_within(alarm);
     assert!(status.success(), "{kind}: {status}: {said}{errors}");
     assert!(said.starts_with("calm: "), "{kind}: {said}{errors}");
     eprintln!("{kind}: {said}");
-    said.into_owned()
+    said
 }
 
 macro_rules! storms {

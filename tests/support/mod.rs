@@ -237,6 +237,18 @@ impl Process {
             std::thread::sleep(Duration::from_millis(2));
         };
         let took = self.begin.elapsed();
+        // A descendant may hold the pipes after the end of the process. It is a fault if it does so to the deadline.
+        while !(output.is_finished() && errors.is_finished()) {
+            if Instant::now() > deadline {
+                #[cfg(unix)]
+                // SAFETY: a number and a signal. Without a group of that number nothing happens.
+                unsafe {
+                    libc::kill(-(self.child.id() as i32), libc::SIGKILL);
+                }
+                panic!("ended with {status}, but a process that it has started holds its output after {alarm:?}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let stdout = self.read + &output.join().expect("no panic");
         Ended { status, stdout, stderr: errors.join().expect("no panic"), took }
     }

@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::model::locks::Mutex;
 use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
 use chrono::{DateTime, Local, Utc};
 use log4rs::encode::Write;
-use parking_lot::Mutex;
 
 use crate::log::record::Time;
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::model::locks::Mutex;
 
 use self::calendar::{Local, Schedule};
 use self::policy::Trigger;

@@ -2,13 +2,13 @@
 
 use super::super::living;
 use super::{Told, write};
+use crate::model::locks::Mutex;
 use crate::os::tell::tell;
 use crate::profile::{FlameOptions, Window};
 use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, JoinHandle, Thread};
 use log::Level;
-use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
