@@ -252,8 +252,8 @@ fn by_the_wall_clock_one_that_sleeps_is_found_too() {
 }
 
 #[inline(never)]
-fn dive(depth: u32) -> u64 {
-    if depth == 0 { burn(Duration::from_millis(2)) } else { black_box(dive(depth - 1)) + 1 }
+fn dive(depth: u32, time: Duration) -> u64 {
+    if depth == 0 { burn(time) } else { black_box(dive(depth - 1, time)) + 1 }
 }
 
 #[test]
@@ -265,8 +265,10 @@ fn small_stacks_that_come_and_go_are_read_without_harm() {
     while Instant::now() < end {
         let threads = [64, 256, 2048].map(|kib: u64| {
             let thread = std::thread::Builder::new().name(format!("small-{kib}")).stack_size(kib as usize * 1024);
-            // As deep as there is room for, at a hundred bytes and more each.
-            thread.spawn(move || dive(kib as u32)).unwrap()
+            // As deep as there is room for, at a hundred bytes and more each. Some end before the
+            // sampler can find them, others are sampled.
+            let time = Duration::from_millis(2 + rounds % 16);
+            thread.spawn(move || dive(kib as u32, time)).unwrap()
         });
         for (thread, depth) in threads.into_iter().zip([64, 256, 2048]) {
             assert!(thread.join().unwrap() > depth, "no result changed");
