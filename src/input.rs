@@ -3,7 +3,7 @@
 
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -126,7 +126,7 @@ impl LinesTill {
 
     /// Blocks for more and takes it; 0 at the end. `Interrupted` if the signal has gone.
     fn read(&mut self) -> io::Result<usize> {
-        let published = What::new("input", self.name.clone()).limited(true).publish();
+        let published = WaitDescription::new("input", self.name.clone()).limited(true).publish();
         // False also after a signal handler has run on this thread: a read would block then.
         while !until_ready(self.file.as_fd(), Interest::Read, Some(&self.woken), None)? {
             if self.till.is_go() {

@@ -98,7 +98,7 @@ fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
 
 fn look(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
-    let (seen, wait) = (node.look(patience), node.waits.look(patience));
+    let (seen, wait) = (node.look(patience), node.waits.try_get(patience));
     let os_thread = thread.cpu_clock().map(|clock| clock.thread());
     let has_ended = thread.ended_at().is_some();
     // The kernel's word costs a file to read: it is not asked where the thread's own word is known.
@@ -112,7 +112,7 @@ fn look(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec
             name: wait.name().into(),
             elapsed: wait.elapsed(),
             holder: wait.holder(),
-            held_since: wait.held_since(),
+            acquired_at: wait.acquired_at(),
         },
         _ if os_thread.is_none() && !has_begun(thread) => Doing::NotBegun,
         _ => match task.map(|task| task.doing) {

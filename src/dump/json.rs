@@ -61,7 +61,7 @@ struct Waiting<'a> {
     name: &'a str,
     for_s: f64,
     held_by: Option<&'a str>,
-    held_since: Option<String>,
+    acquired_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -99,9 +99,9 @@ pub(super) fn write(dump: &Dump) -> String {
 fn one(entry: &Entry) -> One<'_> {
     let seconds = |span: Duration| span.as_secs_f64();
     let (waiting_for, ended) = match &entry.doing {
-        Doing::Waiting { kind, name, elapsed, holder, held_since } => {
-            let held_since = held_since.map(ToString::to_string);
-            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref(), held_since };
+        Doing::Waiting { kind, name, elapsed, holder, acquired_at } => {
+            let acquired_at = acquired_at.map(ToString::to_string);
+            let waiting = Waiting { kind, name, for_s: seconds(*elapsed), held_by: holder.as_deref(), acquired_at };
             (Some(waiting), None)
         }
         Doing::Ended { ago } => (None, Some(seconds(*ago))),

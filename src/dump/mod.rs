@@ -102,7 +102,7 @@ enum Doing {
         elapsed: Duration,
         holder: Option<Arc<str>>,
         /// Where the holder took it.
-        held_since: Option<&'static Location<'static>>,
+        acquired_at: Option<&'static Location<'static>>,
     },
     Running,
     Asleep,

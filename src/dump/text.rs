@@ -254,10 +254,10 @@ fn what(entries: &[&Entry], times: Times) -> String {
     };
     match &first.doing {
         Doing::Ended { .. } => format!("ended {} ago, to be joined", since()),
-        Doing::Waiting { kind, name, holder, held_since, .. } => {
+        Doing::Waiting { kind, name, holder, acquired_at, .. } => {
             let mut text = format!("waiting {} for {kind} \"{name}\"", since());
             holder.iter().for_each(|holder| text.extend([", held by ", holder]));
-            held_since.iter().for_each(|at| text.push_str(&format!(" since {}:{}", at.file(), at.line())));
+            acquired_at.iter().for_each(|at| text.push_str(&format!(" since {}:{}", at.file(), at.line())));
             text
         }
         other => state(other).into(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::steps::in_tree;
 use crate::os::tell::remark;
 use crate::thread::Thread;
-use crate::wait::{Ends, Published, What};
+use crate::wait::{Published, Unblocker, WaitDescription};
 
 /// A writer that has written no record for this long, while a thread waits for it, stands still.
 const STANDSTILL: Duration = Duration::from_secs(5);
@@ -55,9 +55,9 @@ impl Progress {
 
     /// The calling thread begins to wait for the writer.
     pub(super) fn wait(&self, kind: &'static str, queue: &Arc<str>) -> Waiting {
-        let what = What::new(kind, queue.clone());
+        let what = WaitDescription::new(kind, queue.clone());
         let what = match self.writer.get() {
-            Some(writer) => what.ends(Ends::Thread(writer.id())),
+            Some(writer) => what.unblocker(Unblocker::Thread(writer.id())),
             None => what,
         };
         Waiting { _published: what.publish(), since: Instant::now(), written: self.written.load(Ordering::Relaxed) }

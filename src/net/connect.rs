@@ -5,7 +5,7 @@ use super::wait::{Outcome, Wake, wait};
 use crate::os::net::{Connecting, connect_to, connect_to_path};
 use crate::os::poll::Interest;
 use crate::signal::Signal;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
@@ -90,7 +90,7 @@ pub fn connect_unix_till(path: impl AsRef<Path>, till: &Signal) -> io::Result<Un
             }
             Connecting::Full => {
                 let name = || path.display().to_string().into();
-                published.get_or_insert_with(|| What::new(KIND, name()).limited(till.can_go()).publish());
+                published.get_or_insert_with(|| WaitDescription::new(KIND, name()).limited(till.can_go()).publish());
                 till.wait_unpublished(None, std::time::Instant::now().checked_add(pause));
                 pause = (pause * 2).min(Duration::from_millis(50));
             }

@@ -5,7 +5,7 @@ use super::Stopped;
 use super::names::Names;
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
@@ -71,7 +71,7 @@ pub(super) fn wait(
     let can_go = wake.till.can_go();
     // A limit beyond what the clock can express is none.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let what = What::new(kind, names.name.clone()).lasting(names.lasting.clone());
+    let what = WaitDescription::new(kind, names.name.clone()).stable_name(names.lasting.clone());
     let _published = what.limited(can_go || deadline.is_some()).publish();
     let waker = if can_go { wake.arm() } else { None };
     let most = if can_go && waker.is_none() { Some(LOOK) } else { None };

@@ -25,7 +25,7 @@ use super::{AddError, PopError};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::os::tell::tell;
 use crate::signal::{Round, Signal};
-use crate::wait::{Ends, Handles, Users, What};
+use crate::wait::{Handles, Unblocker, Users, WaitDescription};
 use log::Level;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -285,10 +285,10 @@ impl<T> Store<T> {
         let since = spin.began();
         let what = || {
             let limited = till.is_some_and(Signal::can_go);
-            let what = What::new("room in queue", self.name.clone()).limited(limited);
+            let what = WaitDescription::new("room in queue", self.name.clone()).limited(limited);
             match limited {
                 true => what,
-                false => what.ends(Ends::Users(self.poppers.clone())).handles(handles()),
+                false => what.unblocker(Unblocker::Users(self.poppers.clone())).handles(handles()),
             }
         };
         let mut what = Some(what);
@@ -436,7 +436,7 @@ impl<T> Store<T> {
         let what = || {
             self.poppers.add_me();
             let limited = till.is_some_and(Signal::can_go);
-            let what = What::new("queue", self.name.clone()).limited(limited);
+            let what = WaitDescription::new("queue", self.name.clone()).limited(limited);
             if limited { what } else { what.handles(handles()) }
         };
         let mut what = Some(what);

@@ -27,7 +27,7 @@ pub(crate) use together::Together;
 
 use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
-use crate::wait::{Handles, What};
+use crate::wait::{Handles, WaitDescription};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
@@ -281,7 +281,7 @@ impl Signal {
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
         let what = || {
-            let what = What::new("signal", self.0.name()).lasting(self.0.lasting_name());
+            let what = WaitDescription::new("signal", self.0.name()).stable_name(self.0.lasting_name());
             if deadline.is_some() || till.is_some_and(Signal::can_go) {
                 return what;
             }
@@ -294,7 +294,7 @@ impl Signal {
     /// The same, for a caller that has a better name for what it waits for.
     pub(crate) fn wait_as(
         &self,
-        what: impl FnOnce() -> What,
+        what: impl FnOnce() -> WaitDescription,
         till: Option<&Signal>,
         deadline: Option<Instant>,
     ) -> bool {

@@ -3,7 +3,7 @@
 use super::gate::Gate;
 use super::limit::Limit;
 use crate::signal::Signal;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl BinarySemaphore {
     #[inline]
     fn wait_within(&self, limit: Limit<'_>) -> bool {
         let inner = &self.0;
-        let publish = |since| What::new("binary semaphore", inner.name.clone()).publish_since(since);
+        let publish = |since| WaitDescription::new("binary semaphore", inner.name.clone()).publish_since(since);
         inner.gate.try_acquire() || inner.gate.acquire_slow(limit, publish).is_ok()
     }
 }

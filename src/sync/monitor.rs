@@ -15,7 +15,7 @@ use super::limit::{Bell, Limit};
 use super::owned::Owned;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -255,7 +255,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     fn wait_within(&mut self, limit: Limit<'_>) -> Result<(), GaveUp> {
         let way = &self.monitor.way;
         let (bell, woken) = (Bell::mine(), Arc::new(AtomicBool::new(false)));
-        let what = What::new("change in monitor", Arc::from(way.name()));
+        let what = WaitDescription::new("change in monitor", Arc::from(way.name()));
         let published = what.limited(limit.is_any()).at(Location::caller()).publish();
         let place = {
             let line = self.line();

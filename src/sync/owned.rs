@@ -8,7 +8,7 @@ use super::gate::Gate;
 use super::limit::Limit;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
-use crate::wait::{Ends, Holder, What};
+use crate::wait::{Holder, Unblocker, WaitDescription};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,7 +94,8 @@ impl Owned {
         }
         let place = Location::caller();
         let publish = |since| {
-            let what = What::new(self.kind, self.name.clone()).ends(Ends::Held(self.holder.clone()));
+            let what =
+                WaitDescription::new(self.kind, self.name.clone()).unblocker(Unblocker::Holder(self.holder.clone()));
             what.limited(limit.is_any()).at(place).publish_since(since)
         };
         self.gate.acquire_slow(limit, publish)

@@ -14,7 +14,7 @@
 use super::limit::Limit;
 use crate::model::{AtomicU64, Mutex};
 use crate::signal::Signal;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -170,7 +170,7 @@ impl Progress {
         let inner = &*self.0;
         let publish = || {
             let name = Arc::from(format!("{} at {number}", inner.name));
-            What::new("progress", name).lasting(inner.name.clone()).publish()
+            WaitDescription::new("progress", name).stable_name(inner.name.clone()).publish()
         };
         let limit = limit();
         loop {

@@ -6,7 +6,7 @@ use super::GaveUp;
 use super::limit::Limit;
 use crate::model::{AtomicBool, OnceLock};
 use crate::signal::Signal;
-use crate::wait::{Ends, Handles, Holder, Shared, What};
+use crate::wait::{Handles, Holder, Shared, Unblocker, WaitDescription};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -225,7 +225,8 @@ impl<T> Promise<T> {
         let limit = limit();
         let publish = || {
             let shared = Arc::downgrade(&self.handle);
-            let what = What::new("promise", self.inner.name.clone()).ends(Ends::Claimed(self.handle.claimant.clone()));
+            let what = WaitDescription::new("promise", self.inner.name.clone())
+                .unblocker(Unblocker::Claimed(self.handle.claimant.clone()));
             what.limited(limit.is_any()).handles(Handles::of(self, shared)).publish()
         };
         let outcome = limit.wait_for(&self.inner.settled, publish);

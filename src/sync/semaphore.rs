@@ -4,7 +4,7 @@ use super::GaveUp;
 use super::gate::Gate;
 use super::limit::Limit;
 use crate::signal::Signal;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +133,7 @@ impl Semaphore {
     fn acquire_within(&self, limit: Limit<'_>) -> Result<Permit<'_>, GaveUp> {
         let inner = &self.0;
         if !inner.gate.try_acquire() {
-            let publish = |since| What::new("semaphore", inner.name.clone()).publish_since(since);
+            let publish = |since| WaitDescription::new("semaphore", inner.name.clone()).publish_since(since);
             inner.gate.acquire_slow(limit, publish)?;
         }
         Ok(Permit(inner))

@@ -12,7 +12,7 @@ use super::GaveUp;
 use super::limit::{Bell, Limit};
 use crate::model::Mutex;
 use crate::signal::Signal;
-use crate::wait::{Ends, Holder, What};
+use crate::wait::{Holder, Unblocker, WaitDescription};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
@@ -183,8 +183,9 @@ impl Ticket {
         let outcome = match &self.sequencer {
             Some(sequencer) if !sequencer.is_turn_or_join(number, None) => {
                 let name = Arc::from(format!("{} #{number}", sequencer.name));
-                let what =
-                    What::new("turn", name).lasting(sequencer.name.clone()).ends(Ends::Turn(sequencer.holder.clone()));
+                let what = WaitDescription::new("turn", name)
+                    .stable_name(sequencer.name.clone())
+                    .unblocker(Unblocker::Turn(sequencer.holder.clone()));
                 let _published = what.limited(limit.is_any()).at(Location::caller()).publish();
                 let bell = Bell::mine();
                 let outcome = limit.block_until(&bell, || sequencer.is_turn_or_join(number, Some(&bell)));

@@ -36,7 +36,7 @@
 use super::Thread;
 use super::tree::{self, Node};
 use crate::os::fork::{self, PerProcess};
-use crate::wait::{Ends, Wait, is_alive};
+use crate::wait::{Unblocker, Wait, is_alive};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -167,7 +167,7 @@ struct Candidate {
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
     tree::walk(tree::roots(), |node| {
-        if let Some(wait) = node.waits.look(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
+        if let Some(wait) = node.waits.try_get(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
             candidates.push(Candidate { node: node.clone(), wait, enders: None, root: Kind::Circle, doubt: None });
         }
         node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children)
@@ -177,7 +177,7 @@ pub(crate) fn search(long: Duration) -> Vec<Finding> {
     }
     list_enders(&mut candidates);
     for one in &mut candidates {
-        if one.node.waits.look(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
+        if one.node.waits.try_get(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
             one.enders = None;
         }
     }
@@ -223,8 +223,8 @@ fn list_enders(candidates: &mut [Candidate]) {
                 .then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
             continue;
         }
-        match one.wait.ends() {
-            Ends::Held(holder) | Ends::Turn(holder) => {
+        match one.wait.unblocker() {
+            Unblocker::Holder(holder) | Unblocker::Turn(holder) => {
                 let number = holder.number();
                 one.enders = match by_thread.get(&number) {
                     Some(at) => Some(vec![*at]),
@@ -234,12 +234,12 @@ fn list_enders(candidates: &mut [Candidate]) {
                         Some(Vec::new())
                     }
                 };
-                if matches!(one.wait.ends(), Ends::Turn(_)) {
+                if matches!(one.wait.unblocker(), Unblocker::Turn(_)) {
                     one.doubt = Some(format!("the turn for \"{}\" was passed on to another thread", one.wait.name()));
                 }
             }
-            Ends::Thread(id) => one.enders = by_id.get(id).map(|at| vec![*at]),
-            Ends::Users(users) => {
+            Unblocker::Thread(id) => one.enders = by_id.get(id).map(|at| vec![*at]),
+            Unblocker::Users(users) => {
                 let users = users.alive();
                 one.enders = users.and_then(|users| users.iter().map(|user| by_thread.get(user).copied()).collect());
                 one.doubt = Some(format!(
@@ -247,7 +247,7 @@ fn list_enders(candidates: &mut [Candidate]) {
                     one.wait.name()
                 ));
             }
-            Ends::Claimed(_) | Ends::Anyhow => {}
+            Unblocker::Claimed(_) | Unblocker::Unknown => {}
         }
     }
 }
@@ -334,7 +334,7 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::thread::tree::{Role, Terms};
-    use crate::wait::What;
+    use crate::wait::WaitDescription;
 
     /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is
     /// told once.
@@ -350,7 +350,7 @@ mod tests {
         };
         let (node, _) = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
         let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
-        let _published = What::new("lock", Arc::from("any")).publish();
+        let _published = WaitDescription::new("lock", Arc::from("any")).publish();
         let wait = node.waits.get().unwrap();
         let (mut circles, mut ends, mut behind) = (0, 0, 0);
         for _ in 0..2000 {

@@ -12,7 +12,7 @@
 use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
 use crate::signal::observe_stops;
-use crate::wait::What;
+use crate::wait::WaitDescription;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ impl StopClock {
 
     /// Blocks until a look is due. Returns `false` if the watch is over.
     pub(crate) fn wait(&self) -> bool {
-        let _published = What::new("a stop of", Arc::from("any thread")).publish();
+        let _published = WaitDescription::new("a stop of", Arc::from("any thread")).publish();
         let mut state = SHARED.state.lock();
         while !state.is_over {
             match state.next {

@@ -38,7 +38,7 @@ use super::{leaving, stop_clock};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::signal::{LateSignal, PLEASE_STOP, Reason, Signal};
-use crate::wait::{Ends, Slot, What};
+use crate::wait::{Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
@@ -356,8 +356,8 @@ impl Node {
     }
 
     /// What a thread that waits for its end publishes.
-    pub(crate) fn as_waited_for(&self) -> What {
-        What::new("thread", self.path.clone()).ends(Ends::Thread(self.id))
+    pub(crate) fn as_waited_for(&self) -> WaitDescription {
+        WaitDescription::new("thread", self.path.clone()).unblocker(Unblocker::Thread(self.id))
     }
 
     pub(crate) fn keep_os_handle(&self, os: OsHandle<()>) {

@@ -1,31 +1,31 @@
-//! Loom models of the bells at published waits. See `model/loom_tests.rs`.
+//! Loom models of the change flags at published waits. See `model/loom_tests.rs`.
 
-use super::{Bells, Slot};
+use super::{ChangeFlags, Slot};
 use crate::model::loom_tests::check;
 use loom::thread;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// If the bell has not rung, nothing has changed. If it has rung, the next look finds the change.
+/// If the flag is not raised, nothing has changed. If it is raised, the next reading finds the change.
 #[test]
-fn loom_bell_rings_before_each_change_and_never_without_one() {
+fn loom_change_flag_comes_before_each_change_only() {
     check(3, || {
-        let (slot, mut bells) = (Arc::<Slot>::default(), Bells::default());
+        let (slot, mut flags) = (Arc::<Slot>::default(), ChangeFlags::default());
         let mut known = slot.read_times(&mut Vec::new()).changes;
-        assert!(slot.hang_up(known, &mut bells, 5));
+        assert!(slot.arm(known, &mut flags, 5));
         let theirs = slot.clone();
         let changes = thread::spawn(move || (0..2).for_each(|_| theirs.change(Instant::now, |_| ())));
         for _ in 0..3 {
-            let (before, mut heard) = (slot.read_times(&mut Vec::new()).changes, false);
-            bells.hear(|number| heard |= number == 5);
-            if !heard {
-                assert_eq!(before, known, "it had changed, and did not ring");
+            let (before, mut seen) = (slot.read_times(&mut Vec::new()).changes, false);
+            flags.drain(|number| seen |= number == 5);
+            if !seen {
+                assert_eq!(before, known, "it had changed without a flag");
                 continue;
             }
             let now = slot.read_times(&mut Vec::new()).changes;
-            assert_ne!(now, known, "it rang, and had not changed");
+            assert_ne!(now, known, "a flag without a change");
             known = now;
-            if !slot.hang_up(known, &mut bells, 5) {
+            if !slot.arm(known, &mut flags, 5) {
                 break;
             }
         }

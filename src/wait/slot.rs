@@ -1,8 +1,8 @@
 //! Where one thread publishes its waits, and what others read there.
 
-use super::Wait;
 #[cfg(feature = "profiling")]
-use super::bell::{Bell, Bells};
+use super::change_flags::{ChangeFlag, ChangeFlags};
+use super::description::Wait;
 #[cfg(feature = "profiling")]
 use super::times::{Label, Times, Waited};
 use crate::model::Mutex;
@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where one thread publishes its waits. Written by that thread only, read by anyone; the lock is
+/// Where one thread publishes its waits. Only that thread writes it, any thread reads it. The lock is
 /// held for the copy of a few words, so a reader that cannot get it at once may simply ask again.
 #[derive(Default)]
 pub(crate) struct Slot {
@@ -79,9 +79,9 @@ pub(super) struct Waits {
     /// How often `now` has changed.
     #[cfg(feature = "profiling")]
     changes: u64,
-    /// The bell to ring at the next change.
+    /// The flag to raise at the next change.
     #[cfg(feature = "profiling")]
-    bell: Option<Bell>,
+    flag: Option<ChangeFlag>,
     /// While a recording asks.
     #[cfg(feature = "profiling")]
     times: Option<Box<Times>>,
@@ -120,9 +120,9 @@ impl Slot {
         result
     }
 
-    /// [`get`](Self::get) for a caller that must not wait long. The outer `None`: it could not be
-    /// read in that time.
-    pub(crate) fn look(&self, patience: Duration) -> Option<Option<Wait>> {
+    /// [`get`](Self::get) for a caller that waits at most for `patience`. The outer `None`: the lock
+    /// could not be had in that time.
+    pub(crate) fn try_get(&self, patience: Duration) -> Option<Option<Wait>> {
         self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
     }
 }
@@ -170,33 +170,33 @@ impl Slot {
         Shown(self.shown.load(Ordering::Relaxed))
     }
 
-    /// From now on the next change rings that one of `bells`, before it is made. False: since
-    /// `changes` there was one. A bell that hangs here already is taken down; it may have rung.
-    pub(crate) fn hang_up(&self, changes: u64, bells: &mut Bells, number: usize) -> bool {
-        let bell = bells.bell(number);
+    /// The next change raises the flag of this number, before it is made. Returns `false`, and arms
+    /// nothing, if there was a change since `changes`. A flag that was armed before is dropped.
+    pub(crate) fn arm(&self, changes: u64, flags: &mut ChangeFlags, number: usize) -> bool {
+        let flag = flags.flag(number);
         let mut waits = self.waits.lock();
         let is_same = waits.changes == changes;
         if is_same {
-            waits.bell = Some(bell);
+            waits.flag = Some(flag);
         }
         is_same
     }
 
-    /// Rings the bell that hangs here, without a change. Another thread calls it, so that the
-    /// listener does not wait for one.
-    pub(crate) fn ring(&self) {
+    /// Raises the armed flag without a change. Another thread calls it, so that the sampler does not
+    /// wait for one.
+    pub(crate) fn raise_flag(&self) {
         self.waits.lock().announce();
     }
 }
 
 #[cfg(feature = "profiling")]
 impl Waits {
-    /// Of a change that is about to be made. Without a bell, which is the rule, this touches
+    /// Announces a change that is about to be made. Mostly no flag is armed; then this touches
     /// nothing that the change does not.
     fn announce(&mut self) {
         self.changes += 1;
-        if let Some(bell) = self.bell.take() {
-            bell.ring();
+        if let Some(flag) = self.flag.take() {
+            flag.raise();
         }
     }
 

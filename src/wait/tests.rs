@@ -3,6 +3,8 @@
 use super::*;
 #[cfg(feature = "profiling")]
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 fn name(wait: Option<Wait>) -> Option<String> {
     wait.map(|wait| wait.name().to_owned())
@@ -68,7 +70,7 @@ fn a_wait_is_limited_if_it_says_so() {
     let slot = Arc::<Slot>::default();
     let _me = become_thread("main/waits".into(), slot.clone());
     for limited in [false, true] {
-        let _published = What::new("lock", "ledger".into()).limited(limited).publish();
+        let _published = WaitDescription::new("lock", "ledger".into()).limited(limited).publish();
         assert_eq!(slot.get().unwrap().is_limited(), limited);
     }
 }
@@ -137,7 +139,7 @@ fn users_are_told_apart_up_to_a_number() {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         })
     };
-    let with_me = Users::MOST;
+    let with_me = Users::MAX_TRACKED;
     assert!(all(with_me - 1).iter().all(|alive| alive.as_ref().is_some_and(|alive| alive.len() == with_me)));
     assert_eq!(users.alive().map(|alive| alive.len()), Some(1));
     assert!(all(with_me).iter().all(Option::is_none), "one was not noted");
@@ -161,9 +163,9 @@ fn each_change_has_another_number() {
 /// interrupted anywhere.
 #[cfg(feature = "profiling")]
 #[test]
-fn whose_bell_has_not_rung_has_not_changed() {
+fn a_slot_whose_flag_is_not_raised_has_not_changed() {
     let (slot, stop) = (Arc::<Slot>::default(), Arc::new(AtomicBool::new(false)));
-    let (mut bells, mut heard_ones, mut silent) = (Bells::default(), 0, 0);
+    let (mut flags, mut seen_ones, mut silent) = (ChangeFlags::default(), 0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let _me = become_thread("main/changes".into(), slot.clone());
@@ -173,26 +175,26 @@ fn whose_bell_has_not_rung_has_not_changed() {
             }
         });
         let deadline = Instant::now() + Duration::from_secs(60);
-        while (heard_ones < 2_000 || silent < 2_000) && Instant::now() < deadline {
+        while (seen_ones < 2_000 || silent < 2_000) && Instant::now() < deadline {
             let changes = slot.read_times(&mut Vec::new()).changes;
-            if !slot.hang_up(changes, &mut bells, 5) {
+            if !slot.arm(changes, &mut flags, 5) {
                 continue;
             }
             loop {
-                let (before, mut heard) = (slot.read_times(&mut Vec::new()).changes, false);
-                bells.hear(|number| heard |= number == 5);
-                if heard {
-                    heard_ones += 1;
+                let (before, mut seen) = (slot.read_times(&mut Vec::new()).changes, false);
+                flags.drain(|number| seen |= number == 5);
+                if seen {
+                    seen_ones += 1;
                     break;
                 }
                 silent += 1;
                 if before != changes {
                     stop.store(true, Ordering::Relaxed);
                 }
-                assert_eq!(before, changes, "it had changed, and did not ring");
+                assert_eq!(before, changes, "it had changed without a flag");
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(heard_ones > 0 && silent > 0, "{heard_ones}, {silent}");
+    assert!(seen_ones > 0 && silent > 0, "{seen_ones}, {silent}");
 }

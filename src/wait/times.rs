@@ -8,13 +8,12 @@
 //! 2. An index stays its label's from one reading to the next. So the reader of a reading knows
 //!    each index that was shown since the reading before.
 
-use super::holder::path_of;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// More labels than this between two readings lose their holders, and twice as many their names:
 /// each change looks through them.
-const MOST: usize = 64;
+const MAX_LABELS: usize = 64;
 
 /// What a stretch of waiting is counted under: what was known when the wait was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +59,6 @@ impl Label {
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
-
-    /// The path of the thread that held it; `None` if that thread has ended since.
-    pub(crate) fn holder(&self) -> Option<Arc<str>> {
-        (self.holder != 0).then(|| path_of(self.holder)).flatten()
-    }
 }
 
 impl Times {
@@ -94,11 +88,11 @@ impl Times {
     fn index(&mut self, mut label: Label) -> usize {
         let mut found = self.known(&label);
         let is_full = |times: &Times, most| times.entries.iter().flatten().count() >= most;
-        if found.is_none() && is_full(self, MOST) {
+        if found.is_none() && is_full(self, MAX_LABELS) {
             label.holder = 0;
             found = self.known(&label);
         }
-        if found.is_none() && is_full(self, 2 * MOST) {
+        if found.is_none() && is_full(self, 2 * MAX_LABELS) {
             label.name = None;
             found = self.known(&label);
         }
@@ -187,7 +181,7 @@ mod tests {
         }
         times.enter(None);
         let waited = read(&mut times);
-        assert!(waited.len() <= 2 * MOST + 1, "{}", waited.len());
+        assert!(waited.len() <= 2 * MAX_LABELS + 1, "{}", waited.len());
         assert_eq!(waited.iter().map(|(_, _, nanos)| nanos).sum::<u64>(), 100_000);
         assert!(waited.iter().any(|(_, name, _)| name.is_none()));
     }

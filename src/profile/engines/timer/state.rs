@@ -318,7 +318,7 @@ impl State {
         let held = self.held.remove(&id)?;
         if held.watch.is_some() {
             held.waits.end_times();
-            held.waits.ring();
+            held.waits.raise_flag();
         }
         Some(held)
     }

@@ -1,12 +1,12 @@
 //! Selects the threads that the sampler visits at each wall-clock tick. A thousand waiting threads
 //! must not cost a thousand looks, nor a thousand lines of cold memory. A blocked thread is skipped
-//! until its wait changes: nothing of it is read until the bell at its waits rings. Skipped threads
+//! until its wait changes: nothing of it is read until its change flag is raised. Skipped threads
 //! that are blocked in foreign calls also take turns: their CPU clocks are read. All other threads
 //! are visited at each tick.
 //!
 //! Invariant: between two ticks, each added thread is in `moving` or in `still`. It leaves both
 //! when it is not put back because it has ended. Its id may be added again before that, and is
-//! there twice then. The bell of a leaving thread is rung, so the next tick visits both, and the
+//! there twice then. The change flag of a leaving thread is raised, so the next tick visits both, and the
 //! second visit of a tick drops it.
 
 use crate::wait;
@@ -52,15 +52,15 @@ pub(super) struct WallSchedule {
     tick: Tick,
     /// Kernel thread ids.
     moving: Vec<i32>,
-    /// By the numbers of their bells. `None`: free.
+    /// By the numbers of their flags. `None`: free.
     still: Vec<Option<Skipped>>,
     free: Vec<usize>,
     /// The threads in `still` that are elsewhere, in the order of their turns.
     elsewhere: VecDeque<usize>,
-    bells: wait::Bells,
+    flags: wait::ChangeFlags,
 }
 
-/// A thread that is skipped until its bell rings.
+/// A thread that is skipped until its change flag is raised.
 struct Skipped {
     id: i32,
     is_elsewhere: bool,
@@ -79,7 +79,7 @@ impl WallSchedule {
         self.moving.push(id);
     }
 
-    /// The same for a thread that may be in `still`, with its bell at waits that are not its own
+    /// The same for a thread that may be in `still`, with its flag armed at waits that are not its own
     /// any more.
     pub(super) fn call_back(&mut self, id: i32) {
         for (number, place) in self.still.iter_mut().enumerate() {
@@ -96,8 +96,8 @@ impl WallSchedule {
         self.tick = Tick { number: self.tick.number + 1, now, before: self.tick.now };
         visits.extend(self.moving.drain(..).map(|id| Visit { id, still: None }));
         let (still, free, mut was_elsewhere) = (&mut self.still, &mut self.free, false);
-        self.bells.hear(|number| {
-            // The bell of a free place may have been left where it hung.
+        self.flags.drain(|number| {
+            // The flag of a free place may still be armed.
             if let Some(skipped) = still[number].take() {
                 was_elsewhere |= skipped.is_elsewhere;
                 visits.push(skipped.visit());
@@ -123,20 +123,20 @@ impl WallSchedule {
     }
 
     /// Skips a thread that was visited and has not moved, as long as its CPU clock is within
-    /// `clock`. `hang_up` hangs that bell at its waits. If that fails, the waits have changed
+    /// `clock`. `arm` arms the flag of that number at its waits. If that fails, the waits have changed
     /// meanwhile.
     pub(super) fn skip(
         &mut self,
         id: i32,
         is_elsewhere: bool,
         clock: RangeInclusive<u64>,
-        hang_up: impl FnOnce(&mut wait::Bells, usize) -> bool,
+        arm: impl FnOnce(&mut wait::ChangeFlags, usize) -> bool,
     ) {
         let number = self.free.pop().unwrap_or(self.still.len());
         if number == self.still.len() {
             self.still.push(None);
         }
-        if !hang_up(&mut self.bells, number) {
+        if !arm(&mut self.flags, number) {
             self.free.push(number);
             return self.moving.push(id);
         }
@@ -174,11 +174,11 @@ mod tests {
 
     fn skip(wall_schedule: &mut WallSchedule, id: i32, is_elsewhere: bool, waits: &Slot) {
         let changes = waits.read_times(&mut Vec::new()).changes;
-        wall_schedule.skip(id, is_elsewhere, 100..=120, |bells, number| waits.hang_up(changes, bells, number));
+        wall_schedule.skip(id, is_elsewhere, 100..=120, |flags, number| waits.arm(changes, flags, number));
     }
 
     #[test]
-    fn who_moves_is_looked_at_each_time_and_who_is_still_when_a_bell_rings_or_its_clock_tells_in_its_turn() {
+    fn unchanged_threads_are_visited_after_a_change_or_when_their_clock_moves() {
         let (mut wall_schedule, mut visits) = (WallSchedule::default(), Vec::new());
         let waits: Vec<Arc<Slot>> = (0..100).map(|_| Arc::default()).collect();
         let read = RefCell::new(vec![0; 100]);
@@ -263,7 +263,7 @@ mod tests {
         let (mut wall_schedule, mut visits, waits) = (WallSchedule::default(), Vec::new(), Arc::<Slot>::default());
         let before = waits.read_times(&mut Vec::new()).changes;
         drop((become_thread("main/moves".into(), waits.clone()), publish("queue", "q".into())));
-        wall_schedule.skip(7, false, 0..=9, |bells, number| waits.hang_up(before, bells, number));
+        wall_schedule.skip(7, false, 0..=9, |flags, number| waits.arm(before, flags, number));
         wall_schedule.next(10, |_| None, &mut visits);
         assert_eq!(ids(&mut visits), [7]);
         for is_elsewhere in [false, true] {

@@ -116,11 +116,11 @@ impl State {
             Still::Looks => {}
             still => {
                 let (is_elsewhere, waits) = (still == Still::Elsewhere, &held.waits);
-                let hang_up = |bells: &mut _, number| waits.hang_up(changes, bells, number);
+                let arm = |flags: &mut _, number| waits.arm(changes, flags, number);
                 // A unregistered thread may be asked again where it is, and answer without having moved: it is
                 // to be looked at in its turn.
                 let clock = if is_unregistered { RangeInclusive::new(1, 0) } else { watch.still(seen.clock) };
-                self.wall_schedule.skip(id, is_elsewhere, clock, hang_up);
+                self.wall_schedule.skip(id, is_elsewhere, clock, arm);
             }
         }
     }

@@ -1,0 +1,151 @@
+//! The calling thread: its path in the tree, the slot where it publishes its waits, and a number
+//! that tells it from all other threads. Knows neither the tree nor holders.
+
+use super::slot::Slot;
+use crate::model;
+use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Me {
+    path: Arc<str>,
+    slot: Arc<Slot>,
+}
+
+thread_local! {
+    static ME: RefCell<Option<Me>> = const { RefCell::new(None) };
+}
+
+/// From now on the calling thread is `path` and publishes into `slot`. Returns its identity before.
+pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
+    let before = Before(ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten());
+    renamed();
+    before
+}
+
+/// The same, until the thread ends or gets another identity. Its identity before is dropped.
+pub(crate) fn become_thread_for_good(path: Arc<str>, slot: Arc<Slot>) {
+    let before = ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten();
+    drop(before);
+    renamed();
+}
+
+/// From now on the calling thread is not in the tree.
+pub(crate) fn leave_tree() {
+    if let Some(before) = ME.try_with(|me| me.take()).ok().flatten() {
+        drop(before);
+        renamed();
+    }
+}
+
+/// The identity of the calling thread before; the thread gets it back when this drops.
+pub(crate) struct Before(Option<Me>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        // After its locals are destroyed, a thread has no identity any more.
+        let ended = ME.try_with(|me| me.replace(self.0.take())).ok().flatten();
+        drop(ended);
+        renamed();
+    }
+}
+
+/// Where the calling thread publishes its waits, if it is in the tree.
+pub(super) fn my_slot() -> Option<Arc<Slot>> {
+    ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten()
+}
+
+/// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
+pub(crate) fn my_path() -> Arc<str> {
+    tree_path().unwrap_or_else(|| {
+        let current = std::thread::current();
+        match current.name() {
+            Some(name) => Arc::from(format!("other/{name}")),
+            None => Arc::from(format!("other/{:?}", current.id())),
+        }
+    })
+}
+
+/// The calling thread's path, if it is in the tree.
+pub(crate) fn tree_path() -> Option<Arc<str>> {
+    let path = |me: &Me| (!me.slot.is_retired()).then(|| me.path.clone());
+    ME.try_with(|me| me.borrow().as_ref().and_then(path)).ok().flatten()
+}
+
+/// Returns `true` if [`tree_path`] would still return this very path. Takes a few nanoseconds.
+pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
+    let same = |me: &RefCell<Option<Me>>| match (me.borrow().as_ref().filter(|me| !me.slot.is_retired()), path) {
+        (Some(me), Some(path)) => Arc::ptr_eq(&me.path, path),
+        (None, None) => true,
+        _ => false,
+    };
+    ME.try_with(same).unwrap_or(path.is_none())
+}
+
+/// The paths of the threads that have a number, for as long as they live.
+static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
+
+thread_local! {
+    /// 0: not given yet.
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
+    static FORGET: Forget = const { Forget };
+}
+
+struct Forget;
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        PATHS.lock().remove(&NUMBER.get());
+    }
+}
+
+/// The path of the thread with this number. `None` if it has ended.
+pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
+    PATHS.lock().get(&number).cloned()
+}
+
+/// Returns `true` if the thread of this number lives, and the destructors of its thread-locals have
+/// not begun.
+pub(crate) fn is_alive(number: u64) -> bool {
+    PATHS.lock().contains_key(&number)
+}
+
+/// A number that no other thread of this process has or had.
+#[inline]
+pub(super) fn my_number() -> u64 {
+    match number_if_any() {
+        0 => first_number(),
+        number => number,
+    }
+}
+
+/// The calling thread's number; 0 if it has held nothing yet.
+#[inline]
+pub(super) fn number_if_any() -> u64 {
+    model::current_thread().unwrap_or_else(|| NUMBER.get())
+}
+
+#[cold]
+fn first_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    NUMBER.set(number);
+    // A thread that is past its locals holds without a name, since no destructor would remove the
+    // name again.
+    if FORGET.try_with(|_| ()).is_ok() {
+        PATHS.lock().insert(number, my_path());
+    }
+    number
+}
+
+/// The calling thread's path has changed.
+pub(super) fn renamed() {
+    let number = NUMBER.get();
+    if number != 0 && FORGET.try_with(|_| ()).is_ok() {
+        let path = my_path();
+        PATHS.lock().insert(number, path);
+    }
+}

@@ -1,0 +1,44 @@
+//! What the calling thread waits for, which thread holds that, and the identity of the calling
+//! thread. Below `signal`, because every blocking call publishes its wait here. The tree, the dump
+//! and the wall-clock profile read it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `description` | what a blocking call waits for, and which threads can end the wait |
+//! | `holder` | the thread that holds a thing, and the threads that use a side of a queue |
+//! | `slot` | where one thread publishes its waits |
+//! | `identity` | the calling thread: its path, its slot, its number |
+//! | `holding` | the calling thread as a holder; the paths of holders |
+//! | `publish` | a wait is published while its guard lives |
+//! | `times` | how long a thread has waited for what |
+//! | `change_flags` | the sampler learns which threads' waits have changed |
+
+#[cfg(feature = "profiling")]
+mod change_flags;
+mod description;
+mod holder;
+mod holding;
+mod identity;
+#[cfg(all(test, feature = "profiling", selvedge_loom))]
+mod loom_tests;
+mod publish;
+mod slot;
+#[cfg(all(test, not(selvedge_model)))]
+mod tests;
+#[cfg(feature = "profiling")]
+mod times;
+
+#[cfg(feature = "profiling")]
+pub(crate) use self::change_flags::ChangeFlags;
+pub use self::description::Wait;
+pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
+pub(crate) use self::holder::{Holder, Users};
+pub(crate) use self::identity::{
+    Before, become_thread, become_thread_for_good, is_alive, is_tree_path, leave_tree, my_path, tree_path,
+};
+pub(crate) use self::publish::{Published, publish};
+#[cfg(feature = "profiling")]
+pub(crate) use self::slot::Shown;
+pub(crate) use self::slot::Slot;
+#[cfg(feature = "profiling")]
+pub(crate) use self::times::{Label, Waited};

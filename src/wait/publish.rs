@@ -1,0 +1,56 @@
+//! Publishing: a blocking call shows what it waits for while its guard lives.
+
+use super::description::{Wait, WaitDescription};
+use super::identity::{my_slot, number_if_any};
+use super::slot::{Slot, Waits};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl WaitDescription {
+    /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the
+    /// outer one again.
+    pub(crate) fn publish(self) -> Published {
+        self.publish_since(Instant::now())
+    }
+
+    /// The same for a wait that began before it is published: a call that first looks again for
+    /// less than a microsecond, and mostly has what it waits for by then, publishes only after
+    /// that.
+    pub(crate) fn publish_since(self, since: Instant) -> Published {
+        let slot = my_slot();
+        let serial = slot.as_ref().map_or(0, |slot| {
+            let change = |waits: &mut Waits| {
+                waits.last += 1;
+                let serial = waits.last;
+                waits.now.push(Wait { description: self, since, serial, thread: number_if_any() });
+                serial
+            };
+            slot.change(|| since, change)
+        });
+        Published { slot, serial }
+    }
+}
+
+/// Publishes a wait that any thread may end, until the guard drops.
+pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
+    WaitDescription::new(kind, name).publish()
+}
+
+/// While this lives, the calling thread's slot shows the wait.
+pub(crate) struct Published {
+    slot: Option<Arc<Slot>>,
+    serial: u64,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot {
+            let ended = slot.change(Instant::now, |waits| {
+                let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
+                Some(waits.now.remove(at))
+            });
+            // With no lock held: it may be the last that knows of the thing.
+            drop(ended);
+        }
+    }
+}
