@@ -10,7 +10,7 @@
 //! | the profiler's rings and table    | `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs`   |
 //! | the log's queue                   | `log/{channel,ending}.rs`              | `log/loom_tests.rs`                      |
 //!
-//! All run the real code, with the types of `model.rs`. A wake-up that is lost is a deadlock there, and a failure; an access
+//! All run the real code, with the types of `model/mod.rs`. A wake-up that is lost is a deadlock there, and a failure; an access
 //! of a [`Word`](super::Word) that nothing orders is a failure.
 //!
 //! `.ci/models loom`; `docs/checking.md` says which orders were weakened to see the models fail.
