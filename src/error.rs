@@ -204,7 +204,7 @@ pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
 
 /// Calls what may run a logger of the program's where a panic would cost more than a record: a
 /// thread that never counts as stopped.
-pub(crate) fn shielded(log: impl FnOnce()) {
+pub(crate) fn ignore_panic(log: impl FnOnce()) {
     if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(log)) {
         drop_payload(payload);
     }

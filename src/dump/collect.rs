@@ -1,6 +1,6 @@
 //! Walking the tree without waiting for anybody, and asking the threads for their stacks.
 
-use super::others::{self, Before, Other};
+use super::unregistered::{self, AtBegin, Unregistered};
 use super::{Deadlock, Doing, Dump, Entry, Stack};
 use crate::os::task;
 use crate::thread::Thread;
@@ -11,38 +11,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// For a lock of which a glance is wanted, and for all such together.
-const GLANCE: Duration = Duration::from_millis(2);
-const GLANCES: Duration = Duration::from_millis(100);
+const LOCK_PATIENCE: Duration = Duration::from_millis(2);
+const ALL_LOCKS_PATIENCE: Duration = Duration::from_millis(100);
 /// The time over which the use of the processor is measured. In less time it cannot be seen.
 const WINDOW: Duration = Duration::from_millis(10);
 
 impl Dump {
     pub(super) fn now(with_stacks: bool) -> Dump {
         let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
-        // Before anybody is asked for its stack, which would be seen as its own work.
-        let before = Before::now();
+        // AtBegin anybody is asked for its stack, which would be seen as its own work.
+        let before = AtBegin::now();
         let (mut clocks, mut known) = (HashMap::new(), Vec::new());
         walk(began, |thread, _, patience| {
             known.extend(thread.cpu_clock().map(|clock| clock.thread()));
             clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
-            thread.node().look(patience).map_or_else(Vec::new, |seen| seen.children)
+            thread.node().try_snapshot(patience).map_or_else(Vec::new, |seen| seen.children)
         });
         std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
         let (mut threads, mut entries) = (Vec::new(), Vec::new());
         walk(began, |thread, parent, patience| {
-            let (mut entry, children) = look(&thread, parent, patience);
+            let (mut entry, children) = entry_of(&thread, parent, patience);
             entry.is_maker = thread == maker;
             entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
             entries.push(entry);
             threads.push(thread);
             children
         });
-        let mut others = others::collect(&before, &entries, &known);
-        let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut others) } else { Ok(Vec::new()) };
+        let mut unregistered = unregistered::collect(&before, &entries, &known);
+        let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut unregistered) } else { Ok(Vec::new()) };
         let (unread, no_stacks) = stacks.map_or_else(|why| (Vec::new(), Some(why)), |unread| (unread, None));
         let deadlocks = deadlocks(&entries);
         let (process, took) = (std::process::id(), began.elapsed());
-        Dump { process, at, took, threads: entries, others, no_stacks, unread, deadlocks }
+        Dump { process, at, took, threads: entries, unregistered, no_stacks, unread, deadlocks }
     }
 }
 
@@ -68,11 +68,11 @@ fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> 
     let roots = tree::roots();
     let root = roots.first().map(|root| root.id);
     tree::walk(roots, |node| {
-        let patience = GLANCE.min(GLANCES.saturating_sub(began.elapsed()));
+        let patience = LOCK_PATIENCE.min(ALL_LOCKS_PATIENCE.saturating_sub(began.elapsed()));
         match &node.parent {
             // Children of a `main` that was, or that is to come, are shown below `main`, as their
             // paths say.
-            None if root != Some(node.id) => node.look(patience).map_or_else(Vec::new, |seen| seen.children),
+            None if root != Some(node.id) => node.try_snapshot(patience).map_or_else(Vec::new, |seen| seen.children),
             None => visit(Thread::from_node(node.clone()), None, patience),
             Some(parent) => {
                 let above = if parent.parent.is_none() { root } else { Some(parent.id) };
@@ -96,15 +96,15 @@ fn deadlocks(entries: &[Entry]) -> Vec<Deadlock> {
     found.iter().filter(|found| is_sure(found) || is_old(found)).map(deadlock).collect()
 }
 
-fn look(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
+fn entry_of(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry, Vec<Arc<Node>>) {
     let node = thread.node();
-    let (seen, wait) = (node.look(patience), node.waits.try_get(patience));
+    let (seen, wait) = (node.try_snapshot(patience), node.waits.try_get(patience));
     let os_thread = thread.cpu_clock().map(|clock| clock.thread());
     let has_ended = thread.ended_at().is_some();
     // The kernel's word costs a file to read: it is not asked where the thread's own word is known.
     let is_known = has_ended || matches!(wait, Some(Some(_)));
     // A thread that has ended meanwhile has given its id away, perhaps to another thread.
-    let task = os_thread.filter(|_| !is_known).and_then(task::look).filter(|_| thread.ended_at().is_none());
+    let task = os_thread.filter(|_| !is_known).and_then(task::read).filter(|_| thread.ended_at().is_none());
     let doing = match (&wait, thread.ended_at()) {
         (_, Some(at)) => Doing::Ended { ago: at.elapsed() },
         (Some(Some(wait)), _) => Doing::Waiting {
@@ -167,7 +167,11 @@ fn share(entry: &Entry, before: Duration, then: Instant) -> Option<f64> {
 /// # Errors
 /// Why there are no stacks.
 #[cfg(feature = "profiling")]
-fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) -> Result<Vec<String>, String> {
+fn find_stacks(
+    entries: &mut [Entry],
+    threads: &[Thread],
+    unregistered: &mut [Unregistered],
+) -> Result<Vec<String>, String> {
     use super::Frame;
     use crate::profile::now;
     let can_answer = |entry: &Entry| {
@@ -176,7 +180,7 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) 
     };
     let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
     let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
-    let ids: Vec<i32> = others.iter().map(|other| other.id).collect();
+    let ids: Vec<i32> = unregistered.iter().map(|other| other.id).collect();
     let (stacks, unread) = now::ask(&asked, &ids)?.resolve();
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
     let stack = |answer: now::Stack| match answer {
@@ -187,11 +191,15 @@ fn find_stacks(entries: &mut [Entry], threads: &[Thread], others: &mut [Other]) 
     };
     let mut stacks = stacks.into_iter().map(stack);
     places.into_iter().zip(&mut stacks).for_each(|(place, stack)| entries[place].stack = stack);
-    others.iter_mut().zip(stacks).for_each(|(other, stack)| other.stack = stack);
+    unregistered.iter_mut().zip(stacks).for_each(|(other, stack)| other.stack = stack);
     Ok(unread)
 }
 
 #[cfg(not(feature = "profiling"))]
-fn find_stacks(_entries: &mut [Entry], _threads: &[Thread], _others: &mut [Other]) -> Result<Vec<String>, String> {
+fn find_stacks(
+    _entries: &mut [Entry],
+    _threads: &[Thread],
+    _others: &mut [Unregistered],
+) -> Result<Vec<String>, String> {
     Err("this program was built without the feature \"profiling\"".into())
 }

@@ -1,6 +1,6 @@
 //! The dump for programs.
 
-use super::others::Other;
+use super::unregistered::Unregistered;
 use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
 use crate::signal::Reason;
 use serde::Serialize;
@@ -14,7 +14,8 @@ struct Whole<'a> {
     no_stacks: Option<&'a str>,
     unread: &'a [String],
     threads: Vec<One<'a>>,
-    others: Vec<OneOther<'a>>,
+    #[serde(rename = "others")]
+    unregistered: Vec<OneUnregistered<'a>>,
     deadlocks: &'a [Deadlock],
 }
 
@@ -43,7 +44,7 @@ struct One<'a> {
 }
 
 #[derive(Serialize)]
-struct OneOther<'a> {
+struct OneUnregistered<'a> {
     path: &'a str,
     os_thread: i32,
     age_s: Option<f64>,
@@ -89,7 +90,7 @@ pub(super) fn write(dump: &Dump) -> String {
         no_stacks: dump.no_stacks.as_deref(),
         unread: &dump.unread,
         threads: dump.threads.iter().map(one).collect(),
-        others: dump.others.iter().map(one_other).collect(),
+        unregistered: dump.unregistered.iter().map(one_unregistered).collect(),
         deadlocks: &dump.deadlocks,
     };
     // Strings, numbers and lists: nothing that could not be written.
@@ -132,9 +133,9 @@ fn one(entry: &Entry) -> One<'_> {
     }
 }
 
-fn one_other(other: &Other) -> OneOther<'_> {
+fn one_unregistered(other: &Unregistered) -> OneUnregistered<'_> {
     let (stack, stack_cut, no_stack) = parts(&other.stack);
-    OneOther {
+    OneUnregistered {
         path: &other.path,
         os_thread: other.id,
         age_s: other.age.map(|age| age.as_secs_f64()),

@@ -10,10 +10,10 @@
 mod collect;
 mod frames;
 mod json;
-mod others;
 mod text;
+mod unregistered;
 
-use self::others::Other;
+use self::unregistered::Unregistered;
 use crate::os::task;
 use crate::signal::Reason;
 use crate::thread::Thread;
@@ -38,7 +38,7 @@ pub struct Dump {
     /// In the order of the tree: a parent, then its children, the oldest first.
     threads: Vec<Entry>,
     /// The threads that are not in the tree, by their kernel ids.
-    others: Vec<Other>,
+    unregistered: Vec<Unregistered>,
     /// Why there are no stacks.
     no_stacks: Option<String>,
     /// Files that could not be read to name functions, and why, as sentences.

@@ -1,7 +1,7 @@
 //! The dump for people: one line for each thread with what matters, and its stack below.
 
 use super::frames::{Here, shown};
-use super::others::Other;
+use super::unregistered::Unregistered;
 use super::{Doing, Dump, Entry, Stack};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Write};
@@ -14,7 +14,7 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let plural = if count == 1 { "" } else { "s" };
     write!(f, "dump of process {}, {}: ", dump.process, at.format("%Y-%m-%d %H:%M:%S%.3f %:z"))?;
     write!(f, "{count} thread{plural}")?;
-    match dump.others.len() {
+    match dump.unregistered.len() {
         0 => {}
         count => write!(f, " and {count} that {} not in the tree", if count == 1 { "is" } else { "are" })?,
     }
@@ -28,7 +28,7 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     f.write_char('\n')?;
     groups(users).iter().try_for_each(|group| write!(f, "\n{group}"))?;
-    write_others(&dump.others, f)?;
+    write_unregistered(&dump.unregistered, f)?;
     let own: Vec<_> = dump.threads.iter().filter(|entry| entry.is_own && !entry.is_maker).collect();
     if !own.is_empty() {
         f.write_str("\nthe runtime's own:\n")?;
@@ -50,13 +50,13 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Threads whose names differ only in the number at their end, and that do the same, are one entry.
-fn write_others(others: &[Other], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_unregistered(unregistered: &[Unregistered], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let here = Here::new();
-    let mut groups: Vec<(Vec<&Other>, Vec<String>)> = Vec::new();
-    for other in others {
+    let mut groups: Vec<(Vec<&Unregistered>, Vec<String>)> = Vec::new();
+    for other in unregistered {
         let stack = lines_of(&other.stack, false, &here);
-        let name = |other: &Other| other.path.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-        let is_alike = |(group, lines): &&mut (Vec<&Other>, Vec<String>)| {
+        let name = |other: &Unregistered| other.path.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let is_alike = |(group, lines): &&mut (Vec<&Unregistered>, Vec<String>)| {
             group.first().is_some_and(|first| name(first) == name(other) && first.doing == other.doing)
                 && *lines == stack
         };

@@ -280,11 +280,11 @@ impl Check {
         const HINT: &str = "name them, as `root: { level: info, appenders: [console] }`, or, so that nothing is logged, \
                             write `root: { level: off }`";
         const NOT_ALL: &str = "root has no appenders, so what no logger takes is not logged";
-        let is_heard = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
+        let was_logged = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
         // An empty file, or one of which the end is not written yet: log4rs would log nothing,
         // without a word.
         let Some(field) = top.get("root") else {
-            if !loggers.iter().any(is_heard) {
+            if !loggers.iter().any(was_logged) {
                 let message = format!("the key `root` is missing, so nothing would be logged; {HINT}");
                 return Err(top.field().error(message));
             }
@@ -295,7 +295,7 @@ impl Check {
         let level = root.get("level").map_or(Ok(LevelFilter::Debug), |field| read_level(&field))?;
         let Some(list) = root.get("appenders") else {
             if level != LevelFilter::Off {
-                if !loggers.iter().any(is_heard) {
+                if !loggers.iter().any(was_logged) {
                     let message = format!("the key `appenders` is missing, so root would log nothing; {HINT}");
                     return Err(field.error(message));
                 }
@@ -305,7 +305,7 @@ impl Check {
         };
         let appenders = read_names(&list, known, used, &mut self.warnings)?;
         if appenders.is_empty() && level != LevelFilter::Off {
-            if !loggers.iter().any(is_heard) {
+            if !loggers.iter().any(was_logged) {
                 return Err(list.error(format!("no appenders, so nothing would be logged; {HINT}")));
             }
             self.warn(&field, NOT_ALL);

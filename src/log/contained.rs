@@ -59,7 +59,7 @@ impl Append for Contained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::tell::is_heard;
+    use crate::os::tell::was_logged;
 
     #[derive(Debug)]
     struct Panics;
@@ -87,7 +87,7 @@ mod tests {
         contained.flush();
         assert_eq!(contained.panics.load(Ordering::Relaxed), 3);
         let heard = |text: &str| {
-            is_heard(|| contained.append(&::log::Record::builder().args(format_args!("{text}")).build()).unwrap())
+            was_logged(|| contained.append(&::log::Record::builder().args(format_args!("{text}")).build()).unwrap())
         };
         assert!(!heard("fails") && !heard("panics") && heard("is taken"));
     }

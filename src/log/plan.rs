@@ -175,8 +175,8 @@ pub(crate) fn switch_off() -> Result<(), Error> {
 
 /// Logs `text`, and writes it to stderr, unless the log is a console that has taken it.
 pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
-    let is_heard = tell::is_heard(|| ::log::log!(target: target, level, "{text}"));
-    if !is_heard || !is_console() {
+    let was_logged = tell::was_logged(|| ::log::log!(target: target, level, "{text}"));
+    if !was_logged || !is_console() {
         tell::remark(&format!("selvedge: {text}"));
     }
 }

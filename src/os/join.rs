@@ -1,4 +1,4 @@
-//! Joining an OS thread with a look now and then. Linux only: elsewhere a join has no time limit.
+//! Joining an OS thread with a check now and then. Linux only: elsewhere a join has no time limit.
 
 use std::mem::MaybeUninit;
 use std::os::unix::thread::JoinHandleExt;
@@ -11,8 +11,8 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Joins the thread: blocks until the system has it no more. Each time the current limit is over,
-/// `look` is called, which gives the next limit.
-pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut look: impl FnMut() -> Duration) {
+/// `check` is called, which gives the next limit.
+pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut check: impl FnMut() -> Duration) {
     // The thread is this function's to join from here on.
     let thread = handle.into_pthread_t();
     loop {
@@ -21,7 +21,7 @@ pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut look: impl F
         // call that joins it ends the loop. No result is asked for (null); `until` is a valid
         // timespec that lives until the call returns.
         match unsafe { libc::pthread_timedjoin_np(thread, ptr::null_mut(), &raw const until) } {
-            libc::ETIMEDOUT => limit = look(),
+            libc::ETIMEDOUT => limit = check(),
             // Joined; or an error that no repetition cures: the caller is the thread itself.
             _ => return,
         }
@@ -47,20 +47,20 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn a_thread_that_has_not_ended_is_looked_at_until_it_ends() {
+    fn a_thread_that_has_not_ended_is_checked_until_it_ends() {
         let (end, wait) = mpsc::channel::<()>();
         let handle = std::thread::spawn(move || {
             let _ = wait.recv();
         });
-        let (looks, end) = (Cell::new(0), Cell::new(Some(end)));
+        let (checks, end) = (Cell::new(0), Cell::new(Some(end)));
         join(handle, Duration::from_millis(1), || {
-            looks.set(looks.get() + 1);
-            if looks.get() == 3 {
+            checks.set(checks.get() + 1);
+            if checks.get() == 3 {
                 end.take();
                 return Duration::from_secs(60);
             }
             Duration::from_millis(1)
         });
-        assert_eq!(looks.get(), 3);
+        assert_eq!(checks.get(), 3);
     }
 }

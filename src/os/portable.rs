@@ -57,7 +57,7 @@ pub(crate) fn thread_count() -> Option<usize> {
     None
 }
 
-/// Joins the thread. There is no time limit here, so nothing looks meanwhile.
-pub(crate) fn join(handle: std::thread::JoinHandle<()>, _limit: Duration, _look: impl FnMut() -> Duration) {
+/// Joins the thread. There is no time limit here, so nothing is checked meanwhile.
+pub(crate) fn join(handle: std::thread::JoinHandle<()>, _limit: Duration, _check: impl FnMut() -> Duration) {
     let _ = handle.join();
 }

@@ -79,7 +79,7 @@ impl Task {
 /// By the kernel's id of the thread; `None` if it is gone, or the system does not tell. Some
 /// microseconds.
 #[cfg(target_os = "linux")]
-pub(crate) fn look(thread: i32) -> Option<Task> {
+pub(crate) fn read(thread: i32) -> Option<Task> {
     use std::io::Read;
     // On the stack: a thousand threads may be looked at.
     let mut text = [0; 1024];
@@ -88,7 +88,7 @@ pub(crate) fn look(thread: i32) -> Option<Task> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn look(_thread: i32) -> Option<Task> {
+pub(crate) fn read(_thread: i32) -> Option<Task> {
     None
 }
 
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn the_calling_thread_runs_and_one_that_blocks_sigprof_is_known() {
         let this = || crate::os::CpuClock::of_current().unwrap().thread();
-        let task = look(this()).unwrap();
+        let task = read(this()).unwrap();
         assert_eq!((task.doing, task.blocks_sigprof), (Doing::Runs, false));
-        let process = look(std::process::id() as i32).unwrap();
+        let process = read(std::process::id() as i32).unwrap();
         assert!(task.age() <= process.age() && process.age() < Some(Duration::from_secs(24 * 3600)), "{process:?}");
         assert!(list().unwrap().contains(&this()));
         {
@@ -219,9 +219,9 @@ mod tests {
                 libc::sigfillset(set.as_mut_ptr());
                 libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
             }
-            look(this()).unwrap().blocks_sigprof
+            read(this()).unwrap().blocks_sigprof
         });
         assert!(blocking.join().unwrap());
-        assert_eq!(look(1 << 22), None);
+        assert_eq!(read(1 << 22), None);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn note_heard() {
 }
 
 /// Whether the log has taken what `log` logs on the calling thread.
-pub(crate) fn is_heard(log: impl FnOnce()) -> bool {
+pub(crate) fn was_logged(log: impl FnOnce()) -> bool {
     let before = HEARD.try_with(|heard| heard.replace(false));
     log();
     let heard = HEARD.try_with(Cell::get).unwrap_or(false);
@@ -38,7 +38,7 @@ pub(crate) fn is_heard(log: impl FnOnce()) -> bool {
 
 /// Logs `text`, and writes it to stderr if the log does not take it. May block as the log does.
 pub(crate) fn tell(level: Level, target: &str, text: &str) {
-    if !is_heard(|| log::log!(target: target, level, "{text}")) {
+    if !was_logged(|| log::log!(target: target, level, "{text}")) {
         remark(&format!("selvedge: {text}"));
     }
 }

@@ -4,7 +4,7 @@
 //! Nothing here runs when a value is added or popped. The list of living queues is written when a
 //! queue is made and when its last handle is dropped.
 
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::model::AtomicU64;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -166,7 +166,7 @@ impl Account {
         // A program may drop thousands of such queues. Of each name the 1st, 2nd, 4th, 8th… is
         // logged. The report at the end counts all.
         if of_name.queues.is_power_of_two() {
-            shielded(|| warn(&self.name, values, how, cure, of_name));
+            ignore_panic(|| warn(&self.name, values, how, cure, of_name));
         }
     }
 }

@@ -6,13 +6,13 @@
 //! stop, `timed` the time limits, `left` the count of the values that were never popped.
 
 mod adder;
-mod bell;
 mod drain;
 mod errors;
 mod left;
 mod popper;
 mod store;
 mod timed;
+mod wake_up;
 
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;

@@ -2,7 +2,7 @@
 //!
 //! Adders push into `tail`, poppers take from `head`, and a popper that finds `head` empty swaps
 //! the whole tail in. So the two sides meet once per batch and not once per value, and taking
-//! everything is one swap. Only a thread that has to block touches a channel (its `Bell`), because
+//! everything is one swap. Only a thread that has to block touches a channel (its `WakeUp`), because
 //! it waits for several things at once.
 //!
 //! Invariants
@@ -10,21 +10,21 @@
 //! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped`
 //!    values are in the queue.
 //! 3. A thread that is about to block first counts itself among the bell's waiting threads (or,
-//!    woken, clears `rung`) and then looks again under the lock of the other side. A thread that
+//!    woken, clears `called`) and then looks again under the lock of the other side. A thread that
 //!    changes something asks under that lock whether the bell is awaited. So the blocking thread
 //!    sees the change, or the changing thread sees the blocking thread.
 //! 4. A thread that took a token from a bell, or gives up, looks once more before it returns. If
-//!    something is left for the threads that still wait, it rings on. Between clearing `rung` and
+//!    something is left for the threads that still wait, it rings on. Between clearing `called` and
 //!    that look it has held the lock of the other side. So the look sees the change of an adder or
-//!    popper that still saw `rung` set.
+//!    popper that still saw `called` set.
 //!
 //! Models: `queue/loom_tests.rs`.
 
-use super::bell::{Bell, Spin};
+use super::wake_up::{Spin, WakeUp};
 use super::{AddError, PopError};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::os::tell::tell;
-use crate::signal::{Round, Signal};
+use crate::signal::{Signal, WaitSet};
 use crate::wait::{Handles, Unblocker, Users, WaitDescription};
 use log::Level;
 use std::collections::VecDeque;
@@ -61,9 +61,9 @@ pub(super) struct Store<T> {
     /// Only a hint, hence relaxed.
     tail_wanted: Apart<AtomicBool>,
     /// Poppers wait here for a value.
-    items: Apart<Bell>,
+    items: Apart<WakeUp>,
     /// Adders wait here for room.
-    room: Apart<Bell>,
+    room: Apart<WakeUp>,
     /// The threads that had to wait for a value. They can make room, as far as is known.
     poppers: Arc<Users>,
 }
@@ -109,8 +109,8 @@ impl<T> Store<T> {
             tail: Apart(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
             head: Apart(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
             tail_wanted: Apart(AtomicBool::new(false)),
-            items: Apart(Bell::new()),
-            room: Apart(Bell::new()),
+            items: Apart(WakeUp::new()),
+            room: Apart(WakeUp::new()),
             poppers: Arc::default(),
         }
     }
@@ -154,7 +154,7 @@ impl<T> Store<T> {
         let awaited = self.items.0.is_awaited();
         drop(tail);
         if awaited {
-            self.items.0.ring();
+            self.items.0.wake_one();
         }
         if self.tail_wanted.0.load(Ordering::Relaxed) {
             self.stand_back();
@@ -310,7 +310,7 @@ impl<T> Store<T> {
         let published = published.or_else(publish);
         let mut warn_at = since.checked_add(FULL_WARNING);
         let waiting = self.room.0.enter();
-        let mut round = Round::default();
+        let mut wait_set = WaitSet::default();
         let outcome = loop {
             // By invariant 3 the poppers' lock must order the next look. The look itself is under
             // the tail's lock.
@@ -332,16 +332,16 @@ impl<T> Store<T> {
                 );
                 tell(Level::Warn, module_path!(), &text);
             }
-            round.clear(warn_at);
+            wait_set.clear(warn_at);
             if let Some(till) = till {
-                round.watch(till);
+                wait_set.watch(till);
             }
-            waiting.block(&round);
+            waiting.block(&wait_set);
         };
         drop(waiting);
         drop(published);
         if self.room.0.is_awaited() && (self.has_room() || self.closed.is_go()) {
-            self.room.0.ring();
+            self.room.0.wake_one();
         }
         outcome
     }
@@ -364,7 +364,7 @@ impl<T> Store<T> {
         match head.ready.pop_front() {
             Some(value) => {
                 // The value does not need the tail's lock. The caller's last look does: without it,
-                // an adder that still sees `rung` and a popper that does not yet see its value
+                // an adder that still sees `called` and a popper that does not yet see its value
                 // would both leave the next sleeper asleep.
                 drop(self.tail_for_popper());
                 self.end_pop(head, 1);
@@ -425,7 +425,7 @@ impl<T> Store<T> {
         let awaited = self.room.0.is_awaited();
         drop(head);
         if awaited {
-            self.room.0.ring();
+            self.room.0.wake_one();
         }
     }
 
@@ -456,7 +456,7 @@ impl<T> Store<T> {
         }
         let published = published.or_else(publish);
         let waiting = self.items.0.enter();
-        let mut round = Round::default();
+        let mut wait_set = WaitSet::default();
         let outcome = loop {
             match self.take_for_sure() {
                 Taken::Value(value) => break Ok(value),
@@ -466,16 +466,16 @@ impl<T> Store<T> {
             if till.is_some_and(Signal::is_go) {
                 break Err(PopError::Stopped);
             }
-            round.clear(None);
+            wait_set.clear(None);
             if let Some(till) = till {
-                round.watch(till);
+                wait_set.watch(till);
             }
-            waiting.block(&round);
+            waiting.block(&wait_set);
         };
         drop(waiting);
         drop(published);
         if self.items.0.is_awaited() && (self.len() > 0 || self.closed.is_go()) {
-            self.items.0.ring();
+            self.items.0.wake_one();
         }
         outcome
     }
@@ -485,8 +485,8 @@ impl<T> Store<T> {
         if first {
             self.closed.go_unexplained();
             // One of each is woken, and rings on.
-            self.items.0.ring();
-            self.room.0.ring();
+            self.items.0.wake_one();
+            self.room.0.wake_one();
         }
         first
     }

@@ -5,7 +5,7 @@ use super::reserve::{self, Job};
 use crate::dump::Dump;
 use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
-use crate::os::tell::{is_heard, remark};
+use crate::os::tell::{remark, was_logged};
 use crate::thread::leaving::Leaving;
 use crate::thread::{Failure, Thread, tree};
 use log::Level;
@@ -28,7 +28,7 @@ pub(super) const TERMINATED: u8 = 143;
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Time limit for the final dump, stacks included.
-pub(super) const LAST_LOOK: Duration = Duration::from_secs(3);
+pub(super) const DUMP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whether the person there sees colours: a terminal that has them, and they have not said no
 /// (no-color.org).
@@ -90,9 +90,9 @@ pub(super) fn report_stuck(reports: Vec<String>) {
 pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     let for_log = text.clone();
     let log = move || {
-        let heard = is_heard(|| log::log!(level, "{for_log}"));
+        let logged = was_logged(|| log::log!(level, "{for_log}"));
         log::logger().flush();
-        heard
+        logged
     };
     match aside(thread, LAST_WORDS, log) {
         Some(true) => {}
@@ -122,7 +122,7 @@ pub(super) fn indented(text: &str) -> String {
 /// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their
 /// names in time.
 fn left(stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
-    let (dump, no_stacks) = match dumping.recv_timeout(LAST_LOOK) {
+    let (dump, no_stacks) = match dumping.recv_timeout(DUMP_PATIENCE) {
         Ok(dump) => (dump, ""),
         Err(_) => (Dump::without_stacks(), "\n  (their stacks were not found in time)"),
     };

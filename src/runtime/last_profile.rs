@@ -8,7 +8,7 @@
 //! 2. Nothing is logged before the files are written: the log may wait for the thread that ends the
 //!    process.
 
-use super::profiler::{Profiler, Told};
+use super::profiler::{LogLine, Profiler};
 use super::{exit, reserve};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -46,7 +46,7 @@ pub(super) fn forget() {
 /// Ends the recording, if there is one, and writes the profile. Blocks until another thread that
 /// does so has written it.
 pub(super) fn finish() {
-    tell_all(write_whole());
+    log_all(write_whole());
 }
 
 /// The same on another thread. Returns `false` if the files are not written in time.
@@ -63,14 +63,14 @@ pub(super) fn snapshot_in_time() -> bool {
     })
 }
 
-fn write_whole() -> Vec<Told> {
+fn write_whole() -> Vec<LogLine> {
     let _turn = Turn::take();
     let profiler = PROFILER.lock().take();
     profiler.map(|profiler| profiler.finish(tree::root().please_stop.reason())).unwrap_or_default()
 }
 
-fn tell_all(told: Vec<Told>) {
-    for Told { level, target, text } in told {
+fn log_all(lines: Vec<LogLine>) {
+    for LogLine { level, target, text } in lines {
         match level {
             Level::Info => log::info!(target: target, "{text}"),
             _ => tell(level, target, &text),
@@ -78,15 +78,15 @@ fn tell_all(told: Vec<Told>) {
     }
 }
 
-fn in_time(write: impl FnOnce() -> Vec<Told> + Send + 'static) -> bool {
+fn in_time(write: impl FnOnce() -> Vec<LogLine> + Send + 'static) -> bool {
     if WRITES.try_with(Cell::get).unwrap_or(false) || !is_wanted() {
         return true;
     }
     let (done, wait) = mpsc::channel();
     let body = move || {
-        let told = write();
+        let lines = write();
         let _ = done.send(());
-        tell_all(told);
+        log_all(lines);
         let _ = done.send(());
     };
     if reserve::run("main/last-profile", body).is_err() || wait.recv_timeout(PATIENCE).is_err() {

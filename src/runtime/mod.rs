@@ -38,8 +38,8 @@ use crate::os::tell::tell;
 use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::stop;
-use crate::thread::tree::{self, Failures, Inside, Node};
-use crate::thread::{Failure, circumstances, end_those_left, forked, latency, leaving, panic};
+use crate::thread::tree::{self, CurrentThreadGuard, Failures, Node};
+use crate::thread::{Failure, end_those_left, failure_context, forked, latency, leaving, panic};
 use log::Level;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ struct Up {
     stop_watch: StopWatch,
     limits: Limits,
     node: Arc<Node>,
-    _inside: Inside,
+    _inside: CurrentThreadGuard,
     _reserve: Reserve,
     _claim: Claim,
 }
@@ -172,7 +172,7 @@ impl Runtime {
         panic::install_hook();
         panic::panics_go_to_log(true);
         panic::set_before_abort(exit::before_abort);
-        circumstances::set_records(logs::recent_of_this_thread);
+        failure_context::set_records(logs::recent_of_this_thread);
         leaving::set_report(Some(match settings.shutdown.on_stuck {
             OnStuck::Wait => exit::report_leaving,
             OnStuck::Abort => exit::abort_leaving,

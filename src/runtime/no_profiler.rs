@@ -12,7 +12,7 @@ pub(super) fn planned() -> Vec<PathBuf> {
 }
 
 /// What the log is told of a file.
-pub(super) struct Told {
+pub(super) struct LogLine {
     pub(super) level: log::Level,
     pub(super) target: &'static str,
     pub(super) text: String,
@@ -35,11 +35,11 @@ impl Profiler {
         Ok(None)
     }
 
-    pub(super) fn finish(self, _stopped_for: Option<Reason>) -> Vec<Told> {
+    pub(super) fn finish(self, _stopped_for: Option<Reason>) -> Vec<LogLine> {
         match self {}
     }
 
-    pub(super) fn snapshot(&self) -> Vec<Told> {
+    pub(super) fn snapshot(&self) -> Vec<LogLine> {
         match *self {}
     }
 }

@@ -54,14 +54,14 @@ pub(super) fn prepare_end() {
 /// Starts the thread that takes them.
 pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> {
     let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
-    let (idle, heard) = default_while_idle().map_err(refused)?;
-    for signal in SIGNALS.iter().filter(|signal| !heard.contains(signal)) {
+    let (idle, handled) = default_while_idle().map_err(refused)?;
+    for signal in SIGNALS.iter().filter(|signal| !handled.contains(signal)) {
         // As the shell has arranged it: an interrupt at its terminal is not for a program in the
         // background.
         log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
     }
     let dump = dumps::signal(settings.dump);
-    let all: Vec<i32> = heard.into_iter().chain(dump).collect();
+    let all: Vec<i32> = handled.into_iter().chain(dump).collect();
     let mut signals = Signals::new(&all).map_err(refused)?;
     // Only now: until there is a thread to take them they end the process.
     idle.store(false, Ordering::SeqCst);
@@ -124,7 +124,7 @@ impl Answers {
     }
 
     /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they
-    /// run aside: the next signal must be heard.
+    /// run aside: the next signal must be handled.
     fn stop(&self, signal: i32) {
         let (program, grace) = (self.program.clone(), self.shutdown.grace);
         let told = aside("notice", move || notice(&program, signal, grace));
@@ -134,7 +134,7 @@ impl Answers {
             let reason = Reason::of(format!("{} came", name(signal)), None, None);
             match ask {
                 Ask::Main => drop(main.please_stop.go_for(&reason)),
-                Ask::All => main.ask(&reason),
+                Ask::All => main.request_stop(&reason),
             }
         });
     }
@@ -153,7 +153,7 @@ fn notice(program: &str, signal: i32, grace: Duration) {
     log::logger().flush();
 }
 
-/// Also returns which of the signals are heard: the others were ignored when the program started.
+/// Also returns which of the signals are handled: the others were ignored when the program started.
 fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
     // In a forked child nothing listens: there they end the process too, until it starts a runtime
     // of its own.
@@ -167,7 +167,7 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
         process::at_fork(nothing, nothing, in_child);
         Arc::new(AtomicBool::new(true))
     });
-    let mut heard = Vec::new();
+    let mut handled = Vec::new();
     for (signal, is_settled) in SIGNALS.iter().zip(&SETTLED) {
         if !is_settled.load(Ordering::Relaxed) {
             if inherit::is_ignored(*signal) {
@@ -180,9 +180,9 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
             }
             is_settled.store(true, Ordering::Relaxed);
         }
-        heard.push(*signal);
+        handled.push(*signal);
     }
-    Ok((idle.clone(), heard))
+    Ok((idle.clone(), handled))
 }
 
 /// The exit code after everything has stopped in order: a command that was interrupted must not

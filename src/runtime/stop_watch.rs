@@ -51,8 +51,8 @@ impl StopWatch {
         let spawned = builder.spawn(move |please_stop| {
             please_stop.on_go(stop_clock::end_watch);
             while clock.wait() {
-                if let Some(next) = watch.look() {
-                    clock.look_after(next);
+                if let Some(next) = watch.check() {
+                    clock.check_by(next);
                 }
             }
         });
@@ -102,7 +102,7 @@ impl Plan {
 impl Watch {
     /// Reports the threads whose time has come. Returns when the next one's will have come, `None`
     /// if no thread is left that was asked.
-    fn look(&mut self) -> Option<Instant> {
+    fn check(&mut self) -> Option<Instant> {
         let program = self.main.please_stop.reason().map(|reason| reason.when());
         let myself = Thread::current();
         let main_has_returned = self.main_has_returned.load(Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl Watch {
     fn dump(&mut self) -> (Dump, String) {
         let was_late = self.late.is_some();
         let making = self.late.take().unwrap_or_else(exit::start_dump);
-        match making.recv_timeout(exit::LAST_LOOK) {
+        match making.recv_timeout(exit::DUMP_PATIENCE) {
             Ok(dump) if was_late => {
                 let note = format!(
                     "\n  (seen {:.1?} ago: to find the stacks took longer than the last report waited)",

@@ -18,7 +18,7 @@ pub(super) fn start(main: &Arc<Node>, after: Duration) -> io::Result<()> {
     let spawned = builder.spawn(move |please_stop| {
         let mut watch = Watch::default();
         while !please_stop.wait_for_go_timeout(after) {
-            watch.look(&deadlock::search(after));
+            watch.check(&deadlock::search(after));
         }
     });
     spawned.map(drop)
@@ -33,7 +33,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self, findings: &[Finding]) {
+    fn check(&mut self, findings: &[Finding]) {
         let mut now = Watch::default();
         for finding in findings {
             let key = finding.key();

@@ -1,7 +1,7 @@
 //! Loom models of signals: what came before `go` is seen after it, each waiter is woken, each
 //! target runs once. See `model/loom_tests.rs`.
 
-use super::{LateSignal, Reason, Signal, Together};
+use super::{BatchWake, LazySignal, Reason, Signal};
 use crate::model::Word;
 use crate::model::loom_tests::check;
 use loom::thread;
@@ -116,23 +116,23 @@ fn loom_signal_every_waiter_of_a_composite_is_woken() {
 }
 
 #[test]
-fn loom_together_wakes_every_waiter_in_each_order() {
+fn loom_batch_wake_wakes_every_waiter_in_each_order() {
     check(2, || {
         let (a, b) = (Signal::new("a"), Signal::new("b"));
         let waiters = [a.clone(), b.clone()].map(|signal| thread::spawn(move || signal.wait_for_go()));
         let reason = Reason::of("a model", None, None);
-        let mut together = Together::default();
-        together.go_for(&a, &reason);
-        together.go_for(&b, &reason);
-        drop(together);
+        let mut batch = BatchWake::default();
+        batch.go_for(&a, &reason);
+        batch.go_for(&b, &reason);
+        drop(batch);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
 }
 
 #[test]
-fn loom_late_a_signal_goes_whichever_of_go_and_get_comes_first() {
+fn loom_lazy_a_signal_goes_whichever_of_go_and_get_comes_first() {
     check(3, || {
-        let (late, word) = (Arc::new(LateSignal::new()), Arc::new(Word::new(0)));
+        let (late, word) = (Arc::new(LazySignal::new()), Arc::new(Word::new(0)));
         let (theirs, its_word) = (late.clone(), word.clone());
         let goes = thread::spawn(move || {
             its_word.set(1);
@@ -149,9 +149,9 @@ fn loom_late_a_signal_goes_whichever_of_go_and_get_comes_first() {
 
 /// The two looks share no lock: the thread that gets finds the signal made already.
 #[test]
-fn loom_late_a_signal_made_by_another_thread_goes_too() {
+fn loom_lazy_a_signal_made_by_another_thread_goes_too() {
     check(3, || {
-        let late = Arc::new(LateSignal::new());
+        let late = Arc::new(LazySignal::new());
         let theirs = late.clone();
         let goes = thread::spawn(move || theirs.go());
         let theirs = late.clone();

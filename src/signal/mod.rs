@@ -1,9 +1,10 @@
 //! Signals: irreversible, binary, shared. Knows `os` and `wait`; knows no threads of the tree, no
 //! queues.
 
+mod batch_wake;
 mod compose;
 mod core;
-mod late;
+mod lazy;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;
 mod on_go;
@@ -11,19 +12,18 @@ mod reason;
 mod stops;
 mod till;
 mod timer;
-mod together;
 mod walk;
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
 
-pub(crate) use late::LateSignal;
+pub(crate) use batch_wake::BatchWake;
+pub(crate) use lazy::LazySignal;
 pub use on_go::{OnGo, OnGoScoped};
 pub use reason::Reason;
 pub(crate) use stops::{PLEASE_STOP, observe_stops};
 pub use till::Till;
 pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, set_tree as set_timer_tree};
-pub(crate) use together::Together;
 
 use self::core::{Core, Kind, Name, now_or_never};
 use crate::model::{Receiver, Select};
@@ -122,7 +122,7 @@ impl Signal {
         self.0.go(|| Some(Reason::of(why, Some(at), None)))
     }
 
-    /// Of several that go for one reason, [`Together`] is faster.
+    /// Of several that go for one reason, [`BatchWake`] is faster.
     pub(crate) fn go_for(&self, reason: &Reason) -> bool {
         self.0.go(|| Some(reason.clone()))
     }
@@ -317,14 +317,14 @@ impl Signal {
         if till.is_none() && self.0.sleep(deadline) {
             return self.is_go();
         }
-        let mut round = Round::default();
+        let mut wait_set = WaitSet::default();
         loop {
-            round.clear(deadline);
-            round.watch(self);
+            wait_set.clear(deadline);
+            wait_set.watch(self);
             if let Some(till) = till {
-                round.watch(till);
+                wait_set.watch(till);
             }
-            round.block();
+            wait_set.block();
             if self.is_go() {
                 return true;
             }
@@ -342,12 +342,12 @@ impl Signal {
 /// `a` stands for it; `a | b` is its parts; a Till is a deadline. After each wake-up the expression
 /// is asked again. So a composite that is only waited on leaves nothing in its parts.
 #[derive(Default)]
-pub(crate) struct Round {
+pub(crate) struct WaitSet {
     receivers: Vec<Receiver<Infallible>>,
     deadline: Option<Instant>,
 }
 
-impl Round {
+impl WaitSet {
     pub(crate) fn clear(&mut self, deadline: Option<Instant>) {
         self.receivers.clear();
         self.deadline = deadline;
@@ -386,19 +386,19 @@ impl Round {
         }
     }
 
-    /// Blocks until one of them has changed, or a token could be taken from `bell`.
+    /// Blocks until one of them has changed, or a token could be taken from `token`.
     ///
     /// `select` and not `ready`: one token wakes one waiting thread, not all.
-    pub(crate) fn block_on(&self, bell: &Receiver<()>) {
+    pub(crate) fn block_on(&self, token: &Receiver<()>) {
         if self.receivers.is_empty() {
             match self.deadline {
-                None => drop(bell.recv()),
-                Some(at) => drop(bell.recv_deadline(at)),
+                None => drop(token.recv()),
+                Some(at) => drop(token.recv_deadline(at)),
             }
             return;
         }
         let mut select = Select::new();
-        select.recv(bell);
+        select.recv(token);
         for receiver in &self.receivers {
             select.recv(receiver);
         }
@@ -410,7 +410,7 @@ impl Round {
             },
         };
         match operation.index() {
-            0 => drop(operation.recv(bell)),
+            0 => drop(operation.recv(token)),
             signal => drop(operation.recv(&self.receivers[signal - 1])),
         }
     }

@@ -76,8 +76,8 @@ fn a_cancelled_till_is_forgotten_by_the_timer() {
 
 #[test]
 fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
-    for round in 0..500 {
-        let till = Till::after(Duration::from_secs(3600 + round));
+    for wait_set in 0..500 {
+        let till = Till::after(Duration::from_secs(3600 + wait_set));
         let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
         let address = Arc::as_ptr(&till.0);
         std::thread::scope(|s| {
@@ -151,10 +151,10 @@ fn a_wait_for_an_all_blocks_on_a_part_that_is_missing() {
     let (gone, missing) = (Signal::new("gone"), Signal::new("missing"));
     let both = &gone & &missing;
     gone.go();
-    let mut round = Round::default();
-    round.clear(None);
-    round.watch(&both);
-    let [only] = &round.receivers[..] else { panic!("one part decides") };
+    let mut wait_set = WaitSet::default();
+    wait_set.clear(None);
+    wait_set.watch(&both);
+    let [only] = &wait_set.receivers[..] else { panic!("one part decides") };
     assert!(only.same_channel(missing.receiver()));
 }
 
@@ -162,11 +162,11 @@ fn a_wait_for_an_all_blocks_on_a_part_that_is_missing() {
 fn a_round_keeps_its_earliest_deadline() {
     let (soon, late) = (Till::after(Duration::from_secs(1000)), Till::after(Duration::from_secs(2000)));
     let Kind::Till(at) = soon.0.kind else { unreachable!("its time can be expressed") };
-    let mut round = Round::default();
+    let mut wait_set = WaitSet::default();
     for order in [[&soon, &late], [&late, &soon]] {
-        round.clear(None);
-        order.iter().for_each(|till| round.watch(till));
-        assert_eq!(round.deadline, Some(at));
+        wait_set.clear(None);
+        order.iter().for_each(|till| wait_set.watch(till));
+        assert_eq!(wait_set.deadline, Some(at));
     }
 }
 

@@ -2,7 +2,7 @@
 //! expression as deeply as it likes, and a thread's stack has an end.
 
 use super::core::{Core, Kind};
-use super::{Round, Signal};
+use super::{Signal, WaitSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,26 +52,26 @@ pub(super) fn has_gone(composite: &Core) -> bool {
     }
 }
 
-/// Adds to `round` what has to change before the signal can have gone.
+/// Adds to `wait_set` what has to change before the signal can have gone.
 ///
 /// The caller has asked whether it has gone, so the parts of an `&` up to the missing one are
 /// marked. Without that, or if one went since, the round ends at once, and the caller asks again.
-pub(super) fn frontier(core: &Core, round: &mut Round) {
+pub(super) fn frontier(core: &Core, wait_set: &mut WaitSet) {
     let mut next = Vec::new();
     let mut now = Some(core);
     while let Some(core) = now {
         match &core.kind {
-            Kind::Plain(_) => round.push(core.own_receiver()),
+            Kind::Plain(_) => wait_set.push(core.own_receiver()),
             Kind::Never => {}
             Kind::Till(at) => {
-                round.push(core.own_receiver());
-                round.until(*at);
+                wait_set.push(core.own_receiver());
+                wait_set.until(*at);
             }
             Kind::Any(parts) => next.extend(parts.iter().rev().map(|part| &*part.0)),
             // Not `is_go`, which would walk through the whole part, at each level.
             Kind::All(parts) => match parts.iter().find(|part| !part.0.is_known_gone()) {
                 Some(missing) => next.push(&*missing.0),
-                None => round.until(Instant::now()),
+                None => wait_set.until(Instant::now()),
             },
         }
         now = next.pop();

@@ -1,7 +1,7 @@
 //! The cell – B –: a flag that wakes one.
 
-use super::gate::Gate;
 use super::limit::Limit;
+use super::permits::Permits;
 use crate::signal::Signal;
 use crate::wait::WaitDescription;
 use std::fmt;
@@ -53,20 +53,20 @@ pub struct BinarySemaphore(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
-    gate: Gate,
+    permits: Permits,
 }
 
 impl BinarySemaphore {
     /// A semaphore whose flag is down.
     pub fn new(name: impl AsRef<str>) -> BinarySemaphore {
-        BinarySemaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(0) }))
+        BinarySemaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), permits: Permits::new(0) }))
     }
 
     /// Raises the flag, and wakes one waiting thread. Returns `false` if the flag was up already.
     /// Does not block.
     #[inline]
     pub fn post(&self) -> bool {
-        self.0.gate.release_unless_there()
+        self.0.permits.release_unless_there()
     }
 
     /// Takes the flag down. Blocks until it is up; a thread with a `please_stop` wants
@@ -91,7 +91,7 @@ impl BinarySemaphore {
     /// Takes the flag down, and returns `true`, if the flag is up now. Does not block.
     #[inline]
     pub fn try_wait(&self) -> bool {
-        self.0.gate.try_acquire()
+        self.0.permits.try_acquire()
     }
 
     /// Its name.
@@ -103,13 +103,13 @@ impl BinarySemaphore {
     fn wait_within(&self, limit: Limit<'_>) -> bool {
         let inner = &self.0;
         let publish = |since| WaitDescription::new("binary semaphore", inner.name.clone()).publish_since(since);
-        inner.gate.try_acquire() || inner.gate.acquire_slow(limit, publish).is_ok()
+        inner.permits.try_acquire() || inner.permits.acquire_slow(limit, publish).is_ok()
     }
 }
 
 impl fmt::Debug for BinarySemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.0.gate.available() > 0 { "posted" } else { "not posted" };
+        let state = if self.0.permits.available() > 0 { "posted" } else { "not posted" };
         write!(f, "BinarySemaphore({}, {state})", self.name())
     }
 }

@@ -3,7 +3,7 @@
 
 use super::GaveUp;
 use crate::model::{Receiver, Sender, bounded, now, thread_local};
-use crate::signal::{Round, Signal};
+use crate::signal::{Signal, WaitSet};
 use crate::wait::Published;
 use std::time::{Duration, Instant};
 
@@ -47,23 +47,23 @@ impl<'a> Limit<'a> {
         }
     }
 
-    fn begin(&self, round: &mut Round) {
-        round.clear(self.deadline);
+    fn begin(&self, wait_set: &mut WaitSet) {
+        wait_set.clear(self.deadline);
         if let Some(till) = self.till {
-            round.watch(till);
+            wait_set.watch(till);
         }
     }
 
     /// Blocks until `done` returns `true`, or until the limit. Calls `done` again after each ring
-    /// of `bell`, the calling thread's own.
-    pub(super) fn block_until(&self, bell: &Bell, mut done: impl FnMut() -> bool) -> Result<(), GaveUp> {
-        let mut round = Round::default();
+    /// of `parker`, the calling thread's own.
+    pub(super) fn block_until(&self, parker: &Parker, mut done: impl FnMut() -> bool) -> Result<(), GaveUp> {
+        let mut wait_set = WaitSet::default();
         while !done() {
             if let Some(reason) = self.reached() {
                 return Err(reason);
             }
-            self.begin(&mut round);
-            round.block_on(&bell.heard);
+            self.begin(&mut wait_set);
+            wait_set.block_on(&parker.receiver);
         }
         Ok(())
     }
@@ -77,11 +77,11 @@ impl<'a> Limit<'a> {
             return Err(reason);
         }
         let _published = publish();
-        let mut round = Round::default();
+        let mut wait_set = WaitSet::default();
         loop {
-            self.begin(&mut round);
-            round.watch(signal);
-            round.block();
+            self.begin(&mut wait_set);
+            wait_set.watch(signal);
+            wait_set.block();
             if signal.is_go() {
                 return Ok(());
             }
@@ -97,29 +97,29 @@ impl<'a> Limit<'a> {
 /// A token may come late, when its thread waits for something else already. So the waking thread
 /// writes to shared state what has happened, and the token only makes the woken thread look.
 #[derive(Clone)]
-pub(super) struct Bell {
-    ring: Sender<()>,
-    heard: Receiver<()>,
+pub(super) struct Parker {
+    sender: Sender<()>,
+    receiver: Receiver<()>,
 }
 
 thread_local! {
-    static BELL: Bell = Bell::new();
+    static PARKER: Parker = Parker::new();
 }
 
-impl Bell {
-    fn new() -> Bell {
-        let (ring, heard) = bounded(1);
-        Bell { ring, heard }
+impl Parker {
+    fn new() -> Parker {
+        let (sender, receiver) = bounded(1);
+        Parker { sender, receiver }
     }
 
     /// The calling thread's bell.
-    pub(super) fn mine() -> Bell {
+    pub(super) fn mine() -> Parker {
         // After the thread's locals are destroyed, each wait has a bell of its own.
-        BELL.try_with(Bell::clone).unwrap_or_else(|_| Bell::new())
+        PARKER.try_with(Parker::clone).unwrap_or_else(|_| Parker::new())
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn unpark(&self) {
         // Full: the thread has not looked since the last one.
-        let _ = self.ring.try_send(());
+        let _ = self.sender.try_send(());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
-fn loom_gate_each_owner_sees_what_the_last_one_did() {
+fn loom_permits_each_owner_sees_what_the_last_one_did() {
     check(3, || {
         let lock = Arc::new(Lock::new("l", Word::new(0)));
         let add = |lock: &Lock<Word>| {
@@ -24,7 +24,7 @@ fn loom_gate_each_owner_sees_what_the_last_one_did() {
 }
 
 #[test]
-fn loom_gate_a_permit_hands_on_what_was_done_with_it() {
+fn loom_permits_a_permit_hands_on_what_was_done_with_it() {
     check(3, || {
         let (semaphore, word) = (Semaphore::new("s", 0), Arc::new(Word::new(0)));
         let (theirs, its_word) = (semaphore.clone(), word.clone());
@@ -48,7 +48,7 @@ fn loom_gate_a_permit_hands_on_what_was_done_with_it() {
 }
 
 #[test]
-fn loom_gate_a_waiter_that_gives_up_passes_the_call_on() {
+fn loom_permits_a_waiter_that_gives_up_passes_the_call_on() {
     check(2, || {
         let (semaphore, stop) = (Semaphore::new("s", 1), Signal::new("stop"));
         let permit = semaphore.acquire();
@@ -67,7 +67,7 @@ fn loom_gate_a_waiter_that_gives_up_passes_the_call_on() {
 /// The second post finds the permit of the first. The thread that takes that permit must see what
 /// came before both.
 #[test]
-fn loom_gate_a_post_that_finds_a_permit_is_not_lost() {
+fn loom_permits_a_post_that_finds_a_permit_is_not_lost() {
     check(3, || {
         let (flag, value) = (BinarySemaphore::new("b"), Arc::new(AtomicU64::new(0)));
         let posters = [1, 2].map(|bit| {

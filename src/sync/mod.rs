@@ -23,11 +23,11 @@
 //! [`Signal`]: crate::Signal
 
 mod binary_semaphore;
-mod gate;
 mod limit;
 mod lock;
 mod monitor;
 mod owned;
+mod permits;
 mod progress;
 mod promise;
 mod semaphore;

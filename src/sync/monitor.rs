@@ -11,7 +11,7 @@
 //! Models: `loom_monitor_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
-use super::limit::{Bell, Limit};
+use super::limit::{Limit, Parker};
 use super::owned::Owned;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
@@ -123,7 +123,7 @@ struct Line {
 struct Waiter {
     seen: u64,
     woken: Arc<AtomicBool>,
-    bell: Bell,
+    parker: Parker,
 }
 
 impl Line {
@@ -254,20 +254,20 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     #[track_caller]
     fn wait_within(&mut self, limit: Limit<'_>) -> Result<(), GaveUp> {
         let way = &self.monitor.way;
-        let (bell, woken) = (Bell::mine(), Arc::new(AtomicBool::new(false)));
+        let (parker, woken) = (Parker::mine(), Arc::new(AtomicBool::new(false)));
         let what = WaitDescription::new("change in monitor", Arc::from(way.name()));
         let published = what.limited(limit.is_any()).at(Location::caller()).publish();
         let place = {
             let line = self.line();
             line.changes += u64::from(self.changed);
             line.next += 1;
-            let waiter = Waiter { seen: line.changes, woken: woken.clone(), bell: bell.clone() };
+            let waiter = Waiter { seen: line.changes, woken: woken.clone(), parker: parker.clone() };
             line.waiters.insert(line.next, waiter);
             line.next
         };
         self.leave();
         // Relaxed: entering again makes the change visible.
-        let outcome = limit.block_until(&bell, || woken.load(Ordering::Relaxed));
+        let outcome = limit.block_until(&parker, || woken.load(Ordering::Relaxed));
         way.enter();
         drop(published);
         self.changed = false;
@@ -295,7 +295,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         if let Some(waiter) = woken {
             // After leaving: a waiter that wakes earlier only waits to enter.
             waiter.woken.store(true, Ordering::Relaxed);
-            waiter.bell.ring();
+            waiter.parker.unpark();
         }
     }
 }

@@ -1,11 +1,11 @@
 //! A gate with one permit, a name and an owner: how threads get into Lock and Monitor. Guards no
 //! value itself.
 //!
-//! Models: `loom_gate_*` and `loom_monitor_*` in `sync/loom_tests.rs`.
+//! Models: `loom_permits_*` and `loom_monitor_*` in `sync/loom_tests.rs`.
 
 use super::GaveUp;
-use super::gate::Gate;
 use super::limit::Limit;
+use super::permits::Permits;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
 use crate::wait::{Holder, Unblocker, WaitDescription};
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(super) struct Owned {
-    gate: Gate,
+    permits: Permits,
     /// Written by the owner only. Relaxed: the gate orders it.
     left_by_panic: AtomicBool,
     /// In an Arc because a published wait refers to it.
@@ -27,7 +27,7 @@ pub(super) struct Owned {
 impl Owned {
     pub(super) fn new(kind: &'static str, name: &str) -> Owned {
         Owned {
-            gate: Gate::new(1),
+            permits: Permits::new(1),
             left_by_panic: AtomicBool::new(false),
             holder: Arc::default(),
             kind,
@@ -47,7 +47,7 @@ impl Owned {
     #[inline]
     #[track_caller]
     pub(super) fn enter(&self) {
-        if !self.gate.try_acquire_only() {
+        if !self.permits.try_acquire_only() {
             // Without a limit it cannot give up.
             while self.enter_slow(Limit::NONE).is_err() {}
         }
@@ -59,7 +59,7 @@ impl Owned {
     pub(super) fn enter_till(&self, till: &Signal) -> Result<(), GaveUp> {
         let limit = Limit::till(till);
         limit.check()?;
-        if !self.gate.try_acquire_only() {
+        if !self.permits.try_acquire_only() {
             self.enter_slow(limit)?;
         }
         self.holder.take();
@@ -68,7 +68,7 @@ impl Owned {
 
     #[track_caller]
     pub(super) fn enter_timeout(&self, timeout: Duration) -> Result<(), GaveUp> {
-        if !self.gate.try_acquire_only() {
+        if !self.permits.try_acquire_only() {
             self.enter_slow(Limit::timeout(timeout))?;
         }
         self.holder.take();
@@ -78,7 +78,7 @@ impl Owned {
     #[inline]
     #[track_caller]
     pub(super) fn try_enter(&self) -> bool {
-        let entered = self.gate.try_acquire();
+        let entered = self.permits.try_acquire();
         if entered {
             self.holder.take();
         }
@@ -98,14 +98,14 @@ impl Owned {
                 WaitDescription::new(self.kind, self.name.clone()).unblocker(Unblocker::Holder(self.holder.clone()));
             what.limited(limit.is_any()).at(place).publish_since(since)
         };
-        self.gate.acquire_slow(limit, publish)
+        self.permits.acquire_slow(limit, publish)
     }
 
     /// For the owner.
     #[inline]
     pub(super) fn leave(&self) {
         self.holder.leave();
-        self.gate.release_only();
+        self.permits.release_only();
     }
 
     /// For the owner: keeps for the next owner whether it leaves by a panic. `panicking_before` is

@@ -1,8 +1,8 @@
 //! The cell R – –: a counted resource.
 
 use super::GaveUp;
-use super::gate::Gate;
 use super::limit::Limit;
+use super::permits::Permits;
 use crate::signal::Signal;
 use crate::wait::WaitDescription;
 use std::fmt;
@@ -49,7 +49,7 @@ pub struct Semaphore(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
-    gate: Gate,
+    permits: Permits,
 }
 
 /// One of the permits of a [`Semaphore`], given back when it drops. It may be given back by another
@@ -61,7 +61,7 @@ impl Semaphore {
     /// A semaphore with this many permits, at most `usize::MAX / 2`. 0 is fine: permits can be
     /// added later.
     pub fn new(name: impl AsRef<str>, permits: usize) -> Semaphore {
-        Semaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), gate: Gate::new(permits) }))
+        Semaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), permits: Permits::new(permits) }))
     }
 
     /// Takes a permit. Blocks while there is none; a thread with a `please_stop` wants
@@ -110,18 +110,18 @@ impl Semaphore {
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         // Not then_some: that would make, and drop, a permit in any case.
-        self.0.gate.try_acquire().then(|| Permit(&self.0))
+        self.0.permits.try_acquire().then(|| Permit(&self.0))
     }
 
     /// Adds permits for good. The opposite is [`Permit::forget`]. There are at most `usize::MAX /
     /// 2`; more are not added.
     pub fn add_permits(&self, count: usize) {
-        self.0.gate.release_many(count);
+        self.0.permits.release_many(count);
     }
 
     /// The number of free permits. It may be out of date when the call returns.
     pub fn available(&self) -> usize {
-        self.0.gate.available()
+        self.0.permits.available()
     }
 
     /// Its name.
@@ -132,9 +132,9 @@ impl Semaphore {
     #[inline]
     fn acquire_within(&self, limit: Limit<'_>) -> Result<Permit<'_>, GaveUp> {
         let inner = &self.0;
-        if !inner.gate.try_acquire() {
+        if !inner.permits.try_acquire() {
             let publish = |since| WaitDescription::new("semaphore", inner.name.clone()).publish_since(since);
-            inner.gate.acquire_slow(limit, publish)?;
+            inner.permits.acquire_slow(limit, publish)?;
         }
         Ok(Permit(inner))
     }
@@ -150,7 +150,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.gate.release();
+        self.0.permits.release();
     }
 }
 

@@ -9,7 +9,7 @@
 //!    bell out and rings it.
 
 use super::GaveUp;
-use super::limit::{Bell, Limit};
+use super::limit::{Limit, Parker};
 use crate::model::Mutex;
 use crate::signal::Signal;
 use crate::wait::{Holder, Unblocker, WaitDescription};
@@ -71,7 +71,7 @@ struct State {
     next: u64,
     serving: u64,
     given_up: BTreeSet<u64>,
-    waiting: BTreeMap<u64, Bell>,
+    waiting: BTreeMap<u64, Parker>,
 }
 
 /// A place in the order of a [`Sequencer`]. Dropping it gives the place up.
@@ -187,8 +187,8 @@ impl Ticket {
                     .stable_name(sequencer.name.clone())
                     .unblocker(Unblocker::Turn(sequencer.holder.clone()));
                 let _published = what.limited(limit.is_any()).at(Location::caller()).publish();
-                let bell = Bell::mine();
-                let outcome = limit.block_until(&bell, || sequencer.is_turn_or_join(number, Some(&bell)));
+                let parker = Parker::mine();
+                let outcome = limit.block_until(&parker, || sequencer.is_turn_or_join(number, Some(&parker)));
                 if outcome.is_err() {
                     sequencer.state.lock().waiting.remove(&number);
                 }
@@ -232,12 +232,12 @@ impl Drop for Turn {
 }
 
 impl Inner {
-    /// Returns `true` if it is this ticket's turn. If not, `bell` is kept, and rung when it is.
-    fn is_turn_or_join(&self, number: u64, bell: Option<&Bell>) -> bool {
+    /// Returns `true` if it is this ticket's turn. If not, `parker` is kept, and rung when it is.
+    fn is_turn_or_join(&self, number: u64, parker: Option<&Parker>) -> bool {
         let mut state = self.state.lock();
         let is_turn = state.serving == number;
-        if let (false, Some(bell)) = (is_turn, bell) {
-            state.waiting.insert(number, bell.clone());
+        if let (false, Some(parker)) = (is_turn, parker) {
+            state.waiting.insert(number, parker.clone());
         }
         is_turn
     }
@@ -258,8 +258,8 @@ impl Inner {
             let serving = state.serving;
             state.waiting.remove(&serving)
         };
-        if let Some(bell) = called {
-            bell.ring();
+        if let Some(parker) = called {
+            parker.unpark();
         }
     }
 }

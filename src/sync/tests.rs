@@ -1,8 +1,8 @@
 //! What can only be seen from inside: when a permit is put back and when it is handed over, and
 //! what is left behind.
 
-use super::gate::Gate;
 use super::limit::Limit;
+use super::permits::Permits;
 use super::{GaveUp, Progress, Sequencer};
 use crate::signal::Signal;
 use crate::wait::publish;
@@ -13,79 +13,79 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_permit_is_handed_over_once_in_a_while() {
-    let gate = Arc::new(Gate::new(0));
+    let permits = Arc::new(Permits::new(0));
     let has_it = Arc::new(AtomicBool::new(false));
     let waiter = thread::spawn({
-        let (gate, has_it) = (gate.clone(), has_it.clone());
+        let (permits, has_it) = (permits.clone(), has_it.clone());
         move || {
-            let outcome = gate.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test")));
+            let outcome = permits.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test")));
             has_it.store(true, Ordering::SeqCst);
             outcome
         }
     });
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !gate.is_awaited() {
+    while !permits.is_awaited() {
         assert!(Instant::now() < deadline);
         thread::yield_now();
     }
     // From now on permits are due to be handed over: this one never lies where a greedy thread
     // could take it.
-    gate.be_fair_now();
-    gate.release();
-    assert!(!gate.try_acquire() && gate.available() == 0);
+    permits.be_fair_now();
+    permits.release();
+    assert!(!permits.try_acquire() && permits.available() == 0);
     assert_eq!(waiter.join().unwrap(), Ok(()));
     assert!(has_it.load(Ordering::SeqCst));
 
     // The next is not due yet: it is put back, and anyone may have it.
-    gate.release();
-    assert!(gate.try_acquire());
+    permits.release();
+    assert!(permits.try_acquire());
 }
 
 #[test]
 fn a_wait_is_published_before_the_thread_gives_way() {
-    let gate = Gate::new(0);
+    let permits = Permits::new(0);
     let called = Instant::now();
-    let outcome = gate.acquire_slow(Limit::NONE, |since| {
+    let outcome = permits.acquire_slow(Limit::NONE, |since| {
         assert!(called <= since && since <= Instant::now());
         // It comes while the thread still looks again: it does not join the line.
-        gate.release();
+        permits.release();
         publish("permit", Arc::from("test"))
     });
-    assert_eq!((outcome, gate.joined()), (Ok(()), 0));
+    assert_eq!((outcome, permits.joined()), (Ok(()), 0));
 }
 
 #[test]
 fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
-    let gate = Arc::new(Gate::new(0));
+    let permits = Arc::new(Permits::new(0));
     let (sender, order) = mpsc::channel();
     let waiters = [0, 1, 2].map(|number| {
-        let (theirs, sender) = (gate.clone(), sender.clone());
+        let (theirs, sender) = (permits.clone(), sender.clone());
         let waiter = thread::spawn(move || {
             theirs.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test"))).unwrap();
             sender.send(number).unwrap();
         });
         let deadline = Instant::now() + Duration::from_secs(20);
-        while gate.line_length() <= number {
+        while permits.line_length() <= number {
             assert!(Instant::now() < deadline, "it does not join the line");
             thread::yield_now();
         }
         waiter
     });
     for number in 0..3 {
-        let due = gate.be_fair_now();
-        gate.release();
+        let due = permits.be_fair_now();
+        permits.release();
         assert_eq!(order.recv_timeout(Duration::from_secs(20)), Ok(number));
-        assert!(gate.fair_at() > Some(due), "the next hand-over is not due before some time has passed");
+        assert!(permits.fair_at() > Some(due), "the next hand-over is not due before some time has passed");
     }
     waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-    assert_eq!((gate.line_length(), gate.available()), (0, 0));
+    assert_eq!((permits.line_length(), permits.available()), (0, 0));
 }
 
 #[test]
 fn a_permit_stays_if_the_line_has_become_empty() {
-    let gate = Gate::new(0);
-    gate.release_into_line();
-    assert_eq!(gate.available(), 1);
+    let permits = Permits::new(0);
+    permits.release_into_line();
+    assert_eq!(permits.available(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::StopOrder;
 use super::stop_clock;
 use super::tree::{Node, Role};
-use crate::signal::{Reason, Together};
+use crate::signal::{BatchWake, Reason};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ thread_local! {
 /// Asks these to stop, in this order, and each time all below it, the youngest first. A `OneByOne`
 /// parent asks its children itself, when it ends.
 ///
-/// Not recursive, and `pass_on` from within is not either: trees may be deeper than a stack.
-pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
+/// Not recursive, and `forward_stop` from within is not either: trees may be deeper than a stack.
+pub(super) fn request_stops(nodes: &[Arc<Node>], reason: &Reason) {
     let outer = ASKING.try_with(|asking| asking.replace(Some(Vec::new()))).ok().flatten();
     let mut next: Asked = nodes.iter().rev().map(|node| (node.clone(), reason.clone())).collect();
-    let mut asked = Together::default();
+    let mut asked = BatchWake::default();
     while let Some((node, reason)) = next.pop() {
         asked.go_for(&node.please_stop, &reason);
-        if node.terms.patience.is_some() {
+        if node.settings.patience.is_some() {
             // It may be shorter than the patience that the clock was set by.
-            stop_clock::asked(node.terms.patience);
+            stop_clock::stop_requested(node.settings.patience);
         }
         let passed_on = ASKING.try_with(|asking| asking.borrow_mut().as_mut().map(std::mem::take));
         next.extend(passed_on.ok().flatten().unwrap_or_default());
-        if node.terms.stop_order == StopOrder::Together {
+        if node.settings.stop_order == StopOrder::Together {
             // The youngest last, so that it comes off first.
-            let users = node.children().into_iter().rev().filter(|child| child.terms.role == Role::User);
+            let users = node.children().into_iter().rev().filter(|child| child.settings.role == Role::User);
             next.extend(users.map(|child| (child, reason.clone())));
         }
     }
@@ -42,12 +42,12 @@ pub(super) fn ask_all(nodes: &[Arc<Node>], reason: &Reason) {
 
 impl Node {
     /// Asks it to stop, and all below it.
-    pub(crate) fn ask(self: &Arc<Node>, reason: &Reason) {
-        ask_all(std::slice::from_ref(self), reason);
+    pub(crate) fn request_stop(self: &Arc<Node>, reason: &Reason) {
+        request_stops(std::slice::from_ref(self), reason);
     }
 
     /// `ask`, from a target of another's `please_stop`.
-    pub(crate) fn pass_on(self: &Arc<Node>, reason: &Reason) {
+    pub(crate) fn forward_stop(self: &Arc<Node>, reason: &Reason) {
         let later = ASKING.try_with(|asking| match &mut *asking.borrow_mut() {
             Some(asking) => {
                 asking.push((self.clone(), reason.clone()));
@@ -56,7 +56,7 @@ impl Node {
             None => false,
         });
         if later != Ok(true) {
-            self.ask(reason);
+            self.request_stop(reason);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Which thread of the tree the calling one is, and where the tree begins.
 
-use super::tree::{Node, Role, Terms, tidy};
+use super::tree::{Node, Role, SpawnSettings, sanitize};
 use super::{Thread, forked};
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::model::locks::Mutex;
 use crate::os;
 use crate::os::fork::{self, PerProcess};
@@ -48,7 +48,8 @@ impl Roots {
 fn new_root() -> Arc<Node> {
     super::register::serve_timer();
     let before = inherited();
-    before.map_or_else(|| Node::new("main", "main", None, Terms::of(Role::Root)), |before| forked::root(&before))
+    before
+        .map_or_else(|| Node::new("main", "main", None, SpawnSettings::of(Role::Root)), |before| forked::root(&before))
 }
 
 /// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
@@ -93,14 +94,16 @@ pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
 /// Makes the calling thread `main` until the guard drops. The process's main thread may be `main`
 /// already, because it has used the crate before. It is `other/main` from then on, and its children
 /// are those of a former root.
-pub(crate) fn become_main() -> (Arc<Node>, Inside) {
+pub(crate) fn become_main() -> (Arc<Node>, CurrentThreadGuard) {
     loop {
         let node = root();
         let is_mine = is_current(&node);
         if is_mine || node.started.get().is_none() {
             let outer = set_current(Some(Thread(node.clone())));
-            let inside =
-                Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
+            let inside = CurrentThreadGuard {
+                outer,
+                _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()),
+            };
             if start_until_leaving(&node) || is_mine {
                 return (node, inside);
             }
@@ -158,7 +161,7 @@ pub(crate) fn take_former_roots() -> Vec<Arc<Node>> {
 
 thread_local! {
     /// Without a destructor, whose registration would cost each thread that is spawned a lock and
-    /// an allocation: a body takes its node out again by `Inside`, and where there is no body,
+    /// an allocation: a body takes its node out again by `CurrentThreadGuard`, and where there is no body,
     /// `LEAVING` does.
     static CURRENT: ManuallyDrop<RefCell<Option<Thread>>> = const { ManuallyDrop::new(RefCell::new(None)) };
     static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
@@ -177,8 +180,8 @@ impl Drop for Leaving {
         }
         for node in self.0.take() {
             node.leave_os_thread(false);
-            if node.terms.role == Role::Foreign && node.close() {
-                shielded(|| node.finish(None));
+            if node.settings.role == Role::Unregistered && node.close() {
+                ignore_panic(|| node.finish(None));
             }
         }
     }
@@ -208,7 +211,7 @@ pub(crate) fn current() -> Arc<Node> {
         Some(node) if node.is_inherited() => in_child(),
         // A root that has ended: the main thread after a shutdown, before the next start. A retired
         // root: the main thread after a runtime was started on another thread.
-        Some(node) if node.terms.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
+        Some(node) if node.settings.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
         _ => unknown(),
     }
 }
@@ -244,9 +247,9 @@ fn unregistered() -> Arc<Node> {
     crate::wait::leave_tree();
     let this = std::thread::current();
     let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-    let name = tidy(&name);
+    let name = sanitize(&name);
     let path = format!("other/{name}");
-    let node = Node::new(&name, &path, None, Terms::of(Role::Foreign));
+    let node = Node::new(&name, &path, None, SpawnSettings::of(Role::Unregistered));
     start_until_leaving(&node);
     node
 }
@@ -255,8 +258,8 @@ fn unregistered() -> Arc<Node> {
 /// after the borrow here.
 fn set_current(thread: Option<Thread>) -> Option<Thread> {
     // While thread-locals are destroyed, an unregistered thread is forgotten.
-    let thread = thread.filter(|thread| match thread.0.terms.role {
-        Role::Root | Role::Foreign => LEAVING.try_with(|_| ()).is_ok(),
+    let thread = thread.filter(|thread| match thread.0.settings.role {
+        Role::Root | Role::Unregistered => LEAVING.try_with(|_| ()).is_ok(),
         Role::User | Role::Runtime => true,
     });
     CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
@@ -266,27 +269,33 @@ fn set_current(thread: Option<Thread>) -> Option<Thread> {
 pub(crate) fn default_parent() -> Arc<Node> {
     let node = current();
     // A thread's last calls come from targets of its `stopped`, when it takes no children any more.
-    if node.terms.role == Role::Foreign || node.is_closed() { open_root() } else { node }
+    if node.settings.role == Role::Unregistered || node.is_closed() { open_root() } else { node }
 }
 
 /// The same for a child of that role. The program's code runs on the runtime's own threads too, as a target of a signal does: what
 /// it spawns there is `main`'s, not theirs.
 fn default_parent_of(role: Role) -> Arc<Node> {
     let parent = default_parent();
-    if role == Role::User && parent.terms.role == Role::Runtime { open_root() } else { parent }
+    if role == Role::User && parent.settings.role == Role::Runtime { open_root() } else { parent }
 }
 
 /// A new child of `parent`, or of the calling thread.
 ///
 /// # Errors
 /// `parent` takes no children any more. Without a named parent there is always one to be had.
-pub(super) fn new_child(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
+pub(super) fn new_child(
+    parent: Option<&Thread>,
+    name: &str,
+    settings: SpawnSettings,
+) -> io::Result<(Arc<Node>, String)> {
     match parent {
-        Some(parent) if parent.0.terms.role != Role::Foreign => Node::child(&in_this_process(&parent.0), name, terms),
+        Some(parent) if parent.0.settings.role != Role::Unregistered => {
+            Node::child(&in_this_process(&parent.0), name, settings)
+        }
         _ => loop {
-            let open = if parent.is_some() { open_root() } else { default_parent_of(terms.role) };
+            let open = if parent.is_some() { open_root() } else { default_parent_of(settings.role) };
             // An error: it has ended since, and the next attempt finds another one.
-            if let Ok(child) = Node::child(&open, name, terms.clone()) {
+            if let Ok(child) = Node::child(&open, name, settings.clone()) {
                 return Ok(child);
             }
         },
@@ -294,30 +303,32 @@ pub(super) fn new_child(parent: Option<&Thread>, name: &str, terms: Terms) -> io
 }
 
 /// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
-pub(crate) fn is_inside() -> bool {
-    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.terms.role)).ok().flatten();
-    role.is_some_and(|role| role != Role::Foreign)
+pub(crate) fn is_in_tree() -> bool {
+    let role =
+        CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.settings.role)).ok().flatten();
+    role.is_some_and(|role| role != Role::Unregistered)
 }
 
 /// Makes the calling thread, which runs the body of `node`, `node` until the guard drops.
-pub(crate) fn become_node(node: &Arc<Node>) -> Inside {
+pub(crate) fn become_node(node: &Arc<Node>) -> CurrentThreadGuard {
     become_registered(node, true)
 }
 
 /// Makes the calling thread `node` until the guard drops. `end_is_seen`: see [`Node::start`].
-pub(crate) fn become_registered(node: &Arc<Node>, end_is_seen: bool) -> Inside {
+pub(crate) fn become_registered(node: &Arc<Node>, end_is_seen: bool) -> CurrentThreadGuard {
     let outer = set_current(Some(Thread(node.clone())));
-    let inside = Inside { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
+    let inside =
+        CurrentThreadGuard { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
     node.start(end_is_seen);
     inside
 }
 
-pub(crate) struct Inside {
+pub(crate) struct CurrentThreadGuard {
     outer: Option<Thread>,
     _publishing: crate::wait::Before,
 }
 
-impl Drop for Inside {
+impl Drop for CurrentThreadGuard {
     fn drop(&mut self) {
         drop(set_current(self.outer.take()));
     }

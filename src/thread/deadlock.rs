@@ -117,7 +117,7 @@ impl Finding {
 
 /// The lock patience of the search: the holder of a lock may be the thread that the search is
 /// looking for.
-const GLANCE: Duration = Duration::from_millis(2);
+const LOCK_PATIENCE: Duration = Duration::from_millis(2);
 
 /// Threads whose body runs and that this crate has started, so it knows their lenders. Not threads
 /// with a named parent: they may be a pool's, and lend to each other what this crate does not know
@@ -144,7 +144,7 @@ impl Drop for Counted {
 
 /// Whether the process has threads that are neither `main` nor counted; if that is not known, it
 /// may have.
-fn has_strangers() -> bool {
+fn has_unregistered_threads() -> bool {
     let before = BODIES.load(Ordering::Relaxed);
     let count = crate::os::thread_count();
     count != Some(before + 1) || BODIES.load(Ordering::Relaxed) != before
@@ -163,21 +163,21 @@ struct Candidate {
 /// All present waits that no thread can end. Returns early unless one has lasted for `long`. A
 /// probable finding is reported only if all its members have waited for `long`.
 ///
-/// Never blocks: a thread that cannot be read within [`GLANCE`] is left out.
+/// Never blocks: a thread that cannot be read within [`LOCK_PATIENCE`] is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
     tree::walk(tree::roots(), |node| {
-        if let Some(wait) = node.waits.try_get(GLANCE).flatten().filter(|wait| !wait.is_limited()) {
+        if let Some(wait) = node.waits.try_get(LOCK_PATIENCE).flatten().filter(|wait| !wait.is_limited()) {
             candidates.push(Candidate { node: node.clone(), wait, enders: None, root: Kind::Circle, doubt: None });
         }
-        node.look(GLANCE).map_or_else(Vec::new, |seen| seen.children)
+        node.try_snapshot(LOCK_PATIENCE).map_or_else(Vec::new, |seen| seen.children)
     });
     if !candidates.iter().any(|one| one.wait.elapsed() >= long) {
         return Vec::new();
     }
     list_enders(&mut candidates);
     for one in &mut candidates {
-        if one.node.waits.try_get(GLANCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
+        if one.node.waits.try_get(LOCK_PATIENCE).flatten().is_none_or(|wait| wait.serial() != one.wait.serial()) {
             one.enders = None;
         }
     }
@@ -218,7 +218,7 @@ fn list_enders(candidates: &mut [Candidate]) {
             one.root = Kind::NobodyLeft;
             // If one of the others goes on, it can end this wait too.
             one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
-            let unregistered = *unregistered.get_or_insert_with(has_strangers);
+            let unregistered = *unregistered.get_or_insert_with(has_unregistered_threads);
             one.doubt = unregistered
                 .then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
             continue;
@@ -333,7 +333,7 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::thread::tree::{Role, Terms};
+    use crate::thread::tree::{Role, SpawnSettings};
     use crate::wait::WaitDescription;
 
     /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is
@@ -348,7 +348,7 @@ mod tests {
             seed ^= seed << 17;
             (seed % below as u64) as usize
         };
-        let (node, _) = Node::child(&tree::root(), "graph", Terms::of(Role::Foreign)).unwrap();
+        let (node, _) = Node::child(&tree::root(), "graph", SpawnSettings::of(Role::Unregistered)).unwrap();
         let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
         let _published = WaitDescription::new("lock", Arc::from("any")).publish();
         let wait = node.waits.get().unwrap();

@@ -1,11 +1,11 @@
 //! A failure: what is known of a thread that failed, and of the failed threads below it.
 
-use super::circumstances::Circumstances;
+use super::failure_context::FailureContext;
 use super::seen::{self, Identity, Seen};
 use super::tree::{self, Failures, Node};
 use crate::error::{STOPPED, Stopped, drop_payload, is_text_of_stop, panic_message};
 use crate::model::locks::Mutex;
-use crate::os::tell::{is_heard, remark};
+use crate::os::tell::{remark, was_logged};
 use crate::signal::Reason;
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -38,7 +38,7 @@ struct Inner {
     message: String,
     location: Option<String>,
     backtrace: Option<Arc<Backtrace>>,
-    circumstances: Circumstances,
+    failure_context: FailureContext,
     /// How often the thread had been run again by then.
     restarts: u64,
     /// The log has been told.
@@ -59,7 +59,7 @@ enum Cause {
     /// The thread itself was well.
     Children,
     /// Its parent was told when it ended.
-    Told,
+    Reported,
 }
 
 impl Failure {
@@ -76,9 +76,9 @@ impl Failure {
         match seen {
             Some(seen) => failure.take_from(seen),
             // It came past the hook.
-            None => failure.0.circumstances = Circumstances::of_now(),
+            None => failure.0.failure_context = FailureContext::of_now(),
         }
-        failure.0.circumstances.of_thread(node);
+        failure.0.failure_context.of_thread(node);
         failure
     }
 
@@ -86,8 +86,8 @@ impl Failure {
     pub(super) fn of_abort(path: &Arc<str>, seen: Seen) -> Failure {
         let mut failure = Failure::new(path, Cause::Panic(Mutex::new(None)), seen.text.clone());
         failure.take_from(seen);
-        if tree::is_inside() {
-            failure.0.circumstances.of_thread(&tree::current());
+        if tree::is_in_tree() {
+            failure.0.failure_context.of_thread(&tree::current());
         }
         failure
     }
@@ -96,7 +96,7 @@ impl Failure {
         self.0.logged = seen.logged;
         self.0.location = seen.location;
         self.0.backtrace = Some(seen.backtrace);
-        self.0.circumstances = seen.circumstances;
+        self.0.failure_context = seen.failure_context;
     }
 
     /// On the thread that has returned it.
@@ -110,7 +110,7 @@ impl Failure {
                 if node.please_stop.is_go() && is_of_stop(&*error) {
                     return Failure::of(node, Cause::Stopped(Some(error)), message);
                 }
-                Failure::of(node, Cause::Error(Some(error)), message).with_circumstances(node)
+                Failure::of(node, Cause::Error(Some(error)), message).with_failure_context(node)
             }
         }
     }
@@ -120,7 +120,7 @@ impl Failure {
         if node.please_stop.is_go() && is_text_of_stop(&message) {
             return Failure::of(node, Cause::Stopped(None), message);
         }
-        Failure::of(node, Cause::Error(None), message).with_circumstances(node)
+        Failure::of(node, Cause::Error(None), message).with_failure_context(node)
     }
 
     /// `node` was asked to stop, and `error` says so.
@@ -128,9 +128,9 @@ impl Failure {
         Failure::of(node, Cause::Stopped(None), error.to_string())
     }
 
-    fn with_circumstances(mut self, node: &Node) -> Failure {
-        self.0.circumstances = Circumstances::of_now();
-        self.0.circumstances.of_thread(node);
+    fn with_failure_context(mut self, node: &Node) -> Failure {
+        self.0.failure_context = FailureContext::of_now();
+        self.0.failure_context.of_thread(node);
         self
     }
 
@@ -145,14 +145,14 @@ impl Failure {
         Failure::below(node, Failures { kept: vec![failure], omitted: 0 })
     }
 
-    pub(crate) fn told(path: &Arc<str>, parent: &str) -> Failure {
-        Failure::new(path, Cause::Told, format!("{parent} has been told of it"))
+    pub(crate) fn reported(path: &Arc<str>, parent: &str) -> Failure {
+        Failure::new(path, Cause::Reported, format!("{parent} has been told of it"))
     }
 
     /// It had not ended, or its failure was still to be told, when the process forked.
     pub(crate) fn in_parent_process(path: &Arc<str>) -> Failure {
         let message = "it is a thread of the parent process; this process is a forked child".to_owned();
-        Failure::new(path, Cause::Told, message)
+        Failure::new(path, Cause::Reported, message)
     }
 
     fn below(node: &Node, children: Failures) -> Failure {
@@ -174,7 +174,7 @@ impl Failure {
             message,
             location: None,
             backtrace: None,
-            circumstances: Circumstances::default(),
+            failure_context: FailureContext::default(),
             restarts: 0,
             logged: false,
             children: Vec::new(),
@@ -274,33 +274,33 @@ impl Failure {
     /// by [`Builder::parent`](crate::Builder::parent) it is that path. Empty if the thread itself
     /// was well.
     pub fn spawned(&self) -> &[(Arc<str>, &'static Location<'static>)] {
-        &self.0.circumstances.sites
+        &self.0.failure_context.sites
     }
 
     /// The mapped diagnostic context of the thread when it panicked, or when it returned its error.
     pub fn context(&self) -> &[(String, String)] {
-        &self.0.circumstances.context
+        &self.0.failure_context.context
     }
 
     /// The last records that the thread had logged by then, the oldest first: time (local), level
     /// and message. None where no runtime logs.
     pub fn records(&self) -> &[String] {
-        &self.0.circumstances.records
+        &self.0.failure_context.records
     }
 
     /// Why the thread had been asked to stop by the time it failed; `None` if it had not.
     pub fn stop_reason(&self) -> Option<&Reason> {
-        self.0.circumstances.stop.as_ref()
+        self.0.failure_context.stop.as_ref()
     }
 
     /// What became of the children that it left behind and that were well: a line for each.
     pub fn survivors(&self) -> &[String] {
-        &self.0.circumstances.survivors
+        &self.0.failure_context.survivors
     }
 
     pub(crate) fn with_survivors(mut self, survivors: Vec<String>) -> Failure {
         // The survivors of a last run are there already when the thread itself ends.
-        self.0.circumstances.survivors.extend(survivors);
+        self.0.failure_context.survivors.extend(survivors);
         self
     }
 
@@ -324,8 +324,8 @@ impl Failure {
         matches!(self.0.cause, Cause::Children)
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.0.cause, Cause::Told)
+    pub(super) fn is_reported(&self) -> bool {
+        matches!(self.0.cause, Cause::Reported)
     }
 
     /// Failures of threads below this one that no thread had joined, the oldest first. Of very
@@ -366,7 +366,7 @@ impl Failure {
                 location: self.0.location.clone(),
                 backtrace: backtrace.clone(),
                 logged: self.0.logged,
-                circumstances: self.0.circumstances.clone(),
+                failure_context: self.0.failure_context.clone(),
                 payload: Identity::of_box(&*payload),
             }));
         }
@@ -436,7 +436,7 @@ pub(crate) struct Unlogged {
 impl Unlogged {
     /// Logs it. Returns `false` if neither the log has taken it nor the hook has told it.
     pub(crate) fn log(&self) -> bool {
-        is_heard(|| log::error!("{}", self.line)) || self.by_hook
+        was_logged(|| log::error!("{}", self.line)) || self.by_hook
     }
 
     /// Logs it, and writes it to stderr if it would be told nowhere else.
@@ -462,7 +462,7 @@ impl Drop for Inner {
         match &mut self.cause {
             Cause::Panic(payload) => payload.get_mut().take().into_iter().for_each(drop_payload),
             Cause::Error(error) | Cause::Stopped(error) => error.take().into_iter().for_each(drop_payload),
-            Cause::Children | Cause::Told => {}
+            Cause::Children | Cause::Reported => {}
         }
         // One after the other, not each within its parent: they may be nested deeper than a stack.
         let mut next = std::mem::take(&mut self.children);

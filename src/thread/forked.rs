@@ -2,7 +2,7 @@
 //! root of its tree, under the path that it had. The other threads of the parent process are not
 //! there: they count as ended, and no call waits for them.
 
-use super::tree::{self, Node, Role, Terms};
+use super::tree::{self, Node, Role, SpawnSettings};
 use super::{Failure, stop};
 use std::io::Write;
 use std::panic::Location;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 /// The root of a forked child, whose one thread was `before` in the parent process. It has the same
 /// number, path and `please_stop`, so that what the thread's functions have of it stays right.
 pub(super) fn root(before: &Node) -> Arc<Node> {
-    if before.terms.role == Role::Foreign {
-        return Node::new("main", "main", None, Terms::of(Role::Root));
+    if before.settings.role == Role::Unregistered {
+        return Node::new("main", "main", None, SpawnSettings::of(Role::Root));
     }
-    let mut node = Node::new(before.name(), &before.path, None, Terms::of(Role::Root));
+    let mut node = Node::new(before.name(), &before.path, None, SpawnSettings::of(Role::Root));
     if let Some(new) = Arc::get_mut(&mut node) {
         new.id = before.id;
         new.please_stop = before.please_stop.clone();

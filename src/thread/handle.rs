@@ -101,7 +101,7 @@ impl Thread {
     /// ```
     #[track_caller]
     pub fn stop_because(&self, why: impl Into<Cow<'static, str>>) {
-        self.0.ask(&Reason::given(why));
+        self.0.request_stop(&Reason::given(why));
     }
 
     /// The thread that asked it to stop, where, when, and why: its parent ended, a sibling failed,
@@ -120,7 +120,7 @@ impl Thread {
 
     /// The call that spawned or registered it. `None` for `main` and for unregistered threads.
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
-        self.0.terms.spawned_at
+        self.0.settings.spawned_at
     }
 
     /// Whether it has not stopped yet.
@@ -169,7 +169,7 @@ impl Thread {
     }
 
     pub(crate) fn is_runtimes_own(&self) -> bool {
-        self.0.terms.role == Role::Runtime
+        self.0.settings.role == Role::Runtime
     }
 
     /// `main`.

@@ -47,7 +47,7 @@ impl<T> JoinHandle<T> {
             panic!("{} cannot join {}, which ends after it", me.path, self.thread.0.path);
         }
         self.thread.0.joining(true);
-        let _passing_on = pass_on_stop(me, &self.thread.0);
+        let _passing_on = forward_stops_to(me, &self.thread.0);
         let node = &self.thread.0;
         match node.take_os_handle() {
             Some(os) => {
@@ -107,11 +107,11 @@ impl<T> JoinHandle<T> {
         deadline: Option<Instant>,
     ) -> Result<Result<T, Failure>, JoinHandle<T>> {
         self.thread.0.joining(true);
-        let passing_on = pass_on_stop(tree::current(), &self.thread.0);
+        let forwarding = forward_stops_to(tree::current(), &self.thread.0);
         let node = &self.thread.0;
         if !node.stopped().wait_as(|| node.as_waited_for(), till, deadline) {
             self.thread.0.joining(false);
-            drop(passing_on);
+            drop(forwarding);
             return Err(self);
         }
         if let Some(os) = self.thread.0.take_os_handle() {
@@ -153,9 +153,9 @@ impl<T> JoinHandle<T> {
             (Outcome::Failed(failure), _) => Err(failure),
             // A value, or that it was stopped.
             (Outcome::Succeeded, Some(result)) => result,
-            (Outcome::ToldToParent | Outcome::Succeeded, _) => {
+            (Outcome::ReportedToParent | Outcome::Succeeded, _) => {
                 let parent = node.parent.as_ref().map_or("no thread", |parent| &parent.path);
-                Err(Failure::told(&node.path, parent))
+                Err(Failure::reported(&node.path, parent))
             }
         }
     }
@@ -177,7 +177,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// While the guard lives, a stop of `me` is passed on to `target`, if that is below it.
-fn pass_on_stop(me: Arc<Node>, target: &Arc<Node>) -> Option<PassingOn> {
+fn forward_stops_to(me: Arc<Node>, target: &Arc<Node>) -> Option<StopForwarding> {
     // A thread that has stopped needs no asking; a join of many finds most of them so.
     if target.stopped.is_go() || !target.is_below(&me) {
         return None;
@@ -185,30 +185,30 @@ fn pass_on_stop(me: Arc<Node>, target: &Arc<Node>) -> Option<PassingOn> {
     me.begin_join(target.clone());
     // One target for all joins of this thread. Weak, or it would keep the signal that it is
     // attached to.
-    if !me.passes_stop_on.swap(true, Ordering::Relaxed) {
+    if !me.forwards_stops.swap(true, Ordering::Relaxed) {
         let joiner = Arc::downgrade(&me);
         me.please_stop.on_go(move || {
             let Some(joiner) = joiner.upgrade() else { return };
-            joiner.joins().iter().for_each(|target| pass_on(&joiner, target));
+            joiner.joins().iter().for_each(|target| forward_stop(&joiner, target));
         });
     }
     // If that target has run already, it may not have seen this one.
     if me.please_stop.is_go() {
-        pass_on(&me, target);
+        forward_stop(&me, target);
     }
-    Some(PassingOn { joiner: me, target: target.id })
+    Some(StopForwarding { joiner: me, target: target.id })
 }
 
-fn pass_on(joiner: &Node, target: &Arc<Node>) {
-    target.pass_on(&Reason::of("the thread that joins it was asked to stop", None, joiner.please_stop.reason()));
+fn forward_stop(joiner: &Node, target: &Arc<Node>) {
+    target.forward_stop(&Reason::of("the thread that joins it was asked to stop", None, joiner.please_stop.reason()));
 }
 
-struct PassingOn {
+struct StopForwarding {
     joiner: Arc<Node>,
     target: u64,
 }
 
-impl Drop for PassingOn {
+impl Drop for StopForwarding {
     fn drop(&mut self) {
         self.joiner.end_join(self.target);
     }

@@ -41,7 +41,7 @@ pub(crate) fn slowest() -> Vec<Stopped> {
 
 /// `node` has ended, at `end`.
 pub(super) fn ended(node: &Node, end: Instant) {
-    if node.terms.role == Role::User {
+    if node.settings.role == Role::User {
         keep(node, end);
     }
 }

@@ -3,7 +3,7 @@
 //! longer than the thread's patience.
 
 use super::stop_clock;
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::model::locks::RwLock;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
@@ -28,8 +28,8 @@ pub(crate) fn set_report(with: Option<Report>) {
     *REPORT.write() = with.unwrap_or(report);
 }
 
-/// Between two looks at a thread whose function still runs.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Between two checks of a thread whose function still runs.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Joins the OS thread of `path`. `returned` gives when the thread's function returned, `None`
@@ -42,20 +42,20 @@ pub(super) fn join(
 ) {
     let patience = own_patience.unwrap_or_else(stop_clock::patience).max(Duration::from_millis(1));
     let (began, mut next) = (Instant::now(), patience);
-    let look = || {
+    let check = || {
         let Some(since) = returned() else {
-            // Fewer and fewer looks: a join may take as long as the program.
-            return began.elapsed().clamp(FIRST_LOOK, LONGEST);
+            // Fewer and fewer checks: a join may take as long as the program.
+            return began.elapsed().clamp(FIRST_CHECK, LONGEST);
         };
         if since.elapsed() >= next {
             let report = *REPORT.read();
-            shielded(|| report(&Leaving { path: path.clone(), since }));
+            ignore_panic(|| report(&Leaving { path: path.clone(), since }));
             next = next.saturating_mul(2).min(since.elapsed().saturating_add(LONGEST));
         }
         next.saturating_sub(since.elapsed()).max(Duration::from_millis(1))
     };
     // What is left to panic in a body is a destructor of a thread-local, and that aborts.
-    crate::os::join(os, patience, look);
+    crate::os::join(os, patience, check);
 }
 
 fn report(leaving: &Leaving) {

@@ -3,10 +3,10 @@
 //! runtime: those come to it through `observe` and `stop`.
 
 mod ask;
-pub(crate) mod circumstances;
 mod current;
 pub(crate) mod deadlock;
 mod failure;
+pub(crate) mod failure_context;
 pub(crate) mod forked;
 mod handle;
 mod join;

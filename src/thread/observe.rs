@@ -94,7 +94,7 @@ pub(super) fn ended(node: &Arc<Node>) {
 }
 
 fn tell(node: &Arc<Node>, what: impl Fn(&dyn Observer, &Thread)) {
-    if ACTIVE.load(Ordering::SeqCst) && node.terms.role != Role::Foreign {
+    if ACTIVE.load(Ordering::SeqCst) && node.settings.role != Role::Unregistered {
         let thread = Thread(node.clone());
         let mut some_are_gone = false;
         for (_, observer) in OBSERVERS.read().iter() {

@@ -22,10 +22,10 @@ pub(crate) fn not_ended() -> Vec<Asked> {
             continue;
         }
         next.extend(node.children());
-        if node.terms.role != Role::Foreign
+        if node.settings.role != Role::Unregistered
             && let Some(reason) = node.please_stop.reason()
         {
-            found.push(Asked { when: reason.when(), patience: node.terms.patience, thread: Thread(node) });
+            found.push(Asked { when: reason.when(), patience: node.settings.patience, thread: Thread(node) });
         }
     }
     found

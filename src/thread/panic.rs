@@ -2,11 +2,11 @@
 //! carried: the hook leaves what it saw in `seen`, and the thread's body picks it up.
 
 use super::Failure;
-use super::circumstances::Circumstances;
+use super::failure_context::FailureContext;
 use super::seen::{self, Identity, Seen};
 use super::tree;
 use crate::error::drop_payload;
-use crate::os::tell::is_heard;
+use crate::os::tell::was_logged;
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -91,7 +91,7 @@ pub(crate) fn install_hook() {
             }
             // Unless the destructor itself catches it, the process aborts.
             let past = PAST.get();
-            let seen = see(info, past || tree::is_inside());
+            let seen = see(info, past || tree::is_in_tree());
             let is_end = cfg!(panic = "abort") || past || aborts(info);
             let reports = is_end && BEFORE_ABORT.get().is_some() && TO_LOG.load(Ordering::SeqCst);
             if !is_standard || !(seen.logged || reports) {
@@ -112,11 +112,11 @@ pub(crate) fn install_hook() {
 /// Keeps what the body's `catch_unwind` cannot see. Also on a thread that is not in the tree, since
 /// the panic may be raised again on a thread that is.
 fn see(info: &PanicHookInfo<'_>, to_log: bool) -> Seen {
-    let circumstances = Circumstances::of_now();
+    let failure_context = FailureContext::of_now();
     let logged = to_log && tell(info);
     let (location, backtrace) = (place(info), Arc::new(Backtrace::force_capture()));
     let (text, payload) = (payload_text(info).to_owned(), Identity::of_text(info.payload()));
-    Seen { text, location, backtrace, logged, circumstances, payload }
+    Seen { text, location, backtrace, logged, failure_context, payload }
 }
 
 /// Returns `true` for a panic that the standard library raises before it aborts: because a panic
@@ -141,7 +141,7 @@ fn tell(info: &PanicHookInfo<'_>) -> bool {
     if in_logger || !TO_LOG.load(Ordering::SeqCst) {
         return false;
     }
-    is_heard(|| {
+    was_logged(|| {
         log::error!(
             target: "selvedge::panic",
             "{} panicked at {}: {}",

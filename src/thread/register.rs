@@ -1,9 +1,9 @@
 //! Registering threads that this crate has not spawned.
 
 use super::current::{living_root, new_child};
-use super::tree::{self, Inside, Node, Role, Terms};
+use super::tree::{self, CurrentThreadGuard, Node, Role, SpawnSettings};
 use super::{Failure, Thread, deadlock, panic, stop};
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::os;
 use crate::signal::{TimerMember, TimerTree, set_timer_tree};
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ pub struct Registered(Rc<Registration>);
 struct Registration {
     node: Arc<Node>,
     /// `None`: it has ended, or is about to.
-    inside: Cell<Option<Inside>>,
+    inside: Cell<Option<CurrentThreadGuard>>,
     outer: Option<Rc<Registration>>,
 }
 
@@ -49,7 +49,7 @@ impl Drop for Innermost {
         }
         let mut next = self.0.get_mut().upgrade();
         while let Some(registration) = next {
-            shielded(|| registration.leave_behind());
+            ignore_panic(|| registration.leave_behind());
             next = registration.outer.clone();
         }
     }
@@ -82,15 +82,15 @@ impl Drop for Innermost {
 /// wait for the guard.
 #[track_caller]
 pub fn register(name: impl AsRef<str>) -> Registered {
-    match register_below(None, name.as_ref(), Terms::here()) {
+    match register_below(None, name.as_ref(), SpawnSettings::here()) {
         Ok(registered) => registered,
         Err(_) => unreachable!("without a named parent there is always one to be had"),
     }
 }
 
-pub(super) fn register_below(parent: Option<&Thread>, name: &str, terms: Terms) -> io::Result<Registered> {
+pub(super) fn register_below(parent: Option<&Thread>, name: &str, settings: SpawnSettings) -> io::Result<Registered> {
     panic::install_hook();
-    let (node, _) = new_child(parent, name, terms)?;
+    let (node, _) = new_child(parent, name, settings)?;
     // A guard is never joined: failures below it go to its parent.
     node.handle_dropped(false);
     let end_is_seen = INNERMOST.try_with(|_| ()).is_ok();
@@ -104,7 +104,7 @@ pub(super) fn register_below(parent: Option<&Thread>, name: &str, terms: Terms) 
 pub(super) fn serve_timer() {
     let join = |name: &str| {
         let root = living_root()?;
-        let registered = register_below(Some(&Thread(root.clone())), name, Terms::of(Role::Runtime)).ok()?;
+        let registered = register_below(Some(&Thread(root.clone())), name, SpawnSettings::of(Role::Runtime)).ok()?;
         let please_stop = registered.thread().please_stop().clone();
         // It is one of ours: what it may wake, the search for deadlocks sees.
         let guard = Box::new((registered, deadlock::count_body()));

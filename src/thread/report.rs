@@ -63,13 +63,13 @@ impl Failure {
         let what = match (self.is_panic(), self.location()) {
             (true, Some(location)) => format!(" panicked{again} at {location}: "),
             (true, None) => format!(" panicked{again}: "),
-            _ if self.is_told() => format!(" failed{again}; "),
+            _ if self.is_reported() => format!(" failed{again}; "),
             _ if self.is_stopped() => " was stopped: ".to_owned(),
             _ => format!(" failed{again}: "),
         };
         style.write(
             f,
-            if self.is_of_children() || self.is_told() || self.is_stopped() { PLAIN } else { BAD },
+            if self.is_of_children() || self.is_reported() || self.is_stopped() { PLAIN } else { BAD },
             &what,
         )?;
         let bar = if self.children().is_empty() { "   " } else { "│  " };
@@ -202,7 +202,7 @@ impl Failure {
         let kind = match self {
             _ if self.is_panic() => "panic",
             _ if self.is_error() => "error",
-            _ if self.is_told() => "told",
+            _ if self.is_reported() => "told",
             _ if self.is_stopped() => "stopped",
             _ => "children",
         };

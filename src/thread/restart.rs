@@ -9,7 +9,7 @@
 use super::register::end_those_left;
 use super::tree::{self, Node};
 use super::{Builder, Failure, JoinHandle, mdc, stop};
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::os::tell::tell;
 use crate::signal::Signal;
 use log::Level;
@@ -187,7 +187,7 @@ impl Restarting {
             // earlier failure.
             let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(f))) else { return outcome };
             let late = Failure::panic(&node, payload);
-            let before = outcome.map(|value| shielded(|| drop(value))).err();
+            let before = outcome.map(|value| ignore_panic(|| drop(value))).err();
             Err(late.with_children(before.into_iter().collect()))
         })
     }
@@ -210,7 +210,7 @@ fn run_all<T>(
         let again = if node.please_stop.is_go() { None } else { history.failed(Instant::now()) };
         let Some(delay) = again else { return Err(failure) };
         let count = history.restarts.len();
-        shielded(|| {
+        ignore_panic(|| {
             let text = format!(
                 "{} has failed; restart {count} of at most {} within {:.1?} comes in {delay:.1?}: {failure}",
                 node.path, policy.intensity, policy.period,
@@ -241,7 +241,7 @@ fn run<T>(node: &Arc<Node>, f: &mut impl FnMut(&Node) -> Result<T, Failure>) -> 
         (None, Some(value)) => Ok(value),
         (Some(failure), value) => {
             // Its drop is the user's code.
-            shielded(|| drop(value));
+            ignore_panic(|| drop(value));
             Err(failure)
         }
         (None, None) => unreachable!("a run that has no value has failed"),

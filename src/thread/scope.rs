@@ -2,7 +2,7 @@
 
 use super::current::new_child;
 use super::spawn::{Slot, body};
-use super::tree::{self, Node, Terms};
+use super::tree::{self, Node, SpawnSettings};
 use super::{Failure, JoinHandle, forked, mdc, stop};
 use crate::model::locks::Mutex;
 use crate::signal::{Reason, Signal};
@@ -102,7 +102,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     {
         // An owner that was `main` may have ended, if its scope belongs to a thread that is not in
         // the tree. The scope waits for its threads all the same.
-        let child = Node::child(&self.owner, name, Terms::here()).or_else(|_| new_child(None, name, Terms::here()));
+        let child = Node::child(&self.owner, name, SpawnSettings::here())
+            .or_else(|_| new_child(None, name, SpawnSettings::here()));
         let (node, path) = match child {
             Ok(child) => child,
             Err(error) => panic!("no thread: {error}"),
@@ -140,7 +141,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         };
         if ending {
             // Born while the others stop, one of which may wait for it.
-            node.ask(&self.reason());
+            node.request_stop(&self.reason());
         }
     }
 

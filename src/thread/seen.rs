@@ -1,7 +1,7 @@
 //! What the panic hook saw of panics, until a failure is made of it: on the thread that panicked,
 //! or on another one that raises the panic again, as rayon, scopes and `resume_unwind` do.
 
-use super::circumstances::Circumstances;
+use super::failure_context::FailureContext;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use std::any::Any;
@@ -21,7 +21,7 @@ pub(crate) struct Seen {
     /// The log was told.
     pub(super) logged: bool,
     /// Before the unwinding: guards of the diagnostic context go with their frames.
-    pub(super) circumstances: Circumstances,
+    pub(super) failure_context: FailureContext,
     /// Which payload it has.
     pub(super) payload: Option<Identity>,
 }

@@ -2,7 +2,7 @@
 
 use super::current::new_child;
 use super::register::{end_those_left, register_below};
-use super::tree::{self, Node, Role, Terms};
+use super::tree::{self, Node, Role, SpawnSettings};
 use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, forked, mdc, panic, stop};
 use crate::model::locks::Mutex;
 use crate::signal::Signal;
@@ -50,7 +50,7 @@ where
     F: FnOnce(&Signal) -> T + Send + 'static,
     T: Send + 'static,
 {
-    match start(name.as_ref(), None, None, Terms::here(), move |node| Ok(f(&node.please_stop))) {
+    match start(name.as_ref(), None, None, SpawnSettings::here(), move |node| Ok(f(&node.please_stop))) {
         Ok(handle) => handle,
         Err(error) => panic!("no thread: {error}"),
     }
@@ -69,7 +69,7 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let f = move |node: &Node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into()));
-    match start(name.as_ref(), None, None, Terms::here(), f) {
+    match start(name.as_ref(), None, None, SpawnSettings::here(), f) {
         Ok(handle) => handle,
         Err(error) => panic!("no thread: {error}"),
     }
@@ -94,7 +94,7 @@ pub struct Builder {
     name: String,
     stack_size: Option<usize>,
     parent: Option<Thread>,
-    terms: Terms,
+    settings: SpawnSettings,
 }
 
 impl Builder {
@@ -102,7 +102,7 @@ impl Builder {
     /// you like, and need not be the only one of this name.
     #[track_caller]
     pub fn new(name: impl AsRef<str>) -> Builder {
-        Builder { name: name.as_ref().to_owned(), stack_size: None, parent: None, terms: Terms::here() }
+        Builder { name: name.as_ref().to_owned(), stack_size: None, parent: None, settings: SpawnSettings::here() }
     }
 
     /// Bytes of stack; the OS rounds up. The default is that of `std::thread`.
@@ -116,21 +116,21 @@ impl Builder {
     #[must_use]
     pub fn parent(mut self, parent: &Thread) -> Builder {
         self.parent = Some(parent.clone());
-        self.terms.is_placed = true;
+        self.settings.is_placed = true;
         self
     }
 
     /// How this thread stops its children when it ends.
     #[must_use]
     pub fn stop_order(mut self, order: StopOrder) -> Builder {
-        self.terms.stop_order = order;
+        self.settings.stop_order = order;
         self
     }
 
     /// What this thread does when a child of its fails.
     #[must_use]
     pub fn on_child_failure(mut self, policy: OnChildFailure) -> Builder {
-        self.terms.on_child_failure = policy;
+        self.settings.on_child_failure = policy;
         self
     }
 
@@ -140,13 +140,13 @@ impl Builder {
     /// come again with growing distance; no report kills a thread.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Builder {
-        self.terms.patience = Some(patience);
+        self.settings.patience = Some(patience);
         self
     }
 
     /// One of the runtime's own threads.
     pub(crate) fn runtime(mut self) -> Builder {
-        self.terms.role = Role::Runtime;
+        self.settings.role = Role::Runtime;
         self
     }
 
@@ -202,7 +202,7 @@ impl Builder {
     /// pool.join().unwrap();
     /// ```
     pub fn register(self) -> io::Result<Registered> {
-        register_below(self.parent.as_ref(), &self.name, self.terms)
+        register_below(self.parent.as_ref(), &self.name, self.settings)
     }
 
     pub(super) fn start<T, F>(self, f: F) -> io::Result<JoinHandle<T>>
@@ -210,7 +210,7 @@ impl Builder {
         F: FnOnce(&Node) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
-        start(&self.name, self.stack_size, self.parent.as_ref(), self.terms, f)
+        start(&self.name, self.stack_size, self.parent.as_ref(), self.settings, f)
     }
 }
 
@@ -218,7 +218,7 @@ fn start<T, F>(
     name: &str,
     stack_size: Option<usize>,
     parent: Option<&Thread>,
-    terms: Terms,
+    settings: SpawnSettings,
     f: F,
 ) -> io::Result<JoinHandle<T>>
 where
@@ -226,7 +226,7 @@ where
     T: Send + 'static,
 {
     let context = mdc::inherit();
-    let (node, path) = new_child(parent, name, terms)?;
+    let (node, path) = new_child(parent, name, settings)?;
     let slot = Slot::<T>::default();
     let body = {
         let (node, slot) = (node.clone(), slot.clone());
@@ -259,7 +259,7 @@ where
     F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
-    let may_borrow = node.terms.is_placed && node.terms.role == Role::User;
+    let may_borrow = node.settings.is_placed && node.settings.role == Role::User;
     let _counted = (!may_borrow).then(deadlock::count_body);
     let inside = tree::become_node(node);
     crate::os::set_thread_name(node.name());

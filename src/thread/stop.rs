@@ -1,10 +1,10 @@
 //! The end of a parent: its children are asked to stop and joined, in the order that was promised.
 
-use super::ask::ask_all;
+use super::ask::request_stops;
 use super::stop_clock::{self, DEFAULT_PATIENCE};
 use super::tree::{Node, Role};
 use super::{Failure, StopOrder, Thread};
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::os::tell::tell;
 use crate::signal::Reason;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
 const MOST_SURVIVORS: usize = 20;
 
 fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
-    left.retain(|child| child.terms.role == Role::User && !child.has_failed());
+    left.retain(|child| child.settings.role == Role::User && !child.has_failed());
     let more = left.len().saturating_sub(MOST_SURVIVORS);
     left.truncate(MOST_SURVIVORS);
     let line = |child: Arc<Node>| match Thread(child.clone()).stop_latency() {
@@ -81,34 +81,34 @@ pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -
 
 /// Stops the runtime's own children of `node`, but for these.
 pub(crate) fn stop_runtimes_own(node: &Arc<Node>, but: &[u64], why: &Reason) {
-    let is_meant = |child: &Arc<Node>| child.terms.role == Role::Runtime && !but.contains(&child.id);
+    let is_meant = |child: &Arc<Node>| child.settings.role == Role::Runtime && !but.contains(&child.id);
     stop_in_order(node, node.children().into_iter().filter(is_meant).collect(), false, why);
 }
 
 fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
     loop {
-        let children: Vec<_> = node.children().into_iter().filter(|child| child.terms.role == role).collect();
+        let children: Vec<_> = node.children().into_iter().filter(|child| child.settings.role == role).collect();
         if children.is_empty() {
             return;
         }
         // The runtime's own always go one by one: the log writer must outlive the others.
-        let together = node.terms.stop_order == StopOrder::Together && role == Role::User;
+        let together = node.settings.stop_order == StopOrder::Together && role == Role::User;
         stop_in_order(node, children, together, why);
     }
 }
 
 /// Stops some of the children of `node`, given in the order in which they are to be asked.
 pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>, why: &Reason) {
-    stop_in_order(node, children, node.terms.stop_order == StopOrder::Together, why);
+    stop_in_order(node, children, node.settings.stop_order == StopOrder::Together, why);
 }
 
 fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
     if together {
-        ask_all(&children, why);
+        request_stops(&children, why);
     }
     for child in children {
         if !together {
-            child.ask(&why.again());
+            child.request_stop(&why.again());
         }
         wait_for_end(node, &child);
         child.collect();
@@ -121,12 +121,12 @@ fn wait_for_end(parent: &Arc<Node>, child: &Arc<Node>) {
     // One wait, however often it is reported: only the child's end ends it.
     let _published = (!child.stopped.is_go()).then(|| child.as_waited_for().publish());
     let asked = Instant::now();
-    let patience = child.terms.patience.unwrap_or(DEFAULT_PATIENCE);
+    let patience = child.settings.patience.unwrap_or(DEFAULT_PATIENCE);
     let mut next = patience;
     // A time beyond what the clock can express is none.
     while !child.stopped().wait_unpublished(None, asked.checked_add(next)) {
         if !stop_clock::is_watched() {
-            shielded(|| report(parent, child, asked));
+            ignore_panic(|| report(parent, child, asked));
         }
         next = next.saturating_mul(2).max(Duration::from_millis(1));
     }

@@ -57,7 +57,7 @@ impl StopClock {
     pub(crate) fn start(patience: Duration) -> StopClock {
         // Threads that were asked before are seen by the first look.
         *SHARED.state.lock() = State { patience, is_watched: true, next: Some(Instant::now()), is_over: false };
-        observe_stops(|| asked(None));
+        observe_stops(|| stop_requested(None));
         StopClock(())
     }
 
@@ -79,8 +79,8 @@ impl StopClock {
     }
 
     /// The next look is due when this patience is over, if not before.
-    pub(crate) fn look_after(&self, patience_ends: Instant) {
-        SHARED.state.lock().look_after(patience_ends);
+    pub(crate) fn check_by(&self, patience_ends: Instant) {
+        SHARED.state.lock().check_by(patience_ends);
     }
 }
 
@@ -107,14 +107,14 @@ pub(super) fn patience() -> Duration {
 }
 
 /// A thread was asked to stop, with this patience of its own.
-pub(super) fn asked(own_patience: Option<Duration>) {
+pub(super) fn stop_requested(own_patience: Option<Duration>) {
     let mut state = SHARED.state.lock();
     if !state.is_watched {
         return;
     }
     // A time that the clock cannot express never comes.
     let Some(ends) = Instant::now().checked_add(own_patience.unwrap_or(state.patience)) else { return };
-    if state.look_after(ends) {
+    if state.check_by(ends) {
         drop(state);
         SHARED.changed.notify_all();
     }
@@ -122,7 +122,7 @@ pub(super) fn asked(own_patience: Option<Duration>) {
 
 impl State {
     /// Returns `true` if that is earlier than what was planned.
-    fn look_after(&mut self, patience_ends: Instant) -> bool {
+    fn check_by(&mut self, patience_ends: Instant) -> bool {
         let Some(at) = patience_ends.checked_add(SLACK) else { return false };
         let is_earlier = self.next.is_none_or(|next| at < next);
         if is_earlier {

@@ -1,6 +1,6 @@
 //! What can only be seen from inside: that the tree forgets, and that backtraces are trimmed.
 
-use super::tree::{Node, Role, Terms};
+use super::tree::{Node, Role, SpawnSettings};
 use super::*;
 use crate::queue::Queue;
 use crate::signal::Signal;
@@ -112,7 +112,7 @@ fn a_stop_asks_no_thread_of_the_runtime() {
 /// has ended.
 #[test]
 fn a_failure_given_up_late_goes_further_up() {
-    let node = |parent: &Arc<Node>, name| Node::child(parent, name, Terms::of(Role::User)).unwrap().0;
+    let node = |parent: &Arc<Node>, name| Node::child(parent, name, SpawnSettings::of(Role::User)).unwrap().0;
     let above = node(&tree::root(), "above");
     let ended = node(&above, "ended");
     let parent = node(&ended, "parent");

@@ -2,7 +2,7 @@
 //! other, not a failure; if the handle is dropped, it is lost.
 
 use super::Thread;
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
@@ -22,7 +22,7 @@ pub(super) fn handle_dropped<T>(thread: &Thread) {
     let is_result = returns.starts_with("core::result::Result<");
     let Some(at) = thread.spawned_at().filter(|_| is_result) else { return };
     if TOLD.lock().insert(at) {
-        shielded(|| {
+        ignore_panic(|| {
             let text = format!(
                 "{} was spawned at {at} to return a {returns}, but its handle was dropped: an Err is lost; use \
                  spawn_fallible, which makes it a failure, or join (said once for this call)",

@@ -1,8 +1,8 @@
 //! The profile of the whole run: started with the runtime, written at its end.
 
-mod shutdown_look;
+mod shutdown_profile;
 
-use self::shutdown_look::ShutdownLook;
+use self::shutdown_profile::ShutdownProfile;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
@@ -23,22 +23,22 @@ pub(super) fn planned() -> Vec<PathBuf> {
 }
 
 /// What the log is told of a file, once all files are written.
-pub(super) struct Told {
+pub(super) struct LogLine {
     pub(super) level: Level,
     pub(super) target: &'static str,
     pub(super) text: String,
 }
 
-impl Told {
-    fn new(level: Level, text: String) -> Told {
-        Told { level, target: module_path!(), text }
+impl LogLine {
+    fn new(level: Level, text: String) -> LogLine {
+        LogLine { level, target: module_path!(), text }
     }
 }
 
 pub(super) struct Profiler {
     /// Taken when it is finished.
     recording: Option<Recording>,
-    look: Option<ShutdownLook>,
+    shutdown: Option<ShutdownProfile>,
     name: String,
     files: Vec<(ProfileFormat, PathBuf)>,
     flame: FlameOptions,
@@ -85,45 +85,45 @@ impl Profiler {
         let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
-        let look = Some(ShutdownLook::prepare(&settings.name, &output, main));
+        let shutdown = Some(ShutdownProfile::prepare(&settings.name, &output, main));
         let flame = flame_options(&settings.profile);
-        Ok(Some(Profiler { recording: Some(recording), look, name: settings.name.clone(), files, flame }))
+        Ok(Some(Profiler { recording: Some(recording), shutdown, name: settings.name.clone(), files, flame }))
     }
 
     /// Ends the recording and writes the files. Returns what is to be told of that. The program's
     /// own result does not change by a file that cannot be written.
-    pub(super) fn finish(mut self, stopped_for: Option<Reason>) -> Vec<Told> {
-        let mut told: Vec<Told> =
-            self.look.take().and_then(|look| look.finish(stopped_for.as_ref())).into_iter().collect();
+    pub(super) fn finish(mut self, stopped_for: Option<Reason>) -> Vec<LogLine> {
+        let mut lines: Vec<LogLine> =
+            self.shutdown.take().and_then(|shutdown| shutdown.finish(stopped_for.as_ref())).into_iter().collect();
         if let Some(recording) = self.recording.take() {
-            told.extend(self.write(&recording.finish()));
+            lines.extend(self.write(&recording.finish()));
         }
-        told
+        lines
     }
 
     /// Writes the files with what was recorded up to now. The recording goes on.
-    pub(super) fn snapshot(&self) -> Vec<Told> {
+    pub(super) fn snapshot(&self) -> Vec<LogLine> {
         self.recording.as_ref().map(|recording| self.write(&recording.snapshot())).unwrap_or_default()
     }
 
-    fn write(&self, profile: &Profile) -> Vec<Told> {
+    fn write(&self, profile: &Profile) -> Vec<LogLine> {
         let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
         let flame = self.flame.clone().title(format!("{}: {clock} time of all threads", self.name));
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for (format, file) in &self.files {
             let written = write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),
                 ProfileFormat::Folded => profile.write_folded(out),
                 ProfileFormat::Pprof => profile.write_pprof(out),
             });
-            told.push(match written {
+            lines.push(match written {
                 Ok(()) => {
-                    Told::new(Level::Info, format!("profile of {} written to {}", describe(profile), file.display()))
+                    LogLine::new(Level::Info, format!("profile of {} written to {}", describe(profile), file.display()))
                 }
-                Err(error) => Told::new(Level::Error, format!("profile not written to {}: {error}", file.display())),
+                Err(error) => LogLine::new(Level::Error, format!("profile not written to {}: {error}", file.display())),
             });
         }
-        told
+        lines
     }
 }
 

@@ -464,7 +464,7 @@ impl Job {
     fn run(self) {
         match self {
             Job::Target(target, leaf) => target.leaf_gone(leaf),
-            Job::Tell(text) => crate::error::shielded(|| tell(Level::Warn, module_path!(), &text)),
+            Job::Tell(text) => crate::error::ignore_panic(|| tell(Level::Warn, module_path!(), &text)),
         }
     }
 }
@@ -477,7 +477,7 @@ static NO_DEPUTY: AtomicBool = AtomicBool::new(false);
 fn say_once(told: &AtomicBool, say: impl FnOnce()) {
     // Relaxed: it guards nothing.
     if !told.swap(true, Ordering::Relaxed) {
-        crate::error::shielded(say);
+        crate::error::ignore_panic(say);
     }
 }
 

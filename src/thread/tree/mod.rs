@@ -17,9 +17,9 @@
 //!    thread holds three. Nothing of the user's runs under one.
 
 mod leave;
-mod look;
 mod reap;
 mod settle;
+mod snapshot;
 mod unjoined;
 mod walk;
 
@@ -30,14 +30,14 @@ pub(crate) use self::walk::walk;
 use self::reap::Unreaped;
 use self::unjoined::Unjoined;
 pub(crate) use super::current::{
-    Inside, become_main, become_node, become_registered, current, default_parent, is_inside, left_to_next_main, root,
-    roots, take_former_roots,
+    CurrentThreadGuard, become_main, become_node, become_registered, current, default_parent, is_in_tree,
+    left_to_next_main, root, roots, take_former_roots,
 };
 use super::{Failure, OnChildFailure, StopOrder};
 use super::{leaving, stop_clock};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
-use crate::signal::{LateSignal, PLEASE_STOP, Reason, Signal};
+use crate::signal::{LazySignal, PLEASE_STOP, Reason, Signal};
 use crate::wait::{Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub(crate) enum Role {
     /// The runtime's own: asked to stop after all threads of the user.
     Runtime,
     /// An unregistered thread. Not part of the tree: only a name for `Thread::current`.
-    Foreign,
+    Unregistered,
 }
 
 /// In the paths of the runtime's own threads, between `main` and their names: a place of their own. No child of `main` has this
@@ -75,14 +75,14 @@ pub(crate) struct Node {
     /// Where in the path the own name begins.
     name_at: usize,
     pub(crate) parent: Option<Arc<Node>>,
-    pub(crate) terms: Terms,
+    pub(crate) settings: SpawnSettings,
     pub(crate) please_stop: Signal,
-    pub(crate) stopped: LateSignal,
-    pub(crate) child_failed: LateSignal,
+    pub(crate) stopped: LazySignal,
+    pub(crate) child_failed: LazySignal,
     /// Set by the first join: a target that forwards stops to joined threads is attached to
     /// `please_stop`, or about to be. Relaxed: it guards nothing, since that target reads `joins`
     /// under the lock.
-    pub(super) passes_stop_on: AtomicBool,
+    pub(super) forwards_stops: AtomicBool,
     pub(crate) waits: Arc<Slot>,
     /// Set before this crate makes the OS thread; never set for a thread of another library.
     pub(crate) has_own_os_thread: AtomicBool,
@@ -106,7 +106,7 @@ pub(crate) struct Node {
 
 /// The settings that it was spawned with.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct SpawnSettings {
     pub(crate) role: Role,
     pub(crate) stop_order: StopOrder,
     pub(crate) on_child_failure: OnChildFailure,
@@ -118,9 +118,9 @@ pub(crate) struct Terms {
     pub(crate) spawned_at: Option<&'static Location<'static>>,
 }
 
-impl Terms {
-    pub(crate) fn of(role: Role) -> Terms {
-        Terms {
+impl SpawnSettings {
+    pub(crate) fn of(role: Role) -> SpawnSettings {
+        SpawnSettings {
             role,
             stop_order: StopOrder::default(),
             on_child_failure: OnChildFailure::default(),
@@ -132,8 +132,8 @@ impl Terms {
 
     /// For a thread of the user's that the caller spawns.
     #[track_caller]
-    pub(crate) fn here() -> Terms {
-        Terms { spawned_at: Some(Location::caller()), ..Terms::of(Role::User) }
+    pub(crate) fn here() -> SpawnSettings {
+        SpawnSettings { spawned_at: Some(Location::caller()), ..SpawnSettings::of(Role::User) }
     }
 }
 
@@ -187,14 +187,14 @@ enum Owner {
     /// The handle was released: the outcome is for the log.
     Log,
     /// The parent got the outcome, and has ended. A late joiner is told so.
-    Told,
+    Reported,
 }
 
 /// What a joiner finds.
 pub(crate) enum Outcome {
     Succeeded,
     Failed(Failure),
-    ToldToParent,
+    ReportedToParent,
 }
 
 impl State {
@@ -217,17 +217,17 @@ impl State {
 
 impl Node {
     /// Also gives the path, for the name of an OS thread.
-    pub(crate) fn child(parent: &Arc<Node>, name: &str, terms: Terms) -> io::Result<(Arc<Node>, String)> {
-        let mut name = tidy(name);
-        let (is_users, is_below_main) = (terms.role == Role::User, parent.terms.role == Role::Root);
-        let place = if is_below_main && terms.role == Role::Runtime { [RUNTIME, "/"] } else { ["", ""] };
+    pub(crate) fn child(parent: &Arc<Node>, name: &str, settings: SpawnSettings) -> io::Result<(Arc<Node>, String)> {
+        let mut name = sanitize(name);
+        let (is_users, is_below_main) = (settings.role == Role::User, parent.settings.role == Role::Root);
+        let place = if is_below_main && settings.role == Role::Runtime { [RUNTIME, "/"] } else { ["", ""] };
         if is_below_main && is_users && name == RUNTIME {
             name += "_";
         }
         // With room for the NUL that the standard library adds.
         let mut path = String::with_capacity(parent.path.len() + RUNTIME.len() + name.len() + 3);
         path.extend([&*parent.path, "/", place[0], place[1], &name]);
-        let node = Node::new(&name, &path, Some(parent.clone()), terms);
+        let node = Node::new(&name, &path, Some(parent.clone()), settings);
         // Threads below it may spawn as long as they live: it waits for them anyhow.
         let is_from_below = parent.is_ending() && {
             let me = current();
@@ -259,18 +259,18 @@ impl Node {
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent
         // asks no child before it ends, and so not the new one either.
-        let asked = || parent.terms.stop_order == StopOrder::Together && parent.please_stop.is_go();
+        let asked = || parent.settings.stop_order == StopOrder::Together && parent.please_stop.is_go();
         if is_users && (ending.is_some() || asked()) {
             let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
             node.please_stop.go_for(&ending.unwrap_or_else(born_late));
-            if node.terms.patience.is_some() {
-                stop_clock::asked(node.terms.patience);
+            if node.settings.patience.is_some() {
+                stop_clock::stop_requested(node.settings.patience);
             }
         }
         Ok((node, path))
     }
 
-    pub(super) fn new(name: &str, path: &str, parent: Option<Arc<Node>>, terms: Terms) -> Arc<Node> {
+    pub(super) fn new(name: &str, path: &str, parent: Option<Arc<Node>>, settings: SpawnSettings) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name_at = path.len() - name.len();
         let path: Arc<str> = Arc::from(path);
@@ -278,12 +278,12 @@ impl Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name_at,
             please_stop: Signal::of(&path, PLEASE_STOP),
-            stopped: LateSignal::new(),
-            child_failed: LateSignal::new(),
-            passes_stop_on: AtomicBool::new(false),
+            stopped: LazySignal::new(),
+            child_failed: LazySignal::new(),
+            forwards_stops: AtomicBool::new(false),
             path,
             parent,
-            terms,
+            settings,
             waits: Arc::default(),
             has_own_os_thread: AtomicBool::new(false),
             started: OnceLock::new(),
@@ -292,7 +292,7 @@ impl Node {
             collects: AtomicBool::new(false),
             born_late: AtomicBool::new(false),
             state: PerProcess::here(Mutex::new(State::new(Phase::Alive, Owner::Handle)), || {
-                Mutex::new(State::new(Phase::Ended, Owner::Told))
+                Mutex::new(State::new(Phase::Ended, Owner::Reported))
             }),
         })
     }
@@ -315,11 +315,11 @@ impl Node {
     fn child_failed(self: &Arc<Node>, failed: &Node) {
         self.child_failed.go();
         // At its end it asks all children anyhow, in its own order.
-        if self.terms.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
+        if self.settings.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
             let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
             for sibling in self.children() {
-                if sibling.id != failed.id && sibling.terms.role == Role::User {
-                    sibling.ask(&reason);
+                if sibling.id != failed.id && sibling.settings.role == Role::User {
+                    sibling.request_stop(&reason);
                 }
             }
         }
@@ -370,7 +370,7 @@ impl Node {
 
     /// Joins the OS thread `os`, which was taken out of its state.
     pub(super) fn join_os(&self, os: OsHandle<()>) {
-        leaving::join(os, &self.path, self.terms.patience, || self.ended.get().map(|ended| ended.at));
+        leaving::join(os, &self.path, self.settings.patience, || self.ended.get().map(|ended| ended.at));
     }
 
     /// Returns `true` if its parent still has it among its children.
@@ -473,7 +473,7 @@ impl Node {
 }
 
 /// A name that can stand in a path and be given to the OS.
-pub(super) fn tidy(name: &str) -> Cow<'_, str> {
+pub(super) fn sanitize(name: &str) -> Cow<'_, str> {
     let is_odd = |c: char| c == '/' || c.is_control();
     match name {
         "" => Cow::Borrowed("unnamed"),

@@ -5,7 +5,7 @@
 use super::reap::{Unreaped, reap, take_gone};
 use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
 use super::{Failures, Node, Outcome, Owner, Phase, State};
-use crate::error::shielded;
+use crate::error::ignore_panic;
 use crate::thread::failure::Unlogged;
 use crate::thread::{Failure, latency};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Node {
         match owner {
             Owner::Parent if self.is_collected() => {}
             Owner::Parent | Owner::Log => self.settle(owner),
-            Owner::Handle | Owner::Joiner | Owner::Told => {}
+            Owner::Handle | Owner::Joiner | Owner::Reported => {}
         }
         self.stopped.go();
     }
@@ -69,7 +69,7 @@ impl Node {
                 let omitted = failure.and_then(|failure| above.failures.add(self.id, failure));
                 let gone = take_gone(&mut above.unreaped);
                 let clock = self.os_thread().and_then(|os| os.clock);
-                let (path, patience) = (self.path.clone(), self.terms.patience);
+                let (path, patience) = (self.path.clone(), self.settings.patience);
                 above.unreaped.extend(os.map(|os| Unreaped { os, clock, path, patience }));
                 (None, omitted, gone)
             }
@@ -103,7 +103,7 @@ impl Node {
         let Some(Omitted { mut failure, is_first }) = omitted else { return };
         log_lines(failure.take_unlogged());
         if is_first {
-            shielded(|| {
+            ignore_panic(|| {
                 log::warn!(
                     "more than {} children of {} have failed without being joined: of their failures it keeps the first \
                      {KEPT_FIRST} and the last {KEPT_LAST}, and counts the others",
@@ -129,7 +129,7 @@ impl Node {
             let mut state = self.state.lock();
             match (state.failure.take(), state.owner) {
                 (Some(failure), _) => Outcome::Failed(failure),
-                (None, Owner::Told) => Outcome::ToldToParent,
+                (None, Owner::Reported) => Outcome::ReportedToParent,
                 (None, _) => Outcome::Succeeded,
             }
         };
@@ -165,9 +165,9 @@ impl Node {
         above.children.remove(&self.id);
         let omitted = match own.owner {
             Owner::Joiner | Owner::Log => return,
-            Owner::Handle | Owner::Parent | Owner::Told => {
+            Owner::Handle | Owner::Parent | Owner::Reported => {
                 if own.owner == Owner::Handle && own.failure.is_some() {
-                    own.owner = Owner::Told;
+                    own.owner = Owner::Reported;
                 }
                 own.failure.take().and_then(|failure| above.failures.add(self.id, failure))
             }
@@ -200,5 +200,5 @@ impl State {
 }
 
 fn log_lines(lines: Vec<Unlogged>) {
-    lines.iter().for_each(|line| shielded(|| line.tell()));
+    lines.iter().for_each(|line| ignore_panic(|| line.tell()));
 }

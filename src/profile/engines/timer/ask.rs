@@ -393,7 +393,7 @@ impl Asked {
         };
         // A signal to a thread that cannot take it would stay pending, for the thread's own
         // `sigwait` perhaps.
-        if let Some(silence) = task::look(target.id).and_then(task::Task::silence) {
+        if let Some(silence) = task::read(target.id).and_then(task::Task::silence) {
             match silence {
                 task::Silence::MayPass(why) => self.postponed.push((place, why)),
                 task::Silence::Lasts(why) => target.state = State::Done(Reply::Unasked(why.into())),

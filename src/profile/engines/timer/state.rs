@@ -428,7 +428,7 @@ impl State {
         };
         let mut is_running = false;
         let runs = || {
-            is_running = task::look(id).is_some_and(|task| task.doing == task::Doing::Runs);
+            is_running = task::read(id).is_some_and(|task| task.doing == task::Doing::Runs);
             is_running
         };
         if !self.triggers.wants_exact(&mut held.judged, &held.meter, clock, runs) || self.is_blocking(id) {

@@ -13,7 +13,7 @@ impl State {
     /// Notes the thread if it blocks SIGPROF just now. Returns `true` if so: a perf clock would not
     /// reach it either.
     pub(super) fn is_blocking(&mut self, id: i32) -> bool {
-        let blocks = task::look(id).is_some_and(|task| task.blocks_sigprof);
+        let blocks = task::read(id).is_some_and(|task| task.blocks_sigprof);
         if let Some(held) = self.held.get(&id).filter(|_| blocks) {
             self.refused.blocks(&held.path(id));
         }

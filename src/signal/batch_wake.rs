@@ -5,7 +5,7 @@
 //! the youngest first. Woken in that order, each of ten thousand is found at the end of a list of
 //! hundreds. Woken the oldest first, each is in front.
 //!
-//! Models: `loom_together_*` in `signal/loom_tests.rs`, and `model_tests` below.
+//! Models: `loom_batch_wake_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
 use super::{Reason, Signal};
 use crate::model::Sender;
@@ -14,11 +14,11 @@ use std::convert::Infallible;
 /// Signals that have gone. Their waiting threads are woken when this drops, or before any target
 /// runs, since the target might wait for one of those threads.
 #[derive(Default)]
-pub(crate) struct Together {
+pub(crate) struct BatchWake {
     asleep: Vec<(Signal, Option<Sender<Infallible>>)>,
 }
 
-impl Together {
+impl BatchWake {
     /// `signal`, a plain one, goes because of `reason`.
     pub(crate) fn go_for(&mut self, signal: &Signal, reason: &Reason) {
         let Some(fired) = signal.0.set_gone(|| Some(reason.clone())) else { return };
@@ -40,7 +40,7 @@ impl Together {
     }
 }
 
-impl Drop for Together {
+impl Drop for BatchWake {
     fn drop(&mut self) {
         self.wake();
     }
@@ -76,12 +76,12 @@ mod tests {
             }
         });
         let reason = Reason::of("a test", None, None);
-        let mut together = Together::default();
-        together.go_for(&told, &reason);
+        let mut batch = BatchWake::default();
+        batch.go_for(&told, &reason);
         assert!(told.is_go(), "it has gone, although its waiters sleep");
-        together.go_for(&with_target, &reason);
+        batch.go_for(&with_target, &reason);
         assert!(seen.is_go(), "the target ran before the waiter was woken");
-        drop(together);
+        drop(batch);
         waiter.join().unwrap();
         assert_eq!(told.reason().unwrap().text(), "a test");
     }
@@ -93,7 +93,7 @@ mod model_tests {
     use shuttle::thread;
 
     #[test]
-    fn model_together_against_waits_and_go() {
+    fn model_batch_wake_against_waits_and_go() {
         let model = || {
             let signals = [Signal::new("a"), Signal::new("b"), Signal::new("c")];
             let mut threads: Vec<_> = signals.clone().map(|signal| thread::spawn(move || signal.wait_for_go())).into();
@@ -101,9 +101,9 @@ mod model_tests {
             threads.push(thread::spawn(move || drop(other.go())));
             threads.push(thread::spawn(move || (&chosen | &Signal::never()).wait_for_go()));
             let reason = Reason::of("a model", None, None);
-            let mut together = Together::default();
-            signals.iter().for_each(|signal| together.go_for(signal, &reason));
-            drop(together);
+            let mut batch = BatchWake::default();
+            signals.iter().for_each(|signal| batch.go_for(signal, &reason));
+            drop(batch);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         };
         shuttle::check_random(model, 2_000);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What only the lock tells of a node.
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     /// The oldest first.
     pub(crate) children: Vec<Arc<Node>>,
     /// Its own code has ended: it stops its children, or has ended itself.
@@ -17,13 +17,13 @@ pub(crate) struct Look {
 
 impl Node {
     /// `None`: somebody else had the lock for all of `patience`.
-    pub(crate) fn look(&self, patience: Duration) -> Option<Look> {
+    pub(crate) fn try_snapshot(&self, patience: Duration) -> Option<Snapshot> {
         let state = self.state.try_lock_for(patience)?;
         // Texts of ours that were made when it failed: nothing of the user's runs here.
         let failures = state.failure.iter().chain(state.failures.iter());
         let more = state.failures.omitted();
         let more = (more > 0).then(|| format!("and {more} more that failed and were not joined"));
-        Some(Look {
+        Some(Snapshot {
             children: state.children.values().cloned().collect(),
             is_ending: state.phase != Phase::Alive,
             failures: failures.map(ToString::to_string).chain(more).collect(),
@@ -33,19 +33,19 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Terms, root};
+    use super::super::{SpawnSettings, root};
     use super::*;
     use crate::thread::tree::Role;
 
     #[test]
     fn who_holds_a_nodes_lock_holds_nobody_else_up() {
-        let (node, _) = Node::child(&root(), "looked-at", Terms::of(Role::User)).unwrap();
+        let (node, _) = Node::child(&root(), "looked-at", SpawnSettings::of(Role::User)).unwrap();
         let short = Duration::from_millis(1);
-        assert!(node.look(short).is_some_and(|look| look.children.is_empty() && !look.is_ending));
+        assert!(node.try_snapshot(short).is_some_and(|seen| seen.children.is_empty() && !seen.is_ending));
         let held = node.state.lock();
-        assert!(node.look(short).is_none());
+        assert!(node.try_snapshot(short).is_none());
         drop(held);
         node.never_started();
-        assert!(node.look(short).is_some_and(|look| look.is_ending));
+        assert!(node.try_snapshot(short).is_some_and(|seen| seen.is_ending));
     }
 }

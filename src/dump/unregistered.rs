@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// A thread that is not in the tree.
 #[derive(Clone)]
-pub(super) struct Other {
+pub(super) struct Unregistered {
     /// The kernel's id.
     pub(super) id: i32,
     /// `other/<name in the kernel>`, as in profiles.
@@ -24,12 +24,12 @@ pub(super) struct Other {
 
 /// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and
 /// when it was read. Empty where the system does not list them.
-pub(super) struct Before(HashMap<i32, (Option<Duration>, Instant)>);
+pub(super) struct AtBegin(HashMap<i32, (Option<Duration>, Instant)>);
 
-impl Before {
-    pub(super) fn now() -> Before {
+impl AtBegin {
+    pub(super) fn now() -> AtBegin {
         let ids = task::list().unwrap_or_default();
-        Before(ids.into_iter().map(|id| (id, (task::cpu_time(id), Instant::now()))).collect())
+        AtBegin(ids.into_iter().map(|id| (id, (task::cpu_time(id), Instant::now()))).collect())
     }
 }
 
@@ -38,19 +38,19 @@ impl Before {
 ///
 /// A thread that has just started is not in the tree yet, and an ending thread has left it. Neither
 /// is seen at both looks.
-pub(super) fn collect(before: &Before, entries: &[Entry], known: &[i32]) -> Vec<Other> {
+pub(super) fn collect(before: &AtBegin, entries: &[Entry], known: &[i32]) -> Vec<Unregistered> {
     let is_of_tree = |id: &i32| known.contains(id) || entries.iter().any(|entry| entry.os_thread == Some(*id));
     let mut ids: Vec<i32> = before.0.keys().copied().filter(|id| !is_of_tree(id) && !task::is_hidden(*id)).collect();
     ids.sort_unstable();
-    ids.into_iter().filter_map(|id| look(id, before)).collect()
+    ids.into_iter().filter_map(|id| read(id, before)).collect()
 }
 
-fn look(id: i32, before: &Before) -> Option<Other> {
-    let task = task::look(id)?;
+fn read(id: i32, before: &AtBegin) -> Option<Unregistered> {
+    let task = task::read(id)?;
     let (cpu, name) = (task::cpu_time(id), task::name(id));
     let &(then, at) = before.0.get(&id)?;
     let share = cpu.zip(then).and_then(|(now, then)| now.checked_sub(then));
-    Some(Other {
+    Some(Unregistered {
         id,
         path: format!("other/{}", if name.is_empty() { "[unnamed]".into() } else { name.replace('/', ":") }),
         doing: Doing::of(task.doing),

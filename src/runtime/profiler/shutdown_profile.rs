@@ -1,7 +1,7 @@
 //! What the threads do between being asked to stop and their end: a flamegraph of just that window.
 
 use super::super::living;
-use super::{Told, write};
+use super::{LogLine, write};
 use crate::model::locks::Mutex;
 use crate::os::tell::tell;
 use crate::profile::{FlameOptions, Window};
@@ -21,20 +21,20 @@ const SOON: Duration = Duration::from_millis(50);
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Looks from when `main` is asked to stop.
-pub(super) struct ShutdownLook {
+pub(super) struct ShutdownProfile {
     name: String,
     file: PathBuf,
     over: Signal,
     looking: Arc<Mutex<Option<JoinHandle<Window>>>>,
 }
 
-impl ShutdownLook {
+impl ShutdownProfile {
     /// Waits for the stop of `main`, without a thread.
-    pub(super) fn prepare(name: &str, output: &Path, main: &Arc<Node>) -> ShutdownLook {
+    pub(super) fn prepare(name: &str, output: &Path, main: &Arc<Node>) -> ShutdownProfile {
         let file = output.join(format!("{name}.shutdown.svg"));
         // One of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(&file);
-        let look = ShutdownLook {
+        let look = ShutdownProfile {
             name: name.to_owned(),
             file,
             over: Signal::new("all have stopped"),
@@ -61,12 +61,12 @@ impl ShutdownLook {
 
     /// All have stopped. Writes the picture, if it took long enough for one, and returns what is to
     /// be told of it.
-    pub(super) fn finish(self, reason: Option<&Reason>) -> Option<Told> {
+    pub(super) fn finish(self, reason: Option<&Reason>) -> Option<LogLine> {
         self.over.go_unexplained();
         let handle = self.looking.lock().take()?;
         let profile = match handle.join() {
             Ok(window) => window.close(),
-            Err(failure) => return Some(Told::new(Level::Error, format!("no picture of the shutdown: {failure}"))),
+            Err(failure) => return Some(LogLine::new(Level::Error, format!("no picture of the shutdown: {failure}"))),
         };
         let profile = profile?;
         let since = reason.map_or_else(String::new, |reason| format!(", after this: {}", reason.text()));
@@ -78,13 +78,13 @@ impl ShutdownLook {
             ));
         let file = self.file.display();
         Some(match write(&self.file, |out| profile.write_flamegraph(out, &options)) {
-            Ok(()) => Told::new(Level::Info, format!("what threads did instead of stopping is drawn in {file}")),
-            Err(error) => Told::new(Level::Error, format!("no picture of the shutdown in {file}: {error}")),
+            Ok(()) => LogLine::new(Level::Info, format!("what threads did instead of stopping is drawn in {file}")),
+            Err(error) => LogLine::new(Level::Error, format!("no picture of the shutdown in {file}: {error}")),
         })
     }
 }
 
-impl Drop for ShutdownLook {
+impl Drop for ShutdownProfile {
     /// Without an end in order, a look that has begun or is to come would go on forever.
     fn drop(&mut self) {
         self.over.go_unexplained();

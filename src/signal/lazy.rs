@@ -6,23 +6,23 @@
 //! looks at `gone`; a fence on both sides between the two steps, so that one of them at least sees
 //! what the other did. Should both, the second `go` of the signal does nothing.
 //!
-//! Models: `loom_late_*` in `signal/loom_tests.rs`, and `model_tests` below.
+//! Models: `loom_lazy_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
 use super::Signal;
 use crate::model::{AtomicBool, OnceLock, fence};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub(crate) struct LateSignal {
+pub(crate) struct LazySignal {
     /// Only ever becomes true. Of a signal that was handed out and told to go by its user it knows
     /// nothing.
     gone: AtomicBool,
     signal: OnceLock<Signal>,
 }
 
-impl LateSignal {
-    pub(crate) fn new() -> LateSignal {
-        LateSignal { gone: AtomicBool::new(false), signal: OnceLock::new() }
+impl LazySignal {
+    pub(crate) fn new() -> LazySignal {
+        LazySignal { gone: AtomicBool::new(false), signal: OnceLock::new() }
     }
 
     pub(crate) fn is_go(&self) -> bool {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn it_goes_whether_it_is_asked_for_before_or_after() {
         let owner = Arc::from("main/reader");
-        let (before, after) = (LateSignal::new(), LateSignal::new());
+        let (before, after) = (LazySignal::new(), LazySignal::new());
         let signal = before.get(&owner, "stopped").clone();
         assert!(!signal.is_go() && !before.is_go());
         before.go();
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn a_signal_that_its_user_told_to_go_has_gone() {
-        let late = LateSignal::new();
-        late.get(&Arc::from("main"), "stopped").go();
-        assert!(late.is_go());
+        let lazy = LazySignal::new();
+        lazy.get(&Arc::from("main"), "stopped").go();
+        assert!(lazy.is_go());
     }
 }
 
@@ -81,14 +81,14 @@ mod model_tests {
     use shuttle::thread;
 
     #[test]
-    fn model_late_go_against_get() {
+    fn model_lazy_go_against_get() {
         let model = || {
-            let late = Arc::new(LateSignal::new());
-            let theirs = late.clone();
+            let lazy = Arc::new(LazySignal::new());
+            let theirs = lazy.clone();
             let waiter = thread::spawn(move || theirs.get(&Arc::from("main"), "stopped").wait_for_go());
-            late.go();
+            lazy.go();
             waiter.join().unwrap();
-            assert!(late.get(&Arc::from("main"), "stopped").is_go());
+            assert!(lazy.get(&Arc::from("main"), "stopped").is_go());
         };
         shuttle::check_random(model, 5_000);
         shuttle::check_pct(model, 5_000, 3);

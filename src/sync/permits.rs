@@ -14,10 +14,10 @@
 //!    it. A called waiter tries to take a permit before it gives up. So no permit stays free while
 //!    all waiters sleep uncalled.
 //!
-//! Models: `loom_gate_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
+//! Models: `loom_permits_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
-use super::limit::{Bell, Limit};
+use super::limit::{Limit, Parker};
 use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
 use crate::wait::Published;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ const ONE: usize = 2;
 /// As many as can be counted; more are not added.
 const MOST: usize = usize::MAX - WAITING;
 
-pub(super) struct Gate {
+pub(super) struct Permits {
     /// | value             | means                         | changed by                                            |
     /// |-------------------|-------------------------------|-------------------------------------------------------|
     /// | n * ONE           | n permits, the line is empty  | any thread: takes a permit or puts one back           |
@@ -65,16 +65,16 @@ struct Waiter {
     /// | CALLED  | taken out; there was a permit     | the waiter itself, back to IN_LINE, under `line`        |
     /// | GRANTED | taken out; it has a permit        | no thread                                               |
     state: AtomicU8,
-    bell: Bell,
+    parker: Parker,
 }
 
 const IN_LINE: u8 = 0;
 const CALLED: u8 = 1;
 const GRANTED: u8 = 2;
 
-impl Gate {
-    pub(super) fn new(permits: usize) -> Gate {
-        Gate { state: AtomicUsize::new(permits.min(MOST / ONE) * ONE), line: Mutex::default() }
+impl Permits {
+    pub(super) fn new(permits: usize) -> Permits {
+        Permits { state: AtomicUsize::new(permits.min(MOST / ONE) * ONE), line: Mutex::default() }
     }
 
     pub(super) fn available(&self) -> usize {
@@ -120,7 +120,7 @@ impl Gate {
         if self.spin(PAUSES..SPINS) {
             return Ok(());
         }
-        let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), bell: Bell::mine() });
+        let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), parker: Parker::mine() });
         let mut place = None;
         loop {
             {
@@ -139,7 +139,7 @@ impl Gate {
             }
             // Acquire: see `call`.
             let called = || waiter.state.load(Ordering::Acquire) != IN_LINE;
-            let gave_up = limit.block_until(&waiter.bell, called).err();
+            let gave_up = limit.block_until(&waiter.parker, called).err();
             if let Some(reason) = gave_up {
                 let mut line = self.line.lock();
                 if place.is_some_and(|place| self.leave(&mut line, place)) {
@@ -265,12 +265,12 @@ impl Gate {
             self.state.fetch_add(ONE, Ordering::Release);
         }
         drop(line);
-        waiter.bell.ring();
+        waiter.parker.unpark();
     }
 }
 
 #[cfg(all(test, not(selvedge_model)))]
-impl Gate {
+impl Permits {
     pub(super) fn is_awaited(&self) -> bool {
         self.state.load(Ordering::Relaxed) & WAITING != 0
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 const MOST_SITES: usize = 32;
 
 #[derive(Clone, Default)]
-pub(crate) struct Circumstances {
+pub(crate) struct FailureContext {
     /// The thread that spawned it, and where; then the thread that spawned that thread.
     pub(super) sites: Vec<(Arc<str>, &'static Location<'static>)>,
     pub(super) context: Vec<(String, String)>,
@@ -26,13 +26,13 @@ pub(crate) fn set_records(records: fn() -> Vec<String>) {
     let _ = RECORDS.set(records);
 }
 
-impl Circumstances {
+impl FailureContext {
     /// Of the calling thread.
-    pub(super) fn of_now() -> Circumstances {
-        Circumstances {
+    pub(super) fn of_now() -> FailureContext {
+        FailureContext {
             context: super::mdc::inherit(),
             records: RECORDS.get().map(|records| records()).unwrap_or_default(),
-            ..Circumstances::default()
+            ..FailureContext::default()
         }
     }
 
@@ -42,7 +42,7 @@ impl Circumstances {
         while let Some(node) = next
             && self.sites.len() < MOST_SITES
         {
-            if let (Some(parent), Some(at)) = (&node.parent, node.terms.spawned_at) {
+            if let (Some(parent), Some(at)) = (&node.parent, node.settings.spawned_at) {
                 self.sites.push((parent.path.clone(), at));
             }
             next = node.parent.as_deref();

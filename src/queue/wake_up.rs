@@ -3,7 +3,7 @@
 //! Models: `queue/loom_tests.rs`.
 
 use crate::model::{AtomicBool, AtomicUsize, Receiver, Sender, bounded};
-use crate::signal::Round;
+use crate::signal::WaitSet;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A side that changes something calls `is_awaited` under its own lock. A thread that is about to
 /// sleep counts itself before it looks under that lock. So the loads of `is_awaited` can be
 /// relaxed: the lock orders them.
-pub(super) struct Bell {
+pub(super) struct WakeUp {
     waiting: AtomicUsize,
     /// | value | means                                                                                  |
     /// |-------|----------------------------------------------------------------------------------------|
@@ -22,57 +22,57 @@ pub(super) struct Bell {
     ///
     /// Without the flag, each value that is added before the woken thread runs would touch the
     /// channel again.
-    rung: AtomicBool,
-    ring: Sender<()>,
-    heard: Receiver<()>,
+    called: AtomicBool,
+    sender: Sender<()>,
+    receiver: Receiver<()>,
 }
 
-impl Bell {
-    pub(super) fn new() -> Bell {
-        let (ring, heard) = bounded(1);
-        Bell { waiting: AtomicUsize::new(0), rung: AtomicBool::new(false), ring, heard }
+impl WakeUp {
+    pub(super) fn new() -> WakeUp {
+        let (sender, receiver) = bounded(1);
+        WakeUp { waiting: AtomicUsize::new(0), called: AtomicBool::new(false), sender, receiver }
     }
 
     /// Returns `true` if a thread sleeps and none was called yet.
     #[inline]
     pub(super) fn is_awaited(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) != 0 && !self.rung.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::Relaxed) != 0 && !self.called.load(Ordering::Relaxed)
     }
 
     #[cold]
-    pub(super) fn ring(&self) {
+    pub(super) fn wake_one(&self) {
         // Acquire pairs with the Release in `block`: a thread that finds the flag cleared sees that
         // the token was taken. So `try_send` does not find the channel full of a token that is
         // gone.
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.called.swap(true, Ordering::AcqRel) {
             // Full: a thread that was woken by something else left its token there. The thread that
             // takes it looks, and rings on.
-            let _ = self.ring.try_send(());
+            let _ = self.sender.try_send(());
         }
     }
 
     /// Counts the caller among the waiting until the guard drops.
-    pub(super) fn enter(&self) -> InBell<'_> {
+    pub(super) fn enter(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        InBell(self)
+        Waiting(self)
     }
 }
 
-pub(super) struct InBell<'a>(&'a Bell);
+pub(super) struct Waiting<'a>(&'a WakeUp);
 
-impl InBell<'_> {
-    /// Blocks until there is a token, or until a signal or the deadline of `round`. The caller must
+impl Waiting<'_> {
+    /// Blocks until there is a token, or until a signal or the deadline of `wait_set`. The caller must
     /// look again before it sleeps again.
-    pub(super) fn block(&self, round: &Round) {
-        round.block_on(&self.0.heard);
+    pub(super) fn block(&self, wait_set: &WaitSet) {
+        wait_set.block_on(&self.0.receiver);
         // Release pairs with the Acquire in `ring`. Acquire, and hence a swap: a `ring` may have
         // found the flag still set. Then the caller must see what came before that `ring`, and
         // `close` takes no lock between the two.
-        self.0.rung.swap(false, Ordering::AcqRel);
+        self.0.called.swap(false, Ordering::AcqRel);
     }
 }
 
-impl Drop for InBell<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -127,10 +127,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_left_is_not_awaited() {
-        let bell = Bell::new();
-        let waiting = bell.enter();
-        assert!(bell.is_awaited());
+        let wake_up = WakeUp::new();
+        let waiting = wake_up.enter();
+        assert!(wake_up.is_awaited());
         drop(waiting);
-        assert!(!bell.is_awaited());
+        assert!(!wake_up.is_awaited());
     }
 }
