@@ -2,11 +2,11 @@
 //!
 //! | protocol                          | code                                   | models                                   |
 //! |-----------------------------------|----------------------------------------|------------------------------------------|
-//! | queue: wake-up, room, close       | `queue/{bell,store}.rs`                | `queue/loom_tests.rs`                    |
-//! | gate, and what is made of it      | `sync/{gate,owned,binary_semaphore}.rs` | `sync/loom_tests.rs`                    |
+//! | queue: wake-up, room, close       | `queue/{wake_up,store}.rs`             | `queue/loom_tests.rs`                    |
+//! | permits, and what is made of them | `sync/{permits,owned,binary_semaphore}.rs` | `sync/loom_tests.rs`                    |
 //! | monitor, progress, promise        | `sync/{monitor,progress,promise}.rs`   | `sync/loom_tests.rs`                     |
-//! | signals: core, targets, late, together | `signal/{core,on_go,late,together,compose}.rs` | `signal/loom_tests.rs`      |
-//! | bells at published waits          | `wait/bell.rs`, `wait.rs`              | `wait/loom_tests.rs`                     |
+//! | signals: core, targets, lazy, batch | `signal/{core,on_go,lazy,batch_wake,compose}.rs` | `signal/loom_tests.rs`      |
+//! | change flags at published waits   | `wait/{change_flags,slot,publish}.rs`  | `wait/loom_tests.rs`                     |
 //! | the profiler's rings and table    | `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs`   |
 //! | the log's queue                   | `log/{channel,ending}.rs`              | `log/loom_tests.rs`                      |
 //!
