@@ -181,13 +181,13 @@ fn find_stacks(
     let places: Vec<usize> = (0..entries.len()).filter(|&place| can_answer(&entries[place])).collect();
     let asked: Vec<Thread> = places.iter().map(|&place| threads[place].clone()).collect();
     let ids: Vec<i32> = unregistered.iter().map(|other| other.id).collect();
-    let (stacks, unread) = now::ask(&asked, &ids)?.resolve();
+    let (stacks, unread) = now::request_stacks(&asked, &ids)?.resolve();
     let frame = |frame: now::Frame| Frame { function: frame.function, file: frame.file, line: frame.line };
     let stack = |answer: now::Stack| match answer {
         now::Stack::Of { frames, cut } => Stack::Of { frames: frames.into_iter().map(frame).collect(), cut },
         now::Stack::Ended => Stack::None("it has ended meanwhile".into()),
         now::Stack::Silent => Stack::None("it did not tell it in time: it was given no processor".into()),
-        now::Stack::Unasked(why) => Stack::None(why.into()),
+        now::Stack::Unavailable(why) => Stack::None(why.into()),
     };
     let mut stacks = stacks.into_iter().map(stack);
     places.into_iter().zip(&mut stacks).for_each(|(place, stack)| entries[place].stack = stack);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_its_first_frame_and_a_mark() {
+    fn a_collapsed_run_is_its_first_frame_and_a_mark() {
         let stack = [
             "app::main",
             "rayon_core::thread_pool::ThreadPool::install",

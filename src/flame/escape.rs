@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn each_character_that_xml_lacks_is_replaced() {
+    fn characters_that_xml_lacks_are_replaced() {
         // The characters of XML 1.0: #x9 #xA #xD, #x20-#xD7FF, #xE000-#xFFFD, #x10000-#x10FFFF.
         let is_xml =
             |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);

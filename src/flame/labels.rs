@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtimes_threads_are_hidden_unless_they_are_asked_for() {
+    fn runtime_threads_are_hidden_by_default() {
         let labels = ["main", "main/selvedge/watcher", "main/selvedge_/watcher", "main/watcher"];
         let shown = |options: FlameOptions| -> Vec<&str> {
             let shown = Labels::new(&options, labels.into_iter());

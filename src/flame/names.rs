@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lose_what_the_compiler_has_put_there() {
+    fn names_lose_compiler_decorations() {
         let names = [
             ("app::parse", "app::parse"),
             ("alloc::vec::Vec<T,A>::push", "alloc::vec::Vec::push"),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn plumbing_is_told_from_code() {
+    fn plumbing_is_distinguished_from_code() {
         let plumbing = [
             "core::ops::function::FnOnce::call_once",
             "core::ops::function::FnOnce::call_once{{vtable.shim}}",

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_frames_are_summed_up_where_they_stood() {
+    fn the_narrowest_frames_are_merged_in_place() {
         let lines: Vec<String> =
             ["main 1", "main;a 50", "main;a;x 2", "main;a;x;y 1", "main;b 40", "main;c 1", "main;d 1"]
                 .map(String::from)

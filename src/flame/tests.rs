@@ -163,7 +163,7 @@ fn the_pprof_tables_refer_to_each_other() {
 }
 
 #[test]
-fn a_difference_is_red_where_the_share_has_grown_and_blue_where_it_has_shrunk() {
+fn a_grown_share_is_red_and_a_shrunk_one_blue() {
     let (before, mut after) = (stacks(), stacks());
     // Twice as long, and `[no stack]` has grown more than that.
     for stack in &mut after.stacks {
@@ -184,7 +184,7 @@ fn a_difference_is_red_where_the_share_has_grown_and_blue_where_it_has_shrunk() 
 }
 
 #[test]
-fn titles_and_names_from_anywhere_are_well_formed_xml() {
+fn any_title_and_name_gives_well_formed_xml() {
     let mut stacks = stacks();
     stacks.stacks[0].label = "main/odd\u{FFFE}name\u{1b}[1m<&\"'>]]>".into();
     stacks.locations[1] = location(0x20, &["lib\0fn\u{FFFF}"]);
@@ -203,7 +203,7 @@ fn titles_and_names_from_anywhere_are_well_formed_xml() {
 }
 
 #[test]
-fn a_pool_of_many_threads_is_drawn_as_one_unless_asked() {
+fn a_large_pool_is_drawn_as_one_by_default() {
     let mut stacks = stacks();
     let connection = |n: usize| Stack { label: format!("main/conn-{n}").into(), ..stacks.stacks[1].clone() };
     stacks.stacks = (0..40).map(connection).collect();
@@ -260,7 +260,7 @@ fn an_icicle_has_its_root_at_the_top() {
 }
 
 #[test]
-fn a_subtree_that_is_not_there_is_an_empty_picture() {
+fn a_missing_subtree_gives_an_empty_picture() {
     let mut text = Vec::new();
     write_svg(&stacks(), "", "", &FlameOptions::new().subtree("main/nobody"), &mut text).unwrap();
     assert!(String::from_utf8(text).unwrap().contains("[no samples]"));

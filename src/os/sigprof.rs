@@ -102,7 +102,7 @@ pub(crate) fn install(
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Returns `true` if that error of [`send`] or [`ask`] says that there is no such thread. Any other
+/// Returns `true` if that error of [`send`] or [`send_request`] says that there is no such thread. Any other
 /// error is a refusal: a sandbox answers with what it likes, EPERM, ENOSYS or EACCES mostly.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_no_thread(error: &io::Error) -> bool {
@@ -120,9 +120,9 @@ pub(crate) fn send(thread: i32) -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What a signal of [`ask`] carries, and no other: an address of ours.
+/// What a signal of [`send_request`] carries, and no other: an address of ours.
 #[cfg(target_os = "linux")]
-static QUESTION: u8 = 0;
+static REQUEST_MARK: u8 = 0;
 
 /// A siginfo_t as `rt_tgsigqueueinfo` takes it, with the fields of a queued signal: as large and as
 /// aligned as the kernel's.
@@ -139,29 +139,29 @@ struct Queued {
     _rest: [u64; 12],
 }
 
-/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_question`]
+/// Sends SIGPROF to a thread of this process, by its kernel id, in such a way that [`is_request`]
 /// knows it. Where the system refuses that, without the mark.
 ///
 /// # Errors
 /// There is no such thread ([`is_no_thread`]), or the system refuses both.
 #[cfg(target_os = "linux")]
-pub(crate) fn ask(thread: i32) -> io::Result<()> {
+pub(crate) fn send_request(thread: i32) -> io::Result<()> {
     // SAFETY: have no preconditions.
     let (process, user) = unsafe { (libc::getpid(), libc::getuid()) };
-    let question = Queued {
+    let request = Queued {
         signal: libc::SIGPROF,
         errno: 0,
         code: libc::SI_QUEUE,
         _padding: 0,
         process,
         user,
-        value: &raw const QUESTION as u64,
+        value: &raw const REQUEST_MARK as u64,
         _rest: [0; 12],
     };
-    // SAFETY: the kernel reads one siginfo_t, which `question` is in size and form, and keeps no
+    // SAFETY: the kernel reads one siginfo_t, which `request` is in size and form, and keeps no
     // pointer to it.
     let failed =
-        unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const question) };
+        unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGPROF, &raw const request) };
     if failed == 0 {
         return Ok(());
     }
@@ -169,7 +169,7 @@ pub(crate) fn ask(thread: i32) -> io::Result<()> {
     if is_no_thread(&error) { Err(error) } else { send(thread) }
 }
 
-/// Returns `true` if this signal was sent by [`ask`]. If the kernel could not keep its details, it
+/// Returns `true` if this signal was sent by [`send_request`]. If the kernel could not keep its details, it
 /// looks like any other.
 ///
 /// # Safety
@@ -178,10 +178,10 @@ pub(crate) fn ask(thread: i32) -> io::Result<()> {
 /// # Signal safety
 /// Safe.
 #[cfg(target_os = "linux")]
-pub(crate) unsafe fn is_question(info: *const libc::siginfo_t) -> bool {
+pub(crate) unsafe fn is_request(info: *const libc::siginfo_t) -> bool {
     // SAFETY: the caller's word; a siginfo_t is as large as this and no less aligned.
     let info = unsafe { &*info.cast::<Queued>() };
-    info.code == libc::SI_QUEUE && info.value == &raw const QUESTION as u64
+    info.code == libc::SI_QUEUE && info.value == &raw const REQUEST_MARK as u64
 }
 
 /// The kernel's tick: it looks at the process timer no more often than this. `None` where it cannot
@@ -207,7 +207,7 @@ pub(crate) fn tick() -> Option<Duration> {
 mod tests {
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_question_has_the_form_of_the_kernels_own() {
+    fn a_request_has_the_layout_of_siginfo() {
         use super::Queued;
         assert_eq!(size_of::<Queued>(), size_of::<libc::siginfo_t>());
         assert_eq!(align_of::<Queued>(), align_of::<libc::siginfo_t>());
@@ -215,15 +215,15 @@ mod tests {
         // SAFETY: all-zero is a valid siginfo_t.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         (info.si_signo, info.si_code) = (libc::SIGPROF, libc::SI_QUEUE);
-        let question = (&raw mut info).cast::<Queued>();
+        let request = (&raw mut info).cast::<Queued>();
         // SAFETY: as large and as aligned, as was asserted.
         unsafe {
-            (*question).process = 77;
-            (*question).value = 0x1234_5678_9abc;
+            (*request).process = 77;
+            (*request).value = 0x1234_5678_9abc;
             assert_eq!((info.si_pid(), info.si_value().sival_ptr as u64), (77, 0x1234_5678_9abc));
-            assert!(!super::is_question(&raw const info));
-            (*question).value = &raw const super::QUESTION as u64;
-            assert!(super::is_question(&raw const info));
+            assert!(!super::is_request(&raw const info));
+            (*request).value = &raw const super::REQUEST_MARK as u64;
+            assert!(super::is_request(&raw const info));
         }
     }
 

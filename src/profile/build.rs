@@ -2,7 +2,7 @@
 //! addresses, and the sums.
 
 use super::engines::{self, Ending, Nanos, RawSample};
-use super::lives::{Life, Owners};
+use super::lifetimes::{Lifetime, Owners};
 use super::model::{Profile, Session, ThreadProfile};
 use super::symbols::{Resolve, Wanted};
 use super::trim;
@@ -33,19 +33,24 @@ pub(super) fn waiting(label: &Label) -> Arc<str> {
     format!("[waiting for {}{name}{held}]", label.kind()).into()
 }
 
-/// Adds the samples up. `lives` are those of the tree's threads, `session` what was recorded and
+/// Adds the samples up. `lifetimes` are those of the tree's threads, `session` what was recorded and
 /// how.
-pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, names: &mut dyn Resolve) -> Profile {
-    let owners = Owners::new(lives);
+pub(super) fn profile(
+    raw: Vec<RawSample>,
+    lifetimes: &[Lifetime],
+    session: Session,
+    names: &mut dyn Resolve,
+) -> Profile {
+    let owners = Owners::new(lifetimes);
     prepare(&raw, names);
-    let mut threads: Vec<ThreadProfile> = lives.iter().map(|life| thread(life, session.duration)).collect();
+    let mut threads: Vec<ThreadProfile> = lifetimes.iter().map(|lifetime| thread(lifetime, session.duration)).collect();
     let mut others: BTreeMap<String, ThreadProfile> = BTreeMap::new();
     let mut code = Code { names, known: HashMap::new(), shown: HashMap::new(), remarks: HashMap::new(), table: vec![] };
     let mut sums: HashMap<(Arc<str>, Vec<usize>), (u64, u64)> = HashMap::new();
     let mut ambiguous = 0;
     for sample in raw.into_iter().filter(|sample| sample.samples > 0 || sample.weight > 0) {
         let owner = match &sample.owner {
-            engines::Owner::Life(index) => &mut threads[*index],
+            engines::Owner::Lifetime(index) => &mut threads[*index],
             engines::Owner::Handle { os_thread, os_name, at } => {
                 // The first of them has its time; the rest may be a later thread's.
                 if sample.samples > 1 && owners.has_successor(*os_thread, *at) {
@@ -54,7 +59,7 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
                 match owners.owner(*os_thread, *at) {
                     Some(index) => &mut threads[index],
                     None => others
-                        .entry(engines::label_of_other(os_name))
+                        .entry(engines::label_of_unregistered(os_name))
                         .or_insert_with_key(|label| ThreadProfile::new(label.as_str().into())),
                 }
             }
@@ -62,7 +67,7 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
         owner.samples += sample.samples;
         let weight = Duration::from_nanos(sample.weight);
         let frames = match &sample.stack {
-            engines::Stack::Of { addresses, ending, generation, waiting } => {
+            engines::Stack::Sampled { addresses, ending, generation, waiting } => {
                 owner.sampled += weight;
                 owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
                 owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
@@ -89,14 +94,14 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
         sum.0 += sample.samples;
         sum.1 += sample.weight;
     }
-    for (thread, life) in threads.iter_mut().zip(lives) {
-        thread.lost = life.lost.unwrap_or_else(|| lost(thread, session.effective.period));
-        thread.merged = life.merged;
+    for (thread, lifetime) in threads.iter_mut().zip(lifetimes) {
+        thread.lost = lifetime.lost.unwrap_or_else(|| lost(thread, session.effective.period));
+        thread.merged = lifetime.merged;
     }
     threads.extend(others.into_values());
     // Stable: those of the tree stay in their order, then those of others.
-    threads.sort_by_key(|thread| engines::is_other(&thread.path));
-    let unregistered = threads.iter().filter(|thread| engines::is_other(&thread.path));
+    threads.sort_by_key(|thread| engines::is_unregistered_label(&thread.path));
+    let unregistered = threads.iter().filter(|thread| engines::is_unregistered_label(&thread.path));
     let unregistered = unregistered.map(|thread| thread.samples).sum();
     let mut stacks: Vec<Stack> =
         sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
@@ -108,7 +113,7 @@ pub(super) fn profile(raw: Vec<RawSample>, lives: &[Life], session: Session, nam
 /// Names all addresses of the samples at once.
 fn prepare(raw: &[RawSample], names: &mut dyn Resolve) {
     let stacks = raw.iter().filter_map(|sample| match &sample.stack {
-        engines::Stack::Of { addresses, generation, .. } => Some((addresses, *generation)),
+        engines::Stack::Sampled { addresses, generation, .. } => Some((addresses, *generation)),
         engines::Stack::Unsampled => None,
     });
     let wanted = stacks.flat_map(|(addresses, generation)| {
@@ -121,13 +126,13 @@ fn prepare(raw: &[RawSample], names: &mut dyn Resolve) {
 }
 
 /// The thread, with its times but without samples.
-fn thread(life: &Life, duration: Duration) -> ThreadProfile {
+fn thread(lifetime: &Lifetime, duration: Duration) -> ThreadProfile {
     let duration = Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
-    let (from, till) = (life.started.max(0), life.ended.unwrap_or(duration).min(duration));
-    let wall = life.pool.map_or(till - from, |pool| pool.wall);
+    let (from, till) = (lifetime.started.max(0), lifetime.ended.unwrap_or(duration).min(duration));
+    let wall = lifetime.pool.map_or(till - from, |pool| pool.wall);
     let wall = Duration::from_nanos(u64::try_from(wall).unwrap_or(0));
-    let members = life.pool.map_or(1, |pool| pool.threads);
-    ThreadProfile { cpu: life.cpu, wall, members, ..ThreadProfile::new(life.path.clone()) }
+    let members = lifetime.pool.map_or(1, |pool| pool.threads);
+    ThreadProfile { cpu: lifetime.cpu, wall, members, ..ThreadProfile::new(lifetime.path.clone()) }
 }
 
 /// What was due by the thread's clock and did not come.

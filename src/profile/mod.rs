@@ -4,16 +4,16 @@
 //! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one
 //! flamegraph of all threads, and each thread's account.
 
-#[cfg(all(unix, feature = "profiling"))]
-mod answerer;
 #[cfg(feature = "profiling")]
 mod build;
+#[cfg(all(unix, feature = "profiling"))]
+mod describe_handler;
 #[cfg(feature = "profiling")]
 mod engines;
 #[cfg(all(unix, feature = "profiling"))]
 mod exec;
 #[cfg(feature = "profiling")]
-mod lives;
+mod lifetimes;
 #[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
 mod loader;
 #[cfg(all(feature = "profiling", not(all(target_os = "linux", target_pointer_width = "64"))))]

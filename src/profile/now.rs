@@ -22,11 +22,11 @@ pub(crate) enum Stack {
     /// It did not answer in time.
     Silent,
     /// It could not be asked, and why, as a sentence.
-    Unasked(String),
+    Unavailable(String),
 }
 
 /// What threads have answered, as addresses.
-pub(crate) struct Answers(Vec<Reply>);
+pub(crate) struct Replies(Vec<Reply>);
 
 /// Asks all of these threads, and then the threads with these kernel ids, where they are. None of
 /// them stays interrupted for longer than some microseconds, and what a recording that runs at the
@@ -34,11 +34,11 @@ pub(crate) struct Answers(Vec<Reply>);
 ///
 /// # Errors
 /// No thread can be asked, and why, as a part of a sentence.
-pub(crate) fn ask(threads: &[Thread], others: &[i32]) -> Result<Answers, String> {
-    engines::ask(threads, others).map(Answers)
+pub(crate) fn request_stacks(threads: &[Thread], unregistered: &[i32]) -> Result<Replies, String> {
+    engines::request_stacks(threads, unregistered).map(Replies)
 }
 
-impl Answers {
+impl Replies {
     /// Names the functions, which may take as long as the program's debug information is large. And
     /// sentences: which files could not be read for that, and why.
     pub(crate) fn resolve(self) -> (Vec<Stack>, Vec<String>) {
@@ -64,7 +64,7 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
         Reply::Stack { addresses, ending } => (addresses, ending),
         Reply::Ended => return Stack::Ended,
         Reply::Silent => return Stack::Silent,
-        Reply::Unasked(why) => return Stack::Unasked(why),
+        Reply::Unavailable(why) => return Stack::Unavailable(why),
     };
     let (mut lines, mut roles) = (Vec::<Line>::with_capacity(addresses.len()), Vec::with_capacity(addresses.len()));
     for (index, &address) in addresses.iter().enumerate() {

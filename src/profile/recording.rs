@@ -120,9 +120,9 @@ fn profile(found: Found, effective: Effective, started: SystemTime, duration: Du
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let Found { samples, lives, history, trouble } = found;
+    let Found { samples, lifetimes, history, trouble } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
-    let profile = build::profile(samples, &lives, session, &mut OfThisProcess::new(history));
+    let profile = build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history));
     tell_once(profile.unread());
     profile
 }

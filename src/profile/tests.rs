@@ -2,7 +2,7 @@
 
 use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::engines::{Effective, Ending, Owner, RawSample, Stack};
-use super::lives::{Life, Owners, Pool};
+use super::lifetimes::{Lifetime, Owners, Pool};
 use super::loader::History;
 use super::model::{Profile, Session};
 use super::symbols::{OfThisProcess, Resolve, Role, placed};
@@ -62,23 +62,23 @@ fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSam
 
 fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
-    let stack = Stack::Of { addresses: addresses.into(), ending: Ending::Root, generation: 0, waiting: None };
+    let stack = Stack::Sampled { addresses: addresses.into(), ending: Ending::Root, generation: 0, waiting: None };
     RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
 /// What an engine says that knows its threads.
-fn known(life: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
+fn known(lifetime: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
     RawSample {
-        owner: Owner::Life(life),
-        stack: Stack::Of { addresses: addresses.into(), ending, generation: 0, waiting: None },
+        owner: Owner::Lifetime(lifetime),
+        stack: Stack::Sampled { addresses: addresses.into(), ending, generation: 0, waiting: None },
         samples,
         weight,
     }
 }
 
-fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Life {
+fn lifetime(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Lifetime {
     let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
-    Life {
+    Lifetime {
         path: path.into(),
         os_thread: Some(os_thread),
         started,
@@ -90,11 +90,11 @@ fn life(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> L
     }
 }
 
-fn profile(raw: Vec<RawSample>, lives: &[Life]) -> Profile {
+fn profile(raw: Vec<RawSample>, lifetimes: &[Lifetime]) -> Profile {
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period: PERIOD };
     let started = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None, unread: vec![] };
-    build::profile(raw, lives, session, &mut Names(NAMES))
+    build::profile(raw, lifetimes, session, &mut Names(NAMES))
 }
 
 fn folded(profile: &Profile) -> Vec<String> {
@@ -110,8 +110,9 @@ fn svg(profile: &Profile) -> String {
 }
 
 #[test]
-fn equal_stacks_of_a_path_are_one_and_weights_are_exact() {
-    let lives = [life("main", 1, -50, None), life("main/w", 2, 0, Some(100)), life("main/w", 3, 200, None)];
+fn equal_stacks_are_merged_and_weights_are_exact() {
+    let lifetimes =
+        [lifetime("main", 1, -50, None), lifetime("main/w", 2, 0, Some(100)), lifetime("main/w", 3, 200, None)];
     let raw = vec![
         sample(1, 5, &[110, 130], 1),
         sample(2, 6, &[110, 130], 3),
@@ -119,7 +120,7 @@ fn equal_stacks_of_a_path_are_one_and_weights_are_exact() {
         sample(2, 7, &[310, 120, 130], 2),
         sample(2, 8, &[130], 0),
     ];
-    let profile = profile(raw, &lives);
+    let profile = profile(raw, &lifetimes);
     let expected = [
         "main;app::main;app::work 10101000",
         "main;w;app::main;app::outer;app::inner;memcpy 20202000",
@@ -132,10 +133,10 @@ fn equal_stacks_of_a_path_are_one_and_weights_are_exact() {
 }
 
 #[test]
-fn of_a_wait_in_this_crate_who_waits_and_for_what_is_shown() {
+fn a_wait_shows_its_caller_and_its_label() {
     let waits = |addresses: &[u64], waiting: &str| RawSample {
-        owner: Owner::Life(0),
-        stack: Stack::Of {
+        owner: Owner::Lifetime(0),
+        stack: Stack::Sampled {
             addresses: addresses.into(),
             ending: Ending::Root,
             generation: 0,
@@ -159,34 +160,34 @@ fn of_a_wait_in_this_crate_who_waits_and_for_what_is_shown() {
         "main;app::main;app::deposit;selvedge::sync::lock::Lock::lock;selvedge::sync::gate::Gate::acquire;parking_lot::park;syscall 5",
         "main;app::main;app::work;memcpy;[waiting for something] 5",
     ];
-    assert_eq!(folded(&profile(raw, &[life("main", 1, 0, None)])), expected);
+    assert_eq!(folded(&profile(raw, &[lifetime("main", 1, 0, None)])), expected);
 }
 
 #[test]
 fn the_same_handle_at_another_time_is_another_thread() {
-    let lives = [life("main/old", 7, 0, Some(1000)), life("main/new", 7, 3000, None)];
-    let owners = Owners::new(&lives);
-    let owner = |ms| owners.owner(7, ms * MS).map(|index| &*lives[index].path);
+    let lifetimes = [lifetime("main/old", 7, 0, Some(1000)), lifetime("main/new", 7, 3000, None)];
+    let owners = Owners::new(&lifetimes);
+    let owner = |ms| owners.owner(7, ms * MS).map(|index| &*lifetimes[index].path);
     assert_eq!(owner(500), Some("main/old"));
     assert_eq!(owner(1050), Some("main/old"), "what it does after it has signed off is its own");
     assert_eq!(owner(2000), None, "a thread between the two is neither");
     assert_eq!(owner(2950), Some("main/new"), "before it was registered it ran already");
     assert_eq!(owner(9000), Some("main/new"));
     assert_eq!(owners.owner(8, 500 * MS), None);
-    let lives = [life("main/leaked", 7, 0, None), life("main/new", 7, 3000, None)];
+    let lifetimes = [lifetime("main/leaked", 7, 0, None), lifetime("main/new", 7, 3000, None)];
     assert_eq!(
-        Owners::new(&lives).owner(7, 4000 * MS),
+        Owners::new(&lifetimes).owner(7, 4000 * MS),
         Some(1),
         "the handle has gone on, although the end was not reported"
     );
-    assert_eq!(Owners::new(&lives).owner(7, 2000 * MS), Some(0));
+    assert_eq!(Owners::new(&lifetimes).owner(7, 2000 * MS), Some(0));
 }
 
 #[test]
-fn threads_outside_the_tree_stand_under_other_and_are_counted() {
+fn unregistered_threads_stand_under_other_and_are_counted() {
     let nameless = named("", 9, 5, &[130], 1);
     let slashed = named("pool/1", 8, 5, &[130], 2);
-    let profile = profile(vec![nameless, slashed, sample(1, 5, &[130], 1)], &[life("main", 1, 0, None)]);
+    let profile = profile(vec![nameless, slashed, sample(1, 5, &[130], 1)], &[lifetime("main", 1, 0, None)]);
     let expected = ["main;app::main 10101000", "other;[unnamed];app::main 10101000", "other;pool:1;app::main 20202000"];
     assert_eq!(folded(&profile), expected);
     let paths: Vec<_> = profile.threads().iter().map(|thread| thread.path()).collect();
@@ -196,31 +197,32 @@ fn threads_outside_the_tree_stand_under_other_and_are_counted() {
 }
 
 #[test]
-fn samples_that_may_be_a_successors_are_counted() {
-    let lives = [life("main/old", 7, 0, Some(1000)), life("main/new", 7, 1001, None), life("main/x", 8, 0, None)];
+fn ambiguous_samples_are_counted() {
+    let lifetimes =
+        [lifetime("main/old", 7, 0, Some(1000)), lifetime("main/new", 7, 1001, None), lifetime("main/x", 8, 0, None)];
     let raw = vec![sample(7, 500, &[130], 5), sample(7, 2000, &[110], 3), sample(8, 500, &[130], 4)];
-    let profile = profile(raw, &lives);
+    let profile = profile(raw, &lifetimes);
     assert_eq!(profile.ambiguous(), 4, "the first of the five is the old one's for sure");
     assert!(svg(&profile).contains("4 of one thread or its successor"));
 }
 
 #[test]
 fn the_engines_own_work_on_a_thread_is_not_the_threads() {
-    let lives = [life("main", 1, 0, None)];
+    let lifetimes = [lifetime("main", 1, 0, None)];
     let raw = vec![sample(1, 5, &[310, 365, 350, 341], 1)];
-    assert_eq!(folded(&profile(raw, &lives)), ["main;[runtime] 10101000"]);
+    assert_eq!(folded(&profile(raw, &lifetimes)), ["main;[runtime] 10101000"]);
 }
 
 #[test]
 fn the_program_begins_where_run_calls_it() {
-    let lives = [life("main", 1, 0, None)];
+    let lifetimes = [lifetime("main", 1, 0, None)];
     let raw = vec![sample(1, 5, &[110, 120, 370, 380, 130], 1)];
-    assert_eq!(folded(&profile(raw, &lives)), ["main;app::outer;app::inner;app::work 10101000"]);
+    assert_eq!(folded(&profile(raw, &lifetimes)), ["main;app::outer;app::inner;app::work 10101000"]);
 }
 
 #[test]
-fn machinery_goes_from_the_root_only() {
-    let lives = [life("main", 1, 0, None)];
+fn machinery_is_trimmed_at_the_root_only() {
+    let lifetimes = [lifetime("main", 1, 0, None)];
     let raw = vec![
         // The job is inlined into what called it: only the caller goes.
         sample(1, 1, &[110, 350, 360, 341, 340], 1),
@@ -229,7 +231,7 @@ fn machinery_goes_from_the_root_only() {
         sample(1, 3, &[341, 340], 1),
         sample(1, 4, &[], 1),
     ];
-    let profile = profile(raw, &lives);
+    let profile = profile(raw, &lifetimes);
     let expected = [
         format!("main;{NO_STACK} 10101000"),
         format!("main;{RUNTIME} 10101000"),
@@ -245,7 +247,7 @@ fn machinery_goes_from_the_root_only() {
 #[test]
 fn a_truncated_stack_says_so_at_its_root() {
     let deep = known(0, &[110, 120, 360], Ending::Deep, 2, 20_202_000);
-    let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[life("main", 1, 0, None)]);
+    let profile = profile(vec![deep, sample(1, 1, &[110, 120], 1)], &[lifetime("main", 1, 0, None)]);
     let expected = [
         format!("main;{TRUNCATED};app::outer;app::inner;app::work 20202000"),
         "main;app::outer;app::inner;app::work 10101000".into(),
@@ -256,9 +258,9 @@ fn a_truncated_stack_says_so_at_its_root() {
 }
 
 #[test]
-fn what_has_no_whole_stack_says_why_and_still_weighs() {
-    let lives = [Life { cpu: Duration::from_nanos(1007), lost: Some(3), ..life("main/w", 1, 0, None) }];
-    let unsampled = RawSample { owner: Owner::Life(0), stack: Stack::Unsampled, samples: 0, weight: 7 };
+fn an_incomplete_stack_says_why_and_keeps_its_weight() {
+    let lifetimes = [Lifetime { cpu: Duration::from_nanos(1007), lost: Some(3), ..lifetime("main/w", 1, 0, None) }];
+    let unsampled = RawSample { owner: Owner::Lifetime(0), stack: Stack::Unsampled, samples: 0, weight: 7 };
     let raw = vec![
         known(0, &[110, 130, 360, 340], Ending::Broken, 2, 500),
         known(0, &[110], Ending::Leaf, 1, 300),
@@ -266,7 +268,7 @@ fn what_has_no_whole_stack_says_why_and_still_weighs() {
         known(0, &[130], Ending::Root, 1, 0),
         unsampled,
     ];
-    let profile = profile(raw, &lives);
+    let profile = profile(raw, &lifetimes);
     let expected = [
         "main;w;[broken];clone3;app::main;app::work 500".into(),
         format!("main;w;{OTHER_STACK};app::work 300"),
@@ -286,13 +288,13 @@ fn what_has_no_whole_stack_says_why_and_still_weighs() {
 #[test]
 fn clocks_count_within_the_recording() {
     let cpu = |ms| Duration::from_millis(ms);
-    let lives = [
-        Life { cpu: cpu(1000), ..life("main", 1, -5000, None) },
-        Life { cpu: cpu(20), ..life("main/early", 2, -100, Some(300)) },
-        Life { cpu: cpu(0), ..life("main/late", 3, 9990, Some(10_500)) },
-        Life { cpu: cpu(0), ..life("main/after", 4, 10_100, None) },
+    let lifetimes = [
+        Lifetime { cpu: cpu(1000), ..lifetime("main", 1, -5000, None) },
+        Lifetime { cpu: cpu(20), ..lifetime("main/early", 2, -100, Some(300)) },
+        Lifetime { cpu: cpu(0), ..lifetime("main/late", 3, 9990, Some(10_500)) },
+        Lifetime { cpu: cpu(0), ..lifetime("main/after", 4, 10_100, None) },
     ];
-    let profile = profile(vec![sample(1, 5, &[130], 90), sample(2, 5, &[130], 3)], &lives);
+    let profile = profile(vec![sample(1, 5, &[130], 90), sample(2, 5, &[130], 3)], &lifetimes);
     let accounts: Vec<_> = profile.threads().iter().map(|t| (t.cpu_time(), t.wall_time(), t.lost())).collect();
     // 1000 ms / 10.101 ms: 99 were due.
     assert_eq!(accounts[0], (cpu(1000), Duration::from_secs(10), 9));
@@ -304,13 +306,13 @@ fn clocks_count_within_the_recording() {
 }
 
 #[test]
-fn a_pool_of_ended_threads_is_one_entry_that_says_how_many() {
+fn a_pool_of_ended_threads_is_one_counted_entry() {
     let pool = Some(Pool { threads: 5_000, wall: 7_000_000_000 });
-    let lives = [
-        life("main", 1, 0, None),
-        Life { cpu: PERIOD * 9, lost: Some(0), pool, ..life("main/connection-*", 2, 0, Some(9_000)) },
+    let lifetimes = [
+        lifetime("main", 1, 0, None),
+        Lifetime { cpu: PERIOD * 9, lost: Some(0), pool, ..lifetime("main/connection-*", 2, 0, Some(9_000)) },
     ];
-    let profile = profile(vec![sample(2, 5, &[130], 9)], &lives);
+    let profile = profile(vec![sample(2, 5, &[130], 9)], &lifetimes);
     let [main, pool] = profile.threads() else { panic!("{:?}", profile.threads()) };
     assert_eq!((main.members(), pool.members(), pool.path()), (1, 5_000, "main/connection-*"));
     assert_eq!((pool.samples(), pool.cpu_time(), pool.wall_time()), (9, PERIOD * 9, Duration::from_secs(7)));
@@ -319,9 +321,9 @@ fn a_pool_of_ended_threads_is_one_entry_that_says_how_many() {
 
 #[test]
 fn top_counts_a_function_once_in_a_stack() {
-    let lives = [life("main", 1, 0, None), life("main/w", 2, 0, None)];
+    let lifetimes = [lifetime("main", 1, 0, None), lifetime("main/w", 2, 0, None)];
     let raw = vec![sample(1, 1, &[110, 110, 130], 2), sample(2, 1, &[120, 130], 1), sample(2, 1, &[130], 7)];
-    let profile = profile(raw, &lives);
+    let profile = profile(raw, &lifetimes);
     let top = profile.top(3);
     let entries: Vec<_> = top.entries().iter().map(|e| (e.function(), e.self_time(), e.total_time())).collect();
     let expected =
@@ -340,22 +342,22 @@ fn top_counts_a_function_once_in_a_stack() {
 }
 
 #[test]
-fn the_table_names_three_threads_of_a_function_and_counts_the_others() {
-    let lives: Vec<Life> = (1..=5).map(|n| life(&format!("main/w-{n}"), n, 0, None)).collect();
+fn the_table_names_three_threads_and_counts_the_rest() {
+    let lifetimes: Vec<Lifetime> = (1..=5).map(|n| lifetime(&format!("main/w-{n}"), n, 0, None)).collect();
     let mut raw: Vec<_> = (1..=5).map(|n| sample(n, 1, &[110, 130], n)).collect();
-    let table = profile(raw.clone(), &lives).top(2).to_string();
+    let table = profile(raw.clone(), &lifetimes).top(2).to_string();
     let rows: Vec<_> = table.lines().map(|line| line.rsplit_once("%  ").map_or("", |(_, row)| row)).collect();
     let threads = "(main/w-5 33%, main/w-4 27%, main/w-3 20%, 2 more)";
     // Of the second, which did nothing itself, the shares of its total time.
     assert_eq!(rows[1..], [format!("app::work  {threads}"), format!("app::main  {threads}")]);
     raw.truncate(3);
-    let table = profile(raw, &lives).top(1).to_string();
+    let table = profile(raw, &lifetimes).top(1).to_string();
     assert!(table.ends_with("(main/w-3 50%, main/w-2 33%, main/w-1 17%)"), "{table}");
 }
 
 #[test]
 fn trouble_is_shown_with_the_result() {
-    let mut profile = profile(vec![], &[life("main", 1, 0, None)]);
+    let mut profile = profile(vec![], &[lifetime("main", 1, 0, None)]);
     profile.session.trouble = Some("the samples could not be read: the disk is full".into());
     assert!(folded(&profile).is_empty());
     let picture = svg(&profile);
@@ -363,11 +365,11 @@ fn trouble_is_shown_with_the_result() {
 }
 
 #[test]
-fn the_pprof_file_has_the_program_first_and_the_modules_that_matter() {
+fn the_pprof_file_lists_the_program_and_used_modules() {
     use pprof::protos::{self, Message};
     use std::io::Read;
 
-    let profile = profile(vec![sample(1, 1, &[310, 120, 130], 2)], &[life("main/w", 1, 0, None)]);
+    let profile = profile(vec![sample(1, 1, &[310, 120, 130], 2)], &[lifetime("main/w", 1, 0, None)]);
     let mut file = Vec::new();
     profile.write_pprof(&mut file).unwrap();
     let mut bytes = Vec::new();
@@ -431,7 +433,7 @@ fn the_first_instruction_of_a_function_is_in_it() {
 }
 
 #[test]
-fn names_are_as_people_write_them() {
+fn names_are_demangled() {
     use super::symbols::demangled;
     let names = [
         ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),

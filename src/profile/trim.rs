@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn machinery_of_rust_is_told_from_code() {
+    fn rust_machinery_is_distinguished_from_code() {
         let machinery = [
             "std::rt::lang_start::{{closure}}",
             "std::sys::backtrace::__rust_begin_short_backtrace",

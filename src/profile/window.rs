@@ -5,7 +5,7 @@
 //! does instead of ending.
 
 use super::engines::{self, Effective, Ending, Owner, RawSample, Reply, Stack};
-use super::lives::Life;
+use super::lifetimes::Lifetime;
 use super::loader::History;
 use super::model::{Profile, Session};
 use super::symbols::OfThisProcess;
@@ -27,13 +27,13 @@ pub(crate) struct Window {
     interval: Duration,
     /// By the thread's id.
     seen: HashMap<u64, Seen>,
-    lives: Vec<Life>,
+    lifetimes: Vec<Lifetime>,
     sums: HashMap<(usize, Place), (u64, u64)>,
     trouble: Option<String>,
 }
 
 struct Seen {
-    life: usize,
+    lifetime: usize,
     cpu: Option<Duration>,
     place: Place,
 }
@@ -59,7 +59,7 @@ impl Window {
             last: began,
             interval,
             seen: HashMap::new(),
-            lives: Vec::new(),
+            lifetimes: Vec::new(),
             sums: HashMap::new(),
             trouble: None,
         }
@@ -77,15 +77,15 @@ impl Window {
             _ => true,
         };
         let moved: Vec<Thread> = threads.iter().filter(has_moved).cloned().collect();
-        match engines::ask(&moved, &[]) {
+        match engines::request_stacks(&moved, &[]) {
             Ok(replies) => moved.iter().zip(replies).for_each(|(thread, reply)| self.place(thread, reply)),
             Err(why) => {
                 self.trouble.get_or_insert(why);
             }
         }
         for thread in threads {
-            if let Some(Seen { life, place, .. }) = self.seen.get(&thread.id()) {
-                let sum = self.sums.entry((*life, place.clone())).or_default();
+            if let Some(Seen { lifetime, place, .. }) = self.seen.get(&thread.id()) {
+                let sum = self.sums.entry((*lifetime, place.clone())).or_default();
                 sum.0 += 1;
                 sum.1 += weight;
             }
@@ -99,7 +99,7 @@ impl Window {
                 Place::At { addresses: addresses.into(), ending, waiting }
             }
             Reply::Silent => Place::Unknown,
-            Reply::Unasked(why) => {
+            Reply::Unavailable(why) => {
                 self.trouble.get_or_insert(why);
                 Place::Unknown
             }
@@ -108,10 +108,10 @@ impl Window {
         };
         // After it was asked: the answer itself costs some.
         let cpu = thread.cpu_time();
-        let life = match self.seen.get(&thread.id()) {
-            Some(seen) => seen.life,
+        let lifetime = match self.seen.get(&thread.id()) {
+            Some(seen) => seen.lifetime,
             None => {
-                self.lives.push(Life {
+                self.lifetimes.push(Lifetime {
                     path: thread.path().into(),
                     os_thread: None,
                     started: 0,
@@ -121,10 +121,10 @@ impl Window {
                     merged: 0,
                     pool: None,
                 });
-                self.lives.len() - 1
+                self.lifetimes.len() - 1
             }
         };
-        self.seen.insert(thread.id(), Seen { life, cpu, place });
+        self.seen.insert(thread.id(), Seen { lifetime, cpu, place });
     }
 
     /// Names the functions. `None`: no thread has said where it was.
@@ -134,17 +134,17 @@ impl Window {
         }
         let history = History::of_now();
         let generation = history.generation();
-        let sample = |((life, place), (samples, weight)): ((usize, Place), (u64, u64))| {
+        let sample = |((lifetime, place), (samples, weight)): ((usize, Place), (u64, u64))| {
             let stack = match place {
-                Place::At { addresses, ending, waiting } => Stack::Of { addresses, ending, generation, waiting },
+                Place::At { addresses, ending, waiting } => Stack::Sampled { addresses, ending, generation, waiting },
                 Place::Unknown => Stack::Unsampled,
             };
-            RawSample { owner: Owner::Life(life), stack, samples, weight }
+            RawSample { owner: Owner::Lifetime(lifetime), stack, samples, weight }
         };
         let effective = Effective { engine: Engine::Timer, clock: Clock::Wall, period: self.interval };
         let duration = self.last.duration_since(self.began);
         let session = Session { effective, started: self.epoch, duration, trouble: self.trouble, unread: Vec::new() };
         let samples = self.sums.into_iter().map(sample).collect();
-        Some(build::profile(samples, &self.lives, session, &mut OfThisProcess::new(history)))
+        Some(build::profile(samples, &self.lifetimes, session, &mut OfThisProcess::new(history)))
     }
 }

@@ -9,7 +9,7 @@ mod timer;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod timer;
 
-use super::lives::Life;
+use super::lifetimes::Lifetime;
 use super::loader::History;
 use super::{Clock, Engine, Options};
 use crate::error::{Error, Kind};
@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub(super) samples: Vec<RawSample>,
     /// The threads of the tree that lived during the recording, in the order in which they were
     /// met.
-    pub(super) lives: Vec<Life>,
+    pub(super) lifetimes: Vec<Lifetime>,
     /// Which code was loaded meanwhile.
     pub(super) history: History,
     /// Why there is less than there should be, as a sentence.
@@ -52,7 +52,7 @@ pub(super) struct RawSample {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Index of the thread's life.
-    Life(usize),
+    Lifetime(usize),
     /// To be found by its `pthread_t` and the time when the first of them was taken. Made by the
     /// process engine alone.
     #[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
@@ -66,7 +66,7 @@ pub(super) enum Owner {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stack {
-    Of {
+    Sampled {
         /// Leaf first. The leaf is the instruction that was interrupted; the others are return
         /// addresses.
         addresses: Arc<[u64]>,
@@ -96,14 +96,14 @@ pub(super) enum Ending {
 /// What a thread that was asked where it is has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// Leaf first, as in [`Stack::Of`].
+    /// Leaf first, as in [`Stack::Sampled`].
     Stack { addresses: Vec<u64>, ending: Ending },
     /// It has ended, or had no thread of the system yet.
     Ended,
     /// No answer came in time.
     Silent,
     /// It could not be asked, and why, as a sentence.
-    Unasked(String),
+    Unavailable(String),
 }
 
 /// Asks threads of the tree, and then others by their kernel ids, where they are right now, whether
@@ -111,8 +111,8 @@ pub(super) enum Reply {
 ///
 /// # Errors
 /// No thread can be asked, and why, as a part of a sentence.
-pub(super) fn ask(threads: &[crate::thread::Thread], others: &[i32]) -> Result<Vec<Reply>, String> {
-    timer::ask(threads, others)
+pub(super) fn request_stacks(threads: &[crate::thread::Thread], unregistered: &[i32]) -> Result<Vec<Reply>, String> {
+    timer::request_stacks(threads, unregistered)
 }
 
 /// Nanoseconds since the recording began; negative before.
@@ -120,22 +120,22 @@ pub(super) type Nanos = i64;
 
 /// The first part of the label of a thread that is not in the tree; its name in the system is the
 /// second. No thread of the tree has it: they all descend from `main`.
-pub(super) const OTHER: &str = "other";
+pub(super) const UNREGISTERED: &str = "other";
 
 /// In place of a name: threads that no look has met, although the process's clock says that they
 /// were there.
 pub(super) const UNSEEN: &str = "[unseen]";
 
 /// The label of a thread that is not in the tree.
-pub(super) fn label_of_other(os_name: &str) -> String {
+pub(super) fn label_of_unregistered(os_name: &str) -> String {
     // The label is a path, and that name is one part of it.
     let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
-    format!("{OTHER}/{name}")
+    format!("{UNREGISTERED}/{name}")
 }
 
 /// Whether a label is one of those.
-pub(super) fn is_other(label: &str) -> bool {
-    label.strip_prefix(OTHER).is_some_and(|rest| rest.starts_with('/'))
+pub(super) fn is_unregistered_label(label: &str) -> bool {
+    label.strip_prefix(UNREGISTERED).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// What a recording really does, which is not always what it was asked for.

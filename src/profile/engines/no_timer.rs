@@ -23,6 +23,6 @@ pub(super) fn starts() -> impl Fn(u64) -> bool {
     |_| true
 }
 
-pub(super) fn ask(_threads: &[Thread], _others: &[i32]) -> Result<Vec<Reply>, String> {
+pub(super) fn request_stacks(_threads: &[Thread], _unregistered: &[i32]) -> Result<Vec<Reply>, String> {
     Err("threads can be asked where they are on Linux only, on x86_64 or aarch64".into())
 }

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_id_is_found_among_other_notes_and_half_a_note_is_none() {
+    fn a_build_id_is_found_among_other_notes() {
         let note = |name: &[u8], kind: u32, contents: &[u8]| {
             let mut bytes = Vec::new();
             for word in [name.len() as u32, contents.len() as u32, kind] {

@@ -77,7 +77,7 @@ mod tests {
     use super::internality;
 
     #[test]
-    fn of_the_names_of_one_function_the_one_that_programs_use_is_taken() {
+    fn of_several_aliases_the_public_name_is_taken() {
         for names in [
             ["__GI___libc_read", "__libc_read", "__read", "read"].as_slice(),
             &["__GI_sched_yield", "__sched_yield", "sched_yield"],

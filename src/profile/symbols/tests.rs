@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::process::Command;
 
 #[test]
-fn what_would_take_too_much_memory_is_told_and_names_come_of_the_symbols() {
+fn over_the_memory_budget_names_come_from_symbols() {
     let folder = std::env::temp_dir().join(format!("selvedge-budget-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (source, library) = (folder.join("b.c"), folder.join("libb.so"));

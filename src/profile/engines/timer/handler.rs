@@ -16,7 +16,7 @@ static UNWINDING: AtomicPtr<Modules> = AtomicPtr::new(std::ptr::null_mut());
 /// this call.
 pub(super) fn publish(modules: Option<Box<Modules>>) -> Option<Box<Modules>> {
     let new = modules.map_or(std::ptr::null_mut(), Box::into_raw);
-    // SeqCst: paired with the handler's `turns` and load, see `table::Place::take`.
+    // SeqCst: paired with the handler's `turns` and load, see `table::Claim::take`.
     let old = UNWINDING.swap(new, Ordering::SeqCst);
     // SAFETY: what is in there came from `Box::into_raw` above, and has just been taken out.
     (!old.is_null()).then(|| unsafe { Box::from_raw(old) })
@@ -55,7 +55,7 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 }
 
 /// The handler of SIGPROF: samples the thread that it interrupts, or answers where it is, if its
-/// entry leads to a slot or a question.
+/// entry leads to a slot or a request.
 ///
 /// # Safety
 /// Called by the kernel, as the answer to a signal, with SA_SIGINFO and all signals blocked.
@@ -69,8 +69,8 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | `__errno_location` | an address in memory that libc has for each thread from its start |
 /// | `gettid`, `clock_gettime`, `process_vm_readv`, `rt_sigprocmask`, `getpid` | system calls, which write errno at most; the last but one changes no mask |
 /// | `pthread_self` | POSIX's list; reads a register |
-/// | `table::enter`, `Question::answer`, `Slot::sample`, `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | this crate's, each with a `# Signal safety` of its own |
-/// | gimli's `UnwindContext` and `Evaluation` with storage of a fixed size | its promise; the context is the slot's or the question's |
+/// | `table::enter`, `StackRequest::reply`, `Slot::sample`, `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | this crate's, each with a `# Signal safety` of its own |
+/// | gimli's `UnwindContext` and `Evaluation` with storage of a fixed size | its promise; the context is the slot's or the request's |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
     // SAFETY: has no preconditions.
@@ -79,15 +79,15 @@ unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context
     table::enter(id as i32, |found| {
         // SAFETY: the kernel's own, for this handler.
         let registers = unsafe { Registers::interrupted(context) };
-        if let Some(question) = found.question.filter(|question| question.is_for(thread)) {
+        if let Some(request) = found.request.filter(|request| request.is_for(thread)) {
             // SAFETY: this is the handler of the thread that was asked, by its id and its
             // `pthread_t`. All signals wait while it runs, so it does not interrupt itself. The
             // kernel gave it the registers.
-            unsafe { question.answer(&registers) };
+            unsafe { request.reply(&registers) };
         }
         let Some(slot) = found.slot.filter(|slot| slot.is_for(thread)) else { return };
         // SAFETY: the kernel's own, for this handler.
-        if unsafe { sigprof::is_question(info) } {
+        if unsafe { sigprof::is_request(info) } {
             // No sample was due. A record would take time from the samples that were.
             return;
         }

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_in_a_row_fall_into_other_places() {
+    fn consecutive_ids_are_scattered() {
         let ids = 4_000_000..4_000_000 + 4_096;
         let low: HashSet<u64> = ids.clone().map(|id: i32| hash(id) & 4_095).collect();
         let high: HashSet<u64> = ids.map(|id| hash(id) >> 57).collect();

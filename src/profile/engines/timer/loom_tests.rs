@@ -47,12 +47,12 @@ fn loom_ring_records_are_whole_and_in_order() {
 /// What was taken is freed, which is a write here: an access by the handler that is not over is a
 /// failure.
 #[test]
-fn loom_entry_what_was_taken_is_not_in_use_any_more() {
+fn loom_entry_a_cleared_slot_is_not_in_use() {
     check(3, || {
         let entry = Arc::new(Entry::<Word, Word>::new(1));
         let slot = Word::new(1);
-        // SAFETY: it is freed below, after `take`.
-        unsafe { entry.give(&slot) };
+        // SAFETY: it is freed below, after `clear_slot`.
+        unsafe { entry.set_slot(&slot) };
         let theirs = entry.clone();
         let handler = thread::spawn(move || {
             for _ in 0..2 {
@@ -63,33 +63,33 @@ fn loom_entry_what_was_taken_is_not_in_use_any_more() {
                 });
             }
         });
-        entry.take();
+        entry.clear_slot();
         slot.set(0);
         handler.join().unwrap();
     });
 }
 
 #[test]
-fn loom_entry_a_question_is_its_askers_again_after_the_grace() {
+fn loom_entry_a_request_is_free_after_the_grace() {
     check(3, || {
         let entry = Arc::new(Entry::<Word, Word>::new(1));
-        let question = Word::new(1);
+        let request = Word::new(1);
         let theirs = entry.clone();
         let handler = thread::spawn(move || {
             for _ in 0..2 {
                 theirs.enter(1, |found| {
-                    if let Some(question) = found.question {
-                        question.set(question.get() + 1);
+                    if let Some(request) = found.request {
+                        request.set(request.get() + 1);
                     }
                 });
             }
         });
         // SAFETY: it lives until the handler has been joined, and is used again only after the
         // grace.
-        unsafe { entry.ask(&question) };
-        let seen = entry.take_question();
+        unsafe { entry.set_request(&request) };
+        let seen = entry.clear_request();
         if entry.is_over(seen) {
-            assert!(question.get() >= 1);
+            assert!(request.get() >= 1);
         }
         handler.join().unwrap();
     });
@@ -98,16 +98,16 @@ fn loom_entry_a_question_is_its_askers_again_after_the_grace() {
 /// The entry becomes another thread's while the first one's handler is anywhere: that one never
 /// finds what is the other's, and the end of its stay is not taken for that of the other's.
 #[test]
-fn loom_entry_of_another_thread_is_not_entered() {
+fn loom_entry_a_reassigned_entry_is_not_entered() {
     check(3, || {
         let entry = Arc::new(Entry::<Word, Word>::new(1));
         let (first, second) = (Word::new(1), Word::new(2));
-        // SAFETY: it is freed below, after `take`.
-        unsafe { entry.give(&first) };
+        // SAFETY: it is freed below, after `clear_slot`.
+        unsafe { entry.set_slot(&first) };
         let handler = |id: i32| {
             let theirs = entry.clone();
             thread::spawn(move || {
-                if theirs.is_of(id) {
+                if theirs.belongs_to(id) {
                     theirs.enter(id, |found| {
                         if let Some(slot) = found.slot {
                             assert_eq!(slot.get(), id as u64);
@@ -117,13 +117,13 @@ fn loom_entry_of_another_thread_is_not_entered() {
             })
         };
         let handlers = [handler(1), handler(2)];
-        entry.take();
+        entry.clear_slot();
         first.set(0);
         entry.free();
-        if entry.become_of(2) {
-            // SAFETY: it is freed below, after `take`.
-            unsafe { entry.give(&second) };
-            entry.take();
+        if entry.assign_to(2) {
+            // SAFETY: it is freed below, after `clear_slot`.
+            unsafe { entry.set_slot(&second) };
+            entry.clear_slot();
             second.set(0);
         }
         handlers.into_iter().for_each(|handler| handler.join().unwrap());

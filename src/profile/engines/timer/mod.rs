@@ -1,8 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache.
 //! The protocol, and why it is safe, stands in `profile/README.md`.
 
-mod ask;
-mod books;
+mod accounting;
 mod entry;
 mod handler;
 mod ids;
@@ -11,6 +10,7 @@ mod loom_tests;
 mod modules;
 mod ring;
 mod slot;
+mod stack_request;
 mod stacks;
 mod state;
 mod table;
@@ -18,17 +18,17 @@ mod triggers;
 mod unwind;
 mod wall_schedule;
 
-pub(super) use ask::ask;
 #[cfg(feature = "pprof-engine")]
 pub(super) use handler::is_installed;
+pub(super) use stack_request::request_stacks;
 
 use super::{Clock, Effective, Engine, Found, Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, fork, sigprof, tasks};
-use crate::profile::answerer::describe;
+use crate::profile::describe_handler::describe_handler;
 use crate::thread::{Builder, JoinHandle, Thread, observe};
-use books::Books;
+use accounting::Accounting;
 use parking_lot::{Mutex, MutexGuard};
 use state::State;
 use std::hash::{BuildHasher, RandomState};
@@ -64,7 +64,7 @@ pub(super) const CAN_RUN: bool = true;
 /// [`Error::is_profile`]: SIGPROF has another handler, or the system gives no thread.
 pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<Start, Error> {
     if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
-        let message = format!("SIGPROF has a handler already: {}", describe(other));
+        let message = format!("SIGPROF has a handler already: {}", describe_handler(other));
         return Err(Error::new(Kind::Profile, message));
     }
     // Each weight is a difference of that clock. A sandbox may refuse to read it.
@@ -82,8 +82,8 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     handler::install().map_err(|cause| refused().because(cause))?;
     modules::learn_start_of_threads();
     let (began, epoch) = (Instant::now(), SystemTime::now());
-    let books = Books::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
-    let state = Mutex::new(State::new(books, Triggers::new(period, source), began, unregistered));
+    let accounting = Accounting::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
+    let state = Mutex::new(State::new(accounting, Triggers::new(period, source), began, unregistered));
     let shared = Arc::new(Shared { state, generation: fork::generation() });
     let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
         shared.state.lock().stop();
@@ -91,7 +91,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     })?;
     // The new first, then the list of the old: each is told of at least once.
     let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.state.lock().attach(thread, false));
-    shared.state.lock().begin_to_look();
+    shared.state.lock().begin_scans();
     let effective = Effective { engine: Engine::Timer, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
@@ -102,7 +102,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
 #[cfg(feature = "pprof-engine")]
 pub(super) fn starts() -> impl Fn(u64) -> bool {
     modules::learn_start_of_threads();
-    let modules = modules::Listed::default().renew().unwrap_or_default();
+    let modules = modules::ModuleList::default().renew().unwrap_or_default();
     move |address| modules.is_start(address)
 }
 
@@ -116,8 +116,8 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     let (seed, mut round) = (RandomState::new().hash_one(period), 0u64);
     let tick = sigprof::tick().unwrap_or(pause).min(pause);
-    let mut next_pause = move |many_come| match clock {
-        Clock::Cpu if many_come => tick,
+    let mut next_pause = move |is_spawning_fast| match clock {
+        Clock::Cpu if is_spawning_fast => tick,
         Clock::Cpu => pause,
         // From a half to one and a half: a program that does things in a rhythm must not be met in
         // the same place.
@@ -131,22 +131,22 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
-            shared.look_at_handler();
+            shared.check_handler();
             // Thousands of entries: listed without the lock.
-            let looks = shared.state.lock().wants_to_look();
-            let living = looks.then(tasks::list);
+            let scans = shared.state.lock().is_scan_due();
+            let living = scans.then(tasks::list);
             let mut state = shared.state.lock();
-            state.choose(&mut threads);
+            state.select(&mut threads);
             for &thread in &threads {
                 // Between two visits, a thread that waits for the lock is let in.
                 MutexGuard::bump(&mut state);
                 state.visit(thread);
             }
             if let Some(living) = living {
-                state.look(living);
+                state.scan(living);
             }
             state.renew_modules();
-            pause = next_pause(state.many_come(pause));
+            pause = next_pause(state.is_spawning_fast(pause));
             let warnings = state.take_warnings();
             drop(state);
             for warning in warnings {
@@ -161,7 +161,7 @@ impl Sampler for Timer {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
-        self.shared.look_at_handler();
+        self.shared.check_handler();
         let (copy, history, trouble) = {
             let mut state = self.shared.state.lock();
             state.renew_modules();
@@ -175,14 +175,14 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.stop();
-        let (books, history, trouble, inexact) = {
+        let (accounting, history, trouble, inexact) = {
             let mut state = self.shared.state.lock();
-            (std::mem::take(&mut state.books), state.history(), state.trouble(), state.inexact())
+            (std::mem::take(&mut state.accounting), state.history(), state.trouble(), state.inexact())
         };
         if inexact > 0 {
             log::info!("profiling: {inexact} threads needed a perf clock and got none");
         }
-        Found { history, trouble, ..books.found() }
+        Found { history, trouble, ..accounting.found() }
     }
 }
 
@@ -195,7 +195,7 @@ impl Timer {
             std::mem::forget(sampler);
             return;
         }
-        self.shared.look_at_handler();
+        self.shared.check_handler();
         self.shared.state.lock().stop();
         observe::remove(observer);
         sampler.stop();
@@ -219,11 +219,11 @@ impl Shared {
     }
 
     /// Notes it if the handler of SIGPROF is another one by now.
-    fn look_at_handler(&self) {
+    fn check_handler(&self) {
         let Ok(Some(other)) = handler::displaced() else { return };
         // Described without the lock: it takes as long as reading debug information.
         if self.state.lock().is_displaced_first() {
-            let text = describe(other);
+            let text = describe_handler(other);
             self.state.lock().displaced(text);
         }
     }

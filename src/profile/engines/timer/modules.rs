@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The modules as they were last listed.
 #[derive(Default)]
-pub(super) struct Listed {
+pub(super) struct ModuleList {
     counters: Counters,
     known: Vec<Key>,
     modules: Modules,
@@ -29,13 +29,13 @@ struct Key {
 /// call tries again.
 pub(super) fn learn_start_of_threads() {
     if !is_start_of_threads_known()
-        && let Some(modules) = Listed::default().renew()
+        && let Some(modules) = ModuleList::default().renew()
     {
         modules.learn_start_of_threads();
     }
 }
 
-impl Listed {
+impl ModuleList {
     /// Lists again if something was loaded or unloaded. `Some`: the new modules.
     pub(super) fn renew(&mut self) -> Option<Modules> {
         // Asked before the list is made: what comes meanwhile is found the next time.
@@ -47,7 +47,7 @@ impl Listed {
         let mut seen = Vec::new();
         iterate(&mut |info, place| {
             self.history.see(Loaded::of(info, place));
-            let Some(found) = Found::of(info, place) else { return };
+            let Some(found) = UnwindTables::of(info, place) else { return };
             if !self.known.contains(&found.key) {
                 // Now: the loader's lock is held, so it is still mapped. A module that lay at the
                 // same place is gone.
@@ -79,7 +79,7 @@ impl Listed {
 }
 
 /// A module that has unwinding tables.
-struct Found {
+struct UnwindTables {
     key: Key,
     base: u64,
     /// As the module itself counts: from its base.
@@ -90,8 +90,8 @@ struct Found {
     stays: bool,
 }
 
-impl Found {
-    fn of(info: &libc::dl_phdr_info, place: usize) -> Option<Found> {
+impl UnwindTables {
+    fn of(info: &libc::dl_phdr_info, place: usize) -> Option<UnwindTables> {
         let base = info.dlpi_addr;
         // SAFETY: the loader's own table, of so many entries.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
@@ -126,7 +126,7 @@ impl Found {
         let can_be_read =
             |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0;
         let readable = headers.iter().filter(can_be_read).map(range).collect();
-        Some(Found { key, base, header, frames, readable, stays: place == 0 || (vdso != 0 && base == vdso) })
+        Some(UnwindTables { key, base, header, frames, readable, stays: place == 0 || (vdso != 0 && base == vdso) })
     }
 
     /// Under the loader's lock: what is copied must be mapped meanwhile.
@@ -180,13 +180,13 @@ mod tests {
 
     #[test]
     fn the_list_is_made_once_while_nothing_changes() {
-        let mut listed = Listed::default();
-        assert!(listed.renew().is_some());
-        assert!(listed.known.len() >= 3, "the program, libc and the loader: {:?}", listed.known);
+        let mut module_list = ModuleList::default();
+        assert!(module_list.renew().is_some());
+        assert!(module_list.known.len() >= 3, "the program, libc and the loader: {:?}", module_list.known);
         // Another test may load something meanwhile, but not for ever.
-        assert!((0..100).any(|_| listed.renew().is_none()));
+        assert!((0..100).any(|_| module_list.renew().is_none()));
         let here = tests as fn() as usize as u64;
-        assert_eq!(listed.known.iter().position(|key| key.code.contains(&here)), Some(0));
+        assert_eq!(module_list.known.iter().position(|key| key.code.contains(&here)), Some(0));
         fn tests() {}
     }
 

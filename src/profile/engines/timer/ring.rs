@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_out_as_they_went_in_and_once() {
+    fn records_are_read_once_and_in_order() {
         let ring = Ring::default();
         assert!(write(&ring, 5, Ending::Root, &[1, 2, 3]) && write(&ring, 6, Ending::Leaf, &[]));
         assert!(write(&ring, u64::MAX, Ending::Broken, &[u64::MAX]) && write(&ring, 8, Ending::Deep, &[9]));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_leaves_no_trace() {
+    fn a_record_that_does_not_fit_changes_nothing() {
         let ring = Ring::default();
         let deep: Vec<u64> = (0..200).collect();
         let fitting = (0..100).take_while(|&n| write(&ring, n, Ending::Root, &deep)).count();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_torn_while_both_ends_work() {
+    fn concurrent_reads_see_whole_records() {
         let ring = Ring::default();
         const RECORDS: u64 = 20_000;
         std::thread::scope(|scope| {

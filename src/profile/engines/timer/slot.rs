@@ -23,7 +23,7 @@ pub(super) struct Slot {
     arena: Arena,
     /// The `pthread_t` of its thread; 0 for an unregistered thread, of which only the id is known.
     owner: u64,
-    stack: Stack,
+    stack: StackBounds,
     /// Where its thread publishes what it waits for; null: nothing is wanted of that. Changed under
     /// the engine's lock; read by the handler. SeqCst in both, as for a slot in the table: the old
     /// one lives until a grace is over that began after the change.
@@ -33,7 +33,7 @@ pub(super) struct Slot {
 }
 
 /// Where the thread's stack lies.
-pub(super) enum Stack {
+pub(super) enum StackBounds {
     /// As the thread library says, for as long as the thread lives: what is in use of it can be
     /// read.
     Known(Range<u64>),
@@ -48,7 +48,7 @@ pub(super) struct Mapping {
     /// of a change.
     pages: AtomicU64,
     /// A stack pointer outside of it; 0: none was met. Stored by the handler, taken by the sampler.
-    met: AtomicU64,
+    missed_pointer: AtomicU64,
     /// The handler's alone.
     copied: UnsafeCell<Copied>,
 }
@@ -59,7 +59,7 @@ const MOST_PAGES: u64 = (1 << 19) - 1;
 impl Mapping {
     pub(super) fn unknown() -> Box<Mapping> {
         let copied = UnsafeCell::new(Copied::new());
-        Box::new(Mapping { pages: AtomicU64::new(0), met: AtomicU64::new(0), copied })
+        Box::new(Mapping { pages: AtomicU64::new(0), missed_pointer: AtomicU64::new(0), copied })
     }
 
     fn range(&self) -> Range<u64> {
@@ -70,12 +70,12 @@ impl Mapping {
     }
 
     /// A stack pointer that the thread was met with, and that is not in what was found so far.
-    pub(super) fn asks_for(&self) -> Option<u64> {
-        Some(self.met.swap(0, Ordering::Relaxed)).filter(|pointer| *pointer != 0)
+    pub(super) fn take_missed_pointer(&self) -> Option<u64> {
+        Some(self.missed_pointer.swap(0, Ordering::Relaxed)).filter(|pointer| *pointer != 0)
     }
 
     /// That pointer lies in `range`.
-    pub(super) fn found(&self, range: Range<u64>, pointer: u64) {
+    pub(super) fn set_range(&self, range: Range<u64>, pointer: u64) {
         // Of a very large one, the part around the pointer.
         let start = range.start.max(pointer.saturating_sub(MOST_PAGES / 2 * PAGE)) / PAGE;
         let pages = (range.end / PAGE - start).min(MOST_PAGES);
@@ -100,7 +100,7 @@ unsafe impl Send for Slot {}
 
 impl Slot {
     /// For the thread with that `pthread_t`; 0 if it is not known.
-    pub(super) fn new(arena: Arena, owner: u64, stack: Stack) -> Slot {
+    pub(super) fn new(arena: Arena, owner: u64, stack: StackBounds) -> Slot {
         let waits = AtomicPtr::new(std::ptr::null_mut());
         Slot { arena, owner, stack, waits, lost: AtomicU64::new(0) }
     }
@@ -110,7 +110,7 @@ impl Slot {
     /// # Safety
     /// `waits` must live until this was called with another one and a grace after that is over, or
     /// until the slot was taken from its thread's entry.
-    pub(super) unsafe fn watch_waits(&self, waits: *const wait::Slot) {
+    pub(super) unsafe fn set_wait_slot(&self, waits: *const wait::Slot) {
         self.waits.store(waits.cast_mut(), Ordering::SeqCst);
     }
 
@@ -123,7 +123,7 @@ impl Slot {
         self.owner == thread || self.owner == 0
     }
 
-    pub(super) fn stack(&self) -> &Stack {
+    pub(super) fn stack(&self) -> &StackBounds {
         &self.stack
     }
 
@@ -156,11 +156,11 @@ impl Slot {
     /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown`, and
     /// `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
-        let Some(mut record) = self.arena.ring.writer() else { return self.lose() };
+        let Some(mut record) = self.arena.ring.writer() else { return self.count_lost() };
         let pointer = registers.stack_pointer();
         let stack = match &self.stack {
-            Stack::Known(range) => range.clone(),
-            Stack::Found(mapping) => mapping.range(),
+            StackBounds::Known(range) => range.clone(),
+            StackBounds::Found(mapping) => mapping.range(),
         };
         let (part, own) = part_in_use(registers, &stack);
         let ending = match modules.zip(part) {
@@ -178,27 +178,27 @@ impl Slot {
                     // which is the caller's: so what the thread uses of it is mapped; and of its
                     // alternate stack, if it runs there, what lies above the stack pointer. The
                     // thread writes to neither while its handler runs.
-                    Stack::Known(_) => unsafe { Memory::of_this_thread(part, own) },
+                    StackBounds::Known(_) => unsafe { Memory::of_this_thread(part, own) },
                     // SAFETY: as with the cache.
-                    Stack::Found(mapping) => Memory::copied(part, own, unsafe { &mut *mapping.copied.get() }),
+                    StackBounds::Found(mapping) => Memory::copied(part, own, unsafe { &mut *mapping.copied.get() }),
                 };
                 let ending = modules.walk(registers, memory, cache, push);
                 if !room {
-                    return self.lose();
+                    return self.count_lost();
                 }
                 ending
             }
             None => {
-                if let Stack::Found(mapping) = &self.stack {
-                    mapping.met.store(pointer, Ordering::Relaxed);
+                if let StackBounds::Found(mapping) = &self.stack {
+                    mapping.missed_pointer.store(pointer, Ordering::Relaxed);
                 }
                 if !record.push(registers.instruction()) {
-                    return self.lose();
+                    return self.count_lost();
                 }
                 Ending::Leaf
             }
         };
-        // SAFETY: null, or alive: `watch_waits` was promised so, and this handler is within the
+        // SAFETY: null, or alive: `set_wait_slot` was promised so, and this handler is within the
         // thread's entry.
         let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
         let shown = waits.map_or(Shown::default(), wait::Slot::shown);
@@ -207,7 +207,7 @@ impl Slot {
 
     /// # Signal safety
     /// Safe.
-    fn lose(&self) {
+    fn count_lost(&self) {
         // Relaxed: a count, which the accounting reads.
         self.lost.fetch_add(1, Ordering::Relaxed);
     }

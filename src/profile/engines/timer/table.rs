@@ -6,11 +6,11 @@
 //! million, where `pid_max` is what systemd sets).
 //!
 //! Invariants
-//! 1. An entry is some id's while there is a [`Place`] for it, in a [`Grace`] too.
-//! 2. At most one entry is a given id's. `CLAIMS` is held where ids and counts of places change.
+//! 1. An entry is some id's while there is a [`Claim`] for it, in a [`Grace`] too.
+//! 2. At most one entry is a given id's. `TABLE_LOCK` is held where ids and counts of claims change.
 //! 3. Entries are never freed.
 
-use super::entry::{Entry, Found, Seen};
+use super::entry::{Entry, EntryContents, GraceStart};
 use crate::os::process;
 use std::ops::Deref;
 use std::sync::Once;
@@ -22,7 +22,7 @@ const BUCKETS: usize = 4096;
 
 static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];
 
-/// For making and giving back places; never for handlers. The innermost lock of all: held for some
+/// For making and giving back claims; never for handlers. The innermost lock of all: held for some
 /// loads and stores. A fork waits for it, so that no thread is in the middle of them in the child.
 ///
 /// | value | means                                      | changed by                           |
@@ -33,31 +33,31 @@ static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::nul
 /// One atomic and no mutex of a library: the child unlocks it. parking_lot's unlock may go through a
 /// table of the whole process, which another thread may have locked at the moment of the fork.
 /// Acquire on taking and Release on giving back: the owner sees what the last one stored.
-static CLAIMS: AtomicBool = AtomicBool::new(false);
+static TABLE_LOCK: AtomicBool = AtomicBool::new(false);
 
-struct Claims;
+struct TableLock;
 
-impl Drop for Claims {
+impl Drop for TableLock {
     fn drop(&mut self) {
-        CLAIMS.store(false, Ordering::Release);
+        TABLE_LOCK.store(false, Ordering::Release);
     }
 }
 
-fn claims() -> Claims {
+fn lock_table() -> TableLock {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_fork(before_fork, in_parent, in_child));
     loop {
-        if let Some(claims) = claims_within(Duration::from_secs(1)) {
-            return claims;
+        if let Some(lock) = lock_table_within(Duration::from_secs(1)) {
+            return lock;
         }
     }
 }
 
-fn claims_within(patience: Duration) -> Option<Claims> {
+fn lock_table_within(patience: Duration) -> Option<TableLock> {
     const YIELDS: u32 = 20;
     let mut tries = 0;
     let mut began = None;
-    while CLAIMS.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while TABLE_LOCK.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
         tries += 1;
         if tries < YIELDS {
             std::thread::yield_now();
@@ -67,39 +67,39 @@ fn claims_within(patience: Duration) -> Option<Claims> {
             return None;
         }
     }
-    Some(Claims)
+    Some(TableLock)
 }
 
-/// A thread that forks has `CLAIMS`. Changed by that thread alone, while it has.
-static FORKS: AtomicBool = AtomicBool::new(false);
+/// A thread that forks has `TABLE_LOCK`. Changed by that thread alone, while it has.
+static LOCKED_BY_FORK: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before_fork() {
     // Within a bound: a handler of the program that forks may have interrupted the thread that has
     // it.
-    if let Some(claims) = claims_within(Duration::from_secs(1)) {
-        std::mem::forget(claims);
-        FORKS.store(true, Ordering::SeqCst);
+    if let Some(lock) = lock_table_within(Duration::from_secs(1)) {
+        std::mem::forget(lock);
+        LOCKED_BY_FORK.store(true, Ordering::SeqCst);
     }
 }
 
 extern "C" fn in_parent() {
-    if FORKS.swap(false, Ordering::SeqCst) {
-        drop(Claims);
+    if LOCKED_BY_FORK.swap(false, Ordering::SeqCst) {
+        drop(TableLock);
     }
 }
 
 /// The lock is this thread's, or that of a thread that is not here or is interrupted by this. It
 /// guards no data but the order of stores, each of which leaves entries that can be used.
 extern "C" fn in_child() {
-    FORKS.store(false, Ordering::SeqCst);
-    drop(Claims);
+    LOCKED_BY_FORK.store(false, Ordering::SeqCst);
+    drop(TableLock);
 }
 
 /// An entry in its bucket.
 struct Node {
     entry: Entry,
-    /// How many places there are. Changed under `CLAIMS`.
-    places: AtomicU32,
+    /// How many claims there are. Changed under `TABLE_LOCK`.
+    claims: AtomicU32,
     /// The next in the bucket. Written before this one is published.
     next: AtomicPtr<Node>,
 }
@@ -112,7 +112,7 @@ fn bucket(thread: i32) -> &'static AtomicPtr<Node> {
 fn nodes(thread: i32) -> impl Iterator<Item = &'static Node> {
     // Acquire: the node's contents were written before it was published.
     // SAFETY: null, or a node that is never freed.
-    let node = |place: &AtomicPtr<Node>| unsafe { place.load(Ordering::Acquire).as_ref() };
+    let node = |claim: &AtomicPtr<Node>| unsafe { claim.load(Ordering::Acquire).as_ref() };
     std::iter::successors(node(bucket(thread)), move |found| node(&found.next))
 }
 
@@ -121,39 +121,39 @@ fn nodes(thread: i32) -> impl Iterator<Item = &'static Node> {
 ///
 /// # Signal safety
 /// Safe, if `with` is. Loads and stores memory, and calls nothing else.
-pub(super) fn enter(thread: i32, with: impl FnOnce(Found<'_>)) {
-    if let Some(node) = nodes(thread).find(|node| node.entry.is_of(thread)) {
+pub(super) fn enter(thread: i32, with: impl FnOnce(EntryContents<'_>)) {
+    if let Some(node) = nodes(thread).find(|node| node.entry.belongs_to(thread)) {
         node.entry.enter(thread, with);
     }
 }
 
 /// The place of that thread, made if need be. `None`: no thread has such an id.
-pub(super) fn claim(thread: i32) -> Option<Place> {
+pub(super) fn claim(thread: i32) -> Option<Claim> {
     if thread <= 0 {
         return None;
     }
-    let _claims = claims();
-    let known = nodes(thread).find(|node| node.entry.is_of(thread));
-    let node = known.or_else(|| nodes(thread).find(|node| node.entry.become_of(thread))).unwrap_or_else(|| add(thread));
+    let _lock = lock_table();
+    let known = nodes(thread).find(|node| node.entry.belongs_to(thread));
+    let node = known.or_else(|| nodes(thread).find(|node| node.entry.assign_to(thread))).unwrap_or_else(|| add(thread));
     // Relaxed: it falls to 0 under this lock only.
-    node.places.fetch_add(1, Ordering::Relaxed);
-    Some(Place(node))
+    node.claims.fetch_add(1, Ordering::Relaxed);
+    Some(Claim(node))
 }
 
-/// A new entry, of that thread. Under `CLAIMS`.
+/// A new entry, of that thread. Under `TABLE_LOCK`.
 fn add(thread: i32) -> &'static Node {
     let bucket = bucket(thread);
     let next = AtomicPtr::new(bucket.load(Ordering::Relaxed));
-    let node = Box::leak(Box::new(Node { entry: Entry::new(thread), places: AtomicU32::new(0), next }));
+    let node = Box::leak(Box::new(Node { entry: Entry::new(thread), claims: AtomicU32::new(0), next }));
     // Release: see `nodes`.
     bucket.store(node, Ordering::Release);
     node
 }
 
 /// A claim to a thread's entry.
-pub(super) struct Place(&'static Node);
+pub(super) struct Claim(&'static Node);
 
-impl Deref for Place {
+impl Deref for Claim {
     type Target = Entry;
 
     fn deref(&self) -> &Entry {
@@ -161,53 +161,53 @@ impl Deref for Place {
     }
 }
 
-impl Clone for Place {
-    fn clone(&self) -> Place {
+impl Clone for Claim {
+    fn clone(&self) -> Claim {
         // Relaxed, and without the lock: this place keeps it above 0, so that nothing is decided by
         // it meanwhile.
-        self.0.places.fetch_add(1, Ordering::Relaxed);
-        Place(self.0)
+        self.0.claims.fetch_add(1, Ordering::Relaxed);
+        Claim(self.0)
     }
 }
 
-impl Drop for Place {
+impl Drop for Claim {
     fn drop(&mut self) {
-        let _claims = claims();
-        if self.0.places.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let _lock = lock_table();
+        if self.0.claims.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.entry.free();
         }
     }
 }
 
-impl Place {
-    /// Takes the question; the grace is for it.
-    pub(super) fn take_question(&self) -> Grace {
-        Grace { seen: self.0.entry.take_question(), place: self.clone() }
+impl Claim {
+    /// Takes the request; the grace is for it.
+    pub(super) fn clear_request(&self) -> Grace {
+        Grace { start: self.0.entry.clear_request(), claim: self.clone() }
     }
 
     /// What is being done there now must end before what it could have found is freed.
     pub(super) fn grace(&self) -> Grace {
-        Grace { seen: self.0.entry.seen(), place: self.clone() }
+        Grace { start: self.0.entry.grace_start(), claim: self.clone() }
     }
 }
 
 /// The handler that was at work when this was made, if there was one. Keeps the entry that
 /// thread's: another thread's handler could leave it in its stead.
 pub(super) struct Grace {
-    place: Place,
-    seen: Seen,
+    claim: Claim,
+    start: GraceStart,
 }
 
 impl Grace {
     /// No handler was at work, or it has ended since.
     pub(super) fn is_over(&self) -> bool {
-        self.place.is_over(self.seen)
+        self.claim.is_over(self.start)
     }
 }
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {
-    use super::super::slot::{Arena, Slot, Stack};
+    use super::super::slot::{Arena, Slot, StackBounds};
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
@@ -217,7 +217,7 @@ mod tests {
     const SPARE: i32 = 1 << 24;
 
     fn slot() -> Arc<Slot> {
-        Arc::new(Slot::new(Arena::default(), 0, Stack::Known(0..u64::MAX)))
+        Arc::new(Slot::new(Arena::default(), 0, StackBounds::Known(0..u64::MAX)))
     }
 
     fn finds(thread: i32) -> Option<*const Slot> {
@@ -227,30 +227,30 @@ mod tests {
     }
 
     #[test]
-    fn an_id_has_one_entry_while_it_has_a_place_and_impossible_ids_have_none() {
+    fn a_claimed_id_has_one_entry() {
         assert!(claim(0).is_none() && claim(-1).is_none() && claim(i32::MIN).is_none());
         enter(SPARE, |_| unreachable!("nothing was given"));
         let (a, same, b) = (claim(SPARE).unwrap(), claim(SPARE).unwrap(), claim(SPARE + BUCKETS as i32).unwrap());
         assert!(std::ptr::eq(a.0, same.0) && !std::ptr::eq(a.0, b.0));
         let (first, second) = (slot(), slot());
         // SAFETY: both live to the end of the test.
-        unsafe { (a.give(Arc::as_ptr(&first)), b.give(Arc::as_ptr(&second))) };
+        unsafe { (a.set_slot(Arc::as_ptr(&first)), b.set_slot(Arc::as_ptr(&second))) };
         drop(same);
         assert_eq!(finds(SPARE), Some(Arc::as_ptr(&first)));
         assert_eq!(finds(SPARE + BUCKETS as i32), Some(Arc::as_ptr(&second)));
-        a.take();
+        a.clear_slot();
         let grace = a.grace();
         let node = a.0;
         drop(a);
-        assert!(node.entry.is_of(SPARE), "a grace keeps it that id's");
+        assert!(node.entry.belongs_to(SPARE), "a grace keeps it that id's");
         drop(grace);
-        assert!(node.entry.is_of(0) && finds(SPARE).is_none());
-        b.take();
+        assert!(node.entry.belongs_to(0) && finds(SPARE).is_none());
+        b.clear_slot();
     }
 
     #[test]
     fn a_million_ids_one_after_the_other_share_a_few_entries() {
-        let lasting: Vec<Place> = (0..100).map(|n| claim(SPARE + 100_000 + n * 7).unwrap()).collect();
+        let lasting: Vec<Claim> = (0..100).map(|n| claim(SPARE + 100_000 + n * 7).unwrap()).collect();
         for n in 0..1_000_000 {
             drop(claim(SPARE + 1_000_000 + n).unwrap());
         }
@@ -260,29 +260,29 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_a_handler_is_within_does_not_become_another_ids() {
+    fn an_entry_in_use_is_not_reassigned() {
         let (own, other) = (SPARE + 50_000, SPARE + 50_000 + BUCKETS as i32);
-        let (place, slot) = (claim(own).unwrap(), slot());
-        let node = place.0;
+        let (own_claim, slot) = (claim(own).unwrap(), slot());
+        let node = own_claim.0;
         // SAFETY: it lives to the end of the test, and no handler uses it.
-        unsafe { place.give(Arc::as_ptr(&slot)) };
+        unsafe { own_claim.set_slot(Arc::as_ptr(&slot)) };
         enter(own, |_| {
-            let grace = place.take_question();
-            drop(place);
-            assert!(node.entry.is_of(own) && !grace.is_over());
+            let grace = own_claim.clear_request();
+            drop(own_claim);
+            assert!(node.entry.belongs_to(own) && !grace.is_over());
             drop(grace);
-            assert!(node.entry.is_of(0));
+            assert!(node.entry.belongs_to(0));
             assert!(!std::ptr::eq(claim(other).unwrap().0, node));
         });
         assert!(claim(other).unwrap().grace().is_over());
         // A handler that has found the entry when it was its own, and comes to enter it now.
         node.entry.enter(own + 1, |_| unreachable!("it is another's"));
-        assert!(node.entry.become_of(own));
+        assert!(node.entry.assign_to(own));
         node.entry.free();
     }
 
     #[test]
-    fn what_was_taken_is_not_in_use_any_more() {
+    fn a_cleared_slot_is_not_in_use() {
         let ids = [SPARE + 256, SPARE + 256 + BUCKETS as i32];
         let stop = AtomicBool::new(false);
         // Kept to the end, so that a fault is a failed assertion and not a wild access. `lost`
@@ -290,7 +290,7 @@ mod tests {
         let mut taken = Vec::new();
         let met = [const { AtomicU64::new(0) }; 2];
         std::thread::scope(|scope| {
-            // The handlers of two threads, whose places come and go, and are each other's at times.
+            // The handlers of two threads, whose claims come and go, and are each other's at times.
             let handlers = [0, 1].map(|index| {
                 let (stop, met, id) = (&stop, &met[index], ids[index]);
                 scope.spawn(move || {
@@ -309,14 +309,14 @@ mod tests {
             let is_enough = || met.iter().all(|met| met.load(Ordering::Relaxed) > 100);
             for n in 0.. {
                 let id = ids[n % 2];
-                let (place, slot) = (claim(id).unwrap(), slot());
+                let (claim, slot) = (claim(id).unwrap(), slot());
                 slot.lost.store(id as u64, Ordering::SeqCst);
                 // SAFETY: it lives to the end of the test.
-                unsafe { place.give(Arc::as_ptr(&slot)) };
+                unsafe { claim.set_slot(Arc::as_ptr(&slot)) };
                 if n % 4 < 2 {
                     std::thread::yield_now();
                 }
-                place.take();
+                claim.clear_slot();
                 slot.lost.store(1, Ordering::SeqCst);
                 taken.push(slot);
                 if taken.len() > 100 {

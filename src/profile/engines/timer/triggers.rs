@@ -2,7 +2,7 @@
 //! timer is not exact enough, a perf clock. Perf clocks are exact, but take a file each, are not
 //! permitted everywhere, and cost a spawn too much.
 
-use super::books::Meter;
+use super::accounting::ThreadClock;
 use crate::os::CpuClock;
 use crate::os::perf::{self, PerfClock};
 use crate::os::thread_timer::ThreadTimer;
@@ -50,12 +50,12 @@ impl Trigger {
 pub(super) struct Triggers {
     period: Duration,
     source: Source,
-    exact: Exact,
+    exact: PerfClocks,
     /// Threads that got no timer, and no perf clock in its place so far, and why the first got no
     /// timer.
     untimed: u64,
     no_timer: Option<String>,
-    told: bool,
+    has_noted_no_timer: bool,
     /// Threads that a perf clock was wanted for and not to be had.
     inexact: u64,
     /// What was said of the first of each, until it is taken.
@@ -63,17 +63,17 @@ pub(super) struct Triggers {
 }
 
 /// Whether there are perf clocks to be had.
-enum Exact {
+enum PerfClocks {
     /// Not known before the first is wanted.
-    Unasked,
+    NotProbed,
     /// For so many files more.
     For(u64),
     Refused,
 }
 
-/// What a thread's samples were like when it was judged last.
+/// What a thread's samples were like when it was timer_check last.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Judged {
+pub(super) struct TimerCheck {
     due: u64,
     lost: u64,
     /// A perf clock was wanted, and is not to be had: not asked for again.
@@ -84,7 +84,7 @@ pub(super) struct Judged {
     untimed: bool,
 }
 
-/// Samples that must be due before it is judged how many of them came.
+/// Samples that must be due before it is timer_check how many of them came.
 const ENOUGH: u64 = 4;
 
 impl Triggers {
@@ -92,10 +92,10 @@ impl Triggers {
         Triggers {
             period,
             source,
-            exact: Exact::Unasked,
+            exact: PerfClocks::NotProbed,
             untimed: 0,
             no_timer: None,
-            told: false,
+            has_noted_no_timer: false,
             inexact: 0,
             warnings: Vec::new(),
         }
@@ -132,8 +132,8 @@ impl Triggers {
             Err(cause) => {
                 self.untimed += 1;
                 // Whether its time is lost is known when a perf clock was asked for in its place.
-                if !self.told {
-                    self.told = true;
+                if !self.has_noted_no_timer {
+                    self.has_noted_no_timer = true;
                     self.no_timer = Some(no_timer(&cause));
                 }
                 None
@@ -141,9 +141,9 @@ impl Triggers {
         }
     }
 
-    /// How a thread is judged at first that was given that by [`timer`](Self::timer).
-    pub(super) fn judged_first(&self, trigger: Option<&Trigger>) -> Judged {
-        Judged { untimed: trigger.is_none() && self.source != Source::Wall, ..Judged::default() }
+    /// How a thread is timer_check at first that was given that by [`timer`](Self::timer).
+    pub(super) fn first_timer_check(&self, trigger: Option<&Trigger>) -> TimerCheck {
+        TimerCheck { untimed: trigger.is_none() && self.source != Source::Wall, ..TimerCheck::default() }
     }
 
     /// Whether threads need more than their timers from the first.
@@ -153,59 +153,59 @@ impl Triggers {
 
     /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer. `runs`, asked
     /// once at most, tells whether it has a processor or waits for one.
-    pub(super) fn wants_exact(
+    pub(super) fn needs_perf_clock(
         &self,
-        judged: &mut Judged,
-        meter: &Meter,
+        timer_check: &mut TimerCheck,
+        thread_clock: &ThreadClock,
         clock: u64,
         runs: impl FnOnce() -> bool,
     ) -> bool {
         let Source::Cpu { rate, .. } = self.source else { return false };
         let period = self.period.as_nanos() as u64;
-        let due = meter.due(clock, period);
-        if rate == Rate::Above || judged.untimed {
+        let due = thread_clock.due(clock, period);
+        if rate == Rate::Above || timer_check.untimed {
             // One of many that wait for a processor runs for some periods in its first turn, before
             // there is anything to judge it by. But a thousand that sleep shall not have a thousand
             // files.
-            let is_first = !std::mem::replace(&mut judged.known, true);
-            return !judged.refused && (due > 0 || is_first && runs());
+            let is_first = !std::mem::replace(&mut timer_check.known, true);
+            return !timer_check.refused && (due > 0 || is_first && runs());
         }
-        if judged.refused || due < judged.due + ENOUGH {
+        if timer_check.refused || due < timer_check.due + ENOUGH {
             return false;
         }
-        let lost = meter.given_up() + meter.missing(clock, period);
+        let lost = thread_clock.given_up() + thread_clock.missing(clock, period);
         // Half of them were merged, or have not come at all.
-        let wants = (lost - judged.lost.min(lost)) * 2 >= due - judged.due;
-        (judged.due, judged.lost) = (due, lost);
+        let wants = (lost - timer_check.lost.min(lost)) * 2 >= due - timer_check.due;
+        (timer_check.due, timer_check.lost) = (due, lost);
         wants
     }
 
     /// A perf clock for that thread; `None`: not to be had.
-    pub(super) fn exact(&mut self, judged: &mut Judged, clock: CpuClock) -> Option<Trigger> {
-        if let Exact::Unasked = self.exact {
-            self.exact = Exact::For(perf::files_to_spend());
+    pub(super) fn perf_clock(&mut self, timer_check: &mut TimerCheck, clock: CpuClock) -> Option<Trigger> {
+        if let PerfClocks::NotProbed = self.exact {
+            self.exact = PerfClocks::For(perf::files_to_spend());
         }
         let cause = match &mut self.exact {
-            Exact::For(files @ 1..) => match PerfClock::start(clock, self.period) {
+            PerfClocks::For(files @ 1..) => match PerfClock::start(clock, self.period) {
                 Ok(event) => {
                     *files -= 1;
-                    if std::mem::take(&mut judged.untimed) {
+                    if std::mem::take(&mut timer_check.untimed) {
                         self.untimed -= 1;
                     }
                     return Some(Trigger::Perf { _event: event });
                 }
                 Err(cause) => {
                     if perf::is_refusal(&cause) {
-                        self.exact = Exact::Refused;
+                        self.exact = PerfClocks::Refused;
                     }
                     cause.to_string()
                 }
             },
-            Exact::For(_) => "a quarter of the files that the process may still open is spent on them".into(),
-            Exact::Unasked | Exact::Refused => "the system does not permit them".into(),
+            PerfClocks::For(_) => "a quarter of the files that the process may still open is spent on them".into(),
+            PerfClocks::NotProbed | PerfClocks::Refused => "the system does not permit them".into(),
         };
-        judged.refused = true;
-        if judged.untimed {
+        timer_check.refused = true;
+        if timer_check.untimed {
             if let Some(no_timer) = self.no_timer.take() {
                 self.warnings.push(format!("{no_timer}; and no perf clock for it: {cause}. Its time is [unsampled]."));
             }
@@ -221,7 +221,7 @@ impl Triggers {
 
     /// Ends it.
     pub(super) fn end(&mut self, trigger: Option<Trigger>) {
-        if let (Some(Trigger::Perf { .. }), Exact::For(files)) = (trigger, &mut self.exact) {
+        if let (Some(Trigger::Perf { .. }), PerfClocks::For(files)) = (trigger, &mut self.exact) {
             *files += 1;
         }
     }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_tick_perf_events_are_asked_for_and_the_tick_is_what_remains() {
+    fn above_the_tick_perf_clocks_are_used_if_permitted() {
         let ms = Duration::from_millis;
         let refused = |_| Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         let granted = |_| Ok(());
@@ -316,20 +316,24 @@ mod tests {
     }
 
     #[test]
-    fn above_the_tick_who_runs_has_a_perf_clock_from_the_first_and_who_sleeps_when_it_has_used_a_period() {
+    fn above_the_tick_a_running_thread_gets_a_perf_clock_at_once() {
         let ms = Duration::from_millis;
         let triggers = Triggers::new(ms(1), Source::Cpu { tick: ms(4), rate: Rate::Above });
         assert!(triggers.is_above_tick());
-        let (meter, mut runs, mut sleeps) = (Meter::new(0, 0), Judged::default(), Judged::default());
-        assert!(triggers.wants_exact(&mut runs, &meter, 700_000, || true));
-        assert!(!triggers.wants_exact(&mut sleeps, &meter, 700_000, || false));
+        let (thread_clock, mut runs, mut sleeps) =
+            (ThreadClock::new(0, 0), TimerCheck::default(), TimerCheck::default());
+        assert!(triggers.needs_perf_clock(&mut runs, &thread_clock, 700_000, || true));
+        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 700_000, || false));
         // It costs a look into /proc: once for each thread.
         let asked = || unreachable!("it was asked");
-        assert!(!triggers.wants_exact(&mut sleeps, &meter, 999_999, asked));
-        assert!(triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 999_999, asked));
+        assert!(triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, asked));
         sleeps.refused = true;
-        assert!(!triggers.wants_exact(&mut sleeps, &meter, 1_000_000, asked));
+        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, asked));
         let below = Triggers::new(ms(10), Source::Cpu { tick: ms(4), rate: Rate::Below });
-        assert!(!below.is_above_tick() && !below.wants_exact(&mut Judged::default(), &meter, 700_000, asked));
+        assert!(
+            !below.is_above_tick()
+                && !below.needs_perf_clock(&mut TimerCheck::default(), &thread_clock, 700_000, asked)
+        );
     }
 }

@@ -1,41 +1,46 @@
-//! Selects the threads that the sampler visits at each wall-clock tick. A thousand waiting threads
-//! must not cost a thousand looks, nor a thousand lines of cold memory. A blocked thread is skipped
-//! until its wait changes: nothing of it is read until its change flag is raised. Skipped threads
-//! that are blocked in foreign calls also take turns: their CPU clocks are read. All other threads
-//! are visited at each tick.
+//! The wall schedule: selects the threads that the sampler visits at each wall-clock tick. A
+//! thousand waiting threads must not cost a thousand visits, nor a thousand lines of cold memory.
+//! Knows kernel thread ids, CPU clocks and change flags; no stacks and no accounting.
 //!
-//! Invariant: between two ticks, each added thread is in `moving` or in `still`. It leaves both
+//! A thread that has moved since its last visit is visited at each tick. A thread that has not moved
+//! is skipped: nothing of it is read until the change flag at its wait is raised. A skipped thread
+//! that is in no wait of this crate has no such wait to change, so its CPU clock is read in turn.
+//!
+//! Invariant: between two ticks, each added thread is in `moving` or in `skipped`. It leaves both
 //! when it is not put back because it has ended. Its id may be added again before that, and is
-//! there twice then. The change flag of a leaving thread is raised, so the next tick visits both, and the
-//! second visit of a tick drops it.
+//! there twice then. The change flag of a leaving thread is raised, so the next tick visits both,
+//! and the second visit of a tick drops it.
 
 use crate::wait;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 /// The number of CPU clocks that are read in turn at one tick, at 1.5 µs each. (async-profiler
-/// looks at eight threads.)
-const TURNS: usize = 16;
+/// signals eight threads.)
+const CLOCKS_PER_TICK: usize = 16;
 
-/// A tick, and when the one before it was.
+/// A tick of the wall clock, in nanoseconds since the recording began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tick {
+    /// The first tick is 1.
     pub(super) number: u64,
     pub(super) now: u64,
+    /// The time of the tick before.
     pub(super) before: u64,
 }
 
-/// How a thread was found.
+/// What a visit has found a thread to do since its last sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Still {
-    /// It has moved since it was met.
-    No,
-    /// In a wait that it has published.
-    Waits,
-    /// In a foreign call, or without a processor.
-    Elsewhere,
-    /// It is the sampler itself, which looks from the same place each time.
-    Looks,
+pub(super) enum Progress {
+    /// It has moved.
+    Moved,
+    /// It is in the same wait of this crate.
+    Waiting,
+    /// It has not moved, and is in no wait of this crate: it is blocked in other code, or waits for
+    /// a processor.
+    BlockedOutside,
+    /// It is the sampler, which always visits from the same place.
+    Sampler,
 }
 
 /// A thread to be visited.
@@ -43,30 +48,32 @@ pub(super) enum Still {
 pub(super) struct Visit {
     /// The kernel's id.
     pub(super) id: i32,
-    /// The tick at which it was last found where it had been, without being looked at any closer.
-    pub(super) still: Option<Tick>,
+    /// The last tick at which its CPU clock said that it had not moved, while it was skipped.
+    pub(super) unchanged_at: Option<Tick>,
 }
 
 #[derive(Default)]
 pub(super) struct WallSchedule {
     tick: Tick,
-    /// Kernel thread ids.
+    /// The kernel ids of the threads to visit at the next tick.
     moving: Vec<i32>,
-    /// By the numbers of their flags. `None`: free.
-    still: Vec<Option<Skipped>>,
+    /// By the numbers of their change flags. `None`: free.
+    skipped: Vec<Option<Skipped>>,
+    /// The free places in `skipped`.
     free: Vec<usize>,
-    /// The threads in `still` that are elsewhere, in the order of their turns.
-    elsewhere: VecDeque<usize>,
+    /// The places in `skipped` of the threads blocked outside this crate, in the order in which
+    /// their CPU clocks are read.
+    outside: VecDeque<usize>,
     flags: wait::ChangeFlags,
 }
 
 /// A thread that is skipped until its change flag is raised.
 struct Skipped {
     id: i32,
-    is_elsewhere: bool,
-    /// What its CPU clock says as long as it is where it was.
+    is_outside: bool,
+    /// The values of its CPU clock that say that it has not moved.
     clock: RangeInclusive<u64>,
-    still: Option<Tick>,
+    unchanged_at: Option<Tick>,
 }
 
 impl WallSchedule {
@@ -74,18 +81,18 @@ impl WallSchedule {
         self.tick
     }
 
-    /// The next tick visits it.
+    /// The next tick visits the thread.
     pub(super) fn add(&mut self, id: i32) {
         self.moving.push(id);
     }
 
-    /// The same for a thread that may be in `still`, with its flag armed at waits that are not its own
-    /// any more.
-    pub(super) fn call_back(&mut self, id: i32) {
-        for (number, place) in self.still.iter_mut().enumerate() {
+    /// The next tick visits the thread, which may be in `skipped` with a flag armed at a wait slot
+    /// that is no longer its own.
+    pub(super) fn reschedule(&mut self, id: i32) {
+        for (number, place) in self.skipped.iter_mut().enumerate() {
             if place.take_if(|skipped| skipped.id == id).is_some() {
                 self.free.push(number);
-                self.elsewhere.retain(|elsewhere| *elsewhere != number);
+                self.outside.retain(|outside| *outside != number);
             }
         }
         self.add(id);
@@ -94,70 +101,70 @@ impl WallSchedule {
     /// The next tick: puts the threads to visit into `visits`. `clock` reads a thread's CPU clock.
     pub(super) fn next(&mut self, now: u64, clock: impl Fn(i32) -> Option<u64>, visits: &mut Vec<Visit>) {
         self.tick = Tick { number: self.tick.number + 1, now, before: self.tick.now };
-        visits.extend(self.moving.drain(..).map(|id| Visit { id, still: None }));
-        let (still, free, mut was_elsewhere) = (&mut self.still, &mut self.free, false);
+        visits.extend(self.moving.drain(..).map(|id| Visit { id, unchanged_at: None }));
+        let (skipped, free, mut was_outside) = (&mut self.skipped, &mut self.free, false);
         self.flags.drain(|number| {
             // The flag of a free place may still be armed.
-            if let Some(skipped) = still[number].take() {
-                was_elsewhere |= skipped.is_elsewhere;
-                visits.push(skipped.visit());
+            if let Some(changed) = skipped[number].take() {
+                was_outside |= changed.is_outside;
+                visits.push(changed.visit());
                 free.push(number);
             }
         });
-        if was_elsewhere {
-            self.elsewhere.retain(|number| still[*number].is_some());
+        if was_outside {
+            self.outside.retain(|number| skipped[*number].is_some());
         }
-        for _ in 0..self.elsewhere.len().min(TURNS) {
-            let Some(number) = self.elsewhere.pop_front() else { return };
-            let place = &mut still[number];
-            let is_still =
+        for _ in 0..self.outside.len().min(CLOCKS_PER_TICK) {
+            let Some(number) = self.outside.pop_front() else { return };
+            let place = &mut skipped[number];
+            let is_unchanged =
                 |skipped: &&mut Skipped| clock(skipped.id).is_some_and(|clock| skipped.clock.contains(&clock));
-            if let Some(skipped) = place.as_mut().filter(is_still) {
-                skipped.still = Some(self.tick);
-                self.elsewhere.push_back(number);
-            } else if let Some(skipped) = place.take() {
-                visits.push(skipped.visit());
+            if let Some(unchanged) = place.as_mut().filter(is_unchanged) {
+                unchanged.unchanged_at = Some(self.tick);
+                self.outside.push_back(number);
+            } else if let Some(changed) = place.take() {
+                visits.push(changed.visit());
                 free.push(number);
             }
         }
     }
 
-    /// Skips a thread that was visited and has not moved, as long as its CPU clock is within
-    /// `clock`. `arm` arms the flag of that number at its waits. If that fails, the waits have changed
-    /// meanwhile.
+    /// Skips a thread that was visited and has not moved, while its CPU clock is within `clock`.
+    /// `arm` arms the change flag of that number at the thread's wait slot. It returns `false` if
+    /// the wait has changed since the visit; then the next tick visits the thread.
     pub(super) fn skip(
         &mut self,
         id: i32,
-        is_elsewhere: bool,
+        is_outside: bool,
         clock: RangeInclusive<u64>,
         arm: impl FnOnce(&mut wait::ChangeFlags, usize) -> bool,
     ) {
-        let number = self.free.pop().unwrap_or(self.still.len());
-        if number == self.still.len() {
-            self.still.push(None);
+        let number = self.free.pop().unwrap_or(self.skipped.len());
+        if number == self.skipped.len() {
+            self.skipped.push(None);
         }
         if !arm(&mut self.flags, number) {
             self.free.push(number);
             return self.moving.push(id);
         }
-        self.still[number] = Some(Skipped { id, is_elsewhere, clock, still: None });
-        if is_elsewhere {
-            self.elsewhere.push_back(number);
+        self.skipped[number] = Some(Skipped { id, is_outside, clock, unchanged_at: None });
+        if is_outside {
+            self.outside.push_back(number);
         }
     }
 }
 
 impl Skipped {
     fn visit(self) -> Visit {
-        Visit { id: self.id, still: self.still }
+        Visit { id: self.id, unchanged_at: self.unchanged_at }
     }
 }
 
 #[cfg(test)]
 impl WallSchedule {
-    /// How often that thread is skipped over.
-    pub(super) fn passes_over(&self, id: i32) -> usize {
-        self.still.iter().flatten().filter(|skipped| skipped.id == id).count()
+    /// How many entries of `skipped` have that thread.
+    pub(super) fn times_skipped(&self, id: i32) -> usize {
+        self.skipped.iter().flatten().filter(|skipped| skipped.id == id).count()
     }
 }
 
@@ -172,13 +179,13 @@ mod tests {
         visits.drain(..).map(|visit| visit.id).collect()
     }
 
-    fn skip(wall_schedule: &mut WallSchedule, id: i32, is_elsewhere: bool, waits: &Slot) {
+    fn skip(wall_schedule: &mut WallSchedule, id: i32, is_outside: bool, waits: &Slot) {
         let changes = waits.read_times(&mut Vec::new()).changes;
-        wall_schedule.skip(id, is_elsewhere, 100..=120, |flags, number| waits.arm(changes, flags, number));
+        wall_schedule.skip(id, is_outside, 100..=120, |flags, number| waits.arm(changes, flags, number));
     }
 
     #[test]
-    fn unchanged_threads_are_visited_after_a_change_or_when_their_clock_moves() {
+    fn a_skipped_thread_returns_when_its_wait_or_clock_changes() {
         let (mut wall_schedule, mut visits) = (WallSchedule::default(), Vec::new());
         let waits: Vec<Arc<Slot>> = (0..100).map(|_| Arc::default()).collect();
         let read = RefCell::new(vec![0; 100]);
@@ -200,9 +207,9 @@ mod tests {
         {
             let read = read.borrow();
             assert!(read[1..90].iter().all(|&times| times == 1 || times == 2), "{read:?}");
-            assert_eq!(read.iter().sum::<usize>(), 6 * TURNS);
+            assert_eq!(read.iter().sum::<usize>(), 6 * CLOCKS_PER_TICK);
         }
-        // One that waits, and one elsewhere that had its turn: it was still there then.
+        // A waiting thread, and a thread outside whose clock was read: it had not moved then.
         for id in [95, 7] {
             let _me = become_thread("main/moves".into(), waits[id].clone());
             drop(publish("queue", "q".into()));
@@ -210,10 +217,10 @@ mod tests {
         wall_schedule.next(80, clock, &mut visits);
         visits.sort_by_key(|visit| visit.id);
         let seventh = Tick { number: 7, now: 70, before: 60 };
-        // The sixth turn comes to those from 81 to 89, and then to the first seven again.
-        assert_eq!((visits[1].still, visits[2].still), (Some(seventh), None));
+        // At the sixth tick the clocks of 81 to 89 are read, and then those of the first seven again.
+        assert_eq!((visits[1].unchanged_at, visits[2].unchanged_at), (Some(seventh), None));
         assert_eq!(ids(&mut visits), [0, 7, 95]);
-        // Their numbers are others' now, and those that they were looked at last with ring no more.
+        // They get new flag numbers, and the flags of their last ones are not raised any more.
         skip(&mut wall_schedule, 7, false, &waits[7]);
         skip(&mut wall_schedule, 95, false, &waits[95]);
         wall_schedule.next(90, clock, &mut visits);
@@ -221,37 +228,37 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_has_gone_on_or_back_or_is_gone_has_its_thread_looked_at() {
+    fn a_changed_or_missing_clock_ends_skipping() {
         let (mut wall_schedule, mut visits, waits) = (WallSchedule::default(), Vec::new(), Slot::default());
         (1..=4).for_each(|id| skip(&mut wall_schedule, id, true, &waits));
         wall_schedule.next(10, |_| Some(100), &mut visits);
         assert_eq!(visits, []);
         let clocks = |id: i32| [Some(120), Some(121), Some(99), None][id as usize - 1];
         wall_schedule.next(20, clocks, &mut visits);
-        let still = Some(Tick { number: 1, now: 10, before: 0 });
-        assert_eq!(visits, [2, 3, 4].map(|id| Visit { id, still }));
+        let unchanged_at = Some(Tick { number: 1, now: 10, before: 0 });
+        assert_eq!(visits, [2, 3, 4].map(|id| Visit { id, unchanged_at }));
         visits.clear();
         wall_schedule.next(30, clocks, &mut visits);
         assert_eq!(visits, []);
     }
 
     #[test]
-    fn a_thread_that_moved_leaves_its_turn_to_none() {
+    fn a_freed_place_in_the_schedule_has_no_clock_turn() {
         let (mut wall_schedule, mut visits) = (WallSchedule::default(), Vec::new());
-        let waits: Vec<Arc<Slot>> = (0..TURNS + 2).map(|_| Arc::default()).collect();
-        (0..=TURNS).for_each(|id| skip(&mut wall_schedule, id as i32, true, &waits[id]));
+        let waits: Vec<Arc<Slot>> = (0..CLOCKS_PER_TICK + 2).map(|_| Arc::default()).collect();
+        (0..=CLOCKS_PER_TICK).for_each(|id| skip(&mut wall_schedule, id as i32, true, &waits[id]));
         {
-            // Its turn would come with the second tick.
-            let _me = become_thread("main/moves".into(), waits[TURNS].clone());
+            // Its clock would be read at the second tick.
+            let _me = become_thread("main/moves".into(), waits[CLOCKS_PER_TICK].clone());
             drop(publish("queue", "q".into()));
         }
         wall_schedule.next(10, |_| Some(110), &mut visits);
-        assert_eq!(ids(&mut visits), [TURNS as i32]);
-        // Another thread gets its number, and waits: that CPU clock is not asked.
-        let other = TURNS + 1;
+        assert_eq!(ids(&mut visits), [CLOCKS_PER_TICK as i32]);
+        // Another thread gets its number, and waits: its CPU clock is not read.
+        let other = CLOCKS_PER_TICK + 1;
         skip(&mut wall_schedule, other as i32, false, &waits[other]);
         let clock = |id: i32| {
-            assert_ne!(id, other as i32, "a thread that waits has no turn");
+            assert_ne!(id, other as i32, "the clock of a waiting thread was read");
             Some(110)
         };
         wall_schedule.next(20, clock, &mut visits);
@@ -259,17 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn who_has_changed_meanwhile_or_is_called_back_is_looked_at_with_the_next_tick() {
+    fn a_rescheduled_thread_is_visited_at_the_next_tick() {
         let (mut wall_schedule, mut visits, waits) = (WallSchedule::default(), Vec::new(), Arc::<Slot>::default());
         let before = waits.read_times(&mut Vec::new()).changes;
         drop((become_thread("main/moves".into(), waits.clone()), publish("queue", "q".into())));
         wall_schedule.skip(7, false, 0..=9, |flags, number| waits.arm(before, flags, number));
         wall_schedule.next(10, |_| None, &mut visits);
         assert_eq!(ids(&mut visits), [7]);
-        for is_elsewhere in [false, true] {
-            skip(&mut wall_schedule, 7, is_elsewhere, &waits);
-            wall_schedule.call_back(7);
-            wall_schedule.next(20, |_| unreachable!("nobody is elsewhere"), &mut visits);
+        for is_outside in [false, true] {
+            skip(&mut wall_schedule, 7, is_outside, &waits);
+            wall_schedule.reschedule(7);
+            wall_schedule.next(20, |_| unreachable!("nobody is outside"), &mut visits);
             assert_eq!(ids(&mut visits), [7]);
         }
     }

@@ -2,14 +2,14 @@
 //! next tick gets no slot or timer until the sampler's next round. Most end first.
 //!
 //! Invariants
-//! 1. A deferred thread is neither in `held` nor in `known`. It is in `deferred` until it is
+//! 1. A deferred thread is neither in `sampled` nor in `known`. It is in `deferred` until it is
 //!    attached, has ended, or the recording ends. So it has one account in all, which has its CPU
 //!    clock from 0 on.
 //! 2. A thread that is about to call `detach` is not attached.
 
 use super::{State, nanos};
 use crate::profile::engines::Nanos;
-use crate::profile::engines::timer::books::{Books, Meter};
+use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
 use crate::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ impl State {
     /// Defers the attachment of a new thread, and returns `true`, if that is possible.
     pub(super) fn defer(&mut self, thread: &Thread, id: i32, first: Duration) -> bool {
         // What is still held by that id is another thread's, and must not be taken for this one's.
-        let may = self.many_come && self.triggers.can_wait(first) && !self.held.contains_key(&id);
+        let may = self.is_spawning_fast && self.triggers.can_wait(first) && !self.sampled.contains_key(&id);
         if may {
             self.deferred.insert(thread.id(), Deferred { thread: thread.clone(), id, first });
         }
@@ -40,7 +40,7 @@ impl State {
             }
             // It is due by a clock that has gone on meanwhile.
             let used = deferred.thread.cpu_clock().and_then(|clock| clock.read()).unwrap_or_default();
-            self.take_in(&deferred.thread, true, deferred.first.saturating_sub(used));
+            self.register(&deferred.thread, true, deferred.first.saturating_sub(used));
         }
     }
 
@@ -57,25 +57,25 @@ impl State {
         let clock = thread.cpu_time().map(|time| time.as_nanos() as u64);
         let ended = self.time(thread.ended_at().unwrap_or_else(Instant::now));
         let started = self.time(deferred.thread.started_at());
-        let account = close(&mut self.books, &deferred, started, clock);
-        self.books.end(account, ended);
-        self.has_left(deferred.id, clock);
+        let account = close(&mut self.accounting, &deferred, started, clock);
+        self.accounting.end(account, ended);
+        self.has_left_tree(deferred.id, clock);
     }
 
     /// Closes the accounts of all deferred threads, as if they ended now.
-    pub(super) fn close_deferred(&self, books: &mut Books) {
+    pub(super) fn close_deferred(&self, accounting: &mut Accounting) {
         for deferred in self.deferred.values() {
             let clock = deferred.thread.cpu_clock().and_then(nanos);
-            close(books, deferred, self.time(deferred.thread.started_at()), clock);
+            close(accounting, deferred, self.time(deferred.thread.started_at()), clock);
         }
     }
 }
 
 /// All that it has used was not seen.
-fn close(books: &mut Books, deferred: &Deferred, started: Nanos, clock: Option<u64>) -> usize {
+fn close(accounting: &mut Accounting, deferred: &Deferred, started: Nanos, clock: Option<u64>) -> usize {
     let thread = &deferred.thread;
-    let account = books.open(thread.path().into(), thread.os_thread(), started);
-    books.is_spawned_at(account, thread.spawned_at());
-    books.settle(&mut Meter::new(account, 0), clock.unwrap_or(0));
+    let account = accounting.open(thread.path().into(), thread.os_thread(), started);
+    accounting.is_spawned_at(account, thread.spawned_at());
+    accounting.settle(&mut ThreadClock::new(account, 0), clock.unwrap_or(0));
     account
 }

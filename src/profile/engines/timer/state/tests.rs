@@ -4,7 +4,7 @@ use super::*;
 use std::sync::mpsc;
 
 #[test]
-fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
+fn a_reattached_thread_is_in_the_wall_schedule_once() {
     // An unregistered thread, which no other recording of this process holds, in a foreign call.
     let (told, thread) = mpsc::channel();
     let (go, end) = mpsc::channel::<()>();
@@ -16,10 +16,10 @@ fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
     let id = thread.cpu_clock().unwrap().thread();
     handler::install().unwrap();
     let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
-    let mut state = State::new(Books::new(Duration::ZERO), triggers, Instant::now(), false);
+    let mut state = State::new(Accounting::new(Duration::ZERO), triggers, Instant::now(), false);
     let mut visits = Vec::new();
     let mut tick = |state: &mut State| {
-        state.choose(&mut visits);
+        state.select(&mut visits);
         visits.iter().for_each(|&id| state.visit(id));
     };
     for times in 0..5 {
@@ -27,17 +27,17 @@ fn by_the_wall_clock_one_that_comes_back_is_in_the_rota_once() {
         let deadline = Instant::now() + Duration::from_secs(30);
         while {
             tick(&mut state);
-            state.wall_schedule.passes_over(id) == 0
+            state.wall_schedule.times_skipped(id) == 0
         } {
             assert!(Instant::now() < deadline, "it is not passed over");
             std::thread::sleep(Duration::from_millis(1));
         }
         (0..5).for_each(|_| tick(&mut state));
-        assert_eq!(state.wall_schedule.passes_over(id), 1, "it has come back {times} times");
+        assert_eq!(state.wall_schedule.times_skipped(id), 1, "it has come back {times} times");
         state.detach(&thread);
     }
     tick(&mut state);
-    assert_eq!(state.wall_schedule.passes_over(id), 0, "it has left");
+    assert_eq!(state.wall_schedule.times_skipped(id), 0, "it has left");
     state.stop();
     drop(go);
     blocked.join().unwrap();

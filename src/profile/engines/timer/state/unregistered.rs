@@ -11,20 +11,20 @@
 //!    balances: that of threads that lived between two looks, and of the beginnings and ends of
 //!    others.
 
-use super::super::slot::{Mapping, Stack};
-use super::{Held, State, nanos};
+use super::super::slot::{Mapping, StackBounds};
+use super::{SampledThread, State, nanos};
 use crate::os::tasks::Copied;
 use crate::os::{CpuClock, tasks};
-use crate::profile::engines::timer::books::{Books, Meter};
+use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
 use crate::profile::engines::timer::table;
 use crate::profile::engines::timer::triggers::Source;
-use crate::profile::engines::{UNSEEN, label_of_other};
+use crate::profile::engines::{UNSEEN, label_of_unregistered};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
 /// The sampler looks this often, or less, if a look takes long.
-const PAUSE: Duration = Duration::from_millis(50);
+const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A look may take this part of the time.
 const EFFORT: u32 = 20;
@@ -36,7 +36,7 @@ const WORTH: u64 = 1_000_000;
 /// What is known of unregistered threads.
 pub(super) struct Unregistered {
     /// By kernel thread id: the threads that are not held.
-    seen: HashMap<i32, Seen>,
+    candidates: HashMap<i32, Candidate>,
     /// Of the process, at the beginning.
     cpu: u64,
     /// `None`: the threads of the tree are still being listed.
@@ -44,7 +44,7 @@ pub(super) struct Unregistered {
 }
 
 #[derive(Clone, Copy)]
-struct Seen {
+struct Candidate {
     /// The CPU clock from which on its time belongs to the recording and to no account yet.
     since: u64,
     /// The number of looks at which it was there. 0: it has left the tree since the last look.
@@ -53,16 +53,16 @@ struct Seen {
 
 impl Unregistered {
     pub(super) fn new() -> Unregistered {
-        Unregistered { seen: HashMap::new(), cpu: tasks::cpu_nanos_of_all(), next: None }
+        Unregistered { candidates: HashMap::new(), cpu: tasks::cpu_nanos_of_all(), next: None }
     }
 
     /// Forgets threads that are gone. A thread that has left the tree since the last look may have
     /// come after the list was made, so it is kept for one look more.
     fn forget_gone(&mut self, living: &HashSet<i32>) {
-        self.seen.retain(|id, seen| {
-            let has_just_left = seen.times == 0;
+        self.candidates.retain(|id, candidates| {
+            let has_just_left = candidates.times == 0;
             if has_just_left && !living.contains(id) {
-                seen.times = 1;
+                candidates.times = 1;
             }
             has_just_left || living.contains(id)
         });
@@ -71,37 +71,37 @@ impl Unregistered {
 
 impl State {
     /// By now all threads of the tree are held: each other living thread is unregistered.
-    pub(in super::super) fn begin_to_look(&mut self) {
+    pub(in super::super) fn begin_scans(&mut self) {
         let Some(unregistered) = &mut self.unregistered else { return };
         if let Err(cause) = Copied::probe() {
-            self.refused.memory(cause);
+            self.obstacles.memory(cause);
         }
         let living = tasks::list().unwrap_or_else(|cause| {
-            self.refused.list(cause);
+            self.obstacles.list(cause);
             Vec::new()
         });
-        for id in living.into_iter().filter(|id| !self.held.contains_key(id)) {
+        for id in living.into_iter().filter(|id| !self.sampled.contains_key(id)) {
             let since = nanos(CpuClock::of_thread(id)).unwrap_or(0);
-            unregistered.seen.insert(id, Seen { since, times: 1 });
+            unregistered.candidates.insert(id, Candidate { since, times: 1 });
         }
         unregistered.next = Some(Instant::now());
     }
 
     /// Returns `true` if it is time for the next look.
-    pub(in super::super) fn wants_to_look(&self) -> bool {
+    pub(in super::super) fn is_scan_due(&self) -> bool {
         let next = self.unregistered.as_ref().and_then(|unregistered| unregistered.next);
         self.running && next.is_some_and(|next| Instant::now() >= next)
     }
 
     /// Finds unregistered threads, and the ends of those found before. `living` are the threads of
     /// the process, or why they could not be listed.
-    pub(in super::super) fn look(&mut self, living: io::Result<Vec<i32>>) {
+    pub(in super::super) fn scan(&mut self, living: io::Result<Vec<i32>>) {
         let living = match living {
             Ok(living) => living,
             Err(cause) => {
-                self.refused.list(cause);
+                self.obstacles.list(cause);
                 if let Some(unregistered) = &mut self.unregistered {
-                    unregistered.next = Some(Instant::now() + PAUSE);
+                    unregistered.next = Some(Instant::now() + SCAN_PAUSE);
                 }
                 return;
             }
@@ -115,61 +115,62 @@ impl State {
         unregistered.forget_gone(&living);
         for id in living {
             let clock = CpuClock::of_thread(id);
-            let Some(now) = nanos(clock).filter(|_| !self.held.contains_key(&id)) else { continue };
+            let Some(now) = nanos(clock).filter(|_| !self.sampled.contains_key(&id)) else { continue };
             // All CPU time of a thread that was not there before belongs to the recording.
-            let seen = unregistered.seen.entry(id).or_insert(Seen { since: 0, times: 0 });
-            if now < seen.since {
+            let candidates = unregistered.candidates.entry(id).or_insert(Candidate { since: 0, times: 0 });
+            if now < candidates.since {
                 // Another thread has the id.
-                *seen = Seen { since: 0, times: 0 };
+                *candidates = Candidate { since: 0, times: 0 };
             }
-            seen.times += 1;
-            let stays = self.triggers.source() == Source::Wall && seen.times > 1;
-            if now - seen.since >= WORTH || stays {
-                let since = seen.since;
-                unregistered.seen.remove(&id);
-                self.hold_unregistered(id, clock, since, now);
+            candidates.times += 1;
+            let stays = self.triggers.source() == Source::Wall && candidates.times > 1;
+            if now - candidates.since >= WORTH || stays {
+                let since = candidates.since;
+                unregistered.candidates.remove(&id);
+                self.add_unregistered(id, clock, since, now);
             }
         }
-        unregistered.next = Some(began + PAUSE.max(began.elapsed() * EFFORT));
+        unregistered.next = Some(began + SCAN_PAUSE.max(began.elapsed() * EFFORT));
         self.unregistered = Some(unregistered);
     }
 
     fn end_unregistered_but(&mut self, living: &HashSet<i32>) {
-        let unregistered = self.held.iter().filter(|(_, held)| held.is_unregistered());
+        let unregistered = self.sampled.iter().filter(|(_, sampled)| sampled.is_unregistered());
         let ended: Vec<i32> = unregistered.map(|(id, _)| *id).filter(|id| !living.contains(id)).collect();
         for id in ended {
             self.end_unregistered(id);
         }
     }
 
-    fn hold_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
+    fn add_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
         let Some(entry) = table::claim(id) else { return };
-        let account = self.books.open(label_of_other(&tasks::name(id)).into(), None, self.time(Instant::now()));
-        let (meter, first) = (Meter::new(account, since), self.draw());
-        self.hold(id, entry, clock, meter, Stack::Found(Mapping::unknown()), None, first);
+        let account =
+            self.accounting.open(label_of_unregistered(&tasks::name(id)).into(), None, self.time(Instant::now()));
+        let (thread_clock, first) = (ThreadClock::new(account, since), self.draw_first_expiry());
+        self.add_sampled(id, entry, clock, thread_clock, StackBounds::Found(Mapping::unknown()), None, first);
         // What it has used before it was found.
         self.settle(id, Some(now));
     }
 
     /// A thread that has left the tree, its CPU clock being at `clock`: if it goes on, it is a
     /// unregistered thread from here on.
-    pub(super) fn has_left(&mut self, id: i32, clock: Option<u64>) {
+    pub(super) fn has_left_tree(&mut self, id: i32, clock: Option<u64>) {
         if let (Some(unregistered), Some(since)) = (&mut self.unregistered, clock) {
-            unregistered.seen.insert(id, Seen { since, times: 0 });
+            unregistered.candidates.insert(id, Candidate { since, times: 0 });
         }
     }
 
     /// A unregistered thread that has ended, or joins the tree now. What it has used since its last sample is
     /// in the books in the latter case only: a clock that is gone cannot be read.
     pub(super) fn end_unregistered(&mut self, id: i32) {
-        let Some(held) = self.held.get_mut(&id) else { return };
-        self.triggers.end(held.trigger.take());
-        held.entry.take();
+        let Some(sampled) = self.sampled.get_mut(&id) else { return };
+        self.triggers.end(sampled.trigger.take());
+        sampled.entry.clear_slot();
         self.empty(id, None, None);
         self.settle(id, None);
-        if let Some(held) = self.let_go(id) {
+        if let Some(sampled) = self.remove_sampled(id) {
             let ended = self.time(Instant::now());
-            held.meter.owners().for_each(|account| self.books.end(account, ended));
+            sampled.thread_clock.owners().for_each(|account| self.accounting.end(account, ended));
         }
     }
 
@@ -177,33 +178,33 @@ impl State {
     fn find_stacks(&mut self) {
         // Listed once for all of them: it takes milliseconds where there are a thousand threads.
         let mut mappings = None;
-        for (&id, held) in &self.held {
-            if let Stack::Found(mapping) = held.slot.stack()
-                && let Some(pointer) = mapping.asks_for()
+        for (&id, sampled) in &self.sampled {
+            if let StackBounds::Found(mapping) = sampled.slot.stack()
+                && let Some(pointer) = mapping.take_missed_pointer()
                 && let Some(range) = tasks::around(mappings.get_or_insert_with(tasks::mappings), pointer)
             {
-                mapping.found(range, pointer);
-                if held.watch.is_some() {
+                mapping.set_range(range, pointer);
+                if sampled.wall_state.is_some() {
                     // By the wall clock, a waiting thread would not be asked a second time.
-                    self.refused.send(id);
+                    self.obstacles.send(id);
                 }
             }
         }
     }
 
     /// Adds the extra account of invariant 3 to accounts that are otherwise closed.
-    pub(super) fn close_process(&self, books: &mut Books) {
+    pub(super) fn close_process(&self, accounting: &mut Accounting) {
         let Some(unregistered) = self.unregistered.as_ref().filter(|_| self.triggers.source() != Source::Wall) else {
             return;
         };
         let used = tasks::cpu_nanos_of_all().saturating_sub(unregistered.cpu);
-        books.add_unsampled(label_of_other(UNSEEN).into(), used.saturating_sub(books.cpu()));
+        accounting.add_unsampled(label_of_unregistered(UNSEEN).into(), used.saturating_sub(accounting.cpu()));
     }
 }
 
-impl Held {
+impl SampledThread {
     pub(super) fn is_unregistered(&self) -> bool {
-        matches!(self.slot.stack(), Stack::Found(_))
+        matches!(self.slot.stack(), StackBounds::Found(_))
     }
 }
 
@@ -212,21 +213,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_left_the_tree_and_the_process_is_forgotten() {
+    fn a_thread_that_left_tree_and_process_is_forgotten() {
         let mut unregistered = Unregistered::new();
         let ids = |unregistered: &Unregistered| {
-            let mut ids: Vec<i32> = unregistered.seen.keys().copied().collect();
+            let mut ids: Vec<i32> = unregistered.candidates.keys().copied().collect();
             ids.sort_unstable();
             ids
         };
         for (id, times) in [(1, 0), (2, 0), (3, 5), (4, 5)] {
-            unregistered.seen.insert(id, Seen { since: 7, times });
+            unregistered.candidates.insert(id, Candidate { since: 7, times });
         }
         unregistered.forget_gone(&HashSet::from([1, 3]));
         assert_eq!(ids(&unregistered), [1, 2, 3]);
         // The look counts the living threads. It does not meet the others.
         for id in [1, 3] {
-            unregistered.seen.get_mut(&id).unwrap().times += 1;
+            unregistered.candidates.get_mut(&id).unwrap().times += 1;
         }
         unregistered.forget_gone(&HashSet::from([1, 3]));
         assert_eq!(ids(&unregistered), [1, 3]);

@@ -117,7 +117,7 @@ mod tests {
 
     /// Each as GNU as writes it and objdump reads it.
     #[test]
-    fn each_form_of_a_call_is_known_and_nothing_else() {
+    fn only_call_instructions_are_recognized() {
         assert_eq!(call(&[0xe8, 0x10, 0, 0, 0]), Some(Call::To(0x1010)));
         assert_eq!(call(&[0x67, 0xe8, 0xf0, 0xff, 0xff, 0xff]), Some(Call::To(0xff0)), "addr32 call");
         assert_eq!(call(&[0xff, 0x15, 0x20, 0, 0, 0]), Some(Call::By(0x1020)), "call [rip + 0x20]");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn stubs_say_where_the_address_of_their_function_stands() {
+    fn a_stub_gives_the_address_of_its_table_entry() {
         assert_eq!(slot_of_stub(0x1000, &[0xff, 0x25, 0x10, 0, 0, 0, 0x90, 0x90]), Some(0x1016));
         let guarded = [0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25, 0x10, 0, 0, 0, 0x90];
         assert_eq!(slot_of_stub(0x1000, &guarded), Some(0x101b));

@@ -1,6 +1,6 @@
 //! Walks over made-up stacks and tables: what must not panic, and what must not be believed.
 
-use super::super::modules::Listed;
+use super::super::modules::ModuleList;
 use super::*;
 use std::ops::Range;
 
@@ -118,7 +118,7 @@ fn a_word_that_no_call_returns_to_is_no_caller() {
 /// That a table knows no caller, and that the frame pointer is 0, say nothing of the thread's
 /// start.
 #[test]
-fn only_where_threads_start_a_walk_is_whole() {
+fn a_walk_is_complete_only_at_a_thread_start() {
     let code = calls();
     let start = code.as_ptr() as u64;
     // The second function has no caller: DW_CFA_undefined of the return address.
@@ -137,7 +137,7 @@ fn only_where_threads_start_a_walk_is_whole() {
 /// The first 16 bytes of the code are in no table, as of assembler. Each call is one of its first
 /// byte.
 #[test]
-fn what_no_table_tells_is_believed_only_of_calls_to_this_function() {
+fn without_a_table_a_guess_needs_a_matching_call() {
     let code = calls();
     let start = code.as_ptr() as u64;
     let leaf = start + 6;
@@ -159,7 +159,7 @@ fn what_no_table_tells_is_believed_only_of_calls_to_this_function() {
 
 /// Code as of a compiler that runs in the process: known to no module, called by a register.
 #[test]
-fn foreign_code_has_a_caller_if_its_frame_pointer_leads_to_one() {
+fn code_without_a_module_is_unwound_by_frame_pointer() {
     static CODE: [u8; 64] = {
         let mut code = [0x90; 64];
         // call rax
@@ -183,7 +183,7 @@ fn foreign_code_has_a_caller_if_its_frame_pointer_leads_to_one() {
 /// As the kernel leaves the stack for a handler, whose return address is that of the code which
 /// ends it.
 #[test]
-fn below_a_signal_s_frame_is_what_it_interrupted_exactly() {
+fn a_signal_frame_leads_to_the_interrupted_instruction() {
     static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
         let mut code = calls()[..0x1000].to_vec();
         code.extend([0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05]);
@@ -208,9 +208,9 @@ fn below_a_signal_s_frame_is_what_it_interrupted_exactly() {
 }
 
 #[test]
-fn this_thread_s_stack_is_whole() {
+fn the_stack_of_this_thread_is_complete() {
     crate::profile::engines::timer::modules::learn_start_of_threads();
-    let modules = Listed::default().renew().unwrap();
+    let modules = ModuleList::default().renew().unwrap();
     let own = crate::os::stack::own().unwrap();
     Registers::here(|registers| {
         let (mut cache, mut found) = (Cache::default(), Vec::new());
@@ -233,13 +233,13 @@ fn this_thread_s_stack_is_whole() {
 }
 
 #[test]
-fn no_instruction_of_this_program_and_no_stack_is_too_much() {
+fn random_registers_and_stacks_do_not_panic() {
     let (modules, code): (Modules, Vec<Range<u64>>) = {
-        let mut listed = Listed::default();
-        let modules = listed.renew().unwrap();
-        (modules, listed.code())
+        let mut module_list = ModuleList::default();
+        let modules = module_list.renew().unwrap();
+        (modules, module_list.code())
     };
-    let inside = no_instruction_of_this_program_and_no_stack_is_too_much as fn() as usize as u64;
+    let inside = random_registers_and_stacks_do_not_panic as fn() as usize as u64;
     let mut seed = 7u64;
     let mut random = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -2,7 +2,7 @@
 //! from the tree.
 
 use crate::profile::engines::Nanos;
-use crate::profile::lives::Life;
+use crate::profile::lifetimes::Lifetime;
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The threads of the tree that were seen during a recording.
-pub(super) struct Roster {
+pub(super) struct ThreadRegistry {
     began: Instant,
     entries: Mutex<HashMap<u64, Entry>>,
 }
@@ -33,9 +33,9 @@ enum State {
     },
 }
 
-impl Roster {
-    pub(super) fn new(began: Instant) -> Arc<Roster> {
-        Arc::new(Roster { began, entries: Mutex::default() })
+impl ThreadRegistry {
+    pub(super) fn new(began: Instant) -> Arc<ThreadRegistry> {
+        Arc::new(ThreadRegistry { began, entries: Mutex::default() })
     }
 
     /// The first report of a thread counts: a thread that starts while the recording starts is
@@ -60,14 +60,14 @@ impl Roster {
     }
 
     /// All lives up to now, in the order of their threads' ids, which is that of their starts.
-    pub(super) fn lives(&self) -> Vec<Life> {
-        let mut lives: Vec<(u64, Life, Option<Duration>, Option<Thread>)> = Vec::new();
+    pub(super) fn lifetimes(&self) -> Vec<Lifetime> {
+        let mut lifetimes: Vec<(u64, Lifetime, Option<Duration>, Option<Thread>)> = Vec::new();
         for (&id, entry) in &*self.entries.lock() {
             let (ended, cpu, thread) = match &entry.now {
                 State::Alive(thread) => (None, None, Some(thread.clone())),
                 State::Ended { at, cpu } => (Some(self.nanos(*at)), *cpu, None),
             };
-            let life = Life {
+            let lifetime = Lifetime {
                 path: entry.path.clone(),
                 os_thread: entry.os_thread,
                 started: self.nanos(entry.started),
@@ -77,14 +77,15 @@ impl Roster {
                 merged: 0,
                 pool: None,
             };
-            lives.push((id, life, entry.baseline, thread));
+            lifetimes.push((id, lifetime, entry.baseline, thread));
         }
-        lives.sort_unstable_by_key(|&(id, ..)| id);
-        let with_clock = |(_, life, baseline, thread): (u64, Life, Option<Duration>, Option<Thread>)| match thread {
-            Some(thread) => Life { cpu: used(baseline, thread.cpu_time()), ..life },
-            None => life,
-        };
-        lives.into_iter().map(with_clock).collect()
+        lifetimes.sort_unstable_by_key(|&(id, ..)| id);
+        let with_clock =
+            |(_, lifetime, baseline, thread): (u64, Lifetime, Option<Duration>, Option<Thread>)| match thread {
+                Some(thread) => Lifetime { cpu: used(baseline, thread.cpu_time()), ..lifetime },
+                None => lifetime,
+            };
+        lifetimes.into_iter().map(with_clock).collect()
     }
 
     fn nanos(&self, time: Instant) -> Nanos {
@@ -113,7 +114,7 @@ fn used(baseline: Option<Duration>, cpu: Option<Duration>) -> Duration {
     baseline.zip(cpu).map_or(Duration::ZERO, |(baseline, cpu)| cpu.saturating_sub(baseline))
 }
 
-impl observe::Observer for Roster {
+impl observe::Observer for ThreadRegistry {
     fn started(&self, thread: &Thread) {
         self.see(thread);
     }
@@ -130,16 +131,16 @@ mod tests {
 
     #[test]
     fn a_thread_is_listed_once_with_its_end() {
-        let roster = Roster::new(Instant::now());
+        let registry = ThreadRegistry::new(Instant::now());
         let thread = Thread::current();
-        roster.see(&thread);
-        roster.started(&thread);
-        let lives = roster.lives();
-        assert_eq!(lives.len(), 1);
-        assert_eq!((&lives[0].path, lives[0].ended), (&Arc::from(thread.path()), None));
-        roster.ended(&thread);
-        let lives = roster.lives();
-        assert_eq!(lives.len(), 1);
-        assert!(lives[0].ended.is_some());
+        registry.see(&thread);
+        registry.started(&thread);
+        let lifetimes = registry.lifetimes();
+        assert_eq!(lifetimes.len(), 1);
+        assert_eq!((&lifetimes[0].path, lifetimes[0].ended), (&Arc::from(thread.path()), None));
+        registry.ended(&thread);
+        let lifetimes = registry.lifetimes();
+        assert_eq!(lifetimes.len(), 1);
+        assert!(lifetimes[0].ended.is_some());
     }
 }

@@ -2,16 +2,16 @@
 //! that runs; one table of stacks, whose lock a handler that comes second does not wait for (that
 //! sample is lost).
 
-mod roster;
+mod registry;
 
 use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
 use crate::error::{Error, Kind};
 use crate::os::{fork, sigprof};
-use crate::profile::answerer::describe;
+use crate::profile::describe_handler::describe_handler;
 use crate::profile::loader::History;
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
-use roster::Roster;
+use registry::ThreadRegistry;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn is_inherited() -> bool {
 struct Process {
     guard: Guard,
     _observing: Observing,
-    roster: Arc<Roster>,
+    registry: Arc<ThreadRegistry>,
     period: Duration,
     epoch: SystemTime,
 }
@@ -90,7 +90,7 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     let handler = sigprof::handler().map_err(|cause| refused().because(cause))?;
     // The timer engine's stays after its recording, and does nothing any more.
     if matches!(handler, sigprof::Handler::Function(_)) && !timer::is_installed() {
-        let message = format!("SIGPROF has a handler already: {}", describe(handler));
+        let message = format!("SIGPROF has a handler already: {}", describe_handler(handler));
         return Err(Error::new(Kind::Profile, message));
     }
     let (frequency, period) = rate(frequency, sigprof::tick());
@@ -102,9 +102,9 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period };
     // New threads, then the list of old ones.
-    let roster = Roster::new(began);
-    let observing = Observing(observe::add(Arc::downgrade(&roster) as _, &mut |thread| roster.see(thread)));
-    let process = Process { guard: Guard::new(guard), _observing: observing, roster, period, epoch };
+    let registry = ThreadRegistry::new(began);
+    let observing = Observing(observe::add(Arc::downgrade(&registry) as _, &mut |thread| registry.see(thread)));
+    let process = Process { guard: Guard::new(guard), _observing: observing, registry, period, epoch };
     Ok(Start { sampler: Box::new(process), effective, began, epoch })
 }
 
@@ -143,7 +143,7 @@ impl Sampler for Process {
             Ok(report) => (raw(report, self.period, self.epoch), None),
             Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
         };
-        Found { samples, lives: self.roster.lives(), history: History::of_now(), trouble }
+        Found { samples, lifetimes: self.registry.lifetimes(), history: History::of_now(), trouble }
     }
 
     fn finish(self: Box<Self>) -> Found {
@@ -171,7 +171,7 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
                 os_name: String::from_utf8_lossy(&key.thread_name[..key.thread_name_length]).into_owned(),
                 at: since(epoch, key.sample_timestamp),
             },
-            stack: Stack::Of { addresses, ending, generation: 0, waiting: None },
+            stack: Stack::Sampled { addresses, ending, generation: 0, waiting: None },
             samples,
             weight: samples * period.as_nanos() as u64,
         }
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_stays_below_the_tick_and_the_period_is_what_the_timer_gets() {
+    fn the_rate_is_limited_by_the_tick() {
         let tick = Some(Duration::from_millis(4));
         assert_eq!(rate(100, tick), (100, Duration::from_millis(10)));
         assert_eq!(rate(99, tick), (99, Duration::from_nanos(10_101_000)));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handler_and_its_trampoline_are_cut_off() {
+    fn the_handler_and_its_trampoline_are_removed() {
         let handler = Handler(100);
         let frames = [(90, 80), (110, 100), (300, 300), (410, 400), (510, 500)];
         assert_eq!(handler.interrupted(&frames), &frames[3..]);

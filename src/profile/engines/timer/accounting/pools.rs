@@ -6,8 +6,8 @@
 //!    all accounts together stay what they were, to the nanosecond.
 //! 2. Only ended accounts are folded: no meter names them.
 
-use super::{Account, Books};
-use crate::profile::lives::Pool;
+use super::{Account, Accounting};
+use crate::profile::lifetimes::Pool;
 use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -22,7 +22,7 @@ type Fold = fn(&str) -> String;
 /// One after the other, until there are few.
 const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 
-impl Books {
+impl Accounting {
     /// An account has ended.
     pub(super) fn fold_if_many(&mut self) {
         self.ended += 1;
@@ -42,8 +42,8 @@ impl Books {
         type Key = (Option<&'static Location<'static>>, String);
         let mut pools: HashMap<Key, Vec<usize>> = HashMap::new();
         for (index, account) in self.accounts.iter().enumerate() {
-            if account.is_used && account.life.ended.is_some() {
-                pools.entry((account.spawned_at, fold(&account.life.path))).or_default().push(index);
+            if account.is_used && account.lifetime.ended.is_some() {
+                pools.entry((account.spawned_at, fold(&account.lifetime.path))).or_default().push(index);
             }
         }
         self.ended = pools.len();
@@ -54,7 +54,7 @@ impl Books {
                 self.accounts[first].take_in(account);
                 self.unused.push(index);
             }
-            self.accounts[first].life.path = path.into();
+            self.accounts[first].lifetime.path = path.into();
         }
     }
 }
@@ -62,19 +62,19 @@ impl Books {
 impl Account {
     fn take_in(&mut self, other: Account) {
         let pool = |account: &Account| {
-            let life = &account.life;
-            let wall = life.ended.unwrap_or(0).saturating_sub(life.started.max(0)).max(0);
-            life.pool.unwrap_or(Pool { threads: 1, wall })
+            let lifetime = &account.lifetime;
+            let wall = lifetime.ended.unwrap_or(0).saturating_sub(lifetime.started.max(0)).max(0);
+            lifetime.pool.unwrap_or(Pool { threads: 1, wall })
         };
         let (own, others) = (pool(self), pool(&other));
-        let life = &mut self.life;
-        life.pool = Some(Pool { threads: own.threads + others.threads, wall: own.wall + others.wall });
-        life.os_thread = None;
-        life.started = life.started.min(other.life.started);
-        life.ended = life.ended.max(other.life.ended);
-        life.cpu += other.life.cpu;
-        life.lost = Some(life.lost.unwrap_or(0) + other.life.lost.unwrap_or(0));
-        life.merged += other.life.merged;
+        let lifetime = &mut self.lifetime;
+        lifetime.pool = Some(Pool { threads: own.threads + others.threads, wall: own.wall + others.wall });
+        lifetime.os_thread = None;
+        lifetime.started = lifetime.started.min(other.lifetime.started);
+        lifetime.ended = lifetime.ended.max(other.lifetime.ended);
+        lifetime.cpu += other.lifetime.cpu;
+        lifetime.lost = Some(lifetime.lost.unwrap_or(0) + other.lifetime.lost.unwrap_or(0));
+        lifetime.merged += other.lifetime.merged;
         self.unsampled += other.unsampled;
         for (place, (samples, weight)) in other.sums {
             let sum = self.sums.entry(place).or_default();
@@ -119,7 +119,7 @@ fn without_path(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::engines::timer::books::Meter;
+    use crate::profile::engines::timer::accounting::ThreadClock;
     use crate::profile::engines::{Ending, Found, Stack};
     use std::time::Duration;
 
@@ -130,31 +130,31 @@ mod tests {
 
     /// Threads with those paths live one after the other, each for 10 ns, of which it uses 7, 2 of
     /// them without a sample.
-    fn lived(paths: impl Iterator<Item = (String, &'static Location<'static>)>) -> (Books, u64) {
-        let (mut books, mut count) = (Books::default(), 0);
+    fn lived(paths: impl Iterator<Item = (String, &'static Location<'static>)>) -> (Accounting, u64) {
+        let (mut accounting, mut count) = (Accounting::default(), 0);
         for (path, place) in paths {
-            let account = books.open(path.into(), Some(count), count as i64 * 10);
-            books.is_spawned_at(account, Some(place));
-            let mut meter = Meter::new(account, 0);
-            books.record(&mut meter, 5, Ending::Root, &[1, count % 3]);
-            books.lost(&mut meter, 1);
-            books.settle(&mut meter, 7);
-            books.end(account, count as i64 * 10 + 10);
+            let account = accounting.open(path.into(), Some(count), count as i64 * 10);
+            accounting.is_spawned_at(account, Some(place));
+            let mut thread_clock = ThreadClock::new(account, 0);
+            accounting.record(&mut thread_clock, 5, Ending::Root, &[1, count % 3]);
+            accounting.lost(&mut thread_clock, 1);
+            accounting.settle(&mut thread_clock, 7);
+            accounting.end(account, count as i64 * 10 + 10);
             count += 1;
         }
-        (books, count)
+        (accounting, count)
     }
 
     fn sums(found: &Found) -> (u64, u64, u64, Duration, u64, i64) {
-        let threads = found.lives.iter().map(|life| life.pool.map_or(1, |pool| pool.threads)).sum();
-        let wall = |life: &crate::profile::lives::Life| life.pool.map_or(10, |pool| pool.wall);
+        let threads = found.lifetimes.iter().map(|lifetime| lifetime.pool.map_or(1, |pool| pool.threads)).sum();
+        let wall = |lifetime: &crate::profile::lifetimes::Lifetime| lifetime.pool.map_or(10, |pool| pool.wall);
         (
             found.samples.iter().map(|sample| sample.samples).sum(),
             found.samples.iter().map(|sample| sample.weight).sum(),
             threads,
-            found.lives.iter().map(|life| life.cpu).sum(),
-            found.lives.iter().filter_map(|life| life.lost).sum(),
-            found.lives.iter().map(wall).sum(),
+            found.lifetimes.iter().map(|lifetime| lifetime.cpu).sum(),
+            found.lifetimes.iter().filter_map(|lifetime| lifetime.lost).sum(),
+            found.lifetimes.iter().map(wall).sum(),
         )
     }
 
@@ -169,42 +169,42 @@ mod tests {
             ("main/*", |n| format!("main/{}/job", letters(n))),
         ];
         for (pool, path) in named {
-            let (books, count) = lived((0..10_000).map(|n| (path(n), if n % 2 == 0 { a } else { b })));
-            assert!(books.accounts.len() <= MOST + 2, "{} accounts", books.accounts.len());
-            let found = books.found();
+            let (accounting, count) = lived((0..10_000).map(|n| (path(n), if n % 2 == 0 { a } else { b })));
+            assert!(accounting.accounts.len() <= MOST + 2, "{} accounts", accounting.accounts.len());
+            let found = accounting.found();
             let nanos = Duration::from_nanos(count * 7);
             assert_eq!(sums(&found), (count, count * 7, count, nanos, count, count as i64 * 10), "{pool}");
             // One for each place.
-            let pools: Vec<_> = found.lives.iter().filter(|life| life.pool.is_some()).collect();
-            assert!(pools.len() == 2 && pools.iter().all(|life| *life.path == *pool), "{pool}: {pools:?}");
-            let owners = found.samples.iter().filter(|sample| matches!(sample.stack, Stack::Of { .. }));
-            assert!(owners.count() <= 3 * found.lives.len(), "stacks of a pool are one each");
+            let pools: Vec<_> = found.lifetimes.iter().filter(|lifetime| lifetime.pool.is_some()).collect();
+            assert!(pools.len() == 2 && pools.iter().all(|lifetime| *lifetime.path == *pool), "{pool}: {pools:?}");
+            let owners = found.samples.iter().filter(|sample| matches!(sample.stack, Stack::Sampled { .. }));
+            assert!(owners.count() <= 3 * found.lifetimes.len(), "stacks of a pool are one each");
         }
     }
 
     #[test]
     fn threads_that_live_and_few_that_have_ended_keep_their_names() {
-        let mut books = Books::default();
-        let living = books.open("main/worker-1".into(), Some(1), 0);
-        let mut meter = Meter::new(living, 0);
+        let mut accounting = Accounting::default();
+        let living = accounting.open("main/worker-1".into(), Some(1), 0);
+        let mut thread_clock = ThreadClock::new(living, 0);
         for n in 0..MOST as u64 / 2 {
-            let account = books.open(format!("main/job-{n}").into(), None, 0);
-            books.end(account, 1);
+            let account = accounting.open(format!("main/job-{n}").into(), None, 0);
+            accounting.end(account, 1);
         }
-        assert!(books.accounts.iter().all(|account| account.life.pool.is_none()));
+        assert!(accounting.accounts.iter().all(|account| account.lifetime.pool.is_none()));
         for n in 0..1_000 {
-            let account = books.open(format!("main/worker-{n}").into(), None, 0);
-            books.end(account, 1);
+            let account = accounting.open(format!("main/worker-{n}").into(), None, 0);
+            accounting.end(account, 1);
         }
-        books.record(&mut meter, 9, Ending::Root, &[1]);
-        books.settle(&mut meter, 9);
-        let found = books.found();
-        let life = found.lives.iter().find(|life| life.ended.is_none()).unwrap();
-        assert_eq!((&*life.path, life.cpu.as_nanos()), ("main/worker-1", 9));
+        accounting.record(&mut thread_clock, 9, Ending::Root, &[1]);
+        accounting.settle(&mut thread_clock, 9);
+        let found = accounting.found();
+        let lifetime = found.lifetimes.iter().find(|lifetime| lifetime.ended.is_none()).unwrap();
+        assert_eq!((&*lifetime.path, lifetime.cpu.as_nanos()), ("main/worker-1", 9));
     }
 
     #[test]
-    fn names_are_told_apart_by_less_and_less() {
+    fn each_fold_drops_more_of_a_path() {
         assert_eq!(without_numbers("main/pool-1/reader-12"), "main/pool-*/reader-*");
         assert_eq!(without_numbers("main/sha256-x7/7"), "main/sha*-x*/*");
         assert_eq!((without_name("main/pool-1/reader"), without_name("main")), ("main/pool-*/*".into(), "main".into()));

@@ -5,35 +5,35 @@ use crate::os::CpuClock;
 use std::sync::atomic::AtomicUsize;
 
 #[test]
-fn a_question_is_answered_once_and_by_nobody_when_it_was_taken() {
+fn a_request_is_answered_once_and_not_after_removal() {
     // An id that no thread of this process has.
     let id = (1 << 22) - 3000;
     let entry = table::claim(id).unwrap();
-    let question = Arc::new(Question::new(Arc::default()));
+    let request = Arc::new(StackRequest::new(Arc::default()));
     // SAFETY: it lives to the end of the test.
-    unsafe { entry.ask(Arc::as_ptr(&question)) };
+    unsafe { entry.set_request(Arc::as_ptr(&request)) };
     let (mut met, registers) = (0, registers());
     let mut signal = || {
         table::enter(id, |found| {
             met += 1;
             // SAFETY: this thread plays the handler of that one.
-            unsafe { found.question.unwrap().answer(&registers) };
+            unsafe { found.request.unwrap().reply(&registers) };
         });
     };
-    assert!(question.read().is_none());
+    assert!(request.read_reply().is_none());
     signal();
     signal();
-    let Some((Reply::Stack { addresses, ending }, _)) = question.read() else { panic!("no answer") };
-    // It is on no stack that the question knows.
+    let Some((Reply::Stack { addresses, ending }, _)) = request.read_reply() else { panic!("no answer") };
+    // It is on no stack that the request knows.
     assert_eq!((addresses.len(), ending), (1, Ending::Leaf));
-    assert!(entry.take_question().is_over());
+    assert!(entry.clear_request().is_over());
     signal();
     assert_eq!(met, 2);
 }
 
 /// Some hundred rounds, while threads that are asked end, and new ones get their ids.
 #[test]
-fn threads_that_end_while_they_are_asked_do_no_harm() {
+fn threads_may_end_while_a_request_is_pending() {
     let stop = crate::Signal::new("stop");
     let seen = stop.clone();
     let churn = crate::spawn("asked-churn", move |_| {
@@ -42,47 +42,47 @@ fn threads_that_end_while_they_are_asked_do_no_harm() {
             brief.into_iter().for_each(|thread| assert!(thread.join().unwrap() < 8));
         }
     });
-    let (mut told, mut ended, mut rounds) = (0, 0, 0);
+    let (mut told, mut ended, mut batches) = (0, 0, 0);
     let deadline = Instant::now() + Duration::from_secs(30);
     // Some are met in their midst, some too late; how many, is the machine's to say.
-    while (rounds < 200 || told < 100 || ended < 10) && Instant::now() < deadline {
-        rounds += 1;
+    while (batches < 200 || told < 100 || ended < 10) && Instant::now() < deadline {
+        batches += 1;
         let mut threads = vec![Thread::current(), churn.thread().clone()];
         threads.extend(churn.thread().children());
         // A thread that starts or ends may be kept from its processor while it reads the list of
         // observers.
-        let Ok(replies) = ask(&threads, &[]) else { continue };
+        let Ok(replies) = request_stacks(&threads, &[]) else { continue };
         assert_eq!(replies.len(), threads.len());
         told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
         ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
         // All of them were taken back: nothing is left to be found by the next one with that id.
         let own = CpuClock::of_current().unwrap().thread();
-        table::enter(own, |found| assert!(found.question.is_none()));
+        table::enter(own, |found| assert!(found.request.is_none()));
     }
     stop.go();
     churn.join().unwrap();
-    assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {rounds} rounds");
+    assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {batches} batches");
 }
 
 /// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack
 /// is gone.
 #[test]
-fn a_question_and_a_slot_of_another_thread_are_not_touched() {
-    use super::super::slot::{Arena, Slot, Stack};
+fn a_request_and_a_slot_of_another_thread_are_ignored() {
+    use super::super::slot::{Arena, Slot, StackBounds};
     handler::install().unwrap();
     let asked = |question_for: fn(u64) -> u64| {
         let id = CpuClock::of_current().unwrap().thread();
         let owner = question_for(crate::os::thread_handle());
-        let question = Arc::new(Question { owner, stack: 0..u64::MAX, ..Question::new(Arc::default()) });
-        let slot = Arc::new(Slot::new(Arena::default(), owner, Stack::Known(0..1)));
+        let request = Arc::new(StackRequest { owner, stack: 0..u64::MAX, ..StackRequest::new(Arc::default()) });
+        let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1)));
         let entry = table::claim(id).unwrap();
         // SAFETY: both live until they were taken, below. Only the signal that is sent here comes
         // to this thread, which no recording knows.
-        unsafe { (entry.ask(Arc::as_ptr(&question)), entry.give(Arc::as_ptr(&slot))) };
+        unsafe { (entry.set_request(Arc::as_ptr(&request)), entry.set_slot(Arc::as_ptr(&slot))) };
         sigprof::send(id).unwrap();
-        entry.take();
-        assert!(entry.take_question().is_over());
-        (question.read().is_some(), !slot.is_empty())
+        entry.clear_slot();
+        assert!(entry.clear_request().is_over());
+        (request.read_reply().is_some(), !slot.is_empty())
     };
     let on_new_thread = |owner| std::thread::spawn(move || asked(owner)).join().unwrap();
     assert_eq!(on_new_thread(|own| own), (true, true));
@@ -90,7 +90,7 @@ fn a_question_and_a_slot_of_another_thread_are_not_touched() {
 }
 
 #[test]
-fn a_thread_that_blocks_the_signal_is_not_sent_it() {
+fn a_thread_that_blocks_sigprof_is_sent_no_request() {
     let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
     let (wait, told) = (go.clone(), blocked.clone());
     let thread = crate::spawn("asked-blocking", move |_| {
@@ -107,20 +107,20 @@ fn a_thread_that_blocks_the_signal_is_not_sent_it() {
         }
     });
     assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
-    let replies = ask(&[thread.thread().clone()], &[]);
+    let replies = request_stacks(&[thread.thread().clone()], &[]);
     go.go();
     let is_pending = thread.join().unwrap();
     let why = "it blocks SIGPROF, by which threads are asked for their stacks";
-    assert_eq!((replies, is_pending), (Ok(vec![Reply::Unasked(why.into())]), false));
+    assert_eq!((replies, is_pending), (Ok(vec![Reply::Unavailable(why.into())]), false));
 }
 
 /// As each thread does while its handler of SIGPROF runs, perhaps for long: the handler may be kept
 /// from its processor.
 #[test]
-fn a_thread_that_blocks_the_signal_for_a_moment_is_asked_after_it() {
+fn a_request_waits_while_sigprof_is_briefly_blocked() {
     const ROUNDS: usize = 40;
-    let (ask_now, stop) = (Arc::new(AtomicUsize::new(0)), crate::Signal::new("stop"));
-    let (asked, stopped) = (ask_now.clone(), stop.clone());
+    let (request_now, stop) = (Arc::new(AtomicUsize::new(0)), crate::Signal::new("stop"));
+    let (asked, stopped) = (request_now.clone(), stop.clone());
     let thread = crate::spawn("asked-for-a-moment", move |_| {
         let mask = |how, set: &libc::sigset_t| {
             // SAFETY: the set was filled.
@@ -147,14 +147,14 @@ fn a_thread_that_blocks_the_signal_for_a_moment_is_asked_after_it() {
     });
     let mut replies = Vec::new();
     for round in 1..=ROUNDS {
-        while ask_now.load(Ordering::SeqCst) != round {
+        while request_now.load(Ordering::SeqCst) != round {
             std::thread::yield_now();
         }
-        replies = ask(&[thread.thread().clone()], &[]).unwrap();
+        replies = request_stacks(&[thread.thread().clone()], &[]).unwrap();
         if matches!(replies[..], [Reply::Stack { .. }]) {
             break;
         }
-        ask_now.store(0, Ordering::SeqCst);
+        request_now.store(0, Ordering::SeqCst);
     }
     stop.go();
     thread.join().unwrap();

@@ -7,7 +7,7 @@ use crate::os::sigprof::Handler;
 
 /// What happens to a SIGPROF by that handler, as a part of a sentence. May read the program's debug
 /// information.
-pub(super) fn describe(handler: Handler) -> String {
+pub(super) fn describe_handler(handler: Handler) -> String {
     let function = match handler {
         Handler::Default => return "the system's default answer to it, which ends the process".into(),
         Handler::Ignored => return "the process ignores it".into(),

@@ -9,24 +9,24 @@
 //!    that was attached late, a full ring.
 
 mod pools;
-mod waits;
+mod wait_names;
 mod wall;
 
 use super::stacks::Stacks;
 use crate::profile::engines::{Ending, Found, Nanos, Owner, RawSample, Stack};
-use crate::profile::lives::Life;
+use crate::profile::lifetimes::Lifetime;
 use crate::wait::Label;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
-use waits::Waits;
+use wait_names::WaitNames;
 
-pub(super) use wall::{Seen, Watch};
+pub(super) use wall::{ThreadSnapshot, WallState};
 
 #[derive(Clone, Default)]
-pub(super) struct Books {
+pub(super) struct Accounting {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where a
     /// thread is asked.
     period: u64,
@@ -35,7 +35,7 @@ pub(super) struct Books {
     unused: Vec<usize>,
     /// Accounts that have ended and are not folded yet, pools included.
     ended: usize,
-    waits: Waits,
+    wait_names: WaitNames,
     stacks: Stacks,
     /// Of all accounts: a new one of its own, on a new thread, would be a system call.
     hasher: RandomState,
@@ -45,17 +45,17 @@ pub(super) struct Books {
 struct Account {
     /// It was not folded into another one.
     is_used: bool,
-    life: Life,
+    lifetime: Lifetime,
     /// The call that spawned its thread.
     spawned_at: Option<&'static Location<'static>>,
     unsampled: u64,
     /// Samples and their weight.
-    sums: HashMap<Place, (u64, u64), RandomState>,
+    sums: HashMap<SampleKey, (u64, u64), RandomState>,
 }
 
 /// Where a thread was met.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct SampleKey {
     stack: u32,
     ending: Ending,
     waiting: Option<Arc<str>>,
@@ -63,7 +63,7 @@ struct Place {
 
 /// What an OS thread's clock is compared with, and whose account it goes to.
 #[derive(Clone, Debug)]
-pub(super) struct Meter {
+pub(super) struct ThreadClock {
     /// The clock when the account in charge was put in charge.
     since: u64,
     /// The clock at the last record.
@@ -82,17 +82,17 @@ pub(super) struct Meter {
     outer: Vec<usize>,
 }
 
-impl Books {
+impl Accounting {
     /// Of threads that are sampled after each `period` of their CPU clocks.
-    pub(super) fn new(period: Duration) -> Books {
-        Books { period: period.as_nanos() as u64, ..Books::default() }
+    pub(super) fn new(period: Duration) -> Accounting {
+        Accounting { period: period.as_nanos() as u64, ..Accounting::default() }
     }
 
     /// A new account.
     pub(super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
         let mut account = Account::unused(self.hasher.clone());
         account.is_used = true;
-        account.life = Life { path, os_thread, started, ..account.life };
+        account.lifetime = Lifetime { path, os_thread, started, ..account.lifetime };
         match self.unused.pop() {
             Some(index) => {
                 self.accounts[index] = account;
@@ -112,29 +112,29 @@ impl Books {
 
     /// What a thread waits for in this crate, as a frame.
     pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
-        self.waits.frame(label)
+        self.wait_names.frame(label)
     }
 
-    /// A record of the thread that `meter` belongs to.
-    pub(super) fn record(&mut self, meter: &mut Meter, clock: u64, ending: Ending, addresses: &[u64]) {
-        let place = Place { stack: self.stacks.number(addresses), ending, waiting: None };
-        let weight = meter.step(clock);
-        self.add(meter.owner(), place, 1, weight);
-        meter.count(self.period);
-        self.miss(meter, clock);
+    /// A record of the thread that `thread_clock` belongs to.
+    pub(super) fn record(&mut self, thread_clock: &mut ThreadClock, clock: u64, ending: Ending, addresses: &[u64]) {
+        let place = SampleKey { stack: self.stacks.number(addresses), ending, waiting: None };
+        let weight = thread_clock.step(clock);
+        self.add(thread_clock.owner(), place, 1, weight);
+        thread_clock.count(self.period);
+        self.miss(thread_clock, clock);
     }
 
     /// What was due by now and has not come is lost.
-    fn miss(&mut self, meter: &mut Meter, clock: u64) {
-        let due = meter.due(clock, self.period);
-        let missing = meter.missing(clock, self.period);
-        meter.told -= meter.told.min(due.saturating_sub(meter.counted));
-        meter.counted = meter.counted.max(due);
-        self.give_up(meter, missing);
-        self.accounts[meter.owner()].life.merged += missing;
+    fn miss(&mut self, thread_clock: &mut ThreadClock, clock: u64) {
+        let due = thread_clock.due(clock, self.period);
+        let missing = thread_clock.missing(clock, self.period);
+        thread_clock.told -= thread_clock.told.min(due.saturating_sub(thread_clock.counted));
+        thread_clock.counted = thread_clock.counted.max(due);
+        self.give_up(thread_clock, missing);
+        self.accounts[thread_clock.owner()].lifetime.merged += missing;
     }
 
-    fn add(&mut self, account: usize, place: Place, samples: u64, weight: u64) {
+    fn add(&mut self, account: usize, place: SampleKey, samples: u64, weight: u64) {
         let sum = self.accounts[account].sums.entry(place).or_default();
         sum.0 += samples;
         sum.1 += weight;
@@ -153,39 +153,39 @@ impl Books {
     /// Counts samples of that thread that could not be kept. They are younger than the samples that
     /// filled its ring, which are accounted after this: so samples that were due then keep their
     /// time.
-    pub(super) fn lost(&mut self, meter: &mut Meter, samples: u64) {
-        meter.told += samples;
-        self.give_up(meter, samples);
+    pub(super) fn lost(&mut self, thread_clock: &mut ThreadClock, samples: u64) {
+        thread_clock.told += samples;
+        self.give_up(thread_clock, samples);
     }
 
-    fn give_up(&mut self, meter: &mut Meter, samples: u64) {
-        meter.lost += samples;
-        *self.accounts[meter.owner()].life.lost.get_or_insert_default() += samples;
+    fn give_up(&mut self, thread_clock: &mut ThreadClock, samples: u64) {
+        thread_clock.lost += samples;
+        *self.accounts[thread_clock.owner()].lifetime.lost.get_or_insert_default() += samples;
     }
 
     /// What the thread has used up to now without a sample goes to `[unsampled]`, of the account in
     /// charge.
-    pub(super) fn settle(&mut self, meter: &mut Meter, clock: u64) {
-        self.miss(meter, clock);
-        let account = &mut self.accounts[meter.owner()];
-        account.unsampled += meter.step(clock);
-        account.count(meter);
+    pub(super) fn settle(&mut self, thread_clock: &mut ThreadClock, clock: u64) {
+        self.miss(thread_clock, clock);
+        let account = &mut self.accounts[thread_clock.owner()];
+        account.unsampled += thread_clock.step(clock);
+        account.count(thread_clock);
     }
 
     /// What the clocks of all closed accounts have gone on by.
     pub(super) fn cpu(&self) -> u64 {
-        self.accounts.iter().map(|account| account.life.cpu.as_nanos() as u64).sum()
+        self.accounts.iter().map(|account| account.lifetime.cpu.as_nanos() as u64).sum()
     }
 
     /// A separate account for time that was not seen.
     pub(super) fn add_unsampled(&mut self, path: Arc<str>, weight: u64) {
         let account = self.open(path, None, 0);
         self.accounts[account].unsampled = weight;
-        self.accounts[account].life.cpu = Duration::from_nanos(weight);
+        self.accounts[account].lifetime.cpu = Duration::from_nanos(weight);
     }
 
     pub(super) fn end(&mut self, account: usize, ended: Nanos) {
-        self.accounts[account].life.ended = Some(ended);
+        self.accounts[account].lifetime.ended = Some(ended);
         self.fold_if_many();
     }
 
@@ -194,10 +194,10 @@ impl Books {
         let stacks = self.stacks.in_order();
         let mut found = Found::default();
         for account in self.accounts.into_iter().filter(|account| account.is_used) {
-            let owner = Owner::Life(found.lives.len());
+            let owner = Owner::Lifetime(found.lifetimes.len());
             let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
                 owner: owner.clone(),
-                stack: Stack::Of {
+                stack: Stack::Sampled {
                     addresses: stacks[place.stack as usize].1.clone(),
                     ending: place.ending,
                     generation: stacks[place.stack as usize].0,
@@ -210,7 +210,7 @@ impl Books {
             if account.unsampled > 0 {
                 found.samples.push(RawSample { owner, stack: Stack::Unsampled, samples: 0, weight: account.unsampled });
             }
-            found.lives.push(account.life);
+            found.lifetimes.push(account.lifetime);
         }
         found
     }
@@ -218,7 +218,7 @@ impl Books {
 
 impl Account {
     fn unused(hasher: RandomState) -> Account {
-        let life = Life {
+        let lifetime = Lifetime {
             path: Arc::default(),
             os_thread: None,
             started: 0,
@@ -228,19 +228,19 @@ impl Account {
             merged: 0,
             pool: None,
         };
-        Account { is_used: false, life, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
+        Account { is_used: false, lifetime, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
     }
 
     /// The account has had the clock from `since` to `last`.
-    fn count(&mut self, meter: &mut Meter) {
-        self.life.cpu += Duration::from_nanos(meter.last - meter.since);
-        meter.since = meter.last;
+    fn count(&mut self, thread_clock: &mut ThreadClock) {
+        self.lifetime.cpu += Duration::from_nanos(thread_clock.last - thread_clock.since);
+        thread_clock.since = thread_clock.last;
     }
 }
 
-impl Meter {
-    pub(super) fn new(account: usize, clock: u64) -> Meter {
-        Meter {
+impl ThreadClock {
+    pub(super) fn new(account: usize, clock: u64) -> ThreadClock {
+        ThreadClock {
             since: clock,
             last: clock,
             first: clock,

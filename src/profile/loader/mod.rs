@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_means_what_lay_there_in_its_generation() {
+    fn an_address_is_resolved_in_its_generation() {
         let mut history = History::default();
         let name = |history: &History, address, generation| {
             history.find(address, generation).map(|index| history.get(index).name.to_str().unwrap().to_owned())

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 #[derive(Default)]
-pub(super) struct Refused {
+pub(super) struct Obstacles {
     /// Signals that were not sent, and why the first was not.
     signals: Option<(u64, io::Error)>,
     /// Why threads outside the tree are not looked for.
@@ -23,7 +23,7 @@ pub(super) struct Refused {
     warnings: Vec<String>,
 }
 
-impl Refused {
+impl Obstacles {
     /// Sends SIGPROF to that thread. Nothing happens if it has ended.
     pub(super) fn send(&mut self, thread: i32) {
         let Err(cause) = sigprof::send(thread) else { return };
@@ -58,7 +58,7 @@ impl Refused {
         !std::mem::replace(&mut self.is_displaced, true)
     }
 
-    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `answerer::describe`
+    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `describe_handler`
     /// says it.
     pub(super) fn displaced(&mut self, by: String) {
         self.warnings.push(format!("{}: what threads do from now on is [unsampled]", displaced(&by)));

@@ -12,11 +12,11 @@ use std::sync::Arc;
 const MOST: usize = 1024;
 
 #[derive(Clone, Default)]
-pub(super) struct Waits {
+pub(super) struct WaitNames {
     known: HashSet<Arc<str>>,
 }
 
-impl Waits {
+impl WaitNames {
     pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
         self.keep(build::waiting(label), || format!("[waiting for {}]", label.kind()))
     }
@@ -41,9 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_beyond_the_bound_lose_their_numbers_and_then_all() {
-        let mut waits = Waits::default();
-        let mut keep = |name: String| waits.keep(name.into(), || "[waiting for queue]".into()).to_string();
+    fn names_beyond_the_bound_are_shortened() {
+        let mut wait_names = WaitNames::default();
+        let mut keep = |name: String| wait_names.keep(name.into(), || "[waiting for queue]".into()).to_string();
         for n in 0..MOST {
             assert_eq!(keep(format!("queue \"jobs-{n}\"")), format!("queue \"jobs-{n}\""));
         }
@@ -55,6 +55,6 @@ mod tests {
             keep(format!("queue \"{}\"", letters(n)));
         }
         assert_eq!(keep("queue \"another\"".into()), "[waiting for queue]");
-        assert!(waits.known.len() <= 2 * MOST + 1, "{}", waits.known.len());
+        assert!(wait_names.known.len() <= 2 * MOST + 1, "{}", wait_names.known.len());
     }
 }
