@@ -40,6 +40,7 @@ mod signal;
 mod sync;
 mod thread;
 mod wait;
+mod yaml;
 
 pub use crate::log::logging;
 pub use actor::{ActorHandle, AskError, Reply, spawn_actor};

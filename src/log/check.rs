@@ -13,9 +13,10 @@ use log4rs::filter::Filter;
 
 use super::channel::Overflow;
 use super::plan::{AppenderPlan, Plan, Queue};
-use super::yaml::{Document, Field, Section, did_you_mean, one_of, plain, quoted};
+use super::settings::for_log4rs;
 use super::{check_rolling, paths, pattern, queued};
 use crate::error::{Error, Kind};
+use crate::yaml::{Document, Field, Section, did_you_mean, expand_env, one_of, plain, quoted};
 
 /// Reads `file` and checks everything that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
@@ -138,7 +139,7 @@ impl Check {
             self.encoder(&encoder)?;
         }
         let filters = self.filters(&section)?;
-        let mut settings = field.node().for_log4rs(&["kind", "filters"]);
+        let mut settings = for_log4rs(field.node(), &["kind", "filters"]);
         let path = path.map(|(path, expanded)| {
             if let serde_value::Value::Map(settings) = &mut settings {
                 // The expanded one: `$TIME{…}` must not give another name when log4rs comes to
@@ -218,7 +219,7 @@ impl Check {
     /// error of the whole file. All such variables are told together, since mostly several are
     /// missing.
     pub(super) fn variables(&self, field: &Field<'_>, text: &str) -> String {
-        paths::expand_env(text).unwrap_or_else(|fault| {
+        expand_env(text).unwrap_or_else(|fault| {
             self.unset.borrow_mut().push((field.line(), field.key().to_owned(), fault));
             text.to_owned()
         })
@@ -261,7 +262,7 @@ impl Check {
     /// Lets log4rs build a component that opens nothing, so that it has its say while the key is
     /// known.
     pub(super) fn build<T: Deserializable + ?Sized>(&self, field: &Field<'_>, kind: &str) -> Result<Box<T>, Error> {
-        let settings = match field.node().for_log4rs(&["kind"]) {
+        let settings = match for_log4rs(field.node(), &["kind"]) {
             // All its keys are commented out.
             serde_value::Value::Unit => serde_value::Value::Map(BTreeMap::new()),
             settings => settings,

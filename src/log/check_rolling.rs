@@ -9,8 +9,9 @@ use log4rs::append::rolling_file::policy::compound::trigger::Trigger;
 use super::check::{Check, read_kind};
 use super::plan::AppenderPlan;
 use super::rolling::{self, CENTURY, Policy};
-use super::yaml::{Field, plain, plain_path, quoted};
+use super::settings::for_log4rs;
 use crate::error::Error;
+use crate::yaml::{Field, plain, plain_path, quoted};
 
 /// Archives are relative to `folder`.
 pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Result<Policy, Error> {
@@ -20,7 +21,7 @@ pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Res
     roller(check, &section.required("roller", "what becomes of the old file")?)?;
     check.build::<dyn LibraryPolicy>(field, kind)?;
     check.no_unset_variable(field)?;
-    match Policy::read(&field.node().for_log4rs(&[]), folder) {
+    match Policy::read(&for_log4rs(field.node(), &[]), folder) {
         Ok(Some(policy)) => Ok(policy),
         Ok(None) => Err(field.error("this policy cannot be read")),
         Err(reason) => Err(field.error("this policy cannot be read").because(reason)),
@@ -34,7 +35,7 @@ fn trigger(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
             let limit = field.section(&["kind", "limit"])?.required("limit", "a size such as `10 mb`")?;
             let size = "a size such as `10 mb` (units: b, kb, mb, gb, tb)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| limit.expected(size))?;
-            if rolling::is_limit_zero(&field.node().for_log4rs(&[])) {
+            if rolling::is_limit_zero(&for_log4rs(field.node(), &[])) {
                 check.warn(&limit, "a limit of 0 rolls the file after each record; write a size such as `10 mb`");
             }
         }
@@ -45,7 +46,7 @@ fn trigger(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
             section.get("max_random_delay").map_or(Ok(0), |delay| delay.integer(0..=CENTURY, "seconds"))?;
             let time = "a time such as `12 hours` or `1 day` (units: second to year)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| interval.expected(time))?;
-            if !rolling::is_trigger(&field.node().for_log4rs(&[])) {
+            if !rolling::is_trigger(&for_log4rs(field.node(), &[])) {
                 return Err(interval.expected("a time from 1 second to 100 years"));
             }
         }

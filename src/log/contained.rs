@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use log4rs::append::Append;
 
-use super::yaml::plain;
 use crate::error::{drop_payload, panic_message};
 use crate::os::tell::{note_heard, remark};
+use crate::yaml::plain;
 
 #[derive(Debug)]
 pub(super) struct Contained {

@@ -19,8 +19,8 @@ use super::encode::PatternEncoder;
 use super::record::Captured;
 use super::rolling::{Outcome, Policy, Rolling};
 use super::sink::Buffered;
-use super::yaml::plain_path;
 use crate::os::process;
+use crate::yaml::plain_path;
 
 /// A batch that is longer is written in pieces.
 const PIECE: usize = 64 * 1024;

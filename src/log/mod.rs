@@ -35,16 +35,15 @@ mod recent;
 mod record;
 mod reload;
 mod rolling;
+mod settings;
 mod sink;
 mod standstill;
 mod steps;
 mod writer;
-pub(crate) mod yaml;
 
 pub(crate) use channel::Overflow;
 pub(crate) use check::{load, read_level, read_queue};
 pub(crate) use levels::is_asked_by_environment;
-pub(crate) use paths::expand_env;
 pub(crate) use plan::{Plan, Queue, Wiring, console, end, is_console, is_installed, switch_off, tell_log_and_stderr};
 pub(crate) use process_hooks::{flush_in_time, hold_for_end, prepare_end};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;

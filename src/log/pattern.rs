@@ -9,7 +9,7 @@ use std::str::CharIndices;
 use log4rs::encode::Encode;
 use log4rs::encode::pattern::PatternEncoder;
 
-use super::yaml::{did_you_mean, quoted};
+use crate::yaml::{did_you_mean, quoted};
 
 /// The formatters without an argument. `{thread_id}` and `{key_value}` are missing, since log4rs
 /// reads no `_` in a name.

@@ -20,10 +20,10 @@ use super::paths::Created;
 use super::queued::Opening;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
-use super::yaml::{plain, plain_path};
 use super::{process_hooks, queued, writer};
 use crate::error::{Error, Kind};
 use crate::os::{process, tell};
+use crate::yaml::{plain, plain_path};
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
 pub(crate) struct Plan {

@@ -23,6 +23,7 @@ use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};
 use crate::os::tell::note_heard;
 use crate::thread::{Builder, Thread, tree};
+use crate::yaml::expand_env;
 
 /// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender
 /// `console`, which needs no lock of the standard library, and the encoders `pattern` and `json`,
@@ -365,7 +366,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
     if let Some(path) = opening.path {
         return Ok(LogFile::open(path, append, encoder, opening.rolling, opening.reload)?);
     }
-    let mut path = paths::expand_env(&config.path).map_err(anyhow::Error::msg)?;
+    let mut path = expand_env(&config.path).map_err(anyhow::Error::msg)?;
     if !is_rolling {
         path = paths::expand_time(&path).map_err(anyhow::Error::msg)?;
     }

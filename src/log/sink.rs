@@ -372,11 +372,11 @@ fn flatten<T>(result: std::thread::Result<anyhow::Result<T>>) -> Result<T, Strin
     match result {
         Ok(Ok(value)) => Ok(value),
         // One line, with what caused it.
-        Ok(Err(error)) => Err(crate::log::yaml::plain(&format!("{error:#}"))),
+        Ok(Err(error)) => Err(crate::yaml::plain(&format!("{error:#}"))),
         Err(payload) => {
             let message = crate::error::panic_message(&*payload);
             crate::error::drop_payload(payload);
-            Err(format!("it panicked: {}", crate::log::yaml::plain(&message)))
+            Err(format!("it panicked: {}", crate::yaml::plain(&message)))
         }
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
 
-use crate::log::yaml::plain_path;
+use crate::yaml::plain_path;
 
 /// The archives of a `fixed_window` roller.
 #[derive(Clone, Debug)]

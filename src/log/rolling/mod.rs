@@ -19,9 +19,9 @@ use crate::model::locks::Mutex;
 use self::calendar::{Local, Schedule};
 use self::policy::Trigger;
 use super::record::Time;
-use super::yaml::plain_path;
 use crate::os::process;
 use crate::os::tell::remark;
+use crate::yaml::plain_path;
 
 pub(super) use self::archive::{can_compress, compression, real};
 pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger};

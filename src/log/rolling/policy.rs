@@ -8,7 +8,7 @@ use serde_value::Value;
 
 use super::archive::Archives;
 use super::calendar::{Interval, Unit};
-use crate::log::paths;
+use crate::yaml::expand_env;
 
 /// The longest interval, in seconds.
 pub(in crate::log) const CENTURY: i64 = 100 * 366 * 24 * 3600;
@@ -139,7 +139,7 @@ fn text(text: &str) -> Value {
 /// The parts of the name of an archive, before, between and after its numbers. An error is a
 /// variable that is not set.
 pub(in crate::log) fn pieces(pattern: &str) -> Result<Vec<String>, String> {
-    pattern.split("{}").map(paths::expand_env).collect()
+    pattern.split("{}").map(expand_env).collect()
 }
 
 /// A size, with its unit or without.

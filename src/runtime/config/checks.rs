@@ -3,8 +3,8 @@
 use super::ProfileFormat;
 use crate::error::{Error, Kind};
 use crate::log::Queue;
-use crate::log::yaml::plain_path;
 use crate::profile::Options;
+use crate::yaml::plain_path;
 use std::path::Path;
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use super::checks::{
 use super::choices::{DUMP_SIGNALS, FORMATS};
 use super::{Ask, LogTo, OnStuck, Set};
 use crate::error::Error;
-use crate::log::yaml::{Document, Field, plain_path};
 use crate::profile::{Clock, Engine, Options};
+use crate::yaml::{Document, Field, expand_env, plain_path};
 
 pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let document = Document::read(file)?;
@@ -74,7 +74,7 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
 
 /// A path with its environment variables replaced, as in a log4rs file.
 fn path(field: &Field<'_>, what: &str) -> Result<String, Error> {
-    crate::log::expand_env(field.text(what)?).map_err(|message| field.error(message))
+    expand_env(field.text(what)?).map_err(|message| field.error(message))
 }
 
 /// Whether the file is there is asked here, where the line that names it is known.

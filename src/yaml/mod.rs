@@ -1,7 +1,9 @@
-//! A YAML file as a tree in which each value knows its line. Does not know the meaning of any key.
+//! A YAML file as a tree in which each value knows its line, and typed reading of its values. Every
+//! fault becomes an error that names file, line and key. Does not know the meaning of any key.
 
 mod field;
 mod nearest;
+mod variables;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,6 +17,7 @@ use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 use crate::error::{Error, Kind};
 pub(crate) use field::{Field, Section, did_you_mean, one_of};
 use nearest::nearest;
+pub(crate) use variables::expand_env;
 
 /// More than any configuration needs; a log file or a core dump named by mistake is not read into
 /// memory.
@@ -161,28 +164,18 @@ impl From<Spanned<Value>> for Node {
 }
 
 impl Node {
-    /// As log4rs takes it, without the entries named in `leave_out`.
-    pub(crate) fn for_log4rs(&self, leave_out: &[&str]) -> serde_value::Value {
-        use serde_value::Value as Out;
-        match &self.value {
-            Value::Nothing => Out::Unit,
-            Value::Bool(value) => Out::Bool(*value),
-            Value::Integer(value) => match (u64::try_from(*value), i64::try_from(*value)) {
-                (Ok(value), _) => Out::U64(value),
-                (_, Ok(value)) => Out::I64(value),
-                _ => Out::String(value.to_string()),
-            },
-            Value::Float(value) => Out::F64(*value),
-            Value::Text(value) => Out::String(value.clone()),
-            Value::List(nodes) => Out::Seq(nodes.iter().map(|node| node.for_log4rs(&[])).collect()),
-            Value::Map(entries) => Out::Map(
-                entries
-                    .iter()
-                    .filter(|entry| !leave_out.contains(&entry.key.as_str()))
-                    .map(|entry| (Out::String(entry.key.clone()), entry.node.for_log4rs(&[])))
-                    .collect(),
-            ),
-        }
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl Entry {
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 }
 

@@ -43,7 +43,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn slips_are_found_and_strangers_are_not() {
+    fn slips_are_found_and_other_words_are_not() {
         let known = ["enabled", "frequency", "clock", "engine", "output", "formats"];
         assert_eq!(nearest("freqency", &known), Some("frequency"));
         assert_eq!(nearest("Enable", &known), Some("enabled"));

@@ -78,12 +78,12 @@ impl<'a> Field<'a> {
     /// Its keys, all of them known.
     pub(crate) fn section(&self, known: &[&str]) -> Result<Section<'a>, Error> {
         let section = self.open()?;
-        let stranger = section.all().find(|(name, _)| !known.contains(name));
-        match stranger {
+        let unknown = section.all().find(|(name, _)| !known.contains(name));
+        match unknown {
             None => Ok(section),
-            Some((name, stranger)) => {
+            Some((name, unknown)) => {
                 let hint = did_you_mean(name, known);
-                Err(stranger.error(format!("unknown key; known here: {}{hint}", known.join(", "))))
+                Err(unknown.error(format!("unknown key; known here: {}{hint}", known.join(", "))))
             }
         }
     }

@@ -1,0 +1,71 @@
+//! Environment variables in a text of a YAML file: `$ENV{NAME}`, as log4rs writes them.
+
+use std::env::{self, VarError};
+
+use super::quoted;
+
+/// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error:
+/// it would become a file or folder of that name.
+pub(crate) fn expand_env(path: &str) -> Result<String, String> {
+    let mut expanded = String::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once("$ENV{") {
+        expanded.push_str(before);
+        let Some((name, behind)) = after.split_once('}') else {
+            return Err("`$ENV{` without its `}`; write the name of an environment variable as `$ENV{HOME}`".to_owned());
+        };
+        if !is_variable(name) {
+            let written = quoted(&format!("$ENV{{{name}}}"));
+            return Err(format!(
+                "{written} names no environment variable: expected letters, digits, `_` and `.`, and no default"
+            ));
+        }
+        match env::var(name) {
+            Ok(value) => expanded.push_str(&value),
+            Err(VarError::NotPresent) => {
+                return Err(format!(
+                    "the environment variable {name} is not set; set it, or write the path without it"
+                ));
+            }
+            Err(VarError::NotUnicode(_)) => {
+                return Err(format!("the environment variable {name} is not UTF-8 text"));
+            }
+        }
+        rest = behind;
+    }
+    Ok(expanded + rest)
+}
+
+fn is_variable(name: &str) -> bool {
+    let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    name.starts_with(word) && name.chars().all(|letter| word(letter) || letter == '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_expand_as_in_log4rs() {
+        let home = env::var("PATH").unwrap_or_default();
+        assert_eq!(expand_env("a/$ENV{PATH}/b").unwrap(), format!("a/{home}/b"));
+        assert_eq!(expand_env("$ENV/{}/$TIME{%Y}").unwrap(), "$ENV/{}/$TIME{%Y}");
+    }
+
+    #[test]
+    fn a_variable_that_log4rs_would_leave_is_an_error() {
+        let error = expand_env("a/$ENV{PATH}/$ENV{SELVEDGE_UNSET}/x").unwrap_err();
+        assert!(error.contains("the environment variable SELVEDGE_UNSET is not set"), "{error}");
+        for (path, part) in [
+            ("$ENV{", "without its `}`"),
+            ("x$ENV{PATH", "without its `}`"),
+            ("$ENV{a b}", "`$ENV{a b}` names no environment variable"),
+            ("$ENV{}", "`$ENV{}` names no"),
+            ("$ENV{.x}", "`$ENV{.x}` names no"),
+            ("$ENV{PATH:-/tmp}", "`$ENV{PATH:-/tmp}` names no"),
+        ] {
+            let error = expand_env(path).unwrap_err();
+            assert!(error.contains(part), "{path}: {error}");
+        }
+    }
+}
