@@ -25,6 +25,10 @@ mod error;
 mod flame;
 #[cfg(unix)]
 mod input;
+#[cfg(feature = "log4rs")]
+mod log;
+#[cfg(not(feature = "log4rs"))]
+#[path = "log/facade.rs"]
 mod log;
 mod model;
 #[cfg(unix)]

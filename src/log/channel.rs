@@ -24,38 +24,13 @@ use super::record::Captured;
 use super::sink::{QUEUE_FULL, Sinks};
 use super::standstill;
 use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
+use super::wiring::Overflow;
 use super::{abort, in_child};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
-use crate::os::process;
+use crate::os::abort::block_abort;
 use crate::signal::Signal;
 use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
-
-/// What happens to a record for which the queue has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The thread that logs it waits for room. Nothing is lost.
-    #[default]
-    Block,
-    /// It is dropped and counted. The log tells how many records are missing, at the place where
-    /// they are missing.
-    DropNewest,
-    /// It is dropped and counted if it is less severe than this level. Else the thread waits for
-    /// room.
-    DropBelow(Level),
-}
-
-impl Overflow {
-    fn drops(self, level: Level) -> bool {
-        match self {
-            Overflow::Block => false,
-            Overflow::DropNewest => true,
-            // Greater is less severe.
-            Overflow::DropBelow(least) => level > least,
-        }
-    }
-}
 
 enum Message {
     /// It knows the sink that it is for.
@@ -375,7 +350,7 @@ impl Channel {
         let _end = End(self);
         // An aborting thread waits for the writer. So the writer must not be the thread that
         // SIGABRT interrupts.
-        process::block_abort();
+        block_abort();
         self.awake.wake();
         let mut empty = 0;
         while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst) || self.drain_lock.is_exiting_elsewhere()) {

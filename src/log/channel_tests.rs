@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use ::log::{Level, Record};
 use log4rs::append::Append;
 
-use super::channel::{Channel, Overflow};
+use super::channel::Channel;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
+use super::wiring::Overflow;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

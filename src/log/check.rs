@@ -11,12 +11,12 @@ use log4rs::config::{Deserializable, Deserializers, Logger};
 use log4rs::encode::Encode;
 use log4rs::filter::Filter;
 
-use super::channel::Overflow;
-use super::plan::{AppenderPlan, Plan, Queue};
+use super::plan::{AppenderPlan, Plan};
 use super::settings::for_log4rs;
+use super::wiring::{levels, read_level, read_queue};
 use super::{check_rolling, paths, pattern, queued};
 use crate::error::{Error, Kind};
-use crate::yaml::{Document, Field, Section, did_you_mean, expand_env, one_of, plain, quoted};
+use crate::yaml::{Document, Field, Section, did_you_mean, expand_env, plain, quoted};
 
 /// Reads `file` and checks everything that can be checked without opening a log file.
 pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
@@ -42,15 +42,6 @@ pub(super) struct Check {
     /// Line, key and fault of each text with an environment variable that cannot be replaced.
     unset: RefCell<Vec<(u64, String, String)>>,
 }
-
-const LEVELS: [(&str, LevelFilter); 6] = [
-    ("off", LevelFilter::Off),
-    ("error", LevelFilter::Error),
-    ("warn", LevelFilter::Warn),
-    ("info", LevelFilter::Info),
-    ("debug", LevelFilter::Debug),
-    ("trace", LevelFilter::Trace),
-];
 
 impl Check {
     fn document(&mut self, document: &Document) -> Result<Plan, Error> {
@@ -326,38 +317,6 @@ impl Check {
     }
 }
 
-/// `capacity` and `overflow`, which stand in a log4rs file and in a selvedge.yaml alike.
-pub(crate) fn read_queue(section: &Section<'_>) -> Result<Queue, Error> {
-    let mut queue = Queue::default();
-    if let Some(capacity) = section.get("capacity") {
-        queue.capacity = capacity.integer(1..=Queue::MOST, "how many records the queue holds")?;
-    }
-    if let Some(overflow) = section.get("overflow") {
-        queue.overflow = read_overflow(&overflow)?;
-    }
-    Ok(queue)
-}
-
-const RULES: &str = "block, drop_newest or `{ drop_below: warn }`";
-
-fn read_overflow(field: &Field<'_>) -> Result<Overflow, Error> {
-    if let Ok(word) = field.text("") {
-        return match word {
-            "block" => Ok(Overflow::Block),
-            "drop_newest" => Ok(Overflow::DropNewest),
-            "drop_below" => Err(field.error("`drop_below` needs a level; write `overflow: { drop_below: warn }`")),
-            _ => Err(field.expected(RULES)),
-        };
-    }
-    let below = field.section(&["drop_below"]);
-    let below = below.map_err(|error| if field.is_section() { error } else { field.expected(RULES) })?;
-    let level = below.get("drop_below").ok_or_else(|| field.expected(RULES))?;
-    match read_level(&level)?.to_level() {
-        Some(least) => Ok(Overflow::DropBelow(least)),
-        None => Err(level.error("`off` would drop nothing or all; write `block` or `drop_newest`")),
-    }
-}
-
 /// As log4rs: words that are parted by `::`, not empty at the end.
 pub(super) fn is_logger_name(name: &str) -> bool {
     let good = !name.replace("::", " ").contains(':') && !name.ends_with(':') && !name.contains(":::");
@@ -407,16 +366,6 @@ fn read_names(
         names.push(name.to_owned());
     }
     Ok(names)
-}
-
-fn levels() -> String {
-    one_of(&LEVELS.map(|(word, _)| word))
-}
-
-pub(crate) fn read_level(field: &Field<'_>) -> Result<LevelFilter, Error> {
-    // log4rs does not mind the case.
-    let level = field.text("").ok().and_then(|text| text.parse().ok());
-    level.map_or_else(|| field.choice(&LEVELS), Ok)
 }
 
 /// The kind of a component, one of the known ones.

@@ -19,7 +19,7 @@ use super::encode::PatternEncoder;
 use super::record::Captured;
 use super::rolling::{Outcome, Policy, Rolling};
 use super::sink::Buffered;
-use crate::os::process;
+use crate::os::log_file;
 use crate::yaml::plain_path;
 
 /// A batch that is longer is written in pieces.
@@ -166,7 +166,7 @@ impl LogFile {
             taken: None,
         };
         match log.reopen() {
-            Err(error) if !process::is_without_reader(&error) => return Err(error),
+            Err(error) if !log_file::is_without_reader(&error) => return Err(error),
             _ => {}
         }
         let length = log.length;
@@ -186,12 +186,12 @@ impl LogFile {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let file = process::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
+        let file = log_file::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
         if let (Some(rolling), Some(rolls)) = (&mut self.rolling, rolls) {
             rolling.reopened(rolls);
         }
         let metadata = file.metadata()?;
-        (self.identity, self.length) = (process::identity(&metadata), metadata.len());
+        (self.identity, self.length) = (log_file::identity(&metadata), metadata.len());
         self.looked = Instant::now();
         self.file = Some(file);
         Ok(())
@@ -241,7 +241,7 @@ impl Buffered for LogFile {
 
     fn explain(&self, error: &io::Error) -> String {
         let path = plain_path(&self.path);
-        if process::is_without_reader(error) {
+        if log_file::is_without_reader(error) {
             format!("{path} has no reader")
         } else if error.kind() == io::ErrorKind::WouldBlock {
             format!("the reader of {path} does not read")
@@ -275,7 +275,7 @@ impl LogFile {
         }
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            let there = fs::metadata(&self.path).ok().as_ref().and_then(process::identity);
+            let there = fs::metadata(&self.path).ok().as_ref().and_then(log_file::identity);
             if there != self.identity {
                 self.file = None;
             }
@@ -290,7 +290,7 @@ impl LogFile {
             // twice.
             let metadata = file.metadata();
             self.length = metadata.as_ref().map_or(self.length, |file| file.len());
-            let is_gone = metadata.is_ok_and(|file| process::is_deleted(&file) && file.is_file());
+            let is_gone = metadata.is_ok_and(|file| log_file::is_deleted(&file) && file.is_file());
             if is_gone {
                 // Held meanwhile: a new file must not get its number.
                 let _old = self.file.take();

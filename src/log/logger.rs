@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::plan::{Parts, Wiring};
+use super::plan::Parts;
 use super::recent;
 use super::record::{Captured, Time, at_one_time, format_into};
+use super::wiring::Wiring;
 use crate::thread::panic::enter_logger;
 
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::plan;
 use crate::error::Error;
 
-pub use super::channel::Overflow;
 pub use super::queued::{Queued, QueuedBuilder, deserializers};
+pub use super::wiring::Overflow;
 /// The levels that functions here and [`Config`](crate::Config) take: those of the crate `log`.
 pub use ::log::{Level, LevelFilter};
 /// Whose traits appenders implement.

@@ -8,9 +8,10 @@ use ::log::{Level, Record};
 use log4rs::append::Append;
 use loom::thread;
 
-use super::channel::{Channel, Overflow};
+use super::channel::Channel;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
+use super::wiring::Overflow;
 use crate::model::Word;
 use crate::model::loom_tests::check;
 

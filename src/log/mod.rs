@@ -39,16 +39,24 @@ mod settings;
 mod sink;
 mod standstill;
 mod steps;
+mod wiring;
 mod writer;
 
-pub(crate) use channel::Overflow;
-pub(crate) use check::{load, read_level, read_queue};
+pub(crate) use check::load;
 pub(crate) use levels::is_asked_by_environment;
-pub(crate) use plan::{Plan, Queue, Wiring, console, end, is_console, is_installed, switch_off, tell_log_and_stderr};
+pub(crate) use plan::{
+    Plan, console, end, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr,
+};
 pub(crate) use process_hooks::{flush_in_time, hold_for_end, prepare_end};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
+pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 pub(crate) use writer::start as start_writer;
+
+/// What a setting that only log4rs can follow is refused with. `None`: log4rs is there.
+pub(crate) fn not_built_in() -> Option<&'static str> {
+    None
+}
 
 #[cfg(all(test, not(selvedge_model)))]
 mod channel_tests;

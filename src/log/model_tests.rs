@@ -10,9 +10,10 @@ use log4rs::append::Append;
 use shuttle::thread;
 
 use super::abort;
-use super::channel::{Channel, Overflow};
+use super::channel::Channel;
 use super::record::Captured;
 use super::sink::{Output, Sink, Sinks};
+use super::wiring::Overflow;
 use crate::signal::Signal;
 
 const ORDERS: usize = 1_000;

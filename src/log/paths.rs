@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::pattern;
-use crate::os::process;
+use crate::os::log_file;
 use crate::yaml::{plain_path, quoted};
 
 /// log4rs replaces no more of them in one path.
@@ -38,7 +38,7 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory, not a file")),
-        Ok(metadata) if process::is_socket(&metadata) => Some(format!("{shown} is a socket, not a file or FIFO")),
+        Ok(metadata) if log_file::is_socket(&metadata) => Some(format!("{shown} is a socket, not a file or FIFO")),
         // To open a FIFO would block.
         Ok(metadata) if metadata.is_file() => {
             let refused = OpenOptions::new().append(true).open(path).err()?;

@@ -11,7 +11,7 @@ use log4rs::append::Append;
 use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
 use log4rs::filter::{Filter, Response};
 
-use super::channel::{Channel, Overflow};
+use super::channel::Channel;
 use super::console::{self, Console, Silent};
 use super::contained::Contained;
 use super::levels::{self, Levels};
@@ -20,9 +20,10 @@ use super::paths::Created;
 use super::queued::Opening;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
+use super::wiring::{Queue, Wiring};
 use super::{process_hooks, queued, writer};
 use crate::error::{Error, Kind};
-use crate::os::{process, tell};
+use crate::os::{log_file, tell};
 use crate::yaml::{plain, plain_path};
 
 /// A checked log configuration. Nothing is opened before [`install`](Plan::install).
@@ -62,35 +63,6 @@ impl AppenderPlan {
         let behind = self.behind.iter().flat_map(|(_, behind)| behind.iter().filter_map(|inner| inner.path.as_ref()));
         self.path.iter().chain(behind)
     }
-}
-
-/// A queue and its rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Queue {
-    pub(crate) capacity: usize,
-    pub(crate) overflow: Overflow,
-}
-
-impl Queue {
-    /// Some 150 MB of records.
-    pub(crate) const MOST: usize = 1_000_000;
-}
-
-impl Default for Queue {
-    fn default() -> Queue {
-        Queue { capacity: 8192, overflow: Overflow::Block }
-    }
-}
-
-/// How the log of a runtime is wired.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wiring {
-    /// Without it records are written on the thread that logs them.
-    pub(crate) queue: Option<Queue>,
-    /// How many records that were filtered out an error brings with it.
-    pub(crate) tail: usize,
-    /// Of the root logger, in place of the level that its file names.
-    pub(crate) level: Option<LevelFilter>,
 }
 
 struct Installed {
@@ -181,7 +153,7 @@ pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
     }
 }
 
-pub(super) fn installed_files() -> Vec<PathBuf> {
+pub(crate) fn installed_files() -> Vec<PathBuf> {
     INSTALLED.lock().as_ref().map(|installed| installed.files.clone()).unwrap_or_default()
 }
 
@@ -207,7 +179,7 @@ impl Plan {
             self.root.0 = level;
         }
         // A file that reaches a limit of its size is a full disk, and no reason to be killed.
-        process::survive_file_size_limit();
+        log_file::survive_file_size_limit();
         {
             let mut installed = INSTALLED.lock();
             let mut created = Created::nothing();

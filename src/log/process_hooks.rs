@@ -11,7 +11,7 @@ use crate::model::locks::Mutex;
 use super::channel::Channel;
 use super::drain_lock::DrainLock;
 use super::{abort, inside};
-use crate::os::process;
+use crate::os::{abort as os_abort, process};
 
 static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 
@@ -40,7 +40,7 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
     prepare_end();
     ONCE.call_once(|| {
         process::at_fork(before_fork, in_parent, in_child);
-        process::at_abort(at_abort);
+        os_abort::at_abort(at_abort);
     });
     let mut live = LIVE.lock();
     live.retain(|channel| channel.strong_count() > 0);

@@ -12,13 +12,13 @@ use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::EncoderConfig;
 use serde_value::Value;
 
-use super::channel::{Channel, Overflow};
+use super::channel::Channel;
 use super::console::Console;
 use super::file::{Encoder, LogFile};
-use super::plan::Queue;
 use super::record::Captured;
 use super::rolling::Policy;
 use super::sink::{Output, Sink, Sinks};
+use super::wiring::{Overflow, Queue};
 use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};
 use crate::os::tell::note_heard;

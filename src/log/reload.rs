@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::plan::Wiring;
+use super::wiring::Wiring;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
@@ -35,7 +35,7 @@ pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wi
 
 fn look(file: &Path) -> Look {
     let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), crate::os::process::identity(&metadata)))
+    Some((metadata.modified().ok()?, metadata.len(), crate::os::log_file::identity(&metadata)))
 }
 
 /// How long to wait from now on.

@@ -8,7 +8,8 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Where to write.
+/// Where to write. Only the log writes to stdout.
+#[cfg_attr(not(feature = "log4rs"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
@@ -16,6 +17,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    #[cfg(feature = "log4rs")]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Stream::Stdout => "stdout",

@@ -1,8 +1,15 @@
 //! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names
 //! `libc`, besides the profiler's signal handler.
 
+#[cfg(all(feature = "log4rs", not(unix)))]
+#[path = "no_abort.rs"]
+pub(crate) mod abort;
+#[cfg(all(feature = "log4rs", unix))]
+pub(crate) mod abort;
 pub(crate) mod cgroup;
 pub(crate) mod console;
+#[cfg(all(any(feature = "log4rs", feature = "profiling"), unix))]
+pub(crate) mod errno;
 pub(crate) mod fork;
 #[cfg(unix)]
 pub(crate) mod inherit;
@@ -10,6 +17,11 @@ pub(crate) mod inherit;
 mod join;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(feature = "log4rs", not(unix)))]
+#[path = "no_log_file.rs"]
+pub(crate) mod log_file;
+#[cfg(all(feature = "log4rs", unix))]
+pub(crate) mod log_file;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod mapped;
 #[cfg(target_os = "linux")]

@@ -1,38 +1,8 @@
-//! Elsewhere: no fork, no FIFO, and files that cannot be removed while they are open.
-
-use std::fs::{File, Metadata, OpenOptions};
-use std::io;
-use std::path::Path;
+//! Without Unix: no fork, and no functions that an exit calls.
 
 pub(crate) fn at_fork(_before: extern "C" fn(), _parent: extern "C" fn(), _child: extern "C" fn()) {}
 
 pub(crate) fn at_exit(_run: extern "C" fn()) {}
 
-pub(crate) fn at_abort(_run: extern "C" fn(bool)) {}
-
-pub(crate) fn block_abort() {}
-
 /// How a library is kept from being unloaded here is not known.
 pub(crate) fn stay_loaded() {}
-
-pub(crate) fn survive_file_size_limit() {}
-
-pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.open(path)
-}
-
-pub(crate) fn is_without_reader(_error: &io::Error) -> bool {
-    false
-}
-
-pub(crate) fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
-    None
-}
-
-pub(crate) fn is_deleted(_metadata: &Metadata) -> bool {
-    false
-}
-
-pub(crate) fn is_socket(_metadata: &Metadata) -> bool {
-    false
-}

@@ -20,7 +20,8 @@ thread_local! {
 /// How long a reader of stderr may stand still before a remark to it is given up.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// The log has taken a record of the calling thread.
+/// The log has taken a record of the calling thread. Without log4rs no record counts as heard.
+#[cfg(feature = "log4rs")]
 pub(crate) fn note_heard() {
     let _ = HEARD.try_with(|heard| heard.set(true));
 }

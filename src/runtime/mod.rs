@@ -394,12 +394,13 @@ fn say_which_threads_are_left() {
 }
 
 fn announce(settings: &Settings) {
-    let files = logs::logging::files();
+    let files = logs::files();
     let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     let log = match &settings.log.to {
         LogTo::Own | LogTo::Off => "where the program's own logger writes it".to_owned(),
         _ if !places.is_empty() => format!("to {}", places.join(", ")),
         _ if logs::is_installed() => "to the console".to_owned(),
+        _ if cfg!(not(feature = "log4rs")) => "where the program's own logger writes it".to_owned(),
         _ => "where the program's own logger writes it, which was installed before".to_owned(),
     };
     log::info!("{} has started; its log goes {log}", settings.name);

@@ -57,13 +57,16 @@ pub(crate) fn silenced<R>(f: impl FnOnce() -> R) -> Option<R> {
 
 /// Marks the calling thread as being within the logger, until the guard drops. A panic there (in a
 /// `Debug` of the user's) must not log: the appender's lock is held.
+#[cfg(feature = "log4rs")]
 pub(crate) fn enter_logger() -> InLogger {
     InLogger(IN_LOGGER.try_with(|inside| inside.replace(true)).unwrap_or(true))
 }
 
 /// Holds what the mark was before.
+#[cfg(feature = "log4rs")]
 pub(crate) struct InLogger(bool);
 
+#[cfg(feature = "log4rs")]
 impl Drop for InLogger {
     fn drop(&mut self) {
         let _ = IN_LOGGER.try_with(|inside| inside.set(self.0));

@@ -76,6 +76,7 @@ pub(crate) fn tree_path() -> Option<Arc<str>> {
 }
 
 /// Returns `true` if [`tree_path`] would still return this very path. Takes a few nanoseconds.
+#[cfg(any(feature = "log4rs", test))]
 pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
     let same = |me: &RefCell<Option<Me>>| match (me.borrow().as_ref().filter(|me| !me.slot.is_retired()), path) {
         (Some(me), Some(path)) => Arc::ptr_eq(&me.path, path),

@@ -33,9 +33,9 @@ pub(crate) use self::change_flags::ChangeFlags;
 pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::holder::{Holder, Users};
-pub(crate) use self::identity::{
-    Before, become_thread, become_thread_for_good, is_alive, is_tree_path, leave_tree, my_path, tree_path,
-};
+pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
+#[cfg(any(feature = "log4rs", test))]
+pub(crate) use self::identity::{is_tree_path, tree_path};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;

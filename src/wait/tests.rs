@@ -4,6 +4,7 @@ use super::*;
 #[cfg(feature = "profiling")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+#[cfg(feature = "profiling")]
 use std::time::{Duration, Instant};
 
 fn name(wait: Option<Wait>) -> Option<String> {

@@ -1,6 +1,9 @@
 //! A YAML file as a tree in which each value knows its line, and typed reading of its values. Every
 //! fault becomes an error that names file, line and key. Does not know the meaning of any key.
 
+// A log4rs file needs more of it than the runtime's own settings.
+#![cfg_attr(not(feature = "log4rs"), allow(dead_code, unused_imports))]
+
 mod field;
 mod nearest;
 mod variables;

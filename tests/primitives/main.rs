@@ -8,6 +8,7 @@ mod support;
 
 mod actor;
 mod algebra;
+#[cfg(feature = "log4rs")]
 mod deadlocks;
 mod draining;
 mod failure_reports;
@@ -19,6 +20,7 @@ mod queues;
 mod reasons;
 mod signals;
 mod stopped;
+#[cfg(feature = "log4rs")]
 mod supervision;
 mod sync_irreversible;
 mod sync_locks;

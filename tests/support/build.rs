@@ -50,6 +50,9 @@ fn cargo(command: &str, arguments: &[&str]) -> Command {
             cargo.args(["--features", feature]);
         }
     }
+    if !cfg!(feature = "log4rs") {
+        cargo.arg("--no-default-features");
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -19,7 +19,7 @@ use crate::model::locks::Mutex;
 use self::calendar::{Local, Schedule};
 use self::policy::Trigger;
 use super::record::Time;
-use crate::os::process;
+use crate::os::log_file;
 use crate::os::tell::remark;
 use crate::yaml::plain_path;
 
@@ -166,7 +166,7 @@ impl Rolling {
         }
         let is_ours = || {
             let found = fs::metadata(path);
-            found.ok().filter(|found| process::identity(found) == identity).map(|found| found.is_file())
+            found.ok().filter(|found| log_file::identity(found) == identity).map(|found| found.is_file())
         };
         // Opened anew: a child process may share the file description that is written to, and its
         // lock with it.

@@ -56,6 +56,9 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
         return Ok(());
     }
     let section = log.section(&["file", "queued", "capacity", "overflow", "tail", "level"])?;
+    for key in ["queued", "capacity", "overflow", "tail"] {
+        section.get(key).map_or(Ok(()), |field| is_built_in(&field))?;
+    }
     if let Some(file) = section.get("file") {
         read_log_file(&file, folder, set)?;
     }
@@ -77,8 +80,14 @@ fn path(field: &Field<'_>, what: &str) -> Result<String, Error> {
     expand_env(field.text(what)?).map_err(|message| field.error(message))
 }
 
+/// A setting for log4rs in a program without log4rs would have no effect.
+fn is_built_in(field: &Field<'_>) -> Result<(), Error> {
+    crate::log::not_built_in().map_or(Ok(()), |message| Err(field.error(message)))
+}
+
 /// Whether the file is there is asked here, where the line that names it is known.
 fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    is_built_in(field)?;
     let file = folder.join(path(field, "the path of a log4rs file")?);
     match file.metadata() {
         Err(error) => {

@@ -1,22 +1,18 @@
 //! The settings of the log.
 
 use super::{Config, LogTo};
+#[cfg(feature = "log4rs")]
 use crate::log::Overflow;
 use ::log::LevelFilter;
+#[cfg(feature = "log4rs")]
 use std::path::PathBuf;
 
 impl Config {
-    /// The log4rs file, relative to the working directory. Default: the console, which is stderr,
-    /// at level info; see [`log_level`](Self::log_level).
-    #[must_use]
-    pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
-        self.set.log_to = Some(LogTo::File(path.into()));
-        self
-    }
-
     /// The least severe level that is logged. On the console the default is info for the program's
     /// records, and warn for the runtime's own; with a level set here both have that level. With a
     /// log4rs file it is the level of the file's `root`, in place of the level that the file names.
+    /// Without the feature `log4rs` it is the most verbose level that the facade `log` passes to the
+    /// program's own logger; a logger that is installed later may set another.
     ///
     /// On the console the environment variable `RUST_LOG` goes before it, in the form that
     /// env_logger takes (`info,my_crate::parser=trace`), so that a person can ask for more without
@@ -66,6 +62,18 @@ impl Config {
     #[must_use]
     pub fn log_off(mut self) -> Config {
         self.set.log_to = Some(LogTo::Off);
+        self
+    }
+}
+
+/// What only log4rs can follow.
+#[cfg(feature = "log4rs")]
+impl Config {
+    /// The log4rs file, relative to the working directory. Default: the console, which is stderr,
+    /// at level info; see [`log_level`](Self::log_level).
+    #[must_use]
+    pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
+        self.set.log_to = Some(LogTo::File(path.into()));
         self
     }
 

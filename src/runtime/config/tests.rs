@@ -49,13 +49,11 @@ fn every_key_reaches_its_setting() {
 name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
 profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
-log: { queued: false }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
 ";
     let settings = resolve_text("keys", text).unwrap();
     assert_eq!(settings.name, "weaver");
-    assert!(settings.log.wiring.queue.is_none());
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
     assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(3), Ask::All));
@@ -89,18 +87,29 @@ fn a_setter_goes_before_the_file() {
 #[test]
 fn paths_in_the_file_are_relative_to_it() {
     let folder = folder("paths");
-    fs::write(folder.join("log.yaml"), "").unwrap();
-    for log in ["log: log.yaml", "log: { file: log.yaml }"] {
-        fs::write(folder.join("selvedge.yaml"), format!("{log}\nprofile: {{ output: ../flames }}\n")).unwrap();
-        let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
-        assert_eq!(settings.log.to, LogTo::File(folder.join("log.yaml")));
-        assert_eq!(settings.profile.output, folder.join("../flames"));
-    }
+    fs::write(folder.join("selvedge.yaml"), "profile: { output: ../flames }\n").unwrap();
+    let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
+    assert_eq!(settings.profile.output, folder.join("../flames"));
     // Cargo sets it for a test.
     fs::write(folder.join("selvedge.yaml"), "profile:\n  output: $ENV{CARGO_PKG_NAME}/flames\n").unwrap();
     let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
     assert_eq!(settings.profile.output, folder.join("selvedge/flames"));
     fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(feature = "log4rs")]
+#[test]
+fn the_settings_of_log4rs_reach_theirs() {
+    let folder = folder("log");
+    fs::write(folder.join("log.yaml"), "").unwrap();
+    for log in ["log: log.yaml", "log: { file: log.yaml, queued: true }"] {
+        fs::write(folder.join("selvedge.yaml"), log).unwrap();
+        let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
+        assert_eq!(settings.log.to, LogTo::File(folder.join("log.yaml")), "relative to the file");
+        assert!(settings.log.wiring.queue.is_some());
+    }
+    fs::remove_dir_all(folder).unwrap();
+    assert!(resolve_text("queued", "log: { queued: false }\n").unwrap().log.wiring.queue.is_none());
 }
 
 #[test]
@@ -114,6 +123,7 @@ fn what_setters_set_is_checked_too() {
         (Config::new("x").patience(Duration::MAX), "shutdown.patience"),
         (Config::new("x").deadlocks(Duration::ZERO), "deadlocks.after"),
         (Config::new("x").log_own().log_level(LevelFilter::Debug), "log.level"),
+        #[cfg(feature = "log4rs")]
         (Config::new("x").log_tail(5).log_off(), "log.tail"),
         (Config::new("x").profile_output("Cargo.toml"), "profile.output"),
         (Config::new("x").profile_formats([]), "profile.formats"),
@@ -125,6 +135,7 @@ fn what_setters_set_is_checked_too() {
         assert!(error.is_config(), "{error}");
         assert_eq!(error.key(), Some(key), "{error}");
     }
+    #[cfg(feature = "log4rs")]
     Config::new("x").log_file("no/such/file.yaml").check().unwrap_err();
 }
 

@@ -3,7 +3,8 @@
 
 use super::table;
 use super::unwind::{Modules, Registers};
-use crate::os::process::{Errno, stay_loaded};
+use crate::os::errno::Errno;
+use crate::os::process::stay_loaded;
 use crate::os::sigprof::{self, Handler};
 use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};

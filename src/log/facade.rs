@@ -1,0 +1,123 @@
+//! The log room of a build without the feature `log4rs`. The runtime installs no logger: its records
+//! go through the facade, to the logger that the program has installed, if any. It gives the runtime
+//! the same functions as `mod.rs`, which has the room with the feature.
+
+mod wiring;
+
+pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::log::{Level, LevelFilter};
+
+use crate::error::{Error, Kind};
+use crate::os::tell;
+use crate::thread::tree::Node;
+
+/// The public face of the log room.
+pub mod logging {
+    pub use ::log::{Level, LevelFilter};
+
+    /// Asks the program's logger to flush.
+    ///
+    /// Blocks for as long as that logger's `flush` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// log::warn!("about to do something that may not come back");
+    /// selvedge::logging::flush();
+    /// ```
+    pub fn flush() {
+        ::log::logger().flush();
+    }
+}
+
+/// The level for the program's logger. There is nothing else to install.
+pub(crate) struct Plan {
+    level: Option<LevelFilter>,
+}
+
+impl Plan {
+    /// The level becomes the most verbose one that the facade passes on.
+    pub(crate) fn install(self, _: Wiring, _: bool) -> Result<(), Error> {
+        if let Some(level) = self.level {
+            ::log::set_max_level(level);
+        }
+        Ok(())
+    }
+
+    /// `None`: there is no file that could change.
+    pub(crate) fn refresh(&self) -> Option<Duration> {
+        None
+    }
+}
+
+pub(crate) fn console(level: Option<LevelFilter>) -> Plan {
+    Plan { level }
+}
+
+/// What a setting that only log4rs can follow is refused with.
+pub(crate) fn not_built_in() -> Option<&'static str> {
+    Some(
+        "needs selvedge's feature `log4rs`, without which this program is built; enable the feature in Cargo.toml, or \
+         write `log: own` and install a logger in the program",
+    )
+}
+
+pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
+    let message = format!("a log4rs file {}", not_built_in().unwrap_or_default());
+    Err(Error::new(Kind::Config, message).at_file(file))
+}
+
+pub(crate) fn switch_off() -> Result<(), Error> {
+    Ok(())
+}
+
+pub(crate) fn is_installed() -> bool {
+    false
+}
+
+pub(crate) fn is_console() -> bool {
+    false
+}
+
+pub(crate) fn is_asked_by_environment() -> bool {
+    false
+}
+
+pub(crate) fn files() -> Vec<PathBuf> {
+    Vec::new()
+}
+
+/// Logs `text`, and writes it to stderr: whether the program's logger shows it is not known.
+pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
+    ::log::log!(target: target, level, "{text}");
+    tell::remark(&format!("selvedge: {text}"));
+}
+
+pub(crate) fn prepare_end() {}
+
+pub(crate) fn flush_in_time() {}
+
+pub(crate) fn hold_for_end() {}
+
+/// The logger of a program keeps no records for the failure of a thread.
+pub(crate) fn recent_of_this_thread() -> Vec<String> {
+    Vec::new()
+}
+
+pub(crate) fn start_writer(_: &Arc<Node>) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Duration, _: Wiring) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn end() {
+    logging::flush();
+}

@@ -1,0 +1,27 @@
+//! Without Unix: no FIFO, and files that cannot be removed while they are open.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+pub(crate) fn survive_file_size_limit() {}
+
+pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.open(path)
+}
+
+pub(crate) fn is_without_reader(_error: &io::Error) -> bool {
+    false
+}
+
+pub(crate) fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+pub(crate) fn is_deleted(_metadata: &Metadata) -> bool {
+    false
+}
+
+pub(crate) fn is_socket(_metadata: &Metadata) -> bool {
+    false
+}
