@@ -1,4 +1,5 @@
-//! Claim: ten thousand threads at once are spawned, asked to stop and joined as fast as bare ones are.
+//! Claim: ten thousand threads at once are spawned, asked to stop and joined as fast as bare ones
+//! are.
 
 mod support;
 
@@ -13,7 +14,8 @@ fn main() {
     let crowd = scaled(10_000, 20);
     Contest::new("10,000 threads alive at once: spawn, stop, join; per thread", crowd)
         .with("selvedge, youngest asked first", || ours(crowd, || ()))
-        // Each thread is woken by itself, as one is that has a signal of its own. The kernel finds who waits longest first.
+        // Each thread is woken by itself, like a thread with its own signal. The kernel finds the
+        // longest waiter first.
         .with("std, unpark, youngest first", || bare(crowd, true))
         .with("std, unpark, oldest first", || bare(crowd, false))
         .run(15);

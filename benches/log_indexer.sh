@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What taking the writing off the working threads does for a program: one that counts the words of many files and logs a
-# record for each, to a file and to a pretend remote sink, each record written by who logs it, and queued. Whole processes.
+# Measures a program that counts the words of many files and logs a record for each, to a file and to a pretend remote
+# sink: each record written by the logging thread, and each record queued to a writer. Whole processes.
 # Usage: benches/log_indexer.sh [ROUNDS [FILES [LEAST BYTES OF A FILE]]]
 set -euo pipefail
 cd "$(dirname "$0")/.."

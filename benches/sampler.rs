@@ -1,6 +1,7 @@
-//! What the sampler gives and what it costs, beside the pprof crate (`Engine::Process`) in the same run:
-//! `cargo bench --features pprof-engine --bench sampler [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds
-//! dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
+//! What the sampler gives and what it costs, beside the pprof crate (`Engine::Process`) in the same
+//! run: `cargo bench --features pprof-engine --bench sampler [-- SECTION…]`; `benches/sampler.sh
+//! [SECTION…]` adds dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall.
+//! Prints tables; asserts nothing.
 
 #[path = "../tests/support/split.rs"]
 mod split;
@@ -250,7 +251,8 @@ fn table() {
             let measured = rounds(threads, frequency, scaled(24_000, 64), scaled(5, 1));
             for (contender, mut sums) in measured.into_iter().filter(|(contender, _)| *contender != Contender::None) {
                 println!(
-                    "| {threads:>7} | {frequency:>4} | {:<8} | {:>7} | {:>6.1}% | {:>4} | {:>6.2}% | {:>12.2} | {:>+14.2}% |",
+                    "| {threads:>7} | {frequency:>4} | {:<8} | {:>7} | {:>6.1}% \
+                     | {:>4} | {:>6.2}% | {:>12.2} | {:>+14.2}% |",
                     contender.name(),
                     sums.samples,
                     100.0 * sums.samples as f64 / (sums.cpu * f64::from(frequency)),
@@ -348,7 +350,8 @@ fn spawning() {
     }
     println!("\nspawn and join, medians of rounds in turn\n");
     println!(
-        "|   Hz | plain µs | recorded µs | recorded/plain | least |\n|-----:|---------:|------------:|---------------:|------:|"
+        "|   Hz | plain µs | recorded µs | recorded/plain | least |\n\
+         |-----:|---------:|------------:|---------------:|------:|"
     );
     each();
     for frequency in [100, 250, 1000] {

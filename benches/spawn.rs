@@ -1,4 +1,5 @@
-//! Claim: a thread in the tree (parent, please_stop, name, failure kept) costs what a bare one costs.
+//! Claim: a thread in the tree (parent, please_stop, name, failure kept) costs what a bare one
+//! costs.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Lock, Semaphore, Monitor, Progress: uncontended and contended, beside std, parking_lot and tokio; and a go that wakes a
-//! thousand. Claim: at most 1.2 of the best of them.
+//! Lock, Semaphore, Monitor, Progress: uncontended and contended, beside std, parking_lot and
+//! tokio; and a go that wakes a thousand. Claim: at most 1.2 of the best of them.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Tills: made and dropped, waited on with other signals beside `select!`, and how late they go beside a bare sleep.
-//! Claims: more than 2 million a second; 99 % go within 200 µs of the sleep.
+//! Tills: made and dropped, waited on with other signals beside `select!`, and how late they go
+//! beside a bare sleep. Claims: more than 2 million a second; 99 % go within 200 µs of the sleep.
 
 mod support;
 
@@ -33,8 +33,8 @@ fn made_and_dropped() {
         .run(40);
 }
 
-/// A thread waits for the first of two events and a deadline; another makes the second event happen, and waits for the
-/// answer.
+/// A thread waits for the first of two events and a deadline; another makes the second event
+/// happen, and waits for the answer.
 fn waited_on() {
     let n = scaled(300, 5);
     Contest::new("woken from a wait for a, b or a deadline, and back", n)

@@ -71,10 +71,12 @@ fn round_trips<E: Event>(n: usize, cores: Option<[usize; 2]>) -> Duration {
     })
 }
 
-/// Where two threads run decides more than what they do: a wake-up across cores costs several of those on one.
+/// Where two threads run decides more than what they do: a wake-up across cores costs several of
+/// those on one.
 #[cfg(target_os = "linux")]
 fn stay_on(core: usize) {
-    // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET bounds-checks; the kernel reads the set during the call only.
+    // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET bounds-checks; the kernel reads the
+    // set during the call only.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(core, &mut set);
@@ -207,7 +209,8 @@ impl Event for Futex {
     #[cfg(target_os = "linux")]
     fn fire(&self) {
         self.0.store(1, Ordering::SeqCst);
-        // SAFETY: FUTEX_WAKE takes an address, the operation and a number; it only compares the address.
+        // SAFETY: FUTEX_WAKE takes an address, the operation and a number; it only compares the
+        // address.
         unsafe {
             libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX)
         };
@@ -216,7 +219,8 @@ impl Event for Futex {
     fn wait(&self) {
         while self.0.load(Ordering::SeqCst) == 0 {
             let no_timeout = std::ptr::null::<libc::timespec>();
-            // SAFETY: FUTEX_WAIT reads the u32, which outlives the call, and takes a null timeout as none.
+            // SAFETY: FUTEX_WAIT reads the u32, which outlives the call, and takes a null timeout
+            // as none.
             unsafe {
                 libc::syscall(
                     libc::SYS_futex,

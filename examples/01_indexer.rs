@@ -1,7 +1,7 @@
 //! A word index of a source tree: one real program on all of selvedge.
 //!
-//! It shows a tree of threads with a role each, queues between them, an orderly stop, failures that reach `main`, one log
-//! and one flamegraph.
+//! It shows a tree of threads with a role each, queues between them, an orderly stop, failures that
+//! reach `main`, one log and one flamegraph.
 //!
 //! ```text
 //! main
@@ -59,7 +59,8 @@ struct Counts {
 }
 
 impl Counts {
-    /// Files that a reader has dealt with. `found` less this is what an interrupted run has not read.
+    /// Files that a reader has dealt with. `found` less this is what an interrupted run has not
+    /// read.
     fn done(&self) -> u64 {
         [&self.indexed, &self.binary, &self.unreadable].iter().map(|count| count.load(Relaxed)).sum()
     }
@@ -102,7 +103,7 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     let paths: Queue<PathBuf> = Queue::bounded("paths", 1024).may_be_left();
     let partials: Queue<Index> = Queue::bounded("partials", 16);
 
-    // The youngest is stopped first: so consumers are older than those who feed them.
+    // The youngest thread is stopped first: so consumers are older than their producers.
     let merger = spawn("merger", {
         let (partials, slow_stop) = (partials.clone(), options.slow_stop);
         move |_| merge(&partials, slow_stop)
@@ -131,7 +132,8 @@ fn index(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Error>> 
     bar.finish_and_clear();
 
     let mut threads = vec![me, walker.thread().clone(), merger.thread().clone(), readers.thread().clone()];
-    // Whoever is asked to stop while it joins passes that on: so an interrupted run ends here in the same order.
+    // A thread that is asked to stop while it joins asks the joined thread: an interrupted run ends
+    // in the same order.
     threads.extend(readers.join()?);
     walker.join()?;
     let index = merger.join()?;
@@ -158,7 +160,7 @@ fn walk(dir: PathBuf, paths: &Queue<PathBuf>, counts: &Counts, please_stop: &Sig
     log::info!("{} files found", counts.found.load(Relaxed));
 }
 
-/// False: asked to stop, or nobody reads any more.
+/// Returns `false` if it was asked to stop, or if all readers have ended.
 fn list(
     folder: &Path,
     folders: &mut Vec<PathBuf>,
@@ -200,7 +202,8 @@ fn read_all(
         })
         .collect();
     let threads: Vec<_> = readers.iter().map(|reader| reader.thread().clone()).collect();
-    // All are joined before the first failure is returned: the merger must not wait for a partial that never comes.
+    // All are joined before the first failure is returned: the merger must not wait for a partial
+    // that never comes.
     let ends: Vec<_> = readers.into_iter().map(selvedge::JoinHandle::join).collect();
     partials.close();
     ends.into_iter().collect::<Result<(), _>>()?;
@@ -237,7 +240,8 @@ fn read(paths: &Queue<PathBuf>, partials: &Queue<Index>, counts: &Counts, panic_
                 log::warn!("unreadable: {}: {error}", path.display());
             }
         }
-        // No stop here: what was read is worth keeping, and the merger takes it until the queue is closed.
+        // No stop here: what was read is worth keeping, and the merger takes it until the queue is
+        // closed.
         if partial.files.len() == FILES_PER_PARTIAL && partials.add(std::mem::take(&mut partial)).is_err() {
             return;
         }
@@ -278,7 +282,8 @@ fn tokenize(text: &str, file: u32, words: &mut HashMap<Box<str>, Word>) {
 #[inline(never)]
 fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>) -> Index {
     let mut index = Index::default();
-    // Until the queue is closed, also when asked to stop: what the readers have read is worth keeping.
+    // Until the queue is closed, also when asked to stop: what the readers have read is worth
+    // keeping.
     while let Some(partial) = partials.pop() {
         let offset = index.files.len() as u32;
         index.files.extend(partial.files);

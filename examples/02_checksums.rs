@@ -1,10 +1,11 @@
 //! CRC-32 of every file of a tree: worked out in parallel, written in order.
 //!
-//! It shows five cells of the cube at work. Workers take [`Sequencer`] tickets with their files and write in that order, so
-//! whatever stops the program, what it has written is the beginning of the whole list. A [`Progress`] counts bytes, and
-//! whoever reports waits for its next mark. A [`Semaphore`] keeps large files from being in memory all at once. The table
-//! that all need is a [`Promise`]: the first worker works it out, the others wait for that. And a [`Till`] or Ctrl-C,
-//! whichever comes first, is the one signal that ends every wait.
+//! It shows five cells of the cube at work. Workers take [`Sequencer`] tickets with their files and
+//! write in that order, so however the program stops, its output is the beginning of the whole
+//! list. A [`Progress`] counts bytes, and the reporting thread waits for its next mark. A
+//! [`Semaphore`] keeps large files from being in memory all at once. The table that all workers
+//! need is a [`Promise`]: the first worker works it out, the others wait for that. And a [`Till`]
+//! or Ctrl-C, whichever comes first, is the one signal that ends every wait.
 //!
 //! `cargo run --release --example 02_checksums -- [DIR] [--seconds S] [--workers N]`
 
@@ -78,7 +79,8 @@ fn checksums(options: &Options, please_stop: &Signal) -> Result<(), Box<dyn Erro
         None => Signal::never(),
     };
     let shared = Shared {
-        // What is not done when it is stopped is not in the list; the last line says how long that is.
+        // What is not done when it is stopped is not in the list; the last line says how long that
+        // is.
         jobs: Queue::bounded("jobs", 64).may_be_left(),
         order: Sequencer::new("lines"),
         large: Semaphore::new("large files", LARGE_AT_ONCE),
@@ -147,7 +149,8 @@ fn work(shared: &Shared) -> std::io::Result<()> {
         }
         let Ok(table) = shared.table.wait_till(&shared.stop) else { break };
         let line = {
-            // The permit covers the reading, and not the wait for the turn: the one before might need it.
+            // The permit covers the reading, and not the wait for the turn: the one before might
+            // need it.
             let _permit = match job.size {
                 LARGE.. => match shared.large.acquire_till(&shared.stop) {
                     Ok(permit) => Some(permit),

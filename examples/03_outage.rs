@@ -1,9 +1,9 @@
-//! A service in trouble: two threads deadlock, one ignores that it was asked to stop, one panics. Nothing in this program looks
-//! for any of that; what the runtime prints names all of them, with the place in the code. docs/shutdown.md walks through
-//! the output.
+//! A service in trouble: two threads deadlock, one ignores that it was asked to stop, one panics.
+//! Nothing in this program looks for any of that; what the runtime prints names all of them, with
+//! the place in the code. docs/shutdown.md walks through the output.
 //!
-//! `cargo run --features profiling --example 03_outage`. Ends with 70, since `config/outage.yaml` says `on_stuck: abort`.
-//! While it runs, `kill -USR1 <pid>` prints what all threads do.
+//! `cargo run --features profiling --example 03_outage`. Ends with 70, since `config/outage.yaml`
+//! says `on_stuck: abort`. While it runs, `kill -USR1 <pid>` prints what all threads do.
 
 use selvedge::{Lock, Progress, Queue, Signal, Till, spawn};
 use std::hint::black_box;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         let mails: Queue<&str> = Queue::bounded("mails", 10);
         let (outbox, inbox) = (mails.popper(), mails.adder());
         drop(spawn("mailer", move |please_stop| send_all(&outbox, please_stop)));
-        for mail in ["ann@example.org", "bob@example.org", "everybody"] {
+        for mail in ["ann@example.org", "bob@example.org", "everyone"] {
             if inbox.add_till(mail, please_stop).is_err() {
                 break;
             }

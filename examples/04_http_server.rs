@@ -1,5 +1,6 @@
-//! A tiny HTTP server: a thread for each connection, keep-alive, no dependency but selvedge. It ends within 50 ms of
-//! SIGTERM or Ctrl-C, under load too, and cuts no request that arrives in that time. docs/recipes/threaded-server.md explains it.
+//! A tiny HTTP server: a thread for each connection, keep-alive, no dependency but selvedge. It
+//! ends within 50 ms of SIGTERM or Ctrl-C, under load too, and cuts no request that arrives in that
+//! time. docs/recipes/threaded-server.md explains it.
 //!
 //! `cargo run --release --example 04_http_server [ADDRESS]`, then `curl http://127.0.0.1:8080/`.
 
@@ -27,12 +28,15 @@ fn main() -> ExitCode {
         let listener = TcpListener::bind(address)?;
         println!("listening on {}", listener.local_addr()?);
         let places = Semaphore::new("connections", MOST);
-        // Each connection is a child of main. At the end of the scope they are asked to stop, and joined.
+        // Each connection is a child of main. At the end of the scope they are asked to stop, and
+        // joined.
         scope(|connections| {
             accept(&listener, &places, connections, please_stop);
-            // Connections that the system made before the stop have clients that wait for an answer.
+            // Connections that the system made before the stop have clients that wait for an
+            // answer.
             accept(&listener, &places, connections, &Till::after(PENDING));
-            // Before any client is told to go: it might come again, to a server that does not accept any more.
+            // Before any client is told to go: it might come again, to a server that does not
+            // accept any more.
             drop(listener);
         });
         Ok(())
@@ -53,7 +57,8 @@ fn accept<'scope>(listener: &TcpListener, places: &'scope Semaphore, connections
     }
 }
 
-/// One request after the other, until the client closes the connection or the thread is asked to stop.
+/// One request after the other, until the client closes the connection or the thread is asked to
+/// stop.
 fn serve(stream: &TcpStream, _place: Permit<'_>, please_stop: &Signal) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let between = stream.till(please_stop);
@@ -105,7 +110,8 @@ fn answer(reader: &mut BufReader<StreamTill<&TcpStream>>, please_stop: &Signal) 
     let connection = if closes { "close" } else { "keep-alive" };
     let length = body.len();
     let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+         Connection: {connection}\r\n\r\n{body}"
     );
     reader.get_mut().write_all(response.as_bytes())?;
     Ok(if closes { Connection::Close } else { Connection::Keep })

@@ -1,8 +1,9 @@
-//! Nothing grows: what was waited on, dropped or cancelled ten million times leaves resident memory where it was, and what
-//! comes and goes in a month of a service leaves no bytes allocated.
+//! Nothing grows: what was waited on, dropped or cancelled ten million times leaves resident memory
+//! where it was, and what comes and goes in a month of a service leaves no bytes allocated.
 //!
-//! Alone in its process, one test after the other, since resident memory belongs to all. `SELVEDGE_ROUNDS` overrides how
-//! often (the default is enough to show a leak of a few bytes a round; ten million take minutes).
+//! Alone in its process, one test after the other, since resident memory belongs to all.
+//! `SELVEDGE_ROUNDS` overrides how often (the default is enough to show a leak of a few bytes a
+//! round; ten million take minutes).
 #![cfg(target_os = "linux")]
 
 use selvedge::{
@@ -19,8 +20,8 @@ struct Counting;
 /// Relaxed: a sum, read when the threads that have changed it have been joined.
 static ALLOCATED: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: each call is passed on to the system's allocator as it came, under the same conditions. realloc is the default,
-// which calls these two.
+// SAFETY: each call is passed on to the system's allocator as it came, under the same conditions.
+// realloc is the default, which calls these two.
 unsafe impl GlobalAlloc for Counting {
     // SAFETY: the caller vouches for the layout.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -67,7 +68,7 @@ fn rounds() -> u64 {
 
 #[test]
 fn nothing_grows() {
-    // What is printed of panics gathers in the test's output: not of those that are wanted.
+    // The harness keeps all output of panics in memory, so intended panics print nothing.
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref::<&str>().is_none_or(|text| *text != EXPECTED) {
@@ -79,7 +80,8 @@ fn nothing_grows() {
     leaves_nothing_allocated(rounds());
 }
 
-/// Half of the rounds to warm up, then as many again: no more bytes may be allocated than a few objects on their way have.
+/// Half of the rounds to warm up, then as many again: no more bytes may be allocated than a few
+/// objects on their way have.
 fn leaves_nothing(what: &str, rounds: u64, mut round: impl FnMut()) {
     const SLACK: i64 = 16 << 10;
     let half = (rounds / 2).max(20);

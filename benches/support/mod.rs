@@ -1,7 +1,9 @@
-//! What the benches share: contenders that take turns in one process, and the table of their ratios.
+//! What the benches share: contenders that take turns in one process, and the table of their
+//! ratios.
 //!
-//! A small machine is noisy, and the noise lasts longer than a round: so each round lets every contender run once, in
-//! turning order, and what is reported is the median of the ratios *within* a round.
+//! A small machine is noisy, and the noise lasts longer than a round: so each round lets every
+//! contender run once, in turning order, and what is reported is the median of the ratios *within*
+//! a round.
 
 // Each bench is a program of its own, and none uses all of it.
 #![allow(dead_code)]
@@ -13,7 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether to measure (`cargo bench`) or only to show that it runs (`cargo test --benches`, or `--test`).
+/// Whether to measure (`cargo bench`) or only to show that it runs (`cargo test --benches`, or
+/// `--test`).
 pub(crate) fn measuring() -> bool {
     let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
     has("--bench") && !has("--test")
@@ -26,7 +29,8 @@ pub(crate) fn scaled(full: usize, quick: usize) -> usize {
 
 type Round<'a> = Box<dyn FnMut() -> Duration + 'a>;
 
-/// Contenders for one claim. The first is ours; the ratios of the others are ours divided by theirs.
+/// Contenders for one claim. The first is ours; the ratios of the others are ours divided by
+/// theirs.
 pub(crate) struct Contest<'a> {
     title: &'a str,
     /// Operations in one round, by which its time is divided.
@@ -52,7 +56,8 @@ impl<'a> Contest<'a> {
         let mut times = vec![Vec::with_capacity(rounds); count];
         for round in 0..warm_up + rounds {
             for turn in 0..count {
-                // Every second round backwards, so that nobody always runs in the wake of the same other.
+                // Every second round runs backwards, so that no way always runs after the same
+                // other way.
                 let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
                 let which = (turn + round / 2) % count;
                 let (_, contender) = &mut self.contenders[which];
@@ -107,9 +112,10 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// The time from when the first thread begins until the last has ended, by their own clocks: the thread that waits
-    /// for them may not get a core before they are done. `produce` sends its values, the last producer hands its end to
-    /// `finish`, `consume` receives to the end and returns the sum.
+    /// The time from when the first thread begins until the last has ended, by their own clocks:
+    /// the thread that waits for them may not get a core before they are done. `produce` sends its
+    /// values, the last producer hands its end to `finish`, `consume` receives to the end and
+    /// returns the sum.
     pub(crate) fn time<S, R>(
         self,
         (sending, receiving): (S, R),

@@ -1,4 +1,5 @@
-//! Actors: one message after the other, an answer or an error, and an end that everyone hears of.
+//! Actors: one message after the other, an answer or an error, and an end that every sender hears
+//! of.
 
 use selvedge::{AskError, Reply, Signal, Till, left_in_queues, spawn_actor};
 use std::sync::mpsc;
@@ -34,7 +35,7 @@ fn messages_are_handled_in_order() {
 }
 
 #[test]
-fn a_question_that_is_not_answered_is_an_error_and_not_a_hang() {
+fn an_unanswered_question_is_an_error() {
     let sum = sum();
     assert_eq!(sum.ask(Message::Ignore), Err(AskError::Unanswered));
     assert_eq!(sum.ask(Message::Sum), Ok(0), "it goes on");
@@ -48,7 +49,7 @@ fn a_question_that_is_not_answered_is_an_error_and_not_a_hang() {
 }
 
 #[test]
-fn one_that_panics_fails_those_who_asked_and_all_who_ask_later() {
+fn a_panic_fails_all_pending_and_later_questions() {
     let sum = sum();
     let blocked = Signal::new("blocked");
     sum.send(Message::WaitFor(blocked.clone())).unwrap();
@@ -76,7 +77,7 @@ fn one_that_panics_fails_those_who_asked_and_all_who_ask_later() {
 }
 
 #[test]
-fn a_stop_ends_it_and_gives_back_what_comes_after() {
+fn a_stop_ends_it_and_returns_later_messages() {
     let sum = sum();
     let blocked = Signal::new("never");
     sum.send(Message::WaitFor(blocked)).unwrap();
@@ -101,7 +102,7 @@ fn a_stop_ends_it_and_gives_back_what_comes_after() {
 }
 
 #[test]
-fn without_handles_it_handles_what_was_sent_and_ends() {
+fn without_handles_it_empties_its_queue_and_ends() {
     let (tell, hear) = mpsc::channel();
     let actor = spawn_actor("last will", (), move |(), number: u32, _| tell.send(number).unwrap());
     let stopped = actor.thread().stopped().clone();
@@ -132,7 +133,7 @@ fn left_by(actor: &str) -> u64 {
 }
 
 #[test]
-fn a_stop_of_its_thread_drops_no_message_that_was_sent() {
+fn a_stop_drops_no_sent_message() {
     let (actor, go_on, hear) = busy("careful");
     (0..100).for_each(|number| actor.send(number).unwrap());
     actor.thread().stop();
@@ -144,7 +145,7 @@ fn a_stop_of_its_thread_drops_no_message_that_was_sent() {
 }
 
 #[test]
-fn a_closed_actor_handles_what_was_sent_and_ends() {
+fn a_closed_actor_handles_sent_messages_and_ends() {
     let (actor, go_on, hear) = busy("closed");
     (0..100).for_each(|number| actor.send(number).unwrap());
     actor.close();

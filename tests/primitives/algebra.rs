@@ -1,4 +1,5 @@
-//! The algebra of signals, and random programs of goes, waits and cancels against a model that is too simple to be wrong.
+//! The algebra of signals, and random programs of goes, waits and cancels against a model that is
+//! too simple to be wrong.
 
 use crate::random::Random;
 use selvedge::{OnGo, Signal};
@@ -65,7 +66,8 @@ fn leaves() -> Vec<Signal> {
     (0..LEAVES).map(|leaf| Signal::new(format!("s{leaf}"))).collect()
 }
 
-/// Both sides of a law say the same, whichever leaves have gone before they are built and whichever go after.
+/// Both sides of a law say the same, whichever leaves have gone before they are built and whichever
+/// go after.
 fn same(seed: u64, left: Expression, right: Expression) {
     for early in 0..1 << LEAVES {
         let signals = leaves();
@@ -236,7 +238,7 @@ fn a_deeply_nested_composite_is_dropped() {
 }
 
 #[test]
-fn a_deeply_nested_composite_goes_by_its_first_leaf() {
+fn a_deep_composite_goes_by_its_first_leaf() {
     on_a_small_stack(|| {
         let (leaves, whole) = nested(DEPTH);
         assert!(!whole.is_go() && whole.reason().is_none());
@@ -253,7 +255,7 @@ fn a_deeply_nested_composite_goes_by_its_first_leaf() {
 }
 
 #[test]
-fn a_deeply_nested_composite_is_waited_for_and_named() {
+fn a_deep_composite_can_be_awaited_and_named() {
     on_a_small_stack(|| {
         let (leaves, whole) = nested(DEPTH);
         assert!(!whole.wait_for_go_timeout(Duration::from_millis(1)));

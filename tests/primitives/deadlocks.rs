@@ -1,5 +1,5 @@
-//! Threads that wait for each other, and waits that no thread can end, are reported once, with all that is known of them; what
-//! can still end is not.
+//! Threads that wait for each other, and waits that no thread can end, are reported once, with all
+//! that is known of them; what can still end is not.
 #![cfg(target_os = "linux")]
 
 use crate::support::{ALARM, Folder, program, run};
@@ -90,7 +90,7 @@ fn each_deadlock_is_reported_by_itself() {
 }
 
 #[test]
-fn a_circle_of_lock_monitor_and_join_and_who_stands_behind() {
+fn a_circle_is_reported_with_threads_behind_it() {
     let reports = found("three-kinds", 1);
     let report = &reports[0];
     assert!(report.contains("ERROR main/selvedge/watcher deadlock: 3 threads wait for each other\n"), "{report}");
@@ -102,7 +102,7 @@ fn a_circle_of_lock_monitor_and_join_and_who_stands_behind() {
 }
 
 #[test]
-fn a_parent_that_ends_with_what_its_child_wants() {
+fn a_parent_ends_holding_its_childs_lock() {
     let reports = found("parents-end", 1);
     let report = &reports[0];
     assert!(report.contains("ERROR main/selvedge/watcher deadlock: 2 threads wait for each other\n"), "{report}");
@@ -111,7 +111,7 @@ fn a_parent_that_ends_with_what_its_child_wants() {
 }
 
 #[test]
-fn a_turn_that_waits_for_the_next_in_line_is_probable() {
+fn a_turn_awaiting_the_next_is_probable() {
     let reports = found("turn", 1);
     let report = &reports[0];
     assert!(
@@ -150,7 +150,7 @@ fn a_lock_whose_holder_has_ended() {
 #[test]
 fn a_wait_that_nobody_can_end() {
     for (scenario, what) in [
-        ("signal", "main is waiting .* for signal \"nobody's\""),
+        ("signal", "main is waiting .* for signal \"unowned\""),
         ("composite", "main is waiting .* for signal \"(this | that)\""),
         ("pop", "main is waiting .* for queue \"jobs\""),
         ("add", "main is waiting .* for room in queue \"jobs\""),

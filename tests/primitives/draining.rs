@@ -1,4 +1,5 @@
-//! The end of a queue: draining after a stop, the close by the last producer or consumer, and values that are left.
+//! The end of a queue: draining after a stop, the close by the last producer or consumer, and
+//! values that are left.
 
 use crate::support::{until_waiting, within_deadline};
 use selvedge::{AddError, Queue, Signal, left_in_queues, spawn};
@@ -47,7 +48,7 @@ fn draining_before_a_stop_waits_as_pop_does() {
 }
 
 #[test]
-fn a_forgotten_close_is_made_up_for_after_the_patience() {
+fn draining_closes_a_forgotten_queue_after_its_patience() {
     let queue = Queue::unbounded("forgotten");
     queue.extend([1, 2]).unwrap();
     let patience = Duration::from_millis(20);
@@ -59,7 +60,7 @@ fn a_forgotten_close_is_made_up_for_after_the_patience() {
 }
 
 #[test]
-fn draining_outlasts_its_patience_while_there_is_an_adder() {
+fn draining_outlasts_its_patience_while_an_adder_lives() {
     let queue = Queue::unbounded("slow producer");
     let adder = queue.adder();
     let (from, patience) = (queue.clone(), Duration::from_millis(1));
@@ -136,7 +137,7 @@ fn values_dropped_with_their_queue_are_counted() {
 }
 
 #[test]
-fn what_may_be_left_or_was_taken_is_not_counted() {
+fn permitted_or_taken_values_are_not_counted() {
     let ticks = Queue::unbounded("ticks").may_be_left();
     ticks.extend(0..5).unwrap();
     drop(ticks);
@@ -149,7 +150,7 @@ fn what_may_be_left_or_was_taken_is_not_counted() {
 }
 
 #[test]
-fn handles_dropped_at_once_on_many_threads_count_the_values_once() {
+fn concurrent_drops_count_left_values_once() {
     const ROUNDS: u64 = 500;
     for _ in 0..ROUNDS {
         let queue = Queue::unbounded("dropped by many");
@@ -171,7 +172,7 @@ fn handles_dropped_at_once_on_many_threads_count_the_values_once() {
 }
 
 #[test]
-fn a_queue_may_refer_to_what_is_declared_after_it() {
+fn a_queue_may_borrow_later_variables() {
     let queue = Queue::unbounded("borrows");
     let text = String::from("declared later, so dropped earlier");
     queue.add(text.as_str()).unwrap();

@@ -1,12 +1,13 @@
-//! A failure tells all that was known when it happened: where its thread came from, in which context, and what became of
-//! those below it.
+//! A failure tells all that was known when it happened: where its thread came from, in which
+//! context, and what became of those below it.
 
 use selvedge::{Builder, Failure, JoinHandle, Restart, Signal, spawn, spawn_fallible};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A service whose worker's helper panics: `main/service/worker/helper` in the end of a chain of spawns.
+/// A service whose worker's helper panics: `main/service/worker/helper` in the end of a chain of
+/// spawns.
 fn nested() -> (Failure, [u32; 3]) {
     let service_line = line!() + 1;
     let service = spawn("service", |_| {
@@ -26,7 +27,7 @@ fn nested() -> (Failure, [u32; 3]) {
 }
 
 #[test]
-fn the_way_from_the_failed_thread_up_to_main_is_in_it() {
+fn a_report_has_the_spawn_chain_to_main() {
     let (failure, lines) = nested();
     let spawned: Vec<_> =
         failure.spawned().iter().map(|(by, at)| (by.rsplit('/').next().unwrap(), at.file(), at.line())).collect();
@@ -42,7 +43,7 @@ fn the_way_from_the_failed_thread_up_to_main_is_in_it() {
 }
 
 #[test]
-fn the_context_of_that_moment_is_in_it_and_children_inherit_it() {
+fn a_report_has_the_inherited_diagnostic_context() {
     let (failure, _) = nested();
     let mut context = failure.context().to_vec();
     context.sort();
@@ -58,7 +59,7 @@ fn the_context_of_that_moment_is_in_it_and_children_inherit_it() {
 }
 
 #[test]
-fn what_became_of_those_below_it_is_in_it() {
+fn a_report_lists_children_and_their_ends() {
     let parent = spawn_fallible("parent", |_| {
         drop(spawn("patient", |please_stop| please_stop.wait_for_go()));
         drop(spawn("failing", |please_stop| {
@@ -79,7 +80,7 @@ fn what_became_of_those_below_it_is_in_it() {
 }
 
 #[test]
-fn what_became_of_those_below_the_last_run_is_in_it() {
+fn a_report_lists_the_last_runs_children() {
     let runs = Builder::new("restarted").restart(Restart::up_to(1)).spawn_fallible(|_| {
         drop(spawn("patient", |please_stop| please_stop.wait_for_go()));
         Err::<(), _>("no disk")
@@ -90,7 +91,7 @@ fn what_became_of_those_below_the_last_run_is_in_it() {
 }
 
 #[test]
-fn of_many_survivors_the_first_are_told_and_the_rest_counted() {
+fn few_of_many_survivors_are_listed() {
     let parent = spawn_fallible("crowded", |_| {
         for number in 0..30 {
             drop(spawn(format!("child-{number}"), |please_stop| please_stop.wait_for_go()));
@@ -122,7 +123,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn a_failure_that_comes_back_as_an_error_keeps_its_own_circumstances() {
+fn a_returned_failure_keeps_its_own_context() {
     let line = line!() + 2;
     let outer = spawn_fallible("outer", move |_| {
         let inner = spawn("inner", |_| panic!("deep"));
@@ -134,7 +135,7 @@ fn a_failure_that_comes_back_as_an_error_keeps_its_own_circumstances() {
 }
 
 #[test]
-fn a_payload_that_is_no_string_has_a_place_and_a_way_all_the_same() {
+fn a_nonstring_payload_has_place_and_backtrace() {
     let failure = spawn("odd", |_| std::panic::panic_any(42u8)).join().unwrap_err();
     assert!(failure.location().unwrap().starts_with("tests/primitives/failure_reports.rs:"));
     assert!(!failure.spawned().is_empty() && failure.backtrace().is_some());
@@ -143,7 +144,7 @@ fn a_payload_that_is_no_string_has_a_place_and_a_way_all_the_same() {
 }
 
 #[test]
-fn an_error_and_its_sources_are_told_where_the_thread_was_built() {
+fn an_error_report_has_sources_and_spawn_place() {
     let signal = Signal::new("up");
     let going = signal.clone();
     let line = line!() + 1;
@@ -163,7 +164,7 @@ fn caught_elsewhere(f: fn()) -> Box<dyn std::any::Any + Send> {
 }
 
 #[test]
-fn a_panic_that_is_raised_again_on_another_thread_keeps_its_place() {
+fn a_panic_resumed_elsewhere_keeps_its_place() {
     fn formatted() {
         panic!("job {} is broken", std::hint::black_box(7));
     }
@@ -194,7 +195,7 @@ fn a_panic_that_is_raised_again_on_another_thread_keeps_its_place() {
 }
 
 #[test]
-fn a_failure_that_is_a_payload_is_adopted_whole() {
+fn a_failure_as_payload_is_adopted_whole() {
     let raise: [fn(Failure); 2] = [|failure| failure.resume(), |failure| std::panic::resume_unwind(Box::new(failure))];
     for raise in raise {
         let outer = spawn("outer", move |_| {

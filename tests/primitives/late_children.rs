@@ -1,4 +1,5 @@
-//! Children that come while their parent or their scope ends: asked, bounded, forgotten when they have ended.
+//! Children that come while their parent or their scope ends: asked, bounded, forgotten when they
+//! have ended.
 
 use crate::support::until;
 use selvedge::{Builder, JoinHandle, Signal, Thread, scope, spawn};
@@ -10,7 +11,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How many children an ending thread takes from threads that are not below it.
 const MOST: usize = 1000;
 
-/// A thread whose body has ended, and that waits for its child until `release` goes; and what that child does then.
+/// A thread whose body has ended, and that waits for its child until `release` goes; and what that
+/// child does then.
 fn ending(release: &Signal, last: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     let release = release.clone();
     let (told, child) = std::sync::mpsc::channel();
@@ -52,7 +54,7 @@ fn an_ending_thread_takes_few_children_from_elsewhere() {
 }
 
 #[test]
-fn a_late_child_that_has_ended_leaves_the_tree() {
+fn an_ended_late_child_leaves_the_tree() {
     let release = Signal::new("release");
     let parent = ending(&release, || ());
     let thread = parent.thread().clone();

@@ -1,5 +1,5 @@
-//! The thread tree, signals, locks and queues, in one process: one file for each promise. A test that needs what a process has
-//! once, such as the logger, runs in a process of its own.
+//! The thread tree, signals, locks and queues, in one process: one file for each promise. A test
+//! that needs what a process has once, such as the logger, runs in a process of its own.
 
 #[path = "../support/random.rs"]
 mod random;

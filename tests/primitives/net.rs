@@ -57,7 +57,7 @@ impl Drop for Path {
 }
 
 #[test]
-fn an_accept_ends_when_the_thread_is_asked_to_stop() {
+fn an_accept_ends_on_please_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let tcp = spawn("tcp", move |please_stop| listener.accept_till(please_stop).map(drop).unwrap_err());
@@ -72,7 +72,7 @@ fn an_accept_ends_when_the_thread_is_asked_to_stop() {
 }
 
 #[test]
-fn a_read_ends_when_the_thread_is_asked_to_stop() {
+fn a_read_ends_on_please_stop() {
     let (client, server) = tcp_pair();
     let peer = client.local_addr().unwrap();
     let tcp = spawn("tcp", move |please_stop| {
@@ -107,7 +107,7 @@ fn a_read_ends_when_the_thread_is_asked_to_stop() {
 }
 
 #[test]
-fn a_write_ends_when_the_thread_is_asked_to_stop() {
+fn a_write_ends_on_please_stop() {
     let (client, server) = tcp_pair();
     let peer = client.local_addr().unwrap();
     let writer = spawn("writer", move |please_stop| {
@@ -128,7 +128,7 @@ fn a_write_ends_when_the_thread_is_asked_to_stop() {
 }
 
 #[test]
-fn a_write_to_a_closed_connection_is_an_error() {
+fn writing_to_a_closed_connection_is_an_error() {
     let (client, server) = UnixStream::pair().unwrap();
     drop(client);
     let mut stream = server.till(&Signal::never());
@@ -138,7 +138,7 @@ fn a_write_to_a_closed_connection_is_an_error() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_connect_ends_when_the_thread_is_asked_to_stop() {
+fn a_connect_ends_on_please_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // SAFETY: the descriptor is open; listening again changes the backlog.
@@ -292,14 +292,14 @@ fn the_time_limits_of_a_stream_hold() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_signal_ends_a_wait_for_which_no_descriptor_is_left() {
-    if crate::support::in_own_process(module_path!(), "a_signal_ends_a_wait_for_which_no_descriptor_is_left") {
+fn a_signal_ends_a_wait_without_free_descriptors() {
+    if crate::support::in_own_process(module_path!(), "a_signal_ends_a_wait_without_free_descriptors") {
         return;
     }
     let (_client, server) = tcp_pair();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // One that no accept has seen, and for which there will be no descriptor.
+    // A connection that no accept has seen, and for which there will be no descriptor.
     let refused = TcpListener::bind("127.0.0.1:0").unwrap();
     let _waiting = TcpStream::connect(refused.local_addr().unwrap()).unwrap();
     let few = libc::rlimit { rlim_cur: 64, rlim_max: 64 };

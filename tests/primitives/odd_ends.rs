@@ -65,7 +65,7 @@ impl Trail {
 }
 
 #[test]
-fn a_handle_dropped_while_the_parent_ends_loses_no_failure() {
+fn a_late_handle_drop_loses_no_failure() {
     within(|| {
         for round in 0..3000 {
             let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
@@ -91,7 +91,7 @@ fn a_handle_dropped_while_the_parent_ends_loses_no_failure() {
 }
 
 #[test]
-fn who_joins_is_told_even_if_the_parent_ends_first() {
+fn a_joiner_hears_though_the_parent_ends() {
     within(|| {
         let parent = spawn("parent", |_| {
             let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
@@ -111,7 +111,7 @@ fn who_joins_is_told_even_if_the_parent_ends_first() {
 }
 
 #[test]
-fn a_child_born_while_its_parent_ends_is_asked() {
+fn a_child_of_an_ending_parent_is_asked() {
     within(|| {
         let parent = spawn("parent", |_| {
             let me = Thread::current();
@@ -125,7 +125,7 @@ fn a_child_born_while_its_parent_ends_is_asked() {
 }
 
 #[test]
-fn a_thread_born_while_its_scope_ends_is_asked() {
+fn a_thread_of_an_ending_scope_is_asked() {
     within(|| {
         scope(|s| {
             let inner = s.clone();
@@ -138,7 +138,7 @@ fn a_thread_born_while_its_scope_ends_is_asked() {
 }
 
 #[test]
-fn one_by_one_holds_for_those_born_after_the_parent_was_asked() {
+fn one_by_one_holds_for_late_children() {
     within(|| {
         let trail = Trail::default();
         let inside = trail.clone();
@@ -156,7 +156,7 @@ fn one_by_one_holds_for_those_born_after_the_parent_was_asked() {
 }
 
 #[test]
-fn one_by_one_holds_when_a_child_fails_in_the_end() {
+fn one_by_one_holds_with_a_failing_child() {
     within(|| {
         let trail = Trail::default();
         let inside = trail.clone();
@@ -174,7 +174,7 @@ fn one_by_one_holds_when_a_child_fails_in_the_end() {
 }
 
 #[test]
-fn a_thread_that_the_system_does_not_give_leaves_no_child() {
+fn a_refused_thread_leaves_no_child() {
     within(|| {
         let huge = |name| Builder::new(name).stack_size(1 << 60);
         let parent = spawn("parent", move |_| {
@@ -191,14 +191,14 @@ fn a_thread_that_the_system_does_not_give_leaves_no_child() {
             }))
             .unwrap_err();
             assert!(Thread::current().children().is_empty());
-            assert!(seen.lock().as_ref().unwrap().is_go(), "somebody may wait for it");
+            assert!(seen.lock().as_ref().unwrap().is_go(), "another thread may wait for it");
         });
         parent.join().unwrap();
     });
 }
 
 #[test]
-fn an_error_that_panics_when_dropped_takes_nothing_down() {
+fn an_error_may_panic_when_dropped() {
     #[derive(Debug)]
     struct Bomb;
     impl std::fmt::Display for Bomb {
@@ -244,7 +244,7 @@ fn joining_oneself_or_a_parent_is_refused() {
 }
 
 #[test]
-fn a_thread_that_has_signed_off_can_drop_the_handle_of_another() {
+fn an_ended_thread_can_drop_anothers_handle() {
     within(|| {
         let dropped = Signal::new("dropped");
         let done = dropped.clone();
@@ -285,7 +285,7 @@ fn guards_may_be_dropped_in_any_order() {
 }
 
 #[test]
-fn a_guard_dropped_by_a_panic_stops_its_children() {
+fn a_panicking_registered_thread_stops_its_children() {
     within(|| {
         let seen = Arc::new(Mutex::new(None));
         let child_seen = seen.clone();
@@ -301,7 +301,7 @@ fn a_guard_dropped_by_a_panic_stops_its_children() {
 }
 
 #[test]
-fn registering_in_a_destructor_of_a_thread_local_works() {
+fn a_thread_local_destructor_may_register() {
     struct Late;
     impl Drop for Late {
         fn drop(&mut self) {
@@ -323,7 +323,7 @@ fn registering_in_a_destructor_of_a_thread_local_works() {
 }
 
 #[test]
-fn what_a_target_has_captured_may_ask_who_it_is_when_dropped() {
+fn a_targets_captures_may_use_the_current_thread() {
     within(|| {
         let ran = Arc::new(AtomicBool::new(false));
         let seen = ran.clone();
@@ -339,7 +339,7 @@ fn what_a_target_has_captured_may_ask_who_it_is_when_dropped() {
 }
 
 #[test]
-fn a_panic_caught_on_the_way_out_does_not_lend_its_place_to_the_first() {
+fn a_caught_panic_keeps_the_first_panics_place() {
     let place = Arc::new(AtomicU32::new(0));
     let told = place.clone();
     let failure = spawn("unlucky", move |_| {
@@ -352,7 +352,7 @@ fn a_panic_caught_on_the_way_out_does_not_lend_its_place_to_the_first() {
     let line: u32 = failure.location().unwrap().split(':').nth(1).unwrap().parse().unwrap();
     assert_eq!((failure.message(), line), ("first", place.load(Ordering::SeqCst)));
 
-    // One that comes past the hook has no place; that of an earlier one would be wrong.
+    // A panic that bypasses the hook has no place; the place of an earlier panic would be wrong.
     let failure = spawn("resumed", |_| {
         let _ = catch_unwind(|| panic!("caught"));
         resume_unwind(Box::new("resumed"));
@@ -371,7 +371,7 @@ fn chain(depth: usize, end: fn(&Signal) -> Result<(), &'static str>) -> JoinHand
 }
 
 #[test]
-fn a_thousand_levels_can_be_stopped_by_a_thread_with_a_small_stack() {
+fn a_small_stack_stops_a_thousand_levels() {
     within(|| {
         let top = chain(1000, |please_stop| {
             please_stop.wait_for_go();
@@ -393,7 +393,7 @@ fn a_thousand_levels_can_be_stopped_by_a_thread_with_a_small_stack() {
 }
 
 #[test]
-fn a_failure_a_thousand_levels_deep_can_be_read_and_dropped() {
+fn a_failure_of_a_thousand_levels_is_usable() {
     within(|| {
         let failure = chain(1000, |_| Err("far below")).join().unwrap_err();
         assert_eq!(failure.to_string().matches("far below").count(), 1);
@@ -426,7 +426,7 @@ fn on_a_small_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -
 }
 
 #[test]
-fn a_tree_deeper_than_a_stack_is_walked_and_dropped() {
+fn a_tree_deeper_than_a_stack_is_usable() {
     const DEPTH: usize = 2000;
     within(|| {
         on_a_small_stack(|| {
@@ -446,7 +446,7 @@ fn a_tree_deeper_than_a_stack_is_walked_and_dropped() {
 }
 
 #[test]
-fn a_failure_nested_deeper_than_a_stack_is_read_and_dropped() {
+fn a_failure_deeper_than_a_stack_is_usable() {
     const DEPTH: usize = 2000;
     within(|| {
         on_a_small_stack(|| {
@@ -471,9 +471,10 @@ fn a_failure_nested_deeper_than_a_stack_is_read_and_dropped() {
 }
 
 #[test]
-fn a_value_that_is_dropped_with_a_failed_thread_may_use_its_handle() {
+fn a_failed_threads_value_may_use_its_handle() {
     within(|| {
-        // The value's drop waits for a thread that drops the handle: with the slot's lock held it would wait for ever.
+        // The value's drop waits for a thread that drops the handle: with the slot's lock held it
+        // would wait forever.
         type Value = OnDrop<Box<dyn FnMut() + Send>>;
         let handles: Queue<JoinHandle<Value>> = Queue::unbounded("handles");
         let (from, out) = (handles.clone(), handles);

@@ -1,5 +1,5 @@
-//! What the crate logs by itself: a thread that does not stop, again and again; a restart, if there is one; values left in
-//! queues, but not each time; a queue that stays full.
+//! What the crate logs by itself: a thread that does not stop, again and again; a restart, if there
+//! is one; values left in queues, but not each time; a queue that stays full.
 
 use selvedge::{Builder, Queue, Restart, Signal, spawn};
 use std::sync::Mutex;
@@ -34,8 +34,8 @@ fn logged(part: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_thread_that_does_not_stop_is_reported_again() {
-    if crate::support::in_own_process(module_path!(), "a_thread_that_does_not_stop_is_reported_again") {
+fn an_unstopped_thread_is_reported_again() {
+    if crate::support::in_own_process(module_path!(), "an_unstopped_thread_is_reported_again") {
         return;
     }
     capture();
@@ -76,8 +76,8 @@ fn a_failure_after_a_stop_announces_no_restart() {
 }
 
 #[test]
-fn of_many_queues_with_values_left_few_are_logged() {
-    if crate::support::in_own_process(module_path!(), "of_many_queues_with_values_left_few_are_logged") {
+fn few_of_many_nonempty_queues_are_logged() {
+    if crate::support::in_own_process(module_path!(), "few_of_many_nonempty_queues_are_logged") {
         return;
     }
     capture();
@@ -93,8 +93,8 @@ fn of_many_queues_with_values_left_few_are_logged() {
 }
 
 #[test]
-fn a_full_queue_logs_who_waits_for_which_and_how_long() {
-    if crate::support::in_own_process(module_path!(), "a_full_queue_logs_who_waits_for_which_and_how_long") {
+fn a_full_queue_logs_its_waiting_producer() {
+    if crate::support::in_own_process(module_path!(), "a_full_queue_logs_its_waiting_producer") {
         return;
     }
     capture();

@@ -1,4 +1,5 @@
-//! Queues: nothing lost, doubled or out of order; everyone who waits is woken; what was not added comes back.
+//! Queues: no value lost, doubled or out of order; each waiting thread is woken; a value that was
+//! not added comes back.
 
 use crate::support::{until_waiting, within_deadline};
 use selvedge::{AddError, PopError, Queue, Signal, Till, spawn};
@@ -8,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A wake-up takes microseconds. Who waits for room looks again by itself after 5 s: later than this, nobody called it.
+/// A wake-up takes microseconds. A thread that waits for room looks again by itself after 5 s. A
+/// thread that moves later than this was not woken.
 const PROMPT: Duration = Duration::from_secs(4);
 
 /// A producer's number, and the number of the value among its own.
@@ -91,14 +93,14 @@ fn sizes() -> [Queue<Numbered>; 3] {
 }
 
 #[test]
-fn four_producers_and_four_consumers_lose_nothing_and_keep_the_order() {
+fn four_producers_and_four_consumers_keep_order() {
     for queue in sizes() {
         within_deadline(move || many_to_many(queue, &CONSUMERS));
     }
 }
 
 #[test]
-fn one_consumer_of_each_kind_gets_everything_in_order() {
+fn each_kind_of_consumer_keeps_the_order() {
     for consumer in CONSUMERS {
         for queue in sizes() {
             within_deadline(move || many_to_many(queue, &[consumer]));
@@ -107,7 +109,7 @@ fn one_consumer_of_each_kind_gets_everything_in_order() {
 }
 
 #[test]
-fn a_closed_queue_gives_the_value_back_and_empties() {
+fn a_closed_queue_refuses_values_and_empties() {
     let queue = Queue::bounded("closing", 10);
     queue.extend([1, 2]).unwrap();
     assert!(queue.close());
@@ -160,7 +162,7 @@ fn a_close_wakes_everyone_who_waits() {
 }
 
 #[test]
-fn one_batch_wakes_as_many_as_it_has_values_and_one_pop_all_as_many_as_it_makes_room_for() {
+fn a_batch_wakes_a_thread_per_value() {
     for _ in 0..20 {
         let queue = Queue::<u32>::bounded("doors", 10);
         let poppers: Vec<_> = (0..10)
@@ -193,7 +195,7 @@ fn one_batch_wakes_as_many_as_it_has_values_and_one_pop_all_as_many_as_it_makes_
 }
 
 #[test]
-fn a_stop_ends_the_wait_and_the_value_is_kept() {
+fn a_stopped_add_gives_the_value_back() {
     let queue = Queue::bounded("stuck", 1);
     queue.add("first").unwrap();
     let adder = {
@@ -235,7 +237,7 @@ fn a_till_ends_the_wait_on_time() {
 }
 
 #[test]
-fn a_timeout_ends_the_wait_and_takes_what_is_there() {
+fn a_timeout_ends_the_wait() {
     let queue = Queue::bounded("hurried", 1);
     let patience = Duration::from_millis(20);
     let begin = Instant::now();
@@ -253,7 +255,7 @@ fn a_timeout_ends_the_wait_and_takes_what_is_there() {
 }
 
 #[test]
-fn a_signal_that_has_gone_wins_over_values_and_room() {
+fn a_gone_signal_wins_over_values_and_room() {
     let queue = Queue::bounded("busy", 2);
     queue.add(1).unwrap();
     assert_eq!(queue.pop_till(&Signal::gone()), Err(PopError::Stopped));
@@ -275,7 +277,7 @@ fn try_add_says_full_and_never_waits() {
 }
 
 #[test]
-fn a_batch_larger_than_the_queue_goes_through_it() {
+fn a_batch_larger_than_the_queue_passes() {
     let queue = Queue::bounded("narrow", 7);
     let seen = within_deadline(move || {
         thread::scope(|s| {
@@ -297,7 +299,7 @@ fn a_batch_larger_than_the_queue_goes_through_it() {
 }
 
 #[test]
-fn a_batch_cut_short_by_a_close_gives_the_rest_back() {
+fn a_close_returns_the_rest_of_a_batch() {
     let queue = Queue::bounded("narrow", 10);
     let adder = {
         let queue = queue.clone();
@@ -314,7 +316,7 @@ fn a_batch_cut_short_by_a_close_gives_the_rest_back() {
 }
 
 #[test]
-fn no_wake_up_is_lost_in_a_hundred_thousand_hops() {
+fn a_hundred_thousand_hops_lose_no_wakeup() {
     const HOPS: usize = 100_000;
     within_deadline(|| {
         let (there, back) = (Queue::bounded("there", 1), Queue::bounded("back", 1));
@@ -359,7 +361,8 @@ fn who_gives_up_takes_no_wake_up_along() {
                     }
                 });
             }
-            // One who never gives up: it would sleep for ever on a wake-up that another took along.
+            // A popper without a limit: it would sleep forever if another thread consumed its
+            // wake-up.
             s.spawn(|| {
                 while queue.pop().is_some() {
                     taken.fetch_add(1, Ordering::Relaxed);

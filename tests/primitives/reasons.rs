@@ -1,4 +1,5 @@
-//! A signal says why it went, and a thread why it was asked to stop: who, where, when, because of what.
+//! A signal says why it went, and a thread why it was asked to stop: by which thread, where, when,
+//! and for which cause.
 
 use selvedge::{Builder, OnChildFailure, Reason, Signal, StopOrder, Thread, Till, scope, spawn};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn who_where_and_when() {
 }
 
 #[test]
-fn composites_have_the_reason_of_the_part_that_decided() {
+fn composites_have_the_deciding_parts_reason() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let (any, all) = (&a | &b, &a & &b);
     assert!(any.reason().is_none() && all.reason().is_none());
@@ -58,7 +59,7 @@ fn composites_have_the_reason_of_the_part_that_decided() {
 }
 
 #[test]
-fn a_stop_is_the_reason_of_all_that_it_reaches() {
+fn a_stop_is_each_descendants_reason() {
     let is_up = Signal::new("up");
     let ready = is_up.clone();
     let parent = spawn("parent", move |please_stop| {
@@ -83,7 +84,7 @@ fn a_stop_is_the_reason_of_all_that_it_reaches() {
 }
 
 #[test]
-fn a_parent_that_ends_is_the_reason_and_what_it_came_from_the_cause() {
+fn a_parents_end_is_reason_with_its_cause() {
     let child = |order| {
         let (signal, seen) = (Signal::new("up"), Signal::new("seen"));
         let (ready, asked) = (signal.clone(), seen.clone());
@@ -122,11 +123,11 @@ fn a_parent_that_ends_is_the_reason_and_what_it_came_from_the_cause() {
     let thread = panicking.join().unwrap_err().into_panic().downcast::<Thread>().unwrap();
     let reason = thread.stop_reason().unwrap();
     assert!(reason.text().ends_with("/panicking panicked"), "{reason}");
-    assert!(reason.cause().is_none(), "nobody had asked the parent");
+    assert!(reason.cause().is_none(), "the parent was not asked");
 }
 
 #[test]
-fn a_sibling_that_failed_a_scope_that_ended_a_joiner_that_was_stopped() {
+fn siblings_scopes_and_joiners_give_reasons() {
     let parent = Builder::new("siblings")
         .on_child_failure(OnChildFailure::StopSiblings)
         .spawn(|_| {
@@ -165,7 +166,7 @@ fn a_sibling_that_failed_a_scope_that_ended_a_joiner_that_was_stopped() {
 }
 
 #[test]
-fn a_thread_born_to_a_parent_that_was_asked_has_that_reason() {
+fn a_late_child_has_its_parents_reason() {
     let parent = spawn("late", |please_stop| {
         please_stop.wait_for_go();
         let child = spawn("newborn", |please_stop| please_stop.reason().unwrap());
@@ -190,7 +191,7 @@ fn the_place_of_the_spawn_is_known() {
     let (registered, line) =
         std::thread::spawn(|| (selvedge::register("r").thread().spawned_at().unwrap().line(), line!())).join().unwrap();
     assert_eq!(registered, line);
-    assert!(Thread::current().spawned_at().is_none(), "nobody's spawn of ours");
+    assert!(Thread::current().spawned_at().is_none(), "no spawn of this crate");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn composites_of_composites_wait_and_run() {
 }
 
 #[test]
-fn two_parts_that_go_at_once_run_the_target_of_both_once() {
+fn two_parts_going_together_run_targets_once() {
     for _ in 0..2000 {
         let (a, b) = (Signal::new("a"), Signal::new("b"));
         let (count, target) = counter();
@@ -126,7 +126,7 @@ fn two_parts_that_go_at_once_run_the_target_of_both_once() {
 }
 
 #[test]
-fn targets_run_in_the_order_of_their_attachment_on_the_activating_thread() {
+fn targets_run_in_order_on_the_activating_thread() {
     let signal = Signal::new("done");
     let (send, receive) = mpsc::channel();
     for n in 0..10 {
@@ -139,7 +139,7 @@ fn targets_run_in_the_order_of_their_attachment_on_the_activating_thread() {
 }
 
 #[test]
-fn a_target_may_use_the_signal_and_attach_more() {
+fn a_target_may_attach_to_its_signal() {
     let signal = Signal::new("chain");
     let (count, target) = counter();
     let again = signal.clone();
@@ -179,7 +179,7 @@ fn cancel_says_whether_the_target_ran() {
 }
 
 #[test]
-fn a_till_runs_its_target_on_time_and_wakes_a_select() {
+fn a_till_runs_targets_and_wakes_a_select() {
     let begin = Instant::now();
     let till = Till::after(Duration::from_millis(20));
     let (send, receive) = mpsc::channel();
@@ -204,14 +204,14 @@ fn a_till_can_be_let_go_early() {
 }
 
 #[test]
-fn a_till_whose_time_has_come_has_gone_by_itself() {
+fn a_due_till_has_gone_by_itself() {
     let till = Till::at(Instant::now());
-    assert!(!till.go(), "not the call did it, though nobody had looked");
+    assert!(!till.go(), "the clock did it, and not the call");
     assert!(till.is_go());
 }
 
 #[test]
-fn ten_thousand_targets_and_waiters_all_hear_of_one_go() {
+fn one_go_reaches_ten_thousand_targets_and_waiters() {
     let signal = Signal::new("all");
     let (count, _) = counter();
     for _ in 0..10_000 {
@@ -276,7 +276,7 @@ fn a_scoped_target_is_cancelled_with_its_guard() {
 }
 
 #[test]
-fn the_drop_of_a_scoped_target_waits_while_the_target_runs() {
+fn dropping_a_running_scoped_target_waits() {
     let (signal, begun, go_on, done) =
         (Signal::new("signal"), Signal::new("begun"), Signal::new("go on"), Signal::new("done"));
     let target = signal.on_go_scoped({

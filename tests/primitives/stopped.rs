@@ -24,7 +24,7 @@ fn pop(please_stop: &Signal) -> Result<u32, PopError> {
 }
 
 #[test]
-fn all_errors_of_a_stop_have_the_same_source() {
+fn all_stop_errors_have_the_same_source() {
     let gone = Signal::gone();
     let queue = Queue::bounded("full", 1).may_be_left();
     queue.add(1).unwrap();
@@ -46,7 +46,7 @@ fn all_errors_of_a_stop_have_the_same_source() {
 }
 
 #[test]
-fn its_parent_is_not_told_and_its_joiner_hears_why_there_is_no_value() {
+fn its_joiner_and_not_its_parent_hears() {
     let parent = spawn("parent", |_| {
         let child = spawn_fallible("child", pop);
         until_waiting(child.thread());
@@ -65,7 +65,7 @@ fn its_parent_is_not_told_and_its_joiner_hears_why_there_is_no_value() {
 }
 
 #[test]
-fn a_parent_that_was_asked_too_may_pass_it_on() {
+fn a_stopped_parent_may_pass_it_on() {
     let parent = spawn_fallible("parent", |_| -> Result<u32, Boxed> { Ok(spawn_fallible("child", pop).join()?) });
     until_waiting(parent.thread());
     parent.stop();
@@ -75,7 +75,7 @@ fn a_parent_that_was_asked_too_may_pass_it_on() {
 }
 
 #[test]
-fn a_parent_that_goes_on_and_needs_the_value_has_failed() {
+fn a_parent_needing_the_missing_value_fails() {
     let parent = spawn_fallible("parent", |_| -> Result<u32, Boxed> {
         let child = spawn_fallible("child", pop);
         child.stop();
@@ -86,10 +86,11 @@ fn a_parent_that_goes_on_and_needs_the_value_has_failed() {
 }
 
 #[test]
-fn a_wait_that_another_signal_ended_is_a_failure() {
+fn a_wait_ended_otherwise_is_a_failure() {
     let asked_for_nothing = spawn_fallible("child", |_| pop(&Till::after(Duration::from_millis(1))));
     assert!(asked_for_nothing.join().unwrap_err().is_error());
-    // Of a child that has failed before, by a time limit of its own, and a parent that is asked to stop.
+    // Of a child that has failed before, by a time limit of its own, and a parent that is asked to
+    // stop.
     let has_failed = Signal::new("the child has failed");
     let fails = has_failed.clone();
     let parent = spawn_fallible("parent", move |please_stop| -> Result<u32, Boxed> {
@@ -136,7 +137,7 @@ fn siblings_go_on_and_nothing_is_restarted() {
 }
 
 #[test]
-fn a_scope_ends_well_with_a_thread_that_was_stopped() {
+fn a_scope_with_a_stopped_thread_succeeds() {
     let text = String::from("borrowed");
     scope(|s| {
         drop(s.spawn_fallible("borrows", |please_stop| {

@@ -1,4 +1,5 @@
-//! A thread that fails is run again as its policy says, as the same thread, with new children; then its failure goes up.
+//! A thread that fails is run again as its policy says, as the same thread, with new children; then
+//! its failure goes up.
 
 use crate::support::{Folder, run, subject};
 use selvedge::{Builder, OnChildFailure, Restart, Signal, Thread, spawn, spawn_fallible};
@@ -136,7 +137,7 @@ fn any_outcomes_end_as_the_model_says() {
                 };
                 let report = failure.to_string();
                 assert!(what && report.contains(&text), "{context}: {report}");
-                // Those of the runs before were told to the log.
+                // The failures of earlier runs were told to the log.
                 let tellings = ["panic of run", "error of run", "child of run"];
                 assert_eq!(tellings.iter().map(|text| report.matches(text).count()).sum::<usize>(), 1, "{report}");
                 if last > 0 {
@@ -173,7 +174,7 @@ fn it_stays_the_same_thread() {
 }
 
 #[test]
-fn a_wait_before_a_restart_ends_at_once_when_it_is_asked_to_stop() {
+fn a_stop_ends_the_wait_before_restarts() {
     let policy = Restart::up_to(5).backoff(Duration::from_secs(3600), Duration::from_secs(3600));
     let runs = Arc::new(AtomicUsize::new(0));
     let counts = runs.clone();
@@ -194,7 +195,7 @@ fn a_wait_before_a_restart_ends_at_once_when_it_is_asked_to_stop() {
 }
 
 #[test]
-fn who_fails_after_it_was_asked_to_stop_is_not_run_again() {
+fn a_failure_after_a_stop_restarts_nothing() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counts = runs.clone();
     let handle = Builder::new("late").restart(Restart::up_to(5)).spawn_fallible(move |please_stop: &Signal| {
@@ -236,7 +237,7 @@ fn its_siblings_hear_of_the_last_failure_only() {
 }
 
 #[test]
-fn a_child_that_is_born_while_the_run_ends_is_asked_too() {
+fn a_child_of_an_ending_run_is_asked() {
     // An older child, asked to stop, spawns another below the same parent and waits for that.
     let runs = AtomicUsize::new(0);
     let handle = Builder::new("parent").restart(Restart::up_to(1)).spawn(move |_| {
@@ -256,12 +257,12 @@ fn a_child_that_is_born_while_the_run_ends_is_asked_too() {
 }
 
 #[test]
-fn restarts_are_in_the_log_and_the_last_failure_in_the_report() {
+fn restarts_are_logged_and_the_last_failure_reported() {
     let folder = Folder::new("restarted");
     let ended = run(&mut subject("restarted", &folder.config("")));
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("main/client failed after 2 restarts: refused, attempt 3"), "{}", ended.stderr);
-    // Those before are not failures of the program, but records of what led to this one.
+    // Earlier failures are not failures of the program, but records of how it came to this failure.
     assert_eq!(ended.stderr.matches("└─").count(), 1, "{}", ended.stderr);
     let log = folder.read("app.log");
     for (restart, delay, after) in [(1, "1.0ms", ""), (2, "2.0ms", " after 1 restart")] {
@@ -274,7 +275,7 @@ fn restarts_are_in_the_log_and_the_last_failure_in_the_report() {
 }
 
 #[test]
-fn a_destructor_that_panics_after_the_last_run_takes_nothing_from_its_failure() {
+fn a_late_destructor_panic_keeps_the_failure() {
     struct Fragile;
     impl Drop for Fragile {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! Progress, Sequencer and Promise: what has happened stays so, and nobody holds up the others.
+//! Progress, Sequencer and Promise: an event stays, and no thread holds up the others.
 
 use selvedge::{GaveUp, Progress, Promise, PromiseError, Sequencer, Signal, Till};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ fn progress_goes_forward_only() {
 }
 
 #[test]
-fn the_last_number_of_all_can_be_waited_for() {
+fn the_largest_number_can_be_awaited() {
     let progress = Progress::new("all");
     let end = progress.at(u64::MAX);
     thread::scope(|s| {
@@ -35,7 +35,7 @@ fn the_last_number_of_all_can_be_waited_for() {
 }
 
 #[test]
-fn waiters_go_on_at_their_number_and_not_before() {
+fn waiters_wake_at_their_number() {
     let progress = Progress::new("steps");
     thread::scope(|s| {
         let (tell, hear) = mpsc::channel();
@@ -55,7 +55,7 @@ fn waiters_go_on_at_their_number_and_not_before() {
 }
 
 #[test]
-fn a_wait_for_progress_ends_with_its_limit_and_the_number_wins() {
+fn the_number_wins_over_the_limit() {
     let progress = Progress::new("steps");
     assert!(!progress.wait_for_timeout(1, Duration::from_millis(2)));
     assert!(!progress.wait_for_till(1, &Till::after(Duration::from_millis(2))));
@@ -78,7 +78,7 @@ fn a_mark_is_a_signal_like_any_other() {
     let either = progress.at(7) | &stop;
     let receiver = progress.at(9).receiver().clone();
     let nine = progress.at(9);
-    // Enough others that nobody holds, so that they are looked through.
+    // Enough signals without a handle, so that the list is cleaned.
     (100..1000).for_each(|number| drop(progress.at(number)));
     progress.advance(6);
     assert_eq!(runs.load(Ordering::SeqCst), 1);
@@ -92,7 +92,7 @@ fn a_mark_is_a_signal_like_any_other() {
 }
 
 #[test]
-fn a_mark_let_go_by_hand_does_not_count_as_reached() {
+fn a_manually_gone_mark_is_not_reached() {
     let progress = Progress::new("rows");
     assert!(progress.at(5).go());
     assert!(!progress.at(5).is_go(), "a new mark, since 5 is not reached");
@@ -154,7 +154,7 @@ fn dropped_tickets_hold_up_nobody() {
 }
 
 #[test]
-fn one_that_panics_in_its_turn_lets_the_next_in() {
+fn a_panic_in_a_turn_frees_it() {
     let sequencer = Sequencer::new("frames");
     let (first, second) = (sequencer.take_ticket(), sequencer.take_ticket());
     let _ = catch_unwind(AssertUnwindSafe(|| {
@@ -165,7 +165,7 @@ fn one_that_panics_in_its_turn_lets_the_next_in() {
 }
 
 #[test]
-fn a_ticket_keeps_its_place_when_the_wait_is_given_up() {
+fn a_timed_out_ticket_keeps_its_place() {
     let sequencer = Sequencer::new("frames");
     let (first, second, third) = (sequencer.take_ticket(), sequencer.take_ticket(), sequencer.take_ticket());
     let error = second.wait_turn_timeout(Duration::from_millis(2)).unwrap_err();
@@ -176,13 +176,13 @@ fn a_ticket_keeps_its_place_when_the_wait_is_given_up() {
     drop(first.wait_turn());
     assert!(third.wait_turn_timeout(Duration::from_millis(2)).is_err(), "and is dropped by that");
     let error = second.wait_turn_till(&Signal::gone()).unwrap_err();
-    assert_eq!(error.reason, GaveUp::Stopped, "one that has gone wins over a turn that has come");
+    assert_eq!(error.reason, GaveUp::Stopped, "a signal that has gone wins over a turn that has come");
     drop(error.ticket.wait_turn());
     assert_eq!(sequencer.serving(), 3);
 }
 
 #[test]
-fn a_turn_that_comes_because_others_stopped_is_not_taken() {
+fn a_turn_from_stopped_tickets_is_refused() {
     for _ in 0..300 {
         let (sequencer, stop) = (Sequencer::new("lines"), Signal::new("stop"));
         let tickets: Vec<_> = (0..3).map(|_| sequencer.take_ticket()).collect();
@@ -232,7 +232,7 @@ fn a_promise_has_one_claimant_and_one_value() {
 }
 
 #[test]
-fn an_abandoned_promise_says_so_to_all_who_wait() {
+fn an_abandoned_promise_tells_all_waiters() {
     let promise: Promise<u32> = Promise::new("answer");
     let claim = promise.claim().unwrap();
     assert_eq!(format!("{promise:?} {claim:?}"), "Promise(answer, claimed) Claim(answer)");
@@ -247,11 +247,11 @@ fn an_abandoned_promise_says_so_to_all_who_wait() {
         assert!(waits.into_iter().all(|wait| wait.join().unwrap() == Some(PromiseError::Abandoned)));
     });
     assert!(promise.abandoned().is_go() && !promise.fulfilled().is_go() && promise.get().is_none());
-    assert!(promise.claim().is_none(), "for ever");
+    assert!(promise.claim().is_none(), "forever");
 }
 
 #[test]
-fn a_wait_for_a_promise_says_why_it_ended() {
+fn a_promise_wait_says_why_it_ended() {
     let promise: Promise<u32> = Promise::new("answer");
     assert_eq!(promise.wait_timeout(Duration::from_millis(2)), Err(PromiseError::TimedOut));
     assert_eq!(promise.wait_till(&Till::after(Duration::from_millis(2))), Err(PromiseError::Stopped));
@@ -264,7 +264,7 @@ fn a_wait_for_a_promise_says_why_it_ended() {
 }
 
 #[test]
-fn the_last_handle_of_a_promise_takes_its_value() {
+fn the_last_promise_handle_takes_its_value() {
     let empty: Promise<u32> = Promise::new("empty");
     let empty = empty.take().unwrap_err();
     let claim = empty.claim().unwrap();
@@ -281,7 +281,7 @@ fn the_last_handle_of_a_promise_takes_its_value() {
 }
 
 #[test]
-fn a_waiting_thread_takes_the_value_as_soon_as_it_is_there() {
+fn a_fulfilled_promise_wakes_its_waiters() {
     // The claimant must have let go of the value before the waiting thread wakes up.
     for round in 0..2000 {
         let promise = Promise::new("answer");

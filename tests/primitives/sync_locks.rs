@@ -1,4 +1,5 @@
-//! Lock and Monitor: one at a time, not reentrant, usable after a panic, and nobody waits for nothing.
+//! Lock and Monitor: one at a time, not reentrant, usable after a panic, and no wait without a
+//! cause.
 
 use crate::support::until;
 use selvedge::{GaveUp, Lock, Monitor, Signal, Till};
@@ -27,7 +28,7 @@ fn a_lock_lets_one_in_at_a_time() {
 }
 
 #[test]
-fn entering_again_panics_with_the_name_and_the_owner() {
+fn reentry_panics_with_name_and_owner() {
     thread::Builder::new()
         .name("twice".into())
         .spawn(|| {
@@ -53,7 +54,7 @@ fn entering_again_panics_with_the_name_and_the_owner() {
 }
 
 #[test]
-fn who_holds_it_is_known_by_its_path_then_and_now() {
+fn the_holder_is_known_by_its_path() {
     let lock = Arc::new(Lock::new("ledger", ()));
     assert_eq!(lock.owner(), None);
     let (locked, release) = (Signal::new("locked"), Signal::new("release"));
@@ -106,7 +107,11 @@ fn giving_up_says_why_and_leaves_no_trace() {
         });
     });
     drop(guard);
-    assert_eq!(lock.lock_till(&Signal::gone()).err(), Some(GaveUp::Stopped), "one that has gone wins over a free lock");
+    assert_eq!(
+        lock.lock_till(&Signal::gone()).err(),
+        Some(GaveUp::Stopped),
+        "a signal that has gone wins over a free lock"
+    );
     drop(lock.lock_timeout(Duration::ZERO).expect("it is free"));
     drop(lock.lock());
 }
@@ -132,7 +137,7 @@ fn a_stop_ends_every_wait_promptly() {
 }
 
 #[test]
-fn a_panic_inside_leaves_it_usable_and_the_next_one_can_ask() {
+fn a_panic_inside_is_known_to_the_next() {
     let lock = Lock::new("half done", 0);
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let mut guard = lock.lock();
@@ -218,7 +223,8 @@ fn a_hundred_waiters_pass_two_phases() {
 
 #[test]
 fn each_change_is_seen_by_every_waiter() {
-    // Each waits for another number, so only one is content with a change; the others must pass it on.
+    // Each waits for another number, so only one is content with a change; the others must pass it
+    // on.
     let monitor = Arc::new(Monitor::new("number", 0usize));
     let (tell, hear) = mpsc::channel();
     let ready = Arc::new(AtomicUsize::new(0));
@@ -259,7 +265,7 @@ fn waiters_that_only_look_come_to_rest() {
         .collect();
     until("all look", || looks.load(Ordering::SeqCst) >= 4);
     drop(monitor.enter());
-    // At most one look of each for each time somebody has entered and left from outside, of which there was one.
+    // One thread has entered and left from outside, once. So each waiter looks at most once.
     thread::sleep(Duration::from_millis(50));
     let at_rest = looks.load(Ordering::SeqCst);
     assert!(at_rest <= 4 + 4 * 4 + 4, "{at_rest} looks at one change");
@@ -268,7 +274,7 @@ fn waiters_that_only_look_come_to_rest() {
 }
 
 #[test]
-fn two_that_wait_for_each_other_hand_over_without_leaving() {
+fn two_waiters_hand_over_without_leaving() {
     let monitor = Monitor::new("ball", 0u32);
     thread::scope(|s| {
         for me in 0..2 {
@@ -317,9 +323,10 @@ fn guards_can_be_shared_and_values_unsized() {
     assert_eq!((sum, format!("{guard:?}")), (6, "[1, 2, 3]".to_owned()));
 }
 
-/// The waiter gives up, and is taken out of the line by the thread that leaves, before it is inside again.
+/// The waiter gives up, and is taken out of the line by the thread that leaves, before it is inside
+/// again.
 #[test]
-fn a_waiter_woken_as_it_gives_up_was_woken() {
+fn a_wakeup_at_the_timeout_counts() {
     let (monitor, stop) = (Arc::new(Monitor::new("stock", 0)), Signal::new("stop"));
     let (theirs, till) = (monitor.clone(), stop.clone());
     let waiter = selvedge::spawn("waiter", move |_| theirs.enter().wait_till(&till));
@@ -333,10 +340,10 @@ fn a_waiter_woken_as_it_gives_up_was_woken() {
     assert!(waiter.join().unwrap(), "the thread that left has called nothing else, so this waiter must look");
 }
 
-/// Each has changed the value before its first wait. Were it taken to have done so before the others, they would wake each
-/// other without end.
+/// Each has changed the value before its first wait. Were it taken to have done so before the
+/// others, they would wake each other without end.
 #[test]
-fn a_waiter_that_has_changed_once_comes_to_rest() {
+fn a_waiter_comes_to_rest() {
     let (monitor, looks) = (Arc::new(Monitor::new("stock", 0)), Arc::new(AtomicUsize::new(0)));
     let waiters = ["first", "second"].map(|name| {
         let (monitor, looks) = (monitor.clone(), looks.clone());
@@ -361,7 +368,7 @@ fn a_waiter_that_has_changed_once_comes_to_rest() {
 }
 
 #[test]
-fn a_wait_whose_till_has_gone_does_not_leave() {
+fn a_wait_with_a_gone_till_stays() {
     let (monitor, gone) = (Arc::new(Monitor::new("stock", 0)), Signal::new("gone"));
     gone.go();
     let mut guard = monitor.enter();

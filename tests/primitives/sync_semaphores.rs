@@ -1,4 +1,4 @@
-//! Semaphore and BinarySemaphore: never more than there are, none lost, nobody starves.
+//! Semaphore and BinarySemaphore: no permit too many, none lost, no thread starves.
 
 use crate::support::until;
 use selvedge::{BinarySemaphore, GaveUp, Semaphore, Signal, Till};
@@ -48,7 +48,7 @@ fn giving_up_says_why() {
 }
 
 #[test]
-fn permits_can_be_added_forgotten_and_given_back_elsewhere() {
+fn permits_can_be_added_forgotten_and_moved() {
     let semaphore = Semaphore::new("slots", 0);
     thread::scope(|s| {
         let waits: Vec<_> = (0..3).map(|_| s.spawn(|| semaphore.acquire_timeout(DEADLINE).unwrap().forget())).collect();
@@ -62,7 +62,7 @@ fn permits_can_be_added_forgotten_and_given_back_elsewhere() {
 }
 
 #[test]
-fn a_hundred_waiters_on_one_permit_all_get_it() {
+fn one_permit_serves_a_hundred_waiters() {
     let semaphore = Semaphore::new("one", 1);
     let first = semaphore.acquire();
     let passed = AtomicUsize::new(0);
@@ -81,7 +81,7 @@ fn a_hundred_waiters_on_one_permit_all_get_it() {
 }
 
 #[test]
-fn a_modest_thread_is_not_starved_by_greedy_ones() {
+fn greedy_threads_starve_no_modest_one() {
     let semaphore = Semaphore::new("busy", 1);
     let enough = AtomicBool::new(false);
     thread::scope(|s| {
@@ -101,7 +101,7 @@ fn a_modest_thread_is_not_starved_by_greedy_ones() {
 }
 
 #[test]
-fn two_posts_are_one_and_each_is_taken_once() {
+fn two_posts_count_once() {
     let flag = BinarySemaphore::new("changed");
     assert!(!flag.try_wait());
     assert!(flag.post() && !flag.post());
@@ -110,7 +110,7 @@ fn two_posts_are_one_and_each_is_taken_once() {
     assert!(!flag.wait_timeout(Duration::from_millis(2)));
     assert!(!flag.wait_till(&Till::after(Duration::from_millis(2))));
     flag.post();
-    assert!(!flag.wait_till(&Signal::gone()), "one that has gone wins");
+    assert!(!flag.wait_till(&Signal::gone()), "a signal that has gone wins");
     flag.wait();
 }
 
@@ -139,7 +139,7 @@ fn a_post_wakes_one_that_sleeps() {
 }
 
 #[test]
-fn a_permit_that_comes_back_wakes_one_that_sleeps() {
+fn a_released_permit_wakes_a_sleeper() {
     let semaphore = Semaphore::new("slots", 0);
     let at = semaphore.clone();
     let sleeper = selvedge::spawn("sleeper", move |please_stop| at.acquire_till(please_stop).map(drop));
@@ -172,7 +172,7 @@ fn no_post_is_lost_between_two_threads() {
 }
 
 #[test]
-fn there_are_never_more_permits_than_can_be_counted() {
+fn the_count_of_permits_cannot_overflow() {
     let semaphore = Semaphore::new("as many as you like", usize::MAX);
     let all = semaphore.available();
     let permit = semaphore.acquire();

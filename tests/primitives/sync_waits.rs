@@ -30,7 +30,7 @@ fn waits_now(thread: &Thread) -> (&'static str, String) {
 }
 
 #[test]
-fn every_wait_is_published_and_ended_by_please_stop() {
+fn each_wait_is_published_and_can_stop() {
     let semaphore = Semaphore::new("slots", 0);
     let at = semaphore.clone();
     let thread = spawn("semaphore", move |please_stop| at.acquire_till(please_stop).is_err());

@@ -56,7 +56,7 @@ fn names_and_paths_are_those_of_the_tree() {
 }
 
 #[test]
-fn a_name_that_cannot_stand_in_a_path_is_made_to() {
+fn names_are_sanitized_for_paths() {
     let odd = spawn("a/b\0c\n", |_| ());
     assert_eq!(odd.thread().path(), "main/a_b_c_");
     odd.join().unwrap();
@@ -101,7 +101,7 @@ fn a_parent_stops_and_outlives_its_children() {
 }
 
 #[test]
-fn one_by_one_joins_the_youngest_before_the_next_is_asked() {
+fn one_by_one_joins_before_the_next_ask() {
     let trail = Trail::default();
     let inside = trail.clone();
     let parent = Builder::new("careful").stop_order(StopOrder::OneByOne);
@@ -119,7 +119,8 @@ fn one_by_one_joins_the_youngest_before_the_next_is_asked() {
     parent.join().unwrap();
     let notes = trail.take();
     let at = |note: &str| notes.iter().position(|n| n == note).unwrap();
-    // A thread may have ended before the note of its being asked is written: the order is that among threads.
+    // A thread may have ended before the note of its being asked is written: the order is that
+    // among threads.
     assert!(at("c3 asked").max(at("c3 ended")) < at("c2 asked").min(at("c2 ended")), "{notes:?}");
     assert!(at("c2 asked").max(at("c2 ended")) < at("c1 asked").min(at("c1 ended")), "{notes:?}");
 }
@@ -139,7 +140,7 @@ fn stop_asks_the_whole_subtree() {
 }
 
 #[test]
-fn a_parent_that_only_joins_passes_its_stop_on() {
+fn a_joining_parent_forwards_its_stop() {
     let parent = spawn("joining", |_| {
         let child = spawn("child", |please_stop| please_stop.wait_for_go());
         child.join().unwrap();
@@ -151,7 +152,7 @@ fn a_parent_that_only_joins_passes_its_stop_on() {
 }
 
 #[test]
-fn a_parent_that_was_stopped_in_one_join_passes_that_on_in_the_next() {
+fn a_later_join_forwards_an_earlier_stop() {
     let parent = spawn("joining", |_| {
         let wait = |please_stop: &Signal| please_stop.wait_for_go();
         let (first, second) = (spawn("first", wait), spawn("second", wait));
@@ -166,7 +167,7 @@ fn a_parent_that_was_stopped_in_one_join_passes_that_on_in_the_next() {
 }
 
 #[test]
-fn a_thread_that_starts_under_a_stopped_parent_runs_its_body() {
+fn a_late_child_runs_its_body() {
     let parent = spawn("stopped", |please_stop| {
         please_stop.wait_for_go();
         spawn("late", |please_stop| please_stop.is_go()).join().unwrap()
@@ -212,7 +213,7 @@ fn an_error_reaches_whoever_joins_with_its_sources() {
 }
 
 #[test]
-fn an_unjoined_failure_becomes_part_of_the_parents_own() {
+fn an_unjoined_failure_joins_the_parents() {
     let parent = spawn("parent", |_| {
         let quick = spawn("quick", |_| panic!("first"));
         quick.thread().stopped().wait_for_go();
@@ -247,7 +248,7 @@ fn a_joined_failure_is_not_told_again() {
 }
 
 #[test]
-fn a_failure_returned_by_the_parent_stays_one_failure() {
+fn a_failure_returned_by_the_parent_stays_single() {
     let parent = spawn_fallible("parent", |_| spawn("child", |_| panic!("only once")).join());
     let failure = parent.join().unwrap_err();
     assert_eq!(failure.children().len(), 1);
@@ -256,7 +257,7 @@ fn a_failure_returned_by_the_parent_stays_one_failure() {
 }
 
 #[test]
-fn a_failure_that_the_parent_was_told_is_only_referred_to_by_a_late_joiner() {
+fn a_late_joiner_only_refers_to_it() {
     let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
     let out = handles.clone();
     let parent = spawn("parent", move |_| {
@@ -283,7 +284,7 @@ fn a_released_failure_goes_no_further() {
 }
 
 #[test]
-fn the_siblings_of_a_failed_thread_can_be_stopped() {
+fn a_failure_can_stop_its_siblings() {
     let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
     let parent = parent
         .spawn(|_| {
@@ -297,7 +298,7 @@ fn the_siblings_of_a_failed_thread_can_be_stopped() {
 }
 
 #[test]
-fn a_payload_that_panics_when_dropped_takes_nothing_down() {
+fn a_payload_may_panic_when_dropped() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -310,10 +311,10 @@ fn a_payload_that_panics_when_dropped_takes_nothing_down() {
     assert_eq!(failure.message(), "a payload that is no string");
     drop(failure);
 
-    // A result that nobody takes is dropped on the thread, and its panic is that thread's failure.
+    // A result without a taker is dropped on the thread, and its panic is that thread's failure.
     let parent = spawn("parent", |_| {
         drop(spawn("child", |please_stop| {
-            // Not before the handle is gone: whoever lets go last drops the value.
+            // Not before the handle is gone: the last of the two drops the value.
             please_stop.wait_for_go();
             Bomb
         }));
@@ -350,7 +351,7 @@ fn scoped_threads_borrow_and_end_with_the_scope() {
 }
 
 #[test]
-fn a_panic_in_a_scope_stops_its_threads_and_goes_on() {
+fn a_panicking_scope_stops_its_threads() {
     let parent = spawn("parent", |_| {
         scope(|s| {
             drop(s.spawn("waits", |please_stop| please_stop.wait_for_go()));
@@ -363,7 +364,7 @@ fn a_panic_in_a_scope_stops_its_threads_and_goes_on() {
 }
 
 #[test]
-fn an_unjoined_failure_in_a_scope_is_the_owners() {
+fn an_unjoined_scoped_failure_is_the_owners() {
     let parent = spawn("parent", |_| {
         scope(|s| {
             drop(s.spawn("unlucky", |_| panic!("scoped")));
@@ -373,7 +374,7 @@ fn an_unjoined_failure_in_a_scope_is_the_owners() {
 }
 
 #[test]
-fn a_foreign_thread_joins_the_tree_while_it_is_registered() {
+fn a_registered_thread_is_in_the_tree() {
     std::thread::Builder::new()
         .name("pool-1".into())
         .spawn(|| {
@@ -469,7 +470,7 @@ fn thousands_of_threads_leave_nothing() {
 }
 
 #[test]
-fn a_joiners_failure_stays_its_own_when_the_parent_ends() {
+fn a_joined_failure_stays_with_its_joiner() {
     let (end, (sender, handles)) = (Signal::new("end"), std::sync::mpsc::channel());
     let ends = end.clone();
     let parent = spawn("parent", move |_| {
@@ -490,7 +491,7 @@ fn a_joiners_failure_stays_its_own_when_the_parent_ends() {
 }
 
 #[test]
-fn a_joiner_that_gives_up_leaves_the_failure_to_the_parent() {
+fn an_abandoned_join_leaves_failures_to_the_parent() {
     let parent = spawn("parent", |_| {
         let fails = spawn("fails", |please_stop| {
             please_stop.wait_for_go();
@@ -506,7 +507,7 @@ fn a_joiner_that_gives_up_leaves_the_failure_to_the_parent() {
 }
 
 #[test]
-fn a_join_that_was_given_up_passes_no_stop_on() {
+fn an_abandoned_join_forwards_no_stop() {
     let (ready, checked) = (Signal::new("ready"), Signal::new("checked"));
     let (says, waits) = (ready.clone(), checked.clone());
     let body = move |please_stop: &Signal| {
@@ -529,7 +530,7 @@ fn a_join_that_was_given_up_passes_no_stop_on() {
 }
 
 #[test]
-fn a_thread_that_joins_a_sibling_does_not_stop_it() {
+fn joining_a_sibling_forwards_no_stop() {
     let sibling = spawn("sibling", |please_stop| please_stop.wait_for_go());
     let thread = sibling.thread().clone();
     let joiner = spawn("joiner", move |_| sibling.join().unwrap());
@@ -541,7 +542,7 @@ fn a_thread_that_joins_a_sibling_does_not_stop_it() {
 }
 
 #[test]
-fn joining_a_thread_above_panics_instead_of_waiting_for_ever() {
+fn joining_an_ancestor_panics() {
     let (sender, handles) = std::sync::mpsc::channel::<JoinHandle<()>>();
     let above = spawn("above", move |_| {
         let below = spawn("below", move |_| handles.recv().unwrap().join());
@@ -554,7 +555,7 @@ fn joining_a_thread_above_panics_instead_of_waiting_for_ever() {
 }
 
 #[test]
-fn failures_are_told_in_the_order_of_the_start() {
+fn failures_are_told_in_start_order() {
     let parent = spawn("parent", |_| {
         let release = Signal::new("release");
         let waits = release.clone();

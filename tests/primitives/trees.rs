@@ -1,5 +1,5 @@
-//! Random trees against a simple model: no child outlives its parent, all are asked in the promised order, and each failure
-//! is told once, to the right one.
+//! Random trees against a simple model: no child outlives its parent, all are asked in the promised
+//! order, and each failure is told once, to the right one.
 
 use crate::random::Random;
 use log::{LevelFilter, Log, Metadata, Record};
@@ -60,12 +60,12 @@ struct Plan {
     sibling: Option<Arc<Plan>>,
 }
 
-/// Who hears of a failure.
+/// The receiver of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hearer {
     Top,
     Log,
-    /// Whoever joins this one.
+    /// The thread that joins this one.
     JoinerOf(usize),
 }
 
@@ -78,7 +78,7 @@ struct Maker {
 }
 
 impl Maker {
-    /// `hearer` hears of what the parent fails with.
+    /// `parent_hears` hears of the parent's failure.
     fn plan(&mut self, depth: u64, fates: &[Fate], parent_hears: &Hearer) -> Arc<Plan> {
         let id = self.next;
         self.next += 1;
@@ -241,7 +241,7 @@ impl World {
     }
 
     fn check_stopped(&self, id: usize) {
-        // Whoever was asked knows by whom and why.
+        // A thread that was asked knows which thread asked, and why.
         let thread = self.thread(id);
         if thread.please_stop().is_go()
             && (thread.stop_reason().is_none() || thread.stop_latency().is_some_and(|latency| latency > DEADLINE))
@@ -273,7 +273,7 @@ impl World {
             } else {
                 run.body_ended.load(Ordering::SeqCst)
             };
-            // In a parent that asks together, who was born late was asked at its birth.
+            // In a parent that asks together, a late child was asked at its birth.
             let counts =
                 order == StopOrder::OneByOne || !self.run(parent).plan.late.iter().any(|late| late.id == younger);
             if counts && !done {
@@ -452,8 +452,8 @@ fn check(seed: u64) {
 }
 
 #[test]
-fn every_tree_ends_in_order_and_tells_each_failure_once() {
-    if crate::support::in_own_process(module_path!(), "every_tree_ends_in_order_and_tells_each_failure_once") {
+fn random_trees_end_in_order() {
+    if crate::support::in_own_process(module_path!(), "random_trees_end_in_order") {
         return;
     }
     log::set_logger(&Logger).expect("the only one");

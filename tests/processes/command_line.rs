@@ -1,4 +1,5 @@
-//! A command-line program: its exit codes are its own, a stop is no failure, and stderr is silent when all is well.
+//! A command-line program: its exit codes are its own, a stop is no failure, and stderr is silent
+//! when all is well.
 
 use crate::support::{Ended, Folder, Process, hear_signals, program, run};
 use std::fs::File;
@@ -44,7 +45,7 @@ fn main_may_return_what_a_programs_main_may() {
 }
 
 #[test]
-fn a_code_of_its_own_goes_before_that_of_the_signal() {
+fn an_own_code_wins_over_the_signals() {
     let ended = interrupted("code-when-stopped", libc::SIGINT);
     assert_eq!((ended.code(), ended.stderr.as_str()), (20, ""));
     assert!(ended.stdout.contains("interrupted by Some(2)"), "{}", ended.stdout);
@@ -58,7 +59,7 @@ fn a_code_of_its_own_goes_before_that_of_the_signal() {
 }
 
 #[test]
-fn an_error_that_says_it_was_stopped_is_no_failure() {
+fn an_error_of_a_stop_is_no_failure() {
     let scenarios =
         ["boxed", "plain", "bare", "io", "anyhow", "text", "own", "add", "itself", "worker", "unjoined", "resumed"];
     for scenario in scenarios {
@@ -71,7 +72,7 @@ fn an_error_that_says_it_was_stopped_is_no_failure() {
 }
 
 #[test]
-fn another_error_while_stopping_is_a_failure_and_so_is_a_stop_that_was_not_asked_for() {
+fn other_errors_and_unasked_stops_are_failures() {
     let ended = run(&mut tool("not-asked"));
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("main failed: stopped while waiting for the queue"), "{}", ended.stderr);
@@ -80,7 +81,8 @@ fn another_error_while_stopping_is_a_failure_and_so_is_a_stop_that_was_not_asked
     assert!(ended.stderr.contains("main failed: the disk is full"), "{}", ended.stderr);
 }
 
-/// What a program writes to a terminal as its stderr, until it has ended. It is told to stop when it is ready.
+/// What a program writes to a terminal as its stderr, until it has ended. It is told to stop when
+/// it is ready.
 fn on_a_terminal(command: &mut Command, signal: i32) -> (String, std::process::ExitStatus) {
     let (mut master, mut slave) = (-1, -1);
     let none = std::ptr::null_mut();
@@ -105,7 +107,8 @@ fn on_a_terminal(command: &mut Command, signal: i32) -> (String, std::process::E
     });
     let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line == "ready");
     assert!(ready, "it ended without being ready");
-    // SAFETY: kill has no memory preconditions; the child was not waited for, so the id is still its own.
+    // SAFETY: kill has no memory preconditions; the child was not waited for, so the id is still
+    // its own.
     assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
     let deadline = Instant::now() + Duration::from_secs(120);
     let status = loop {
@@ -119,7 +122,7 @@ fn on_a_terminal(command: &mut Command, signal: i32) -> (String, std::process::E
 }
 
 #[test]
-fn at_a_terminal_the_first_signal_says_how_to_end_at_once() {
+fn a_terminal_shows_how_to_end_at_once() {
     for (name, signal) in [("SIGINT", libc::SIGINT), ("SIGTERM", libc::SIGTERM)] {
         let (text, _) = on_a_terminal(&mut tool("code-0-when-stopped"), signal);
         assert_eq!(text, format!("tool: {name}: stopping; again to end at once\r\n"));

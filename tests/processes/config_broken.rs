@@ -1,7 +1,9 @@
-//! Each broken configuration in tests/broken is refused with a message that names the place and says what to do.
+//! Each broken configuration in tests/broken is refused with a message that names the place and
+//! says what to do.
 //!
-//! `tests/broken/expected.txt` has one line for each folder: its name, and what the message must contain, parted by
-//! ` | `. The first of these begins with the file and, where there is one, the line and the key.
+//! `tests/broken/expected.txt` has one line for each folder: its name, and what the message must
+//! contain, parted by ` | `. The first of these begins with the file and, where there is one, the
+//! line and the key.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +40,7 @@ fn the_table_and_the_folders_are_the_same() {
 }
 
 #[test]
-fn each_is_refused_with_the_place_and_what_to_do() {
+fn each_is_refused_with_place_and_remedy() {
     let mut failures = Vec::new();
     for (case, fragments) in expected() {
         let file = corpus().join(&case).join("selvedge.yaml");
@@ -67,7 +69,7 @@ fn each_is_refused_with_the_place_and_what_to_do() {
 }
 
 #[test]
-fn a_program_with_one_ends_with_78_before_it_begins() {
+fn a_broken_config_ends_with_78() {
     for (case, fragments) in expected() {
         let folder = crate::support::Folder::new(&format!("broken-{case}"));
         let mut program = crate::support::subject("ok", &corpus().join(&case).join("selvedge.yaml"));

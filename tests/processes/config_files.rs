@@ -1,4 +1,5 @@
-//! The example files are good as they stand, and no damage to them makes the reading panic, hang, or blame no place.
+//! The example files are good as they stand, and no damage to them makes the reading panic, hang,
+//! or blame no place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ fn the_examples_are_good_as_they_stand() {
 }
 
 #[test]
-fn a_file_too_large_is_not_read_to_its_end() {
+fn an_oversized_file_is_not_read_whole() {
     let folder = Folder::new("large");
     let comment = "# a line of a comment that goes on and on\n";
     let file = folder.write("selvedge.yaml", comment.repeat(30_000).as_bytes());
@@ -74,7 +75,7 @@ fn bare(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn damaged_files_give_an_error_with_its_place_and_never_a_panic() {
+fn damaged_files_give_errors_and_no_panic() {
     const CASES: u64 = 3000;
     const ROLLING: &str = "
   rolling:

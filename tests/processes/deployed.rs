@@ -1,4 +1,5 @@
-//! A program as a service: under a service manager, as the first process of a container, under limits of a control group.
+//! A program as a service: under a service manager, as the first process of a container, under
+//! limits of a control group.
 #![cfg(target_os = "linux")]
 
 use crate::support::{ALARM, Folder, Process, program};
@@ -9,7 +10,7 @@ use std::process::Command;
 use std::time::Instant;
 
 #[test]
-fn a_service_manager_is_told_of_start_life_and_stop() {
+fn a_service_manager_hears_start_watchdog_and_stop() {
     let folder = Folder::new("notified");
     let path = folder.path().join("notify");
     let name = format!("selvedge-notify-{}", std::process::id());
@@ -46,7 +47,8 @@ fn a_service_manager_is_told_of_start_life_and_stop() {
     assert_eq!(process.end().code(), 0);
 }
 
-/// Runs it as the first process of a process-id namespace. `None` if the system does not permit that here.
+/// Runs it as the first process of a process-id namespace. `None` if the system does not permit
+/// that here.
 fn as_pid_1(test: &str, arguments: &[&Path]) -> Option<Command> {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -78,13 +80,14 @@ fn inner(process: &Process) -> i32 {
 }
 
 #[test]
-fn the_first_process_of_a_container_hears_signals_and_ends_with_the_right_code() {
+fn pid_1_hears_signals_and_ends_right() {
     for (signal, code) in [(libc::SIGTERM, 0), (libc::SIGINT, 130)] {
         let service = program("service");
         let Some(mut command) = as_pid_1("container", &[&service]) else { return };
         let mut process = Process::start(&mut command);
         process.wait_for("ready");
-        // SAFETY: kill has no memory preconditions. The process lives, since its parent waits for it.
+        // SAFETY: kill has no memory preconditions. The process lives, since its parent waits for
+        // it.
         assert_eq!(unsafe { libc::kill(inner(&process), signal) }, 0);
         let ended = process.end();
         assert_eq!(ended.code(), code, "{}", ended.stderr);
@@ -122,7 +125,7 @@ impl Drop for Group {
 }
 
 #[test]
-fn the_limits_of_a_control_group_are_in_the_log_at_the_end() {
+fn control_group_limits_are_logged() {
     let Some(group) = Group::new("limits") else { return };
     let folder = Folder::new("limits");
     let mut command = Command::new("sh");

@@ -1,4 +1,5 @@
-//! A dump names who does what, who waits for what, and where: of a program that is well, that hangs, and that does not stop.
+//! A dump names what each thread does or waits for, and where: of a program that is well, that
+//! hangs, and that does not stop.
 
 use selvedge::{Lock, Queue, Signal, Thread, spawn};
 use serde_json::Value;
@@ -21,7 +22,8 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
-/// The first dump in which that thread is as it should be. Others' tests have threads in the same tree.
+/// The first dump in which that thread is as it should be. Others' tests have threads in the same
+/// tree.
 fn dump_with(path: &str, is_right: impl Fn(&Value) -> bool) -> (String, Value) {
     until(path, || {
         let dump = Thread::dump();
@@ -52,7 +54,7 @@ fn spin_till(please_stop: &Signal) {
 }
 
 #[test]
-fn a_thread_that_spins_is_seen_where_it_spins() {
+fn a_spinning_thread_is_shown_with_its_place() {
     let spinner = spawn("dumped-spinner", spin_till);
     let spins = |thread: &Value| {
         // On a machine with more to do than processors it may not run in that instant.
@@ -71,7 +73,7 @@ fn a_thread_that_spins_is_seen_where_it_spins() {
 }
 
 #[test]
-fn a_thread_that_waits_shows_for_what_since_when_and_who_holds_it() {
+fn a_wait_is_shown_with_time_and_holder() {
     let lock = Arc::new(Lock::new("ledger", ()));
     let (theirs, has_it) = (lock.clone(), Signal::new("has it"));
     let seen = has_it.clone();
@@ -102,7 +104,7 @@ fn a_thread_that_waits_shows_for_what_since_when_and_who_holds_it() {
 }
 
 #[test]
-fn a_stop_shows_its_reason_and_a_failure_that_nobody_joined_shows_itself() {
+fn stops_and_unjoined_failures_are_shown() {
     let bell = Signal::new("a bell");
     let rung = bell.clone();
     let deaf = spawn("dumped-deaf", move |_| rung.wait_for_go());
@@ -129,7 +131,7 @@ fn a_stop_shows_its_reason_and_a_failure_that_nobody_joined_shows_itself() {
 }
 
 #[test]
-fn its_times_are_those_of_when_it_was_taken() {
+fn its_times_are_of_the_taking() {
     let bell = Signal::new("a late bell");
     let rung = bell.clone();
     let thread = spawn("dumped-early", move |_| rung.wait_for_go());
@@ -165,7 +167,7 @@ fn siblings_that_do_the_same_are_one_entry() {
     pool.join().unwrap();
 }
 
-/// A process that hangs; one that is too slow to be asked is asked again.
+/// A process that hangs. A process that is too slow to be asked is asked again.
 #[cfg(unix)]
 mod processes {
     use super::*;
@@ -184,7 +186,7 @@ mod processes {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn threads_of_the_tree_and_helpers_of_the_runtime_are_no_others() {
+    fn others_exclude_tree_and_runtime_threads() {
         let folder = Folder::new("no-others");
         let mut process = subject("several", Some(&folder.config("")));
         process.signal(libc::SIGUSR1);
@@ -201,7 +203,8 @@ mod processes {
         std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default()
     }
 
-    /// Asks for dumps until one has all of it, each from a dump of its own on; the last stands in the log and on stderr.
+    /// Asks for dumps until one has all of it, each from a dump of its own on; the last stands in
+    /// the log and on stderr.
     fn asked(test: &str, scenario: &str, wanted: &[&str]) -> String {
         let folder = Folder::new(test);
         let mut process = subject(scenario, Some(&folder.config("")));
@@ -230,14 +233,14 @@ mod processes {
     }
 
     #[test]
-    fn sigusr1_writes_the_tree_to_the_log_and_to_stderr() {
+    fn sigusr1_dumps_to_log_and_stderr() {
         let text = asked("several", "several", &["main/pool/worker-0 … worker-7 (8 threads)", "main/burner, running"]);
         assert!(text.contains("WARN main/selvedge/os-signals/dump/dump-log dump of process "), "{text}");
         assert!(text.contains("failure not joined yet: main/unlucky panicked at "), "{text}");
     }
 
     #[test]
-    fn a_main_that_hangs_is_shown_where_it_hangs() {
+    fn a_hanging_main_is_shown_with_its_place() {
         asked(
             "hangs",
             "hangs",
@@ -246,7 +249,7 @@ mod processes {
     }
 
     #[test]
-    fn a_log_that_hangs_keeps_no_dump_from_stderr() {
+    fn a_hanging_log_leaves_dumps_on_stderr() {
         let mut process = subject("blocked-log", None);
         let stderr = process.watch_stderr();
         until("two dumps", || {
@@ -258,9 +261,9 @@ mod processes {
         process.end();
     }
 
-    /// Whoever asks again while one is made gets that one.
+    /// A call during another dump gets that dump.
     #[test]
-    fn a_flood_of_signals_makes_one_dump_at_a_time() {
+    fn a_flood_of_signals_makes_single_dumps() {
         let folder = Folder::new("flood");
         let mut process = subject("alone", Some(&folder.config("")));
         let dumps = || log_of(&folder).matches("dump of process").count();
@@ -277,7 +280,7 @@ mod processes {
     }
 
     #[test]
-    fn a_dump_comes_in_the_middle_of_the_shutdown() {
+    fn a_dump_works_during_shutdown() {
         let folder = Folder::new("middle");
         let mut process = subject("alone", Some(&folder.config("shutdown: { grace: 0s }")));
         process.signal(SIGTERM);
@@ -343,7 +346,7 @@ mod processes {
     }
 
     #[test]
-    fn one_that_reads_is_reported_with_the_call_and_who_made_it() {
+    fn a_reading_thread_is_reported_with_its_call() {
         let function = at("    at programs::dump_subject::read_what_nobody_writes (tests/programs/", "");
         let call = at("read\n      at <std::sys::", "");
         let call = if cfg!(target_env = "gnu") { call } else { "" };
@@ -351,7 +354,7 @@ mod processes {
     }
 
     #[test]
-    fn a_lock_cycle_is_reported_with_both_of_its_threads() {
+    fn a_lock_cycle_is_reported_with_both_threads() {
         let right = "main/takes-right, waiting ";
         let parts = [
             right,
@@ -365,15 +368,16 @@ mod processes {
     }
 
     #[test]
-    fn one_that_waits_for_a_signal_that_nobody_holds_is_reported_with_it() {
+    fn a_wait_for_an_unheld_signal_is_reported() {
         let call = at("    at selvedge::signal::Signal::wait_for_go\n", "");
         stuck("alone", &["main/listener, waiting ", "for signal \"a bell\"", call]);
     }
 
     #[test]
-    fn on_stuck_abort_writes_log_and_profile_before_it_ends_with_70() {
+    fn abort_writes_log_and_profile_with_70() {
         let folder = Folder::new("abort-profile");
-        let more = "shutdown: { patience: 300ms, on_stuck: abort }\nprofile: { enabled: true, output: out, formats: [folded] }";
+        let more = "shutdown: { patience: 300ms, on_stuck: abort }\n\
+                    profile: { enabled: true, output: out, formats: [folded] }";
         let mut process = subject("spins", Some(&folder.config(more)));
         process.signal(SIGTERM);
         let ended = process.end();
@@ -394,9 +398,9 @@ mod recordings {
     use selvedge::profile::{self, Engine, Options};
 
     #[test]
-    fn who_is_asked_during_a_recording_is_not_seen_by_it() {
+    fn a_recording_does_not_see_dump_requests() {
         let recording = profile::start(Options::new().engine(Engine::Timer).frequency(100)).unwrap();
-        // Who is refused does not free the place for the next.
+        // A refused start does not free the place for the next.
         assert!((0..3).all(|_| profile::start(Options::new()).is_err()));
         let sleeper = spawn("dumped-sleeper", |please_stop| please_stop.wait_for_go());
         let spinner = spawn("dumped-busy", spin_till);
@@ -414,7 +418,8 @@ mod recordings {
         }
         let profile = recording.finish();
         let of = |path: &str| profile.threads().iter().find(|thread| thread.path() == path).unwrap();
-        // It has used next to no time, so no timer has found it; only a question that is taken for a sample would have.
+        // It has used next to no time, so no timer has found it; only a question that is taken for
+        // a sample would have.
         assert!(of("main/dumped-sleeper").samples() < 4, "{:?}", of("main/dumped-sleeper"));
         assert!(of("main/dumped-busy").samples() > 0);
         for thread in profile.threads() {
@@ -451,12 +456,13 @@ fn others_with(path: &str, is_right: impl Fn(&[Value]) -> bool) -> (String, Vec<
 
 #[test]
 #[cfg(target_os = "linux")]
-fn threads_that_are_not_in_the_tree_are_listed_with_their_stacks() {
+fn threads_outside_the_tree_are_listed() {
     let stop = Arc::new(AtomicBool::new(false));
     let stops = stop.clone();
     let named = |name: &str| std::thread::Builder::new().name(name.into());
     let spinner = named("visitor").spawn(move || spin_unregistered(&stops)).unwrap();
-    let spins = |found: &[Value]| matches!(found, [one] if one["state"] == "running" && one["cpu_share"].as_f64() > Some(0.2) && has(one, "spin_unregistered"));
+    let is_busy = |one: &Value| one["state"] == "running" && one["cpu_share"].as_f64() > Some(0.2);
+    let spins = |found: &[Value]| matches!(found, [one] if is_busy(one) && has(one, "spin_unregistered"));
     let (text, found) = others_with("other/visitor", spins);
     let entry = entry(&text, "other/visitor, running | CPU ");
     assert!(entry.contains(" % now | age ") && entry.contains(" | tid "), "{entry}");

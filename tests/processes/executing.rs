@@ -1,4 +1,5 @@
-//! A recording ends no other program: not the one that this program becomes, and none that it starts.
+//! A recording ends no other program: neither the program that replaces this one, nor a program
+//! that it starts.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::support::{program, run};
@@ -12,7 +13,7 @@ fn executing(scenario: &str, clock: &str) -> String {
 
 /// With the standard library's `exec`, a third of them or more died of SIGPROF.
 #[test]
-fn a_program_that_another_one_becomes_is_not_ended() {
+fn a_program_after_exec_lives_on() {
     for round in 0..20 {
         for clock in ["cpu", "wall"] {
             assert_eq!(executing("becomes", clock), "new\n", "round {round}");
@@ -21,7 +22,7 @@ fn a_program_that_another_one_becomes_is_not_ended() {
 }
 
 #[test]
-fn a_recording_goes_on_if_the_other_program_is_not_there() {
+fn a_failed_exec_keeps_the_recording() {
     for clock in ["cpu", "wall"] {
         let said = executing("fails", clock);
         let samples = said.split_once("; ").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());

@@ -1,4 +1,5 @@
-//! The exit code says what became of the program: random programs of a main and some threads, run one after another.
+//! The exit code says what became of the program: random programs of a main and some threads, run
+//! one after another.
 
 use crate::random::Random;
 use selvedge::{Config, JoinHandle, Signal, spawn, spawn_fallible};
@@ -71,14 +72,14 @@ impl Plan {
 const INNER: &str = "SELVEDGE_TEST_PRINTS_REPORTS";
 
 #[test]
-fn it_is_1_if_something_failed_that_nobody_had_joined_and_else_0() {
+fn an_unjoined_failure_gives_1() {
     if std::env::var_os(INNER).is_some() {
         return run_all();
     }
     // In a process of its own, since hundreds of failure reports go to stderr.
     let mut inner = Command::new(std::env::current_exe().unwrap());
     let output = inner
-        .args(["--exact", "exit_codes::it_is_1_if_something_failed_that_nobody_had_joined_and_else_0", "--nocapture"])
+        .args(["--exact", "exit_codes::an_unjoined_failure_gives_1", "--nocapture"])
         .env(INNER, "")
         .output()
         .unwrap();

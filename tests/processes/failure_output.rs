@@ -1,4 +1,5 @@
-//! What a program that fails leaves behind: one report on stderr, one record of it in the log, whatever was panicked with.
+//! What a program that fails leaves behind: one report on stderr, one record of it in the log, for
+//! each kind of payload.
 
 use crate::support::{Ended, Folder, program, run};
 use std::process::Command;
@@ -9,7 +10,7 @@ fn failing(scenario: &str, folder: &Folder) -> Ended {
 }
 
 #[test]
-fn the_report_tells_where_it_was_what_came_before_and_where_the_thread_came_from() {
+fn reports_have_place_history_and_spawns() {
     let folder = Folder::new("reported");
     let ended = failing("reported", &folder);
     assert_eq!(ended.code(), 1);
@@ -43,7 +44,7 @@ fn the_report_tells_where_it_was_what_came_before_and_where_the_thread_came_from
 }
 
 #[test]
-fn payloads_that_are_no_strings_or_panic_when_dropped_are_reported() {
+fn unusual_payloads_are_reported() {
     for (scenario, thread) in [("no-string", "main/odd"), ("rude-payload", "main/rude")] {
         let folder = Folder::new(scenario);
         let ended = failing(scenario, &folder);
@@ -56,7 +57,7 @@ fn payloads_that_are_no_strings_or_panic_when_dropped_are_reported() {
 }
 
 #[test]
-fn a_panic_at_thread_exit_is_in_the_log_before_the_process_aborts() {
+fn a_thread_exit_panic_is_logged() {
     let folder = Folder::new("panic-at-thread-exit");
     let ended = failing("panic-at-thread-exit", &folder);
     assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
@@ -67,7 +68,7 @@ fn a_panic_at_thread_exit_is_in_the_log_before_the_process_aborts() {
 }
 
 #[test]
-fn a_panic_at_thread_exit_that_is_caught_there_harms_nothing() {
+fn a_caught_thread_exit_panic_is_harmless() {
     let folder = Folder::new("caught-at-thread-exit");
     let ended = failing("caught-at-thread-exit", &folder);
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -76,7 +77,7 @@ fn a_panic_at_thread_exit_that_is_caught_there_harms_nothing() {
 }
 
 #[test]
-fn a_failure_that_no_thread_joins_is_logged_at_once_and_once() {
+fn an_unjoined_failure_is_logged_once_immediately() {
     let folder = Folder::new("service");
     let ended = failing("service", &folder);
     assert_eq!(ended.code(), 1);
@@ -101,7 +102,7 @@ fn a_released_failure_is_logged_once() {
 }
 
 #[test]
-fn a_result_that_no_thread_sees_is_warned_of_once() {
+fn an_unseen_result_is_warned_of_once() {
     let folder = Folder::new("unseen");
     let ended = failing("unseen", &folder);
     assert_eq!(ended.code(), 0);
@@ -112,7 +113,7 @@ fn a_result_that_no_thread_sees_is_warned_of_once() {
 }
 
 #[test]
-fn of_many_failures_some_are_kept_and_all_logged_and_counted() {
+fn many_failures_are_all_logged_and_counted() {
     let folder = Folder::new("connections");
     let ended = failing("connections", &folder);
     assert_eq!(ended.code(), 1);
@@ -132,7 +133,7 @@ fn of_many_failures_some_are_kept_and_all_logged_and_counted() {
 }
 
 #[test]
-fn both_panics_of_an_abort_are_in_the_log() {
+fn both_panics_of_an_abort_are_logged() {
     let folder = Folder::new("double-panic");
     let ended = failing("double-panic", &folder);
     assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
@@ -142,9 +143,10 @@ fn both_panics_of_an_abort_are_in_the_log() {
     }
 }
 
-/// Not a failure of a thread, and so in no report: if the log does not take it, nothing else would tell.
+/// Not a failure of a thread, and so in no report: if the log does not take it, nothing else would
+/// tell.
 #[test]
-fn a_fault_that_the_log_does_not_take_is_told_on_stderr() {
+fn unloggable_faults_are_on_stderr() {
     let faults = [
         "a target of on_go, attached at tests/programs/failing.rs:",
         "go() on (a | b) has no effect",

@@ -1,4 +1,5 @@
-//! A forked child is a process of one thread: it ends as any process does, and what this crate offers works in it.
+//! A forked child is a process of one thread: it ends as any process does, and what this crate
+//! offers works in it.
 #![cfg(unix)]
 
 use crate::support::{Folder, program, run};
@@ -21,12 +22,12 @@ fn a_child_without_a_runtime_can_do_everything() {
 }
 
 #[test]
-fn a_child_of_a_busy_program_can_do_everything() {
+fn a_busy_programs_child_can_do_everything() {
     checks("runtime", &[]);
 }
 
 #[test]
-fn a_child_ends_by_signals_and_by_return_at_once() {
+fn a_child_ends_by_signal_and_by_return() {
     let stderr = checks("ends", &[]);
     assert!(stderr.contains("the child could not") && stderr.contains("the child panics"), "{stderr}");
 }

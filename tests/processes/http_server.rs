@@ -1,4 +1,5 @@
-//! The tiny HTTP server of docs/recipes/threaded-server.md ends on SIGTERM, and cuts no request that it has been sent.
+//! The tiny HTTP server of docs/recipes/threaded-server.md ends on SIGTERM, and cuts no request
+//! that it has been sent.
 #![cfg(unix)]
 
 use crate::support::{ALARM, Process, program};
@@ -50,7 +51,7 @@ fn start() -> (Process, SocketAddr) {
 const GET: &str = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
 
 #[test]
-fn requests_that_were_sent_before_a_stop_are_answered() {
+fn requests_before_a_stop_are_answered() {
     for _ in 0..3 {
         let (mut process, address) = start();
         let mut idle: Vec<Client> = (0..5).map(|_| Client::connect(address)).collect();
@@ -79,10 +80,14 @@ fn requests_that_were_sent_before_a_stop_are_answered() {
 }
 
 #[test]
-fn clients_that_are_wrong_slow_or_gone_are_no_failure() {
+fn bad_slow_and_gone_clients_are_harmless() {
     let (mut process, address) = start();
     let mut several = Client::connect(address);
-    several.send("GET / HTTP/1.1\r\n\r\nPOST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /no HTTP/1.1\r\nConnection: close\r\n\r\n");
+    several.send(
+        "GET / HTTP/1.1\r\n\r\n\
+         POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\
+         GET /no HTTP/1.1\r\nConnection: close\r\n\r\n",
+    );
     let statuses = [several.answer().0, several.answer().0, several.answer().0];
     assert_eq!(statuses.map(|status| status[9..12].to_owned()), ["200", "405", "404"]);
     assert_eq!(several.rest(), "");
@@ -101,7 +106,7 @@ fn clients_that_are_wrong_slow_or_gone_are_no_failure() {
 }
 
 #[test]
-fn the_recipes_show_code_of_programs_that_are_tested() {
+fn the_recipes_show_tested_code() {
     for (page, program) in [
         (include_str!("../../docs/recipes/threaded-server.md"), include_str!("../../examples/04_http_server.rs")),
         (include_str!("../../docs/recipes/systemd.md"), include_str!("../programs/service.rs")),

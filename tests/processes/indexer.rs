@@ -4,7 +4,7 @@ use crate::support::{Ended, Folder, Process, program, run, until};
 use std::path::Path;
 use std::process::Command;
 
-/// Sources to index: enough words to be seen at work, a binary file, and one that is no UTF-8.
+/// Sources to index: enough words to be seen at work, a binary file, and a file that is no UTF-8.
 fn sources(folder: &Folder, files: usize) {
     for file in 0..files {
         let text: String =
@@ -17,7 +17,7 @@ fn sources(folder: &Folder, files: usize) {
 
 fn indexer(folder: &Folder, flags: &[&str]) -> Command {
     let profiles = folder.path().join("profiles");
-    // Two signals in a test come sooner than those of a person.
+    // Two signals of a test come sooner than two of a person.
     let more = format!("shutdown: {{ grace: 0s }}\nprofile: {{ enabled: true, output: {} }}", profiles.display());
     let mut command = Command::new(program("01_indexer"));
     command.arg(folder.path().join("src")).arg("--config").arg(folder.config(&more)).args(flags);
@@ -51,7 +51,7 @@ fn number_after<'a>(ended: &'a Ended, word: &str) -> &'a str {
 }
 
 #[test]
-fn it_indexes_and_every_thread_is_in_log_and_profile() {
+fn each_thread_is_in_log_and_profile() {
     let folder = Folder::new("indexer");
     sources(&folder, 200);
     let ended = run(&mut indexer(&folder, &[]));
@@ -74,7 +74,8 @@ fn it_indexes_and_every_thread_is_in_log_and_profile() {
         let on_readers = |what: &str| folded.lines().any(|l| l.starts_with("main;readers;reader-") && l.contains(what));
         assert!(on_readers("tokenize"), "{folded}");
         assert!(!folded.contains("perf_signal_handler"), "{folded}");
-        // The program's own call of spawn is a frame of its; how a thread comes to run its body is not.
+        // The program's own call of spawn is a frame of its; how a thread comes to run its body is
+        // not.
         let begins_with_machinery = |line: &str| {
             let mut frames = line.split(';').skip_while(|frame| !frame.starts_with("reader-")).skip(1);
             frames.next().is_some_and(|first| first.starts_with("selvedge::thread") || first.starts_with("std::"))
@@ -84,7 +85,7 @@ fn it_indexes_and_every_thread_is_in_log_and_profile() {
 }
 
 #[test]
-fn a_reader_that_panics_is_reported_once_and_the_rest_is_whole() {
+fn a_panicking_reader_is_reported_once() {
     let folder = Folder::new("indexer-panic");
     sources(&folder, 60);
     let ended = run(&mut indexer(&folder, &["--panic-on", "3"]));
@@ -124,7 +125,7 @@ fn an_interrupted_run_is_orderly_and_whole() {
 
 #[cfg(unix)]
 #[test]
-fn a_second_signal_names_the_threads_that_are_left() {
+fn a_second_signal_names_remaining_threads() {
     let folder = Folder::new("indexer-twice");
     sources(&folder, 2500);
     let mut process = Process::start(&mut indexer(&folder, &["--slow-stop", "100"]));
@@ -163,7 +164,7 @@ fn help_is_given_and_is_no_error() {
 
 #[cfg(unix)]
 #[test]
-fn an_argument_that_is_no_text_is_a_path_or_an_error() {
+fn nontext_arguments_are_paths_or_errors() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let folder = Folder::new("latin-1");
@@ -189,11 +190,11 @@ fn numbers(ended: &Ended, word: &str) -> Vec<u64> {
 
 #[cfg(unix)]
 #[test]
-fn the_summary_adds_up_also_when_a_folder_cannot_be_listed_or_it_is_interrupted() {
+fn the_summary_always_adds_up() {
     let folder = Folder::new("indexer-sum");
     sources(&folder, 5);
-    // Its path is longer than the system takes, so it is found and cannot be listed, not even by root.
-    // A shell makes it step by step, since no call takes the whole path.
+    // Its path is longer than the system takes, so it is found and cannot be listed, not even by
+    // root. A shell makes it step by step, since no call takes the whole path.
     let name = "d".repeat(250);
     let script = format!("for level in $(seq 20); do mkdir {name} && cd -P {name} || exit 1; done");
     let made = Command::new("sh").args(["-c", &script]).current_dir(folder.path().join("src")).status().unwrap();

@@ -1,4 +1,5 @@
-//! An end of the process that is no return from `main` leaves a profile, and under an abort a report on stderr.
+//! An end of the process that is no return from `main` leaves a profile, and under an abort a
+//! report on stderr.
 
 use crate::support::{Ended, Folder, Process, aborting_program, program};
 use std::os::unix::process::ExitStatusExt;
@@ -42,7 +43,7 @@ fn an_exit_on_any_thread_writes_the_profile() {
 }
 
 #[test]
-fn an_exit_while_the_profile_is_written_waits_for_it() {
+fn an_exit_waits_for_the_profile() {
     let folder = Folder::new("exit-at-the-end");
     let ended = start(&program("ending"), "exit-at-the-end", &folder).end();
     assert_eq!(ended.code(), 3, "{}", ended.stderr);
@@ -50,7 +51,7 @@ fn an_exit_while_the_profile_is_written_waits_for_it() {
 }
 
 #[test]
-fn an_exit_of_the_thread_that_writes_the_profile_does_not_wait_for_itself() {
+fn the_profile_writer_may_call_exit() {
     let folder = Folder::new("exit-in-logger");
     let config = folder.write("own.yaml", "name: subject\nprofile: { enabled: true, output: . }\n");
     let mut command = Command::new(program("ending"));
@@ -61,7 +62,7 @@ fn an_exit_of_the_thread_that_writes_the_profile_does_not_wait_for_itself() {
 }
 
 #[test]
-fn an_exit_with_130_after_sigint_writes_log_and_profile_and_dies_of_sigint() {
+fn exit_130_after_sigint_dies_of_sigint() {
     let folder = Folder::new("exit-interrupted");
     let mut process = start(&program("ending"), "exit-interrupted", &folder);
     process.wait_for("ready").signal(libc::SIGINT);
@@ -72,7 +73,7 @@ fn an_exit_with_130_after_sigint_writes_log_and_profile_and_dies_of_sigint() {
 }
 
 #[test]
-fn a_panic_that_aborts_leaves_a_report_the_profile_and_the_log() {
+fn an_aborting_panic_leaves_report_profile_and_log() {
     let cases = [("panic", "main/worker", "told to fail"), ("panic-outside", "other/plain", "told to fail")];
     for (scenario, path, text) in cases {
         let folder = Folder::new(scenario);
@@ -89,7 +90,7 @@ fn a_panic_that_aborts_leaves_a_report_the_profile_and_the_log() {
 }
 
 #[test]
-fn a_second_panic_that_aborts_leaves_the_same_and_names_the_first() {
+fn a_second_panic_leaves_the_same_too() {
     let folder = Folder::new("double-panic");
     let ended = start(&program("ending"), "double-panic", &folder).end();
     assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{}", ended.stderr);

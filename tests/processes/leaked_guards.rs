@@ -1,5 +1,5 @@
-//! A guard that is leaked (`mem::forget`) costs memory, and nothing else: no thread has another one's identity, and each end
-//! is seen.
+//! A guard that is leaked (`mem::forget`) costs memory, and nothing else: no thread has another
+//! one's identity, and each end is seen.
 
 use selvedge::{
     BinarySemaphore, Builder, Lock, Monitor, Promise, Restart, Semaphore, Sequencer, Signal, Thread, register, scope,
@@ -54,8 +54,8 @@ fn a_leaked_registration_ends_its_children() {
 }
 
 #[test]
-fn leaked_registrations_end_with_the_body_that_made_them() {
-    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_the_body_that_made_them") {
+fn leaked_registrations_end_with_their_body() {
+    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_their_body") {
         return;
     }
     let spawned = spawn("body", |_| {
@@ -72,8 +72,8 @@ fn leaked_registrations_end_with_the_body_that_made_them() {
 }
 
 #[test]
-fn leaked_registrations_end_with_the_run_that_made_them() {
-    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_the_run_that_made_them") {
+fn leaked_registrations_end_with_their_run() {
+    if crate::support::in_own_process(module_path!(), "leaked_registrations_end_with_their_run") {
         return;
     }
     let restarted = Builder::new("again").restart(Restart::up_to(2)).spawn_fallible(|_| {
@@ -88,8 +88,8 @@ fn leaked_registrations_end_with_the_run_that_made_them() {
 }
 
 #[test]
-fn a_guard_that_outlives_its_body_does_nothing_any_more() {
-    if crate::support::in_own_process(module_path!(), "a_guard_that_outlives_its_body_does_nothing_any_more") {
+fn a_guard_outliving_its_body_does_nothing() {
+    if crate::support::in_own_process(module_path!(), "a_guard_outliving_its_body_does_nothing") {
         return;
     }
     std::thread_local! {
@@ -113,8 +113,8 @@ fn a_guard_that_outlives_its_body_does_nothing_any_more() {
 }
 
 #[test]
-fn a_thread_outside_the_tree_is_known_to_have_ended() {
-    if crate::support::in_own_process(module_path!(), "a_thread_outside_the_tree_is_known_to_have_ended") {
+fn ended_threads_outside_the_tree_are_known() {
+    if crate::support::in_own_process(module_path!(), "ended_threads_outside_the_tree_are_known") {
         return;
     }
     let thread = foreign(|| {
@@ -129,11 +129,8 @@ fn a_thread_outside_the_tree_is_known_to_have_ended() {
 }
 
 #[test]
-fn a_registration_among_thread_locals_that_are_destroyed_has_no_identity() {
-    if crate::support::in_own_process(
-        module_path!(),
-        "a_registration_among_thread_locals_that_are_destroyed_has_no_identity",
-    ) {
+fn late_registrations_have_no_identity() {
+    if crate::support::in_own_process(module_path!(), "late_registrations_have_no_identity") {
         return;
     }
     struct Late(std::sync::mpsc::Sender<Thread>);
@@ -159,8 +156,8 @@ fn a_registration_among_thread_locals_that_are_destroyed_has_no_identity() {
 }
 
 #[test]
-fn leaked_guards_of_the_primitives_only_keep_what_they_hold() {
-    if crate::support::in_own_process(module_path!(), "leaked_guards_of_the_primitives_only_keep_what_they_hold") {
+fn leaked_primitive_guards_only_keep_their_locks() {
+    if crate::support::in_own_process(module_path!(), "leaked_primitive_guards_only_keep_their_locks") {
         return;
     }
     let lock: &'static Lock<u32> = Box::leak(Box::new(Lock::new("leaked lock", 1)));

@@ -1,12 +1,12 @@
-//! Files as users of log4rs have them run as they stand: ten, each with the features of one that a public project uses. What
-//! differs is in docs/logging.md.
+//! Files of log4rs users run as they stand: ten, each with the features of a file of a public
+//! project. docs/logging.md lists the differences.
 
 use crate::support::{Ended, Folder, program, run};
 use selvedge::Config;
 use std::process::Command;
 
-/// Runs a program that logs a line of each level, in a folder with this file; it begins in the folder, as paths in a log4rs
-/// file are relative to where the program is.
+/// Runs a program that logs a line of each level, in a folder with this file; it begins in the
+/// folder, as paths in a log4rs file are relative to where the program is.
 fn run_with(folder: &Folder, yaml: &str) -> Ended {
     folder.write("log4rs.yaml", yaml);
     let config = folder.write("selvedge.yaml", "name: subject\nlog: log4rs.yaml\n");
@@ -18,7 +18,7 @@ fn lines(folder: &Folder, file: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_console_and_a_file_with_a_threshold_and_fixed_widths() {
+fn console_and_file_with_threshold_and_widths() {
     let folder = Folder::new("widths");
     let ended = run_with(
         &folder,
@@ -54,7 +54,7 @@ root:
 }
 
 #[test]
-fn a_rolling_file_with_all_names_short_and_long() {
+fn a_rolling_file_with_all_names() {
     let folder = Folder::new("names");
     let ended = run_with(
         &folder,
@@ -96,7 +96,7 @@ loggers:
 }
 
 #[test]
-fn files_for_parts_of_the_program_that_are_additive_or_not() {
+fn additive_and_separate_files_for_modules() {
     let folder = Folder::new("parts");
     let pattern = "encoder: { pattern: \"{d} - {l} - {t} - {m}{n}\" }";
     let yaml = format!(
@@ -112,7 +112,7 @@ root:
     - stdout
     - all
 loggers:
-  # In its own file, and in those of the root.
+  # In its own file, and in the files of the root.
   part:
     level: trace
     appenders:
@@ -136,7 +136,7 @@ loggers:
 }
 
 #[test]
-fn loggers_without_a_root_and_a_root_without_appenders() {
+fn missing_root_and_root_without_appenders() {
     for root in ["", "root:\n  level: error\n"] {
         let folder = Folder::new("no-root");
         let yaml = format!(
@@ -229,7 +229,7 @@ fn dates_in_all_the_forms_that_are_seen() {
 }
 
 #[test]
-fn a_report_that_starts_anew_and_a_console_for_the_rest() {
+fn a_truncated_report_and_a_console() {
     let folder = Folder::new("report");
     let yaml = r#"
 appenders:
@@ -326,12 +326,13 @@ root: { level: warn, appenders: [file, literal] }
 }
 
 #[test]
-fn what_is_refused_names_the_line_and_what_to_do() {
+fn refusals_name_the_line_and_remedy() {
     // Features of public files that cannot be run here, and what the error says.
     let root = "root: { level: info, appenders: [out] }\n";
     let rolled = |roller: &str| {
         format!(
-            "appenders:\n  out:\n    kind: rolling_file\n    path: logs/app.log\n    policy:\n      trigger: {{ kind: size, limit: 1 gb }}\n      roller: {roller}\n{root}"
+            "appenders:\n  out:\n    kind: rolling_file\n    path: logs/app.log\n    policy:\
+             \n      trigger: {{ kind: size, limit: 1 gb }}\n      roller: {roller}\n{root}"
         )
     };
     let cases = [

@@ -1,4 +1,5 @@
-//! Which log a program has: the console with a level, RUST_LOG, a log4rs file, its own logger, or none.
+//! Which log a program has: the console with a level, RUST_LOG, a log4rs file, its own logger, or
+//! none.
 
 use crate::support::{Ended, Folder, program, run};
 use std::process::Command;
@@ -24,7 +25,7 @@ fn with_config(folder: &Folder, text: &str) -> Ended {
 }
 
 #[test]
-fn the_console_shows_the_programs_records_from_info_on_and_not_the_runtimes() {
+fn the_console_shows_program_info_only() {
     let ended = run(&mut tool("levels"));
     assert_eq!(ended.code(), 0);
     assert_eq!(shown(&ended.stderr), (vec!["an error", "a warning", "an info"], false), "{}", ended.stderr);
@@ -32,7 +33,7 @@ fn the_console_shows_the_programs_records_from_info_on_and_not_the_runtimes() {
 }
 
 #[test]
-fn a_level_can_be_had_without_a_log4rs_file() {
+fn a_level_needs_no_log4rs_file() {
     let folder = Folder::new("level");
     let ended = with_config(&folder, "log: { level: error }\n");
     assert_eq!(shown(&ended.stderr), (vec!["an error"], false));
@@ -59,7 +60,7 @@ fn rust_log_goes_before_the_level() {
 }
 
 #[test]
-fn with_a_file_rust_log_has_no_effect_and_the_log_says_so() {
+fn a_file_disables_rust_log_with_notice() {
     let folder = Folder::new("rust-log-file");
     let config = folder.config("");
     let ended = run(tool("levels").arg(&config).env("RUST_LOG", "trace"));
@@ -72,7 +73,7 @@ fn with_a_file_rust_log_has_no_effect_and_the_log_says_so() {
 }
 
 #[test]
-fn the_level_goes_before_that_of_the_files_root_also_when_the_file_is_read_again() {
+fn the_level_overrides_the_files_root() {
     let folder = Folder::new("level-and-file");
     folder.config("");
     let config = folder.write("selvedge.yaml", "name: subject\nlog: { file: log4rs.yaml, level: debug }\n");
@@ -96,7 +97,7 @@ fn a_subscriber_of_its_own_gets_all_records() {
 }
 
 #[test]
-fn a_subscriber_that_comes_too_late_is_told_what_to_do() {
+fn a_late_subscriber_gets_a_remedy() {
     let ended = run(&mut tool("own-later"));
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("main failed: attempted to set a logger after"), "{}", ended.stderr);
@@ -104,7 +105,7 @@ fn a_subscriber_that_comes_too_late_is_told_what_to_do() {
 }
 
 #[test]
-fn without_a_log_only_what_is_important_is_told() {
+fn without_a_log_only_warnings_are_told() {
     let ended = run(&mut tool("off"));
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
     let ended = run(&mut tool("own-panic"));
@@ -113,7 +114,7 @@ fn without_a_log_only_what_is_important_is_told() {
 }
 
 #[test]
-fn the_logger_of_an_earlier_runtime_can_be_switched_off() {
+fn an_earlier_runtimes_logger_can_be_off() {
     let ended = run(&mut tool("off-after-a-console"));
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     let (before, after) = ended.stderr.split_once("now off\n").expect("both runtimes have run");

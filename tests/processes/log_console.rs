@@ -1,5 +1,5 @@
-//! The console: it needs no lock of the standard library, waits for slow readers, and tears no line; and what is important
-//! reaches stderr where the log does not take it.
+//! The console: it needs no lock of the standard library, waits for slow readers, and tears no
+//! line; and what is important reaches stderr where the log does not take it.
 #![cfg(unix)]
 
 use std::fs;
@@ -17,7 +17,8 @@ fn console(test: &str, settings: &str, more: &str) -> (Folder, PathBuf) {
     folder.write(
         "log4rs.yaml",
         &format!(
-            "appenders:\n  out: {{ kind: console, encoder: {{ pattern: \"{{h({{l}})}} {{T}} {{m}}{{n}}\" }}{settings} }}\n\
+            "appenders:\n  out: {{ kind: console, \
+             encoder: {{ pattern: \"{{h({{l}})}} {{T}} {{m}}{{n}}\" }}{settings} }}\n\
              root: {{ level: info, appenders: [out] }}\n"
         ),
     );
@@ -51,7 +52,7 @@ fn numbered(text: &str, word: &str) -> usize {
 }
 
 #[test]
-fn a_held_stdout_lock_stops_neither_log_nor_program() {
+fn a_held_stdout_lock_stops_nothing() {
     for (scenario, thread) in [("stdout-held", "main"), ("stdout-held-by-a-joined-thread", "main/holder")] {
         for queued in [true, false] {
             let (_folder, yaml) = console(scenario, "", "");
@@ -60,7 +61,8 @@ fn a_held_stdout_lock_stops_neither_log_nor_program() {
                 .unwrap();
             let ended = run(&mut subject(scenario, &yaml));
             assert_eq!(ended.code(), 0, "{}", ended.stderr);
-            // The program's own buffer is written in parts that do not end with lines; each record is in one part.
+            // The program's own buffer is written in parts that do not end with lines; each record
+            // is in one part.
             let (mut rest, mut results) = (&ended.stdout[..], String::new());
             let records = (0..20_000).map(|number| format!("INFO {thread} record 0 {number} end\n"));
             for record in records {
@@ -131,7 +133,7 @@ fn pipe() -> (fs::File, OwnedFd) {
 }
 
 #[test]
-fn a_slow_reader_of_a_nonblocking_pipe_gets_all() {
+fn a_slow_nonblocking_pipe_gets_all() {
     let (_folder, yaml) = console("nonblocking", "", "");
     let (mut reader, writer) = pipe();
     // SAFETY: fcntl has no memory preconditions; the descriptor is open.
@@ -168,7 +170,7 @@ fn a_slow_reader_of_a_nonblocking_pipe_gets_all() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_told_and_the_lost_lines_are_counted() {
+fn a_gone_reader_is_told_with_losses() {
     for (test, full) in [("left", false), ("full", true)] {
         let (_folder, yaml) = console(test, "", "");
         let mut command = subject("hang-end", &yaml);
@@ -207,7 +209,7 @@ fn until_told(mut process: Process, text: &str) -> String {
 }
 
 #[test]
-fn a_thread_that_waits_for_a_writer_that_waits_for_it_is_a_deadlock() {
+fn a_circle_with_the_writer_is_reported() {
     let (_folder, yaml) = without_log("deadlocked", "deadlocks: { after: 200ms }");
     let told = until_told(Process::start(&mut subject("deadlocked-writer", &yaml)), "the log does not take this");
     assert!(told.contains("deadlock: 2 threads wait for each other"), "{told}");
@@ -216,7 +218,7 @@ fn a_thread_that_waits_for_a_writer_that_waits_for_it_is_a_deadlock() {
 }
 
 #[test]
-fn a_log_that_stands_still_is_told_on_stderr() {
+fn a_stalled_log_is_told_on_stderr() {
     let (_folder, yaml) = without_log("standstill", "");
     let told = until_told(Process::start(&mut subject("waiting-writer", &yaml)), "the log stands still");
     assert!(
@@ -226,7 +228,7 @@ fn a_log_that_stands_still_is_told_on_stderr() {
 }
 
 #[test]
-fn what_a_logger_of_the_program_drops_is_on_stderr() {
+fn records_dropped_by_another_logger_reach_stderr() {
     let (_folder, yaml) = without_log("own-panic", "");
     let ended = run(&mut subject("own-logger-panic", &yaml));
     assert_eq!(ended.code(), 0);

@@ -1,5 +1,6 @@
-//! What a log can do while the program runs: other levels, another file, context that is inherited, errors with what led to
-//! them, records of `tracing`; and that each record shows what was so when it was made.
+//! What a log can do while the program runs: other levels, another file, context that is inherited,
+//! errors with what led to them, records of `tracing`; and that each record shows what was so when
+//! it was made.
 
 use crate::support::until;
 use std::fs;
@@ -34,11 +35,12 @@ impl Log {
     fn configure(&self, file: &str, pattern: &str, more: &str) {
         let path = self.folder.join(file);
         let text = format!(
-            "appenders:\n  out:\n    kind: file\n    path: '{}'\n    append: false\n    encoder: {{ pattern: '{pattern}' }}\n\
+            "appenders:\n  out:\n    kind: file\n    path: '{}'\n    append: false\
+             \n    encoder: {{ pattern: '{pattern}' }}\n\
              root: {{ level: info, appenders: [out] }}\n{more}\n",
             path.display()
         );
-        // Whole at once, for who reads it again.
+        // Whole at once, for the thread that reads it again.
         let new = self.folder.join("new.yaml");
         fs::write(&new, text).unwrap();
         fs::rename(new, &self.yaml).unwrap();
@@ -63,8 +65,8 @@ impl Drop for Log {
 }
 
 #[test]
-fn a_record_shows_what_was_so_when_it_was_made() {
-    if crate::support::in_own_process(module_path!(), "a_record_shows_what_was_so_when_it_was_made") {
+fn a_record_shows_the_state_of_its_call() {
+    if crate::support::in_own_process(module_path!(), "a_record_shows_the_state_of_its_call") {
         return;
     }
     let _turn = alone();
@@ -146,8 +148,8 @@ fn levels_can_be_set_while_it_runs() {
 }
 
 #[test]
-fn an_error_brings_what_was_filtered_out_on_its_thread() {
-    if crate::support::in_own_process(module_path!(), "an_error_brings_what_was_filtered_out_on_its_thread") {
+fn an_error_brings_its_threads_filtered_records() {
+    if crate::support::in_own_process(module_path!(), "an_error_brings_its_threads_filtered_records") {
         return;
     }
     let _turn = alone();
@@ -182,9 +184,8 @@ fn an_error_brings_what_was_filtered_out_on_its_thread() {
 }
 
 #[test]
-fn the_file_is_read_again_under_load_and_a_broken_one_is_not_used() {
-    if crate::support::in_own_process(module_path!(), "the_file_is_read_again_under_load_and_a_broken_one_is_not_used")
-    {
+fn reloading_under_load_keeps_good_files() {
+    if crate::support::in_own_process(module_path!(), "reloading_under_load_keeps_good_files") {
         return;
     }
     let _turn = alone();
@@ -220,7 +221,8 @@ fn the_file_is_read_again_under_load_and_a_broken_one_is_not_used() {
         })
         .collect();
     runtime.shutdown().unwrap();
-    // `append: false` has not emptied the file that was gone on with, and the order of each thread is kept across all.
+    // `append: false` has not emptied the file that was gone on with, and the order of each thread
+    // is kept across all.
     let all = text("app.log") + &text("second.log");
     for (name, total) in totals.iter().enumerate() {
         let part = format!(" record {name} ");
@@ -262,7 +264,8 @@ fn rotation_loses_nothing_under_load() {
     fs::write(
         &log.yaml,
         format!(
-            "appenders:\n  out:\n    kind: rolling_file\n    path: '{folder}/app.log'\n    encoder: {{ pattern: '{{m}}{{n}}' }}\n\
+            "appenders:\n  out:\n    kind: rolling_file\n    path: '{folder}/app.log'\
+             \n    encoder: {{ pattern: '{{m}}{{n}}' }}\n\
              \x20   policy:\n      trigger: {{ kind: size, limit: 20 kb }}\n\
              \x20     roller: {{ kind: fixed_window, pattern: '{folder}/old.{{}}.log', count: 100 }}\n\
              root: {{ level: info, appenders: [out] }}\n"
@@ -288,7 +291,8 @@ fn rotation_loses_nothing_under_load() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "log") {
             let text = fs::read_to_string(&path).unwrap();
-            // The trigger looks after each record: a file is over the limit by its last record at most.
+            // The trigger looks after each record: a file is over the limit by its last record at
+            // most.
             assert!(text.len() <= 20 * 1024 + 100, "{} has {} bytes", path.display(), text.len());
             lines += text.lines().filter(|line| line.starts_with("record ") && line.ends_with(" end")).count();
             files += 1;
@@ -299,8 +303,8 @@ fn rotation_loses_nothing_under_load() {
 }
 
 #[test]
-fn runtimes_come_and_go_while_others_log_and_nothing_is_lost() {
-    if crate::support::in_own_process(module_path!(), "runtimes_come_and_go_while_others_log_and_nothing_is_lost") {
+fn changing_runtimes_lose_no_record() {
+    if crate::support::in_own_process(module_path!(), "changing_runtimes_lose_no_record") {
         return;
     }
     let _turn = alone();
@@ -325,7 +329,7 @@ fn runtimes_come_and_go_while_others_log_and_nothing_is_lost() {
         })
         .collect();
     for round in 0..30 {
-        // A small queue: there are always some who wait for room, or are about to write by themselves.
+        // A small queue: some threads always wait for room, or are about to write by themselves.
         let runtime = Runtime::start(log.config().log_capacity(1 + round % 16)).unwrap();
         log::info!("round {round}");
         runtime.shutdown().unwrap();

@@ -1,4 +1,5 @@
-//! Nothing that was logged is lost, or it is counted; whatever ends the process, what was flushed is in the file, whole.
+//! No record is lost without being counted. However the process ends, each flushed record is in the
+//! file, whole.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ impl Drop for Mortal {
     }
 }
 
-/// Of the lines "record NAME NUMBER end" the numbers by name; a line that is cut anywhere is a failure.
+/// Of the lines "record NAME NUMBER end" the numbers by name; a line that is cut anywhere is a
+/// failure.
 fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
     let mut all: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
@@ -59,7 +61,7 @@ fn missing(text: &str) -> u64 {
 }
 
 #[test]
-fn written_and_counted_as_dropped_is_what_was_sent() {
+fn written_plus_dropped_equals_sent() {
     for (name, rule) in [
         ("block", "overflow: block"),
         ("newest", "overflow: drop_newest, capacity: 64"),
@@ -102,7 +104,7 @@ impl Dice {
 }
 
 #[test]
-fn what_was_flushed_is_there_whatever_ends_the_process() {
+fn flushed_records_survive_any_end() {
     let mut dice = Dice(0x5e1_4ed6e);
     let (mut flushed_in_all, mut torn) = (0, 0);
     for round in 0..250 {
@@ -153,8 +155,9 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
         }
         let mut text = folder.read("app.log");
         if round % 5 == 3 && !text.ends_with('\n') {
-            // A process that the kernel kills is killed within its write, between two pages of it: the last line, which
-            // nobody was told is safe, may be cut. (`generic_perform_write` looks for a fatal signal before each page.)
+            // A process that the kernel kills is killed within its write, between two pages of it:
+            // the last line, which was not reported as safe, may be cut. (`generic_perform_write`
+            // looks for a fatal signal before each page.)
             torn += 1;
             text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
         }
@@ -182,7 +185,7 @@ fn what_was_flushed_is_there_whatever_ends_the_process() {
 }
 
 #[test]
-fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
+fn hung_sinks_delay_ends_only_briefly() {
     for (scenario, code) in [("hang-exit", Some(7)), ("hang-abort", None), ("hang-fork", Some(7))] {
         let (folder, yaml) = config(scenario, "queued: true");
         folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
@@ -209,10 +212,10 @@ fn no_end_and_no_fork_waits_for_ever_for_a_sink_that_hangs() {
     }
 }
 
-/// The log is what hangs: whoever looks on must hear of it from stderr.
+/// The log hangs: so stderr must tell of it.
 #[test]
-fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
-    for (scenario, capacity, who) in
+fn waiting_for_hung_sinks_is_told() {
+    for (scenario, capacity, thread) in
         [("hang-end", 8192, "main/selvedge/log-writer"), ("hang-thread", 64, "main/talker")]
     {
         let (folder, yaml) = config(scenario, &format!("capacity: {capacity}"));
@@ -224,7 +227,7 @@ fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
         let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let pipe = child.stdout.take();
         let deadline = Instant::now() + crate::support::ALARM;
-        while !folder.read("stderr").contains(&format!(" for {who} to stop:")) {
+        while !folder.read("stderr").contains(&format!(" for {thread} to stop:")) {
             if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
                 let _ = child.kill();
                 panic!("{scenario}: {}", folder.read("stderr"));
@@ -238,7 +241,7 @@ fn an_end_that_waits_for_a_sink_that_hangs_says_so_on_stderr() {
 }
 
 #[test]
-fn a_program_that_changes_its_directory_leaves_its_files_where_they_were() {
+fn changing_directory_moves_no_log() {
     use std::os::unix::ffi::OsStrExt;
     // Not UTF-8, as folders may be.
     let (parent, _) = config("moves", "queued: true");
@@ -248,7 +251,8 @@ fn a_program_that_changes_its_directory_leaves_its_files_where_they_were() {
     fs::write(folder.join("selvedge.yaml"), format!("name: moves\nlog: log4rs.yaml\n{profile}\n")).unwrap();
     let pattern = |pattern: &str| {
         let text = format!(
-            "refresh_rate: 10ms\nappenders: {{ out: {{ kind: file, path: logs/app.log, encoder: {{ pattern: \"{pattern}\" }} }} }}\n\
+            "refresh_rate: 10ms\nappenders: {{ out: {{ kind: file, path: logs/app.log, \
+             encoder: {{ pattern: \"{pattern}\" }} }} }}\n\
              root: {{ level: info, appenders: [out] }}\n"
         );
         fs::write(folder.join("new.yaml"), text).unwrap();
@@ -275,7 +279,7 @@ fn a_program_that_changes_its_directory_leaves_its_files_where_they_were() {
 }
 
 #[test]
-fn what_a_failing_file_holds_is_told_as_lost_when_the_log_goes_elsewhere() {
+fn reconfiguring_counts_a_failing_files_records() {
     let (folder, yaml) = config("elsewhere", "queued: true");
     let to = |path: &str| {
         let text = format!(
@@ -308,7 +312,7 @@ fn what_a_failing_file_holds_is_told_as_lost_when_the_log_goes_elsewhere() {
 }
 
 #[test]
-fn an_abort_or_exit_writes_what_was_logged_and_cuts_no_line() {
+fn an_abort_or_exit_cuts_no_line() {
     for (scenario, some, rounds) in [
         ("abort", 1000, 20),
         ("abort-while-others-log", 1000, 40),
@@ -333,7 +337,7 @@ fn an_abort_or_exit_writes_what_was_logged_and_cuts_no_line() {
 }
 
 #[test]
-fn an_exit_of_the_process_writes_what_is_queued() {
+fn an_exit_writes_queued_records() {
     for scenario in ["exit", "exit-in-thread"] {
         let (folder, yaml) = config(scenario, "queued: true");
         assert_eq!(run(&mut subject(scenario, &yaml)).code(), 7);
@@ -344,7 +348,7 @@ fn an_exit_of_the_process_writes_what_is_queued() {
 }
 
 #[test]
-fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
+fn an_abort_by_two_panics_logs_both() {
     let (folder, yaml) = config("double-panic", "queued: true");
     let ended = run(&mut subject("double-panic", &yaml));
     assert_eq!(ended.status.code(), None, "it does not abort");
@@ -355,7 +359,7 @@ fn an_abort_by_a_second_panic_leaves_both_in_the_log() {
 }
 
 #[test]
-fn a_panic_that_aborts_is_in_the_log_with_all_before_it() {
+fn an_aborting_panic_is_logged_last() {
     let program = crate::support::aborting_program("log_subject");
     for (scenario, logged) in [("panic", true), ("panic-in-thread", true), ("panic-of-a-stranger", false)] {
         let (folder, yaml) = config(scenario, "queued: true");
@@ -363,7 +367,7 @@ fn a_panic_that_aborts_is_in_the_log_with_all_before_it() {
         assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
         let text = folder.read("app.log");
         assert_eq!(text.matches(" some ").count(), 1000, "{scenario}");
-        // One that no thread of the tree made is told by the standard hook.
+        // A panic outside the tree is told by the standard hook.
         let told = if logged { &text } else { &ended.stderr };
         assert!(told.contains("the only panic") && text.ends_with('\n'), "{scenario}: {told}");
     }
@@ -390,7 +394,7 @@ fn a_fork_neither_hangs_nor_doubles_a_record() {
 }
 
 #[test]
-fn a_record_from_a_thread_locals_drop_is_logged() {
+fn a_thread_locals_drop_may_log() {
     for rule in ["queued: true", "queued: false"] {
         let (folder, yaml) = config("thread-exit", rule);
         let ended = run(&mut subject("thread-exit", &yaml));
@@ -401,8 +405,8 @@ fn a_record_from_a_thread_locals_drop_is_logged() {
     }
 }
 
-/// A rolling file in a program that goes to another folder before it logs 1000 records: what it says on stderr, what
-/// is in the file, and what is in the archives.
+/// A rolling file in a program that goes to another folder before it logs 1000 records: what it
+/// says on stderr, what is in the file, and what is in the archives.
 fn rolled(test: &str, queued: bool, archive_is_file: bool) -> (String, String, Vec<String>) {
     let folder = Folder::new(test);
     let path = folder.path();
@@ -449,7 +453,7 @@ fn archives_stay_where_they_were_at_the_start() {
 }
 
 #[test]
-fn a_failing_roll_is_told_once_and_loses_nothing() {
+fn a_failing_roll_loses_nothing() {
     for queued in [true, false] {
         let (stderr, active, _) = rolled(&format!("unrolled-{queued}"), queued, true);
         assert_eq!(active.lines().filter(|line| line.starts_with("some ")).count(), 1000, "{stderr}");
@@ -460,7 +464,7 @@ fn a_failing_roll_is_told_once_and_loses_nothing() {
 }
 
 #[test]
-fn a_reload_of_a_broken_file_keeps_the_old_one_and_all_records() {
+fn reloading_a_broken_file_changes_nothing() {
     for queued in [true, false] {
         let (folder, yaml) = config(&format!("broken-reload-{queued}"), &format!("queued: {queued}"));
         let good = folder.read("log4rs.yaml").replace("    kind: file\n", "    kind: file\n    append: false\n");
@@ -508,7 +512,7 @@ fn a_reload_of_a_broken_file_keeps_the_old_one_and_all_records() {
 }
 
 #[test]
-fn a_limit_of_the_file_size_is_a_full_disk() {
+fn a_file_size_limit_acts_like_full_disks() {
     for lifted in [true, false] {
         let (folder, yaml) = config(&format!("limit-{lifted}"), "queued: true");
         let mut command = subject("file-limit", &yaml);
@@ -529,7 +533,7 @@ fn a_limit_of_the_file_size_is_a_full_disk() {
             let (before, after) = told.split_once(" lines that it held, and 0 more").unwrap();
             assert_eq!(after.trim(), "");
             let lost: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
-            // The last line may be cut at the limit: it counts as one that is lost.
+            // The last line may be cut at the limit: it counts as lost.
             let whole = text.lines().filter(|line| line.ends_with(" end")).count();
             assert!((6000..6005).contains(&(whole + lost)), "{whole} and {lost}");
         }

@@ -1,4 +1,5 @@
-//! Sinks that fail: the program goes on, the failure is told once, and what was held is written when the sink works again.
+//! Sinks that fail: the program goes on, the failure is told once, and what was held is written
+//! when the sink works again.
 #![cfg(unix)]
 
 use crate::support::until;
@@ -45,8 +46,8 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_stops_nobody() {
-    if crate::support::in_own_process(module_path!(), "a_full_disk_is_told_once_and_stops_nobody") {
+fn a_full_disk_is_told_once() {
+    if crate::support::in_own_process(module_path!(), "a_full_disk_is_told_once") {
         return;
     }
     let _turn = alone();
@@ -87,7 +88,7 @@ fn a_fifo_gets_all_once_somebody_reads_it() {
         ("fifo", format!("kind: file, path: '{}'", fifo.display())),
         ("good", format!("kind: file, path: '{}'", good.display())),
     ];
-    // log4rs would wait here for a reader, for ever.
+    // log4rs would wait here for a reader, forever.
     let runtime = runtime(&folder, &appenders);
     for number in 0..5_000 {
         log::info!("record {number} end");
@@ -116,8 +117,8 @@ fn a_fifo_gets_all_once_somebody_reads_it() {
 }
 
 #[test]
-fn a_removed_folder_is_made_again_and_a_moved_file_is_left() {
-    if crate::support::in_own_process(module_path!(), "a_removed_folder_is_made_again_and_a_moved_file_is_left") {
+fn removed_folders_return_and_moved_files_stay() {
+    if crate::support::in_own_process(module_path!(), "removed_folders_return_and_moved_files_stay") {
         return;
     }
     let _turn = alone();
@@ -145,7 +146,7 @@ fn a_removed_folder_is_made_again_and_a_moved_file_is_left() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// An appender of somebody else's that can be told to fail, panic or wait.
+/// An appender of another crate, which can be told to fail, panic or wait.
 #[derive(Debug, Default)]
 struct Theirs {
     fails: AtomicBool,
@@ -177,11 +178,11 @@ fn put(queued: &Queued, level: log::Level, text: &str) {
 }
 
 #[test]
-fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
-    if crate::support::in_own_process(module_path!(), "others_appenders_fail_panic_and_get_all_in_order_afterwards") {
+fn recovered_appenders_get_all_in_order() {
+    if crate::support::in_own_process(module_path!(), "recovered_appenders_get_all_in_order") {
         return;
     }
-    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    // The end of a runtime ends the writers of all queues, so no writer would try again.
     let _turn = alone();
     for way in ["fails", "panics"] {
         let theirs = Arc::new(Theirs::default());
@@ -206,8 +207,8 @@ fn others_appenders_fail_panic_and_get_all_in_order_afterwards() {
 }
 
 #[test]
-fn a_record_at_which_an_appender_panics_is_given_up_and_counted() {
-    if crate::support::in_own_process(module_path!(), "a_record_at_which_an_appender_panics_is_given_up_and_counted") {
+fn appender_panics_lose_one_counted_record() {
+    if crate::support::in_own_process(module_path!(), "appender_panics_lose_one_counted_record") {
         return;
     }
     #[derive(Debug)]
@@ -236,11 +237,11 @@ fn a_record_at_which_an_appender_panics_is_given_up_and_counted() {
 }
 
 #[test]
-fn what_cannot_be_held_is_counted_in_its_place() {
-    if crate::support::in_own_process(module_path!(), "what_cannot_be_held_is_counted_in_its_place") {
+fn overflow_is_counted_in_its_place() {
+    if crate::support::in_own_process(module_path!(), "overflow_is_counted_in_its_place") {
         return;
     }
-    // The end of a runtime ends the writers of all queues, and nobody would try again.
+    // The end of a runtime ends the writers of all queues, so no writer would try again.
     let _turn = alone();
     let theirs = Arc::new(Theirs::default());
     let queued = Queued::builder().capacity(100).appender("small", Handle(theirs.clone())).build().unwrap();
@@ -306,11 +307,8 @@ fn a_slow_appender_keeps_to_the_rule() {
 }
 
 #[test]
-fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
-    if crate::support::in_own_process(
-        module_path!(),
-        "an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself",
-    ) {
+fn an_appender_may_log_to_its_queue() {
+    if crate::support::in_own_process(module_path!(), "an_appender_may_log_to_its_queue") {
         return;
     }
     #[derive(Debug)]
@@ -345,7 +343,7 @@ fn an_appender_that_logs_into_its_own_queue_does_not_wait_for_itself() {
             .filter(|line| line.contains("missing here") && !line.contains("echo"))
             .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
             .sum();
-        // Of a count of what is missing there is an echo too.
+        // A count of dropped records is echoed too.
         count("INFO voice") == 100 && count("INFO echo") + dropped >= 100
     });
     let got = theirs.got.lock().unwrap().clone();
@@ -365,7 +363,7 @@ fn a_file_without_a_name_is_written_once() {
     let named = folder.join("removed");
     let mut file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&named).unwrap();
     fs::remove_file(&named).unwrap();
-    // As /dev/stdout is, where that goes to a temporary file: whoever opens it again finds the same one.
+    // As /dev/stdout, where that goes to a temporary file: a second open finds the same file.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let runtime = runtime(&folder, &[("out", format!("kind: file, path: {path}"))]);
     log::info!("record 0 end");
@@ -408,8 +406,8 @@ fn a_display_that_gives_up_makes_no_panic() {
 }
 
 #[test]
-fn what_an_appender_logs_into_its_full_queue_keeps_its_order() {
-    if crate::support::in_own_process(module_path!(), "what_an_appender_logs_into_its_full_queue_keeps_its_order") {
+fn a_logging_appender_keeps_the_order() {
+    if crate::support::in_own_process(module_path!(), "a_logging_appender_keeps_the_order") {
         return;
     }
     #[derive(Debug, Default)]
@@ -450,15 +448,16 @@ fn what_an_appender_logs_into_its_full_queue_keeps_its_order() {
 }
 
 #[test]
-fn a_fifo_that_is_read_all_the_time_gets_all_and_does_not_fail() {
-    if crate::support::in_own_process(module_path!(), "a_fifo_that_is_read_all_the_time_gets_all_and_does_not_fail") {
+fn a_steadily_read_fifo_gets_all() {
+    if crate::support::in_own_process(module_path!(), "a_steadily_read_fifo_gets_all") {
         return;
     }
     let _turn = alone();
     let folder = folder("read-fifo");
     let (fifo, good) = (folder.join("fifo"), folder.join("good.log"));
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // To write as well, so that its opening does not wait; that end is closed once the runtime has opened its own.
+    // To write as well, so that its opening does not wait; that end is closed once the runtime has
+    // opened its own.
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let appenders = [
         ("fifo", format!("kind: file, path: '{}'", fifo.display())),

@@ -1,5 +1,5 @@
-//! The runtime, the log, the configuration and the ends of a program: one file for each promise. The tests run programs of this
-//! package, or themselves, as processes of their own.
+//! The runtime, the log, the configuration and the ends of a program: one file for each promise.
+//! The tests run programs of this package, or themselves, as processes of their own.
 
 #[path = "../support/damage.rs"]
 mod damage;

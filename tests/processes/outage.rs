@@ -1,5 +1,5 @@
-//! The example of an outage: what the runtime prints names the deadlock, the panic and the thread that does not stop, each with
-//! its place in the code.
+//! The example of an outage: what the runtime prints names the deadlock, the panic and the thread
+//! that does not stop, each with its place in the code.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
 use crate::support::{program, run};
@@ -20,7 +20,7 @@ fn the_three_culprits_are_named_with_their_places() {
     let place = "at examples/03_outage.rs:";
     line_with(&["main/deposits is waiting", "for lock \"savings\"", place, "held by main/withdrawals since", place]);
     line_with(&["main/withdrawals is waiting", "for lock \"checking\"", place, "held by main/deposits since", place]);
-    line_with(&["main/mailer panicked at examples/03_outage.rs:", "\"everybody\" is no address"]);
+    line_with(&["main/mailer panicked at examples/03_outage.rs:", "\"everyone\" is no address"]);
     line_with(&["selvedge: main/reindexer does not stop, and shutdown.on_stuck is abort"]);
     line_with(&["main/reindexer, running"]);
     line_with(&["_03_outage::reindex"]);

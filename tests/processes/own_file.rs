@@ -1,5 +1,5 @@
-//! A program's functions have names wherever its file is: under the loader, deleted, out of reach, without `/proc`, in little memory.
-//! And the profile's files are called as the program is.
+//! A program's functions have names wherever its file is: under the loader, deleted, out of reach,
+//! without `/proc`, in little memory. And the profile's files are called as the program is.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::support::{Ended, Folder, program, run};
@@ -28,7 +28,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn a_program_that_the_loader_was_started_with_is_named() {
+fn a_program_started_by_the_loader_has_names() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let loader =
         maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/ld-")).unwrap();
@@ -36,7 +36,7 @@ fn a_program_that_the_loader_was_started_with_is_named() {
 }
 
 #[test]
-fn a_program_that_was_deleted_or_replaced_is_named_as_it_was() {
+fn a_deleted_program_keeps_its_names() {
     let folder = Folder::new("own_file_replaced");
     let file = linked(&folder, "nameless");
     let ended = run(Command::new(&file).arg("replaced").arg(&file));
@@ -45,7 +45,7 @@ fn a_program_that_was_deleted_or_replaced_is_named_as_it_was() {
 }
 
 #[test]
-fn a_program_that_has_given_up_its_rights_is_named() {
+fn an_unprivileged_program_has_names() {
     if !is_root() {
         return;
     }
@@ -79,9 +79,10 @@ fn a_dump_and_a_profile_take_little_memory() {
     assert!(ended.stdout.contains("nameless::main ("), "no line of a file in the dump: {}", ended.stdout);
 }
 
-/// With room for 8 MiB of addresses more, the debug information cannot be mapped, and the symbols can.
+/// With room for 8 MiB of addresses more, the debug information cannot be mapped, and the symbols
+/// can.
 #[test]
-fn what_a_limit_leaves_unread_is_told_with_the_reason() {
+fn unread_names_are_told_with_reason() {
     let ended = run(Command::new(program("nameless")).arg("narrow"));
     assert_eq!(ended.code(), 0, "{}{}", ended.stdout, ended.stderr);
     let told: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("cannot be read: ")).collect();
@@ -93,7 +94,7 @@ fn what_a_limit_leaves_unread_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_profile_is_called_as_its_program_whatever_dots_are_in_the_name() {
+fn profiles_keep_dots_of_program_names() {
     let folder = Folder::new("own_file_name");
     let output = folder.path().join("out");
     let config = folder.write("a.yaml", &format!("profile:\n  enabled: true\n  output: {}\n", output.display()));

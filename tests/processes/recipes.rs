@@ -1,4 +1,5 @@
-//! The pools of docs/recipes.md belong to the tree: they are found there, in log and profile, and end with their owner.
+//! The pools of docs/recipes.md belong to the tree: they are found there, in log and profile, and
+//! end with their owner.
 
 use crate::support::{Folder, until};
 use rayon::prelude::*;
@@ -61,7 +62,8 @@ fn paths(thread: &Thread) -> Vec<String> {
     thread.children().iter().map(|child| child.path().to_owned()).collect()
 }
 
-/// The log's lines, and the folded stacks where there are any, of a program whose only thread is this one.
+/// The log's lines, and the folded stacks where there are any, of a program whose only thread is
+/// this one.
 fn run(test: &str, name: &str, body: impl FnOnce(&Signal) + Send + 'static) -> (String, String) {
     let folder = Folder::new(test);
     let config = Config::load(folder.config("")).unwrap().name("recipe");
@@ -103,8 +105,8 @@ fn a_rayon_pool_is_of_the_tree() {
 }
 
 #[test]
-fn a_rayon_pool_ends_when_its_owner_is_asked_to_stop_or_panics() {
-    if crate::support::in_own_process(module_path!(), "a_rayon_pool_ends_when_its_owner_is_asked_to_stop_or_panics") {
+fn a_rayon_pool_ends_with_its_owner() {
+    if crate::support::in_own_process(module_path!(), "a_rayon_pool_ends_with_its_owner") {
         return;
     }
     let _alone = alone();
@@ -152,8 +154,8 @@ impl Drop for GlobalPool {
 }
 
 #[test]
-fn the_global_pool_of_rayon_joins_the_tree_and_leaves_it() {
-    if crate::support::in_own_process(module_path!(), "the_global_pool_of_rayon_joins_the_tree_and_leaves_it") {
+fn rayons_global_pool_joins_and_leaves() {
+    if crate::support::in_own_process(module_path!(), "rayons_global_pool_joins_and_leaves") {
         return;
     }
     let _alone = alone();
@@ -207,8 +209,8 @@ fn a_tokio_runtime_is_of_the_tree() {
 }
 
 #[test]
-fn a_tokio_runtime_ends_when_its_owner_is_asked_to_stop() {
-    if crate::support::in_own_process(module_path!(), "a_tokio_runtime_ends_when_its_owner_is_asked_to_stop") {
+fn a_tokio_runtime_ends_with_its_owner() {
+    if crate::support::in_own_process(module_path!(), "a_tokio_runtime_ends_with_its_owner") {
         return;
     }
     let _alone = alone();
@@ -234,11 +236,8 @@ fn a_tokio_runtime_ends_when_its_owner_is_asked_to_stop() {
 }
 
 #[test]
-fn a_registration_that_is_left_in_a_thread_local_ends_with_its_thread() {
-    if crate::support::in_own_process(
-        module_path!(),
-        "a_registration_that_is_left_in_a_thread_local_ends_with_its_thread",
-    ) {
+fn a_thread_local_registration_ends_with_its_thread() {
+    if crate::support::in_own_process(module_path!(), "a_thread_local_registration_ends_with_its_thread") {
         return;
     }
     let _alone = alone();

@@ -13,7 +13,7 @@ fn a_program_that_is_well_ends_with_0() {
 }
 
 #[test]
-fn an_error_of_main_is_reported_once_with_1() {
+fn mains_error_is_reported_once_with_1() {
     let folder = Folder::new("error");
     let ended = run(&mut subject("error", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -23,7 +23,7 @@ fn an_error_of_main_is_reported_once_with_1() {
 }
 
 #[test]
-fn a_panic_of_main_is_reported_once_with_1() {
+fn mains_panic_is_reported_once_with_1() {
     let folder = Folder::new("panic");
     let ended = run(&mut subject("panic", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -33,7 +33,7 @@ fn a_panic_of_main_is_reported_once_with_1() {
 }
 
 #[test]
-fn a_panic_that_nobody_joined_is_reported_with_its_path_and_place() {
+fn unjoined_panics_are_reported_with_their_place() {
     let folder = Folder::new("child-panic");
     let ended = run(&mut subject("child-panic", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -52,7 +52,7 @@ fn a_panic_that_nobody_joined_is_reported_with_its_path_and_place() {
 }
 
 #[test]
-fn a_failure_that_comes_up_through_joins_is_told_once() {
+fn a_failure_through_joins_is_told_once() {
     let folder = Folder::new("returned");
     let ended = run(&mut subject("returned", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -61,7 +61,7 @@ fn a_failure_that_comes_up_through_joins_is_told_once() {
 }
 
 #[test]
-fn a_panic_that_the_program_catches_is_logged_and_no_failure() {
+fn a_caught_panic_is_logged_only() {
     let folder = Folder::new("caught");
     let ended = run(&mut subject("caught", &folder.config("")));
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
@@ -69,7 +69,7 @@ fn a_panic_that_the_program_catches_is_logged_and_no_failure() {
 }
 
 #[test]
-fn an_error_that_nobody_joined_is_reported_and_logged() {
+fn an_unjoined_error_is_reported_and_logged() {
     let folder = Folder::new("child-error");
     let ended = run(&mut subject("child-error", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -88,10 +88,10 @@ fn a_panic_within_the_logger_hangs_nothing() {
 }
 
 #[test]
-fn a_program_may_keep_its_own_main_and_start_again() {
+fn a_program_may_keep_its_own_main() {
     let folder = Folder::new("own-main");
     let mut process = crate::support::Process::start(&mut subject("own-main", &folder.config("")));
-    process.wait_for("asked who is main").wait_for("ready");
+    process.wait_for("asked which thread is main").wait_for("ready");
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;
@@ -105,7 +105,7 @@ fn a_program_may_keep_its_own_main_and_start_again() {
 }
 
 #[test]
-fn an_error_of_main_that_has_no_text_is_a_panic_of_main() {
+fn a_textless_error_of_main_is_reported() {
     let folder = Folder::new("rude-error");
     let ended = run(&mut subject("rude-error", &folder.config("")));
     assert_eq!(ended.code(), 1);
@@ -120,7 +120,7 @@ fn the_first_call_may_come_during_a_panic() {
 }
 
 #[test]
-fn without_a_config_file_the_log_goes_to_stderr() {
+fn without_a_config_the_log_is_stderr() {
     let ended = run(std::process::Command::new(program("subject")).arg("ok"));
     assert_eq!(ended.code(), 0);
     assert!(ended.stderr.contains("all is well") && ended.stderr.contains("main"), "{}", ended.stderr);
@@ -142,7 +142,7 @@ fn unregistered_threads_may_spawn_while_a_runtime_ends() {
 }
 
 #[test]
-fn a_thread_that_ends_takes_a_bounded_number_of_children() {
+fn an_ending_thread_takes_bounded_late_children() {
     unregistered("named-parent");
 }
 
@@ -154,7 +154,7 @@ fn one_thread_is_main_wherever_the_runtime_starts() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_thread_that_is_named_main_is_not_main() {
+fn a_thread_named_main_is_not_main() {
     unregistered("named-main");
 }
 

@@ -1,4 +1,5 @@
-//! The runtime's own threads have a place of their own in the tree, the dump, the log and the profile.
+//! The runtime's own threads have a place of their own in the tree, the dump, the log and the
+//! profile.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
 use crate::support::{Folder, in_own_process};
@@ -7,8 +8,8 @@ use selvedge::{Config, Runtime, Signal, Thread, Till, spawn};
 use std::time::Duration;
 
 #[test]
-fn the_runtimes_threads_stand_apart_from_those_of_the_program() {
-    if in_own_process(module_path!(), "the_runtimes_threads_stand_apart_from_those_of_the_program") {
+fn the_runtimes_threads_stand_apart() {
+    if in_own_process(module_path!(), "the_runtimes_threads_stand_apart") {
         return;
     }
     let folder = Folder::new("runtime-threads");

@@ -1,11 +1,13 @@
-//! A sandbox that refuses system calls is not taken for threads that have ended: dumps and profiles say what was refused.
+//! A sandbox that refuses system calls is not taken for threads that have ended: dumps and profiles
+//! say what was refused.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use selvedge::Thread;
 use selvedge::profile::{self, Clock, Engine, FlameOptions, Options};
 use std::time::{Duration, Instant};
 
-/// From now on these system calls of the calling thread, and of threads that it starts, fail with that error.
+/// From now on these system calls of the calling thread, and of threads that it starts, fail with
+/// that error.
 fn refuse(calls: &[libc::c_long], error: i32) {
     let instruction = |code: u32, jt: usize, k: u32| libc::sock_filter { code: code as u16, jt: jt as u8, jf: 0, k };
     // Loads the number of the call; jumps to the last line if it is one of these.
@@ -30,7 +32,8 @@ fn burn(length: Duration) {
     }
 }
 
-/// The picture of a recording by that clock, in which a thread of the tree and another one use the processor.
+/// The picture of a recording by that clock, in which a thread of the tree and another one use the
+/// processor.
 fn picture(clock: Clock) -> String {
     let options = Options::new().engine(Engine::Timer).clock(clock).unregistered(true);
     let recording = profile::start(options).unwrap();
@@ -96,11 +99,8 @@ fn a_clock_that_is_refused_is_an_error() {
 }
 
 #[test]
-fn threads_that_are_not_listed_and_memory_that_is_not_read_are_told() {
-    if crate::support::in_own_process(
-        module_path!(),
-        "threads_that_are_not_listed_and_memory_that_is_not_read_are_told",
-    ) {
+fn refused_lists_and_reads_are_told() {
+    if crate::support::in_own_process(module_path!(), "refused_lists_and_reads_are_told") {
         return;
     }
     let _main = selvedge::register("test");
@@ -170,7 +170,8 @@ fn a_thread_that_blocks_the_signal_is_named() {
     }
 }
 
-/// Where the system has no timers, perf clocks take their place; where it has none of these either, that is told, and only then.
+/// Where the system has no timers, perf clocks take their place; where it has none of these either,
+/// that is told, and only then.
 #[test]
 fn without_timers_what_is_told_is_true() {
     if crate::support::in_own_process(module_path!(), "without_timers_what_is_told_is_true") {

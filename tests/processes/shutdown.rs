@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM end a program in order; a second one ends it at once; who does not stop is named.
+//! SIGINT and SIGTERM end a program in order; a second one ends it at once; a thread that does not
+//! stop is named.
 #![cfg(unix)]
 
 use crate::support::{Folder, Process, subject};
@@ -12,7 +13,8 @@ fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (crat
     process.wait_for("ready");
     for (number, signal) in signals.iter().enumerate() {
         if number > 0 {
-            // Two pending signals of one kind are one: the first must have been taken, and main be at its last join.
+            // Two pending signals of one kind are one: the first must have been taken, and main be
+            // at its last join.
             until_logged(&folder, "for main/deaf to stop:");
         }
         process.signal(*signal);
@@ -54,7 +56,7 @@ fn a_main_that_only_joins_can_be_interrupted() {
 }
 
 #[test]
-fn the_order_of_the_end_is_the_promised_one() {
+fn threads_end_in_the_promised_order() {
     let (ended, log) = interrupted("order", "order", "", &[SIGTERM]);
     assert_eq!(ended.code(), 0);
     let ends: Vec<_> = log.lines().filter(|line| line.ends_with("ends")).collect();
@@ -70,7 +72,7 @@ fn the_order_of_the_end_is_the_promised_one() {
 }
 
 #[test]
-fn a_second_signal_ends_a_slow_stop_and_names_who_is_left() {
+fn a_second_signal_ends_a_slow_stop() {
     for (signals, code) in [([SIGINT, SIGINT], 130), ([SIGTERM, SIGTERM], 143), ([SIGINT, SIGTERM], 143)] {
         let (ended, log) = interrupted("second", "deaf", "shutdown: { patience: 20ms, grace: 0s }", &signals);
         assert_eq!(ended.code(), code, "{}", ended.stderr);
@@ -84,7 +86,7 @@ fn a_second_signal_ends_a_slow_stop_and_names_who_is_left() {
 }
 
 #[test]
-fn who_does_not_stop_is_reported_again_and_again() {
+fn a_stuck_thread_is_reported_repeatedly() {
     let folder = Folder::new("patience");
     let mut process = Process::start(&mut subject("deaf", &folder.config("shutdown: { patience: 20ms, grace: 0s }")));
     process.wait_for("ready").signal(SIGINT);
@@ -100,7 +102,7 @@ fn who_does_not_stop_is_reported_again_and_again() {
 }
 
 #[test]
-fn one_thread_may_have_a_patience_of_its_own() {
+fn a_thread_may_have_its_own_patience() {
     let folder = Folder::new("impatient");
     let ended = crate::support::run(&mut subject("impatient", &folder.config("shutdown: { patience: 1h }")));
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -114,7 +116,7 @@ fn one_thread_may_have_a_patience_of_its_own() {
 }
 
 #[test]
-fn the_slowest_to_stop_are_listed_whenever_they_ended() {
+fn the_slowest_to_stop_are_listed() {
     let folder = Folder::new("sluggish");
     let ended = crate::support::run(&mut subject("sluggish", &folder.config("")));
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -136,7 +138,7 @@ fn on_stuck_abort_ends_the_process_with_70() {
 }
 
 #[test]
-fn a_log_that_hangs_keeps_no_signal_from_being_heard() {
+fn signals_are_heard_though_the_log_hangs() {
     let mut process = Process::start(std::process::Command::new(crate::support::program("subject")).arg("stuck-log"));
     // Main is asked although the line about it could not be written.
     process.wait_for("ready").signal(SIGINT).wait_for("asked").signal(SIGINT);
@@ -146,7 +148,7 @@ fn a_log_that_hangs_keeps_no_signal_from_being_heard() {
 }
 
 #[test]
-fn a_log_that_hangs_at_the_very_end_can_be_interrupted() {
+fn a_log_hanging_at_exit_can_be_interrupted() {
     let mut process = Process::start(std::process::Command::new(crate::support::program("subject")).arg("stuck-end"));
     process.wait_for("ready").signal(SIGINT).wait_for("ends").signal(SIGINT);
     let status = process.end().status;
@@ -154,7 +156,8 @@ fn a_log_that_hangs_at_the_very_end_can_be_interrupted() {
     assert!(status.code() == Some(130) || status.signal() == Some(SIGINT), "{status}");
 }
 
-/// With a thread that does not stop, `on_stuck: abort`: how the process ended, once it was asked by SIGTERM.
+/// With a thread that does not stop, `on_stuck: abort`: how the process ended, once it was asked by
+/// SIGTERM.
 fn aborted(scenario: &str) -> crate::support::Ended {
     let (ended, _) = interrupted(scenario, scenario, "shutdown: { patience: 100ms, on_stuck: abort }", &[SIGTERM]);
     assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
@@ -162,7 +165,7 @@ fn aborted(scenario: &str) -> crate::support::Ended {
 }
 
 #[test]
-fn patience_counts_from_the_asking_whatever_the_parent_does() {
+fn patience_counts_from_the_ask() {
     for (scenario, path) in [
         ("stuck-main", "main"),
         ("stuck-join", "main/stuck"),
@@ -177,7 +180,7 @@ fn patience_counts_from_the_asking_whatever_the_parent_does() {
 }
 
 #[test]
-fn asked_all_at_once_the_child_of_a_stuck_main_is_reported_too() {
+fn ask_all_reports_a_stuck_mains_child() {
     let more = "shutdown: { patience: 100ms, on_stuck: abort, ask: all }";
     let (ended, _) = interrupted("stuck-beside", "stuck-beside", more, &[SIGTERM]);
     assert_eq!(ended.code(), 70, "{}", ended.stderr);
@@ -186,7 +189,7 @@ fn asked_all_at_once_the_child_of_a_stuck_main_is_reported_too() {
 }
 
 #[test]
-fn a_stuck_main_is_reported_in_the_log_again_and_again() {
+fn a_stuck_main_is_logged_repeatedly() {
     let folder = Folder::new("stuck-waits");
     let mut process =
         Process::start(&mut subject("stuck-join", &folder.config("shutdown: { patience: 50ms, grace: 0s }")));
@@ -199,7 +202,7 @@ fn a_stuck_main_is_reported_in_the_log_again_and_again() {
     process.signal(SIGTERM);
     assert_eq!(process.end().code(), 143);
     let log = folder.read("app.log");
-    // One report of both: the thread that does not stop, and behind it the one that joins it.
+    // One report of both: the thread that does not stop, and behind it the thread that joins it.
     let report = log.split("the runtime has waited ").nth(1).unwrap();
     for part in [" for main/stuck to stop:\n", "after this: SIGTERM came", "1 thread waits for that: main\n"] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
@@ -207,7 +210,7 @@ fn a_stuck_main_is_reported_in_the_log_again_and_again() {
 }
 
 #[test]
-fn a_crowd_that_does_not_stop_is_one_report_of_a_few() {
+fn an_unstopped_crowd_is_one_short_report() {
     let folder = Folder::new("stuck-many");
     let mut process =
         Process::start(&mut subject("stuck-many", &folder.config("shutdown: { patience: 300ms, grace: 0s }")));
@@ -222,7 +225,7 @@ fn a_crowd_that_does_not_stop_is_one_report_of_a_few() {
 }
 
 #[test]
-fn a_thread_that_is_stopped_while_the_program_goes_on_is_reported_and_not_aborted() {
+fn a_stuck_thread_alone_aborts_nothing() {
     use std::io::Write;
     let folder = Folder::new("one-is-stopped");
     let more = "shutdown: { patience: 50ms, on_stuck: abort }";
@@ -236,7 +239,7 @@ fn a_thread_that_is_stopped_while_the_program_goes_on_is_reported_and_not_aborte
 }
 
 #[test]
-fn a_hanging_destructor_of_a_thread_local_is_reported() {
+fn a_hanging_thread_local_destructor_is_reported() {
     for scenario in ["stuck-destructor", "stuck-destructor-joined"] {
         let folder = Folder::new(scenario);
         let more = "shutdown: { patience: 100ms, on_stuck: abort }";
@@ -271,7 +274,7 @@ fn signals_of_one_burst_cut_no_drain() {
 }
 
 #[test]
-fn main_alone_is_asked_first_or_all_at_once() {
+fn main_is_asked_alone_or_with_all() {
     for (ask, is_asked) in [("main", false), ("all", true)] {
         let (ended, _) =
             interrupted(&format!("ask-{ask}"), "asked", &format!("shutdown: {{ ask: {ask} }}"), &[SIGTERM]);
@@ -282,7 +285,7 @@ fn main_alone_is_asked_first_or_all_at_once() {
 }
 
 #[test]
-fn after_sigint_the_process_dies_of_it_once_main_has_returned() {
+fn sigint_kills_after_main_returns() {
     let (ended, _) = interrupted("dies", "wait", "", &[SIGINT]);
     assert!(ended.stdout.ends_with("run has returned\n"), "{}", ended.stdout);
     if cfg!(all(target_os = "linux", target_env = "gnu")) {
@@ -300,7 +303,7 @@ fn inheriting(arrangement: &str, folder: &Folder) -> Process {
 }
 
 #[test]
-fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+fn a_signal_ignored_at_start_stays_ignored() {
     let folder = Folder::new("ignored");
     let mut process = inheriting("trap '' INT;", &folder);
     process.signal(SIGINT);
@@ -312,12 +315,13 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn signals_that_were_blocked_at_the_start_are_heard() {
+fn signals_blocked_at_start_are_heard() {
     use std::os::unix::process::CommandExt;
     for signal in [SIGINT, SIGTERM] {
         let folder = Folder::new("blocked");
         let mut command = subject("wait", &folder.config(""));
-        // SAFETY: between fork and exec it only calls functions that are async-signal-safe, with a set that is on its stack.
+        // SAFETY: between fork and exec it only calls functions that are async-signal-safe, with a
+        // set that is on its stack.
         unsafe {
             command.pre_exec(|| {
                 let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
@@ -347,7 +351,7 @@ fn a_child_process_ignores_and_blocks_no_signal() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn with_no_thread_to_be_had_the_end_is_told_all_the_same() {
+fn the_end_needs_no_new_thread() {
     let (ended, log) =
         interrupted("no-threads", "no-threads", "shutdown: { patience: 100ms, on_stuck: abort }", &[SIGTERM]);
     assert_eq!(ended.code(), 70, "{}", ended.stderr);

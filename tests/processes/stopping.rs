@@ -1,4 +1,5 @@
-//! A stop loses nothing without a word: pipelines that are told to stop at any moment, input, what is told of values left.
+//! A stop loses nothing without a word: pipelines that are told to stop at any moment, input, what
+//! is told of values left.
 #![cfg(unix)]
 
 use crate::support::{Folder, Process, program, run, subject, until};
@@ -21,7 +22,8 @@ fn told(stderr: &str, queue: &str) -> u64 {
     after.map_or(0, |(_, count)| count.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-/// Each run of the pipeline: what was added was popped or is told as left. Returns how many runs left something.
+/// Each run of the pipeline: what was added was popped or is told as left. Returns how many runs
+/// left something.
 fn check(lines: &[&str], fails: bool) -> usize {
     let mut with_rest = 0;
     for line in lines {
@@ -69,7 +71,7 @@ fn sigterm_at_any_moment_loses_nothing_untold() {
 }
 
 #[test]
-fn a_stop_of_the_subtree_or_a_failure_loses_nothing_untold() {
+fn stops_and_failures_lose_nothing_uncounted() {
     for how in ["subtree", "failure"] {
         let ended = run(Command::new(program("pipeline")).args([how, "1", &runs().to_string()]));
         assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -84,7 +86,7 @@ fn a_stop_of_the_subtree_or_a_failure_loses_nothing_untold() {
 }
 
 #[test]
-fn the_readmes_first_program_is_the_one_tested_here() {
+fn the_readmes_first_program_is_tested() {
     let tested = include_str!("../programs/letters.rs");
     let code = tested.split_once("\n\n").expect("a comment, then code").1;
     // There it is the main function of a module.
@@ -104,7 +106,7 @@ fn until_read(pipe: &impl AsRawFd) {
 }
 
 #[test]
-fn a_program_that_waits_for_input_ends_on_a_signal_with_every_line() {
+fn a_signal_ends_a_wait_for_input() {
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 0)] {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let mut process = Process::start_reading(&mut Command::new(program("letters")), Stdio::from(reader));
@@ -120,7 +122,7 @@ fn a_program_that_waits_for_input_ends_on_a_signal_with_every_line() {
 }
 
 #[test]
-fn a_signal_in_the_middle_of_a_stream_loses_no_line_that_was_read() {
+fn a_signal_loses_no_read_line() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut process = Process::start_reading(&mut Command::new(program("letters")), Stdio::from(reader));
     let mut written = 0;
@@ -139,7 +141,7 @@ fn a_signal_in_the_middle_of_a_stream_loses_no_line_that_was_read() {
 }
 
 #[test]
-fn all_lines_to_the_end_come_as_they_are() {
+fn all_lines_arrive_unchanged() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let long = "x".repeat(100_000);
     let text = format!("one\r\n\n{long}\nlast");
@@ -153,7 +155,7 @@ fn all_lines_to_the_end_come_as_they_are() {
 }
 
 #[test]
-fn a_line_that_is_no_text_is_an_error_and_the_next_one_follows() {
+fn a_nontext_line_is_one_error() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"caf\xe9\nau lait\n").unwrap();
     drop(writer);
@@ -179,7 +181,7 @@ fn a_stop_ends_the_wait_for_a_line() {
 }
 
 #[test]
-fn the_end_tells_what_is_left_where_a_person_reads_it() {
+fn the_end_shows_left_values() {
     let folder = Folder::new("left");
     let ended = run(&mut subject("left", &folder.config("")));
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -194,7 +196,7 @@ fn the_end_tells_what_is_left_where_a_person_reads_it() {
 }
 
 #[test]
-fn an_end_that_does_not_wait_tells_what_is_left_too() {
+fn an_immediate_end_tells_left_values() {
     let folder = Folder::new("left-stuck");
     let config = folder.config("shutdown: { patience: 100ms, on_stuck: abort }");
     let ended = run(&mut subject("left-stuck", &config));

@@ -1,4 +1,5 @@
-//! The checksums example as a program: whatever stops it, what it has written is the beginning of the whole list.
+//! The checksums example as a program: however it stops, its output is the beginning of the whole
+//! list.
 #![cfg(unix)]
 
 use crate::support::{Folder, Process, program, run};
@@ -35,7 +36,7 @@ fn the_list_is_whole_right_and_in_order() {
 }
 
 #[test]
-fn what_was_written_by_the_time_or_by_ctrl_c_is_a_beginning() {
+fn interrupted_output_is_a_beginning() {
     let folder = tree("checksums_stopped", 3000);
     let lines = |text: &str| -> Vec<String> {
         let inside = |line: &&str| line.contains(folder.path().to_str().expect("plain"));

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines and itself.
+/// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines
+/// and itself.
 const ROOMS: [&[&str]; 10] = [
     &["error", "os", "model"],
     &["wait", "yaml"],
@@ -44,7 +45,7 @@ fn level(room: &str) -> Option<usize> {
 }
 
 #[test]
-fn each_file_says_what_it_is_for_and_is_not_too_long() {
+fn each_file_says_its_purpose_and_is_short() {
     for (name, text) in all() {
         assert!(text.starts_with("//! "), "src/{name} does not begin with a //! line");
         let lines = text.lines().count();
@@ -78,7 +79,7 @@ fn no_room_names_a_higher_one() {
 }
 
 #[test]
-fn only_the_lowest_room_and_the_profilers_name_libc() {
+fn only_os_and_profile_name_libc() {
     for (name, text) in all() {
         let may = name.starts_with("os/") || name.starts_with("profile/");
         let names = text.lines().any(|line| line.split("//").next().unwrap().contains("libc::"));
@@ -86,11 +87,12 @@ fn only_the_lowest_room_and_the_profilers_name_libc() {
     }
 }
 
-/// parking_lot keeps all waiting threads of a process in one table. A fork copies it with the locks that other threads
-/// had taken in it, so a child that wakes a thread through it may hang. Only the sampler's lock is of that kind: it is
-/// handed over fairly, and a child has it only with a recording of its own.
+/// parking_lot keeps all waiting threads of a process in one table. A fork copies it with the locks
+/// that other threads had taken in it, so a child that wakes a thread through it may hang. Only the
+/// sampler's lock is of that kind: it is handed over fairly, and a child has it only with a
+/// recording of its own.
 #[test]
-fn what_a_forked_child_runs_has_no_lock_of_parking_lot() {
+fn forked_children_use_no_parking_lot() {
     let tests = ["profile/tests.rs", "dump/frames.rs"];
     for (name, text) in all() {
         let may = name.starts_with("profile/engines/") || tests.contains(&name.as_str());

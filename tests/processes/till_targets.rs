@@ -1,4 +1,5 @@
-//! A target on a Till runs at its time: whether a runtime ends meanwhile or none is there, and whatever other targets do.
+//! A target on a Till runs at its time: while a runtime ends, without a runtime, and beside targets
+//! that block or panic.
 
 use crate::support::{Folder, run, subject};
 use selvedge::{Config, Progress, Queue, Runtime, Signal, Till, spawn_actor};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(300);
 
-/// One test: there is one runtime in a process at a time, and the other tests of this file run beside it.
+/// One test: there is one runtime in a process at a time, and the other tests of this file run
+/// beside it.
 #[test]
 fn targets_outlive_the_runtime() {
     if crate::support::in_own_process(module_path!(), "targets_outlive_the_runtime") {
@@ -24,7 +26,8 @@ fn targets_outlive_the_runtime() {
     }
     assert!(ran[0].wait_for_go_timeout(DEADLINE));
 
-    // Each of these waits for a target or a receiver of a Till, on a thread that does not belong to the runtime.
+    // Each of these waits for a target or a receiver of a Till, on a thread that does not belong to
+    // the runtime.
     let (attached, all_attached) = mpsc::channel::<()>();
     type Wait = fn(mpsc::Sender<()>) -> bool;
     let waits: [(&str, Wait); 6] = [
@@ -121,7 +124,8 @@ fn a_target_that_blocks_holds_up_no_other() {
     }
     let (let_go, ran) = (Signal::new("let go"), Arc::new(AtomicUsize::new(0)));
     let all = Progress::new("targets that have run");
-    // Several that block, each the first of several targets of one Till, and one that waits for a later one's target.
+    // Several targets block, each the first of several of one Till, and one waits for a target of a
+    // later Till.
     let tills: Vec<_> = (0..5).map(|n| Till::after(Duration::from_millis(1000 + 20 * n))).collect();
     for till in &tills {
         let (waits, counts) = (let_go.clone(), ran.clone());
@@ -139,7 +143,7 @@ fn a_target_that_blocks_holds_up_no_other() {
     let_go.go();
     let deadline = Instant::now() + DEADLINE;
     while ran.load(Ordering::SeqCst) < 5 {
-        assert!(Instant::now() < deadline, "only {} of those that blocked have ended", ran.load(Ordering::SeqCst));
+        assert!(Instant::now() < deadline, "only {} of the blocked targets have ended", ran.load(Ordering::SeqCst));
         std::thread::yield_now();
     }
 }

@@ -1,5 +1,5 @@
-//! A library that uses this crate can be loaded with `dlopen` and closed with `dlclose`: what has started goes on, and nothing
-//! crashes.
+//! A library that uses this crate can be loaded with `dlopen` and closed with `dlclose`: what has
+//! started goes on, and nothing crashes.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::ffi::{CStr, CString, c_void};
@@ -123,9 +123,9 @@ fn a_library_that_has_started_nothing_is_unloaded() {
 }
 
 #[test]
-fn a_library_whose_runtime_has_ended_can_be_closed_and_opened_again() {
+fn an_idle_library_can_be_reopened() {
     if std::env::var_os(CHILD).is_none() {
-        let output = in_child("a_library_whose_runtime_has_ended_can_be_closed_and_opened_again");
+        let output = in_child("an_idle_library_can_be_reopened");
         assert!(output.status.success(), "{output:?}");
         return;
     }
@@ -143,9 +143,9 @@ fn a_library_whose_runtime_has_ended_can_be_closed_and_opened_again() {
 }
 
 #[test]
-fn a_library_that_is_closed_while_it_works_goes_on() {
+fn a_library_closed_while_working_goes_on() {
     if std::env::var_os(CHILD).is_none() {
-        let output = in_child("a_library_that_is_closed_while_it_works_goes_on");
+        let output = in_child("a_library_closed_while_working_goes_on");
         assert!(output.status.success(), "{output:?}");
         return;
     }
@@ -156,9 +156,9 @@ fn a_library_that_is_closed_while_it_works_goes_on() {
 }
 
 #[test]
-fn an_abort_after_the_library_was_closed_is_an_abort() {
+fn an_abort_after_closing_is_an_abort() {
     if std::env::var_os(CHILD).is_none() {
-        let output = in_child("an_abort_after_the_library_was_closed_is_an_abort");
+        let output = in_child("an_abort_after_closing_is_an_abort");
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
         return;
     }
@@ -171,10 +171,10 @@ fn an_abort_after_the_library_was_closed_is_an_abort() {
 /// The library has a copy of the crate of its own.
 #[cfg(feature = "profiling")]
 #[test]
-fn a_second_copy_of_the_crate_says_which_copy_has_the_signal() {
+fn a_second_copy_names_the_signals_owner() {
     use selvedge::profile::{self, Options};
     if std::env::var_os(CHILD).is_none() {
-        let ended = in_child("a_second_copy_of_the_crate_says_which_copy_has_the_signal");
+        let ended = in_child("a_second_copy_names_the_signals_owner");
         assert!(ended.status.success(), "{ended:?}");
         return;
     }

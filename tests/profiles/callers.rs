@@ -1,6 +1,8 @@
-//! No caller is invented: each return address of a profile follows a call instruction, and hardly a stack is broken.
+//! No caller is invented: each return address of a profile follows a call instruction, and hardly a
+//! stack is broken.
 //!
-//! 20,000 samples are looked at; 1,000,000 where `CI` is `true`. SELVEDGE_STORM_SAMPLES says otherwise.
+//! 20,000 samples are looked at; 1,000,000 where `CI` is `true`. SELVEDGE_STORM_SAMPLES says
+//! otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::split::{one_part, three_parts};
@@ -22,7 +24,8 @@ fn wanted() -> u64 {
 #[test]
 fn each_caller_s_return_address_follows_a_call() {
     let wanted = wanted();
-    // A thousand samples in a second come on a machine that is busy with other things, and unoptimized.
+    // A thousand samples in a second come on a machine that is busy with other things, and
+    // unoptimized.
     let patience = Duration::from_secs(60 + wanted / 1000);
     let alarm = patience * 2;
     if in_own_process_within(module_path!(), "each_caller_s_return_address_follows_a_call", alarm) {
@@ -101,7 +104,8 @@ fn check(profile: &Profile) -> usize {
         // One byte before the return address is written to the file.
         let return_address = place.address + 1;
         assert!(mapping.memory_start + 8 <= return_address && return_address <= mapping.memory_limit);
-        // SAFETY: code of this process, which is loaded for good, and has eight bytes before the address.
+        // SAFETY: code of this process, which is loaded for good, and has eight bytes before the
+        // address.
         let bytes = unsafe { ((return_address - 8) as *const [u8; 8]).read_unaligned() };
         let function = |id: u64| proto.function.iter().find(|function| function.id == id).unwrap();
         let name = &proto.string_table[function(place.line[0].function_id).name as usize];
@@ -132,7 +136,8 @@ fn hail(is_over: &AtomicBool) {
         let threads: Vec<i64> = ids.filter(|&id| id != this).collect();
         for _ in 0..100 {
             for &thread in &threads {
-                // SAFETY: a signal to a thread of this process, or to none any more; it has a handler.
+                // SAFETY: a signal to a thread of this process, or to none any more; it has a
+                // handler.
                 unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGPROF) };
             }
             std::thread::sleep(Duration::from_micros(50));

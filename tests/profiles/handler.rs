@@ -1,4 +1,5 @@
-//! The signal handler allocates nothing, and leaves no trace: not after a recording, not for others who use its signal.
+//! The signal handler allocates nothing, and leaves no trace: neither after a recording, nor for
+//! other users of its signal.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use parking_lot::MutexGuard;
@@ -93,7 +94,7 @@ fn the_handler_allocates_nothing_and_keeps_errno() {
 }
 
 #[test]
-fn a_full_ring_is_counted_and_the_books_still_close() {
+fn a_full_ring_is_counted_and_totals_match() {
     let _alone = alone();
     let recording = profile::start(options()).unwrap();
     let thread = selvedge::spawn("hit", |_| {
@@ -109,7 +110,7 @@ fn a_full_ring_is_counted_and_the_books_still_close() {
 }
 
 #[test]
-fn a_signal_after_the_recording_kills_nobody_and_finds_nothing() {
+fn a_late_signal_is_harmless() {
     let _alone = alone();
     let profile = profile::start(options()).unwrap().finish();
     hit();
@@ -121,7 +122,7 @@ fn a_signal_after_the_recording_kills_nobody_and_finds_nothing() {
 }
 
 #[test]
-fn no_timer_is_left_with_a_thread_that_lives_on() {
+fn no_timer_outlives_a_recording() {
     /// Whether SIGPROF comes to this thread while it works.
     fn is_hit() -> bool {
         // SAFETY: sets on the stack, writable; the old mask is put back.
@@ -156,7 +157,7 @@ fn no_timer_is_left_with_a_thread_that_lives_on() {
 }
 
 #[test]
-fn recordings_follow_each_other_and_give_their_memory_back() {
+fn recordings_give_their_memory_back() {
     let _alone = alone();
     let record = || {
         let recording = profile::start(options()).unwrap();
@@ -167,7 +168,7 @@ fn recordings_follow_each_other_and_give_their_memory_back() {
                 })
             })
             .collect();
-        threads.into_iter().for_each(|thread| assert!(!thread.join().unwrap(), "nobody asked it to stop"));
+        threads.into_iter().for_each(|thread| assert!(!thread.join().unwrap(), "it was not asked to stop"));
         drop(recording);
     };
     // What is made once stays.
@@ -191,7 +192,7 @@ fn another_user_of_the_signal_is_left_alone() {
     let found = unsafe { libc::signal(libc::SIGPROF, before) };
     assert!(error.is_profile() && error.to_string().contains("SIGPROF"), "{error}");
     assert_eq!(found, others as *const () as libc::sighandler_t);
-    // One who comes during a recording keeps its handler as well.
+    // Code that installs a handler during a recording keeps its handler as well.
     let recording = profile::start(options()).unwrap();
     // SAFETY: as above.
     unsafe { libc::signal(libc::SIGPROF, others as *const () as libc::sighandler_t) };

@@ -1,4 +1,5 @@
-//! Profiles: one file for each promise. One recording at a time: the sampler and its signal belong to the process.
+//! Profiles: one file for each promise. One recording at a time: the sampler and its signal belong
+//! to the process.
 #![cfg(feature = "profiling")]
 
 #[path = "../support/random.rs"]

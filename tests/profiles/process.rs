@@ -1,5 +1,5 @@
-//! A recording by the process engine sees what runs. One test after another: the timer and its signal belong to the
-//! process.
+//! A recording by the process engine sees what runs. One test after another: the timer and its
+//! signal belong to the process.
 #![cfg(all(feature = "pprof-engine", unix))]
 
 use parking_lot::MutexGuard;
@@ -58,7 +58,8 @@ fn folded(profile: &Profile) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Records while `work` runs on a thread called `worker`, each time twice as long, until `enough` has been seen.
+/// Records while `work` runs on a thread called `worker`, each time twice as long, until `enough`
+/// has been seen.
 fn record_until(work: fn(&AtomicBool) -> u64, enough: impl Fn(&str) -> bool) -> (Profile, String) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = Duration::from_millis(100);
@@ -89,7 +90,7 @@ fn of_worker(lines: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn a_busy_thread_is_seen_from_its_first_function_on_and_the_profiler_is_not() {
+fn busy_threads_are_seen_without_the_profiler() {
     let _alone = alone();
     let (profile, lines) = record_until(burn, |lines| of_worker(lines).any(|stack| stack.contains("::burn_inner")));
     for stack in of_worker(&lines) {
@@ -102,7 +103,7 @@ fn a_busy_thread_is_seen_from_its_first_function_on_and_the_profiler_is_not() {
     let worker = profile.threads().iter().find(|thread| thread.path() == "other/worker").unwrap();
     assert!(worker.samples() > 0);
     assert_eq!(worker.sampled_time(), profile.period() * worker.samples() as u32);
-    assert_eq!(profile.unregistered(), profile.samples(), "nobody here is in the tree");
+    assert_eq!(profile.unregistered(), profile.samples(), "no thread here is in the tree");
     assert!(profile.top(100).entries().iter().any(|entry| entry.function().ends_with("::burn_inner")));
 }
 
@@ -145,7 +146,7 @@ fn a_snapshot_does_not_end_the_recording() {
 }
 
 #[test]
-fn one_recording_at_a_time_and_another_after_it() {
+fn recordings_run_one_at_a_time() {
     let _alone = alone();
     let recording = begin();
     let error = profile::start(options()).unwrap_err();
@@ -156,7 +157,7 @@ fn one_recording_at_a_time_and_another_after_it() {
 }
 
 #[test]
-fn what_cannot_be_recorded_is_refused_and_leaves_nothing_behind() {
+fn a_refused_recording_leaves_nothing() {
     let _alone = alone();
     let refused = [
         (options().frequency(0), "profile.frequency: 0 Hz"),
@@ -177,7 +178,8 @@ fn another_user_of_the_signal_is_left_alone() {
     // SAFETY: the handler does nothing, which is safe in a signal handler.
     let before = unsafe { libc::signal(libc::SIGPROF, others as *const () as libc::sighandler_t) };
     let error = profile::start(options()).unwrap_err();
-    // SAFETY: what was there is put back: nothing, or what an earlier recording has left, which is to ignore it.
+    // SAFETY: what was there is put back: nothing, or what an earlier recording has left, which is
+    // to ignore it.
     let found = unsafe { libc::signal(libc::SIGPROF, before) };
     assert!(error.is_profile() && error.to_string().contains("SIGPROF"), "{error}");
     assert_eq!(found, others as *const () as libc::sighandler_t);

@@ -1,8 +1,10 @@
-//! Each stack is whole, from the thread's first function on, or begins with a remark that it is not: below signals, in code
-//! that no table tells of, in code that was made at run time, on stacks of others. No caller is invented.
+//! Each stack is whole, from the thread's first function on, or begins with a remark that it is
+//! not: below signals, in code that no table tells of, in code that was made at run time, on stacks
+//! of others. No caller is invented.
 //!
-//! What is expected here was looked at once with gdb 13, at a breakpoint in the leaf of each: `bt` gives the same functions from
-//! `main` on. Where `[broken]` is expected, gdb stops too; for `asm_room` it invents callers, out of what earlier calls have left.
+//! What is expected here was looked at once with gdb 13, at a breakpoint in the leaf of each: `bt`
+//! gives the same functions from `main` on. Where `[broken]` is expected, gdb stops too; for
+//! `asm_room` it invents callers, from the remains of earlier calls.
 #![cfg(all(feature = "profiling", target_os = "linux", target_arch = "x86_64"))]
 
 use crate::support::{Folder, in_own_process};
@@ -19,8 +21,8 @@ fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
     (selvedge::register("test"), guard)
 }
 
-/// Each line's stack, and how many samples the profile calls broken. `work` is recorded again, for twice as long each time, until it
-/// was met in `leaf`.
+/// Each line's stack, and how many samples the profile calls broken. `work` is recorded again, for
+/// twice as long each time, until it was met in `leaf`.
 fn stacks_of(leaf: &str, options: &Options, mut work: impl FnMut(Duration)) -> (Vec<String>, u64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = Duration::from_millis(100);
@@ -50,7 +52,8 @@ fn options() -> Options {
     Options::new().engine(Engine::Timer)
 }
 
-/// Rounds of a loop of two instructions, for about so long. The loops of this file count them down.
+/// Rounds of a loop of two instructions that take about this time. The loops of this file count
+/// them down.
 fn rounds(length: Duration) -> u64 {
     length.as_nanos() as u64 * 2
 }
@@ -114,8 +117,8 @@ fn below_a_signal_handler_is_what_it_interrupted() {
 
 /// On its alternate stack, where that has room for the sampler's handler as well.
 #[test]
-fn below_a_handler_on_an_alternate_stack_is_what_it_interrupted() {
-    let test = "below_a_handler_on_an_alternate_stack_is_what_it_interrupted";
+fn an_alternate_stack_leads_to_interrupted_code() {
+    let test = "an_alternate_stack_leads_to_interrupted_code";
     if in_own_process(module_path!(), test) {
         return;
     }
@@ -180,7 +183,8 @@ global_asm!(
     "ret",
     ".cfi_endproc",
     ".size asm_outermost,.-asm_outermost",
-    // It ends with a call, as of a function that does not return: the return address is the next function's.
+    // It ends with a call, as of a function that does not return: the return address is the next
+    // function's.
     ".type asm_ends,@function",
     "asm_ends: .cfi_startproc",
     "sub rsp, 24",
@@ -188,7 +192,8 @@ global_asm!(
     "call asm_takes",
     ".cfi_endproc",
     ".size asm_ends,.-asm_ends",
-    // It takes its return address and its caller's room from the stack, and returns to the caller's caller.
+    // It takes its return address and its caller's room from the stack, and returns to the caller's
+    // caller.
     ".type asm_takes,@function",
     "asm_takes: .cfi_startproc",
     "2: dec rdi",
@@ -235,9 +240,9 @@ callers! {
 }
 
 #[test]
-fn assembler_without_tables_has_its_caller_or_is_broken() {
+fn assembler_has_its_caller_or_is_broken() {
     let _alone = alone();
-    let test = "assembler_without_tables_has_its_caller_or_is_broken";
+    let test = "assembler_has_its_caller_or_is_broken";
     let (stacks, broken) = stacks_of("asm_leaf", &options(), calls_leaf);
     assert_whole(&stacks, test, &["profiles::stack_ends::calls_leaf", "asm_leaf"]);
     assert_eq!(broken, 0, "{stacks:#?}");
@@ -250,7 +255,7 @@ fn assembler_without_tables_has_its_caller_or_is_broken() {
 }
 
 #[test]
-fn a_table_that_knows_no_caller_is_not_the_root() {
+fn a_table_without_caller_is_no_root() {
     let _alone = alone();
     let (stacks, broken) = stacks_of("asm_outermost", &options(), calls_outermost);
     assert_eq!(stacks, ["main;test;[broken];asm_outermost"]);
@@ -258,11 +263,11 @@ fn a_table_that_knows_no_caller_is_not_the_root() {
 }
 
 #[test]
-fn a_call_at_the_end_of_a_function_is_that_function_s() {
+fn a_final_call_belongs_to_its_function() {
     let _alone = alone();
     let (stacks, broken) = stacks_of("asm_takes", &options(), calls_ends);
     let between = ["profiles::stack_ends::calls_ends", "asm_ends", "asm_takes"];
-    assert_whole(&stacks, "a_call_at_the_end_of_a_function_is_that_function_s", &between);
+    assert_whole(&stacks, "a_final_call_belongs_to_its_function", &between);
     assert_eq!(broken, 0, "{stacks:#?}");
 }
 
@@ -271,7 +276,8 @@ fn a_call_at_the_end_of_a_function_is_that_function_s() {
 type Made = extern "C" fn(u64);
 
 fn make(code: &[u8]) -> Made {
-    // SAFETY: a new page, which is never given back; what is written there counts its argument down and returns.
+    // SAFETY: a new page, which is never given back; what is written there counts its argument down
+    // and returns.
     unsafe {
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -290,12 +296,12 @@ fn calls_made(made: Made, length: Duration) {
 }
 
 #[test]
-fn code_made_at_run_time_has_its_caller_by_its_frame_pointer_only() {
+fn jit_code_needs_frame_pointers() {
     let _alone = alone();
     // push rbp; mov rbp, rsp; L: dec rdi; jnz L; pop rbp; ret
     let framed = make(&[0x55, 0x48, 0x89, 0xe5, 0x48, 0xff, 0xcf, 0x75, 0xfb, 0x5d, 0xc3]);
     let (stacks, broken) = stacks_of("[unknown code]", &options(), |length| calls_made(framed, length));
-    let test = "code_made_at_run_time_has_its_caller_by_its_frame_pointer_only";
+    let test = "jit_code_needs_frame_pointers";
     assert_whole(&stacks, test, &["profiles::stack_ends::calls_made", "[unknown code]"]);
     assert_eq!(broken, 0, "{stacks:#?}");
     // Without the frame pointer, and the same with room that it leaves as it was.
@@ -311,8 +317,8 @@ fn code_made_at_run_time_has_its_caller_by_its_frame_pointer_only() {
 
 /// Dumps walk stacks in the same way.
 #[test]
-fn a_dump_goes_on_below_a_signal_and_says_where_a_stack_ends_early() {
-    if in_own_process(module_path!(), "a_dump_goes_on_below_a_signal_and_says_where_a_stack_ends_early") {
+fn dumps_pass_signals_and_mark_early_ends() {
+    if in_own_process(module_path!(), "dumps_pass_signals_and_mark_early_ends") {
         return;
     }
     let _alone = alone();
@@ -355,12 +361,14 @@ extern "C" fn on_another_stack() {
     burn(Duration::from_millis(50));
 }
 
-/// A coroutine's stack may be a part of the thread's: what the C library starts it with is not where the thread started.
+/// A coroutine's stack may be a part of the thread's: what the C library starts it with is not
+/// where the thread started.
 #[test]
-fn the_root_of_a_coroutine_is_not_the_thread_s() {
+fn a_coroutines_root_is_not_the_threads() {
     #[inline(never)]
     fn run_on(stack: &mut [u64]) {
-        // SAFETY: all-zero is a valid ucontext_t. The function runs on the stack that it is given, to its end, while it is borrowed.
+        // SAFETY: all-zero is a valid ucontext_t. The function runs on the stack that it is given,
+        // to its end, while it is borrowed.
         unsafe {
             let mut here: libc::ucontext_t = std::mem::zeroed();
             let mut there: libc::ucontext_t = std::mem::zeroed();
@@ -390,7 +398,7 @@ extern "C" fn begun_by_c(length: *mut c_void) -> *mut c_void {
 }
 
 #[test]
-fn a_thread_of_c_that_joins_the_tree_late_is_whole() {
+fn a_late_registered_c_thread_is_whole() {
     let _alone = alone();
     let (stacks, broken) = stacks_of(";late;", &options(), |mut length| {
         let mut thread = 0;
@@ -421,9 +429,10 @@ fn library(folder: &Folder, code: &str, flags: &[&str]) -> *mut c_void {
     run
 }
 
-/// Functions whose stack is aligned to more than calls promise: their tables find the caller's stack by an expression.
+/// Functions whose stack is aligned to more than calls promise: their tables find the caller's
+/// stack by an expression.
 #[test]
-fn a_function_that_aligns_its_stack_has_its_callers() {
+fn an_aligning_function_has_its_callers() {
     let _alone = alone();
     let folder = Folder::new("aligned");
     let code = "
@@ -442,13 +451,13 @@ fn a_function_that_aligns_its_stack_has_its_callers() {
     // SAFETY: its type, as written above.
     let run = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(u64)>(run) };
     let (stacks, broken) = stacks_of(";use", &options(), |length| run(rounds(length) / 4));
-    assert_whole(&stacks, "a_function_that_aligns_its_stack_has_its_callers", &["run", "aligned", "use"]);
+    assert_whole(&stacks, "an_aligning_function_has_its_callers", &["run", "aligned", "use"]);
     assert_eq!(broken, 0, "{stacks:#?}");
 }
 
 /// What C calls its threads' functions is the program's, also if the C library calls its own so.
 #[test]
-fn functions_of_c_that_are_called_like_machinery_are_shown() {
+fn c_functions_named_like_machinery_are_shown() {
     let _alone = alone();
     let folder = Folder::new("root_names");
     let names = ["start", "start_thread", "thread_start", "clone3", "main", "worker"];

@@ -1,4 +1,5 @@
-//! Whatever profilers are known to die of, ours survives: each storm in a process of its own, under an alarm.
+//! The profiler survives everything that other profilers are known to crash on: each storm in a
+//! process of its own, under an alarm.
 //!
 //! Each takes four seconds, and ten where `CI` is `true`; SELVEDGE_STORM_SECONDS says otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -52,13 +53,14 @@ storms! {
 
 /// With nothing but the engine's own timers, which fire on running threads only.
 #[test]
-fn calls_that_block_are_not_interrupted_by_the_engine() {
+fn the_engine_interrupts_no_blocking_call() {
     let said = storm("blocking-alone");
     let number = |unit| -> u64 {
         let part = said.lines().next().unwrap().split(", ").find_map(|part| part.strip_suffix(unit)).unwrap();
         part.trim().parse().unwrap()
     };
-    // `read` and `accept` never, or it would not be calm. A timer can fire on the way into a call that the kernel does not
-    // restart, of which there are three each time: fewer than one in a hundred of them sees it.
+    // `read` and `accept` never, or it would not be calm. A timer can fire on the way into a call
+    // that the kernel does not restart, of which there are three each time: fewer than one in a
+    // hundred of them sees it.
     assert!(number("interrupted") * 100 < number("done") * 3, "{said}");
 }

@@ -1,5 +1,6 @@
-//! Functions have names wherever they come from: libraries that are loaded while a recording runs, and those that are gone
-//! when it ends; with debug information, without, and with it in another file. What was read for that is given back.
+//! Functions have names: in libraries that are loaded while a recording runs, and in libraries that
+//! are unloaded before it ends; with debug information, without, and with it in another file. The
+//! memory for that is given back.
 #![cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
 
 use crate::support::Folder;
@@ -15,8 +16,8 @@ fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
     (selvedge::register("test"), guard)
 }
 
-/// Compiles a library with the functions `<name>_burn`, which has `<name>_inlined` in it, and `<name>_hidden`, which it calls
-/// and nobody else can see.
+/// Compiles a library with the functions `<name>_burn`, which has `<name>_inlined` in it, and
+/// `<name>_hidden`, which it calls and which is not exported.
 fn compile(folder: &Folder, name: &str, flags: &[&str]) -> PathBuf {
     let code = "
         static inline __attribute__((always_inline)) unsigned long NAME_inlined(unsigned long x) {
@@ -70,7 +71,7 @@ impl Library {
 
     fn unload(self) -> usize {
         let address = self.burn as usize;
-        // SAFETY: nobody uses it any more.
+        // SAFETY: no thread uses the library any more.
         assert_eq!(unsafe { libc::dlclose(self.handle) }, 0);
         address
     }
@@ -82,7 +83,8 @@ fn folded(profile: &Profile) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Records `work`, which gets a length of time, each time for twice as long, until `enough` of the lines.
+/// Records `work`, which gets a length of time, each time for twice as long, until `enough` of the
+/// lines.
 fn record_until(mut work: impl FnMut(Duration), enough: impl Fn(&str) -> bool) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = Duration::from_millis(100);
@@ -99,7 +101,7 @@ fn record_until(mut work: impl FnMut(Duration), enough: impl Fn(&str) -> bool) -
 }
 
 #[test]
-fn a_library_that_comes_and_goes_while_recording_is_named() {
+fn a_library_unloaded_while_recording_has_names() {
     let _alone = alone();
     let folder = Folder::new("comes_and_goes");
     let file = compile(&folder, "comes", &["-g"]);
@@ -114,7 +116,7 @@ fn a_library_that_comes_and_goes_while_recording_is_named() {
                 kept.push(library);
             }
         };
-        // Inlined functions as well, in both of those that they are inlined into.
+        // Inlined functions as well, in both functions that they are inlined into.
         record_until(work, |lines| {
             lines.contains(";comes_burn;comes_inlined ") && lines.contains(";comes_burn;comes_hidden;comes_inlined ")
         });
@@ -125,7 +127,7 @@ fn a_library_that_comes_and_goes_while_recording_is_named() {
 }
 
 #[test]
-fn libraries_that_follow_each_other_at_one_place_keep_their_names() {
+fn libraries_at_one_address_keep_their_names() {
     let _alone = alone();
     let folder = Folder::new("one_place");
     let files = ["pear", "plum"].map(|name| (name, compile(&folder, name, &[])));
@@ -162,7 +164,7 @@ fn libraries_that_follow_each_other_at_one_place_keep_their_names() {
 }
 
 #[test]
-fn without_symbols_code_is_where_it_lies_in_its_file() {
+fn without_symbols_code_has_file_offsets() {
     let _alone = alone();
     let folder = Folder::new("stripped");
     let file = compile(&folder, "bare", &["-s"]);
@@ -174,7 +176,7 @@ fn without_symbols_code_is_where_it_lies_in_its_file() {
 }
 
 #[test]
-fn debug_information_in_a_file_of_its_own_is_found() {
+fn separate_debug_files_are_found() {
     let _alone = alone();
     let folder = Folder::new("separate");
     for compressed in [&[][..], &["-gz=zlib"]] {
@@ -189,7 +191,8 @@ fn debug_information_in_a_file_of_its_own_is_found() {
     }
 }
 
-/// What binutils' `addr2line -i` finds in the same files was compared once: the same functions, the same lines.
+/// What binutils' `addr2line -i` finds in the same files was compared once: the same functions, the
+/// same lines.
 #[test]
 fn packed_debug_information_tells_inlined_functions() {
     let _alone = alone();
@@ -210,7 +213,7 @@ fn packed_debug_information_tells_inlined_functions() {
 }
 
 #[test]
-fn the_symbols_that_a_stripped_library_has_packed_are_read() {
+fn packed_symbols_of_stripped_libraries_are_read() {
     let _alone = alone();
     let folder = Folder::new("mini");
     let file = compile(&folder, "mini", &["-g"]);
@@ -226,8 +229,8 @@ fn the_symbols_that_a_stripped_library_has_packed_are_read() {
     library.unload();
 }
 
-/// What replaces a library before a recording starts has none of its names. The system lets some processes, such as root's, open the
-/// old file all the same.
+/// What replaces a library before a recording starts has none of its names. The system lets some
+/// processes, such as root's, open the old file all the same.
 #[test]
 fn a_file_that_was_replaced_gives_no_names() {
     let _alone = alone();
@@ -254,7 +257,7 @@ fn a_file_that_was_replaced_gives_no_names() {
 }
 
 #[test]
-fn a_file_that_is_deleted_or_replaced_while_recording_keeps_its_names() {
+fn deleted_and_replaced_files_keep_their_names() {
     let _alone = alone();
     for flags in [&["-g"][..], &["-g", "-Wl,--build-id=none"]] {
         let folder = Folder::new("meanwhile");
@@ -286,9 +289,10 @@ fn a_file_that_is_deleted_or_replaced_while_recording_keeps_its_names() {
 }
 
 #[test]
-fn what_was_read_to_find_names_is_given_back() {
+fn memory_for_names_is_given_back() {
     let _alone = alone();
-    // What is mapped of files comes and goes with the code that runs; what was mapped to read it is counted below.
+    // What is mapped of files comes and goes with the code that runs; what was mapped to read it is
+    // counted below.
     let resident = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -305,13 +309,13 @@ fn what_was_read_to_find_names_is_given_back() {
             std::hint::black_box(format!("{:?}", std::fs::read_to_string("/proc/self/maps")));
         }
     };
-    // Before its end, with all that sampling itself needs.
+    // Before its end, with everything that sampling itself needs.
     let recording = profile::start(Options::new()).unwrap();
     work();
     let before = (resident(), mapped());
     let profile = recording.finish();
     let after = (resident(), mapped());
-    assert!(folded(&profile).contains("what_was_read_to_find_names_is_given_back"));
+    assert!(folded(&profile).contains("memory_for_names_is_given_back"));
     assert!(after.0 < before.0 + 4096, "kB before and after: {before:?} {after:?}");
     assert_eq!(after.1, before.1);
 }

@@ -1,4 +1,5 @@
-//! A profile tells the threads of the tree apart: by their whole path, at their own CPU clocks, however short they live.
+//! A profile tells the threads of the tree apart: by their whole path, at their own CPU clocks,
+//! however short they live.
 #![cfg(all(feature = "profiling", unix))]
 
 use parking_lot::MutexGuard;
@@ -67,7 +68,7 @@ fn share(part: Duration, whole: Duration) -> f64 {
 }
 
 #[test]
-fn each_thread_has_its_own_code_under_its_whole_path() {
+fn each_threads_code_is_under_its_path() {
     let _alone = alone();
     const LONG: &str = "a-name-far-longer-than-15-bytes";
     // Alive before the recording is: listed, not announced.
@@ -100,7 +101,7 @@ fn each_thread_has_its_own_code_under_its_whole_path() {
 }
 
 #[test]
-fn cpu_time_from_before_the_recording_is_not_counted() {
+fn earlier_cpu_time_is_not_counted() {
     let _alone = alone();
     let has_worked = Signal::new("has worked");
     let worked = has_worked.clone();
@@ -126,7 +127,7 @@ fn cpu_time_from_before_the_recording_is_not_counted() {
 }
 
 #[test]
-fn threads_that_follow_each_other_keep_their_samples_apart() {
+fn successive_threads_keep_their_samples_apart() {
     let _alone = alone();
     // Joined before the next starts: the system gives the next one the same handle.
     let (profile, lines) = record_until(
@@ -152,7 +153,7 @@ fn threads_that_follow_each_other_keep_their_samples_apart() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn ten_thousand_ended_threads_of_a_pool_are_few_entries() {
+fn ten_thousand_ended_threads_are_few_entries() {
     let _alone = alone();
     let recording = profile::start(Options::new().engine(profile::Engine::Timer)).unwrap();
     let (mut cpu, count) = (Duration::ZERO, 10_000);
@@ -173,7 +174,8 @@ fn ten_thousand_ended_threads_of_a_pool_are_few_entries() {
     }
     assert!(entries <= 4096, "{entries} entries");
     assert_eq!(members, count);
-    // A sample that comes between a thread's last look at its clock and the end of its account has a later clock.
+    // A sample that comes between a thread's last look at its clock and the end of its account has
+    // a later clock.
     assert!(counted >= cpu && counted - cpu < cpu / 20, "{counted:?} of {cpu:?}");
     let mut picture = Vec::new();
     profile.write_flamegraph(&mut picture, &profile::FlameOptions::new()).unwrap();

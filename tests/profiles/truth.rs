@@ -1,8 +1,10 @@
-//! The timer engine's profile is true: weights add up to each thread's CPU clock, a known split comes out as it is, sleeping
-//! stacks weigh nothing, short lives are seen, deep and strange stacks are what they are.
+//! The timer engine's profile is true: weights add up to each thread's CPU clock, a known split
+//! comes out as it is, sleeping stacks weigh nothing, short lives are seen, deep and strange stacks
+//! are what they are.
 //!
-//! Tolerances are what sampling itself does to the figure (six standard deviations), or the promise where a run is long enough
-//! for that to be less; a run that is too short is repeated, twice as long. None is made again because it failed.
+//! Tolerances are what sampling itself does to the figure (six standard deviations), or the promise
+//! where a run is long enough for that to be less; a run that is too short is repeated, twice as
+//! long. None is made again because it failed.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::random::Random;
@@ -31,7 +33,8 @@ fn clock() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The kernel's tick: when one of them was, by CLOCK_MONOTONIC in nanoseconds, and how long they are apart.
+/// The kernel's tick: when one of them was, by CLOCK_MONOTONIC in nanoseconds, and how long they
+/// are apart.
 fn ticks() -> (i64, i64) {
     let nanos = |clock: libc::clockid_t,
                  ask: unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int| {
@@ -116,7 +119,7 @@ fn six_sigma(share: f64, samples: u64) -> f64 {
     6.0 * (share * (1.0 - share) / samples as f64).sqrt()
 }
 
-/// What the books of each thread must say, whatever has been sampled.
+/// What the account of each thread must say, however many samples came.
 fn check_books(profile: &Profile) {
     let folded = folded(profile);
     let mut sum = Duration::ZERO;
@@ -132,14 +135,14 @@ const AROUND: Duration = Duration::from_micros(700);
 
 /// Alternating faster than is sampled: each sample is a draw.
 #[test]
-fn a_known_split_comes_out_and_the_weights_are_the_threads_clock() {
+fn a_known_split_is_measured_in_full() {
     let _alone = alone();
     split(100);
 }
 
 /// Above the kernel's tick, by perf events where they are permitted; elsewhere at the tick.
 #[test]
-fn a_known_split_comes_out_at_a_higher_rate() {
+fn a_known_split_is_measured_at_higher_rates() {
     let _alone = alone();
     split(1000);
 }
@@ -180,7 +183,8 @@ fn split(frequency: u32) {
     }
 }
 
-/// Within two points by ten seconds at 100 Hz: what a thread does for longer than a period is not drawn but measured.
+/// Within two points by ten seconds at 100 Hz: what a thread does for longer than a period is not
+/// drawn but measured.
 #[test]
 fn phases_come_out_as_promised() {
     let _alone = alone();
@@ -189,7 +193,7 @@ fn phases_come_out_as_promised() {
 
 /// Within one point at 1000 Hz; at the tick, where that cannot be had.
 #[test]
-fn phases_come_out_as_promised_at_a_higher_rate() {
+fn phases_are_measured_at_a_higher_rate() {
     let _alone = alone();
     phases(1000, Duration::from_secs(2), 0.01);
 }
@@ -232,7 +236,7 @@ fn phases(frequency: u32, length: Duration, tolerance: f64) {
 }
 
 #[test]
-fn threads_among_each_other_and_one_that_mostly_sleeps() {
+fn a_mostly_sleeping_thread_is_measured_among_others() {
     let _alone = alone();
     // Alive before the recording is: listed, not announced.
     let early = selvedge::spawn("early", |please_stop: &Signal| {
@@ -270,7 +274,8 @@ fn threads_among_each_other_and_one_that_mostly_sleeps() {
     // What it did between our look at its clock and the start of the recording.
     assert!(near(of_early.cpu_time(), early, 0.001, Duration::from_millis(50)), "{early:?} {of_early:?}");
     assert!(near(of_sleeper.cpu_time(), sleeper, 0.001, AROUND), "{sleeper:?} {of_sleeper:?}");
-    // 40 are due. It gets a perf clock after the first few, where there are any; what its timer has missed is counted.
+    // 40 are due. It gets a perf clock after the first few, where there are any; what its timer has
+    // missed is counted.
     let due = (of_sleeper.cpu_time().as_nanos() / profile.period().as_nanos()) as u64;
     assert!(of_sleeper.samples() + of_sleeper.lost() >= due && due >= 38, "{due} due: {of_sleeper:?}");
     let least = if perf_clocks_are_permitted() { 30 } else { 1 };
@@ -291,7 +296,8 @@ fn what_was_used_awake_is_not_found_asleep() {
             .map(|n| {
                 selvedge::spawn(format!("sleeper-{n}"), move |_| {
                     let (mut in_call, end) = (Duration::ZERO, Instant::now() + length);
-                    // Of no fixed length: a cycle that goes into some periods exactly is always sampled in the same places.
+                    // Of no fixed length: a cycle that goes into some periods exactly is always
+                    // sampled in the same places.
                     let mut random = Random(n);
                     while Instant::now() < end {
                         burn(Duration::from_micros(300 + random.below(1000)));
@@ -325,7 +331,7 @@ fn what_was_used_awake_is_not_found_asleep() {
 }
 
 #[test]
-fn many_short_lives_are_seen_as_often_as_they_should() {
+fn short_threads_get_their_share_of_samples() {
     let _alone = alone();
     const LIVES: usize = 1000;
     let recording = begin();
@@ -348,10 +354,10 @@ fn many_short_lives_are_seen_as_often_as_they_should() {
     assert!((samples as f64 - due).abs() < 6.0 * due.sqrt(), "{samples} samples, {due} due");
 }
 
-/// Where many come, most are only written down; whoever stays, has two names, or is there at a snapshot, is in the books all
-/// the same.
+/// When many threads start, the attachment of most is deferred. A thread that stays, has two names,
+/// or lives at a snapshot has an account all the same.
 #[test]
-fn of_many_that_come_and_go_each_is_in_the_books() {
+fn each_of_many_short_threads_is_accounted() {
     let _alone = alone();
     const LIVES: usize = 8000;
     const LONG: Duration = Duration::from_millis(50);
@@ -390,7 +396,8 @@ fn of_many_that_come_and_go_each_is_in_the_books() {
     let profile = recording.finish();
     check_books(&profile);
     let of = |name: &str| profile.threads().iter().filter(|thread| thread.path().contains(name)).collect::<Vec<_>>();
-    // Past some thousands of ended threads, those of one name but for its number are one entry.
+    // Past some thousands of ended threads, threads whose names differ only in a number share one
+    // entry.
     let members = |name: &str| of(name).iter().map(|thread| thread.members()).sum::<u64>() as usize;
     assert_eq!((known, members("/waits-"), members("/brief-")), (30, 20, LIVES), "in the snapshots, and in the end");
     assert!(of("/brief-").iter().all(|thread| !thread.cpu_time().is_zero()));
@@ -435,7 +442,7 @@ fn deep_recursion_keeps_exactly_so_many_frames() {
 
 /// In libc, in the kernel below it, and in the vdso.
 #[test]
-fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
+fn kernel_time_has_whole_stacks() {
     #[inline(never)]
     fn copy(from: &[u8], to: &mut [u8]) {
         to.copy_from_slice(black_box(from));
@@ -486,7 +493,7 @@ fn work_of_the_system_is_seen_from_the_thread_s_first_function_on() {
 }
 
 #[test]
-fn a_snapshot_closes_the_books_of_the_living_and_sampling_goes_on() {
+fn a_snapshot_has_totals_and_sampling_continues() {
     let _alone = alone();
     let recording = begin();
     let worker = selvedge::spawn("worker", |please_stop: &Signal| {
@@ -518,7 +525,7 @@ fn a_snapshot_closes_the_books_of_the_living_and_sampling_goes_on() {
 }
 
 #[test]
-fn one_registered_twice_has_two_accounts_that_add_up() {
+fn a_twice_registered_thread_has_two_accounts() {
     let _alone = alone();
     let recording = begin();
     let thread = selvedge::spawn("outer", |_| {
@@ -541,7 +548,7 @@ fn one_registered_twice_has_two_accounts_that_add_up() {
 
 /// By the wall clock: each thread has its whole life, and what it waits for is the leaf.
 #[test]
-fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
+fn wall_time_splits_into_work_and_waits() {
     let _alone = alone();
     let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
     let mut length = Duration::from_secs(1);
@@ -549,7 +556,7 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
         let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(500)).unwrap();
         let from = queue.clone();
         let waiter = selvedge::spawn("waiter", move |please_stop: &Signal| from.pop_till(please_stop).is_ok());
-        // Half of the time awake, half asleep, each for so long that a tick falls into it.
+        // Half of the time awake, half asleep, each long enough that a tick falls into it.
         let worker = selvedge::spawn("worker", |please_stop: &Signal| {
             let (mut awake, mut asleep) = (Duration::ZERO, Duration::ZERO);
             let mut began = Instant::now();
@@ -585,8 +592,9 @@ fn wall_time_is_shared_by_what_a_thread_does_and_what_it_waits_for() {
         let seen = awake as f64 / worker.wall_time().as_nanos() as f64;
         let waited = weight(&text, r#"[waiting for queue "paths"]"#) as f64 / waiter.wall_time().as_nanos() as f64;
         eprintln!("{length:?}: awake {truth:.4}, seen {seen:.4}; waited {waited:.4}; {} samples", worker.samples());
-        // A change from one to the other is seen with the next tick, and answered when the thread gets a processor. Where the
-        // sampler itself gets one for less than four ticks of five, less is promised.
+        // A change from one to the other is seen with the next tick, and answered when the thread
+        // gets a processor. Where the sampler itself gets one for less than four ticks of five,
+        // less is promised.
         let on_time = worker.samples() as f64 > 0.8 * 500.0 * length.as_secs_f64();
         let tolerance = if on_time { 0.01 } else { 0.1 };
         if (seen - truth).abs() < tolerance && waited > 1.0 - tolerance {

@@ -1,4 +1,5 @@
-//! Threads that nobody registered are sampled too, if that is asked for: the profile's sum is the process's CPU clock.
+//! Unregistered threads are sampled too, if the options say so: the profile's sum is the process's
+//! CPU clock.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use parking_lot::{Mutex, MutexGuard};
@@ -67,7 +68,8 @@ fn named(name: &str, body: impl FnOnce() + Send + 'static) -> std::thread::JoinH
     std::thread::Builder::new().name(name.into()).spawn(body).unwrap()
 }
 
-/// `once` until it is content; what is measured here can be spoilt by a machine that is busy with other things.
+/// `once` until it is content; what is measured here can be spoilt by a machine that is busy with
+/// other things.
 fn retried(mut once: impl FnMut(Duration) -> Result<(), String>) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = Duration::from_millis(300);
@@ -78,10 +80,10 @@ fn retried(mut once: impl FnMut(Duration) -> Result<(), String>) {
 }
 
 #[test]
-fn a_thread_of_others_is_named_and_its_books_are_closed() {
+fn an_unregistered_thread_is_named_and_accounted() {
     let _alone = alone();
     retried(|length| {
-        // One that runs already, one that comes later; both end before the recording does.
+        // One thread runs already, one starts later; both end before the recording does.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let early = named("early", move || {
             wait.recv().unwrap();
@@ -110,7 +112,8 @@ fn a_thread_of_others_is_named_and_its_books_are_closed() {
             assert_eq!(account.sampled_time() + account.unsampled_time(), account.cpu_time());
             assert_eq!(all, account.cpu_time());
             assert!(account.cpu_time() <= length + Duration::from_millis(50), "{account:?}");
-            // Its beginning, before it was found, and its end, after the last sample, are not there.
+            // Its beginning, before it was found, and its end, after the last sample, are not
+            // there.
             if burnt < length.mul_f64(0.6) || account.samples() < 5 {
                 return Err(format!("{burnt:?} of {length:?}:\n{text}"));
             }
@@ -169,7 +172,7 @@ fn the_sum_is_the_clock_of_the_process() {
 }
 
 #[test]
-fn who_joins_the_tree_and_leaves_it_again_is_counted_once() {
+fn joining_and_leaving_counts_time_once() {
     let _alone = alone();
     retried(|length| {
         let recording = profile::start(options()).unwrap();
@@ -226,7 +229,7 @@ fn without_being_asked_nobody_looks() {
 }
 
 #[test]
-fn by_the_wall_clock_one_that_sleeps_is_found_too() {
+fn the_wall_clock_finds_sleeping_threads() {
     let _alone = alone();
     retried(|length| {
         let stop = std::sync::Arc::new((Mutex::new(false), parking_lot::Condvar::new()));
@@ -257,7 +260,7 @@ fn dive(depth: u32, time: Duration) -> u64 {
 }
 
 #[test]
-fn small_stacks_that_come_and_go_are_read_without_harm() {
+fn short_lived_small_stacks_are_read_safely() {
     let _alone = alone();
     let recording = profile::start(options().frequency(1000)).unwrap();
     let end = Instant::now() + Duration::from_secs(2);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn who_waits_for_a_lock_shows_who_holds_it() {
+fn a_wait_for_a_lock_shows_its_holder() {
     let _alone = crate::ONE_AT_A_TIME.lock();
     let _test = selvedge::register("test");
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -58,7 +58,7 @@ fn who_waits_for_a_lock_shows_who_holds_it() {
 }
 
 #[test]
-fn turns_and_marks_that_run_have_one_frame_each() {
+fn numbered_waits_share_one_frame() {
     let _alone = crate::ONE_AT_A_TIME.lock();
     let _test = selvedge::register("runs");
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -109,7 +109,7 @@ fn turns_and_marks_that_run_have_one_frame_each() {
 }
 
 #[test]
-fn a_thread_that_reads_from_a_socket_shows_the_peer() {
+fn a_socket_read_shows_the_peer() {
     use selvedge::net::SocketTill;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
@@ -184,7 +184,7 @@ fn until_right(mut round: impl FnMut(u32) -> Result<(), String>) {
 }
 
 #[test]
-fn each_wait_has_its_label_and_the_sleep_after_it_has_not() {
+fn each_wait_has_its_own_label() {
     use selvedge::{BinarySemaphore, Monitor, Promise, Queue, Semaphore, spawn};
     until_right(|length| {
         let wait = Duration::from_millis(400) * length;
@@ -338,7 +338,7 @@ fn each_wait_has_its_label_and_the_sleep_after_it_has_not() {
 }
 
 #[test]
-fn waits_of_many_threads_that_end_soon_have_their_labels() {
+fn short_threads_waits_have_labels() {
     until_right(|length| {
         let recording = by_wall(100);
         let measured = Measured::default();
@@ -364,7 +364,7 @@ fn waits_of_many_threads_that_end_soon_have_their_labels() {
 }
 
 #[test]
-fn waits_of_threads_that_contend_and_of_brief_ones_have_their_labels() {
+fn contended_and_brief_waits_have_labels() {
     until_right(|length| {
         let recording = by_wall(100);
         let (contended, brief) = (Measured::default(), Measured::default());

@@ -1,5 +1,6 @@
-//! Ten functions of known names and different weight on four threads, for a comparison with other profilers: `compare SECONDS [FILE]`.
-//! Writes its own profile, folded, to stdout, and as a pprof file.
+//! Ten functions of known names and different weight on four threads, for a comparison with other
+//! profilers: `compare SECONDS [FILE]`. Writes its own profile, folded, to stdout, and as a pprof
+//! file.
 
 use selvedge::profile::{self, Options};
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO CONFIG`.
+//! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO
+//! CONFIG`.
 
 use selvedge::{Builder, JoinHandle, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ pub(crate) fn main() -> ExitCode {
                 locks_called("third", "fourth");
                 please_stop.wait_for_go();
             }
-            "signal" => Signal::new("nobody's").wait_for_go(),
+            "signal" => Signal::new("unowned").wait_for_go(),
             "composite" => (Signal::new("this") | Signal::new("that")).wait_for_go(),
             "both-wait" => {
                 let (one, other) = (Signal::new("start"), Signal::new("unused"));
@@ -47,7 +48,7 @@ pub(crate) fn main() -> ExitCode {
             "promise" => drop(Promise::<u32>::new("answer").wait().map(|_| ())),
             "endable" => endable(please_stop),
             "never" => {
-                drop(spawn("for ever", |_| Signal::never().wait_for_go()));
+                drop(spawn("forever", |_| Signal::never().wait_for_go()));
                 (Till::after(A_WHILE) | please_stop).wait_for_go();
                 std::process::exit(0);
             }
@@ -96,7 +97,8 @@ fn locks(please_stop: &Signal) {
     please_stop.wait_for_go();
 }
 
-/// ada has the lock and waits to enter the monitor; bob is inside and joins eve; eve wants the lock. dan stands behind.
+/// ada has the lock and waits to enter the monitor; bob is inside and joins eve; eve wants the
+/// lock. dan stands behind.
 fn three_kinds(please_stop: &Signal) {
     let (lock, monitor) = (Arc::new(Lock::new("ledger", ())), Arc::new(Monitor::new("stock", ())));
     let all = Arc::new(Barrier::new(3));
@@ -142,7 +144,8 @@ fn turn(please_stop: &Signal) {
     please_stop.wait_for_go();
 }
 
-/// The first thread has the turn and waits for the lock, which the second has, and that one waits for the next turn.
+/// The first thread has the turn and waits for the lock, which the second has, and that one waits
+/// for the next turn.
 fn turn_called(has_turn: &str, has_lock: &str) {
     let (frames, lock) = (Sequencer::new("frames"), Arc::new(Lock::new("screen", ())));
     let (first, second) = (frames.take_ticket(), frames.take_ticket());
@@ -195,12 +198,12 @@ fn endable(please_stop: &Signal) {
     let waiters = [
         spawn("static", |_| STARTED.wait_for_go()),
         spawn("till", |_| {
-            Signal::new("nobody's").wait_for_go_till(&Till::after(A_WHILE));
+            Signal::new("unowned").wait_for_go_till(&Till::after(A_WHILE));
         }),
         spawn("timeout", |_| {
-            Signal::new("nobody's").wait_for_go_timeout(A_WHILE);
+            Signal::new("unowned").wait_for_go_timeout(A_WHILE);
         }),
-        spawn("part", |_| (Signal::new("nobody's") | Till::after(A_WHILE)).wait_for_go()),
+        spawn("part", |_| (Signal::new("unowned") | Till::after(A_WHILE)).wait_for_go()),
         spawn("target", {
             let (signal, from) = (Signal::new("by a target"), long.clone());
             let goes = signal.clone();
@@ -230,7 +233,7 @@ fn endable(please_stop: &Signal) {
         (Till::after(A_WHILE) | please_stop).wait_for_go();
         (from.pop(), from.pop())
     });
-    // A lock that is held for long, by one who waits for the clock.
+    // A lock that is held for long, by a thread that waits for the clock.
     let lock = Arc::new(Lock::new("long held", ()));
     let held = lock.clone();
     let holder = spawn("holder", move |please_stop| {
@@ -298,7 +301,7 @@ fn lent_by_std() {
             signal.go();
         });
         s.spawn(|| {
-            // One that is registered is no less a stranger.
+            // Registered, the thread borrows the signal all the same.
             let _registered = selvedge::register("borrower");
             Till::after(A_WHILE).wait_for_go();
             signal.is_go();

@@ -1,6 +1,6 @@
 //! Programs that do not go on, to be looked at from outside: `dump_subject SCENARIO [CONFIG]`.
 //!
-//! Each says "ready" on stdout when everybody is where they are meant to be found.
+//! Each says "ready" on stdout when each thread is where a test expects it.
 
 use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
 use std::error::Error;

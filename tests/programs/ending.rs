@@ -1,4 +1,5 @@
-//! A program that ends in the middle of its work, by `exit` or by an abort: `ending SCENARIO CONFIG`.
+//! A program that ends in the middle of its work, by `exit` or by an abort: `ending SCENARIO
+//! CONFIG`.
 
 use selvedge::{Config, Signal, spawn};
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! A program that starts others, or becomes another one, while it is recorded at 1000 Hz: `executing SCENARIO CLOCK`. The new program
-//! says "new".
+//! A program that starts others, or becomes another one, while it is recorded at 1000 Hz:
+//! `executing SCENARIO CLOCK`. The new program says "new".
 
 use selvedge::profile::{self, Clock, Options, Recording};
 use std::os::unix::process::CommandExt;

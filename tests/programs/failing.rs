@@ -66,7 +66,7 @@ fn look_up(key: &str) {
     panic!("the map has no entry\nfor {key}");
 }
 
-/// Panics when somebody lets go of it.
+/// Panics when it is dropped.
 struct RudePayload;
 
 impl Drop for RudePayload {

@@ -1,4 +1,5 @@
-//! What a forked child may do: `forking SCENARIO`. Each scenario forks, checks in the child, and says "NAME: ok" or what was wrong.
+//! What a forked child may do: `forking SCENARIO`. Each scenario forks, checks in the child, and
+//! says "NAME: ok" or what was wrong.
 
 #[cfg(not(unix))]
 pub(crate) fn main() {}
@@ -195,7 +196,8 @@ mod unix {
         });
     }
 
-    /// Threads that spawn, join, wait and log all the time, so that locks are held at the moment of a fork.
+    /// Threads that spawn, join, wait and log all the time, so that locks are held at the moment of
+    /// a fork.
     fn busy() -> Vec<selvedge::JoinHandle<()>> {
         let body = |please_stop: &Signal| {
             let queue = Queue::unbounded("busy");
@@ -368,7 +370,8 @@ mod unix {
         })
     }
 
-    /// As daemons do it: before and after the crate is used, each child going on where its parent ends.
+    /// As daemons do it: before and after the crate is used, each child going on where its parent
+    /// ends.
     fn daemon() {
         let first = Thread::current().path().to_owned();
         for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! Programs for the tests of the log: `log_subject SCENARIO CONFIG [ACKNOWLEDGED]`. What a scenario has flushed it tells in
-//! the file ACKNOWLEDGED, a line "thread count" each time.
+//! Programs for the tests of the log: `log_subject SCENARIO CONFIG [ACKNOWLEDGED]`. What a scenario
+//! has flushed it tells in the file ACKNOWLEDGED, a line "thread count" each time.
 
 use selvedge::{Config, Signal, logging, spawn};
 use std::error::Error;
@@ -206,7 +206,8 @@ fn stdout_held() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Logs more than the limit of a file's size allows. Lifts the limit when it is asked to stop, if LIFT is set.
+/// Logs more than the limit of a file's size allows. Lifts the limit when it is asked to stop, if
+/// LIFT is set.
 #[cfg(unix)]
 fn file_limit(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let limit = |soft: libc::rlim_t| {
@@ -260,7 +261,7 @@ fn deadlock() -> Result<(), Box<dyn Error>> {
             drop(second.lock());
         }));
     }
-    selvedge::Signal::new("for ever").wait_for_go();
+    selvedge::Signal::new("forever").wait_for_go();
     Ok(())
 }
 
@@ -321,14 +322,15 @@ fn log_some() {
     }
 }
 
-/// More than a pipe holds that nobody reads: whoever writes it hangs.
+/// More than a pipe without a reader holds: the writing thread hangs.
 fn log_much() {
     for number in 0..6000 {
         log::info!("much {number} and a text of some length, so that it will not fit into the pipe end");
     }
 }
 
-/// A child of a fork, made while the writer is within a sink, logs more than the queue has room for.
+/// A child of a fork, made while the writer is within a sink, logs more than the queue has room
+/// for.
 #[cfg(unix)]
 fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
     std::thread::sleep(Duration::from_millis(50));
@@ -352,7 +354,8 @@ fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Four threads that log, flush, and say in another file what is safe now; until somebody ends the process.
+/// Four threads that log, flush, and say in another file what is safe now; until the process is
+/// killed.
 fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn Error>> {
     let mut threads = Vec::new();
     for name in 0..4 {
@@ -380,7 +383,7 @@ fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn 
     please_stop.wait_for_go();
     if std::env::var_os("STUBBORN").is_some() {
         // A second signal ends it here.
-        selvedge::Signal::new("for ever").wait_for_go();
+        selvedge::Signal::new("forever").wait_for_go();
     }
     Ok(())
 }
@@ -431,8 +434,8 @@ fn fork() -> Result<(), Box<dyn Error>> {
     });
     for child in 0..20 {
         log::info!("before fork {child} end");
-        // SAFETY: the child only logs and leaves; of what it needs only our own locks and the allocator's are shared, and
-        // both are made ready for a fork.
+        // SAFETY: the child only logs and leaves; it shares only our own locks and the allocator's,
+        // and both are made ready for a fork.
         let id = unsafe { libc::fork() };
         if id == 0 {
             for number in 0..10 {
@@ -476,7 +479,7 @@ fn thread_exit() -> Result<(), Box<dyn Error>> {
             AFTER.with(|_| ());
         })
         .join()?;
-        // One that has never logged before.
+        // A thread that has never logged before.
         spawn("silent", |_| {
             BEFORE.with(|_| ());
             log_mdc::insert("key", "value");

@@ -1,5 +1,5 @@
-//! What the tests run as processes of their own: several programs in one file. Each is chosen by the name under which it is
-//! started, which is a link that `support::program` makes.
+//! What the tests run as processes of their own: several programs in one file. Each is chosen by
+//! the name under which it is started, which is a link that `support::program` makes.
 
 #![allow(clippy::unit_arg)] // some programs have no exit code of their own
 

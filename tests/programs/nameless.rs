@@ -1,4 +1,5 @@
-//! A program that loses its file: `nameless SCENARIO [CONFIG]`. What it finds all the same is on its stdout.
+//! A program that loses its file: `nameless SCENARIO [CONFIG]`. What it finds all the same is on
+//! its stdout.
 
 use selvedge::profile::{self, Options};
 use std::path::Path;
@@ -52,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
             std::os::unix::fs::chroot(Path::new(&empty)).expect("root");
             std::env::set_current_dir("/").expect("it is there");
         }
-        // SAFETY: no other thread of this program depends on who it runs as.
+        // SAFETY: no other thread of this program depends on its user.
         "setuid" => assert_eq!(unsafe { libc::setgid(65534) | libc::setuid(65534) }, 0),
         // SAFETY: the limit is whole.
         "small" => assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0),

@@ -1,4 +1,5 @@
-//! A pipeline of two queues that is told to stop at a random moment, and says how many values were added, taken and left.
+//! A pipeline of two queues that is told to stop at a random moment, and says how many values were
+//! added, taken and left.
 //!
 //! `pipeline SIGINT|SIGTERM|subtree|failure SEED RUNS`. Prints a line for each run:
 //! `drains=BOOL numbers added=N popped=N left=N squares added=N popped=N left=N`.

@@ -9,7 +9,8 @@ pub extern "C" fn plugin_idle() -> i32 {
     7
 }
 
-/// A runtime with threads, a log, a dump and a recording, to its end in order. Returns 1 if all of it went well.
+/// A runtime with threads, a log, a dump and a recording, to its end in order. Returns 1 if all of
+/// it went well.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_whole_run() -> i32 {
     let Ok(runtime) = Runtime::start(Config::new("plugin")) else { return 2 };
@@ -27,7 +28,7 @@ pub extern "C" fn plugin_whole_run() -> i32 {
     i32::from(runtime.shutdown().is_ok() && sum == 499_500 && has_stacks)
 }
 
-/// Threads, a recording and a registration that nobody ends.
+/// Threads, a recording and a registration that no code ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_leave_all() -> i32 {
     #[cfg(feature = "profiling")]

@@ -1,5 +1,6 @@
-//! A service as systemd runs it: the program of docs/recipes/systemd.md. Tells its manager when it is ready, that it is alive, and that it
-//! stops; without a manager it does the same work and tells nothing.
+//! A service as systemd runs it: the program of docs/recipes/systemd.md. Tells its manager when it
+//! is ready, that it is alive, and that it stops; without a manager it does the same work and tells
+//! nothing.
 
 use selvedge::{Config, Progress, Signal, Till, spawn};
 use std::io;
@@ -28,8 +29,8 @@ fn watchdog_interval() -> Option<Duration> {
     is_ours.then_some(Duration::from_micros(micros))
 }
 
-/// Tells the manager that the service is alive, as long as `rounds` advances. A loop that hangs is not reported as alive, and the
-/// manager restarts the service.
+/// Tells the manager that the service is alive, as long as `rounds` advances. A loop that hangs is
+/// not reported as alive, and the manager restarts the service.
 fn watch(rounds: &Progress, interval: Duration, please_stop: &Signal) -> io::Result<()> {
     let mut seen = rounds.get();
     while !please_stop.is_go() {

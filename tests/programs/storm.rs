@@ -1,6 +1,6 @@
-//! Storms for the timer engine, as a process of its own: `storm KIND SECONDS`. While a recording runs, all threads are hit by
-//! SIGPROF some ten thousand times a second, and do what profilers are known to die of. Says "calm" at the end, and what
-//! it has counted.
+//! Storms for the timer engine, as a process of its own: `storm KIND SECONDS`. While a recording
+//! runs, all threads are hit by SIGPROF some ten thousand times a second, and do what profilers are
+//! known to die of. Says "calm" at the end, and what it has counted.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn main() {
@@ -105,7 +105,8 @@ mod linux {
                 .collect();
             for _ in 0..100 {
                 for &thread in &threads {
-                    // SAFETY: a signal to a thread of this process, or to none any more; it has a handler.
+                    // SAFETY: a signal to a thread of this process, or to none any more; it has a
+                    // handler.
                     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGPROF) };
                     sent += 1;
                 }
@@ -145,7 +146,8 @@ mod linux {
         });
     }
 
-    /// A thread each for what dumps may meet: threads that come and go, panics, processes that are forked and run.
+    /// A thread each for what dumps may meet: threads that come and go, panics, processes that are
+    /// forked and run.
     fn everything(please_stop: &Signal) {
         match Thread::current().name() {
             "worker-0" => churn(please_stop),
@@ -173,7 +175,8 @@ mod linux {
         until(please_stop, || {
             for library in libraries {
                 let name = CString::new(library).unwrap();
-                // SAFETY: libraries whose constructors do nothing of note; the handle is closed once, and nothing of them kept.
+                // SAFETY: libraries whose constructors do nothing of note; the handle is closed
+                // once, and nothing of them kept.
                 unsafe {
                     let handle = libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
                     if !handle.is_null() {
@@ -197,7 +200,8 @@ mod linux {
             // SAFETY: the child does nothing but end; it makes no call that needs a lock.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                // SAFETY: the process ends here. A stray signal meets the handler, which finds nothing.
+                // SAFETY: the process ends here. A stray signal meets the handler, which finds
+                // nothing.
                 unsafe {
                     libc::raise(libc::SIGPROF);
                     libc::_exit(3);
@@ -225,7 +229,8 @@ mod linux {
         });
     }
 
-    /// To the last page or two of the stack, where a handler that asks for much room would fall off.
+    /// To the last page or two of the stack, where a handler that asks for much room would fall
+    /// off.
     fn edge(please_stop: &Signal) {
         #[inline(never)]
         fn fall(lowest: usize) -> u64 {
@@ -266,7 +271,8 @@ mod linux {
         });
     }
 
-    /// Calls that wait: what the kernel restarts must not be seen as interrupted; what it does not restart is counted.
+    /// Calls that wait: what the kernel restarts must not be seen as interrupted; what it does not
+    /// restart is counted.
     fn blocking(please_stop: &Signal) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -281,10 +287,11 @@ mod linux {
                 let read = unsafe { libc::read(stream.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
                 assert_eq!(read, 1, "read: {}", std::io::Error::last_os_error());
             });
-            // SAFETY: raw, because the standard library hides interruptions: no address is asked for.
+            // SAFETY: raw, because the standard library hides interruptions: no address is asked
+            // for.
             let accepted = unsafe { libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
             assert!(accepted >= 0, "accept: {}", std::io::Error::last_os_error());
-            // SAFETY: just accepted, owned by nobody else.
+            // SAFETY: just accepted, and owned only here.
             let mut stream: std::net::TcpStream = unsafe { std::os::fd::FromRawFd::from_raw_fd(accepted) };
             let mut byte = [0u8];
             // SAFETY: one byte into a place that is writable.

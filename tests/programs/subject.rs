@@ -209,7 +209,8 @@ fn signals_of_a_child() -> String {
 #[cfg(target_os = "linux")]
 fn forbid_threads() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `none` is a valid rlimit; the other takes a number. The limit does not hold for root, which becomes another user.
+    // SAFETY: `none` is a valid rlimit; the other takes a number. The limit does not hold for root,
+    // which becomes another user.
     unsafe {
         assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &raw const none), 0);
         if libc::getuid() == 0 {
@@ -244,7 +245,7 @@ fn wait(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Logs who stops when.
+/// Logs when each thread stops.
 fn order(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let parent = Builder::new("parent").stop_order(StopOrder::OneByOne).spawn(|please_stop| {
         for name in ["oldest", "middle", "youngest"] {
@@ -295,7 +296,7 @@ fn target_blocks() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The one that takes longest ends first, and six that are prompt after it.
+/// The slowest thread ends first, and six prompt threads after it.
 fn sluggish() -> Result<(), Box<dyn Error>> {
     let pool = Builder::new("pool").stop_order(StopOrder::OneByOne).spawn(|_| {
         for number in 0..6 {
@@ -324,7 +325,8 @@ fn impatient() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Values that nothing pops: in a queue that is dropped, in one that is not, in one that may be left.
+/// Values that no thread pops: in a queue that is dropped, in a leaked queue, in a queue that may
+/// keep them.
 fn left() -> Result<(), Box<dyn Error>> {
     static HELD: OnceLock<Queue<u8>> = OnceLock::new();
     let (dropped, ticks) = (Queue::unbounded("dropped"), Queue::unbounded("ticks").may_be_left());
@@ -348,7 +350,7 @@ fn log_panic() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Hangs, with stderr locked as by one who writes to a full pipe, as soon as something is wrong.
+/// Hangs as soon as something is wrong, with stderr locked as by a writer to a full pipe.
 struct StuckLogger;
 
 impl log::Log for StuckLogger {
@@ -414,12 +416,12 @@ fn own_main(config: Config) -> ExitCode {
     runtime.shutdown().unwrap();
     assert!(!root.is_alive());
 
-    // What hangs on the old main goes with it, and may ask who is main now.
+    // What hangs on the old main goes with it, and may ask which thread is main now.
     struct Asks;
     impl Drop for Asks {
         fn drop(&mut self) {
             assert!(Thread::current().is_alive());
-            println!("asked who is main");
+            println!("asked which thread is main");
         }
     }
     let asks = Asks;

@@ -1,5 +1,5 @@
-//! Threads that the tree does not know, and threads at their very end, for tests/runtime.rs: `unregistered SCENARIO`. Ends
-//! with 0 if all is as it should be.
+//! Threads that the tree does not know, and threads at their very end, for tests/runtime.rs:
+//! `unregistered SCENARIO`. Ends with 0 if all is as it should be.
 
 use selvedge::{
     BinarySemaphore, Builder, Config, Lock, Monitor, Progress, Promise, Queue, Runtime, Semaphore, Sequencer, Signal,
@@ -17,8 +17,8 @@ struct Counting;
 
 static ALLOCATED: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: each call is passed on to the system's allocator as it came, under the same conditions. realloc is the default,
-// which calls these two.
+// SAFETY: each call is passed on to the system's allocator as it came, under the same conditions.
+// realloc is the default, which calls these two.
 unsafe impl GlobalAlloc for Counting {
     // SAFETY: the caller vouches for the layout.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -102,7 +102,7 @@ fn while_runtimes_end(what: fn() -> Result<(), String>) {
     assert!(kept < 500, "{kept} threads are kept, of {}, on {threads:?} processors", done.load(SeqCst));
 }
 
-/// A thread from outside places children below one that ends, as fast as it can.
+/// A thread from outside places children below a thread that ends, as fast as it can.
 fn named_parent() {
     let asked = Signal::new("asked");
     let is_asked = asked.clone();
@@ -297,8 +297,8 @@ fn call_everything(from: &str) {
     }
 }
 
-/// What could be lost or panic at the end of a thread of each kind: all public calls, before and after the crate's own
-/// thread-locals are destroyed.
+/// What could be lost or panic at the end of a thread of each kind: all public calls, before and
+/// after the crate's own thread-locals are destroyed.
 fn exit() {
     let runtime = Runtime::start(Config::new("exit")).unwrap();
     let touch = |from: &'static str| {

@@ -18,7 +18,8 @@ pub fn program(name: &str) -> PathBuf {
 pub fn aborting_program(name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(|| {
-        // Cargo ignores the setting `panic` for tests, so the flag goes to the compiler, for the crates of the target alone.
+        // Cargo ignores the setting `panic` for tests, so the flag goes to the compiler, for the
+        // crates of the target alone.
         let mut cargo = cargo("test", &["--no-run", "--target", host()]);
         cargo.arg("--config").arg(format!("target.{}.rustflags=['-Cpanic=abort', '-Cdebuginfo=0']", host()));
         built(&mut cargo)

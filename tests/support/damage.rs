@@ -1,4 +1,5 @@
-//! Damages a YAML file as people, editors and broken disks do. Seeded, so that each run damages the same way.
+//! Damages a YAML file as people, editors and broken disks do. Seeded, so that each run damages the
+//! same way.
 #![allow(unreachable_pub)] // shared by tests inside and outside of the crate
 
 /// Marsaglia's xorshift, so that each run damages the same way.

@@ -51,13 +51,15 @@ impl Folder {
         std::fs::read_to_string(self.0.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// A config whose log goes to `app.log` in this folder, each line "LEVEL path message", and settings below it.
+    /// A config whose log goes to `app.log` in this folder, each line "LEVEL path message", and
+    /// settings below it.
     pub fn config(&self, more: &str) -> PathBuf {
         let log = self.0.join("app.log");
         self.write(
             "log4rs.yaml",
             &format!(
-                "appenders:\n  file:\n    kind: file\n    path: {}\n    encoder: {{ pattern: \"{{l}} {{T}} {{m}}{{n}}\" }}\n\
+                "appenders:\n  file:\n    kind: file\n    path: {}\
+                 \n    encoder: {{ pattern: \"{{l}} {{T}} {{m}}{{n}}\" }}\n\
                  root: {{ level: info, appenders: [file] }}\n",
                 log.display()
             ),
@@ -181,7 +183,8 @@ impl Process {
 
     #[cfg(unix)]
     pub fn signal(&mut self, signal: i32) -> &mut Process {
-        // SAFETY: kill has no memory preconditions; the child was not waited for, so the id is still its own.
+        // SAFETY: kill has no memory preconditions; the child was not waited for, so the id is
+        // still its own.
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
         self.begin = Instant::now();
         self
@@ -206,7 +209,7 @@ impl Process {
         let _ = self.child.kill();
     }
 
-    /// Waits for the end; one that outlives the alarm is killed, and the test fails.
+    /// Waits for the end. A process that outlives the alarm is killed, and the test fails.
     pub fn end(self) -> Ended {
         self.end_within(ALARM)
     }
@@ -237,7 +240,8 @@ impl Process {
             std::thread::sleep(Duration::from_millis(2));
         };
         let took = self.begin.elapsed();
-        // A descendant may hold the pipes after the end of the process. It is a fault if it does so to the deadline.
+        // A descendant may hold the pipes after the end of the process. It is a fault if it does so
+        // to the deadline.
         while !(output.is_finished() && errors.is_finished()) {
             if Instant::now() > deadline {
                 #[cfg(unix)]
@@ -254,7 +258,8 @@ impl Process {
     }
 }
 
-/// The program takes signals as one that a person starts, also where the tests run with some of them ignored.
+/// The program takes signals as if a person had started it, also where the tests run with some of
+/// them ignored.
 #[cfg(unix)]
 pub fn hear_signals(command: &mut Command) {
     use std::os::unix::process::CommandExt;
@@ -280,8 +285,9 @@ pub fn subject(scenario: &str, config: &Path) -> Command {
     command
 }
 
-/// Runs a test in a process of its own, if it needs what a process has once: a runtime, the logger, the panic hook. Returns
-/// `true` in the process of all tests, when the test has passed in the other; there it returns `false`.
+/// Runs a test in a process of its own, if it needs what a process has once: a runtime, the logger,
+/// the panic hook. Returns `true` in the process of all tests, when the test has passed in the
+/// other; there it returns `false`.
 ///
 /// # Panics
 /// The test failed in the other process, or outlived the alarm.

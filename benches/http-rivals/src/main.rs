@@ -1,5 +1,6 @@
-//! The same answer as examples/04_http_server.rs, by tiny_http: its own pool reads the requests, THREADS threads answer them. SIGTERM
-//! ends it as tiny_http's documentation proposes: `unblock` each thread that waits for a request, then drop the server.
+//! The same answer as examples/04_http_server.rs, by tiny_http: its own pool reads the requests,
+//! THREADS threads answer them. SIGTERM ends it as tiny_http's documentation proposes: `unblock`
+//! each thread that waits for a request, then drop the server.
 //!
 //! `http-rivals ADDRESS [THREADS]`
 

@@ -1,8 +1,9 @@
-//! What a log call costs its caller, and how many records a second reach the file: selvedge beside its rivals, in one run.
+//! What a log call costs its caller, and how many records a second reach the file: selvedge beside
+//! its rivals, in one run.
 //!
-//! Each measurement is a process of its own, as a process has one logger; the rivals take turns, round by round. All
-//! write date with milliseconds, level, thread, target and message to a file; all have room for 8192 records where they
-//! take a bound, and lose none where they can be told so.
+//! Each measurement is a process of its own, as a process has one logger; the rivals take turns,
+//! round by round. All write date with milliseconds, level, thread, target and message to a file;
+//! all have room for 8192 records where they take a bound, and lose none where they can be told so.
 //!
 //! `log-rivals [ROUNDS [RECORDS]]`; a measurement: `log-rivals RIVAL CALLERS RECORDS FILE`.
 
@@ -27,7 +28,8 @@ fn main() {
     }
 }
 
-/// A line of figures on stdout: median, 99 %, 99.9 % in ns, callers' time and time until written in ms, lines lost.
+/// A line of figures on stdout: median, 99 %, 99.9 % in ns, callers' time and time until written in
+/// ms, lines lost.
 fn measure(rival: &str, callers: usize, records: usize, file: &str) {
     let _ = fs::remove_file(file);
     let logger = rivals::start(rival, file);
@@ -52,7 +54,8 @@ fn measure(rival: &str, callers: usize, records: usize, file: &str) {
                     }
                     times
                 };
-                std::thread::Builder::new().name(format!("caller-{caller}")).spawn_scoped(scope, body).expect("a thread")
+                let builder = std::thread::Builder::new().name(format!("caller-{caller}"));
+                builder.spawn_scoped(scope, body).expect("a thread")
             })
             .collect();
         barrier.wait();
@@ -65,7 +68,9 @@ fn measure(rival: &str, callers: usize, records: usize, file: &str) {
     (logger.end)();
     let mut written = begin.elapsed();
     let expected = callers * records;
-    let count = || fs::read(file).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| line.windows(8).any(|w| w == b"caller #") && !line.windows(12).any(|w| w == b"#18446744073")).count();
+    let has = |line: &[u8], text: &[u8]| line.windows(text.len()).any(|part| part == text);
+    let counts = |line: &&[u8]| has(line, b"caller #") && !has(line, b"#18446744073");
+    let count = || fs::read(file).unwrap_or_default().split(|byte| *byte == b'\n').filter(counts).count();
     let mut lines = count();
     // Some end before all is written.
     while lines < expected && written < spent + Duration::from_secs(20) {
@@ -139,6 +144,7 @@ fn drive(rounds: usize, records: usize) {
         let plain = others().find(|row| row.0 == "log4rs").expect("log4rs");
         println!("median: {:.2} of the best rival's ({}); lower is better", ours.1 / fastest.1, fastest.0);
         println!("written rate: {:.2} of the best rival's ({}); higher is better", ours.2 / most.2, most.0);
-        println!("against plain log4rs: median {:.1} x, callers' time {:.1} x, written {:.1} x", plain.1 / ours.1, plain.3 / ours.3, ours.2 / plain.2);
+        let (median, time, written) = (plain.1 / ours.1, plain.3 / ours.3, ours.2 / plain.2);
+        println!("against plain log4rs: median {median:.1} x, callers' time {time:.1} x, written {written:.1} x");
     }
 }

@@ -1,6 +1,7 @@
 //! One logger each: how it is set up to write to a file, a call of it, and its end.
 
 use crate::CAPACITY;
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub const ALL: [&str; 6] = ["selvedge", "log4rs", "tracing-appender", "spdlog-rs", "flexi_logger", "fast_log"];
 
@@ -28,7 +29,8 @@ pub fn start(rival: &str, file: &str) -> Logger {
 fn selvedge(file: &str) -> Logger {
     let yaml = format!("{file}.yaml");
     let text = format!(
-        "appenders:\n  out: {{ kind: file, path: '{file}', encoder: {{ pattern: \"{{d(%Y-%m-%d %H:%M:%S%.3f)}} {{l}} {{T}} {{t}}: {{m}}{{n}}\" }} }}\n\
+        "appenders:\n  out: {{ kind: file, path: '{file}', \
+         encoder: {{ pattern: \"{{d(%Y-%m-%d %H:%M:%S%.3f)}} {{l}} {{T}} {{t}}: {{m}}{{n}}\" }} }}\n\
          root: {{ level: info, appenders: [out] }}\n"
     );
     std::fs::write(&yaml, text).expect("a file");
@@ -61,8 +63,10 @@ fn log4rs(file: &str) -> Logger {
 fn tracing(file: &str) -> Logger {
     let (folder, name) = file.rsplit_once('/').expect("an absolute path");
     let appender = tracing_appender::rolling::never(folder, name);
-    let (writer, guard) =
-        tracing_appender::non_blocking::NonBlockingBuilder::default().lossy(false).buffered_lines_limit(CAPACITY).finish(appender);
+    let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
+        .lossy(false)
+        .buffered_lines_limit(CAPACITY)
+        .finish(appender);
     tracing_subscriber::fmt().with_writer(writer).with_ansi(false).with_thread_names(true).init();
     Logger {
         call: |caller, number| tracing::info!("caller #{caller} has record {number} to tell of"),
@@ -70,22 +74,23 @@ fn tracing(file: &str) -> Logger {
     }
 }
 
-static SPDLOG: std::sync::OnceLock<std::sync::Mutex<Option<std::sync::Arc<spdlog::Logger>>>> = std::sync::OnceLock::new();
+static SPDLOG: OnceLock<Mutex<Option<Arc<spdlog::Logger>>>> = OnceLock::new();
 
 fn spdlog(file: &str) -> Logger {
     use spdlog::formatter::{PatternFormatter, pattern};
     use spdlog::sink::{AsyncPoolSink, FileSink, OverflowPolicy};
-    use std::sync::Arc;
     let pattern = pattern!("{date} {time}.{millisecond} {level} {tid} {module_path}: {payload}{eol}");
     let inner = FileSink::builder().path(file).truncate(true).formatter(PatternFormatter::new(pattern));
     let inner = inner.build_arc().expect("a file");
-    let pool = spdlog::ThreadPool::builder().capacity(CAPACITY.try_into().expect("more than none")).build_arc().expect("a thread");
-    let sink = AsyncPoolSink::builder().sink(inner.clone()).overflow_policy(OverflowPolicy::Block).thread_pool(pool.clone());
+    let capacity = CAPACITY.try_into().expect("more than none");
+    let pool = spdlog::ThreadPool::builder().capacity(capacity).build_arc().expect("a thread");
+    let sink = AsyncPoolSink::builder().sink(inner.clone()).overflow_policy(OverflowPolicy::Block);
+    let sink = sink.thread_pool(pool.clone());
     let sink = sink.build_arc().expect("a sink");
     let logger = Arc::new(spdlog::Logger::builder().sink(sink).build().expect("a logger"));
     // The macros take the default logger fastest.
     spdlog::set_default_logger(logger.clone());
-    let _ = SPDLOG.set(std::sync::Mutex::new(Some(logger)));
+    let _ = SPDLOG.set(Mutex::new(Some(logger)));
     Logger {
         call: |caller, number| spdlog::info!("caller #{} has record {} to tell of", caller, number),
         end: Box::new(move || {
@@ -119,7 +124,8 @@ fn flexi(file: &str) -> Logger {
         flush_interval: std::time::Duration::from_secs(1),
     };
     let spec = FileSpec::try_from(std::path::Path::new(file)).expect("a path");
-    let handle = flexi_logger::Logger::try_with_str("info").expect("a level").log_to_file(spec).write_mode(mode).format(line).start();
+    let logger = flexi_logger::Logger::try_with_str("info").expect("a level");
+    let handle = logger.log_to_file(spec).write_mode(mode).format(line).start();
     let handle = handle.expect("starts");
     Logger { call: through_log, end: Box::new(move || handle.shutdown()) }
 }

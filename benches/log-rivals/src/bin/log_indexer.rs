@@ -1,11 +1,13 @@
-//! A word index that logs a record for each file, with its log written by who logs and by a writer: whole processes, in
-//! turns. `log_indexer drive [ROUNDS [FILES [LEAST]]]`; one measurement: `log_indexer WAY SINKS FILES LEAST`. Files of fewer
-//! than LEAST bytes are left out: with 0, a record comes more often than a sink that is 1 ms away can take them.
+//! A word index that logs a record for each file, with its log written by the logging thread and by
+//! a writer: whole processes, in turns. `log_indexer drive [ROUNDS [FILES [LEAST]]]`; one
+//! measurement: `log_indexer WAY SINKS FILES LEAST`. Files of fewer than LEAST bytes are left out:
+//! with 0, a record comes more often than a sink that is 1 ms away can take them.
 //!
-//! WAY is `plain` (log4rs as it is) or `queued`. SINKS is `file`, or a file and a pretend remote sink that is 1 ms away:
-//! `one` (it has one connection, so one record at a time, as any appender with a socket and a lock), `many` (each thread that
-//! logs has its own, so plain, two records are under way at once) or `batch` (one connection, and what has come since
-//! it was last flushed goes in one round trip: so plain, each record, as nobody tells it to flush).
+//! WAY is `plain` (log4rs as it is) or `queued`. SINKS is `file`, or a file and a pretend remote
+//! sink that is 1 ms away: `one` (it has one connection, so one record at a time, as any appender
+//! with a socket and a lock), `many` (each thread that logs has its own, so plain, two records are
+//! under way at once) or `batch` (one connection, and what has come since it was last flushed goes
+//! in one round trip: so in the plain way each record does, as no call flushes it).
 
 use log4rs::append::Append;
 use log4rs::append::file::FileAppender;
@@ -51,13 +53,15 @@ fn drive(rounds: usize, files: usize, least: usize) -> Result<(), Box<dyn Error>
             let ways = if round % 2 == 0 { [(0, "plain"), (1, "queued")] } else { [(1, "queued"), (0, "plain")] };
             for (at, way) in ways {
                 let begin = Instant::now();
-                let status = Command::new(std::env::current_exe()?).args([way, sinks, &files.to_string(), &least.to_string()]).status()?;
+                let mut command = Command::new(std::env::current_exe()?);
+                let status = command.args([way, sinks, &files.to_string(), &least.to_string()]).status()?;
                 times[at].push(begin.elapsed().as_secs_f64());
                 assert!(status.success(), "{way} {sinks}: {status}");
             }
         }
     }
-    println!("{files} files of at least {least} bytes by 2 readers, a record for each; {rounds} rounds: median [least, most]");
+    println!("{files} files of at least {least} bytes by 2 readers, a record for each;");
+    println!("{rounds} rounds: median [least, most]");
     println!("{:<36} {:>22} {:>22} {:>30}", "", "plain s", "queued s", "more speed, within a round");
     for ((_, what), [plain, queued]) in SINKS.iter().zip(times) {
         let gains = plain.iter().zip(&queued).map(|(plain, queued)| (plain / queued - 1.0) * 100.0).collect();
