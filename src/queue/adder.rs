@@ -1,6 +1,6 @@
 //! Handles that close their queue when the last of them is dropped.
 
-use super::Queue;
+use super::handle::Queue;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
@@ -47,6 +47,14 @@ impl<T> Adder<T> {
     pub(super) fn new(queue: Queue<T>) -> Adder<T> {
         queue.account.adders.fetch_add(1, Ordering::SeqCst);
         Adder(queue)
+    }
+}
+
+impl<T> Queue<T> {
+    /// A handle for a producer: when the last [`Adder`] is dropped, the queue is closed. Once the
+    /// queue is closed, a new adder adds nothing: each `add` gives its value back.
+    pub fn adder(&self) -> Adder<T> {
+        Adder::new(self.clone())
     }
 }
 

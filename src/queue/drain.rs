@@ -1,7 +1,8 @@
 //! Popping on after a stop, until everything that was added has been taken.
 
+use super::errors::PopError;
+use super::handle::Queue;
 use super::store::Taken;
-use super::{PopError, Queue};
 use crate::os::tell::tell;
 use crate::signal::{Signal, Till};
 use log::Level;

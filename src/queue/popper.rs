@@ -1,6 +1,6 @@
 //! Handles that close their queue when the last consumer has ended.
 
-use super::Queue;
+use super::handle::Queue;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
@@ -33,6 +33,14 @@ impl<T> Popper<T> {
     pub(super) fn new(queue: Queue<T>) -> Popper<T> {
         queue.account.poppers.fetch_add(1, Ordering::SeqCst);
         Popper(queue)
+    }
+}
+
+impl<T> Queue<T> {
+    /// A handle for a consumer: when the last [`Popper`] is dropped, the queue is closed. So no
+    /// producer waits for room that no thread will make.
+    pub fn popper(&self) -> Popper<T> {
+        Popper::new(self.clone())
     }
 }
 

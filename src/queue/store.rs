@@ -20,8 +20,8 @@
 //!
 //! Models: `queue/loom_tests.rs`.
 
+use super::errors::{AddError, PopError};
 use super::wake_up::{Spin, WakeUp};
-use super::{AddError, PopError};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::os::tell::tell;
 use crate::signal::{Signal, WaitSet};

@@ -1,7 +1,8 @@
 //! Adding and popping with a time limit.
 
+use super::errors::{AddError, PopError};
+use super::handle::Queue;
 use super::store::Taken;
-use super::{AddError, PopError, Queue};
 use crate::signal::Till;
 use std::time::Duration;
 

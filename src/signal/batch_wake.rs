@@ -7,7 +7,8 @@
 //!
 //! Models: `loom_batch_wake_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
-use super::{Reason, Signal};
+use super::handle::Signal;
+use super::reason::Reason;
 use crate::model::Sender;
 use std::convert::Infallible;
 

@@ -4,7 +4,8 @@
 //! absorbed, what is named twice is kept once, `(a | b) | c` becomes one level.
 
 use super::core::{Core, Kind};
-use super::{Signal, Till};
+use super::handle::Signal;
+use super::till::Till;
 use std::ops::{BitAnd, BitOr};
 use std::sync::Arc;
 
@@ -23,12 +24,12 @@ impl Signal {
             match &signal.0.kind {
                 Kind::Never => {}
                 Kind::Any(inner) => inner.iter().for_each(|part| add(&mut parts, part)),
-                _ => add(&mut parts, signal),
+                _ => add(&mut parts, &signal.0),
             }
         }
         match parts.len() {
             0 => Signal::never(),
-            1 => parts.remove(0),
+            1 => Signal(parts.remove(0)),
             _ => Signal(Core::new(Kind::Any(parts.into()))),
         }
     }
@@ -44,19 +45,19 @@ impl Signal {
             match &signal.0.kind {
                 Kind::Never => return Signal::never(),
                 Kind::All(inner) => inner.iter().for_each(|part| add(&mut parts, part)),
-                _ => add(&mut parts, signal),
+                _ => add(&mut parts, &signal.0),
             }
         }
         match parts.len() {
             0 => Signal::gone(),
-            1 => parts.remove(0),
+            1 => Signal(parts.remove(0)),
             _ => Signal(Core::new(Kind::All(parts.into()))),
         }
     }
 }
 
-fn add(parts: &mut Vec<Signal>, part: &Signal) {
-    if parts.len() > FEW || !parts.iter().any(|known| Arc::ptr_eq(&known.0, &part.0)) {
+fn add(parts: &mut Vec<Arc<Core>>, part: &Arc<Core>) {
+    if parts.len() > FEW || !parts.iter().any(|known| Arc::ptr_eq(known, part)) {
         parts.push(part.clone());
     }
 }

@@ -13,15 +13,14 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::on_go::Target;
+use super::reason::Reason;
 use super::stops::{PLEASE_STOP, tell_of_stop};
-use super::{Reason, Signal, timer, walk};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::os::tell::tell;
-use crate::wait::Shared;
 use log::Level;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -38,8 +37,8 @@ pub(super) enum Kind {
     Plain(Name),
     Never,
     Till(Instant),
-    Any(Box<[Signal]>),
-    All(Box<[Signal]>),
+    Any(Box<[Arc<Core>]>),
+    All(Box<[Arc<Core>]>),
 }
 
 /// What a plain signal is called.
@@ -60,7 +59,7 @@ pub(super) struct Core {
     /// | GONE    | gone                                 | never                                              |
     state: AtomicU8,
     pub(super) kind: Kind,
-    slow: Mutex<Slow>,
+    pub(super) slow: Mutex<Slow>,
     /// A thread that waits for this signal alone sleeps here. It is notified after unlocking. A
     /// channel wakes under its lock, and a thread woken on the waker's own core then runs into that
     /// lock.
@@ -68,7 +67,21 @@ pub(super) struct Core {
     receiver: OnceLock<Receiver<Infallible>>,
     /// What disconnects the receiver of a composite or a Till; made when the receiver was first
     /// asked for.
-    link: OnceLock<Arc<Target>>,
+    pub(super) link: OnceLock<Arc<dyn Attached>>,
+}
+
+/// What is attached to signals, and acts when they go: a target of `on_go`, or the link of a
+/// receiver. `on_go.rs` implements it.
+pub(super) trait Attached: Send + Sync + fmt::Display {
+    /// One of the signals that it is attached to has gone; `leaf` is the number that it has given
+    /// to that signal.
+    fn leaf_gone(&self, leaf: usize);
+
+    /// Returns `true` if it runs code of the program, and `false` for the link of a receiver.
+    fn is_users(&self) -> bool;
+
+    /// Detaches it from all signals.
+    fn unlink(&self);
 }
 
 /// What is left to do for a signal that has gone: to wake with the sender, and then to run the
@@ -80,7 +93,7 @@ pub(super) struct Fired {
     pub(super) targets: Targets,
 }
 
-pub(super) struct Targets(BTreeMap<u64, (Arc<Target>, usize)>);
+pub(super) struct Targets(BTreeMap<u64, (Arc<dyn Attached>, usize)>);
 
 impl Targets {
     pub(super) fn is_empty(&self) -> bool {
@@ -94,22 +107,23 @@ impl Targets {
     }
 
     /// In the order of their attachment, each with the number of the leaf that has gone.
-    pub(super) fn in_order(self) -> impl Iterator<Item = (Arc<Target>, usize)> {
+    pub(super) fn in_order(self) -> impl Iterator<Item = (Arc<dyn Attached>, usize)> {
         self.0.into_values()
     }
 }
 
+/// What changes only under the lock.
 #[derive(Default)]
-struct Slow {
-    fired: bool,
+pub(super) struct Slow {
+    pub(super) fired: bool,
     /// In place before the signal is seen to have gone.
     reason: Option<Reason>,
     sender: Option<Sender<Infallible>>,
     /// By order of attachment, each with the number that this leaf has in the target's condition.
-    targets: BTreeMap<u64, (Arc<Target>, usize)>,
-    next_target: u64,
+    pub(super) targets: BTreeMap<u64, (Arc<dyn Attached>, usize)>,
+    pub(super) next_target: u64,
     /// A Till that the timer has been told of, perhaps not for the last time.
-    timed: bool,
+    pub(super) timed: bool,
 }
 
 impl Core {
@@ -141,11 +155,6 @@ impl Core {
     /// Known to have gone, without asking the clock or the parts.
     pub(super) fn is_known_gone(&self) -> bool {
         self.state.load(Ordering::Acquire) == GONE
-    }
-
-    #[cold]
-    fn evaluate(&self) -> bool {
-        self.has_gone_by_itself().unwrap_or_else(|| walk::has_gone(self))
     }
 
     /// Whether it has gone; `None` if that is for its parts to say.
@@ -238,40 +247,6 @@ impl Core {
         self.slow.lock().reason.clone()
     }
 
-    /// Puts a target in, unless the signal has fired; then the caller must look again.
-    pub(super) fn attach(self: &Arc<Core>, target: &Arc<Target>, leaf: usize) -> Option<u64> {
-        let mut slow = self.slow.lock();
-        if slow.fired {
-            return None;
-        }
-        let id = slow.next_target;
-        slow.next_target += 1;
-        slow.targets.insert(id, (target.clone(), leaf));
-        let first = slow.targets.len() == 1;
-        slow.timed = true;
-        drop(slow);
-        if first && let Kind::Till(at) = self.kind {
-            timer::add(at, self);
-        }
-        Some(id)
-    }
-
-    pub(super) fn detach(self: &Arc<Core>, id: u64) {
-        let mut slow = self.slow.lock();
-        let removed = slow.targets.remove(&id);
-        let last = removed.is_some() && slow.targets.is_empty();
-        drop(slow);
-        if last && let Kind::Till(at) = self.kind {
-            timer::remove(at, Arc::as_ptr(self));
-            // Another thread may have attached a target between the unlock and the removal.
-            if !self.slow.lock().targets.is_empty() {
-                timer::add(at, self);
-            }
-        }
-        // The target is dropped here, after all locks: its drop may be the user's code.
-        drop(removed);
-    }
-
     /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till
     /// when a thread lets it go early, for a composite when it is linked.
     pub(super) fn own_receiver(&self) -> &Receiver<Infallible> {
@@ -283,25 +258,6 @@ impl Core {
             }
             receiver
         })
-    }
-
-    /// The channel that disconnects when the signal goes, for each kind of signal.
-    pub(super) fn linked_receiver(self: &Arc<Core>) -> &Receiver<Infallible> {
-        timer::resume();
-        let receiver = self.own_receiver();
-        if !matches!(self.kind, Kind::Plain(_) | Kind::Never) {
-            self.link.get_or_init(|| {
-                // Weak: the leaves must not keep a composite alive.
-                let this = Arc::downgrade(self);
-                let fire = move || {
-                    if let Some(this) = this.upgrade() {
-                        this.fire();
-                    }
-                };
-                Target::attach(self, Box::new(fire), false)
-            });
-        }
-        receiver
     }
 
     /// Blocks until the signal has gone or the deadline has passed. False, and at once, for a
@@ -326,33 +282,6 @@ impl Core {
         true
     }
 
-    /// The name without what is another one at each call: the time that is left to a Till, the
-    /// number of a mark.
-    pub(super) fn lasting_name(&self) -> Arc<str> {
-        match &self.kind {
-            Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
-            Kind::Plain(_) | Kind::Never => self.name(),
-            Kind::Till(_) => Arc::from("till"),
-            Kind::Any(_) | Kind::All(_) => walk::expression(self, Core::lasting_name),
-        }
-    }
-
-    pub(super) fn name(&self) -> Arc<str> {
-        match &self.kind {
-            Kind::Plain(Name::Own(name)) => name.clone(),
-            Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
-            Kind::Plain(Name::At(owner, number)) => Arc::from(format!("{owner} at {number}")),
-            Kind::Never => Arc::from("never"),
-            Kind::Till(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                if left.is_zero() { Arc::from("till now") } else { Arc::from(format!("till in {left:.1?}")) }
-            }
-            Kind::Any(_) | Kind::All(_) => walk::expression(self, Core::name),
-        }
-    }
-}
-
-impl Core {
     /// One handle, no targets. Only its owner can make another handle, so for that one the answer
     /// stays true.
     pub(super) fn is_unused(self: &Arc<Core>) -> bool {
@@ -360,43 +289,10 @@ impl Core {
     }
 }
 
-impl Shared for Core {
-    fn is_left_to(&self, known: usize, all: usize) -> bool {
-        // Of a part, the composite that it is a part of has one handle.
-        walk::fold(self, |core, handle: Option<&Signal>, parts: Vec<bool>| {
-            let (known, all) = handle.map_or((known, all), |handle| (1, Arc::strong_count(&handle.0)));
-            let is_part_gone = handle.is_some() && core.is_known_gone();
-            !is_part_gone
-                && match &core.kind {
-                    Kind::Plain(_) => all <= known && !core.is_known_gone(),
-                    // A thread that waits for what never goes means it.
-                    Kind::Never | Kind::Till(_) => false,
-                    // No call makes a composite go, so only the handles to its parts count.
-                    Kind::Any(_) => parts.iter().all(|&is_left| is_left),
-                    Kind::All(_) => parts.iter().any(|&is_left| is_left),
-                }
-        })
-    }
-}
-
 #[cfg(test)]
 impl Core {
     pub(super) fn target_count(&self) -> usize {
         self.slow.lock().targets.len()
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        if let Some(link) = self.link.get() {
-            link.unlink();
-        }
-        if let Kind::Till(at) = self.kind
-            && self.slow.get_mut().timed
-        {
-            timer::remove(at, self);
-        }
-        walk::drop_parts(self);
     }
 }
 

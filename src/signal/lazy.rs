@@ -8,7 +8,7 @@
 //!
 //! Models: `loom_lazy_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
-use super::Signal;
+use super::handle::Signal;
 use crate::model::{AtomicBool, OnceLock, fence};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

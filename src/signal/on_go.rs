@@ -2,11 +2,12 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::core::{Core, Kind};
-use super::{Signal, walk};
-use crate::model::{AtomicBool, Condvar, Mutex, ThreadId, current};
+use super::core::{Attached, Core, Kind};
+use super::{timer, walk};
+use crate::model::{AtomicBool, Condvar, Mutex, Receiver, ThreadId, current};
 use crate::os::tell::tell;
 use log::Level;
+use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -54,13 +55,13 @@ impl Drop for OnGoScoped {
 }
 
 #[track_caller]
-pub(super) fn attach_scoped(signal: &Signal, action: Action) -> OnGoScoped {
-    OnGoScoped(attach(signal, action))
+pub(super) fn attach_scoped(core: &Arc<Core>, action: Action) -> OnGoScoped {
+    OnGoScoped(attach(core, action))
 }
 
 #[track_caller]
-pub(super) fn attach(signal: &Signal, action: Action) -> OnGo {
-    OnGo(Target::attach(&signal.0, action, true))
+pub(super) fn attach(core: &Arc<Core>, action: Action) -> OnGo {
+    OnGo(Target::attach(core, action, true))
 }
 
 /// When a target runs, told by which of the leaves have gone. It names them by number and owns
@@ -102,7 +103,7 @@ impl Condition {
                 Kind::All(_) => StepKind::All,
             };
             steps.push(Step { kind, composite, end: place + 1 });
-            next.extend(walk::parts(core).iter().rev().map(|part| (&part.0, Some(place))));
+            next.extend(walk::parts(core).iter().rev().map(|part| (part, Some(place))));
         }
         for place in (0..steps.len()).rev() {
             if let Some(composite) = steps[place].composite {
@@ -143,7 +144,7 @@ impl Condition {
     }
 }
 
-pub(super) struct Target {
+struct Target {
     condition: Condition,
     gone: Box<[AtomicBool]>,
     state: Mutex<State>,
@@ -171,7 +172,7 @@ struct Link {
 
 impl Target {
     #[track_caller]
-    pub(super) fn attach(core: &Arc<Core>, action: Action, is_users: bool) -> Arc<Target> {
+    fn attach(core: &Arc<Core>, action: Action, is_users: bool) -> Arc<Target> {
         let mut leaves = Vec::new();
         let condition = Condition::of(core, &mut leaves);
         let target = Arc::new(Target {
@@ -187,7 +188,7 @@ impl Target {
             return target;
         }
         for (number, leaf) in leaves.into_iter().enumerate() {
-            match leaf.attach(&target, number) {
+            match leaf.attach(target.clone(), number) {
                 Some(id) => {
                     // The user of a receiver holds its signal; the user of a target may hold
                     // nothing.
@@ -203,15 +204,6 @@ impl Target {
             target.unlink();
         }
         target
-    }
-
-    pub(super) fn is_users(&self) -> bool {
-        self.is_users
-    }
-
-    pub(super) fn leaf_gone(&self, leaf: usize) {
-        self.gone[leaf].store(true, Ordering::SeqCst);
-        self.run_if_due();
     }
 
     /// Runs the action if its time has come and no other thread has run or cancelled it.
@@ -264,14 +256,46 @@ impl Target {
         drop(action);
         true
     }
+}
 
-    pub(super) fn unlink(&self) {
+impl Attached for Target {
+    fn is_users(&self) -> bool {
+        self.is_users
+    }
+
+    fn leaf_gone(&self, leaf: usize) {
+        self.gone[leaf].store(true, Ordering::SeqCst);
+        self.run_if_due();
+    }
+
+    fn unlink(&self) {
         let links = std::mem::take(&mut *self.links.lock());
         for link in links {
             if let Some(leaf) = link.leaf.upgrade() {
                 leaf.detach(link.id);
             }
         }
+    }
+}
+
+impl Core {
+    /// The channel that disconnects when the signal goes, for each kind of signal.
+    pub(super) fn linked_receiver(self: &Arc<Core>) -> &Receiver<Infallible> {
+        timer::resume();
+        let receiver = self.own_receiver();
+        if !matches!(self.kind, Kind::Plain(_) | Kind::Never) {
+            self.link.get_or_init(|| {
+                // Weak: the leaves must not keep a composite alive.
+                let this = Arc::downgrade(self);
+                let fire = move || {
+                    if let Some(this) = this.upgrade() {
+                        this.fire();
+                    }
+                };
+                Target::attach(self, Box::new(fire), false)
+            });
+        }
+        receiver
     }
 }
 

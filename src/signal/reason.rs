@@ -1,8 +1,6 @@
 //! Why a signal went: which thread made it go, where in the source, when, and because of which
-//! event.
+//! event. Knows no signals; `walk.rs` finds the reason of a composite in its parts.
 
-use super::core::{Core, Kind};
-use super::walk;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -53,6 +51,12 @@ impl Reason {
         // each step.
         let cause = cause.map(Reason::root);
         Reason(Arc::new(Inner { text: text.into(), by, at, when: Instant::now(), cause }))
+    }
+
+    /// The clock says so: the time of a Till came at `when`.
+    pub(super) fn of_clock(when: Instant) -> Reason {
+        let (text, by) = ("its time came".into(), "the clock".into());
+        Reason(Arc::new(Inner { text, by, at: None, when, cause: None }))
     }
 
     /// The same reason, for a thread that learns of it later.
@@ -144,31 +148,5 @@ impl fmt::Display for Reason {
 impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reason({self})")
-    }
-}
-
-impl Core {
-    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a &
-    /// b` that of the last.
-    pub(super) fn reason(&self) -> Option<Reason> {
-        // Of each part: `None` if it has not gone, else its reason, if it has one.
-        walk::fold(self, |core, _, parts: Vec<Option<Option<Reason>>>| match &core.kind {
-            Kind::Plain(_) | Kind::Never => core.is_known_gone().then(|| core.given_reason()),
-            Kind::Till(at) => core.is_go().then(|| {
-                core.given_reason().or_else(|| {
-                    let (text, by) = ("its time came".into(), "the clock".into());
-                    Some(Reason(Arc::new(Inner { text, by, at: None, when: *at, cause: None })))
-                })
-            }),
-            Kind::Any(_) => {
-                let is_gone = parts.iter().any(Option::is_some);
-                is_gone.then(|| parts.into_iter().flatten().flatten().min_by_key(Reason::when))
-            }
-            Kind::All(_) => {
-                let gone: Option<Vec<_>> = parts.into_iter().collect();
-                gone.map(|reasons| reasons.into_iter().flatten().max_by_key(Reason::when))
-            }
-        })
-        .flatten()
     }
 }

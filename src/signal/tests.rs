@@ -1,7 +1,9 @@
 //! What can only be seen from inside: that nothing is left behind.
 
+use super::core::Kind;
 use super::*;
 use crate::wait::Shared;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

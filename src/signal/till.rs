@@ -1,7 +1,7 @@
 //! A signal that goes by the clock.
 
-use super::Signal;
 use super::core::{Core, Kind};
+use super::handle::Signal;
 use std::fmt;
 use std::ops::Deref;
 use std::time::{Duration, Instant};

@@ -1,13 +1,15 @@
-//! Walks over the parts of composite signals. No walk is recursive: a program may nest an
-//! expression as deeply as it likes, and a thread's stack has an end.
+//! Walks over the parts of composite signals: whether it has gone, its name, its reason, which
+//! threads can make it go. No walk is recursive: a program may nest an expression as deeply as it
+//! likes, and a thread's stack has an end. Knows no targets and no timer.
 
-use super::core::{Core, Kind};
-use super::{Signal, WaitSet};
+use super::core::{Core, Kind, Name};
+use super::reason::Reason;
+use crate::wait::Shared;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The parts of a composite; empty for all other kinds.
-pub(super) fn parts(core: &Core) -> &[Signal] {
+pub(super) fn parts(core: &Core) -> &[Arc<Core>] {
     match &core.kind {
         Kind::Any(parts) | Kind::All(parts) => parts,
         Kind::Plain(_) | Kind::Never | Kind::Till(_) => &[],
@@ -33,10 +35,10 @@ pub(super) fn has_gone(composite: &Core) -> bool {
             _ if last == Some(decides(now)) => decides(now),
             None => !decides(now),
             Some(part) => {
-                last = part.0.has_gone_by_itself();
+                last = part.has_gone_by_itself();
                 if last.is_none() {
-                    around.push((std::mem::replace(&mut now, &part.0), left));
-                    left = parts(&part.0).iter();
+                    around.push((std::mem::replace(&mut now, part), left));
+                    left = parts(part).iter();
                 }
                 continue;
             }
@@ -49,32 +51,6 @@ pub(super) fn has_gone(composite: &Core) -> bool {
             Some(outer) => (now, left) = outer,
             None => return outcome,
         }
-    }
-}
-
-/// Adds to `wait_set` what has to change before the signal can have gone.
-///
-/// The caller has asked whether it has gone, so the parts of an `&` up to the missing one are
-/// marked. Without that, or if one went since, the round ends at once, and the caller asks again.
-pub(super) fn frontier(core: &Core, wait_set: &mut WaitSet) {
-    let mut next = Vec::new();
-    let mut now = Some(core);
-    while let Some(core) = now {
-        match &core.kind {
-            Kind::Plain(_) => wait_set.push(core.own_receiver()),
-            Kind::Never => {}
-            Kind::Till(at) => {
-                wait_set.push(core.own_receiver());
-                wait_set.until(*at);
-            }
-            Kind::Any(parts) => next.extend(parts.iter().rev().map(|part| &*part.0)),
-            // Not `is_go`, which would walk through the whole part, at each level.
-            Kind::All(parts) => match parts.iter().find(|part| !part.0.is_known_gone()) {
-                Some(missing) => next.push(&*missing.0),
-                None => wait_set.until(Instant::now()),
-            },
-        }
-        now = next.pop();
     }
 }
 
@@ -94,7 +70,7 @@ pub(super) fn expression(core: &Core, leaf: fn(&Core) -> Arc<str>) -> Arc<str> {
                 let between = if decides(core) { " | " } else { " & " };
                 next.push(Token::Text(")"));
                 for (place, part) in parts(core).iter().enumerate().rev() {
-                    next.push(Token::Name(&part.0));
+                    next.push(Token::Name(part));
                     if place > 0 {
                         next.push(Token::Text(between));
                     }
@@ -107,15 +83,15 @@ pub(super) fn expression(core: &Core, leaf: fn(&Core) -> Arc<str>) -> Arc<str> {
 }
 
 /// The value of an expression: `value` gives it for a signal from the values of its parts, of which
-/// a leaf has none. `Signal` is `None` for the whole expression, and the handle in its composite
+/// a leaf has none. The handle is `None` for the whole expression, and the one in its composite
 /// for each part.
-pub(super) fn fold<T>(core: &Core, mut value: impl FnMut(&Core, Option<&Signal>, Vec<T>) -> T) -> T {
+pub(super) fn fold<T>(core: &Core, mut value: impl FnMut(&Core, Option<&Arc<Core>>, Vec<T>) -> T) -> T {
     let mut around = Vec::new();
     let (mut now, mut handle, mut left, mut values) = (core, None, parts(core).iter(), Vec::new());
     loop {
         if let Some(part) = left.next() {
             around.push((now, handle, left, values));
-            (now, handle, left, values) = (&part.0, Some(part), parts(&part.0).iter(), Vec::new());
+            (now, handle, left, values) = (part, Some(part), parts(part).iter(), Vec::new());
             continue;
         }
         let done = value(now, handle, values);
@@ -135,12 +111,83 @@ pub(super) fn drop_parts(composite: &mut Core) {
     };
     let mut left = taken(composite).into_vec();
     while let Some(part) = left.pop() {
-        if parts(&part.0).is_empty() {
+        if parts(&part).is_empty() {
             continue;
         }
         // `None`: another handle is left, and the last of them drops the parts.
-        if let Some(mut core) = Arc::into_inner(part.0) {
+        if let Some(mut core) = Arc::into_inner(part) {
             left.extend(taken(&mut core));
         }
+    }
+}
+
+impl Core {
+    /// Asks the clock or the parts, and marks the signal if they say that it has gone.
+    #[cold]
+    pub(super) fn evaluate(&self) -> bool {
+        self.has_gone_by_itself().unwrap_or_else(|| has_gone(self))
+    }
+
+    /// The name without what is another one at each call: the time that is left to a Till, the
+    /// number of a mark.
+    pub(super) fn lasting_name(&self) -> Arc<str> {
+        match &self.kind {
+            Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
+            Kind::Plain(_) | Kind::Never => self.name(),
+            Kind::Till(_) => Arc::from("till"),
+            Kind::Any(_) | Kind::All(_) => expression(self, Core::lasting_name),
+        }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        match &self.kind {
+            Kind::Plain(Name::Own(name)) => name.clone(),
+            Kind::Plain(Name::Of(owner, what)) => Arc::from(format!("{owner} {what}")),
+            Kind::Plain(Name::At(owner, number)) => Arc::from(format!("{owner} at {number}")),
+            Kind::Never => Arc::from("never"),
+            Kind::Till(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                if left.is_zero() { Arc::from("till now") } else { Arc::from(format!("till in {left:.1?}")) }
+            }
+            Kind::Any(_) | Kind::All(_) => expression(self, Core::name),
+        }
+    }
+
+    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a &
+    /// b` that of the last.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        // Of each part: `None` if it has not gone, else its reason, if it has one.
+        fold(self, |core, _, parts: Vec<Option<Option<Reason>>>| match &core.kind {
+            Kind::Plain(_) | Kind::Never => core.is_known_gone().then(|| core.given_reason()),
+            Kind::Till(at) => core.is_go().then(|| core.given_reason().or_else(|| Some(Reason::of_clock(*at)))),
+            Kind::Any(_) => {
+                let is_gone = parts.iter().any(Option::is_some);
+                is_gone.then(|| parts.into_iter().flatten().flatten().min_by_key(Reason::when))
+            }
+            Kind::All(_) => {
+                let gone: Option<Vec<_>> = parts.into_iter().collect();
+                gone.map(|reasons| reasons.into_iter().flatten().max_by_key(Reason::when))
+            }
+        })
+        .flatten()
+    }
+}
+
+impl Shared for Core {
+    fn is_left_to(&self, known: usize, all: usize) -> bool {
+        // Of a part, the composite that it is a part of has one handle.
+        fold(self, |core, handle: Option<&Arc<Core>>, parts: Vec<bool>| {
+            let (known, all) = handle.map_or((known, all), |handle| (1, Arc::strong_count(handle)));
+            let is_part_gone = handle.is_some() && core.is_known_gone();
+            !is_part_gone
+                && match &core.kind {
+                    Kind::Plain(_) => all <= known && !core.is_known_gone(),
+                    // A thread that waits for what never goes means it.
+                    Kind::Never | Kind::Till(_) => false,
+                    // No call makes a composite go, so only the handles to its parts count.
+                    Kind::Any(_) => parts.iter().all(|&is_left| is_left),
+                    Kind::All(_) => parts.iter().any(|&is_left| is_left),
+                }
+        })
     }
 }

@@ -2,7 +2,8 @@
 //! `sync`.
 
 use super::GaveUp;
-use crate::model::{Receiver, Sender, bounded, now, thread_local};
+use super::parker::Parker;
+use crate::model::now;
 use crate::signal::{Signal, WaitSet};
 use crate::wait::Published;
 use std::time::{Duration, Instant};
@@ -54,8 +55,8 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// Blocks until `done` returns `true`, or until the limit. Calls `done` again after each ring
-    /// of `parker`, the calling thread's own.
+    /// Blocks until `done` returns `true`, or until the limit. Calls `done` again after each
+    /// `unpark` of `parker`, the calling thread's own.
     pub(super) fn block_until(&self, parker: &Parker, mut done: impl FnMut() -> bool) -> Result<(), GaveUp> {
         let mut wait_set = WaitSet::default();
         while !done() {
@@ -89,37 +90,5 @@ impl<'a> Limit<'a> {
                 return Err(reason);
             }
         }
-    }
-}
-
-/// Wakes one thread: a token in a channel of capacity 1.
-///
-/// A token may come late, when its thread waits for something else already. So the waking thread
-/// writes to shared state what has happened, and the token only makes the woken thread look.
-#[derive(Clone)]
-pub(super) struct Parker {
-    sender: Sender<()>,
-    receiver: Receiver<()>,
-}
-
-thread_local! {
-    static PARKER: Parker = Parker::new();
-}
-
-impl Parker {
-    fn new() -> Parker {
-        let (sender, receiver) = bounded(1);
-        Parker { sender, receiver }
-    }
-
-    /// The calling thread's bell.
-    pub(super) fn mine() -> Parker {
-        // After the thread's locals are destroyed, each wait has a bell of its own.
-        PARKER.try_with(Parker::clone).unwrap_or_else(|_| Parker::new())
-    }
-
-    pub(super) fn unpark(&self) {
-        // Full: the thread has not looked since the last one.
-        let _ = self.sender.try_send(());
     }
 }

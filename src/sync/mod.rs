@@ -27,6 +27,7 @@ mod limit;
 mod lock;
 mod monitor;
 mod owned;
+mod parker;
 mod permits;
 mod progress;
 mod promise;

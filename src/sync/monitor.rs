@@ -11,8 +11,9 @@
 //! Models: `loom_monitor_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
-use super::limit::{Limit, Parker};
+use super::limit::Limit;
 use super::owned::Owned;
+use super::parker::Parker;
 use crate::model::AtomicBool;
 use crate::signal::Signal;
 use crate::wait::WaitDescription;
@@ -95,7 +96,7 @@ pub struct Monitor<T: ?Sized> {
 }
 
 // SAFETY: value and line are only reached by the owner, one thread at a time, in the order of the
-// gate; a shared Monitor thus hands them from thread to thread, for which T: Send is enough (Line
+// permits; a shared Monitor thus hands them from thread to thread, for which T: Send is enough (Line
 // is Send).
 unsafe impl<T: ?Sized + Send> Sync for Monitor<T> {}
 

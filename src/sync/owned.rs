@@ -1,4 +1,4 @@
-//! A gate with one permit, a name and an owner: how threads get into Lock and Monitor. Guards no
+//! One permit with a name and an owner: how threads get into Lock and Monitor. Guards no
 //! value itself.
 //!
 //! Models: `loom_permits_*` and `loom_monitor_*` in `sync/loom_tests.rs`.
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(super) struct Owned {
     permits: Permits,
-    /// Written by the owner only. Relaxed: the gate orders it.
+    /// Written by the owner only. Relaxed: the permit orders it.
     left_by_panic: AtomicBool,
     /// In an Arc because a published wait refers to it.
     holder: Arc<Holder>,

@@ -17,7 +17,8 @@
 //! Models: `loom_permits_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
 
 use super::GaveUp;
-use super::limit::{Limit, Parker};
+use super::limit::Limit;
+use super::parker::Parker;
 use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
 use crate::wait::Published;
 use std::collections::BTreeMap;
@@ -81,7 +82,7 @@ impl Permits {
         self.state.load(Ordering::Relaxed) / ONE
     }
 
-    /// Takes the only permit of a gate whose line is empty: the fast path of locks.
+    /// Takes the only permit while the line is empty: the fast path of locks.
     #[inline]
     pub(super) fn try_acquire_only(&self) -> bool {
         // Acquire pairs with the Release in `release`: the new owner sees what the last owner did.
@@ -179,7 +180,7 @@ impl Permits {
         was_in
     }
 
-    /// Puts the only permit of a gate back: the fast path of locks.
+    /// Puts the only permit back: the fast path of locks.
     #[inline]
     pub(super) fn release_only(&self) {
         if self.state.compare_exchange(0, ONE, Ordering::Release, Ordering::Relaxed).is_err() {

@@ -6,10 +6,11 @@
 //! 2. `given_up` holds only numbers above `serving`. The thread that moves `serving` moves it past
 //!    all numbers in `given_up` that follow without a gap.
 //! 3. A waiter is in `waiting` or has its turn. The thread that moves `serving` takes the waiter's
-//!    bell out and rings it.
+//!    parker out and unparks its thread.
 
 use super::GaveUp;
-use super::limit::{Limit, Parker};
+use super::limit::Limit;
+use super::parker::Parker;
 use crate::model::Mutex;
 use crate::signal::Signal;
 use crate::wait::{Holder, Unblocker, WaitDescription};

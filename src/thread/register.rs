@@ -102,13 +102,14 @@ pub(super) fn register_below(parent: Option<&Thread>, name: &str, settings: Spaw
 
 /// Lets the threads of the timer, which `signal` starts, come into the tree.
 pub(super) fn serve_timer() {
-    let join = |name: &str| {
+    let join = |name: &str, on_stop: fn()| {
         let root = living_root()?;
         let registered = register_below(Some(&Thread(root.clone())), name, SpawnSettings::of(Role::Runtime)).ok()?;
         let please_stop = registered.thread().please_stop().clone();
+        please_stop.on_go(on_stop);
         // It is one of ours: what it may wake, the search for deadlocks sees.
         let guard = Box::new((registered, deadlock::count_body()));
-        Some(TimerMember { tree: root.id, please_stop, guard })
+        Some(TimerMember { tree: root.id, is_asked: Box::new(move || please_stop.is_go()), guard })
     };
     set_timer_tree(TimerTree { living: || living_root().map(|root| root.id), join });
 }

@@ -1,9 +1,12 @@
 //! What the timer knows, and what it does while its lock is held.
 
-use super::super::core::Kind;
-use super::*;
-use crate::signal::Till;
+use super::remove;
+use super::state::{LINGER, TIMER};
+use crate::signal::core::{Core, Kind};
+use crate::signal::{Signal, Till};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Returns `true` if the timer is to fire that Till.
 pub(in crate::signal) fn knows(at: Instant, core: *const Core) -> bool {

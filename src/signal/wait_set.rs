@@ -1,0 +1,115 @@
+//! The wait set of a blocking call: the signals that must change first, and the earliest deadline.
+//! Knows the nodes behind signals and no handles.
+
+use super::core::{Core, Kind, now_or_never};
+use crate::model::{Receiver, Select};
+use std::convert::Infallible;
+use std::time::Instant;
+
+/// What one turn of a blocking call waits for: the frontier of one or more signals, and the
+/// earliest deadline.
+///
+/// An expression is never waited for as a whole. `a & b` has not gone before `a` has, so until then
+/// `a` stands for it; `a | b` is its parts; a Till is a deadline. After each wake-up the expression
+/// is asked again. So a composite that is only waited on leaves nothing in its parts.
+#[derive(Default)]
+pub(crate) struct WaitSet {
+    pub(super) receivers: Vec<Receiver<Infallible>>,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl WaitSet {
+    pub(crate) fn clear(&mut self, deadline: Option<Instant>) {
+        self.receivers.clear();
+        self.deadline = deadline;
+    }
+
+    /// Adds what has to change before the signal of `core` can have gone.
+    pub(super) fn watch_core(&mut self, core: &Core) {
+        frontier(core, self);
+    }
+
+    fn push(&mut self, receiver: &Receiver<Infallible>) {
+        self.receivers.push(receiver.clone());
+    }
+
+    fn until(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// Blocks until one of them has changed.
+    pub(crate) fn block(&self) {
+        match self.receivers.as_slice() {
+            [] => now_or_never(self.deadline),
+            [only] => match self.deadline {
+                None => drop(only.recv()),
+                Some(at) => drop(only.recv_deadline(at)),
+            },
+            several => {
+                let mut select = Select::new();
+                for receiver in several {
+                    select.recv(receiver);
+                }
+                match self.deadline {
+                    None => drop(select.ready()),
+                    Some(at) => drop(select.ready_deadline(at)),
+                }
+            }
+        }
+    }
+
+    /// Blocks until one of them has changed, or a token could be taken from `token`.
+    ///
+    /// `select` and not `ready`: one token wakes one waiting thread, not all.
+    pub(crate) fn block_on(&self, token: &Receiver<()>) {
+        if self.receivers.is_empty() {
+            match self.deadline {
+                None => drop(token.recv()),
+                Some(at) => drop(token.recv_deadline(at)),
+            }
+            return;
+        }
+        let mut select = Select::new();
+        select.recv(token);
+        for receiver in &self.receivers {
+            select.recv(receiver);
+        }
+        let operation = match self.deadline {
+            None => select.select(),
+            Some(at) => match select.select_deadline(at) {
+                Ok(operation) => operation,
+                Err(_) => return,
+            },
+        };
+        match operation.index() {
+            0 => drop(operation.recv(token)),
+            signal => drop(operation.recv(&self.receivers[signal - 1])),
+        }
+    }
+}
+
+/// Adds to `wait_set` what has to change before the signal can have gone.
+///
+/// The caller has asked whether it has gone, so the parts of an `&` up to the missing one are
+/// marked. Without that, or if one went since, the round ends at once, and the caller asks again.
+fn frontier(core: &Core, wait_set: &mut WaitSet) {
+    let mut next = Vec::new();
+    let mut now = Some(core);
+    while let Some(core) = now {
+        match &core.kind {
+            Kind::Plain(_) => wait_set.push(core.own_receiver()),
+            Kind::Never => {}
+            Kind::Till(at) => {
+                wait_set.push(core.own_receiver());
+                wait_set.until(*at);
+            }
+            Kind::Any(parts) => next.extend(parts.iter().rev().map(|part| &**part)),
+            // Not `is_go`, which would walk through the whole part, at each level.
+            Kind::All(parts) => match parts.iter().find(|part| !part.is_known_gone()) {
+                Some(missing) => next.push(&**missing),
+                None => wait_set.until(Instant::now()),
+            },
+        }
+        now = next.pop();
+    }
+}
