@@ -3,7 +3,7 @@
 
 mod support;
 
-use selvedge::{Thread, spawn};
+use selvedge::spawn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -23,7 +23,7 @@ fn main() {
     // Without stacks, unless this is built with the feature `profiling`.
     let dump = || {
         let begin = Instant::now();
-        let dump = Thread::dump();
+        let dump = selvedge::dump();
         let (made, begin) = (begin.elapsed(), Instant::now());
         let text = dump.to_string();
         println!("a dump of them: made in {made:.1?}, written as {} bytes in {:.1?}", text.len(), begin.elapsed());

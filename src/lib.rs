@@ -15,7 +15,7 @@
 //!   any signal says so.
 //! * [`net`]: sockets whose accept, read, write and connect end on a signal.
 //! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
-//! * [`Thread::dump`], and SIGUSR1, tell what each thread does and waits for; with the feature `profiling`, its stack, too.
+//! * [`dump`](dump()), and SIGUSR1, tell what each thread does and waits for; with the feature `profiling`, its stack, too.
 //! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
 
 mod actor;
@@ -50,7 +50,7 @@ pub use crate::log::logging;
 pub use actor::{ActorHandle, AskError, Reply, spawn_actor};
 /// Of which [`Signal::receiver`] gives a type.
 pub use crossbeam_channel;
-pub use dump::Dump;
+pub use dump::{Dump, dump};
 pub use error::{Error, Stopped};
 #[cfg(unix)]
 pub use input::{LinesTill, lines_till};

@@ -233,7 +233,7 @@ fn leaves_nothing_allocated(rounds: u64) {
         assert!(cancelled && signal.receiver().try_recv().is_err());
         signal.go();
     });
-    leaves_nothing("dumps", runtimes / 5, || drop(Thread::dump()));
+    leaves_nothing("dumps", runtimes / 5, || drop(selvedge::dump()));
     // The failures that no thread has joined.
     assert!(runtime.shutdown().is_err());
 }

@@ -1,7 +1,8 @@
-//! Walking the tree without waiting for anybody, and asking the threads for their stacks.
+//! Makes a dump: reads each node of the tree with a limit on each lock, then asks the threads for
+//! their stacks. Writes nothing.
 
-use super::unregistered::{self, AtBegin, Unregistered};
-use super::{Deadlock, Doing, Dump, Entry, Stack};
+use super::contents::{Deadlock, Doing, Dump, Entry, Stack, Unregistered};
+use super::unregistered::{self, AtBegin};
 use crate::os::task;
 use crate::thread::Thread;
 use crate::thread::deadlock::{self, Finding, Kind, Waiting};
@@ -10,40 +11,38 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// For a lock of which a glance is wanted, and for all such together.
+/// How long the dump waits for the lock of one node, and for all locks together.
 const LOCK_PATIENCE: Duration = Duration::from_millis(2);
 const ALL_LOCKS_PATIENCE: Duration = Duration::from_millis(100);
 /// The time over which the use of the processor is measured. In less time it cannot be seen.
 const WINDOW: Duration = Duration::from_millis(10);
 
-impl Dump {
-    pub(super) fn now(with_stacks: bool) -> Dump {
-        let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
-        // AtBegin anybody is asked for its stack, which would be seen as its own work.
-        let before = AtBegin::now();
-        let (mut clocks, mut known) = (HashMap::new(), Vec::new());
-        walk(began, |thread, _, patience| {
-            known.extend(thread.cpu_clock().map(|clock| clock.thread()));
-            clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
-            thread.node().try_snapshot(patience).map_or_else(Vec::new, |seen| seen.children)
-        });
-        std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
-        let (mut threads, mut entries) = (Vec::new(), Vec::new());
-        walk(began, |thread, parent, patience| {
-            let (mut entry, children) = entry_of(&thread, parent, patience);
-            entry.is_maker = thread == maker;
-            entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
-            entries.push(entry);
-            threads.push(thread);
-            children
-        });
-        let mut unregistered = unregistered::collect(&before, &entries, &known);
-        let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut unregistered) } else { Ok(Vec::new()) };
-        let (unread, no_stacks) = stacks.map_or_else(|why| (Vec::new(), Some(why)), |unread| (unread, None));
-        let deadlocks = deadlocks(&entries);
-        let (process, took) = (std::process::id(), began.elapsed());
-        Dump { process, at, took, threads: entries, unregistered, no_stacks, unread, deadlocks }
-    }
+pub(super) fn now(with_stacks: bool) -> Dump {
+    let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
+    // AtBegin anybody is asked for its stack, which would be seen as its own work.
+    let before = AtBegin::now();
+    let (mut clocks, mut known) = (HashMap::new(), Vec::new());
+    walk(began, |thread, _, patience| {
+        known.extend(thread.cpu_clock().map(|clock| clock.thread()));
+        clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
+        thread.node().try_snapshot(patience).map_or_else(Vec::new, |seen| seen.children)
+    });
+    std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
+    let (mut threads, mut entries) = (Vec::new(), Vec::new());
+    walk(began, |thread, parent, patience| {
+        let (mut entry, children) = entry_of(&thread, parent, patience);
+        entry.is_maker = thread == maker;
+        entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
+        entries.push(entry);
+        threads.push(thread);
+        children
+    });
+    let mut unregistered = unregistered::collect(&before, &entries, &known);
+    let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut unregistered) } else { Ok(Vec::new()) };
+    let (unread, no_stacks) = stacks.map_or_else(|why| (Vec::new(), Some(why)), |unread| (unread, None));
+    let deadlocks = deadlocks(&entries);
+    let (process, took) = (std::process::id(), began.elapsed());
+    Dump { process, at, took, threads: entries, unregistered, no_stacks, unread, deadlocks }
 }
 
 fn deadlock(found: &Finding) -> Deadlock {
@@ -51,7 +50,7 @@ fn deadlock(found: &Finding) -> Deadlock {
     let kind = match found.kind {
         Kind::Circle => "circle",
         Kind::HolderEnded => "holder ended",
-        Kind::NobodyLeft => "nobody left",
+        Kind::NoHandleLeft => "no handle left",
     };
     Deadlock {
         kind,
@@ -172,7 +171,7 @@ fn find_stacks(
     threads: &[Thread],
     unregistered: &mut [Unregistered],
 ) -> Result<Vec<String>, String> {
-    use super::Frame;
+    use super::contents::Frame;
     use crate::profile::now;
     let can_answer = |entry: &Entry| {
         let lives = !matches!(entry.doing, Doing::Ended { .. } | Doing::NotBegun);

@@ -1,6 +1,6 @@
 //! Which frames of a stack a person wants to see: the program's own, and how they came to block.
 
-use super::Frame;
+use super::contents::Frame;
 use std::path::{Path, PathBuf};
 
 /// More than this many are shown as the innermost, a count, and the outermost.

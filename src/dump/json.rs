@@ -1,7 +1,6 @@
 //! The dump for programs.
 
-use super::unregistered::Unregistered;
-use super::{Deadlock, Doing, Dump, Entry, Frame, Stack};
+use super::contents::{Deadlock, Doing, Dump, Entry, Frame, Stack, Unregistered};
 use crate::signal::Reason;
 use serde::Serialize;
 use std::time::{Duration, Instant};

@@ -1,8 +1,7 @@
 //! The dump for people: one line for each thread with what matters, and its stack below.
 
+use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};
-use super::unregistered::Unregistered;
-use super::{Doing, Dump, Entry, Stack};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -93,7 +92,7 @@ fn write_unregistered(unregistered: &[Unregistered], f: &mut fmt::Formatter<'_>)
     Ok(())
 }
 
-/// Those of the user's that have not ended, without a heading.
+/// The program's threads that have not ended, without a heading.
 pub(super) fn living(dump: &Dump) -> String {
     let lives = |entry: &&Entry| !entry.is_own && !matches!(entry.doing, Doing::Ended { .. });
     groups(dump.threads.iter().filter(lives).collect()).iter().map(Group::to_string).collect()

@@ -1,26 +1,10 @@
 //! The threads of the process that are not in the tree: those of other libraries, and those of the
 //! program that no call has registered.
 
-use super::{Doing, Entry, Stack};
+use super::contents::{Doing, Entry, Stack, Unregistered};
 use crate::os::task;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// A thread that is not in the tree.
-#[derive(Clone)]
-pub(super) struct Unregistered {
-    /// The kernel's id.
-    pub(super) id: i32,
-    /// `other/<name in the kernel>`, as in profiles.
-    pub(super) path: String,
-    pub(super) doing: Doing,
-    /// `None` where the system does not tell.
-    pub(super) age: Option<Duration>,
-    pub(super) cpu: Option<Duration>,
-    /// Of one processor, while the dump was made.
-    pub(super) share: Option<f64>,
-    pub(super) stack: Stack,
-}
 
 /// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and
 /// when it was read. Empty where the system does not list them.

@@ -1,8 +1,9 @@
 //! What `exit` does while a runtime is up: the log gets a line that says so, and the profile is
 //! written. The log itself is flushed by a handler of its own, which runs after this one.
 
-use super::exit::{LAST_WORDS, aside};
-use super::{RUNNING, last_profile, left};
+use super::claim::RUNNING;
+use super::reserve::{LAST_WORDS, run_within};
+use super::{last_profile, left};
 use crate::os::process;
 use crate::os::tell::remark;
 use std::sync::Once;
@@ -23,10 +24,10 @@ extern "C" fn at_exit() {
     // `exit` has destroyed the thread's locals, by which it was known. Its OS name is the path in
     // the tree.
     let path = path.strip_prefix("other/").filter(|name| name.starts_with("main")).unwrap_or(&path).to_owned();
-    // Aside: a logger may wait for the thread that exits, or panic, which must not leave this
+    // On another thread: a logger may wait for the thread that exits, or panic, which must not leave this
     // function.
     let log = move || log::info!("{}", describe(&path));
-    let _ = aside("last-words", LAST_WORDS, log);
+    let _ = run_within("last-words", LAST_WORDS, log);
     if !last_profile::finish_in_time() {
         remark("selvedge: the process exits, and the profile was not written in time");
     }

@@ -6,7 +6,7 @@ use super::{exit, reserve};
 use crate::model::locks::Mutex;
 use crate::os::inherit;
 use crate::signal::Signal;
-use crate::thread::{Builder, Thread};
+use crate::thread::Builder;
 use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ pub(super) fn write() {
     let making = Mutex::new(Some(making));
     aside("dump", move || {
         let _making = making.lock().take();
-        let text: Arc<str> = Thread::dump().to_string().into();
+        let text: Arc<str> = crate::dump::dump().to_string().into();
         let is_logged = log(&text);
         // The person that asked looks at the terminal, or at what collects stderr. Where another
         // logger writes is not known.
@@ -83,7 +83,7 @@ fn log(text: &Arc<str>) -> bool {
         log::warn!(target: TARGET, "{}", text.trim_end());
         log::logger().flush();
     });
-    logged.wait_for_go_timeout(exit::LAST_WORDS)
+    logged.wait_for_go_timeout(reserve::LAST_WORDS)
 }
 
 /// Runs it on a thread of the runtime's own; if there is none to be had, on one of the reserve;

@@ -1,7 +1,10 @@
 //! Ends of the process that are not a return from `main`, and what is said then.
 
-use super::last_profile;
-use super::reserve::{self, Job};
+#[cfg(unix)]
+use super::exit_codes::INTERRUPTED;
+use super::exit_codes::STUCK;
+use super::reserve::{self, Job, LAST_WORDS, run_within};
+use super::{last_profile, left};
 use crate::dump::Dump;
 use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
@@ -11,21 +14,6 @@ use crate::thread::{Failure, Thread, tree};
 use log::Level;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-pub(super) const FAILURE: u8 = 1;
-/// EX_SOFTWARE of sysexits.
-pub(super) const STUCK: u8 = 70;
-/// EX_CONFIG of sysexits.
-pub(super) const CONFIG: u8 = 78;
-/// What a shell shows of a program that SIGINT has ended.
-pub(super) const INTERRUPTED: u8 = 130;
-/// The same of SIGTERM.
-#[cfg(unix)]
-pub(super) const TERMINATED: u8 = 143;
-
-/// How long the log may take for its last lines: it may hang for the same reason as the threads
-/// that do not stop.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Time limit for the final dump, stacks included.
 pub(super) const DUMP_PATIENCE: Duration = Duration::from_secs(3);
@@ -53,27 +41,12 @@ pub(super) fn hint(report: &str) -> &'static str {
      YAML, or call Config::log_own()"
 }
 
-/// Does it aside, since it may hang. `None`: it has not come back in time, or there is no thread to
-/// be had.
-pub(super) fn aside<T: Send + 'static>(
-    name: &str,
-    patience: Duration,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (done, wait) = mpsc::channel();
-    let body = move || {
-        let _ = done.send(run());
-    };
-    reserve::run(&format!("main/selvedge/{name}"), body).ok()?;
-    wait.recv_timeout(patience).ok()
-}
-
 /// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is
 /// busy.
 pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     let (done, wait) = mpsc::channel();
     let body = move || {
-        let _ = done.send(Thread::dump());
+        let _ = done.send(crate::dump::dump());
     };
     // Without a thread for it `wait` is disconnected, which its user sees.
     let _ = reserve::run("main/selvedge/dump", body);
@@ -94,7 +67,7 @@ pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
         log::logger().flush();
         logged
     };
-    match aside(thread, LAST_WORDS, log) {
+    match run_within(thread, LAST_WORDS, log) {
         Some(true) => {}
         Some(false) => remark(&format!("selvedge: {text}")),
         None => remark(&format!("selvedge: {text}\n  (the log does not take this in time)")),
@@ -136,7 +109,7 @@ pub(super) fn at_once(why: &str, code: u8) -> ! {
 }
 
 fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: u8) -> ! {
-    let text = format!("{why}{}{}", left(stuck, dumping), indented(&super::left::lines()));
+    let text = format!("{why}{}{}", left(stuck, dumping), indented(&left::lines()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold
     // stderr.
     let (done, wait) = mpsc::channel();

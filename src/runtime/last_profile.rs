@@ -9,7 +9,7 @@
 //!    process.
 
 use super::profiler::{LogLine, Profiler};
-use super::{exit, reserve};
+use super::reserve;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
@@ -93,7 +93,7 @@ fn in_time(write: impl FnOnce() -> Vec<LogLine> + Send + 'static) -> bool {
         return false;
     }
     // For what the log is told of it.
-    let _ = wait.recv_timeout(exit::LAST_WORDS);
+    let _ = wait.recv_timeout(reserve::LAST_WORDS);
     true
 }
 

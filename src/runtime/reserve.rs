@@ -8,11 +8,15 @@ use crate::os::task;
 use crate::thread::deadlock;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// One may hang, say in the log, and the other still works.
 const THREADS: usize = 2;
+
+/// How long the log may take for its last lines: it may hang for the same reason as the threads
+/// that do not stop.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -64,6 +68,21 @@ pub(super) fn run(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(),
         return Ok(());
     }
     take(&job).map_or(Ok(()), give)
+}
+
+/// Runs `run` on another thread, since it may hang. `None`: it has not returned within `patience`, or
+/// there is no thread to be had.
+pub(super) fn run_within<T: Send + 'static>(
+    name: &str,
+    patience: Duration,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, wait) = mpsc::channel();
+    let body = move || {
+        let _ = done.send(run());
+    };
+    self::run(&format!("main/selvedge/{name}"), body).ok()?;
+    wait.recv_timeout(patience).ok()
 }
 
 /// Runs `job` on a thread of the reserve. Returns it if all of these are busy.

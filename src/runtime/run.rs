@@ -1,7 +1,8 @@
 //! `run`: a program from its configuration to its exit code, and what its function may return.
 
 use super::config::Config;
-use super::{Runtime, exit, signals};
+use super::lifecycle::Runtime;
+use super::{exit, exit_codes, signals};
 use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
 use crate::thread::{Failure, is_of_stop, with_sources};
@@ -73,7 +74,11 @@ where
         Ok(runtime) => runtime,
         Err(error) => {
             exit::say(&format!("selvedge: {error}"));
-            return ExitCode::from(if error.is_config() || error.is_profile() { exit::CONFIG } else { exit::FAILURE });
+            return ExitCode::from(if error.is_config() || error.is_profile() {
+                exit_codes::CONFIG
+            } else {
+                exit_codes::FAILURE
+            });
         }
     };
     let node = runtime.node().clone();
@@ -97,7 +102,7 @@ where
         (Some(failure), ..) => {
             let report = failure.report(exit::is_coloured()).to_string();
             exit::say(&format!("selvedge: {name} failed\n{report}{}", exit::hint(&report)));
-            ExitCode::from(exit::FAILURE)
+            ExitCode::from(exit_codes::FAILURE)
         }
         (None, Some(code), _) if !is_success(code) => code,
         (None, _, Some(signal)) => ExitCode::from(signals::exit_code(signal)),

@@ -2,7 +2,8 @@
 
 use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
-use super::exit;
+use super::reserve::LAST_WORDS;
+use super::{exit, exit_codes};
 use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::fork::PerProcess;
@@ -110,7 +111,7 @@ impl Answers {
             self.came = Some(Instant::now());
             FIRST.store(signal, Ordering::SeqCst);
             if signal == SIGINT {
-                inherit::die_if_exiting_with(i32::from(exit::INTERRUPTED));
+                inherit::die_if_exiting_with(i32::from(exit_codes::INTERRUPTED));
             }
             return self.stop(signal);
         };
@@ -120,7 +121,7 @@ impl Answers {
             return;
         }
         let why = format!("a second signal, {}, while stopping: ending at once", name(signal));
-        exit::at_once(&why, if signal == SIGTERM { exit::TERMINATED } else { exit::INTERRUPTED });
+        exit::at_once(&why, if signal == SIGTERM { exit_codes::TERMINATED } else { exit_codes::INTERRUPTED });
     }
 
     /// The first signal. Logging, the terminal and the targets of `please_stop` may hang, so they
@@ -130,7 +131,7 @@ impl Answers {
         let told = aside("notice", move || notice(&program, signal, grace));
         let (main, ask) = (self.main.clone(), self.shutdown.ask);
         aside("asker", move || {
-            told.wait_for_go_timeout(exit::LAST_WORDS);
+            told.wait_for_go_timeout(LAST_WORDS);
             let reason = Reason::of(format!("{} came", name(signal)), None, None);
             match ask {
                 Ask::Main => drop(main.please_stop.go_for(&reason)),
@@ -188,7 +189,7 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
 /// The exit code after everything has stopped in order: a command that was interrupted must not
 /// look finished to a shell, a service that was told to end has done what it should.
 pub(super) fn exit_code(signal: i32) -> u8 {
-    if signal == SIGTERM { 0 } else { exit::INTERRUPTED }
+    if signal == SIGTERM { 0 } else { exit_codes::INTERRUPTED }
 }
 
 pub(super) fn name(signal: i32) -> &'static str {

@@ -61,14 +61,14 @@ fn report(found: &Finding) {
         (Some(_), Kind::Circle | Kind::HolderEnded) => exit::tell_aside("watcher", Level::Warn, finding),
         // A program that lends handles to another library's threads would be told of each long
         // wait. Only a dump shows these.
-        (Some(_), Kind::NobodyLeft) => log::debug!("{finding}"),
+        (Some(_), Kind::NoHandleLeft) => log::debug!("{finding}"),
     }
 }
 
 /// With the stacks of the waiting threads.
 #[cfg(feature = "profiling")]
 fn text(found: &Finding) -> String {
-    let (mut text, dump) = (String::new(), Thread::dump());
+    let (mut text, dump) = (String::new(), crate::dump::dump());
     // A String takes everything.
     let _ = found.write(&mut text, |thread| dump.stack_of(thread));
     text

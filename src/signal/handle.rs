@@ -224,6 +224,7 @@ impl Signal {
 
     /// Makes `select` ready when the signal goes. Under a model, whose channels are not
     /// crossbeam's, it leaves it alone.
+    #[cfg(feature = "log4rs")]
     pub(crate) fn watch_in<'a>(&'a self, select: &mut crossbeam_channel::Select<'a>) {
         #[cfg(not(all(test, selvedge_model)))]
         select.recv(self.receiver());

@@ -62,7 +62,7 @@ pub(crate) enum Kind {
     /// The holder has ended without letting go.
     HolderEnded,
     /// There is no other handle to what they wait for.
-    NobodyLeft,
+    NoHandleLeft,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Finding {
             Kind::HolderEnded => {
                 write!(f, "{probable}deadlock: what is waited for is held by a thread that has ended")?
             }
-            Kind::NobodyLeft => {
+            Kind::NoHandleLeft => {
                 write!(f, "{probable}wait without end: no other thread has a handle to what is waited for")?;
             }
         }
@@ -215,7 +215,7 @@ fn list_enders(candidates: &mut [Candidate]) {
             handles.shared.upgrade()?.is_left_to(known.len(), all).then_some(known)
         });
         if let Some(known) = left {
-            one.root = Kind::NobodyLeft;
+            one.root = Kind::NoHandleLeft;
             // If one of the others goes on, it can end this wait too.
             one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
             let unregistered = *unregistered.get_or_insert_with(has_unregistered_threads);
@@ -302,7 +302,7 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
             marks[at] = Mark::OnTheWay;
             way.push(at);
             let one = &candidates[at];
-            let alone = one.root == Kind::NobodyLeft;
+            let alone = one.root == Kind::NoHandleLeft;
             let Some(next) = one.enders.iter().flatten().next().filter(|_| !alone) else {
                 // Several threads may wait for the same thing that no thread can bring any more.
                 let thing = one.wait.handles().filter(|_| alone);

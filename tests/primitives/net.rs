@@ -62,7 +62,7 @@ fn an_accept_ends_on_please_stop() {
     let address = listener.local_addr().unwrap();
     let tcp = spawn("tcp", move |please_stop| listener.accept_till(please_stop).map(drop).unwrap_err());
     drop(waits_for(tcp.thread(), "connection on"));
-    let dump = Thread::dump().to_string();
+    let dump = selvedge::dump().to_string();
     assert!(dump.contains(&format!("for connection on \"{address}\"")), "{dump}");
     assert!(is_stopped(&stopped(tcp, "connection on", &address.to_string())));
     let path = Path::new("accept");

@@ -26,7 +26,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
 /// tree.
 fn dump_with(path: &str, is_right: impl Fn(&Value) -> bool) -> (String, Value) {
     until(path, || {
-        let dump = Thread::dump();
+        let dump = selvedge::dump();
         let whole: Value = serde_json::from_str(&dump.to_json()).unwrap();
         let found = whole["threads"].as_array().unwrap().iter().find(|thread| thread["path"] == path).cloned();
         found.filter(|thread| is_right(thread)).map(|thread| (dump.to_string(), thread)).ok_or(dump.to_string())
@@ -136,7 +136,7 @@ fn its_times_are_of_the_taking() {
     let rung = bell.clone();
     let thread = spawn("dumped-early", move |_| rung.wait_for_go());
     thread.thread().stop_because("to have a time in the dump");
-    let dump = Thread::dump();
+    let dump = selvedge::dump();
     let (text, json) = (dump.to_string(), dump.to_json());
     assert!(text.contains("to have a time in the dump"), "{text}");
     // Longer than the precision of the times, which is a tenth of a second.
@@ -159,7 +159,7 @@ fn siblings_that_do_the_same_are_one_entry() {
         please_stop.wait_for_go();
     });
     until("one entry", || {
-        let text = Thread::dump().to_string();
+        let text = selvedge::dump().to_string();
         let all = "\nmain/dumped-pool/worker-0 … worker-7 (8 threads), waiting ";
         if text.contains(all) && text.contains("\nmain/dumped-pool/odd-one, ") { Ok(()) } else { Err(text) }
     });
@@ -406,7 +406,7 @@ mod recordings {
         let spinner = spawn("dumped-busy", spin_till);
         let mut answers = 0;
         until("answers", || {
-            let whole: Value = serde_json::from_str(&Thread::dump().to_json()).unwrap();
+            let whole: Value = serde_json::from_str(&selvedge::dump().to_json()).unwrap();
             let threads = whole["threads"].as_array().unwrap();
             let sleeper = threads.iter().find(|thread| thread["path"] == "main/dumped-sleeper");
             answers += usize::from(sleeper.is_some_and(|thread| thread["stack"].is_array()));
@@ -445,7 +445,7 @@ fn wait_unregistered(end: &std::sync::mpsc::Receiver<()>) {
 #[cfg(target_os = "linux")]
 fn others_with(path: &str, is_right: impl Fn(&[Value]) -> bool) -> (String, Vec<Value>) {
     until(path, || {
-        let dump = Thread::dump();
+        let dump = selvedge::dump();
         let whole: Value = serde_json::from_str(&dump.to_json()).unwrap();
         let others = whole["others"].as_array().unwrap().iter();
         let found: Vec<Value> =

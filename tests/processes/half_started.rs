@@ -1,7 +1,7 @@
 //! A runtime that could not start leaves no thread behind, and the next one can.
 #![cfg(all(feature = "profiling", unix))]
 
-use selvedge::{Config, Runtime, Thread, profile};
+use selvedge::{Config, Runtime, profile};
 
 #[test]
 fn what_was_started_before_the_fault_is_stopped() {
@@ -15,7 +15,7 @@ fn what_was_started_before_the_fault_is_stopped() {
     drop(recording.finish());
 
     let runtime = Runtime::start(Config::new("second").log_queued(true)).unwrap();
-    let dump = Thread::dump().to_string();
+    let dump = selvedge::dump().to_string();
     assert_eq!(dump.matches("main/selvedge/log-writer, ").count(), 1, "{dump}");
     runtime.shutdown().unwrap();
 }

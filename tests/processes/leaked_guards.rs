@@ -33,7 +33,7 @@ fn a_leaked_registration_ends_with_its_thread() {
     foreign(|| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
     assert_eq!(thread.cpu_time(), before);
     assert!(!thread.parent().unwrap().children().contains(&thread));
-    assert!(!Thread::dump().to_string().contains("leaky"));
+    assert!(!selvedge::dump().to_string().contains("leaky"));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn late_registrations_have_no_identity() {
     });
     let thread = told.recv().unwrap();
     assert_eq!(thread.cpu_time(), None, "another thread's, as soon as its kernel id is used again");
-    println!("{}", Thread::dump());
+    println!("{}", selvedge::dump());
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn leaked_primitive_guards_only_keep_their_locks() {
     while waiting[0].thread().waiting_for().is_none() && std::time::Instant::now() < until {
         std::thread::yield_now();
     }
-    let dump = Thread::dump().to_string();
+    let dump = selvedge::dump().to_string();
     assert!(dump.contains("leaked lock") && dump.contains("a thread that has ended"), "{dump}");
     waiting.iter().for_each(|thread| thread.stop());
     waiting.into_iter().for_each(|thread| thread.join().unwrap());
@@ -219,7 +219,7 @@ fn a_leaked_runtime_leaves_main_without_an_identity() {
     let before = main.cpu_time();
     foreign(|| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
     assert_eq!((main.path(), main.cpu_time()), ("main", before));
-    println!("{}", Thread::dump());
+    println!("{}", selvedge::dump());
     #[cfg(feature = "profiling")]
     {
         let recording = selvedge::profile::start(selvedge::profile::Options::new()).unwrap();

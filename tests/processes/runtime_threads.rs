@@ -49,7 +49,7 @@ fn the_runtimes_threads_stand_apart() {
         assert_eq!(users[2].thread().children()[0].path(), "main/selvedge_/watcher");
         let children: Vec<String> = me.children().iter().map(|child| child.path().to_owned()).collect();
         assert_eq!(children, ["main/watcher", "main/log-writer", "main/selvedge_", "main/by-target"]);
-        let dump = Thread::dump().to_string();
+        let dump = selvedge::dump().to_string();
         let (of_program, own) = dump.split_once("\nthe runtime's own:\n").unwrap();
         assert!(of_program.contains("main/watcher, ") && !of_program.contains("main/selvedge/"), "{dump}");
         for thread in ["watcher", "sampler", "os-signals", "stop-watch"] {

@@ -2,7 +2,6 @@
 //! say what was refused.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-use selvedge::Thread;
 use selvedge::profile::{self, Clock, Engine, FlameOptions, Options};
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,7 @@ fn dump_of_a_worker() -> String {
     while worker.thread().waiting_for().is_none() {
         std::thread::yield_now();
     }
-    let dump = Thread::dump().to_string();
+    let dump = selvedge::dump().to_string();
     worker.stop();
     worker.join().unwrap();
     dump

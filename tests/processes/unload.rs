@@ -180,7 +180,7 @@ fn a_second_copy_names_the_signals_owner() {
     }
     assert_eq!(Library::open().call(c"plugin_leave_all"), 1);
     let said = profile::start(Options::new()).unwrap_err().to_string();
-    let dump = selvedge::Thread::dump().to_string();
+    let dump = selvedge::dump().to_string();
     for text in [said, dump] {
         assert!(text.contains("another copy of selvedge in ") && text.contains("libplugin.so answers it"), "{text}");
     }

@@ -340,7 +340,7 @@ fn dumps_pass_signals_and_mark_early_ends() {
         parts.iter().all(|part| of_thread.contains(part))
     };
     loop {
-        let dump = selvedge::Thread::dump().to_string();
+        let dump = selvedge::dump().to_string();
         let below = is_met(&dump, "main/test/in-handler", &["stack_ends::on_alarm", "stack_ends::interrupted"]);
         let early = is_met(&dump, "main/test/in-room", &["asm_room", "[the way on was not found]"]);
         if below && early {

@@ -87,7 +87,7 @@ fn dump() -> ! {
     while Thread::current().children().iter().filter(|thread| is_stuck(thread)).count() < 4 {
         std::thread::yield_now();
     }
-    let dump = Thread::dump();
+    let dump = selvedge::dump();
     println!("{dump}\nJSON\n{}", dump.to_json());
     std::process::exit(0)
 }

@@ -2,7 +2,7 @@
 //!
 //! Each says "ready" on stdout when each thread is where a test expects it.
 
-use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
+use selvedge::{Config, Lock, Queue, Signal, spawn};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::Write;
@@ -127,7 +127,7 @@ fn many(count: usize) -> ExitCode {
     settle();
     for _ in 0..3 {
         let began = std::time::Instant::now();
-        let dump = Thread::dump();
+        let dump = selvedge::dump();
         let took = began.elapsed();
         let (text, json) = (dump.to_string(), dump.to_json());
         println!("{took:?}, and {:?} to write {} and {} bytes", began.elapsed() - took, text.len(), json.len());

@@ -152,7 +152,7 @@ mod unix {
         parents.stopped().wait_for_go();
         let Err(failure) = handle.join() else { return Err("joined a thread of the parent process".into()) };
         is(failure.to_string().contains("forked child"), &failure.to_string())?;
-        let dump = Thread::dump().to_string();
+        let dump = selvedge::dump().to_string();
         let is_alone = dump.lines().next().is_some_and(|line| line.contains(": 1 thread"));
         is(is_alone && dump.contains(path), &dump)?;
         is(!dump.contains("idle") && !dump.contains("ended meanwhile") && !dump.contains("log-writer"), &dump)

@@ -68,7 +68,7 @@ pub(crate) fn main() -> ExitCode {
         _ => {}
     }
     work(Duration::from_millis(300));
-    let dump = selvedge::Thread::dump();
+    let dump = selvedge::dump();
     let profile = recording.finish();
     profile.write_folded(std::io::stdout()).expect("stdout is read");
     println!("{dump}");

@@ -1,7 +1,7 @@
 //! A library that uses this crate, for a program that loads it with `dlopen` and closes it again.
 #![allow(unsafe_code)] // functions by their names
 
-use selvedge::{Config, Queue, Runtime, Signal, Thread, register, spawn};
+use selvedge::{Config, Queue, Runtime, Signal, register, spawn};
 
 /// Nothing of the crate is used: 7.
 #[unsafe(no_mangle)]
@@ -22,7 +22,7 @@ pub extern "C" fn plugin_whole_run() -> i32 {
     queue.extend(0..1000).unwrap();
     queue.close();
     let sum = adder.join().unwrap();
-    let has_stacks = Thread::dump().to_string().contains("main");
+    let has_stacks = selvedge::dump().to_string().contains("main");
     #[cfg(feature = "profiling")]
     recording.finish();
     i32::from(runtime.shutdown().is_ok() && sum == 499_500 && has_stacks)

@@ -54,7 +54,7 @@ mod linux {
         let end = Instant::now() + length;
         while Instant::now() < end {
             if kind == "dumps" {
-                let dump = Thread::dump();
+                let dump = selvedge::dump();
                 assert!(dump.to_string().contains("main/worker-0, ") && dump.to_json().starts_with('{'));
             } else if kind == "snapshots" {
                 check(&recording.snapshot());

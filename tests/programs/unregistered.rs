@@ -157,7 +157,7 @@ fn two_mains() {
     });
     up.wait_for_go();
     // Known to the log too, before it asks for itself.
-    let said = Thread::dump().to_string();
+    let said = selvedge::dump().to_string();
     assert!(said.contains("main/early"), "the earlier children are not shown: {said}");
     let me = Thread::current();
     assert_eq!((me.path(), me.parent().is_none()), ("other/main", true));
@@ -175,7 +175,7 @@ fn two_mains() {
     let watcher = std::thread::spawn(move || {
         // What this thread waits for is not what `main` waits for.
         std::thread::sleep(Duration::from_millis(50));
-        let dump = Thread::dump().to_string();
+        let dump = selvedge::dump().to_string();
         let_go.go();
         go_on.go();
         dump
@@ -293,7 +293,7 @@ fn call_everything(from: &str) {
     drop(actor);
     // Its stacks take seconds where nothing is optimized.
     if from.contains("nothing") {
-        assert!(!Thread::dump().to_json().is_empty());
+        assert!(!selvedge::dump().to_json().is_empty());
     }
 }
 

@@ -1,6 +1,6 @@
 //! The limits of the settings, whichever way they are set.
 
-use super::ProfileFormat;
+use super::choices::ProfileFormat;
 use crate::error::{Error, Kind};
 use crate::log::Queue;
 use crate::profile::Options;

@@ -7,8 +7,9 @@ use super::checks::{
     DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_grace, check_name, check_output,
     check_patience,
 };
-use super::choices::{DUMP_SIGNALS, FORMATS};
-use super::{Ask, LogTo, OnStuck, Set};
+use super::choices::{Ask, DUMP_SIGNALS, FORMATS, OnStuck};
+use super::set::Set;
+use super::settings::LogTo;
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
 use crate::yaml::{Document, Field, expand_env, plain_path};

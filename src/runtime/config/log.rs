@@ -1,6 +1,7 @@
 //! The settings of the log.
 
-use super::{Config, LogTo};
+use super::setters::Config;
+use super::settings::LogTo;
 #[cfg(feature = "log4rs")]
 use crate::log::Overflow;
 use ::log::LevelFilter;

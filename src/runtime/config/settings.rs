@@ -1,14 +1,7 @@
-//! The settings of a runtime, complete and checked: what was set, over the file, over the defaults.
+//! The settings of a runtime, complete and checked. Types only; `resolve` makes them.
 
-use super::checks::{
-    DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name, check_output,
-    check_patience,
-};
-use super::choices::FORMATS;
-use super::{Ask, Config, DumpSignal, OnStuck, ProfileFormat, Set, environment, file};
-use crate::error::{Error, Kind};
-use crate::log::{Queue, Wiring};
-use crate::os::program;
+use super::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+use crate::log::Wiring;
 use crate::profile::Options;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,85 +71,4 @@ pub(crate) struct ProfileSettings {
     /// `None`: by the wall clock they are hidden.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) hide_runtime: Option<bool>,
-}
-
-impl Config {
-    /// Reads the file, if there is one to read, and fills in the defaults.
-    pub(crate) fn resolve(self) -> Result<Settings, Error> {
-        let set = match self.file {
-            Some(file) => self.set.over(file::read(&file)?),
-            None => self.set,
-        };
-        set.has_log_for_its_settings()?;
-        let name = set.name.unwrap_or_else(default_name);
-        let queue = Queue {
-            capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
-            overflow: set.log_overflow.unwrap_or_default(),
-        };
-        let mut settings = Settings {
-            log: LogSettings {
-                to: set.log_to.unwrap_or(LogTo::Console),
-                wiring: Wiring {
-                    queue: set.log_queued.unwrap_or(true).then_some(queue),
-                    tail: set.log_tail.unwrap_or(0),
-                    level: set.log_level,
-                },
-            },
-            shutdown: ShutdownSettings {
-                patience: set.patience.unwrap_or(Duration::from_secs(5)),
-                on_stuck: set.on_stuck.unwrap_or_default(),
-                grace: set.grace.unwrap_or(Duration::from_secs(1)),
-                ask: set.ask.unwrap_or_default(),
-            },
-            dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
-            deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
-            profile: ProfileSettings {
-                enabled: set.profile_enabled.unwrap_or(false),
-                options: set.profile_options.unwrap_or_default(),
-                output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
-                formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
-                fold_pools: set.profile_fold_pools,
-                icicle: set.profile_icicle.unwrap_or(false),
-                collapse: set.profile_collapse,
-                hide_runtime: set.profile_hide_runtime,
-            },
-            name,
-        };
-        environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
-        let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
-        check_name(&settings.name).map_err(|message| wrong("name", message))?;
-        check_log(&queue, settings.log.wiring.tail)?;
-        check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
-        check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
-        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
-        check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
-        check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
-        check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
-        Ok(settings)
-    }
-}
-
-impl Set {
-    /// A setting of the log where the runtime has no log would have no effect.
-    fn has_log_for_its_settings(&self) -> Result<(), Error> {
-        let word = match self.log_to {
-            Some(LogTo::Own) => "own",
-            Some(LogTo::Off) => "off",
-            _ => return Ok(()),
-        };
-        let settings = [
-            (self.log_level.is_some(), "log.level"),
-            (self.log_queued.is_some(), "log.queued"),
-            (self.log_capacity.is_some(), "log.capacity"),
-            (self.log_overflow.is_some(), "log.overflow"),
-            (self.log_tail.is_some(), "log.tail"),
-        ];
-        let Some((_, key)) = settings.iter().find(|(is_set, _)| *is_set) else { return Ok(()) };
-        let message = format!("has no effect with `log: {word}`, since the runtime installs no logger then");
-        Err(Error::new(Kind::Config, message).at_key(*key))
-    }
-}
-
-pub(super) fn default_name() -> String {
-    program::name().filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "program".to_owned())
 }

@@ -1,10 +1,13 @@
 //! The defaults, what goes before what, and paths: what only the resolved settings show.
 
-use std::fs;
-
-use super::settings::default_name;
+use super::resolve::default_name;
 use super::*;
-use crate::profile::{Clock, Engine};
+use crate::error::Error;
+use crate::profile::{Clock, Engine, Options};
+use ::log::LevelFilter;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder of its own for each test.
 fn folder(name: &str) -> PathBuf {

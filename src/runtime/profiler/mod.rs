@@ -1,7 +1,11 @@
 //! The profile of the whole run: started with the runtime, written at its end.
 
+mod files;
 mod shutdown_profile;
 
+pub(super) use self::files::LogLine;
+
+use self::files::write;
 use self::shutdown_profile::ShutdownProfile;
 use super::config::{ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
@@ -11,8 +15,7 @@ use crate::signal::Reason;
 use crate::thread::tree::Node;
 use log::Level;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the runtime that is up will write at its end.
@@ -20,19 +23,6 @@ static PLANNED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 pub(super) fn planned() -> Vec<PathBuf> {
     PLANNED.lock().clone()
-}
-
-/// What the log is told of a file, once all files are written.
-pub(super) struct LogLine {
-    pub(super) level: Level,
-    pub(super) target: &'static str,
-    pub(super) text: String,
-}
-
-impl LogLine {
-    fn new(level: Level, text: String) -> LogLine {
-        LogLine { level, target: module_path!(), text }
-    }
 }
 
 pub(super) struct Profiler {
@@ -147,21 +137,4 @@ fn flame_options(settings: &ProfileSettings) -> FlameOptions {
 
 fn describe(profile: &Profile) -> String {
     format!("{} samples of {} threads", profile.samples(), profile.threads().len())
-}
-
-/// Written beside and then renamed, so that a reader never finds half a file.
-fn write(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
-    let refused = |error| Error::new(Kind::Io, "cannot write").because(error);
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut out = BufWriter::new(File::create(&part).map_err(refused)?);
-    let written = fill(&mut out).and_then(|()| out.flush().map_err(refused));
-    drop(out);
-    let done = written.and_then(|()| std::fs::rename(&part, file).map_err(refused));
-    if done.is_err() {
-        // On a disk that is full, what came of it is in the way.
-        let _ = std::fs::remove_file(&part);
-    }
-    done
 }

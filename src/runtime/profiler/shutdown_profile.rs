@@ -1,31 +1,30 @@
 //! What the threads do between being asked to stop and their end: a flamegraph of just that window.
 
-use super::super::living;
-use super::{LogLine, write};
+use super::files::{LogLine, write};
 use crate::model::locks::Mutex;
 use crate::os::tell::tell;
 use crate::profile::{FlameOptions, Window};
 use crate::signal::{Reason, Signal};
-use crate::thread::tree::Node;
+use crate::thread::tree::{self, Node};
 use crate::thread::{Builder, JoinHandle, Thread};
 use log::Level;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A shutdown that is over sooner is not looked at.
+/// A shutdown that is over sooner gets no picture.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Between two looks, and not less than ten times as long as a look takes: a thousand threads must
-/// not be kept from ending by being asked why they do not.
+/// Between two samples of the threads, and at least ten times as long as one sample takes: taking
+/// samples of a thousand threads must not keep them from ending.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks from when `main` is asked to stop.
+/// The profile of the shutdown, from when `main` is asked to stop.
 pub(super) struct ShutdownProfile {
     name: String,
     file: PathBuf,
     over: Signal,
-    looking: Arc<Mutex<Option<JoinHandle<Window>>>>,
+    watching: Arc<Mutex<Option<JoinHandle<Window>>>>,
 }
 
 impl ShutdownProfile {
@@ -34,19 +33,19 @@ impl ShutdownProfile {
         let file = output.join(format!("{name}.shutdown.svg"));
         // One of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(&file);
-        let look = ShutdownProfile {
+        let shutdown = ShutdownProfile {
             name: name.to_owned(),
             file,
             over: Signal::new("all have stopped"),
-            looking: Arc::default(),
+            watching: Arc::default(),
         };
-        let (over, looking, root) = (look.over.clone(), look.looking.clone(), Arc::downgrade(main));
+        let (over, watching, root) = (shutdown.over.clone(), shutdown.watching.clone(), Arc::downgrade(main));
         main.please_stop.on_go(move || {
             let Some(root) = root.upgrade() else { return };
             let parent = Thread::from_node(root.clone());
             let run = move |_: &Signal| watch(&root, &over);
-            match Builder::new("shutdown-look").parent(&parent).runtime().spawn(run) {
-                Ok(handle) => *looking.lock() = Some(handle),
+            match Builder::new("shutdown-profile").parent(&parent).runtime().spawn(run) {
+                Ok(handle) => *watching.lock() = Some(handle),
                 Err(error) => {
                     tell(
                         Level::Warn,
@@ -56,14 +55,14 @@ impl ShutdownProfile {
                 }
             }
         });
-        look
+        shutdown
     }
 
     /// All have stopped. Writes the picture, if it took long enough for one, and returns what is to
     /// be told of it.
     pub(super) fn finish(self, reason: Option<&Reason>) -> Option<LogLine> {
         self.over.go_unexplained();
-        let handle = self.looking.lock().take()?;
+        let handle = self.watching.lock().take()?;
         let profile = match handle.join() {
             Ok(window) => window.close(),
             Err(failure) => return Some(LogLine::new(Level::Error, format!("no picture of the shutdown: {failure}"))),
@@ -85,7 +84,7 @@ impl ShutdownProfile {
 }
 
 impl Drop for ShutdownProfile {
-    /// Without an end in order, a look that has begun or is to come would go on forever.
+    /// Without an end in order, a watch that has begun or is to come would go on forever.
     fn drop(&mut self) {
         self.over.go_unexplained();
     }
@@ -96,9 +95,22 @@ fn watch(main: &Arc<Node>, over: &Signal) -> Window {
     let mut window = Window::open(began, INTERVAL);
     let mut wait = SOON;
     while !over.wait_for_go_timeout(wait) {
-        let look = Instant::now();
+        let began = Instant::now();
         window.look(&living(main));
-        wait = INTERVAL.max(10 * look.elapsed());
+        wait = INTERVAL.max(10 * began.elapsed());
     }
     window
+}
+
+/// Every thread below `node` that has not stopped, the oldest first.
+fn living(node: &Arc<Node>) -> Vec<Thread> {
+    let mut threads = Vec::new();
+    tree::walk(vec![node.clone()], |node| {
+        let thread = Thread::from_node(node.clone());
+        if thread.is_alive() && !thread.is_runtimes_own() {
+            threads.push(thread);
+        }
+        node.children_by_age()
+    });
+    threads
 }

@@ -1,0 +1,75 @@
+//! From what was set to complete settings: the setters go before the file, the file before the
+//! defaults. Then the values are checked.
+
+use super::checks::{
+    DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name, check_output,
+    check_patience,
+};
+use super::choices::FORMATS;
+use super::setters::Config;
+use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, Settings, ShutdownSettings};
+use super::{environment, file};
+use crate::error::{Error, Kind};
+use crate::log::{Queue, Wiring};
+use crate::os::program;
+use std::time::Duration;
+
+impl Config {
+    /// Reads the file, if there is one to read, and fills in the defaults.
+    pub(crate) fn resolve(self) -> Result<Settings, Error> {
+        let set = match self.file {
+            Some(file) => self.set.over(file::read(&file)?),
+            None => self.set,
+        };
+        set.has_log_for_its_settings()?;
+        let name = set.name.unwrap_or_else(default_name);
+        let queue = Queue {
+            capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
+            overflow: set.log_overflow.unwrap_or_default(),
+        };
+        let mut settings = Settings {
+            log: LogSettings {
+                to: set.log_to.unwrap_or(LogTo::Console),
+                wiring: Wiring {
+                    queue: set.log_queued.unwrap_or(true).then_some(queue),
+                    tail: set.log_tail.unwrap_or(0),
+                    level: set.log_level,
+                },
+            },
+            shutdown: ShutdownSettings {
+                patience: set.patience.unwrap_or(Duration::from_secs(5)),
+                on_stuck: set.on_stuck.unwrap_or_default(),
+                grace: set.grace.unwrap_or(Duration::from_secs(1)),
+                ask: set.ask.unwrap_or_default(),
+            },
+            dump: DumpSettings { signal: set.dump_signal.unwrap_or_default(), is_asked: set.dump_signal.is_some() },
+            deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
+            profile: ProfileSettings {
+                enabled: set.profile_enabled.unwrap_or(false),
+                options: set.profile_options.unwrap_or_default(),
+                output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
+                formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
+                fold_pools: set.profile_fold_pools,
+                icicle: set.profile_icicle.unwrap_or(false),
+                collapse: set.profile_collapse,
+                hide_runtime: set.profile_hide_runtime,
+            },
+            name,
+        };
+        environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
+        let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
+        check_name(&settings.name).map_err(|message| wrong("name", message))?;
+        check_log(&queue, settings.log.wiring.tail)?;
+        check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+        check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
+        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
+        check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
+        check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
+        check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
+        Ok(settings)
+    }
+}
+
+pub(super) fn default_name() -> String {
+    program::name().filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "program".to_owned())
+}

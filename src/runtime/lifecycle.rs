@@ -1,0 +1,352 @@
+//! The start and the end of a runtime, in their order: the one place where tree, log and profile are
+//! wired together.
+
+use super::claim::Claim;
+use super::config::{Config, LogTo, OnStuck, Settings};
+use super::limits::Limits;
+use super::profiler::{self, Profiler};
+use super::reserve::Reserve;
+use super::stop_watch::StopWatch;
+use super::{at_exit, exit, last_profile, left, signals, watch};
+use crate::error::{Error, Kind};
+use crate::log as logs;
+use crate::os::tell::tell;
+use crate::queue;
+use crate::signal::{Reason, Signal};
+use crate::thread::stop;
+use crate::thread::tree::{self, CurrentThreadGuard, Failures, Node};
+use crate::thread::{Failure, end_those_left, failure_context, forked, latency, leaving, panic};
+use log::Level;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that
+/// started it is `main`.
+///
+/// ```
+/// use selvedge::{Config, Runtime, spawn};
+///
+/// let runtime = Runtime::start(Config::new("doc"))?;
+/// drop(spawn("worker", |please_stop| please_stop.wait_for_go()));
+/// runtime.shutdown().unwrap();
+/// # Ok::<(), selvedge::Error>(())
+/// ```
+pub struct Runtime {
+    up: Option<Up>,
+    /// It has made one thread `main`, and must end there.
+    _not_send: PhantomData<*const ()>,
+}
+
+/// What there is while it runs, in the order in which it is let go.
+struct Up {
+    name: String,
+    stop_watch: StopWatch,
+    limits: Limits,
+    node: Arc<Node>,
+    _inside: CurrentThreadGuard,
+    _reserve: Reserve,
+    _claim: Claim,
+}
+
+/// The threads that a start has started so far: should it fail half-way, they end.
+struct OwnThreads {
+    node: Arc<Node>,
+    /// The threads that were there before.
+    others: Vec<u64>,
+    kept: bool,
+}
+
+impl OwnThreads {
+    fn of(node: &Arc<Node>) -> OwnThreads {
+        let others = node.children().iter().map(|child| child.id).collect();
+        OwnThreads { node: node.clone(), others, kept: false }
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for OwnThreads {
+    fn drop(&mut self) {
+        if !self.kept {
+            let why = Reason::of("the runtime could not start", None, None);
+            stop::stop_runtimes_own(&self.node, &self.others, &why);
+        }
+    }
+}
+
+impl Runtime {
+    /// Checks the whole configuration, installs the log, starts the profiler and the thread that
+    /// waits for SIGINT and SIGTERM. The calling thread becomes `main`.
+    ///
+    /// # Errors
+    /// A fault in the configuration ([`Error::is_config`]), another runtime in this process
+    /// ([`Error::is_already_running`]; also on a thread that was spawned by this crate or
+    /// registered, since its tree has a `main` already), a profiler that cannot run as asked, or no
+    /// thread to be had. Nothing has been started then.
+    pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
+        let settings = config.into().resolve()?;
+        let claim = Claim::take()?;
+        let me = tree::current();
+        if me.parent.is_some() {
+            let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
+            return Err(Error::new(Kind::AlreadyRunning, message));
+        }
+        let plan = match &settings.log.to {
+            LogTo::File(file) => Some(logs::load(file)?),
+            LogTo::Console => Some(logs::console(settings.log.wiring.level)),
+            LogTo::Own | LogTo::Off => None,
+        };
+        profiler::check(&settings.profile)?;
+        // Before the log: at an exit the log is written first, and then the process dies as the
+        // exit code says.
+        signals::prepare_end();
+        logs::prepare_end();
+        at_exit::prepare();
+        let refresh = plan.as_ref().and_then(logs::Plan::refresh);
+        match plan {
+            Some(plan) => plan.install(settings.log.wiring, false)?,
+            None if settings.log.to == LogTo::Off => logs::switch_off()?,
+            None => {}
+        }
+        panic::install_hook();
+        panic::panics_go_to_log(true);
+        panic::set_before_abort(exit::before_abort);
+        failure_context::set_records(logs::recent_of_this_thread);
+        leaving::set_report(Some(match settings.shutdown.on_stuck {
+            OnStuck::Wait => exit::report_leaving,
+            OnStuck::Abort => exit::abort_leaving,
+        }));
+        latency::begin();
+        queue::begin();
+        let (node, inside) = tree::become_main();
+        let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
+        let reserve = Reserve::start()
+            .map_err(|error| Error::new(Kind::Io, "no threads for the reports at the end").because(error))?;
+        let own = OwnThreads::of(&node);
+        let stop_watch = StopWatch::start(&node, &settings.shutdown).map_err(|error| {
+            Error::new(Kind::Io, "no thread for the reports of threads that do not stop").because(error)
+        })?;
+        logs::start_writer(&node).map_err(no_thread)?;
+        if let (LogTo::File(file), Some(every)) = (&settings.log.to, refresh) {
+            logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
+        }
+        last_profile::keep(Profiler::start(&settings, &node)?);
+        if let Some(after) = settings.deadlocks {
+            watch::start(&node, after)
+                .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
+        }
+        signals::start(&node, &settings)?;
+        announce(&settings);
+        own.keep();
+        let up = Up {
+            name: settings.name,
+            stop_watch,
+            limits: Limits::start(),
+            node,
+            _inside: inside,
+            _reserve: reserve,
+            _claim: claim,
+        };
+        Ok(Runtime { up: Some(up), _not_send: PhantomData })
+    }
+
+    /// The `please_stop` of `main`; goes with SIGINT and SIGTERM.
+    pub fn please_stop(&self) -> &Signal {
+        &self.node().please_stop
+    }
+
+    /// The signal that has interrupted the program, as [`interrupted`](crate::interrupted) says.
+    ///
+    /// ```
+    /// use selvedge::{Config, Runtime};
+    /// use std::process::ExitCode;
+    ///
+    /// fn main() -> ExitCode {
+    ///     let runtime = Runtime::start(Config::new("doc")).expect("a runtime");
+    ///     // … the work, until runtime.please_stop() goes
+    ///     let interrupted = runtime.interrupted();
+    ///     match runtime.shutdown() {
+    ///         Ok(()) if interrupted == Some(2) => ExitCode::from(130),
+    ///         Ok(()) => ExitCode::SUCCESS,
+    ///         Err(failure) => {
+    ///             eprintln!("{failure:#}");
+    ///             ExitCode::FAILURE
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn interrupted(&self) -> Option<i32> {
+        signals::interrupted()
+    }
+
+    /// Asks all threads to stop, joins them, writes the profile, and ends the runtime.
+    ///
+    /// # Errors
+    /// The failures that no thread had joined, as one.
+    #[track_caller]
+    pub fn shutdown(self) -> Result<(), Failure> {
+        match self.end(None, Reason::given("shutdown() was called")).0 {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn up(&self) -> &Up {
+        // Taken only by end(), which consumes the runtime, and by Drop.
+        self.up.as_ref().expect("the runtime is up")
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.up().node
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.up().name
+    }
+
+    pub(super) fn end(mut self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
+        self.up.take().map_or((None, None), |up| {
+            let (failure, interrupted, _) = up.end(own, why);
+            (failure, interrupted)
+        })
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(up) = self.up.take() {
+            let name = up.name.clone();
+            let (failure, _, is_told) = up.end(None, Reason::of("the runtime was dropped", None, None));
+            // Otherwise the failure is in the log by then.
+            if let Some(failure) = failure.filter(|_| !is_told) {
+                exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
+            }
+        }
+    }
+}
+
+impl Up {
+    /// The end of the program: the user's threads, then the profile, then the runtime's own
+    /// threads. With it, which signal interrupted the program, and whether all that failed has been
+    /// told.
+    fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
+        if self.node.is_inherited() {
+            // A forked child returns: the runtime and its threads are the parent process's.
+            return (forked::end(own), None, false);
+        }
+        self.stop_watch.main_has_returned();
+        latency::main_returned(&self.node);
+        self.node.please_stop.go_for(&why);
+        // What had main stop, if that was not its own end.
+        let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
+        end_those_left(&self.node);
+        // From now on unregistered threads spawn below the next `main`: this end does not wait for
+        // what they go on to spawn.
+        self.node.begin_end(why.again());
+        let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
+        let own = own.map(|own| own.with_survivors(survivors));
+        let formerly = end_former_roots(&why);
+        say_how_long(&self.node);
+        self.limits.report();
+        last_profile::finish();
+        let interrupted = signals::interrupted();
+        stop::stop_children(&self.node, own.as_ref());
+        let mut failures = formerly;
+        failures.append(self.node.take_failures());
+        let mut failure = Failure::merge(&self.node, own, failures);
+        let mut is_told = true;
+        match (&mut failure, interrupted) {
+            (Some(failure), _) => is_told = log_errors(failure),
+            (None, Some(signal)) => {
+                let signal = signals::name(signal);
+                log::warn!(target: signals::STOPPING, "{} was interrupted by {signal} and has stopped in order", self.name);
+            }
+            (None, None) => log::info!("{} has ended", self.name),
+        }
+        left::report(&self.name);
+        say_which_threads_are_left();
+        self.node.finish(None);
+        logs::end();
+        (failure, interrupted, is_told)
+    }
+}
+
+/// The children of the process's main thread from before this runtime was started on another thread
+/// end with it. Returns their failures.
+fn end_former_roots(why: &Reason) -> Failures {
+    let mut failures = Failures::default();
+    for root in tree::take_former_roots() {
+        root.please_stop.go_for(&why.again());
+        root.begin_end(why.again());
+        stop::stop_user_children(&root, why, false);
+        failures.append(root.take_failures());
+        root.close();
+        root.stopped.go();
+    }
+    failures
+}
+
+/// The files into which the runtime that is up will write its profile when it ends. Empty if it
+/// records none, or if the program was built without the feature `profiling`.
+pub fn profile_files() -> Vec<PathBuf> {
+    profiler::planned()
+}
+
+/// Panics are in the log, or on stderr, since they happened, and failures since their handle was
+/// dropped; what is left comes into the log here. Returns `true` if the log takes all of it.
+fn log_errors(failure: &mut Failure) -> bool {
+    let unlogged = failure.take_unlogged();
+    // Each is logged, also after one that the log has not taken.
+    let told = unlogged.iter().filter(|line| line.log()).count();
+    told == unlogged.len()
+}
+
+/// Logs how long the threads took to stop, if that was long enough to notice.
+fn say_how_long(main: &Node) {
+    let slowest = latency::slowest();
+    let (Some(reason), false) = (main.please_stop.reason(), slowest.is_empty()) else { return };
+    let list: Vec<_> = slowest.iter().map(|stopped| stopped.to_string()).collect();
+    log::info!(
+        "all threads have stopped, {:.1?} after {}; the slowest: {}",
+        reason.elapsed(),
+        reason.text(),
+        list.join(", ")
+    );
+}
+
+/// Threads that came from outside while `main` ended: a process that ends now cuts them off.
+fn say_which_threads_are_left() {
+    const MOST: usize = 5;
+    let left = tree::left_to_next_main();
+    if left.is_empty() {
+        return;
+    }
+    let paths: Vec<_> = left.iter().rev().take(MOST).map(|node| &*node.path).collect();
+    let more = if left.len() > MOST { ", …" } else { "" };
+    let text = format!(
+        "{} thread{} that unregistered threads have started while main ended will not be waited for: {}{more}",
+        left.len(),
+        if left.len() == 1 { "" } else { "s" },
+        paths.join(", "),
+    );
+    tell(Level::Warn, module_path!(), &text);
+}
+
+fn announce(settings: &Settings) {
+    let files = logs::files();
+    let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    let log = match &settings.log.to {
+        LogTo::Own | LogTo::Off => "where the program's own logger writes it".to_owned(),
+        _ if !places.is_empty() => format!("to {}", places.join(", ")),
+        _ if logs::is_installed() => "to the console".to_owned(),
+        _ if cfg!(not(feature = "log4rs")) => "where the program's own logger writes it".to_owned(),
+        _ => "where the program's own logger writes it, which was installed before".to_owned(),
+    };
+    log::info!("{} has started; its log goes {log}", settings.name);
+    if let (LogTo::File(file), true) = (&settings.log.to, logs::is_asked_by_environment()) {
+        log::info!("RUST_LOG is set and has no effect: the levels are those of {}", file.display());
+    }
+}
