@@ -6,6 +6,7 @@ use super::unregistered::{self, AtBegin};
 use crate::os::task;
 use crate::thread::Thread;
 use crate::thread::deadlock::{self, Finding, Kind, Waiting};
+use crate::thread::roots;
 use crate::thread::tree::{self, Node};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ fn deadlock(found: &Finding) -> Deadlock {
 /// Calls `visit` with each thread and the id of its parent, in the order of the tree; it gives the
 /// thread's children.
 fn walk(began: Instant, mut visit: impl FnMut(Thread, Option<u64>, Duration) -> Vec<Arc<Node>>) {
-    let roots = tree::roots();
+    let roots = roots::roots();
     let root = roots.first().map(|root| root.id);
     tree::walk(roots, |node| {
         let patience = LOCK_PATIENCE.min(ALL_LOCKS_PATIENCE.saturating_sub(began.elapsed()));

@@ -14,7 +14,7 @@ use super::abort;
 use super::inside::Mark;
 use super::steps::{YIELDS, sleep, thread_local, yield_now};
 use crate::model::{AtomicBool, AtomicU8, AtomicUsize};
-use crate::thread::panic::{InLogger, enter_logger};
+use crate::thread::panic_flags::{InLogger, enter_logger};
 
 const NORMAL: u8 = 0;
 const FORKED: u8 = 1;

@@ -11,7 +11,7 @@ use super::plan::Parts;
 use super::recent;
 use super::record::{Captured, Time, at_one_time, format_into};
 use super::wiring::Wiring;
-use crate::thread::panic::enter_logger;
+use crate::thread::panic_flags::enter_logger;
 
 #[derive(Debug)]
 pub(super) struct Logger(pub(super) log4rs::Logger);

@@ -22,7 +22,7 @@ use super::wiring::{Overflow, Queue};
 use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};
 use crate::os::tell::note_heard;
-use crate::thread::{Builder, Thread, tree};
+use crate::thread::{Builder, Thread, roots};
 use crate::yaml::expand_env;
 
 /// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender
@@ -95,7 +95,7 @@ impl Queued {
         let channel = process_hooks::register(channel);
         channel.will_be_served();
         let served = channel.clone();
-        let builder = Builder::new(format!("log-writer {name}")).parent(&Thread::from_node(tree::root())).runtime();
+        let builder = Builder::new(format!("log-writer {name}")).parent(&Thread::from_node(roots::root())).runtime();
         let spawned = builder.spawn(move |please_stop| served.serve(please_stop));
         match spawned {
             Ok(_tracked) => Ok(Queued { entrance: Entrance { channel, sink: None } }),

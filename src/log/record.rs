@@ -78,7 +78,7 @@ impl Caller {
             }
             // `get` panics if the MDC is gone already, which happens when the first record of a
             // thread comes from a thread-local's Drop.
-            crate::thread::panic::silenced(|| log_mdc::get("", |_| ()))?;
+            crate::thread::panic_flags::silenced(|| log_mdc::get("", |_| ()))?;
             f(caller.insert(Caller::new()), true);
             Some(())
         });

@@ -10,7 +10,7 @@ use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
 use crate::os::tell::{remark, was_logged};
 use crate::thread::leaving::Leaving;
-use crate::thread::{Failure, Thread, tree};
+use crate::thread::{Failure, Thread, roots};
 use log::Level;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ pub(super) fn report_leaving(leaving: &Leaving) {
 
 /// `shutdown.on_stuck: abort`, of such a thread. While the program goes on, it is only reported.
 pub(super) fn abort_leaving(leaving: &Leaving) {
-    if !tree::root().please_stop.is_go() {
+    if !roots::root().please_stop.is_go() {
         return report_leaving(leaving);
     }
     let dumping = start_dump();

@@ -13,7 +13,7 @@ use super::reserve;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
-use crate::thread::tree;
+use crate::thread::roots;
 use log::Level;
 use std::cell::Cell;
 use std::sync::mpsc;
@@ -66,7 +66,7 @@ pub(super) fn snapshot_in_time() -> bool {
 fn write_whole() -> Vec<LogLine> {
     let _turn = Turn::take();
     let profiler = PROFILER.lock().take();
-    profiler.map(|profiler| profiler.finish(tree::root().please_stop.reason())).unwrap_or_default()
+    profiler.map(|profiler| profiler.finish(roots::root().please_stop.reason())).unwrap_or_default()
 }
 
 fn log_all(lines: Vec<LogLine>) {

@@ -13,8 +13,11 @@ use crate::log as logs;
 use crate::os::tell::tell;
 use crate::queue;
 use crate::signal::{Reason, Signal};
+use crate::thread::current::CurrentThreadGuard;
+use crate::thread::failure::Failures;
+use crate::thread::roots;
 use crate::thread::stop;
-use crate::thread::tree::{self, CurrentThreadGuard, Failures, Node};
+use crate::thread::tree::Node;
 use crate::thread::{Failure, end_those_left, failure_context, forked, latency, leaving, panic};
 use log::Level;
 use std::marker::PhantomData;
@@ -89,7 +92,7 @@ impl Runtime {
     pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
         let settings = config.into().resolve()?;
         let claim = Claim::take()?;
-        let me = tree::current();
+        let me = roots::current();
         if me.parent.is_some() {
             let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
             return Err(Error::new(Kind::AlreadyRunning, message));
@@ -121,7 +124,7 @@ impl Runtime {
         }));
         latency::begin();
         queue::begin();
-        let (node, inside) = tree::become_main();
+        let (node, guard) = roots::become_main();
         let no_thread = |error| Error::new(Kind::Io, "no thread for the log").because(error);
         let reserve = Reserve::start()
             .map_err(|error| Error::new(Kind::Io, "no threads for the reports at the end").because(error))?;
@@ -146,7 +149,7 @@ impl Runtime {
             stop_watch,
             limits: Limits::start(),
             node,
-            _inside: inside,
+            _inside: guard,
             _reserve: reserve,
             _claim: claim,
         };
@@ -278,7 +281,7 @@ impl Up {
 /// end with it. Returns their failures.
 fn end_former_roots(why: &Reason) -> Failures {
     let mut failures = Failures::default();
-    for root in tree::take_former_roots() {
+    for root in roots::take_former_roots() {
         root.please_stop.go_for(&why.again());
         root.begin_end(why.again());
         stop::stop_user_children(&root, why, false);
@@ -320,7 +323,7 @@ fn say_how_long(main: &Node) {
 /// Threads that came from outside while `main` ended: a process that ends now cuts them off.
 fn say_which_threads_are_left() {
     const MOST: usize = 5;
-    let left = tree::left_to_next_main();
+    let left = roots::left_to_next_main();
     if left.is_empty() {
         return;
     }

@@ -5,7 +5,7 @@
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::task;
-use crate::thread::deadlock;
+use crate::thread::bodies;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -35,7 +35,7 @@ impl Reserve {
             let body = move || {
                 // It waits for no thread of the program: the search for deadlocks need not reckon
                 // with it.
-                let _counted = deadlock::count_body();
+                let _counted = bodies::count_body();
                 let _hidden = task::hide();
                 jobs.into_iter().for_each(|job| job());
             };

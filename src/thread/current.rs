@@ -1,169 +1,19 @@
-//! Which thread of the tree the calling one is, and where the tree begins.
+//! Which node of the tree the calling thread is: a thread-local, and the guard that sets it. Knows no
+//! roots; `roots.rs` finds the node of a thread that has none yet.
 
-use super::tree::{Node, Role, SpawnSettings, sanitize};
-use super::{Thread, forked};
+use super::policy::Role;
+use super::tree::Node;
 use crate::error::ignore_panic;
-use crate::model::locks::Mutex;
 use crate::os;
-use crate::os::fork::{self, PerProcess};
 use std::cell::RefCell;
-use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-
-/// A forked child has its own.
-static ROOTS: PerProcess<Mutex<Roots>> = PerProcess::new(Mutex::new(Roots::new()), || Mutex::new(Roots::new()));
-
-/// The roots of the process. Its lock is taken before that of a node.
-struct Roots {
-    /// `main`, unless it has ended.
-    current: Option<Arc<Node>>,
-    /// The `main` after it. Made when an unregistered thread spawns while `current` ends; takes its
-    /// place afterwards.
-    next: Option<Arc<Node>>,
-    /// What the process's main thread was until a runtime started on another thread, if it has
-    /// children.
-    former: Vec<Arc<Node>>,
-}
-
-impl Roots {
-    const fn new() -> Roots {
-        Roots { current: None, next: None, former: Vec::new() }
-    }
-
-    /// The current root, and a root that has ended. Its drop may run the user's code: not with the
-    /// lock held.
-    fn current(&mut self) -> (Arc<Node>, Option<Arc<Node>>) {
-        match &self.current {
-            Some(node) if !node.stopped.is_go() => (node.clone(), None),
-            _ => {
-                let node = self.next.take().unwrap_or_else(new_root);
-                let ended = self.current.replace(node.clone());
-                (node, ended)
-            }
-        }
-    }
-}
-
-fn new_root() -> Arc<Node> {
-    super::register::serve_timer();
-    let before = inherited();
-    before
-        .map_or_else(|| Node::new("main", "main", None, SpawnSettings::of(Role::Root)), |before| forked::root(&before))
-}
-
-/// `main`. After one has ended (a runtime was shut down) the next call makes a new one.
-pub(crate) fn root() -> Arc<Node> {
-    if inherited().is_some() {
-        return in_child();
-    }
-    let (node, _ended) = ROOTS.lock().current();
-    node
-}
-
-/// The root for a new child of a thread that is not in the tree. While `main` ends this is the next
-/// `main`: `main` waits for its children, and unregistered threads may spawn faster than it can
-/// join.
-fn open_root() -> Arc<Node> {
-    let (_ended, node) = {
-        let mut roots = ROOTS.lock();
-        let (current, ended) = roots.current();
-        let node = if current.is_ending() { roots.next.get_or_insert_with(new_root).clone() } else { current };
-        (ended, node)
-    };
-    node
-}
-
-/// All nodes without a parent: `main` first, then nodes that have children without being `main`.
-pub(crate) fn roots() -> Vec<Arc<Node>> {
-    let (_ended, nodes) = {
-        let mut roots = ROOTS.lock();
-        let (current, ended) = roots.current();
-        (ended, std::iter::once(&current).chain(&roots.former).chain(&roots.next).cloned().collect())
-    };
-    nodes
-}
-
-/// The threads that unregistered threads have spawned while `main` ended, and that live: it does
-/// not wait for them.
-pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
-    let next = ROOTS.lock().next.clone();
-    next.map_or_else(Vec::new, |next| next.children())
-}
-
-/// Makes the calling thread `main` until the guard drops. The process's main thread may be `main`
-/// already, because it has used the crate before. It is `other/main` from then on, and its children
-/// are those of a former root.
-pub(crate) fn become_main() -> (Arc<Node>, CurrentThreadGuard) {
-    loop {
-        let node = root();
-        let is_mine = is_current(&node);
-        if is_mine || node.started.get().is_none() {
-            let outer = set_current(Some(Thread(node.clone())));
-            let inside = CurrentThreadGuard {
-                outer,
-                _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()),
-            };
-            if start_until_leaving(&node) || is_mine {
-                return (node, inside);
-            }
-        }
-        retire(&node);
-    }
-}
-
-/// What the calling thread was in the parent process, if this is a forked child and the thread does
-/// not know it yet. It is the thread that forked: the others have begun in the child.
-fn inherited() -> Option<Arc<Node>> {
-    if fork::generation() == 0 {
-        return None;
-    }
-    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
-    known.filter(|node| node.is_inherited())
-}
-
-/// The root of a forked child, which the calling thread is from now on.
-#[cold]
-fn in_child() -> Arc<Node> {
-    let (node, _ended) = ROOTS.lock().current();
-    crate::wait::become_thread_for_good(node.path.clone(), node.waits.clone());
-    start_until_leaving(&node);
-    drop(set_current(Some(Thread(node.clone()))));
-    node
-}
-
-/// `node`, or the root that a forked child has in its place.
-fn in_this_process(node: &Arc<Node>) -> Arc<Node> {
-    let root = node.is_inherited().then(root);
-    root.filter(|root| root.id == node.id).unwrap_or_else(|| node.clone())
-}
-
-/// `main`, if there is one and it has not ended.
-pub(super) fn living_root() -> Option<Arc<Node>> {
-    ROOTS.lock().current.as_ref().filter(|node| !node.stopped.is_go()).cloned()
-}
-
-/// `node` is not `main` any more, since another thread is.
-fn retire(node: &Arc<Node>) {
-    node.waits.retire();
-    let mut roots = ROOTS.lock();
-    if roots.current.as_ref().is_some_and(|current| current.id == node.id) {
-        // The caller has it: this is not its last handle.
-        roots.current = None;
-        roots.former.push(node.clone());
-    }
-}
-
-/// The former roots, for a `main` at its end, which ends their children too.
-pub(crate) fn take_former_roots() -> Vec<Arc<Node>> {
-    std::mem::take(&mut ROOTS.lock().former)
-}
 
 thread_local! {
     /// Without a destructor, whose registration would cost each thread that is spawned a lock and
     /// an allocation: a body takes its node out again by `CurrentThreadGuard`, and where there is no body,
     /// `LEAVING` does.
-    static CURRENT: ManuallyDrop<RefCell<Option<Thread>>> = const { ManuallyDrop::new(RefCell::new(None)) };
+    static CURRENT: ManuallyDrop<RefCell<Option<Arc<Node>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
     static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
 }
 
@@ -189,7 +39,7 @@ impl Drop for Leaving {
 
 /// Starts `node` on the calling OS thread, whose end is the end of `node` too. Returns `true` for
 /// the call that started it.
-fn start_until_leaving(node: &Arc<Node>) -> bool {
+pub(super) fn start_until_leaving(node: &Arc<Node>) -> bool {
     // Not while the thread-locals are being destroyed.
     let end_is_seen = LEAVING.try_with(|_| ()).is_ok();
     let is_first = node.start(end_is_seen);
@@ -204,109 +54,32 @@ fn start_until_leaving(node: &Arc<Node>) -> bool {
     is_first
 }
 
-/// The calling thread's node.
-pub(crate) fn current() -> Arc<Node> {
-    let known = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.clone())).ok().flatten();
-    match known {
-        Some(node) if node.is_inherited() => in_child(),
-        // A root that has ended: the main thread after a shutdown, before the next start. A retired
-        // root: the main thread after a runtime was started on another thread.
-        Some(node) if node.settings.role != Role::Root || !(node.stopped.is_go() || node.waits.is_retired()) => node,
-        _ => unknown(),
-    }
-}
-
-fn is_current(node: &Arc<Node>) -> bool {
-    CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|thread| thread.0.id == node.id)).unwrap_or(false)
-}
-
-/// A thread that the tree has not met: the process's main thread, or a thread that this crate has
-/// not spawned.
-fn unknown() -> Arc<Node> {
-    let node = main_thread().unwrap_or_else(unregistered);
-    drop(set_current(Some(Thread(node.clone()))));
-    node
-}
-
-/// `main`, if the calling thread is the process's main thread and no other thread is `main`.
-fn main_thread() -> Option<Arc<Node>> {
-    // The name first: it costs no system call. Another thread may have that name, but the main
-    // thread has no other, except in a forked child: its main thread is the thread that forked.
-    let may_be_main = std::thread::current().name() == Some("main") || fork::generation() > 0;
-    let is_main = may_be_main && crate::os::is_main_thread();
-    let node = is_main.then(root)?;
-    if !start_until_leaving(&node) {
-        return None;
-    }
-    // For as long as the process lives, or until a runtime starts on another thread.
-    crate::wait::become_thread_for_good(node.path.clone(), node.waits.clone());
-    Some(node)
-}
-
-fn unregistered() -> Arc<Node> {
-    crate::wait::leave_tree();
-    let this = std::thread::current();
-    let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
-    let name = sanitize(&name);
-    let path = format!("other/{name}");
-    let node = Node::new(&name, &path, None, SpawnSettings::of(Role::Unregistered));
-    start_until_leaving(&node);
-    node
+/// Returns `true` if the calling thread is `node`.
+pub(super) fn is_current(node: &Arc<Node>) -> bool {
+    CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|thread| thread.id == node.id)).unwrap_or(false)
 }
 
 /// Returns the thread that it was before. Its drop may run the user's code, so the caller drops it,
 /// after the borrow here.
-fn set_current(thread: Option<Thread>) -> Option<Thread> {
+pub(super) fn set_current(thread: Option<Arc<Node>>) -> Option<Arc<Node>> {
     // While thread-locals are destroyed, an unregistered thread is forgotten.
-    let thread = thread.filter(|thread| match thread.0.settings.role {
+    let thread = thread.filter(|thread| match thread.settings.role {
         Role::Root | Role::Unregistered => LEAVING.try_with(|_| ()).is_ok(),
         Role::User | Role::Runtime => true,
     });
     CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
 }
 
-/// The node under which the calling thread's children belong.
-pub(crate) fn default_parent() -> Arc<Node> {
-    let node = current();
-    // A thread's last calls come from targets of its `stopped`, when it takes no children any more.
-    if node.settings.role == Role::Unregistered || node.is_closed() { open_root() } else { node }
-}
-
-/// The same for a child of that role. The program's code runs on the runtime's own threads too, as a target of a signal does: what
-/// it spawns there is `main`'s, not theirs.
-fn default_parent_of(role: Role) -> Arc<Node> {
-    let parent = default_parent();
-    if role == Role::User && parent.settings.role == Role::Runtime { open_root() } else { parent }
-}
-
-/// A new child of `parent`, or of the calling thread.
-///
-/// # Errors
-/// `parent` takes no children any more. Without a named parent there is always one to be had.
-pub(super) fn new_child(
-    parent: Option<&Thread>,
-    name: &str,
-    settings: SpawnSettings,
-) -> io::Result<(Arc<Node>, String)> {
-    match parent {
-        Some(parent) if parent.0.settings.role != Role::Unregistered => {
-            Node::child(&in_this_process(&parent.0), name, settings)
-        }
-        _ => loop {
-            let open = if parent.is_some() { open_root() } else { default_parent_of(settings.role) };
-            // An error: it has ended since, and the next attempt finds another one.
-            if let Ok(child) = Node::child(&open, name, settings.clone()) {
-                return Ok(child);
-            }
-        },
-    }
-}
-
-/// Whether the calling thread runs a body of the tree (and not, say, a test's or a library's own).
+/// Returns `true` if the calling thread runs a body of the tree (and not, say, a test's or a library's own).
 pub(crate) fn is_in_tree() -> bool {
-    let role =
-        CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.0.settings.role)).ok().flatten();
+    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.settings.role)).ok().flatten();
     role.is_some_and(|role| role != Role::Unregistered)
+}
+
+/// What the calling thread is known as; `None` if the tree has not met it, or has forgotten it
+/// because its thread-locals are destroyed.
+pub(super) fn known() -> Option<Arc<Node>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Makes the calling thread, which runs the body of `node`, `node` until the guard drops.
@@ -316,16 +89,25 @@ pub(crate) fn become_node(node: &Arc<Node>) -> CurrentThreadGuard {
 
 /// Makes the calling thread `node` until the guard drops. `end_is_seen`: see [`Node::start`].
 pub(crate) fn become_registered(node: &Arc<Node>, end_is_seen: bool) -> CurrentThreadGuard {
-    let outer = set_current(Some(Thread(node.clone())));
+    let outer = set_current(Some(node.clone()));
     let inside =
         CurrentThreadGuard { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
     node.start(end_is_seen);
     inside
 }
 
+/// While it lives, the calling thread is a certain node; afterwards it is what it was before.
 pub(crate) struct CurrentThreadGuard {
-    outer: Option<Thread>,
+    outer: Option<Arc<Node>>,
     _publishing: crate::wait::Before,
+}
+
+impl CurrentThreadGuard {
+    /// From now on the calling thread is `node`, and publishes its waits there.
+    pub(super) fn enter(node: &Arc<Node>) -> CurrentThreadGuard {
+        let outer = set_current(Some(node.clone()));
+        CurrentThreadGuard { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) }
+    }
 }
 
 impl Drop for CurrentThreadGuard {

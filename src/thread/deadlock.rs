@@ -33,14 +33,14 @@
 //! never added to. Handles in the heap or in a static: other threads may reach them. A guard that
 //! was forgotten while its thread lives.
 
-use super::Thread;
-use super::tree::{self, Node};
-use crate::os::fork::{self, PerProcess};
+use super::bodies::has_unregistered_threads;
+use super::handle::Thread;
+use super::roots::roots;
+use super::tree::{Node, walk};
 use crate::wait::{Unblocker, Wait, is_alive};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Waiting threads whose waits no known thread can end.
@@ -119,37 +119,6 @@ impl Finding {
 /// looking for.
 const LOCK_PATIENCE: Duration = Duration::from_millis(2);
 
-/// Threads whose body runs and that this crate has started, so it knows their lenders. Not threads
-/// with a named parent: they may be a pool's, and lend to each other what this crate does not know
-/// of.
-static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
-
-/// Counts the calling thread as one of ours until the guard drops.
-pub(crate) fn count_body() -> Counted {
-    // Relaxed: compared with what the kernel counts; a difference only delays a finding.
-    BODIES.fetch_add(1, Ordering::Relaxed);
-    Counted(fork::generation())
-}
-
-/// The generation of the process in which it counts.
-pub(crate) struct Counted(u32);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.0 == fork::generation() {
-            BODIES.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Whether the process has threads that are neither `main` nor counted; if that is not known, it
-/// may have.
-fn has_unregistered_threads() -> bool {
-    let before = BODIES.load(Ordering::Relaxed);
-    let count = crate::os::thread_count();
-    count != Some(before + 1) || BODIES.load(Ordering::Relaxed) != before
-}
-
 struct Candidate {
     node: Arc<Node>,
     wait: Wait,
@@ -166,7 +135,7 @@ struct Candidate {
 /// Never blocks: a thread that cannot be read within [`LOCK_PATIENCE`] is left out.
 pub(crate) fn search(long: Duration) -> Vec<Finding> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    tree::walk(tree::roots(), |node| {
+    walk(roots(), |node| {
         if let Some(wait) = node.waits.try_get(LOCK_PATIENCE).flatten().filter(|wait| !wait.is_limited()) {
             candidates.push(Candidate { node: node.clone(), wait, enders: None, root: Kind::Circle, doubt: None });
         }
@@ -333,7 +302,8 @@ fn findings(candidates: &[Candidate], left: &[bool]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::thread::tree::{Role, SpawnSettings};
+    use crate::thread::policy::{Role, SpawnSettings};
+    use crate::thread::roots::root;
     use crate::wait::WaitDescription;
 
     /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is
@@ -348,7 +318,7 @@ mod tests {
             seed ^= seed << 17;
             (seed % below as u64) as usize
         };
-        let (node, _) = Node::child(&tree::root(), "graph", SpawnSettings::of(Role::Unregistered)).unwrap();
+        let (node, _) = Node::child(&root(), "graph", SpawnSettings::of(Role::Unregistered)).unwrap();
         let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
         let _published = WaitDescription::new("lock", Arc::from("any")).publish();
         let wait = node.waits.get().unwrap();

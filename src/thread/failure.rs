@@ -1,9 +1,9 @@
-//! A failure: what is known of a thread that failed, and of the failed threads below it.
+//! A failure: what is known of a thread that failed, and of the failed threads below it. Knows no
+//! tree; `failing.rs` makes failures of what a thread's function ended with.
 
 use super::failure_context::FailureContext;
 use super::seen::{self, Identity, Seen};
-use super::tree::{self, Failures, Node};
-use crate::error::{STOPPED, Stopped, drop_payload, is_text_of_stop, panic_message};
+use crate::error::{STOPPED, drop_payload};
 use crate::model::locks::Mutex;
 use crate::os::tell::{remark, was_logged};
 use crate::signal::Reason;
@@ -12,9 +12,8 @@ use std::backtrace::Backtrace;
 use std::error::Error;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-type Payload = Box<dyn Any + Send>;
+pub(super) type Payload = Box<dyn Any + Send>;
 
 /// A thread failed: it panicked, it returned an error, or threads below it failed and no thread had
 /// joined them.
@@ -30,25 +29,25 @@ type Payload = Box<dyn Any + Send>;
 /// assert!(failure.is_error());
 /// assert!(failure.to_string().ends_with("/config failed: no such file"));
 /// ```
-pub struct Failure(Box<Inner>);
+pub struct Failure(pub(super) Box<Inner>);
 
-struct Inner {
-    path: Arc<str>,
-    cause: Cause,
-    message: String,
-    location: Option<String>,
-    backtrace: Option<Arc<Backtrace>>,
-    failure_context: FailureContext,
+pub(super) struct Inner {
+    pub(super) path: Arc<str>,
+    pub(super) cause: Cause,
+    pub(super) message: String,
+    pub(super) location: Option<String>,
+    pub(super) backtrace: Option<Arc<Backtrace>>,
+    pub(super) failure_context: FailureContext,
     /// How often the thread had been run again by then.
-    restarts: u64,
+    pub(super) restarts: u64,
     /// The log has been told.
-    logged: bool,
-    children: Vec<Failure>,
+    pub(super) logged: bool,
+    pub(super) children: Vec<Failure>,
     /// How many more there were than `children`.
-    omitted: u64,
+    pub(super) omitted: u64,
 }
 
-enum Cause {
+pub(super) enum Cause {
     /// The payload, until it is taken. In a lock only because payloads are not Sync, and errors
     /// should be.
     Panic(Mutex<Option<Payload>>),
@@ -63,111 +62,7 @@ enum Cause {
 }
 
 impl Failure {
-    /// On the thread that has panicked, after the catch.
-    pub(crate) fn panic(node: &Node, payload: Payload) -> Failure {
-        // A failure that was raised as a panic stays what it is.
-        let payload = match payload.downcast::<Failure>() {
-            Ok(failure) => return Failure::adopt(node, *failure),
-            Err(payload) => payload,
-        };
-        let message = panic_message(&*payload);
-        let seen = seen::take(&*payload, &message);
-        let mut failure = Failure::of(node, Cause::Panic(Mutex::new(Some(payload))), message);
-        match seen {
-            Some(seen) => failure.take_from(seen),
-            // It came past the hook.
-            None => failure.0.failure_context = FailureContext::of_now(),
-        }
-        failure.0.failure_context.of_thread(node);
-        failure
-    }
-
-    /// On the thread that panics, which is at `path`, before that aborts the process.
-    pub(super) fn of_abort(path: &Arc<str>, seen: Seen) -> Failure {
-        let mut failure = Failure::new(path, Cause::Panic(Mutex::new(None)), seen.text.clone());
-        failure.take_from(seen);
-        if tree::is_in_tree() {
-            failure.0.failure_context.of_thread(&tree::current());
-        }
-        failure
-    }
-
-    fn take_from(&mut self, seen: Seen) {
-        self.0.logged = seen.logged;
-        self.0.location = seen.location;
-        self.0.backtrace = Some(seen.backtrace);
-        self.0.failure_context = seen.failure_context;
-    }
-
-    /// On the thread that has returned it.
-    pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
-        // A failure that comes back as an error, from join()?, is not told once more as a text: it
-        // stays a failure.
-        match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(node, *failure),
-            Err(error) => {
-                let message = with_sources(&*error);
-                if node.please_stop.is_go() && is_of_stop(&*error) {
-                    return Failure::of(node, Cause::Stopped(Some(error)), message);
-                }
-                Failure::of(node, Cause::Error(Some(error)), message).with_failure_context(node)
-            }
-        }
-    }
-
-    /// For an error of which only the text can be had.
-    pub(crate) fn text(node: &Node, message: String) -> Failure {
-        if node.please_stop.is_go() && is_text_of_stop(&message) {
-            return Failure::of(node, Cause::Stopped(None), message);
-        }
-        Failure::of(node, Cause::Error(None), message).with_failure_context(node)
-    }
-
-    /// `node` was asked to stop, and `error` says so.
-    pub(crate) fn stopped(node: &Node, error: &dyn Error) -> Failure {
-        Failure::of(node, Cause::Stopped(None), error.to_string())
-    }
-
-    fn with_failure_context(mut self, node: &Node) -> Failure {
-        self.0.failure_context = FailureContext::of_now();
-        self.0.failure_context.of_thread(node);
-        self
-    }
-
-    /// `failure` of another thread was returned by this one.
-    pub(crate) fn adopt(node: &Node, failure: Failure) -> Failure {
-        if failure.0.path == node.path {
-            return failure;
-        }
-        if failure.is_stopped() && node.please_stop.is_go() {
-            return Failure::of(node, Cause::Stopped(None), failure.to_string());
-        }
-        Failure::below(node, Failures { kept: vec![failure], omitted: 0 })
-    }
-
-    pub(crate) fn reported(path: &Arc<str>, parent: &str) -> Failure {
-        Failure::new(path, Cause::Reported, format!("{parent} has been told of it"))
-    }
-
-    /// It had not ended, or its failure was still to be told, when the process forked.
-    pub(crate) fn in_parent_process(path: &Arc<str>) -> Failure {
-        let message = "it is a thread of the parent process; this process is a forked child".to_owned();
-        Failure::new(path, Cause::Reported, message)
-    }
-
-    fn below(node: &Node, children: Failures) -> Failure {
-        let mut failure = Failure::of(node, Cause::Children, String::new());
-        failure.set_children(children);
-        failure
-    }
-
-    fn of(node: &Node, cause: Cause, message: String) -> Failure {
-        let mut failure = Failure::new(&node.path, cause, message);
-        failure.0.restarts = node.restarts.load(Ordering::Relaxed);
-        failure
-    }
-
-    fn new(path: &Arc<str>, cause: Cause, message: String) -> Failure {
+    pub(super) fn new(path: &Arc<str>, cause: Cause, message: String) -> Failure {
         Failure(Box::new(Inner {
             path: path.clone(),
             cause,
@@ -182,28 +77,19 @@ impl Failure {
         }))
     }
 
-    /// The thread's own failure and those of its children as one; `None` if all is well.
-    pub(crate) fn merge(node: &Node, own: Option<Failure>, children: Failures) -> Option<Failure> {
-        match own {
-            None if children.is_empty() => None,
-            None => Some(Failure::below(node, children)),
-            Some(own) => Some(own.with_more(children)),
-        }
-    }
-
     /// Adds `children` after the failures that it has.
     pub(super) fn with_children(self, children: Vec<Failure>) -> Failure {
         self.with_more(Failures { kept: children, omitted: 0 })
     }
 
-    fn with_more(mut self, more: Failures) -> Failure {
+    pub(super) fn with_more(mut self, more: Failures) -> Failure {
         let mut all = Failures { kept: std::mem::take(&mut self.0.children), omitted: self.0.omitted };
         all.append(more);
         self.set_children(all);
         self
     }
 
-    fn set_children(&mut self, children: Failures) {
+    pub(super) fn set_children(&mut self, children: Failures) {
         let Failures { kept, omitted } = children;
         if matches!(self.0.cause, Cause::Stopped(_)) && !kept.is_empty() {
             self.0.cause = Cause::Children;
@@ -394,36 +280,24 @@ impl Failure {
     }
 }
 
-/// Returns `true` if the error, or what caused it, says that the thread was asked to stop.
-pub(crate) fn is_of_stop(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // Whether a failure of another thread was a stop was decided when that thread ended.
-        if let Some(failure) = error.downcast_ref::<Failure>() {
-            return failure.is_stopped();
-        }
-        if error.is::<Stopped>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+/// The failures below a thread, for its own failure.
+#[derive(Default)]
+pub(crate) struct Failures {
+    /// In the order of the children's start.
+    pub(crate) kept: Vec<Failure>,
+    /// The number of further failures that were not kept.
+    pub(crate) omitted: u64,
 }
 
-/// The message of an error and of its sources, each once.
-pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = format!("{error:#}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many errors print their source themselves.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
+impl Failures {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
     }
-    text
+
+    pub(crate) fn append(&mut self, mut more: Failures) {
+        self.kept.append(&mut more.kept);
+        self.omitted += more.omitted;
+    }
 }
 
 /// A failure that the log has not been told of.

@@ -1,12 +1,10 @@
-//! What else is known of a thread at the moment when it fails.
+//! What else is known of a thread at the moment when it fails: its diagnostic context, its last log
+//! records, where it was spawned, why it was asked to stop.
 
-use super::tree::Node;
+use super::mdc;
 use crate::signal::Reason;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
-
-/// Of a thread deeper in the tree than this, the nearest are shown.
-const MOST_SITES: usize = 32;
 
 #[derive(Clone, Default)]
 pub(crate) struct FailureContext {
@@ -30,22 +28,9 @@ impl FailureContext {
     /// Of the calling thread.
     pub(super) fn of_now() -> FailureContext {
         FailureContext {
-            context: super::mdc::inherit(),
+            context: mdc::inherit(),
             records: RECORDS.get().map(|records| records()).unwrap_or_default(),
             ..FailureContext::default()
-        }
-    }
-
-    pub(super) fn of_thread(&mut self, node: &Node) {
-        self.stop = node.please_stop.reason();
-        let mut next = Some(node);
-        while let Some(node) = next
-            && self.sites.len() < MOST_SITES
-        {
-            if let (Some(parent), Some(at)) = (&node.parent, node.settings.spawned_at) {
-                self.sites.push((parent.path.clone(), at));
-            }
-            next = node.parent.as_deref();
         }
     }
 }

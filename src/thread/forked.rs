@@ -2,30 +2,16 @@
 //! root of its tree, under the path that it had. The other threads of the parent process are not
 //! there: they count as ended, and no call waits for them.
 
-use super::tree::{self, Node, Role, SpawnSettings};
-use super::{Failure, stop};
+use super::failure::Failure;
+use super::roots::root;
+use super::stop;
 use std::io::Write;
 use std::panic::Location;
-use std::sync::Arc;
-
-/// The root of a forked child, whose one thread was `before` in the parent process. It has the same
-/// number, path and `please_stop`, so that what the thread's functions have of it stays right.
-pub(super) fn root(before: &Node) -> Arc<Node> {
-    if before.settings.role == Role::Unregistered {
-        return Node::new("main", "main", None, SpawnSettings::of(Role::Root));
-    }
-    let mut node = Node::new(before.name(), &before.path, None, SpawnSettings::of(Role::Root));
-    if let Some(new) = Arc::get_mut(&mut node) {
-        new.id = before.id;
-        new.please_stop = before.please_stop.clone();
-    }
-    node
-}
 
 /// Ends the threads that the child has spawned, at the end of the function in which its main thread
 /// forked. Returns what is to be told of the whole child.
 pub(crate) fn end(own: Option<Failure>) -> Option<Failure> {
-    let root = tree::root();
+    let root = root();
     let survivors = stop::stop_children(&root, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));
     Failure::merge(&root, own, root.take_failures())

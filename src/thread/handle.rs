@@ -1,6 +1,8 @@
 //! The public handle of a thread in the tree.
 
-use super::tree::{self, Node, Role};
+use super::policy::Role;
+use super::tree::Node;
+use super::{latency, roots};
 use crate::os::CpuClock;
 use crate::signal::{Reason, Signal};
 use crate::wait::Wait;
@@ -33,7 +35,7 @@ impl Thread {
     /// The process's main thread is `main`, unless a runtime runs on another thread: then that one
     /// is.
     pub fn current() -> Thread {
-        Thread(tree::current())
+        Thread(roots::current())
     }
 
     /// The name it was given; `/` and control characters in it have become `_`.
@@ -114,8 +116,7 @@ impl Thread {
     /// How long it took from being asked to stop to its end; to now, while it has not ended. `None`
     /// if it was never asked, or ended before it was.
     pub fn stop_latency(&self) -> Option<Duration> {
-        let asked = self.stop_reason()?.when();
-        self.0.ended.get().map_or_else(Instant::now, |ended| ended.at).checked_duration_since(asked)
+        latency::of(&self.0)
     }
 
     /// The call that spawned or registered it. `None` for `main` and for unregistered threads.
@@ -175,7 +176,7 @@ impl Thread {
     /// `main`.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn root() -> Thread {
-        Thread(tree::root())
+        Thread(roots::root())
     }
 
     /// Its place in the tree.

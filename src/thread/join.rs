@@ -1,16 +1,30 @@
-//! Joining a thread.
+//! `JoinHandle`: waiting for a thread's end and taking its result. How a stop of the joining thread
+//! is forwarded is in `stop.rs`, and which thread gets a failure in `tree/settle.rs`.
 
-use super::spawn::Slot;
-use super::tree::{self, Node, Outcome};
-use super::{Failure, Thread, unseen};
-use crate::signal::{Reason, Signal};
+use super::failure::Failure;
+use super::handle::Thread;
+use super::result_slot::Slot;
+use super::roots::current;
+use super::stop::forward_stops_to;
+use super::tree::{Node, Outcome};
+use super::unseen;
+use crate::signal::Signal;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The right to the result of a thread. Dropping it leaves the thread to its parent, which stops
-/// it, joins it, and is told of its failure; the log is told when the thread fails.
+/// it, joins it, and gets its failure; the failure is logged when it happens.
+///
+/// ```
+/// use selvedge::spawn_fallible;
+///
+/// let lines = spawn_fallible("lines", |_please_stop| -> Result<usize, std::io::Error> {
+///     Ok(std::fs::read_to_string("Cargo.toml")?.lines().count())
+/// });
+/// assert!(lines.join()? > 0);
+/// # Ok::<(), selvedge::Failure>(())
+/// ```
 ///
 /// An `Err` that a thread of a plain [`spawn`](crate::spawn) returns is a value, not a failure. If
 /// the handle is dropped it is lost, and the log says so once for each call that spawns such a
@@ -31,23 +45,23 @@ impl<T> JoinHandle<T> {
     /// Blocks until the thread and all its children have ended, and returns what its function
     /// returned.
     ///
-    /// If the calling thread is asked to stop, before or while it waits here for a thread below
-    /// itself, it passes that on and asks the thread to stop; so a parent that does nothing but
-    /// join can be stopped.
+    /// # Blocking
+    /// Until the thread has ended. If the calling thread is asked to stop, before or while it waits
+    /// here for a thread below itself, it forwards the request to that thread. So a parent that does
+    /// nothing but join can be stopped.
     ///
     /// # Errors
     /// The thread's [`Failure`]: its panic, its error, or failures of its children that no thread
     /// had joined. Also that it was stopped and has no value ([`Failure::is_stopped`]).
     ///
-    /// # Panics
-    /// If the calling thread is that thread or below it: each would wait for the other's end.
+    /// At once, a failure of the *calling* thread ([`Failure::is_error`]), if it is that thread or
+    /// below it: each of the two would wait for the other's end. The handle counts as dropped then.
     pub fn join(mut self) -> Result<T, Failure> {
-        let me = tree::current();
-        if me.id == self.thread.0.id || me.is_below(&self.thread.0) {
-            panic!("{} cannot join {}, which ends after it", me.path, self.thread.0.path);
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal);
         }
         self.thread.0.joining(true);
-        let _passing_on = forward_stops_to(me, &self.thread.0);
+        let _forwarding = forward_stops_to(current(), &self.thread.0);
         let node = &self.thread.0;
         match node.take_os_handle() {
             Some(os) => {
@@ -66,7 +80,7 @@ impl<T> JoinHandle<T> {
     /// `Err`.
     ///
     /// # Errors
-    /// Outside, the handle; inside, the thread's [`Failure`].
+    /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.
     ///
     /// ```
     /// use selvedge::{Till, spawn};
@@ -85,7 +99,7 @@ impl<T> JoinHandle<T> {
     /// the outer `Err`.
     ///
     /// # Errors
-    /// Outside, the handle; inside, the thread's [`Failure`].
+    /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.
     ///
     /// ```
     /// use selvedge::spawn;
@@ -106,8 +120,11 @@ impl<T> JoinHandle<T> {
         till: Option<&Signal>,
         deadline: Option<Instant>,
     ) -> Result<Result<T, Failure>, JoinHandle<T>> {
+        if let Some(refusal) = self.refusal() {
+            return Ok(Err(refusal));
+        }
         self.thread.0.joining(true);
-        let forwarding = forward_stops_to(tree::current(), &self.thread.0);
+        let forwarding = forward_stops_to(current(), &self.thread.0);
         let node = &self.thread.0;
         if !node.stopped().wait_as(|| node.as_waited_for(), till, deadline) {
             self.thread.0.joining(false);
@@ -118,6 +135,13 @@ impl<T> JoinHandle<T> {
             self.thread.0.join_os(os);
         }
         Ok(self.result())
+    }
+
+    /// Why the calling thread must not wait for this one, if it must not.
+    fn refusal(&self) -> Option<Failure> {
+        let (me, target) = (current(), &self.thread.0);
+        let ends_first = me.id == target.id || me.is_below(target);
+        ends_first.then(|| Failure::text(&me, format!("cannot join {}, which ends after it", target.path)))
     }
 
     /// The thread itself.
@@ -173,43 +197,5 @@ impl<T> Drop for JoinHandle<T> {
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JoinHandle({:?})", self.thread)
-    }
-}
-
-/// While the guard lives, a stop of `me` is passed on to `target`, if that is below it.
-fn forward_stops_to(me: Arc<Node>, target: &Arc<Node>) -> Option<StopForwarding> {
-    // A thread that has stopped needs no asking; a join of many finds most of them so.
-    if target.stopped.is_go() || !target.is_below(&me) {
-        return None;
-    }
-    me.begin_join(target.clone());
-    // One target for all joins of this thread. Weak, or it would keep the signal that it is
-    // attached to.
-    if !me.forwards_stops.swap(true, Ordering::Relaxed) {
-        let joiner = Arc::downgrade(&me);
-        me.please_stop.on_go(move || {
-            let Some(joiner) = joiner.upgrade() else { return };
-            joiner.joins().iter().for_each(|target| forward_stop(&joiner, target));
-        });
-    }
-    // If that target has run already, it may not have seen this one.
-    if me.please_stop.is_go() {
-        forward_stop(&me, target);
-    }
-    Some(StopForwarding { joiner: me, target: target.id })
-}
-
-fn forward_stop(joiner: &Node, target: &Arc<Node>) {
-    target.forward_stop(&Reason::of("the thread that joins it was asked to stop", None, joiner.please_stop.reason()));
-}
-
-struct StopForwarding {
-    joiner: Arc<Node>,
-    target: u64,
-}
-
-impl Drop for StopForwarding {
-    fn drop(&mut self) {
-        self.joiner.end_join(self.target);
     }
 }

@@ -1,7 +1,8 @@
 //! How long threads took from being asked to stop to their end: the slowest since the runtime
 //! began.
 
-use super::tree::{Node, Role};
+use super::policy::Role;
+use super::tree::Node;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use std::fmt;
@@ -44,6 +45,13 @@ pub(super) fn ended(node: &Node, end: Instant) {
     if node.settings.role == Role::User {
         keep(node, end);
     }
+}
+
+/// How long `node` took from being asked to stop to its end; to now, while it has not ended. `None` if
+/// it was never asked, or ended before it was.
+pub(super) fn of(node: &Node) -> Option<Duration> {
+    let asked = node.please_stop.reason()?.when();
+    node.ended.get().map_or_else(Instant::now, |ended| ended.at).checked_duration_since(asked)
 }
 
 /// `main`'s own code has ended. If `main` was asked to stop before, the time until now counts as

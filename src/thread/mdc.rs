@@ -18,7 +18,7 @@
 //! assert_eq!(worker.join().unwrap().as_deref(), Some("17"));
 //! ```
 
-use super::panic;
+use super::panic_flags::{is_past_body, silenced};
 use std::marker::PhantomData;
 
 /// Sets the value of `key`. Returns the value that it had.
@@ -94,19 +94,19 @@ pub fn pairs() -> Vec<(String, String)> {
 }
 
 fn unless_past<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
-    if panic::is_past_body() {
+    if is_past_body() {
         return None;
     }
     // It panics where its thread-local is destroyed already.
-    panic::silenced(f).flatten()
+    silenced(f).flatten()
 }
 
 /// What the calling thread's has in it. Empty, it costs no allocation.
 pub(super) fn inherit() -> Vec<(String, String)> {
-    if panic::is_past_body() {
+    if is_past_body() {
         return Vec::new();
     }
-    let context = panic::silenced(|| {
+    let context = silenced(|| {
         let mut context = Vec::new();
         log_mdc::iter(|key, value| context.push((key.to_owned(), value.to_owned())));
         context

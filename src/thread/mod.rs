@@ -1,11 +1,18 @@
 //! The thread tree: every thread has a parent, a name, a `please_stop`, and an end that its parent
 //! cannot miss. Knows `signal`, `wait` and `os`; knows no log configuration, no profile, no
-//! runtime: those come to it through `observe` and `stop`.
+//! runtime: those put themselves in through `observe`, `failure_context`, `leaving` and `panic`.
+//!
+//! From the bottom up: `failure` (what is known of a thread that failed), `policy` (what is chosen
+//! at the spawn), `tree` (nodes and their states), `current` and `roots` (which node the calling
+//! thread is), `stop` (how a stop travels), `spawn`, `scope`, `join`, `register`, `restart` (what
+//! programs call), `deadlock` (waits that no thread can end).
 
-mod ask;
-mod current;
+mod backtrace;
+pub(crate) mod bodies;
+pub(crate) mod current;
 pub(crate) mod deadlock;
-mod failure;
+mod failing;
+pub(crate) mod failure;
 pub(crate) mod failure_context;
 pub(crate) mod forked;
 mod handle;
@@ -16,9 +23,14 @@ pub mod mdc;
 pub(crate) mod observe;
 pub(crate) mod overdue;
 pub(crate) mod panic;
+pub(crate) mod panic_flags;
+mod policy;
 mod register;
+mod registration;
 mod report;
 mod restart;
+mod result_slot;
+pub(crate) mod roots;
 mod scope;
 mod seen;
 mod spawn;
@@ -30,36 +42,13 @@ mod unseen;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use failing::{is_of_stop, with_sources};
 pub use failure::Failure;
-pub(crate) use failure::{is_of_stop, with_sources};
 pub use handle::Thread;
 pub use join::JoinHandle;
-pub(crate) use register::end_those_left;
+pub use policy::{OnChildFailure, StopOrder};
 pub use register::{Registered, register};
+pub(crate) use registration::end_those_left;
 pub use restart::{Restart, Restarting};
 pub use scope::{Scope, scope};
 pub use spawn::{Builder, spawn, spawn_fallible};
-
-/// In which way a parent stops its children when it ends. In both, the youngest comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum StopOrder {
-    /// Ask all of them, then join them: the fastest end.
-    #[default]
-    Together,
-    /// Ask one and join it before the next is asked: for children that use what an older one
-    /// provides.
-    OneByOne,
-}
-
-/// What a parent does when a child fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum OnChildFailure {
-    /// Keep the failure until a thread joins the child or the parent ends. [`Thread::child_failed`]
-    /// goes.
-    #[default]
-    Collect,
-    /// The same, and ask all other children to stop.
-    StopSiblings,
-}

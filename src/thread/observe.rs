@@ -1,8 +1,10 @@
 //! Tells observers in this crate when a thread of the tree starts and ends. Costs one load per
 //! spawn without an observer.
 
-use super::Thread;
-use super::tree::{self, Node, Role};
+use super::handle::Thread;
+use super::policy::Role;
+use super::roots::roots;
+use super::tree::{Node, walk};
 use crate::model::locks::RwLock;
 use crate::os::fork::PerProcess;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +40,7 @@ pub(crate) fn add(observer: Weak<dyn Observer>, seen: &mut dyn FnMut(&Thread)) -
         observers.push((id, observer));
         sweep(&mut observers, None);
     }
-    tree::walk(tree::roots(), |node| {
+    walk(roots(), |node| {
         std::sync::atomic::fence(Ordering::SeqCst);
         if node.started.get().is_some() && node.ended.get().is_none() {
             seen(&Thread(node.clone()));

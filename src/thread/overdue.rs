@@ -1,7 +1,9 @@
 //! The threads that were asked to stop and have not ended.
 
-use super::Thread;
-use super::tree::{self, Role};
+use super::handle::Thread;
+use super::policy::Role;
+use super::roots::roots;
+use super::tree::walk;
 use std::time::{Duration, Instant};
 
 /// A thread that was asked to stop and has not ended.
@@ -13,20 +15,20 @@ pub(crate) struct Asked {
 }
 
 /// The threads of the tree that were asked and have not ended; parents come before their children.
-/// Not recursive: trees may be deeper than a stack.
 pub(crate) fn not_ended() -> Vec<Asked> {
-    let (mut found, mut next) = (Vec::new(), tree::roots());
-    while let Some(node) = next.pop() {
-        // All below it have ended, too.
+    let mut found = Vec::new();
+    walk(roots(), |node| {
+        // If it has stopped, all below it have, too.
         if node.stopped.is_go() {
-            continue;
+            return Vec::new();
         }
-        next.extend(node.children());
         if node.settings.role != Role::Unregistered
             && let Some(reason) = node.please_stop.reason()
         {
-            found.push(Asked { when: reason.when(), patience: node.settings.patience, thread: Thread(node) });
+            let (when, patience) = (reason.when(), node.settings.patience);
+            found.push(Asked { when, patience, thread: Thread(node.clone()) });
         }
-    }
+        node.children_by_age()
+    });
     found
 }

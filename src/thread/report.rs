@@ -1,7 +1,7 @@
 //! How a failure is written: as text, with colour or without, and as JSON.
 
-use super::Failure;
-use super::panic::own_frames;
+use super::backtrace::own_frames;
+use super::failure::Failure;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Formatter};
 use std::panic::Location;

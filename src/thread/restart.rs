@@ -6,9 +6,13 @@
 //! for, and because a restart cannot fail for want of a thread when things are bad already. The
 //! price is that thread-locals are not made anew.
 
-use super::register::end_those_left;
-use super::tree::{self, Node};
-use super::{Builder, Failure, JoinHandle, mdc, stop};
+use super::failure::Failure;
+use super::join::JoinHandle;
+use super::registration::end_those_left;
+use super::roots::current;
+use super::spawn::Builder;
+use super::tree::Node;
+use super::{mdc, stop};
 use crate::error::ignore_panic;
 use crate::os::tell::tell;
 use crate::signal::Signal;
@@ -181,7 +185,7 @@ impl Restarting {
     {
         let policy = self.policy;
         self.builder.start(move |_| {
-            let node = tree::current();
+            let node = current();
             let outcome = run_all(&node, policy, &mut f);
             // Its captured values are the user's; a panic in their drop must not replace the
             // earlier failure.

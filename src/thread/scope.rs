@@ -1,9 +1,13 @@
 //! Threads that may borrow: they end before the scope does.
 
-use super::current::new_child;
-use super::spawn::{Slot, body};
-use super::tree::{self, Node, SpawnSettings};
-use super::{Failure, JoinHandle, forked, mdc, stop};
+use super::failure::Failure;
+use super::join::JoinHandle;
+use super::policy::SpawnSettings;
+use super::result_slot::Slot;
+use super::roots::{default_parent, new_child};
+use super::spawn::body;
+use super::tree::Node;
+use super::{forked, mdc, stop};
 use crate::model::locks::Mutex;
 use crate::signal::{Reason, Signal};
 use std::error::Error;
@@ -52,7 +56,7 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&Scope<'scope, 'env>) -> R,
 {
-    let (owner, at) = (tree::default_parent(), Location::caller());
+    let (owner, at) = (default_parent(), Location::caller());
     let _lending = crate::wait::lend();
     std::thread::scope(|std| {
         let scope = Scope { std, owner, at, spawned: Arc::default() };

@@ -1,19 +1,23 @@
 //! Starting threads, and the body that every thread runs in.
 
-use super::current::new_child;
-use super::register::{end_those_left, register_below};
-use super::tree::{self, Node, Role, SpawnSettings};
-use super::{Failure, JoinHandle, OnChildFailure, Registered, StopOrder, Thread, deadlock, forked, mdc, panic, stop};
-use crate::model::locks::Mutex;
+use super::bodies::count_body;
+use super::current::become_node;
+use super::failure::Failure;
+use super::handle::Thread;
+use super::join::JoinHandle;
+use super::policy::{OnChildFailure, Role, SpawnSettings, StopOrder};
+use super::register::{Registered, register_below};
+use super::registration::end_those_left;
+use super::result_slot::Slot;
+use super::roots::new_child;
+use super::tree::Node;
+use super::{forked, mdc, panic, panic_flags, stop};
 use crate::signal::Signal;
 use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Where a thread leaves what its function returned, or that it was stopped and returned none.
-pub(super) type Slot<T> = Arc<Mutex<Option<Result<T, Failure>>>>;
 
 /// Starts a thread below the calling one. It gets its `please_stop` and is expected to look at it
 /// in a timely manner; when its parent ends, it is asked to stop and joined.
@@ -226,7 +230,7 @@ where
     T: Send + 'static,
 {
     let context = mdc::inherit();
-    let (node, path) = new_child(parent, name, settings)?;
+    let (node, path) = new_child(parent.map(Thread::node), name, settings)?;
     let slot = Slot::<T>::default();
     let body = {
         let (node, slot) = (node.clone(), slot.clone());
@@ -260,8 +264,8 @@ where
 {
     panic::install_hook();
     let may_borrow = node.settings.is_placed && node.settings.role == Role::User;
-    let _counted = (!may_borrow).then(deadlock::count_body);
-    let inside = tree::become_node(node);
+    let _counted = (!may_borrow).then(count_body);
+    let guard = become_node(node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the
     // panic by the Failure.
@@ -297,6 +301,6 @@ where
         }
     };
     node.finish(failure);
-    drop(inside);
-    panic::past_body();
+    drop(guard);
+    panic_flags::past_body();
 }

@@ -1,13 +1,24 @@
-//! The end of a parent: its children are asked to stop and joined, in the order that was promised.
+//! How a stop travels through the tree. A request goes to a thread and to all below it; a thread
+//! that joins another one forwards the request to it; a thread that fails may have its siblings
+//! asked; a parent that ends asks its children and joins them, in the order that was promised.
+//!
+//! Invariants
+//! 1. No walk here is recursive, since trees may be deeper than a stack: a request that is forwarded
+//!    while its thread makes requests is queued behind them (`REQUESTS`).
+//! 2. A request is made before the parent waits, and a child that is born later finds the parent's
+//!    `ending` (`tree/birth.rs`). So no child of an ending parent is missed.
 
-use super::ask::request_stops;
+use super::failure::Failure;
+use super::latency;
+use super::policy::{OnChildFailure, Role, StopOrder};
 use super::stop_clock::{self, DEFAULT_PATIENCE};
-use super::tree::{Node, Role};
-use super::{Failure, StopOrder, Thread};
+use super::tree::{Node, walk};
 use crate::error::ignore_panic;
 use crate::os::tell::tell;
-use crate::signal::Reason;
+use crate::signal::{BatchWake, Reason};
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Stops all children of `node`: first the user's, then the runtime's own. Refuses new children
@@ -60,7 +71,7 @@ fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
     left.retain(|child| child.settings.role == Role::User && !child.has_failed());
     let more = left.len().saturating_sub(MOST_SURVIVORS);
     left.truncate(MOST_SURVIVORS);
-    let line = |child: Arc<Node>| match Thread(child.clone()).stop_latency() {
+    let line = |child: Arc<Node>| match latency::of(&child) {
         Some(took) => format!("{} stopped {took:.1?} after it was asked", child.path),
         None => format!("{} had ended", child.path),
     };
@@ -140,4 +151,110 @@ fn report(parent: &Node, child: &Node, asked: Instant) {
     let doing = child.waits.get().map_or_else(|| "in no blocking call of selvedge".to_owned(), |wait| wait.to_string());
     let text = format!("{} has waited {waited:.1?} for {} to stop; it is {doing}", parent.path, child.path);
     tell(log::Level::Warn, module_path!(), &text);
+}
+
+/// Threads that are to be asked to stop, and why.
+type Requests = Vec<(Arc<Node>, Reason)>;
+
+thread_local! {
+    /// While the calling thread makes requests: the threads to which they are forwarded.
+    static REQUESTS: RefCell<Option<Requests>> = const { RefCell::new(None) };
+}
+
+/// Asks these to stop, in this order, and after each one all below it, the youngest first. A
+/// `OneByOne` parent asks its children itself, when it ends.
+pub(super) fn request_stops(nodes: &[Arc<Node>], reason: &Reason) {
+    let outer = REQUESTS.try_with(|requests| requests.replace(Some(Vec::new()))).ok().flatten();
+    let mut batch = BatchWake::default();
+    let requests = nodes.iter().map(|node| (node.clone(), reason.clone())).collect();
+    walk(requests, |(node, reason)| {
+        batch.go_for(&node.please_stop, reason);
+        if node.settings.patience.is_some() {
+            // It may be shorter than the patience that the clock was set by.
+            stop_clock::stop_requested(node.settings.patience);
+        }
+        let mut next = Requests::new();
+        if node.settings.stop_order == StopOrder::Together {
+            let users = node.children().into_iter().filter(|child| child.settings.role == Role::User);
+            next.extend(users.map(|child| (child, reason.clone())));
+        }
+        let forwarded = REQUESTS.try_with(|requests| requests.borrow_mut().as_mut().map(std::mem::take));
+        next.extend(forwarded.ok().flatten().unwrap_or_default().into_iter().rev());
+        next
+    });
+    drop(batch);
+    let _ = REQUESTS.try_with(|requests| requests.replace(outer));
+}
+
+impl Node {
+    /// Asks it to stop, and all below it.
+    pub(crate) fn request_stop(self: &Arc<Node>, reason: &Reason) {
+        request_stops(std::slice::from_ref(self), reason);
+    }
+
+    /// [`request_stop`](Self::request_stop), from a target of another thread's `please_stop`.
+    pub(crate) fn forward_stop(self: &Arc<Node>, reason: &Reason) {
+        let later = REQUESTS.try_with(|requests| match &mut *requests.borrow_mut() {
+            Some(requests) => {
+                requests.push((self.clone(), reason.clone()));
+                true
+            }
+            None => false,
+        });
+        if later != Ok(true) {
+            self.request_stop(reason);
+        }
+    }
+
+    /// A child has failed: acts as the thread's policy says.
+    pub(super) fn child_failed(self: &Arc<Node>, failed: &Node) {
+        self.child_failed.go();
+        // At its end it asks all children anyhow, in its own order.
+        if self.settings.on_child_failure == OnChildFailure::StopSiblings && !self.is_ending() {
+            let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
+            for sibling in self.children() {
+                if sibling.id != failed.id && sibling.settings.role == Role::User {
+                    sibling.request_stop(&reason);
+                }
+            }
+        }
+    }
+}
+
+/// While the guard lives, a stop of `me` is forwarded to `target`, if that is below it.
+pub(super) fn forward_stops_to(me: Arc<Node>, target: &Arc<Node>) -> Option<StopForwarding> {
+    // A thread that has stopped needs no asking; a join of many finds most of them so.
+    if target.stopped.is_go() || !target.is_below(&me) {
+        return None;
+    }
+    me.begin_join(target.clone());
+    // One target for all joins of this thread. Weak, or it would keep the signal that it is
+    // attached to.
+    if !me.forwards_stops.swap(true, Ordering::Relaxed) {
+        let joiner = Arc::downgrade(&me);
+        me.please_stop.on_go(move || {
+            let Some(joiner) = joiner.upgrade() else { return };
+            joiner.joins().iter().for_each(|target| forward_stop(&joiner, target));
+        });
+    }
+    // If that target has run already, it may not have seen this one.
+    if me.please_stop.is_go() {
+        forward_stop(&me, target);
+    }
+    Some(StopForwarding { joiner: me, target: target.id })
+}
+
+fn forward_stop(joiner: &Node, target: &Arc<Node>) {
+    target.forward_stop(&Reason::of("the thread that joins it was asked to stop", None, joiner.please_stop.reason()));
+}
+
+pub(super) struct StopForwarding {
+    joiner: Arc<Node>,
+    target: u64,
+}
+
+impl Drop for StopForwarding {
+    fn drop(&mut self) {
+        self.joiner.end_join(self.target);
+    }
 }

@@ -1,6 +1,7 @@
 //! What can only be seen from inside: that the tree forgets, and that backtraces are trimmed.
 
-use super::tree::{Node, Role, SpawnSettings};
+use super::policy::{Role, SpawnSettings};
+use super::tree::Node;
 use super::*;
 use crate::queue::Queue;
 use crate::signal::Signal;
@@ -113,7 +114,7 @@ fn a_stop_asks_no_thread_of_the_runtime() {
 #[test]
 fn a_failure_given_up_late_goes_further_up() {
     let node = |parent: &Arc<Node>, name| Node::child(parent, name, SpawnSettings::of(Role::User)).unwrap().0;
-    let above = node(&tree::root(), "above");
+    let above = node(&roots::root(), "above");
     let ended = node(&above, "ended");
     let parent = node(&ended, "parent");
     let child = node(&parent, "child");
@@ -211,7 +212,7 @@ fn a_backtrace_is_trimmed_to_the_own_frames() {
         panic!("on purpose");
     }
     let failure = spawn("tracer", |_| unlucky()).join().unwrap_err();
-    let lines = panic::own_frames(failure.backtrace().unwrap());
+    let lines = backtrace::own_frames(failure.backtrace().unwrap());
     assert!(lines[0].contains("unlucky"), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("panicking") || line.contains("short_backtrace")), "{lines:#?}");
     assert!(lines.len() <= 6, "{lines:#?}");

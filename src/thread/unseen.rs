@@ -1,7 +1,7 @@
 //! A result that no thread will look at. An `Err` that a plain `spawn` returns is a value like any
 //! other, not a failure; if the handle is dropped, it is lost.
 
-use super::Thread;
+use super::handle::Thread;
 use crate::error::ignore_panic;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;

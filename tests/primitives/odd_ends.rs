@@ -3,7 +3,8 @@
 use crate::support::until;
 use parking_lot::Mutex;
 use selvedge::{
-    Builder, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, register, scope, spawn, spawn_fallible,
+    Builder, Failure, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, register, scope, spawn,
+    spawn_fallible,
 };
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -222,7 +223,7 @@ fn an_error_may_panic_when_dropped() {
 fn joining_oneself_or_a_parent_is_refused() {
     within(|| {
         // A handle that its own thread has, or one below it.
-        let handed_in = |name: &str, body: fn(Queue<JoinHandle<String>>) -> String| {
+        fn handed_in(name: &str, body: impl FnOnce(Queue<JoinHandle<String>>) -> String + Send + 'static) -> String {
             let handles: Queue<JoinHandle<String>> = Queue::unbounded("handles");
             let (from, (out, text)) = (handles.clone(), std::sync::mpsc::channel());
             let thread = spawn(name, move |_| {
@@ -231,15 +232,27 @@ fn joining_oneself_or_a_parent_is_refused() {
             });
             handles.add(thread).unwrap();
             text.recv_timeout(DEADLINE).unwrap()
-        };
-        fn refusal(handles: Queue<JoinHandle<String>>) -> String {
-            let refused = catch_unwind(AssertUnwindSafe(|| handles.pop().unwrap().join().unwrap()));
-            *refused.unwrap_err().downcast::<String>().unwrap()
         }
-        let refused = handed_in("own", refusal);
-        assert_eq!(refused, "main/own cannot join main/own, which ends after it");
-        let refused = handed_in("parent", |handles| spawn("child", |_| refusal(handles)).join().unwrap());
-        assert_eq!(refused, "main/parent/child cannot join main/parent, which ends after it");
+        fn refusal(refused: Result<String, Failure>) -> String {
+            let failure = refused.unwrap_err();
+            assert!(failure.is_error() && !failure.is_panic());
+            failure.to_string()
+        }
+        fn joined(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join())
+        }
+        fn joined_till(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join_till(&Signal::never()).unwrap())
+        }
+        fn joined_for(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join_timeout(DEADLINE).unwrap())
+        }
+        for join in [joined, joined_till, joined_for] {
+            let refused = handed_in("own", join);
+            assert_eq!(refused, "main/own failed: cannot join main/own, which ends after it");
+            let refused = handed_in("parent", move |handles| spawn("child", move |_| join(handles)).join().unwrap());
+            assert_eq!(refused, "main/parent/child failed: cannot join main/parent, which ends after it");
+        }
     });
 }
 

@@ -542,12 +542,12 @@ fn joining_a_sibling_forwards_no_stop() {
 }
 
 #[test]
-fn joining_an_ancestor_panics() {
+fn joining_an_ancestor_is_an_error() {
     let (sender, handles) = std::sync::mpsc::channel::<JoinHandle<()>>();
     let above = spawn("above", move |_| {
-        let below = spawn("below", move |_| handles.recv().unwrap().join());
+        let below = spawn_fallible("below", move |_| handles.recv().unwrap().join());
         let failure = below.join().unwrap_err();
-        assert!(failure.is_panic() && failure.message().contains("cannot join"), "{failure}");
+        assert!(failure.is_error() && failure.message().contains("cannot join"), "{failure}");
     });
     let thread = above.thread().clone();
     sender.send(above).unwrap();

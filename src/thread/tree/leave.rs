@@ -9,30 +9,11 @@
 //!    observer that finds it not set while it holds the lock that its own `ended` call takes, keeps
 //!    the OS thread alive by that lock.
 
-use super::Node;
+use super::{Ended, Node, Started};
 use crate::os::{CpuClock, OsThread};
 use crate::thread::observe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// What is known once the thread itself runs.
-pub(crate) struct Started {
-    pub(crate) at: Instant,
-    os: Option<OsThread>,
-}
-
-/// What is kept of a thread that has ended.
-pub(crate) struct Ended {
-    pub(crate) at: Instant,
-    pub(crate) cpu_time: Option<Duration>,
-    failed: bool,
-}
-
-impl Ended {
-    pub(super) fn failed(&self) -> bool {
-        self.failed
-    }
-}
+use std::time::Instant;
 
 impl Node {
     /// On the thread itself, first thing. `end_is_seen`: [`leave_os_thread`](Self::leave_os_thread)

@@ -16,6 +16,7 @@
 //! 5. A thread that holds the locks of two nodes has locked the parent first, then its child. No
 //!    thread holds three. Nothing of the user's runs under one.
 
+mod birth;
 mod leave;
 mod reap;
 mod settle;
@@ -23,51 +24,28 @@ mod snapshot;
 mod unjoined;
 mod walk;
 
-pub(crate) use self::leave::{Ended, Started};
-pub(crate) use self::unjoined::Failures;
 pub(crate) use self::walk::walk;
 
 use self::reap::Unreaped;
 use self::unjoined::Unjoined;
-pub(crate) use super::current::{
-    CurrentThreadGuard, become_main, become_node, become_registered, current, default_parent, is_in_tree,
-    left_to_next_main, root, roots, take_former_roots,
-};
-use super::{Failure, OnChildFailure, StopOrder};
-use super::{leaving, stop_clock};
+use super::failure::Failure;
+use super::leaving;
+use super::policy::SpawnSettings;
 use crate::model::locks::Mutex;
+use crate::os::OsThread;
 use crate::os::fork::PerProcess;
 use crate::signal::{LazySignal, PLEASE_STOP, Reason, Signal};
 use crate::wait::{Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
 
-/// What a thread is to the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// `main`.
-    Root,
-    /// Spawned or registered by the program.
-    User,
-    /// The runtime's own: asked to stop after all threads of the user.
-    Runtime,
-    /// An unregistered thread. Not part of the tree: only a name for `Thread::current`.
-    Unregistered,
-}
-
 /// In the paths of the runtime's own threads, between `main` and their names: a place of their own. No child of `main` has this
 /// name, so no path of a thread of the program begins so.
 pub(crate) const RUNTIME: &str = "selvedge";
-
-/// The maximum number of children that an ending thread takes from threads that are not below it.
-/// Each is asked to stop and joined, and the end must come even if another thread keeps spawning.
-const MOST_LATE_CHILDREN: usize = 1000;
 
 pub(crate) struct Node {
     pub(crate) id: u64,
@@ -104,36 +82,22 @@ pub(crate) struct Node {
     state: PerProcess<Mutex<State>>,
 }
 
-/// The settings that it was spawned with.
-#[derive(Clone, Debug)]
-pub(crate) struct SpawnSettings {
-    pub(crate) role: Role,
-    pub(crate) stop_order: StopOrder,
-    pub(crate) on_child_failure: OnChildFailure,
-    /// How long its end may take before it is reported. `None`: the runtime's setting.
-    pub(crate) patience: Option<Duration>,
-    /// Its parent was named: it may be spawned for a pool, whose jobs borrow from each other.
-    pub(crate) is_placed: bool,
-    /// The call that spawned it; `main` and foreign threads have none.
-    pub(crate) spawned_at: Option<&'static Location<'static>>,
+/// What is known once the thread itself runs.
+pub(crate) struct Started {
+    pub(crate) at: Instant,
+    os: Option<OsThread>,
 }
 
-impl SpawnSettings {
-    pub(crate) fn of(role: Role) -> SpawnSettings {
-        SpawnSettings {
-            role,
-            stop_order: StopOrder::default(),
-            on_child_failure: OnChildFailure::default(),
-            patience: None,
-            is_placed: false,
-            spawned_at: None,
-        }
-    }
+/// What is kept of a thread that has ended.
+pub(crate) struct Ended {
+    pub(crate) at: Instant,
+    pub(crate) cpu_time: Option<Duration>,
+    failed: bool,
+}
 
-    /// For a thread of the user's that the caller spawns.
-    #[track_caller]
-    pub(crate) fn here() -> SpawnSettings {
-        SpawnSettings { spawned_at: Some(Location::caller()), ..SpawnSettings::of(Role::User) }
+impl Ended {
+    fn failed(&self) -> bool {
+        self.failed
     }
 }
 
@@ -216,60 +180,6 @@ impl State {
 }
 
 impl Node {
-    /// Also gives the path, for the name of an OS thread.
-    pub(crate) fn child(parent: &Arc<Node>, name: &str, settings: SpawnSettings) -> io::Result<(Arc<Node>, String)> {
-        let mut name = sanitize(name);
-        let (is_users, is_below_main) = (settings.role == Role::User, parent.settings.role == Role::Root);
-        let place = if is_below_main && settings.role == Role::Runtime { [RUNTIME, "/"] } else { ["", ""] };
-        if is_below_main && is_users && name == RUNTIME {
-            name += "_";
-        }
-        // With room for the NUL that the standard library adds.
-        let mut path = String::with_capacity(parent.path.len() + RUNTIME.len() + name.len() + 3);
-        path.extend([&*parent.path, "/", place[0], place[1], &name]);
-        let node = Node::new(&name, &path, Some(parent.clone()), settings);
-        // Threads below it may spawn as long as they live: it waits for them anyhow.
-        let is_from_below = parent.is_ending() && {
-            let me = current();
-            me.id == parent.id || me.is_below(parent)
-        };
-        let ending = {
-            let mut state = parent.state.lock();
-            if state.phase == Phase::Ended {
-                let why = if parent.is_inherited() { "is a thread of the parent process" } else { "has ended" };
-                let message = format!("{} {why}: it cannot have a child {name}", parent.path);
-                return Err(io::Error::other(message));
-            }
-            if state.phase == Phase::Ending && is_users {
-                if !is_from_below {
-                    if state.late_children == MOST_LATE_CHILDREN {
-                        let message = format!(
-                            "{} is ending and was given {MOST_LATE_CHILDREN} children meanwhile; it takes no child {name} \
-                             from a thread that is not below it",
-                            parent.path
-                        );
-                        return Err(io::Error::other(message));
-                    }
-                    state.late_children += 1;
-                }
-                node.born_late.store(true, Ordering::Relaxed);
-            }
-            state.children.insert(node.id, node.clone());
-            state.ending.as_ref().map(|ending| ending.reason.again())
-        };
-        // After the insertion: a stop that came before it has not seen the child. A OneByOne parent
-        // asks no child before it ends, and so not the new one either.
-        let asked = || parent.settings.stop_order == StopOrder::Together && parent.please_stop.is_go();
-        if is_users && (ending.is_some() || asked()) {
-            let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
-            node.please_stop.go_for(&ending.unwrap_or_else(born_late));
-            if node.settings.patience.is_some() {
-                stop_clock::stop_requested(node.settings.patience);
-            }
-        }
-        Ok((node, path))
-    }
-
     pub(super) fn new(name: &str, path: &str, parent: Option<Arc<Node>>, settings: SpawnSettings) -> Arc<Node> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name_at = path.len() - name.len();
@@ -302,27 +212,8 @@ impl Node {
         self.state.is_inherited()
     }
 
-    /// Returns `true` if it has neither stopped nor stayed behind in a parent process.
-    pub(crate) fn is_alive(&self) -> bool {
-        // Of the threads of the parent process the one that forked lives on, as the root.
-        !self.stopped.is_go() && (!self.is_inherited() || root().id == self.id)
-    }
-
     pub(crate) fn name(&self) -> &str {
         &self.path[self.name_at..]
-    }
-
-    fn child_failed(self: &Arc<Node>, failed: &Node) {
-        self.child_failed.go();
-        // At its end it asks all children anyhow, in its own order.
-        if self.settings.on_child_failure == OnChildFailure::StopSiblings && self.state.lock().phase == Phase::Alive {
-            let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
-            for sibling in self.children() {
-                if sibling.id != failed.id && sibling.settings.role == Role::User {
-                    sibling.request_stop(&reason);
-                }
-            }
-        }
     }
 
     /// Returns `true` if it has ended with a failure.
@@ -344,15 +235,6 @@ impl Node {
             next = node.parent.as_ref();
         }
         false
-    }
-
-    /// Goes when it and all threads below it have ended.
-    pub(crate) fn stopped(&self) -> &Signal {
-        if self.is_inherited() && !self.is_alive() {
-            // In this process it is not there, so no thread may wait for its end.
-            self.stopped.go();
-        }
-        self.stopped.get(&self.path, "stopped")
     }
 
     /// What a thread that waits for its end publishes.

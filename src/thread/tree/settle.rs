@@ -4,10 +4,10 @@
 
 use super::reap::{Unreaped, reap, take_gone};
 use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
-use super::{Failures, Node, Outcome, Owner, Phase, State};
+use super::{Node, Outcome, Owner, Phase, State};
 use crate::error::ignore_panic;
-use crate::thread::failure::Unlogged;
-use crate::thread::{Failure, latency};
+use crate::thread::failure::{Failure, Failures, Unlogged};
+use crate::thread::latency;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;

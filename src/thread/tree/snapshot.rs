@@ -1,22 +1,22 @@
-//! A node, for somebody who must not wait long for it: whoever holds its lock may be what is being
-//! looked for.
+//! A copy of what a node's lock guards, for a reader that must not wait long for that lock: its
+//! holder may be the very thread that the reader is looking for.
 
 use super::{Node, Phase};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What only the lock tells of a node.
+/// What the lock of a node guards, at one moment.
 pub(crate) struct Snapshot {
     /// The oldest first.
     pub(crate) children: Vec<Arc<Node>>,
     /// Its own code has ended: it stops its children, or has ended itself.
     pub(crate) is_ending: bool,
-    /// Failures that nobody has been told of: its own first, then those of children that are gone.
+    /// Failures that no thread has joined: its own first, then those of children that are gone.
     pub(crate) failures: Vec<String>,
 }
 
 impl Node {
-    /// `None`: somebody else had the lock for all of `patience`.
+    /// `None` if another thread has held the lock for all of `patience`.
     pub(crate) fn try_snapshot(&self, patience: Duration) -> Option<Snapshot> {
         let state = self.state.try_lock_for(patience)?;
         // Texts of ours that were made when it failed: nothing of the user's runs here.
@@ -33,12 +33,12 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SpawnSettings, root};
     use super::*;
-    use crate::thread::tree::Role;
+    use crate::thread::policy::{Role, SpawnSettings};
+    use crate::thread::roots::root;
 
     #[test]
-    fn who_holds_a_nodes_lock_holds_nobody_else_up() {
+    fn a_held_lock_does_not_hold_up_a_snapshot() {
         let (node, _) = Node::child(&root(), "looked-at", SpawnSettings::of(Role::User)).unwrap();
         let short = Duration::from_millis(1);
         assert!(node.try_snapshot(short).is_some_and(|seen| seen.children.is_empty() && !seen.is_ending));

@@ -1,7 +1,7 @@
 //! The failures of children that no thread has joined, kept by the parent. Bounded, since a service
 //! may spawn a thread for each connection, and run for a year.
 
-use crate::thread::Failure;
+use crate::thread::failure::{Failure, Failures};
 use std::collections::VecDeque;
 
 /// A thread keeps this many of the first failures of its children, and this many of the last.
@@ -23,26 +23,6 @@ pub(super) struct Omitted {
     pub(super) failure: Failure,
     /// It is the first failure that was not kept.
     pub(super) is_first: bool,
-}
-
-/// The failures below a thread, for its own failure.
-#[derive(Default)]
-pub(crate) struct Failures {
-    /// In the order of the children's start.
-    pub(crate) kept: Vec<Failure>,
-    /// The number of further failures that were not kept.
-    pub(crate) omitted: u64,
-}
-
-impl Failures {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
-    pub(crate) fn append(&mut self, mut more: Failures) {
-        self.kept.append(&mut more.kept);
-        self.omitted += more.omitted;
-    }
 }
 
 impl Unjoined {

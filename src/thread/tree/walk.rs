@@ -3,10 +3,9 @@
 use super::Node;
 use std::sync::Arc;
 
-/// Calls `visit` with each of `roots` and all nodes below them, parents before their children. It
-/// returns the children that are to be visited, the oldest first, which is also the order of the
-/// visits.
-pub(crate) fn walk(roots: Vec<Arc<Node>>, mut visit: impl FnMut(&Arc<Node>) -> Vec<Arc<Node>>) {
+/// Calls `visit` with each of `roots` and with all that is below them, parents before their
+/// children. `visit` returns the children that are to be visited, in the order of the visits.
+pub(crate) fn walk<N>(roots: Vec<N>, mut visit: impl FnMut(&N) -> Vec<N>) {
     let mut next = roots;
     next.reverse();
     while let Some(node) = next.pop() {

@@ -1,0 +1,71 @@
+//! The birth of a node: its name and path, whether its parent still takes it, and whether it is
+//! asked to stop at once.
+
+use super::{Node, Phase, RUNTIME, sanitize};
+use crate::signal::Reason;
+use crate::thread::policy::{Role, SpawnSettings, StopOrder};
+use crate::thread::roots::current;
+use crate::thread::stop_clock;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The maximum number of children that an ending thread takes from threads that are not below it.
+/// Each is asked to stop and joined, and the end must come even if another thread keeps spawning.
+const MOST_LATE_CHILDREN: usize = 1000;
+
+impl Node {
+    /// Also gives the path, for the name of an OS thread.
+    pub(crate) fn child(parent: &Arc<Node>, name: &str, settings: SpawnSettings) -> io::Result<(Arc<Node>, String)> {
+        let mut name = sanitize(name);
+        let (is_users, is_below_main) = (settings.role == Role::User, parent.settings.role == Role::Root);
+        let place = if is_below_main && settings.role == Role::Runtime { [RUNTIME, "/"] } else { ["", ""] };
+        if is_below_main && is_users && name == RUNTIME {
+            name += "_";
+        }
+        // With room for the NUL that the standard library adds.
+        let mut path = String::with_capacity(parent.path.len() + RUNTIME.len() + name.len() + 3);
+        path.extend([&*parent.path, "/", place[0], place[1], &name]);
+        let node = Node::new(&name, &path, Some(parent.clone()), settings);
+        // Threads below it may spawn as long as they live: it waits for them anyhow.
+        let is_from_below = parent.is_ending() && {
+            let me = current();
+            me.id == parent.id || me.is_below(parent)
+        };
+        let ending = {
+            let mut state = parent.state.lock();
+            if state.phase == Phase::Ended {
+                let why = if parent.is_inherited() { "is a thread of the parent process" } else { "has ended" };
+                let message = format!("{} {why}: it cannot have a child {name}", parent.path);
+                return Err(io::Error::other(message));
+            }
+            if state.phase == Phase::Ending && is_users {
+                if !is_from_below {
+                    if state.late_children == MOST_LATE_CHILDREN {
+                        let message = format!(
+                            "{} is ending and was given {MOST_LATE_CHILDREN} children meanwhile; it takes no child {name} \
+                             from a thread that is not below it",
+                            parent.path
+                        );
+                        return Err(io::Error::other(message));
+                    }
+                    state.late_children += 1;
+                }
+                node.born_late.store(true, Ordering::Relaxed);
+            }
+            state.children.insert(node.id, node.clone());
+            state.ending.as_ref().map(|ending| ending.reason.again())
+        };
+        // After the insertion: a stop that came before it has not seen the child. A OneByOne parent
+        // asks no child before it ends, and so not the new one either.
+        let asked = || parent.settings.stop_order == StopOrder::Together && parent.please_stop.is_go();
+        if is_users && (ending.is_some() || asked()) {
+            let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
+            node.please_stop.go_for(&ending.unwrap_or_else(born_late));
+            if node.settings.patience.is_some() {
+                stop_clock::stop_requested(node.settings.patience);
+            }
+        }
+        Ok((node, path))
+    }
+}
