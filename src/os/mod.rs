@@ -30,6 +30,7 @@ pub(crate) mod maps;
 pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod net;
+pub(crate) mod only_one;
 mod os_thread;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;

@@ -11,36 +11,17 @@ use super::{
 };
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
-use crate::os::fork::{self, PerProcess};
+use crate::os::fork::PerProcess;
+use crate::os::only_one::OnlyOne;
 use crate::thread::Thread;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Whether a recording runs: signals and process timers are there once in a process.
 /// A forked child may have one of its own.
 static RUNS: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
-
-/// Held by the one recording that runs.
-/// With the generation of the process whose recording it is.
-struct OnlyOne(u32);
-
-impl OnlyOne {
-    fn take() -> Option<OnlyOne> {
-        // SeqCst: nothing here is hot. Not then_some: that would make, and drop, one in any case.
-        fork::watch();
-        (!RUNS.swap(true, Ordering::SeqCst)).then(|| OnlyOne(fork::generation()))
-    }
-}
-
-impl Drop for OnlyOne {
-    fn drop(&mut self) {
-        if self.0 == fork::generation() {
-            RUNS.store(false, Ordering::SeqCst);
-        }
-    }
-}
 
 /// A recording that runs. Dropping it stops it, and what it found is lost; [`finish`](Self::finish)
 /// keeps it.
@@ -76,7 +57,8 @@ pub struct Recording {
 /// # Ok::<(), selvedge::Error>(())
 /// ```
 pub fn start(options: Options) -> Result<Recording, Error> {
-    let only_one = OnlyOne::take().ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
+    let only_one =
+        OnlyOne::try_take(&RUNS).ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
     // Main is in the tree from its first look at itself on; perhaps this is it.
     Thread::current();
     let Start { sampler, effective, began, epoch } = engines::start(&options)?;

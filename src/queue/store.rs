@@ -1,4 +1,5 @@
-//! What is behind a queue's handles: two locks, two counters, two bells.
+//! What is behind a queue's handles: two locks, two counters, and a wake-up for
+//! each side. Knows no handles.
 //!
 //! Adders push into `tail`, poppers take from `head`, and a popper that finds `head` empty swaps
 //! the whole tail in. So the two sides meet once per batch and not once per value, and taking
@@ -9,12 +10,12 @@
 //! 1. Locks are taken in the order head, tail. Nothing of the user's runs under either.
 //! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped`
 //!    values are in the queue.
-//! 3. A thread that is about to block first counts itself among the bell's waiting threads (or,
-//!    woken, clears `called`) and then looks again under the lock of the other side. A thread that
-//!    changes something asks under that lock whether the bell is awaited. So the blocking thread
+//! 3. A thread that is about to block first counts itself among the waiting threads of the `WakeUp`
+//!    (or, woken, clears `called`) and then looks again under the lock of the other side. A thread that
+//!    changes something asks under that lock whether the wake-up is awaited. So the blocking thread
 //!    sees the change, or the changing thread sees the blocking thread.
-//! 4. A thread that took a token from a bell, or gives up, looks once more before it returns. If
-//!    something is left for the threads that still wait, it rings on. Between clearing `called` and
+//! 4. A thread that took a token, or gives up, looks once more before it returns. If something is
+//!    left for the threads that still wait, it wakes the next one. Between clearing `called` and
 //!    that look it has held the lock of the other side. So the look sees the change of an adder or
 //!    popper that still saw `called` set.
 //!
@@ -26,6 +27,7 @@ use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::os::tell::tell;
 use crate::signal::{Signal, WaitSet};
 use crate::wait::{Handles, Unblocker, Users, WaitDescription};
+use crossbeam_utils::CachePadded;
 use log::Level;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,14 +45,15 @@ const FULL_WARNING: Duration = if IN_MODEL { Duration::MAX } else { Duration::fr
 const STAND_BACK: usize = if IN_MODEL { 1 } else { 64 };
 
 /// How often a popper tries that lock before it blocks on it.
-const ASKING: usize = if IN_MODEL { 1 } else { 64 };
+const TAIL_TRIES: usize = if IN_MODEL { 1 } else { 64 };
 
 pub(super) struct Store<T> {
     pub(super) name: Arc<str>,
     pub(super) closed: Signal,
     capacity: u64,
-    tail: Apart<Side<Tail<T>>>,
-    head: Apart<Side<Head<T>>>,
+    // Padded: different threads write these.
+    tail: CachePadded<Side<Tail<T>>>,
+    head: CachePadded<Side<Head<T>>>,
     /// The popper that holds the head's lock asks the adders to leave the tail's for a moment.
     ///
     /// | value | means                                         | set by                                 |
@@ -59,19 +62,14 @@ pub(super) struct Store<T> {
     /// | true  | a popper tries to get the tail's lock         | the popper                             |
     ///
     /// Only a hint, hence relaxed.
-    tail_wanted: Apart<AtomicBool>,
+    tail_wanted: CachePadded<AtomicBool>,
     /// Poppers wait here for a value.
-    items: Apart<WakeUp>,
+    items: CachePadded<WakeUp>,
     /// Adders wait here for room.
-    room: Apart<WakeUp>,
+    room: CachePadded<WakeUp>,
     /// The threads that had to wait for a value. They can make room, as far as is known.
     poppers: Arc<Users>,
 }
-
-/// On a cache line of its own, since different threads write it. 128 bytes, because lines are
-/// fetched in pairs.
-#[repr(align(128))]
-struct Apart<T>(T);
 
 /// One end of the queue, with the number of values that have passed it. Only the thread that holds
 /// the lock writes the count.
@@ -91,7 +89,7 @@ struct Head<T> {
     ready: VecDeque<T>,
 }
 
-/// What one look at the head found.
+/// What was found at the head.
 pub(super) enum Taken<T> {
     Value(T),
     Empty,
@@ -106,11 +104,11 @@ impl<T> Store<T> {
             name: Arc::from(name),
             closed: Signal::new(format!("{name} closed")),
             capacity,
-            tail: Apart(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
-            head: Apart(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
-            tail_wanted: Apart(AtomicBool::new(false)),
-            items: Apart(WakeUp::new()),
-            room: Apart(WakeUp::new()),
+            tail: CachePadded::new(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
+            head: CachePadded::new(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
+            tail_wanted: CachePadded::new(AtomicBool::new(false)),
+            items: CachePadded::new(WakeUp::new()),
+            room: CachePadded::new(WakeUp::new()),
             poppers: Arc::default(),
         }
     }
@@ -121,11 +119,11 @@ impl<T> Store<T> {
     }
 
     fn added(&self) -> &AtomicU64 {
-        &self.tail.0.count
+        &self.tail.count
     }
 
     fn popped(&self) -> &AtomicU64 {
-        &self.head.0.count
+        &self.head.count
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -151,12 +149,12 @@ impl<T> Store<T> {
     fn end_push(&self, tail: MutexGuard<'_, Tail<T>>, count: u64) {
         // Only written under this lock, so a load and a store make an addition.
         self.added().store(self.added().load(Ordering::Relaxed) + count, Ordering::Release);
-        let awaited = self.items.0.is_awaited();
+        let awaited = self.items.is_awaited();
         drop(tail);
         if awaited {
-            self.items.0.wake_one();
+            self.items.wake_one();
         }
-        if self.tail_wanted.0.load(Ordering::Relaxed) {
+        if self.tail_wanted.load(Ordering::Relaxed) {
             self.stand_back();
         }
     }
@@ -167,11 +165,11 @@ impl<T> Store<T> {
     fn stand_back(&self) {
         for _ in 0..STAND_BACK {
             std::hint::spin_loop();
-            if !self.tail_wanted.0.load(Ordering::Relaxed) {
+            if !self.tail_wanted.load(Ordering::Relaxed) {
                 return;
             }
         }
-        self.tail_wanted.0.store(false, Ordering::Relaxed);
+        self.tail_wanted.store(false, Ordering::Relaxed);
     }
 
     /// The tail's lock, for a popper. The popper holds the head's lock, so only one popper asks at
@@ -181,25 +179,25 @@ impl<T> Store<T> {
     /// that only blocks on the mutex sleeps after a few failed tries, and the queue fills up before
     /// it is awake again.
     fn tail_for_popper(&self) -> MutexGuard<'_, Tail<T>> {
-        if let Some(tail) = self.tail.0.end.try_lock() {
+        if let Some(tail) = self.tail.end.try_lock() {
             return tail;
         }
         let mut tail = None;
-        for _ in 0..ASKING {
-            self.tail_wanted.0.store(true, Ordering::Relaxed);
+        for _ in 0..TAIL_TRIES {
+            self.tail_wanted.store(true, Ordering::Relaxed);
             (0..4).for_each(|_| std::hint::spin_loop());
-            tail = self.tail.0.end.try_lock();
+            tail = self.tail.end.try_lock();
             if tail.is_some() {
                 break;
             }
         }
-        self.tail_wanted.0.store(false, Ordering::Relaxed);
-        tail.unwrap_or_else(|| self.tail.0.end.lock())
+        self.tail_wanted.store(false, Ordering::Relaxed);
+        tail.unwrap_or_else(|| self.tail.end.lock())
     }
 
     #[inline]
     pub(super) fn try_add(&self, value: T) -> Result<(), AddError<T>> {
-        let mut tail = self.tail.0.end.lock();
+        let mut tail = self.tail.end.lock();
         if tail.closed {
             return Err(AddError::Closed(value));
         }
@@ -254,7 +252,7 @@ impl<T> Store<T> {
         handles: impl FnOnce() -> Handles,
     ) -> Result<(), AddError<Vec<T>>> {
         let attempt = |batch: &mut Vec<T>| {
-            let mut tail = self.tail.0.end.lock();
+            let mut tail = self.tail.end.lock();
             if tail.closed {
                 return Some(Err(AddError::Closed(())));
             }
@@ -283,14 +281,7 @@ impl<T> Store<T> {
         let few = self.capacity / 8;
         let mut spin = Spin::new();
         let since = spin.began();
-        let what = || {
-            let limited = till.is_some_and(Signal::can_go);
-            let what = WaitDescription::new("room in queue", self.name.clone()).limited(limited);
-            match limited {
-                true => what,
-                false => what.unblocker(Unblocker::Users(self.poppers.clone())).handles(handles()),
-            }
-        };
+        let what = || self.room_description(till, handles);
         let mut what = Some(what);
         let mut publish = || what.take().map(|what| what().publish_since(since));
         let mut published = None;
@@ -309,12 +300,12 @@ impl<T> Store<T> {
         }
         let published = published.or_else(publish);
         let mut warn_at = since.checked_add(FULL_WARNING);
-        let waiting = self.room.0.enter();
+        let waiting = self.room.enter();
         let mut wait_set = WaitSet::default();
         let outcome = loop {
             // By invariant 3 the poppers' lock must order the next look. The look itself is under
             // the tail's lock.
-            drop(self.head.0.end.lock());
+            drop(self.head.end.lock());
             if let Some(outcome) = attempt() {
                 break Some(outcome);
             }
@@ -323,14 +314,7 @@ impl<T> Store<T> {
             }
             if warn_at.is_some_and(|at| Instant::now() >= at) {
                 warn_at = warn_at.and_then(|at| at.checked_add(FULL_WARNING));
-                let text = format!(
-                    "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
-                    crate::wait::my_path(),
-                    since.elapsed(),
-                    self.name,
-                    self.len()
-                );
-                tell(Level::Warn, module_path!(), &text);
+                self.warn_full(since);
             }
             wait_set.clear(warn_at);
             if let Some(till) = till {
@@ -340,17 +324,38 @@ impl<T> Store<T> {
         };
         drop(waiting);
         drop(published);
-        if self.room.0.is_awaited() && (self.has_room() || self.closed.is_go()) {
-            self.room.0.wake_one();
+        if self.room.is_awaited() && (self.has_room() || self.closed.is_go()) {
+            self.room.wake_one();
         }
         outcome
+    }
+
+    /// What a thread that waits for room publishes.
+    fn room_description(&self, till: Option<&Signal>, handles: impl FnOnce() -> Handles) -> WaitDescription {
+        let limited = till.is_some_and(Signal::can_go);
+        let what = WaitDescription::new("room in queue", self.name.clone()).limited(limited);
+        match limited {
+            true => what,
+            false => what.unblocker(Unblocker::Users(self.poppers.clone())).handles(handles()),
+        }
+    }
+
+    fn warn_full(&self, since: Instant) {
+        let text = format!(
+            "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
+            crate::wait::my_path(),
+            since.elapsed(),
+            self.name,
+            self.len()
+        );
+        tell(Level::Warn, module_path!(), &text);
     }
 
     /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is
     /// left to the adders when the counters say that there is nothing.
     #[inline]
     pub(super) fn take(&self) -> Taken<T> {
-        let mut head = self.head.0.end.lock();
+        let mut head = self.head.end.lock();
         if let Some(value) = head.ready.pop_front() {
             self.end_pop(head, 1);
             return Taken::Value(value);
@@ -360,7 +365,7 @@ impl<T> Store<T> {
 
     /// `take` that passes through both locks in each case: invariants 3 and 4 rest on that.
     fn take_for_sure(&self) -> Taken<T> {
-        let mut head = self.head.0.end.lock();
+        let mut head = self.head.end.lock();
         match head.ready.pop_front() {
             Some(value) => {
                 // The value does not need the tail's lock. The caller's last look does: without it,
@@ -405,7 +410,7 @@ impl<T> Store<T> {
     }
 
     pub(super) fn take_all(&self) -> Vec<T> {
-        let mut head = self.head.0.end.lock();
+        let mut head = self.head.end.lock();
         // The values move into a vector of this thread's, and the buffers stay; see `swap`.
         let mut all = Vec::with_capacity(self.len() as usize);
         all.extend(head.ready.drain(..));
@@ -422,10 +427,10 @@ impl<T> Store<T> {
     #[inline]
     fn end_pop(&self, head: MutexGuard<'_, Head<T>>, count: u64) {
         self.popped().store(self.popped().load(Ordering::Relaxed) + count, Ordering::Release);
-        let awaited = self.room.0.is_awaited();
+        let awaited = self.room.is_awaited();
         drop(head);
         if awaited {
-            self.room.0.wake_one();
+            self.room.wake_one();
         }
     }
 
@@ -455,7 +460,7 @@ impl<T> Store<T> {
             }
         }
         let published = published.or_else(publish);
-        let waiting = self.items.0.enter();
+        let waiting = self.items.enter();
         let mut wait_set = WaitSet::default();
         let outcome = loop {
             match self.take_for_sure() {
@@ -474,19 +479,19 @@ impl<T> Store<T> {
         };
         drop(waiting);
         drop(published);
-        if self.items.0.is_awaited() && (self.len() > 0 || self.closed.is_go()) {
-            self.items.0.wake_one();
+        if self.items.is_awaited() && (self.len() > 0 || self.closed.is_go()) {
+            self.items.wake_one();
         }
         outcome
     }
 
     pub(super) fn close(&self) -> bool {
-        let first = !std::mem::replace(&mut self.tail.0.end.lock().closed, true);
+        let first = !std::mem::replace(&mut self.tail.end.lock().closed, true);
         if first {
             self.closed.go_unexplained();
-            // One of each is woken, and rings on.
-            self.items.0.wake_one();
-            self.room.0.wake_one();
+            // One of each side is woken, and wakes the next one.
+            self.items.wake_one();
+            self.room.wake_one();
         }
         first
     }

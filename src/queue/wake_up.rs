@@ -1,4 +1,5 @@
-//! How a thread waits for the other side of a queue: it spins a little, then sleeps by a bell.
+//! How a thread waits for the other side of a queue: it spins a little, then sleeps until the other
+//! side wakes it. Knows no values and no locks of the queue.
 //!
 //! Models: `queue/loom_tests.rs`.
 
@@ -17,7 +18,7 @@ pub(super) struct WakeUp {
     waiting: AtomicUsize,
     /// | value | means                                                                                  |
     /// |-------|----------------------------------------------------------------------------------------|
-    /// | false | no thread was called since a woken thread last cleared the flag to look                |
+    /// | false | no thread was called since a woken thread last cleared the flag                |
     /// | true  | a token lies in the channel or is being put there, or its taker has not looked yet     |
     ///
     /// Without the flag, each value that is added before the woken thread runs would touch the
@@ -46,7 +47,7 @@ impl WakeUp {
         // gone.
         if !self.called.swap(true, Ordering::AcqRel) {
             // Full: a thread that was woken by something else left its token there. The thread that
-            // takes it looks, and rings on.
+            // takes it looks, and wakes the next one.
             let _ = self.sender.try_send(());
         }
     }
@@ -65,8 +66,8 @@ impl Waiting<'_> {
     /// look again before it sleeps again.
     pub(super) fn block(&self, wait_set: &WaitSet) {
         wait_set.block_on(&self.0.receiver);
-        // Release pairs with the Acquire in `ring`. Acquire, and hence a swap: a `ring` may have
-        // found the flag still set. Then the caller must see what came before that `ring`, and
+        // Release pairs with the Acquire in `wake_one`. Acquire, and hence a swap: a `wake_one` may have
+        // found the flag still set. Then the caller must see what came before that `wake_one`, and
         // `close` takes no lock between the two.
         self.0.called.swap(false, Ordering::AcqRel);
     }

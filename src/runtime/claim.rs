@@ -2,39 +2,34 @@
 
 use super::last_profile;
 use crate::error::{Error, Kind};
-use crate::os::fork::{self, PerProcess};
+use crate::os::fork::PerProcess;
+use crate::os::only_one::OnlyOne;
 use crate::thread::{leaving, panic};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// One runtime at a time. A forked child may start one of its own.
 pub(super) static RUNNING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// The process's one runtime. Gives the place back, also if the start fails half-way.
-pub(super) struct Claim {
-    /// The generation of the process that has the runtime.
-    generation: u32,
-}
+pub(super) struct Claim(OnlyOne);
 
 impl Claim {
     pub(super) fn take() -> Result<Claim, Error> {
-        fork::watch();
-        if RUNNING.swap(true, Ordering::SeqCst) {
+        OnlyOne::try_take(&RUNNING).map(Claim).ok_or_else(|| {
             let message = "a runtime runs already in this process; shut it down before the next one is started";
-            return Err(Error::new(Kind::AlreadyRunning, message));
-        }
-        Ok(Claim { generation: fork::generation() })
+            Error::new(Kind::AlreadyRunning, message)
+        })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.generation != fork::generation() {
+        if !self.0.is_of_this_process() {
             // The runtime is the parent process's.
             return;
         }
         panic::panics_go_to_log(false);
         leaving::set_report(None);
         last_profile::forget();
-        RUNNING.store(false, Ordering::SeqCst);
     }
 }

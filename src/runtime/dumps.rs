@@ -1,39 +1,26 @@
-//! The dump that a signal asks for. A thread of its own makes and writes it, so that the next
-//! signal is heard while main, the log or stderr hangs.
+//! The dump that a signal asks for. A thread of its own makes and writes it, so that the
+//! signal thread is free while main, the log or stderr hangs.
 
 use super::config::{DumpSettings, DumpSignal};
 use super::{exit, reserve};
 use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crate::os::inherit;
+use crate::os::only_one::OnlyOne;
 use crate::signal::Signal;
 use crate::thread::Builder;
 use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Signals that runtimes have taken so far. What a process does with a signal is not given back:
 /// after the runtime it is ignored.
 static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
-/// Set while a dump is made. A request meanwhile gets that dump.
-static MAKING: AtomicBool = AtomicBool::new(false);
-/// Set while the log takes one. If it hangs, the next dump does not wait for it as well.
-static LOGGING: AtomicBool = AtomicBool::new(false);
-
-struct Set(&'static AtomicBool);
-
-impl Set {
-    fn try_set(flag: &'static AtomicBool) -> Option<Set> {
-        // SeqCst: nothing here is hot. Not then_some: that would make, and drop, one in any case.
-        (!flag.swap(true, Ordering::SeqCst)).then(|| Set(flag))
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
+/// Taken while a dump is made. A request meanwhile gets that dump.
+static MAKING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
+/// Taken while the log takes one. If it hangs, the next dump does not wait for it as well.
+static LOGGING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// Which signal to listen to.
 pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
@@ -54,9 +41,9 @@ pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
     Some(signal)
 }
 
-/// Makes a dump and writes it; returns at once. On the thread that hears signals.
+/// Makes a dump and writes it; returns at once. On the thread that takes signals.
 pub(super) fn write() {
-    let Some(making) = Set::try_set(&MAKING) else { return };
+    let Some(making) = OnlyOne::try_take(&MAKING) else { return };
     let making = Mutex::new(Some(making));
     aside("dump", move || {
         let _making = making.lock().take();
@@ -70,13 +57,13 @@ pub(super) fn write() {
     });
 }
 
-/// False: the log hangs, or does not want it.
+/// Returns `false` if the log hangs, or filters it out.
 fn log(text: &Arc<str>) -> bool {
     const TARGET: &str = "selvedge::dump";
     if !log::log_enabled!(target: TARGET, log::Level::Warn) {
         return false;
     }
-    let Some(logging) = Set::try_set(&LOGGING) else { return false };
+    let Some(logging) = OnlyOne::try_take(&LOGGING) else { return false };
     let (text, logging) = (text.clone(), Mutex::new(Some(logging)));
     let logged = aside("dump-log", move || {
         let _logging = logging.lock().take();

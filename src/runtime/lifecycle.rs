@@ -23,6 +23,7 @@ use log::Level;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that
 /// started it is `main`.
@@ -97,31 +98,8 @@ impl Runtime {
             let message = format!("this thread is {}; the runtime starts on the thread that is to be main", me.path);
             return Err(Error::new(Kind::AlreadyRunning, message));
         }
-        let plan = match &settings.log.to {
-            LogTo::File(file) => Some(logs::load(file)?),
-            LogTo::Console => Some(logs::console(settings.log.wiring.level)),
-            LogTo::Own | LogTo::Off => None,
-        };
-        profiler::check(&settings.profile)?;
-        // Before the log: at an exit the log is written first, and then the process dies as the
-        // exit code says.
-        signals::prepare_end();
-        logs::prepare_end();
-        at_exit::prepare();
-        let refresh = plan.as_ref().and_then(logs::Plan::refresh);
-        match plan {
-            Some(plan) => plan.install(settings.log.wiring, false)?,
-            None if settings.log.to == LogTo::Off => logs::switch_off()?,
-            None => {}
-        }
-        panic::install_hook();
-        panic::panics_go_to_log(true);
-        panic::set_before_abort(exit::before_abort);
-        failure_context::set_records(logs::recent_of_this_thread);
-        leaving::set_report(Some(match settings.shutdown.on_stuck {
-            OnStuck::Wait => exit::report_leaving,
-            OnStuck::Abort => exit::abort_leaving,
-        }));
+        let refresh = install_log(&settings)?;
+        install_hooks(&settings);
         latency::begin();
         queue::begin();
         let (node, guard) = roots::become_main();
@@ -275,6 +253,41 @@ impl Up {
         logs::end();
         (failure, interrupted, is_told)
     }
+}
+
+/// Checks what can be checked before anything is started, then installs the log. Returns how often
+/// the log's file is to be read again.
+fn install_log(settings: &Settings) -> Result<Option<Duration>, Error> {
+    let plan = match &settings.log.to {
+        LogTo::File(file) => Some(logs::load(file)?),
+        LogTo::Console => Some(logs::console(settings.log.wiring.level)),
+        LogTo::Own | LogTo::Off => None,
+    };
+    profiler::check(&settings.profile)?;
+    // Before the log: at an exit the log is written first, and then the process dies as the exit
+    // code says.
+    signals::prepare_end();
+    logs::prepare_end();
+    at_exit::prepare();
+    let refresh = plan.as_ref().and_then(logs::Plan::refresh);
+    match plan {
+        Some(plan) => plan.install(settings.log.wiring, false)?,
+        None if settings.log.to == LogTo::Off => logs::switch_off()?,
+        None => {}
+    }
+    Ok(refresh)
+}
+
+/// Puts the runtime's functions where the room `thread` calls them.
+fn install_hooks(settings: &Settings) {
+    panic::install_hook();
+    panic::panics_go_to_log(true);
+    panic::set_before_abort(exit::before_abort);
+    failure_context::set_records(logs::recent_of_this_thread);
+    leaving::set_report(Some(match settings.shutdown.on_stuck {
+        OnStuck::Wait => exit::report_leaving,
+        OnStuck::Abort => exit::abort_leaving,
+    }));
 }
 
 /// The children of the process's main thread from before this runtime was started on another thread

@@ -53,7 +53,7 @@ use std::time::Duration;
 /// std::thread::scope(|s| { s.spawn(|| drop(lock.lock())); });
 /// ```
 pub struct Lock<T: ?Sized> {
-    way: Owned,
+    permit: Owned,
     value: UnsafeCell<T>,
 }
 
@@ -77,7 +77,7 @@ unsafe impl<T: ?Sized + Sync> Sync for LockGuard<'_, T> {}
 impl<T> Lock<T> {
     /// A lock around `value`.
     pub fn new(name: impl AsRef<str>, value: T) -> Lock<T> {
-        Lock { way: Owned::new("lock", name.as_ref()), value: UnsafeCell::new(value) }
+        Lock { permit: Owned::new("lock", name.as_ref()), value: UnsafeCell::new(value) }
     }
 
     /// The value. The caller has the lock for itself, so nothing blocks.
@@ -95,7 +95,7 @@ impl<T: ?Sized> Lock<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockGuard<'_, T> {
-        self.way.enter();
+        self.permit.enter();
         LockGuard::new(self)
     }
 
@@ -110,7 +110,7 @@ impl<T: ?Sized> Lock<T> {
     #[inline]
     #[track_caller]
     pub fn lock_till(&self, till: &Signal) -> Result<LockGuard<'_, T>, GaveUp> {
-        self.way.enter_till(till)?;
+        self.permit.enter_till(till)?;
         Ok(LockGuard::new(self))
     }
 
@@ -123,7 +123,7 @@ impl<T: ?Sized> Lock<T> {
     /// As [`lock`](Self::lock).
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_, T>, GaveUp> {
-        self.way.enter_timeout(timeout)?;
+        self.permit.enter_timeout(timeout)?;
         Ok(LockGuard::new(self))
     }
 
@@ -132,7 +132,7 @@ impl<T: ?Sized> Lock<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        self.way.try_enter().then(|| LockGuard::new(self))
+        self.permit.try_enter().then(|| LockGuard::new(self))
     }
 
     /// The value. The caller has the lock for itself, so nothing blocks.
@@ -142,12 +142,12 @@ impl<T: ?Sized> Lock<T> {
 
     /// The path of the thread that has the lock. It may be out of date when the call returns.
     pub fn owner(&self) -> Option<Arc<str>> {
-        self.way.owner()
+        self.permit.owner()
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.way.name()
+        self.permit.name()
     }
 }
 
@@ -181,7 +181,7 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
     /// ```
     #[inline]
     pub fn left_by_panic(&self) -> bool {
-        self.lock.way.left_by_panic()
+        self.lock.permit.left_by_panic()
     }
 }
 
@@ -207,8 +207,8 @@ impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
 impl<T: ?Sized> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.way.note_panic(self.panicking_before);
-        self.lock.way.leave();
+        self.lock.permit.note_panic(self.panicking_before);
+        self.lock.permit.leave();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The cell – – –: a value that threads change, and wait for others to change.
 //!
 //! Invariants
-//! 1. Only the owner of `way` touches `value` and `line`.
+//! 1. Only the owner of `permit` touches `value` and `line`.
 //! 2. `changes` counts what may have changed the value. A waiter remembers the count up to which it
 //!    has looked. That count never falls, so the waiters in the line stand in its order.
 //! 3. A thread that leaves takes the first waiter out of the line, if that has not seen the last
@@ -90,7 +90,7 @@ use std::time::Duration;
 /// assert_eq!(first, "");
 /// ```
 pub struct Monitor<T: ?Sized> {
-    way: Owned,
+    permit: Owned,
     line: UnsafeCell<Line>,
     value: UnsafeCell<T>,
 }
@@ -140,7 +140,7 @@ impl<T> Monitor<T> {
     /// A monitor around `value`.
     pub fn new(name: impl AsRef<str>, value: T) -> Monitor<T> {
         Monitor {
-            way: Owned::new("monitor", name.as_ref()),
+            permit: Owned::new("monitor", name.as_ref()),
             line: UnsafeCell::default(),
             value: UnsafeCell::new(value),
         }
@@ -161,7 +161,7 @@ impl<T: ?Sized> Monitor<T> {
     #[inline]
     #[track_caller]
     pub fn enter(&self) -> MonitorGuard<'_, T> {
-        self.way.enter();
+        self.permit.enter();
         MonitorGuard::new(self)
     }
 
@@ -176,7 +176,7 @@ impl<T: ?Sized> Monitor<T> {
     #[inline]
     #[track_caller]
     pub fn enter_till(&self, till: &Signal) -> Result<MonitorGuard<'_, T>, GaveUp> {
-        self.way.enter_till(till)?;
+        self.permit.enter_till(till)?;
         Ok(MonitorGuard::new(self))
     }
 
@@ -189,7 +189,7 @@ impl<T: ?Sized> Monitor<T> {
     /// As [`enter`](Self::enter).
     #[track_caller]
     pub fn enter_timeout(&self, timeout: Duration) -> Result<MonitorGuard<'_, T>, GaveUp> {
-        self.way.enter_timeout(timeout)?;
+        self.permit.enter_timeout(timeout)?;
         Ok(MonitorGuard::new(self))
     }
 
@@ -198,17 +198,17 @@ impl<T: ?Sized> Monitor<T> {
     #[inline]
     #[track_caller]
     pub fn try_enter(&self) -> Option<MonitorGuard<'_, T>> {
-        self.way.try_enter().then(|| MonitorGuard::new(self))
+        self.permit.try_enter().then(|| MonitorGuard::new(self))
     }
 
     /// The path of the thread that is inside. It may be out of date when the call returns.
     pub fn owner(&self) -> Option<Arc<str>> {
-        self.way.owner()
+        self.permit.owner()
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.way.name()
+        self.permit.name()
     }
 }
 
@@ -249,18 +249,19 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     /// changed then.
     #[inline]
     pub fn left_by_panic(&self) -> bool {
-        self.monitor.way.left_by_panic()
+        self.monitor.permit.left_by_panic()
     }
 
     #[track_caller]
     fn wait_within(&mut self, limit: Limit<'_>) -> Result<(), GaveUp> {
-        let way = &self.monitor.way;
+        let permit = &self.monitor.permit;
+        let changed = u64::from(self.changed);
         let (parker, woken) = (Parker::mine(), Arc::new(AtomicBool::new(false)));
-        let what = WaitDescription::new("change in monitor", Arc::from(way.name()));
+        let what = WaitDescription::new("change in monitor", Arc::from(permit.name()));
         let published = what.limited(limit.is_any()).at(Location::caller()).publish();
         let place = {
             let line = self.line();
-            line.changes += u64::from(self.changed);
+            line.changes += changed;
             line.next += 1;
             let waiter = Waiter { seen: line.changes, woken: woken.clone(), parker: parker.clone() };
             line.waiters.insert(line.next, waiter);
@@ -269,7 +270,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         self.leave();
         // Relaxed: entering again makes the change visible.
         let outcome = limit.block_until(&parker, || woken.load(Ordering::Relaxed));
-        way.enter();
+        permit.enter();
         drop(published);
         self.changed = false;
         self.panicking_before = std::thread::panicking();
@@ -281,18 +282,18 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     }
 
     #[inline]
-    fn line(&self) -> &'a mut Line {
-        // SAFETY: this guard is the only one; no two results of this call are alive at once, as
-        // each is used up within one expression or block of this file.
+    fn line(&mut self) -> &mut Line {
+        // SAFETY: this guard is the only one of its monitor, and it is borrowed exclusively for as
+        // long as the result lives. So no other reference to the line exists.
         unsafe { &mut *self.monitor.line.get() }
     }
 
     #[inline]
-    fn leave(&self) {
-        self.monitor.way.note_panic(self.panicking_before);
+    fn leave(&mut self) {
+        self.monitor.permit.note_panic(self.panicking_before);
         let line = self.line();
         let woken = if line.waiters.is_empty() { None } else { line.pop_unseen() };
-        self.monitor.way.leave();
+        self.monitor.permit.leave();
         if let Some(waiter) = woken {
             // After leaving: a waiter that wakes earlier only waits to enter.
             waiter.woken.store(true, Ordering::Relaxed);
