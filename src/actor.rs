@@ -1,5 +1,5 @@
-//! A thread that owns a state, and a queue through which other threads talk to it. Knows `signal`,
-//! `queue` and `thread`.
+//! Actors: a thread that owns a state, and a queue through which other threads talk to it. Built of
+//! `signal`, `queue` and `thread`; the protocol of its end is in the table at `spawn_actor`.
 
 use crate::model::locks::Mutex;
 use crate::queue::{AddError, PopError, Queue};

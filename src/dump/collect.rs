@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_millis(10);
 
 pub(super) fn now(with_stacks: bool) -> Dump {
     let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
-    // AtBegin anybody is asked for its stack, which would be seen as its own work.
+    // Before a thread is asked for its stack, which would be seen as its own work.
     let before = AtBegin::now();
     let (mut clocks, mut known) = (HashMap::new(), Vec::new());
     walk(began, |thread, _, patience| {

@@ -58,8 +58,8 @@ pub(super) struct Entry {
     pub(super) is_ending: bool,
     /// The kernel's id.
     pub(super) os_thread: Option<i32>,
-    /// When all of this was read. Its times are those of this moment, not of when the dump is
-    /// written out.
+    /// When this entry was read. Its times refer to this moment, not to the moment at which the
+    /// dump is written.
     pub(super) seen: Instant,
     pub(super) age: Duration,
     pub(super) doing: Doing,

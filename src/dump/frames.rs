@@ -1,4 +1,5 @@
-//! Which frames of a stack a person wants to see: the program's own, and how they came to block.
+//! Selects the frames of a stack that a person wants to see: the program's own, and the call by
+//! which they came to block. Knows only functions and files; the stacks come from `profile`.
 
 use super::contents::Frame;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The dump for programs.
+//! Writes a dump as JSON, for programs. Reads `contents` and nothing else.
 
 use super::contents::{Deadlock, Doing, Dump, Entry, Frame, Stack, Unregistered};
 use crate::signal::Reason;

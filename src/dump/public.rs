@@ -1,4 +1,5 @@
-//! The public face of the dump: making one, and writing it.
+//! The public face of the dump: making one, and writing it. Names the other files of the room; none
+//! of them names this one.
 
 use super::contents::Dump;
 use super::{collect, json, text};
@@ -12,10 +13,10 @@ use std::time::Duration;
 /// waits or has ended; what it waits for in this crate, since when and which thread holds that;
 /// whether it was asked to stop, when, by which thread and why; failures that no thread has
 /// joined; at the end, waits that no thread can end. Threads of the process that are not in the
-/// tree follow those of the tree (on Linux), as `other/<name>`: their name in the kernel,
+/// tree follow (on Linux), as `other/<name>`: their name in the kernel,
 /// state, CPU time and age. And with the feature `profiling`, on Linux on x86_64 and aarch64,
-/// its stack, also if it is blocked or spins. Those of threads that do not answer (they block
-/// SIGPROF, or get no processor) are missing, with the reason.
+/// its stack, also if it is blocked or spins. Where a thread does not answer
+/// (it blocks SIGPROF, or gets no processor) the stack is missing, with the reason.
 ///
 /// Takes milliseconds without stacks, and with them as long as the program's debug information
 /// takes to read, tenths of a second in a large one; no thread is interrupted for longer than
@@ -24,8 +25,8 @@ use std::time::Duration;
 /// quarter of a second; then one goes without stacks.
 ///
 /// To find the stacks, each thread of the tree gets SIGPROF once, and each other thread twice,
-/// unless it blocks SIGPROF. System calls that it interrupts are restarted, but for those that
-/// Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and
+/// unless it blocks SIGPROF. System calls that it interrupts are restarted, except the calls
+/// that Linux never restarts (see signal(7)): `poll`, `select`, `epoll_wait`, `nanosleep` and
 /// `clock_nanosleep`, `sigtimedwait`, `semop`, `msgrcv`, `io_getevents`, and socket calls and
 /// `futex` waits with a time limit. These return EINTR, which the standard library hides where
 /// it can: `std::thread::sleep` and `std::io::Read::read_exact` go on, while `TcpStream::read`

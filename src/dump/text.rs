@@ -1,4 +1,5 @@
-//! The dump for people: one line for each thread with what matters, and its stack below.
+//! Writes a dump as text, for people: one line for each thread with what matters, and its stack
+//! below. Threads that do the same are one entry. Reads `contents` and nothing else.
 
 use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};

@@ -1,5 +1,5 @@
-//! The threads of the process that are not in the tree: those of other libraries, and those of the
-//! program that no call has registered.
+//! Finds the unregistered threads of the process: threads of other libraries, and threads of the
+//! program that no call has registered. Reads the kernel's list; writes nothing.
 
 use super::contents::{Doing, Entry, Stack, Unregistered};
 use crate::os::task;

@@ -1,4 +1,4 @@
-//! Connecting until a signal goes.
+//! Connecting a TCP or Unix socket until a signal goes. The wait itself is in `wait.rs`.
 
 use super::names::Names;
 use super::wait::{Outcome, Wake, wait};

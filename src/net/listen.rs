@@ -1,4 +1,4 @@
-//! Listeners: accept until a signal goes.
+//! Listeners: accepting connections until a signal goes. The wait itself is in `wait.rs`.
 
 use super::names::Named;
 use super::wait::{Wake, wait};
@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-/// After an error that would come again at once, such as that no descriptor is left, the next
-/// accept waits so long.
+/// The pause before the next accept after an error that would come again at once, for example that
+/// no descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 mod sealed {

@@ -1,6 +1,6 @@
 //! Sockets whose blocking calls end when a signal goes: accept, read, write, connect.
 //!
-//! The types stay those of the standard library. [`ListenTill`] adds
+//! The types are the standard library's own. [`ListenTill`] adds
 //! [`accept_till`](ListenTill::accept_till) and [`incoming_till`](ListenTill::incoming_till) to
 //! listeners; [`SocketTill`] adds [`till`](SocketTill::till) to streams, which gives a
 //! [`StreamTill`] that implements [`Read`](std::io::Read) and [`Write`](std::io::Write);

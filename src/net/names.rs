@@ -1,4 +1,4 @@
-//! What the ends of a socket are called in dumps and profiles.
+//! What the ends of a socket are called in dumps and profiles. Asks the socket; waits for nothing.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

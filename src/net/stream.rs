@@ -1,4 +1,4 @@
-//! Streams: read and write until a signal goes.
+//! Streams: reading and writing until a signal goes. The wait itself is in `wait.rs`.
 
 use super::names::Names;
 use super::wait::{Outcome, Wake, wait};
@@ -81,7 +81,8 @@ pub trait SocketTill: sealed::Sealed + Sized {
     /// within a request.
     ///
     /// # Errors
-    /// Those of `poll`; the stream's time limit for reads has passed ([`ErrorKind::WouldBlock`]).
+    /// The errors of `poll`; [`ErrorKind::WouldBlock`] if the stream's time limit for reads has
+    /// passed.
     ///
     /// ```
     /// # use selvedge::{Signal, net::SocketTill};

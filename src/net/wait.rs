@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Without a descriptor for the wake-up, a wait looks at its signal so often.
+/// Without a descriptor for the wake-up, a wait checks its signal at this interval.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Wakes the waits of one socket when a signal goes. Costs a descriptor from the first wait on that
@@ -59,7 +59,7 @@ pub(super) enum Outcome {
 /// shows meanwhile as waiting for `kind` and the name.
 ///
 /// # Errors
-/// Those of `poll`.
+/// The errors of `poll`.
 pub(super) fn wait(
     socket: BorrowedFd<'_>,
     interest: Interest,

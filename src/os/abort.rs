@@ -29,7 +29,7 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     // program or library, which stays loaded, and may be called by the kernel on any thread: see
     // its `# Safety`.
     unsafe {
-        // The alternative stack has no room for one more handler, such as the profiler's, on top of
+        // The alternative stack has no room for one more handler, for example the profiler's, on top of
         // this one.
         libc::sigfillset(&raw mut ours.sa_mask);
         libc::sigaction(libc::SIGABRT, &raw const ours, ptr::null_mut());
@@ -62,7 +62,7 @@ unsafe extern "C" fn on_abort(signal: libc::c_int) {
 /// The calling thread is not chosen to handle a SIGABRT that comes from outside. Its own `abort`
 /// unblocks it.
 pub(crate) fn block_abort() {
-    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need.
+    // SAFETY: sigemptyset makes `set` valid, which is what the other two need.
     unsafe {
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut set);

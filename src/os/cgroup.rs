@@ -49,7 +49,7 @@ fn read_below(root: &Path, groups: &str) -> Option<Usage> {
     Some(first_version(&path_of("cpu")?, &path_of("cpuacct")?, &path_of("memory")?))
 }
 
-/// The folder of the group, and those of the groups around it, the innermost first. Each may have a
+/// The folder of the group, then the folders of the groups around it, the innermost first. Each may have a
 /// limit. In a container the path is often one of the host's, and the mounted folder is the group's
 /// own.
 fn folders(mounted: &Path, path: &str) -> Vec<PathBuf> {

@@ -25,7 +25,7 @@ impl Stream {
         }
     }
 
-    /// Keeps a line that is longer than a piece in one part among all that this crate writes to the
+    /// Keeps a line that is longer than a piece in one piece among everything that this crate writes to the
     /// stream.
     /// `None`: another writer had it for all of [`TURN`]. A mutex of std: it keeps its state in
     /// itself, so a forked child cannot meet a lock of another thread that hangs it.

@@ -26,7 +26,7 @@ fn action(signal: i32) -> Option<libc::sighandler_t> {
 
 /// The calling thread takes these signals, also if it has inherited that they are blocked.
 pub(crate) fn unblock(signals: &[i32]) {
-    // SAFETY: sigemptyset makes `set` valid, which is all that the other two need. A signal's
+    // SAFETY: sigemptyset makes `set` valid, which is what the other two need. A signal's
     // number out of range is refused by sigaddset, without effect.
     unsafe {
         let mut set: libc::sigset_t = mem::zeroed();

@@ -1,4 +1,5 @@
-//! Linux: each thread of the process can read the CPU clock of each other.
+//! What Linux knows of a thread: its CPU clock, which each thread of the process can read, its
+//! name, the number of threads.
 
 use super::name_end;
 use std::io;

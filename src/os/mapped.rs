@@ -1,4 +1,5 @@
-//! A file's bytes, read by the kernel as they are looked at. Linux only.
+//! The bytes of a file, mapped into memory, so that the kernel reads a part when it is looked at.
+//! Linux only.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Files that lie in this process's memory, as the kernel lists them. Linux only.
+//! The files that are mapped into this process's memory, as the kernel lists them. Linux only.
 
 use std::ffi::OsStr;
 use std::io;
@@ -33,7 +33,7 @@ pub(crate) fn at(files: &[MappedPart], address: u64) -> Option<&MappedPart> {
     files[..after].last().filter(|file| file.range.contains(&address))
 }
 
-/// Of a line such as `7f3c1000-7f3c3000 r-xp 00001000 fe:00 4711    /lib/libc.so.6`.
+/// From a line like `7f3c1000-7f3c3000 r-xp 00001000 fe:00 4711    /lib/libc.so.6`.
 fn parse(line: &[u8]) -> Option<MappedPart> {
     const DELETED: &[u8] = b" (deleted)";
     let from = line.iter().position(|&byte| byte == b'/')?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Bytes that are free for this process by each limit that the system tells of: its own limits of
-/// addresses and of data, those of its control groups, the machine's memory. `None` if it tells of
+/// addresses and of data, the limits of its control groups, the machine's memory. `None` if it tells of
 /// none.
 pub(crate) fn free() -> Option<u64> {
     // SAFETY: each is called with a place that is writable for one rlimit. The names of limits have other types in other C libraries.

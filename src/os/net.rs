@@ -1,4 +1,5 @@
-//! Unix: calls on sockets that do not block, in each mode of the socket.
+//! Calls on sockets that never block, whatever mode the socket is in. Unix only; the waits are in
+//! `poll.rs`.
 
 use std::io;
 use std::mem;

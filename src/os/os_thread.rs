@@ -1,4 +1,5 @@
-//! What the system knows a thread by, as the thread itself has found it out.
+//! The names that the system has for a thread: handle, CPU clock, stack. The thread itself finds
+//! them out when it starts.
 
 use super::CpuClock;
 #[cfg(all(target_os = "linux", feature = "profiling"))]

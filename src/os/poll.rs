@@ -1,4 +1,5 @@
-//! Unix: waiting until a descriptor can be read or written, or another thread wakes the caller.
+//! Waits until a descriptor can be read or written, or until another thread wakes the caller. Unix
+//! only.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -17,7 +18,7 @@ pub(crate) enum Interest {
 /// run. Returns `true` if `fd` is ready.
 ///
 /// # Errors
-/// Those of `poll`, but for an interruption by a signal handler.
+/// The errors of `poll`, except an interruption by a signal handler.
 pub(crate) fn until_ready(
     fd: BorrowedFd<'_>,
     interest: Interest,

@@ -1,4 +1,5 @@
-//! Elsewhere: what can be had without the system's help.
+//! For systems other than Linux: what the standard library tells of a thread. What it does not tell
+//! is `None`.
 
 use std::time::Duration;
 

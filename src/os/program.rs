@@ -1,4 +1,4 @@
-//! Which file this program was started from.
+//! The file that this program was started from. Used for names; nothing depends on it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! What the process timer and its signal, SIGPROF, can do here.
+//! What the process timer and its signal, SIGPROF, can do on this system: handlers, stacks for
+//! handlers, what another library has set. Unix only.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -131,7 +131,7 @@ pub(crate) fn cpu_time(_id: i32) -> Option<Duration> {
 static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
 
 /// The calling thread is one of this crate's that is not in the tree, until the guard drops: no
-/// dump lists it as one that the program does not know.
+/// dump lists it as an unregistered thread.
 pub(crate) fn hide() -> Hidden {
     let id = super::CpuClock::of_current().map(super::CpuClock::thread);
     if let Some(id) = id {

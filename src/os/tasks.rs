@@ -30,7 +30,7 @@ pub(crate) fn around(mappings: &[Range<u64>], address: u64) -> Option<Range<u64>
     mappings[..after].last().filter(|range| range.contains(&address)).cloned()
 }
 
-/// Of a line such as `7ffc1000-7ffc3000 rw-p 00000000 00:00 0    [stack]`.
+/// From a line like `7ffc1000-7ffc3000 rw-p 00000000 00:00 0    [stack]`.
 fn writable(line: &str) -> Option<Range<u64>> {
     let (range, rest) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;

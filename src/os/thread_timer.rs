@@ -1,4 +1,4 @@
-//! A kernel timer on one thread's CPU clock, whose signal goes to that very thread. Linux only.
+//! A kernel timer on the CPU clock of one thread, whose signal goes to that thread. Linux only.
 
 use super::CpuClock;
 use std::io;

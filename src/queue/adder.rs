@@ -1,4 +1,5 @@
-//! Handles that close their queue when the last of them is dropped.
+//! Handles for producers. The last one to be dropped closes the queue; the protocol of the close is
+//! in `store.rs`.
 
 use super::handle::Queue;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Popping on after a stop, until everything that was added has been taken.
+//! Popping that goes on after a stop, until everything that was added has been taken or the queue
+//! is closed. Adds only time limits to `store.rs`.
 
 use super::errors::PopError;
 use super::handle::Queue;

@@ -1,4 +1,5 @@
-//! Why a value could not be added, or was not there to pop.
+//! The errors of queues: why a value could not be added, or was not there to pop. They give the
+//! value back.
 
 use std::fmt;
 

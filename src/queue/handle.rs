@@ -218,7 +218,7 @@ impl<T> Queue<T> {
 
     /// Closes the queue and takes everything that is in it, without blocking: for a program that
     /// wants to keep, count or hand on what was left. Nothing is added after it, so what it returns
-    /// and what was popped is all that was added.
+    /// and what was popped is together what was added.
     pub fn close_and_take(&self) -> Vec<T> {
         self.close();
         self.pop_all()

@@ -26,7 +26,7 @@ const OTHER_NAMES: &str = "(queues of other names)";
 pub(super) struct Account {
     name: Arc<str>,
     /// Living `HandleCount`s. SeqCst on creation and drop: the count is not on the path of a value,
-    /// and the drop that takes it to 0 has to see all that the other handles did.
+    /// and the drop that takes it to 0 has to see what the other handles did.
     handles: AtomicUsize,
     /// Living `Adder`s. The drop that takes it to 0 closes the queue, so 0 with an open queue means
     /// that there never was an adder. SeqCst, as above.
@@ -93,7 +93,7 @@ impl HandleCount {
     ///
     /// # Safety
     /// The two counters stay where they are, and are only reached through shared references, until
-    /// the last clone of what this returns has been dropped.
+    /// the last clone of the returned count has been dropped.
     pub(super) unsafe fn first(name: Arc<str>, added: &AtomicU64, popped: &AtomicU64) -> HandleCount {
         static NEXT: Keys = Keys::new(0);
         // Relaxed: only that each key is given once matters.

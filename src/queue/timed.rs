@@ -1,4 +1,4 @@
-//! Adding and popping with a time limit.
+//! Adding and popping with a time limit: the waits of `store.rs` with a `Till`.
 
 use super::errors::{AddError, PopError};
 use super::handle::Queue;

@@ -1,4 +1,5 @@
-//! The place of the process's one runtime: taken by its start, given back by its end.
+//! The right to be the process's one runtime: taken by its start, given back by its end. What the
+//! start has put into `thread` is taken out again here.
 
 use super::last_profile;
 use crate::error::{Error, Kind};

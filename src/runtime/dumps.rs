@@ -1,5 +1,5 @@
-//! The dump that a signal asks for. A thread of its own makes and writes it, so that the
-//! signal thread is free while main, the log or stderr hangs.
+//! The dump that an OS signal asks for. A thread of its own makes and writes it, so that the signal
+//! thread is free while main, the log or stderr hangs.
 
 use super::config::{DumpSettings, DumpSignal};
 use super::{exit, reserve};

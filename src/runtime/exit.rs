@@ -1,4 +1,5 @@
-//! Ends of the process that are not a return from `main`, and what is said then.
+//! Ends of the process that are not a return from `main`, and the reports that are made then.
+//! Nothing here may wait without a limit: the log or a thread may hang.
 
 #[cfg(unix)]
 use super::exit_codes::INTERRUPTED;

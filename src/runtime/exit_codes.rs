@@ -1,4 +1,4 @@
-//! The exit codes of a program that the runtime has run.
+//! The exit codes of a program that the runtime has run. `run` documents them.
 
 pub(super) const FAILURE: u8 = 1;
 /// EX_SOFTWARE of sysexits.

@@ -1,4 +1,5 @@
-//! What the end of a program says of values that no thread has popped.
+//! What the end of a program reports of values that no thread has popped. The counts come from
+//! `queue`.
 
 use crate::queue::{LeftInQueue, left_in_queues, still_in_queues};
 
@@ -22,8 +23,8 @@ fn line(what: &str, left: &[LeftInQueue]) -> Option<String> {
     (values > 0).then(|| format!("{values} {what}: {}", named.join(", ")))
 }
 
-/// Tells the log, and stderr if that does not show the log, of what is left in queues when all
-/// threads have ended.
+/// Reports the values that are left in queues when all threads have ended: to the log, and to stderr
+/// if that does not show the log.
 pub(super) fn report(name: &str) {
     let lines = lines();
     if lines.is_empty() {

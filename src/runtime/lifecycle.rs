@@ -211,8 +211,8 @@ impl Drop for Runtime {
 
 impl Up {
     /// The end of the program: the user's threads, then the profile, then the runtime's own
-    /// threads. With it, which signal interrupted the program, and whether all that failed has been
-    /// told.
+    /// threads. Returns its failure, the signal that interrupted the program, and whether every failure
+    /// has been reported.
     fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
         if self.node.is_inherited() {
             // A forked child returns: the runtime and its threads are the parent process's.
@@ -315,7 +315,7 @@ pub fn profile_files() -> Vec<PathBuf> {
 /// dropped; what is left comes into the log here. Returns `true` if the log takes all of it.
 fn log_errors(failure: &mut Failure) -> bool {
     let unlogged = failure.take_unlogged();
-    // Each is logged, also after one that the log has not taken.
+    // Each is logged, also after the log has refused one.
     let told = unlogged.iter().filter(|line| line.log()).count();
     told == unlogged.len()
 }
@@ -363,6 +363,6 @@ fn announce(settings: &Settings) {
     };
     log::info!("{} has started; its log goes {log}", settings.name);
     if let (LogTo::File(file), true) = (&settings.log.to, logs::is_asked_by_environment()) {
-        log::info!("RUST_LOG is set and has no effect: the levels are those of {}", file.display());
+        log::info!("RUST_LOG is set and has no effect: the levels come from {}", file.display());
     }
 }

@@ -1,4 +1,5 @@
-//! Built without the feature `profiling`: says so, where a profile is asked for.
+//! The profiler of a program that was built without the feature `profiling`: where a profile is
+//! asked for, it warns.
 
 use super::config::{ProfileSettings, Settings};
 use crate::error::Error;

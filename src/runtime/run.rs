@@ -1,4 +1,5 @@
 //! `run`: a program from its configuration to its exit code, and what its function may return.
+//! Start and end are in `lifecycle.rs`.
 
 use super::config::Config;
 use super::lifecycle::Runtime;
@@ -82,7 +83,7 @@ where
         }
     };
     let node = runtime.node().clone();
-    // AssertUnwindSafe: nothing of what main shared is used here again. An error's text is the
+    // AssertUnwindSafe: nothing that main shared is used here again. An error's text is the
     // program's code, too.
     let outcome = catch_unwind(AssertUnwindSafe(|| match main(&node.please_stop).into_exit() {
         Ok(code) => (None, code),

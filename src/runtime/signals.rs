@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and the signal that asks for a dump, on a thread of the tree.
+//! SIGINT, SIGTERM and the signal that asks for a dump: a thread of the tree takes them, and acts
+//! on them without blocking.
 
 use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// The target of what is logged about an interruption. On the console it is not shown, unless a
+/// The log target of records about an interruption. On the console it is not shown, unless a
 /// level is asked for: a program that is interrupted and stops in order is well.
 pub(super) const STOPPING: &str = "selvedge::stopping";
 

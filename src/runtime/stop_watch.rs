@@ -101,7 +101,7 @@ impl Plan {
 
 impl Watch {
     /// Reports the threads whose time has come. Returns when the next one's will have come, `None`
-    /// if no thread is left that was asked.
+    /// if each thread that was asked has ended.
     fn check(&mut self) -> Option<Instant> {
         let program = self.main.please_stop.reason().map(|reason| reason.when());
         let myself = Thread::current();

@@ -1,4 +1,5 @@
-//! The node behind a Signal: its state, its waiters, its targets.
+//! The node behind a Signal: its state, its waiters, what is attached to it. Knows no timer and no
+//! handles; composites are asked in `walk.rs`.
 //!
 //! Invariants
 //! 1. `state` only ever moves to GONE.
@@ -55,7 +56,7 @@ pub(super) struct Core {
     /// | value   | means                                | leaves it                                          |
     /// |---------|--------------------------------------|----------------------------------------------------|
     /// | OPEN    | not gone                             | `go`, to GONE                                      |
-    /// | DERIVED | ask the clock or the parts           | anyone who finds the condition true, or `go` on a Till, to GONE |
+    /// | DERIVED | ask the clock or the parts           | a thread that finds the condition true, or `go` on a Till, to GONE |
     /// | GONE    | gone                                 | never                                              |
     state: AtomicU8,
     pub(super) kind: Kind,

@@ -121,7 +121,7 @@ impl Signal {
         self.0.reason()
     }
 
-    /// Whether it has gone. One atomic load; a [`Till`] that has not been seen expired reads the
+    /// Returns `true` if it has gone. One atomic load; a [`Till`] that has not been seen expired reads the
     /// clock, a composite asks its parts.
     #[inline]
     pub fn is_go(&self) -> bool {
@@ -179,7 +179,7 @@ impl Signal {
     }
 
     /// [`on_go`](Self::on_go), until the guard that it returns is dropped: for a target that
-    /// concerns a call, such as one that wakes the call up. When the guard has been dropped, the
+    /// belongs to one call, for example to wake it up. When the guard has been dropped, the
     /// target has run to its end or never runs.
     ///
     /// Dropping the guard blocks while the target runs on another thread, until the target has

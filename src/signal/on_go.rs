@@ -1,4 +1,5 @@
-//! Targets: what runs when a signal goes.
+//! Targets: what runs when a signal goes, once, on the thread that makes it go. A target names its
+//! leaves by number and owns none but Tills.
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 

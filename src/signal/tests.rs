@@ -1,4 +1,4 @@
-//! What can only be seen from inside: that nothing is left behind.
+//! What can only be seen from inside: waits, targets and the timer leave nothing behind.
 
 use super::core::Kind;
 use super::*;

@@ -1,4 +1,5 @@
-//! A signal that goes by the clock.
+//! `Till`: a signal that goes by the clock. A wait for it is a deadline; targets on it need
+//! `timer/`.
 
 use super::core::{Core, Kind};
 use super::handle::Signal;

@@ -1,4 +1,4 @@
-//! The cell – B –: a flag that wakes one.
+//! The cell – B –: a flag that wakes one thread. Made of `permits.rs` with at most one permit.
 
 use super::limit::Limit;
 use super::permits::Permits;

@@ -27,7 +27,7 @@ impl<'a> Limit<'a> {
         Limit { till: None, deadline: now().checked_add(timeout) }
     }
 
-    /// Whether there is something that can end the wait.
+    /// Returns `true` if there is something that can end the wait.
     pub(super) fn is_any(&self) -> bool {
         self.deadline.is_some() || self.till.is_some_and(Signal::can_go)
     }

@@ -1,4 +1,5 @@
-//! The cell R B –: a value that one thread has at a time.
+//! The cell R B –: a value that one thread has at a time. Entering and leaving is in `owned.rs`;
+//! this file has the value and the guard.
 
 use super::GaveUp;
 use super::owned::Owned;

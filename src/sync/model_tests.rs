@@ -122,7 +122,7 @@ fn model_every_waiter_is_woken() {
 }
 
 #[test]
-fn model_lock_lets_one_in_and_loses_nobody() {
+fn model_lock_admits_one_and_loses_no_waiter() {
     check(|| {
         let (lock, inside, stop) = (Arc::new(Lock::new("l", 0)), Arc::new(AtomicUsize::new(0)), Signal::new("stop"));
         let enter = |lock: &Arc<Lock<u32>>, till: Option<Signal>| {
@@ -251,7 +251,7 @@ fn model_progress_passes_every_mark() {
 }
 
 #[test]
-fn model_progress_forgets_a_mark_only_when_nobody_has_it() {
+fn model_progress_forgets_only_unused_marks() {
     check(|| {
         let (progress, stop) = (Progress::new("p"), Signal::new("stop"));
         let (a, b, c, stopper) = (progress.clone(), progress.clone(), progress.clone(), stop.clone());

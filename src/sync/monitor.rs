@@ -274,7 +274,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         drop(published);
         self.changed = false;
         self.panicking_before = std::thread::panicking();
-        // It may have been woken after it gave up. Then it is the one that looks at the change.
+        // It may have been woken after it gave up. Then this thread has to look at the change.
         match self.line().waiters.remove(&place) {
             Some(_) => outcome,
             None => Ok(()),

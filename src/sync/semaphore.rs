@@ -1,4 +1,4 @@
-//! The cell R – –: a counted resource.
+//! The cell R – –: a counted resource. Made of `permits.rs`; this file adds the name and the guard.
 
 use super::GaveUp;
 use super::limit::Limit;

@@ -36,7 +36,7 @@ fn a_permit_is_handed_over_once_in_a_while() {
     assert_eq!(waiter.join().unwrap(), Ok(()));
     assert!(has_it.load(Ordering::SeqCst));
 
-    // The next is not due yet: it is put back, and anyone may have it.
+    // The next is not due yet: it is put back, and any thread may take it.
     permits.release();
     assert!(permits.try_acquire());
 }

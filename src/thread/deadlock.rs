@@ -13,17 +13,17 @@
 //! have been so. Therefore:
 //! 1. All slots are read. Each wait has a serial, which no other wait in that slot has.
 //! 2. The holders are read.
-//! 3. All slots are read again. Whose serial is not the same is struck off.
+//! 3. All slots are read again. A wait with another serial is struck off.
 //!
 //! So there is a moment, between 1 and 3, in which each thread that is left was within that one
 //! call. In a blocking call a thread runs nothing of its own, and a guard does not leave its
 //! thread: it lets go of nothing in between. A thread is the holder in 2 if it had taken the lock
-//! and not let go of it, as of all that it did before it began to wait, which was visible since 1
-//! (slots are read under their lock). So at that moment each left thread held what the holder says,
+//! and not released it before it began to wait. What it did before that is visible since 1, because
+//! slots are read under their lock. So at that moment each left thread held what the holder says,
 //! and waited, without a limit, for another of them. None can be the first to go on.
 //!
 //! A wait for a queue's room is certain only if there is no other handle. The search does not know
-//! whether the threads that were seen to pop are all that ever pop, nor whether a turn is still
+//! whether other threads than the ones seen will ever pop, nor whether a turn is still
 //! with the thread that got it. Such findings carry their doubt.
 //!
 //! # What is missed
@@ -47,7 +47,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) kind: Kind,
-    /// Under which condition it is not so. None: it is certain.
+    /// The condition under which it is no deadlock. `None`: it is certain.
     pub(crate) doubt: Option<String>,
     /// Of a circle, each waits for the next, and the last for the first.
     pub(crate) members: Vec<Waiting>,

@@ -1,5 +1,5 @@
-//! Makes failures of what a thread's function ended with: a panic, an error, a stop, failures of
-//! children.
+//! Makes a failure of the way in which a thread's function ended: a panic, an error, a stop,
+//! failures of children.
 
 use super::current;
 use super::failure::{Cause, Failure, Failures, Payload};
@@ -29,7 +29,7 @@ impl Failure {
         let mut failure = Failure::of(node, Cause::Panic(Mutex::new(Some(payload))), message);
         match seen {
             Some(seen) => failure.take_from(seen),
-            // It came past the hook.
+            // It did not pass through the hook.
             None => failure.0.failure_context = FailureContext::of_now(),
         }
         failure.0.failure_context.of_thread(node);
@@ -121,7 +121,7 @@ impl Failure {
         failure
     }
 
-    /// The thread's own failure and those of its children as one; `None` if all is well.
+    /// The thread's own failure and the failures of its children as one; `None` if there is none.
     pub(crate) fn merge(node: &Node, own: Option<Failure>, children: Failures) -> Option<Failure> {
         match own {
             None if children.is_empty() => None,

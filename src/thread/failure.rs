@@ -1,5 +1,5 @@
 //! A failure: what is known of a thread that failed, and of the failed threads below it. Knows no
-//! tree; `failing.rs` makes failures of what a thread's function ended with.
+//! tree: `failing.rs` makes failures of the way in which a thread's function ended.
 
 use super::failure_context::FailureContext;
 use super::seen::{self, Identity, Seen};

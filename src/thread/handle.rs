@@ -1,4 +1,5 @@
-//! The public handle of a thread in the tree.
+//! `Thread`: the public handle of a thread in the tree. Reads the node; changes nothing but by a
+//! request to stop.
 
 use super::policy::Role;
 use super::tree::Node;
@@ -124,7 +125,7 @@ impl Thread {
         self.0.settings.spawned_at
     }
 
-    /// Whether it has not stopped yet.
+    /// Returns `true` if it has not stopped yet.
     pub fn is_alive(&self) -> bool {
         self.0.is_alive()
     }
@@ -189,7 +190,7 @@ impl Thread {
         self.0.os_thread()?.clock
     }
 
-    /// Whether its OS thread was made for it: begins and ends with it.
+    /// Returns `true` if its OS thread was made for it, so that both begin and end together.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn has_own_os_thread(&self) -> bool {
         // Relaxed: stored before that thread was made.

@@ -1,5 +1,5 @@
-//! The mapped diagnostic context (MDC) of the calling thread: pairs of a key and a value, such as
-//! the number of the request that it works on.
+//! The mapped diagnostic context (MDC) of the calling thread: pairs of a key and a value, for
+//! example the number of the request that it works on.
 //!
 //! A pattern of the log shows a value as `{X(key)}`, the JSON encoder shows all pairs, and so does
 //! the report of a failure. A thread starts with a copy of the context of the thread that spawns
@@ -13,7 +13,7 @@
 //! use selvedge::{mdc, spawn};
 //!
 //! let _request = mdc::insert_scoped("request", "17");
-//! // The log shows `request` for all that this thread and the new one log.
+//! // The log shows `request` for each record of this thread and of the new one.
 //! let worker = spawn("worker", |_please_stop| mdc::get("request"));
 //! assert_eq!(worker.join().unwrap().as_deref(), Some("17"));
 //! ```
@@ -101,7 +101,7 @@ fn unless_past<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
     silenced(f).flatten()
 }
 
-/// What the calling thread's has in it. Empty, it costs no allocation.
+/// The pairs of the calling thread's context. If it is empty, this allocates nothing.
 pub(super) fn inherit() -> Vec<(String, String)> {
     if is_past_body() {
         return Vec::new();
@@ -121,7 +121,7 @@ pub(super) fn adopt(context: Vec<(String, String)>) {
     }
 }
 
-/// The calling thread's is this one, and nothing of what it was.
+/// Replaces the calling thread's context.
 pub(super) fn reset(context: &[(String, String)]) {
     log_mdc::clear();
     log_mdc::extend(context.iter().cloned());

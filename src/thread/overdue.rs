@@ -1,4 +1,4 @@
-//! The threads that were asked to stop and have not ended.
+//! Lists the threads that were asked to stop and have not ended. The runtime reports them.
 
 use super::handle::Thread;
 use super::policy::Role;

@@ -1,4 +1,5 @@
-//! How a failure is written: as text, with colour or without, and as JSON.
+//! Writes a failure: as text, with colour or without, and as JSON. Not recursive, since failures
+//! may be nested deeper than a stack.
 
 use super::backtrace::own_frames;
 use super::failure::Failure;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 /// How much is written, and in which form.
 #[derive(Clone, Copy)]
 struct Style {
-    /// All that is known, not only a line for each.
+    /// Everything that is known, not only a line for each failure.
     whole: bool,
     /// For a terminal.
     colour: bool,
@@ -33,8 +34,7 @@ const BAD: &str = "31";
 const ASIDE: &str = "2";
 
 impl Style {
-    /// Writes text that may be anybody's: a control character in it is shown, not sent to the
-    /// terminal.
+    /// Writes text of unknown origin: a control character in it is shown, not sent to the terminal.
     fn write(self, f: &mut Formatter<'_>, look: &str, text: &str) -> fmt::Result {
         let coloured = self.colour && !look.is_empty();
         if coloured {

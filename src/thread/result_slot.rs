@@ -1,4 +1,5 @@
-//! Where a thread leaves its result for the thread that joins it.
+//! Where a thread leaves its result for the thread that joins it. Written once, before the node
+//! settles.
 
 use super::failure::Failure;
 use crate::model::locks::Mutex;

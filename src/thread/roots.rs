@@ -94,7 +94,7 @@ pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
 
 /// Makes the calling thread `main` until the guard drops. The process's main thread may be `main`
 /// already, because it has used the crate before. It is `other/main` from then on, and its children
-/// are those of a former root.
+/// stay below it as a former root.
 pub(crate) fn become_main() -> (Arc<Node>, CurrentThreadGuard) {
     loop {
         let node = root();
@@ -238,7 +238,7 @@ pub(super) fn new_child(
 }
 
 /// The root of a forked child, whose one thread was `before` in the parent process. It has the same
-/// number, path and `please_stop`, so that what the thread's functions have of it stays right.
+/// number, path and `please_stop`, so that the handles which the thread's functions have stay valid.
 fn forked_root(before: &Node) -> Arc<Node> {
     if before.settings.role == Role::Unregistered {
         return Node::new("main", "main", None, SpawnSettings::of(Role::Root));
@@ -251,7 +251,7 @@ fn forked_root(before: &Node) -> Arc<Node> {
     node
 }
 
-/// Lets the threads of the timer, which `signal` starts, come into the tree.
+/// Lets the threads of the timer, which `signal` starts, join the tree.
 fn serve_timer() {
     let join = |name: &str, on_stop: fn()| {
         let root = living_root()?;

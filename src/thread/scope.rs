@@ -1,4 +1,5 @@
-//! Threads that may borrow: they end before the scope does.
+//! Scopes: threads that may borrow, because they end before the scope does. The standard library's
+//! scope guards the borrows, the tree the stop and the failures.
 
 use super::failure::Failure;
 use super::join::JoinHandle;
@@ -26,7 +27,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 #[derive(Default)]
 struct Spawned {
-    /// In the order of their start. All that are still the owner's children are among them.
+    /// In the order of their start. The scope's threads that are still children of the owner are
+    /// among them.
     nodes: Vec<Arc<Node>>,
     ending: bool,
 }
@@ -149,7 +151,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
     }
 
-    /// Whether this is a forked child, and threads that std waits for are not in it.
+    /// Returns `true` in a forked child that lacks threads for which std waits.
     fn has_threads_of_parent_process(&self) -> bool {
         /// std waits for a thread that has ended until it has left the last line of its body.
         const LAST_LINE: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
-//! What the panic hook saw of panics, until a failure is made of it: on the thread that panicked,
-//! or on another one that raises the panic again, as rayon, scopes and `resume_unwind` do.
+//! What the panic hook has seen of panics, kept until a failure is made: on the thread that
+//! panicked, or on another thread that raises the panic again, as rayon, scopes and `resume_unwind`
+//! do.
 
 use super::failure_context::FailureContext;
 use crate::model::locks::Mutex;

@@ -1,4 +1,5 @@
-//! Starting threads, and the body that every thread runs in.
+//! Starting threads, and the body that every thread of the tree runs in: identity, function, end of
+//! the children, outcome.
 
 use super::bodies::count_body;
 use super::current::become_node;

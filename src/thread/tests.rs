@@ -19,7 +19,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn threads_that_nobody_asks_about_leave_the_tree_when_they_end() {
+fn ended_threads_without_a_handle_leave_the_tree() {
     let parent = Builder::new("forgetful").spawn(|please_stop| please_stop.wait_for_go()).unwrap();
     for _ in 0..50 {
         drop(Builder::new("short").parent(parent.thread()).spawn(|_| ()).unwrap());
@@ -162,7 +162,7 @@ fn a_thread_that_runs_again_forgets_children_as_before() {
 }
 
 #[test]
-fn a_thread_that_nobody_registered_leaves_nothing_behind() {
+fn an_unregistered_thread_leaves_nothing_behind() {
     let node = std::thread::spawn(|| Arc::downgrade(Thread::current().node())).join().unwrap();
     assert!(node.upgrade().is_none());
     // It asks when its thread-locals go, too.
@@ -367,7 +367,7 @@ fn a_thread_local_that_waits_for_a_sibling_as_it_goes_does_not_wait_in_vain() {
         dropped.go();
         until("its children have not ended", || Thread::current().children().is_empty());
     });
-    assert!(has_stopped.recv().unwrap(), "the sibling joined who waits for it");
+    assert!(has_stopped.recv().unwrap(), "the sibling has joined the thread that waits for it");
     parent.join().unwrap();
 }
 

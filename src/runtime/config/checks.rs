@@ -1,4 +1,5 @@
-//! The limits of the settings, whichever way they are set.
+//! The limits of the settings, for a file and for setters alike. Returns texts; `file` and
+//! `resolve` add the place.
 
 use super::choices::ProfileFormat;
 use crate::error::{Error, Kind};
@@ -60,7 +61,7 @@ pub(super) fn check_deadlocks(after: Option<Duration>) -> Result<(), String> {
     }
 }
 
-/// Far more than anybody reads before an error.
+/// Far more than a person reads before an error.
 pub(super) const LONGEST_TAIL: usize = 10_000;
 
 pub(super) fn check_log(queue: &Queue, tail: usize) -> Result<(), Error> {

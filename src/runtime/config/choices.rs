@@ -1,4 +1,4 @@
-//! The settings that are a choice between words.
+//! The settings that are a choice between words, and how a file spells these words.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What the environment asks for: settings of a deployed program without a change of its files.
+//! The environment variables that go before files and setters, so that a person can change a
+//! deployed program.
 
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};

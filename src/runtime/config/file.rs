@@ -1,4 +1,4 @@
-//! How a selvedge.yaml spells the settings. Every error names the line and the key.
+//! Reads a selvedge.yaml: how the file spells each setting. Every error names the line and the key.
 
 use std::path::Path;
 use std::time::Duration;

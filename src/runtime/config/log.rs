@@ -1,4 +1,4 @@
-//! The settings of the log.
+//! The setters of `Config` for the log. The settings themselves are in `settings.rs`.
 
 use super::setters::Config;
 use super::settings::LogTo;
@@ -33,8 +33,8 @@ impl Config {
         self
     }
 
-    /// The log is the program's own: the runtime installs no logger and does not touch the one that
-    /// is there. The program installs its logger or `tracing` subscriber before the runtime starts
+    /// The log is the program's own: the runtime installs no logger and does not touch an
+    /// installed one. The program installs its logger or `tracing` subscriber before the runtime starts
     /// or while it is up.
     ///
     /// What the runtime itself logs goes through the facade [`log`](https://docs.rs/log), to the

@@ -39,7 +39,7 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// These settings, and where there is none, those of the file.
+    /// These settings; a setting that is missing here is taken from `file`.
     pub(super) fn over(self, file: Set) -> Set {
         Set {
             name: self.name.or(file.name),

@@ -87,7 +87,7 @@ impl Config {
 
     /// How long a thread may take to stop before it is reported. Default: 5 s; at most a year.
     ///
-    /// The clock of a thread starts when the thread is asked, whatever its parent does meanwhile,
+    /// The clock of a thread starts when the thread is asked, even if its parent is busy meanwhile,
     /// and stops when the thread and its children have ended. `main`'s stops when its function
     /// returns. The report says what the thread waits for, which thread holds that, its stack (with
     /// the feature `profiling`), and why and when it was asked. It comes again after twice that

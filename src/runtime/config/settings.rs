@@ -65,7 +65,7 @@ pub(crate) struct ProfileSettings {
     pub(crate) fold_pools: Option<bool>,
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) icicle: bool,
-    /// `None`: all that is known.
+    /// `None`: each kind of machinery that is known.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) collapse: Option<Vec<String>>,
     /// `None`: by the wall clock they are hidden.

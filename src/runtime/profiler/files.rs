@@ -1,4 +1,5 @@
-//! Writing the files of a profile, and the lines that the log gets about them.
+//! Writes the files of a profile, and collects the lines that the log gets about them. Logs nothing
+//! itself.
 
 use crate::error::{Error, Kind};
 use log::Level;

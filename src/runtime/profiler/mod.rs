@@ -1,4 +1,5 @@
-//! The profile of the whole run: started with the runtime, written at its end.
+//! The profile of the whole run: started with the runtime, written at its end. `last_profile`
+//! decides when it is written.
 
 mod files;
 mod shutdown_profile;

@@ -1,4 +1,5 @@
-//! What the threads do between being asked to stop and their end: a flamegraph of just that window.
+//! A flamegraph of the shutdown: what the threads do between being asked to stop and their end. A
+//! thread of its own takes the samples, from the stop of `main` on.
 
 use super::files::{LogLine, write};
 use crate::model::locks::Mutex;

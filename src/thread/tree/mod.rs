@@ -71,7 +71,7 @@ pub(crate) struct Node {
     /// It asks, joins and collects each of its children. Set under the lock of `state` with
     /// `Phase::Ending`, and cleared when there are none. A child that ends and sees it set leaves
     /// the settling to its parent, which finds it in `children`. So ten thousand children that end
-    /// at once do not contend for one lock. Relaxed: all that it stands for is read under that
+    /// at once do not contend for one lock. Relaxed: what it stands for is read under that
     /// lock.
     collects: AtomicBool,
     /// Set before its OS thread starts, if its parent was ending when it was born. Such a child
@@ -123,7 +123,7 @@ pub(crate) struct State {
     finished: bool,
 }
 
-/// The end of a thread's own code.
+/// The end of a thread's own code, from which on its children are stopped.
 #[derive(Clone)]
 pub(crate) struct Ending {
     pub(crate) at: Instant,

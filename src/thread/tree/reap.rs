@@ -1,5 +1,5 @@
-//! Reaping: ended OS threads without a joiner are joined by a sibling that ends later, or by the
-//! parent.
+//! Reaping of OS threads: ended threads without a joiner are joined by a sibling that ends later,
+//! or by the parent. Invariant 4 of `tree` is kept here.
 
 use crate::os::CpuClock;
 use crate::thread::leaving;

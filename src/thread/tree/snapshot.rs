@@ -1,5 +1,5 @@
-//! A copy of what a node's lock guards, for a reader that must not wait long for that lock: its
-//! holder may be the very thread that the reader is looking for.
+//! A copy of what a node's lock guards, for a reader that must not wait long for that lock: the
+//! thread that holds it may be the one that the reader is looking for.
 
 use super::{Node, Phase};
 use std::sync::Arc;

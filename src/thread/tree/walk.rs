@@ -1,9 +1,10 @@
-//! Walking over trees of nodes without recursion: trees may be deeper than a stack.
+//! The one walk over trees: iterative, since trees may be deeper than a stack. Also the drop of a
+//! chain of nodes.
 
 use super::Node;
 use std::sync::Arc;
 
-/// Calls `visit` with each of `roots` and with all that is below them, parents before their
+/// Calls `visit` with each of `roots` and with each node below them, parents before their
 /// children. `visit` returns the children that are to be visited, in the order of the visits.
 pub(crate) fn walk<N>(roots: Vec<N>, mut visit: impl FnMut(&N) -> Vec<N>) {
     let mut next = roots;
