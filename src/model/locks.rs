@@ -1,10 +1,13 @@
-//! A mutex and a condition variable made of std's, with the calls of parking_lot's and without poisoning.
+//! A mutex and a condition variable made of std's, with the calls of parking_lot's and without
+//! poisoning.
 //!
-//! They are std's because of forks: std's keep their state in themselves. parking_lot keeps all threads that wait in one
-//! table of the process. In a forked child that table names threads that are not there, in memory that the child's own
-//! threads get as their stacks: a child that waits or wakes could hang, or write into a stack.
+//! They are std's because of forks: std's keep their state in themselves. parking_lot keeps all
+//! threads that wait in one table of the process. In a forked child that table names threads that
+//! are not there, in memory that the child's own threads get as their stacks: a child that waits or
+//! wakes could hang, or write into a stack.
 //!
-//! ThreadSanitizer does not see what std's locks do: std is not compiled with it. `--cfg selvedge_tsan` tells it.
+//! ThreadSanitizer does not see what std's locks do: std is not compiled with it. `--cfg
+//! selvedge_tsan` tells it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError, WaitTimeoutResult};

@@ -1,4 +1,5 @@
-//! What the loom models share. Each protocol whose memory orders are weaker than SeqCst has its models beside it:
+//! What the loom models share. Each protocol whose memory orders are weaker than SeqCst has its
+//! models beside it:
 //!
 //! | protocol                          | code                                   | models                                   |
 //! |-----------------------------------|----------------------------------------|------------------------------------------|
@@ -10,15 +11,16 @@
 //! | the profiler's rings and table    | `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs`   |
 //! | the log's queue                   | `log/{channel,ending}.rs`              | `log/loom_tests.rs`                      |
 //!
-//! All run the real code, with the types of `model/mod.rs`. A wake-up that is lost is a deadlock there, and a failure; an access
-//! of a [`Word`](super::Word) that nothing orders is a failure.
+//! All run the real code, with the types of `model/mod.rs`. A wake-up that is lost is a deadlock
+//! there, and a failure; an access of a [`Word`](super::Word) that nothing orders is a failure.
 //!
 //! `.ci/models loom`; `docs/checking.md` says which orders were weakened to see the models fail.
 
 use super::reordered::set_fence_after;
 use std::sync::Arc;
 
-/// Runs `model` in each order of its steps with at most so many preemptions; twice, see `reordered.rs`.
+/// Runs `model` in each order of its steps with at most so many preemptions; twice, see
+/// `reordered.rs`.
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let model = Arc::new(model);
     for after in [false, true] {

@@ -1,14 +1,15 @@
-//! The one seam for model checks: what `wait`, `signal`, `sync`, `queue`, the log's queue and the profiler's rings share state
-//! and block with. Names nothing else in the crate.
+//! The one seam for model checks: what `wait`, `signal`, `sync`, `queue`, the log's queue and the
+//! profiler's rings share state and block with. Names nothing else in the crate.
 //!
-//! Normally these are the plain types of std and crossbeam. Under `--cfg selvedge_model` the unit tests get
-//! types of a model checker:
+//! Normally these are the plain types of std and crossbeam. Under `--cfg selvedge_model` the unit
+//! tests get types of a model checker:
 //!
-//! * shuttle's: it runs many orders of the steps of a few threads, with the newest value of everything always seen
-//!   (`*/model_tests.rs`);
-//! * with `--cfg selvedge_loom` too, loom's: it runs each order of the steps of two or three threads with a bounded number of
-//!   preemptions, and lets each load see each value that its memory order allows (`*/loom_tests.rs`). The table of what
-//!   covers what stands in `model/loom_tests.rs`.
+//! * shuttle's: it runs many orders of the steps of a few threads, with the newest value of
+//!   everything always seen (`*/model_tests.rs`);
+//! * with `--cfg selvedge_loom` too, loom's: it runs each order of the steps of two or three
+//!   threads with a bounded number of preemptions, and lets each load see each value that its
+//!   memory order allows (`*/loom_tests.rs`). The table of what covers what stands in
+//!   `model/loom_tests.rs`.
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {

@@ -1,12 +1,13 @@
-//! Atomics as loom reorders them: a load may give any value that the memory model allows, not only the newest. Only in unit
-//! tests under `--cfg selvedge_loom`. Names nothing else in the crate.
+//! Atomics as loom reorders them: a load may give any value that the memory model allows, not only
+//! the newest. Only in unit tests under `--cfg selvedge_loom`. Names nothing else in the crate.
 //!
-//! What loom does not show: a load never gives a value that is stored later (no load buffering), and at most seven values
-//! back. And loom treats a SeqCst access as AcqRel. So here a fence stands between two SeqCst accesses of one thread: in the
-//! first run of a model right before the later one, in the second right after the earlier one. So it orders the two, as
-//! SeqCst does, but in one of the runs not an access that was weakened. (SeqCst accesses of different threads, of which one
-//! happens before the other, are ordered a little less than they must be: that can only give a false alarm.) An order that
-//! is weaker than SeqCst is passed on as it is.
+//! What loom does not show: a load never gives a value that is stored later (no load buffering),
+//! and at most seven values back. And loom treats a SeqCst access as AcqRel. So here a fence stands
+//! between two SeqCst accesses of one thread: in the first run of a model right before the later
+//! one, in the second right after the earlier one. So it orders the two, as SeqCst does, but in one
+//! of the runs not an access that was weakened. (SeqCst accesses of different threads, of which one
+//! happens before the other, are ordered a little less than they must be: that can only give a
+//! false alarm.) An order that is weaker than SeqCst is passed on as it is.
 
 pub(crate) use loom::sync::atomic::fence;
 
@@ -111,10 +112,12 @@ impl Default for AtomicU64 {
     }
 }
 
-/// A word that one thread writes and another reads, and that something else must order: loom panics where it does not.
+/// A word that one thread writes and another reads, and that something else must order: loom panics
+/// where it does not.
 pub(crate) struct Word(loom::cell::UnsafeCell<u64>);
 
-// SAFETY: loom runs one thread at a time, and panics before an access that is not ordered after the last other one.
+// SAFETY: loom runs one thread at a time, and panics before an access that is not ordered after the
+// last other one.
 unsafe impl Sync for Word {}
 
 impl Word {

@@ -1,5 +1,5 @@
-//! Unix: what runs before SIGABRT ends the process, and on which thread. For the log, which writes what
-//! is queued.
+//! Unix: what runs before SIGABRT ends the process, and on which thread. For the log, which writes
+//! what is queued.
 
 use super::errno::Errno;
 use super::process::stay_loaded;
@@ -29,8 +29,8 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     // program or library, which stays loaded, and may be called by the kernel on any thread: see
     // its `# Safety`.
     unsafe {
-        // The alternative stack has no room for one more handler, for example the profiler's, on top of
-        // this one.
+        // The alternative stack has no room for one more handler, for example the profiler's, on
+        // top of this one.
         libc::sigfillset(&raw mut ours.sa_mask);
         libc::sigaction(libc::SIGABRT, &raw const ours, ptr::null_mut());
     }

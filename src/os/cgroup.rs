@@ -49,9 +49,9 @@ fn read_below(root: &Path, groups: &str) -> Option<Usage> {
     Some(first_version(&path_of("cpu")?, &path_of("cpuacct")?, &path_of("memory")?))
 }
 
-/// The folder of the group, then the folders of the groups around it, the innermost first. Each may have a
-/// limit. In a container the path is often one of the host's, and the mounted folder is the group's
-/// own.
+/// The folder of the group, then the folders of the groups around it, the innermost first. Each may
+/// have a limit. In a container the path is often one of the host's, and the mounted folder is the
+/// group's own.
 fn folders(mounted: &Path, path: &str) -> Vec<PathBuf> {
     let own = mounted.join(path.trim_start_matches('/'));
     let own = if own.is_dir() && !path.contains("..") { own } else { mounted.to_owned() };

@@ -25,10 +25,10 @@ impl Stream {
         }
     }
 
-    /// Keeps a line that is longer than a piece in one piece among everything that this crate writes to the
-    /// stream.
-    /// `None`: another writer had it for all of [`TURN`]. A mutex of std: it keeps its state in
-    /// itself, so a forked child cannot meet a lock of another thread that hangs it.
+    /// Keeps a line that is longer than a piece in one piece among everything that this crate
+    /// writes to the stream. `None`: another writer had it for all of [`TURN`]. A mutex of std: it
+    /// keeps its state in itself, so a forked child cannot meet a lock of another thread that hangs
+    /// it.
     fn turn(self) -> Option<MutexGuard<'static, ()>> {
         static LOCKS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
         let begin = Instant::now();

@@ -1,5 +1,5 @@
-//! Unix: files that a log is written to. A FIFO is not waited for, a limit of a file's size does not end
-//! the process, and a file is known also when its name changes.
+//! Unix: files that a log is written to. A FIFO is not waited for, a limit of a file's size does
+//! not end the process, and a file is known also when its name changes.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;

@@ -40,7 +40,8 @@ impl<'f> MappedFile<'f> {
         self.length
     }
 
-    /// Why the system has refused to map a part, if it has since the last call: parsers keep no cause.
+    /// Why the system has refused to map a part, if it has since the last call: parsers keep no
+    /// cause.
     pub(crate) fn take_refusal(&self) -> Option<io::Error> {
         self.refused.take().map(io::Error::from_raw_os_error)
     }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Bytes that are free for this process by each limit that the system tells of: its own limits of
-/// addresses and of data, the limits of its control groups, the machine's memory. `None` if it tells of
-/// none.
+/// addresses and of data, the limits of its control groups, the machine's memory. `None` if it
+/// tells of none.
 pub(crate) fn free() -> Option<u64> {
-    // SAFETY: each is called with a place that is writable for one rlimit. The names of limits have other types in other C libraries.
+    // SAFETY: each is called with a place that is writable for one rlimit. The names of limits have
+    // other types in other C libraries.
     let addresses = own(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) }, 0);
     // SAFETY: as above.
     let data = own(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) }, 5);
@@ -14,7 +15,8 @@ pub(crate) fn free() -> Option<u64> {
     own.into_iter().chain([groups(), machine()]).flatten().min()
 }
 
-/// What the limit that `get` reads leaves. `field`: where in `/proc/self/statm` it stands how many pages count.
+/// What the limit that `get` reads leaves. `field`: where in `/proc/self/statm` it stands how many
+/// pages count.
 fn own(get: impl FnOnce(&mut libc::rlimit) -> libc::c_int, field: usize) -> Option<u64> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let failed = get(&mut found) != 0;

@@ -1,13 +1,13 @@
-//! A right that one holder in a process has at a time: the runtime, the recording, a dump that is being
-//! made. Taken without blocking, given back when it is dropped.
+//! A right that one holder in a process has at a time: the runtime, the recording, a dump that is
+//! being made. Taken without blocking, given back when it is dropped.
 
 use super::fork::{self, PerProcess};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) struct OnlyOne {
     taken: &'static PerProcess<AtomicBool>,
-    /// The generation of the process that has taken it: a forked child, which has a flag of its own,
-    /// gives nothing back.
+    /// The generation of the process that has taken it: a forked child, which has a flag of its
+    /// own, gives nothing back.
     generation: u32,
 }
 

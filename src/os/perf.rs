@@ -96,8 +96,8 @@ fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(event as libc::c_int) })
 }
 
-/// How many files perf clocks may take: a quarter of the files that this process may still open. Where
-/// the system does not list the files that are open (a sandbox), as if half of them were.
+/// How many files perf clocks may take: a quarter of the files that this process may still open.
+/// Where the system does not list the files that are open (a sandbox), as if half of them were.
 pub(crate) fn files_to_spend() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable for one rlimit.

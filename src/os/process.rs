@@ -15,8 +15,8 @@ pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: e
 /// `run` is called by `exit`, and so by `std::process::exit` and after a return from `main`.
 pub(crate) fn at_exit(run: extern "C" fn()) {
     stay_loaded();
-    // SAFETY: `run` is a function of this program, which stays valid; a function that cannot be kept is
-    // not called.
+    // SAFETY: `run` is a function of this program, which stays valid; a function that cannot be
+    // kept is not called.
     unsafe { libc::atexit(run) };
 }
 

@@ -103,8 +103,9 @@ pub(crate) fn install(
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Returns `true` if that error of [`send`] or [`send_request`] says that there is no such thread. Any other
-/// error is a refusal: a sandbox answers with what it likes, EPERM, ENOSYS or EACCES mostly.
+/// Returns `true` if that error of [`send`] or [`send_request`] says that there is no such thread.
+/// Any other error is a refusal: a sandbox answers with what it likes, EPERM, ENOSYS or EACCES
+/// mostly.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_no_thread(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
@@ -170,8 +171,8 @@ pub(crate) fn send_request(thread: i32) -> io::Result<()> {
     if is_no_thread(&error) { Err(error) } else { send(thread) }
 }
 
-/// Returns `true` if this signal was sent by [`send_request`]. If the kernel could not keep its details, it
-/// looks like any other.
+/// Returns `true` if this signal was sent by [`send_request`]. If the kernel could not keep its
+/// details, it looks like any other.
 ///
 /// # Safety
 /// `info` is what the kernel gave to a signal handler that has not returned.

@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The least time between two warnings that an adder keeps the queue open.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
-/// How long one wait lasts at most. An adder closes the queue some day, so what comes after the wait is a warning only.
+/// How long one wait lasts at most. An adder closes the queue some day, so what comes after the
+/// wait is a warning only.
 fn limit(adders: usize, patience: Duration, between_warnings: Duration) -> Duration {
     if adders == 0 { patience } else { patience.max(between_warnings) }
 }

@@ -15,8 +15,9 @@ const BATCH: usize = 1024;
 /// serialized. Clones are handles to the same queue.
 ///
 /// It ends by being closed. Then adding fails and gives the value back, and popping takes what is
-/// left and then returns `None`. [`close`](Self::close) closes it at once. The last [`Adder`](super::Adder)
-/// closes it when it is dropped, and so does the last [`Popper`](super::Popper).
+/// left and then returns `None`. [`close`](Self::close) closes it at once. The last
+/// [`Adder`](super::Adder) closes it when it is dropped, and so does the last
+/// [`Popper`](super::Popper).
 ///
 /// Which pop a consumer takes decides what a stop does to the values that are queued:
 ///

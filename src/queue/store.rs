@@ -3,17 +3,17 @@
 //!
 //! Adders push into `tail`, poppers take from `head`, and a popper that finds `head` empty swaps
 //! the whole tail in. So the two sides meet once per batch and not once per value, and taking
-//! everything is one swap. Only a thread that has to block touches a channel (its `WakeUp`), because
-//! it waits for several things at once.
+//! everything is one swap. Only a thread that has to block touches a channel (its `WakeUp`),
+//! because it waits for several things at once.
 //!
 //! Invariants
 //! 1. Locks are taken in the order head, tail. Nothing of the user's runs under either.
 //! 2. `added` is written under `tail`, `popped` under `head`; both only grow. `added - popped`
 //!    values are in the queue.
 //! 3. A thread that is about to block first counts itself among the waiting threads of the `WakeUp`
-//!    (or, woken, clears `called`) and then looks again under the lock of the other side. A thread that
-//!    changes something asks under that lock whether the wake-up is awaited. So the blocking thread
-//!    sees the change, or the changing thread sees the blocking thread.
+//!    (or, woken, clears `called`) and then looks again under the lock of the other side. A thread
+//!    that changes something asks under that lock whether the wake-up is awaited. So the blocking
+//!    thread sees the change, or the changing thread sees the blocking thread.
 //! 4. A thread that took a token, or gives up, looks once more before it returns. If something is
 //!    left for the threads that still wait, it wakes the next one. Between clearing `called` and
 //!    that look it has held the lock of the other side. So the look sees the change of an adder or

@@ -62,13 +62,13 @@ impl WakeUp {
 pub(super) struct Waiting<'a>(&'a WakeUp);
 
 impl Waiting<'_> {
-    /// Blocks until there is a token, or until a signal or the deadline of `wait_set`. The caller must
-    /// look again before it sleeps again.
+    /// Blocks until there is a token, or until a signal or the deadline of `wait_set`. The caller
+    /// must look again before it sleeps again.
     pub(super) fn block(&self, wait_set: &WaitSet) {
         wait_set.block_on(&self.0.receiver);
-        // Release pairs with the Acquire in `wake_one`. Acquire, and hence a swap: a `wake_one` may have
-        // found the flag still set. Then the caller must see what came before that `wake_one`, and
-        // `close` takes no lock between the two.
+        // Release pairs with the Acquire in `wake_one`. Acquire, and hence a swap: a `wake_one` may
+        // have found the flag still set. Then the caller must see what came before that `wake_one`,
+        // and `close` takes no lock between the two.
         self.0.called.swap(false, Ordering::AcqRel);
     }
 }
@@ -115,8 +115,8 @@ impl Spin {
         true
     }
 
-    /// Gives the processor to another thread, which may keep it for milliseconds: what the calling thread waits for is published
-    /// before.
+    /// Gives the processor to another thread, which may keep it for milliseconds: what the calling
+    /// thread waits for is published before.
     pub(super) fn give_way(&self) {
         thread::yield_now();
     }

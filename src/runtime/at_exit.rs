@@ -24,8 +24,8 @@ extern "C" fn at_exit() {
     // `exit` has destroyed the thread's locals, by which it was known. Its OS name is the path in
     // the tree.
     let path = path.strip_prefix("other/").filter(|name| name.starts_with("main")).unwrap_or(&path).to_owned();
-    // On another thread: a logger may wait for the thread that exits, or panic, which must not leave this
-    // function.
+    // On another thread: a logger may wait for the thread that exits, or panic, which must not
+    // leave this function.
     let log = move || log::info!("{}", describe(&path));
     let _ = run_within("last-words", LAST_WORDS, log);
     if !last_profile::finish_in_time() {

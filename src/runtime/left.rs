@@ -23,8 +23,8 @@ fn line(what: &str, left: &[LeftInQueue]) -> Option<String> {
     (values > 0).then(|| format!("{values} {what}: {}", named.join(", ")))
 }
 
-/// Reports the values that are left in queues when all threads have ended: to the log, and to stderr
-/// if that does not show the log.
+/// Reports the values that are left in queues when all threads have ended: to the log, and to
+/// stderr if that does not show the log.
 pub(super) fn report(name: &str) {
     let lines = lines();
     if lines.is_empty() {

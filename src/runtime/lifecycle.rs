@@ -1,5 +1,5 @@
-//! The start and the end of a runtime, in their order: the one place where tree, log and profile are
-//! wired together.
+//! The start and the end of a runtime, in their order: the one place where tree, log and profile
+//! are wired together.
 
 use super::claim::Claim;
 use super::config::{Config, LogTo, OnStuck, Settings};
@@ -211,8 +211,8 @@ impl Drop for Runtime {
 
 impl Up {
     /// The end of the program: the user's threads, then the profile, then the runtime's own
-    /// threads. Returns its failure, the signal that interrupted the program, and whether every failure
-    /// has been reported.
+    /// threads. Returns its failure, the signal that interrupted the program, and whether every
+    /// failure has been reported.
     fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
         if self.node.is_inherited() {
             // A forked child returns: the runtime and its threads are the parent process's.

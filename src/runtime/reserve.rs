@@ -70,8 +70,8 @@ pub(super) fn run(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(),
     take(&job).map_or(Ok(()), give)
 }
 
-/// Runs `run` on another thread, since it may hang. `None`: it has not returned within `patience`, or
-/// there is no thread to be had.
+/// Runs `run` on another thread, since it may hang. `None`: it has not returned within `patience`,
+/// or there is no thread to be had.
 pub(super) fn run_within<T: Send + 'static>(
     name: &str,
     patience: Duration,

@@ -121,8 +121,8 @@ impl Signal {
         self.0.reason()
     }
 
-    /// Returns `true` if it has gone. One atomic load; a [`Till`] that has not been seen expired reads the
-    /// clock, a composite asks its parts.
+    /// Returns `true` if it has gone. One atomic load; a [`Till`] that has not been seen expired
+    /// reads the clock, a composite asks its parts.
     #[inline]
     pub fn is_go(&self) -> bool {
         self.0.is_go()

@@ -58,9 +58,9 @@ pub struct Lock<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is only reached by the owner, one thread at a time, in the order of the permits; a
-// shared Lock thus hands T from thread to thread, for which T: Send is enough. Everything else in
-// it is Send and Sync by itself.
+// SAFETY: the value is only reached by the owner, one thread at a time, in the order of the
+// permits; a shared Lock thus hands T from thread to thread, for which T: Send is enough.
+// Everything else in it is Send and Sync by itself.
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 
 /// The right to the value of a [`Lock`], until it drops.

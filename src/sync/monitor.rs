@@ -96,8 +96,8 @@ pub struct Monitor<T: ?Sized> {
 }
 
 // SAFETY: value and line are only reached by the owner, one thread at a time, in the order of the
-// permits; a shared Monitor thus hands them from thread to thread, for which T: Send is enough (Line
-// is Send).
+// permits; a shared Monitor thus hands them from thread to thread, for which T: Send is enough
+// (Line is Send).
 unsafe impl<T: ?Sized + Send> Sync for Monitor<T> {}
 
 /// The right to the value of a [`Monitor`], until it drops.

@@ -101,9 +101,9 @@ impl Permits {
         false
     }
 
-    /// Blocks until it has a permit, or until the limit. Call it after a failed try. `publish` gets the
-    /// time at which the call began to wait. It is called when the pauses were in vain, before the
-    /// first yield.
+    /// Blocks until it has a permit, or until the limit. Call it after a failed try. `publish` gets
+    /// the time at which the call began to wait. It is called when the pauses were in vain, before
+    /// the first yield.
     #[cold]
     pub(super) fn acquire_slow(
         &self,

@@ -175,10 +175,12 @@ impl<T> Promise<T> {
 
     /// The value itself, for the last handle to the promise.
     ///
-    /// A promise with one consumer (the answer to one question, as with a `oneshot` channel) is waited for and then taken.
+    /// A promise with one consumer (the answer to one question, as with a `oneshot` channel) is
+    /// waited for and then taken.
     ///
     /// # Errors
-    /// The promise comes back: there is no value yet, or there is another handle to it, whose owner may look at the value.
+    /// The promise comes back: there is no value yet, or there is another handle to it, whose owner
+    /// may look at the value.
     ///
     /// ```
     /// use selvedge::{Promise, spawn};
@@ -246,7 +248,8 @@ impl<T> Claim<T> {
         // There is one claim, and this uses it up: the cell is empty.
         let _ = inner.value.set(value);
         let fulfilled = inner.fulfilled.clone();
-        // Before the signal goes: then a thread that waits for it finds that its handle is the last one.
+        // Before the signal goes: then a thread that waits for it finds that its handle is the last
+        // one.
         drop(inner);
         fulfilled.go_unexplained();
     }

@@ -1,5 +1,5 @@
-//! Which node of the tree the calling thread is: a thread-local, and the guard that sets it. Knows no
-//! roots; `roots.rs` finds the node of a thread that has none yet.
+//! Which node of the tree the calling thread is: a thread-local, and the guard that sets it. Knows
+//! no roots; `roots.rs` finds the node of a thread that has none yet.
 
 use super::policy::Role;
 use super::tree::Node;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 thread_local! {
     /// Without a destructor, whose registration would cost each thread that is spawned a lock and
-    /// an allocation: a body takes its node out again by `CurrentThreadGuard`, and where there is no body,
-    /// `LEAVING` does.
+    /// an allocation: a body takes its node out again by `CurrentThreadGuard`, and where there is
+    /// no body, `LEAVING` does.
     static CURRENT: ManuallyDrop<RefCell<Option<Arc<Node>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
     static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
 }
@@ -70,7 +70,8 @@ pub(super) fn set_current(thread: Option<Arc<Node>>) -> Option<Arc<Node>> {
     CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
 }
 
-/// Returns `true` if the calling thread runs a body of the tree (and not, say, a test's or a library's own).
+/// Returns `true` if the calling thread runs a body of the tree (and not, say, a test's or a
+/// library's own).
 pub(crate) fn is_in_tree() -> bool {
     let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.settings.role)).ok().flatten();
     role.is_some_and(|role| role != Role::Unregistered)

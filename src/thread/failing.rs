@@ -132,8 +132,8 @@ impl Failure {
 }
 
 impl FailureContext {
-    /// Adds what the tree knows: why the thread was asked to stop, and where it and its parents were
-    /// spawned.
+    /// Adds what the tree knows: why the thread was asked to stop, and where it and its parents
+    /// were spawned.
     pub(super) fn of_thread(&mut self, node: &Node) {
         self.stop = node.please_stop.reason();
         let mut next = Some(node);

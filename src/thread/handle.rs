@@ -59,8 +59,9 @@ impl Thread {
         self.0.parent.clone().map(Thread)
     }
 
-    /// Its children that are alive, or have ended and can still be joined; the oldest first. Without the runtime's own threads,
-    /// `main/selvedge/…`, which a [dump](crate::dump()) and a profile show.
+    /// Its children that are alive, or have ended and can still be joined; the oldest first.
+    /// Without the runtime's own threads, `main/selvedge/…`, which a [dump](crate::dump()) and a
+    /// profile show.
     pub fn children(&self) -> Vec<Thread> {
         let children = self.0.children().into_iter().rev().map(Thread);
         children.filter(|child| !child.is_runtimes_own()).collect()

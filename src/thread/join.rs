@@ -47,8 +47,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Blocking
     /// Until the thread has ended. If the calling thread is asked to stop, before or while it waits
-    /// here for a thread below itself, it forwards the request to that thread. So a parent that does
-    /// nothing but join can be stopped.
+    /// here for a thread below itself, it forwards the request to that thread. So a parent that
+    /// does nothing but join can be stopped.
     ///
     /// # Errors
     /// The thread's [`Failure`]: its panic, its error, or failures of its children that no thread

@@ -47,8 +47,8 @@ pub(super) fn ended(node: &Node, end: Instant) {
     }
 }
 
-/// How long `node` took from being asked to stop to its end; to now, while it has not ended. `None` if
-/// it was never asked, or ended before it was.
+/// How long `node` took from being asked to stop to its end; to now, while it has not ended. `None`
+/// if it was never asked, or ended before it was.
 pub(super) fn of(node: &Node) -> Option<Duration> {
     let asked = node.please_stop.reason()?.when();
     node.ended.get().map_or_else(Instant::now, |ended| ended.at).checked_duration_since(asked)

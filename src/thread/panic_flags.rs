@@ -1,5 +1,5 @@
-//! What the panic hook asks of the calling thread: whether it is in the logger, past its body, or in
-//! code whose panics are answers. The hook is in `panic.rs`.
+//! What the panic hook asks of the calling thread: whether it is in the logger, past its body, or
+//! in code whose panics are answers. The hook is in `panic.rs`.
 
 use crate::error::drop_payload;
 use std::cell::Cell;

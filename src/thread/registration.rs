@@ -11,7 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// The calling thread, on an OS thread that this crate has not made, is in the tree while this lives.
+/// The calling thread, on an OS thread that this crate has not made, is in the tree while this
+/// lives.
 pub(super) struct Registration {
     node: Arc<Node>,
     /// `None`: it has ended, or is about to.

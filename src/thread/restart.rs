@@ -2,8 +2,9 @@
 //! runs follow each other on one OS thread, in one node of the tree.
 //!
 //! One thread and not a new one for each run, because the path, the handle, the `please_stop`, the
-//! place in the profile and the CPU time then belong to the one thread that the program asked for, and because a restart cannot fail for want of a thread when things are bad already. The
-//! price is that thread-locals are not made anew.
+//! place in the profile and the CPU time then belong to the one thread that the program asked for,
+//! and because a restart cannot fail for want of a thread when things are bad already. The price is
+//! that thread-locals are not made anew.
 
 use super::failure::Failure;
 use super::join::JoinHandle;

@@ -1,5 +1,5 @@
-//! Where the tree begins: `main`, the `main` that comes next, former roots; and the node of a thread
-//! that the tree meets for the first time. Also brings the timer's threads into the tree.
+//! Where the tree begins: `main`, the `main` that comes next, former roots; and the node of a
+//! thread that the tree meets for the first time. Also brings the timer's threads into the tree.
 
 use super::bodies::count_body;
 use super::current::{CurrentThreadGuard, is_current, known, set_current, start_until_leaving};
@@ -207,8 +207,8 @@ pub(crate) fn default_parent() -> Arc<Node> {
     if node.settings.role == Role::Unregistered || node.is_closed() { open_root() } else { node }
 }
 
-/// The same for a child of that role. The program's code runs on the runtime's own threads too, as a target of a signal does: what
-/// it spawns there is `main`'s, not theirs.
+/// The same for a child of that role. The program's code runs on the runtime's own threads too, as
+/// a target of a signal does: what it spawns there is `main`'s, not theirs.
 fn default_parent_of(role: Role) -> Arc<Node> {
     let parent = default_parent();
     if role == Role::User && parent.settings.role == Role::Runtime { open_root() } else { parent }
@@ -238,7 +238,8 @@ pub(super) fn new_child(
 }
 
 /// The root of a forked child, whose one thread was `before` in the parent process. It has the same
-/// number, path and `please_stop`, so that the handles which the thread's functions have stay valid.
+/// number, path and `please_stop`, so that the handles which the thread's functions have stay
+/// valid.
 fn forked_root(before: &Node) -> Arc<Node> {
     if before.settings.role == Role::Unregistered {
         return Node::new("main", "main", None, SpawnSettings::of(Role::Root));

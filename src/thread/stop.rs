@@ -3,8 +3,8 @@
 //! asked; a parent that ends asks its children and joins them, in the order that was promised.
 //!
 //! Invariants
-//! 1. No walk here is recursive, since trees may be deeper than a stack: a request that is forwarded
-//!    while its thread makes requests is queued behind them (`REQUESTS`).
+//! 1. No walk here is recursive, since trees may be deeper than a stack: a request that is
+//!    forwarded while its thread makes requests is queued behind them (`REQUESTS`).
 //! 2. A request is made before the parent waits, and a child that is born later finds the parent's
 //!    `ending` (`tree/birth.rs`). So no child of an ending parent is missed.
 

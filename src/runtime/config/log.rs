@@ -12,8 +12,8 @@ impl Config {
     /// The least severe level that is logged. On the console the default is info for the program's
     /// records, and warn for the runtime's own; with a level set here both have that level. With a
     /// log4rs file it is the level of the file's `root`, in place of the level that the file names.
-    /// Without the feature `log4rs` it is the most verbose level that the facade `log` passes to the
-    /// program's own logger; a logger that is installed later may set another.
+    /// Without the feature `log4rs` it is the most verbose level that the facade `log` passes to
+    /// the program's own logger; a logger that is installed later may set another.
     ///
     /// On the console the environment variable `RUST_LOG` goes before it, in the form that
     /// env_logger takes (`info,my_crate::parser=trace`), so that a person can ask for more without
@@ -33,9 +33,9 @@ impl Config {
         self
     }
 
-    /// The log is the program's own: the runtime installs no logger and does not touch an
-    /// installed one. The program installs its logger or `tracing` subscriber before the runtime starts
-    /// or while it is up.
+    /// The log is the program's own: the runtime installs no logger and does not touch an installed
+    /// one. The program installs its logger or `tracing` subscriber before the runtime starts or
+    /// while it is up.
     ///
     /// What the runtime itself logs goes through the facade [`log`](https://docs.rs/log), to the
     /// logger that is installed by then. What is important (panics, threads that do not stop,

@@ -227,8 +227,9 @@ impl Config {
         self
     }
 
-    /// Whether the flamegraph leaves out the runtime's own threads, `main/selvedge/…`, and says so in its subtitle. Default: by the
-    /// wall clock only, where they would take a great part of the picture with their waits.
+    /// Whether the flamegraph leaves out the runtime's own threads, `main/selvedge/…`, and says so
+    /// in its subtitle. Default: by the wall clock only, where they would take a great part of the
+    /// picture with their waits.
     #[must_use]
     pub fn profile_hide_runtime(mut self, hide: bool) -> Config {
         self.set.profile_hide_runtime = Some(hide);

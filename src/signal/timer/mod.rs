@@ -2,8 +2,8 @@
 //!
 //! Its threads belong to the process and not to a runtime, since its users may outlive a runtime.
 //! The first target starts one, and it ends when there has been no target for a while. While a tree
-//! of threads is alive, each is a thread of that tree (`main/selvedge/timer`); asked to stop, it leaves the
-//! tree, and goes on outside of it if a target is still to come.
+//! of threads is alive, each is a thread of that tree (`main/selvedge/timer`); asked to stop, it
+//! leaves the tree, and goes on outside of it if a target is still to come.
 //!
 //! One thread *leads*: it alone takes targets out and runs them, so they run in the order in which
 //! they are due. While it runs a target, a *deputy* watches. If the target takes longer than

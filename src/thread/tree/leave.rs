@@ -17,8 +17,8 @@ use std::time::Instant;
 
 impl Node {
     /// On the thread itself, first thing. `end_is_seen`: [`leave_os_thread`](Self::leave_os_thread)
-    /// will be called before the OS thread ends, even if the program leaks guards. Returns `true` for the
-    /// call that started it.
+    /// will be called before the OS thread ends, even if the program leaks guards. Returns `true`
+    /// for the call that started it.
     pub(crate) fn start(self: &Arc<Node>, end_is_seen: bool) -> bool {
         let started = Started { at: Instant::now(), os: end_is_seen.then(OsThread::of_current) };
         let is_first = self.started.set(started).is_ok();

@@ -43,8 +43,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
 
-/// In the paths of the runtime's own threads, between `main` and their names: a place of their own. No child of `main` has this
-/// name, so no path of a thread of the program begins so.
+/// In the paths of the runtime's own threads, between `main` and their names: a place of their own.
+/// No child of `main` has this name, so no path of a thread of the program begins so.
 pub(crate) const RUNTIME: &str = "selvedge";
 
 pub(crate) struct Node {
