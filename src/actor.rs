@@ -60,6 +60,7 @@ use std::time::Duration;
 /// stock.thread().stopped().wait_for_go();
 /// assert!(stock.ask(|reply| Stock::Take("thread", 1, reply)).unwrap_err().is_ended());
 /// ```
+#[must_use = "an actor whose last handle is dropped handles what was sent, and ends"]
 #[track_caller]
 pub fn spawn_actor<S, M, F>(name: impl AsRef<str>, state: S, handle: F) -> ActorHandle<M>
 where
@@ -103,6 +104,13 @@ struct Answer<R> {
 }
 
 /// Why there is no answer.
+///
+/// ```
+/// use selvedge::{AskError, Reply, spawn_actor};
+///
+/// let deaf = spawn_actor("deaf", (), |_state, question: Reply<u32>, _please_stop| drop(question));
+/// assert_eq!(deaf.ask(|reply| reply), Err(AskError::Unanswered));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskError {
@@ -126,9 +134,11 @@ impl<M> ActorHandle<M> {
         self.0.messages.add(message)
     }
 
-    /// Sends the message that `question` makes with the reply, and blocks until it is answered or
-    /// fails. A thread with a `please_stop` wants [`ask_till`](Self::ask_till). An actor that asks
-    /// itself waits forever.
+    /// Sends the message that `question` makes with the reply, and waits for the answer.
+    ///
+    /// # Blocking
+    /// Until the question is answered, its [`Reply`] is dropped, or the actor ends. A thread with a
+    /// `please_stop` wants [`ask_till`](Self::ask_till). An actor that asks itself waits forever.
     ///
     /// # Errors
     /// [`AskError::Ended`] or [`AskError::Unanswered`].
@@ -141,6 +151,9 @@ impl<M> ActorHandle<M> {
     /// [`ask`](Self::ask), but gives up when `till` goes. If `till` has gone before the call, the
     /// question is not sent.
     ///
+    /// # Blocking
+    /// As [`ask`](Self::ask), or until `till` goes.
+    ///
     /// # Errors
     /// [`AskError`].
     pub fn ask_till<R>(&self, till: &Signal, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
@@ -152,6 +165,9 @@ impl<M> ActorHandle<M> {
     }
 
     /// [`ask`](Self::ask), but gives up when `timeout` has passed.
+    ///
+    /// # Blocking
+    /// As [`ask`](Self::ask), or until `timeout` has passed.
     ///
     /// # Errors
     /// [`AskError`].

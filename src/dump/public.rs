@@ -49,6 +49,7 @@ use std::time::Duration;
 /// worker.stop();
 /// worker.join().unwrap();
 /// ```
+#[must_use = "a dump that is dropped was made in vain"]
 pub fn dump() -> Dump {
     collect::now(true)
 }

@@ -18,8 +18,9 @@ const KIND: &str = "connection to";
 
 /// Connects as [`TcpStream::connect`] does, until `till` goes: to the first address that accepts.
 ///
-/// Blocks until the connection is made or refused, or `till` has gone. A name is looked up first,
-/// which no signal ends; an address in numbers needs no look-up.
+/// # Blocking
+/// Until the connection is made or refused, or `till` goes. A name is looked up first, which no
+/// signal ends; an address in numbers needs no look-up.
 ///
 /// # Errors
 /// [`is_stopped`](super::is_stopped): `till` has gone. The last address's error, if none accepts.
@@ -69,11 +70,23 @@ fn connect_to_one(address: &SocketAddr, wake: &Wake) -> io::Result<TcpStream> {
 
 /// Connects as [`UnixStream::connect`] does, until `till` goes.
 ///
-/// Blocks while the listener has no room for a further connection. The system does not tell when
-/// there is room, so the call tries again, at first after a millisecond and later every 50 ms.
+/// # Blocking
+/// While the listener has no room for a further connection, until there is room or `till` goes. The
+/// system does not tell when there is room, so the call tries again, at first after a millisecond
+/// and later every 50 ms.
 ///
 /// # Errors
 /// [`is_stopped`](super::is_stopped): `till` has gone. Others as `connect` has them.
+///
+/// ```
+/// # use selvedge::{Signal, net};
+/// let path = std::env::temp_dir().join(format!("selvedge-doc-{}.sock", std::process::id()));
+/// let listener = std::os::unix::net::UnixListener::bind(&path)?;
+/// let stream = net::connect_unix_till(&path, &Signal::never())?;
+/// # drop((listener, stream));
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn connect_unix_till(path: impl AsRef<Path>, till: &Signal) -> io::Result<UnixStream> {
     let (path, wake) = (path.as_ref(), Wake::new(till));
     let mut pause = Duration::from_millis(1);

@@ -32,8 +32,10 @@ pub trait ListenTill: sealed::Sealed + Sized {
     /// Where it comes from.
     type Address;
 
-    /// Blocks until there is a connection, or `till` has gone. A signal that has gone comes before
-    /// a connection that is there.
+    /// Accepts a connection. A signal that has gone comes before a connection that is there.
+    ///
+    /// # Blocking
+    /// Until there is a connection, or `till` goes.
     ///
     /// # Errors
     /// [`is_stopped`](super::is_stopped): `till` has gone. Others as `accept` has them.

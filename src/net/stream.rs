@@ -74,8 +74,11 @@ pub trait SocketTill: sealed::Sealed + Sized {
         StreamTill { stream: self, wake: Wake::new(till), names: OnceLock::new() }
     }
 
-    /// Blocks until there is something to read, which may be the end or an error (`true`), or until
-    /// `till` has gone (`false`). Data that is there comes before a signal that has gone.
+    /// Waits for something to read. Returns `true` if there is something, which may be the end or an
+    /// error, and `false` if `till` has gone. Data that is there comes before a signal that has gone.
+    ///
+    /// # Blocking
+    /// Until there is something to read, `till` goes, or the stream's time limit for reads has passed.
     ///
     /// This is where a server waits between two requests: a stop ends the connection here and not
     /// within a request.

@@ -26,14 +26,16 @@ impl<T> Queue<T> {
     /// Takes the first value, also after `stop` has gone. Returns `None` once the queue is closed
     /// and empty. This is the pop for a consumer that must lose nothing when it is asked to stop.
     ///
-    /// Blocks while the queue is empty and open. `stop` alone does not end it: the producers end it
-    /// by closing the queue. An [`Adder`](super::Adder) closes it when its producer ends. A
+    /// # Blocking
+    /// While the queue is empty and open. `stop` alone does not end it: the producers end it by
+    /// closing the queue. An [`Adder`](super::Adder) closes it when its producer ends. A
     /// forgotten close is no hang: if the queue has no adder, and nothing was added for 5 seconds
     /// after the stop, this call logs a warning, closes the queue and hands out what is left. A
     /// producer that adds later gets its value back as
     /// [`AddError::Closed`](super::AddError::Closed). While there is an adder, its drop will close
     /// the queue; until then a warning every 5 seconds tells what this call waits for.
     ///
+    /// # Which consumers
     /// A consumer that is stopped alone, while others go on popping from the same queue, wants
     /// [`pop_till`](Self::pop_till): what it leaves in the queue is for the others.
     ///
@@ -63,6 +65,10 @@ impl<T> Queue<T> {
     /// [`pop_draining`](Self::pop_draining) with a patience of its own: how long each call waits,
     /// after `stop` has gone, for a value or the close. Take it longer than the producer may need
     /// for one value.
+    ///
+    /// # Blocking
+    /// As [`pop_draining`](Self::pop_draining); after `stop`, for at most `patience` while there is
+    /// no adder.
     pub fn pop_draining_timeout(&self, stop: &Signal, patience: Duration) -> Option<T> {
         self.drain(stop, patience, BETWEEN_WARNINGS)
     }

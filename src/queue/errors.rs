@@ -4,7 +4,19 @@
 use std::fmt;
 
 /// Why a value could not be added. The value is in it.
+///
+/// ```
+/// use selvedge::{AddError, Queue};
+///
+/// let jobs = Queue::bounded("jobs", 1);
+/// jobs.add("sweep").unwrap();
+/// match jobs.try_add("mop") {
+///     Err(AddError::Full(job)) => assert_eq!(job, "mop"), // For another queue, or later.
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AddError<T> {
     /// The queue is closed, and stays so.
     Closed(T),
@@ -73,7 +85,17 @@ impl<T> std::error::Error for AddError<T> {
 }
 
 /// Why there was no value.
+///
+/// ```
+/// use selvedge::{PopError, Queue, Signal};
+///
+/// let jobs = Queue::<&str>::unbounded("jobs");
+/// assert_eq!(jobs.pop_till(&Signal::gone()), Err(PopError::Stopped));
+/// jobs.close();
+/// assert_eq!(jobs.pop_till(&Signal::never()), Err(PopError::Closed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PopError {
     /// `till` has gone. With a `_timeout` form: the time has passed.
     Stopped,

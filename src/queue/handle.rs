@@ -96,14 +96,18 @@ impl<T> Queue<T> {
     /// drop(ticks);
     /// assert!(left_in_queues().iter().all(|left| left.name() != "ticks"));
     /// ```
+    #[must_use = "it is the same queue"]
     pub fn may_be_left(self) -> Queue<T> {
         self.account.allow();
         self
     }
 
-    /// Adds a value at the end. Blocks while a bounded queue is full; room or a close ends that.
-    /// Every 5 seconds it logs a warning with the waiting thread, the queue, and how long it has
-    /// waited.
+    /// Adds a value at the end.
+    ///
+    /// # Blocking
+    /// While a bounded queue is full, until there is room or the queue is closed. Every 5 seconds it
+    /// logs a warning with the waiting thread, the queue, and how long it has waited. A thread with a
+    /// `please_stop` wants [`add_till`](Self::add_till).
     ///
     /// # Errors
     /// [`AddError::Closed`] with the value.
@@ -113,6 +117,9 @@ impl<T> Queue<T> {
 
     /// [`add`](Self::add), but gives up when `till` goes. A `till` that has gone before the call
     /// wins over room in the queue.
+    ///
+    /// # Blocking
+    /// While a bounded queue is full, until there is room, the queue is closed, or `till` goes.
     ///
     /// # Errors
     /// [`AddError::Closed`] or [`AddError::Stopped`] with the value.
@@ -128,8 +135,10 @@ impl<T> Queue<T> {
         self.store.try_add(value)
     }
 
-    /// Adds many values, taking the lock once for many. Blocks as [`add`](Self::add) does, between
-    /// values.
+    /// Adds many values, taking the lock once for many.
+    ///
+    /// # Blocking
+    /// As [`add`](Self::add), between values.
     ///
     /// # Errors
     /// [`AddError::Closed`] with the values that were taken from the iterator and not added. The
@@ -152,9 +161,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the first value. Blocks while the queue is empty and open. Returns `None` once the
-    /// queue is closed and empty. Only a value or the close ends the wait, no `please_stop`: it
-    /// loses nothing, but it hangs if no producer closes the queue.
+    /// Takes the first value. Returns `None` once the queue is closed and empty.
+    ///
+    /// # Blocking
+    /// While the queue is empty and open. Only a value or the close ends the wait, no `please_stop`:
+    /// so it loses nothing, but it hangs if no producer closes the queue.
     /// [`pop_draining`](Self::pop_draining) loses nothing and does not hang.
     pub fn pop(&self) -> Option<T> {
         match self.store.take() {
@@ -171,6 +182,10 @@ impl<T> Queue<T> {
     /// right for one of several consumers, for a wait with a deadline, and for values that [may be
     /// left](Self::may_be_left). A consumer that must handle everything calls
     /// [`pop_draining`](Self::pop_draining).
+    ///
+    /// # Blocking
+    /// While the queue is empty and open, until there is a value, the queue is closed, or `till`
+    /// goes.
     ///
     /// # Errors
     /// [`PopError::Stopped`], or [`PopError::Closed`] when the queue is closed and empty.
@@ -206,6 +221,7 @@ impl<T> Queue<T> {
 
     /// Takes everything that is in the queue now, without blocking. After one blocking
     /// [`pop`](Self::pop) it is the cheapest way to consume.
+    #[must_use = "values that are dropped are lost"]
     pub fn pop_all(&self) -> Vec<T> {
         self.store.take_all()
     }
@@ -220,6 +236,7 @@ impl<T> Queue<T> {
     /// Closes the queue and takes everything that is in it, without blocking: for a program that
     /// wants to keep, count or hand on what was left. Nothing is added after it, so what it returns
     /// and what was popped is together what was added.
+    #[must_use = "values that are dropped are lost"]
     pub fn close_and_take(&self) -> Vec<T> {
         self.close();
         self.pop_all()
@@ -236,7 +253,10 @@ impl<T> Queue<T> {
         &self.store.closed
     }
 
-    /// Pops until the queue is closed and empty. Blocks as [`pop`](Self::pop) does.
+    /// Pops until the queue is closed and empty.
+    ///
+    /// # Blocking
+    /// Each step blocks as [`pop`](Self::pop) does.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

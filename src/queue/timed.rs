@@ -10,6 +10,10 @@ impl<T> Queue<T> {
     /// [`add`](Self::add), but gives up when `timeout` has passed. Room that is there is taken,
     /// even if `timeout` is zero.
     ///
+    /// # Blocking
+    /// While a bounded queue is full, until there is room, the queue is closed, or `timeout` has
+    /// passed.
+    ///
     /// # Errors
     /// [`AddError::Closed`] with the value, or [`AddError::Stopped`] with it if the time has
     /// passed.
@@ -30,6 +34,10 @@ impl<T> Queue<T> {
 
     /// [`pop`](Self::pop), but gives up when `timeout` has passed. A value that is there is taken,
     /// even if `timeout` is zero.
+    ///
+    /// # Blocking
+    /// While the queue is empty and open, until there is a value, the queue is closed, or `timeout`
+    /// has passed.
     ///
     /// # Errors
     /// [`PopError::Closed`] when the queue is closed and empty, or [`PopError::Stopped`] if the

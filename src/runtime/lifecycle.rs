@@ -36,6 +36,7 @@ use std::time::Duration;
 /// runtime.shutdown().unwrap();
 /// # Ok::<(), selvedge::Error>(())
 /// ```
+#[must_use = "the runtime ends when this is dropped"]
 pub struct Runtime {
     up: Option<Up>,
     /// It has made one thread `main`, and must end there.
@@ -164,6 +165,10 @@ impl Runtime {
     }
 
     /// Asks all threads to stop, joins them, writes the profile, and ends the runtime.
+    ///
+    /// # Blocking
+    /// Until all threads have ended. A thread that does not stop in time is reported; what happens
+    /// then is for [`Config::on_stuck`] to say.
     ///
     /// # Errors
     /// The failures that no thread had joined, as one.

@@ -38,6 +38,10 @@ use std::process::ExitCode;
 /// program that is well and has no log file writes nothing to stderr, unless [`Config::log_level`]
 /// or the environment variable `RUST_LOG` asks for it.
 ///
+/// # Blocking
+/// Until `main` has returned and all threads have ended. A second signal ends the process at once.
+///
+/// # Death by SIGINT
 /// After SIGINT, a process that exits with 130 dies of SIGINT instead (Linux with glibc): at the
 /// very end, after the return from the program's own `main`. A shell shows 130 in both cases, and
 /// only after a death by SIGINT stops the script or loop that the program is part of.
@@ -66,6 +70,7 @@ use std::process::ExitCode;
 ///     })
 /// }
 /// ```
+#[must_use = "the exit code is to be returned from main"]
 pub fn run<R, F>(config: impl Into<Config>, main: F) -> ExitCode
 where
     F: FnOnce(&Signal) -> R,

@@ -14,6 +14,15 @@ const FEW: usize = 16;
 
 impl Signal {
     /// A signal that has gone when at least one of these has. Of none: [`never`](Self::never).
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let replies = ["first", "second", "third"].map(Signal::new);
+    /// let any = Signal::any(&replies);
+    /// replies[1].go();
+    /// assert!(any.is_go());
+    /// ```
+    #[must_use = "a signal that is dropped does nothing; wait for it, or attach a target"]
     pub fn any<S: AsRef<Signal>>(signals: impl IntoIterator<Item = S>) -> Signal {
         let mut parts = Vec::new();
         for signal in signals {
@@ -35,6 +44,15 @@ impl Signal {
     }
 
     /// A signal that has gone when all of these have. Of none: [`gone`](Self::gone).
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let parts = ["index", "cache"].map(Signal::new);
+    /// let ready = Signal::all(&parts);
+    /// parts.iter().for_each(|part| drop(part.go()));
+    /// assert!(ready.is_go());
+    /// ```
+    #[must_use = "a signal that is dropped does nothing; wait for it, or attach a target"]
     pub fn all<S: AsRef<Signal>>(signals: impl IntoIterator<Item = S>) -> Signal {
         let mut parts = Vec::new();
         for signal in signals {

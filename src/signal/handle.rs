@@ -24,6 +24,10 @@ use std::time::{Duration, Instant};
 /// Signals combine: `&a | &b` has gone when one of them has, `&a & &b` when both have. A composite
 /// holds its parts; the parts know of the composite only while it has a target or a receiver.
 ///
+/// # Memory ordering
+/// What a thread did before it made the signal go is visible to each thread that has seen the signal
+/// gone.
+///
 /// The idea is that of mo-threads' `Signal`; peers are Java's `CountDownLatch(1)`, Go's closed
 /// `chan struct{}`, and tokio-util's `CancellationToken`.
 ///
@@ -43,6 +47,7 @@ pub struct Signal(pub(super) Arc<Core>);
 impl Signal {
     /// A signal that has not gone yet. The name appears in `Debug`, in messages and in what a
     /// waiting thread shows.
+    #[must_use]
     pub fn new(name: impl AsRef<str>) -> Signal {
         Signal(Core::new(Kind::Plain(Name::Own(Arc::from(name.as_ref())))))
     }
@@ -58,12 +63,14 @@ impl Signal {
     }
 
     /// A signal that never goes: the zero of `|`, the one of `&`.
+    #[must_use]
     pub fn never() -> Signal {
         static NEVER: LazyLock<Signal> = LazyLock::new(|| Signal(Core::new(Kind::Never)));
         NEVER.clone()
     }
 
     /// A signal that has gone: the one of `|`, the zero of `&`.
+    #[must_use]
     pub fn gone() -> Signal {
         static GONE: LazyLock<Signal> = LazyLock::new(|| {
             let signal = Signal::new("gone");
@@ -77,10 +84,15 @@ impl Signal {
     /// of their attachment, on this thread. Returns `true` for the one call that did it, `false` if
     /// the signal had gone already.
     ///
-    /// What a thread did before `go` is visible to every thread that has seen the signal gone.
-    ///
     /// A composite and [`never`](Self::never) cannot be told to go, since they are statements about
-    /// others: the call changes nothing, logs a warning and returns false.
+    /// others: the call changes nothing, logs a warning and returns `false`.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let loaded = Signal::new("index loaded");
+    /// assert!(loaded.go());
+    /// assert!(!loaded.go()); // It has gone already.
+    /// ```
     #[track_caller]
     pub fn go(&self) -> bool {
         let at = Location::caller();
@@ -128,13 +140,29 @@ impl Signal {
         self.0.is_go()
     }
 
-    /// Blocks until the signal has gone. It blocks forever if no thread makes the signal go: most
-    /// threads want [`wait_for_go_till`](Self::wait_for_go_till) with their `please_stop`.
+    /// Waits until the signal has gone.
+    ///
+    /// # Blocking
+    /// Until the signal goes; forever, if no thread makes it go. Most threads want
+    /// [`wait_for_go_till`](Self::wait_for_go_till) with their `please_stop`.
+    ///
+    /// ```
+    /// # use selvedge::{Signal, spawn};
+    /// let loaded = Signal::new("index loaded");
+    /// let theirs = loaded.clone();
+    /// let loader = spawn("loader", move |_please_stop| theirs.go());
+    /// loaded.wait_for_go();
+    /// # loader.join().unwrap();
+    /// ```
     pub fn wait_for_go(&self) {
         self.wait(None, None);
     }
 
-    /// Blocks until the signal has gone (true) or `timeout` has passed (false).
+    /// Waits until the signal has gone, for at most `timeout`. Returns `true` if it has gone, and
+    /// `false` if the time has passed before.
+    ///
+    /// # Blocking
+    /// Until the signal goes, or `timeout` has passed.
     ///
     /// ```
     /// # use selvedge::Signal; use std::time::Duration;
@@ -145,7 +173,18 @@ impl Signal {
         self.wait(None, Instant::now().checked_add(timeout))
     }
 
-    /// Blocks until this signal has gone (true), or `till` has while this one has not (false).
+    /// Waits until this signal has gone, or `till` has. Returns `true` if this one has gone, and
+    /// `false` if only `till` has.
+    ///
+    /// # Blocking
+    /// Until one of the two signals goes.
+    ///
+    /// ```
+    /// # use selvedge::Signal;
+    /// let (reply, please_stop) = (Signal::new("reply"), Signal::new("please_stop"));
+    /// please_stop.go();
+    /// assert!(!reply.wait_for_go_till(&please_stop));
+    /// ```
     pub fn wait_for_go_till(&self, till: &Signal) -> bool {
         self.wait(Some(till), None)
     }
@@ -182,8 +221,9 @@ impl Signal {
     /// belongs to one call, for example to wake it up. When the guard has been dropped, the
     /// target has run to its end or never runs.
     ///
-    /// Dropping the guard blocks while the target runs on another thread, until the target has
-    /// ended. So no lock that the target takes may be held then.
+    /// # Blocking
+    /// This call does not block. Dropping the guard blocks while the target runs on another thread,
+    /// until the target has ended. So no lock that the target takes may be held then.
     ///
     /// ```
     /// # use selvedge::Signal;

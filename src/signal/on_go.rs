@@ -20,9 +20,12 @@ type Action = Box<dyn FnOnce() + Send>;
 pub struct OnGo(Arc<Target>);
 
 impl OnGo {
-    /// Takes the target away. True: it has not run and never will. False: it has run; if it is
-    /// running just now on another thread, the call blocks until it is done (called from within the
-    /// target itself, it does not).
+    /// Takes the target away. Returns `true` if it has not run and never will, and `false` if it
+    /// has run.
+    ///
+    /// # Blocking
+    /// While the target runs on another thread, until it has ended. Called from within the target
+    /// itself, it does not block.
     ///
     /// ```
     /// # use selvedge::Signal;

@@ -30,6 +30,7 @@ pub struct Till(Signal);
 
 impl Till {
     /// Goes `delay` from now. A delay beyond what the clock can express never ends.
+    #[must_use]
     pub fn after(delay: Duration) -> Till {
         match Instant::now().checked_add(delay) {
             Some(at) => Till::at(at),
@@ -38,6 +39,7 @@ impl Till {
     }
 
     /// Goes at `at`; has gone already, if that is past.
+    #[must_use]
     pub fn at(at: Instant) -> Till {
         Till(Signal(Core::new(Kind::Till(at))))
     }

@@ -69,7 +69,10 @@ impl BinarySemaphore {
         self.0.permits.release_unless_there()
     }
 
-    /// Takes the flag down. Blocks until it is up; a thread with a `please_stop` wants
+    /// Takes the flag down.
+    ///
+    /// # Blocking
+    /// Until a thread raises the flag. A thread with a `please_stop` wants
     /// [`wait_till`](Self::wait_till).
     pub fn wait(&self) {
         // Without a limit it cannot give up.
@@ -78,17 +81,34 @@ impl BinarySemaphore {
 
     /// [`wait`](Self::wait), but gives up when `till` goes, and then returns `false`. A `till` that
     /// has gone before the call wins over a raised flag.
+    ///
+    /// # Blocking
+    /// Until a thread raises the flag, or `till` goes.
+    #[must_use = "false: the flag was not taken down"]
     pub fn wait_till(&self, till: &Signal) -> bool {
         let limit = Limit::till(till);
         limit.check().is_ok() && self.wait_within(limit)
     }
 
     /// [`wait`](Self::wait), but gives up when `timeout` has passed, and then returns `false`.
+    ///
+    /// # Blocking
+    /// Until a thread raises the flag, or `timeout` has passed.
+    ///
+    /// ```
+    /// # use selvedge::BinarySemaphore; use std::time::Duration;
+    /// let changed = BinarySemaphore::new("settings changed");
+    /// assert!(!changed.wait_timeout(Duration::from_millis(1)));
+    /// changed.post();
+    /// assert!(changed.wait_timeout(Duration::from_millis(1)));
+    /// ```
+    #[must_use = "false: the flag was not taken down"]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.try_wait() || self.wait_within(Limit::timeout(timeout))
     }
 
     /// Takes the flag down, and returns `true`, if the flag is up now. Does not block.
+    #[must_use = "false: the flag was not taken down"]
     #[inline]
     pub fn try_wait(&self) -> bool {
         self.0.permits.try_acquire()

@@ -88,7 +88,10 @@ impl<T> Lock<T> {
 }
 
 impl<T: ?Sized> Lock<T> {
-    /// Locks. Blocks while another thread has the lock; a thread with a `please_stop` wants
+    /// Locks.
+    ///
+    /// # Blocking
+    /// While another thread has the lock, until it unlocks. A thread with a `please_stop` wants
     /// [`lock_till`](Self::lock_till).
     ///
     /// # Panics
@@ -102,6 +105,9 @@ impl<T: ?Sized> Lock<T> {
 
     /// [`lock`](Self::lock), but gives up when `till` goes. A `till` that has gone before the call
     /// wins over a free lock.
+    ///
+    /// # Blocking
+    /// Until the lock is free, or `till` goes.
     ///
     /// # Errors
     /// [`GaveUp::Stopped`].
@@ -117,6 +123,9 @@ impl<T: ?Sized> Lock<T> {
 
     /// [`lock`](Self::lock), but gives up when `timeout` has passed.
     ///
+    /// # Blocking
+    /// Until the lock is free, or `timeout` has passed.
+    ///
     /// # Errors
     /// [`GaveUp::TimedOut`].
     ///
@@ -130,6 +139,7 @@ impl<T: ?Sized> Lock<T> {
 
     /// Locks, if the lock is free now. `None` if a thread has it, also if that is the calling
     /// thread. Does not block.
+    #[must_use = "a guard that is dropped at once unlocks at once"]
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {

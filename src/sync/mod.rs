@@ -52,7 +52,15 @@ pub use sequencer::{Sequencer, Ticket, Turn, TurnError};
 use std::fmt;
 
 /// Why a wait ended before what was waited for.
+///
+/// ```
+/// use selvedge::{GaveUp, Lock, Signal};
+///
+/// let ledger = Lock::new("ledger", 0);
+/// assert_eq!(ledger.lock_till(&Signal::gone()).err(), Some(GaveUp::Stopped));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GaveUp {
     /// The signal that was given as `till` has gone. If it was made of several, ask its parts
     /// which.

@@ -153,7 +153,10 @@ impl<T> Monitor<T> {
 }
 
 impl<T: ?Sized> Monitor<T> {
-    /// Enters. Blocks while another thread is inside; a thread with a `please_stop` wants
+    /// Enters.
+    ///
+    /// # Blocking
+    /// While another thread is inside, until it leaves. A thread with a `please_stop` wants
     /// [`enter_till`](Self::enter_till).
     ///
     /// # Panics
@@ -167,6 +170,9 @@ impl<T: ?Sized> Monitor<T> {
 
     /// [`enter`](Self::enter), but gives up when `till` goes. A `till` that has gone before the
     /// call wins over a free monitor.
+    ///
+    /// # Blocking
+    /// Until the monitor is free, or `till` goes.
     ///
     /// # Errors
     /// [`GaveUp::Stopped`].
@@ -182,6 +188,9 @@ impl<T: ?Sized> Monitor<T> {
 
     /// [`enter`](Self::enter), but gives up when `timeout` has passed.
     ///
+    /// # Blocking
+    /// Until the monitor is free, or `timeout` has passed.
+    ///
     /// # Errors
     /// [`GaveUp::TimedOut`].
     ///
@@ -195,6 +204,7 @@ impl<T: ?Sized> Monitor<T> {
 
     /// Enters, if no thread is inside now. `None` also if the calling thread is inside. Does not
     /// block.
+    #[must_use = "a guard that is dropped at once leaves at once"]
     #[inline]
     #[track_caller]
     pub fn try_enter(&self) -> Option<MonitorGuard<'_, T>> {
@@ -218,10 +228,12 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         MonitorGuard { monitor, changed: false, panicking_before: std::thread::panicking(), _here: PhantomData }
     }
 
-    /// Leaves, blocks until another thread has left that may have changed the value, enters again
-    /// and returns. Call it in a loop that checks the condition: the change may be a different one.
+    /// Leaves, waits for a change of the value, and enters again. Call it in a loop that checks the
+    /// condition: the change may be a different one.
     ///
-    /// A thread with a `please_stop` wants [`wait_till`](Self::wait_till).
+    /// # Blocking
+    /// Until another thread has left that may have changed the value, and then until the monitor is
+    /// free. A thread with a `please_stop` wants [`wait_till`](Self::wait_till).
     #[track_caller]
     pub fn wait(&mut self) {
         // Without a limit it cannot give up.
@@ -230,6 +242,9 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
 
     /// [`wait`](Self::wait), but gives up when `till` goes. Then it enters again and returns
     /// `false`. If `till` has gone before the call, it does not leave at all.
+    ///
+    /// # Blocking
+    /// Until a change or `till`, and then until the monitor is free.
     #[must_use = "false: nothing has changed, and to wait again would not block"]
     #[track_caller]
     pub fn wait_till(&mut self, till: &Signal) -> bool {
@@ -239,6 +254,9 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
 
     /// [`wait`](Self::wait), but gives up when `timeout` has passed. Then it enters again, which
     /// may take longer than `timeout`, and returns `false`.
+    ///
+    /// # Blocking
+    /// Until a change or the time, and then until the monitor is free.
     #[must_use = "false: nothing has changed in this time"]
     #[track_caller]
     pub fn wait_timeout(&mut self, timeout: Duration) -> bool {

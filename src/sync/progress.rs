@@ -122,7 +122,10 @@ impl Progress {
         self.0.at.load(Ordering::Acquire)
     }
 
-    /// Blocks until it is at `number` or beyond; a thread with a `please_stop` wants
+    /// Waits until it is at `number` or beyond.
+    ///
+    /// # Blocking
+    /// Until a thread has advanced it that far. A thread with a `please_stop` wants
     /// [`wait_for_till`](Self::wait_for_till).
     pub fn wait_for(&self, number: u64) {
         // Without a limit it cannot give up.
@@ -132,12 +135,18 @@ impl Progress {
     /// [`wait_for`](Self::wait_for), but gives up when `till` goes, and then returns `false`. If
     /// the number is reached and `till` has gone, the number wins, as with
     /// [`Signal::wait_for_go_till`]: a mark that was passed stays passed.
+    ///
+    /// # Blocking
+    /// Until a thread has advanced it that far, or `till` goes.
     pub fn wait_for_till(&self, number: u64, till: &Signal) -> bool {
         self.wait_within(number, || Limit::till(till))
     }
 
     /// [`wait_for`](Self::wait_for), but gives up when `timeout` has passed, and then returns
     /// `false`.
+    ///
+    /// # Blocking
+    /// Until a thread has advanced it that far, or `timeout` has passed.
     pub fn wait_for_timeout(&self, number: u64, timeout: Duration) -> bool {
         self.wait_within(number, || Limit::timeout(timeout))
     }
@@ -154,6 +163,7 @@ impl Progress {
     /// let warm = warmed_up.at(1000) | Till::after(Duration::from_millis(5));
     /// warm.wait_for_go();
     /// ```
+    #[must_use = "a mark that is dropped does nothing"]
     pub fn at(&self, number: u64) -> Signal {
         self.0.mark(number)
     }

@@ -97,6 +97,14 @@ impl Shared for Handle {
 }
 
 /// Why there is no value.
+///
+/// ```
+/// use selvedge::{Promise, PromiseError};
+///
+/// let table: Promise<Vec<u64>> = Promise::new("table");
+/// drop(table.claim()); // The claimant gives up.
+/// assert_eq!(table.wait(), Err(PromiseError::Abandoned));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PromiseError {
@@ -127,7 +135,8 @@ impl<T> Promise<T> {
         Promise { inner: Arc::new(inner), handle: Arc::new(handle) }
     }
 
-    /// The right to provide the value. `None` if it was claimed before.
+    /// The right to provide the value. `None` if it was claimed before. Does not block.
+    #[must_use = "a claim that is dropped abandons the promise"]
     #[track_caller]
     pub fn claim(&self) -> Option<Claim<T>> {
         // Relaxed: the swap alone decides which thread is first; nothing else depends on it.
@@ -138,9 +147,11 @@ impl<T> Promise<T> {
         Some(Claim { inner: Some(self.inner.clone()), _handle: self.handle.clone() })
     }
 
-    /// Blocks until there is a value, or until the promise is abandoned. Blocks forever if the
-    /// promise is never claimed: a thread with a `please_stop` wants
-    /// [`wait_till`](Self::wait_till).
+    /// Waits for the value.
+    ///
+    /// # Blocking
+    /// Until the promise is fulfilled or abandoned; forever, if it is never claimed. A thread with a
+    /// `please_stop` wants [`wait_till`](Self::wait_till).
     ///
     /// # Errors
     /// [`PromiseError::Abandoned`].
@@ -151,6 +162,9 @@ impl<T> Promise<T> {
     /// [`wait`](Self::wait), but gives up when `till` goes. A value that is there wins over a
     /// `till` that has gone.
     ///
+    /// # Blocking
+    /// Until the promise is fulfilled or abandoned, or `till` goes.
+    ///
     /// # Errors
     /// [`PromiseError::Abandoned`] or [`PromiseError::Stopped`].
     pub fn wait_till(&self, till: &Signal) -> Result<&T, PromiseError> {
@@ -158,6 +172,9 @@ impl<T> Promise<T> {
     }
 
     /// [`wait`](Self::wait), but gives up when `timeout` has passed.
+    ///
+    /// # Blocking
+    /// Until the promise is fulfilled or abandoned, or `timeout` has passed.
     ///
     /// # Errors
     /// [`PromiseError::Abandoned`] or [`PromiseError::TimedOut`].

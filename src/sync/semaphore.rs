@@ -64,8 +64,11 @@ impl Semaphore {
         Semaphore(Arc::new(Inner { name: Arc::from(name.as_ref()), permits: Permits::new(permits) }))
     }
 
-    /// Takes a permit. Blocks while there is none; a thread with a `please_stop` wants
-    /// [`acquire_till`](Self::acquire_till).
+    /// Takes a permit.
+    ///
+    /// # Blocking
+    /// While there is none, until a permit is given back or added. A thread with a `please_stop`
+    /// wants [`acquire_till`](Self::acquire_till).
     pub fn acquire(&self) -> Permit<'_> {
         loop {
             // Without a limit it cannot give up.
@@ -78,6 +81,9 @@ impl Semaphore {
     /// [`acquire`](Self::acquire), but gives up when `till` goes. A `till` that has gone before the
     /// call wins over a free permit.
     ///
+    /// # Blocking
+    /// Until there is a permit, or `till` goes.
+    ///
     /// # Errors
     /// [`GaveUp::Stopped`].
     pub fn acquire_till(&self, till: &Signal) -> Result<Permit<'_>, GaveUp> {
@@ -87,6 +93,9 @@ impl Semaphore {
     }
 
     /// [`acquire`](Self::acquire), but gives up when `timeout` has passed.
+    ///
+    /// # Blocking
+    /// Until there is a permit, or `timeout` has passed.
     ///
     /// # Errors
     /// [`GaveUp::TimedOut`].
@@ -107,6 +116,7 @@ impl Semaphore {
     }
 
     /// Takes a permit, if one is free now. Does not block.
+    #[must_use = "a permit that is dropped at once is given back at once"]
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         // Not then_some: that would make, and drop, a permit in any case.

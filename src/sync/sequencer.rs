@@ -104,6 +104,17 @@ pub struct Turn {
 }
 
 /// The turn did not come before the wait was given up. The ticket is in it, and keeps its place.
+///
+/// ```
+/// use selvedge::Sequencer;
+/// use std::time::Duration;
+///
+/// let order = Sequencer::new("frames");
+/// let (first, second) = (order.take_ticket(), order.take_ticket());
+/// let error = second.wait_turn_timeout(Duration::from_millis(1)).unwrap_err();
+/// drop(first);
+/// assert_eq!(error.ticket.wait_turn().number(), 1);
+/// ```
 #[non_exhaustive]
 pub struct TurnError {
     /// The ticket: wait again with it, or drop it, and it is skipped.
@@ -139,8 +150,11 @@ impl Sequencer {
 }
 
 impl Ticket {
-    /// Blocks until all earlier tickets have had their turn or were dropped; a thread with a
-    /// `please_stop` wants [`wait_turn_till`](Self::wait_turn_till).
+    /// Waits for the turn of this ticket.
+    ///
+    /// # Blocking
+    /// Until all earlier tickets have had their turn or were dropped. A thread with a `please_stop`
+    /// wants [`wait_turn_till`](Self::wait_turn_till).
     #[track_caller]
     pub fn wait_turn(self) -> Turn {
         let mut ticket = self;
@@ -157,6 +171,9 @@ impl Ticket {
     /// over a turn that has come. So if all threads wait with the same `till`, the turns that were
     /// had are the first ones, without a gap.
     ///
+    /// # Blocking
+    /// Until the turn comes, or `till` goes.
+    ///
     /// # Errors
     /// [`TurnError`] with the ticket.
     #[track_caller]
@@ -165,6 +182,9 @@ impl Ticket {
     }
 
     /// [`wait_turn`](Self::wait_turn), but gives up when `timeout` has passed.
+    ///
+    /// # Blocking
+    /// Until the turn comes, or `timeout` has passed.
     ///
     /// # Errors
     /// [`TurnError`] with the ticket.

@@ -79,6 +79,9 @@ impl<T> JoinHandle<T> {
     /// [`join`](Self::join), but gives up when `till` goes: then the handle comes back as the outer
     /// `Err`.
     ///
+    /// # Blocking
+    /// Until the thread has ended, or `till` goes.
+    ///
     /// # Errors
     /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.
     ///
@@ -97,6 +100,9 @@ impl<T> JoinHandle<T> {
 
     /// [`join`](Self::join), but gives up when `timeout` has passed: then the handle comes back as
     /// the outer `Err`.
+    ///
+    /// # Blocking
+    /// Until the thread has ended, or `timeout` has passed.
     ///
     /// # Errors
     /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.

@@ -5,6 +5,20 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// In which way a parent stops its children when it ends. In both, the youngest comes first.
+///
+/// ```
+/// use selvedge::{Builder, StopOrder, spawn};
+///
+/// // The cache is older than the readers, which use it until they have stopped.
+/// let service = Builder::new("service").stop_order(StopOrder::OneByOne).spawn(|please_stop| {
+///     drop(spawn("cache", |please_stop| please_stop.wait_for_go()));
+///     drop(spawn("reader", |please_stop| please_stop.wait_for_go()));
+///     please_stop.wait_for_go();
+/// })?;
+/// service.stop();
+/// service.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum StopOrder {
@@ -17,6 +31,18 @@ pub enum StopOrder {
 }
 
 /// What a parent does when a child fails.
+///
+/// ```
+/// use selvedge::{Builder, OnChildFailure, spawn, spawn_fallible};
+///
+/// let pair = Builder::new("pair").on_child_failure(OnChildFailure::StopSiblings).spawn(|_please_stop| {
+///     let other = spawn("other", |please_stop| please_stop.wait_for_go());
+///     drop(spawn_fallible("fails", |_please_stop| Err::<(), _>("out of paper")));
+///     other.join().unwrap(); // Ends, since its sibling has failed.
+/// })?;
+/// assert!(pair.join().is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnChildFailure {

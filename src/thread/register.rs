@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 /// The calling thread, which this crate has not spawned, is in the tree while this lives. See
 /// [`register`].
+#[must_use = "the thread leaves the tree when this is dropped"]
 pub struct Registered(Rc<Registration>);
 
 /// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if
@@ -17,6 +18,10 @@ pub struct Registered(Rc<Registration>);
 /// profile; its children are stopped and joined when the guard drops. Its parent asks it to stop
 /// and waits for the guard to drop, so it should look at its `please_stop`.
 ///
+/// # Blocking
+/// This call does not block. Dropping the guard blocks until the thread's children have ended.
+///
+/// # Which threads
 /// For threads of other libraries: a callback, a pool's start hook. A registered thread that
 /// registers again is its own child; the outer guard, if it is dropped first, counts until the
 /// inner one has been dropped.

@@ -18,6 +18,18 @@ use std::time::Duration;
 
 /// Where threads that borrow are spawned; made by [`scope`]. Clones spawn into the same scope, from
 /// threads in it too.
+///
+/// ```
+/// let numbers = [3, 1, 2];
+/// let sum = selvedge::scope(|s| {
+///     let inner = s.clone();
+///     let outer = s.spawn("outer", move |_please_stop| {
+///         inner.spawn("inner", |_please_stop| numbers.iter().sum::<i32>()).join().unwrap()
+///     });
+///     outer.join().unwrap()
+/// });
+/// assert_eq!(sum, 6);
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     std: &'scope std::thread::Scope<'scope, 'env>,
     owner: Arc<Node>,
@@ -39,6 +51,13 @@ struct Spawned {
 /// must be completed.
 ///
 /// A failure that no thread joined becomes part of the calling thread's own.
+///
+/// # Blocking
+/// After `f`, until all threads of the scope have ended. They are asked to stop; no other signal
+/// ends that wait, since they borrow.
+///
+/// # Panics
+/// If `f` panics: with the same payload, once the threads have ended.
 ///
 /// A child that is forked within the scope cannot leave it while the scope has threads of the
 /// parent process: nothing ends the wait for them. It says so on stderr and exits with 1. Let it

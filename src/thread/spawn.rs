@@ -64,6 +64,14 @@ where
 /// [`spawn`] for a function that can fail: an `Err` is a [`Failure`], just as a panic is. An error
 /// that says that the thread was asked to stop is none, if it was; see [`Stopped`](crate::Stopped).
 ///
+/// ```
+/// use selvedge::spawn_fallible;
+///
+/// let port = spawn_fallible("config", |_please_stop| "8080x".parse::<u16>());
+/// let failure = port.join().unwrap_err();
+/// assert!(failure.is_error() && failure.message().contains("invalid digit"));
+/// ```
+///
 /// # Panics
 /// As [`spawn`].
 #[track_caller]
@@ -95,6 +103,7 @@ where
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "nothing is started before spawn"]
 pub struct Builder {
     name: String,
     stack_size: Option<usize>,
@@ -111,14 +120,12 @@ impl Builder {
     }
 
     /// Bytes of stack; the OS rounds up. The default is that of `std::thread`.
-    #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
     }
 
     /// Another parent than the calling thread.
-    #[must_use]
     pub fn parent(mut self, parent: &Thread) -> Builder {
         self.parent = Some(parent.clone());
         self.settings.is_placed = true;
@@ -126,14 +133,12 @@ impl Builder {
     }
 
     /// How this thread stops its children when it ends.
-    #[must_use]
     pub fn stop_order(mut self, order: StopOrder) -> Builder {
         self.settings.stop_order = order;
         self
     }
 
     /// What this thread does when a child of its fails.
-    #[must_use]
     pub fn on_child_failure(mut self, policy: OnChildFailure) -> Builder {
         self.settings.on_child_failure = policy;
         self
@@ -143,7 +148,6 @@ impl Builder {
     /// before it is reported, instead of the runtime's [`patience`](crate::Config::patience):
     /// longer for a thread that must flush much, shorter for a thread that should be quick. Reports
     /// come again with growing distance; no report kills a thread.
-    #[must_use]
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.settings.patience = Some(patience);
         self
