@@ -1,5 +1,5 @@
-//! Writes stacks down: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and labels,
-//! not threads; names nothing else in the crate but its error.
+//! Writes stacks in three formats: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and
+//! labels, not threads or samples. Of the crate it uses only the error type.
 
 mod collapse;
 mod escape;
@@ -17,27 +17,13 @@ mod tests;
 
 pub(crate) use names::{Names, is_plumbing};
 pub use options::FlameOptions;
+pub(crate) use pprof::Facts;
 pub(crate) use stacks::{Line, Location, Module, Stack, Stacks};
 
 use crate::error::{Error, Kind};
 use std::io::Write;
-use std::time::{Duration, SystemTime};
 
-/// What a pprof file tells besides its stacks.
-pub(crate) struct Facts<'a> {
-    /// What the weights measure: `cpu` or `wall`.
-    pub(crate) clock: &'a str,
-    pub(crate) started: SystemTime,
-    pub(crate) duration: Duration,
-    /// The clock's time between two samples.
-    pub(crate) period: Duration,
-    /// What the labels of the stacks name: `thread`.
-    pub(crate) label_key: &'a str,
-    /// Remarks for the readers of the file.
-    pub(crate) comments: &'a [String],
-}
-
-/// One line for each stack, sorted, each as the sum of its equals.
+/// Folded lines: one for each stack, sorted. Equal stacks are added up.
 pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), Error> {
     // All frames, for programs that read them.
     let options = FlameOptions::new().keep_pools().collapse([""; 0]);
@@ -47,7 +33,7 @@ pub(crate) fn write_folded(stacks: &Stacks, mut out: impl Write) -> Result<(), E
     out.flush().map_err(|cause| unwritten("folded stacks", cause))
 }
 
-/// The picture. `options` override `title` and `subtitle`.
+/// The flamegraph. `options` override `title` and `subtitle`.
 pub(crate) fn write_svg(
     stacks: &Stacks,
     title: &str,
@@ -58,7 +44,7 @@ pub(crate) fn write_svg(
     svg::write(stacks, title, subtitle, options, out).map_err(|cause| unwritten("flamegraph", cause))
 }
 
-/// The picture of `after`, coloured by what has changed since `before`.
+/// The flamegraph of `after`. Colours show what has changed since `before`.
 pub(crate) fn write_svg_difference(
     before: &Stacks,
     after: &Stacks,

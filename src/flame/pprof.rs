@@ -2,11 +2,25 @@
 //! inlined functions.
 
 use super::protobuf::Message;
-use super::{Facts, Line, Stacks};
+use super::{Line, Stacks};
 use flate2::{Compression, write::GzEncoder};
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a pprof file contains besides its stacks.
+pub(crate) struct Facts<'a> {
+    /// What the weights measure: `cpu` or `wall`.
+    pub(crate) clock: &'a str,
+    pub(crate) started: SystemTime,
+    pub(crate) duration: Duration,
+    /// The clock's time between two samples.
+    pub(crate) period: Duration,
+    /// What the labels of the stacks name: `thread`.
+    pub(crate) label_key: &'a str,
+    /// Remarks for the readers of the file.
+    pub(crate) comments: &'a [String],
+}
 
 pub(super) fn write(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> io::Result<()> {
     let mut gzip = GzEncoder::new(out, Compression::default());

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn location(address: u64, functions: &[&str]) -> Location {
     let line = |name: &&str| Line {

@@ -12,8 +12,6 @@ mod describe_handler;
 mod engines;
 #[cfg(all(unix, feature = "profiling"))]
 mod exec;
-#[cfg(feature = "profiling")]
-mod lifetimes;
 #[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
 mod loader;
 #[cfg(all(feature = "profiling", not(all(target_os = "linux", target_pointer_width = "64"))))]
@@ -25,7 +23,13 @@ mod model;
 pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
+mod owners;
+#[cfg(feature = "profiling")]
+mod raw;
+#[cfg(feature = "profiling")]
 mod recording;
+#[cfg(feature = "profiling")]
+mod shown_stacks;
 #[cfg(feature = "profiling")]
 mod symbols;
 #[cfg(all(test, feature = "profiling"))]

@@ -1,8 +1,8 @@
 //! What a recording has found, engine and samples forgotten: stacks, and each thread's account.
 
-use super::engines::Effective;
+use super::options::{Clock, Engine};
+use super::raw::Effective;
 use super::top::Top;
-use super::{Clock, Engine};
 use crate::error::Error;
 use crate::flame::{self, Facts, FlameOptions, Stacks};
 use std::io::Write;

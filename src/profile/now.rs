@@ -1,8 +1,9 @@
 //! Where threads are right now: they are asked by the engine, and what they answer gets its names
 //! here.
 
-use super::engines::{self, Ending, Reply};
+use super::engines;
 use super::loader::History;
+use super::raw::{Ending, Reply};
 use super::symbols::{OfThisProcess, Resolve, Wanted};
 use super::trim;
 use crate::flame::{Line, Location};

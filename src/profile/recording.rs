@@ -1,14 +1,12 @@
 //! Starting and ending a recording: an engine that samples, and a roster of the threads that live
 //! meanwhile.
 
-use super::engines::{self, Effective, Sampler};
+use super::build;
+use super::engines::{self, Sampler, Start};
 use super::model::{Profile, Session};
 use super::options::Options;
+use super::raw::{Effective, RawProfile};
 use super::symbols::OfThisProcess;
-use super::{
-    build,
-    engines::{Found, Start},
-};
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -98,11 +96,11 @@ impl Recording {
     }
 }
 
-fn profile(found: Found, effective: Effective, started: SystemTime, duration: Duration) -> Profile {
+fn profile(found: RawProfile, effective: Effective, started: SystemTime, duration: Duration) -> Profile {
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let Found { samples, lifetimes, history, trouble } = found;
+    let RawProfile { samples, lifetimes, history, trouble } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
     let profile = build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history));
     tell_once(profile.unread());

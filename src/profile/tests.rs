@@ -1,10 +1,11 @@
 //! Injected samples and lives, with what they must add up to, to the last nanosecond.
 
-use super::build::{self, BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
-use super::engines::{Effective, Ending, Owner, RawSample, Stack};
-use super::lifetimes::{Lifetime, Owners, Pool};
+use super::build;
 use super::loader::History;
 use super::model::{Profile, Session};
+use super::owners::Owners;
+use super::raw::{Effective, Ending, Lifetime, Owner, Pool, RawSample, Stack};
+use super::shown_stacks::{BROKEN, NO_STACK, OTHER_STACK, RUNTIME, TRUNCATED, UNSAMPLED};
 use super::symbols::{OfThisProcess, Resolve, Role, placed};
 use super::{Clock, Engine, FlameOptions};
 use crate::flame::{Line, Location, Module};

@@ -4,12 +4,13 @@
 //! It is for the shutdown, when what is wanted is not where the CPU time goes, but what each thread
 //! does instead of ending.
 
-use super::engines::{self, Effective, Ending, Owner, RawSample, Reply, Stack};
-use super::lifetimes::Lifetime;
+use super::build;
+use super::engines;
 use super::loader::History;
 use super::model::{Profile, Session};
+use super::options::{Clock, Engine};
+use super::raw::{self, Effective, Ending, Lifetime, Owner, RawSample, Reply, Stack};
 use super::symbols::OfThisProcess;
-use super::{Clock, Engine, build};
 use crate::thread::Thread;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,7 +96,7 @@ impl Window {
     fn place(&mut self, thread: &Thread, reply: Reply) {
         let place = match reply {
             Reply::Stack { addresses, ending } => {
-                let waiting = thread.waiting_for().map(|wait| build::waiting(&wait.label()));
+                let waiting = thread.waiting_for().map(|wait| raw::wait_frame(&wait.label()));
                 Place::At { addresses: addresses.into(), ending, waiting }
             }
             Reply::Silent => Place::Unknown,

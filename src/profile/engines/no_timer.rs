@@ -1,7 +1,9 @@
 //! Where `Engine::Timer` cannot run: it needs Linux, on x86_64 or aarch64.
 
-use super::{Clock, Reply, Start};
+use super::sampler::Start;
 use crate::error::{Error, Kind};
+use crate::profile::options::Clock;
+use crate::profile::raw::Reply;
 use crate::thread::Thread;
 
 pub(super) const CAN_RUN: bool = false;

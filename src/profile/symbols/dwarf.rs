@@ -1,10 +1,9 @@
 //! Functions, inlined ones too, and lines, by debug information in the DWARF format. Only what the
 //! addresses that are asked for need is read, unit by unit, and nothing of a unit is kept.
 
-use super::lines;
-use gimli::{AttributeValue, EndianSlice, EntriesRaw, NativeEndian, UnitOffset, UnitRef};
+use super::lines::{self, Reader};
+use gimli::{AttributeValue, EntriesRaw, UnitOffset, UnitRef};
 
-pub(super) type Reader<'a> = EndianSlice<'a, NativeEndian>;
 type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
 type Unit<'a> = gimli::Unit<Reader<'a>>;
 

@@ -1,11 +1,13 @@
-//! Files and lines, by the line programs of debug information. A program is run from its beginning
-//! to its end, and no more is kept than what the addresses that are asked for need.
+//! Files and lines, by the line programs of debug information. Runs a program from its beginning to
+//! its end, and keeps only what the wanted addresses need. Knows no functions.
 
-use super::dwarf::Reader;
-use gimli::UnitRef;
+use gimli::{EndianSlice, NativeEndian, UnitRef};
 
-/// For each of the sorted `addresses` the file and the line of the instruction there, as the unit
-/// tells it.
+/// A part of the debug information.
+pub(super) type Reader<'a> = EndianSlice<'a, NativeEndian>;
+
+/// For each of the sorted `addresses` the file and the line of the instruction there. `None`: the unit
+/// does not say.
 pub(super) fn places(
     unit: &UnitRef<'_, Reader<'_>>,
     addresses: &[u64],

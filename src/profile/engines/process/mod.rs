@@ -4,11 +4,14 @@
 
 mod registry;
 
-use super::{Clock, Effective, Ending, Engine, Found, Nanos, Owner, RawSample, Sampler, Stack, Start, timer};
+use super::sampler::{Sampler, Start};
+use super::timer;
 use crate::error::{Error, Kind};
 use crate::os::{fork, sigprof};
 use crate::profile::describe_handler::describe_handler;
 use crate::profile::loader::History;
+use crate::profile::options::{Clock, Engine};
+use crate::profile::raw::{Effective, Ending, Nanos, Owner, RawProfile, RawSample, Stack};
 use crate::thread::observe;
 use pprof::{MAX_DEPTH, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
 use registry::ThreadRegistry;
@@ -133,9 +136,12 @@ impl Drop for Observing {
 }
 
 impl Sampler for Process {
-    fn snapshot(&self) -> Found {
+    fn snapshot(&self) -> RawProfile {
         if self.guard.is_inherited() {
-            return Found { trouble: Some("the recording is the parent process's".into()), ..Found::default() };
+            return RawProfile {
+                trouble: Some("the recording is the parent process's".into()),
+                ..RawProfile::default()
+            };
         }
         let report = self.guard.pprofs.report().build_unresolved();
         // Samples before lives: so the roster knows every thread that has one.
@@ -143,10 +149,10 @@ impl Sampler for Process {
             Ok(report) => (raw(report, self.period, self.epoch), None),
             Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
         };
-        Found { samples, lifetimes: self.registry.lifetimes(), history: History::of_now(), trouble }
+        RawProfile { samples, lifetimes: self.registry.lifetimes(), history: History::of_now(), trouble }
     }
 
-    fn finish(self: Box<Self>) -> Found {
+    fn finish(self: Box<Self>) -> RawProfile {
         self.snapshot()
     }
 }

@@ -1,8 +1,7 @@
 //! The threads of the tree that live during a recording of `Engine::Process`, which learns of them
 //! from the tree.
 
-use crate::profile::engines::Nanos;
-use crate::profile::lifetimes::Lifetime;
+use crate::profile::raw::{Lifetime, Nanos};
 use crate::thread::{Thread, observe};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -46,7 +45,7 @@ impl ThreadRegistry {
         self.entries.lock().entry(id).or_insert(entry);
     }
 
-    fn bury(&self, thread: &Thread) {
+    fn end(&self, thread: &Thread) {
         let at = thread.ended_at().unwrap_or_else(Instant::now);
         let ended = State::Ended { at, cpu: thread.cpu_time() };
         let (id, entry) = (thread.id(), Entry::of(thread, State::Alive(thread.clone())));
@@ -120,7 +119,7 @@ impl observe::Observer for ThreadRegistry {
     }
 
     fn ended(&self, thread: &Thread) {
-        self.bury(thread);
+        self.end(thread);
     }
 }
 

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use super::ring::{Record, Ring};
 use crate::model::Word;
 use crate::model::loom_tests::check;
-use crate::profile::engines::Ending;
+use crate::profile::raw::Ending;
 use crate::wait::Shown;
 use loom::thread;
 use std::sync::Arc;

@@ -22,11 +22,13 @@ mod wall_schedule;
 pub(super) use handler::is_installed;
 pub(super) use stack_request::request_stacks;
 
-use super::{Clock, Effective, Engine, Found, Sampler, Start};
+use super::sampler::{Sampler, Start};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, fork, sigprof, tasks};
 use crate::profile::describe_handler::describe_handler;
+use crate::profile::options::{Clock, Engine};
+use crate::profile::raw::{Effective, RawProfile};
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use accounting::Accounting;
 use parking_lot::{Mutex, MutexGuard};
@@ -127,7 +129,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         }
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
-        shared.state.lock().is_sampled_by(CpuClock::of_current());
+        shared.state.lock().set_sampler(CpuClock::of_current());
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
@@ -146,7 +148,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
                 state.scan(living);
             }
             state.renew_modules();
-            pause = next_pause(state.is_spawning_fast(pause));
+            pause = next_pause(state.end_round(pause));
             let warnings = state.take_warnings();
             drop(state);
             for warning in warnings {
@@ -157,7 +159,7 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
 }
 
 impl Sampler for Timer {
-    fn snapshot(&self) -> Found {
+    fn snapshot(&self) -> RawProfile {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
@@ -167,10 +169,10 @@ impl Sampler for Timer {
             state.renew_modules();
             (state.closed_copy(), state.history(), state.trouble())
         };
-        Found { history, trouble, ..copy.found() }
+        RawProfile { history, trouble, ..copy.into_raw_profile() }
     }
 
-    fn finish(mut self: Box<Self>) -> Found {
+    fn finish(mut self: Box<Self>) -> RawProfile {
         if self.shared.is_forked() {
             return Shared::nothing();
         }
@@ -182,7 +184,7 @@ impl Sampler for Timer {
         if inexact > 0 {
             log::info!("profiling: {inexact} threads needed a perf clock and got none");
         }
-        Found { history, trouble, ..accounting.found() }
+        RawProfile { history, trouble, ..accounting.into_raw_profile() }
     }
 }
 
@@ -224,12 +226,12 @@ impl Shared {
         // Described without the lock: it takes as long as reading debug information.
         if self.state.lock().is_displaced_first() {
             let text = describe_handler(other);
-            self.state.lock().displaced(text);
+            self.state.lock().note_displaced(text);
         }
     }
 
-    fn nothing() -> Found {
-        Found { trouble: Some("the recording is the parent process's".into()), ..Found::default() }
+    fn nothing() -> RawProfile {
+        RawProfile { trouble: Some("the recording is the parent process's".into()), ..RawProfile::default() }
     }
 }
 

@@ -11,7 +11,7 @@
 //! 3. A record that does not fit is not written at all.
 
 use crate::model::{AtomicU64, Word};
-use crate::profile::engines::Ending;
+use crate::profile::raw::Ending;
 use crate::wait::Shown;
 use std::sync::atomic::Ordering;
 

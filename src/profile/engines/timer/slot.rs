@@ -5,7 +5,7 @@ use super::ring::{Record, Ring};
 use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::os::CpuClock;
 use crate::os::tasks::Copied;
-use crate::profile::engines::Ending;
+use crate::profile::raw::Ending;
 use crate::wait::{self, Shown};
 use std::cell::UnsafeCell;
 use std::ops::Range;

@@ -173,7 +173,7 @@ impl Triggers {
         if timer_check.refused || due < timer_check.due + ENOUGH {
             return false;
         }
-        let lost = thread_clock.given_up() + thread_clock.missing(clock, period);
+        let lost = thread_clock.lost_so_far() + thread_clock.missing(clock, period);
         // Half of them were merged, or have not come at all.
         let wants = (lost - timer_check.lost.min(lost)) * 2 >= due - timer_check.due;
         (timer_check.due, timer_check.lost) = (due, lost);

@@ -6,8 +6,9 @@
 //!    all accounts together stay what they were, to the nanosecond.
 //! 2. Only ended accounts are folded: no meter names them.
 
-use super::{Account, Accounting};
-use crate::profile::lifetimes::Pool;
+use super::accounts::{Account, Accounting};
+use super::wait_names::without_numbers;
+use crate::profile::raw::Pool;
 use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -84,19 +85,6 @@ impl Account {
     }
 }
 
-/// `main/pool-*/reader-*` of `main/pool-1/reader-12`.
-pub(super) fn without_numbers(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_ascii_digit() {
-            true if folded.ends_with('*') => {}
-            true => folded.push('*'),
-            false => folded.push(c),
-        }
-    }
-    folded
-}
-
 /// `main/pool-*/*` of `main/pool-1/reader-12`, for names that are told apart by something else than
 /// a number.
 fn without_name(path: &str) -> String {
@@ -120,7 +108,7 @@ fn without_path(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::profile::engines::timer::accounting::ThreadClock;
-    use crate::profile::engines::{Ending, Found, Stack};
+    use crate::profile::raw::{Ending, RawProfile, Stack};
     use std::time::Duration;
 
     #[track_caller]
@@ -134,20 +122,20 @@ mod tests {
         let (mut accounting, mut count) = (Accounting::default(), 0);
         for (path, place) in paths {
             let account = accounting.open(path.into(), Some(count), count as i64 * 10);
-            accounting.is_spawned_at(account, Some(place));
+            accounting.set_spawn_site(account, Some(place));
             let mut thread_clock = ThreadClock::new(account, 0);
             accounting.record(&mut thread_clock, 5, Ending::Root, &[1, count % 3]);
-            accounting.lost(&mut thread_clock, 1);
-            accounting.settle(&mut thread_clock, 7);
+            accounting.add_lost(&mut thread_clock, 1);
+            accounting.close(&mut thread_clock, 7);
             accounting.end(account, count as i64 * 10 + 10);
             count += 1;
         }
         (accounting, count)
     }
 
-    fn sums(found: &Found) -> (u64, u64, u64, Duration, u64, i64) {
+    fn sums(found: &RawProfile) -> (u64, u64, u64, Duration, u64, i64) {
         let threads = found.lifetimes.iter().map(|lifetime| lifetime.pool.map_or(1, |pool| pool.threads)).sum();
-        let wall = |lifetime: &crate::profile::lifetimes::Lifetime| lifetime.pool.map_or(10, |pool| pool.wall);
+        let wall = |lifetime: &crate::profile::raw::Lifetime| lifetime.pool.map_or(10, |pool| pool.wall);
         (
             found.samples.iter().map(|sample| sample.samples).sum(),
             found.samples.iter().map(|sample| sample.weight).sum(),
@@ -171,7 +159,7 @@ mod tests {
         for (pool, path) in named {
             let (accounting, count) = lived((0..10_000).map(|n| (path(n), if n % 2 == 0 { a } else { b })));
             assert!(accounting.accounts.len() <= MOST + 2, "{} accounts", accounting.accounts.len());
-            let found = accounting.found();
+            let found = accounting.into_raw_profile();
             let nanos = Duration::from_nanos(count * 7);
             assert_eq!(sums(&found), (count, count * 7, count, nanos, count, count as i64 * 10), "{pool}");
             // One for each place.
@@ -197,8 +185,8 @@ mod tests {
             accounting.end(account, 1);
         }
         accounting.record(&mut thread_clock, 9, Ending::Root, &[1]);
-        accounting.settle(&mut thread_clock, 9);
-        let found = accounting.found();
+        accounting.close(&mut thread_clock, 9);
+        let found = accounting.into_raw_profile();
         let lifetime = found.lifetimes.iter().find(|lifetime| lifetime.ended.is_none()).unwrap();
         assert_eq!((&*lifetime.path, lifetime.cpu.as_nanos()), ("main/worker-1", 9));
     }

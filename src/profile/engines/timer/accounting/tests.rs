@@ -1,12 +1,15 @@
-//! The books, with clocks and addresses that are made up.
+//! Accounting by the CPU clock, with made-up clocks and addresses.
 
-use super::*;
+use super::accounts::Accounting;
+use super::cpu::ThreadClock;
+use crate::profile::raw::{Ending, Owner, RawProfile, Stack};
+use std::time::Duration;
 
-fn total(found: &Found, lifetime: usize) -> u64 {
+fn total(found: &RawProfile, lifetime: usize) -> u64 {
     found.samples.iter().filter(|sample| sample.owner == Owner::Lifetime(lifetime)).map(|sample| sample.weight).sum()
 }
 
-fn weights(found: &Found, lifetime: usize) -> Vec<(u64, u64, Vec<u64>)> {
+fn weights(found: &RawProfile, lifetime: usize) -> Vec<(u64, u64, Vec<u64>)> {
     let mut weights: Vec<_> = found
         .samples
         .iter()
@@ -28,12 +31,12 @@ fn weights_are_differences_of_the_clock_and_the_rest_is_unsampled() {
     accounting.record(&mut thread_clock, 1_300, Ending::Root, &[1, 2]);
     accounting.record(&mut thread_clock, 1_301, Ending::Root, &[3]);
     // A lost sample leaves its time to the next.
-    accounting.lost(&mut thread_clock, 1);
+    accounting.add_lost(&mut thread_clock, 1);
     accounting.record(&mut thread_clock, 9_000, Ending::Root, &[1, 2]);
     accounting.record(&mut thread_clock, 9_100, Ending::Broken, &[1, 2]);
-    accounting.settle(&mut thread_clock, 9_107);
+    accounting.close(&mut thread_clock, 9_107);
     accounting.end(account, 70);
-    let found = accounting.found();
+    let found = accounting.into_raw_profile();
     let expected = vec![(0, 7, vec![]), (1, 1, vec![3]), (1, 100, vec![1, 2]), (2, 300 + 7_699, vec![1, 2])];
     assert_eq!(weights(&found, account), expected);
     assert_eq!(found.lifetimes[account].cpu, Duration::from_nanos(8_107));
@@ -47,16 +50,16 @@ fn a_thread_registered_again_keeps_two_accounts_that_add_up_to_its_clock() {
     let outer = accounting.open("main/pool".into(), Some(7), 0);
     let mut thread_clock = ThreadClock::new(outer, 100);
     accounting.record(&mut thread_clock, 150, Ending::Root, &[1]);
-    accounting.settle(&mut thread_clock, 160);
+    accounting.close(&mut thread_clock, 160);
     let inner = accounting.open("main/job".into(), Some(7), 0);
     thread_clock.put_in_charge(inner);
     accounting.record(&mut thread_clock, 500, Ending::Root, &[1]);
-    accounting.settle(&mut thread_clock, 510);
+    accounting.close(&mut thread_clock, 510);
     assert!(!thread_clock.remove(inner));
     accounting.record(&mut thread_clock, 700, Ending::Root, &[1]);
-    accounting.settle(&mut thread_clock, 705);
+    accounting.close(&mut thread_clock, 705);
     assert!(thread_clock.remove(outer));
-    let found = accounting.found();
+    let found = accounting.into_raw_profile();
     assert_eq!(weights(&found, outer), [(0, 15, vec![]), (2, 240, vec![1])]);
     assert_eq!(weights(&found, inner), [(0, 10, vec![]), (1, 340, vec![1])]);
     assert_eq!(found.lifetimes[outer].cpu.as_nanos() + found.lifetimes[inner].cpu.as_nanos(), 605);
@@ -70,11 +73,11 @@ fn closing_a_copy_leaves_the_original_unchanged() {
     let mut thread_clock = ThreadClock::new(account, 0);
     accounting.record(&mut thread_clock, 10, Ending::Root, &[1]);
     let (mut copy, mut copied) = (accounting.clone(), thread_clock.clone());
-    copy.settle(&mut copied, 25);
-    assert_eq!(total(&copy.found(), account), 25);
+    copy.close(&mut copied, 25);
+    assert_eq!(total(&copy.into_raw_profile(), account), 25);
     accounting.record(&mut thread_clock, 30, Ending::Root, &[1]);
-    accounting.settle(&mut thread_clock, 30);
-    let found = accounting.found();
+    accounting.close(&mut thread_clock, 30);
+    let found = accounting.into_raw_profile();
     assert_eq!(weights(&found, account), [(2, 30, vec![1])]);
 }
 
@@ -85,8 +88,8 @@ fn a_clock_that_goes_back_weighs_nothing() {
     let mut thread_clock = ThreadClock::new(account, 50);
     accounting.record(&mut thread_clock, 40, Ending::Leaf, &[1]);
     accounting.record(&mut thread_clock, 60, Ending::Leaf, &[1]);
-    accounting.settle(&mut thread_clock, 55);
-    assert_eq!(weights(&accounting.found(), account), [(2, 10, vec![1])]);
+    accounting.close(&mut thread_clock, 55);
+    assert_eq!(weights(&accounting.into_raw_profile(), account), [(2, 10, vec![1])]);
 }
 
 #[test]
@@ -112,14 +115,14 @@ fn a_due_sample_that_never_came_is_lost() {
         (2, 0, 4)
     );
     // A record that found no room is lost once.
-    accounting.lost(&mut thread_clock, 1);
+    accounting.add_lost(&mut thread_clock, 1);
     accounting.record(&mut thread_clock, 1_990, Ending::Root, &[1]);
     assert_eq!(lost(&accounting, account), 3);
-    accounting.settle(&mut thread_clock, 2_250);
-    assert_eq!((lost(&accounting, account), thread_clock.given_up()), (5, 5));
+    accounting.close(&mut thread_clock, 2_250);
+    assert_eq!((lost(&accounting, account), thread_clock.lost_so_far()), (5, 5));
     // All but the sample that found no room came together with the next.
     assert_eq!(accounting.accounts[account].lifetime.merged, 4);
-    assert_eq!(total(&accounting.found(), account), 1_250);
+    assert_eq!(total(&accounting.into_raw_profile(), account), 1_250);
 }
 
 #[test]
@@ -128,12 +131,12 @@ fn a_full_rings_losses_are_counted_once() {
     let account = accounting.open("main/a".into(), None, 0);
     let mut thread_clock = ThreadClock::new(account, 0);
     // Twenty came and filled it, thirty more found it full, and then the sampler came to read.
-    accounting.lost(&mut thread_clock, 30);
+    accounting.add_lost(&mut thread_clock, 30);
     (1..=20).for_each(|n| accounting.record(&mut thread_clock, n * 100, Ending::Root, &[1]));
     assert_eq!(thread_clock.missing(5_000, 100), 0);
     accounting.record(&mut thread_clock, 5_100, Ending::Root, &[1]);
-    accounting.settle(&mut thread_clock, 5_200);
-    assert_eq!((thread_clock.given_up(), accounting.accounts[account].lifetime.lost), (31, Some(31)));
+    accounting.close(&mut thread_clock, 5_200);
+    assert_eq!((thread_clock.lost_so_far(), accounting.accounts[account].lifetime.lost), (31, Some(31)));
 }
 
 #[test]

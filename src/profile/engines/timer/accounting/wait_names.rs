@@ -1,14 +1,13 @@
-//! What threads wait for, as frames: a bounded number of names, whatever the program calls its
-//! things.
+//! The frames of waits. Keeps a bounded number of names, however many names the program gives to its
+//! locks and queues.
 
-use super::pools::without_numbers;
-use crate::profile::build;
+use crate::profile::raw::wait_frame;
 use crate::wait::Label;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Names that are kept as they are. As many again are kept without their numbers; of all others the
-/// kind is what remains.
+/// The number of names that are kept whole. As many again are kept without their numbers; all others
+/// are replaced by their kind.
 const MOST: usize = 1024;
 
 #[derive(Clone, Default)]
@@ -18,7 +17,7 @@ pub(super) struct WaitNames {
 
 impl WaitNames {
     pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
-        self.keep(build::waiting(label), || format!("[waiting for {}]", label.kind()))
+        self.keep(wait_frame(label), || format!("[waiting for {}]", label.kind()))
     }
 
     fn keep(&mut self, name: Arc<str>, kind: impl FnOnce() -> String) -> Arc<str> {
@@ -34,6 +33,19 @@ impl WaitNames {
         self.known.insert(name.clone());
         name
     }
+}
+
+/// `main/pool-*/reader-*` of `main/pool-1/reader-12`.
+pub(super) fn without_numbers(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii_digit() {
+            true if folded.ends_with('*') => {}
+            true => folded.push('*'),
+            false => folded.push(c),
+        }
+    }
+    folded
 }
 
 #[cfg(test)]

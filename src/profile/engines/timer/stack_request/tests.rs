@@ -1,8 +1,16 @@
-//! Asking threads that end, that block the signal, or whose ids another thread had before.
+//! Stack requests to threads that end, that block SIGPROF, or whose ids another thread had before.
 
-use super::*;
-use crate::os::CpuClock;
-use std::sync::atomic::AtomicUsize;
+use super::request::StackRequest;
+use super::request_stacks;
+use crate::os::{CpuClock, sigprof};
+use crate::profile::engines::timer::slot::{Arena, Slot, StackBounds};
+use crate::profile::engines::timer::unwind::Registers;
+use crate::profile::engines::timer::{handler, table};
+use crate::profile::raw::{Ending, Reply};
+use crate::thread::Thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_request_is_answered_once_and_not_after_removal() {
@@ -16,14 +24,14 @@ fn a_request_is_answered_once_and_not_after_removal() {
     let mut signal = || {
         table::enter(id, |found| {
             met += 1;
-            // SAFETY: this thread plays the handler of that one.
+            // SAFETY: this thread plays the handler of the thread with that id.
             unsafe { found.request.unwrap().reply(&registers) };
         });
     };
     assert!(request.read_reply().is_none());
     signal();
     signal();
-    let Some((Reply::Stack { addresses, ending }, _)) = request.read_reply() else { panic!("no answer") };
+    let Some((Reply::Stack { addresses, ending }, _)) = request.read_reply() else { panic!("no reply") };
     // It is on no stack that the request knows.
     assert_eq!((addresses.len(), ending), (1, Ending::Leaf));
     assert!(entry.clear_request().is_over());
@@ -31,21 +39,21 @@ fn a_request_is_answered_once_and_not_after_removal() {
     assert_eq!(met, 2);
 }
 
-/// Some hundred rounds, while threads that are asked end, and new ones get their ids.
+/// Some hundred batches, while their targets end, and new threads get their ids.
 #[test]
 fn threads_may_end_while_a_request_is_pending() {
     let stop = crate::Signal::new("stop");
     let seen = stop.clone();
-    let churn = crate::spawn("asked-churn", move |_| {
+    let churn = crate::spawn("request-churn", move |_| {
         while !seen.is_go() {
-            let brief: Vec<_> = (0..8).map(|n| crate::spawn(format!("asked-{n}"), move |_| n)).collect();
+            let brief: Vec<_> = (0..8).map(|n| crate::spawn(format!("request-{n}"), move |_| n)).collect();
             brief.into_iter().for_each(|thread| assert!(thread.join().unwrap() < 8));
         }
     });
-    let (mut told, mut ended, mut batches) = (0, 0, 0);
+    let (mut replied, mut ended, mut batches) = (0, 0, 0);
     let deadline = Instant::now() + Duration::from_secs(30);
-    // Some are met in their midst, some too late; how many, is the machine's to say.
-    while (batches < 200 || told < 100 || ended < 10) && Instant::now() < deadline {
+    // Some requests come in time, some too late; how many depends on the machine.
+    while (batches < 200 || replied < 100 || ended < 10) && Instant::now() < deadline {
         batches += 1;
         let mut threads = vec![Thread::current(), churn.thread().clone()];
         threads.extend(churn.thread().children());
@@ -53,38 +61,39 @@ fn threads_may_end_while_a_request_is_pending() {
         // observers.
         let Ok(replies) = request_stacks(&threads, &[]) else { continue };
         assert_eq!(replies.len(), threads.len());
-        told += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
+        replied += replies.iter().filter(|reply| matches!(reply, Reply::Stack { .. })).count();
         ended += replies.iter().filter(|reply| **reply == Reply::Ended).count();
-        // All of them were taken back: nothing is left to be found by the next one with that id.
+        // All requests were cleared: the next thread with that id finds none.
         let own = CpuClock::of_current().unwrap().thread();
         table::enter(own, |found| assert!(found.request.is_none()));
     }
     stop.go();
     churn.join().unwrap();
-    assert!(told >= 100 && ended >= 10, "{told} told, {ended} ended, in {batches} batches");
+    assert!(replied >= 100 && ended >= 10, "{replied} replied, {ended} ended, in {batches} batches");
 }
 
-/// As if the thread had got the kernel id of another one, whose guard was leaked, and whose stack
-/// is gone.
+/// As if the kernel had given the thread the id of another thread, whose guard was leaked, and whose
+/// stack is gone.
 #[test]
 fn a_request_and_a_slot_of_another_thread_are_ignored() {
-    use super::super::slot::{Arena, Slot, StackBounds};
     handler::install().unwrap();
-    let asked = |question_for: fn(u64) -> u64| {
+    let send = |owner_for: fn(u64) -> u64| {
         let id = CpuClock::of_current().unwrap().thread();
-        let owner = question_for(crate::os::thread_handle());
-        let request = Arc::new(StackRequest { owner, stack: 0..u64::MAX, ..StackRequest::new(Arc::default()) });
+        let owner = owner_for(crate::os::thread_handle());
+        let mut request = StackRequest::new(Arc::default());
+        request.open(owner, 0..u64::MAX);
+        let request = Arc::new(request);
         let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1)));
         let entry = table::claim(id).unwrap();
-        // SAFETY: both live until they were taken, below. Only the signal that is sent here comes
-        // to this thread, which no recording knows.
+        // SAFETY: both live until they are cleared, below. Only the signal that is sent here comes to
+        // this thread, which no recording samples.
         unsafe { (entry.set_request(Arc::as_ptr(&request)), entry.set_slot(Arc::as_ptr(&slot))) };
         sigprof::send(id).unwrap();
         entry.clear_slot();
         assert!(entry.clear_request().is_over());
         (request.read_reply().is_some(), !slot.is_empty())
     };
-    let on_new_thread = |owner| std::thread::spawn(move || asked(owner)).join().unwrap();
+    let on_new_thread = |owner| std::thread::spawn(move || send(owner)).join().unwrap();
     assert_eq!(on_new_thread(|own| own), (true, true));
     assert_eq!(on_new_thread(|own| own + 4096), (false, false));
 }
@@ -93,7 +102,7 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
 fn a_thread_that_blocks_sigprof_is_sent_no_request() {
     let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
     let (wait, told) = (go.clone(), blocked.clone());
-    let thread = crate::spawn("asked-blocking", move |_| {
+    let thread = crate::spawn("request-blocked", move |_| {
         // SAFETY: all-zero is a valid set; both are writable, and filled before they are read; the
         // thread ends soon.
         unsafe {
@@ -114,14 +123,14 @@ fn a_thread_that_blocks_sigprof_is_sent_no_request() {
     assert_eq!((replies, is_pending), (Ok(vec![Reply::Unavailable(why.into())]), false));
 }
 
-/// As each thread does while its handler of SIGPROF runs, perhaps for long: the handler may be kept
-/// from its processor.
+/// As each thread does while its handler of SIGPROF runs, which may take long if the thread is given
+/// no processor.
 #[test]
 fn a_request_waits_while_sigprof_is_briefly_blocked() {
     const ROUNDS: usize = 40;
     let (request_now, stop) = (Arc::new(AtomicUsize::new(0)), crate::Signal::new("stop"));
     let (asked, stopped) = (request_now.clone(), stop.clone());
-    let thread = crate::spawn("asked-for-a-moment", move |_| {
+    let thread = crate::spawn("request-postponed", move |_| {
         let mask = |how, set: &libc::sigset_t| {
             // SAFETY: the set was filled.
             unsafe { libc::pthread_sigmask(how, set, std::ptr::null_mut()) };

@@ -1,37 +1,69 @@
-//! The CPU clock: decides which threads need a perf clock in place of their timer. Knows no stacks.
+//! What sampling by the CPU clock needs besides: when a new thread's first sample is due, threads
+//! whose attachment is deferred, and which timers to check. Empty by the wall clock.
 
-use super::{State, nanos};
-use crate::os::task;
-use crate::profile::engines::timer::triggers::Trigger;
+use crate::profile::engines::timer::ids::{ById, random};
+use crate::profile::engines::timer::triggers::{Trigger, Triggers};
+use crate::thread::Thread;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
 
-impl State {
-    /// Gives it a perf clock instead of its timer, if it needs one.
-    pub(super) fn check_timer(&mut self, id: i32) {
-        let Some(sampled) = self.sampled.get_mut(&id) else { return };
-        if sampled.trigger.as_ref().is_some_and(Trigger::is_exact) {
-            return;
+/// With a new thread this often, attachment is deferred.
+const FAST_SPAWNING: Duration = Duration::from_micros(500);
+
+pub(super) struct CpuSampling {
+    /// For the threads' first expiries, and how many were drawn.
+    seed: u64,
+    drawn: u64,
+    /// The number of the sampler's round: some clocks are read in turn.
+    pub(super) round: u64,
+    /// New threads since the last round.
+    pub(super) new_threads: u64,
+    /// The last round found many new threads.
+    pub(super) is_spawning_fast: bool,
+    /// By their ids in the tree.
+    pub(super) deferred: ById<u64, Deferred>,
+    /// With a period shorter than the kernel's tick: the threads that have come since the last
+    /// round. The sooner their timers are checked, the less they lose.
+    pub(super) unchecked: Vec<i32>,
+    /// Timers of ended threads, to be deleted by the sampler. Deleting is half of what a timer costs
+    /// a thread that ends at once.
+    pub(super) unneeded_timers: Vec<Trigger>,
+}
+
+/// A new thread that is not attached yet.
+pub(super) struct Deferred {
+    pub(super) thread: Thread,
+    /// The kernel's id.
+    pub(super) id: i32,
+    /// When its first sample is due, by its CPU clock.
+    pub(super) first: Duration,
+}
+
+impl CpuSampling {
+    pub(super) fn new(began: Instant) -> CpuSampling {
+        CpuSampling {
+            seed: RandomState::new().hash_one(began),
+            drawn: 0,
+            round: 0,
+            new_threads: 0,
+            is_spawning_fast: false,
+            deferred: ById::default(),
+            unchecked: Vec::new(),
+            unneeded_timers: Vec::new(),
         }
-        let Some(clock) = nanos(sampled.clock).filter(|&clock| clock >= sampled.thread_clock.last()) else {
-            return self.end_if_gone(id);
-        };
-        let mut is_running = false;
-        let runs = || {
-            is_running = task::read(id).is_some_and(|task| task.doing == task::Doing::Runs);
-            is_running
-        };
-        if !self.triggers.needs_perf_clock(&mut sampled.timer_check, &sampled.thread_clock, clock, runs)
-            || self.is_blocking(id)
-        {
-            return;
-        }
-        let Some(sampled) = self.sampled.get_mut(&id) else { return };
-        if let Some(exact) = self.triggers.perf_clock(&mut sampled.timer_check, sampled.clock) {
-            self.triggers.end(sampled.trigger.replace(exact));
-            if is_running {
-                // The clock's periods begin here: what the thread has used of one before has a
-                // sample of its own.
-                self.obstacles.send(id);
-            }
-        }
+    }
+
+    /// Draws the CPU time after which a thread's first sample is due.
+    pub(super) fn draw_first_expiry(&mut self, triggers: &Triggers) -> Duration {
+        self.drawn += 1;
+        triggers.first_expiry(random(self.seed, self.drawn))
+    }
+
+    /// Ends a round, which came `pause` after the one before. Returns `true` if so many threads are
+    /// new that the next round must be at the next tick.
+    pub(super) fn end_round(&mut self, pause: Duration) -> bool {
+        let new_threads = std::mem::take(&mut self.new_threads);
+        self.is_spawning_fast = new_threads * FAST_SPAWNING.as_nanos() as u64 >= pause.as_nanos() as u64;
+        self.is_spawning_fast
     }
 }

@@ -1,6 +1,6 @@
-//! What the system has refused to do, and what others have taken away: a sandbox that answers EPERM
-//! or ENOSYS does not mean that a thread has ended; another handler of SIGPROF, or a thread that
-//! blocks it, leaves no samples.
+//! What keeps threads from being sampled: system calls that the system refuses, another handler of
+//! SIGPROF, threads that block it. Counts each, warns of the first, and describes all in the result.
+//! An EPERM or ENOSYS of a sandbox does not mean that a thread has ended. Knows no threads.
 
 use crate::os::sigprof;
 use std::collections::BTreeSet;
@@ -10,16 +10,17 @@ use std::io;
 pub(super) struct Obstacles {
     /// Signals that were not sent, and why the first was not.
     signals: Option<(u64, io::Error)>,
-    /// Why threads outside the tree are not looked for.
+    /// Why unregistered threads are not looked for.
     list: Option<io::Error>,
-    /// Why stacks of threads outside the tree are not read.
+    /// Why stacks of unregistered threads are not read.
     memory: Option<io::Error>,
-    /// Another handler of SIGPROF was seen, and what it is, once that is known.
+    /// Another handler of SIGPROF was seen.
     is_displaced: bool,
+    /// Its description, once known.
     displaced: Option<String>,
     /// Threads that block SIGPROF, by their paths.
     blocking: BTreeSet<String>,
-    /// What was said of the first of each, until it is taken.
+    /// The warning about the first of each kind, until it is taken.
     warnings: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl Obstacles {
     }
 
     /// The kernel's list of threads could not be read.
-    pub(super) fn list(&mut self, cause: io::Error) {
+    pub(super) fn note_unlisted(&mut self, cause: io::Error) {
         if self.list.is_none() {
             self.warnings.push(list(&cause));
             self.list = Some(cause);
@@ -48,7 +49,7 @@ impl Obstacles {
     }
 
     /// This process's own memory could not be read by the kernel.
-    pub(super) fn memory(&mut self, cause: io::Error) {
+    pub(super) fn note_unreadable_memory(&mut self, cause: io::Error) {
         self.warnings.push(memory(&cause));
         self.memory = Some(cause);
     }
@@ -58,22 +59,21 @@ impl Obstacles {
         !std::mem::replace(&mut self.is_displaced, true)
     }
 
-    /// The handler of SIGPROF was replaced while the recording ran; `by`: as `describe_handler`
-    /// says it.
-    pub(super) fn displaced(&mut self, by: String) {
-        self.warnings.push(format!("{}: what threads do from now on is [unsampled]", displaced(&by)));
+    /// The handler of SIGPROF was replaced while the recording ran. `by`: its description.
+    pub(super) fn note_displaced(&mut self, by: String) {
+        self.warnings.push(format!("{}: the time of threads from now on is [unsampled]", displaced(&by)));
         self.displaced = Some(by);
     }
 
     /// That thread blocks SIGPROF.
-    pub(super) fn blocks(&mut self, path: &str) {
+    pub(super) fn note_blocking(&mut self, path: &str) {
         if self.blocking.is_empty() {
             self.warnings.push(format!("{path} blocks SIGPROF, by which threads are sampled: its time is [unsampled]"));
         }
         self.blocking.insert(path.to_owned());
     }
 
-    /// All of it, as sentences.
+    /// All obstacles, as sentences.
     pub(super) fn trouble(&self) -> Vec<String> {
         let signals = self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
         let others = [self.list.as_ref().map(list), self.memory.as_ref().map(memory)];
@@ -82,7 +82,7 @@ impl Obstacles {
         all.chain((!self.blocking.is_empty()).then(|| blocking(&self.blocking))).collect()
     }
 
-    /// What is to be logged, by a caller that holds no lock: appenders are the user's.
+    /// The warnings to log, by a caller that holds no lock: appenders are the user's.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -105,10 +105,10 @@ fn blocking(paths: &BTreeSet<String>) -> String {
 
 fn memory(cause: &io::Error) -> String {
     format!(
-        "the system refuses process_vm_readv ({cause}): of threads outside the tree only the innermost function is known"
+        "the system refuses process_vm_readv ({cause}): of unregistered threads only the innermost function is known"
     )
 }
 
 fn list(cause: &io::Error) -> String {
-    format!("the system does not list the process's threads ({cause}): those outside the tree are not told apart")
+    format!("the system does not list the process's threads ({cause}): unregistered threads are reported together")
 }

@@ -1,15 +1,21 @@
-//! What the sampler holds of threads that come and go, without a sampler.
+//! The wall schedule of a thread that comes and goes, without a sampler.
 
-use super::*;
+use super::State;
+use crate::profile::engines::timer::accounting::Accounting;
+use crate::profile::engines::timer::handler;
+use crate::profile::engines::timer::triggers::{Source, Triggers};
+use crate::thread::Thread;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_reattached_thread_is_in_the_wall_schedule_once() {
-    // An unregistered thread, which no other recording of this process holds, in a foreign call.
-    let (told, thread) = mpsc::channel();
+    // An unregistered thread, which no other recording of this process samples, blocked outside this
+    // crate.
+    let (sender, thread) = mpsc::channel();
     let (go, end) = mpsc::channel::<()>();
     let blocked = std::thread::spawn(move || {
-        told.send(Thread::current()).unwrap();
+        sender.send(Thread::current()).unwrap();
         let _ = end.recv();
     });
     let thread = thread.recv().unwrap();
@@ -27,17 +33,17 @@ fn a_reattached_thread_is_in_the_wall_schedule_once() {
         let deadline = Instant::now() + Duration::from_secs(30);
         while {
             tick(&mut state);
-            state.wall_schedule.times_skipped(id) == 0
+            state.wall.schedule.times_skipped(id) == 0
         } {
-            assert!(Instant::now() < deadline, "it is not passed over");
+            assert!(Instant::now() < deadline, "it is not skipped");
             std::thread::sleep(Duration::from_millis(1));
         }
         (0..5).for_each(|_| tick(&mut state));
-        assert_eq!(state.wall_schedule.times_skipped(id), 1, "it has come back {times} times");
+        assert_eq!(state.wall.schedule.times_skipped(id), 1, "it has come back {times} times");
         state.detach(&thread);
     }
     tick(&mut state);
-    assert_eq!(state.wall_schedule.times_skipped(id), 0, "it has left");
+    assert_eq!(state.wall.schedule.times_skipped(id), 0, "it has left");
     state.stop();
     drop(go);
     blocked.join().unwrap();

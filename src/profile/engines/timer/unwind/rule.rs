@@ -1,5 +1,5 @@
-//! How the caller of a function is found: by the rules that the compiler wrote into the program
-//! (`.eh_frame`).
+//! How the caller of a function is found: the rules that the compiler wrote into the program
+//! (`.eh_frame`), read by gimli. Allocates nothing, so a signal handler may call it.
 
 use super::memory::Memory;
 use super::module::{Code, Module};
@@ -98,22 +98,22 @@ pub(super) enum Rule {
     /// The frame's end is at a register plus a distance; the caller's registers are saved at
     /// distances from there.
     Saved { from_frame_pointer: bool, end: i32, frame_pointer: Kept, link: Kept },
-    /// The table says it in a way that is evaluated each time.
+    /// The table has a rule that must be evaluated each time.
     Evaluated,
     /// The table says that there is no caller.
     Outermost,
-    /// In a module, but of no function that the table knows: between two of them. The first of both
-    /// ends so many bytes before.
+    /// In a module, but in no function that the table knows. The last function before it ends
+    /// `since` bytes before the address.
     Uncovered { since: u32 },
     /// In no module.
-    Foreign,
+    NoModule,
 }
 
-/// Where a register's value is that it had in the caller.
+/// Where the value is that a register had in the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
     InRegister,
-    /// So many bytes from the frame's end.
+    /// At this distance from the frame's end, in bytes.
     At(i32),
 }
 
@@ -121,7 +121,7 @@ impl Rule {
     /// # Signal safety
     /// Safe: gimli's promise for storage that does not allocate.
     pub(super) fn find(code: &Code, address: u64, context: &mut Context) -> Rule {
-        let Some(module) = code.module(address) else { return Rule::Foreign };
+        let Some(module) = code.module(address) else { return Rule::NoModule };
         let tables = Tables::of(module);
         match tables.function(address - module.base) {
             Function::Known(function) => {
@@ -146,8 +146,7 @@ pub(super) fn function(module: &Module, address: u64) -> Option<Range<u64>> {
     }
 }
 
-/// The caller, by an evaluation of the tables. `None`: they do not say, or what they say cannot be
-/// found out.
+/// The caller, by an evaluation of the tables. `None`: they do not say, or need what is not known.
 ///
 /// # Signal safety
 /// Safe: gimli's promise for storage that does not allocate.
@@ -180,12 +179,12 @@ pub(super) fn evaluate<'a>(
     Some(Frame { address, exact: false, stack_pointer: end, frame_pointer, link: address, registers: None })
 }
 
-/// As a rule that is quickly followed. `None`: it is none of the usual.
+/// Translates a table's row to a rule that is followed quickly. `None`: it is an unusual row.
 fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
     let link = match row.register(LINK) {
         Some(RegisterRule::Undefined) => return Some(Rule::Outermost),
-        // Compilers leave it out where it is still in its register. Where calls put it onto the
-        // stack, it is never left out.
+        // Compilers leave out the rule where the value is still in its register. Where calls put it
+        // onto the stack, they never leave it out.
         None | Some(RegisterRule::SameValue) if cfg!(target_arch = "aarch64") => Kept::InRegister,
         None => return Some(Rule::Outermost),
         Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
@@ -207,7 +206,7 @@ fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
 
 enum Function<'a> {
     Known(FrameDescriptionEntry<Reader<'a>>),
-    /// None. The last one before ends there.
+    /// No function is there. The last one before it ends at this address.
     Before(u64),
 }
 

@@ -1,14 +1,13 @@
-//! The functions that threads start with: a walk that has come to one is whole.
+//! The functions that threads start with: a walk that has reached one is complete. Knows code and
+//! rules, no walks.
 
 use super::module::Code;
 use super::rule::{self, Rule};
-use super::{Cache, Memory, Modules, Registers};
-use crate::os::stack;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the C library's function for new threads calls their own: a return address. 0: not known
-/// yet. Stored by `learn`, always the same address.
+/// yet. Stored by `set_start_of_threads`, always the same address.
 static OF_THREADS: AtomicU64 = AtomicU64::new(0);
 
 /// The code of `_start` is not longer, where no table tells.
@@ -33,8 +32,8 @@ impl Starts {
         let entry = unsafe { libc::getauxval(libc::AT_ENTRY) };
         let mut functions = Vec::new();
         if entry != 0 {
-            // Of the program, whatever its name is. Started by `ld.so program`, this is the
-            // program's too.
+            // The program's first function, by any name. If the program was started by `ld.so
+            // program`, this is still the program's.
             functions.push(function(entry));
         }
         let library = code.module(libc::pthread_create as *const () as u64);
@@ -66,38 +65,14 @@ impl Starts {
     }
 }
 
+/// Stores where the C library calls the functions of new threads: a return address, or 0.
+pub(super) fn set_start_of_threads(address: u64) {
+    // Relaxed: a number, always the same.
+    OF_THREADS.store(address, Ordering::Relaxed);
+}
+
+/// Returns `true` if it was stored.
 pub(in super::super) fn is_start_of_threads_known() -> bool {
     // Relaxed: as above.
     OF_THREADS.load(Ordering::Relaxed) != 0
-}
-
-impl Modules {
-    /// Finds out where the C library starts threads: a new thread looks for its own root. The name
-    /// of that function is not known where the library has no symbols. Blocks until that thread has
-    /// ended.
-    pub(in super::super) fn learn_start_of_threads(&self) {
-        let modules = self.clone();
-        let look = move || OF_THREADS.store(modules.outermost_of_this_thread(), Ordering::Relaxed);
-        if let Ok(thread) = std::thread::Builder::new().name("selvedge-start".into()).spawn(look) {
-            // It does not panic; if it did, nothing would be known.
-            let _ = thread.join();
-        }
-    }
-
-    /// The last return address that can be found; 0 if there is none.
-    fn outermost_of_this_thread(&self) -> u64 {
-        let Some(own) = stack::own() else { return 0 };
-        let nothing_is_a_start = Modules { starts: Starts::default(), ..self.clone() };
-        Registers::here(|registers| {
-            let (mut last, mut cache) = (0, Cache::default());
-            // SAFETY: the calling thread's own stack, from its stack pointer on; this call does not
-            // write to the part that is in use by the functions that called it.
-            let memory = unsafe { Memory::of_this_thread(registers.stack_pointer..own.end, 0..0) };
-            nothing_is_a_start.walk(registers, memory, &mut cache, |address| {
-                last = if address == registers.instruction { 0 } else { address };
-                true
-            });
-            last
-        })
-    }
 }

@@ -1,7 +1,12 @@
 //! Walks over made-up stacks and tables: what must not panic, and what must not be believed.
 
 use super::super::modules::ModuleList;
-use super::*;
+use super::memory::Memory;
+use super::module::{Before, Module, Table};
+use super::registers::{Registers, SAVED};
+use super::start::Starts;
+use super::walk::*;
+use crate::profile::raw::Ending;
 use std::ops::Range;
 
 /// What a frame pointer or a word of a stack may hold when it is used for something else, or was

@@ -1,11 +1,18 @@
-//! Accounting by the wall clock, with clocks and addresses that are made up.
+//! Accounting by the wall clock, with made-up clocks and addresses.
 
-use super::*;
-use crate::profile::engines::{Found, Stack};
+use super::accounts::Accounting;
+use super::cpu::ThreadClock;
+use super::wall_state::{RETURN, ThreadSnapshot, WallState};
+use crate::profile::engines::timer::ring::Record;
+use crate::profile::engines::timer::wall_schedule::{Progress, Tick};
+use crate::profile::raw::Ending;
+use crate::profile::raw::{RawProfile, Stack};
+use crate::wait::Shown;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Samples, weight, leaf and label of each stack; leaf 0 for none.
-fn weights(found: &Found) -> Vec<(u64, u64, u64, Option<&str>)> {
+fn weights(found: &RawProfile) -> Vec<(u64, u64, u64, Option<&str>)> {
     let mut weights: Vec<_> = found
         .samples
         .iter()
@@ -74,42 +81,42 @@ impl Thread {
 
     /// A tick as the sampler makes it: the answer to the question of the tick before is read after
     /// the clocks were.
-    fn tick_with_answer(&mut self, tick: Tick, clock: u64, answer: (u64, u64)) -> Progress {
+    fn tick_with_sample(&mut self, tick: Tick, clock: u64, answer: (u64, u64)) -> Progress {
         let snapshot = self.snapshot(tick.now, clock);
         let skipped = self.wall_state.skipped(tick, true);
         self.accounting.account_snapshot(&self.thread_clock, &mut self.wall_state, skipped, &snapshot);
-        self.answers(answer.0, answer.1);
+        self.sampled(answer.0, answer.1);
         self.accounting.tick(&self.thread_clock, &mut self.wall_state, tick, &snapshot)
     }
 
-    fn answers(&mut self, clock: u64, leaf: u64) {
+    fn sampled(&mut self, clock: u64, leaf: u64) {
         let record = Record { clock, ending: Ending::Root, shown: self.shown(), addresses: &[leaf] };
         self.accounting.account_sample(&self.thread_clock, &mut self.wall_state, record, self.waiting.clone());
     }
 
-    fn settle(&mut self, now: u64, last: Tick, clock: u64) {
+    fn close(&mut self, now: u64, last: Tick, clock: u64) {
         let snapshot = self.snapshot(now, clock);
         let skipped = self.wall_state.skipped(last, false);
         self.accounting.account_snapshot(&self.thread_clock, &mut self.wall_state, skipped, &snapshot);
-        self.accounting.settle_wall(&mut self.thread_clock, &mut self.wall_state, (now, last), &snapshot);
+        self.accounting.close_by_wall(&mut self.thread_clock, &mut self.wall_state, (now, last), &snapshot);
     }
 
     /// Asked at the first tick, and met at 1 with its CPU clock at 100.
-    fn met_at_first_tick() -> Thread {
+    fn sampled_at_first_tick() -> Thread {
         let mut thread = Thread::new();
         assert_eq!(thread.tick(tick(1), 0), Progress::Moved, "the sampler does not know where it is");
-        thread.answers(100, 1);
+        thread.sampled(100, 1);
         thread
     }
 }
 
 #[test]
 fn a_wait_has_its_label_from_beginning_to_end() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     thread.waits(Some("queue"));
     thread.has_waited("queue", 2 * MS);
     assert_eq!(thread.tick(tick(2), 300 + RETURN), Progress::Moved);
-    thread.answers(400 + RETURN, 2);
+    thread.sampled(400 + RETURN, 2);
     thread.has_waited("queue", 10 * MS);
     assert_eq!(thread.tick(tick(3), 400 + 2 * RETURN), Progress::Waiting, "it has gone back, no more");
     // Skipped until the wait ends, after which it has used hardly any CPU time and sleeps
@@ -121,12 +128,12 @@ fn a_wait_has_its_label_from_beginning_to_end() {
         Progress::Moved,
         "it is not where it was, whatever its clock says"
     );
-    thread.answers(500 + 2 * RETURN, 3);
+    thread.sampled(500 + 2 * RETURN, 3);
     assert_eq!(thread.tick(tick(45), 500 + 2 * RETURN), Progress::BlockedOutside);
-    thread.settle(750 * MS, tick(74), 500 + 2 * RETURN);
+    thread.close(750 * MS, tick(74), 500 + 2 * RETURN);
     // 8 ms of the second tick were outside of the wait. It was met outside of it only after it.
     let expected = [(1, 10 * MS, 1, None), (32, 325 * MS, 3, None), (42, 415 * MS, 2, Some("queue"))];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
@@ -134,14 +141,14 @@ fn waits_of_a_never_sampled_thread_keep_labels() {
     let mut thread = Thread::new();
     thread.has_waited("queue", 5 * MS);
     thread.has_waited("lock", 2 * MS);
-    thread.settle(8 * MS, Tick::default(), 900 * RETURN);
+    thread.close(8 * MS, Tick::default(), 900 * RETURN);
     let expected = [(0, MS, 0, None), (0, 2 * MS, 0, Some("lock")), (0, 5 * MS, 0, Some("queue"))];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
 fn brief_waits_are_summed_at_their_sampled_stacks() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     for number in 2..=11 {
         thread.waits(Some("queue"));
         thread.has_waited("queue", 6 * MS);
@@ -150,77 +157,77 @@ fn brief_waits_are_summed_at_their_sampled_stacks() {
         if number % 2 == 0 {
             thread.waits(None);
         }
-        thread.answers(number * 50 * RETURN, if number % 2 == 0 { 1 } else { 2 });
+        thread.sampled(number * 50 * RETURN, if number % 2 == 0 { 1 } else { 2 });
     }
-    thread.settle(110 * MS, tick(11), 900 * RETURN);
+    thread.close(110 * MS, tick(11), 900 * RETURN);
     // It was never met in the lock, and what was outside of all waits after the last answer there
     // is not known.
     let expected =
         [(0, 2 * MS, 0, None), (0, 20 * MS, 0, Some("lock")), (5, 60 * MS, 2, Some("queue")), (6, 28 * MS, 1, None)];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
 fn a_late_reply_gets_the_time_until_it_comes() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 5 * MS), Progress::Moved);
     assert_eq!(thread.tick(tick(3), 5 * MS), Progress::Moved, "no answer");
-    thread.answers(9 * MS, 2);
-    thread.settle(31 * MS, tick(3), 9 * MS + RETURN + 1);
+    thread.sampled(9 * MS, 2);
+    thread.close(31 * MS, tick(3), 9 * MS + RETURN + 1);
     let expected = [(0, MS, 0, None), (1, 10 * MS, 1, None), (1, 20 * MS, 2, None)];
-    let found = thread.accounting.found();
+    let found = thread.accounting.into_raw_profile();
     assert_eq!(weights(&found), expected);
     assert_eq!(found.lifetimes[0].cpu, Duration::from_nanos(9 * MS + RETURN + 1));
 }
 
 #[test]
 fn a_wait_is_not_counted_beyond_its_closed_account() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     // Its own clock was read a bit later than the time at which the account ends.
     thread.has_waited("queue", 7 * MS);
-    thread.settle(15 * MS, tick(1), 900 * RETURN);
+    thread.close(15 * MS, tick(1), 900 * RETURN);
     let expected = [(0, 5 * MS, 0, Some("queue")), (1, 10 * MS, 1, None)];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
 fn an_account_closed_within_a_tick_is_still_visited() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     // The second tick has begun when the thread is registered again, and it has not been looked at.
-    thread.settle(20 * MS + 3, tick(2), 10);
-    assert!(!thread.wall_state.was_ticked(tick(2)), "it would be in no list any more");
+    thread.close(20 * MS + 3, tick(2), 10);
+    assert!(!thread.wall_state.was_visited_at(tick(2)), "it would be in no list any more");
     assert_eq!(thread.tick(tick(2), 10), Progress::BlockedOutside);
-    assert!(thread.wall_state.was_ticked(tick(2)));
-    thread.settle(25 * MS, tick(2), 10);
-    assert_eq!(thread.accounting.found().samples.iter().map(|sample| sample.weight).sum::<u64>(), 25 * MS);
+    assert!(thread.wall_state.was_visited_at(tick(2)));
+    thread.close(25 * MS, tick(2), 10);
+    assert_eq!(thread.accounting.into_raw_profile().samples.iter().map(|sample| sample.weight).sum::<u64>(), 25 * MS);
 }
 
 #[test]
 fn cpu_time_of_a_skipped_thread_is_unsampled() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 100), Progress::BlockedOutside);
     assert_eq!(thread.tick(tick(9), 100), Progress::BlockedOutside);
     // Eleven ticks later it has moved for 12 ms; where is not known.
     assert_eq!(thread.tick(tick(20), 12 * MS + 100), Progress::Moved);
-    thread.answers(13 * MS, 2);
+    thread.sampled(13 * MS, 2);
     // It is there at the end too: nothing more is unsampled.
-    thread.settle(205 * MS, tick(20), 13 * MS + RETURN);
+    thread.close(205 * MS, tick(20), 13 * MS + RETURN);
     let expected = [(0, 12 * MS, 0, None), (2, 15 * MS, 2, None), (19, 178 * MS, 1, None)];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
 fn an_unchanged_clock_accounts_time_without_a_visit() {
-    let mut thread = Thread::met_at_first_tick();
+    let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 200), Progress::BlockedOutside);
     assert_eq!(thread.wall_state.unchanged_clock(200), 200..=100 + RETURN);
     // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of
     // them may have been its old place's.
-    thread.accounting.account_unchanged(&thread.thread_clock, &mut thread.wall_state, tick(18));
+    thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(18));
     assert_eq!(thread.tick(tick(20), 30 * MS), Progress::Moved);
-    thread.settle(205 * MS, tick(20), 30 * MS);
+    thread.close(205 * MS, tick(20), 30 * MS);
     // 10 while it had moved, 10 that wait for an answer, 5 since.
-    assert_eq!(weights(&thread.accounting.found()), [(0, 25 * MS, 0, None), (19, 180 * MS, 1, None)]);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), [(0, 25 * MS, 0, None), (19, 180 * MS, 1, None)]);
 }
 
 #[test]
@@ -228,15 +235,15 @@ fn the_sampler_is_sampled_once_and_its_waits_keep_labels() {
     let mut thread = Thread::new();
     thread.wall_state.mark_as_sampler();
     assert_eq!(thread.tick(tick(1), 0), Progress::Moved);
-    thread.answers(10, 1);
+    thread.sampled(10, 1);
     thread.waits(Some("signal"));
     thread.waits(None);
     thread.has_waited("signal", 9 * MS);
     assert_eq!(thread.tick(tick(2), 10 + 5 * RETURN), Progress::Sampler);
     thread.has_waited("signal", 70 * MS);
-    thread.settle(95 * MS, tick(9), 90 * RETURN);
+    thread.close(95 * MS, tick(9), 90 * RETURN);
     let expected = [(0, 79 * MS, 0, Some("signal")), (10, 16 * MS, 1, None)];
-    assert_eq!(weights(&thread.accounting.found()), expected);
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
 
 #[test]
@@ -244,14 +251,14 @@ fn a_stack_gets_the_time_up_to_its_request() {
     let mut thread = Thread::new();
     assert_eq!(thread.tick(tick(1), MS), Progress::Moved);
     // It works on at 1, and sleeps elsewhere, at 2, before the next tick.
-    assert_eq!(thread.tick_with_answer(tick(2), 6 * MS, (MS + 100, 1)), Progress::Moved);
-    assert_eq!(thread.tick_with_answer(tick(3), 6 * MS, (6 * MS, 2)), Progress::BlockedOutside);
+    assert_eq!(thread.tick_with_sample(tick(2), 6 * MS, (MS + 100, 1)), Progress::Moved);
+    assert_eq!(thread.tick_with_sample(tick(3), 6 * MS, (6 * MS, 2)), Progress::BlockedOutside);
     // The last tick before it works again, at 1, and the next one.
-    thread.accounting.account_unchanged(&thread.thread_clock, &mut thread.wall_state, tick(4));
+    thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(4));
     assert_eq!(thread.tick(tick(5), 12 * MS), Progress::Moved);
-    assert_eq!(thread.tick_with_answer(tick(6), 20 * MS, (12 * MS + 100, 1)), Progress::Moved);
-    thread.settle(60 * MS, tick(6), 20 * MS);
-    let found = thread.accounting.found();
+    assert_eq!(thread.tick_with_sample(tick(6), 20 * MS, (12 * MS + 100, 1)), Progress::Moved);
+    thread.close(60 * MS, tick(6), 20 * MS);
+    let found = thread.accounting.into_raw_profile();
     // To 10 ms and from 40 to 50 at 1, from 10 to 40 at 2. The end has not been answered.
     let expected = [(0, 10 * MS, 0, None), (2, 20 * MS, 1, None), (3, 30 * MS, 2, None)];
     assert_eq!(weights(&found), expected);

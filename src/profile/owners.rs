@@ -1,37 +1,9 @@
-//! Which thread lived when: the samples of `Engine::Process` carry a `pthread_t`, which the system
-//! gives to another thread once its own has ended.
+//! Finds the owner of a sample of `Engine::Process`, which carries a `pthread_t` and a time: the
+//! system gives a `pthread_t` to another thread once its own has ended. Uses raw data only.
 
-use super::engines::Nanos;
+use super::raw::{Lifetime, Nanos};
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-/// One thread's part in a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lifetime {
-    pub(super) path: Arc<str>,
-    pub(super) os_thread: Option<u64>,
-    pub(super) started: Nanos,
-    /// `None`: it lives.
-    pub(super) ended: Option<Nanos>,
-    /// What its CPU clock went on by, during the recording.
-    pub(super) cpu: Duration,
-    /// Samples that the engine knows to have lost; `None`: that is to be judged by the clock.
-    pub(super) lost: Option<u64>,
-    /// Those of them that came together with the next one.
-    pub(super) merged: u64,
-    /// Set if this stands for several threads, which have all ended.
-    pub(super) pool: Option<Pool>,
-}
-
-/// Ended threads that are one [`Lifetime`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pool {
-    pub(super) threads: u64,
-    /// How long they lived during the recording, all together.
-    pub(super) wall: Nanos,
-}
 
 /// A thread runs a little before it is registered and after it has signed off: such samples are
 /// still its own.

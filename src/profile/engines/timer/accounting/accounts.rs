@@ -1,0 +1,162 @@
+//! The accounts: for each thread its lifetime, and the samples and weights of its stacks. What every
+//! clock needs; `cpu.rs` and `wall.rs` add the samples.
+
+use super::wait_names::WaitNames;
+use crate::profile::engines::timer::stacks::Stacks;
+use crate::profile::raw::{Ending, Lifetime, Nanos, Owner, RawProfile, RawSample, Stack};
+use crate::wait::Label;
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The accounts of all threads of a recording.
+#[derive(Clone, Default)]
+pub(in super::super) struct Accounting {
+    /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where stacks
+    /// are requested.
+    pub(super) period: u64,
+    pub(super) accounts: Vec<Account>,
+    /// Indexes of accounts that were folded into others.
+    pub(super) unused: Vec<usize>,
+    /// The number of accounts that have ended and are not folded yet, pools included.
+    pub(super) ended: usize,
+    wait_names: WaitNames,
+    pub(super) stacks: Stacks,
+    /// Shared by all accounts: to make a hasher on a new thread takes a system call.
+    pub(super) hasher: RandomState,
+}
+
+/// The account of one thread, or of a pool of ended threads.
+#[derive(Clone)]
+pub(super) struct Account {
+    /// `false`: it was folded into another one.
+    pub(super) is_used: bool,
+    pub(super) lifetime: Lifetime,
+    /// The call that spawned its thread.
+    pub(super) spawned_at: Option<&'static Location<'static>>,
+    /// Nanoseconds without a sample.
+    pub(super) unsampled: u64,
+    /// Samples, and their weight in nanoseconds.
+    pub(super) sums: HashMap<SampleKey, (u64, u64), RandomState>,
+}
+
+/// Samples with equal keys are added up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SampleKey {
+    /// The stack's number in [`Stacks`].
+    pub(super) stack: u32,
+    pub(super) ending: Ending,
+    pub(super) waiting: Option<Arc<str>>,
+}
+
+impl Accounting {
+    /// For threads that are sampled after each `period` of their CPU clocks.
+    pub(in super::super) fn new(period: Duration) -> Accounting {
+        Accounting { period: period.as_nanos() as u64, ..Accounting::default() }
+    }
+
+    /// Opens an account, and returns its index.
+    pub(in super::super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
+        let mut account = Account::unused(self.hasher.clone());
+        account.is_used = true;
+        account.lifetime = Lifetime { path, os_thread, started, ..account.lifetime };
+        match self.unused.pop() {
+            Some(index) => {
+                self.accounts[index] = account;
+                index
+            }
+            None => {
+                self.accounts.push(account);
+                self.accounts.len() - 1
+            }
+        }
+    }
+
+    /// Notes which call spawned the account's thread. Threads of the same call and similar paths are
+    /// one pool.
+    pub(in super::super) fn set_spawn_site(&mut self, account: usize, place: Option<&'static Location<'static>>) {
+        self.accounts[account].spawned_at = place;
+    }
+
+    /// The frame of a wait with that label.
+    pub(in super::super) fn frame(&mut self, label: &Label) -> Arc<str> {
+        self.wait_names.frame(label)
+    }
+
+    pub(super) fn add(&mut self, account: usize, key: SampleKey, samples: u64, weight: u64) {
+        let sum = self.accounts[account].sums.entry(key).or_default();
+        sum.0 += samples;
+        sum.1 += weight;
+    }
+
+    /// From the next record on, addresses are looked up in that generation of the loader's list.
+    pub(in super::super) fn begin_generation(&mut self, generation: u32) {
+        self.stacks.begin_generation(generation);
+    }
+
+    pub(in super::super) fn generation(&self) -> u32 {
+        self.stacks.generation()
+    }
+
+    /// The CPU time of all closed accounts, in nanoseconds.
+    pub(in super::super) fn cpu(&self) -> u64 {
+        self.accounts.iter().map(|account| account.lifetime.cpu.as_nanos() as u64).sum()
+    }
+
+    /// Opens an account for CPU time that was not sampled.
+    pub(in super::super) fn add_unsampled(&mut self, path: Arc<str>, weight: u64) {
+        let account = self.open(path, None, 0);
+        self.accounts[account].unsampled = weight;
+        self.accounts[account].lifetime.cpu = Duration::from_nanos(weight);
+    }
+
+    /// The account's thread has ended.
+    pub(in super::super) fn end(&mut self, account: usize, ended: Nanos) {
+        self.accounts[account].lifetime.ended = Some(ended);
+        self.fold_if_many();
+    }
+
+    /// The samples and lifetimes of all accounts.
+    pub(in super::super) fn into_raw_profile(self) -> RawProfile {
+        let stacks = self.stacks.in_order();
+        let mut found = RawProfile::default();
+        for account in self.accounts.into_iter().filter(|account| account.is_used) {
+            let owner = Owner::Lifetime(found.lifetimes.len());
+            let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
+                owner: owner.clone(),
+                stack: Stack::Sampled {
+                    addresses: stacks[place.stack as usize].1.clone(),
+                    ending: place.ending,
+                    generation: stacks[place.stack as usize].0,
+                    waiting: place.waiting,
+                },
+                samples,
+                weight,
+            });
+            found.samples.extend(sums);
+            if account.unsampled > 0 {
+                found.samples.push(RawSample { owner, stack: Stack::Unsampled, samples: 0, weight: account.unsampled });
+            }
+            found.lifetimes.push(account.lifetime);
+        }
+        found
+    }
+}
+
+impl Account {
+    pub(super) fn unused(hasher: RandomState) -> Account {
+        let lifetime = Lifetime {
+            path: Arc::default(),
+            os_thread: None,
+            started: 0,
+            ended: None,
+            cpu: Duration::ZERO,
+            lost: Some(0),
+            merged: 0,
+            pool: None,
+        };
+        Account { is_used: false, lifetime, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
+    }
+}

@@ -1,0 +1,121 @@
+//! Moves records from the threads' rings to their accounts, closes accounts, and ends the recording.
+
+use super::data::{SampledThread, State, cpu_nanos};
+use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, ThreadSnapshot, WallState};
+use crate::profile::engines::timer::handler;
+use crate::profile::engines::timer::wall_schedule::Tick;
+use std::sync::atomic::Ordering;
+
+impl State {
+    /// Accounts what the thread's handler has written into its ring; by the wall clock, its waits
+    /// too. `clock`: its CPU clock, if known. `until`: the wall clock at its end, if it has ended.
+    pub(super) fn account_records(&mut self, id: i32, clock: Option<u64>, until: Option<u64>) {
+        self.account_lost(id);
+        let Some(sampled) = self.sampled.get_mut(&id) else { return };
+        if sampled.wall_state.is_some() {
+            self.snapshot_by_wall(id, clock, until, false);
+        } else if !sampled.slot.is_empty() {
+            let (accounting, thread_clock) = (&mut self.accounting, &mut sampled.thread_clock);
+            sampled.slot.read(&mut self.address_buffer, |record| {
+                accounting.record(thread_clock, record.clock, record.ending, record.addresses);
+            });
+        }
+    }
+
+    /// Accounts the samples for which the ring had no room. Before the records are read: their clocks
+    /// cover the time of the lost samples.
+    pub(super) fn account_lost(&mut self, id: i32) {
+        let Some(sampled) = self.sampled.get_mut(&id) else { return };
+        // Relaxed: a count.
+        let lost = sampled.slot.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            self.accounting.add_lost(&mut sampled.thread_clock, lost);
+        }
+    }
+
+    /// Closes the thread's account in charge, which may go on after that. `clock`: its CPU clock, if
+    /// known.
+    pub(super) fn close_account(&mut self, id: i32, clock: Option<u64>) {
+        let now = self.now();
+        self.close_account_at(id, clock, now);
+    }
+
+    pub(super) fn close_account_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
+        let now = (now, self.wall.schedule.tick());
+        if let Some(sampled) = self.sampled.get_mut(&id) {
+            let (mut thread_clock, mut wall_state) = (sampled.thread_clock.clone(), sampled.wall_state.clone());
+            close(&mut self.accounting, sampled, clock, &mut thread_clock, wall_state.as_mut(), now);
+            (sampled.thread_clock, sampled.wall_state) = (thread_clock, wall_state);
+        }
+    }
+
+    /// A copy of the accounting as if the recording ended now.
+    pub(in super::super) fn closed_copy(&mut self) -> Accounting {
+        for id in self.sampled_ids() {
+            self.account_records(id, None, None);
+        }
+        let (mut copy, now) = (self.accounting.clone(), (self.now(), self.wall.schedule.tick()));
+        for sampled in self.sampled.values() {
+            let (mut thread_clock, mut wall_state) = (sampled.thread_clock.clone(), sampled.wall_state.clone());
+            close(&mut copy, sampled, None, &mut thread_clock, wall_state.as_mut(), now);
+        }
+        self.close_deferred(&mut copy);
+        self.close_process(&mut copy);
+        copy
+    }
+
+    /// Ends all sampling and closes the accounts of all threads.
+    pub(in super::super) fn stop(&mut self) {
+        // So that code that was loaded since the sampler's last round has names.
+        self.renew_modules();
+        self.find_blocking();
+        self.running = false;
+        // All sources of signals first, then what they have sent.
+        self.cpu.unneeded_timers.clear();
+        for sampled in self.sampled.values_mut() {
+            self.triggers.end(sampled.trigger.take());
+        }
+        for sampled in self.sampled.values() {
+            sampled.entry.clear_slot();
+        }
+        for id in self.sampled_ids() {
+            self.account_records(id, None, None);
+            self.close_account(id, None);
+        }
+        let mut accounting = std::mem::take(&mut self.accounting);
+        self.close_deferred(&mut accounting);
+        self.cpu.deferred.clear();
+        self.close_process(&mut accounting);
+        self.accounting = accounting;
+        for sampled in self.sampled.values().filter(|sampled| sampled.wall_state.is_some()) {
+            sampled.waits.end_times();
+        }
+        self.sampled.clear();
+        self.registered.clear();
+        self.spare_arenas = Vec::new();
+        // No entry leads to a slot any more, and each handler that found a slot has ended: no handler
+        // reads the modules.
+        drop(handler::publish(None));
+        (self.retired_modules, self.wall.retired_waits) = (Vec::new(), Vec::new());
+    }
+}
+
+/// Closes the thread's account in charge in `accounting`. `clock`: its CPU clock, if known; `now`: the
+/// wall clock and the last tick.
+fn close(
+    accounting: &mut Accounting,
+    sampled: &SampledThread,
+    clock: Option<u64>,
+    thread_clock: &mut ThreadClock,
+    wall_state: Option<&mut WallState>,
+    now: (u64, Tick),
+) {
+    let clock = clock.or_else(|| cpu_nanos(sampled.clock)).unwrap_or(0);
+    match wall_state {
+        None => accounting.close(thread_clock, clock),
+        Some(wall_state) => {
+            let snapshot = ThreadSnapshot { clock, shown: sampled.waits.shown(), ..ThreadSnapshot::default() };
+            accounting.close_by_wall(thread_clock, wall_state, now, &snapshot);
+        }
+    }
+}

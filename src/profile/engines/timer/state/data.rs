@@ -1,0 +1,158 @@
+//! The state that every clock needs. Fields and small questions to them; no sampling.
+
+use super::cpu::CpuSampling;
+use super::obstacles::Obstacles;
+use super::unregistered::Unregistered;
+use super::wall::WallSampling;
+use crate::os::CpuClock;
+use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, WallState};
+use crate::profile::engines::timer::ids::ById;
+use crate::profile::engines::timer::modules::ModuleList;
+use crate::profile::engines::timer::slot::{Arena, Slot, StackBounds};
+use crate::profile::engines::timer::table::{Claim, Grace};
+use crate::profile::engines::timer::triggers::{TimerCheck, Trigger, Triggers};
+use crate::profile::engines::timer::unwind::Modules;
+use crate::profile::loader::History;
+use crate::profile::raw::Nanos;
+use crate::thread::Thread;
+use crate::wait;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The state of a recording, under the engine's lock.
+pub(in super::super) struct State {
+    pub(in super::super) accounting: Accounting,
+    pub(super) triggers: Triggers,
+    pub(super) began: Instant,
+    /// `false`: stopped.
+    pub(super) running: bool,
+    /// The sampled OS threads, by kernel thread id.
+    pub(super) sampled: ById<i32, SampledThread>,
+    /// The kernel thread id and the account of each thread of the tree that is in `sampled`, by its
+    /// id in the tree.
+    pub(super) registered: ById<u64, (i32, usize)>,
+    /// Kept for the slots of the next threads.
+    pub(super) spare_arenas: Vec<Arena>,
+    pub(super) module_list: ModuleList,
+    /// Module lists that a handler may still be using.
+    pub(super) retired_modules: Vec<(Box<Modules>, Vec<Grace>)>,
+    /// Of the sampler's own thread.
+    pub(super) sampler_id: Option<i32>,
+    /// `None`: unregistered threads are not sampled.
+    pub(super) unregistered: Option<Unregistered>,
+    pub(super) obstacles: Obstacles,
+    pub(super) cpu: CpuSampling,
+    pub(super) wall: WallSampling,
+    /// For reading rings.
+    pub(super) address_buffer: Vec<u64>,
+}
+
+/// A sampled OS thread.
+pub(super) struct SampledThread {
+    pub(super) slot: Arc<Slot>,
+    pub(super) entry: Claim,
+    pub(super) trigger: Option<Trigger>,
+    pub(super) timer_check: TimerCheck,
+    pub(super) clock: CpuClock,
+    pub(super) thread_clock: ThreadClock,
+    /// `None`: by the CPU clock.
+    pub(super) wall_state: Option<WallState>,
+    /// Where it publishes its waits. An unregistered thread never does.
+    pub(super) waits: Arc<wait::Slot>,
+    /// The threads of the tree that it is registered as; the last one is in charge. Empty for an
+    /// unregistered thread.
+    pub(super) handles: Vec<Thread>,
+}
+
+impl State {
+    /// With the modules listed and published, and no thread yet.
+    pub(in super::super) fn new(
+        accounting: Accounting,
+        triggers: Triggers,
+        began: Instant,
+        unregistered: bool,
+    ) -> State {
+        let mut state = State {
+            accounting,
+            triggers,
+            began,
+            running: true,
+            sampled: ById::default(),
+            registered: ById::default(),
+            spare_arenas: Vec::new(),
+            module_list: ModuleList::default(),
+            retired_modules: Vec::new(),
+            sampler_id: None,
+            unregistered: unregistered.then(Unregistered::new),
+            obstacles: Obstacles::default(),
+            cpu: CpuSampling::new(began),
+            wall: WallSampling::default(),
+            address_buffer: Vec::new(),
+        };
+        state.renew_modules();
+        state
+    }
+
+    /// Tells which thread is the sampler.
+    pub(in super::super) fn set_sampler(&mut self, clock: Option<CpuClock>) {
+        self.sampler_id = clock.map(CpuClock::thread);
+    }
+
+    /// The kernel ids of the sampled threads.
+    pub(super) fn sampled_ids(&self) -> Vec<i32> {
+        self.sampled.keys().copied().collect()
+    }
+
+    /// Which code was loaded, now and before.
+    pub(in super::super) fn history(&self) -> History {
+        self.module_list.history().clone()
+    }
+
+    /// What kept threads from being sampled, as a sentence.
+    pub(in super::super) fn trouble(&self) -> Option<String> {
+        let all: Vec<String> = self.triggers.trouble().into_iter().chain(self.obstacles.trouble()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// The number of threads that needed a perf clock and got none.
+    pub(in super::super) fn inexact(&self) -> u64 {
+        self.triggers.inexact()
+    }
+
+    /// The warnings to log, once. The caller logs them without the lock, since appenders are the
+    /// user's.
+    pub(in super::super) fn take_warnings(&mut self) -> Vec<String> {
+        let mut warnings = self.triggers.take_warnings();
+        warnings.append(&mut self.obstacles.take_warnings());
+        warnings
+    }
+
+    /// The wall clock, in nanoseconds since the recording began.
+    pub(super) fn now(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// `time` by the recording's clock; negative before it began.
+    pub(super) fn nanos_since_start(&self, time: Instant) -> Nanos {
+        match time.checked_duration_since(self.began) {
+            Some(after) => after.as_nanos() as Nanos,
+            None => -(self.began.duration_since(time).as_nanos() as Nanos),
+        }
+    }
+}
+
+impl SampledThread {
+    pub(super) fn is_unregistered(&self) -> bool {
+        matches!(self.slot.stack(), StackBounds::Found(_))
+    }
+
+    /// For a message.
+    pub(super) fn path(&self, id: i32) -> String {
+        self.handles.last().map_or_else(|| format!("thread {id}"), |thread| thread.path().to_owned())
+    }
+}
+
+/// The CPU clock in nanoseconds. `None`: it cannot be read.
+pub(super) fn cpu_nanos(clock: CpuClock) -> Option<u64> {
+    clock.read().map(|time| time.as_nanos() as u64)
+}

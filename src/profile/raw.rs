@@ -1,0 +1,155 @@
+//! Raw samples: what an engine hands over, before names are found and sums are shown. Plain data
+//! about stacks, the threads that own them, and threads' lifetimes. Below the engines, which all of
+//! them fill it; uses no engine, no symbol and no handle of the tree.
+
+use super::loader::History;
+use super::options::{Clock, Engine};
+use crate::wait::Label;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Nanoseconds since the recording began; negative before.
+pub(super) type Nanos = i64;
+
+/// What a recording really does, which is not always what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effective {
+    pub(super) engine: Engine,
+    pub(super) clock: Clock,
+    /// The clock's time between two samples.
+    pub(super) period: Duration,
+}
+
+/// Everything that an engine has found.
+#[derive(Debug, Default)]
+pub(super) struct RawProfile {
+    pub(super) samples: Vec<RawSample>,
+    /// The threads that lived during the recording, in the order in which they were found.
+    pub(super) lifetimes: Vec<Lifetime>,
+    /// Which code was loaded during the recording.
+    pub(super) history: History,
+    /// Why there is less than there should be, as a sentence.
+    pub(super) trouble: Option<String>,
+}
+
+/// Samples of one thread with the same stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawSample {
+    pub(super) owner: Owner,
+    pub(super) stack: Stack,
+    pub(super) samples: u64,
+    /// Nanoseconds of the recording's clock that these samples stand for.
+    pub(super) weight: u64,
+}
+
+/// The thread that samples belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// An index into [`RawProfile::lifetimes`].
+    Lifetime(usize),
+    /// To be found by its `pthread_t` and the time of the first of the samples. Made by the process
+    /// engine alone.
+    #[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
+    Handle {
+        os_thread: u64,
+        /// The thread's name in the system, cut to what the system keeps.
+        os_name: String,
+        at: Nanos,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stack {
+    Sampled {
+        /// The leaf first. The leaf is the interrupted instruction; the others are return
+        /// addresses.
+        addresses: Arc<[u64]>,
+        ending: Ending,
+        /// The generation of the loader's list in which the addresses are looked up.
+        generation: u32,
+        /// What the thread waited for in this crate: a frame above the leaf.
+        waiting: Option<Arc<str>>,
+    },
+    /// No sample was taken: the time that is left when a thread's account is closed.
+    Unsampled,
+}
+
+/// How a stack ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// At the thread's first function.
+    Root = 0,
+    /// It is deeper than the engine keeps.
+    Deep = 1,
+    /// The unwinder did not find a caller.
+    Broken = 2,
+    /// Only the leaf is known: the stack pointer was outside the thread's own stack, or too near to
+    /// its end.
+    Leaf = 3,
+}
+
+/// One thread's part in a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    pub(super) path: Arc<str>,
+    pub(super) os_thread: Option<u64>,
+    pub(super) started: Nanos,
+    /// `None`: it lives.
+    pub(super) ended: Option<Nanos>,
+    /// CPU time used during the recording.
+    pub(super) cpu: Duration,
+    /// Samples that the engine knows to have lost. `None`: computed later, from the CPU time.
+    pub(super) lost: Option<u64>,
+    /// The lost samples that were merged into the next one.
+    pub(super) merged: u64,
+    /// Set if this stands for several threads, which have all ended.
+    pub(super) pool: Option<Pool>,
+}
+
+/// Ended threads that share one [`Lifetime`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    pub(super) threads: u64,
+    /// How long they lived during the recording, added up.
+    pub(super) wall: Nanos,
+}
+
+/// The reply to a stack request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The leaf first, as in [`Stack::Sampled`].
+    Stack { addresses: Vec<u64>, ending: Ending },
+    /// The thread has ended, or has no OS thread yet.
+    Ended,
+    /// No reply came in time.
+    Silent,
+    /// No request could be sent, and why, as a sentence.
+    Unavailable(String),
+}
+
+/// The first part of the path of an unregistered thread; its name in the system is the second. No
+/// thread of the tree has it: they all descend from `main`.
+const UNREGISTERED: &str = "other";
+
+/// In place of a name: the threads that no scan has found, although the process CPU clock shows
+/// that they ran.
+pub(super) const UNSEEN: &str = "[unseen]";
+
+/// The path of an unregistered thread.
+pub(super) fn path_of_unregistered(os_name: &str) -> String {
+    // The name is one part of the path.
+    let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
+    format!("{UNREGISTERED}/{name}")
+}
+
+/// Returns `true` if the path is that of an unregistered thread.
+pub(super) fn is_path_of_unregistered(path: &str) -> bool {
+    path.strip_prefix(UNREGISTERED).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The frame above the code of a thread that waits in a blocking call of this crate.
+pub(super) fn wait_frame(label: &Label) -> Arc<str> {
+    let name = label.name().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let held = label.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
+    format!("[waiting for {}{name}{held}]", label.kind()).into()
+}
