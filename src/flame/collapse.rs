@@ -1,10 +1,10 @@
-//! Draws the machinery of executors and frameworks as one frame: between a program's call and the
-//! program's code that it calls there are dozens of frames that no reader looks for. Knows names,
-//! not addresses.
+//! Draws the machinery of executors and frameworks as one frame. Between a program's call of a
+//! framework and the program's code that the framework calls, there are dozens of frames that no
+//! reader needs. Knows names, not addresses.
 
 use std::sync::Arc;
 
-/// What is known by one name: the crates of an executor or framework.
+/// The crates of an executor or framework that are collapsed under one name.
 const KNOWN: [(&str, &[&str]); 3] = [
     ("rayon", &["rayon", "rayon_core", "crossbeam_deque", "crossbeam_epoch"]),
     (
@@ -23,36 +23,37 @@ const KNOWN: [(&str, &[&str]); 3] = [
     ("serde", &["serde", "serde_core", "serde_json"]),
 ];
 
-/// Fewer frames than this stay as they are.
+/// A run of fewer frames is not collapsed.
 const FEWEST: usize = 2;
 
-/// What is collapsed.
+/// The machinery to collapse.
 pub(super) struct Collapse(Vec<Group>);
 
 struct Group {
-    /// `[rayon]`, which stands for the frames that are not shown.
+    /// `[rayon]`, the frame in place of the frames that are not shown.
     mark: Arc<str>,
     crates: Vec<String>,
-    /// Code that derive macros have written is a part of it, if it stands within.
+    /// Code of derive macros belongs to the group if it stands between frames of the group.
     has_derived: bool,
 }
 
 impl Collapse {
-    /// All known machinery, if `names` is `None`; else these: a known name, or the name of a crate.
+    /// All known machinery if `names` is `None`; otherwise the named machinery: each a known name,
+    /// or the name of a crate.
     pub(super) fn new(names: Option<&[String]>) -> Collapse {
         let known = || KNOWN.iter().map(|(name, _)| (*name).to_owned()).collect();
         let names: Vec<String> = names.map_or_else(known, <[String]>::to_vec);
         Collapse(names.iter().map(|name| Group::of(name)).collect())
     }
 
-    /// The frames that stand for others.
+    /// The frames that stand for collapsed frames.
     pub(super) fn marks(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.iter().map(|group| &group.mark)
     }
 
-    /// Of the functions of a stack, root first: of each run of frames of one group the first, which
-    /// is what the code around it has called, and the group's mark. A leaf stays too, since it is
-    /// what ran.
+    /// The functions of a stack, root first, with each run of frames of one group replaced by its
+    /// first frame and the group's mark. The first frame is the one that the program has called. A
+    /// leaf stays too, since it is the code that ran.
     pub(super) fn collapse<'a>(&'a self, functions: Vec<&'a Arc<str>>) -> Vec<&'a Arc<str>> {
         let mut shown = Vec::with_capacity(functions.len());
         let mut rest = functions.as_slice();
@@ -85,14 +86,14 @@ impl Group {
         Group { mark: Arc::from(format!("[{name}]")), crates, has_derived: name == "serde" }
     }
 
-    /// Whether the function is of one of its crates.
+    /// Returns `true` if the function is in one of the group's crates.
     fn has(&self, function: &str) -> bool {
         let path = function.trim_start_matches(['<', '&']);
         self.crates.iter().any(|name| path.strip_prefix(&**name).is_some_and(|rest| rest.starts_with("::")))
     }
 
-    /// How many frames its run has, which begins with the first of them and ends with the last one
-    /// of the group. What stands between two of them and is the standard library's belongs to it.
+    /// The length of the run that begins with the first of the frames. It ends with the last frame
+    /// of the group; frames of the standard library between two frames of the group belong to it.
     fn run(&self, functions: &[&Arc<str>]) -> usize {
         let mut length = 1;
         for (place, function) in functions.iter().enumerate().skip(1) {
@@ -111,7 +112,7 @@ fn is_standard(function: &str) -> bool {
     ["std::", "core::", "alloc::", "__rust_"].iter().any(|start| path.starts_with(start))
 }
 
-/// What `#[derive(Deserialize)]` writes stands in a constant without a name.
+/// The code of `#[derive(Deserialize)]` is in a constant without a name.
 fn is_derived(function: &str) -> bool {
     function.contains("::_::") && (function.contains("serialize") || function.contains("__Visitor"))
 }

@@ -1,15 +1,16 @@
-//! What a name or a title must lose before a format can hold it: one function for each format.
-//! Names come from anywhere: threads of other libraries, files, symbols, a program's own titles.
+//! Replaces characters that a format cannot hold in a name or a title: one function for each
+//! format. Names come from threads of other libraries, files, symbols and a program's own titles,
+//! so they may contain any character.
 
-/// The text as it can stand in XML and on one line of a terminal: a control character, a character
-/// that XML 1.0 does not have, or one that reorders or breaks the line, becomes a space. Markup is
-/// not the concern here: the XML writer escapes that.
+/// The text for XML and for one line of a terminal. A control character becomes a space, and so
+/// does a character that XML 1.0 does not have, or that reorders or breaks the line. Markup stays:
+/// the XML writer escapes it.
 pub(super) fn text(text: &str) -> String {
     text.chars().map(|c| if is_unfit(c) { ' ' } else { c }).collect()
 }
 
-/// The name as one frame of a folded line: `;` separates frames, a line ends at its newline, and
-/// readers take a number after a space for a weight.
+/// The name as one frame of a folded line, where `;` separates frames, a newline ends the line, and
+/// readers take a number after a space for the weight.
 pub(super) fn frame(name: &str) -> String {
     let mut escaped = text(name).replace(';', ":");
     escaped.truncate(escaped.trim_end().len());

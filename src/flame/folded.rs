@@ -1,12 +1,12 @@
 //! Folded lines, `main;crawler;fetcher-3;work;parse 1200000`: the label's path, the frames root
-//! first, the weight in nanoseconds.
+//! first, and the weight in nanoseconds. Also the input of the flamegraph.
 
 use super::labels::Labels;
 use super::{FlameOptions, Names, Stacks, escape};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Sorted; stacks that read the same are one line.
+/// The lines, sorted. Stacks with the same text are one line.
 pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
     let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
     let names = Names::shown(stacks, options);

@@ -1,18 +1,18 @@
-//! Which part of a label is shown: pools folded into one, a subtree, or nothing of it. Knows paths,
-//! not threads.
+//! Decides which part of a label is shown: folds pools, selects a subtree, hides the runtime's
+//! threads. Knows paths, not threads.
 
 use super::FlameOptions;
 use super::options::Pools;
 use std::collections::{HashMap, HashSet};
 
-/// Labels that begin so are of the runtime's own threads.
+/// The first part of the labels of the runtime's own threads.
 const RUNTIME: &str = "main/selvedge";
 
-/// What `options` make of the labels of some stacks.
+/// How the options show the labels of some stacks.
 pub(super) struct Labels<'a> {
     options: &'a FlameOptions,
-    /// How many names a pool has, by the path above it, its own pools folded, and what is in front
-    /// of the number.
+    /// The number of names of each pool. The key is the path above it, with its pools folded, and
+    /// the part of the name before the number.
     pools: HashMap<String, HashSet<&'a str>>,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Labels<'a> {
         Labels { options, pools }
     }
 
-    /// Whether the label's stacks would be shown, were they not those of a thread of the runtime.
+    /// Returns `true` if the label is hidden only because it is a thread of the runtime.
     pub(super) fn is_hidden(&self, label: &str) -> bool {
         let subtree = self.options.subtree.as_deref();
         let is_asked_for = subtree.is_some_and(|subtree| is_at_or_below(subtree, RUNTIME));
@@ -41,7 +41,7 @@ impl<'a> Labels<'a> {
         self.options.hides_runtime == Some(true) && !is_asked_for && is_meant && is_at_or_below(label, RUNTIME)
     }
 
-    /// The parts of the label that are shown; `None`: its stacks are not.
+    /// The parts of the label that are shown. `None`: its stacks are not shown.
     pub(super) fn shown(&self, label: &str) -> Option<Vec<String>> {
         let is_elsewhere = |subtree: &String| !is_at_or_below(label, subtree);
         if self.options.subtree.as_ref().is_some_and(is_elsewhere) || self.is_hidden(label) {
@@ -67,7 +67,7 @@ fn is_at_or_below(label: &str, above: &str) -> bool {
     label.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// `reader-` of `reader-12`; `None` if there is no number at the end, or nothing else.
+/// `reader-` of `reader-12`. `None`: no number is at the end, or the name is only a number.
 fn stem(name: &str) -> Option<&str> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     (stem.len() < name.len() && !stem.is_empty()).then_some(stem)

@@ -1,5 +1,5 @@
-//! What of a function's name, and of a stack's frames, is shown: without what the compiler has put
-//! there and no reader looks for. Knows names, not addresses.
+//! Shortens the names of functions, and leaves out frames, that the compiler has added and that no
+//! reader needs. Knows names, not addresses.
 
 use super::collapse::Collapse;
 use super::{FlameOptions, Stack, Stacks};
@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// The names of some stacks' frames as they are shown.
 pub(crate) struct Names<'a> {
     stacks: &'a Stacks,
-    /// By the whole name; `None`: the frame is not shown. Empty: all are shown as they are.
+    /// The shown name, by the whole name. `None`: the frame is not shown. Empty: all names are
+    /// shown whole.
     abridged: HashMap<&'a str, Option<Arc<str>>>,
     collapse: Option<Collapse>,
 }
@@ -20,7 +21,7 @@ impl<'a> Names<'a> {
         Names { stacks, abridged: HashMap::new(), collapse: None }
     }
 
-    /// Without what few want to see.
+    /// Short names, without plumbing.
     pub(crate) fn abridged(stacks: &'a Stacks) -> Names<'a> {
         let lines = stacks.locations.iter().flat_map(|location| &location.lines);
         let mut abridged = HashMap::new();
@@ -31,7 +32,7 @@ impl<'a> Names<'a> {
         Names { stacks, abridged, collapse: None }
     }
 
-    /// As a picture with these options shows them.
+    /// The names as a picture with these options shows them.
     pub(super) fn shown(stacks: &'a Stacks, options: &FlameOptions) -> Names<'a> {
         if options.unabridged {
             return Names::unabridged(stacks);
@@ -40,7 +41,8 @@ impl<'a> Names<'a> {
         Names { collapse, ..Names::abridged(stacks) }
     }
 
-    /// The functions of a stack, root first, inlined ones as frames of their own. Never empty.
+    /// The functions of a stack, root first; inlined functions are frames of their own. Never
+    /// empty.
     pub(crate) fn of(&self, stack: &'a Stack) -> Vec<&Arc<str>> {
         let shown = self.without_plumbing(stack);
         match &self.collapse {
@@ -56,13 +58,13 @@ impl<'a> Names<'a> {
             return all().collect();
         }
         let shown: Vec<_> = all().filter_map(|function| self.abridged[&**function].as_ref()).collect();
-        // Nothing but plumbing: then that is what ran.
+        // The stack is plumbing only, so plumbing is the code that ran.
         if shown.is_empty() { all().collect() } else { shown }
     }
 }
 
-/// Returns `true` for a function that only calls another: a closure, by one of the many forms of
-/// `FnOnce::call_once`, or code that may panic. Its own time is its caller's.
+/// Returns `true` for plumbing: a function that only calls a closure, by one of the many forms of
+/// `FnOnce::call_once`, or code that may panic. Its own time goes to its caller.
 pub(crate) fn is_plumbing(function: &str) -> bool {
     const EXACT: [&str; 3] = ["__rust_try", "std::panicking::try", "std::panic::catch_unwind"];
     const STARTS: [&str; 6] = [
@@ -73,7 +75,7 @@ pub(crate) fn is_plumbing(function: &str) -> bool {
         "std::panic::catch_unwind::",
         "std::sys::backtrace::__rust_begin_short_backtrace",
     ];
-    // Inlined, and without their paths, as `debug = "line-tables-only"` leaves them.
+    // Inlined functions without paths, as with `debug = "line-tables-only"`.
     const ENDS: [&str; 2] = [" (ops/function.rs)", " (panic/unwind_safe.rs)"];
     EXACT.contains(&function)
         || STARTS.iter().any(|start| function.starts_with(start))
@@ -90,9 +92,9 @@ fn is_call_of_closure(function: &str) -> bool {
     calls.iter().any(|call| rest.match_indices(call).any(|(at, _)| ends(&rest[at + call.len()..])))
 }
 
-/// The name without type parameters, numbers of closures, and what the linker has added.
+/// The name without type parameters, numbers of closures, and the linker's additions.
 pub(crate) fn short(name: &str) -> String {
-    // A remark; or C++'s operators, whose names can have a `<` of their own.
+    // A remark, or a C++ operator, whose name may contain a `<`.
     if name.starts_with('[') || name.contains("operator") {
         return name.into();
     }
@@ -107,7 +109,7 @@ pub(crate) fn short(name: &str) -> String {
         if group.starts_with('{') {
             push_braces(&mut short, inner);
         } else if short.ends_with("drop_in_place") || short.ends_with("drop_in_place::") {
-            // What is dropped is all that this one tells.
+            // The dropped part is the whole name.
             short.push_str(&format!("<{}>", self::short(inner)));
         } else if short.is_empty() {
             short.push_str(&implementor(inner));
@@ -119,7 +121,7 @@ pub(crate) fn short(name: &str) -> String {
     short
 }
 
-/// A closure has no number: those of one function are one. One in another is one, too.
+/// Closures lose their numbers: all closures of a function, nested ones too, are shown as one.
 fn push_braces(short: &mut String, inner: &str) {
     let inner = inner.trim_matches(['{', '}']);
     if inner.starts_with("closure") {
@@ -134,8 +136,8 @@ fn push_braces(short: &mut String, inner: &str) {
     short.truncate(short.trim_end_matches(':').len());
 }
 
-/// Of `A as B`: the type whose function it is, or the trait, if the type is nothing but a
-/// parameter, or has no name.
+/// The shown part of `A as B`: the type, or the trait if the type is only a parameter or has no
+/// name.
 fn implementor(inner: &str) -> String {
     let (kind, of_trait) = match top_level_as(inner) {
         Some(at) => (&inner[..at], Some(&inner[at + 4..])),
@@ -165,8 +167,8 @@ fn top_level_as(inner: &str) -> Option<usize> {
     None
 }
 
-/// The length of the group in `<>` or `{}` that the text begins with; the `>` of an arrow closes
-/// nothing.
+/// The length of the group in `<>` or `{}` at the beginning of the text. The `>` of an arrow closes
+/// no group.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0u32;
     for (at, c) in text.char_indices() {
@@ -185,7 +187,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Without Rust's hash, and what compilers call the parts and copies of a function.
+/// The name without Rust's hash, and without the suffixes of a function's parts and copies.
 fn without_suffix(name: &str) -> &str {
     const COPIES: [&str; 6] = [".llvm.", ".constprop.", ".isra.", ".part.", ".lto_priv.", ".cold"];
     let end = COPIES.iter().filter_map(|copy| name.find(copy)).min().unwrap_or(name.len());

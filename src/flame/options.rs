@@ -1,4 +1,4 @@
-//! How a flamegraph is drawn: what users set.
+//! The options of a flamegraph, as users set them. Uses nothing else of the crate.
 
 /// How a flamegraph is drawn. The default titles say what was recorded.
 ///
@@ -28,7 +28,7 @@ pub struct FlameOptions {
 /// Which pools are drawn as one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Pools {
-    /// Those of more than this many threads: the name of each would be too narrow to read.
+    /// Pools of more than 16 threads: the name of each thread would be too narrow to read.
     #[default]
     Large,
     All,
@@ -36,10 +36,10 @@ pub(super) enum Pools {
 }
 
 impl Pools {
-    /// The most threads of a pool that are drawn one by one.
+    /// The maximum number of threads of a pool that are drawn one by one.
     const FEW: usize = 16;
 
-    /// Whether a pool of that many threads is drawn as one.
+    /// Returns `true` if a pool of that many threads is drawn as one.
     pub(super) fn folds(self, threads: usize) -> bool {
         threads
             > match self {
@@ -94,10 +94,10 @@ impl FlameOptions {
         self
     }
 
-    /// Which machinery is drawn as one frame, in place of all that is known: of each run of its
-    /// frames the first is drawn, which is what the program has called, and then one frame that
-    /// stands for the rest, such as `[rayon]`. If a stack ends in it, its last frame is drawn too.
-    /// None: `collapse([""; 0])`.
+    /// Sets which machinery is drawn as one frame. Of each run of its frames, the first frame is
+    /// drawn, which is the function that the program has called, and then one frame for the rest,
+    /// for example `[rayon]`. If a stack ends in the machinery, its last frame is drawn too.
+    /// Nothing is collapsed with `collapse([""; 0])`.
     ///
     /// | name | crates |
     /// |---|---|
@@ -105,7 +105,7 @@ impl FlameOptions {
     /// | `tokio` | tokio, tokio_util, mio, futures and its parts |
     /// | `serde` | serde, serde_core, serde_json, and derived code between their frames |
     ///
-    /// By default these three. Any other name is that of a crate, as in a path of Rust:
+    /// By default these three. Any other name is the name of a crate, as in a path of Rust:
     /// `tower_http`. Folded lines and pprof files keep all frames, and so does a picture that is
     /// [`unabridged`](Self::unabridged).
     ///
@@ -119,39 +119,40 @@ impl FlameOptions {
         self
     }
 
-    /// Leaves out the runtime's own threads, `main/selvedge/…`; the subtitle says how many they are and what time they have. They
-    /// mostly wait, so this is the default by the wall clock, where they would take a great part of the picture. Folded lines
-    /// and pprof files keep them.
+    /// Leaves out the runtime's own threads, `main/selvedge/…`. The subtitle says how many they
+    /// are, and how much time they have. They mostly wait, so by the wall clock this is the
+    /// default; otherwise they would take a large part of the picture. Folded lines and pprof files
+    /// keep them.
     #[must_use]
     pub fn hide_runtime(mut self) -> FlameOptions {
         self.hides_runtime = Some(true);
         self
     }
 
-    /// Draws the runtime's own threads: what they cost. The default by the CPU clock.
+    /// Draws the runtime's own threads, and so shows their cost. The default by the CPU clock.
     #[must_use]
     pub fn show_runtime(mut self) -> FlameOptions {
         self.hides_runtime = Some(false);
         self
     }
 
-    /// Hides the runtime's own threads if that is `wanted`, unless the user has said what to do with them.
+    /// Hides the runtime's own threads if `wanted`, unless the user has set whether to draw them.
     #[must_use]
     pub(crate) fn hide_runtime_if(mut self, wanted: bool) -> FlameOptions {
         self.hides_runtime.get_or_insert(wanted);
         self
     }
 
-    /// Only that thread, given by its path, and all below it.
+    /// Draws only the thread with that path, and all threads below it.
     #[must_use]
     pub fn subtree(mut self, path: impl Into<String>) -> FlameOptions {
         self.subtree = Some(path.into());
         self
     }
 
-    /// Functions with their whole names, type parameters and all, and with those that do nothing
-    /// but call a closure or catch its panic: `FnOnce::call_once` and the like; nothing is
-    /// [collapsed](Self::collapse). By default, functions that differ in type parameters only are
+    /// Draws all functions, with their whole names and type parameters. Functions that only call a
+    /// closure or catch its panic are drawn too (`FnOnce::call_once`), and nothing is
+    /// [collapsed](Self::collapse). By default, functions that differ only in type parameters are
     /// one.
     #[must_use]
     pub fn unabridged(mut self) -> FlameOptions {
@@ -159,7 +160,7 @@ impl FlameOptions {
         self
     }
 
-    /// The code of all threads together, without the threads.
+    /// Draws the code of all threads together, without the threads.
     #[must_use]
     pub fn without_threads(mut self) -> FlameOptions {
         self.threads_dropped = true;

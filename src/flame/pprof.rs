@@ -1,5 +1,5 @@
-//! A `profile.proto`, gzipped, as `go tool pprof` reads it: with addresses, mapped files, and
-//! inlined functions.
+//! Writes a gzipped `profile.proto` for `go tool pprof`, with addresses, mapped files and inlined
+//! functions. `protobuf.rs` encodes it.
 
 use super::protobuf::Message;
 use super::{Line, Stacks};
@@ -28,8 +28,8 @@ pub(super) fn write(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> io::
     gzip.finish()?.flush()
 }
 
-/// Field numbers are those of `profile.proto` in google/pprof. Ids count from 1; id n stands at
-/// index n - 1.
+/// The message. Its field numbers are from `profile.proto` in google/pprof. Ids count from 1: id n
+/// is at index n - 1.
 fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     let mut strings = Strings::new();
     let mut functions = Functions::default();
@@ -51,8 +51,8 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
         mapping.unsigned(1, index as u64 + 1);
         mapping.unsigned(2, module.start).unsigned(3, module.end).unsigned(4, module.file_offset);
         mapping.signed(5, strings.index(&module.file)).signed(6, strings.index(&module.build_id));
-        // Functions, file names, line numbers and inlined frames are here: a reader does not look
-        // for the file.
+        // Functions, file names, line numbers and inlined frames are in here, so that a reader does
+        // not need the program's file.
         mapping.boolean(7, true).boolean(8, true).boolean(9, true).boolean(10, true);
         profile.message(3, &mapping);
     }
@@ -83,14 +83,14 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     profile
 }
 
-/// What a value measures, and its unit, by their indexes in the string table.
+/// The kind and the unit of a value, by their indexes in the string table.
 fn value_type([kind, unit]: [i64; 2]) -> Message {
     let mut value_type = Message::default();
     value_type.signed(1, kind).signed(2, unit);
     value_type
 }
 
-/// The format has signed numbers; what does not fit has met 292 years.
+/// The format has signed numbers: enough for 292 years in nanoseconds.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -99,7 +99,7 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// The string table: each string once, the empty one first, as the format asks.
+/// The string table: each string once, the empty string first, as the format demands.
 struct Strings {
     table: Vec<String>,
     indexes: HashMap<String, i64>,

@@ -1,15 +1,15 @@
 //! The wire format of Protocol Buffers, as far as a pprof file needs it: numbers, text, nested
-//! messages. It knows no message; `flame/pprof.rs` does.
+//! messages. Knows no particular message; `pprof.rs` does.
 
-/// One message in the making: its fields, encoded, in the order in which they are added. A field
-/// with the value zero, and an empty list, is left out, as the format's version 3 does.
+/// A message while it is written: its encoded fields, in the order in which they are added. A field
+/// with the value zero and an empty list are left out, as in version 3 of the format.
 #[derive(Default)]
 pub(super) struct Message(Vec<u8>);
 
-/// The value follows as a varint.
+/// Wire type: the value follows as a varint.
 const VARINT: u64 = 0;
 
-/// The length follows as a varint, then that many bytes.
+/// Wire type: the length follows as a varint, then that many bytes.
 const LENGTH: u64 = 2;
 
 impl Message {
@@ -52,8 +52,7 @@ impl Message {
         self.bytes(field, text.as_bytes())
     }
 
-    /// An element of a list of messages, or a message that is there once: written even if it is
-    /// empty.
+    /// A message, single or an element of a list: written even if it is empty.
     pub(super) fn message(&mut self, field: u32, message: &Message) -> &mut Message {
         self.bytes(field, &message.0)
     }

@@ -1,12 +1,12 @@
-//! Keeps a picture small: of folded lines with too many frames, the narrowest frames are summed up
-//! in one frame at the place where they stood. Knows lines, not stacks.
+//! Keeps a picture small: if folded lines have too many frames, the narrowest frames are merged
+//! into one frame above their caller. Knows lines, not stacks.
 
 use std::collections::HashMap;
 
-/// What was done to the lines of a picture.
+/// Pruned lines, and how many frames they have lost.
 pub(super) struct Pruned {
     pub(super) lines: Vec<String>,
-    /// Frames that were summed up.
+    /// The number of frames that were merged.
     pub(super) left_out: usize,
 }
 
@@ -14,25 +14,24 @@ pub(super) struct Pruned {
 struct Frame<'a> {
     name: &'a str,
     children: Vec<usize>,
-    /// Of this frame and all above it.
+    /// The weight of this frame and all above it.
     total: u64,
-    /// Of stacks that end here.
+    /// The weight of stacks that end here.
     own: u64,
 }
 
-/// Lines whose picture has at most `most` frames, and one more for each frame that has lost
-/// children. The frames that stay are the widest. The weights of the lines add up to what they did
-/// before.
+/// Merges frames until the picture has at most `most` frames, plus one for each frame that has lost
+/// children. The widest frames stay. The sum of the weights stays the same.
 pub(super) fn prune(lines: Vec<String>, most: usize) -> Pruned {
     let frames = tree(&lines);
-    // The root is no frame of the picture.
+    // The root is not a frame of the picture.
     if frames.len() - 1 <= most {
         drop(frames);
         return Pruned { lines, left_out: 0 };
     }
     let mut totals: Vec<u64> = frames[1..].iter().map(|frame| frame.total).collect();
     totals.sort_unstable_by(|a, b| b.cmp(a));
-    // No frame is wider than its caller: the callers of a frame that stays do stay.
+    // No frame is wider than its caller, so the callers of each frame that stays do stay.
     let least = totals[most];
     let mut kept = Vec::new();
     let mut left_out = 0;
@@ -86,7 +85,7 @@ fn tree(lines: &[String]) -> Vec<Frame<'_>> {
     frames
 }
 
-/// How many frames stand on this one, itself included.
+/// The number of frames above this one, itself included.
 fn size(frames: &[Frame<'_>], index: usize) -> usize {
     let mut count = 0;
     let mut pending = vec![index];

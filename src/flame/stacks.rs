@@ -1,4 +1,5 @@
-//! What the writers write: stacks of code locations under a label, with their weights.
+//! The input of the writers: stacks of code locations under a label, with their weights. Plain
+//! data.
 
 use std::sync::Arc;
 
@@ -12,35 +13,35 @@ pub(crate) struct Stacks {
     pub(crate) modules: Vec<Module>,
 }
 
-/// Samples that found the same code under the same label.
+/// Samples with the same label and the same frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stack {
-    /// Whose samples these are, as a path: `main/crawler/fetcher-3`.
+    /// The path of the samples' thread: `main/crawler/fetcher-3`.
     pub(crate) label: Arc<str>,
-    /// Indexes into [`Stacks::locations`], leaf first. Never empty.
+    /// Indexes into [`Stacks::locations`], the leaf first. Never empty.
     pub(crate) frames: Vec<usize>,
     pub(crate) samples: u64,
     /// Nanoseconds.
     pub(crate) weight: u64,
 }
 
-/// A place in the code, or a remark that stands in a stack like one.
+/// A place in the code, or a remark in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// Of the instruction; 0 for a remark.
+    /// The address of the instruction; 0 for a remark.
     pub(crate) address: u64,
     /// Index into [`Stacks::modules`].
     pub(crate) module: Option<usize>,
-    /// The function, and before it those inlined into it, innermost first. Never empty.
+    /// The function, and before it the functions inlined into it, the innermost first. Never empty.
     pub(crate) lines: Vec<Line>,
 }
 
 /// A function, and the line in it that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// As people write it.
+    /// The name as in the source.
     pub(crate) function: Arc<str>,
-    /// As the linker knows it.
+    /// The linker's name.
     pub(crate) system_name: Arc<str>,
     /// Empty if unknown.
     pub(crate) file: Arc<str>,
@@ -60,7 +61,7 @@ pub(crate) struct Module {
 }
 
 impl Location {
-    /// A remark in square brackets, such as `[truncated]`.
+    /// A remark in square brackets, for example `[truncated]`.
     pub(crate) fn remark(text: &str) -> Location {
         let text: Arc<str> = text.into();
         let line = Line { function: text.clone(), system_name: text, file: "".into(), line: 0 };

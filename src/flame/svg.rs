@@ -1,5 +1,5 @@
-//! The flamegraph as an SVG, drawn by inferno: threads in blue at the bottom, the code that they
-//! ran upon them.
+//! Draws the flamegraph as an SVG, by inferno: the threads in blue at the bottom, and above them
+//! the code that they ran. Knows folded lines, not samples.
 
 use super::collapse::Collapse;
 use super::labels::Labels;
@@ -17,7 +17,8 @@ const NARROWEST: f64 = 0.01;
 
 const GREY: Color = Color { r: 190, g: 190, b: 190 };
 
-/// The most frames of a picture before the narrowest are summed up, at about 300 bytes each.
+/// The maximum number of frames of a picture, at about 300 bytes each. Above that, the narrowest
+/// frames are merged.
 const MOST_FRAMES: usize = 6_000;
 
 pub(super) fn write(
@@ -30,7 +31,7 @@ pub(super) fn write(
     let pruned = prune(folded::lines(stacks, options), MOST_FRAMES);
     let mut lines = pruned.lines;
     if lines.iter().all(|line| line.ends_with(" 0")) {
-        // inferno takes it for an error; for us a picture of nothing is an answer too.
+        // inferno reports an error for no lines; here the result is an empty picture.
         lines = vec!["[no samples] 1".into()];
     }
     let mut colours = colours(stacks, options);
@@ -44,7 +45,8 @@ pub(super) fn write(
     flamegraph::from_lines(&mut inferno, lines.iter().map(String::as_str), out)
 }
 
-/// Red has grown, blue has shrunk, as shares: a longer recording is not a redder one.
+/// Red: the frame's share has grown; blue: it has shrunk. Shares, so that a longer recording is not
+/// redder.
 pub(super) fn write_difference(
     before: &Stacks,
     after: &Stacks,
@@ -70,7 +72,7 @@ pub(super) fn write_difference(
     flamegraph::from_lines(&mut inferno, lines, out)
 }
 
-/// What all pictures have in common.
+/// The settings that all pictures share.
 fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtitle: Option<&str>) {
     inferno.title = escape::text(options.title.as_deref().unwrap_or(title));
     inferno.subtitle = options.subtitle.as_deref().or(subtitle).map(escape::text);
@@ -80,7 +82,7 @@ fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtit
     inferno.name_type = "Frame:".into();
 }
 
-/// Adds what is not in the picture to its subtitle.
+/// Adds to the subtitle how much is not in the picture.
 fn remark(inferno: &mut Options<'_>, remark: Option<String>) {
     let Some(remark) = remark else { return };
     let subtitle = inferno.subtitle.get_or_insert_default();
@@ -93,7 +95,7 @@ fn narrow(left_out: usize) -> Option<String> {
     (left_out > 0).then(|| format!("{left_out} narrow frames summed up"))
 }
 
-/// How many threads of the runtime are left out, and their time.
+/// The number of the runtime's threads that are left out, and their time.
 fn hidden(stacks: &Stacks, options: &FlameOptions) -> Option<String> {
     let labels = Labels::new(options, std::iter::empty());
     let hidden = || stacks.stacks.iter().filter(|stack| labels.is_hidden(&stack.label));
@@ -112,14 +114,14 @@ fn unit(stacks: &Stacks) -> (f64, String) {
     }
 }
 
-/// Blue for the labels, grey for remarks; inferno's palette tells the standard library from the
-/// rest.
+/// Blue for the labels, grey for remarks. For code, inferno's palette distinguishes the standard
+/// library.
 fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
     let mut map = PaletteMap::default();
     let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
     for stack in &stacks.stacks {
         for (depth, part) in labels.shown(&stack.label).unwrap_or_default().iter().enumerate() {
-            // Steps in brightness, so that a thread is told from its parent.
+            // Steps in brightness, so that a thread looks different from its parent.
             let step = 14 * (depth % 3) as u8;
             map.insert(escape::frame(part), Color { r: 120 + step, g: 165 + step, b: 225 + step });
         }

@@ -1,4 +1,4 @@
-//! What the writers make of stacks that are made up.
+//! The output of the writers for made-up stacks.
 
 use super::*;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn the_picture_has_its_titles_frames_and_unit() {
     for part in expected {
         assert!(svg.contains(part), "{part} is missing in {svg}");
     }
-    // Threads, remarks and code are told by their colours.
+    // Threads, remarks and code have different colours.
     let colour = |frame: &str| {
         let after = &svg[svg.find(&format!("<title>{frame} (")).unwrap()..];
         after.split("fill=\"").nth(1).unwrap().split('"').next().unwrap()
@@ -263,6 +263,6 @@ fn an_icicle_has_its_root_at_the_top() {
 #[test]
 fn a_missing_subtree_gives_an_empty_picture() {
     let mut text = Vec::new();
-    write_svg(&stacks(), "", "", &FlameOptions::new().subtree("main/nobody"), &mut text).unwrap();
+    write_svg(&stacks(), "", "", &FlameOptions::new().subtree("main/missing"), &mut text).unwrap();
     assert!(String::from_utf8(text).unwrap().contains("[no samples]"));
 }

@@ -1,4 +1,5 @@
-//! Replacing this program by another one while a recording may run.
+//! Replaces this program by another one, safely while a recording may run. Knows SIGPROF, no
+//! engine.
 
 use crate::os::sigprof;
 use std::io;

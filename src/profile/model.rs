@@ -1,4 +1,5 @@
-//! What a recording has found, engine and samples forgotten: stacks, and each thread's account.
+//! The profile, as users hold it: named stacks, and each thread's account. Writes itself by
+//! `flame`. Knows no engine and no addresses.
 
 use super::options::{Clock, Engine};
 use super::raw::Effective;
@@ -48,7 +49,7 @@ pub struct ThreadProfile {
     pub(super) truncated: u64,
     pub(super) unsampled: Duration,
     pub(super) broken: u64,
-    /// How many threads this stands for.
+    /// The number of threads that this stands for.
     pub(super) members: u64,
 }
 
@@ -96,7 +97,7 @@ impl Profile {
         flame::write_svg_difference(&before.stacks, &self.stacks, &title, &self.drawn(options), out)
     }
 
-    /// The options with what the clock decides.
+    /// The options, with those that depend on the clock.
     fn drawn(&self, options: &FlameOptions) -> FlameOptions {
         options.clone().hide_runtime_if(self.clock() == Clock::Wall)
     }
@@ -119,7 +120,8 @@ impl Profile {
         flame::write_folded(&self.stacks, out)
     }
 
-    /// Writes a gzipped `profile.proto`, for `go tool pprof` and whatever else reads that format.
+    /// Writes a gzipped `profile.proto`, for `go tool pprof` and other programs that read that
+    /// format.
     ///
     /// Its values are `samples/count` and `cpu/nanoseconds`; each sample is labelled with the path
     /// of its `thread` (`-tagroot=thread` makes a tree of them). Blocks as long as `out` does.
@@ -179,26 +181,26 @@ impl Profile {
         self.session.effective.clock
     }
 
-    /// The clock's time between two samples. Longer than was asked for if the system cannot do
-    /// better: a kernel with 250 ticks a second takes no more than 250 samples with
+    /// The clock's time between two samples. Longer than the options say if the system cannot reach
+    /// their frequency: with 250 ticks a second, a kernel takes at most 250 samples a second for
     /// [`Engine::Process`].
     pub fn period(&self) -> Duration {
         self.session.effective.period
     }
 
-    /// How many samples were taken.
+    /// The number of samples.
     pub fn samples(&self) -> u64 {
         self.threads.iter().map(ThreadProfile::samples).sum()
     }
 
-    /// Samples of threads that are not in the tree; they stand under `other`.
+    /// The number of samples of unregistered threads; they stand under `other`.
     pub fn unregistered(&self) -> u64 {
         self.unregistered
     }
 
-    /// Samples that may be another thread's: [`Engine::Process`] counts equal stacks of two threads
-    /// as one thread's if the second got the handle (`pthread_t`) of the first, which had ended.
-    /// They are shown with the first.
+    /// The number of samples that may be another thread's. [`Engine::Process`] counts equal stacks
+    /// of two threads as one thread's if the second got the handle (`pthread_t`) of the first,
+    /// which had ended. They are shown with the first.
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
     }
@@ -215,7 +217,7 @@ impl Profile {
         }
     }
 
-    /// One line: how much there is, and what is missing.
+    /// The subtitle, in one line: how many samples there are, and what is missing.
     fn summary(&self) -> String {
         let Effective { engine, period, .. } = self.session.effective;
         let hertz = 1.0 / period.as_secs_f64();
@@ -233,12 +235,12 @@ impl Profile {
         }
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
-            // Elsewhere it is what chance has done as well.
+            // With the process engine, chance is a part of this number.
             (if engine == Engine::Timer { sum(ThreadProfile::lost) - sum(ThreadProfile::merged) } else { 0 }, "lost"),
             (sum(ThreadProfile::merged), "merged"),
             (sum(ThreadProfile::truncated), "truncated"),
             (sum(ThreadProfile::broken), "broken"),
-            (self.unregistered, "of threads outside the tree"),
+            (self.unregistered, "of unregistered threads"),
             (self.threads.iter().map(|thread| thread.members - 1).sum(), "ended threads folded by pool"),
             (self.ambiguous, "of one thread or its successor"),
         ];
@@ -278,13 +280,14 @@ impl ThreadProfile {
         }
     }
 
-    /// The thread's path, `main/crawler/fetcher-3`; `other/<name in the system>` if it is not in
-    /// the tree.
+    /// The thread's path, `main/crawler/fetcher-3`. An unregistered thread has
+    /// `other/<name in the system>`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// How many threads this stands for: 1, or more for a pool of threads that have all ended.
+    /// The number of threads that this stands for: 1, or more for a pool of threads that have all
+    /// ended.
     ///
     /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, ended
     /// threads that were spawned at the same place and whose paths differ in numbers only are one
@@ -303,14 +306,14 @@ impl ThreadProfile {
         self.members
     }
 
-    /// What the thread's CPU clock went on by during the recording. Zero where there is no such
-    /// clock, and with [`Engine::Process`] for threads that are not in the tree.
+    /// The CPU time of the thread during the recording. Zero where the system has no such clock,
+    /// and with [`Engine::Process`] for unregistered threads.
     pub fn cpu_time(&self) -> Duration {
         self.cpu
     }
 
-    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if enough of
-    /// them were taken.
+    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if there are
+    /// enough samples.
     pub fn sampled_time(&self) -> Duration {
         self.sampled
     }
@@ -321,41 +324,41 @@ impl ThreadProfile {
         self.wall
     }
 
-    /// Samples that found this thread.
+    /// The number of samples of this thread.
     pub fn samples(&self) -> u64 {
         self.samples
     }
 
-    /// Samples that were due and are missing. With [`Engine::Timer`] these are the ones that met a
-    /// full ring, or came late and together; the time that they stand for is the next sample's.
-    /// With [`Engine::Process`] they are what the thread's CPU clock says; chance decides there
-    /// which of the running threads is sampled, so a few are nothing but that.
+    /// The number of samples that were due and are missing. With [`Engine::Timer`] the ring was
+    /// full, or several samples were merged into one; their time goes to the next sample. With
+    /// [`Engine::Process`] the number is computed from the thread's CPU time. Chance decides there
+    /// which of the running threads is sampled, so a few may be due to chance alone.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Those of the [lost](Self::lost) samples that came together with the next one. Their time is
-    /// that sample's, so nothing is missing but a part of the variety. 0 with [`Engine::Process`].
+    /// The number of [lost](Self::lost) samples that were merged into the next one. That sample has
+    /// their time, so the sums are right, and only the stacks between are missing. 0 with
+    /// [`Engine::Process`].
     pub fn merged(&self) -> u64 {
         self.merged
     }
 
-    /// Samples whose stack was deeper than the engine looks: their callers are missing,
-    /// `[truncated]` stands for them.
+    /// The number of samples whose stack was deeper than the engine keeps. `[truncated]` stands for
+    /// the missing callers.
     pub fn truncated(&self) -> u64 {
         self.truncated
     }
 
-    /// Samples whose callers were not found: the unwinder lost its way (`[broken]` stands for
-    /// them), or the thread did not run on its own stack, or was about to use it up (`[other
-    /// stack]`).
+    /// The number of samples whose callers were not found. `[broken]`: the unwinder found no
+    /// caller. `[other stack]`: the thread did not run on its own stack, or was near to its end.
     pub fn broken(&self) -> u64 {
         self.broken
     }
 
-    /// CPU time after the thread's last sample, or all of it if there was none: `[unsampled]` in
-    /// the flamegraph. With [`Engine::Timer`], this and [`sampled_time`](Self::sampled_time) are
-    /// [`cpu_time`](Self::cpu_time) exactly.
+    /// The CPU time without a sample: after the thread's last sample, or all of it if there was
+    /// none. `[unsampled]` in the flamegraph. With [`Engine::Timer`], this and
+    /// [`sampled_time`](Self::sampled_time) are [`cpu_time`](Self::cpu_time) exactly.
     pub fn unsampled_time(&self) -> Duration {
         self.unsampled
     }

@@ -1,6 +1,6 @@
-//! Where the loader is not asked what it has loaded.
+//! In place of `loader/` on other systems than Linux: nothing is known of what was loaded.
 
-/// What was loaded during a recording: not known here.
+/// The code that was loaded during a recording: unknown here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History;
 

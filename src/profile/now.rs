@@ -1,5 +1,5 @@
-//! Where threads are right now: they are asked by the engine, and what they answer gets its names
-//! here.
+//! The present stacks of threads, for dumps: lets the engine request them, and names their
+//! functions. Knows no recording.
 
 use super::engines;
 use super::loader::History;
@@ -12,36 +12,35 @@ use std::collections::HashMap;
 
 pub(crate) use crate::flame::Line as Frame;
 
-/// The stack of one thread, as it was when it was asked.
+/// The stack of one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stack {
-    /// Leaf first, without the machinery that every thread starts with; inlined functions are
-    /// frames of their own.
+    /// The leaf first, without the machinery at the root. Inlined functions are frames of their
+    /// own. `cut`: why the stack is not complete.
     Of { frames: Vec<Frame>, cut: Option<&'static str> },
     /// It has ended meanwhile.
     Ended,
-    /// It did not answer in time.
+    /// No reply came in time.
     Silent,
-    /// It could not be asked, and why, as a sentence.
+    /// No request could be sent, and why, as a sentence.
     Unavailable(String),
 }
 
-/// What threads have answered, as addresses.
+/// The replies of threads, as addresses.
 pub(crate) struct Replies(Vec<Reply>);
 
-/// Asks all of these threads, and then the threads with these kernel ids, where they are. None of
-/// them stays interrupted for longer than some microseconds, and what a recording that runs at the
-/// same time finds is not changed.
+/// Requests the stacks of these threads, and then of the threads with these kernel ids. Each is
+/// interrupted for some microseconds. A recording that runs at the same time is not disturbed.
 ///
 /// # Errors
-/// No thread can be asked, and why, as a part of a sentence.
+/// Why no request can be sent, as a part of a sentence.
 pub(crate) fn request_stacks(threads: &[Thread], unregistered: &[i32]) -> Result<Replies, String> {
     engines::request_stacks(threads, unregistered).map(Replies)
 }
 
 impl Replies {
-    /// Names the functions, which may take as long as the program's debug information is large. And
-    /// sentences: which files could not be read for that, and why.
+    /// Names the functions: the larger the program's debug information, the longer this takes. Also
+    /// returns which files could not be read, and why, as sentences.
     pub(crate) fn resolve(self) -> (Vec<Stack>, Vec<String>) {
         let history = History::of_now();
         let generation = history.generation();
@@ -74,7 +73,7 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
         lines.extend_from_slice(&location.lines);
         roles.resize(lines.len(), names.role(location.module));
     }
-    // What calls `run`, and `run` itself, is how the program came to be.
+    // The callers of `run` only lead to it.
     let run = lines.iter().rposition(trim::is_run);
     if let Some(run) = run {
         lines.truncate(run + 1);
@@ -91,7 +90,7 @@ fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut Has
     let cut = match ending {
         _ if lines.len() < whole => None,
         Ending::Root => None,
-        Ending::Deep => Some("[deeper than is looked]"),
+        Ending::Deep => Some("[deeper than the limit]"),
         Ending::Broken => Some("[the way on was not found]"),
         Ending::Leaf => Some("[not on the thread's own stack, or at its edge]"),
     };

@@ -1,5 +1,5 @@
-//! What a recording can be asked for. Compiled without the feature as well: the configuration names
-//! these settings.
+//! The options of a recording. Compiled without the feature as well, since the configuration names
+//! these settings. Uses nothing else of the room.
 #![cfg_attr(not(feature = "profiling"), allow(dead_code, unreachable_pub))]
 
 use std::fmt;
@@ -38,7 +38,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Samples per second that can be asked for.
+    /// The accepted numbers of samples per second.
     pub const FREQUENCIES: std::ops::RangeInclusive<u32> = 1..=10_000;
 
     /// The default options.
@@ -68,16 +68,16 @@ impl Options {
         self
     }
 
-    /// Whether threads that are not in the tree are looked for and sampled as well: other
-    /// libraries' own, `std::thread`'s, rayon's. They stand under `other;<name in the system>`.
-    /// Default: false.
+    /// Samples unregistered threads as well: the threads of other libraries, of `std::thread`, of
+    /// rayon. They stand under `other;<name in the system>`. Default: `false`.
     ///
-    /// For [`Engine::Timer`]: the list of the process's threads is looked at some twenty times a
-    /// second. What a thread uses before it is found, fifty milliseconds at most as a rule, is its
-    /// `[unsampled]`. Threads that start and end between two scans are reported together as
+    /// With [`Engine::Timer`], the list of the process's threads is scanned some twenty times a
+    /// second. The CPU time of a thread before it is found, at most fifty milliseconds as a rule,
+    /// is its `[unsampled]`. Threads that start and end between two scans are reported together as
     /// `other;[unseen]`, computed from the process CPU clock, so that totals match it. The kernel
-    /// copies their stacks (`process_vm_readv`), since they may go at any time; where it does not
-    /// permit that, only the leaf is known. [`Engine::Process`] meets all threads in any case.
+    /// copies their stacks (`process_vm_readv`), since a stack may be unmapped at any time; where
+    /// the system refuses that, only the leaf is known. [`Engine::Process`] samples all threads in
+    /// any case.
     #[must_use]
     pub fn unregistered(mut self, wanted: bool) -> Options {
         self.unregistered = wanted;

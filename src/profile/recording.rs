@@ -1,5 +1,5 @@
-//! Starting and ending a recording: an engine that samples, and a roster of the threads that live
-//! meanwhile.
+//! A recording: starts an engine, and makes a profile of what it has found. One recording at a time
+//! in a process. Knows engines only by their interface.
 
 use super::build;
 use super::engines::{self, Sampler, Start};
@@ -17,13 +17,13 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Whether a recording runs: signals and process timers are there once in a process.
-/// A forked child may have one of its own.
+/// `true` while a recording runs: a process has one SIGPROF and one process timer. A forked child
+/// may have a recording of its own.
 static RUNS: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// A recording that runs. Dropping it stops it, and what it found is lost; [`finish`](Self::finish)
 /// keeps it.
-// Fields are dropped in this order: the source first, then the right to start another.
+// Fields are dropped in this order: the engine first, then the right to start another recording.
 pub struct Recording {
     sampler: Box<dyn Sampler>,
     _only_one: OnlyOne,
@@ -34,14 +34,14 @@ pub struct Recording {
 
 /// Starts to record what all threads of this process do.
 ///
-/// One recording can run at a time. The setting that came of the options is logged, and can be
-/// asked of the [`Profile`]. Blocks for tenths of a second, in which the engine prepares its table:
-/// with [`Engine::Process`](super::Engine::Process) 100 MB, kept for as long as the process lives.
+/// One recording can run at a time. The effective settings are logged, and the [`Profile`] has
+/// them. Blocks for tenths of a second, in which the engine prepares its table: with
+/// [`Engine::Process`](super::Engine::Process) 100 MB, kept for as long as the process lives.
 ///
 /// # Errors
 /// - [`Error::is_already_running`]: another recording runs.
-/// - [`Error::is_profile`]: the frequency is none of [`Options::FREQUENCIES`]; the clock or the
-///   engine cannot be had; or someone else in this process handles SIGPROF.
+/// - [`Error::is_profile`]: the frequency is not in [`Options::FREQUENCIES`]; the clock or the
+///   engine is not available; or other code in this process handles SIGPROF.
 ///
 /// ```no_run
 /// use selvedge::profile::{self, Options};
@@ -57,7 +57,7 @@ pub struct Recording {
 pub fn start(options: Options) -> Result<Recording, Error> {
     let only_one =
         OnlyOne::try_take(&RUNS).ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
-    // Main is in the tree from its first look at itself on; perhaps this is it.
+    // A thread is in the tree from its first such call on, and this may be `main`.
     Thread::current();
     let Start { sampler, effective, began, epoch } = engines::start(&options)?;
     log::info!(
@@ -103,17 +103,17 @@ fn profile(found: RawProfile, effective: Effective, started: SystemTime, duratio
     let RawProfile { samples, lifetimes, history, trouble } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
     let profile = build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history));
-    tell_once(profile.unread());
+    warn_once(profile.unread());
     profile
 }
 
-/// What could not be read is told in each profile, and logged once: snapshots may follow each
-/// other.
-fn tell_once(unread: &[String]) {
-    static TOLD: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
+/// Logs the sentences that were not logged before. Each profile has them all, but there may be many
+/// snapshots.
+fn warn_once(unread: &[String]) {
+    static LOGGED: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
     for sentence in unread {
         // Appenders are the user's: the lock is not held while they run.
-        let is_new = TOLD.lock().insert(sentence.clone());
+        let is_new = LOGGED.lock().insert(sentence.clone());
         if is_new {
             log::warn!("profiling: {sentence}");
         }

@@ -194,7 +194,7 @@ fn unregistered_threads_stand_under_other_and_are_counted() {
     let paths: Vec<_> = profile.threads().iter().map(|thread| thread.path()).collect();
     assert_eq!(paths, ["main", "other/[unnamed]", "other/pool:1"]);
     assert_eq!((profile.unregistered(), profile.samples()), (3, 4));
-    assert!(svg(&profile).contains("3 of threads outside the tree"));
+    assert!(svg(&profile).contains("3 of unregistered threads"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The functions that used most time, as a list and as a table.
+//! The functions that used most time, as a list and as a table. Knows named stacks, no samples.
 
 use crate::flame::{Names, Stacks};
 use std::cmp::Reverse;
@@ -52,7 +52,7 @@ impl Top {
             let mut add = |function, times: fn(&mut Times) -> &mut u64| {
                 *times(functions.entry(function).or_default().entry(&stack.label).or_default()) += stack.weight;
             };
-            // A function that calls itself has been there once all the same.
+            // A function that calls itself counts once per stack.
             let mut seen = HashSet::new();
             for function in shown.iter().filter(|function| seen.insert(**function)) {
                 add(function, |times| &mut times.total);
@@ -73,7 +73,7 @@ impl Top {
         &self.entries
     }
 
-    /// The time of all samples, those of functions that are not in the list too.
+    /// The time of all samples, also of functions that are not in the list.
     pub fn total(&self) -> Duration {
         self.total
     }
@@ -101,12 +101,12 @@ impl TopEntry {
         &self.function
     }
 
-    /// Time in the function itself: what pprof calls flat.
+    /// Time in the function itself: `flat` in pprof.
     pub fn self_time(&self) -> Duration {
         self.own
     }
 
-    /// Time in the function and all that it called: what pprof calls cum.
+    /// Time in the function and in the functions that it called: `cum` in pprof.
     pub fn total_time(&self) -> Duration {
         self.total
     }
@@ -128,13 +128,13 @@ impl TopThread {
         self.own
     }
 
-    /// The thread's time in the function and all that it called.
+    /// The thread's time in the function and in the functions that it called.
     pub fn total_time(&self) -> Duration {
         self.total
     }
 }
 
-/// So many threads of a function are in the table.
+/// The maximum number of threads that the table names for a function.
 const NAMED: usize = 3;
 
 impl fmt::Display for Top {

@@ -1,48 +1,49 @@
-//! Which frames at the root of a stack belong to the machinery that calls the user's code, and are
-//! not shown. Name and module decide: a user's function may have any name.
+//! Machinery: the frames at the root of a stack that call the user's code, and are not shown. The
+//! name and the module decide together, since a user's function may have any name. Knows names, no
+//! addresses.
 
 use super::symbols::Role;
 use crate::flame::{self, Line};
 
-/// Goes along a stack, from its root on, as far as there is machinery.
+/// Follows a stack from its root as far as there is machinery.
 #[derive(Default)]
 pub(super) struct Machinery {
     last: Last,
 }
 
-/// What was nearest to the leaf so far.
+/// The kind of the last line that was machinery.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Last {
-    /// The stack begins here.
+    /// No line yet.
     #[default]
     Nothing,
-    /// What the kernel calls first: `_start`.
+    /// The program's first function: `_start`.
     Entry,
-    /// What that calls: `__libc_start_main`.
+    /// The function that `_start` calls: `__libc_start_main`.
     LibraryMain,
-    /// What a new thread begins with: `clone3`.
+    /// The first function of a new thread: `clone3`.
     Clone,
     Other,
 }
 
 impl Machinery {
-    /// Whether this line is machinery, as all were that were asked for before: from the root on, up
-    /// to the first `false`. `callee` is the next line. The same functions called by a user are the
-    /// user's doing.
+    /// Returns `true` if this line is machinery. Called for each line from the root on, up to the
+    /// first `false`; the same functions nearer to the leaf were called by the user. `callee`: the
+    /// next line.
     pub(super) fn goes_on(&mut self, line: &Line, role: Role, callee: Option<&Line>) -> bool {
         let of_rust = is_rust(line) && has_name_of_machinery(&line.function) || has_file_of_machinery(&line.file);
         let next = if of_rust { Some(Last::Other) } else { self.of_c(&line.function, role, callee) };
         next.inspect(|next| self.last = *next).is_some()
     }
 
-    /// The C library's functions have names that a C program may use as well. In a program that is
-    /// linked statically they are told by their place.
+    /// The kind of a line of the C library's machinery. A C program may have functions of the same
+    /// names. In a statically linked program the order of the lines decides.
     fn of_c(&self, function: &str, role: Role, callee: Option<&Line>) -> Option<Last> {
         let is_library = role == Role::CLibrary;
         let may_be_static = matches!(role, Role::Program | Role::Unknown);
         let after = |last| is_library || may_be_static && self.last == last;
         match function {
-            // Of the program, or the loader.
+            // In the program, or in the loader.
             "_start" if after(Last::Nothing) => Some(Last::Entry),
             "__libc_start_main" | "__libc_start_main_impl" | "_start_c" if after(Last::Entry) => {
                 Some(Last::LibraryMain)
@@ -50,26 +51,26 @@ impl Machinery {
             "__libc_start_call_main" | "libc_start_main_stage2" if after(Last::LibraryMain) => Some(Last::Other),
             "clone" | "__clone" | "clone3" | "__clone3" if after(Last::Nothing) => Some(Last::Clone),
             "start_thread" | "start" if after(Last::Clone) => Some(Last::Other),
-            // By the dynamic loader and the thread library of Apple's systems.
+            // In the dynamic loader and the thread library of Apple's systems.
             "start" | "thread_start" if role == Role::Unknown && self.last == Last::Nothing => Some(Last::Clone),
             "_pthread_start" if role == Role::Unknown && self.last == Last::Clone => Some(Last::Other),
-            // The compiler's: it does nothing but call the standard library.
+            // Made by the compiler: it only calls the standard library.
             "main"
                 if callee
                     .is_some_and(|callee| is_rust(callee) && callee.function.starts_with("std::rt::lang_start")) =>
             {
                 Some(Last::Other)
             }
-            // The library has no symbols. Of its code, nothing but that is nearer to the root than
-            // the user's.
+            // The library has no symbols. No other code of it is nearer to the root than the
+            // user's.
             unnamed if is_library && unnamed.starts_with('[') => Some(Last::Other),
             _ => None,
         }
     }
 }
 
-/// With `debug = "line-tables-only"`, inlined functions have lost their paths: `{closure#0}` can be
-/// anyone's.
+/// With `debug = "line-tables-only"`, inlined functions have lost their paths, and `{closure#0}`
+/// may be any function. So the file decides.
 fn has_file_of_machinery(file: &str) -> bool {
     const LIBRARY: [&str; 8] = [
         "/library/std/src/rt.rs",
@@ -98,13 +99,13 @@ fn has_name_of_machinery(function: &str) -> bool {
         "selvedge::thread::",
         "selvedge::runtime::",
     ];
-    // `<std::sys::thread::unix::Thread>::new`: newer symbols put a type into brackets.
+    // `<std::sys::thread::unix::Thread>::new`: newer symbols have a type in brackets.
     let path = function.trim_start_matches('<');
     STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(function)
 }
 
-/// Whether the compiler of Rust has named it, as far as is known: a namespace of C++ may be called
-/// `selvedge::thread` too.
+/// Returns `true` if the Rust compiler has made the name, as far as is known: C++ may have a
+/// namespace `selvedge::thread` too.
 fn is_rust(line: &Line) -> bool {
     // Legacy names end with a hash: `_ZN3std2rt10lang_start17h0123456789abcdefE`.
     let has_hash = |name: &str| {
@@ -118,20 +119,19 @@ fn is_rust(line: &Line) -> bool {
     }
 }
 
-/// Whether this is `selvedge::run`: what is below it, towards the root, is how the program came to
-/// call it.
+/// Returns `true` for `selvedge::run`. The frames nearer to the root only lead to that call.
 pub(super) fn is_run(line: &Line) -> bool {
     let name = line.function.strip_prefix("selvedge::runtime::run");
     name.is_some_and(|rest| rest.is_empty() || rest.starts_with(['<', ':'])) && is_rust(line)
 }
 
-/// Whether this is a function of this crate.
+/// Returns `true` for a function of this crate.
 pub(super) fn is_ours(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
-/// Whether this is the engine at work on a thread that it samples: giving it its timer, or closing
-/// its books.
+/// Returns `true` for the engine's own work on a sampled thread: it makes its timer, or closes its
+/// account.
 pub(super) fn is_engine(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::profile::engines::") && is_rust(line)
 }
@@ -189,7 +189,7 @@ mod tests {
         for function in code {
             assert!(!is_machinery(&line(function, "")), "{function}");
         }
-        // Names without paths are told by their files.
+        // For names without paths, the file decides.
         let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/thread/spawn.rs");
         for file in
             ["/rustc/59807/library/std/src/thread/lifecycle.rs", "/rustc/59807/library/std/src/panicking.rs", own]
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(machinery(&of_c), 2);
     }
 
-    /// Where the C library is a part of the program, its functions are told by their place.
+    /// Where the C library is a part of the program, the order of its functions decides.
     #[test]
     fn in_a_static_program_each_root_is_machinery_once() {
         let main = [

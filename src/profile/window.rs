@@ -1,8 +1,5 @@
-//! A short profile by the wall clock beside a recording that may run: threads are asked where they
-//! are, now and then.
-//!
-//! It is for the shutdown, when what is wanted is not where the CPU time goes, but what each thread
-//! does instead of ending.
+//! The window: a short profile by the wall clock, made of stack requests to some threads, beside a
+//! recording that may run. It shows what each thread does during a shutdown instead of ending.
 
 use super::build;
 use super::engines;
@@ -16,42 +13,43 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A thread whose CPU clock has gone on by less since it was asked is still where it was, and is
-/// not interrupted again.
+/// A thread that has used less CPU time since its last reply has not moved, and is not interrupted
+/// again.
 const MOVED: Duration = Duration::from_micros(20);
 
+/// A profile in the making.
 pub(crate) struct Window {
     began: Instant,
     epoch: SystemTime,
-    /// When the threads were last looked at.
+    /// When the last snapshot was taken.
     last: Instant,
     interval: Duration,
-    /// By the thread's id.
-    seen: HashMap<u64, Seen>,
+    /// The last reply of each thread, by the thread's id.
+    last_replies: HashMap<u64, LastReply>,
     lifetimes: Vec<Lifetime>,
-    sums: HashMap<(usize, Place), (u64, u64)>,
+    sums: HashMap<(usize, StackNow), (u64, u64)>,
     trouble: Option<String>,
 }
 
-struct Seen {
+struct LastReply {
     lifetime: usize,
     cpu: Option<Duration>,
-    place: Place,
+    stack: StackNow,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum StackNow {
     At {
         addresses: Arc<[u64]>,
         ending: Ending,
         waiting: Option<Arc<str>>,
     },
-    /// It did not say.
+    /// No reply came.
     Unknown,
 }
 
 impl Window {
-    /// It began at `began`; the threads will be looked at about every `interval`.
+    /// Opens a window that began at `began`, with a snapshot about every `interval`.
     pub(crate) fn open(began: Instant, interval: Duration) -> Window {
         let epoch = SystemTime::now().checked_sub(began.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         Window {
@@ -59,58 +57,58 @@ impl Window {
             epoch,
             last: began,
             interval,
-            seen: HashMap::new(),
+            last_replies: HashMap::new(),
             lifetimes: Vec::new(),
             sums: HashMap::new(),
             trouble: None,
         }
     }
 
-    /// Looks at these threads; what each does now stands for the time since the last look.
-    pub(crate) fn look(&mut self, threads: &[Thread]) {
+    /// Takes a snapshot of these threads. Each stack stands for the time since the last snapshot.
+    pub(crate) fn snapshot(&mut self, threads: &[Thread]) {
         let now = Instant::now();
         let weight = now.duration_since(self.last).as_nanos() as u64;
         self.last = now;
-        let has_moved = |thread: &&Thread| match self.seen.get(&thread.id()) {
-            Some(Seen { cpu: Some(before), place: Place::At { .. }, .. }) => {
+        let has_moved = |thread: &&Thread| match self.last_replies.get(&thread.id()) {
+            Some(LastReply { cpu: Some(before), stack: StackNow::At { .. }, .. }) => {
                 thread.cpu_time().is_none_or(|cpu| cpu.saturating_sub(*before) > MOVED)
             }
             _ => true,
         };
         let moved: Vec<Thread> = threads.iter().filter(has_moved).cloned().collect();
         match engines::request_stacks(&moved, &[]) {
-            Ok(replies) => moved.iter().zip(replies).for_each(|(thread, reply)| self.place(thread, reply)),
+            Ok(replies) => moved.iter().zip(replies).for_each(|(thread, reply)| self.add_reply(thread, reply)),
             Err(why) => {
                 self.trouble.get_or_insert(why);
             }
         }
         for thread in threads {
-            if let Some(Seen { lifetime, place, .. }) = self.seen.get(&thread.id()) {
-                let sum = self.sums.entry((*lifetime, place.clone())).or_default();
+            if let Some(LastReply { lifetime, stack, .. }) = self.last_replies.get(&thread.id()) {
+                let sum = self.sums.entry((*lifetime, stack.clone())).or_default();
                 sum.0 += 1;
                 sum.1 += weight;
             }
         }
     }
 
-    fn place(&mut self, thread: &Thread, reply: Reply) {
-        let place = match reply {
+    fn add_reply(&mut self, thread: &Thread, reply: Reply) {
+        let stack = match reply {
             Reply::Stack { addresses, ending } => {
                 let waiting = thread.waiting_for().map(|wait| raw::wait_frame(&wait.label()));
-                Place::At { addresses: addresses.into(), ending, waiting }
+                StackNow::At { addresses: addresses.into(), ending, waiting }
             }
-            Reply::Silent => Place::Unknown,
+            Reply::Silent => StackNow::Unknown,
             Reply::Unavailable(why) => {
                 self.trouble.get_or_insert(why);
-                Place::Unknown
+                StackNow::Unknown
             }
-            // What it did last stands to the end.
+            // Its last stack stays the last one.
             Reply::Ended => return,
         };
-        // After it was asked: the answer itself costs some.
+        // After the reply, which itself uses CPU time.
         let cpu = thread.cpu_time();
-        let lifetime = match self.seen.get(&thread.id()) {
-            Some(seen) => seen.lifetime,
+        let lifetime = match self.last_replies.get(&thread.id()) {
+            Some(last) => last.lifetime,
             None => {
                 self.lifetimes.push(Lifetime {
                     path: thread.path().into(),
@@ -125,20 +123,22 @@ impl Window {
                 self.lifetimes.len() - 1
             }
         };
-        self.seen.insert(thread.id(), Seen { lifetime, cpu, place });
+        self.last_replies.insert(thread.id(), LastReply { lifetime, cpu, stack });
     }
 
-    /// Names the functions. `None`: no thread has said where it was.
+    /// Closes the window, and names the functions. `None`: no thread has replied.
     pub(crate) fn close(self) -> Option<Profile> {
-        if !self.sums.keys().any(|(_, place)| matches!(place, Place::At { .. })) {
+        if !self.sums.keys().any(|(_, stack)| matches!(stack, StackNow::At { .. })) {
             return None;
         }
         let history = History::of_now();
         let generation = history.generation();
-        let sample = |((lifetime, place), (samples, weight)): ((usize, Place), (u64, u64))| {
-            let stack = match place {
-                Place::At { addresses, ending, waiting } => Stack::Sampled { addresses, ending, generation, waiting },
-                Place::Unknown => Stack::Unsampled,
+        let sample = |((lifetime, stack), (samples, weight)): ((usize, StackNow), (u64, u64))| {
+            let stack = match stack {
+                StackNow::At { addresses, ending, waiting } => {
+                    Stack::Sampled { addresses, ending, generation, waiting }
+                }
+                StackNow::Unknown => Stack::Unsampled,
             };
             RawSample { owner: Owner::Lifetime(lifetime), stack, samples, weight }
         };

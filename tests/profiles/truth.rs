@@ -486,7 +486,8 @@ fn kernel_time_has_whole_stacks() {
     assert_eq!(of_thread.broken(), 0, "{text}");
     for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]")) {
         assert!(
-            stack.starts_with("main;test;system;profiles::truth::work_of") || stack.contains("[runtime]"),
+            stack.starts_with("main;test;system;profiles::truth::kernel_time_has_whole_stacks")
+                || stack.contains("[runtime]"),
             "{stack}"
         );
     }

@@ -35,7 +35,7 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
     let frequency = options.get_frequency();
     if !Options::FREQUENCIES.contains(&frequency) {
         let (least, most) = (Options::FREQUENCIES.start(), Options::FREQUENCIES.end());
-        let message = format!("frequency {frequency} Hz is out of range; expected {least} to {most} Hz");
+        let message = format!("{frequency} Hz is out of range; expected {least} to {most} Hz");
         return Err(Error::new(Kind::Profile, message).at_key("profile.frequency"));
     }
     let clock = options.get_clock();

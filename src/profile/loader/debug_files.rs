@@ -1,9 +1,9 @@
-//! Debug information in a file of its own: where distributions put it.
+//! The paths at which distributions put separate debug information. Opens no file.
 
 use std::path::{Path, PathBuf};
 
-/// Where debug information of a file may be, told by its build id: files that have none cannot be
-/// told from others.
+/// The paths at which the debug information of a file may be. None if the file has no build id,
+/// since the right file could not be recognized.
 pub(super) fn debug_files(file: &Path, build_id: &[u8], link: Option<&[u8]>) -> Vec<PathBuf> {
     let Some((first, rest)) = build_id.split_first() else { return Vec::new() };
     let root = Path::new("/usr/lib/debug");

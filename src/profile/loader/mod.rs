@@ -1,5 +1,6 @@
-//! Which code was loaded when, and where: asked of the loader. Knows files and addresses, no
-//! samples and no names of functions. Linux only; elsewhere nothing is known.
+//! The history of loaded code: which program and libraries were loaded when, and where. Reads it
+//! from the dynamic loader. Knows files and addresses, no samples and no names of functions. Linux
+//! only.
 
 mod debug_files;
 mod notes;
@@ -18,27 +19,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A program or library as it lies in memory.
+/// A program or library in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
-    /// All of it, data too.
+    /// All its segments, data too.
     pub(super) range: Range<u64>,
-    /// What was added to the addresses that stand in the file.
+    /// The difference between an address in memory and in the file.
     pub(super) bias: u64,
-    /// What it is called in names: the file's path, or `[vdso]`.
+    /// Its name for users: the file's path, or `[vdso]`.
     pub(super) name: PathBuf,
-    /// What the linker has marked it with; empty if with nothing.
+    /// The linker's build id; empty if there is none.
     pub(super) build_id: Vec<u8>,
     pub(super) origin: Origin,
-    /// Parts that can run: their addresses, and where they begin in the file.
+    /// The executable segments: their addresses, and their offsets in the file.
     pub(super) code: Vec<(Range<u64>, u64)>,
-    /// As the loader names it.
+    /// Its name in the loader.
     own_name: Vec<u8>,
     /// Its program headers, byte for byte.
     headers: Vec<u8>,
 }
 
-/// Where the bytes of its file are to be found.
+/// Where its file comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Program,
@@ -47,9 +48,9 @@ pub(super) enum Origin {
     Vdso,
 }
 
-/// What was loaded during a recording, what has been unloaded since too. Libraries can lie, one
-/// after the other, at the same place; so the time of a recording falls into generations, in each
-/// of which an address means one thing.
+/// The modules that were loaded during a recording, also if they were unloaded since. Several
+/// libraries may be loaded at the same address, one after the other. So the recording is divided
+/// into generations, and within one generation each address belongs to one module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     entries: Vec<Entry>,
@@ -58,10 +59,10 @@ pub(super) struct History {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// From which generation on.
+    /// The first generation in which it is there.
     since: u32,
     loaded: Loaded,
-    /// `None`: not looked for yet.
+    /// Its file. `None`: not searched yet.
     source: Option<Arc<Source>>,
 }
 
@@ -70,7 +71,7 @@ struct Entry {
 const MOST_FILES: u64 = 64;
 
 impl History {
-    /// What is loaded now.
+    /// The modules that are loaded now.
     pub(super) fn of_now() -> History {
         let mut history = History::default();
         iterate(&mut |info, place| history.see(Loaded::of(info, place)));
@@ -78,13 +79,13 @@ impl History {
         history
     }
 
-    /// That is loaded now, and may have been before.
+    /// Adds a module that is loaded now, unless it is known.
     pub(super) fn see(&mut self, loaded: Option<Loaded>) {
         let Some(loaded) = loaded else { return };
         let overlaps = |known: &Loaded| known.range.start < loaded.range.end && loaded.range.start < known.range.end;
         match self.entries.iter().rev().find(|entry| overlaps(&entry.loaded)) {
             Some(entry) if entry.loaded.is_same(&loaded) => return,
-            // From here on addresses mean something else.
+            // From here on, the addresses belong to another module.
             Some(_) => self.generation += 1,
             None => {}
         }
@@ -112,12 +113,12 @@ impl History {
         }
     }
 
-    /// In which one samples are that are taken now.
+    /// The generation of samples that are taken now.
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// The index of the module that lay at that address in that generation.
+    /// The index of the module at that address in that generation.
     pub(super) fn find(&self, address: u64, generation: u32) -> Option<usize> {
         self.entries.iter().rposition(|entry| entry.since <= generation && entry.loaded.range.contains(&address))
     }
@@ -126,19 +127,20 @@ impl History {
         &self.entries[index].loaded
     }
 
-    /// The file of the one with that index; `None` if it was not looked for.
+    /// The file of the module with that index. `None`: it was not searched.
     pub(super) fn source(&self, index: usize) -> Option<&Source> {
         self.entries[index].source.as_deref()
     }
 
-    /// In the order of their indexes; the program is the first.
+    /// All modules in the order of their indexes. The program is the first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Loaded> {
         self.entries.iter().map(|entry| &entry.loaded)
     }
 }
 
 impl Loaded {
-    /// While the loader's lock is held: what it tells of must be mapped. `None`: it has no code.
+    /// A module as the loader describes it. Called while the loader's lock is held, so that it is
+    /// mapped. `None`: it has no code.
     pub(super) fn of(info: &libc::dl_phdr_info, place: usize) -> Option<Loaded> {
         let bias = info.dlpi_addr;
         // SAFETY: the loader's own table, of so many entries.
@@ -163,7 +165,7 @@ impl Loaded {
             _ => Origin::Library,
         };
         let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE).filter(|header| {
-            // Only what lies in a segment is sure to be mapped.
+            // Only the contents of a segment are surely mapped.
             segments().map(range).any(|outer| outer.start <= range(header).start && range(header).end <= outer.end)
         });
         let build_id = notes.map(range).find_map(|note| {
@@ -177,7 +179,7 @@ impl Loaded {
         let name = match origin {
             Origin::Program => program::path().unwrap_or_else(|| "/proc/self/exe".into()),
             Origin::Vdso => "[vdso]".into(),
-            // The working directory may be another one later.
+            // The working directory may change later.
             Origin::Library => std::path::absolute(OsStr::from_bytes(&own_name)).unwrap_or_default(),
         };
         // SAFETY: the headers are plain numbers without padding.
@@ -187,7 +189,7 @@ impl Loaded {
         Some(Loaded { range: start..end, bias, name, build_id, origin, code, own_name, headers })
     }
 
-    /// Returns `true` if the loader tells the same of both.
+    /// Returns `true` if the loader describes both alike.
     fn is_same(&self, other: &Loaded) -> bool {
         self.range == other.range
             && self.bias == other.bias
@@ -196,7 +198,7 @@ impl Loaded {
             && self.build_id == other.build_id
     }
 
-    /// Looks for its file where the loader says, and where the system lists it.
+    /// Searches its file where the loader says, and where the system lists it.
     fn find(&self, mapped: &[MappedPart], keep: bool) -> Source {
         let listed = maps::at(mapped, self.range.start);
         let mut candidates: Vec<PathBuf> = match self.origin {
@@ -210,7 +212,7 @@ impl Loaded {
             candidates.extend([self.name.clone()]);
             candidates.extend(program::started_as());
         }
-        // A file that has no name any more; for a process with rights.
+        // For a file that has no name any more; only a privileged process may open this one.
         candidates.extend(listed.map(|listed| {
             let Range { start, end } = listed.range;
             format!("/proc/self/map_files/{start:x}-{end:x}").into()
@@ -219,8 +221,7 @@ impl Loaded {
         Source::find(&candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: listed }, keep)
     }
 
-    /// Whether this library is the C library, by where its functions are, or a part of it that
-    /// older systems keep apart, or the loader.
+    /// Returns `true` for the C library, for its parts in older systems, and for the loader.
     pub(super) fn is_of_c(&self) -> bool {
         const PARTS: [&[u8]; 4] = [b"ld-linux", b"ld-musl", b"ld64.so", b"libpthread"];
         let name = self.name.file_name().unwrap_or_default().as_bytes();
@@ -228,7 +229,7 @@ impl Loaded {
         has_threads || PARTS.iter().any(|part| name.starts_with(part))
     }
 
-    /// Its parts that can run, as a profile's file lists them.
+    /// Its executable segments, as a pprof file lists them.
     pub(super) fn modules(&self) -> impl Iterator<Item = Module> {
         self.code.iter().map(|(range, file_offset)| Module {
             start: range.start,
@@ -240,7 +241,8 @@ impl Loaded {
     }
 }
 
-/// As the loader names it: empty for the program, else the path that the library was opened by.
+/// The module's name in the loader: empty for the program, otherwise the path by which it was
+/// opened.
 fn own_name(info: &libc::dl_phdr_info) -> Vec<u8> {
     if info.dlpi_name.is_null() {
         return Vec::new();
@@ -249,7 +251,7 @@ fn own_name(info: &libc::dl_phdr_info) -> Vec<u8> {
     unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
 }
 
-/// How many libraries the loader has loaded and unloaded so far.
+/// The numbers of modules that the loader has loaded and unloaded so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     adds: u64,
@@ -259,7 +261,7 @@ pub(super) struct Counters {
 pub(super) fn counters() -> Counters {
     let mut counters = Counters::default();
     unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, size: usize, counters: *mut libc::c_void) -> libc::c_int {
-        // Older loaders tell less.
+        // Older loaders give a shorter structure.
         if size >= std::mem::offset_of!(libc::dl_phdr_info, dlpi_subs) + 8 {
             // SAFETY: `info` is the loader's, `size` says that the fields are there; `counters` is
             // what `counters()` gave.
@@ -274,8 +276,8 @@ pub(super) fn counters() -> Counters {
     counters
 }
 
-/// Calls `each` with each module of the process, counted from 0, which is the program itself. The
-/// loader's lock is held.
+/// Calls `each` with each module of the process and its number. Number 0 is the program. The
+/// loader's lock is held during the calls.
 pub(super) fn iterate(each: &mut dyn FnMut(&libc::dl_phdr_info, usize)) {
     struct Data<'a> {
         each: &'a mut dyn FnMut(&libc::dl_phdr_info, usize),

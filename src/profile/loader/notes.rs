@@ -1,7 +1,7 @@
-//! What linkers write into notes.
+//! Notes in ELF files, which linkers write. Reads bytes that it is given.
 
-/// The build id among notes: each a length of name, length of contents, kind, and both of these
-/// filled up to four bytes.
+/// The build id among notes. A note is the length of its name, the length of its contents, its
+/// kind, the name, and the contents; both are padded to four bytes.
 pub(super) fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     const GNU_BUILD_ID: u32 = 3;
     loop {

@@ -1,5 +1,5 @@
-//! The file that a program or library was loaded from: opened, and compared with what lies in
-//! memory, while it still can be. Knows no addresses but those of the file.
+//! The file that a program or library was loaded from: opened, and compared with the module in
+//! memory, while that is possible. Knows no addresses in memory.
 
 use super::debug_files::debug_files;
 use super::notes::build_id;
@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What tells a file from others.
+/// What identifies a file.
 pub(super) struct Marks<'a> {
     /// Empty if the linker has written none.
     pub(super) build_id: &'a [u8],
@@ -19,18 +19,18 @@ pub(super) struct Marks<'a> {
     pub(super) mapped: Option<&'a MappedPart>,
 }
 
-/// The file itself, or where it is, or why it is not known.
+/// The open file, or its path, or why it was not found.
 #[derive(Debug)]
 pub(in crate::profile) enum Source {
-    /// It stays readable, whatever becomes of its name, the root folder, or the rights of the
-    /// process.
+    /// Kept open: it stays readable if it is renamed or removed, or if the process changes its root
+    /// folder or its rights.
     Kept {
         file: File,
         stamp: Stamp,
         /// Its debug information, if that is where distributions put it. Not compared yet.
         debug: Option<File>,
     },
-    /// It is opened when it is needed, and compared with what it was.
+    /// It is opened when it is needed, and compared with its stamp.
     Named(PathBuf, Stamp),
     /// Why it was not found, as a part of a sentence.
     Unknown(String),
@@ -57,7 +57,7 @@ impl Stamp {
 }
 
 impl Source {
-    /// The first of `candidates` that is the file with those marks. `keep`: it stays open.
+    /// The first of `candidates` with those marks. `keep`: it stays open.
     pub(super) fn find(candidates: &[PathBuf], marks: &Marks<'_>, keep: bool) -> Source {
         let mut why = None;
         for candidate in candidates {
@@ -80,7 +80,7 @@ impl Source {
     /// As a part of a sentence: it cannot be opened any more, or was changed.
     pub(in crate::profile) fn file(&self) -> Result<File, String> {
         let (file, stamp) = match self {
-            // The program may have closed all descriptors that it did not know, and opened others.
+            // The program may have closed all descriptors that it did not open, and opened others.
             Source::Kept { file, stamp, .. } => (file.try_clone(), stamp),
             Source::Named(path, stamp) => (open_regular(path), stamp),
             Source::Unknown(why) => return Err(why.clone()),
@@ -95,7 +95,7 @@ impl Source {
 }
 
 impl Source {
-    /// Files that may have its debug information. `link`: the name that the file itself tells.
+    /// Files that may have its debug information. `link`: the name in the file's `.gnu_debuglink`.
     pub(in crate::profile) fn debug_files(
         &self,
         name: &Path,
@@ -120,7 +120,7 @@ fn open(path: &Path, marks: &Marks<'_>) -> io::Result<(File, Stamp)> {
     Err(io::Error::other("another file has its name by now"))
 }
 
-/// A FIFO would be waited for.
+/// Opens a regular file only: opening a FIFO would block.
 fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -1,13 +1,13 @@
-//! How much memory finding names may take.
+//! The memory budget for finding names.
 
 use crate::os::memory;
 
-/// Bytes that naming takes at most, besides the names themselves and the files' own pages, which
-/// the kernel takes back when it needs them. It takes at most half of the memory that the limits of
-/// the process leave free.
+/// The maximum number of bytes for finding names, without the names themselves and the pages of
+/// mapped files, which the kernel takes back when it needs them. At most half of the memory that
+/// the limits of the process leave free.
 pub(super) const MOST: u64 = 512 << 20;
 
-/// What is left of it.
+/// The bytes that are left.
 pub(super) struct Budget(u64);
 
 impl Budget {
@@ -20,10 +20,10 @@ impl Budget {
         Budget(bytes)
     }
 
-    /// `needed` bytes for `what`.
+    /// Takes `needed` bytes, for `what`.
     ///
     /// # Errors
-    /// There is less left: said as a part of a sentence.
+    /// Fewer are left: a part of a sentence says so.
     pub(super) fn take(&mut self, needed: u64, what: &str) -> Result<(), String> {
         if needed > self.0 {
             let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);

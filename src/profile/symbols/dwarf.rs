@@ -1,5 +1,5 @@
-//! Functions, inlined ones too, and lines, by debug information in the DWARF format. Only what the
-//! addresses that are asked for need is read, unit by unit, and nothing of a unit is kept.
+//! Functions, inlined functions and lines, by debug information in the DWARF format. Reads only
+//! what the wanted addresses need, unit by unit, and keeps nothing of a unit.
 
 use super::lines::{self, Reader};
 use gimli::{AttributeValue, EntriesRaw, UnitOffset, UnitRef};
@@ -10,7 +10,7 @@ type Unit<'a> = gimli::Unit<Reader<'a>>;
 /// A function at an address, or a function that is inlined there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
-    /// As the linker knows it.
+    /// The linker's name.
     pub(super) name: Option<&'a [u8]>,
     /// Empty if it is not known.
     pub(super) file: String,
@@ -22,9 +22,10 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Default)]
 struct At<'a> {
     address: u64,
-    /// The outermost first, each with where it is called, which is in the one before it.
+    /// The outermost function first. Each has the place of its call, which is in the function
+    /// before it.
     chain: Vec<Call<'a>>,
-    /// Where the instruction is.
+    /// The file and line of the instruction.
     place: Option<(String, u32)>,
 }
 
@@ -35,10 +36,11 @@ struct Call<'a> {
     line: u32,
 }
 
-/// For each of the sorted `addresses` its frames, innermost first; none if nothing is known.
+/// For each of the sorted `addresses` its frames, the innermost first. Empty if nothing is known.
 ///
 /// # Errors
-/// A part of the information cannot be read. What the rest tells is found nevertheless.
+/// A part of the information cannot be read. The frames of the other parts are returned
+/// nevertheless.
 pub(super) fn frames<'a>(dwarf: &Dwarf<'a>, addresses: &[u64]) -> (Vec<Vec<Frame<'a>>>, Result<(), gimli::Error>) {
     let mut found: Vec<At<'a>> = addresses.iter().map(|&address| At { address, ..At::default() }).collect();
     let mut read = Ok(());
@@ -87,7 +89,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// Adds what the unit tells of the addresses that lie in it.
+/// Adds the frames of the addresses that lie in the unit.
 fn look_into<'a>(
     unit: &UnitRef<'_, Reader<'a>>,
     found: &mut [At<'a>],
@@ -100,7 +102,7 @@ fn look_into<'a>(
         inside.extend(within(found, range));
     }
     if !has_ranges {
-        // It does not say which addresses are its own: its lines do.
+        // The unit does not say which addresses are its own, but its lines do.
         inside.extend(0..found.len());
     }
     inside.retain(|&index| found[index].chain.is_empty());
@@ -122,9 +124,9 @@ fn look_into<'a>(
     Ok(())
 }
 
-/// The indexes of those addresses that lie in that range.
+/// The indexes of the addresses in that range.
 fn within(found: &[At<'_>], range: gimli::Range) -> std::ops::Range<usize> {
-    // Code that the linker has left out is said to be at 0, where no code is.
+    // Code that the linker has left out has the address 0, where no code is.
     if range.begin == 0 || range.begin >= range.end {
         return 0..0;
     }
@@ -132,7 +134,7 @@ fn within(found: &[At<'_>], range: gimli::Range) -> std::ops::Range<usize> {
     from..found.partition_point(|at| at.address < range.end)
 }
 
-/// Through the entries of one unit, in the order in which they are written.
+/// A walk through the entries of one unit, in the order in which they are written.
 struct Walk<'w, 'u, 'o, 'a> {
     unit: &'w UnitRef<'u, Reader<'a>>,
     others: &'w mut Others<'o, 'a>,
@@ -141,15 +143,15 @@ struct Walk<'w, 'u, 'o, 'a> {
     all: &'w [usize],
 }
 
-/// What the entries are in.
+/// The functions around the entries.
 #[derive(Clone, Copy)]
 enum Depth {
     Outside,
-    /// In a function, with so many around the one whose entries these are.
+    /// In a function. The number of functions around it.
     Inlined(usize),
 }
 
-/// What is said of a function or an inlined one.
+/// The attributes of a function or an inlined function.
 #[derive(Default)]
 struct Attributes<'a> {
     low: Option<u64>,
@@ -164,8 +166,8 @@ struct Attributes<'a> {
 }
 
 impl<'a> Walk<'_, '_, '_, 'a> {
-    /// Reads the next entry and, if it is a function that has some of the addresses, what is in it.
-    /// `around`: indexes, sorted, of the addresses that are in the function around it.
+    /// Reads the next entry and, if it is a function with some of the addresses, the entries in it.
+    /// `around`: the sorted indexes of the addresses in the function around it.
     fn entry(
         &mut self,
         entries: &mut EntriesRaw<'_, Reader<'a>>,
@@ -186,8 +188,8 @@ impl<'a> Walk<'_, '_, '_, 'a> {
         }
         let mut inside = Vec::new();
         attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range)))?;
-        // What is inlined is a part of the function around it, and the first unit that has the
-        // function tells of it.
+        // An inlined function is a part of the function around it. Only the first unit that has the
+        // function counts.
         inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inner);
         inside.sort_unstable();
         inside.dedup();
@@ -267,15 +269,15 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// A name is found after so many steps from entry to entry, or not at all: they may lead around.
+/// The maximum number of steps from entry to entry to find a name: the steps may lead in a circle.
 const MOST_STEPS: usize = 16;
 
 /// The units that entries of other units refer to.
 struct Others<'u, 'a> {
     dwarf: &'u Dwarf<'a>,
-    /// Where the units begin; `None`: not needed so far.
+    /// The offsets of the units. `None`: not needed so far.
     starts: Option<Vec<usize>>,
-    /// The unit that was needed last, and where it begins.
+    /// The unit that was needed last, and its offset.
     last: Option<(usize, Unit<'a>)>,
 }
 
@@ -315,8 +317,8 @@ impl<'u, 'a> Others<'u, 'a> {
         found
     }
 
-    /// The entry's name, or the entry that has it.
-    #[allow(clippy::type_complexity)] // a name, or where it is
+    /// The entry's name, or the reference to the entry that has it.
+    #[allow(clippy::type_complexity)] // a name or a reference
     fn own_name(
         unit: &UnitRef<'_, Reader<'a>>,
         offset: UnitOffset,
@@ -340,7 +342,7 @@ impl<'u, 'a> Others<'u, 'a> {
         name.map(|name| Ok(name.slice())).or(origin.map(Err))
     }
 
-    /// Where the unit begins in which that offset lies.
+    /// The offset of the unit in which that offset lies.
     fn start(&mut self, offset: usize) -> Option<usize> {
         let dwarf = self.dwarf;
         let starts = self.starts.get_or_insert_with(|| {

@@ -1,5 +1,5 @@
-//! One program or library: its functions by its debug information, else by its symbol tables.
-//! Addresses are the file's.
+//! Names in one program or library: by its debug information, and by its symbol tables where that
+//! has no names. All addresses are relative to the file.
 
 use super::Texts;
 use super::budget::Budget;
@@ -15,15 +15,14 @@ use std::fs::File;
 
 /// What is found for the addresses of one file.
 pub(super) struct Found {
-    /// For each address the function there, and before it those inlined into it, innermost first;
-    /// empty if nothing is known.
+    /// For each address the function there, and before it the functions inlined into it, the
+    /// innermost first. Empty if nothing is known.
     pub(super) lines: Vec<Vec<Line>>,
-    /// What could not be read, and why, as sentences.
+    /// Files that could not be read, and why, as sentences.
     pub(super) unread: Vec<String>,
 }
 
-/// What is known of the sorted `addresses` in that program or library. Nothing that was read for it
-/// is kept.
+/// The lines of the sorted `addresses` in that program or library. Keeps nothing that was read.
 pub(super) fn names(
     loaded: &Loaded,
     source: Option<&Source>,
@@ -52,12 +51,12 @@ pub(super) fn names(
     Found { lines, unread }
 }
 
-/// The kernel's own library stays as long as the process lives. Behind its last segment, to the end
-/// of the page, are the tables that name its sections.
+/// The bytes of the kernel's own library, which stays as long as the process lives. The tables that
+/// name its sections are behind its last segment, on the same page.
 fn vdso(loaded: &Loaded) -> &'static [u8] {
     const PAGE: u64 = 4096;
     let length = loaded.range.end.next_multiple_of(PAGE) - loaded.range.start;
-    // SAFETY: mapped whole pages, by the kernel, readable, for as long as the process lives.
+    // SAFETY: the kernel has mapped whole pages, readable, for as long as the process lives.
     unsafe { std::slice::from_raw_parts(loaded.range.start as *const u8, length as usize) }
 }
 
@@ -65,13 +64,13 @@ struct Naming<'n> {
     addresses: &'n [u64],
     texts: &'n mut Texts,
     budget: &'n mut Budget,
-    /// Of the budget.
+    /// The bytes taken from the budget.
     taken: &'n mut u64,
     unread: Vec<String>,
 }
 
 impl Naming<'_> {
-    /// What the file with these bytes tells, and what lies beside it.
+    /// Reads the file with these bytes, and its separate debug information.
     fn of(&mut self, loaded: &Loaded, source: Option<&Source>, bytes: Bytes<'_>) -> Result<Vec<Vec<Line>>, String> {
         let own = sections::parse(bytes)?;
         let apart = if has_debug_information(&own) { None } else { separate(&own, loaded, source) };
@@ -87,7 +86,8 @@ impl Naming<'_> {
         {
             let name = loaded.name.display();
             self.unread.push(format!(
-                "the debug information of {name} cannot be read: {cause}. Inlined functions, files and lines of it are missing."
+                "the debug information of {name} cannot be read: {cause}. \
+                 Inlined functions, files and lines of it are missing."
             ));
         }
         self.by_tables(loaded, &own, debug.as_ref(), &mut lines);
@@ -110,12 +110,12 @@ impl Naming<'_> {
             | SectionId::DebugRngLists
             | SectionId::DebugStr
             | SectionId::DebugStrOffsets => sections::contents(file, bytes, id.name(), self.budget, self.taken),
-            // No names, and no lines.
+            // They have no names and no lines.
             _ => Ok(Default::default()),
         })?;
         let dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, NativeEndian));
         let (frames, read) = dwarf::frames(&dwarf, self.addresses);
-        // Of a function that is not described, the tables may know the name.
+        // The name is empty for a function without a description; the tables may have its name.
         let line = |frame: Frame<'_>, texts: &mut Texts| {
             let name = frame.name.map_or_else(Default::default, String::from_utf8_lossy);
             texts.line(&name, &frame.file, frame.line)
@@ -126,7 +126,7 @@ impl Naming<'_> {
         read.map_err(|cause| cause.to_string())
     }
 
-    /// The names of functions that have none so far.
+    /// Adds names from the symbol tables to functions that have none so far.
     fn by_tables(&mut self, loaded: &Loaded, own: &Elf<'_>, debug: Option<&Elf<'_>>, lines: &mut [Vec<Line>]) {
         let is_nameless = |lines: &[Line]| lines.last().is_none_or(|line| line.system_name.is_empty());
         let places: Vec<usize> = (0..lines.len()).filter(|&place| is_nameless(&lines[place])).collect();
@@ -162,7 +162,8 @@ fn has_debug_information(file: &Elf<'_>) -> bool {
     sections::has(file, SectionId::DebugInfo.name())
 }
 
-/// A file that has only the debug information: where distributions put it, told by its build id.
+/// The file with separate debug information, where distributions put it, recognized by its build
+/// id.
 fn separate(file: &Elf<'_>, loaded: &Loaded, source: Option<&Source>) -> Option<File> {
     let link = file.gnu_debuglink().ok().flatten().map(|(name, _)| name);
     let fits = |file: &File| {

@@ -1,5 +1,5 @@
-//! This process's programs and libraries: each is read once for all addresses in it that are asked
-//! for together.
+//! The names of this process's code: finds the program or library of each address, and lets
+//! `elf.rs` read each file once for all wanted addresses in it.
 
 use super::budget::Budget;
 use super::{Resolve, Role, Texts, Wanted, elf};
@@ -8,14 +8,13 @@ use crate::os::mapped::give_memory_back;
 use crate::profile::loader::{History, Loaded, Origin};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// This process, by its debug information and symbol tables. Dropping it gives back the memory that
-/// reading took.
+/// The names of this process's code. Dropping it gives the memory back that was used for reading.
 pub(in crate::profile) struct OfThisProcess {
     history: History,
     modules: Vec<Module>,
-    /// Of each module.
+    /// The role of each module.
     roles: Vec<Role>,
-    /// For each of the history, where its modules begin.
+    /// For each entry of the history, the index of its first module.
     first_module: Vec<usize>,
     named: HashMap<Wanted, Location>,
     texts: Texts,
@@ -113,7 +112,7 @@ fn role(loaded: &Loaded) -> Role {
     }
 }
 
-/// `[libfoo.so+0x1234]`: the address as it stands in the file, so that others can look it up there.
+/// `[libfoo.so+0x1234]`: the address in the file, so that other tools can look it up there.
 fn unnamed(loaded: &Loaded, in_file: u64) -> String {
     let name = loaded.name.file_name().unwrap_or(loaded.name.as_os_str()).to_string_lossy();
     format!("[{}+{in_file:#x}]", name.trim_matches(['[', ']']))

@@ -1,4 +1,4 @@
-//! From addresses to functions, files and lines. Knows no samples and no threads.
+//! Names: from addresses to functions, files and lines. Knows no samples and no threads.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod budget;
@@ -30,9 +30,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     pub(super) address: u64,
-    /// It is that of the instruction itself; otherwise a return address, whose call is meant.
+    /// It is the instruction itself; otherwise a return address, and the call before it is named.
     pub(super) exact: bool,
-    /// Of the loader's list: what the address means.
+    /// The generation of the loader's list in which the address is looked up.
     pub(super) generation: u32,
 }
 
@@ -42,14 +42,14 @@ impl Wanted {
     }
 }
 
-/// Names addresses; the tests have one of their own.
+/// Names addresses. A trait, so that tests can name made-up addresses.
 pub(super) trait Resolve {
-    /// Finds the locations of all of these at once, which takes less time and memory than one after
-    /// the other.
+    /// Finds the locations of all these addresses at once, which takes less time and memory than
+    /// one after the other.
     fn prepare(&mut self, _wanted: &mut dyn Iterator<Item = Wanted>) {}
 
-    /// The location of `address` as it was in that generation of the loader's list. `exact`: the
-    /// instruction itself; otherwise a return address, whose call is meant.
+    /// The location of `address` in that generation of the loader's list. `exact`: as in
+    /// [`Wanted`].
     fn resolve(&mut self, address: u64, exact: bool, generation: u32) -> Location;
 
     /// The files that locations refer to by index.
@@ -60,11 +60,11 @@ pub(super) trait Resolve {
         Vec::new()
     }
 
-    /// What kind of file that is: of a location's module.
+    /// The kind of file of a location's module.
     fn role(&self, module: Option<usize>) -> Role;
 }
 
-/// What kind of file code comes from.
+/// The kind of file that code comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Program,
@@ -90,7 +90,7 @@ impl Texts {
         shared
     }
 
-    /// A line of that function, called `mangled` by the linker; neither need be known.
+    /// A line of the function with that linker name; name and file may be empty.
     fn line(&mut self, mangled: &str, file: &str, line: u32) -> Line {
         let function = if mangled.is_empty() { "[unnamed]".into() } else { demangled(mangled) };
         Line {
@@ -101,23 +101,22 @@ impl Texts {
         }
     }
 
-    /// Code that has no name but where it lies.
+    /// A line for code without a name: `text` says where it is.
     fn remark(&mut self, text: String) -> Line {
         let name = self.shared(text);
         Line { function: name.clone(), system_name: name, file: "".into(), line: 0 }
     }
 }
 
-/// As people write it: Rust's names without their hash, C++'s without parameters; all others as
-/// they are.
+/// The name as in the source: a Rust name without its hash, a C++ name without parameters, any
+/// other name unchanged.
 pub(super) fn demangled(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
     let cpp = || cpp_demangle::Symbol::new(name).ok()?.demangle(&options).ok();
-    // `malloc@@GLIBC_2.2.5`: the version is the linker's affair; `__GI_malloc`: glibc's own name
-    // for it.
+    // `malloc@@GLIBC_2.2.5` has the linker's version; `__GI_malloc` is glibc's internal name.
     let plain = || {
         let name = name.split_once('@').map_or(name, |(name, _)| name);
         name.strip_prefix("__GI_").unwrap_or(name).to_owned()
@@ -125,9 +124,8 @@ pub(super) fn demangled(name: &str) -> String {
     if name.starts_with("_Z") { cpp().unwrap_or_else(plain) } else { plain() }
 }
 
-/// A Rust function without its path, which is what `debug = "line-tables-only"` leaves of inlined
-/// ones, gets the file that it is in, and loses its type parameters: `{closure#0}
-/// (thread/spawn.rs)`.
+/// Adds the file to a Rust function without a path, and removes its type parameters: `{closure#0}
+/// (thread/spawn.rs)`. With `debug = "line-tables-only"`, inlined functions have no paths.
 pub(super) fn placed(function: String, file: &str) -> String {
     let name = match function.find('<') {
         Some(0) | None => function.as_str(),

@@ -1,12 +1,11 @@
-//! This process's functions, by the backtrace crate: where there are no ELF files, or we do not
-//! read them ourselves.
+//! In place of `files.rs` on systems without ELF files: the names of this process's code by the
+//! backtrace crate.
 
 use super::{Resolve, Role, Texts};
 use crate::flame::{Location, Module};
 use crate::profile::loader::History;
 
-/// This process, by its debug information and symbol tables. Dropping it gives back what was parsed
-/// of them.
+/// The names of this process's code. Dropping it frees the parsed symbols.
 pub(in crate::profile) struct OfThisProcess(Texts);
 
 impl OfThisProcess {
@@ -23,7 +22,7 @@ impl Drop for OfThisProcess {
 
 impl Resolve for OfThisProcess {
     fn resolve(&mut self, address: u64, exact: bool, _: u32) -> Location {
-        // The crate takes every address for a return address, and looks one byte before it.
+        // The crate takes each address for a return address, and resolves the byte before it.
         let looked_up = if exact { address.wrapping_add(1) } else { address };
         let mut lines = Vec::new();
         backtrace::resolve(looked_up as usize as *mut _, |symbol| {

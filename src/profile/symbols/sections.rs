@@ -1,5 +1,5 @@
-//! Sections of a program, library or file of debug information: mapped part by part, or unpacked,
-//! each when it is asked for.
+//! The sections of an ELF file: maps or unpacks each section when it is read. Knows no names of
+//! functions.
 
 use super::budget::Budget;
 use crate::os::mapped::MappedFile;
@@ -18,7 +18,7 @@ pub(super) enum Bytes<'a> {
 pub(super) type Elf<'a> = object::File<'a, Bytes<'a>>;
 
 impl Bytes<'_> {
-    /// Why the system has refused to map a part of the file just now.
+    /// Why the system has refused to map a part of the file at the last read.
     fn refusal(self) -> Option<std::io::Error> {
         match self {
             Bytes::OfFile(file) => file.take_refusal(),
@@ -46,7 +46,7 @@ impl<'a> ReadRef<'a> for Bytes<'a> {
         if let Bytes::InMemory(bytes) = self {
             return bytes.read_bytes_at_until(range, delimiter);
         }
-        // A text: mostly it ends soon.
+        // A text, which mostly ends soon.
         let whole = range.end.checked_sub(range.start).ok_or(())?;
         let mut length = whole.min(256);
         loop {
@@ -60,7 +60,7 @@ impl<'a> ReadRef<'a> for Bytes<'a> {
     }
 }
 
-/// Parses what every reading of the file needs.
+/// Parses the headers of the file.
 ///
 /// # Errors
 /// As a part of a sentence: it is damaged, or the system refuses to map it.
@@ -83,8 +83,8 @@ fn section<'a, 'f>(file: &'f Elf<'a>, name: &str) -> Option<object::Section<'a, 
     file.section_by_name(name).or_else(|| file.section_by_name(&packed()?))
 }
 
-/// The section of that name, unpacked if need be; empty if there is none. What was taken for that
-/// of the budget is added to `taken`.
+/// The section of that name, unpacked if need be; empty if there is none. Adds the bytes taken from
+/// the budget to `taken`.
 ///
 /// # Errors
 /// As a part of a sentence: it cannot be read or unpacked, or would take too much memory.
@@ -118,8 +118,8 @@ pub(super) fn contents<'a>(
     }
 }
 
-/// The symbol table of a program that was stripped of all others: a file of its own, packed by xz,
-/// in the section `.gnu_debugdata`. `None` if there is none.
+/// The symbol table of a program that was stripped of all others: an ELF file, packed by xz, in the
+/// section `.gnu_debugdata`. `None` if there is none.
 ///
 /// # Errors
 /// As [`contents`].
@@ -127,15 +127,14 @@ pub(super) fn mini_debug_file(file: &Elf<'_>, budget: &mut Budget, taken: &mut u
     const NAME: &str = ".gnu_debugdata";
     let Some(section) = file.section_by_name(NAME) else { return Ok(None) };
     let packed = section.data().map_err(|cause| format!("its section {NAME} cannot be read: {cause}"))?;
-    // The decoder's own memory, for which the file asks.
+    // The maximum of the decoder's own memory; the file says how much it needs.
     let most = usize::try_from(budget.left() / 2).unwrap_or(usize::MAX);
     let decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(xz4rust::DICT_SIZE_MIN, most);
     let buffer = const { std::num::NonZeroUsize::new(8192).expect("not zero") };
-    // The reader keeps what it reads from: a slice lives as long as the file, which is not for
-    // ever.
+    // The reader needs a source with a static lifetime, so it gets a copy.
     let packed = std::io::Cursor::new(packed.to_vec());
     let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(packed, buffer, decoder);
-    // It does not say how long it is when it is unpacked.
+    // The unpacked length is not known before.
     let (length, before) = (budget.left() / 2, *taken);
     let unpacked = unpack(reader, length, false, NAME, budget, taken)?;
     let used = unpacked.len() as u64;
@@ -147,7 +146,7 @@ pub(super) fn mini_debug_file(file: &Elf<'_>, budget: &mut Budget, taken: &mut u
     Ok(Some(unpacked))
 }
 
-/// No more than `length` bytes of it.
+/// Unpacks at most `length` bytes.
 fn unpack(
     from: impl Read,
     length: u64,

@@ -1,4 +1,4 @@
-//! Functions by symbol tables: only the functions that were asked for are kept.
+//! Names of functions by symbol tables. Keeps only the functions at the wanted addresses.
 
 use super::sections::Elf;
 use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
@@ -7,7 +7,7 @@ use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
 /// by the table of the exports of `dynamic`. All tables are read: each may have names that the
 /// others lack.
 pub(super) fn names(full: &[&Elf<'_>], dynamic: Option<&Elf<'_>>, addresses: &[u64]) -> Vec<Option<String>> {
-    // For each address, the best of those symbols that begin behind the address before it.
+    // For each address, the best symbol that begins behind the address before it.
     let mut best: Vec<Option<Symbol<'_>>> = vec![None; addresses.len()];
     let full = full.iter().filter_map(|file| file.symbol_table());
     for table in full.chain(dynamic.and_then(|file| file.dynamic_symbol_table())) {
@@ -57,7 +57,8 @@ impl Symbol<'_> {
         key(self) > key(other) || (key(self) == key(other) && rank(self.name) < rank(other.name))
     }
 
-    /// What was written in assembler has no length: it goes on to the next.
+    /// Returns `true` if the address is in the symbol. A symbol without a length, from assembler
+    /// code, reaches to the next symbol.
     fn holds(&self, address: u64) -> bool {
         self.length == 0 || address < self.start.saturating_add(self.length)
     }

@@ -1,4 +1,4 @@
-//! What a budget leaves unread is told, and the rest is named all the same.
+//! Over the budget, files are reported as unread, and the other names are found.
 
 use super::Texts;
 use super::budget::Budget;

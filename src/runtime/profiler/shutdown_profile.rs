@@ -97,7 +97,7 @@ fn watch(main: &Arc<Node>, over: &Signal) -> Window {
     let mut wait = SOON;
     while !over.wait_for_go_timeout(wait) {
         let began = Instant::now();
-        window.look(&living(main));
+        window.snapshot(&living(main));
         wait = INTERVAL.max(10 * began.elapsed());
     }
     window

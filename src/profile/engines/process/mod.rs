@@ -1,6 +1,7 @@
-//! `Engine::Process`: the pprof crate. One timer for the process, whose signal falls on a thread
-//! that runs; one table of stacks, whose lock a handler that comes second does not wait for (that
-//! sample is lost).
+//! `Engine::Process`: the pprof crate. It has one timer for the process, whose signal goes to a
+//! running thread, and one table of stacks. A handler does not wait for the table's lock; if
+//! another handler has it, the sample is lost. Of the timer engine it uses only two questions: is
+//! its handler installed, and where do threads start.
 
 mod registry;
 
@@ -21,18 +22,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where a signal is not answered: libgcc must not be unwound by libgcc, and not every system
-/// describes its vdso rightly. libc is not among them, so that reading a file is seen.
+/// The libraries in which a signal takes no sample: libgcc must not be unwound by libgcc, and not
+/// every system has right tables for its vdso. libc is not among them, so that system calls are
+/// sampled.
 const BLIND: [&str; 2] = ["libgcc", "vdso"];
 
-/// The generation of the process in which the pprof crate samples; `NOWHERE` if it does not. In a
-/// forked child of that process no timer runs, but pprof's table and lock are as they were at the
-/// fork, perhaps in the middle of a sample.
+/// The generation of the process in which the pprof crate samples; `NOWHERE` if it samples in none.
+/// In a forked child of that process no timer runs, but pprof's table and lock are as they were at
+/// the fork, perhaps in the middle of a sample.
 static SAMPLES_IN: AtomicU32 = AtomicU32::new(NOWHERE);
 const NOWHERE: u32 = u32::MAX;
 
-/// In a forked child of a process in which pprof samples, its handler is put away, so that another
-/// engine can run.
+/// Uninstalls pprof's handler in a forked child of a process in which pprof samples, so that
+/// another engine can run.
 ///
 /// # Errors
 /// The system refuses.
@@ -55,7 +57,7 @@ struct Process {
     epoch: SystemTime,
 }
 
-/// pprof's, until it is dropped in the process that made it.
+/// pprof's guard. It is dropped only in the process that made it.
 struct Guard {
     pprofs: ManuallyDrop<ProfilerGuard<'static>>,
     generation: u32,
@@ -75,7 +77,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // In a forked child its lock may be held by a thread that is not there.
+        // In a forked child, pprof's lock may be held by a thread that the child does not have.
         if !self.is_inherited() {
             // SAFETY: it is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.pprofs) };
@@ -91,15 +93,15 @@ pub(super) fn start(frequency: u32) -> Result<Start, Error> {
         return Err(Error::new(Kind::Profile, message).at_key("profile.engine"));
     }
     let handler = sigprof::handler().map_err(|cause| refused().because(cause))?;
-    // The timer engine's stays after its recording, and does nothing any more.
+    // The timer engine's handler stays after its recording, and does nothing then.
     if matches!(handler, sigprof::Handler::Function(_)) && !timer::is_installed() {
         let message = format!("SIGPROF has a handler already: {}", describe_handler(handler));
         return Err(Error::new(Kind::Profile, message));
     }
     let (frequency, period) = rate(frequency, sigprof::tick());
     let guard = ProfilerGuardBuilder::default().frequency(frequency as i32).blocklist(&BLIND).build();
-    // pprof looks itself up when it starts, and would keep what it parsed for that: tens of
-    // megabytes.
+    // pprof resolves a function of its own when it starts, and would keep the symbols that it has
+    // parsed for that: tens of megabytes.
     backtrace::clear_symbol_cache();
     let guard = guard.map_err(|cause| refused().because(cause))?;
     let (began, epoch) = (Instant::now(), SystemTime::now());
@@ -115,10 +117,10 @@ fn refused() -> Error {
     Error::new(Kind::Profile, "the process timer could not be set")
 }
 
-/// The frequency to ask pprof for, and the period that comes of it.
+/// The frequency to set in pprof, and the period that results.
 ///
-/// The kernel looks at the timer once a tick, and sends one signal even if several periods went by:
-/// a higher frequency would not give more samples, only samples that stand for too little.
+/// The kernel checks the timer once a tick, and sends one signal even if several periods are over.
+/// A higher frequency would not give more samples, only samples with too small a weight.
 fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
     let most = tick.map_or(u32::MAX, |tick| (1_000_000_000 / tick.as_nanos().max(1)) as u32);
     let frequency = frequency.min(most).max(1);
@@ -126,7 +128,7 @@ fn rate(frequency: u32, tick: Option<Duration>) -> (u32, Duration) {
     (frequency, Duration::from_micros(1_000_000 / u64::from(frequency)))
 }
 
-/// The tree tells the roster of its threads until this is dropped.
+/// The tree reports its threads to the registry until this is dropped.
 struct Observing(u64);
 
 impl Drop for Observing {
@@ -144,7 +146,7 @@ impl Sampler for Process {
             };
         }
         let report = self.guard.pprofs.report().build_unresolved();
-        // Samples before lives: so the roster knows every thread that has one.
+        // Samples before lifetimes: so the registry knows each thread that has a sample.
         let (samples, trouble) = match report {
             Ok(report) => (raw(report, self.period, self.epoch), None),
             Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
@@ -192,7 +194,7 @@ fn since(epoch: SystemTime, time: SystemTime) -> Nanos {
     }
 }
 
-/// The address of the function that the signal calls: found so in programs without symbols too.
+/// The address of pprof's signal handler. Found in programs without symbols too.
 #[derive(Clone, Copy)]
 struct Handler(u64);
 
@@ -204,15 +206,15 @@ impl Handler {
         Handler(perf_signal_handler as *const () as u64)
     }
 
-    /// Of frames (address, start of the function), the ones below the signal: without the handler,
-    /// what it called, and the frame by which the kernel returns from it.
+    /// The interrupted frames, each with its address and the start of its function: without the
+    /// handler, its callees, and the frame by which the kernel returns from it.
     fn interrupted(self, frames: &[(u64, u64)]) -> &[(u64, u64)] {
         let handler = frames.iter().position(|&(ip, function)| self.is(ip, function));
         handler.map_or(frames, |index| frames.get(index + 2..).unwrap_or(&[]))
     }
 
     fn is(self, ip: u64, function: u64) -> bool {
-        // On Apple systems the backtrace crate gives the address itself for the function's start.
+        // On Apple systems the backtrace crate returns the address itself as the function's start.
         if cfg!(target_vendor = "apple") { (self.0..self.0 + 4096).contains(&ip) } else { function == self.0 }
     }
 }

@@ -1,5 +1,5 @@
-//! The threads of the tree that live during a recording of `Engine::Process`, which learns of them
-//! from the tree.
+//! The registry of `Engine::Process`: the threads of the tree that live during a recording. The
+//! tree reports their starts and ends. Knows no samples.
 
 use crate::profile::raw::{Lifetime, Nanos};
 use crate::thread::{Thread, observe};
@@ -24,7 +24,7 @@ struct Entry {
 }
 
 enum State {
-    /// Its clock is read on demand.
+    /// Its clock is read when it is needed.
     Alive(Thread),
     Ended {
         at: Instant,
@@ -40,7 +40,7 @@ impl ThreadRegistry {
     /// The first report of a thread counts: a thread that starts while the recording starts is
     /// reported twice.
     pub(super) fn see(&self, thread: &Thread) {
-        // Asked before our lock is taken: the tree has locks of its own.
+        // Before the lock is taken: the tree has locks of its own.
         let (id, entry) = (thread.id(), Entry::of(thread, State::Alive(thread.clone())));
         self.entries.lock().entry(id).or_insert(entry);
     }
@@ -54,11 +54,12 @@ impl ThreadRegistry {
             let known = entries.entry(id).or_insert(entry);
             std::mem::replace(&mut known.now, ended)
         };
-        // Perhaps the last handle: given up without our lock.
+        // Without the lock: it may be the last handle, whose drop calls the tree.
         drop(handle);
     }
 
-    /// All lives up to now, in the order of their threads' ids, which is that of their starts.
+    /// All lifetimes up to now, in the order of the threads' ids, which is the order of their
+    /// starts.
     pub(super) fn lifetimes(&self) -> Vec<Lifetime> {
         let mut lifetimes: Vec<(u64, Lifetime, Option<Duration>, Option<Thread>)> = Vec::new();
         for (&id, entry) in &*self.entries.lock() {
@@ -107,8 +108,8 @@ impl Entry {
     }
 }
 
-/// Zero where a clock is missing: there is none to be had, or the thread ended before its first
-/// could be read.
+/// The CPU time between the two values. Zero if one is missing: the system has no such clock, or
+/// the thread ended before its clock was read first.
 fn used(baseline: Option<Duration>, cpu: Option<Duration>) -> Duration {
     baseline.zip(cpu).map_or(Duration::ZERO, |(baseline, cpu)| cpu.saturating_sub(baseline))
 }

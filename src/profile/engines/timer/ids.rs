@@ -1,5 +1,6 @@
-//! Maps by ids that the kernel and the tree give out one after the other: a multiplication scatters
-//! them well enough, and a thread that lives for some microseconds is looked up ten times.
+//! Maps by ids, and random numbers. The kernel and the tree give out ids one after the other, so
+//! one multiplication scatters them well enough. It must be cheap: a thread that lives for some
+//! microseconds is looked up ten times.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -19,8 +20,8 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // 2^64 / phi: the map takes the highest bits and the lowest, and both are to be others for
-        // the next id.
+        // 2^64 / phi: the map uses the highest bits and the lowest, and both must differ for the
+        // next id.
         self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
@@ -29,7 +30,8 @@ impl Hasher for IdHasher {
     }
 }
 
-/// A number from 0 up to 1, another one for each `n`: SplitMix64 (Steele, Lea and Flood, 2014).
+/// A random number from 0 up to 1, another one for each `n`: SplitMix64 (Steele, Lea and Flood,
+/// 2014).
 pub(super) fn random(seed: u64, n: u64) -> f64 {
     let z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,5 +1,15 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache.
-//! The protocol, and why it is safe, stands in `profile/README.md`.
+//! This file starts and stops a recording and runs its sampler thread. The protocol, and why it is
+//! safe, stands in `profile/README.md`.
+//!
+//! | file | task |
+//! |---|---|
+//! | `handler` | the signal handler, which finds its thread's `entry` in the `table` |
+//! | `slot`, `ring` | what one thread's handler samples into |
+//! | `stack_request` | stacks on request, for dumps |
+//! | `unwind`, `modules` | a stack's addresses; the code that is loaded |
+//! | `state` | the sampled threads, under one lock; `wall_schedule`, `triggers` |
+//! | `accounting`, `stacks` | the time of each thread, by stack |
 
 mod accounting;
 mod entry;
@@ -38,7 +48,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use triggers::{Source, Triggers, source};
 
-/// The engine at work. Dropping it stops it.
+/// The running engine. Dropping it stops it.
 struct Timer {
     shared: Arc<Shared>,
     /// `None`: stopped.
@@ -69,7 +79,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
         let message = format!("SIGPROF has a handler already: {}", describe_handler(other));
         return Err(Error::new(Kind::Profile, message));
     }
-    // Each weight is a difference of that clock. A sandbox may refuse to read it.
+    // Each weight is a difference of this clock. A sandbox may refuse to read it.
     if let Some(Err(cause)) = CpuClock::of_current().map(CpuClock::try_read) {
         let message = "the system refuses to read the CPU clock of a thread (clock_gettime)";
         return Err(Error::new(Kind::Profile, message).because(cause));
@@ -91,7 +101,7 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
         shared.state.lock().stop();
         refused().because(cause)
     })?;
-    // The new first, then the list of the old: each is told of at least once.
+    // New threads first, then the list of old ones: each is attached at least once.
     let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.state.lock().attach(thread, false));
     shared.state.lock().begin_scans();
     let effective = Effective { engine: Engine::Timer, clock, period };
@@ -99,8 +109,8 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
 }
 
-/// Whether a return address is in a function that threads start with. Blocks for the time in which
-/// that is found out.
+/// Returns a function that says whether a return address is in a function that threads start with.
+/// Blocks until the start of threads is known.
 #[cfg(feature = "pprof-engine")]
 pub(super) fn starts() -> impl Fn(u64) -> bool {
     modules::learn_start_of_threads();
@@ -113,16 +123,16 @@ fn refused() -> Error {
 }
 
 fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
-    // Empties the rings long before they are full: a hundred usual records fit, fifteen of the
-    // deepest.
+    // The sampler empties the rings long before they are full: a hundred usual records fit, or
+    // fifteen of the deepest.
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
     let (seed, mut round) = (RandomState::new().hash_one(period), 0u64);
     let tick = sigprof::tick().unwrap_or(pause).min(pause);
     let mut next_pause = move |is_spawning_fast| match clock {
         Clock::Cpu if is_spawning_fast => tick,
         Clock::Cpu => pause,
-        // From a half to one and a half: a program that does things in a rhythm must not be met in
-        // the same place.
+        // From a half to one and a half periods: otherwise a program that works in a rhythm would
+        // always be sampled at the same place.
         Clock::Wall => {
             round += 1;
             period.mul_f64(0.5 + ids::random(seed, round))
@@ -134,13 +144,13 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
             shared.check_handler();
-            // Thousands of entries: listed without the lock.
+            // Without the lock: the list may have thousands of entries.
             let scans = shared.state.lock().is_scan_due();
             let living = scans.then(tasks::list);
             let mut state = shared.state.lock();
             state.select(&mut threads);
             for &thread in &threads {
-                // Between two visits, a thread that waits for the lock is let in.
+                // Between two visits, a thread that waits for the lock gets it.
                 MutexGuard::bump(&mut state);
                 state.visit(thread);
             }
@@ -192,7 +202,7 @@ impl Timer {
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
         if self.shared.is_forked() {
-            // Forked: the threads and timers are the parent's, and threads that are not here may
+            // The threads and timers are the parent's, and threads that are not in this process may
             // hold locks.
             std::mem::forget(sampler);
             return;
@@ -201,7 +211,7 @@ impl Timer {
         self.shared.state.lock().stop();
         observe::remove(observer);
         sampler.stop();
-        // A panic in it would be ours; it is told as that of any thread.
+        // A panic of the sampler is reported like that of any thread.
         if let Err(failure) = sampler.join() {
             log::error!("profiling: {failure}");
         }
@@ -215,15 +225,15 @@ impl Drop for Timer {
 }
 
 impl Shared {
-    /// Whether this is a child process that has the recording in its memory only.
+    /// Returns `true` in a forked child, which has the recording in its memory only.
     fn is_forked(&self) -> bool {
         fork::generation() != self.generation
     }
 
-    /// Notes it if the handler of SIGPROF is another one by now.
+    /// Notes it if another handler of SIGPROF has replaced this engine's.
     fn check_handler(&self) {
         let Ok(Some(other)) = handler::displaced() else { return };
-        // Described without the lock: it takes as long as reading debug information.
+        // Without the lock: the description may read debug information, which takes long.
         if self.state.lock().is_displaced_first() {
             let text = describe_handler(other);
             self.state.lock().note_displaced(text);

@@ -1,5 +1,5 @@
-//! Which code is loaded, and where its unwinding tables are: asked of the loader, outside of any
-//! handler.
+//! The module list: which code is loaded, and where its unwinding tables are. Reads them from the
+//! loader, so it must not be called by a signal handler.
 
 use super::unwind::{Module, Modules, Table, is_start_of_threads_known};
 use crate::profile::loader::{Counters, History, Loaded, counters, iterate};
@@ -12,11 +12,11 @@ pub(super) struct ModuleList {
     counters: Counters,
     known: Vec<Key>,
     modules: Modules,
-    /// What was unloaded since too: names are found last.
+    /// What was unloaded since is kept too, since names are found last.
     history: History,
 }
 
-/// Tells a library from another that comes to the same place.
+/// Distinguishes a library from a later one at the same address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     code: Range<u64>,
@@ -25,8 +25,8 @@ struct Key {
 }
 
 /// Finds out where threads start, once for the process, before modules are listed for walks. Blocks
-/// until a thread that looks for its own root has ended. If the system gives no thread, the next
-/// call tries again.
+/// until a new thread has walked its own stack. If the system gives no thread, the next call tries
+/// again.
 pub(super) fn learn_start_of_threads() {
     if !is_start_of_threads_known()
         && let Some(modules) = ModuleList::default().renew()
@@ -36,9 +36,9 @@ pub(super) fn learn_start_of_threads() {
 }
 
 impl ModuleList {
-    /// Lists again if something was loaded or unloaded. `Some`: the new modules.
+    /// Lists the modules again if something was loaded or unloaded. Returns the new list then.
     pub(super) fn renew(&mut self) -> Option<Modules> {
-        // Asked before the list is made: what comes meanwhile is found the next time.
+        // Before the list is made: a library that is loaded meanwhile is found the next time.
         let counters = counters();
         if counters == self.counters && !self.known.is_empty() {
             return None;
@@ -49,8 +49,8 @@ impl ModuleList {
             self.history.see(Loaded::of(info, place));
             let Some(found) = UnwindTables::of(info, place) else { return };
             if !self.known.contains(&found.key) {
-                // Now: the loader's lock is held, so it is still mapped. A module that lay at the
-                // same place is gone.
+                // Now, while the loader's lock is held: it is still mapped. A module that was at
+                // the same address is gone.
                 self.modules.remove(found.key.code.start);
                 self.modules.add(found.module());
             }
@@ -78,15 +78,16 @@ impl ModuleList {
     }
 }
 
-/// A module that has unwinding tables.
+/// The unwinding tables of a module, as the loader describes it.
 struct UnwindTables {
     key: Key,
     base: u64,
-    /// As the module itself counts: from its base.
+    /// `.eh_frame_hdr`, relative to the base, as `frames` and `readable` are.
     header: Range<u64>,
     frames: Range<u64>,
-    /// Parts that can be read.
+    /// The segments that can be read.
     readable: Vec<Range<u64>>,
+    /// It is never unloaded.
     stays: bool,
 }
 
@@ -99,7 +100,7 @@ impl UnwindTables {
         let loaded: Vec<_> = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(range).collect();
         let header = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
         let (start, end) = (loaded.iter().map(|range| range.start).min()?, loaded.iter().map(|range| range.end).max()?);
-        // One whose base is "negative" would have addresses that overflow, here and in the
+        // The addresses of a module with a "negative" base would overflow, here and in the
         // unwinder.
         base.checked_add(end)?;
         if header.end.saturating_sub(header.start) < 8 || !loaded.iter().any(|range| holds(range, &header)) {
@@ -107,8 +108,8 @@ impl UnwindTables {
         }
         // SAFETY: the table's eight first bytes, mapped as the check above says.
         let head = unsafe { std::slice::from_raw_parts((base + header.start) as *const u8, 8) };
-        // The version, and how the address of the frames is written: as all linkers do, 32 bits
-        // from here.
+        // The version, and the encoding of the address of the frames: all linkers write a distance
+        // of 32 bits from here.
         let [1, 0x1b, _, _, distance @ ..] = head else { return None };
         let distance = i64::from(i32::from_le_bytes(distance.try_into().ok()?));
         let frames = (header.start + 4).checked_add_signed(distance)?;
@@ -129,7 +130,7 @@ impl UnwindTables {
         Some(UnwindTables { key, base, header, frames, readable, stays: place == 0 || (vdso != 0 && base == vdso) })
     }
 
-    /// Under the loader's lock: what is copied must be mapped meanwhile.
+    /// Called under the loader's lock: the tables are mapped while they are copied.
     fn module(&self) -> Module {
         let table = |range: &Range<u64>| {
             let start = (self.base + range.start) as *const u8;
@@ -142,8 +143,7 @@ impl UnwindTables {
             |bytes: &'static [u8]| if self.stays { Table::Mapped(bytes) } else { Table::Copied(Arc::from(bytes)) };
         let frames = table(&self.frames);
         let frames = &frames[..length(frames)];
-        // A part that is for writing as well may be changed meanwhile, and is looked at as it is
-        // then.
+        // A part that can be written as well may change, and is read as it is then.
         let lasting = self.readable.iter().filter(|_| self.stays);
         Module {
             range: self.key.code.clone(),
@@ -159,8 +159,7 @@ fn holds(outer: &Range<u64>, inner: &Range<u64>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// The frames' length in bytes: they are entries with their lengths in front, the last of which is
-/// 0.
+/// The length of the frames in bytes. Each entry starts with its length; the last length is 0.
 fn length(frames: &[u8]) -> usize {
     let mut at = 0;
     while let Some(bytes) = frames.get(at..at + 4) {
@@ -183,7 +182,7 @@ mod tests {
         let mut module_list = ModuleList::default();
         assert!(module_list.renew().is_some());
         assert!(module_list.known.len() >= 3, "the program, libc and the loader: {:?}", module_list.known);
-        // Another test may load something meanwhile, but not for ever.
+        // Another test may load something meanwhile, but not forever.
         assert!((0..100).any(|_| module_list.renew().is_none()));
         let here = tests as fn() as usize as u64;
         assert_eq!(module_list.known.iter().position(|key| key.code.contains(&here)), Some(0));

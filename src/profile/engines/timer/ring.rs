@@ -1,5 +1,6 @@
-//! Records on their way from one thread's signal handler to the reader. No lock, no allocation
-//! after `new`.
+//! The ring: passes records from one thread's signal handler to the reader. A queue with one writer
+//! and one reader, as in Lamport's "Specifying concurrent program modules" (1983). No lock, and no
+//! allocation after its making.
 //!
 //! Models: `loom_ring_*` in `loom_tests.rs`.
 //!
@@ -15,16 +16,16 @@ use crate::profile::raw::Ending;
 use crate::wait::Shown;
 use std::sync::atomic::Ordering;
 
-/// 24 KiB: fifteen of the deepest records, a hundred of usual ones. In a model, two short ones.
+/// 24 KiB: fifteen of the deepest records, or a hundred usual ones. In a model, two short ones.
 const WORDS: usize = if cfg!(all(test, selvedge_model)) { 7 } else { 3072 };
-/// A record: one word of its length, its ending and what the thread waits for; the CPU clock; the
-/// addresses.
+/// The words of a record before its addresses. The first has its length, its ending and the
+/// thread's wait; the second has the CPU clock.
 const HEADER: u64 = 2;
-/// The first word has the ending in its lowest bits, the length above, and what the thread waits
-/// for from here on.
+/// The first word has the ending in its two lowest bits, the length above it, and the thread's wait
+/// from this bit on.
 const SHOWN: u32 = 64 - Shown::BITS;
 
-/// What one signal has found.
+/// The sample of one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
     /// The thread's CPU clock.
@@ -39,8 +40,9 @@ pub(super) struct Ring {
     head: AtomicU64,
     /// Words read. Stored by the reader only.
     tail: AtomicU64,
-    /// Ordered by `head` and `tail`: the writer's between the two loads and the store of `writer`
-    /// and `publish`, the reader's between those of `read`.
+    /// Ordered by `head` and `tail`. The writer accesses its words between the loads in `writer`
+    /// and the store in `publish`; the reader accesses its words between the loads and the store in
+    /// `read`.
     words: Box<[Word]>,
 }
 
@@ -56,29 +58,30 @@ impl Ring {
         &self.words[(position % WORDS as u64) as usize]
     }
 
-    /// Begins a record; `None`: there is no room even for an empty one. For the one writer.
+    /// Begins a record. `None`: there is no room, even for an empty one. For the one writer.
     ///
     /// # Signal safety
     /// Safe, as are all calls of the [`Writer`].
     pub(super) fn writer(&self) -> Option<Writer<'_>> {
         // Relaxed: only this thread stores it.
         let head = self.head.load(Ordering::Relaxed);
-        // Acquire: with the reader's Release, it is done with what it gives back.
+        // Acquire: with the reader's Release, the reader is done with the words that it gives back.
         let end = self.tail.load(Ordering::Acquire) + WORDS as u64;
         (head + HEADER <= end).then_some(Writer { ring: self, head, next: head + HEADER, end })
     }
 
-    /// Whether there is nothing to read. For the one reader.
+    /// Returns `true` if there is nothing to read. For the one reader.
     pub(super) fn is_empty(&self) -> bool {
-        // Relaxed: nothing is read on the strength of this.
+        // Relaxed: no word is read because of this.
         self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
     }
 
-    /// Calls `each` with each record, the oldest first. For the one reader; the buffer is its.
+    /// Calls `each` with each record, the oldest first. For the one reader. `addresses` is a
+    /// buffer.
     pub(super) fn read(&self, addresses: &mut Vec<u64>, mut each: impl FnMut(Record<'_>)) {
         // Acquire: with the writer's Release, the records before it are whole.
         let head = self.head.load(Ordering::Acquire);
-        // Relaxed: only readers store it, and they take turns under a lock.
+        // Relaxed: only readers store it, one at a time under a lock.
         let mut at = self.tail.load(Ordering::Relaxed);
         while at < head {
             let first = self.word(at).get();
@@ -100,7 +103,7 @@ fn ending(first_word: u64) -> Ending {
     [Ending::Root, Ending::Deep, Ending::Broken, Ending::Leaf][first_word as usize & 3]
 }
 
-/// A record that is being written. Dropping it unpublished leaves nothing.
+/// A record that is being written. Dropping it unpublished leaves the ring unchanged.
 pub(super) struct Writer<'a> {
     ring: &'a Ring,
     head: u64,
@@ -109,7 +112,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// False: there is no room for it.
+    /// Adds an address. Returns `false` if there is no room for it.
     pub(super) fn push(&mut self, address: u64) -> bool {
         if self.next == self.end {
             return false;

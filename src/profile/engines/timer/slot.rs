@@ -1,5 +1,5 @@
-//! What one thread's signal handler works with: its ring, its unwinder's cache, the bounds of its
-//! stack.
+//! The slot of one sampled thread: what its signal handler samples into and with. It has a ring, an
+//! unwinder's cache and the bounds of the thread's stack. Knows no table and no accounting.
 
 use super::ring::{Record, Ring};
 use super::unwind::{Cache, Memory, Modules, Registers};
@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 /// The deepest stack that is kept: its innermost functions.
 pub(super) const DEEPEST: u64 = 200;
 
-/// With less of the stack left than this, nothing is unwound, to need no room. What is needed all
-/// the same is the kernel's own frame, some kilobytes, and the handler's first. Unoptimized, the
-/// unwinder takes several times as much.
+/// With less of the stack left than this, the handler does not unwind, since that needs room on the
+/// stack. The kernel's own frame, of some kilobytes, and the handler's first frame are needed in
+/// any case. Unoptimized, the unwinder takes several times as much.
 pub(super) const RESERVE: u64 = if cfg!(debug_assertions) { 96 * 1024 } else { 24 * 1024 };
 
 pub(super) struct Slot {
@@ -24,9 +24,9 @@ pub(super) struct Slot {
     /// The `pthread_t` of its thread; 0 for an unregistered thread, of which only the id is known.
     owner: u64,
     stack: StackBounds,
-    /// Where its thread publishes what it waits for; null: nothing is wanted of that. Changed under
-    /// the engine's lock; read by the handler. SeqCst in both, as for a slot in the table: the old
-    /// one lives until a grace is over that began after the change.
+    /// Where its thread publishes its waits. Null: by the CPU clock, which does not read them.
+    /// Changed under the engine's lock, read by the handler. SeqCst in both, as for a slot in the
+    /// table: the old wait slot lives until a grace is over that began after the change.
     waits: AtomicPtr<wait::Slot>,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
@@ -34,20 +34,20 @@ pub(super) struct Slot {
 
 /// Where the thread's stack lies.
 pub(super) enum StackBounds {
-    /// As the thread library says, for as long as the thread lives: what is in use of it can be
-    /// read.
+    /// Known from the thread library, for as long as the thread lives. The part in use can be read.
     Known(Range<u64>),
-    /// The stack of an unregistered thread, as far as it was found. The kernel reads it, since it
-    /// may have changed.
+    /// The mapping around an unregistered thread's stack pointer, as far as it was found. The
+    /// kernel reads it, since it may have changed.
     Found(Box<Mapping>),
 }
 
-/// A part of memory that is found when a thread is met on it.
+/// A part of memory that is found after a handler has met a stack pointer in it.
 pub(super) struct Mapping {
-    /// Its first page, above 19 bits that count its pages: one word, so that no handler sees half
-    /// of a change.
+    /// The number of its first page, above 19 bits with its number of pages. In one word, so that
+    /// no handler sees half of a change.
     pages: AtomicU64,
-    /// A stack pointer outside of it; 0: none was met. Stored by the handler, taken by the sampler.
+    /// A stack pointer that was outside of it; 0: none. Stored by the handler, taken by the
+    /// sampler.
     missed_pointer: AtomicU64,
     /// The handler's alone.
     copied: UnsafeCell<Copied>,
@@ -69,22 +69,21 @@ impl Mapping {
         start..start + (pages & MOST_PAGES) * PAGE
     }
 
-    /// A stack pointer that the thread was met with, and that is not in what was found so far.
+    /// Takes the last stack pointer of the thread that was outside of the mapping.
     pub(super) fn take_missed_pointer(&self) -> Option<u64> {
         Some(self.missed_pointer.swap(0, Ordering::Relaxed)).filter(|pointer| *pointer != 0)
     }
 
-    /// That pointer lies in `range`.
+    /// Sets the mapping to `range`, which contains `pointer`.
     pub(super) fn set_range(&self, range: Range<u64>, pointer: u64) {
-        // Of a very large one, the part around the pointer.
+        // Of a very large mapping, the part around the pointer.
         let start = range.start.max(pointer.saturating_sub(MOST_PAGES / 2 * PAGE)) / PAGE;
         let pages = (range.end / PAGE - start).min(MOST_PAGES);
         self.pages.store(start << 19 | pages, Ordering::Relaxed);
     }
 }
 
-/// What is worth handing on from one thread to the next: the memory, and the rules that the cache
-/// knows.
+/// The part of a slot that the next thread can use again: the memory, and the rules in the cache.
 #[derive(Default)]
 pub(super) struct Arena {
     ring: Ring,
@@ -105,17 +104,16 @@ impl Slot {
         Slot { arena, owner, stack, waits, lost: AtomicU64::new(0) }
     }
 
-    /// From now on samples tell what the thread waits for, as published at `waits`.
+    /// From now on samples record the thread's present wait, as published at `waits`.
     ///
     /// # Safety
-    /// `waits` must live until this was called with another one and a grace after that is over, or
-    /// until the slot was taken from its thread's entry.
+    /// `waits` must live until this function was called with another wait slot and a grace after
+    /// that is over, or until the slot was cleared from its thread's entry.
     pub(super) unsafe fn set_wait_slot(&self, waits: *const wait::Slot) {
         self.waits.store(waits.cast_mut(), Ordering::SeqCst);
     }
 
-    /// Returns `true` if the thread with that `pthread_t` is not another one than the slot was made
-    /// for, as far as is known.
+    /// Returns `true` if the slot is for the thread with that `pthread_t`, as far as is known.
     ///
     /// # Signal safety
     /// Safe: a comparison.
@@ -127,13 +125,13 @@ impl Slot {
         &self.stack
     }
 
-    /// For the next thread. What is left in the ring was read, or is not wanted.
+    /// The arena, for the next thread. Drops the records that are left in the ring.
     pub(super) fn into_arena(self) -> Arena {
         self.arena.ring.read(&mut Vec::new(), |_| ());
         self.arena
     }
 
-    /// Whether there is nothing to read. For the one reader.
+    /// Returns `true` if there is nothing to read. For the one reader.
     pub(super) fn is_empty(&self) -> bool {
         self.arena.ring.is_empty()
     }
@@ -143,7 +141,7 @@ impl Slot {
         self.arena.ring.read(addresses, each);
     }
 
-    /// Takes one sample: where the thread was interrupted, and how far its CPU clock is.
+    /// Takes one sample: the interrupted stack, the thread's CPU clock, and its present wait.
     ///
     /// # Safety
     /// - The caller is the signal handler of the thread that this slot was given to, and
@@ -165,8 +163,8 @@ impl Slot {
         let (part, own) = part_in_use(registers, &stack);
         let ending = match modules.zip(part) {
             Some((modules, part)) => {
-                // SAFETY: only `sample` reaches it, and the caller's word is that no other call of
-                // it runs before this one returns: this is the only reference.
+                // SAFETY: only `sample` reaches it, and the caller promises that no other call of
+                // `sample` runs before this one returns: this is the only reference.
                 let cache = unsafe { &mut *self.arena.cache.get() };
                 let mut room = true;
                 let push = |address| {
@@ -175,11 +173,11 @@ impl Slot {
                 };
                 let memory = match &self.stack {
                     // SAFETY: the range is the stack of the thread with `owner`'s `pthread_t`,
-                    // which is the caller's: so what the thread uses of it is mapped; and of its
-                    // alternate stack, if it runs there, what lies above the stack pointer. The
-                    // thread writes to neither while its handler runs.
+                    // which is the calling thread: so the part of it in use is mapped, and so is
+                    // the part of its alternate stack above the stack pointer, if it runs there.
+                    // The thread writes to neither while its handler runs.
                     StackBounds::Known(_) => unsafe { Memory::of_this_thread(part, own) },
-                    // SAFETY: as with the cache.
+                    // SAFETY: as for the cache.
                     StackBounds::Found(mapping) => Memory::copied(part, own, unsafe { &mut *mapping.copied.get() }),
                 };
                 let ending = modules.walk(registers, memory, cache, push);
@@ -213,9 +211,9 @@ impl Slot {
     }
 }
 
-/// Where a walk begins that was interrupted with these registers, and the thread's `own` stack if
-/// it begins on another one. `None`: not on a stack that is known, or with too little room left for
-/// the handler.
+/// The part of the stack that a walk from these registers reads, and the thread's `own` stack if
+/// the walk begins on another one. `None`: the stack pointer is on no known stack, or leaves too
+/// little room for the handler.
 ///
 /// # Signal safety
 /// Safe: comparisons.
@@ -228,6 +226,6 @@ pub(super) fn part_in_use(registers: &Registers, own: &Range<u64>) -> (Option<Ra
     if own.contains(&pointer) {
         return (part(own), 0..0);
     }
-    // In a signal handler of the program's, which has asked to run there.
+    // In a signal handler of the program, which was installed to run there.
     (part(&registers.alternate_stack()), own.clone())
 }

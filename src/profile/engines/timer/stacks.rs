@@ -1,24 +1,24 @@
-//! The stacks that were found, each once, however many threads were found with it. Knows addresses,
-//! and when they mean the same.
+//! The stacks that were sampled, each stored once and numbered, however many threads had it. Knows
+//! addresses and generations of the loader's list, no threads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Numbers of stacks.
+/// The numbers of stacks.
 type Numbers = HashMap<Arc<[u64]>, u32>;
 
 #[derive(Clone, Default)]
 pub(super) struct Stacks {
-    /// Of this generation of the loader's list.
+    /// The stacks of the present generation of the loader's list.
     now: Numbers,
     generation: u32,
-    /// Of earlier ones, in which addresses meant something else.
+    /// The stacks of earlier generations, in which the same addresses were other code.
     earlier: Vec<(u32, Numbers)>,
     count: u32,
 }
 
 impl Stacks {
-    /// The number of that stack, of this generation.
+    /// The number of that stack in the present generation, made if need be.
     pub(super) fn number(&mut self, addresses: &[u64]) -> u32 {
         if let Some(&number) = self.now.get(addresses) {
             return number;
@@ -38,7 +38,7 @@ impl Stacks {
         self.generation = generation;
     }
 
-    /// All of them by their numbers, each with its generation.
+    /// All stacks in the order of their numbers, each with its generation.
     pub(super) fn in_order(self) -> Vec<(u32, Arc<[u64]>)> {
         let mut stacks = vec![(0, Arc::from([])); self.count as usize];
         for (generation, table) in self.earlier.into_iter().chain([(self.generation, self.now)]) {

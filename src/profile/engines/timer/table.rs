@@ -1,13 +1,14 @@
-//! From a kernel thread id to the entry in which that thread's signal handler finds what it writes
-//! into: without a lock, without allocation and without a thread-local.
+//! The table of entries: leads a signal handler from its kernel thread id to its entry, without a
+//! lock, an allocation or a thread-local. Knows slots and requests only through the entry.
 //!
 //! A hash table whose entries are made once, stay in their bucket, and are used again for other
-//! ids: so there are as many as threads were sampled at once, whatever the highest id is (four
-//! million, where `pid_max` is what systemd sets).
+//! ids. So there are as many entries as threads that were sampled at the same time, however high
+//! the ids are (up to four million, where `pid_max` is what systemd sets).
 //!
 //! Invariants
-//! 1. An entry is some id's while there is a [`Claim`] for it, in a [`Grace`] too.
-//! 2. At most one entry is a given id's. `TABLE_LOCK` is held where ids and counts of claims change.
+//! 1. An entry belongs to its id while there is a [`Claim`] for it; a [`Grace`] has one.
+//! 2. At most one entry belongs to an id. `TABLE_LOCK` is held where ids and counts of claims
+//!    change.
 //! 3. Entries are never freed.
 
 use super::entry::{Entry, EntryContents, GraceStart};
@@ -22,17 +23,18 @@ const BUCKETS: usize = 4096;
 
 static TABLE: [AtomicPtr<Node>; BUCKETS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];
 
-/// For making and giving back claims; never for handlers. The innermost lock of all: held for some
-/// loads and stores. A fork waits for it, so that no thread is in the middle of them in the child.
+/// Held to make a claim and to give it back, never by a handler. The innermost lock of all: held
+/// for some loads and stores. A fork waits for it, so that in the child no thread is in the middle
+/// of them.
 ///
 /// | value | means                                      | changed by                           |
 /// |-------|--------------------------------------------|--------------------------------------|
-/// | false | no thread has it                           | its owner; after a fork, the child   |
-/// | true  | a thread makes or gives back a place, or forks | that thread                      |
+/// | false | no thread holds it                         | its owner; after a fork, the child   |
+/// | true  | a thread makes or gives back a claim, or forks | that thread                      |
 ///
-/// One atomic and no mutex of a library: the child unlocks it. parking_lot's unlock may go through a
+/// An atomic and not a library's mutex, since the child unlocks it. parking_lot's unlock may use a
 /// table of the whole process, which another thread may have locked at the moment of the fork.
-/// Acquire on taking and Release on giving back: the owner sees what the last one stored.
+/// Acquire on locking and Release on unlocking: the owner sees what the last owner stored.
 static TABLE_LOCK: AtomicBool = AtomicBool::new(false);
 
 struct TableLock;
@@ -70,12 +72,12 @@ fn lock_table_within(patience: Duration) -> Option<TableLock> {
     Some(TableLock)
 }
 
-/// A thread that forks has `TABLE_LOCK`. Changed by that thread alone, while it has.
+/// A forking thread holds `TABLE_LOCK`. Changed by that thread alone, while it holds it.
 static LOCKED_BY_FORK: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before_fork() {
-    // Within a bound: a handler of the program that forks may have interrupted the thread that has
-    // it.
+    // Waits for a limited time: a signal handler of the program that forks may have interrupted the
+    // thread that holds the lock.
     if let Some(lock) = lock_table_within(Duration::from_secs(1)) {
         std::mem::forget(lock);
         LOCKED_BY_FORK.store(true, Ordering::SeqCst);
@@ -88,8 +90,9 @@ extern "C" fn in_parent() {
     }
 }
 
-/// The lock is this thread's, or that of a thread that is not here or is interrupted by this. It
-/// guards no data but the order of stores, each of which leaves entries that can be used.
+/// Unlocks in the child. The lock is held by this thread, by a thread that the child does not have,
+/// or by the thread that this call has interrupted. The lock guards only the order of stores, each
+/// of which leaves usable entries.
 extern "C" fn in_child() {
     LOCKED_BY_FORK.store(false, Ordering::SeqCst);
     drop(TableLock);
@@ -105,7 +108,7 @@ struct Node {
 }
 
 fn bucket(thread: i32) -> &'static AtomicPtr<Node> {
-    // Ids are given out one after the other.
+    // The kernel gives out ids one after the other.
     &TABLE[thread as usize % BUCKETS]
 }
 
@@ -116,8 +119,8 @@ fn nodes(thread: i32) -> impl Iterator<Item = &'static Node> {
     std::iter::successors(node(bucket(thread)), move |found| node(&found.next))
 }
 
-/// In the handler of the thread with that id: `with` gets what is there for it, if there is
-/// something.
+/// Called by the handler of the thread with that id. Calls `with` with the contents of its entry,
+/// if there are any.
 ///
 /// # Signal safety
 /// Safe, if `with` is. Loads and stores memory, and calls nothing else.
@@ -127,7 +130,7 @@ pub(super) fn enter(thread: i32, with: impl FnOnce(EntryContents<'_>)) {
     }
 }
 
-/// The place of that thread, made if need be. `None`: no thread has such an id.
+/// A claim to the entry of that thread, which is made if need be. `None`: no thread has such an id.
 pub(super) fn claim(thread: i32) -> Option<Claim> {
     if thread <= 0 {
         return None;
@@ -135,12 +138,12 @@ pub(super) fn claim(thread: i32) -> Option<Claim> {
     let _lock = lock_table();
     let known = nodes(thread).find(|node| node.entry.belongs_to(thread));
     let node = known.or_else(|| nodes(thread).find(|node| node.entry.assign_to(thread))).unwrap_or_else(|| add(thread));
-    // Relaxed: it falls to 0 under this lock only.
+    // Relaxed: the count falls to 0 under this lock only.
     node.claims.fetch_add(1, Ordering::Relaxed);
     Some(Claim(node))
 }
 
-/// A new entry, of that thread. Under `TABLE_LOCK`.
+/// Adds an entry for that thread. Under `TABLE_LOCK`.
 fn add(thread: i32) -> &'static Node {
     let bucket = bucket(thread);
     let next = AtomicPtr::new(bucket.load(Ordering::Relaxed));
@@ -150,7 +153,7 @@ fn add(thread: i32) -> &'static Node {
     node
 }
 
-/// A claim to a thread's entry.
+/// Keeps an entry assigned to its thread.
 pub(super) struct Claim(&'static Node);
 
 impl Deref for Claim {
@@ -163,7 +166,7 @@ impl Deref for Claim {
 
 impl Clone for Claim {
     fn clone(&self) -> Claim {
-        // Relaxed, and without the lock: this place keeps it above 0, so that nothing is decided by
+        // Relaxed, and without the lock: this claim keeps it above 0, so that nothing is decided by
         // it meanwhile.
         self.0.claims.fetch_add(1, Ordering::Relaxed);
         Claim(self.0)
@@ -180,26 +183,26 @@ impl Drop for Claim {
 }
 
 impl Claim {
-    /// Takes the request; the grace is for it.
+    /// Clears the request. It may be freed or sent again when the grace is over.
     pub(super) fn clear_request(&self) -> Grace {
         Grace { start: self.0.entry.clear_request(), claim: self.clone() }
     }
 
-    /// What is being done there now must end before what it could have found is freed.
+    /// Begins a grace: a value that the handler could have found may be freed when it is over.
     pub(super) fn grace(&self) -> Grace {
         Grace { start: self.0.entry.grace_start(), claim: self.clone() }
     }
 }
 
-/// The handler that was at work when this was made, if there was one. Keeps the entry that
-/// thread's: another thread's handler could leave it in its stead.
+/// A grace of one entry: over when the handler that was at work when it began has ended. Keeps the
+/// entry assigned to its thread, since another thread's handler could leave it in its stead.
 pub(super) struct Grace {
     claim: Claim,
     start: GraceStart,
 }
 
 impl Grace {
-    /// No handler was at work, or it has ended since.
+    /// Returns `true` if no handler was at work when the grace began, or that handler has ended.
     pub(super) fn is_over(&self) -> bool {
         self.claim.is_over(self.start)
     }

@@ -1,6 +1,7 @@
-//! What makes the kernel send a thread its signals: a timer on the thread's CPU clock, or, where a
-//! timer is not exact enough, a perf clock. Perf clocks are exact, but take a file each, are not
-//! permitted everywhere, and cost a spawn too much.
+//! Triggers: what makes the kernel send signals to a thread. A trigger is a timer on the thread's
+//! CPU clock or, where a timer is not exact enough, a perf clock. Perf clocks are exact, but each
+//! takes a file, they are not permitted everywhere, and making one takes too long for a spawn.
+//! Knows clocks and system calls, no threads of the tree.
 
 use super::accounting::ThreadClock;
 use crate::os::CpuClock;
@@ -9,32 +10,33 @@ use crate::os::thread_timer::ThreadTimer;
 use std::io;
 use std::time::Duration;
 
-/// Perf clocks are for rates above the kernel's tick, and for threads that their timers do not
-/// meet: they run for less than a tick at a time, and the kernel looks at timers only then.
+/// The source of signals. The kernel checks timers at its ticks only. So perf clocks are needed for
+/// rates above the tick's, and for threads that run for less than a tick at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// By the CPU clock.
     Cpu { tick: Duration, rate: Rate },
-    /// The sampler asks, by the wall clock.
+    /// By the wall clock: the sampler sends the signals.
     Wall,
 }
 
-/// How the rate compares to that of the kernel's tick.
+/// How the rate compares to the rate of the kernel's tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rate {
     /// A timer expires at the tick after its time.
     Below,
-    /// A timer of that very period would beat with the tick, and merge every tenth expiration with
-    /// another: so it expires at each tick that finds the thread running, whatever its clock says.
+    /// About the tick's rate. A timer of that very period would beat with the tick, and every tenth
+    /// expiration would be merged with another. So the timer expires at each tick that finds the
+    /// thread running.
     EachTick,
-    /// Only perf clocks can give it; until a thread has one it is sampled at each tick.
+    /// Only perf clocks reach this rate. Until a thread has one, it is sampled at each tick.
     Above,
 }
 
 /// The period of a timer that is to expire at each tick.
 const AT_ONCE: Duration = Duration::from_micros(1);
 
-/// One at work; dropping it ends it.
+/// A running trigger. Dropping it ends it.
 pub(super) enum Trigger {
     Timer { _timer: ThreadTimer },
     Perf { _event: PerfClock },
@@ -46,45 +48,47 @@ impl Trigger {
     }
 }
 
-/// Makes triggers, and judges which.
+/// Makes triggers, and decides which kind a thread needs.
 pub(super) struct Triggers {
     period: Duration,
     source: Source,
     exact: PerfClocks,
-    /// Threads that got no timer, and no perf clock in its place so far, and why the first got no
-    /// timer.
+    /// The number of threads that have neither a timer nor a perf clock.
     untimed: u64,
+    /// Why the first of them got no timer, until it is reported.
     no_timer: Option<String>,
     has_noted_no_timer: bool,
-    /// Threads that a perf clock was wanted for and not to be had.
+    /// The number of threads that needed a perf clock, have a timer, and got no perf clock.
     inexact: u64,
-    /// What was said of the first of each, until it is taken.
+    /// The warning about the first of each kind, until it is taken.
     warnings: Vec<String>,
 }
 
-/// Whether there are perf clocks to be had.
+/// Whether perf clocks can be made.
 enum PerfClocks {
-    /// Not known before the first is wanted.
+    /// Not known before the first is needed.
     NotProbed,
-    /// For so many files more.
+    /// This many more, as each takes a file.
     For(u64),
     Refused,
 }
 
-/// What a thread's samples were like when it was timer_check last.
+/// The last check whether a thread's timer is enough.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TimerCheck {
+    /// The samples that were due by then.
     due: u64,
+    /// The samples that were lost by then.
     lost: u64,
-    /// A perf clock was wanted, and is not to be had: not asked for again.
+    /// A perf clock was needed and could not be made: no second try.
     refused: bool,
-    /// Its first judgement has passed.
-    known: bool,
-    /// It was given no timer: without a perf clock it has no samples.
+    /// The first check is over.
+    is_checked: bool,
+    /// The thread has no timer: without a perf clock it has no samples.
     untimed: bool,
 }
 
-/// Samples that must be due before it is timer_check how many of them came.
+/// The number of samples that must be due between two checks.
 const ENOUGH: u64 = 4;
 
 impl Triggers {
@@ -105,8 +109,7 @@ impl Triggers {
         self.source
     }
 
-    /// After how much of its CPU clock a thread is due for the first time. `random` is from 0 up to
-    /// 1.
+    /// The CPU time after which a thread's first sample is due. `random` is from 0 up to 1.
     pub(super) fn first_expiry(&self, random: f64) -> Duration {
         match self.source {
             Source::Cpu { tick, .. } => first_expiry(self.period, tick, random),
@@ -114,14 +117,14 @@ impl Triggers {
         }
     }
 
-    /// Returns `true` if a thread whose first sample is due after `first` can wait for the sampler,
-    /// which visits at each tick, to get its timer.
+    /// Returns `true` if a thread whose first sample is due after `first` can get its timer from
+    /// the sampler, which comes at each tick.
     pub(super) fn can_wait(&self, first: Duration) -> bool {
         matches!(self.source, Source::Cpu { tick, .. } if first >= tick && !tick.is_zero())
     }
 
-    /// A timer for that thread, which is due after `first`. `None`: the system gives none, or none
-    /// is needed.
+    /// A timer for the thread with that clock, which expires first after `first`. `None`: the
+    /// system gives none, or the thread needs none.
     pub(super) fn timer(&mut self, clock: CpuClock, first: Duration) -> Option<Trigger> {
         if self.source == Source::Wall {
             return None;
@@ -131,7 +134,7 @@ impl Triggers {
             Ok(timer) => Some(Trigger::Timer { _timer: timer }),
             Err(cause) => {
                 self.untimed += 1;
-                // Whether its time is lost is known when a perf clock was asked for in its place.
+                // It is reported only if no perf clock can be made in its place.
                 if !self.has_noted_no_timer {
                     self.has_noted_no_timer = true;
                     self.no_timer = Some(no_timer(&cause));
@@ -141,18 +144,19 @@ impl Triggers {
         }
     }
 
-    /// How a thread is timer_check at first that was given that by [`timer`](Self::timer).
+    /// The check to begin with, for a thread with the result of [`timer`](Self::timer).
     pub(super) fn first_timer_check(&self, trigger: Option<&Trigger>) -> TimerCheck {
         TimerCheck { untimed: trigger.is_none() && self.source != Source::Wall, ..TimerCheck::default() }
     }
 
-    /// Whether threads need more than their timers from the first.
+    /// Returns `true` if all threads need perf clocks.
     pub(super) fn is_above_tick(&self) -> bool {
         matches!(self.source, Source::Cpu { rate: Rate::Above, .. })
     }
 
-    /// Whether that thread, whose CPU clock is at `clock`, needs more than its timer. `runs`, asked
-    /// once at most, tells whether it has a processor or waits for one.
+    /// Returns `true` if the thread, whose CPU clock is at `clock`, needs a perf clock. `runs`
+    /// returns `true` if the thread runs or waits for a processor; it is called at most once per
+    /// thread.
     pub(super) fn needs_perf_clock(
         &self,
         timer_check: &mut TimerCheck,
@@ -164,23 +168,23 @@ impl Triggers {
         let period = self.period.as_nanos() as u64;
         let due = thread_clock.due(clock, period);
         if rate == Rate::Above || timer_check.untimed {
-            // One of many that wait for a processor runs for some periods in its first turn, before
-            // there is anything to judge it by. But a thousand that sleep shall not have a thousand
-            // files.
-            let is_first = !std::mem::replace(&mut timer_check.known, true);
+            // Of many threads that wait for a processor, each runs for some periods in its first
+            // turn, before any of its samples is due. But a thousand sleeping threads must not take
+            // a thousand files.
+            let is_first = !std::mem::replace(&mut timer_check.is_checked, true);
             return !timer_check.refused && (due > 0 || is_first && runs());
         }
         if timer_check.refused || due < timer_check.due + ENOUGH {
             return false;
         }
         let lost = thread_clock.lost_so_far() + thread_clock.missing(clock, period);
-        // Half of them were merged, or have not come at all.
+        // Half of the due samples were merged, or have not come at all.
         let wants = (lost - timer_check.lost.min(lost)) * 2 >= due - timer_check.due;
         (timer_check.due, timer_check.lost) = (due, lost);
         wants
     }
 
-    /// A perf clock for that thread; `None`: not to be had.
+    /// A perf clock for the thread. `None`: it could not be made.
     pub(super) fn perf_clock(&mut self, timer_check: &mut TimerCheck, clock: CpuClock) -> Option<Trigger> {
         if let PerfClocks::NotProbed = self.exact {
             self.exact = PerfClocks::For(perf::files_to_spend());
@@ -219,7 +223,7 @@ impl Triggers {
         None
     }
 
-    /// Ends it.
+    /// Ends the trigger.
     pub(super) fn end(&mut self, trigger: Option<Trigger>) {
         if let (Some(Trigger::Perf { .. }), PerfClocks::For(files)) = (trigger, &mut self.exact) {
             *files += 1;
@@ -232,7 +236,7 @@ impl Triggers {
             .then(|| format!("{} threads got neither a timer nor a perf clock: [unsampled]", self.untimed))
     }
 
-    /// How many threads a perf clock was wanted for and not to be had.
+    /// The number of threads that needed a perf clock and got none.
     pub(super) fn inexact(&self) -> u64 {
         self.inexact
     }
@@ -251,8 +255,9 @@ fn no_timer(cause: &io::Error) -> String {
     format!("the system gives no timer for a thread: {cause}{limit}")
 }
 
-/// The kernel looks at timers once a tick: a period that is shorter takes perf clocks, if the
-/// kernel permits them, which `probe` finds out; else it is lengthened to the tick.
+/// The source and the period for a frequency. The kernel checks timers once a tick. So a shorter
+/// period needs perf clocks; `probe` says whether the kernel permits them. If not, the period is
+/// the tick.
 pub(super) fn source(
     frequency: u32,
     tick: Option<Duration>,
@@ -275,11 +280,11 @@ pub(super) fn source(
     }
 }
 
-/// Uniform in one period: so a thread that lives for a tenth of it is sampled in one case of ten.
+/// The first expiry, uniform in one period: so a thread that lives for a tenth of a period is
+/// sampled in one case of ten. `random` is from 0 up to 1.
 ///
-/// The kernel looks at the clock at its ticks only, and finds what has expired by then. So what is
-/// drawn is the tick: the first one of a thread's life, however early it comes, has its share of
-/// tick / period as all others do. `random` is from 0 up to 1.
+/// The kernel checks timers at its ticks only. So the tick is drawn: each tick of the first period,
+/// also the first one, has the same share of tick / period.
 fn first_expiry(period: Duration, tick: Duration, random: f64) -> Duration {
     let drawn = period.mul_f64(random).as_nanos();
     let tick = tick.as_nanos().max(1);
@@ -297,7 +302,7 @@ mod tests {
         assert_eq!([first(0.0), first(0.39)], [Duration::from_nanos(1); 2]);
         assert_eq!([first(0.41), first(0.79), first(0.81), first(0.99)], [ms(4), ms(4), ms(8), ms(8)]);
         assert_eq!(first_expiry(ms(4), ms(4), 0.99), Duration::from_nanos(1));
-        // Where the tick is not known, any instant is.
+        // Where the tick is not known, any time may be drawn.
         assert_eq!(first_expiry(ms(10), Duration::ZERO, 0.5), ms(5));
     }
 
@@ -324,8 +329,8 @@ mod tests {
             (ThreadClock::new(0, 0), TimerCheck::default(), TimerCheck::default());
         assert!(triggers.needs_perf_clock(&mut runs, &thread_clock, 700_000, || true));
         assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 700_000, || false));
-        // It costs a look into /proc: once for each thread.
-        let asked = || unreachable!("it was asked");
+        // It reads a file in /proc: once for each thread.
+        let asked = || unreachable!("it was called");
         assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 999_999, asked));
         assert!(triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, asked));
         sleeps.refused = true;

@@ -1,10 +1,11 @@
-//! Accounts of ended threads, folded by pool where there are many: a program that runs for months
-//! and spawns a thread for each request would keep one for each of them.
+//! Folds the accounts of ended threads by pool where there are many. A program that runs for months
+//! and spawns a thread for each request would keep an account for each of them. Knows paths and
+//! sums, no clocks.
 //!
 //! Invariants
 //! 1. Folding moves sums from one account to another: the weights, samples, losses and clocks of
 //!    all accounts together stay what they were, to the nanosecond.
-//! 2. Only ended accounts are folded: no meter names them.
+//! 2. Only ended accounts are folded: no thread clock names them.
 
 use super::accounts::{Account, Accounting};
 use super::wait_names::without_numbers;
@@ -13,18 +14,18 @@ use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
 use std::panic::Location;
 
-/// Ended accounts that are kept apart. At 250 bytes each, besides their stacks.
+/// The number of ended accounts that are kept apart, at 250 bytes each, besides their stacks.
 pub(super) const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
-/// Which accounts are one pool: those whose threads were spawned at the same place, and whose paths
-/// this makes equal.
+/// Shortens a path. Accounts are one pool if their threads were spawned by the same call, and this
+/// makes their paths equal.
 type Fold = fn(&str) -> String;
 
-/// One after the other, until there are few.
+/// Tried one after the other, until few accounts are left.
 const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 
 impl Accounting {
-    /// An account has ended.
+    /// Called when an account has ended: folds the ended accounts if there are many.
     pub(super) fn fold_if_many(&mut self) {
         self.ended += 1;
         if self.ended < MOST {
@@ -32,7 +33,7 @@ impl Accounting {
         }
         for fold in FOLDS {
             self.fold(fold);
-            // Else the next would follow soon, and each takes its time.
+            // Otherwise the next fold would follow soon, and each takes its time.
             if self.ended <= MOST / 2 {
                 return;
             }
@@ -85,8 +86,7 @@ impl Account {
     }
 }
 
-/// `main/pool-*/*` of `main/pool-1/reader-12`, for names that are told apart by something else than
-/// a number.
+/// `main/pool-*/*` of `main/pool-1/reader-12`, for names that differ in more than a number.
 fn without_name(path: &str) -> String {
     match path.rsplit_once('/') {
         Some((above, _)) => format!("{}/*", without_numbers(above)),
@@ -94,10 +94,10 @@ fn without_name(path: &str) -> String {
     }
 }
 
-/// `main/*`: as many as there are places in the source that spawn.
+/// `main/*`: one pool for each place in the source that spawns.
 fn without_path(path: &str) -> String {
     match path.split_once('/') {
-        // The runtime's stay in their place.
+        // The runtime's threads keep their place.
         Some((root, rest)) if rest.split('/').next() == Some(RUNTIME) => format!("{root}/{RUNTIME}/*"),
         Some((root, _)) => format!("{root}/*"),
         None => path.to_owned(),
@@ -116,8 +116,8 @@ mod tests {
         Location::caller()
     }
 
-    /// Threads with those paths live one after the other, each for 10 ns, of which it uses 7, 2 of
-    /// them without a sample.
+    /// Threads with those paths live one after the other, each for 10 ns. Each uses 7 ns, 2 of them
+    /// without a sample.
     fn lived(paths: impl Iterator<Item = (String, &'static Location<'static>)>) -> (Accounting, u64) {
         let (mut accounting, mut count) = (Accounting::default(), 0);
         for (path, place) in paths {
@@ -162,7 +162,7 @@ mod tests {
             let found = accounting.into_raw_profile();
             let nanos = Duration::from_nanos(count * 7);
             assert_eq!(sums(&found), (count, count * 7, count, nanos, count, count as i64 * 10), "{pool}");
-            // One for each place.
+            // One for each call that spawns.
             let pools: Vec<_> = found.lifetimes.iter().filter(|lifetime| lifetime.pool.is_some()).collect();
             assert!(pools.len() == 2 && pools.iter().all(|lifetime| *lifetime.path == *pool), "{pool}: {pools:?}");
             let owners = found.samples.iter().filter(|sample| matches!(sample.stack, Stack::Sampled { .. }));
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!((without_path("other/x/y"), without_path("main")), ("other/*".into(), "main".into()));
     }
 
-    /// A name without a number, another one for each.
+    /// A name without a number, another one for each `n`.
     fn letters(mut n: u64) -> String {
         let mut text = String::new();
         while {

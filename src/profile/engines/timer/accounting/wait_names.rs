@@ -1,13 +1,13 @@
-//! The frames of waits. Keeps a bounded number of names, however many names the program gives to its
-//! locks and queues.
+//! The frames of waits. Keeps a bounded number of names, however many names the program gives to
+//! its locks and queues.
 
 use crate::profile::raw::wait_frame;
 use crate::wait::Label;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The number of names that are kept whole. As many again are kept without their numbers; all others
-/// are replaced by their kind.
+/// The number of names that are kept whole. As many again are kept without their numbers; all
+/// others are replaced by their kind.
 const MOST: usize = 1024;
 
 #[derive(Clone, Default)]
@@ -35,7 +35,7 @@ impl WaitNames {
     }
 }
 
-/// `main/pool-*/reader-*` of `main/pool-1/reader-12`.
+/// Replaces each number by a star: `main/pool-*/reader-*` of `main/pool-1/reader-12`.
 pub(super) fn without_numbers(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {

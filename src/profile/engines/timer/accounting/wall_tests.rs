@@ -29,17 +29,17 @@ fn weights(found: &RawProfile) -> Vec<(u64, u64, u64, Option<&str>)> {
 
 const MS: u64 = 1_000_000;
 
-/// Of a wall clock at 100 Hz.
+/// A tick of a wall clock at 100 Hz.
 fn tick(number: u64) -> Tick {
     Tick { number, now: number * 10 * MS, before: (number - 1) * 10 * MS }
 }
 
-/// A thread in its account, and what it waits for.
+/// A made-up thread, with its account and its waits.
 struct Thread {
     accounting: Accounting,
     thread_clock: ThreadClock,
     wall_state: WallState,
-    /// Changes of its waits so far.
+    /// The number of changes of its waits so far.
     changes: u64,
     waiting: Option<Arc<str>>,
     waited: Vec<(Arc<str>, u64)>,
@@ -57,7 +57,7 @@ impl Thread {
         Shown::from_word(self.changes)
     }
 
-    /// It waits for something else, or, with `None`, for nothing.
+    /// Its wait changes; `None`: it does not wait.
     fn waits(&mut self, label: Option<&str>) {
         self.changes += 1;
         self.waiting = label.map(Arc::from);
@@ -79,8 +79,8 @@ impl Thread {
         self.accounting.tick(&self.thread_clock, &mut self.wall_state, tick, &snapshot)
     }
 
-    /// A tick as the sampler makes it: the answer to the question of the tick before is read after
-    /// the clocks were.
+    /// A tick as the sampler makes it: the sample that was requested at the tick before is read
+    /// after the clocks.
     fn tick_with_sample(&mut self, tick: Tick, clock: u64, answer: (u64, u64)) -> Progress {
         let snapshot = self.snapshot(tick.now, clock);
         let skipped = self.wall_state.skipped(tick, true);
@@ -101,7 +101,7 @@ impl Thread {
         self.accounting.close_by_wall(&mut self.thread_clock, &mut self.wall_state, (now, last), &snapshot);
     }
 
-    /// Asked at the first tick, and met at 1 with its CPU clock at 100.
+    /// A sample was requested at the first tick. It came at leaf 1, with the CPU clock at 100.
     fn sampled_at_first_tick() -> Thread {
         let mut thread = Thread::new();
         assert_eq!(thread.tick(tick(1), 0), Progress::Moved, "the sampler does not know where it is");
@@ -118,20 +118,19 @@ fn a_wait_has_its_label_from_beginning_to_end() {
     assert_eq!(thread.tick(tick(2), 300 + RETURN), Progress::Moved);
     thread.sampled(400 + RETURN, 2);
     thread.has_waited("queue", 10 * MS);
-    assert_eq!(thread.tick(tick(3), 400 + 2 * RETURN), Progress::Waiting, "it has gone back, no more");
-    // Skipped until the wait ends, after which it has used hardly any CPU time and sleeps
-    // elsewhere.
+    assert_eq!(thread.tick(tick(3), 400 + 2 * RETURN), Progress::Waiting, "it has only returned to its wait");
+    // Skipped until the wait ends. Then it uses hardly any CPU time, and sleeps outside this crate.
     thread.has_waited("queue", 403 * MS);
     thread.waits(None);
     assert_eq!(
         thread.tick(tick(44), 400 + 2 * RETURN),
         Progress::Moved,
-        "it is not where it was, whatever its clock says"
+        "its wait has changed, although its clock has not"
     );
     thread.sampled(500 + 2 * RETURN, 3);
     assert_eq!(thread.tick(tick(45), 500 + 2 * RETURN), Progress::BlockedOutside);
     thread.close(750 * MS, tick(74), 500 + 2 * RETURN);
-    // 8 ms of the second tick were outside of the wait. It was met outside of it only after it.
+    // 8 ms of the second tick were outside of the wait. It was sampled outside only after the wait.
     let expected = [(1, 10 * MS, 1, None), (32, 325 * MS, 3, None), (42, 415 * MS, 2, Some("queue"))];
     assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
@@ -160,7 +159,7 @@ fn brief_waits_are_summed_at_their_sampled_stacks() {
         thread.sampled(number * 50 * RETURN, if number % 2 == 0 { 1 } else { 2 });
     }
     thread.close(110 * MS, tick(11), 900 * RETURN);
-    // It was never met in the lock, and what was outside of all waits after the last answer there
+    // It was never sampled in the lock. The time outside of all waits after the last sample there
     // is not known.
     let expected =
         [(0, 2 * MS, 0, None), (0, 20 * MS, 0, Some("lock")), (5, 60 * MS, 2, Some("queue")), (6, 28 * MS, 1, None)];
@@ -171,7 +170,7 @@ fn brief_waits_are_summed_at_their_sampled_stacks() {
 fn a_late_reply_gets_the_time_until_it_comes() {
     let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 5 * MS), Progress::Moved);
-    assert_eq!(thread.tick(tick(3), 5 * MS), Progress::Moved, "no answer");
+    assert_eq!(thread.tick(tick(3), 5 * MS), Progress::Moved, "no sample came");
     thread.sampled(9 * MS, 2);
     thread.close(31 * MS, tick(3), 9 * MS + RETURN + 1);
     let expected = [(0, MS, 0, None), (1, 10 * MS, 1, None), (1, 20 * MS, 2, None)];
@@ -183,7 +182,7 @@ fn a_late_reply_gets_the_time_until_it_comes() {
 #[test]
 fn a_wait_is_not_counted_beyond_its_closed_account() {
     let mut thread = Thread::sampled_at_first_tick();
-    // Its own clock was read a bit later than the time at which the account ends.
+    // The thread's own clock was read a bit later than the time at which the account ends.
     thread.has_waited("queue", 7 * MS);
     thread.close(15 * MS, tick(1), 900 * RETURN);
     let expected = [(0, 5 * MS, 0, Some("queue")), (1, 10 * MS, 1, None)];
@@ -193,9 +192,9 @@ fn a_wait_is_not_counted_beyond_its_closed_account() {
 #[test]
 fn an_account_closed_within_a_tick_is_still_visited() {
     let mut thread = Thread::sampled_at_first_tick();
-    // The second tick has begun when the thread is registered again, and it has not been looked at.
+    // The second tick has begun when the thread is registered again, and it has not been visited.
     thread.close(20 * MS + 3, tick(2), 10);
-    assert!(!thread.wall_state.was_visited_at(tick(2)), "it would be in no list any more");
+    assert!(!thread.wall_state.was_visited_at(tick(2)), "otherwise no list would have it any more");
     assert_eq!(thread.tick(tick(2), 10), Progress::BlockedOutside);
     assert!(thread.wall_state.was_visited_at(tick(2)));
     thread.close(25 * MS, tick(2), 10);
@@ -207,7 +206,7 @@ fn cpu_time_of_a_skipped_thread_is_unsampled() {
     let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 100), Progress::BlockedOutside);
     assert_eq!(thread.tick(tick(9), 100), Progress::BlockedOutside);
-    // Eleven ticks later it has moved for 12 ms; where is not known.
+    // Eleven ticks later it has run for 12 ms, at an unknown stack.
     assert_eq!(thread.tick(tick(20), 12 * MS + 100), Progress::Moved);
     thread.sampled(13 * MS, 2);
     // It is there at the end too: nothing more is unsampled.
@@ -221,12 +220,12 @@ fn an_unchanged_clock_accounts_time_without_a_visit() {
     let mut thread = Thread::sampled_at_first_tick();
     assert_eq!(thread.tick(tick(2), 200), Progress::BlockedOutside);
     assert_eq!(thread.wall_state.unchanged_clock(200), 200..=100 + RETURN);
-    // Its clock was the same at the eighteenth, and it has moved for 30 ms by the twentieth: 10 of
-    // them may have been its old place's.
+    // Its clock was the same at the 18th tick, and it has run for 30 ms by the 20th: 10 ms of them
+    // may belong to its old stack.
     thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(18));
     assert_eq!(thread.tick(tick(20), 30 * MS), Progress::Moved);
     thread.close(205 * MS, tick(20), 30 * MS);
-    // 10 while it had moved, 10 that wait for an answer, 5 since.
+    // 10 while it had moved, 10 that wait for a sample, 5 since.
     assert_eq!(weights(&thread.accounting.into_raw_profile()), [(0, 25 * MS, 0, None), (19, 180 * MS, 1, None)]);
 }
 
@@ -250,16 +249,16 @@ fn the_sampler_is_sampled_once_and_its_waits_keep_labels() {
 fn a_stack_gets_the_time_up_to_its_request() {
     let mut thread = Thread::new();
     assert_eq!(thread.tick(tick(1), MS), Progress::Moved);
-    // It works on at 1, and sleeps elsewhere, at 2, before the next tick.
+    // It goes on at 1, and sleeps outside this crate, at 2, before the next tick.
     assert_eq!(thread.tick_with_sample(tick(2), 6 * MS, (MS + 100, 1)), Progress::Moved);
     assert_eq!(thread.tick_with_sample(tick(3), 6 * MS, (6 * MS, 2)), Progress::BlockedOutside);
-    // The last tick before it works again, at 1, and the next one.
+    // The last tick before it runs again, at 1, and the next one.
     thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(4));
     assert_eq!(thread.tick(tick(5), 12 * MS), Progress::Moved);
     assert_eq!(thread.tick_with_sample(tick(6), 20 * MS, (12 * MS + 100, 1)), Progress::Moved);
     thread.close(60 * MS, tick(6), 20 * MS);
     let found = thread.accounting.into_raw_profile();
-    // To 10 ms and from 40 to 50 at 1, from 10 to 40 at 2. The end has not been answered.
+    // Up to 10 ms and from 40 to 50 ms at 1, from 10 to 40 ms at 2. The last request got no sample.
     let expected = [(0, 10 * MS, 0, None), (2, 20 * MS, 1, None), (3, 30 * MS, 2, None)];
     assert_eq!(weights(&found), expected);
 }

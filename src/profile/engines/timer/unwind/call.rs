@@ -1,27 +1,28 @@
-//! Machine code before a return address: whether it is a call, and of which function. So an address
-//! is told from a number that only looks like one.
+//! Machine code before a return address: whether it is a call, and of which function. So a return
+//! address is distinguished from a number that looks like one. Reads bytes that it is given, no
+//! memory.
 
 /// The instruction before a return address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// A call of the function at that address.
     To(u64),
-    /// A call of the function whose address stands at that place in memory. Other processors take
+    /// A call of the function whose address is stored at that address. Other processors need
     /// several instructions for that.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     By(u64),
-    /// A call of a function that cannot be told.
+    /// A call of an unknown function.
     Somewhere,
 }
 
-/// Bytes of code that are looked at before a return address. No call instruction is longer.
+/// The number of bytes that are read before a return address. No call instruction is longer.
 pub(super) const BEFORE: usize = 8;
 
-/// Bytes of code that are looked at from a return address on, for the end of a signal handler.
+/// The number of bytes that are read from a return address on, for the end of a signal handler.
 pub(super) const BEHIND: usize = 9;
 
-/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes
-/// that could not be read are 0.
+/// The call instruction at the end of `bytes`, which lie before `return_address`. `None`: there is
+/// none. Bytes that could not be read are 0.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> {
     let distance = || i64::from(i32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]));
@@ -52,8 +53,8 @@ pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> 
     }
 }
 
-/// The call that the `bytes` before `return_address` end with; `None` if they are no call. Bytes
-/// that could not be read are 0.
+/// The call instruction at the end of `bytes`, which lie before `return_address`. `None`: there is
+/// none. Bytes that could not be read are 0.
 #[cfg(target_arch = "aarch64")]
 pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> {
     let instruction = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
@@ -65,15 +66,15 @@ pub(super) fn before(return_address: u64, bytes: &[u8; BEFORE]) -> Option<Call> 
         let distance = i64::from((instruction << 6) as i32 >> 6) * 4;
         return Some(Call::To((return_address - 4).wrapping_add_signed(distance)));
     }
-    // BLR, and those that check the pointer first: BLRAA, BLRAAZ, BLRAB, BLRABZ.
+    // BLR, and BLRAA, BLRAAZ, BLRAB and BLRABZ, which check the pointer first.
     let is_register = instruction & 0xffff_fc1f == 0xd63f_0000
         || instruction & 0xffff_f81f == 0xd63f_081f
         || instruction & 0xffff_f800 == 0xd73f_0800;
     is_register.then_some(Call::Somewhere)
 }
 
-/// Where the address stands that a stub jumps to, as linkers write them for functions of other
-/// libraries. `None`: it is no stub.
+/// The address at which a stub finds the address that it jumps to. Linkers write stubs for
+/// functions of other libraries. `None`: it is no stub.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn slot_of_stub(stub: u64, mut code: &[u8]) -> Option<u64> {
     let whole = code.len();

@@ -1,13 +1,14 @@
-//! The stack that a walk reads, and nothing beside it.
+//! The stack memory that a walk reads. Checks the bounds of each read; knows no registers and no
+//! rules.
 
 use crate::os::tasks::Copied;
 use std::ops::Range;
 
 /// The part of a thread's stack that is in use.
 pub(in super::super) struct Memory<'a> {
-    /// From the lowest address that is still of interest to the stack's end.
+    /// From the lowest address that the walk may still read to the stack's end.
     stack: Range<u64>,
-    /// The thread's own stack, if it runs on another one just now.
+    /// The thread's own stack, if it runs on another one now.
     own: Range<u64>,
     words: Words<'a>,
 }
@@ -19,25 +20,27 @@ enum Words<'a> {
 }
 
 impl<'a> Memory<'a> {
-    /// Read as it lies there. `own` is the thread's own stack if `stack` is not a part of it, or
-    /// empty.
+    /// Reads the stack directly. `own` is the thread's own stack if `stack` is not a part of it,
+    /// and empty otherwise.
     ///
     /// # Safety
     /// - `stack` is mapped, and no thread writes there while this is used.
-    /// - The thread that is walked runs on `stack`. The same is true of the part of `own` that it
-    ///   used before it came there.
+    /// - The walked thread runs on `stack`.
+    /// - The part of `own` that the thread used before it switched to `stack` is mapped too, and no
+    ///   thread writes there.
     pub(in super::super) unsafe fn of_this_thread(stack: Range<u64>, own: Range<u64>) -> Memory<'a> {
         Memory { stack, own, words: Words::Mapped }
     }
 
-    /// Read by the kernel, which says if nothing is mapped there. `own` as above.
+    /// Lets the kernel read the stack, which reports an error if nothing is mapped there. `own`: as
+    /// above.
     pub(in super::super) fn copied(stack: Range<u64>, own: Range<u64>, copied: &'a mut Copied) -> Memory<'a> {
         copied.forget();
         Memory { stack, own, words: Words::Copied(copied) }
     }
 
-    /// Whether the stack pointer of a function that is nearer to the root can be there. From then
-    /// on all below it is passed.
+    /// Returns `true` if the stack pointer of a function nearer to the root can be `pointer`. From
+    /// then on the walk does not read below it.
     pub(super) fn rise_to(&mut self, pointer: u64) -> bool {
         let rises = (self.stack.start..=self.stack.end).contains(&pointer);
         if rises {
@@ -46,8 +49,8 @@ impl<'a> Memory<'a> {
         rises
     }
 
-    /// As [`rise_to`](Self::rise_to), where a signal has interrupted the thread at that stack
-    /// pointer: it may have changed to an alternate stack.
+    /// Like [`rise_to`](Self::rise_to), where a signal has interrupted the thread at that stack
+    /// pointer: the thread may have switched to an alternate stack.
     pub(super) fn leave_signal(&mut self, pointer: u64) -> bool {
         if self.own.contains(&pointer) {
             self.stack = pointer..std::mem::take(&mut self.own).end;
@@ -56,14 +59,14 @@ impl<'a> Memory<'a> {
         self.rise_to(pointer)
     }
 
-    /// The eight bytes at that address; `None` if they are not on the stack, or not mapped.
+    /// The eight bytes at that address. `None`: they are not on the stack, or not mapped.
     pub(super) fn word(&mut self, address: u64) -> Option<u64> {
         if address < self.stack.start || address.checked_add(8)? > self.stack.end {
             return None;
         }
         match &mut self.words {
-            // SAFETY: these eight bytes are in the part of the stack that is in use, which is
-            // mapped, as the caller of `of_this_thread` has said. They need not be aligned.
+            // SAFETY: these eight bytes are in the part of the stack in use, which is mapped, as
+            // the caller of `of_this_thread` has promised. They need not be aligned.
             Words::Mapped => Some(unsafe { (address as *const u64).read_unaligned() }),
             Words::Copied(copied) => copied.word(address).ok(),
         }

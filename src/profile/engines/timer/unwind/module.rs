@@ -1,5 +1,6 @@
-//! The code of the process, as the unwinder knows it: where each program and library lies, its
-//! unwinding tables, and the bytes of its code.
+//! The code of the process, as the unwinder knows it: the address range of each program and
+//! library, its unwinding tables, and the bytes of its code. Uses no lock and no loader, so a
+//! signal handler may call it.
 
 use super::call::{BEFORE, BEHIND, Call, before, ends_signal, slot_of_stub};
 use crate::os::readable::is_readable;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 pub(in super::super) enum Table {
     /// Mapped for as long as the process lives.
     Mapped(&'static [u8]),
-    /// Of a library that may be unloaded.
+    /// Copied from a library that may be unloaded.
     Copied(Arc<[u8]>),
 }
 
@@ -31,14 +32,13 @@ impl Deref for Table {
 pub(in super::super) struct Module {
     /// All of it, data too.
     pub(in super::super) range: Range<u64>,
-    /// What was added to the addresses that stand in its file.
+    /// The difference between an address in memory and in the file.
     pub(in super::super) base: u64,
-    /// The table that finds functions in the other one (`.eh_frame_hdr`), and its address in the
-    /// file.
+    /// The sorted index of `frames` (`.eh_frame_hdr`), and its address in the file.
     pub(in super::super) header: (u64, Table),
     /// The table of functions (`.eh_frame`), and its address in the file.
     pub(in super::super) frames: (u64, Table),
-    /// Parts that can be read for as long as the process lives.
+    /// The segments that can be read for as long as the process lives.
     pub(in super::super) lasting: Vec<Range<u64>>,
 }
 
@@ -46,11 +46,10 @@ pub(in super::super) struct Module {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     Call(Call),
-    /// Nothing that returns there. But what lies behind asks the kernel to return from a signal
-    /// handler.
+    /// No call. But the code behind the address returns from a signal handler.
     EndOfSignal,
     NoCall,
-    /// It may be code; its bytes cannot be read.
+    /// It may be code, but its bytes cannot be read.
     Hidden,
 }
 
@@ -72,7 +71,7 @@ impl Code {
     /// The module in which that address lies.
     ///
     /// # Signal safety
-    /// Safe, as are all that follow.
+    /// Safe, as are all methods after this one.
     pub(super) fn module(&self, address: u64) -> Option<&Module> {
         let after = self.0.partition_point(|module| module.range.start <= address);
         self.0[..after].last().filter(|module| module.range.contains(&address))
@@ -83,26 +82,26 @@ impl Code {
             return Before::NoCall;
         }
         if self.ends_signal(return_address) {
-            // Whatever lies before it: a function that ends with a call that does not return,
-            // perhaps.
+            // The code before it does not matter: it may be a function that ends with a call that
+            // does not return.
             return Before::EndOfSignal;
         }
         match self.bytes_before(return_address) {
             Some(bytes) => before(return_address, &bytes).map_or(Before::NoCall, Before::Call),
-            // Of a module, so it was mapped when the list was made; its code may be for running
-            // only.
+            // It is in a module, so it was mapped when the list was made. The code may be
+            // executable but not readable.
             None if self.module(return_address - 1).is_some() => Before::Hidden,
             None => Before::NoCall,
         }
     }
 
-    /// Whether the code at that address asks the kernel to return from a signal handler.
+    /// Returns `true` if the code at that address returns from a signal handler.
     pub(super) fn ends_signal(&self, address: u64) -> bool {
         self.read(address).is_some_and(|bytes| ends_signal(&bytes))
     }
 
-    /// Whether that is a call of a function that begins in `function`, straight or by a stub.
-    /// `None`: that cannot be told.
+    /// Returns `true` if that is a call of a function that begins in `function`, directly or by a
+    /// stub. `None`: unknown.
     pub(super) fn is_call_of(&self, call: Call, function: &Range<u64>) -> Option<bool> {
         let target = match call {
             Call::To(target) => target,
@@ -121,8 +120,8 @@ impl Code {
         if let Some(bytes) = end.checked_sub(BEFORE as u64).and_then(|start| self.read(start)) {
             return Some(bytes);
         }
-        // At the beginning of what is mapped: what lies on the same page. There are eight bytes
-        // behind it, too.
+        // At the beginning of a mapping: only the bytes on the same page can be read. At least
+        // eight bytes behind the address are mapped too.
         let count = (end % PAGE) as usize;
         let bytes: [u8; BEFORE] = self.read(end - end % PAGE).filter(|_| (2..BEFORE).contains(&count))?;
         let mut last = [0; BEFORE];
@@ -134,7 +133,7 @@ impl Code {
         self.read(address).map(u64::from_ne_bytes)
     }
 
-    /// The bytes from that address on, from 8 to 16; `None` if they cannot be read.
+    /// The 8 to 16 bytes from that address on. `None`: they cannot be read.
     fn read<const COUNT: usize>(&self, address: u64) -> Option<[u8; COUNT]> {
         const { assert!(8 <= COUNT && COUNT <= 16) };
         let end = address.checked_add(COUNT as u64)?;
@@ -146,9 +145,9 @@ impl Code {
         if lasts().is_none() && !(is_readable(address) && (last == address || is_readable(last))) {
             return None;
         }
-        // SAFETY: these bytes are mapped for reading: for as long as the process lives, or as the
-        // kernel has just said. In the latter case they are a return address's: a library that is
-        // on a thread's stack is not unloaded by a correct program.
+        // SAFETY: these bytes are mapped for reading, either for as long as the process lives, or
+        // as the kernel has just said. In the latter case they lie at a return address: a correct
+        // program does not unload a library that is on a thread's stack.
         Some(unsafe { (address as *const [u8; COUNT]).read_volatile() })
     }
 }

@@ -1,21 +1,20 @@
-//! The registers that a signal has interrupted: those that the kernel gives to a handler, and those
-//! that it has saved on the stack below another handler.
+//! The interrupted registers: as the kernel gives them to a signal handler, and as it has saved
+//! them on the stack below another handler. One part for each processor; knows no rules.
 
 use std::ops::Range;
 
-/// What the unwinder needs of the registers that a signal has interrupted.
+/// The interrupted registers that the unwinder needs.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Registers {
     pub(super) instruction: u64,
     pub(super) stack_pointer: u64,
     pub(super) frame_pointer: u64,
-    /// The return address, until the function calls another one. 0 where calls put it onto the
-    /// stack.
+    /// The return address, until the function calls another one. 0 on processors whose calls put it
+    /// onto the stack.
     pub(super) link: u64,
     /// By their numbers in unwinding tables.
     general: [u64; arch::COUNT],
-    /// Where the thread's alternate signal stack lies: its first address and its length. 0: the
-    /// thread has none.
+    /// The thread's alternate signal stack: its first address and its length; 0 if there is none.
     alternate: (u64, u64),
 }
 
@@ -26,13 +25,13 @@ impl Registers {
     /// # Signal safety
     /// Safe.
     pub(in super::super) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
-        // SAFETY: the caller's word: a ucontext_t is there.
+        // SAFETY: the caller promises that the kernel has put a ucontext_t there.
         let context = unsafe { &*context.cast::<libc::ucontext_t>() };
         let alternate = (context.uc_stack.ss_sp as u64, context.uc_stack.ss_size as u64);
         Registers { alternate, ..arch::of(&context.uc_mcontext) }
     }
 
-    /// With nothing known but these.
+    /// Made-up registers; all others are 0.
     pub(super) fn made_up(instruction: u64, stack_pointer: u64, frame_pointer: u64, link: u64) -> Registers {
         let (general, alternate) = ([0; arch::COUNT], (0, 0));
         Registers { instruction, stack_pointer, frame_pointer, link, general, alternate }
@@ -46,7 +45,7 @@ impl Registers {
         self.stack_pointer
     }
 
-    /// Of the register that unwinding tables call by that number.
+    /// The register with that number in unwinding tables.
     pub(super) fn general(&self, number: u16) -> Option<u64> {
         self.general.get(usize::from(number)).copied()
     }
@@ -57,7 +56,7 @@ impl Registers {
         start..start.checked_add(length).unwrap_or(start)
     }
 
-    /// Calls `with` with the registers of the place where this is called.
+    /// Calls `with` with the registers of this call.
     #[cfg(target_arch = "x86_64")]
     #[inline(never)]
     pub(super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
@@ -73,7 +72,7 @@ impl Registers {
         with(&Registers::made_up(instruction, stack_pointer, frame_pointer, 0))
     }
 
-    /// Calls `with` with the registers of the place where this is called.
+    /// Calls `with` with the registers of this call.
     #[cfg(target_arch = "aarch64")]
     #[inline(never)]
     pub(super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
@@ -90,9 +89,8 @@ impl Registers {
     }
 }
 
-/// Where the kernel has saved them on the stack, in bytes from the stack pointer with which the
-/// handler's last function returned. The layout is the kernel's promise to programs (`struct
-/// rt_sigframe`).
+/// Where the kernel has saved the registers on the stack, in bytes from the stack pointer with
+/// which the handler returned. The kernel guarantees the layout (`struct rt_sigframe`).
 pub(super) struct Saved {
     pub(super) instruction: u64,
     pub(super) stack_pointer: u64,

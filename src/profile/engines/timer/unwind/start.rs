@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// yet. Stored by `set_start_of_threads`, always the same address.
 static OF_THREADS: AtomicU64 = AtomicU64::new(0);
 
-/// The code of `_start` is not longer, where no table tells.
+/// The assumed length of a function that no table covers: `_start` is not longer.
 const LENGTH: u64 = 64;
 
 #[derive(Clone, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// In these modules.
+    /// Finds them in these modules.
     pub(super) fn find(code: &Code) -> Starts {
         let function = |address: u64| {
             let known = code.module(address).and_then(|module| rule::function(module, address));
@@ -49,7 +49,7 @@ impl Starts {
         Starts { functions, library: None }
     }
 
-    /// This function, for tests.
+    /// This function alone.
     #[cfg(test)]
     pub(super) fn of(function: Range<u64>) -> Starts {
         Starts { functions: std::iter::once(function).collect(), library: None }

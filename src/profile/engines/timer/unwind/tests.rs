@@ -1,4 +1,4 @@
-//! Walks over made-up stacks and tables: what must not panic, and what must not be believed.
+//! Walks over made-up stacks and tables: none panics, and no wrong caller is accepted.
 
 use super::super::modules::ModuleList;
 use super::memory::Memory;
@@ -133,7 +133,7 @@ fn a_walk_is_complete_only_at_a_thread_start() {
     assert_eq!(walk(&modules, &words, start + 8, 0), (expected.clone(), Ending::Broken));
     modules.starts = Starts::of(start + 0x1000..start + 0x2000);
     assert_eq!(walk(&modules, &words, start + 8, 0), (expected, Ending::Root));
-    // Nothing is beyond a start, whatever the table says of it.
+    // A start has no caller, even if a table names one.
     modules.starts = Starts::of(start..start + 0x101);
     assert_eq!(walk(&modules, &words, start + 0x1008, 0), (vec![start + 0x1008], Ending::Broken));
     assert_eq!(walk(&modules, &words, start + 0x300, 0), (vec![start + 0x300, start + 0x100], Ending::Root));
