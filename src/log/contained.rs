@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use log4rs::append::Append;
 
 use crate::error::{drop_payload, panic_message};
-use crate::os::tell::{note_heard, remark};
+use crate::os::tell::{note_logged, remark};
 use crate::yaml::plain;
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Append for Contained {
         // AssertUnwindSafe: what a panic leaves half-done is the appender's, which has to bear that
         // in log4rs too.
         match catch_unwind(AssertUnwindSafe(|| self.appender.append(record))) {
-            Ok(Ok(())) => note_heard(),
+            Ok(Ok(())) => note_logged(),
             // Not given to log4rs, which takes the standard library's lock of stderr to print it.
             Ok(Err(error)) => remark(&format!("log4rs: {error:#}")),
             Err(payload) => self.tell(payload),

@@ -21,7 +21,7 @@ use super::sink::{Output, Sink, Sinks};
 use super::wiring::{Overflow, Queue};
 use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};
-use crate::os::tell::note_heard;
+use crate::os::tell::note_logged;
 use crate::thread::{Builder, Thread, roots};
 use crate::yaml::expand_env;
 
@@ -196,7 +196,7 @@ impl Append for Entrance {
         }
         kept |= self.channel.put(last, captured);
         if kept {
-            note_heard();
+            note_logged();
         }
         Ok(())
     }

@@ -5,22 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// All processes of the group together, since the group was made. What the system does not tell is
-/// `None` or 0.
+/// What all processes of the group may use and have used, since the group was made. A number that
+/// the system does not tell is `None` or 0.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
-    /// How many processors it may use at a time; `None`: all.
+    /// How many processors the group may use at a time; `None`: all.
     pub(crate) cpus: Option<f64>,
     pub(crate) cpu: Duration,
     /// The scheduler's periods in which some process ran, and in how many of them the group had
     /// used up its share.
     pub(crate) periods: u64,
     pub(crate) throttled: u64,
-    /// How long its threads were kept from running, all processors together.
+    /// How long the group's threads were kept from running, summed over all processors.
     pub(crate) throttled_time: Duration,
     /// Bytes; `None`: no limit.
     pub(crate) memory_limit: Option<u64>,
-    /// The most that was used at a time.
+    /// Bytes: the most memory that was used at a time.
     pub(crate) memory_peak: Option<u64>,
     /// How often it was at the limit, and something had to be given back first.
     pub(crate) at_limit: u64,
@@ -119,7 +119,7 @@ fn number(folder: &Path, file: &str) -> Option<u64> {
     fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
 }
 
-/// Of a file with a line `key value` for each.
+/// The value of `key` in a file with one line `key value` for each key.
 fn entry(folder: &Path, file: &str, key: &str) -> Option<u64> {
     let text = fs::read_to_string(folder.join(file)).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;

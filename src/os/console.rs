@@ -43,7 +43,7 @@ impl Stream {
     }
 }
 
-/// The smallest PIPE_BUF of the systems we know is 512; on Linux it is 4096, one page of a pipe.
+/// The smallest PIPE_BUF of the supported systems is 512; on Linux it is 4096, one page of a pipe.
 const PIECE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// How long a writer waits for another writer of this crate. Afterwards it writes all the same: a
@@ -102,7 +102,7 @@ fn piece_length(bytes: &[u8], is_limited: bool) -> usize {
     }
 }
 
-/// Whether the stream is a terminal.
+/// Returns `true` if the stream is a terminal.
 pub(crate) fn is_terminal(stream: Stream) -> bool {
     use std::io::IsTerminal;
     match stream {

@@ -16,12 +16,11 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// 0 in a process that was not forked since it was first watched; one more in each child, and in
-/// its child.
+/// The number of forks between the first process that called [`watch`] and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// From now on a fork is noticed. Each call that makes something that a child must not take for its
-/// own calls this.
+/// From now on each fork is counted. A function that makes something which a forked child must not
+/// take for its own calls this first.
 #[inline]
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
@@ -33,7 +32,7 @@ pub(crate) fn watch() {
     ONCE.call_once(|| process::at_fork(nothing, nothing, in_child));
 }
 
-/// Differs between a process and its forked child.
+/// The generation of this process. It differs between a process and its forked child.
 #[inline]
 pub(crate) fn generation() -> u32 {
     // Relaxed: it changes only while there is one thread, whose later threads see it.
@@ -63,7 +62,7 @@ impl<T> PerProcess<T> {
         PerProcess { made_in: 0, own: ManuallyDrop::new(own), anew, children: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// For what is made later: the calling process has `own`.
+    /// For a value that is not a static: the calling process has `own`.
     pub(crate) fn here(own: T, anew: fn() -> T) -> PerProcess<T> {
         watch();
         PerProcess {
@@ -74,7 +73,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// Whether this is a forked child of the process that made it.
+    /// Returns `true` if this is a forked child of the process that made it.
     #[inline]
     pub(crate) fn is_inherited(&self) -> bool {
         self.made_in != generation()

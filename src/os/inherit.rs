@@ -4,14 +4,14 @@
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-/// Returns `true` if this process ignores that signal: as `nohup`, or a shell for `prog &` in a
-/// script, has started it.
+/// Returns `true` if this process ignores `signal`. It inherits that, for example, from `nohup`, or
+/// from a shell that runs `prog &` in a script.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     action(signal) == Some(libc::SIG_IGN)
 }
 
-/// Returns `true` if this process does something else with that signal than the system does by
-/// default; ignoring it counts.
+/// Returns `true` if this process handles or ignores `signal`, and does not leave it to the
+/// system's default.
 pub(crate) fn is_handled(signal: i32) -> bool {
     action(signal).is_some_and(|action| action != libc::SIG_DFL)
 }
@@ -24,7 +24,7 @@ fn action(signal: i32) -> Option<libc::sighandler_t> {
     (failed == 0).then(|| unsafe { action.assume_init() }.sa_sigaction)
 }
 
-/// The calling thread takes these signals, also if it has inherited that they are blocked.
+/// Unblocks these signals in the calling thread, which may have inherited them as blocked.
 pub(crate) fn unblock(signals: &[i32]) {
     // SAFETY: sigemptyset makes `set` valid, which is what the other two need. A signal's
     // number out of range is refused by sigaddset, without effect.

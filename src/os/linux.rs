@@ -29,7 +29,7 @@ impl CpuClock {
         CpuClock((!id << 3) | 4 | 2)
     }
 
-    /// What the kernel calls this clock.
+    /// The kernel's id of this clock.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) fn id(self) -> libc::clockid_t {
         self.0

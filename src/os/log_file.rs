@@ -54,7 +54,8 @@ pub(crate) fn is_socket(metadata: &Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
-/// Whether the file has no name any more: what is written to it is lost once it is closed.
+/// Returns `true` if the file has no name any more: what is written to it is lost once it is
+/// closed.
 pub(crate) fn is_deleted(metadata: &Metadata) -> bool {
     metadata.nlink() == 0
 }

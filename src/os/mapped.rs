@@ -15,7 +15,7 @@ pub(crate) struct MappedFile<'f> {
     file: &'f File,
     length: u64,
     parts: RefCell<Vec<Part>>,
-    /// The error of the system that the last refusal to map came with.
+    /// The system's error when it last refused to map a part.
     refused: Cell<Option<i32>>,
 }
 
@@ -46,7 +46,7 @@ impl<'f> MappedFile<'f> {
         self.refused.take().map(io::Error::from_raw_os_error)
     }
 
-    /// Those bytes of the file.
+    /// The bytes of the file in this range.
     ///
     /// # Errors
     /// The file is shorter, or the system refuses to map it: a limit, for example.

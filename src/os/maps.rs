@@ -15,11 +15,11 @@ pub(crate) struct MappedPart {
     pub(crate) inode: u64,
     pub(crate) device: (u64, u64),
     pub(crate) path: PathBuf,
-    /// The file has this name no more.
+    /// The file was removed, or has another name now.
     pub(crate) is_deleted: bool,
 }
 
-/// All of them, by address.
+/// All mapped parts of files, by address.
 ///
 /// # Errors
 /// `/proc` is not mounted, or the system refuses.
@@ -27,7 +27,7 @@ pub(crate) fn files() -> io::Result<Vec<MappedPart>> {
     Ok(std::fs::read("/proc/self/maps")?.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
-/// The one of them in which that address lies.
+/// The part in which `address` lies; `None` if there is none.
 pub(crate) fn at(files: &[MappedPart], address: u64) -> Option<&MappedPart> {
     let after = files.partition_point(|file| file.range.start <= address);
     files[..after].last().filter(|file| file.range.contains(&address))

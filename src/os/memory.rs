@@ -15,8 +15,8 @@ pub(crate) fn free() -> Option<u64> {
     own.into_iter().chain([groups(), machine()]).flatten().min()
 }
 
-/// What the limit that `get` reads leaves. `field`: where in `/proc/self/statm` it stands how many
-/// pages count.
+/// The bytes that remain below the limit that `get` reads. `field`: where in `/proc/self/statm` it
+/// stands how many pages count.
 fn own(get: impl FnOnce(&mut libc::rlimit) -> libc::c_int, field: usize) -> Option<u64> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let failed = get(&mut found) != 0;
@@ -57,7 +57,7 @@ const SECOND: Version = Version {
     reclaimable: ["active_file", "inactive_file"],
 };
 
-/// By the group of this process and those above it.
+/// The bytes that remain below the limits of this process's group and of the groups above it.
 fn groups() -> Option<u64> {
     let list = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = |line: &str| {
@@ -91,7 +91,7 @@ fn free_of(version: &Version, group: &Path) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(reclaimable)))
 }
 
-/// The number after that word at the beginning of a line.
+/// The number that follows `word` at the beginning of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_ascii_whitespace);
     lines.find_map(|mut words| (words.next()? == name).then(|| words.next()?.parse().ok())?)

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// Runs until it is dropped.
+/// A running clock of perf events. It stops when it is dropped.
 pub(crate) struct PerfClock(OwnedFd);
 
 /// `struct perf_event_attr` in its first version, which every kernel since takes.
@@ -28,8 +28,8 @@ const SOFTWARE: u32 = 1;
 const CPU_CLOCK: u64 = 0;
 const EXCLUDE_KERNEL: u64 = 1 << 5;
 const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
-/// It ends when another program takes this one's place, and not only with the file, which is later.
-/// Since Linux 5.13.
+/// The clock ends as soon as `exec` replaces this program, and not only when its file is closed,
+/// which is later. Since Linux 5.13.
 const REMOVE_ON_EXEC: u64 = 1 << 36;
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 const F_SETSIG: libc::c_int = 10;
@@ -97,7 +97,7 @@ fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
 }
 
 /// How many files perf clocks may take: a quarter of the files that this process may still open.
-/// Where the system does not list the files that are open (a sandbox), as if half of them were.
+/// Where the system does not list the open files (a sandbox), half of the limit counts as open.
 pub(crate) fn files_to_spend() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable for one rlimit.
@@ -108,7 +108,8 @@ pub(crate) fn files_to_spend() -> u64 {
     limit.rlim_cur.saturating_sub(open) / 4
 }
 
-/// Whether that error of [`PerfClock::start`] means that the next one will be refused as well.
+/// Returns `true` if that error of [`PerfClock::start`] means that the next one will be refused as
+/// well.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOENT | libc::EOPNOTSUPP))
 }

@@ -12,7 +12,7 @@ pub(crate) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: e
     unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
 }
 
-/// `run` is called by `exit`, and so by `std::process::exit` and after a return from `main`.
+/// Registers `run` with `exit`, which `std::process::exit` and a return from `main` call.
 pub(crate) fn at_exit(run: extern "C" fn()) {
     stay_loaded();
     // SAFETY: `run` is a function of this program, which stays valid; a function that cannot be

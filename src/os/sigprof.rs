@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// What happens to a SIGPROF that comes.
+/// What happens when a SIGPROF arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handler {
     /// It ends the process.
@@ -15,7 +15,7 @@ pub(crate) enum Handler {
     Function(usize),
 }
 
-/// What handles SIGPROF in this process.
+/// Reads what happens in this process when a SIGPROF arrives.
 ///
 /// # Errors
 /// The system would not tell.
@@ -34,7 +34,7 @@ pub(crate) fn handler() -> io::Result<Handler> {
     })
 }
 
-/// No function answers SIGPROF any more; a SIGPROF that is still to come is ignored.
+/// Removes the handler of SIGPROF. A SIGPROF that arrives later is ignored.
 ///
 /// # Errors
 /// The system refuses.
@@ -122,7 +122,8 @@ pub(crate) fn send(thread: i32) -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What a signal of [`send_request`] carries, and no other: an address of ours.
+/// The value that a signal of [`send_request`] carries, and no other signal: an address in this
+/// crate.
 #[cfg(target_os = "linux")]
 static REQUEST_MARK: u8 = 0;
 

@@ -9,7 +9,7 @@ thread_local! {
     static OWN: OnceCell<Option<Range<u64>>> = const { OnceCell::new() };
 }
 
-/// Returns `true` if this is in a variable of the calling thread. A thread's first call takes about
+/// Returns `true` if `value` lies on the calling thread's stack. A thread's first call takes about
 /// a microsecond.
 pub(crate) fn is_on_own_stack<T>(place: &T) -> bool {
     let address = std::ptr::from_ref(place) as u64;

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A thread, as the scheduler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// It runs, or would if it were given a processor.
+    /// It runs, or is ready to run.
     Runs,
     /// It waits for something, and signals reach it.
     Sleeps,
@@ -62,7 +62,7 @@ impl Task {
 
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 impl Task {
-    /// `None`: the thread takes SIGPROF.
+    /// Why the thread cannot take SIGPROF now; `None` if it can.
     pub(crate) fn silence(self) -> Option<Silence> {
         let blocks = "it blocks SIGPROF, by which threads are asked for their stacks";
         match self.doing {
@@ -76,8 +76,8 @@ impl Task {
     }
 }
 
-/// By the kernel's id of the thread; `None` if it is gone, or the system does not tell. Some
-/// microseconds.
+/// Reads what the kernel knows of a thread, by the kernel's id. `None` if the thread is gone, or
+/// the system does not tell. Takes some microseconds.
 #[cfg(target_os = "linux")]
 pub(crate) fn read(thread: i32) -> Option<Task> {
     use std::io::Read;
@@ -130,8 +130,8 @@ pub(crate) fn cpu_time(_id: i32) -> Option<Duration> {
 /// Threads of this crate that are not in the tree, by their kernel ids.
 static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
 
-/// The calling thread is one of this crate's that is not in the tree, until the guard drops: no
-/// dump lists it as an unregistered thread.
+/// Marks the calling thread as this crate's own, until the guard drops. It is not in the tree, and
+/// no dump lists it as an unregistered thread.
 pub(crate) fn hide() -> Hidden {
     let id = super::CpuClock::of_current().map(super::CpuClock::thread);
     if let Some(id) = id {
@@ -154,7 +154,7 @@ pub(crate) fn is_hidden(id: i32) -> bool {
     HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }
 
-/// Of a line as `4711 (the name) S 1 …`; the name may contain anything.
+/// From a line like `4711 (the name) S 1 …`. The name may contain anything.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn parse(stat: &[u8]) -> Option<Task> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')?;

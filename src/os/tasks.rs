@@ -6,7 +6,7 @@ use std::ops::Range;
 
 pub(crate) use super::task::{list, name};
 
-/// Nanoseconds of CPU time that all threads have used so far, with ended threads.
+/// Nanoseconds of CPU time that all threads of the process have used so far, ended ones included.
 pub(crate) fn cpu_nanos_of_all() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable for one timespec. Linux always has this clock: the call cannot
@@ -18,13 +18,13 @@ pub(crate) fn cpu_nanos_of_all() -> u64 {
 /// What a stack that grows by itself may grow by, beyond what is mapped of it already.
 const GROWTH: u64 = 256 * 1024;
 
-/// The writable parts of memory, by address, each with nothing unmapped in it just now.
+/// The writable parts of memory, by address. Each is mapped without a gap at this moment.
 pub(crate) fn mappings() -> Vec<Range<u64>> {
     let maps = std::fs::read("/proc/self/maps").unwrap_or_default();
     String::from_utf8_lossy(&maps).lines().filter_map(writable).collect()
 }
 
-/// The one of them in which that address lies.
+/// The part in which `address` lies; `None` if there is none.
 pub(crate) fn around(mappings: &[Range<u64>], address: u64) -> Option<Range<u64>> {
     let after = mappings.partition_point(|range| range.start <= address);
     mappings[..after].last().filter(|range| range.contains(&address)).cloned()
@@ -46,7 +46,7 @@ const BLOCK: u64 = 2048;
 
 /// Memory of this process, read by the kernel: what is not mapped is an error, and no fault.
 pub(crate) struct Copied {
-    /// Where the block lies that was read last.
+    /// The address of the block that was read last.
     from: u64,
     words: [u64; BLOCK as usize / 8],
 }
@@ -70,7 +70,7 @@ impl Copied {
         if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// What was read is not up to date any more.
+    /// Forgets what was read, which may be out of date.
     pub(crate) fn forget(&mut self) {
         self.from = u64::MAX;
     }

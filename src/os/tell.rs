@@ -2,7 +2,7 @@
 //! whether a record has reached a log that keeps it.
 //!
 //! Another logger of the program may filter a record out, and so may the levels of ours. So a
-//! record counts as heard only if an appender of this crate has taken it; all else that is
+//! record counts as logged only if an appender of this crate has taken it; all else that is
 //! important goes to stderr as well.
 
 use std::cell::Cell;
@@ -14,27 +14,28 @@ use super::console::{self, Stream};
 
 thread_local! {
     /// An appender of this crate has taken a record of this thread since it was last cleared.
-    static HEARD: Cell<bool> = const { Cell::new(false) };
+    static LOGGED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How long a reader of stderr may stand still before a remark to it is given up.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// The log has taken a record of the calling thread. Without log4rs no record counts as heard.
+/// Notes that the log has taken a record of the calling thread. Without log4rs no record counts as
+/// heard.
 #[cfg(feature = "log4rs")]
-pub(crate) fn note_heard() {
-    let _ = HEARD.try_with(|heard| heard.set(true));
+pub(crate) fn note_logged() {
+    let _ = LOGGED.try_with(|logged| logged.set(true));
 }
 
-/// Whether the log has taken what `log` logs on the calling thread.
+/// Returns `true` if the log has taken what `log` logs on the calling thread.
 pub(crate) fn was_logged(log: impl FnOnce()) -> bool {
-    let before = HEARD.try_with(|heard| heard.replace(false));
+    let before = LOGGED.try_with(|logged| logged.replace(false));
     log();
-    let heard = HEARD.try_with(Cell::get).unwrap_or(false);
+    let logged = LOGGED.try_with(Cell::get).unwrap_or(false);
     if let Ok(before) = before {
-        let _ = HEARD.try_with(|heard| heard.set(before));
+        let _ = LOGGED.try_with(|logged| logged.set(before));
     }
-    heard
+    logged
 }
 
 /// Logs `text`, and writes it to stderr if the log does not take it. May block as the log does.

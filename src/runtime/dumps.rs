@@ -73,8 +73,8 @@ fn log(text: &Arc<str>) -> bool {
     logged.wait_for_go_timeout(reserve::LAST_WORDS)
 }
 
-/// Runs it on a thread of the runtime's own; if there is none to be had, on one of the reserve;
-/// here, if these are busy. The signal goes when it is done.
+/// Runs `run` on a thread of the runtime's own. If the system gives none, on a thread of the
+/// reserve; if these are busy, here. The returned signal goes when `run` has returned.
 pub(super) fn aside(name: &str, run: impl Fn() + Send + Sync + 'static) -> Signal {
     let run = Arc::new(run);
     let aside = run.clone();

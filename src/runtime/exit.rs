@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// Time limit for the final dump, stacks included.
 pub(super) const DUMP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether the person there sees colours: a terminal that has them, and they have not said no
-/// (no-color.org).
+/// Returns `true` if a report on stderr is to be coloured: stderr is a terminal with colours, and
+/// the environment does not refuse them (no-color.org).
 pub(super) fn is_coloured() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     console::is_terminal(Stream::Stderr)
@@ -54,7 +54,7 @@ pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     wait
 }
 
-/// Tells which threads do not stop, each with everything that is known of the reason.
+/// Reports the threads that do not stop, each with everything that is known of the reason.
 pub(super) fn report_stuck(reports: Vec<String>) {
     reports.into_iter().for_each(|report| tell_aside("stuck", Level::Warn, report));
 }
@@ -75,12 +75,13 @@ pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     }
 }
 
-/// Says that the system still has a thread whose function has returned.
+/// Reports a thread whose function has returned and which the system still has.
 pub(super) fn report_leaving(leaving: &Leaving) {
     report_stuck(vec![format!("the runtime waits to join a thread: {leaving}")]);
 }
 
-/// `shutdown.on_stuck: abort`, of such a thread. While the program goes on, it is only reported.
+/// With `shutdown.on_stuck: abort`, ends the process because of such a thread. While the program
+/// goes on, the thread is only reported.
 pub(super) fn abort_leaving(leaving: &Leaving) {
     if !roots::root().please_stop.is_go() {
         return report_leaving(leaving);

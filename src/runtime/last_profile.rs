@@ -37,7 +37,7 @@ pub(super) fn keep(profiler: Option<Profiler>) {
     *PROFILER.lock() = profiler;
 }
 
-/// Ends the recording without a profile.
+/// Ends the recording and drops what was recorded.
 pub(super) fn forget() {
     // Dropped without the lock.
     let _profiler = PROFILER.lock().take();

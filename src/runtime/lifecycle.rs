@@ -205,9 +205,9 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(up) = self.up.take() {
             let name = up.name.clone();
-            let (failure, _, is_told) = up.end(None, Reason::of("the runtime was dropped", None, None));
+            let (failure, _, is_reported) = up.end(None, Reason::of("the runtime was dropped", None, None));
             // Otherwise the failure is in the log by then.
-            if let Some(failure) = failure.filter(|_| !is_told) {
+            if let Some(failure) = failure.filter(|_| !is_reported) {
                 exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
             }
         }
@@ -243,9 +243,9 @@ impl Up {
         let mut failures = formerly;
         failures.append(self.node.take_failures());
         let mut failure = Failure::merge(&self.node, own, failures);
-        let mut is_told = true;
+        let mut is_reported = true;
         match (&mut failure, interrupted) {
-            (Some(failure), _) => is_told = log_errors(failure),
+            (Some(failure), _) => is_reported = log_errors(failure),
             (None, Some(signal)) => {
                 let signal = signals::name(signal);
                 log::warn!(target: signals::STOPPING, "{} was interrupted by {signal} and has stopped in order", self.name);
@@ -256,7 +256,7 @@ impl Up {
         say_which_threads_are_left();
         self.node.finish(None);
         logs::end();
-        (failure, interrupted, is_told)
+        (failure, interrupted, is_reported)
     }
 }
 

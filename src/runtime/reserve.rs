@@ -11,7 +11,7 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// One may hang, say in the log, and the other still works.
+/// If one of them hangs, for example in the log, the other still works.
 const THREADS: usize = 2;
 
 /// How long the log may take for its last lines: it may hang for the same reason as the threads
@@ -87,7 +87,7 @@ pub(super) fn run_within<T: Send + 'static>(
 
 /// Runs `job` on a thread of the reserve. Returns it if all of these are busy.
 pub(super) fn give(job: Job) -> Result<(), Job> {
-    // One may just be coming back from its last job.
+    // A thread may just be returning from its last job.
     const COMING_BACK: Duration = Duration::from_millis(20);
     match JOBS.lock().clone() {
         Some(jobs) => jobs.send_timeout(job, COMING_BACK).map_err(SendTimeoutError::into_inner),

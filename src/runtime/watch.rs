@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Starts the thread that looks each `after` for waits that have lasted that long. It costs one
-/// wake-up, and nothing in the waiting threads.
+/// Starts the thread that searches, every `after`, for waits that have lasted that long. A search
+/// costs one wake-up, and nothing in the waiting threads.
 pub(super) fn start(main: &Arc<Node>, after: Duration) -> io::Result<()> {
     let builder = Builder::new("watcher").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
@@ -37,8 +37,8 @@ impl Watch {
         let mut now = Watch::default();
         for finding in findings {
             let key = finding.key();
-            // A circle is one. That a holder has ended, or a handle is the last, is asked twice,
-            // since threads begin and end meanwhile.
+            // A circle without doubt is certain. That a holder has ended, or that a handle is the
+            // last one, must be found twice, since threads begin and end meanwhile.
             let sure = finding.kind == Kind::Circle && finding.doubt.is_none();
             if self.reported.contains(&key) {
                 now.reported.insert(key);
@@ -49,7 +49,7 @@ impl Watch {
                 now.suspected.insert(key);
             }
         }
-        // What is no more is forgotten: should it come back, it is another one.
+        // A finding that is gone is forgotten: if it comes back, it is a new one.
         *self = now;
     }
 }

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 /// holds its parts; the parts know of the composite only while it has a target or a receiver.
 ///
 /// # Memory ordering
-/// What a thread did before it made the signal go is visible to each thread that has seen the signal
-/// gone.
+/// What a thread did before it made the signal go is visible to each thread that has seen the
+/// signal gone.
 ///
 /// The idea is that of mo-threads' `Signal`; peers are Java's `CountDownLatch(1)`, Go's closed
 /// `chan struct{}`, and tokio-util's `CancellationToken`.
@@ -283,12 +283,12 @@ impl Signal {
         self.0.is_unused()
     }
 
-    /// Whether there is anything that could make it go.
+    /// Returns `true` if there is anything that could make it go.
     pub(crate) fn can_go(&self) -> bool {
         !matches!(self.0.kind, Kind::Never)
     }
 
-    /// Whether this many handles to it are all there are.
+    /// Returns `true` if this many handles to it are all there are.
     pub(crate) fn has_handles(&self, count: usize) -> bool {
         Arc::strong_count(&self.0) == count
     }

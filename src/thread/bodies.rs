@@ -4,9 +4,9 @@
 use crate::os::fork::{self, PerProcess};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads whose body runs and that this crate has started, so it knows their lenders. Not threads
-/// with a named parent: they may be a pool's, and lend to each other what this crate does not know
-/// of.
+/// Threads whose body runs and that this crate has started, so it knows their lenders. Threads with
+/// a named parent are not counted: they may belong to a pool, and lend each other values that this
+/// crate does not see.
 static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
 
 /// Counts the calling thread as one of ours until the guard drops.

@@ -17,8 +17,8 @@ thread_local! {
     static LEAVING: Leaving = const { Leaving(RefCell::new(Vec::new())) };
 }
 
-/// The end of an OS thread of which the tree knows no body: what the thread is, as `main` or as a
-/// thread outside the tree.
+/// The nodes of an OS thread that runs no body of the tree: `main`, or an unregistered thread. They
+/// end with the thread.
 struct Leaving(RefCell<Vec<Arc<Node>>>);
 
 impl Drop for Leaving {
@@ -59,8 +59,9 @@ pub(super) fn is_current(node: &Arc<Node>) -> bool {
     CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|thread| thread.id == node.id)).unwrap_or(false)
 }
 
-/// Returns the thread that it was before. Its drop may run the user's code, so the caller drops it,
-/// after the borrow here.
+/// From now on the calling thread is `thread`. Returns the node that it was before. The caller
+/// drops that node, since its drop may run the user's code, which must not happen during the borrow
+/// here.
 pub(super) fn set_current(thread: Option<Arc<Node>>) -> Option<Arc<Node>> {
     // While thread-locals are destroyed, an unregistered thread is forgotten.
     let thread = thread.filter(|thread| match thread.settings.role {
@@ -70,11 +71,9 @@ pub(super) fn set_current(thread: Option<Arc<Node>>) -> Option<Arc<Node>> {
     CURRENT.try_with(|current| current.replace(thread)).ok().flatten()
 }
 
-/// Returns `true` if the calling thread runs a body of the tree (and not, say, a test's or a
-/// library's own).
+/// Returns `true` if the calling thread is in the tree, and not an unregistered thread.
 pub(crate) fn is_in_tree() -> bool {
-    let role = CURRENT.try_with(|current| current.borrow().as_ref().map(|thread| thread.settings.role)).ok().flatten();
-    role.is_some_and(|role| role != Role::Unregistered)
+    known().is_some_and(|node| node.settings.role != Role::Unregistered)
 }
 
 /// What the calling thread is known as; `None` if the tree has not met it, or has forgotten it
@@ -90,11 +89,9 @@ pub(crate) fn become_node(node: &Arc<Node>) -> CurrentThreadGuard {
 
 /// Makes the calling thread `node` until the guard drops. `end_is_seen`: see [`Node::start`].
 pub(crate) fn become_registered(node: &Arc<Node>, end_is_seen: bool) -> CurrentThreadGuard {
-    let outer = set_current(Some(node.clone()));
-    let inside =
-        CurrentThreadGuard { outer, _publishing: crate::wait::become_thread(node.path.clone(), node.waits.clone()) };
+    let guard = CurrentThreadGuard::enter(node);
     node.start(end_is_seen);
-    inside
+    guard
 }
 
 /// While it lives, the calling thread is a certain node; afterwards it is what it was before.

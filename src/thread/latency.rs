@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many are remembered.
+/// The number of threads that are remembered.
 const SLOWEST: usize = 5;
 
 /// One thread's way to its end.

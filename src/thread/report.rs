@@ -153,7 +153,7 @@ impl Failure {
 
     /// Everything that is known of it and of the failures below it, as one JSON object:
     ///
-    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `told`), `message`, `location`,
+    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `reported`), `message`, `location`,
     /// `backtrace` (the program's own frames, innermost first), `spawned` (a list of `by` and
     /// `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
     /// `children`, a list of such objects, and `omitted`, how many more of them there were.
@@ -202,7 +202,7 @@ impl Failure {
         let kind = match self {
             _ if self.is_panic() => "panic",
             _ if self.is_error() => "error",
-            _ if self.is_reported() => "told",
+            _ if self.is_reported() => "reported",
             _ if self.is_stopped() => "stopped",
             _ => "children",
         };

@@ -51,9 +51,9 @@ impl Identity {
     }
 }
 
-/// How many of a thread's last panics are remembered.
+/// The number of a thread's last panics that are remembered.
 const REMEMBERED: usize = 4;
-/// How many of the process's last panics are remembered for other threads.
+/// The number of the process's last panics that are remembered for other threads.
 const REMEMBERED_FOR_OTHERS: usize = 64;
 
 thread_local! {

@@ -11,9 +11,9 @@ use std::any::type_name;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
-/// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result` the log is told,
-/// once for each call that spawns. Whether it is an `Err` cannot be known: of `T` there is only the
-/// name.
+/// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result`, logs a warning,
+/// once for each call that spawns. It cannot tell whether the value is an `Err`, since it knows
+/// only the name of `T`.
 pub(super) fn handle_dropped<T>(thread: &Thread) {
     static TOLD: PerProcess<Mutex<BTreeSet<&'static Location<'static>>>> =
         PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
