@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_blocks_shows_where_it_came_from_and_where_it_ended() {
+    fn a_blocking_call_shows_both_its_ends() {
         let read = stack(&[
             "read",
             "<std::sys::fd::FileDesc>::read",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_without_anything_of_the_programs_is_shown_whole() {
+    fn a_stack_without_own_frames_is_whole() {
         assert_eq!(shown(&stack(&["read", "pump"]), false, &Here(None)), ["read", "pump"]);
         assert!(shown(&[], false, &Here(None)).is_empty());
         let ending = stack(&["syscall", "selvedge::runtime::Up::end", "core::option::Option<T>::map_or"]);

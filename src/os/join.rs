@@ -47,7 +47,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn a_thread_that_has_not_ended_is_checked_until_it_ends() {
+    fn a_running_thread_is_checked_until_it_ends() {
         let (end, wait) = mpsc::channel::<()>();
         let handle = std::thread::spawn(move || {
             let _ = wait.recv();

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_file_read_as_they_are_and_what_lies_beyond_is_an_error() {
+    fn parts_read_right_and_beyond_is_an_error() {
         let path = std::env::current_exe().unwrap();
         let (file, whole) = (File::open(&path).unwrap(), std::fs::read(&path).unwrap());
         let mapped = MappedFile::new(&file).unwrap();

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_name_ends_as_if_it_were_deleted_is_not() {
+    fn a_name_ending_in_deleted_is_no_deletion() {
         let path = std::env::temp_dir().join(format!("selvedge-maps-{} (deleted)", std::process::id()));
         std::fs::write(&path, "x").unwrap();
         let part = parse(format!("1000-2000 r--p 00000000 fe:00 7 {}", path.display()).as_bytes()).unwrap();
@@ -94,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn this_code_lies_in_the_program_of_the_tests() {
-        let here = this_code_lies_in_the_program_of_the_tests as fn() as usize as u64;
+    fn this_code_lies_in_the_test_program() {
+        let here = this_code_lies_in_the_test_program as fn() as usize as u64;
         let files = files().unwrap();
         assert_eq!(at(&files, here).map(|file| &file.path), Some(&std::env::current_exe().unwrap()));
         assert_eq!(at(&files, 8), None);

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_free_up_to_its_limit_but_for_what_is_reclaimable() {
+    fn reclaimable_memory_of_a_group_counts_as_free() {
         let folder = std::env::temp_dir().join(format!("selvedge-memory-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();

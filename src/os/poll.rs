@@ -128,7 +128,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn it_waits_for_what_it_is_asked_for_and_is_woken_for_good() {
+    fn it_waits_for_the_interest_and_stays_woken() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let waker = Waker::new().unwrap();
         let ready = |interest, limit| until_ready(ours.as_fd(), interest, Some(&waker), limit).unwrap();

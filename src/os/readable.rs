@@ -24,7 +24,7 @@ mod tests {
     use super::is_readable;
 
     #[test]
-    fn what_is_mapped_can_be_read_and_the_rest_cannot() {
+    fn only_mapped_memory_can_be_read() {
         let local = 7_u64;
         assert!(is_readable(&raw const local as u64) && is_readable(is_readable as fn(u64) -> bool as usize as u64));
         for address in [0, 8, 4096, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX - 7, u64::MAX] {

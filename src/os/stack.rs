@@ -64,7 +64,7 @@ fn first() -> Option<Range<u64>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_first_stack_of_the_process_is_known_without_proc() {
+    fn the_first_stack_is_known_without_proc() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let line = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
         let end = u64::from_str_radix(line.split([' ', '-']).nth(1).unwrap(), 16).unwrap();

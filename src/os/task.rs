@@ -200,7 +200,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_calling_thread_runs_and_one_that_blocks_sigprof_is_known() {
+    fn states_and_blocked_sigprof_are_known() {
         let this = || crate::os::CpuClock::of_current().unwrap().thread();
         let task = read(this()).unwrap();
         assert_eq!((task.doing, task.blocks_sigprof), (Doing::Runs, false));

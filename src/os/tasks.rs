@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_thread_is_listed_and_its_stack_is_mapped() {
+    fn this_thread_is_listed_with_its_stack() {
         // SAFETY: gettid has no preconditions.
         let me = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
         assert!(list().unwrap().contains(&me));
@@ -119,7 +119,7 @@ mod tests {
         let address = &raw const local as u64;
         let mappings = mappings();
         assert!(around(&mappings, address).unwrap().contains(&address) && around(&mappings, 0).is_none());
-        assert_eq!(around(&mappings, this_thread_is_listed_and_its_stack_is_mapped as fn() as usize as u64), None);
+        assert_eq!(around(&mappings, this_thread_is_listed_with_its_stack as fn() as usize as u64), None);
         assert!(cpu_nanos_of_all() > 0);
     }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mapped_is_copied_and_what_is_not_is_an_error() {
+    fn mapped_memory_is_copied_other_is_an_error() {
         let words: Vec<u64> = (0..2000).collect();
         Copied::probe().unwrap();
         let mut copied = Copied::new();

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_pop_closes_no_queue_with_an_adder() {
+    fn a_draining_pop_respects_adders() {
         let queue: Queue<u32> = Queue::unbounded("jobs");
         let (from, adder, slot) = (queue.clone(), queue.adder(), Arc::<Slot>::default());
         let its_slot = slot.clone();

@@ -63,7 +63,7 @@ fn loom_queue_close_wakes_every_adder() {
 }
 
 #[test]
-fn loom_queue_a_popper_that_gives_up_calls_the_next() {
+fn loom_queue_a_giving_up_popper_calls_the_next() {
     check(2, || {
         let (queue, stop) = (Queue::unbounded("q"), Signal::new("stop"));
         let (theirs, till) = (queue.clone(), stop.clone());

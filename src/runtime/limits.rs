@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_tells_what_has_changed_since_the_start() {
+    fn the_line_tells_changes_since_the_start() {
         let before = Usage { cpus: Some(0.5), throttled: 5, periods: 100, killed: 1, ..Usage::default() };
         let now = Usage {
             cpus: Some(0.5),

@@ -55,7 +55,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_target_can_wait_for_an_earlier_signals_waiter() {
+    fn a_target_can_wait_for_earlier_waiters() {
         let (told, woken, with_target) = (Signal::new("told"), Signal::new("woken"), Signal::new("with target"));
         let (waits, wakes, seen) = (told.clone(), woken.clone(), Signal::new("seen"));
         let slot = Arc::<Slot>::default();

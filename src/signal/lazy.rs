@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_whether_it_is_asked_for_before_or_after() {
+    fn it_goes_before_and_after_the_first_get() {
         let owner = Arc::from("main/reader");
         let (before, after) = (LazySignal::new(), LazySignal::new());
         let signal = before.get(&owner, "stopped").clone();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_its_user_told_to_go_has_gone() {
+    fn a_signal_let_go_by_hand_has_gone() {
         let lazy = LazySignal::new();
         lazy.get(&Arc::from("main"), "stopped").go();
         assert!(lazy.is_go());

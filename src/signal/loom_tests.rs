@@ -36,7 +36,7 @@ fn loom_signal_hands_on_what_came_before_go() {
 
 /// One thread evaluates the composite, after the parts went. Another sees only the outcome.
 #[test]
-fn loom_signal_a_composite_hands_on_what_came_before_its_parts() {
+fn loom_signal_a_composite_orders_after_its_parts() {
     for all in [false, true] {
         check(3, move || {
             let (a, b, word) = (Signal::new("a"), Signal::new("b"), Arc::new(Word::new(0)));
@@ -59,7 +59,7 @@ fn loom_signal_a_composite_hands_on_what_came_before_its_parts() {
 }
 
 #[test]
-fn loom_signal_a_target_runs_once_whatever_comes_first() {
+fn loom_signal_a_target_runs_once_in_any_order() {
     check(3, || {
         let (signal, runs) = (Signal::new("s"), Arc::new(AtomicUsize::new(0)));
         let theirs = signal.clone();
@@ -74,7 +74,7 @@ fn loom_signal_a_target_runs_once_whatever_comes_first() {
 
 /// Each of two threads lets one part go, and looks at the other's.
 #[test]
-fn loom_signal_two_parts_that_go_at_once_run_the_target_of_both() {
+fn loom_signal_concurrent_parts_run_the_target_once() {
     check(3, || {
         let (a, b, runs) = (Signal::new("a"), Signal::new("b"), Arc::new(AtomicUsize::new(0)));
         (&a & &b).on_go(count(&runs));
@@ -87,7 +87,7 @@ fn loom_signal_two_parts_that_go_at_once_run_the_target_of_both() {
 }
 
 #[test]
-fn loom_signal_cancel_returns_when_the_target_is_done() {
+fn loom_signal_cancel_waits_for_a_running_target() {
     check(3, || {
         let (signal, word) = (Signal::new("s"), Arc::new(Word::new(0)));
         let its_word = word.clone();
@@ -102,7 +102,7 @@ fn loom_signal_cancel_returns_when_the_target_is_done() {
 }
 
 #[test]
-fn loom_signal_every_waiter_of_a_composite_is_woken() {
+fn loom_signal_each_waiter_of_composites_is_woken() {
     check(2, || {
         let (a, b) = (Signal::new("a"), Signal::new("b"));
         let either = &a | &b;
@@ -116,7 +116,7 @@ fn loom_signal_every_waiter_of_a_composite_is_woken() {
 }
 
 #[test]
-fn loom_batch_wake_wakes_every_waiter_in_each_order() {
+fn loom_batch_wake_wakes_each_waiter() {
     check(2, || {
         let (a, b) = (Signal::new("a"), Signal::new("b"));
         let waiters = [a.clone(), b.clone()].map(|signal| thread::spawn(move || signal.wait_for_go()));
@@ -130,7 +130,7 @@ fn loom_batch_wake_wakes_every_waiter_in_each_order() {
 }
 
 #[test]
-fn loom_lazy_a_signal_goes_whichever_of_go_and_get_comes_first() {
+fn loom_lazy_go_and_get_in_any_order() {
     check(3, || {
         let (late, word) = (Arc::new(LazySignal::new()), Arc::new(Word::new(0)));
         let (theirs, its_word) = (late.clone(), word.clone());
@@ -149,7 +149,7 @@ fn loom_lazy_a_signal_goes_whichever_of_go_and_get_comes_first() {
 
 /// The two looks share no lock: the thread that gets finds the signal made already.
 #[test]
-fn loom_lazy_a_signal_made_by_another_thread_goes_too() {
+fn loom_lazy_another_threads_signal_goes_too() {
     check(3, || {
         let late = Arc::new(LazySignal::new());
         let theirs = late.clone();

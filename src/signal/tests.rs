@@ -32,7 +32,7 @@ fn a_dropped_composite_takes_its_receiver_along() {
 }
 
 #[test]
-fn a_target_that_ran_through_one_part_leaves_the_others() {
+fn a_target_that_ran_leaves_all_parts() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();
@@ -47,7 +47,7 @@ fn a_target_that_ran_through_one_part_leaves_the_others() {
 }
 
 #[test]
-fn a_leaf_that_was_dropped_after_it_went_still_counts() {
+fn a_leaf_dropped_after_it_went_counts() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();
@@ -77,7 +77,7 @@ fn a_cancelled_till_is_forgotten_by_the_timer() {
 }
 
 #[test]
-fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
+fn cancelled_targets_leave_no_till_in_the_timer() {
     for wait_set in 0..500 {
         let till = Till::after(Duration::from_secs(3600 + wait_set));
         let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
@@ -96,7 +96,7 @@ fn attaching_and_cancelling_at_once_leaves_the_timer_without_the_till() {
 /// one. With the timer's lock held, the first thread stops between its two steps; the second, which
 /// is awake when the lock comes free, is faster then.
 #[test]
-fn a_target_attached_while_the_last_one_goes_is_known_to_the_timer() {
+fn the_timer_knows_targets_attached_during_a_cancel() {
     for _ in 0..200 {
         let till = Till::after(Duration::from_secs(3600));
         let last = till.on_go(|| ());
@@ -118,7 +118,7 @@ fn a_target_attached_while_the_last_one_goes_is_known_to_the_timer() {
 }
 
 #[test]
-fn a_till_without_targets_is_unknown_to_the_timer() {
+fn the_timer_forgets_a_till_without_targets() {
     let till = Till::after(Duration::from_secs(3600));
     let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
     let target = till.on_go(|| ());
@@ -128,7 +128,7 @@ fn a_till_without_targets_is_unknown_to_the_timer() {
 }
 
 #[test]
-fn the_timer_forgets_a_till_dropped_with_its_receiver() {
+fn the_timer_forgets_a_dropped_till_with_receiver() {
     let till = Till::after(Duration::from_secs(3600));
     let Kind::Till(at) = till.0.kind else { unreachable!("its time can be expressed") };
     let address = Arc::as_ptr(&till.0);
@@ -140,7 +140,7 @@ fn the_timer_forgets_a_till_dropped_with_its_receiver() {
 }
 
 #[test]
-fn a_reason_keeps_its_first_cause_and_none_between() {
+fn a_reason_keeps_its_first_cause_only() {
     let first = Reason::of("the disk is full", None, None);
     let second = Reason::of("the writer failed", None, Some(first));
     let third = Reason::of("the parent ended", None, Some(second));
@@ -149,7 +149,7 @@ fn a_reason_keeps_its_first_cause_and_none_between() {
 }
 
 #[test]
-fn a_wait_for_an_all_blocks_on_a_part_that_is_missing() {
+fn a_wait_for_all_blocks_on_missing_parts() {
     let (gone, missing) = (Signal::new("gone"), Signal::new("missing"));
     let both = &gone & &missing;
     gone.go();
@@ -173,7 +173,7 @@ fn a_round_keeps_its_earliest_deadline() {
 }
 
 #[test]
-fn a_part_that_another_thread_can_reach_keeps_a_composite_from_being_left() {
+fn a_reachable_part_can_end_a_composites_wait() {
     let (kept, lonely) = (Signal::new("kept"), Signal::new("lonely"));
     let (either, both) = (&kept | &lonely, &kept & &lonely);
     let (alone, pair) =
@@ -205,7 +205,7 @@ fn a_target_may_cancel_itself() {
 }
 
 #[test]
-fn a_timeout_beyond_the_time_of_a_till_does_not_delay_it() {
+fn a_later_timeout_does_not_delay_a_till() {
     let begin = Instant::now();
     assert!(Till::after(Duration::from_millis(5)).wait_for_go_timeout(Duration::from_secs(60)));
     assert!(begin.elapsed() < Duration::from_secs(60));
@@ -228,7 +228,7 @@ fn the_algebra_is_simplified_when_it_is_built() {
 }
 
 #[test]
-fn a_name_that_lasts_has_no_number_that_runs() {
+fn a_lasting_name_has_no_running_number() {
     let owner = Arc::from("pages");
     let (till, mark) = (Till::after(Duration::from_secs(60)), Signal::mark(&owner, 12));
     let lasting = |signal: &Signal| signal.0.lasting_name().to_string();

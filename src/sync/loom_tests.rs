@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
-fn loom_permits_each_owner_sees_what_the_last_one_did() {
+fn loom_permits_each_owner_sees_the_last() {
     check(3, || {
         let lock = Arc::new(Lock::new("l", Word::new(0)));
         let add = |lock: &Lock<Word>| {
@@ -24,7 +24,7 @@ fn loom_permits_each_owner_sees_what_the_last_one_did() {
 }
 
 #[test]
-fn loom_permits_a_permit_hands_on_what_was_done_with_it() {
+fn loom_permits_a_permit_orders_its_holders() {
     check(3, || {
         let (semaphore, word) = (Semaphore::new("s", 0), Arc::new(Word::new(0)));
         let (theirs, its_word) = (semaphore.clone(), word.clone());
@@ -48,7 +48,7 @@ fn loom_permits_a_permit_hands_on_what_was_done_with_it() {
 }
 
 #[test]
-fn loom_permits_a_waiter_that_gives_up_passes_the_call_on() {
+fn loom_permits_a_giving_up_waiter_calls_the_next() {
     check(2, || {
         let (semaphore, stop) = (Semaphore::new("s", 1), Signal::new("stop"));
         let permit = semaphore.acquire();
@@ -67,7 +67,7 @@ fn loom_permits_a_waiter_that_gives_up_passes_the_call_on() {
 /// The second post finds the permit of the first. The thread that takes that permit must see what
 /// came before both.
 #[test]
-fn loom_permits_a_post_that_finds_a_permit_is_not_lost() {
+fn loom_permits_a_repeated_post_is_not_lost() {
     check(3, || {
         let (flag, value) = (BinarySemaphore::new("b"), Arc::new(AtomicU64::new(0)));
         let posters = [1, 2].map(|bit| {
@@ -85,7 +85,7 @@ fn loom_permits_a_post_that_finds_a_permit_is_not_lost() {
 }
 
 #[test]
-fn loom_progress_a_number_that_is_reached_hands_on_what_came_before() {
+fn loom_progress_a_reached_number_orders_threads() {
     check(3, || {
         let (progress, word) = (Progress::new("p"), Arc::new(Word::new(0)));
         let (theirs, its_word) = (progress.clone(), word.clone());
@@ -126,7 +126,7 @@ fn loom_progress_passes_every_mark() {
 }
 
 #[test]
-fn loom_progress_forgets_a_mark_only_when_no_thread_has_it() {
+fn loom_progress_forgets_only_unused_marks() {
     check(2, || {
         let (progress, stop) = (Progress::new("p"), Signal::new("stop"));
         let theirs = progress.clone();
@@ -141,7 +141,7 @@ fn loom_progress_forgets_a_mark_only_when_no_thread_has_it() {
 }
 
 #[test]
-fn loom_monitor_a_change_reaches_the_thread_that_waits_for_it() {
+fn loom_monitor_a_change_reaches_its_waiter() {
     check(2, || {
         let monitor = Arc::new(Monitor::new("m", Word::new(0)));
         let threads = [1, 2].map(|number| {
@@ -160,7 +160,7 @@ fn loom_monitor_a_change_reaches_the_thread_that_waits_for_it() {
 }
 
 #[test]
-fn loom_promise_has_one_claimant_and_hands_its_value_on() {
+fn loom_promise_one_claimant_orders_its_value() {
     check(2, || {
         let promise: Promise<Word> = Promise::new("p");
         let claim = |promise: Promise<Word>| {

@@ -79,7 +79,7 @@ fn model_go_against_cancel() {
 }
 
 #[test]
-fn model_both_parts_at_once_and_a_target_that_comes_meanwhile() {
+fn model_two_parts_and_a_late_target() {
     check(|| {
         let (a, b, runs) = (Signal::new("a"), Signal::new("b"), Arc::new(AtomicUsize::new(0)));
         let (both, either) = (&a & &b, &a | &b);
@@ -265,7 +265,7 @@ fn model_progress_forgets_only_unused_marks() {
 }
 
 #[test]
-fn model_turns_come_in_order_past_tickets_given_up() {
+fn model_turns_skip_tickets_that_were_given_up() {
     check(|| {
         let (sequencer, order, stop) = (Sequencer::new("q"), Arc::new(AtomicUsize::new(0)), Signal::new("stop"));
         let tickets: Vec<_> = (0..4).map(|_| sequencer.take_ticket()).collect();

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_of_its_signals_can_end_a_wait() {
+    fn clones_of_its_signals_can_end_waits() {
         let promise = Promise::<u32>::new("answer");
         let is_left = |known| promise.handle.is_left_to(known, Arc::strong_count(&promise.handle));
         assert!(is_left(1) && !is_left(0));

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_permit_is_handed_over_once_in_a_while() {
+fn permits_are_handed_over_now_and_then() {
     let permits = Arc::new(Permits::new(0));
     let has_it = Arc::new(AtomicBool::new(false));
     let waiter = thread::spawn({
@@ -42,7 +42,7 @@ fn a_permit_is_handed_over_once_in_a_while() {
 }
 
 #[test]
-fn a_wait_is_published_before_the_thread_gives_way() {
+fn a_wait_is_published_before_the_yield() {
     let permits = Permits::new(0);
     let called = Instant::now();
     let outcome = permits.acquire_slow(Limit::NONE, |since| {
@@ -55,7 +55,7 @@ fn a_wait_is_published_before_the_thread_gives_way() {
 }
 
 #[test]
-fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
+fn permits_are_handed_over_in_line_order() {
     let permits = Arc::new(Permits::new(0));
     let (sender, order) = mpsc::channel();
     let waiters = [0, 1, 2].map(|number| {
@@ -82,7 +82,7 @@ fn permits_that_are_handed_over_come_in_the_order_of_the_line() {
 }
 
 #[test]
-fn a_permit_stays_if_the_line_has_become_empty() {
+fn a_permit_stays_if_the_line_emptied() {
     let permits = Permits::new(0);
     permits.release_into_line();
     assert_eq!(permits.available(), 1);
@@ -98,7 +98,7 @@ fn a_limit_is_what_can_end_a_wait() {
 }
 
 #[test]
-fn a_given_up_wait_keeps_the_mark_of_others() {
+fn a_given_up_wait_keeps_shared_marks() {
     let progress = Progress::new("p");
     let mark = progress.at(5);
     assert!(!progress.wait_for_timeout(5, Duration::from_millis(1)));
@@ -107,7 +107,7 @@ fn a_given_up_wait_keeps_the_mark_of_others() {
 }
 
 #[test]
-fn marks_that_no_thread_has_any_more_are_swept() {
+fn unused_marks_are_swept() {
     let progress = Progress::new("p");
     for number in 1..10_000 {
         drop(progress.at(number));
@@ -116,7 +116,7 @@ fn marks_that_no_thread_has_any_more_are_swept() {
 }
 
 #[test]
-fn a_turn_that_is_not_waited_for_any_more_leaves_nothing() {
+fn a_given_up_turn_leaves_nothing() {
     let sequencer = Sequencer::new("q");
     let (_first, second) = (sequencer.take_ticket(), sequencer.take_ticket());
     let error = second.wait_turn_timeout(Duration::from_millis(1)).unwrap_err();

@@ -309,7 +309,7 @@ mod tests {
     /// Any graph at all: what is left is what a slow reading of the definition leaves, and it is
     /// told once.
     #[test]
-    fn what_is_left_of_any_graph_is_told_once_and_circles_are_circles() {
+    fn random_graphs_are_judged_as_by_definition() {
         let mut seed = 0x2545_F491_4F6C_DD1D_u64;
         let mut random = move |below: usize| {
             // xorshift64

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_that_could_not_be_removed_in_time_is_freed() {
+    fn an_observer_not_removed_in_time_is_freed() {
         let observer = Arc::new(Deaf);
         let watched = Arc::downgrade(&observer);
         let id = listen(watched.clone(), Duration::from_secs(30)).unwrap();

@@ -37,7 +37,9 @@ use std::time::{Duration, Instant};
 /// use std::time::Duration;
 ///
 /// // At most 5 times in a minute; after 100 ms, 200 ms, 400 ms, 800 ms and 1 s.
-/// let policy = Restart::up_to(5).within(Duration::from_secs(60)).backoff(Duration::from_millis(100), Duration::from_secs(1));
+/// let policy = Restart::up_to(5)
+///     .within(Duration::from_secs(60))
+///     .backoff(Duration::from_millis(100), Duration::from_secs(1));
 /// # let _ = policy;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ fn ended_threads_without_a_handle_leave_the_tree() {
 }
 
 #[test]
-fn a_child_placed_under_an_ending_parent_is_stopped_too() {
+fn a_late_child_of_an_ending_parent_stops() {
     let (placed, release) = (Arc::new(crate::model::Mutex::new(None::<Thread>)), Signal::new("release"));
     let (keeps, released) = (placed.clone(), release.clone());
     let parent = spawn("parent", move |_| {
@@ -75,7 +75,7 @@ fn many_joins_attach_one_target() {
 }
 
 #[test]
-fn a_failure_stops_siblings_but_no_thread_of_the_runtime() {
+fn a_failure_stops_siblings_but_no_runtime_thread() {
     let (sender, siblings) = std::sync::mpsc::channel();
     let body = move |please_stop: &Signal| {
         let own = Builder::new("own").runtime().spawn(|please_stop| please_stop.wait_for_go()).unwrap();
@@ -139,7 +139,7 @@ fn a_failure_given_up_late_goes_further_up() {
 }
 
 #[test]
-fn a_thread_that_runs_again_forgets_children_as_before() {
+fn a_restarted_thread_forgets_its_children() {
     let (left, runs) = (Signal::new("left"), std::sync::atomic::AtomicUsize::new(0));
     let goes = left.clone();
     let body = move |please_stop: &Signal| {
@@ -191,7 +191,7 @@ fn an_unregistered_thread_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_report_has_colours_if_asked_and_shows_control_characters() {
+fn reports_colour_text_and_show_control_characters() {
     let failure = spawn("painter", |_| panic!("red \x1b[31m and\tblack\u{7}")).join().unwrap_err();
     let plain = failure.report(false).to_string();
     assert!(plain.contains("red \\u{1b}[31m and\tblack\\u{7}"), "{plain}");
@@ -238,7 +238,7 @@ fn search_during(busy: impl FnOnce()) -> (usize, Vec<deadlock::Finding>) {
 }
 
 #[test]
-fn heavy_traffic_without_a_deadlock_is_never_called_one() {
+fn heavy_traffic_is_never_called_a_deadlock() {
     const THREADS: usize = 6;
     let locks: Arc<Vec<Lock<u64>>> = Arc::new((0..3).map(|n| Lock::new(format!("storm-{n}"), 0)).collect());
     let monitor = Arc::new(Monitor::new("storm", 0));
@@ -340,7 +340,7 @@ fn a_probable_deadlock_is_found_after_its_time() {
 }
 
 #[test]
-fn a_thread_local_that_waits_for_a_sibling_as_it_goes_does_not_wait_in_vain() {
+fn a_thread_locals_destructor_can_wait_for_a_sibling() {
     struct Waits(std::cell::RefCell<Option<(Thread, Signal, std::sync::mpsc::Sender<bool>)>>);
     impl Drop for Waits {
         fn drop(&mut self) {

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_goes_before_all_else_and_changes_nothing_else() {
+    fn the_variable_wins_and_changes_nothing_else() {
         let options = Options::new().frequency(997);
         assert_eq!(result("on", false), Ok((true, options.clone())));
         assert_eq!(result("off", true), Ok((false, options.clone())));

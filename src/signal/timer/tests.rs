@@ -20,10 +20,10 @@ pub(in crate::signal) fn hold() -> impl Sized {
 
 /// In a process of its own, since its timer must have nothing else to do.
 #[test]
-fn a_leader_about_to_end_sees_a_late_entry() {
+fn an_ending_leader_sees_a_late_entry() {
     const OWN: &str = "SELVEDGE_TEST_CHILD";
     if std::env::var_os(OWN).is_none() {
-        let this = "signal::timer::tests::a_leader_about_to_end_sees_a_late_entry";
+        let this = "signal::timer::tests::an_ending_leader_sees_a_late_entry";
         let mut own = Command::new(std::env::current_exe().unwrap());
         let output = own.args(["--exact", this, "--nocapture"]).env(OWN, "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

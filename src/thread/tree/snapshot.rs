@@ -38,7 +38,7 @@ mod tests {
     use crate::thread::roots::root;
 
     #[test]
-    fn a_held_lock_does_not_hold_up_a_snapshot() {
+    fn a_held_lock_delays_no_snapshot() {
         let (node, _) = Node::child(&root(), "looked-at", SpawnSettings::of(Role::User)).unwrap();
         let short = Duration::from_millis(1);
         assert!(node.try_snapshot(short).is_some_and(|seen| seen.children.is_empty() && !seen.is_ending));
