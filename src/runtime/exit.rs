@@ -38,8 +38,8 @@ pub(super) fn hint(report: &str) -> &'static str {
     if !crate::log::is_installed() || !TEXTS.iter().any(|text| report.contains(text)) {
         return "";
     }
-    "\nthe runtime has installed its logger before main was called: for a logger or subscriber of your own write `log: own` in the \
-     YAML, or call Config::log_own()"
+    "\nthe runtime has installed its logger before main was called: for a logger or subscriber of your own \
+     write `log: own` in the YAML, or call Config::log_own()"
 }
 
 /// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is

@@ -248,7 +248,8 @@ impl Up {
             (Some(failure), _) => is_reported = log_errors(failure),
             (None, Some(signal)) => {
                 let signal = signals::name(signal);
-                log::warn!(target: signals::STOPPING, "{} was interrupted by {signal} and has stopped in order", self.name);
+                let text = format!("{} was interrupted by {signal} and has stopped in order", self.name);
+                log::warn!(target: signals::STOPPING, "{text}");
             }
             (None, None) => log::info!("{} has ended", self.name),
         }

@@ -66,7 +66,8 @@ impl std::fmt::Display for Leaving {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} has returned {:.1?} ago and its OS thread has not ended: a destructor of one of its thread-locals still runs",
+            "{} has returned {:.1?} ago and its OS thread has not ended: a destructor of one of its thread-locals \
+             still runs",
             self.path,
             self.since.elapsed()
         )

@@ -43,8 +43,8 @@ impl Node {
                 if !is_from_below {
                     if state.late_children == MOST_LATE_CHILDREN {
                         let message = format!(
-                            "{} is ending and was given {MOST_LATE_CHILDREN} children meanwhile; it takes no child {name} \
-                             from a thread that is not below it",
+                            "{} is ending and was given {MOST_LATE_CHILDREN} children meanwhile; it takes no child \
+                             {name} from a thread that is not below it",
                             parent.path
                         );
                         return Err(io::Error::other(message));

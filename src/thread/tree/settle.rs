@@ -105,8 +105,8 @@ impl Node {
         if is_first {
             ignore_panic(|| {
                 log::warn!(
-                    "more than {} children of {} have failed without being joined: of their failures it keeps the first \
-                     {KEPT_FIRST} and the last {KEPT_LAST}, and counts the others",
+                    "more than {} children of {} have failed without being joined: of their failures it keeps the \
+                     first {KEPT_FIRST} and the last {KEPT_LAST}, and counts the others",
                     KEPT_FIRST + KEPT_LAST,
                     self.path
                 );
