@@ -3,7 +3,7 @@
 
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
-use crate::wait::WaitDescription;
+use crate::wait::{self, Ender, WaitDescription};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -128,11 +128,14 @@ impl LinesTill {
     fn read(&mut self) -> io::Result<usize> {
         let published = WaitDescription::new("input", self.name.clone()).limited(true).publish();
         // False also after a signal handler has run on this thread: a read would block then.
+        wait::begin_sleep();
         while !until_ready(self.file.as_fd(), Interest::Read, Some(&self.woken), None)? {
             if self.till.is_go() {
+                wait::ended_by(|| self.till.ender());
                 return Err(ErrorKind::Interrupted.into());
             }
         }
+        wait::ended_by(|| Ender::OUTSIDE);
         drop(published);
         self.text.read_from(&mut self.file)
     }

@@ -401,6 +401,7 @@ impl Channel {
         let mut select = crossbeam_channel::Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
+        crate::wait::begin_sleep();
         let _ready = select.ready_timeout(timeout);
     }
 

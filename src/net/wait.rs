@@ -5,7 +5,7 @@ use super::Stopped;
 use super::names::Names;
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
-use crate::wait::WaitDescription;
+use crate::wait::{self, Ender, WaitDescription};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
@@ -78,14 +78,18 @@ pub(super) fn wait(
     loop {
         // After the wake-up is armed: a signal that went before is seen here, a later one wakes.
         if wake.till.is_go() {
+            wait::ended_by(|| wake.till.ender());
             return Ok(Outcome::Stopped);
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
+            wait::ended_by(|| Ender::clock(deadline));
             return Ok(Outcome::TimedOut);
         }
         let limit = left.into_iter().chain(most).min();
+        wait::begin_sleep();
         if until_ready(socket, interest, waker, limit)? {
+            wait::ended_by(|| Ender::OUTSIDE);
             return Ok(Outcome::Ready);
         }
     }

@@ -127,6 +127,28 @@ pub(crate) fn cpu_time(_id: i32) -> Option<Duration> {
     None
 }
 
+/// How long the thread has been ready to run and had no processor so far; `None` if the thread is
+/// gone, or the kernel does not count that (`CONFIG_SCHED_INFO`). Some microseconds.
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) fn run_delay(id: i32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{id}/schedstat")).ok()?;
+    parse_run_delay(&text)
+}
+
+#[cfg(all(not(target_os = "linux"), feature = "profiling"))]
+pub(crate) fn run_delay(_id: i32) -> Option<Duration> {
+    None
+}
+
+/// Of a line as `2345678 98765 12`: nanoseconds on a processor, nanoseconds in a run queue, times it
+/// ran. A kernel that counts nothing writes zeros.
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+fn parse_run_delay(schedstat: &str) -> Option<Duration> {
+    let mut numbers = schedstat.split_ascii_whitespace().map(|number| number.parse::<u64>().ok());
+    let (ran, waited, slices) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    (ran + waited + slices > 0).then(|| Duration::from_nanos(waited))
+}
+
 /// Threads of this crate that are not in the tree, by their kernel ids.
 static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
 

@@ -36,7 +36,7 @@ pub(super) fn profile(
         sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
     let session = Session { unread: shown.unread(), ..session };
-    Profile { stacks: shown.finish(stacks), threads, unregistered, ambiguous, session }
+    Profile { stacks: shown.finish(stacks), threads, accounts: Vec::new(), unregistered, ambiguous, session }
 }
 
 /// The threads of the profile while samples are added.

@@ -5,6 +5,8 @@
 //! flamegraph of all threads, and each thread's account.
 
 #[cfg(feature = "profiling")]
+mod accounts;
+#[cfg(feature = "profiling")]
 mod build;
 #[cfg(all(unix, feature = "profiling"))]
 mod describe_handler;
@@ -24,6 +26,8 @@ pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod owners;
+#[cfg(feature = "profiling")]
+mod pool_names;
 #[cfg(feature = "profiling")]
 mod raw;
 #[cfg(feature = "profiling")]
@@ -51,6 +55,7 @@ pub(crate) use options::{Clock, Engine, Options};
 #[cfg(feature = "profiling")]
 pub use {
     crate::flame::FlameOptions,
+    accounts::{Account, WaitTotal},
     model::{Profile, ThreadProfile},
     options::{Clock, Engine, Options},
     recording::{Recording, start},

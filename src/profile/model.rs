@@ -1,10 +1,11 @@
 //! The profile, as users hold it: named stacks, and each thread's account. Writes itself by
 //! `flame`. Knows no engine and no addresses.
 
+use super::accounts::{Account, Table};
 use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::top::Top;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::flame::{self, Facts, FlameOptions, Stacks};
 use std::io::Write;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 pub struct Profile {
     pub(super) stacks: Stacks,
     pub(super) threads: Vec<ThreadProfile>,
+    pub(super) accounts: Vec<Account>,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -153,6 +155,56 @@ impl Profile {
     /// unregistered threads.
     pub fn threads(&self) -> &[ThreadProfile] {
         &self.threads
+    }
+
+    /// Where the lifetime of each thread of the tree went, in the order of the threads' starts.
+    /// Empty unless the recording [counted waits](super::Options::waits).
+    ///
+    /// More than 4096 ended threads are folded by pool, as in
+    /// [`ThreadProfile::members`](ThreadProfile::members).
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use selvedge::profile::{self, Options};
+    /// use std::time::Duration;
+    ///
+    /// let recording = profile::start(Options::new().waits(true))?;
+    /// let jobs = selvedge::Queue::<u32>::unbounded("jobs");
+    /// let reader = selvedge::spawn("reader", {
+    ///     let jobs = jobs.clone();
+    ///     move |_| jobs.pop()
+    /// });
+    /// std::thread::sleep(Duration::from_millis(20));
+    /// jobs.add(7).unwrap();
+    /// assert_eq!(reader.join().unwrap(), Some(7));
+    ///
+    /// let profile = recording.finish();
+    /// let account = profile.accounts().iter().find(|account| account.path() == "main/reader").unwrap();
+    /// let wait = &account.waits()[0];
+    /// assert_eq!((wait.kind(), wait.name(), wait.count()), ("queue", "jobs", 1));
+    /// assert_eq!(&*wait.ended_by()[0].0, "main");
+    /// # }
+    /// # Ok::<(), selvedge::Error>(())
+    /// ```
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Writes the accounts as a table: a line for each thread, and below it what it waited for
+    /// longest, and which threads ended that. Threads of a pool of more than 8 are one line, the
+    /// runtime's own threads are the last one. Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) -> Result<(), selvedge::Error> {
+    /// profile.write_accounts(std::io::stdout())
+    /// # }
+    /// ```
+    pub fn write_accounts(&self, mut out: impl Write) -> Result<(), Error> {
+        let table = Table::new(&self.accounts);
+        write!(out, "{table}").map_err(|cause| Error::new(Kind::Io, "cannot write the accounts").because(cause))
     }
 
     /// The `n` functions that used most time themselves.

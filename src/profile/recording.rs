@@ -1,6 +1,7 @@
 //! A recording: starts an engine, and makes a profile of what it has found. One recording at a time
 //! in a process. Knows engines only by their interface.
 
+use super::accounts::{Account, Ledger};
 use super::build;
 use super::engines::{self, Sampler, Start};
 use super::model::{Profile, Session};
@@ -26,6 +27,8 @@ static RUNS: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), At
 // Fields are dropped in this order: the engine first, then the right to start another recording.
 pub struct Recording {
     sampler: Box<dyn Sampler>,
+    /// `None`: waits are not counted.
+    ledger: Option<Ledger>,
     _only_one: OnlyOne,
     effective: Effective,
     began: Instant,
@@ -69,7 +72,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         options.get_clock(),
         options.get_frequency(),
     );
-    Ok(Recording { sampler, _only_one: only_one, effective, began, epoch })
+    let ledger = options.get_waits().then(Ledger::start);
+    Ok(Recording { sampler, ledger, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
@@ -80,7 +84,7 @@ impl Recording {
     /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
-        profile(self.sampler.snapshot(), self.effective, self.epoch, duration)
+        profile(self.sampler.snapshot(), self.accounts(), self.effective, self.epoch, duration)
     }
 
     /// Stops, and gives what was found.
@@ -88,21 +92,34 @@ impl Recording {
     /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
-        let Recording { sampler, _only_one: only_one, effective, began, epoch } = self;
+        let accounts = self.accounts();
+        let Recording { sampler, ledger, _only_one: only_one, effective, began, epoch } = self;
+        drop(ledger);
         let found = sampler.finish();
         let duration = began.elapsed();
         drop(only_one);
-        profile(found, effective, epoch, duration)
+        profile(found, accounts, effective, epoch, duration)
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        self.ledger.as_ref().map(Ledger::accounts).unwrap_or_default()
     }
 }
 
-fn profile(found: RawProfile, effective: Effective, started: SystemTime, duration: Duration) -> Profile {
+fn profile(
+    found: RawProfile,
+    accounts: Vec<Account>,
+    effective: Effective,
+    started: SystemTime,
+    duration: Duration,
+) -> Profile {
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
     let RawProfile { samples, lifetimes, history, trouble } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
-    let profile = build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history));
+    let profile =
+        Profile { accounts, ..build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history)) };
     warn_once(profile.unread());
     profile
 }

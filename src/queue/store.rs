@@ -26,7 +26,7 @@ use super::wake_up::{Spin, WakeUp};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::os::tell::tell;
 use crate::signal::{Signal, WaitSet};
-use crate::wait::{Handles, Unblocker, Users, WaitDescription};
+use crate::wait::{self, Ender, Handles, Unblocker, Users, WaitDescription};
 use crossbeam_utils::CachePadded;
 use log::Level;
 use std::collections::VecDeque;
@@ -322,10 +322,13 @@ impl<T> Store<T> {
             }
             waiting.block(&wait_set);
         };
+        if outcome.is_none() {
+            wait::ended_by(|| till.map_or(Ender::UNKNOWN, Signal::ender));
+        }
         drop(waiting);
         drop(published);
         if self.room.is_awaited() && (self.has_room() || self.closed.is_go()) {
-            self.room.wake_one();
+            self.room.pass_on();
         }
         outcome
     }
@@ -477,10 +480,13 @@ impl<T> Store<T> {
             }
             waiting.block(&wait_set);
         };
+        if matches!(outcome, Err(PopError::Stopped)) {
+            wait::ended_by(|| till.map_or(Ender::UNKNOWN, Signal::ender));
+        }
         drop(waiting);
         drop(published);
         if self.items.is_awaited() && (self.len() > 0 || self.closed.is_go()) {
-            self.items.wake_one();
+            self.items.pass_on();
         }
         outcome
     }

@@ -5,6 +5,7 @@
 
 use crate::model::{AtomicBool, AtomicUsize, Receiver, Sender, bounded};
 use crate::signal::WaitSet;
+use crate::wait::{self, Stamp};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,12 +27,20 @@ pub(super) struct WakeUp {
     called: AtomicBool,
     sender: Sender<()>,
     receiver: Receiver<()>,
+    /// Of the thread that called last. Only the thread that has set `called` writes it.
+    stamp: Stamp,
 }
 
 impl WakeUp {
     pub(super) fn new() -> WakeUp {
         let (sender, receiver) = bounded(1);
-        WakeUp { waiting: AtomicUsize::new(0), called: AtomicBool::new(false), sender, receiver }
+        WakeUp {
+            waiting: AtomicUsize::new(0),
+            called: AtomicBool::new(false),
+            sender,
+            receiver,
+            stamp: Stamp::default(),
+        }
     }
 
     /// Returns `true` if a thread sleeps and none was called yet.
@@ -42,10 +51,24 @@ impl WakeUp {
 
     #[cold]
     pub(super) fn wake_one(&self) {
+        self.call(true);
+    }
+
+    /// The same, by a thread that was woken itself and passes that on: what ends the next thread's
+    /// wait is what has woken this one.
+    #[cold]
+    pub(super) fn pass_on(&self) {
+        self.call(false);
+    }
+
+    fn call(&self, is_first: bool) {
         // Acquire pairs with the Release in `block`: a thread that finds the flag cleared sees that
         // the token was taken. So `try_send` does not find the channel full of a token that is
         // gone.
         if !self.called.swap(true, Ordering::AcqRel) {
+            if is_first {
+                self.stamp.set();
+            }
             // Full: a thread that was woken by something else left its token there. The thread that
             // takes it looks, and wakes the next one.
             let _ = self.sender.try_send(());
@@ -66,6 +89,8 @@ impl Waiting<'_> {
     /// must look again before it sleeps again.
     pub(super) fn block(&self, wait_set: &WaitSet) {
         wait_set.block_on(&self.0.receiver);
+        // Before the flag is cleared, since another thread may stamp then.
+        wait::ended_by(|| self.0.stamp.get());
         // Release pairs with the Acquire in `wake_one`. Acquire, and hence a swap: a `wake_one` may
         // have found the flag still set. Then the caller must see what came before that `wake_one`,
         // and `close` takes no lock between the two.

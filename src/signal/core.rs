@@ -18,6 +18,7 @@ use super::reason::Reason;
 use super::stops::{PLEASE_STOP, tell_of_stop};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::os::tell::tell;
+use crate::wait::{self, Ender};
 use log::Level;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -119,6 +120,8 @@ pub(super) struct Slow {
     pub(super) fired: bool,
     /// In place before the signal is seen to have gone.
     reason: Option<Reason>,
+    /// What made it go, while a recording counts waits.
+    ender: Ender,
     sender: Option<Sender<Infallible>>,
     /// By order of attachment, each with the number that this leaf has in the target's condition.
     pub(super) targets: BTreeMap<u64, (Arc<dyn Attached>, usize)>,
@@ -203,6 +206,14 @@ impl Core {
         self.fire_because(|| None)
     }
 
+    /// The same, for what `ender` has ended before.
+    pub(super) fn fire_for(&self, ender: Ender) {
+        if let Some(fired) = self.set_gone_for(|| None, || ender) {
+            self.wake(fired.sender);
+            fired.targets.run();
+        }
+    }
+
     /// Goes, wakes, runs targets. True if it had not gone before.
     fn fire_because(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
         self.set_gone(reason).is_some_and(|fired| {
@@ -214,6 +225,10 @@ impl Core {
 
     /// Goes, and returns what is to be done then. `None` if another thread does that.
     pub(super) fn set_gone(&self, reason: impl FnOnce() -> Option<Reason>) -> Option<Fired> {
+        self.set_gone_for(reason, Ender::me)
+    }
+
+    fn set_gone_for(&self, reason: impl FnOnce() -> Option<Reason>, ender: impl FnOnce() -> Ender) -> Option<Fired> {
         if self.is_known_gone() && self.slow.lock().fired {
             return None;
         }
@@ -226,6 +241,7 @@ impl Core {
             }
             slow.fired = true;
             slow.reason = reason;
+            slow.ender = ender();
             // Release: see is_go. Under the lock, so that `attach` and `receiver` either put
             // something in that is taken out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
@@ -242,6 +258,12 @@ impl Core {
     pub(super) fn wake(&self, sender: Option<Sender<Infallible>>) {
         self.fired.notify_all();
         drop(sender);
+    }
+
+    /// The call that made it go, as a recording counts it. Of a Till: `None` if no call did.
+    pub(super) fn given_ender(&self) -> Option<Ender> {
+        let slow = self.slow.lock();
+        slow.fired.then_some(slow.ender)
     }
 
     pub(super) fn given_reason(&self) -> Option<Reason> {
@@ -270,6 +292,9 @@ impl Core {
             Kind::Any(_) | Kind::All(_) => return false,
         };
         let mut slow = self.slow.lock();
+        if !slow.fired {
+            wait::begin_sleep();
+        }
         while !slow.fired {
             match until {
                 None => self.fired.wait(&mut slow),
@@ -280,6 +305,7 @@ impl Core {
                 }
             }
         }
+        wait::ended_by(|| if slow.fired { slow.ender } else { Ender::clock(until) });
         true
     }
 

@@ -7,7 +7,7 @@ use super::reason::Reason;
 use super::timer;
 use super::wait_set::WaitSet;
 use crate::model::Receiver;
-use crate::wait::{Handles, WaitDescription};
+use crate::wait::{self, Ender, Handles, WaitDescription};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
@@ -283,6 +283,11 @@ impl Signal {
         self.0.is_unused()
     }
 
+    /// What made it go, while a recording counts waits.
+    pub(crate) fn ender(&self) -> Ender {
+        self.0.ender()
+    }
+
     /// Returns `true` if there is anything that could make it go.
     pub(crate) fn can_go(&self) -> bool {
         !matches!(self.0.kind, Kind::Never)
@@ -347,9 +352,12 @@ impl Signal {
             }
             wait_set.block();
             if self.is_go() {
+                wait::ended_by(|| self.ender());
                 return true;
             }
-            if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let is_till = till.is_some_and(Signal::is_go);
+            if is_till || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                wait::ended_by(|| till.filter(|_| is_till).map_or(Ender::clock(deadline), Signal::ender));
                 return false;
             }
         }

@@ -10,6 +10,7 @@
 
 use super::handle::Signal;
 use crate::model::{AtomicBool, OnceLock, fence};
+use crate::wait::{Ender, Stamp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,11 +19,13 @@ pub(crate) struct LazySignal {
     /// nothing.
     gone: AtomicBool,
     signal: OnceLock<Signal>,
+    /// Of the call of `go`.
+    stamp: Stamp,
 }
 
 impl LazySignal {
     pub(crate) fn new() -> LazySignal {
-        LazySignal { gone: AtomicBool::new(false), signal: OnceLock::new() }
+        LazySignal { gone: AtomicBool::new(false), signal: OnceLock::new(), stamp: Stamp::default() }
     }
 
     pub(crate) fn is_go(&self) -> bool {
@@ -32,10 +35,20 @@ impl LazySignal {
 
     /// Goes, unexplained.
     pub(crate) fn go(&self) {
+        self.stamp.set();
         self.gone.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if let Some(signal) = self.signal.get() {
             signal.go_unexplained();
+        }
+    }
+
+    /// What made it go, while a recording counts waits.
+    pub(crate) fn ender(&self) -> Ender {
+        if self.gone.load(Ordering::Acquire) {
+            self.stamp.get()
+        } else {
+            self.signal.get().map_or(Ender::UNKNOWN, Signal::ender)
         }
     }
 
@@ -44,7 +57,7 @@ impl LazySignal {
         let signal = self.signal.get_or_init(|| Signal::of(owner, what));
         fence(Ordering::SeqCst);
         if self.gone.load(Ordering::Acquire) && !signal.is_go() {
-            signal.go_unexplained();
+            signal.0.fire_for(self.stamp.get());
         }
         signal
     }

@@ -249,6 +249,7 @@ impl Target {
                 State::Running(_) => {
                     let name = Arc::from(format!("on_go at {}", self.attached_at));
                     let _published = crate::wait::publish("target", name);
+                    crate::wait::begin_sleep();
                     self.done.wait(&mut state);
                 }
             }

@@ -3,6 +3,7 @@
 
 use super::core::{Core, Kind, now_or_never};
 use crate::model::{Receiver, Select};
+use crate::wait;
 use std::convert::Infallible;
 use std::time::Instant;
 
@@ -39,6 +40,7 @@ impl WaitSet {
 
     /// Blocks until one of them has changed.
     pub(crate) fn block(&self) {
+        wait::begin_sleep();
         match self.receivers.as_slice() {
             [] => now_or_never(self.deadline),
             [only] => match self.deadline {
@@ -49,6 +51,19 @@ impl WaitSet {
                 let mut select = Select::new();
                 for receiver in several {
                     select.recv(receiver);
+                }
+                // As in `block_on`. No value ever comes: which of them it was, the caller asks.
+                if wait::is_counted() {
+                    let operation = match self.deadline {
+                        None => select.select(),
+                        Some(at) => match select.select_deadline(at) {
+                            Ok(operation) => operation,
+                            Err(_) => return,
+                        },
+                    };
+                    let receiver = &several[operation.index()];
+                    let _gone = operation.recv(receiver);
+                    return;
                 }
                 match self.deadline {
                     None => drop(select.ready()),
@@ -62,7 +77,10 @@ impl WaitSet {
     ///
     /// `select` and not `ready`: one token wakes one waiting thread, not all.
     pub(crate) fn block_on(&self, token: &Receiver<()>) {
-        if self.receivers.is_empty() {
+        wait::begin_sleep();
+        // A receive, and a wait for readiness, spin and yield before they sleep; a select does not.
+        // While waits are counted, that time would be the wait's, and the run queue's as well.
+        if self.receivers.is_empty() && !wait::is_counted() {
             match self.deadline {
                 None => drop(token.recv()),
                 Some(at) => drop(token.recv_deadline(at)),

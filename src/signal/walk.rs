@@ -4,7 +4,7 @@
 
 use super::core::{Core, Kind, Name};
 use super::reason::Reason;
-use crate::wait::Shared;
+use crate::wait::{Ender, Shared};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -151,6 +151,23 @@ impl Core {
             }
             Kind::Any(_) | Kind::All(_) => expression(self, Core::name),
         }
+    }
+
+    /// What made it go, while a recording counts waits; of a composite, what made the part go that
+    /// decided.
+    pub(super) fn ender(&self) -> Ender {
+        let first = |a: Ender, b: Ender| if b.at() < a.at() { b } else { a };
+        let last = |a: Ender, b: Ender| if b.at() > a.at() { b } else { a };
+        // `None`: it has not gone.
+        let ender = fold(self, |core, _, parts: Vec<Option<Ender>>| match &core.kind {
+            Kind::Plain(_) | Kind::Never => core.given_ender(),
+            // A thread may make it go before its time.
+            Kind::Till(at) if Instant::now() < *at => core.given_ender(),
+            Kind::Till(at) => Some(Ender::clock(Some(*at))),
+            Kind::Any(_) => parts.into_iter().flatten().reduce(first),
+            Kind::All(_) => parts.into_iter().collect::<Option<Vec<_>>>()?.into_iter().reduce(last),
+        });
+        ender.unwrap_or(Ender::UNKNOWN)
     }
 
     /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a &

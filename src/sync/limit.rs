@@ -5,7 +5,7 @@ use super::GaveUp;
 use super::parker::Parker;
 use crate::model::now;
 use crate::signal::{Signal, WaitSet};
-use crate::wait::Published;
+use crate::wait::{self, Ender, Published};
 use std::time::{Duration, Instant};
 
 /// The `_till` and the `_timeout` of one call.
@@ -48,6 +48,14 @@ impl<'a> Limit<'a> {
         }
     }
 
+    /// What has ended a wait that gave up.
+    fn ender(&self, reason: &GaveUp) -> Ender {
+        match reason {
+            GaveUp::Stopped => self.till.map_or(Ender::UNKNOWN, Signal::ender),
+            GaveUp::TimedOut => Ender::clock(self.deadline),
+        }
+    }
+
     fn begin(&self, wait_set: &mut WaitSet) {
         wait_set.clear(self.deadline);
         if let Some(till) = self.till {
@@ -61,11 +69,13 @@ impl<'a> Limit<'a> {
         let mut wait_set = WaitSet::default();
         while !done() {
             if let Some(reason) = self.reached() {
+                wait::ended_by(|| self.ender(&reason));
                 return Err(reason);
             }
             self.begin(&mut wait_set);
             wait_set.block_on(&parker.receiver);
         }
+        wait::ended_by(|| parker.ender());
         Ok(())
     }
 
@@ -84,9 +94,11 @@ impl<'a> Limit<'a> {
             wait_set.watch(signal);
             wait_set.block();
             if signal.is_go() {
+                wait::ended_by(|| signal.ender());
                 return Ok(());
             }
             if let Some(reason) = self.reached() {
+                wait::ended_by(|| self.ender(&reason));
                 return Err(reason);
             }
         }

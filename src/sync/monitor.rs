@@ -314,6 +314,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         self.monitor.permit.leave();
         if let Some(waiter) = woken {
             // After leaving: a waiter that wakes earlier only waits to enter.
+            waiter.parker.stamp();
             waiter.woken.store(true, Ordering::Relaxed);
             waiter.parker.unpark();
         }

@@ -256,6 +256,7 @@ impl Permits {
         }
         let now = now();
         let fair_at = *line.fair_at.get_or_insert(now + FAIR);
+        waiter.parker.stamp();
         // Release, in both: the next owner sees what this one did, whether it is granted the permit
         // or takes it.
         if fair_at <= now {

@@ -277,7 +277,8 @@ impl Inner {
                 state.serving += 1;
             }
             let serving = state.serving;
-            state.waiting.remove(&serving)
+            // Under the lock: the next thread sees that it is its turn only after the stamp.
+            state.waiting.remove(&serving).inspect(Parker::stamp)
         };
         if let Some(parker) = called {
             parker.unpark();

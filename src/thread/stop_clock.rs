@@ -12,7 +12,7 @@
 use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
 use crate::signal::observe_stops;
-use crate::wait::WaitDescription;
+use crate::wait::{self, WaitDescription};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,7 @@ impl StopClock {
     pub(crate) fn wait(&self) -> bool {
         let _published = WaitDescription::new("a stop of", Arc::from("any thread")).publish();
         let mut state = SHARED.state.lock();
+        wait::begin_sleep();
         while !state.is_over {
             match state.next {
                 Some(at) if at <= Instant::now() => {

@@ -3,7 +3,11 @@
 
 use super::holder::{Holder, Users};
 #[cfg(feature = "profiling")]
+use super::slept::Slept;
+#[cfg(feature = "profiling")]
 use super::times::Label;
+#[cfg(feature = "profiling")]
+use super::totals::WaitTotals;
 use crate::os;
 use std::cell::Cell;
 use std::fmt;
@@ -20,6 +24,9 @@ pub struct Wait {
     pub(super) serial: u64,
     /// The number of the calling thread; 0 if it has held nothing yet.
     pub(super) thread: u64,
+    /// How long the thread has slept in it, without the sleep that the slot counts now.
+    #[cfg(feature = "profiling")]
+    pub(super) slept: Slept,
 }
 
 /// WaitDescription a blocking call waits for, and which threads can end the wait.
@@ -192,6 +199,15 @@ impl Wait {
     /// Returns `true` if a deadline or a `till` may end it.
     pub(crate) fn is_limited(&self) -> bool {
         self.description.limited
+    }
+
+    /// Counts it in `totals`, if the thread has slept in it.
+    #[cfg(feature = "profiling")]
+    pub(super) fn count_into(&self, slept: Slept, totals: &mut WaitTotals, name_of: fn(u64) -> Arc<str>) {
+        if slept.is_any {
+            let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
+            totals.add(self.description.kind, name, slept.nanos, slept.by, name_of);
+        }
     }
 
     pub(crate) fn serial(&self) -> u64 {

@@ -1,6 +1,8 @@
 //! The calling thread: its path in the tree, the slot where it publishes its waits, and a number
 //! that tells it from all other threads. Knows neither the tree nor holders.
 
+#[cfg(feature = "profiling")]
+use super::ender::{Ender, is_on};
 use super::slot::Slot;
 use crate::model;
 use crate::model::locks::Mutex;
@@ -58,6 +60,12 @@ pub(super) fn my_slot() -> Option<Arc<Slot>> {
     ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten()
 }
 
+/// Calls `with` with the calling thread's slot, if it is in the tree.
+#[cfg(feature = "profiling")]
+pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
+    ME.try_with(|me| me.borrow().as_ref().map(|me| with(&me.slot))).ok().flatten()
+}
+
 /// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
 pub(crate) fn my_path() -> Arc<str> {
     tree_path().unwrap_or_else(|| {
@@ -89,6 +97,14 @@ pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
 /// The paths of the threads that have a number, for as long as they live.
 static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
+/// The last paths of threads with a number that have left the tree or ended while waits are counted:
+/// a thread may end before the thread that it has woken runs. The oldest are forgotten.
+#[cfg(feature = "profiling")]
+static ENDED: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
+
+#[cfg(feature = "profiling")]
+const MAX_ENDED: usize = 4096;
+
 thread_local! {
     /// 0: not given yet.
     static NUMBER: Cell<u64> = const { Cell::new(0) };
@@ -99,13 +115,50 @@ struct Forget;
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        PATHS.lock().remove(&NUMBER.get());
+        let path = PATHS.lock().remove(&NUMBER.get());
+        #[cfg(feature = "profiling")]
+        if let Some(path) = path
+            && is_on()
+            && !ENDED.lock().contains_key(&NUMBER.get())
+        {
+            keep_name(NUMBER.get(), path);
+        }
+        #[cfg(not(feature = "profiling"))]
+        drop(path);
     }
 }
 
 /// The path of the thread with this number. `None` if it has ended.
 pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
     PATHS.lock().get(&number).cloned()
+}
+
+/// What a thread that ended a wait is called, or another cause of that.
+#[cfg(feature = "profiling")]
+pub(super) fn name_of_ender(by: u64) -> Arc<str> {
+    match Ender::name_of_cause(by) {
+        Some(cause) => Arc::from(cause),
+        None => {
+            let ended = ENDED.lock().get(&by).cloned();
+            ended.or_else(|| path_of(by)).unwrap_or_else(|| Arc::from("[ended thread]"))
+        }
+    }
+}
+
+#[cfg(feature = "profiling")]
+fn keep_name(number: u64, path: Arc<str>) {
+    let mut names = ENDED.lock();
+    names.insert(number, path);
+    if names.len() > MAX_ENDED {
+        names.pop_first();
+    }
+}
+
+/// Forgets the names of ended threads.
+#[cfg(feature = "profiling")]
+pub(super) fn forget_ended() {
+    let names = std::mem::take(&mut *ENDED.lock());
+    drop(names);
 }
 
 /// Returns `true` if the thread of this number lives, and the destructors of its thread-locals have
@@ -147,6 +200,16 @@ pub(super) fn renamed() {
     let number = NUMBER.get();
     if number != 0 && FORGET.try_with(|_| ()).is_ok() {
         let path = my_path();
-        PATHS.lock().insert(number, path);
+        let before = PATHS.lock().insert(number, path);
+        #[cfg(feature = "profiling")]
+        if is_on() {
+            // What it has ended in the tree belongs to its path there.
+            match before {
+                Some(before) if tree_path().is_none() && !before.starts_with("other/") => keep_name(number, before),
+                _ => drop(ENDED.lock().remove(&number)),
+            }
+        }
+        #[cfg(not(feature = "profiling"))]
+        drop(before);
     }
 }

@@ -10,35 +10,55 @@
 //! | `identity` | the calling thread: its path, its slot, its number |
 //! | `holding` | the calling thread as a holder; the paths of holders |
 //! | `publish` | a wait is published while its guard lives |
+//! | `ender` | which thread ended a wait, and when |
+//! | `slept` | how long a thread sleeps in its blocking calls |
+//! | `sleep` | the calling thread sleeps, and stamps the waits that it ends |
+//! | `totals` | how long a thread has waited in all, for what, and which threads ended that |
 //! | `times` | how long a thread has waited for what |
 //! | `change_flags` | the sampler learns which threads' waits have changed |
 
 #[cfg(feature = "profiling")]
 mod change_flags;
 mod description;
+#[cfg(feature = "profiling")]
+mod ender;
+#[cfg(not(feature = "profiling"))]
+#[path = "no_ender.rs"]
+mod ender;
 mod holder;
 mod holding;
 mod identity;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
 mod publish;
+mod sleep;
+#[cfg(feature = "profiling")]
+mod slept;
 mod slot;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
 #[cfg(feature = "profiling")]
 mod times;
+#[cfg(feature = "profiling")]
+mod totals;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::change_flags::ChangeFlags;
 pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
+pub(crate) use self::ender::Ender;
 pub(crate) use self::holder::{Holder, Users};
 pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
+pub(crate) use self::sleep::count_waits;
+pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by, is_on as is_counted};
+#[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;
 pub(crate) use self::slot::Slot;
 #[cfg(feature = "profiling")]
 pub(crate) use self::times::{Label, Waited};
+#[cfg(feature = "profiling")]
+pub(crate) use self::totals::{WaitEntry, WaitTotals};

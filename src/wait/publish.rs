@@ -1,6 +1,8 @@
 //! Publishing: a blocking call shows what it waits for while its guard lives.
 
 use super::description::{Wait, WaitDescription};
+#[cfg(feature = "profiling")]
+use super::identity::name_of_ender;
 use super::identity::{my_slot, number_if_any};
 use super::slot::{Slot, Waits};
 use std::sync::Arc;
@@ -22,7 +24,14 @@ impl WaitDescription {
             let change = |waits: &mut Waits| {
                 waits.last += 1;
                 let serial = waits.last;
-                waits.now.push(Wait { description: self, since, serial, thread: number_if_any() });
+                waits.now.push(Wait {
+                    description: self,
+                    since,
+                    serial,
+                    thread: number_if_any(),
+                    #[cfg(feature = "profiling")]
+                    slept: Default::default(),
+                });
                 serial
             };
             slot.change(|| since, change)
@@ -47,7 +56,10 @@ impl Drop for Published {
         if let Some(slot) = &self.slot {
             let ended = slot.change(Instant::now, |waits| {
                 let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
-                Some(waits.now.remove(at))
+                let ended = waits.now.remove(at);
+                #[cfg(feature = "profiling")]
+                waits.count_total(&ended, name_of_ender);
+                Some(ended)
             });
             // With no lock held: it may be the last that knows of the thing.
             drop(ended);

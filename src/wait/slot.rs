@@ -4,9 +4,17 @@
 use super::change_flags::{ChangeFlag, ChangeFlags};
 use super::description::Wait;
 #[cfg(feature = "profiling")]
+use super::ender::{Ender, nanos};
+#[cfg(feature = "profiling")]
+use super::slept::{Sleep, Slept};
+#[cfg(feature = "profiling")]
 use super::times::{Label, Times, Waited};
+#[cfg(feature = "profiling")]
+use super::totals::WaitTotals;
 use crate::model::Mutex;
 use crate::os::fork::PerProcess;
+#[cfg(feature = "profiling")]
+use std::sync::Arc;
 #[cfg(feature = "profiling")]
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +35,9 @@ pub(crate) struct Slot {
     /// may see no wait.
     #[cfg(feature = "profiling")]
     shown: AtomicU64,
+    /// The sleep that is not counted yet.
+    #[cfg(feature = "profiling")]
+    sleep: Sleep,
 }
 
 /// What a thread waits for at some moment, in one word: 0 while no recording asks.
@@ -85,6 +96,9 @@ pub(super) struct Waits {
     /// While a recording asks.
     #[cfg(feature = "profiling")]
     times: Option<Box<Times>>,
+    /// While a recording counts waits.
+    #[cfg(feature = "profiling")]
+    totals: Option<Box<WaitTotals>>,
 }
 
 impl Slot {
@@ -110,6 +124,9 @@ impl Slot {
         #[cfg(feature = "profiling")]
         {
             waits.announce();
+            if waits.totals.is_some() {
+                waits.count_sleep(&self.sleep);
+            }
             if let Some(times) = &mut waits.times {
                 times.count(at());
             }
@@ -189,8 +206,74 @@ impl Slot {
     }
 }
 
+/// The waits of one thread in all, for a recording that counts them.
+#[cfg(feature = "profiling")]
+impl Slot {
+    /// The thread counts its waits from now on. Counts that it kept before are dropped.
+    pub(crate) fn begin_totals(&self) {
+        let mut waits = self.waits.lock();
+        waits.totals = Some(Box::default());
+        // A thread that sleeps already will say only when it wakes.
+        if !waits.now.is_empty() && !self.sleep.is_any() {
+            self.sleep.begin(nanos(Instant::now()));
+        }
+    }
+
+    /// What was counted, with the waits that go on; `None` if the thread counts nothing. `name_of`
+    /// gives the names of enders.
+    pub(super) fn read_totals_with(&self, name_of: fn(u64) -> Arc<str>) -> Option<WaitTotals> {
+        let waits = self.waits.lock();
+        let mut totals = waits.totals.as_deref()?.clone();
+        if let Some((inner, outer)) = waits.now.split_last() {
+            let mut slept = inner.slept;
+            slept.add(self.sleep.read());
+            inner.count_into(slept, &mut totals, name_of);
+            outer.iter().for_each(|wait| wait.count_into(wait.slept, &mut totals, name_of));
+        }
+        Some(totals)
+    }
+
+    /// The thread counts no more.
+    pub(crate) fn end_totals(&self) {
+        let mut waits = self.waits.lock();
+        waits.totals = None;
+        waits.now.iter_mut().for_each(|wait| wait.slept = Slept::default());
+        self.sleep.take();
+    }
+
+    /// By the thread itself, which is about to sleep.
+    pub(super) fn begin_sleep(&self, now: u64) {
+        if self.sleep.is_any() {
+            self.waits.lock().count_sleep(&self.sleep);
+        }
+        self.sleep.begin(now);
+    }
+
+    /// By the thread itself, which was woken.
+    pub(super) fn end_sleep(&self, ender: impl FnOnce() -> Ender) {
+        if self.sleep.is_any() {
+            self.sleep.end(ender());
+        }
+    }
+}
+
 #[cfg(feature = "profiling")]
 impl Waits {
+    /// The last sleep belongs to the innermost wait. Without a wait it is not counted.
+    fn count_sleep(&mut self, sleep: &Sleep) {
+        let slept = sleep.take();
+        if let Some(wait) = self.now.last_mut() {
+            wait.slept.add(slept);
+        }
+    }
+
+    /// A wait is over.
+    pub(super) fn count_total(&mut self, wait: &Wait, name_of: fn(u64) -> Arc<str>) {
+        if let Some(totals) = &mut self.totals {
+            wait.count_into(wait.slept, totals, name_of);
+        }
+    }
+
     /// Announces a change that is about to be made. Mostly no flag is armed; then this touches
     /// nothing that the change does not.
     fn announce(&mut self) {

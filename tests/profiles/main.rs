@@ -9,6 +9,7 @@ mod split;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod callers;
 mod handler;
 mod process;

@@ -144,6 +144,8 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         "clock",
         "engine",
         "unregistered",
+        "waits",
+        "accounts",
         "output",
         "formats",
         "fold_pools",
@@ -167,6 +169,16 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     }
     if let Some(field) = section.get("unregistered") {
         options = options.unregistered(field.boolean()?);
+    }
+    if let Some(field) = section.get("waits") {
+        options = options.waits(field.boolean()?);
+    }
+    if let Some(field) = section.get("accounts") {
+        let wanted = field.boolean()?;
+        if wanted && section.get("waits").is_some() && !options.get_waits() {
+            return Err(field.error("accounts are made of waits, which are off; expected `waits: true`, or no `waits`"));
+        }
+        set.profile_accounts = Some(wanted);
     }
     set.profile_options = Some(options);
     if let Some(field) = section.get("output") {

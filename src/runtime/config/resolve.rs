@@ -46,13 +46,17 @@ impl Config {
             deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
-                options: set.profile_options.unwrap_or_default(),
+                options: match set.profile_accounts {
+                    Some(true) => set.profile_options.unwrap_or_default().waits(true),
+                    _ => set.profile_options.unwrap_or_default(),
+                },
                 output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
                 formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
                 fold_pools: set.profile_fold_pools,
                 icicle: set.profile_icicle.unwrap_or(false),
                 collapse: set.profile_collapse,
                 hide_runtime: set.profile_hide_runtime,
+                accounts: set.profile_accounts.unwrap_or(false),
             },
             name,
         };

@@ -36,6 +36,7 @@ pub(super) struct Set {
     pub(super) profile_icicle: Option<bool>,
     pub(super) profile_collapse: Option<Vec<String>>,
     pub(super) profile_hide_runtime: Option<bool>,
+    pub(super) profile_accounts: Option<bool>,
 }
 
 impl Set {
@@ -63,6 +64,7 @@ impl Set {
             profile_icicle: self.profile_icicle.or(file.profile_icicle),
             profile_collapse: self.profile_collapse.or(file.profile_collapse),
             profile_hide_runtime: self.profile_hide_runtime.or(file.profile_hide_runtime),
+            profile_accounts: self.profile_accounts.or(file.profile_accounts),
         }
     }
 }

@@ -236,6 +236,15 @@ impl Config {
         self
     }
 
+    /// Whether the runtime logs, at its end, where the lifetime of each thread went: CPU, runnable,
+    /// waits by name and by the thread that ended them, outside. Default: no. Counts the waits, as
+    /// [`Options::waits`](crate::profile::Options::waits) does.
+    #[must_use]
+    pub fn profile_accounts(mut self, wanted: bool) -> Config {
+        self.set.profile_accounts = Some(wanted);
+        self
+    }
+
     /// Looks for errors in the settings, in the file and in the log4rs file that it names, and
     /// starts nothing.
     ///

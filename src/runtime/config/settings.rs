@@ -71,4 +71,7 @@ pub(crate) struct ProfileSettings {
     /// `None`: by the wall clock they are hidden.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
     pub(crate) hide_runtime: Option<bool>,
+    /// Print the accounts at the end.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) accounts: bool,
 }

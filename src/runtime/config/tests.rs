@@ -51,7 +51,7 @@ fn every_key_reaches_its_setting() {
     let text = "
 name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
-profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
+profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true, accounts: true }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
 ";
@@ -68,11 +68,15 @@ deadlocks: { after: 250ms }
     }
     assert_eq!(resolve_text("level", "log: { level: Debug }\n").unwrap().log.wiring.level, Some(LevelFilter::Debug));
     assert!(settings.profile.enabled);
-    assert_eq!(settings.profile.options, Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer));
+    assert_eq!(
+        settings.profile.options,
+        Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer).waits(true)
+    );
     assert_eq!(settings.profile.formats, [ProfileFormat::Folded]);
     assert_eq!((settings.profile.fold_pools, settings.profile.icicle), (Some(false), true));
     assert_eq!(settings.profile.collapse, Some(vec!["rayon".into(), "tower".into()]));
     assert_eq!(settings.profile.hide_runtime, Some(true));
+    assert!(settings.profile.accounts);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(super) struct Profiler {
     name: String,
     files: Vec<(ProfileFormat, PathBuf)>,
     flame: FlameOptions,
+    /// The accounts are logged at the end.
+    accounts: bool,
 }
 
 impl Drop for Profiler {
@@ -78,7 +80,8 @@ impl Profiler {
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
         let shutdown = Some(ShutdownProfile::prepare(&settings.name, &output, main));
         let flame = flame_options(&settings.profile);
-        Ok(Some(Profiler { recording: Some(recording), shutdown, name: settings.name.clone(), files, flame }))
+        let (name, accounts) = (settings.name.clone(), settings.profile.accounts);
+        Ok(Some(Profiler { recording: Some(recording), shutdown, name, files, flame, accounts }))
     }
 
     /// Ends the recording and writes the files. Returns what is to be told of that. The program's
@@ -87,7 +90,9 @@ impl Profiler {
         let mut lines: Vec<LogLine> =
             self.shutdown.take().and_then(|shutdown| shutdown.finish(stopped_for.as_ref())).into_iter().collect();
         if let Some(recording) = self.recording.take() {
-            lines.extend(self.write(&recording.finish()));
+            let profile = recording.finish();
+            lines.extend(self.write(&profile));
+            lines.extend(self.accounts.then(|| LogLine::new(Level::Info, accounts(&profile))));
         }
         lines
     }
@@ -134,6 +139,14 @@ fn flame_options(settings: &ProfileSettings) -> FlameOptions {
         Some(names) => options.collapse(names.iter().cloned()),
         None => options,
     }
+}
+
+/// The table of accounts, for the log.
+fn accounts(profile: &Profile) -> String {
+    let mut text = b"where the time of each thread went:\n".to_vec();
+    // A vector takes all that is written.
+    let _ = profile.write_accounts(&mut text);
+    String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 fn describe(profile: &Profile) -> String {

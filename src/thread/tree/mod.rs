@@ -35,7 +35,7 @@ use crate::model::locks::Mutex;
 use crate::os::OsThread;
 use crate::os::fork::PerProcess;
 use crate::signal::{LazySignal, PLEASE_STOP, Reason, Signal};
-use crate::wait::{Slot, Unblocker, WaitDescription};
+use crate::wait::{self, Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -252,7 +252,15 @@ impl Node {
 
     /// Joins the OS thread `os`, which was taken out of its state.
     pub(super) fn join_os(&self, os: OsHandle<()>) {
+        // A thread that has stopped already runs the destructors of its thread-locals at most.
+        let is_running = !self.stopped.is_go();
+        if is_running {
+            wait::begin_sleep();
+        }
         leaving::join(os, &self.path, self.settings.patience, || self.ended.get().map(|ended| ended.at));
+        if is_running {
+            wait::ended_by(|| self.stopped.ender());
+        }
     }
 
     /// Returns `true` if its parent still has it among its children.

@@ -8,7 +8,7 @@
 //! 2. Only ended accounts are folded: no thread clock names them.
 
 use super::accounts::{Account, Accounting};
-use super::wait_names::without_numbers;
+use crate::profile::pool_names::{without_name, without_numbers};
 use crate::profile::raw::Pool;
 use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
@@ -83,14 +83,6 @@ impl Account {
             sum.0 += samples;
             sum.1 += weight;
         }
-    }
-}
-
-/// `main/pool-*/*` of `main/pool-1/reader-12`, for names that differ in more than a number.
-fn without_name(path: &str) -> String {
-    match path.rsplit_once('/') {
-        Some((above, _)) => format!("{}/*", without_numbers(above)),
-        None => path.to_owned(),
     }
 }
 

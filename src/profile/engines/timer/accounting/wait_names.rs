@@ -1,6 +1,7 @@
 //! The frames of waits. Keeps a bounded number of names, however many names the program gives to
 //! its locks and queues.
 
+use crate::profile::pool_names::without_numbers;
 use crate::profile::raw::wait_frame;
 use crate::wait::Label;
 use std::collections::HashSet;
@@ -33,19 +34,6 @@ impl WaitNames {
         self.known.insert(name.clone());
         name
     }
-}
-
-/// Replaces each number by a star: `main/pool-*/reader-*` of `main/pool-1/reader-12`.
-pub(super) fn without_numbers(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_ascii_digit() {
-            true if folded.ends_with('*') => {}
-            true => folded.push('*'),
-            false => folded.push(c),
-        }
-    }
-    folded
 }
 
 #[cfg(test)]

@@ -1,0 +1,235 @@
+//! The account of one thread: CPU, runnable, waits by name and by what ended them, outside.
+//!
+//! Invariant: `lifetime = cpu + runnable + sum of waits + outside - excess`, to the nanosecond, and
+//! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU clock,
+//! the kernel's count of the time in its run queue, and the stamps of this crate's waits.
+
+use crate::wait::{WaitEntry, WaitTotals};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the lifetime of one thread went, or of a pool of ended threads.
+///
+/// `lifetime = cpu + runnable + sum of waits + outside`. All times are of the recording alone. See
+/// [`Profile::accounts`](crate::profile::Profile::accounts).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    path: Arc<str>,
+    lifetime: Duration,
+    cpu: Duration,
+    runnable: Option<Duration>,
+    waits: Vec<WaitTotal>,
+    members: u64,
+}
+
+/// The waits of one kind and name in an [`Account`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitTotal {
+    kind: &'static str,
+    name: Arc<str>,
+    count: u64,
+    total: Duration,
+    longest: Duration,
+    ended_by: Vec<(Arc<str>, Duration)>,
+}
+
+impl Account {
+    /// An account with its waits, the longest in all first.
+    pub(super) fn new(
+        path: Arc<str>,
+        lifetime: Duration,
+        cpu: Duration,
+        runnable: Option<Duration>,
+        waits: WaitTotals,
+    ) -> Account {
+        let mut waits: Vec<_> = waits.into_entries().into_iter().map(WaitTotal::new).collect();
+        waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+        Account { path, lifetime, cpu, runnable, waits, members: 1 }
+    }
+
+    /// The thread's path, `main/crawler/fetcher-3`; of a pool, with `*` for what differs.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How many threads this stands for: 1, or more for a pool of ended threads.
+    pub fn members(&self) -> u64 {
+        self.members
+    }
+
+    /// How long the thread lived while the recording ran.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// What its CPU clock went on by.
+    pub fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    /// How long it was ready to run and had no processor (`run_delay` of the kernel). Zero where
+    /// the kernel does not count that: see [`is_runnable_known`](Self::is_runnable_known).
+    pub fn runnable(&self) -> Duration {
+        self.runnable.unwrap_or_default()
+    }
+
+    /// Returns `true` if the kernel counts the time in its run queue. Otherwise that time is in
+    /// [`outside`](Self::outside).
+    pub fn is_runnable_known(&self) -> bool {
+        self.runnable.is_some()
+    }
+
+    /// Its waits in this crate, the most time first.
+    pub fn waits(&self) -> &[WaitTotal] {
+        &self.waits
+    }
+
+    /// The rest: blocked in calls that are not of this crate, such as a read from a disk, a lock of
+    /// another library or a sleep.
+    pub fn outside(&self) -> Duration {
+        self.lifetime.saturating_sub(self.known())
+    }
+
+    /// By how much the parts exceed the lifetime. Nearly zero: the parts are measured apart.
+    pub fn excess(&self) -> Duration {
+        self.known().saturating_sub(self.lifetime)
+    }
+
+    fn known(&self) -> Duration {
+        self.cpu + self.runnable() + self.waits.iter().map(WaitTotal::total).sum::<Duration>()
+    }
+
+    /// Adds another thread's account to this one, which is called `path` from now on.
+    pub(super) fn take_in(&mut self, other: Account, path: Arc<str>) {
+        self.path = path;
+        self.lifetime += other.lifetime;
+        self.cpu += other.cpu;
+        // Known only if it is known of all.
+        self.runnable = self.runnable.zip(other.runnable).map(|(a, b)| a + b);
+        self.members += other.members;
+        for wait in other.waits {
+            match self.waits.iter_mut().find(|known| known.kind == wait.kind && known.name == wait.name) {
+                Some(known) => known.take_in(wait),
+                None => self.waits.push(wait),
+            }
+        }
+        self.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+    }
+}
+
+impl WaitTotal {
+    fn new(entry: WaitEntry) -> WaitTotal {
+        let mut by_name: HashMap<Arc<str>, u64> = HashMap::new();
+        for ender in entry.enders {
+            *by_name.entry(ender.name).or_default() += ender.nanos;
+        }
+        let mut total = WaitTotal {
+            kind: entry.kind,
+            name: entry.name.unwrap_or_else(|| "[others]".into()),
+            count: entry.count,
+            total: Duration::from_nanos(entry.nanos),
+            longest: Duration::from_nanos(entry.longest),
+            ended_by: by_name.into_iter().map(|(name, nanos)| (name, Duration::from_nanos(nanos))).collect(),
+        };
+        total.sort();
+        total
+    }
+
+    fn sort(&mut self) {
+        self.ended_by.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    }
+
+    fn take_in(&mut self, other: WaitTotal) {
+        self.count += other.count;
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+        for (name, time) in other.ended_by {
+            match self.ended_by.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known += time,
+                None => self.ended_by.push((name, time)),
+            }
+        }
+        self.sort();
+    }
+
+    /// What kind of thing was waited for, as in [`Wait::kind`](crate::Wait::kind).
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its name, without a part that differs at each call.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many waits. Waits that ended without a sleep are not counted.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How long they took: from when the thread fell asleep until the wait was ended.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// The longest of them.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Which threads ended the waits, by path, and the time of the waits that each ended, the most
+    /// time first. The times add up to [`total`](Self::total).
+    ///
+    /// `[clock]`: a deadline or a [`Till`](crate::Till). `[outside]`: the system, as for input and
+    /// sockets. `[unknown]`: the wait goes on, or what ends it is not stamped. `[ended thread]`: a
+    /// thread that had ended before it could be named. `[others]`: many threads.
+    pub fn ended_by(&self) -> &[(Arc<str>, Duration)] {
+        &self.ended_by
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(path: &str, lifetime: u64, cpu: u64, runnable: Option<u64>) -> Account {
+        let nanos = Duration::from_nanos;
+        let waits = WaitTotals::default();
+        Account::new(path.into(), nanos(lifetime), nanos(cpu), runnable.map(nanos), waits)
+    }
+
+    fn wait(name: &str, total: u64, by: &[(&str, u64)]) -> WaitTotal {
+        let enders = by.iter().map(|(name, nanos)| (Arc::from(*name), Duration::from_nanos(*nanos))).collect();
+        let total = Duration::from_nanos(total);
+        WaitTotal { kind: "queue", name: name.into(), count: 1, total, longest: total, ended_by: enders }
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_lifetime() {
+        let mut one = account("main/reader-1", 1_000, 300, Some(50));
+        one.waits = vec![wait("jobs", 400, &[("main/walker", 400)])];
+        assert_eq!((one.outside(), one.excess()), (Duration::from_nanos(250), Duration::ZERO));
+        one.waits.push(wait("results", 300, &[]));
+        assert_eq!((one.outside(), one.excess()), (Duration::ZERO, Duration::from_nanos(50)));
+    }
+
+    #[test]
+    fn a_pool_has_the_sums_of_its_members() {
+        let mut one = account("main/reader-1", 1_000, 300, Some(50));
+        one.waits = vec![wait("jobs", 400, &[("main/walker", 300), ("[clock]", 100)])];
+        let mut other = account("main/reader-2", 2_000, 700, Some(10));
+        other.waits = vec![wait("results", 500, &[]), wait("jobs", 250, &[("[clock]", 250)])];
+        one.take_in(other, "main/reader-*".into());
+        assert_eq!((one.path(), one.members()), ("main/reader-*", 2));
+        assert_eq!(one.lifetime(), Duration::from_nanos(3_000));
+        assert_eq!((one.cpu(), one.runnable()), (Duration::from_nanos(1_000), Duration::from_nanos(60)));
+        assert_eq!(one.outside(), Duration::from_nanos(3_000 - 1_000 - 60 - 400 - 250 - 500));
+        let jobs = &one.waits()[0];
+        assert_eq!((jobs.name(), jobs.count(), jobs.longest()), ("jobs", 2, Duration::from_nanos(400)));
+        let nanos = Duration::from_nanos;
+        assert_eq!(jobs.ended_by(), [("[clock]".into(), nanos(350)), ("main/walker".into(), nanos(300))]);
+        one.take_in(account("main/reader-3", 10, 1, None), "main/reader-*".into());
+        assert!(!one.is_runnable_known());
+    }
+}

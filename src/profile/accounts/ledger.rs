@@ -1,0 +1,211 @@
+//! Opens an account for each thread of the tree that lives during a recording, and closes it when
+//! the thread ends. The ledger is told of starts and ends by the tree, on the threads themselves.
+//!
+//! Invariants
+//! 1. A thread is in `open` from its start, or that of the recording, to its end. Then its account
+//!    is in `closed`.
+//! 2. At most [`MAX_CLOSED`] accounts are kept apart. Beyond that, accounts of ended threads whose
+//!    paths differ in numbers only are one. If they are still too many, all below one parent are.
+
+use super::account::Account;
+
+use crate::model::locks::Mutex;
+use crate::os::{CpuClock, fork, task};
+use crate::profile::pool_names::{without_name, without_numbers};
+use crate::thread::{Thread, observe};
+use crate::wait::{self, Slot};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Accounts of ended threads that are kept apart.
+const MAX_CLOSED: usize = if cfg!(test) { 64 } else { 4096 };
+
+/// While this lives, the waits of all threads are counted.
+pub(in crate::profile) struct Ledger {
+    shared: Arc<Shared>,
+    observer: u64,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// The generation of the recording process: a forked child counts nothing.
+    generation: u32,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the thread's id, which is by age.
+    open: BTreeMap<u64, Open>,
+    /// By the id of the first thread.
+    closed: Vec<(u64, Account)>,
+    is_over: bool,
+}
+
+/// A living thread, and what its clocks said at the beginning.
+struct Open {
+    path: Arc<str>,
+    waits: Arc<Slot>,
+    clock: Option<CpuClock>,
+    since: Instant,
+    cpu: Duration,
+    run_delay: Option<Duration>,
+}
+
+impl Ledger {
+    /// Begins to count.
+    pub(in crate::profile) fn start() -> Ledger {
+        let shared = Arc::new(Shared { state: Mutex::default(), generation: fork::generation() });
+        wait::count_waits(true);
+        let seen = &mut |thread: &Thread| shared.open(thread, false);
+        let observer = observe::add(Arc::downgrade(&shared) as _, seen);
+        Ledger { shared, observer }
+    }
+
+    /// The accounts up to now, in the order of the threads' starts.
+    pub(in crate::profile) fn accounts(&self) -> Vec<Account> {
+        if self.shared.is_forked() {
+            return Vec::new();
+        }
+        let state = self.shared.state.lock();
+        let now = Instant::now();
+        let open = state.open.iter().map(|(id, open)| (*id, open.account(now)));
+        let mut all: Vec<(u64, Account)> = open.chain(state.closed.iter().cloned()).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, account)| account).collect()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if self.shared.is_forked() {
+            return;
+        }
+        observe::remove(self.observer);
+        wait::count_waits(false);
+        let open = {
+            let mut state = self.shared.state.lock();
+            state.is_over = true;
+            std::mem::take(&mut state.open)
+        };
+        open.values().for_each(|open| open.waits.end_totals());
+    }
+}
+
+impl Shared {
+    fn is_forked(&self) -> bool {
+        fork::generation() != self.generation
+    }
+
+    /// `is_new`: the thread starts just now, and this is called on it.
+    fn open(&self, thread: &Thread, is_new: bool) {
+        let mut state = self.state.lock();
+        if self.is_forked() || state.is_over || state.open.contains_key(&thread.id()) {
+            return;
+        }
+        let waits = thread.waits();
+        waits.begin_totals();
+        let clock = thread.cpu_clock();
+        let is_whole = is_new && thread.has_own_os_thread();
+        let read = || clock.map_or((None, None), |clock| (clock.read(), task::run_delay(clock.thread())));
+        // All that an OS thread of its own has used so far belongs to it.
+        let (cpu, run_delay) = if is_whole { (None, Some(Duration::ZERO)) } else { read() };
+        let since = if is_whole { thread.started_at() } else { Instant::now() };
+        let open = Open { path: thread.path().into(), waits, clock, since, cpu: cpu.unwrap_or_default(), run_delay };
+        state.open.insert(thread.id(), open);
+    }
+}
+
+impl observe::Observer for Shared {
+    fn started(&self, thread: &Thread) {
+        self.open(thread, true);
+    }
+
+    fn ended(&self, thread: &Thread) {
+        if self.is_forked() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if let Some(open) = state.open.remove(&thread.id()) {
+            let account = open.account(Instant::now());
+            open.waits.end_totals();
+            state.close(thread.id(), account);
+        }
+    }
+}
+
+impl Open {
+    /// Its account up to `now`.
+    fn account(&self, now: Instant) -> Account {
+        let (cpu, run_delay) = match self.clock {
+            Some(clock) => (clock.read().unwrap_or(self.cpu), task::run_delay(clock.thread())),
+            None => (self.cpu, None),
+        };
+        let runnable = run_delay.zip(self.run_delay).map(|(now, before)| now.saturating_sub(before));
+        let waits = self.waits.read_totals().unwrap_or_default();
+        let lifetime = now.saturating_duration_since(self.since);
+        Account::new(self.path.clone(), lifetime, cpu.saturating_sub(self.cpu), runnable, waits)
+    }
+}
+
+impl State {
+    fn close(&mut self, id: u64, account: Account) {
+        self.closed.push((id, account));
+        if self.closed.len() > MAX_CLOSED {
+            self.fold(without_numbers);
+            // Otherwise the next fold would follow soon, and each takes its time.
+            if self.closed.len() > MAX_CLOSED / 2 {
+                self.fold(without_name);
+            }
+        }
+    }
+
+    /// Makes one account of those whose paths `pool` makes equal.
+    fn fold(&mut self, pool: fn(&str) -> String) {
+        let mut by_path: HashMap<String, usize> = HashMap::new();
+        let mut folded: Vec<(u64, Account)> = Vec::new();
+        for (id, account) in self.closed.drain(..) {
+            let path = pool(account.path());
+            match by_path.get(&path) {
+                Some(&index) => folded[index].1.take_in(account, path.into()),
+                None => {
+                    by_path.insert(path, folded.len());
+                    folded.push((id, account));
+                }
+            }
+        }
+        self.closed = folded;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::WaitTotals;
+
+    #[test]
+    fn a_million_ended_threads_are_few_accounts_with_all_their_time() {
+        let mut state = State::default();
+        for n in 0..100_000u64 {
+            let path = format!("main/listener/{}-{n}", if n % 2 == 0 { "connection" } else { "timer" });
+            let time = Duration::from_nanos(n);
+            state.close(n, Account::new(path.into(), time, time / 2, Some(Duration::ZERO), WaitTotals::default()));
+            assert!(state.closed.len() <= MAX_CLOSED);
+        }
+        let sum: Duration = state.closed.iter().map(|(_, account)| account.lifetime()).sum();
+        assert_eq!(sum, Duration::from_nanos((0..100_000).sum()));
+        assert_eq!(state.closed.iter().map(|(_, account)| account.members()).sum::<u64>(), 100_000);
+    }
+
+    #[test]
+    fn names_without_numbers_are_folded_below_their_parent() {
+        let mut state = State::default();
+        let letters = |n: u64| (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect::<String>();
+        for n in 0..1_000u64 {
+            let path = format!("main/{}", letters(n));
+            state.close(n, Account::new(path.into(), Duration::ZERO, Duration::ZERO, None, WaitTotals::default()));
+        }
+        assert!(state.closed.len() <= MAX_CLOSED);
+        assert_eq!(state.closed[0].1.path(), "main/*");
+    }
+}

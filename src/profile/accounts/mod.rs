@@ -1,0 +1,10 @@
+//! Where each thread's lifetime went. The ledger opens and closes an account for each thread while a
+//! recording runs; the table prints them for people.
+
+mod account;
+mod ledger;
+mod table;
+
+pub use self::account::{Account, WaitTotal};
+pub(super) use self::ledger::Ledger;
+pub(super) use self::table::Table;

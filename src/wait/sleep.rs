@@ -1,0 +1,119 @@
+//! How the calling thread sleeps in a blocking call, and how it stamps the waits that it ends.
+//! Without the feature `profiling` nothing is counted and nothing is stamped.
+//!
+//! A stamp orders nothing. It is written before, and read after, the step by which the one thread
+//! lets the other go on (a lock, a channel, an atomic of the primitive). That step orders it. If
+//! two threads stamp at once, either may be found, and either has ended the wait.
+
+#[cfg(feature = "profiling")]
+pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, is_on};
+#[cfg(not(feature = "profiling"))]
+pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by, is_on};
+
+#[cfg(feature = "profiling")]
+mod counted {
+    pub(crate) use crate::wait::ender::is_on;
+    use crate::wait::ender::{self, Ender, nanos};
+    use crate::wait::identity::{self, my_number, name_of_ender, with_my_slot};
+    use crate::wait::slot::Slot;
+    use crate::wait::totals::WaitTotals;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
+    /// The calling thread is about to sleep in the wait that it has published. The sleep ends with
+    /// [`ended_by`], or else when the wait is over.
+    #[inline]
+    pub(crate) fn begin_sleep() {
+        if is_on() {
+            with_my_slot(|slot| slot.begin_sleep(nanos(Instant::now())));
+        }
+    }
+
+    /// The wait that the calling thread has published was ended by `ender`. Without a sleep before
+    /// it, this does nothing.
+    #[inline]
+    pub(crate) fn ended_by(ender: impl FnOnce() -> Ender) {
+        if is_on() {
+            with_my_slot(|slot| slot.end_sleep(ender));
+        }
+    }
+
+    /// Begins or ends to count the waits of all threads.
+    pub(crate) fn count_waits(wanted: bool) {
+        ender::switch(wanted);
+        identity::forget_ended();
+    }
+
+    impl Slot {
+        /// The waits that its thread has counted, with those that go on; `None` if it counts none.
+        pub(crate) fn read_totals(&self) -> Option<WaitTotals> {
+            self.read_totals_with(name_of_ender)
+        }
+    }
+
+    impl Ender {
+        /// The calling thread, now. [`UNKNOWN`](Self::UNKNOWN) while no recording counts waits.
+        #[inline]
+        pub(crate) fn me() -> Ender {
+            if is_on() { Ender { by: my_number(), at: nanos(Instant::now()) } } else { Ender::UNKNOWN }
+        }
+    }
+
+    /// Where a thread that ends a wait leaves its stamp.
+    #[derive(Debug, Default)]
+    pub(crate) struct Stamp {
+        by: AtomicU64,
+        at: AtomicU64,
+    }
+
+    impl Stamp {
+        /// The calling thread is about to end a wait.
+        #[inline]
+        pub(crate) fn set(&self) {
+            if is_on() {
+                self.put(Ender::me());
+            }
+        }
+
+        #[cold]
+        fn put(&self, ender: Ender) {
+            // Relaxed, as in `get`: see above.
+            self.by.store(ender.by, Ordering::Relaxed);
+            self.at.store(ender.at, Ordering::Relaxed);
+        }
+
+        /// The last stamp.
+        pub(crate) fn get(&self) -> Ender {
+            Ender { by: self.by.load(Ordering::Relaxed), at: self.at.load(Ordering::Relaxed) }
+        }
+    }
+}
+
+#[cfg(not(feature = "profiling"))]
+mod uncounted {
+    use crate::wait::ender::Ender;
+
+    #[inline(always)]
+    pub(crate) fn is_on() -> bool {
+        false
+    }
+
+    #[inline(always)]
+    pub(crate) fn begin_sleep() {}
+
+    #[inline(always)]
+    pub(crate) fn ended_by(_ender: impl FnOnce() -> Ender) {}
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Stamp(());
+
+    impl Stamp {
+        #[inline(always)]
+        pub(crate) fn set(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn get(&self) -> Ender {
+            Ender
+        }
+    }
+}

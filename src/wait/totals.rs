@@ -1,0 +1,143 @@
+//! How long one thread has waited in all, for what, and which threads ended its waits. Each wait is
+//! counted when it is over. Knows neither the recording nor the thread.
+//!
+//! Invariant: each wait is in one entry, and its time belongs to one ender. So the sum over the
+//! enders of an entry is the entry's time, and no limit loses time: beyond [`MAX_LABELS`] names a
+//! wait is counted under its kind, and beyond [`MAX_ENDERS`] enders under the rest.
+
+use std::sync::Arc;
+
+/// Names of waits that are kept apart.
+const MAX_LABELS: usize = 256;
+
+/// Threads that ended waits of one name and are kept apart.
+const MAX_ENDERS: usize = 64;
+
+/// Waits of one kind and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WaitEntry {
+    pub(crate) kind: &'static str,
+    /// `None`: waits for many things, whose names were too many.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) count: u64,
+    pub(crate) nanos: u64,
+    pub(crate) longest: u64,
+    pub(crate) enders: Vec<EnderEntry>,
+}
+
+/// The waits of one name that one thread ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnderEntry {
+    /// A number as in `identity`, or a cause. Told apart by it, since paths may be equal.
+    pub(super) by: u64,
+    /// The path of the thread, or the cause.
+    pub(crate) name: Arc<str>,
+    pub(crate) nanos: u64,
+}
+
+/// The waits of one thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WaitTotals {
+    entries: Vec<WaitEntry>,
+}
+
+impl WaitTotals {
+    /// Counts a wait that took `nanos` and was ended by `by`, whose name `name_of` finds.
+    pub(super) fn add(
+        &mut self,
+        kind: &'static str,
+        name: &Arc<str>,
+        nanos: u64,
+        by: u64,
+        name_of: fn(u64) -> Arc<str>,
+    ) {
+        let is_known = |entry: &WaitEntry| {
+            let is_name = |known: &Arc<str>| Arc::ptr_eq(known, name) || known == name;
+            entry.kind == kind && entry.name.as_ref().is_some_and(is_name)
+        };
+        let known = self.entries.iter().position(is_known);
+        let index = known.unwrap_or_else(|| self.open(kind, name));
+        let entry = &mut self.entries[index];
+        entry.count += 1;
+        entry.nanos += nanos;
+        entry.longest = entry.longest.max(nanos);
+        match entry.enders.iter().position(|ender| ender.by == by) {
+            Some(index) => entry.enders[index].nanos += nanos,
+            None if entry.enders.len() < MAX_ENDERS => {
+                entry.enders.push(EnderEntry { by, name: name_of(by), nanos });
+            }
+            // The last one stands for the rest from now on.
+            None => {
+                if let Some(rest) = entry.enders.last_mut() {
+                    *rest = EnderEntry { by: REST, name: "[others]".into(), nanos: rest.nanos + nanos };
+                }
+            }
+        }
+    }
+
+    /// The index of a new entry; beyond the limit, of the one for all other waits of that kind.
+    fn open(&mut self, kind: &'static str, name: &Arc<str>) -> usize {
+        let is_full = self.entries.len() >= MAX_LABELS;
+        if is_full && let Some(index) = self.entries.iter().position(|entry| entry.kind == kind && entry.name.is_none())
+        {
+            return index;
+        }
+        let name = (!is_full).then(|| name.clone());
+        self.entries.push(WaitEntry { kind, name, count: 0, nanos: 0, longest: 0, enders: Vec::new() });
+        self.entries.len() - 1
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<WaitEntry> {
+        self.entries
+    }
+}
+
+/// In the place of a number: more than one thread.
+const REST: u64 = u64::MAX - 2;
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+
+    fn name_of(by: u64) -> Arc<str> {
+        format!("main/{by}").into()
+    }
+
+    #[test]
+    fn each_wait_is_in_one_entry_and_belongs_to_one_ender() {
+        let mut totals = WaitTotals::default();
+        let (jobs, results): (Arc<str>, Arc<str>) = ("jobs".into(), "results".into());
+        totals.add("queue", &jobs, 10, 1, name_of);
+        totals.add("queue", &"jobs".into(), 30, 2, name_of);
+        totals.add("queue", &jobs, 5, 1, name_of);
+        totals.add("room in queue", &jobs, 7, 1, name_of);
+        totals.add("queue", &results, 1, 1, name_of);
+        let entries = totals.into_entries();
+        let names: Vec<_> = entries.iter().map(|entry| (entry.kind, entry.name.as_deref().unwrap())).collect();
+        assert_eq!(names, [("queue", "jobs"), ("room in queue", "jobs"), ("queue", "results")]);
+        let first = &entries[0];
+        assert_eq!((first.count, first.nanos, first.longest), (3, 45, 30));
+        let enders: Vec<_> = first.enders.iter().map(|ender| (&*ender.name, ender.nanos)).collect();
+        assert_eq!(enders, [("main/1", 15), ("main/2", 30)]);
+    }
+
+    #[test]
+    fn too_many_names_and_enders_lose_no_time() {
+        let mut totals = WaitTotals::default();
+        for n in 0..10_000 {
+            totals.add("lock", &format!("lock {}", n % 1_000).into(), 1, n % 300, name_of);
+            totals.add("queue", &"jobs".into(), 1, n, name_of);
+        }
+        let entries = totals.into_entries();
+        assert!(entries.len() <= MAX_LABELS + 2, "{}", entries.len());
+        assert!(entries.iter().all(|entry| entry.enders.len() <= MAX_ENDERS));
+        for kind in ["lock", "queue"] {
+            let of_kind = || entries.iter().filter(|entry| entry.kind == kind);
+            assert_eq!(of_kind().map(|entry| entry.nanos).sum::<u64>(), 10_000);
+            assert_eq!(of_kind().map(|entry| entry.count).sum::<u64>(), 10_000);
+            let enders = of_kind().flat_map(|entry| &entry.enders).map(|ender| ender.nanos);
+            assert_eq!(enders.sum::<u64>(), 10_000);
+        }
+        assert!(entries.iter().any(|entry| entry.name.is_none()));
+    }
+}
