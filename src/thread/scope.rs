@@ -24,7 +24,7 @@ use std::time::Duration;
 /// let sum = selvedge::scope(|s| {
 ///     let inner = s.clone();
 ///     let outer = s.spawn("outer", move |_please_stop| {
-///         inner.spawn("inner", |_please_stop| numbers.iter().sum::<i32>()).join().unwrap()
+///         inner.spawn("inner", move |_please_stop| numbers.iter().sum::<i32>()).join().unwrap()
 ///     });
 ///     outer.join().unwrap()
 /// });
