@@ -14,7 +14,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::steps::sleep;
+use super::seam::sleep;
 use crate::model::{AtomicU8, AtomicUsize};
 
 #[cfg(not(all(test, selvedge_model)))]
@@ -82,7 +82,7 @@ pub(super) fn quiesce(patience: Duration, survives: bool) {
 }
 
 /// In the child of a fork, where there is no writer.
-pub(super) fn nobody_is_left() {
+pub(super) fn reset_in_child() {
     ACTIVE.store(0, SeqCst);
     STATE.store(NO, SeqCst);
 }
@@ -120,13 +120,13 @@ fn count_down() {
 /// There is no writer, or it sleeps. Not counted in ACTIVE.
 const ASLEEP: u8 = 0;
 /// The writer looks at its queue, or will. Counted. Set by the writer and, from ASLEEP and
-/// LYING_DOWN, by threads that put.
+/// FALLING_ASLEEP, by threads that put.
 const AWAKE: u8 = 1;
 /// The writer has found its queue empty, and looks once more. Counted. Set by the writer.
-const LYING_DOWN: u8 = 2;
+const FALLING_ASLEEP: u8 = 2;
 /// A thread aborts, and the writer has written the records that it found then. Not counted. Set by
 /// the writer.
-const QUIET: u8 = 3;
+const PAUSED: u8 = 3;
 
 /// Whether the writer of one queue will look at its queue.
 #[derive(Debug)]
@@ -139,14 +139,14 @@ impl Writer {
 
     /// Call it after a record was put.
     #[inline]
-    pub(super) fn has_work(&self) {
-        if matches!(self.0.load(SeqCst), ASLEEP | LYING_DOWN) {
-            self.rouse();
+    pub(super) fn notify(&self) {
+        if matches!(self.0.load(SeqCst), ASLEEP | FALLING_ASLEEP) {
+            self.count_awake();
         }
     }
 
     #[cold]
-    fn rouse(&self) {
+    fn count_awake(&self) {
         // Counted before the state is set: else the writer could lie down in between, and count
         // down too early.
         ACTIVE.fetch_add(1, SeqCst);
@@ -154,7 +154,7 @@ impl Writer {
             if self.0.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst).is_ok() {
                 return;
             }
-            match self.0.compare_exchange(LYING_DOWN, AWAKE, SeqCst, SeqCst) {
+            match self.0.compare_exchange(FALLING_ASLEEP, AWAKE, SeqCst, SeqCst) {
                 // It has just fallen asleep.
                 Err(ASLEEP) => {}
                 _ => return count_down(),
@@ -164,15 +164,15 @@ impl Writer {
 
     pub(super) fn wake(&self) {
         ACTIVE.fetch_add(1, SeqCst);
-        if !matches!(self.0.swap(AWAKE, SeqCst), ASLEEP | QUIET) {
+        if !matches!(self.0.swap(AWAKE, SeqCst), ASLEEP | PAUSED) {
             count_down();
         }
     }
 
     /// The caller then sleeps; a record in the queue must prevent or end that sleep.
-    pub(super) fn lie_down(&self, is_empty: impl FnOnce() -> bool) {
-        self.0.store(LYING_DOWN, SeqCst);
-        if is_empty() && self.0.compare_exchange(LYING_DOWN, ASLEEP, SeqCst, SeqCst).is_ok() {
+    pub(super) fn try_sleep(&self, is_empty: impl FnOnce() -> bool) {
+        self.0.store(FALLING_ASLEEP, SeqCst);
+        if is_empty() && self.0.compare_exchange(FALLING_ASLEEP, ASLEEP, SeqCst, SeqCst).is_ok() {
             count_down();
         } else {
             self.0.store(AWAKE, SeqCst);
@@ -185,8 +185,8 @@ impl Writer {
     }
 
     /// Waits while a thread aborts: the process ends, or the log goes on.
-    pub(super) fn stay_quiet(&self) {
-        self.rest(QUIET);
+    pub(super) fn pause_while_aborting(&self) {
+        self.rest(PAUSED);
         while is_ending() {
             sleep(LOOK);
         }
@@ -194,7 +194,7 @@ impl Writer {
     }
 
     fn rest(&self, how: u8) {
-        if matches!(self.0.swap(how, SeqCst), AWAKE | LYING_DOWN) {
+        if matches!(self.0.swap(how, SeqCst), AWAKE | FALLING_ASLEEP) {
             count_down();
         }
     }

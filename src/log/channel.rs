@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use super::drain_lock::{DrainGuard, DrainLock, Process, is_draining};
 use super::record::Captured;
+use super::seam::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
 use super::sink::{QUEUE_FULL, Sinks};
-use super::standstill;
-use super::steps::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
+use super::stall;
 use super::wiring::Overflow;
-use super::{abort, in_child};
+use super::{abort, forked_child};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use crate::os::abort::block_abort;
 use crate::signal::Signal;
@@ -67,7 +67,7 @@ pub(super) struct Channel {
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
     /// For threads that wait for the writer: its thread in the tree, and whether it makes progress.
-    progress: standstill::Progress,
+    progress: stall::Progress,
     /// For an end by `abort`: whether the writer has something to do.
     awake: abort::Writer,
 }
@@ -109,7 +109,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
-            progress: standstill::Progress::new(),
+            progress: stall::Progress::new(),
             awake: abort::Writer::new(),
         }
     }
@@ -119,12 +119,12 @@ impl Channel {
     }
 
     /// From now on a writer drains. The caller must then run `serve` on a thread, or call `direct`.
-    pub(super) fn will_be_served(&self) {
+    pub(super) fn expect_writer(&self) {
         self.state.store(RUNNING, Ordering::SeqCst);
     }
 
     /// From now on the threads that put records drain.
-    pub(super) fn direct(&self) {
+    pub(super) fn write_directly(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
         self.awake.leave();
@@ -142,7 +142,7 @@ impl Channel {
             // Exit handlers that run after ours may log.
             Process::Normal | Process::ExitOwner => {}
             Process::Forked => return self.write_in_child(to, captured),
-            Process::ForkedWhileLocked => return in_child::count_lost(),
+            Process::ForkedWhileLocked => return forked_child::count_lost(),
             // The record is gone with the process, as if it had come a moment later.
             Process::ExitingElsewhere | Process::Exiting => return false,
         }
@@ -155,12 +155,12 @@ impl Channel {
             self.send(Message::Record(captured), level)
         };
         if self.is_running() {
-            self.awake.has_work();
+            self.awake.notify();
         }
         if !self.is_running() {
             // After a whole batch, the caller's record may still be in the queue.
             while self.drain() >= self.batch() {}
-            // The writer may have ended before `has_work`.
+            // The writer may have ended before `notify`.
             self.awake.leave();
         }
         kept
@@ -216,7 +216,7 @@ impl Channel {
         has_room
     }
 
-    fn wait_for_room(&self, waiting: &mut standstill::Waiting) {
+    fn wait_for_room(&self, waiting: &mut stall::Waiting) {
         // Before the look under the lock: either that look sees the new room, or the thread that
         // makes room sees the count and wakes this thread.
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -254,7 +254,7 @@ impl Channel {
         }
         match self.drain_lock.process() {
             Process::Normal => {}
-            Process::ExitingElsewhere => return self.see_the_end(),
+            Process::ExitingElsewhere => return self.wait_out_exit(),
             // In the child of a fork each record is written at once, and so it is while the calling
             // thread exits.
             Process::Forked | Process::ForkedWhileLocked | Process::Exiting | Process::ExitOwner => return true,
@@ -265,7 +265,7 @@ impl Channel {
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if self.drain_lock.is_exiting_elsewhere() {
-                return self.see_the_end();
+                return self.wait_out_exit();
             }
             if late() {
                 return false;
@@ -284,7 +284,7 @@ impl Channel {
             }
             match answer.recv_timeout(LOOK) {
                 Ok(()) => return true,
-                Err(_) if self.drain_lock.is_exiting_elsewhere() => return self.see_the_end(),
+                Err(_) if self.drain_lock.is_exiting_elsewhere() => return self.wait_out_exit(),
                 Err(_) if late() => return false,
                 Err(_) => self.progress.check(&mut waiting, &self.name),
             }
@@ -342,11 +342,11 @@ impl Channel {
         struct End<'a>(&'a Channel);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.direct();
+                self.0.write_directly();
             }
         }
         let _known = self.writer.set(current());
-        self.progress.served_here();
+        self.progress.set_writer();
         let _end = End(self);
         // An aborting thread waits for the writer. So the writer must not be the thread that
         // SIGABRT interrupts.
@@ -363,7 +363,7 @@ impl Channel {
                         count => written += count,
                     }
                 }
-                self.awake.stay_quiet();
+                self.awake.pause_while_aborting();
             }
             match self.drain() {
                 0 => empty += 1,
@@ -380,7 +380,7 @@ impl Channel {
 
     /// The writer has ended because another thread exits. Waits, so that its caller does not start
     /// it again and again.
-    pub(super) fn stay_away(&self, please_stop: &Signal) {
+    pub(super) fn pause_after_exit(&self, please_stop: &Signal) {
         if self.drain_lock.is_exiting_elsewhere() {
             please_stop.wait_for_go_timeout(LONGEST_EXIT);
         }
@@ -391,7 +391,7 @@ impl Channel {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
         let _published = crate::wait::publish("records for log", self.name.clone());
-        self.awake.lie_down(|| self.receiver.is_empty());
+        self.awake.try_sleep(|| self.receiver.is_empty());
         self.wait_for_work(please_stop, till.max(NAP));
         self.awake.wake();
     }
@@ -418,7 +418,7 @@ impl Channel {
 
     /// A last try for failing sinks. In the child of a fork, the records that they hold are the
     /// parent's.
-    pub(super) fn end_sinks(&self) {
+    pub(super) fn finish_sinks(&self) {
         if matches!(self.drain_lock.process(), Process::Forked | Process::ForkedWhileLocked) {
             return;
         }
@@ -434,14 +434,14 @@ impl Channel {
 
     /// A flush while another thread exits must not return as if the log were written. In most cases
     /// this does not return, but an exit handler may wait for the calling thread.
-    fn see_the_end(&self) -> bool {
+    fn wait_out_exit(&self) -> bool {
         sleep(LONGEST_EXIT);
         false
     }
 
     /// At exit, after the flush: from now on only the calling thread writes.
-    pub(super) fn exit_here(&self, deadline: Instant) {
-        if self.drain_lock.exit_here(deadline) {
+    pub(super) fn begin_exit(&self, deadline: Instant) {
+        if self.drain_lock.begin_exit(deadline) {
             self.state.store(DIRECT, Ordering::SeqCst);
             self.wake_waiting();
         }
@@ -450,7 +450,7 @@ impl Channel {
     fn write_in_child(&self, to: usize, captured: Captured) -> bool {
         // With a limit: if the fork came while a sink hung, its lock is never given back here.
         let guard = self.enter(Some(Instant::now() + 2 * LOOK));
-        let (Some(_guard), Ok(mut sinks)) = (guard, self.sinks.try_lock()) else { return in_child::count_lost() };
+        let (Some(_guard), Ok(mut sinks)) = (guard, self.sinks.try_lock()) else { return forked_child::count_lost() };
         sinks.forget();
         sinks.write(to, 0, captured);
         sinks.flush();

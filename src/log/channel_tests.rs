@@ -66,10 +66,10 @@ fn a_thread_that_writes_itself_writes_all_before() {
     within(|| {
         let paper = Paper::default();
         let channel = channel(4, Overflow::Block, paper.clone());
-        channel.will_be_served();
+        channel.expect_writer();
         ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
         // The calling thread exits, and no writer came.
-        channel.exit_here(Instant::now() + DEADLINE);
+        channel.begin_exit(Instant::now() + DEADLINE);
         put(&channel, "4");
         assert_eq!(paper.lines(), ["1", "2", "3", "4"]);
     });
@@ -79,10 +79,10 @@ fn a_thread_that_writes_itself_writes_all_before() {
 fn a_dropped_record_leaves_its_gap_to_the_next() {
     let paper = Paper::default();
     let channel = channel(1, Overflow::DropNewest, paper.clone());
-    channel.will_be_served();
+    channel.expect_writer();
     // The third carries the count of the second, and is dropped too.
     ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
-    channel.direct();
+    channel.write_directly();
     assert_eq!(paper.lines(), ["1", "2 records are missing here: the queue was full"]);
 }
 
@@ -165,7 +165,7 @@ fn a_forked_child_leaves_held_records_to_its_parent() {
             channel.drain_lock().forked(true);
         }
         channel.drain_lock().release_after_fork();
-        channel.end_sinks();
+        channel.finish_sinks();
         let first = paper.lines().into_iter().next();
         assert_eq!(first.as_deref(), if is_child { None } else { Some("held") });
     };

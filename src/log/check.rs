@@ -11,7 +11,7 @@ use log4rs::config::{Deserializable, Deserializers, Logger};
 use log4rs::encode::Encode;
 use log4rs::filter::Filter;
 
-use super::plan::{AppenderPlan, Plan};
+use super::plan::{CheckedAppender, CheckedLog};
 use super::settings::for_log4rs;
 use super::wiring::{levels, read_level, read_queue};
 use super::{check_rolling, paths, pattern, queued};
@@ -19,12 +19,12 @@ use crate::error::{Error, Kind};
 use crate::yaml::{Document, Field, Section, did_you_mean, expand_env, plain, quoted};
 
 /// Reads `file` and checks everything that can be checked without opening a log file.
-pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
+pub(crate) fn load(file: &Path) -> Result<CheckedLog, Error> {
     load_below(file, Path::new(""))
 }
 
 /// The same, where paths of log files are relative to `folder`.
-pub(super) fn load_below(file: &Path, folder: &Path) -> Result<Plan, Error> {
+pub(super) fn load_below(file: &Path, folder: &Path) -> Result<CheckedLog, Error> {
     let document = Document::read(file)?;
     let mut check = Check {
         with: queued::deserializers(),
@@ -44,7 +44,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    fn document(&mut self, document: &Document) -> Result<Plan, Error> {
+    fn document(&mut self, document: &Document) -> Result<CheckedLog, Error> {
         let top = document.top().section(&["refresh_rate", "appenders", "root", "loggers"])?;
         let mut refresh = None;
         if let Some(rate) = top.get("refresh_rate") {
@@ -79,11 +79,11 @@ impl Check {
         }
         check_rolling::not_shared(&appenders)?;
         self.same_file_twice(&appenders);
-        let appenders: Vec<AppenderPlan> = appenders.into_iter().map(|(_, appender)| appender).collect();
-        Ok(Plan {
+        let appenders: Vec<CheckedAppender> = appenders.into_iter().map(|(_, appender)| appender).collect();
+        Ok(CheckedLog {
             file: Some(document.file().to_owned()),
             refresh,
-            files: appenders.iter().flat_map(AppenderPlan::files).cloned().collect(),
+            files: appenders.iter().flat_map(CheckedAppender::files).cloned().collect(),
             root,
             loggers,
             appenders,
@@ -95,7 +95,7 @@ impl Check {
         self.warnings.push(field.remark(message));
     }
 
-    fn appender(&mut self, name: &str, field: &Field<'_>) -> Result<AppenderPlan, Error> {
+    fn appender(&mut self, name: &str, field: &Field<'_>) -> Result<CheckedAppender, Error> {
         let kind = read_kind(field, "appender", &["console", "file", "rolling_file", "queued"], None)?;
         if kind == "queued" {
             return self.queued(name, field);
@@ -142,11 +142,11 @@ impl Check {
         });
         let line = Some(field.line());
         let (name, kind) = (name.to_owned(), kind.to_owned());
-        Ok(AppenderPlan { name, kind, settings, filters, path, rolling, line, behind: None })
+        Ok(CheckedAppender { name, kind, settings, filters, path, rolling, line, behind: None })
     }
 
     /// An appender that hands its records to others, through a queue and a thread of its own.
-    fn queued(&mut self, name: &str, field: &Field<'_>) -> Result<AppenderPlan, Error> {
+    fn queued(&mut self, name: &str, field: &Field<'_>) -> Result<CheckedAppender, Error> {
         let section = field.section(&["kind", "filters", "capacity", "overflow", "appenders"])?;
         let queue = read_queue(&section)?;
         let list = section.required("appenders", "a list of the appenders that write what is queued")?;
@@ -156,16 +156,16 @@ impl Check {
             if let Some(filters) = inner.get("filters") {
                 return Err(filters.error("filters belong to the queued appender itself: they spare the queue"));
             }
-            let plan = self.appender(&format!("{name}[{at}]"), item)?;
-            if plan.behind.is_some() {
+            let checked = self.appender(&format!("{name}[{at}]"), item)?;
+            if checked.behind.is_some() {
                 return Err(item.error("a queued appender within another one; put its appenders into the outer one"));
             }
-            behind.push(plan);
+            behind.push(checked);
         }
         if behind.is_empty() {
             return Err(list.error("no appenders, so what is queued would be lost"));
         }
-        Ok(AppenderPlan {
+        Ok(CheckedAppender {
             name: name.to_owned(),
             kind: "queued".to_owned(),
             settings: serde_value::Value::Unit,
@@ -305,7 +305,7 @@ impl Check {
         Ok((level, appenders))
     }
 
-    fn same_file_twice(&mut self, appenders: &[(Field<'_>, AppenderPlan)]) {
+    fn same_file_twice(&mut self, appenders: &[(Field<'_>, CheckedAppender)]) {
         let mut seen = BTreeMap::new();
         for (field, appender) in appenders {
             for path in appender.files() {

@@ -7,7 +7,7 @@ use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::trigger::Trigger;
 
 use super::check::{Check, read_kind};
-use super::plan::AppenderPlan;
+use super::plan::CheckedAppender;
 use super::rolling::{self, CENTURY, Policy};
 use super::settings::for_log4rs;
 use crate::error::Error;
@@ -106,30 +106,30 @@ pub(super) fn apart(field: &Field<'_>, policy: &Policy, path: &Path) -> Result<(
 }
 
 /// No two appenders may write, or roll, the same file if one of them rolls it.
-pub(super) fn not_shared(appenders: &[(Field<'_>, AppenderPlan)]) -> Result<(), Error> {
-    let mut seen: Vec<&AppenderPlan> = Vec::new();
+pub(super) fn not_shared(appenders: &[(Field<'_>, CheckedAppender)]) -> Result<(), Error> {
+    let mut seen: Vec<&CheckedAppender> = Vec::new();
     for (field, outer) in appenders {
-        for plan in std::iter::once(outer).chain(outer.behind.iter().flat_map(|(_, behind)| behind)) {
+        for checked in std::iter::once(outer).chain(outer.behind.iter().flat_map(|(_, behind)| behind)) {
             for before in &seen {
-                if let Some(shared) = shared(plan, before) {
+                if let Some(shared) = shared(checked, before) {
                     let other = quoted(&plain(&before.name));
                     let message = format!("the appender {other} {shared}; give each a path and archives of its own");
                     let error = field.error(message);
-                    return Err(plan.line.into_iter().fold(error, |error, line| error.at_line(line)));
+                    return Err(checked.line.into_iter().fold(error, |error, line| error.at_line(line)));
                 }
             }
-            seen.push(plan);
+            seen.push(checked);
         }
     }
     Ok(())
 }
 
 /// What they share, where one of them rolls it.
-fn shared(plan: &AppenderPlan, before: &AppenderPlan) -> Option<String> {
-    let (path, other) = (plan.path.as_deref()?, before.path.as_deref()?);
-    let archives = |plan: &AppenderPlan| plan.rolling.as_ref().and_then(|policy| policy.archives.clone());
-    let (mine, theirs) = (archives(plan), archives(before));
-    if (plan.rolling.is_some() || before.rolling.is_some()) && rolling::real(path) == rolling::real(other) {
+fn shared(checked: &CheckedAppender, before: &CheckedAppender) -> Option<String> {
+    let (path, other) = (checked.path.as_deref()?, before.path.as_deref()?);
+    let archives = |checked: &CheckedAppender| checked.rolling.as_ref().and_then(|policy| policy.archives.clone());
+    let (mine, theirs) = (archives(checked), archives(before));
+    if (checked.rolling.is_some() || before.rolling.is_some()) && rolling::real(path) == rolling::real(other) {
         return Some(format!(
             "writes to the same file, {}, and a file that is rolled has one writer",
             plain_path(path)

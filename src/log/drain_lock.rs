@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::abort;
-use super::inside::Mark;
-use super::steps::{YIELDS, sleep, thread_local, yield_now};
+use super::draining_threads::DrainMark;
+use super::seam::{YIELDS, sleep, thread_local, yield_now};
 use crate::model::{AtomicBool, AtomicU8, AtomicUsize};
 use crate::thread::panic_flags::{InLogger, enter_logger};
 
@@ -102,7 +102,7 @@ impl DrainLock {
             return None;
         };
         DRAINING.with(|draining| draining.set(true));
-        Some(DrainGuard { lock: self, _inside: enter_logger(), _within: within, _mark: Mark::enter() })
+        Some(DrainGuard { lock: self, _in_logger: enter_logger(), _within: within, _mark: DrainMark::enter() })
     }
 
     fn take(&self, deadline: Option<Instant>, give_way: bool) -> bool {
@@ -158,7 +158,7 @@ impl DrainLock {
 
     /// The calling thread exits the process: from now on no other thread writes. If a sink hangs up to `deadline`, the calling
     /// thread does not write either. Returns `false` in the child of a fork, and if a thread exits already: nothing changes.
-    pub(super) fn exit_here(&self, deadline: Instant) -> bool {
+    pub(super) fn begin_exit(&self, deadline: Instant) -> bool {
         // Before the right is taken: from here on other threads let go of it, and take it no more.
         let is_first = self.process.compare_exchange(NORMAL, EXITING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if is_first {
@@ -174,9 +174,9 @@ impl DrainLock {
 /// The right to drain, until it drops.
 pub(super) struct DrainGuard<'a> {
     lock: &'a DrainLock,
-    _inside: InLogger,
+    _in_logger: InLogger,
     _within: abort::Within,
-    _mark: Mark,
+    _mark: DrainMark,
 }
 
 impl Drop for DrainGuard<'_> {

@@ -37,11 +37,11 @@ pub mod logging {
 }
 
 /// The level for the program's logger. There is nothing else to install.
-pub(crate) struct Plan {
+pub(crate) struct CheckedLog {
     level: Option<LevelFilter>,
 }
 
-impl Plan {
+impl CheckedLog {
     /// The level becomes the most verbose one that the facade passes on.
     pub(crate) fn install(self, _: Wiring, _: bool) -> Result<(), Error> {
         if let Some(level) = self.level {
@@ -56,8 +56,8 @@ impl Plan {
     }
 }
 
-pub(crate) fn console(level: Option<LevelFilter>) -> Plan {
-    Plan { level }
+pub(crate) fn console(level: Option<LevelFilter>) -> CheckedLog {
+    CheckedLog { level }
 }
 
 /// What a setting that only log4rs can follow is refused with.
@@ -68,7 +68,7 @@ pub(crate) fn not_built_in() -> Option<&'static str> {
     )
 }
 
-pub(crate) fn load(file: &Path) -> Result<Plan, Error> {
+pub(crate) fn load(file: &Path) -> Result<CheckedLog, Error> {
     let message = format!("a log4rs file {}", not_built_in().unwrap_or_default());
     Err(Error::new(Kind::Config, message).at_file(file))
 }
@@ -99,11 +99,11 @@ pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
     tell::remark(&format!("selvedge: {text}"));
 }
 
-pub(crate) fn prepare_end() {}
+pub(crate) fn install_exit_hook() {}
 
 pub(crate) fn flush_in_time() {}
 
-pub(crate) fn hold_for_end() {}
+pub(crate) fn begin_exit() {}
 
 /// The logger of a program keeps no records for the failure of a thread.
 pub(crate) fn recent_of_this_thread() -> Vec<String> {

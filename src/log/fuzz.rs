@@ -13,9 +13,9 @@ type Appenders = BTreeMap<String, usize>;
 
 /// As the runtime would open them.
 pub(crate) fn strict(file: &Path) -> Result<Appenders, Error> {
-    let plan = super::load(file)?;
+    let checked = super::load(file)?;
     let count = |behind: &Option<(_, Vec<_>)>| behind.as_ref().map_or(1, |(_, behind)| behind.len());
-    Ok(plan.appenders.iter().map(|appender| (appender.name.clone(), count(&appender.behind))).collect())
+    Ok(checked.appenders.iter().map(|appender| (appender.name.clone(), count(&appender.behind))).collect())
 }
 
 #[derive(Deserialize)]

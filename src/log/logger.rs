@@ -81,7 +81,7 @@ impl Log for Logger {
 
 impl Logger {
     fn write(&self, record: &Record<'_>, message: &str) {
-        let _inside = enter_logger();
+        let _in_logger = enter_logger();
         // A copy of it keeps which of its names are static, and so need not be copied.
         self.0.log(&record.to_builder().args(format_args!("{message}")).build());
     }

@@ -66,9 +66,9 @@ fn put(channel: &Channel, text: &str) {
 fn loom_log_what_is_put_while_the_writer_ends_is_written() {
     check(2, || {
         let (channel, paper) = channel(2, Overflow::Block);
-        channel.will_be_served();
+        channel.expect_writer();
         let theirs = channel.clone();
-        let writer = thread::spawn(move || theirs.direct());
+        let writer = thread::spawn(move || theirs.write_directly());
         put(&channel, "a");
         writer.join().unwrap();
         assert_eq!(paper.written(), ["a"]);
@@ -79,10 +79,10 @@ fn loom_log_what_is_put_while_the_writer_ends_is_written() {
 fn loom_log_a_thread_that_waits_for_room_is_woken() {
     check(2, || {
         let (channel, paper) = channel(1, Overflow::Block);
-        channel.will_be_served();
+        channel.expect_writer();
         put(&channel, "a");
         let theirs = channel.clone();
-        let writer = thread::spawn(move || theirs.direct());
+        let writer = thread::spawn(move || theirs.write_directly());
         put(&channel, "b");
         writer.join().unwrap();
         assert_eq!(paper.written(), ["a", "b"]);
@@ -93,10 +93,10 @@ fn loom_log_a_thread_that_waits_for_room_is_woken() {
 fn loom_log_what_is_dropped_is_counted_once() {
     check(2, || {
         let (channel, paper) = channel(1, Overflow::DropNewest);
-        channel.will_be_served();
+        channel.expect_writer();
         put(&channel, "a");
         let theirs = channel.clone();
-        let writer = thread::spawn(move || theirs.direct());
+        let writer = thread::spawn(move || theirs.write_directly());
         put(&channel, "b");
         put(&channel, "c");
         writer.join().unwrap();

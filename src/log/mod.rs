@@ -17,12 +17,11 @@ mod contained;
 mod drain_lock;
 mod encode;
 
+mod draining_threads;
 mod file;
+mod forked_child;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
-mod in_child;
-mod inside;
-mod levels;
 mod logger;
 pub mod logging;
 mod paths;
@@ -35,21 +34,22 @@ mod recent;
 mod record;
 mod reload;
 mod rolling;
+mod rust_log;
+mod seam;
 mod settings;
 mod sink;
-mod standstill;
-mod steps;
+mod stall;
 mod wiring;
 mod writer;
 
 pub(crate) use check::load;
-pub(crate) use levels::is_asked_by_environment;
 pub(crate) use plan::{
-    Plan, console, end, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr,
+    CheckedLog, console, end, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr,
 };
-pub(crate) use process_hooks::{flush_in_time, hold_for_end, prepare_end};
+pub(crate) use process_hooks::{begin_exit, flush_in_time, install_exit_hook};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
+pub(crate) use rust_log::is_asked_by_environment;
 pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 pub(crate) use writer::start as start_writer;
 

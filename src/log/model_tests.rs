@@ -80,7 +80,7 @@ struct Writer {
 }
 
 fn writer(channel: &Arc<Channel>) -> Writer {
-    channel.will_be_served();
+    channel.expect_writer();
     let (stop, served) = (Signal::new("stop"), channel.clone());
     let please_stop = stop.clone();
     Writer { stop, thread: thread::spawn(move || served.serve(&please_stop)) }
@@ -203,7 +203,7 @@ fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
             thread::yield_now();
         }
         assert_eq!(*paper.0.lock().unwrap(), written, "written while the process ends");
-        abort::nobody_is_left();
+        abort::reset_in_child();
         other.join().unwrap();
         writer.end();
         assert_eq!((paper.of("a"), paper.of("b")), (all(2), all(2)));
@@ -226,7 +226,7 @@ fn model_log_an_exit_finds_written_what_was_flushed_and_is_the_last_to_write() {
         });
         put(&channel, Level::Info, "a", 0);
         assert!(channel.flush(None));
-        channel.exit_here(Instant::now() + Duration::from_secs(1000));
+        channel.begin_exit(Instant::now() + Duration::from_secs(1000));
         put(&channel, Level::Info, "a", 1);
         assert_eq!(paper.of("a"), all(2), "while the process exits");
         let of_others = paper.of("b");

@@ -14,11 +14,11 @@ use log4rs::filter::{Filter, Response};
 use super::channel::Channel;
 use super::console::{self, Console, Silent};
 use super::contained::Contained;
-use super::levels::{self, Levels};
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
 use super::queued::Opening;
 use super::rolling::Policy;
+use super::rust_log::{self, Levels};
 use super::sink::{Output, Sink, Sinks};
 use super::wiring::{Queue, Wiring};
 use super::{process_hooks, queued, writer};
@@ -26,14 +26,14 @@ use crate::error::{Error, Kind};
 use crate::os::{log_file, tell};
 use crate::yaml::{plain, plain_path};
 
-/// A checked log configuration. Nothing is opened before [`install`](Plan::install).
-pub(crate) struct Plan {
+/// A checked log configuration. Nothing is opened before [`install`](CheckedLog::install).
+pub(crate) struct CheckedLog {
     /// Without one: the console, which steps back behind a logger of the program's own.
     pub(super) file: Option<PathBuf>,
-    pub(super) appenders: Vec<AppenderPlan>,
+    pub(super) appenders: Vec<CheckedAppender>,
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
-    /// What is odd, but no error; each begins with its place. They are logged once the plan is
+    /// What is odd, but no error; each begins with its place. They are logged once the checked is
     /// installed.
     pub(super) warnings: Vec<String>,
     /// The files that its appenders write, variables expanded.
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(super) refresh: Option<Duration>,
 }
 
-pub(super) struct AppenderPlan {
+pub(super) struct CheckedAppender {
     pub(super) name: String,
     pub(super) kind: String,
     /// For log4rs: without `kind` and `filters`, the path expanded.
@@ -54,10 +54,10 @@ pub(super) struct AppenderPlan {
     /// In the log4rs file, for what comes from one.
     pub(super) line: Option<u64>,
     /// Of the kind `queued`: its queue, and what is behind it.
-    pub(super) behind: Option<(Queue, Vec<AppenderPlan>)>,
+    pub(super) behind: Option<(Queue, Vec<CheckedAppender>)>,
 }
 
-impl AppenderPlan {
+impl CheckedAppender {
     /// The files that it and those behind it write.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let behind = self.behind.iter().flat_map(|(_, behind)| behind.iter().filter_map(|inner| inner.path.as_ref()));
@@ -92,12 +92,12 @@ static INSTALLED: Mutex<Option<Installed>> = Mutex::new(None);
 
 /// What is logged without a log4rs file: to stderr, as stdout is the program's own. RUST_LOG says from which level on, else
 /// `level`. Without both it is info for the program, and a runtime that is well says nothing.
-pub(crate) fn console(level: Option<LevelFilter>) -> Plan {
+pub(crate) fn console(level: Option<LevelFilter>) -> CheckedLog {
     use serde_value::Value;
     const PATTERN: &str = "{d(%Y-%m-%d %H:%M:%S%.3f)} {h({l:<5})} {T} {t}: {m}{n}";
     let text = |text: &str| Value::String(text.to_owned());
     let encoder = Value::Map([(text("pattern"), text(PATTERN))].into());
-    let appender = AppenderPlan {
+    let appender = CheckedAppender {
         name: "console".to_owned(),
         kind: "console".to_owned(),
         settings: Value::Map([(text("target"), text("stderr")), (text("encoder"), encoder)].into()),
@@ -107,13 +107,13 @@ pub(crate) fn console(level: Option<LevelFilter>) -> Plan {
         line: None,
         behind: None,
     };
-    let Levels { root, targets, faults } = match (levels::from_environment(), level) {
+    let Levels { root, targets, faults } = match (rust_log::from_environment(), level) {
         (Some(levels), _) => levels,
         (None, Some(level)) => Levels { root: level, ..Levels::default() },
         (None, None) => Levels::of_default_console(),
     };
     let logger = |(target, level)| Logger::builder().build::<String>(target, level);
-    Plan {
+    CheckedLog {
         file: None,
         root: (root, vec![appender.name.clone()]),
         appenders: vec![appender],
@@ -139,10 +139,10 @@ pub(crate) fn switch_off() -> Result<(), Error> {
     if !is_installed() {
         return Ok(());
     }
-    let mut plan = console(Some(LevelFilter::Off));
-    (plan.root, plan.appenders) = ((LevelFilter::Off, Vec::new()), Vec::new());
-    (plan.loggers, plan.warnings) = (Vec::new(), Vec::new());
-    plan.install(Wiring::default(), false)
+    let mut checked = console(Some(LevelFilter::Off));
+    (checked.root, checked.appenders) = ((LevelFilter::Off, Vec::new()), Vec::new());
+    (checked.loggers, checked.warnings) = (Vec::new(), Vec::new());
+    checked.install(Wiring::default(), false)
 }
 
 /// Logs `text`, and writes it to stderr, unless the log is a console that has taken it.
@@ -157,7 +157,7 @@ pub(crate) fn installed_files() -> Vec<PathBuf> {
     INSTALLED.lock().as_ref().map(|installed| installed.files.clone()).unwrap_or_default()
 }
 
-impl Plan {
+impl CheckedLog {
     /// How often its file asks to be looked at again.
     pub(crate) fn refresh(&self) -> Option<Duration> {
         self.refresh
@@ -169,7 +169,7 @@ impl Plan {
     }
 
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the
-    /// plan installed before. With `reload` the place is that of this very file, and its log files
+    /// checked installed before. With `reload` the place is that of this very file, and its log files
     /// are gone on with.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
@@ -291,7 +291,7 @@ impl Plan {
         });
         if let Some(channel) = &channel {
             for (sink, (name, filters)) in waiting.into_iter().enumerate() {
-                appenders.push((name, Arc::new(queued::Entrance::one(channel.clone(), sink)), filters));
+                appenders.push((name, Arc::new(queued::QueueAppender::one(channel.clone(), sink)), filters));
             }
         }
         Ok(Parts { appenders, root: self.root, loggers: self.loggers, channel, direct })
@@ -359,7 +359,7 @@ pub(crate) fn end() {
         let channels = parts.direct.iter().chain(&parts.channel);
         channels.cloned().collect::<Vec<_>>()
     });
-    channels.iter().flatten().for_each(|channel| channel.end_sinks());
+    channels.iter().flatten().for_each(|channel| channel.finish_sinks());
 }
 
 /// One appender in several configs.
@@ -398,56 +398,56 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn appender(&mut self, mut plan: AppenderPlan) -> Result<Box<dyn Append>, Error> {
-        self.will_open(&mut plan);
-        let built = self.with.deserialize::<dyn Append>(&plan.kind, plan.settings.clone());
-        built.map_err(|reason| self.refused(&plan, reason))
+    fn appender(&mut self, mut checked: CheckedAppender) -> Result<Box<dyn Append>, Error> {
+        self.will_open(&mut checked);
+        let built = self.with.deserialize::<dyn Append>(&checked.kind, checked.settings.clone());
+        built.map_err(|reason| self.refused(&checked, reason))
     }
 
-    /// Before the file of `plan` is opened.
-    fn will_open(&mut self, plan: &mut AppenderPlan) {
-        if let Some(path) = &plan.path {
+    /// Before the file of `checked` is opened.
+    fn will_open(&mut self, checked: &mut CheckedAppender) {
+        if let Some(path) = &checked.path {
             if self.going_on.contains(path) {
-                queued::go_on_with(&mut plan.settings);
+                queued::force_append(&mut checked.settings);
             }
             self.created.will_open(path);
         }
     }
 
-    /// `None` if the plan is no console. `Some(None)` if it is a console for terminals only, and
+    /// `None` if the checked is no console. `Some(None)` if it is a console for terminals only, and
     /// there is no terminal.
-    fn console(&self, plan: &AppenderPlan) -> Result<Option<Option<Console>>, Error> {
-        if plan.kind != "console" {
+    fn console(&self, checked: &CheckedAppender) -> Result<Option<Option<Console>>, Error> {
+        if checked.kind != "console" {
             return Ok(None);
         }
-        let console = Console::from_settings(plan.settings.clone(), &self.with, true);
-        console.map(Some).map_err(|reason| self.refused(plan, reason))
+        let console = Console::from_settings(checked.settings.clone(), &self.with, true);
+        console.map(Some).map_err(|reason| self.refused(checked, reason))
     }
 
     /// What stands behind a queue: a log file or console of ours, or an appender of log4rs. `None`
     /// if there is nothing to write to.
-    fn output(&mut self, mut plan: AppenderPlan) -> Result<Option<Output>, Error> {
-        if let Some(console) = self.console(&plan)? {
+    fn output(&mut self, mut checked: CheckedAppender) -> Result<Option<Output>, Error> {
+        if let Some(console) = self.console(&checked)? {
             return Ok(console.map(Output::Console));
         }
-        if plan.kind != "file" && plan.rolling.is_none() {
-            return self.appender(plan).map(|appender| Some(Output::Other(appender)));
+        if checked.kind != "file" && checked.rolling.is_none() {
+            return self.appender(checked).map(|appender| Some(Output::Other(appender)));
         }
-        self.will_open(&mut plan);
-        let (path, rolling) = (plan.path.as_deref(), plan.rolling.take());
+        self.will_open(&mut checked);
+        let (path, rolling) = (checked.path.as_deref(), checked.rolling.take());
         let opening = Opening { path, ours: true, rolling, reload: self.reload };
-        let opened = queued::open_file(plan.settings.clone(), &self.with, opening);
-        opened.map(|file| Some(Output::File(Box::new(file)))).map_err(|reason| self.refused(&plan, reason))
+        let opened = queued::open_file(checked.settings.clone(), &self.with, opening);
+        opened.map(|file| Some(Output::File(Box::new(file)))).map_err(|reason| self.refused(&checked, reason))
     }
 
-    fn refused(&self, plan: &AppenderPlan, reason: anyhow::Error) -> Error {
-        let message = match &plan.path {
+    fn refused(&self, checked: &CheckedAppender, reason: anyhow::Error) -> Error {
+        let message = match &checked.path {
             Some(path) => format!("cannot open {}", plain_path(path)),
             None => "this appender cannot be built".to_owned(),
         };
-        let key = format!("appenders.{}", plain(&plan.name));
+        let key = format!("appenders.{}", plain(&checked.name));
         let error = Error::new(Kind::Config, message).because(reason).at_key(key);
-        plan.line.iter().fold(with_file(error, self.file), |error, line| error.at_line(*line))
+        checked.line.iter().fold(with_file(error, self.file), |error, line| error.at_line(*line))
     }
 }
 

@@ -10,10 +10,10 @@ use crate::model::locks::Mutex;
 
 use super::channel::Channel;
 use super::drain_lock::DrainLock;
-use super::{abort, inside};
+use super::{abort, draining_threads};
 use crate::os::{abort as os_abort, process};
 
-static LIVE: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
+static QUEUES: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
 
 /// How long an end or a fork waits for a sink that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,28 +30,28 @@ thread_local! {
 }
 
 /// From now on an `exit` waits until what was logged is written.
-pub(crate) fn prepare_end() {
+pub(crate) fn install_exit_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_exit(at_exit));
 }
 
 pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
     static ONCE: Once = Once::new();
-    prepare_end();
+    install_exit_hook();
     ONCE.call_once(|| {
         process::at_fork(before_fork, in_parent, in_child);
         os_abort::at_abort(at_abort);
     });
-    let mut live = LIVE.lock();
-    live.retain(|channel| channel.strong_count() > 0);
-    live.push(Arc::downgrade(&channel));
+    let mut queues = QUEUES.lock();
+    queues.retain(|channel| channel.strong_count() > 0);
+    queues.push(Arc::downgrade(&channel));
     channel
 }
 
 fn all() -> Vec<Arc<Channel>> {
     // A fork or an exit may come while a thread that is gone has the lock.
-    let live = LIVE.try_lock_for(PATIENCE);
-    live.map(|live| live.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+    let queues = QUEUES.try_lock_for(PATIENCE);
+    queues.map(|queues| queues.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
 }
 
 /// When this returns, all records that were logged are written, unless a sink hangs. Safe where the
@@ -65,10 +65,10 @@ pub(crate) fn flush_in_time() {
 
 /// No other thread writes any more: for an end that comes at once, and must not cut a line. Call
 /// `flush_in_time` before it.
-pub(crate) fn hold_for_end() {
+pub(crate) fn begin_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
-        channel.exit_here(deadline.max(Instant::now() + ONE_BATCH));
+        channel.begin_exit(deadline.max(Instant::now() + ONE_BATCH));
     }
 }
 
@@ -77,16 +77,16 @@ extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
         channel.flush(Some(deadline));
-        channel.exit_here(deadline.max(Instant::now() + ONE_BATCH));
+        channel.begin_exit(deadline.max(Instant::now() + ONE_BATCH));
     }
-    super::in_child::tell_lost();
+    super::forked_child::report_lost();
 }
 
 /// # Signal safety
-/// Safe. Calls [`inside::has_calling_thread`] and [`abort::quiesce`].
+/// Safe. Calls [`inside::is_calling_thread_draining`] and [`abort::quiesce`].
 extern "C" fn at_abort(survives: bool) {
     // A thread that is within the sinks has come out of its write, and cannot wait for itself.
-    if !inside::has_calling_thread() {
+    if !draining_threads::is_calling_thread_draining() {
         abort::quiesce(PATIENCE, survives);
     }
 }
@@ -106,8 +106,8 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    abort::nobody_is_left();
-    inside::only_calling_thread_is_left();
+    abort::reset_in_child();
+    draining_threads::keep_calling_thread_only();
     release(DrainLock::forked);
 }
 

@@ -79,7 +79,7 @@ pub fn deserializers() -> Deserializers {
 /// ```
 #[derive(Debug)]
 pub struct Queued {
-    entrance: Entrance,
+    appender: QueueAppender,
 }
 
 impl Queued {
@@ -93,14 +93,14 @@ impl Queued {
             outputs.into_iter().map(|(name, output)| Sink::new(&name, output, queue.capacity)).collect();
         let channel = Arc::new(Channel::new(name, queue.capacity, queue.overflow, Sinks::new(sinks)));
         let channel = process_hooks::register(channel);
-        channel.will_be_served();
+        channel.expect_writer();
         let served = channel.clone();
         let builder = Builder::new(format!("log-writer {name}")).parent(&Thread::from_node(roots::root())).runtime();
         let spawned = builder.spawn(move |please_stop| served.serve(please_stop));
         match spawned {
-            Ok(_tracked) => Ok(Queued { entrance: Entrance { channel, sink: None } }),
+            Ok(_tracked) => Ok(Queued { appender: QueueAppender { channel, sink: None } }),
             Err(error) => {
-                channel.direct();
+                channel.write_directly();
                 Err(error)
             }
         }
@@ -109,19 +109,19 @@ impl Queued {
 
 impl Append for Queued {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
-        self.entrance.append(record)
+        self.appender.append(record)
     }
 
     fn flush(&self) {
-        self.entrance.flush();
+        self.appender.flush();
     }
 }
 
 /// What is queued is written before it is gone.
 impl Drop for Queued {
     fn drop(&mut self) {
-        self.entrance.channel.close();
-        self.entrance.channel.end_sinks();
+        self.appender.channel.close();
+        self.appender.channel.finish_sinks();
     }
 }
 
@@ -168,18 +168,18 @@ impl QueuedBuilder {
 
 /// Where records enter a queue: for one of the sinks behind it, or for all.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(super) struct QueueAppender {
     channel: Arc<Channel>,
     sink: Option<usize>,
 }
 
-impl Entrance {
-    pub(super) fn one(channel: Arc<Channel>, sink: usize) -> Entrance {
-        Entrance { channel, sink: Some(sink) }
+impl QueueAppender {
+    pub(super) fn one(channel: Arc<Channel>, sink: usize) -> QueueAppender {
+        QueueAppender { channel, sink: Some(sink) }
     }
 }
 
-impl Append for Entrance {
+impl Append for QueueAppender {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
         let captured = Captured::new(record);
         if logger::captures() {
@@ -302,7 +302,7 @@ fn rolling(settings: Value, with: &Deserializers) -> anyhow::Result<Output> {
 /// A log file that is written by the thread that logs: a queue without a writer.
 #[derive(Debug)]
 pub(super) struct Direct {
-    entrance: Entrance,
+    appender: QueueAppender,
 }
 
 impl Direct {
@@ -310,28 +310,28 @@ impl Direct {
         let queue = Queue::default();
         let sinks = Sinks::new(vec![Sink::new(name, output, queue.capacity)]);
         let channel = process_hooks::register(Arc::new(Channel::new(name, queue.capacity, queue.overflow, sinks)));
-        Direct { entrance: Entrance::one(channel, 0) }
+        Direct { appender: QueueAppender::one(channel, 0) }
     }
 
     pub(super) fn channel(&self) -> &Arc<Channel> {
-        &self.entrance.channel
+        &self.appender.channel
     }
 }
 
 impl Append for Direct {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
-        self.entrance.append(record)
+        self.appender.append(record)
     }
 
     fn flush(&self) {
-        self.entrance.flush();
+        self.appender.flush();
     }
 }
 
 /// What could not be written is told.
 impl Drop for Direct {
     fn drop(&mut self) {
-        self.entrance.channel.end_sinks();
+        self.appender.channel.finish_sinks();
     }
 }
 
@@ -374,7 +374,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
 }
 
 /// The file is appended to, also where the settings say otherwise.
-pub(super) fn go_on_with(settings: &mut Value) {
+pub(super) fn force_append(settings: &mut Value) {
     if let Value::Map(settings) = settings {
         settings.insert(Value::String("append".to_owned()), Value::Bool(true));
     } else {

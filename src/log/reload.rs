@@ -40,12 +40,12 @@ fn look(file: &Path) -> Look {
 
 /// How long to wait from now on.
 fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Duration {
-    let next = super::check::load_below(file, folder).and_then(|plan| {
-        let refresh = plan.refresh;
-        if plan.logs_nothing() {
+    let next = super::check::load_below(file, folder).and_then(|checked| {
+        let refresh = checked.refresh;
+        if checked.logs_nothing() {
             ::log::warn!(target: "selvedge::log", "{} has changed; from now on nothing is logged", file.display());
         }
-        plan.install(wiring, true).map(|()| refresh)
+        checked.install(wiring, true).map(|()| refresh)
     });
     match next {
         Ok(refresh) => {

@@ -16,10 +16,10 @@ use ::log::Level;
 use log4rs::append::Append;
 
 use super::console::Console;
-use super::encode::{muted, was_accepted};
+use super::encode::{was_accepted, without_output};
 use super::file::LogFile;
 use super::record::{Captured, encoding};
-use super::steps::sleep;
+use super::seam::sleep;
 use crate::os::tell::remark;
 
 /// Why records are missing where the overflow rule has dropped them.
@@ -297,7 +297,7 @@ impl Sink {
                     // The appender has the record. An empty record makes it write what it has.
                     let nothing = Captured::own(Level::Trace, "");
                     let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
-                    let (result, _) = muted(|| encoding(nothing, append, |_| false));
+                    let (result, _) = without_output(|| encoding(nothing, append, |_| false));
                     if gives_up(&mut self.panics, &result) {
                         self.lost += 1;
                     } else {
@@ -333,7 +333,7 @@ impl Sink {
     }
 
     /// It fails, but has just taken a part.
-    fn goes_on(&self) -> bool {
+    fn makes_progress(&self) -> bool {
         let moved = self.failing.as_ref().and_then(|failing| failing.moved);
         moved.is_some_and(|moved| moved.elapsed() < STANDSTILL)
     }
@@ -400,7 +400,7 @@ impl Sinks {
         if gap > 0 {
             self.missing(to, gap, QUEUE_FULL);
         }
-        self.own_up(to);
+        self.report_lost(to);
         let (kept, told) = self.0[to].take(captured);
         self.0[to].lost += u64::from(!kept);
         self.tell(to, told);
@@ -417,7 +417,7 @@ impl Sinks {
         self.tell(to, told);
     }
 
-    fn own_up(&mut self, of: usize) {
+    fn report_lost(&mut self, of: usize) {
         if self.0[of].misses() {
             let lost = std::mem::take(&mut self.0[of].lost);
             self.missing(of, lost, "the appender had failed");
@@ -431,7 +431,7 @@ impl Sinks {
                 let told = self.0[at].flush();
                 self.tell(at, told);
             }
-            self.own_up(at);
+            self.report_lost(at);
         }
         // What one had to tell is in the buffers of the others.
         for at in 0..self.0.len() {
@@ -455,7 +455,7 @@ impl Sinks {
                 }
             }
             self.flush();
-            if !self.0.iter().any(Sink::goes_on) {
+            if !self.0.iter().any(Sink::makes_progress) {
                 break;
             }
             sleep(SHORT_PAUSE);

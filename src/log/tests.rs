@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::plan::Plan;
+use super::plan::CheckedLog;
 use super::*;
 
 struct Folder(PathBuf);
@@ -19,7 +19,7 @@ impl Folder {
         self.0.join(name).display().to_string()
     }
 
-    fn load(&self, text: &str) -> Result<Plan, crate::Error> {
+    fn load(&self, text: &str) -> Result<CheckedLog, crate::Error> {
         let file = self.0.join("log4rs.yaml");
         fs::write(&file, text).unwrap();
         load(&file)
@@ -47,7 +47,7 @@ fn a_socket_is_no_log_file() {
 fn odd_but_legal_is_a_warning_with_its_place() {
     let folder = Folder::new("warnings");
     let log = folder.path("all.log");
-    let plan = folder
+    let checked = folder
         .load(&format!(
             "refresh_rate: 30 seconds
 appenders:
@@ -67,8 +67,8 @@ root: {{ appenders: [] }}
         (7, "loggers.a::b.appenders[2]: named twice"),
     ] {
         let place = format!("log4rs.yaml:{line}: ");
-        let found = plan.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));
-        assert!(found, "{place}{part} is not in {:#?}", plan.warnings);
+        let found = checked.warnings.iter().any(|warning| warning.contains(&place) && warning.contains(part));
+        assert!(found, "{place}{part} is not in {:#?}", checked.warnings);
     }
 }
 
@@ -85,7 +85,7 @@ fn every_component_of_log4rs_is_known() {
         ("{ kind: onstartup, min_size: 10 }", "{ kind: delete }".to_owned()),
         ("{ kind: onstartup }", "{ kind: delete }".to_owned()),
     ] {
-        let plan = folder.load(&format!(
+        let checked = folder.load(&format!(
             "appenders:
   rolling:
     kind: rolling_file
@@ -98,7 +98,7 @@ fn every_component_of_log4rs_is_known() {
 root: {{ level: off, appenders: [rolling, console] }}
 "
         ));
-        assert_eq!(plan.unwrap().files, [Path::new(&log)]);
+        assert_eq!(checked.unwrap().files, [Path::new(&log)]);
         assert!(!Path::new(&log).exists(), "loading opens nothing");
     }
 }
@@ -138,7 +138,7 @@ fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
 
 /// The only test of this process that installs a logger.
 #[test]
-fn plans_replace_each_other_and_a_failed_one_leaves_no_trace() {
+fn a_log_replaces_another_and_a_failed_one_leaves_no_trace() {
     let folder = Folder::new("install");
     let text = |name: &str| {
         let file = folder.path(name);

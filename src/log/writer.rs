@@ -34,7 +34,7 @@ pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap
         // Before any caller sees the new channel: a thread that puts must not write by itself,
         // ahead of the old channel's records.
         if let (true, Some(new)) = (writer.alive, &new) {
-            new.will_be_served();
+            new.expect_writer();
         }
         writer.current = new;
     }
@@ -42,7 +42,7 @@ pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap
     if let Some(old) = old {
         old.close();
         // What its sinks could not write goes with it.
-        old.end_sinks();
+        old.finish_sinks();
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
     {
         let mut writer = WRITER.lock();
         let Some(channel) = &writer.current else { return Ok(()) };
-        channel.will_be_served();
+        channel.expect_writer();
         writer.alive = true;
     }
     let builder = Builder::new("log-writer").parent(&Thread::from_node(main.clone())).runtime();
@@ -61,7 +61,7 @@ pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
             match current {
                 Some(channel) => {
                     channel.serve(please_stop);
-                    channel.stay_away(please_stop);
+                    channel.pause_after_exit(please_stop);
                 }
                 None => drop(please_stop.wait_for_go_timeout(std::time::Duration::from_secs(1))),
             }
@@ -81,6 +81,6 @@ fn end() {
         writer.current.clone()
     };
     if let Some(channel) = current {
-        channel.direct();
+        channel.write_directly();
     }
 }

@@ -152,7 +152,7 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
         let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
     // Others still log: the end must not come in the middle of the writer's line.
-    crate::log::hold_for_end();
+    crate::log::begin_exit();
     now(code)
 }
 

@@ -273,9 +273,9 @@ fn install_log(settings: &Settings) -> Result<Option<Duration>, Error> {
     // Before the log: at an exit the log is written first, and then the process dies as the exit
     // code says.
     signals::prepare_end();
-    logs::prepare_end();
+    logs::install_exit_hook();
     at_exit::prepare();
-    let refresh = plan.as_ref().and_then(logs::Plan::refresh);
+    let refresh = plan.as_ref().and_then(logs::CheckedLog::refresh);
     match plan {
         Some(plan) => plan.install(settings.log.wiring, false)?,
         None if settings.log.to == LogTo::Off => logs::switch_off()?,

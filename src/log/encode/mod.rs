@@ -25,17 +25,17 @@ pub(super) fn register(with: &mut Deserializers) {
 }
 
 thread_local! {
-    static MUTED: Cell<bool> = const { Cell::new(false) };
+    static OUTPUT_OFF: Cell<bool> = const { Cell::new(false) };
     static ACCEPTED: Cell<bool> = const { Cell::new(false) };
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While `f` runs, encoders of this room write nothing: an appender that is given a record then
 /// only flushes what it has.
-pub(super) fn muted<R>(f: impl FnOnce() -> R) -> R {
-    MUTED.set(true);
+pub(super) fn without_output<R>(f: impl FnOnce() -> R) -> R {
+    OUTPUT_OFF.set(true);
     let result = f();
-    MUTED.set(false);
+    OUTPUT_OFF.set(false);
     result
 }
 
@@ -48,7 +48,7 @@ pub(super) fn was_accepted() -> bool {
 /// Lets `write` write a record, and hands it to `out` in one piece, or in a few where its style
 /// changes. So `out` gets no half lines.
 fn in_one_piece(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    if MUTED.get() {
+    if OUTPUT_OFF.get() {
         return Ok(());
     }
     // Without its thread-local (the thread is ending) a line has a buffer of its own.

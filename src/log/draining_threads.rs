@@ -18,16 +18,16 @@ static THREADS: [AtomicU64; MOST] = [const { AtomicU64::new(0) }; MOST];
 
 /// The calling thread is within the sinks until this drops. With more than [`MOST`] of them, it is
 /// not marked: its abort then waits for itself, within the bound.
-pub(super) struct Mark(Option<&'static AtomicU64>);
+pub(super) struct DrainMark(Option<&'static AtomicU64>);
 
-impl Mark {
-    pub(super) fn enter() -> Mark {
+impl DrainMark {
+    pub(super) fn enter() -> DrainMark {
         let this = os::thread_handle();
-        Mark(THREADS.iter().find(|place| place.compare_exchange(0, this, SeqCst, SeqCst).is_ok()))
+        DrainMark(THREADS.iter().find(|place| place.compare_exchange(0, this, SeqCst, SeqCst).is_ok()))
     }
 }
 
-impl Drop for Mark {
+impl Drop for DrainMark {
     fn drop(&mut self) {
         if let Some(place) = self.0 {
             place.store(0, SeqCst);
@@ -39,14 +39,14 @@ impl Drop for Mark {
 ///
 /// # Signal safety
 /// Safe. Calls `pthread_self`, and loads.
-pub(super) fn has_calling_thread() -> bool {
+pub(super) fn is_calling_thread_draining() -> bool {
     let this = os::thread_handle();
     this != 0 && THREADS.iter().any(|place| place.load(SeqCst) == this)
 }
 
 /// In the child of a fork: the other threads are not there, and a new one may get the `pthread_t`
 /// of one of them.
-pub(super) fn only_calling_thread_is_left() {
+pub(super) fn keep_calling_thread_only() {
     let this = os::thread_handle();
     for place in &THREADS {
         if place.load(SeqCst) != this {
@@ -61,13 +61,13 @@ mod tests {
 
     #[test]
     fn a_thread_is_inside_until_its_mark_drops() {
-        let is_inside = || std::thread::spawn(has_calling_thread).join().unwrap();
-        assert!(!has_calling_thread());
-        let (outer, inner) = (Mark::enter(), Mark::enter());
-        assert!(has_calling_thread() && !is_inside());
+        let is_inside = || std::thread::spawn(is_calling_thread_draining).join().unwrap();
+        assert!(!is_calling_thread_draining());
+        let (outer, inner) = (DrainMark::enter(), DrainMark::enter());
+        assert!(is_calling_thread_draining() && !is_inside());
         drop(outer);
-        assert!(has_calling_thread());
+        assert!(is_calling_thread_draining());
         drop(inner);
-        assert!(!has_calling_thread());
+        assert!(!is_calling_thread_draining());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::steps::in_tree;
+use super::seam::in_tree;
 use crate::os::tell::remark;
 use crate::thread::Thread;
 use crate::wait::{Published, Unblocker, WaitDescription};
@@ -41,7 +41,7 @@ impl Progress {
     }
 
     /// The calling thread serves the queue.
-    pub(super) fn served_here(&self) {
+    pub(super) fn set_writer(&self) {
         if let Some(thread) = in_tree() {
             let _known = self.writer.set(thread);
         }

@@ -14,7 +14,7 @@ pub(super) fn count_lost() -> bool {
 }
 
 /// At the exit of the child.
-pub(super) fn tell_lost() {
+pub(super) fn report_lost() {
     let lost = LOST.load(Ordering::Relaxed);
     if lost > 0 {
         let why = "a thread of the parent process was within an appender at the fork";
