@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::drain_lock::{DrainGuard, DrainLock, Process, is_draining};
 use super::record::Captured;
 use super::seam::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
-use super::sink::{QUEUE_FULL, Sinks};
+use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
 use super::wiring::Overflow;
 use super::{abort, forked_child};
@@ -423,7 +423,7 @@ impl Channel {
             return;
         }
         if let Some(_guard) = self.enter(None) {
-            lock(&self.sinks).end();
+            lock(&self.sinks).finish();
         }
     }
 

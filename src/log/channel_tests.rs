@@ -11,7 +11,8 @@ use log4rs::append::Append;
 
 use super::channel::Channel;
 use super::record::Captured;
-use super::sink::{Output, Sink, Sinks};
+use super::sink::{Output, Sink};
+use super::sinks::Sinks;
 use super::wiring::Overflow;
 
 const DEADLINE: Duration = Duration::from_secs(20);

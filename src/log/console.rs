@@ -16,9 +16,9 @@ use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::EncoderConfig;
 use serde_value::Value;
 
-use super::file::{Buffer, Encoder};
+use super::line_buffer::{Buffer, Encoder};
+use super::output::Buffered;
 use super::record::Captured;
-use super::sink::Buffered;
 use crate::os::console::{self, Stream};
 
 /// A batch that is longer is written in pieces.
@@ -148,17 +148,17 @@ impl Buffered for Console {
 
 /// Without a queue: each record is written by the thread that logs it.
 #[derive(Debug)]
-pub(super) struct Direct {
+pub(super) struct DirectConsole {
     console: Console,
 }
 
-impl Direct {
-    pub(super) fn new(console: Console) -> Direct {
-        Direct { console }
+impl DirectConsole {
+    pub(super) fn new(console: Console) -> DirectConsole {
+        DirectConsole { console }
     }
 }
 
-impl Append for Direct {
+impl Append for DirectConsole {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
         let Console { stream, encoder, is_coloured, .. } = &self.console;
         let mut line = Vec::new();
@@ -174,9 +174,9 @@ impl Append for Direct {
 
 /// What takes the place of a console that is to write to terminals only, where there is none.
 #[derive(Debug)]
-pub(super) struct Silent;
+pub(super) struct NoConsole;
 
-impl Append for Silent {
+impl Append for NoConsole {
     fn append(&self, _record: &::log::Record<'_>) -> anyhow::Result<()> {
         Ok(())
     }
@@ -196,8 +196,8 @@ impl Deserialize for FromConfig {
 
     fn deserialize(&self, config: Config, with: &Deserializers) -> anyhow::Result<Box<dyn Append>> {
         Ok(match Console::from_config(config, with, false)? {
-            Some(console) => Box::new(Direct::new(console)),
-            None => Box::new(Silent),
+            Some(console) => Box::new(DirectConsole::new(console)),
+            None => Box::new(NoConsole),
         })
     }
 }

@@ -11,14 +11,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log4rs::config::Deserializers;
-use log4rs::encode::writer::ansi::AnsiWriter;
-use log4rs::encode::{Encode, EncoderConfig, Style};
-
-use super::encode::PatternEncoder;
+use super::line_buffer::{Buffer, Encoder};
+use super::output::Buffered;
 use super::record::Captured;
 use super::rolling::{Outcome, Policy, Rolling};
-use super::sink::Buffered;
 use crate::os::log_file;
 use crate::yaml::plain_path;
 
@@ -42,102 +38,6 @@ pub(super) struct LogFile {
     rolling: Option<Rolling>,
     looked: Instant,
     taken: Option<Instant>,
-}
-
-/// Where an encoder writes a record to, behind those before it.
-pub(super) struct Buffer<'a> {
-    bytes: &'a mut Vec<u8>,
-    /// Whether styles become escape sequences.
-    is_coloured: bool,
-}
-
-impl Buffer<'_> {
-    pub(super) fn new(bytes: &mut Vec<u8>, is_coloured: bool) -> Buffer<'_> {
-        Buffer { bytes, is_coloured }
-    }
-}
-
-impl Write for Buffer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl log4rs::encode::Write for Buffer<'_> {
-    fn set_style(&mut self, style: &Style) -> io::Result<()> {
-        if self.is_coloured { AnsiWriter(&mut *self.bytes).set_style(style) } else { Ok(()) }
-    }
-}
-
-/// What makes lines of records.
-#[derive(Debug)]
-pub(super) enum Encoder {
-    /// Ours, asked for text without a way through log4rs.
-    Pattern(PatternEncoder),
-    Other(Box<dyn Encode>),
-}
-
-impl Encoder {
-    /// `ours`: the program has put no encoders of its own into `with`.
-    pub(super) fn from_config(
-        config: Option<EncoderConfig>,
-        with: &Deserializers,
-        ours: bool,
-    ) -> anyhow::Result<Encoder> {
-        Ok(match config {
-            Some(encoder) if ours && encoder.kind == "pattern" => {
-                Encoder::Pattern(PatternEncoder::from_config(encoder.config.deserialize_into()?)?)
-            }
-            Some(encoder) => Encoder::Other(with.deserialize(&encoder.kind, encoder.config)?),
-            None => Encoder::Pattern(PatternEncoder::default()),
-        })
-    }
-
-    /// Whether `append_directly` may be used.
-    pub(super) fn is_direct(&self) -> bool {
-        matches!(self, Encoder::Pattern(_))
-    }
-
-    /// [`append`](Encoder::append) of a record that no encoder of others is to see.
-    pub(super) fn append_directly(&self, out: &mut Buffer<'_>, captured: &Captured) -> anyhow::Result<()> {
-        whole(out, |out| match self {
-            Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
-            Encoder::Other(encoder) => captured.with_record(|record| encoder.encode(out, record)),
-        })
-    }
-
-    /// Adds a record to the buffer; on an error or a panic nothing of it.
-    pub(super) fn append(&self, out: &mut Buffer<'_>, record: &::log::Record<'_>) -> anyhow::Result<()> {
-        whole(out, |out| match self {
-            Encoder::Pattern(pattern) => pattern.encode(out, record),
-            Encoder::Other(encoder) => encoder.encode(out, record),
-        })
-    }
-}
-
-/// Also if the encoder panics, nothing of a half record stays.
-fn whole(out: &mut Buffer<'_>, print: impl FnOnce(&mut Buffer<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    struct Undo<'a>(&'a mut Vec<u8>, usize);
-    impl Drop for Undo<'_> {
-        fn drop(&mut self) {
-            self.0.truncate(self.1);
-        }
-    }
-    let end = out.bytes.len();
-    let mut undo = Undo(out.bytes, end);
-    print(&mut Buffer::new(undo.0, out.is_coloured))?;
-    undo.1 = usize::MAX;
-    Ok(())
 }
 
 impl LogFile {

@@ -10,7 +10,8 @@ use loom::thread;
 
 use super::channel::Channel;
 use super::record::Captured;
-use super::sink::{Output, Sink, Sinks};
+use super::sink::{Output, Sink};
+use super::sinks::Sinks;
 use super::wiring::Overflow;
 use crate::model::Word;
 use crate::model::loom_tests::check;

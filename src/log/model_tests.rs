@@ -12,7 +12,8 @@ use shuttle::thread;
 use super::abort;
 use super::channel::Channel;
 use super::record::Captured;
-use super::sink::{Output, Sink, Sinks};
+use super::sink::{Output, Sink};
+use super::sinks::Sinks;
 use super::wiring::Overflow;
 use crate::signal::Signal;
 

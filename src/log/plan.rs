@@ -12,14 +12,15 @@ use log4rs::config::{Appender, Config, Deserializers, Logger, Root};
 use log4rs::filter::{Filter, Response};
 
 use super::channel::Channel;
-use super::console::{self, Console, Silent};
+use super::console::{self, Console, NoConsole};
 use super::contained::Contained;
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
 use super::queued::Opening;
 use super::rolling::Policy;
 use super::rust_log::{self, Levels};
-use super::sink::{Output, Sink, Sinks};
+use super::sink::{Output, Sink};
+use super::sinks::Sinks;
 use super::wiring::{Queue, Wiring};
 use super::{process_hooks, queued, writer};
 use crate::error::{Error, Kind};
@@ -263,7 +264,7 @@ impl CheckedLog {
                         sinks.push(Sink::new(&name, output, queue.capacity));
                         waiting.push((name, filters));
                     }
-                    None => appenders.push((name, Arc::new(Silent), filters)),
+                    None => appenders.push((name, Arc::new(NoConsole), filters)),
                 },
                 (None, None) if appender.rolling.is_some() => {
                     // A file that is rolled has an output.
@@ -275,12 +276,12 @@ impl CheckedLog {
                 }
                 (None, None) => {
                     let open: Option<Box<dyn Append>> = match build.console(&appender)? {
-                        Some(console) => console.map(|console| Box::new(console::Direct::new(console)) as _),
+                        Some(console) => console.map(|console| Box::new(console::DirectConsole::new(console)) as _),
                         None => Some(build.appender(appender)?),
                     };
                     match open {
                         Some(open) => appenders.push((name.clone(), Arc::new(Contained::new(&name, open)), filters)),
-                        None => appenders.push((name, Arc::new(Silent), filters)),
+                        None => appenders.push((name, Arc::new(NoConsole), filters)),
                     }
                 }
             }

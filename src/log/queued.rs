@@ -14,10 +14,12 @@ use serde_value::Value;
 
 use super::channel::Channel;
 use super::console::Console;
-use super::file::{Encoder, LogFile};
+use super::file::LogFile;
+use super::line_buffer::Encoder;
 use super::record::Captured;
 use super::rolling::Policy;
-use super::sink::{Output, Sink, Sinks};
+use super::sink::{Output, Sink};
+use super::sinks::Sinks;
 use super::wiring::{Overflow, Queue};
 use super::{console, encode, paths, process_hooks};
 use super::{logger, recent};

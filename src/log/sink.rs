@@ -8,7 +8,6 @@
 //!    only as over.
 
 use std::collections::VecDeque;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -18,12 +17,9 @@ use log4rs::append::Append;
 use super::console::Console;
 use super::encode::{was_accepted, without_output};
 use super::file::LogFile;
+use super::output::Buffered;
 use super::record::{Captured, encoding};
-use super::seam::sleep;
-use crate::os::tell::remark;
 
-/// Why records are missing where the overflow rule has dropped them.
-pub(super) const QUEUE_FULL: &str = "the queue was full";
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -31,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// get their turn.
 const MOST_PANICS: u32 = 5;
 /// Of a FIFO whose reader is at work.
-const SHORT_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// Of a FIFO whose reader was at work, and has not read for a moment.
 const STILL_PAUSE: Duration = Duration::from_millis(20);
 /// A reader that has not read for this long has failed. A slow reader has not failed.
@@ -90,48 +86,6 @@ impl Output {
     }
 }
 
-/// An output of ours: it encodes records into a buffer, and writes that.
-pub(super) trait Buffered {
-    /// Whether `push_directly` takes records.
-    fn asks_directly(&self) -> bool;
-
-    /// [`push`](Buffered::push) of a record that no encoder of others is to see.
-    fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool>;
-
-    /// Adds a record to the buffer. `false` if the buffer has no room, because nothing could be
-    /// written for long.
-    fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool>;
-
-    /// Returns `true` if the file is to be written and rolled before this record is added.
-    fn is_due_before(&mut self, _captured: &Captured) -> bool {
-        false
-    }
-
-    /// Returns `true` if the file is to be written and rolled before another record is added.
-    fn is_full(&mut self) -> bool {
-        false
-    }
-
-    /// Whether the buffer should be written before the batch is over.
-    fn is_long(&self) -> bool;
-
-    /// The buffer: records that are not written yet.
-    fn held(&self) -> &[u8];
-
-    /// Forgets what has not been written: after a fork it is the parent's to write.
-    fn forget(&mut self);
-
-    /// Writes the buffer. On an error what was not written stays.
-    fn write_out(&mut self) -> io::Result<()>;
-
-    /// Why it cannot be written, for people.
-    fn explain(&self, error: &io::Error) -> String;
-
-    /// When something was last written, unless it fails for another reason than that there was no
-    /// room for more.
-    fn taken(&self) -> Option<Instant>;
-}
-
 #[derive(Debug)]
 struct Failing {
     since: Instant,
@@ -164,7 +118,7 @@ impl Sink {
 
     /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to
     /// tell.
-    fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
+    pub(super) fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         // A file that is due is rolled before the record is added to it.
         let due = self.output.buffered().is_some_and(|file| file.is_due_before(&captured));
         let told = if due && self.failing.is_none() { self.flush() } else { None };
@@ -236,9 +190,35 @@ impl Sink {
         room
     }
 
-    /// Whether it is time to write down how many records are missing.
-    fn misses(&self) -> bool {
-        self.lost > 0 && self.failing.is_none() && !self.unencodable
+    pub(super) fn count_lost(&mut self, records: u64) {
+        self.lost += records;
+    }
+
+    /// The number of lost records, once it can be written down where they are missing.
+    pub(super) fn take_lost_if_well(&mut self) -> Option<u64> {
+        let can_tell = self.lost > 0 && self.failing.is_none() && !self.unencodable;
+        can_tell.then(|| std::mem::take(&mut self.lost))
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Returns `true` if something was given to it since it was last flushed.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// When it is tried again; `None` if it does not fail.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.failing.as_ref().map(|failing| failing.next_try)
+    }
+
+    /// If it fails, the next flush tries it.
+    pub(super) fn try_now(&mut self) {
+        if let Some(failing) = &mut self.failing {
+            failing.next_try = Instant::now();
+        }
     }
 
     fn begin_failing(&mut self, reason: String, accepted: bool) -> Option<String> {
@@ -273,7 +253,7 @@ impl Sink {
     }
 
     /// Writes what is buffered, unless it fails and its time has not come.
-    fn flush(&mut self) -> Option<String> {
+    pub(super) fn flush(&mut self) -> Option<String> {
         if self.failing.as_ref().is_some_and(|failing| Instant::now() < failing.next_try) {
             return None;
         }
@@ -333,7 +313,7 @@ impl Sink {
     }
 
     /// It fails, but has just taken a part.
-    fn makes_progress(&self) -> bool {
+    pub(super) fn makes_progress(&self) -> bool {
         let moved = self.failing.as_ref().and_then(|failing| failing.moved);
         moved.is_some_and(|moved| moved.elapsed() < STANDSTILL)
     }
@@ -349,7 +329,19 @@ impl Sink {
         Some(if lines == 1 { "1 line that it held".to_owned() } else { format!("{lines} lines that it held") })
     }
 
-    fn forget(&mut self) {
+    /// What was lost and why, in words, at the end of the sink; `None` if all is written.
+    pub(super) fn loss(&mut self) -> Option<String> {
+        let unwritten = self.unwritten();
+        if self.lost == 0 && (self.failing.is_none() || unwritten.is_none()) {
+            return None;
+        }
+        let held = unwritten.as_deref().unwrap_or("nothing");
+        let reason = self.failing.as_ref().map_or("it cannot encode them", |failing| &failing.reason);
+        let (name, lost) = (&self.name, self.lost);
+        Some(format!("selvedge: the appender `{name}` has failed: {reason}; lost: {held}, and {lost} more"))
+    }
+
+    pub(super) fn forget(&mut self) {
         self.held.clear();
         self.lost = 0;
         if let Some(file) = self.output.buffered() {
@@ -377,123 +369,6 @@ fn flatten<T>(result: std::thread::Result<anyhow::Result<T>>) -> Result<T, Strin
             let message = crate::error::panic_message(&*payload);
             crate::error::drop_payload(payload);
             Err(format!("it panicked: {}", crate::yaml::plain(&message)))
-        }
-    }
-}
-
-/// All sinks of one queue.
-#[derive(Debug)]
-pub(super) struct Sinks(Vec<Sink>);
-
-impl Sinks {
-    pub(super) fn new(sinks: Vec<Sink>) -> Sinks {
-        Sinks(sinks)
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Gives sink `to` the record, and before it the number of records that are missing in its
-    /// place.
-    pub(super) fn write(&mut self, to: usize, gap: u64, captured: Captured) {
-        if gap > 0 {
-            self.missing(to, gap, QUEUE_FULL);
-        }
-        self.report_lost(to);
-        let (kept, told) = self.0[to].take(captured);
-        self.0[to].lost += u64::from(!kept);
-        self.tell(to, told);
-    }
-
-    /// Writes into `to` that `count` records are missing here.
-    pub(super) fn missing(&mut self, to: usize, count: u64, why: &str) {
-        let plural = if count == 1 { "record is" } else { "records are" };
-        let (kept, told) =
-            self.0[to].take(Captured::own(Level::Warn, &format!("{count} {plural} missing here: {why}")));
-        if !kept {
-            self.0[to].lost += count;
-        }
-        self.tell(to, told);
-    }
-
-    fn report_lost(&mut self, of: usize) {
-        if self.0[of].misses() {
-            let lost = std::mem::take(&mut self.0[of].lost);
-            self.missing(of, lost, "the appender had failed");
-        }
-    }
-
-    /// Writes out all buffers. Tries failing sinks again, if it is time.
-    pub(super) fn flush(&mut self) {
-        for at in 0..self.0.len() {
-            if self.0[at].dirty || self.0[at].failing.is_some() {
-                let told = self.0[at].flush();
-                self.tell(at, told);
-            }
-            self.report_lost(at);
-        }
-        // What one had to tell is in the buffers of the others.
-        for at in 0..self.0.len() {
-            if self.0[at].dirty && self.0[at].failing.is_none() {
-                let _told_next_time = self.0[at].flush();
-            }
-        }
-    }
-
-    /// When the next failing sink is to be tried.
-    pub(super) fn next_try(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|sink| sink.failing.as_ref()).map(|failing| failing.next_try).min()
-    }
-
-    /// A last try; what is lost now is said on stderr, as nothing else is left.
-    pub(super) fn end(&mut self) {
-        loop {
-            for sink in &mut self.0 {
-                if let Some(failing) = &mut sink.failing {
-                    failing.next_try = Instant::now();
-                }
-            }
-            self.flush();
-            if !self.0.iter().any(Sink::makes_progress) {
-                break;
-            }
-            sleep(SHORT_PAUSE);
-        }
-        for sink in &mut self.0 {
-            let unwritten = sink.unwritten();
-            if sink.lost == 0 && (sink.failing.is_none() || unwritten.is_none()) {
-                continue;
-            }
-            let held = unwritten.as_deref().unwrap_or("nothing");
-            let reason = sink.failing.as_ref().map_or("it cannot encode them", |failing| &failing.reason);
-            remark(&format!(
-                "selvedge: the appender `{}` has failed: {reason}; lost: {held}, and {} more",
-                sink.name, sink.lost
-            ));
-            sink.forget();
-        }
-    }
-
-    /// In the child of a fork: what is held is the parent's.
-    pub(super) fn forget(&mut self) {
-        self.0.iter_mut().for_each(Sink::forget);
-    }
-
-    fn tell(&mut self, of: usize, told: Option<String>) {
-        let Some(text) = told else { return };
-        let mut heard = false;
-        for (at, sink) in self.0.iter_mut().enumerate() {
-            let well_again = at == of && sink.failing.is_none();
-            if (at != of && sink.failing.is_none()) || well_again {
-                let level = if well_again { Level::Warn } else { Level::Error };
-                // A sink that begins to fail by this is reported at its next failure or at the end.
-                let (_, _) = sink.take(Captured::own(level, &text));
-                heard = true;
-            }
-        }
-        if !heard {
-            remark(&format!("selvedge: {text}"));
         }
     }
 }

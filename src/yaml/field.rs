@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Entry, Node, Value, first_repeated, nearest, plain, quoted};
+use super::nearest::nearest;
+use super::node::{Entry, Node, Value, first_repeated};
+use super::text::{plain, quoted};
 use crate::error::{Error, Kind};
 
 /// A value and where it stands.

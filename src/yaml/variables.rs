@@ -2,7 +2,7 @@
 
 use std::env::{self, VarError};
 
-use super::quoted;
+use super::text::quoted;
 
 /// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error:
 /// it would become a file or folder of that name.

@@ -10,7 +10,7 @@ use log4rs::encode::json::JsonEncoderConfig;
 use log4rs::encode::{Encode, Write};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
-use super::{NEWLINE, in_one_piece};
+use super::one_piece::{NEWLINE, in_one_piece};
 use crate::log::record::{Context, Pairs, Time, format_into, with_context};
 
 #[derive(Debug, Default)]

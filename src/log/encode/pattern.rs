@@ -10,8 +10,8 @@ use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::{Color, Encode, Style, Write};
 
 use super::date::Date;
+use super::one_piece::{NEWLINE, in_one_piece};
 use super::width::Width;
-use super::{NEWLINE, in_one_piece};
 use crate::log::pattern::fault;
 use crate::log::record::{Context, with_context};
 

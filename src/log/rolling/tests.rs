@@ -10,9 +10,11 @@ use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime};
 use super::calendar::{Interval, Schedule, Unit, Zone};
 use super::*;
 use crate::log::encode::PatternEncoder;
-use crate::log::file::{Encoder, LogFile};
+use crate::log::file::LogFile;
+use crate::log::line_buffer::Encoder;
 use crate::log::record::Captured;
-use crate::log::sink::{Output, Sink, Sinks};
+use crate::log::sink::{Output, Sink};
+use crate::log::sinks::Sinks;
 
 /// The offset at first, and the instants from which there is another one.
 struct Zones(i64, Vec<(i64, i64)>);

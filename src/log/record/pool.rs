@@ -13,7 +13,7 @@ use std::cell::RefCell;
 
 use crate::model::locks::Mutex;
 
-use super::record::Body;
+use super::body::Body;
 
 /// How many pass from thread to thread at a time.
 const BUNDLE: usize = 32;

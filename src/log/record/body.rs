@@ -1,0 +1,201 @@
+//! What a captured record holds: one text, its parts, and what was so at the call on the thread that
+//! made it. Knows nothing of how a record is passed on.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::log::{Level, Record};
+
+use super::pairs::{Collect, put_pair};
+
+/// A point of the clock on the wall.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::log) struct Time {
+    pub(in crate::log) seconds: i64,
+    pub(in crate::log) nanos: u32,
+}
+
+impl Time {
+    pub(in crate::log) fn now() -> Time {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Time { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() },
+            // A clock that is set before 1970.
+            Err(_) => Time { seconds: 0, nanos: 0 },
+        }
+    }
+}
+
+/// The thread that makes records.
+#[derive(Debug)]
+struct Caller {
+    /// Its path in the tree; of a thread that is not in it, its own name, if it has one.
+    name: Option<Arc<str>>,
+    in_tree: bool,
+    id: usize,
+}
+
+thread_local! {
+    /// Made after the MDC's thread-local (see `with`), so destroyed before it: while this one is
+    /// alive, so is that.
+    static CALLER: RefCell<Option<Caller>> = const { RefCell::new(None) };
+    /// What records captured now shall have: one time for a record that goes to several appenders,
+    /// its own time and level for one of the tail.
+    static STAMP: Cell<Option<(Time, Option<Level>)>> = const { Cell::new(None) };
+}
+
+impl Caller {
+    fn new() -> Caller {
+        let (name, in_tree) = match crate::wait::tree_path() {
+            Some(path) => (Some(path), true),
+            None => (std::thread::current().name().map(Arc::from), false),
+        };
+        Caller { name, in_tree, id: thread_id::get() }
+    }
+
+    /// Gives `f` the calling thread, and whether its MDC may be asked: not once its thread-locals
+    /// are being destroyed.
+    fn with(mut f: impl FnMut(&Caller, bool)) {
+        let known = CALLER.try_with(|caller| {
+            let mut caller = caller.try_borrow_mut().ok()?;
+            if let Some(caller) = &*caller
+                && crate::wait::is_tree_path(caller.name.as_ref().filter(|_| caller.in_tree))
+            {
+                f(caller, true);
+                return Some(());
+            }
+            // `get` panics if the MDC is gone already, which happens when the first record of a
+            // thread comes from a thread-local's Drop.
+            crate::thread::panic_flags::silenced(|| log_mdc::get("", |_| ()))?;
+            f(caller.insert(Caller::new()), true);
+            Some(())
+        });
+        if !matches!(known, Ok(Some(()))) {
+            f(&Caller::new(), false);
+        }
+    }
+}
+
+/// What a record holds. Its text lies in one piece: the message, then the names that have no
+/// `'static` of their own, then the MDC and the key-values, each key and value as `length:text`.
+#[derive(Debug)]
+pub(in crate::log) struct Body {
+    pub(in crate::log) time: Time,
+    pub(in crate::log) level: Level,
+    /// Which of the sinks behind a queue gets it, and how many are missing there before it.
+    pub(in crate::log) to: usize,
+    pub(in crate::log) gap: u64,
+    pub(super) line: Option<u32>,
+    pub(super) thread_id: usize,
+    /// Names that need no place in the text.
+    pub(super) target: Option<&'static str>,
+    pub(super) module: Option<&'static str>,
+    pub(super) file: Option<&'static str>,
+    pub(super) text: String,
+    /// Where the parts of the text end; the key-values end with it.
+    pub(super) ends: [usize; PARTS],
+    /// For each part that is a name: whether the record has it.
+    pub(super) there: [bool; PARTS],
+}
+
+pub(super) const MESSAGE: usize = 0;
+pub(super) const THREAD: usize = 1;
+pub(super) const TARGET: usize = 2;
+pub(super) const MODULE: usize = 3;
+pub(super) const FILE: usize = 4;
+pub(super) const MDC: usize = 5;
+const PARTS: usize = 6;
+
+/// Most messages and names fit; the text then does not move while it is written.
+const USUAL_TEXT: usize = 120;
+
+impl Default for Body {
+    fn default() -> Body {
+        Body {
+            time: Time { seconds: 0, nanos: 0 },
+            level: Level::Info,
+            to: 0,
+            gap: 0,
+            line: None,
+            thread_id: 0,
+            target: None,
+            module: None,
+            file: None,
+            text: String::with_capacity(USUAL_TEXT),
+            ends: [0; PARTS],
+            there: [false; PARTS],
+        }
+    }
+}
+
+impl Body {
+    pub(in crate::log) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    fn end(&mut self, part: usize, name: Option<&str>) {
+        if let Some(name) = name {
+            self.text.push_str(name);
+        }
+        self.there[part] = name.is_some();
+        self.ends[part] = self.text.len();
+    }
+
+    /// All but the message, which is in the text already.
+    pub(super) fn complete(&mut self, record: &Record<'_>) {
+        self.end(MESSAGE, None);
+        // Without `target:` in the macro it is the module's path, which is static.
+        self.module = record.module_path_static();
+        self.target = self.module.filter(|path| std::ptr::eq(*path, record.target()));
+        self.file = record.file_static();
+        self.line = record.line();
+        Caller::with(|caller, has_mdc| {
+            self.thread_id = caller.id;
+            self.end(THREAD, caller.name.as_deref());
+            self.end(TARGET, Some(record.target()).filter(|_| self.target.is_none()));
+            self.end(MODULE, record.module_path().filter(|_| self.module.is_none()));
+            self.end(FILE, record.file().filter(|_| self.file.is_none()));
+            if has_mdc {
+                log_mdc::iter(|key, value| put_pair(&mut self.text, key, value));
+            }
+        });
+        self.end(MDC, None);
+        if record.key_values().count() > 0 {
+            let _complete = record.key_values().visit(&mut Collect(&mut self.text));
+        }
+        let (time, level) = STAMP.get().unwrap_or_else(|| (Time::now(), None));
+        (self.time, self.level) = (time, level.unwrap_or(record.level()));
+        (self.to, self.gap) = (0, 0);
+    }
+
+    pub(super) fn part(&self, part: usize) -> &str {
+        &self.text[if part == 0 { 0 } else { self.ends[part - 1] }..self.ends[part]]
+    }
+
+    pub(super) fn name(&self, fixed: Option<&'static str>, part: usize) -> Option<&str> {
+        fixed.or_else(|| self.there[part].then(|| self.part(part)))
+    }
+}
+
+/// While `f` runs, all records that are captured on this thread have the same time.
+pub(in crate::log) fn at_one_time<R>(f: impl FnOnce() -> R) -> R {
+    // One of the tail has its own already.
+    let stamp = STAMP.get().unwrap_or_else(|| (Time::now(), None));
+    stamped(stamp, f)
+}
+
+/// While `f` runs, records that are captured on this thread are of that time and level.
+pub(in crate::log) fn at<R>(time: Time, level: Level, f: impl FnOnce() -> R) -> R {
+    stamped((time, Some(level)), f)
+}
+
+fn stamped<R>(stamp: (Time, Option<Level>), f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<(Time, Option<Level>)>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STAMP.set(self.0);
+        }
+    }
+    let _restore = Restore(STAMP.replace(Some(stamp)));
+    f()
+}

@@ -1,0 +1,128 @@
+//! All sinks behind one queue: a record goes to one of them, and a failure of one is reported through
+//! the others.
+//!
+//! Invariants
+//! 1. Records that are missing are counted, and the count is written where they are missing.
+//! 2. A failure is reported once: through the other appenders that work, or to stderr; and again only
+//!    when it is over.
+
+use std::time::Instant;
+
+use ::log::Level;
+
+use super::record::Captured;
+use super::seam::sleep;
+use super::sink::{SHORT_PAUSE, Sink};
+use crate::os::tell::remark;
+
+/// Why records are missing where the overflow rule has dropped them.
+pub(super) const QUEUE_FULL: &str = "the queue was full";
+
+/// All sinks of one queue.
+#[derive(Debug)]
+pub(super) struct Sinks(Vec<Sink>);
+
+impl Sinks {
+    pub(super) fn new(sinks: Vec<Sink>) -> Sinks {
+        Sinks(sinks)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives sink `to` the record, and before it the number of records that are missing in its
+    /// place.
+    pub(super) fn write(&mut self, to: usize, gap: u64, captured: Captured) {
+        if gap > 0 {
+            self.missing(to, gap, QUEUE_FULL);
+        }
+        self.report_lost(to);
+        let (kept, notice) = self.0[to].take(captured);
+        if !kept {
+            self.0[to].count_lost(1);
+        }
+        self.report(to, notice);
+    }
+
+    /// Writes into `to` that `count` records are missing here.
+    pub(super) fn missing(&mut self, to: usize, count: u64, why: &str) {
+        let plural = if count == 1 { "record is" } else { "records are" };
+        let text = format!("{count} {plural} missing here: {why}");
+        let (kept, notice) = self.0[to].take(Captured::own(Level::Warn, &text));
+        if !kept {
+            self.0[to].count_lost(count);
+        }
+        self.report(to, notice);
+    }
+
+    /// Writes into a sink that works again how many of its records are lost.
+    fn report_lost(&mut self, of: usize) {
+        if let Some(lost) = self.0[of].take_lost_if_well() {
+            self.missing(of, lost, "the appender had failed");
+        }
+    }
+
+    /// Writes out all buffers. Tries failing sinks again, if it is time.
+    pub(super) fn flush(&mut self) {
+        for at in 0..self.0.len() {
+            if self.0[at].is_dirty() || self.0[at].is_failing() {
+                let notice = self.0[at].flush();
+                self.report(at, notice);
+            }
+            self.report_lost(at);
+        }
+        // What one sink had to report is in the buffers of the others.
+        for sink in &mut self.0 {
+            if sink.is_dirty() && !sink.is_failing() {
+                let _reported_next_time = sink.flush();
+            }
+        }
+    }
+
+    /// When the next failing sink is to be tried.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.0.iter().filter_map(Sink::next_try).min()
+    }
+
+    /// A last try. What is lost now is reported on stderr, as nothing else is left.
+    pub(super) fn finish(&mut self) {
+        loop {
+            self.0.iter_mut().for_each(Sink::try_now);
+            self.flush();
+            if !self.0.iter().any(Sink::makes_progress) {
+                break;
+            }
+            sleep(SHORT_PAUSE);
+        }
+        for sink in &mut self.0 {
+            if let Some(loss) = sink.loss() {
+                remark(&loss);
+                sink.forget();
+            }
+        }
+    }
+
+    /// In the child of a fork: what is held is the parent's.
+    pub(super) fn forget(&mut self) {
+        self.0.iter_mut().for_each(Sink::forget);
+    }
+
+    /// Writes a notice of sink `of` to the sinks that work, or to stderr if none does.
+    fn report(&mut self, of: usize, notice: Option<String>) {
+        let Some(text) = notice else { return };
+        let mut is_written = false;
+        for (at, sink) in self.0.iter_mut().enumerate() {
+            if sink.is_failing() {
+                continue;
+            }
+            let level = if at == of { Level::Warn } else { Level::Error };
+            // A sink that begins to fail by this is reported at its next failure or at the end.
+            let (_, _) = sink.take(Captured::own(level, &text));
+            is_written = true;
+        }
+        if !is_written {
+            remark(&format!("selvedge: {text}"));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Text of other people as it may stand in a message: on one line, short, in quotes.
+
+use std::path::Path;
+
+/// Other people's text as it may stand in a message: on one line, and without control characters.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_debug()) } else { shown.push(letter) }
+    }
+    shown
+}
+
+/// A path, so too.
+pub(crate) fn plain_path(path: &Path) -> String {
+    plain(&path.to_string_lossy())
+}
+
+/// The same in quotes, and short.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}…`", plain(&text[..end])),
+        None => format!("`{}`", plain(text)),
+    }
+}
