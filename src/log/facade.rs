@@ -118,6 +118,6 @@ pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Duration, _: Wiring) ->
     Ok(())
 }
 
-pub(crate) fn end() {
+pub(crate) fn finish() {
     logging::flush();
 }

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::plan::Parts;
 use super::recent;
 use super::record::{Captured, Time, at_one_time, format_into};
-use super::wiring::Wiring;
 use crate::thread::panic_flags::enter_logger;
 
 #[derive(Debug)]
@@ -26,13 +24,12 @@ thread_local! {
     static FILTERED: RefCell<VecDeque<Captured>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// `None` while appenders are replaced: selects the style that is correct for any set. Relaxed: a
-/// thread that still sees the old style has the old appenders, or formats a message once more than
-/// needed.
-pub(super) fn set_style(parts: Option<&Parts>, wiring: Wiring) {
-    let captures = parts.is_some_and(|parts| parts.all_queued() && parts.appender_count() == 1);
+/// `captures`: there is one appender, and it only captures; `false` is correct for any appenders, also
+/// while they are replaced. Relaxed: a thread that still sees the old style has the old appenders, or
+/// formats a message once more than needed.
+pub(super) fn set_style(captures: bool, tail: usize) {
     CAPTURES.store(captures, Ordering::Relaxed);
-    TAIL.store(wiring.tail, Ordering::Relaxed);
+    TAIL.store(tail, Ordering::Relaxed);
 }
 
 /// Whether appenders get records unformatted, each once.

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::plan;
+use super::install;
 use crate::error::Error;
 
-pub use super::queued::{Queued, QueuedBuilder, deserializers};
+pub use super::deserialize::deserializers;
+pub use super::queued::{Queued, QueuedBuilder};
 pub use super::wiring::Overflow;
 /// The levels that functions here and [`Config`](crate::Config) take: those of the crate `log`.
 pub use ::log::{Level, LevelFilter};
@@ -25,7 +26,7 @@ pub use ::log4rs;
 /// }
 /// ```
 pub fn files() -> Vec<PathBuf> {
-    plan::installed_files()
+    install::installed_files()
 }
 
 /// Returns when everything that any thread has logged before this call has passed through the
@@ -64,7 +65,7 @@ pub fn flush() {
 /// # Ok::<(), selvedge::Error>(())
 /// ```
 pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
-    plan::set_level(None, level)
+    install::set_level(None, level)
 }
 
 /// Sets the level of a target and all below it, as `loggers` in a log4rs file does.
@@ -87,7 +88,7 @@ pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
 /// # Ok::<(), selvedge::Error>(())
 /// ```
 pub fn set_level(target: &str, level: LevelFilter) -> Result<(), Error> {
-    plan::set_level(Some(target), level)
+    install::set_level(Some(target), level)
 }
 
 /// For the fuzz target, which lies outside of this crate: see `log/fuzz.rs`.

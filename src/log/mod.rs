@@ -9,11 +9,13 @@
 //! user sees of it.
 
 mod abort;
+mod build;
 mod channel;
 mod check;
-mod check_rolling;
+mod checked;
 mod console;
 mod contained;
+mod deserialize;
 mod drain_lock;
 mod encode;
 
@@ -22,14 +24,15 @@ mod file;
 mod forked_child;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod install;
 mod line_buffer;
 mod logger;
 pub mod logging;
 mod output;
 mod paths;
-mod pattern;
-mod plan;
+mod pattern_syntax;
 mod process_hooks;
+mod queue_appender;
 mod queued;
 mod recent;
 mod record;
@@ -41,13 +44,13 @@ mod settings;
 mod sink;
 mod sinks;
 mod stall;
+mod target;
 mod wiring;
 mod writer;
 
 pub(crate) use check::load;
-pub(crate) use plan::{
-    CheckedLog, console, end, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr,
-};
+pub(crate) use checked::{CheckedLog, console};
+pub(crate) use install::{finish, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr};
 pub(crate) use process_hooks::{begin_exit, flush_in_time, install_exit_hook};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;

@@ -4,7 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::pattern;
+use super::pattern_syntax::render_date;
 use crate::os::log_file;
 use crate::yaml::{plain_path, quoted};
 
@@ -19,7 +19,7 @@ pub(super) fn expand_time(path: &str) -> Result<String, String> {
     while let Some(start) = expanded.find("$TIME{") {
         let Some(end) = expanded[start..].find('}').map(|length| start + length) else { break };
         let format = &expanded[start + "$TIME{".len()..end];
-        let time = pattern::render_date(format)
+        let time = render_date(format)
             .ok_or_else(|| format!("{} in the path is no date format", quoted(&expanded[start..=end])))?;
         expanded.replace_range(start..=end, &time);
         replaced += 1;

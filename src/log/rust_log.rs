@@ -81,7 +81,7 @@ fn parse(text: &str) -> Levels {
             },
         };
         let is_odd = |c: char| c.is_control() || c.is_whitespace() || "[]{}".contains(c);
-        if !super::check::is_logger_name(target) || target.contains(is_odd) {
+        if !super::target::is_logger_name(target) || target.contains(is_odd) {
             levels.fault(directive, "before `=` comes a target, as `my_crate::parser`");
             continue;
         }

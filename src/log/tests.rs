@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::plan::CheckedLog;
+use super::checked::CheckedLog;
 use super::*;
 
 struct Folder(PathBuf);

@@ -256,7 +256,7 @@ impl Up {
         left::report(&self.name);
         say_which_threads_are_left();
         self.node.finish(None);
-        logs::end();
+        logs::finish();
         (failure, interrupted, is_reported)
     }
 }

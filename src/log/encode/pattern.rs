@@ -12,7 +12,7 @@ use log4rs::encode::{Color, Encode, Style, Write};
 use super::date::Date;
 use super::one_piece::{NEWLINE, in_one_piece};
 use super::width::Width;
-use crate::log::pattern::fault;
+use crate::log::pattern_syntax::fault;
 use crate::log::record::{Context, with_context};
 
 const DEFAULT: &str = "{d} {l} {t} - {m}{n}";

@@ -4,6 +4,8 @@
 
 mod archive;
 mod calendar;
+#[cfg(test)]
+mod calendar_tests;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -206,12 +208,7 @@ impl Rolling {
         }
         match result {
             Ok(()) => {
-                if let Some(failing) = memory.failing.take() {
-                    let after = failing.since.elapsed();
-                    say(&format!("the log file {} has been rolled, {after:.1?} late", plain_path(path)));
-                }
-                memory.rolled();
-                memory.rolls += 1;
+                memory.succeeded(path);
                 Outcome::Gone
             }
             Err(cause) => {
@@ -227,6 +224,17 @@ impl Memory {
         self.due && self.next_try.is_none_or(|at| Instant::now() >= at)
     }
 
+    /// The file at `path` has become an archive, or is deleted.
+    fn succeeded(&mut self, path: &Path) {
+        if let Some(failing) = self.failing.take() {
+            let after = failing.since.elapsed();
+            say(&format!("the log file {} has been rolled, {after:.1?} late", plain_path(path)));
+        }
+        self.rolled();
+        self.rolls += 1;
+    }
+
+    /// What was due is done, or there is nothing to do it with.
     fn rolled(&mut self) {
         let at = self.due_at;
         if let Some(schedule) = &mut self.schedule {

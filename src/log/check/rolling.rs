@@ -6,11 +6,11 @@ use log4rs::append::rolling_file::policy::Policy as LibraryPolicy;
 use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::trigger::Trigger;
 
-use super::check::{Check, read_kind};
-use super::plan::CheckedAppender;
-use super::rolling::{self, CENTURY, Policy};
-use super::settings::for_log4rs;
+use super::context::{Check, read_kind};
 use crate::error::Error;
+use crate::log::checked::CheckedAppender;
+use crate::log::rolling::{self, CENTURY, Policy};
+use crate::log::settings::for_log4rs;
 use crate::yaml::{Field, plain, plain_path, quoted};
 
 /// Archives are relative to `folder`.
