@@ -1,15 +1,16 @@
-//! The end by `abort`: the aborting thread waits, in the signal handler and within a bound, until
-//! all records are written and no writer is within a line. The handler touches only what is here:
-//! atomics and the clock. Nothing here allocates or locks.
+//! The end by `abort`, protocol "quiesce": the aborting thread waits, in the signal handler and
+//! within a limit, until all records are written and no writer is in the middle of a line. The
+//! handler may touch only atomics and the clock, so nothing here allocates, locks, or names a
+//! thread-local.
 //!
 //! Invariants
-//! 1. While a record that was put before is not written, ACTIVE is not 0. A thread that puts into a
-//!    queue whose writer sleeps counts the writer as awake before `put` returns. A writer lies down
-//!    only if it has found the queue empty since then.
+//! 1. While a record that was put before is not written, ACTIVE is not 0. A thread that puts a
+//!    record into a queue whose writer sleeps counts the writer as awake before `put` returns. A
+//!    writer goes to sleep only if it has found the queue empty since then.
 //! 2. From ENDING on, only writers begin to write, and each writer stops when it has written the
 //!    records that it found. From SEALED on, no thread begins to write.
 //!
-//! Models: `log/model_tests.rs`; all its accesses are SeqCst.
+//! Models: `log/model_tests.rs`; all accesses are SeqCst.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ mod shared {
 
     /// NO, ENDING or SEALED. Set by the aborting thread.
     pub(super) static STATE: AtomicU8 = AtomicU8::new(super::NO);
-    /// Writers that are awake, and threads that are within the sinks.
+    /// The number of writers that are awake, and of threads that are within the sinks.
     pub(super) static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 }
 
@@ -47,15 +48,15 @@ const ENDING: u8 = 1;
 /// The aborting thread has waited for the writers.
 const SEALED: u8 = 2;
 
-/// The pause between two looks of the aborting thread.
-const LOOK: Duration = Duration::from_micros(200);
+/// How often the aborting thread checks.
+const POLL: Duration = Duration::from_micros(200);
 
 pub(super) fn is_ending() -> bool {
     STATE.load(SeqCst) != NO
 }
 
-/// Within a signal handler: waits until all is written, or `patience` is over. With `survives` the
-/// log goes on afterwards.
+/// In a signal handler: waits until all is written, or `patience` is over. With `survives`
+/// the log goes on afterwards.
 ///
 /// # Signal safety
 /// Safe. It stores and loads atomics of static memory, and calls `clock_gettime` (by `Instant`) and
@@ -67,7 +68,7 @@ pub(super) fn quiesce(patience: Duration, survives: bool) {
     loop {
         STATE.store(ENDING, SeqCst);
         while ACTIVE.load(SeqCst) > 0 && !is_late() {
-            sleep(LOOK);
+            sleep(POLL);
         }
         STATE.store(SEALED, SeqCst);
         // Else a thread had woken a writer in between. That writer may finish, and cannot be woken
@@ -87,26 +88,26 @@ pub(super) fn reset_in_child() {
     STATE.store(NO, SeqCst);
 }
 
-/// A thread that is within the sinks.
-pub(super) struct Within;
+/// A thread is within the sinks, until this drops.
+pub(super) struct ActiveDrain;
 
-impl Within {
+impl ActiveDrain {
     /// `None` if no write may begin any more.
-    pub(super) fn enter(is_writer: impl FnOnce() -> bool) -> Option<Within> {
+    pub(super) fn enter(is_writer: impl FnOnce() -> bool) -> Option<ActiveDrain> {
         // Before the load of the state: so either `quiesce` sees the count, or this thread sees the
         // state.
         ACTIVE.fetch_add(1, SeqCst);
-        let within = Within;
+        let drain = ActiveDrain;
         let may = match STATE.load(SeqCst) {
             NO => true,
             ENDING => is_writer(),
             _ => false,
         };
-        may.then_some(within)
+        may.then_some(drain)
     }
 }
 
-impl Drop for Within {
+impl Drop for ActiveDrain {
     fn drop(&mut self) {
         count_down();
     }
@@ -119,16 +120,16 @@ fn count_down() {
 
 /// There is no writer, or it sleeps. Not counted in ACTIVE.
 const ASLEEP: u8 = 0;
-/// The writer looks at its queue, or will. Counted. Set by the writer and, from ASLEEP and
+/// The writer checks its queue, or will. Counted. Set by the writer and, from ASLEEP and
 /// FALLING_ASLEEP, by threads that put.
 const AWAKE: u8 = 1;
-/// The writer has found its queue empty, and looks once more. Counted. Set by the writer.
+/// The writer has found its queue empty, and checks once more. Counted. Set by the writer.
 const FALLING_ASLEEP: u8 = 2;
 /// A thread aborts, and the writer has written the records that it found then. Not counted. Set by
 /// the writer.
 const PAUSED: u8 = 3;
 
-/// Whether the writer of one queue will look at its queue.
+/// Whether the writer of one queue will check its queue.
 #[derive(Debug)]
 pub(super) struct Writer(AtomicU8);
 
@@ -147,7 +148,7 @@ impl Writer {
 
     #[cold]
     fn count_awake(&self) {
-        // Counted before the state is set: else the writer could lie down in between, and count
+        // Counted before the state is set: else the writer could fall asleep in between, and count
         // down too early.
         ACTIVE.fetch_add(1, SeqCst);
         loop {
@@ -180,20 +181,20 @@ impl Writer {
     }
 
     /// It has ended.
-    pub(super) fn leave(&self) {
-        self.rest(ASLEEP);
+    pub(super) fn end(&self) {
+        self.stop_counting(ASLEEP);
     }
 
     /// Waits while a thread aborts: the process ends, or the log goes on.
     pub(super) fn pause_while_aborting(&self) {
-        self.rest(PAUSED);
+        self.stop_counting(PAUSED);
         while is_ending() {
-            sleep(LOOK);
+            sleep(POLL);
         }
         self.wake();
     }
 
-    fn rest(&self, how: u8) {
+    fn stop_counting(&self, how: u8) {
         if matches!(self.0.swap(how, SeqCst), AWAKE | FALLING_ASLEEP) {
             count_down();
         }

@@ -1,4 +1,5 @@
-//! From a checked configuration to open appenders: the one place where appenders are built.
+//! Opens the appenders of a checked log. The only place where appenders are built. Does not touch
+//! the process's logger.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -135,8 +136,8 @@ impl Parts {
         config.build(root).map_err(|errors| Error::new(Kind::Config, "refused by log4rs").because(errors))
     }
 
-    /// Returns `true` if there is one appender, and it only captures records for a queue. It may format
-    /// the message itself, since nothing of log4rs is locked meanwhile.
+    /// Returns `true` if there is one appender, and it only captures records for a queue. It may
+    /// format the message itself, since nothing of log4rs is locked meanwhile.
     pub(super) fn captures_only(&self) -> bool {
         let all_queued = self.channel.as_ref().is_some_and(|channel| channel.sinks() == self.appenders.len());
         all_queued && self.appenders.len() == 1

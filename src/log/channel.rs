@@ -1,16 +1,16 @@
-//! The queue between the threads that log and the thread that writes. May not name appenders or
-//! files: `sink` has them.
+//! The queue between the threads that log and the thread that writes, the log writer. May not name
+//! appenders or files: `sinks` has them.
 //!
 //! Invariants
-//! 1. A record that `put` took is in the queue, written, or counted in `dropped`; each count is
-//!    written as a gap once.
+//! 1. A record that `put` took is in the queue, is written, or is counted in `dropped`. Each count
+//!    is written once, as a gap.
 //! 2. Only the thread that has the `drain_lock` takes records out, one at a time and in order. So
 //!    the records of one thread are written in its order.
-//! 3. While `state` is RUNNING the writer drains. Else the thread that puts a record drains before
-//!    `put` returns. So no record is left behind when the writer ends: the writer sets `state` and
-//!    drains once more, and `put` reads `state` after it has put.
-//! 4. Nothing of the user's runs under a lock but the appenders. A thread that is within them never
-//!    waits here.
+//! 3. While `state` is RUNNING, the writer drains. While it is DIRECT, the thread that puts a
+//!    record drains before `put` returns. No record is left behind when the writer ends: the writer
+//!    stores DIRECT and drains once more, and `put` loads `state` after it has put the record.
+//! 4. Code of the user's runs here only in appenders, under the lock of the sinks. A thread that is
+//!    within an appender never waits here.
 //!
 //! Models: `log/loom_tests.rs` and `log/model_tests.rs`.
 
@@ -19,7 +19,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::drain_lock::{DrainGuard, DrainLock, Process, is_draining};
+use super::drain_lock::{DrainGuard, DrainLock, is_draining};
+use super::process_state::Process;
 use super::record::Captured;
 use super::seam::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
 use super::sinks::{QUEUE_FULL, Sinks};
@@ -33,14 +34,14 @@ use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
 
 enum Message {
-    /// It knows the sink that it is for.
+    /// It names its sink.
     Record(Captured),
-    /// To be answered when all records before it are written.
+    /// The writer answers it when all records before it are written.
     Flush(Sender<()>),
 }
 
-/// No writer is running; the thread that puts a record drains the queue. Before the writer starts
-/// and after it has ended.
+/// No writer runs: before it starts and after it has ended. The thread that puts a record drains
+/// the queue.
 const DIRECT: u8 = 0;
 /// A writer drains, or is about to.
 const RUNNING: u8 = 1;
@@ -54,7 +55,7 @@ pub(super) struct Channel {
     /// DIRECT or RUNNING. Set by the writer, and by the thread that is about to start one. SeqCst,
     /// as the queue's own operations: see invariant 3.
     state: AtomicU8,
-    /// The writer is to end although its thread is not asked to stop.
+    /// Set when the writer shall end although its thread is not asked to stop.
     closing: AtomicBool,
     drain_lock: DrainLock,
     sinks: Mutex<Sinks>,
@@ -63,25 +64,28 @@ pub(super) struct Channel {
     dropped: Vec<AtomicU64>,
     /// Records that were logged from within an appender while the queue was full.
     deferred: Mutex<VecDeque<Message>>,
+    /// The number of threads that wait for room. SeqCst: either the waiting thread sees the room,
+    /// or the thread that has made it sees the count.
     waiting: AtomicUsize,
+    /// Notified when there is room.
     room: (Mutex<()>, Condvar),
     writer: OnceLock<Thread>,
-    /// For threads that wait for the writer: its thread in the tree, and whether it makes progress.
-    progress: stall::Progress,
-    /// For an end by `abort`: whether the writer has something to do.
+    /// For threads that wait for the writer: its thread in the tree, and its progress.
+    progress: stall::WriterProgress,
+    /// For an end by `abort`: whether the writer may have something to write.
     awake: abort::Writer,
 }
 
 /// How long the writer lets records gather, so that it writes in batches and callers need not wake
 /// it.
-const NAP: Duration = Duration::from_micros(500);
-/// After this many naps without a record the writer sleeps, and the next record wakes it.
-const NAPS: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
-/// The longest sleep of the writer. After it, the writer looks at its files and at the counts of
-/// dropped records.
-const SLEEP: Duration = Duration::from_secs(1);
-/// Waiting threads look again after this, also without a wake-up.
-const LOOK: Duration = Duration::from_millis(10);
+const BATCH_PAUSE: Duration = Duration::from_micros(500);
+/// After this many pauses without a record the writer sleeps, and the next record wakes it.
+const PAUSES_BEFORE_SLEEP: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
+/// The longest sleep of the writer. After it, the writer checks its files and the counts of dropped
+/// records.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Waiting threads check again after this time, also without a wake-up.
+const RECHECK: Duration = Duration::from_millis(10);
 /// How long the exit handlers after ours are expected to take at most.
 const LONGEST_EXIT: Duration = Duration::from_secs(1);
 
@@ -109,7 +113,7 @@ impl Channel {
             waiting: AtomicUsize::new(0),
             room: (Mutex::new(()), Condvar::new()),
             writer: OnceLock::new(),
-            progress: stall::Progress::new(),
+            progress: stall::WriterProgress::new(),
             awake: abort::Writer::new(),
         }
     }
@@ -118,7 +122,8 @@ impl Channel {
         self.dropped.len()
     }
 
-    /// From now on a writer drains. The caller must then run `serve` on a thread, or call `direct`.
+    /// From now on a writer drains. The caller must then run `serve` on a thread, or call
+    /// `write_directly`.
     pub(super) fn expect_writer(&self) {
         self.state.store(RUNNING, Ordering::SeqCst);
     }
@@ -127,7 +132,7 @@ impl Channel {
     pub(super) fn write_directly(&self) {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
-        self.awake.leave();
+        self.awake.end();
         self.wake_waiting();
     }
 
@@ -135,8 +140,8 @@ impl Channel {
         self.state.load(Ordering::SeqCst) == RUNNING
     }
 
-    /// Hands a record over. Blocks while the queue is full, if the overflow rule says so. Without a
-    /// writer it writes the record itself. Returns `false` if the record is dropped.
+    /// Puts a record for sink `to`. Blocks while the queue is full, if the overflow rule says so.
+    /// Without a writer the calling thread writes. Returns `false` if the record is lost.
     pub(super) fn put(&self, to: usize, mut captured: Captured) -> bool {
         match self.drain_lock.process() {
             // Exit handlers that run after ours may log.
@@ -161,7 +166,7 @@ impl Channel {
             // After a whole batch, the caller's record may still be in the queue.
             while self.drain() >= self.batch() {}
             // The writer may have ended before `notify`.
-            self.awake.leave();
+            self.awake.end();
         }
         kept
     }
@@ -216,15 +221,15 @@ impl Channel {
         has_room
     }
 
-    fn wait_for_room(&self, waiting: &mut stall::Waiting) {
-        // Before the look under the lock: either that look sees the new room, or the thread that
+    fn wait_for_room(&self, waiting: &mut stall::WriterWait) {
+        // Before the check under the lock: either the check sees the new room, or the thread that
         // makes room sees the count and wakes this thread.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.wake_writer();
         {
             let room = lock(&self.room.0);
             if self.sender.is_full() && self.is_running() {
-                let _woken = self.room.1.wait_timeout(room, LOOK);
+                let _woken = self.room.1.wait_timeout(room, RECHECK);
             }
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -282,7 +287,7 @@ impl Channel {
             } else {
                 self.drain_until(deadline);
             }
-            match answer.recv_timeout(LOOK) {
+            match answer.recv_timeout(RECHECK) {
                 Ok(()) => return true,
                 Err(_) if self.drain_lock.is_exiting_elsewhere() => return self.wait_out_exit(),
                 Err(_) if late() => return false,
@@ -374,12 +379,12 @@ impl Channel {
                     }
                 }
             }
-            if empty < NAPS { park_timeout(NAP) } else { self.sleep(please_stop) }
+            if empty < PAUSES_BEFORE_SLEEP { park_timeout(BATCH_PAUSE) } else { self.sleep(please_stop) }
         }
     }
 
-    /// The writer has ended because another thread exits. Waits, so that its caller does not start
-    /// it again and again.
+    /// Waits while another thread exits. The writer has ended for that reason; without the wait its
+    /// caller would start it again and again.
     pub(super) fn pause_after_exit(&self, please_stop: &Signal) {
         if self.drain_lock.is_exiting_elsewhere() {
             please_stop.wait_for_go_timeout(LONGEST_EXIT);
@@ -389,10 +394,10 @@ impl Channel {
     /// Sleeps until there is a record, or it is time to try a failing sink, or to stop.
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
-        let till = next_try.map_or(SLEEP, |at| at.saturating_duration_since(Instant::now())).min(SLEEP);
+        let till = next_try.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now())).min(LONGEST_SLEEP);
         let _published = crate::wait::publish("records for log", self.name.clone());
         self.awake.try_sleep(|| self.receiver.is_empty());
-        self.wait_for_work(please_stop, till.max(NAP));
+        self.wait_for_work(please_stop, till.max(BATCH_PAUSE));
         self.awake.wake();
     }
 
@@ -416,8 +421,8 @@ impl Channel {
         self.flush(None);
     }
 
-    /// A last try for failing sinks. In the child of a fork, the records that they hold are the
-    /// parent's.
+    /// Tries failing sinks a last time. Not in the child of a fork, where the records that they
+    /// hold are the parent's.
     pub(super) fn finish_sinks(&self) {
         if matches!(self.drain_lock.process(), Process::Forked | Process::ForkedWhileLocked) {
             return;
@@ -432,8 +437,9 @@ impl Channel {
         &self.drain_lock
     }
 
-    /// A flush while another thread exits must not return as if the log were written. In most cases
-    /// this does not return, but an exit handler may wait for the calling thread.
+    /// For a flush while another thread exits. It must not return as if the log were written.
+    /// Mostly the process ends during the sleep; but an exit handler may wait for the calling
+    /// thread.
     fn wait_out_exit(&self) -> bool {
         sleep(LONGEST_EXIT);
         false
@@ -448,8 +454,8 @@ impl Channel {
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) -> bool {
-        // With a limit: if the fork came while a sink hung, its lock is never given back here.
-        let guard = self.enter(Some(Instant::now() + 2 * LOOK));
+        // With a limit: if a sink hung at the fork, its lock is never released in this process.
+        let guard = self.enter(Some(Instant::now() + 2 * RECHECK));
         let (Some(_guard), Ok(mut sinks)) = (guard, self.sinks.try_lock()) else { return forked_child::count_lost() };
         sinks.forget();
         sinks.write(to, 0, captured);

@@ -1,5 +1,5 @@
-//! The queue at moments that are rare in a program: it is full within an appender, or a fork or an exit has just come. No
-//! writer serves these queues, so each step is the test's own.
+//! The queue at moments that are rare in a program: it is full within an appender, or an appender
+//! logs. No writer serves these queues, so each step is the test's own.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ fn put(channel: &Channel, text: &str) {
     channel.put(0, Captured::new(&Record::builder().level(Level::Info).args(format_args!("{text}")).build()));
 }
 
-/// On a thread of its own, which may hang, and which may be the one that exits.
+/// On a thread of its own, which may hang, and which may exit.
 fn within(f: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A log configuration that is checked, before anything is opened: what a log4rs file says, or the
-//! console.
+//! A log configuration that has been checked, and of which nothing has been opened: what a log4rs
+//! file says, or the console.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,8 +62,9 @@ impl CheckedLog {
     }
 }
 
-/// What is logged without a log4rs file: to stderr, as stdout is the program's own. RUST_LOG says from which level on, else
-/// `level`. Without both it is info for the program, and a runtime that is well says nothing.
+/// What is logged without a log4rs file: to stderr, as stdout is the program's own. RUST_LOG says
+/// from which level on, else `level`. Without both it is info for the program, and a runtime that
+/// is well says nothing.
 pub(crate) fn console(level: Option<LevelFilter>) -> CheckedLog {
     use serde_value::Value;
     const PATTERN: &str = "{d(%Y-%m-%d %H:%M:%S%.3f)} {h({l:<5})} {T} {t}: {m}{n}";

@@ -1,10 +1,9 @@
-//! The appender of kind `console`, under log4rs's settings and with its colours. Unlike log4rs's it
-//! takes no lock of the standard library: the program may hold that of stdout for as long as it
-//! runs.
+//! The appender of kind `console`, with the settings and colours of log4rs. May not take the
+//! standard library's lock of stdout or stderr: the program may hold it for as long as it runs.
 //!
-//! What it writes is not in the standard library's buffer either. So a line of the program that is
-//! complete when the record is logged comes before the record; what the program has only in a
-//! buffer of its own comes after it.
+//! It does not use the standard library's buffer either. So a line of the program that is complete
+//! when a record is logged comes before the record. What the program has only in a buffer of its
+//! own comes after it.
 
 use std::env;
 use std::io;
@@ -23,8 +22,9 @@ use crate::os::console::{self, Stream};
 
 /// A batch that is longer is written in pieces.
 const PIECE: usize = 64 * 1024;
-/// What is kept while the stream fails; beyond it records are dropped and counted. A stream that
-/// fails mostly has no reader any more and does not work again, unlike a file on a full disk.
+/// The most bytes that are kept while the stream fails. Records beyond are dropped and counted. A
+/// stream that fails mostly has no reader any more and does not work again, unlike a file on a full
+/// disk.
 const MOST_HELD: usize = 1024 * 1024;
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ enum Target {
 }
 
 impl Console {
-    /// `None` if it is to write to terminals only, and the stream is none. `ours`: see
+    /// `None` if it is for terminals only, and the stream is no terminal. `ours`: see
     /// [`Encoder::from_config`].
     pub(super) fn from_settings(settings: Value, with: &Deserializers, ours: bool) -> anyhow::Result<Option<Console>> {
         Console::from_config(settings.deserialize_into()?, with, ours)
@@ -141,7 +141,7 @@ impl Buffered for Console {
     }
 
     /// A slow reader is waited for within the write.
-    fn taken(&self) -> Option<Instant> {
+    fn last_progress(&self) -> Option<Instant> {
         None
     }
 }
@@ -172,7 +172,7 @@ impl Append for DirectConsole {
     fn flush(&self) {}
 }
 
-/// What takes the place of a console that is to write to terminals only, where there is none.
+/// Takes the place of a console for terminals only, where there is no terminal.
 #[derive(Debug)]
 pub(super) struct NoConsole;
 

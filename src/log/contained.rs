@@ -1,5 +1,5 @@
-//! An appender that is called by the thread that logs: a panic in it, or in its encoder, does not
-//! reach the program.
+//! An appender that the logging thread calls directly. A panic in it, or in its encoder, is caught
+//! and counted, and does not reach the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,8 @@ impl Contained {
         Contained { name: plain(name), appender, panics: AtomicU64::new(0) }
     }
 
-    /// The 1st, 10th, 100th … panic is told on stderr.
-    fn tell(&self, payload: Box<dyn std::any::Any + Send>) {
+    /// Reports the 1st, 10th, 100th … panic on stderr.
+    fn report_panic(&self, payload: Box<dyn std::any::Any + Send>) {
         let message = plain(&panic_message(&*payload));
         drop_payload(payload);
         let count = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
@@ -43,7 +43,7 @@ impl Append for Contained {
             Ok(Ok(())) => note_logged(),
             // Not given to log4rs, which takes the standard library's lock of stderr to print it.
             Ok(Err(error)) => remark(&format!("log4rs: {error:#}")),
-            Err(payload) => self.tell(payload),
+            Err(payload) => self.report_panic(payload),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! How log4rs builds the components of this crate: the appenders `queued` and `rolling_file`, and the
-//! opening of a log file by its settings.
+//! How log4rs builds the components of this crate: the appenders `queued` and `rolling_file`, and a
+//! log file by its settings. The deserializers are public, for programs that load a log4rs file by
+//! themselves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,9 +23,9 @@ use super::{console, encode, paths};
 use crate::yaml::expand_env;
 
 /// log4rs's deserializers, with the kinds of this crate: the appender `queued`, the appender
-/// `console`, which needs no lock of the standard library, and the encoders `pattern` and `json`,
-/// which print what was so when the call was made, in the place of those that print what is so when
-/// they encode.
+/// `console`, which needs no lock of the standard library, and the encoders `pattern` and `json`.
+/// These encoders print the time, thread and MDC of the call; log4rs's own print those of the
+/// moment at which they encode.
 ///
 /// For programs that load a log4rs file by themselves; a runtime has them already.
 ///
@@ -117,8 +118,8 @@ impl Deserialize for RollingFromConfig {
     }
 }
 
-/// A rolling file of ours. Of log4rs's own, if the program has registered a policy, trigger or
-/// roller.
+/// A rolling file of this crate; one of log4rs's own if the program has registered a policy,
+/// trigger or roller.
 fn rolling(settings: Value, with: &Deserializers) -> anyhow::Result<Output> {
     let config: FileConfig = settings.clone().deserialize_into()?;
     let policy = config.policy.unwrap_or(Value::Unit);
@@ -175,7 +176,7 @@ pub(super) fn open_file(settings: Value, with: &Deserializers, opening: Opening<
     Ok(LogFile::open(Path::new(&path), append, encoder, opening.rolling, opening.reload)?)
 }
 
-/// The file is appended to, also where the settings say otherwise.
+/// Makes the settings say that the file is appended to.
 pub(super) fn force_append(settings: &mut Value) {
     if let Value::Map(settings) = settings {
         settings.insert(Value::String("append".to_owned()), Value::Bool(true));

@@ -1,23 +1,24 @@
-//! Which threads are within the sinks of a queue, for the handler of SIGABRT: it must not touch a
-//! thread-local, whose first touch allocates in a library that was loaded later.
+//! Which threads are within the sinks of a queue, for the handler of SIGABRT. The handler may not
+//! touch a thread-local, whose first use allocates in a library that was loaded later; so they are
+//! in a static array.
 
 use crate::os;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// Threads that can be within sinks at once and still be told from others: one for each queue.
+/// The most threads that are marked at a time. One thread for each queue can be within its sinks.
 const MOST: usize = 64;
 
 /// | value | meaning | stored by |
 /// |---|---|---|
-/// | 0 | free | the thread that leaves its sinks; the child of a fork |
+/// | 0 | free | the thread that was within its sinks; the child of a fork |
 /// | a `pthread_t` | that thread is within the sinks of a queue | that thread, if it was 0 |
 ///
-/// SeqCst: a thread looks for what it has stored itself, which any order gives; a batch is long
-/// against the difference.
+/// SeqCst, although a thread only looks for its own stores, which any order gives: the cost is
+/// small beside a batch.
 static THREADS: [AtomicU64; MOST] = [const { AtomicU64::new(0) }; MOST];
 
-/// The calling thread is within the sinks until this drops. With more than [`MOST`] of them, it is
-/// not marked: its abort then waits for itself, within the bound.
+/// The calling thread is marked as within the sinks until this drops. Beyond [`MOST`] threads it is
+/// not marked: its abort then waits for itself, up to the limit.
 pub(super) struct DrainMark(Option<&'static AtomicU64>);
 
 impl DrainMark {
@@ -44,8 +45,8 @@ pub(super) fn is_calling_thread_draining() -> bool {
     this != 0 && THREADS.iter().any(|place| place.load(SeqCst) == this)
 }
 
-/// In the child of a fork: the other threads are not there, and a new one may get the `pthread_t`
-/// of one of them.
+/// In the child of a fork: the other threads are not there, and a new thread may get the
+/// `pthread_t` of one of them.
 pub(super) fn keep_calling_thread_only() {
     let this = os::thread_handle();
     for place in &THREADS {

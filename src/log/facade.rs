@@ -1,6 +1,6 @@
-//! The log room of a build without the feature `log4rs`. The runtime installs no logger: its records
-//! go through the facade, to the logger that the program has installed, if any. It gives the runtime
-//! the same functions as `mod.rs`, which has the room with the feature.
+//! The log room of a build without the feature `log4rs`. The runtime installs no logger: its
+//! records go through the facade to the logger of the program, if it has installed one. Has the
+//! functions of `mod.rs` that the runtime calls.
 
 mod wiring;
 
@@ -42,7 +42,7 @@ pub(crate) struct CheckedLog {
 }
 
 impl CheckedLog {
-    /// The level becomes the most verbose one that the facade passes on.
+    /// Sets the most verbose level that the facade passes on.
     pub(crate) fn install(self, _: Wiring, _: bool) -> Result<(), Error> {
         if let Some(level) = self.level {
             ::log::set_max_level(level);

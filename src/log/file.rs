@@ -1,8 +1,8 @@
-//! The log file of a writer: lines are collected in a buffer and written at the end of a batch.
-//! Knows nothing of queues.
+//! A log file: lines are collected in a buffer and written at the end of a batch. Makes the file
+//! again when it was moved or removed. Knows nothing of queues.
 //!
 //! Invariants
-//! 1. What is in the buffer has not been written; a write that stops half-way leaves exactly the
+//! 1. What is in the buffer has not been written. A write that stops half-way leaves exactly the
 //!    rest. So no line is torn or written twice, however often a full disk interrupts.
 //! 2. The buffer ends at the end of a record.
 
@@ -20,11 +20,12 @@ use crate::yaml::plain_path;
 
 /// A batch that is longer is written in pieces.
 const PIECE: usize = 64 * 1024;
-/// What is kept of a log that cannot be written; beyond it records are dropped and counted.
+/// The most bytes that are kept while the file cannot be written. Records beyond are dropped and
+/// counted.
 const MOST_HELD: usize = 16 * 1024 * 1024;
-/// How often is looked whether the path still names our file: it may have been moved away, to be
-/// rotated.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the writer checks that the path still names its file, which may have been moved away
+/// to be rotated.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -36,8 +37,8 @@ pub(super) struct LogFile {
     /// How many bytes the open file has. Known for a rolling one only.
     length: u64,
     rolling: Option<Rolling>,
-    looked: Instant,
-    taken: Option<Instant>,
+    last_check: Instant,
+    last_progress: Option<Instant>,
 }
 
 impl LogFile {
@@ -62,8 +63,8 @@ impl LogFile {
             buffer: Vec::new(),
             file: None,
             identity: None,
-            looked: Instant::now(),
-            taken: None,
+            last_check: Instant::now(),
+            last_progress: None,
         };
         match log.reopen() {
             Err(error) if !log_file::is_without_reader(&error) => return Err(error),
@@ -92,7 +93,7 @@ impl LogFile {
         }
         let metadata = file.metadata()?;
         (self.identity, self.length) = (log_file::identity(&metadata), metadata.len());
-        self.looked = Instant::now();
+        self.last_check = Instant::now();
         self.file = Some(file);
         Ok(())
     }
@@ -150,8 +151,8 @@ impl Buffered for LogFile {
         }
     }
 
-    fn taken(&self) -> Option<Instant> {
-        self.taken
+    fn last_progress(&self) -> Option<Instant> {
+        self.last_progress
     }
 
     /// Rolls the file as well, if that is due.
@@ -173,8 +174,8 @@ impl LogFile {
         if self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
             self.file = None;
         }
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
+        if self.last_check.elapsed() >= CHECK_EVERY {
+            self.last_check = Instant::now();
             let there = fs::metadata(&self.path).ok().as_ref().and_then(log_file::identity);
             if there != self.identity {
                 self.file = None;
@@ -186,8 +187,8 @@ impl LogFile {
                 continue;
             };
             let written = write_some(file, &self.buffer);
-            // A file without metadata is taken to be there: else its records would be written
-            // twice.
+            // A file without metadata is assumed to be there: else its records would be
+            // written twice.
             let metadata = file.metadata();
             self.length = metadata.as_ref().map_or(self.length, |file| file.len());
             let is_gone = metadata.is_ok_and(|file| log_file::is_deleted(&file) && file.is_file());
@@ -205,7 +206,7 @@ impl LogFile {
             }
             return match written {
                 (_, None) => {
-                    self.taken = Some(Instant::now());
+                    self.last_progress = Some(Instant::now());
                     self.buffer.clear();
                     self.buffer.shrink_to(2 * PIECE);
                     Ok(())
@@ -213,9 +214,9 @@ impl LogFile {
                 (count, Some(error)) => {
                     self.buffer.drain(..count);
                     if error.kind() != io::ErrorKind::WouldBlock {
-                        self.taken = None;
+                        self.last_progress = None;
                     } else if count > 0 {
-                        self.taken = Some(Instant::now());
+                        self.last_progress = Some(Instant::now());
                     }
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         // The next reader of a FIFO gets a new opening.

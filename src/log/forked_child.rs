@@ -1,5 +1,5 @@
-//! What the log of a forked child loses: records for which a thread that is not in the child holds
-//! the appenders.
+//! Counts the records that the log of a forked child loses: at the fork, a thread of the parent
+//! process was within an appender, and that thread is not in the child.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Relaxed: a count for people.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Counts a record. Returns `false`: it is not taken.
+/// Counts a lost record. Returns `false`, as `put` does for it.
 pub(super) fn count_lost() -> bool {
     LOST.fetch_add(1, Ordering::Relaxed);
     false
 }
 
-/// At the exit of the child.
+/// Reports the count on stderr, at the exit of the child.
 pub(super) fn report_lost() {
     let lost = LOST.load(Ordering::Relaxed);
     if lost > 0 {

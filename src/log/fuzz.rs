@@ -1,5 +1,5 @@
-//! For the fuzz target and the tests like it: the appenders of a log4rs file, by the strict reading
-//! of this crate and by a second, independent reading. Only in those builds.
+//! For the fuzz target and tests like it: the appenders of a log4rs file, by the strict reading of
+//! this crate and by a second, independent reading. Only in those builds.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The process's logger: one log after another takes its place, levels are set, and at the end of the
-//! runtime its sinks are finished.
+//! The process's logger: one log takes the place of another, levels are set, and the sinks are
+//! finished at the end of the runtime. Owns the static that holds the installed log.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -34,7 +34,8 @@ pub(crate) fn is_installed() -> bool {
     INSTALLED.lock().is_some()
 }
 
-/// Returns `true` if that logger writes no files, so that a person at the terminal sees what it takes.
+/// Returns `true` if that logger writes no files, so that a person at the terminal sees what it
+/// takes.
 pub(crate) fn is_console() -> bool {
     INSTALLED.lock().as_ref().is_some_and(|installed| installed.files.is_empty())
 }
@@ -64,8 +65,8 @@ pub(crate) fn installed_files() -> Vec<PathBuf> {
 
 impl CheckedLog {
     /// Opens the appenders, and makes this the process's logger, or puts it in the place of the log
-    /// that was installed before. With `reload` the place is that of this very file, and its log files
-    /// are gone on with.
+    /// that was installed before. With `reload` the place is that of this very file, and its log
+    /// files are gone on with.
     ///
     /// If it fails, the logger is as before, and files that were created for this are gone again.
     pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {

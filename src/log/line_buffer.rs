@@ -1,5 +1,5 @@
-//! The buffer of an output of ours, and the encoders that fill it with whole records. Knows nothing of
-//! where the buffer is written.
+//! The buffer of a log file or console, and the encoders that fill it with whole records. Knows
+//! nothing of where the buffer is written.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use log4rs::encode::{Encode, EncoderConfig, Style};
 use super::encode::PatternEncoder;
 use super::record::Captured;
 
-/// Where an encoder writes a record to, behind those before it.
+/// The writer that an encoder gets: it appends to the records before.
 pub(super) struct Buffer<'a> {
     bytes: &'a mut Vec<u8>,
     /// Whether styles become escape sequences.
@@ -45,16 +45,16 @@ impl log4rs::encode::Write for Buffer<'_> {
     }
 }
 
-/// What makes lines of records.
+/// Makes lines of records.
 #[derive(Debug)]
 pub(super) enum Encoder {
-    /// Ours, asked for text without a way through log4rs.
+    /// Of this crate: called without log4rs's trait object.
     Pattern(PatternEncoder),
     Other(Box<dyn Encode>),
 }
 
 impl Encoder {
-    /// `ours`: the program has put no encoders of its own into `with`.
+    /// `ours`: `with` has no encoders of the program.
     pub(super) fn from_config(
         config: Option<EncoderConfig>,
         with: &Deserializers,
@@ -69,12 +69,13 @@ impl Encoder {
         })
     }
 
-    /// Whether `append_directly` may be used.
+    /// Returns `true` if `append_directly` may be used.
     pub(super) fn is_direct(&self) -> bool {
         matches!(self, Encoder::Pattern(_))
     }
 
-    /// [`append`](Encoder::append) of a record that no encoder of others is to see.
+    /// Does the same as [`append`](Encoder::append), for a record that only an encoder of this
+    /// crate sees.
     pub(super) fn append_directly(&self, out: &mut Buffer<'_>, captured: &Captured) -> anyhow::Result<()> {
         whole(out, |out| match self {
             Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
@@ -82,7 +83,7 @@ impl Encoder {
         })
     }
 
-    /// Adds a record to the buffer; on an error or a panic nothing of it.
+    /// Adds a record to the buffer. On an error or a panic it adds nothing.
     pub(super) fn append(&self, out: &mut Buffer<'_>, record: &::log::Record<'_>) -> anyhow::Result<()> {
         whole(out, |out| match self {
             Encoder::Pattern(pattern) => pattern.encode(out, record),
@@ -91,7 +92,7 @@ impl Encoder {
     }
 }
 
-/// Also if the encoder panics, nothing of a half record stays.
+/// Takes back a half record, also if the encoder panics.
 fn whole(out: &mut Buffer<'_>, print: impl FnOnce(&mut Buffer<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
     struct Undo<'a>(&'a mut Vec<u8>, usize);
     impl Drop for Undo<'_> {

@@ -1,5 +1,5 @@
-//! The process's logger: log4rs, with users' code kept out of its locks, and the tail that an error
-//! brings with it.
+//! What the facade calls: log4rs's logger, with code of the user's kept out of its locks. Also
+//! keeps the tail, the filtered records that an error brings with it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,30 +14,31 @@ use crate::thread::panic_flags::enter_logger;
 #[derive(Debug)]
 pub(super) struct Logger(pub(super) log4rs::Logger);
 
-/// There is one appender and it only captures: it may format the message itself.
+/// There is one appender, and it only captures: it may format the message itself.
 static CAPTURES: AtomicBool = AtomicBool::new(false);
-/// How many records that were filtered out an error brings with it.
+/// How many filtered records an error brings with it.
 static TAIL: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Of this thread, the last records that no appender got.
+    /// The last records of this thread that no appender got.
     static FILTERED: RefCell<VecDeque<Captured>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// `captures`: there is one appender, and it only captures; `false` is correct for any appenders, also
-/// while they are replaced. Relaxed: a thread that still sees the old style has the old appenders, or
-/// formats a message once more than needed.
+/// `captures`: there is one appender, and it only captures; `false` is correct for any appenders,
+/// also while they are replaced. Relaxed: a thread that still sees the old style has the old
+/// appenders, or formats a message once more than needed.
 pub(super) fn set_style(captures: bool, tail: usize) {
     CAPTURES.store(captures, Ordering::Relaxed);
     TAIL.store(tail, Ordering::Relaxed);
 }
 
-/// Whether appenders get records unformatted, each once.
+/// Returns `true` if the appender gets each record once, unformatted.
 pub(super) fn captures() -> bool {
     CAPTURES.load(Ordering::Relaxed)
 }
 
-/// The macros ask this level before they call us: with a tail, we must be called for all.
+/// The macros of the facade check this level before they call the logger. With a tail the logger
+/// must get all records.
 pub(super) fn raise_max_level(tail: usize, level: LevelFilter) {
     ::log::set_max_level(if tail > 0 { LevelFilter::Trace } else { level });
 }
@@ -51,10 +52,10 @@ impl Log for Logger {
         let tail = TAIL.load(Ordering::Relaxed);
         if tail > 0 {
             if !self.0.enabled(record.metadata()) {
-                return keep(record, tail);
+                return keep_filtered(record, tail);
             }
             if record.level() == Level::Error {
-                self.bring_tail();
+                self.log_tail();
             }
         }
         if captures() {
@@ -85,7 +86,7 @@ impl Logger {
 
     /// Logs the records that were filtered out on this thread. log4rs gets them as errors, so they
     /// reach the appenders for errors.
-    fn bring_tail(&self) {
+    fn log_tail(&self) {
         let filtered =
             FILTERED.try_with(|filtered| filtered.try_borrow_mut().map(|mut kept| std::mem::take(&mut *kept)));
         for captured in filtered.ok().and_then(Result::ok).into_iter().flatten() {
@@ -98,7 +99,7 @@ impl Logger {
     }
 }
 
-fn keep(record: &Record<'_>, tail: usize) {
+fn keep_filtered(record: &Record<'_>, tail: usize) {
     // Captured before the cell is borrowed: its Display may log.
     let captured = Captured::new(record);
     let _ = FILTERED.try_with(|filtered| {

@@ -10,7 +10,7 @@ pub use super::queued::{Queued, QueuedBuilder};
 pub use super::wiring::Overflow;
 /// The levels that functions here and [`Config`](crate::Config) take: those of the crate `log`.
 pub use ::log::{Level, LevelFilter};
-/// Whose traits appenders implement.
+/// The crate whose traits appenders implement.
 pub use ::log4rs;
 
 /// The log files that the runtime's logger writes, each with its variables expanded.
@@ -70,7 +70,8 @@ pub fn set_root_level(level: LevelFilter) -> Result<(), Error> {
 
 /// Sets the level of a target and all below it, as `loggers` in a log4rs file does.
 ///
-/// Its appenders stay; a target that had no logger gets one with those of the logger above it.
+/// The appenders of its logger stay. A target without a logger gets a logger with the appenders of
+/// the logger above it.
 /// Holds until it is set again or the log's file is read again.
 ///
 /// # Errors

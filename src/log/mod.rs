@@ -1,12 +1,23 @@
 //! The log: strict reading of log4rs files, the logger that they describe, and the queue and thread
-//! that take its writing off the callers. Names `error`, `os`, `model`, `signal`, `wait`, `thread`
-//! and log4rs; inside this crate the facade is `::log`.
+//! that take the writing off the calling threads. May name `error`, `os`, `yaml`, `model`,
+//! `signal`, `wait`, `thread` and log4rs. Inside this crate the facade is `::log`. docs/logging.md
+//! says what a user sees.
 //!
-//! A record's way: `logger` → log4rs's levels and filters → `queued` captures a `record` →
-//! `channel` → (the `writer` thread) → `sink` → `file` (which may be `rolling`) or `console`, or an
-//! appender of log4rs, with an encoder of `encode`. Everything before the arrow to the writer runs
-//! on the caller; from there on nothing of the user's but appenders. docs/logging.md says what a
-//! user sees of it.
+//! How a record travels:
+//!
+//! ```text
+//!     calling thread                              |   log writer
+//!     logger, levels and filters of log4rs        |
+//!      -> queue_appender captures a record        |
+//!      -> channel.put  ----------- queue -------------> channel.drain -> sinks -> sink
+//!                                                 |      -> file (rolling), console,
+//!                                                 |         or an appender of log4rs
+//! ```
+//!
+//! From the queue on, only appenders run code of the user's. An encoder (`encode`, `line_buffer`)
+//! prints what was captured. How the configuration travels: `check` reads a log4rs file and makes a
+//! `checked` log, `build` opens its appenders, `install` makes it the process's logger; `reload`
+//! does so again when the file changes.
 
 mod abort;
 mod build;
@@ -17,9 +28,8 @@ mod console;
 mod contained;
 mod deserialize;
 mod drain_lock;
-mod encode;
-
 mod draining_threads;
+mod encode;
 mod file;
 mod forked_child;
 #[cfg(any(test, fuzzing))]
@@ -32,6 +42,7 @@ mod output;
 mod paths;
 mod pattern_syntax;
 mod process_hooks;
+mod process_state;
 mod queue_appender;
 mod queued;
 mod recent;

@@ -1,5 +1,5 @@
 //! Model checks of the queue: each record is written or counted, once and in order, while threads
-//! drain, stop, flush or abort in any order. See `sync/model_tests.rs` for how they are run. Waits
+//! drain, stop, flush or abort in any order. `sync/model_tests.rs` says how they are run. Waits
 //! here have no time-outs that could hide a lost wake-up.
 
 use std::sync::{Arc, Mutex};

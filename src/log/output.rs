@@ -1,5 +1,5 @@
-//! What the outputs of this crate have in common: a log file or a console encodes records into a buffer,
-//! and writes that.
+//! What a log file and a console have in common: they encode records into a buffer, and write the
+//! buffer.
 
 use std::io;
 use std::time::Instant;
@@ -8,14 +8,15 @@ use super::record::Captured;
 
 /// An output of ours: it encodes records into a buffer, and writes that.
 pub(super) trait Buffered {
-    /// Whether `push_directly` takes records.
+    /// Returns `true` if `push_directly` takes records.
     fn asks_directly(&self) -> bool;
 
-    /// [`push`](Buffered::push) of a record that no encoder of others is to see.
+    /// Does the same as [`push`](Buffered::push), for a record that only an encoder of this crate
+    /// sees.
     fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool>;
 
-    /// Adds a record to the buffer. `false` if the buffer has no room, because nothing could be
-    /// written for long.
+    /// Adds a record to the buffer. Returns `false` if the buffer has no room, because nothing
+    /// could be written for a long time.
     fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool>;
 
     /// Returns `true` if the file is to be written and rolled before this record is added.
@@ -28,22 +29,21 @@ pub(super) trait Buffered {
         false
     }
 
-    /// Whether the buffer should be written before the batch is over.
+    /// Returns `true` if the buffer should be written before the batch is over.
     fn is_long(&self) -> bool;
 
     /// The buffer: records that are not written yet.
     fn held(&self) -> &[u8];
 
-    /// Forgets what has not been written: after a fork it is the parent's to write.
+    /// Discards what has not been written: after a fork, the parent writes it.
     fn forget(&mut self);
 
     /// Writes the buffer. On an error what was not written stays.
     fn write_out(&mut self) -> io::Result<()>;
 
-    /// Why it cannot be written, for people.
+    /// The error in words for a person.
     fn explain(&self, error: &io::Error) -> String;
 
-    /// When something was last written, unless it fails for another reason than that there was no
-    /// room for more.
-    fn taken(&self) -> Option<Instant>;
+    /// When something was last written. `None` after a failure other than a lack of room for more.
+    fn last_progress(&self) -> Option<Instant>;
 }

@@ -1,5 +1,5 @@
-//! Paths of log files: the time in them, and whether such a file can be written, before any is
-//! touched.
+//! Paths of log files: the time in them, whether such a file can be written, and what opening it
+//! creates. Checks without creating anything.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::yaml::{plain_path, quoted};
 /// log4rs replaces no more of them in one path.
 const MOST_TIMES: usize = 5;
 
-/// `$TIME{format}` replaced by the time of now. A format that is none makes log4rs panic, so it is
-/// an error here.
+/// Replaces `$TIME{format}` by the present time. An invalid format makes log4rs panic, so it is an
+/// error here.
 pub(super) fn expand_time(path: &str) -> Result<String, String> {
     let mut expanded = path.to_owned();
     let mut replaced = 0;
@@ -30,7 +30,7 @@ pub(super) fn expand_time(path: &str) -> Result<String, String> {
     Ok(expanded)
 }
 
-/// Why this file could not be opened for writing, as far as can be seen without creating it.
+/// Why this file could not be opened for writing, as far as that shows without creating it.
 pub(super) fn unwritable(path: &Path) -> Option<String> {
     let shown = plain_path(path);
     if path.as_os_str().to_string_lossy().ends_with('/') {
@@ -50,15 +50,16 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
                 let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
                 fs::metadata(folder).ok().map(|metadata| (folder, metadata))
             })?;
-            // Whether it may be written is left to the opening: mode bits do not say it (root,
-            // read-only mounts).
+            // Only opening shows whether it may be written; mode bits do not (root, read-only
+            // mounts).
             (!metadata.is_dir())
                 .then(|| format!("{shown} cannot be created: {} is not a directory", plain_path(folder)))
         }
     }
 }
 
-/// What opening log files creates, removed again unless it is kept.
+/// The files and folders that opening log files creates. They are removed again unless `keep` is
+/// called.
 pub(super) struct Created {
     paths: Vec<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! What is wrong with a pattern. log4rs accepts any, and prints `{ERROR: …}` into each line of the
-//! log, or panics.
+//! Finds what is wrong with a pattern. log4rs accepts any pattern, and prints `{ERROR: …}` into
+//! each line of the log, or panics.
 
 use std::fmt;
 use std::io;

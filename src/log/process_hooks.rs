@@ -1,5 +1,6 @@
-//! What the log does when the process ends, aborts or forks: handlers that are installed once, and
-//! the list of living queues that they go through.
+//! What the log does when the process exits, aborts or forks: the handlers, which are installed
+//! once, and the list of the queues that they go through. What a queue does then is in
+//! `drain_lock`, `process_state` and `abort`.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -24,12 +25,12 @@ const ONE_BATCH: Duration = Duration::from_millis(50);
 type Held = Vec<(Arc<Channel>, bool)>;
 
 thread_local! {
-    /// While the calling thread forks: all queues, and whether it holds the right to drain of each.
-    /// It does not where a sink hangs. Without a destructor, so that an exit handler may fork too.
+    /// While the calling thread forks: each queue, and whether the thread holds its right to drain.
+    /// It does not hold it where a sink hangs. No destructor, so that an exit handler may fork too.
     static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// From now on an `exit` waits until what was logged is written.
+/// From now on `exit` waits until what was logged is written.
 pub(crate) fn install_exit_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_exit(at_exit));
@@ -49,13 +50,13 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
 }
 
 fn all() -> Vec<Arc<Channel>> {
-    // A fork or an exit may come while a thread that is gone has the lock.
+    // With a limit: a thread that is gone may hold the lock at a fork or an exit.
     let queues = QUEUES.try_lock_for(PATIENCE);
     queues.map(|queues| queues.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
 }
 
-/// When this returns, all records that were logged are written, unless a sink hangs. Safe where the
-/// process is about to end.
+/// Writes all records that were logged. Gives up on a sink that hangs. Safe where the process is
+/// about to end.
 pub(crate) fn flush_in_time() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
@@ -63,8 +64,8 @@ pub(crate) fn flush_in_time() {
     }
 }
 
-/// No other thread writes any more: for an end that comes at once, and must not cut a line. Call
-/// `flush_in_time` before it.
+/// From now on only the calling thread writes: for an end that comes at once, and must not cut a
+/// line. Call `flush_in_time` before it.
 pub(crate) fn begin_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
@@ -72,7 +73,7 @@ pub(crate) fn begin_exit() {
     }
 }
 
-/// Other threads may go on logging. The process must not end in the middle of a line of theirs.
+/// Other threads may go on logging. The process must not end in the middle of one of their lines.
 extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
@@ -85,7 +86,8 @@ extern "C" fn at_exit() {
 /// # Signal safety
 /// Safe. Calls [`inside::is_calling_thread_draining`] and [`abort::quiesce`].
 extern "C" fn at_abort(survives: bool) {
-    // A thread that is within the sinks has come out of its write, and cannot wait for itself.
+    // A thread that is within the sinks is not in the middle of a write, and cannot wait for
+    // itself.
     if !draining_threads::is_calling_thread_draining() {
         abort::quiesce(PATIENCE, survives);
     }

@@ -1,5 +1,5 @@
-//! The appenders through which records enter a queue: with a writer thread, or without one, where the
-//! thread that logs writes.
+//! The appenders through which records enter a queue: with a writer thread, or without one. Without
+//! one, the logging thread writes.
 
 use std::sync::Arc;
 

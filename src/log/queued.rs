@@ -1,5 +1,5 @@
-//! The appender of kind `queued`: other appenders, with a queue before them and a writer thread of the
-//! tree behind it.
+//! The public appender of kind `queued`: other appenders, with a queue before them and a writer
+//! thread in the tree.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The last records of each thread, kept on that thread for the day it fails.
+//! The last records of each thread. They are kept on the thread, and are shown in the report of its
+//! failure.
 
 use std::cell::RefCell;
 
@@ -6,10 +7,10 @@ use ::log::Level;
 
 use super::record::{Captured, Time};
 
-/// How many records a failure tells of.
+/// How many records the report of a failure shows.
 const KEPT: usize = 10;
 
-/// Longer messages are cut: they are for a report that is read at once.
+/// Longer messages are cut: a person reads the report as a whole.
 const LONGEST: usize = 500;
 
 struct Kept {
@@ -28,7 +29,7 @@ thread_local! {
     static RECENT: RefCell<Ring> = const { RefCell::new(Ring { kept: Vec::new(), next: 0 }) };
 }
 
-/// The calling thread has logged that.
+/// Keeps a record that the calling thread has logged.
 pub(super) fn note(captured: &Captured) {
     note_parts(captured.time, captured.level, captured.message());
 }
@@ -39,8 +40,8 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
         end -= 1;
     }
     let message = &message[..end];
-    // Not once the thread's locals are gone; and nothing of the user's runs in here, so it is not
-    // borrowed already.
+    // The ring is not borrowed already, since no code of the user's runs in here. It may be gone,
+    // if the thread is ending.
     let _ = RECENT.try_with(|ring| {
         let Ok(mut ring) = ring.try_borrow_mut() else { return };
         if ring.kept.len() < KEPT {
@@ -50,7 +51,7 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
         ring.next = (oldest + 1) % KEPT;
         let kept = &mut ring.kept[oldest];
         (kept.time, kept.level) = (time, level);
-        // In the room that its text has already.
+        // Into the memory that the old text has.
         kept.message.clear();
         kept.message.push_str(message);
     });

@@ -10,20 +10,20 @@ use super::wiring::Wiring;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
-/// What tells a changed file from the same one; its text would do as well, but is read only if this
-/// differs.
-type Look = Option<(SystemTime, u64, Option<(u64, u64)>)>;
+/// Differs between a file and the same file after a change. The text of the file is read only if
+/// this differs.
+type Version = Option<(SystemTime, u64, Option<(u64, u64)>)>;
 
-/// Starts the thread that looks after the file each `every`.
+/// Starts the thread that checks the file after each `every`.
 pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wiring) -> io::Result<()> {
-    // The program may change its directory; paths go on to mean what they meant.
+    // Absolute, because the program may change its directory.
     let (file, folder) = (std::path::absolute(&file).unwrap_or(file), std::env::current_dir().unwrap_or_default());
-    let mut seen = look(&file);
+    let mut seen = version(&file);
     let builder = Builder::new("log-reload").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
         let mut every = every;
         while !please_stop.wait_for_go_timeout(every) {
-            let now = look(&file);
+            let now = version(&file);
             if now != seen {
                 seen = now;
                 every = reload(&file, &folder, every, wiring);
@@ -33,12 +33,12 @@ pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wi
     spawned.map(drop)
 }
 
-fn look(file: &Path) -> Look {
+fn version(file: &Path) -> Version {
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len(), crate::os::log_file::identity(&metadata)))
 }
 
-/// How long to wait from now on.
+/// Returns how long to wait before the next check.
 fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Duration {
     let next = super::check::load_below(file, folder).and_then(|checked| {
         let refresh = checked.refresh;
@@ -50,13 +50,13 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
     match next {
         Ok(refresh) => {
             ::log::info!(target: "selvedge::log", "{} has changed and was read again", file.display());
-            // Without a rate it would never be looked at again; the old one is kept, so that it can
-            // be put back.
+            // Without a rate the file would never be checked again. The old rate stays, so that the
+            // rate can be put back.
             refresh.unwrap_or(every)
         }
         Err(error) => {
             let text = format!("the changed file is not used, the log stays as it was: {error}");
-            // The person who has changed the file may look at either.
+            // A person that has changed the file may watch either.
             super::tell_log_and_stderr(::log::Level::Error, "selvedge::log", &text);
             every
         }

@@ -1,5 +1,5 @@
-//! The levels of the console, as the environment variable RUST_LOG gives them: the form that env_logger takes, without its
-//! regular expression. Names nothing that logs.
+//! The levels of the console that the environment variable RUST_LOG asks for, in env_logger's form
+//! without its regular expression. May not log.
 
 use ::log::LevelFilter;
 use std::env;
@@ -14,8 +14,8 @@ pub(super) struct Levels {
     /// For targets that have no level of their own.
     pub(super) root: LevelFilter,
     pub(super) targets: Vec<(String, LevelFilter)>,
-    /// What was not understood, each a sentence. It is told and passed over: a variable of the environment must not keep a
-    /// program from its start.
+    /// What was not understood, each a sentence. It is told and passed over: a variable of the
+    /// environment must not keep a program from its start.
     pub(super) faults: Vec<String>,
 }
 
@@ -40,7 +40,8 @@ pub(crate) fn is_asked_by_environment() -> bool {
     env::var_os(VARIABLE).is_some_and(|text| !text.is_empty())
 }
 
-/// What RUST_LOG asks for; the default, with its faults, if nothing of it can be understood. `None` if it asks for nothing.
+/// What RUST_LOG asks for; the default, with its faults, if nothing of it can be understood. `None`
+/// if it asks for nothing.
 pub(super) fn from_environment() -> Option<Levels> {
     let text = env::var_os(VARIABLE)?;
     let levels = parse(&text.to_string_lossy());

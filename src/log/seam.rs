@@ -1,6 +1,7 @@
 //! The test seam of the log: the types that the queue and the end by `abort` share state and block
-//! with. They are std's and crossbeam's, or, in the model checks, types that the checker schedules.
-//! Beside `crate::model`, whose channels carry no values.
+//! with. They are std's and crossbeam's. In the model checks they are types that the checker
+//! schedules. Channels that carry values are here and not in `crate::model`, because only the log
+//! checks them.
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {

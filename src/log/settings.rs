@@ -1,4 +1,4 @@
-//! The settings of a component of log4rs, in the form that log4rs takes them in.
+//! Converts the settings of a component, read from YAML, into the form that log4rs takes.
 
 use serde_value::Value as Out;
 

@@ -1,11 +1,9 @@
-//! The appenders behind a queue, and what becomes of records while one of them fails: held, tried
-//! again, counted.
+//! One appender behind a queue, and its records while it fails: they are held, tried again, and
+//! counted when there is no room.
 //!
 //! Invariants
-//! 1. A record is written once, held, or counted in `lost`; the count is written where the records
-//!    are missing.
-//! 2. A failure is told once: through the other appenders that work, or to stderr; and told again
-//!    only as over.
+//! 1. A record is written once, held, or counted in `lost`.
+//! 2. The beginning of a failure is reported once, and its end once.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,35 +24,35 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// After so many panics the record at which an appender panics is given up, so that the next ones
 /// get their turn.
 const MOST_PANICS: u32 = 5;
-/// Of a FIFO whose reader is at work.
+/// The pause for a FIFO whose reader is reading.
 pub(super) const SHORT_PAUSE: Duration = Duration::from_millis(1);
-/// Of a FIFO whose reader was at work, and has not read for a moment.
-const STILL_PAUSE: Duration = Duration::from_millis(20);
+/// The pause for a FIFO whose reader was reading, and has paused for a moment.
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// A reader that has not read for this long has failed. A slow reader has not failed.
 const SLOWEST: Duration = Duration::from_secs(5);
-/// At shutdown, a failing sink that still makes progress is waited for. It is given up after this
-/// long without any.
-const STANDSTILL: Duration = Duration::from_secs(1);
+/// At shutdown, the log waits for a failing sink that still makes progress, and gives up after this
+/// long without progress.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sink {
     name: String,
     output: Output,
     failing: Option<Failing>,
-    /// For appenders that are not ours: the records since it began to fail.
+    /// For appenders that are not of this crate: the records since it began to fail.
     held: VecDeque<Captured>,
     most_held: usize,
-    /// Records that could not be held, not told of yet.
+    /// The number of records that could not be held, not yet written into the log.
     lost: u64,
-    /// The encoder refused the last record: told once, until it takes one again.
+    /// The encoder refused the last record. Reported once, until it takes a record again.
     unencodable: bool,
-    /// How often an appender that is not ours has panicked since it last took a record.
+    /// How often such an appender has panicked since it last took a record.
     panics: u32,
     /// Something was given to it since it was last flushed.
     dirty: bool,
 }
 
-/// An error of an appender that is not ours, and where the record is.
+/// An error of an appender that is not of this crate, and where the record is now.
 struct Refused {
     reason: String,
     record: Refusal,
@@ -91,12 +89,12 @@ struct Failing {
     since: Instant,
     next_try: Instant,
     pause: Duration,
-    /// When it last took a part of what it is given.
-    moved: Option<Instant>,
-    /// Not while it only takes one part after the other.
-    told: bool,
+    /// When it last took a part of the buffer.
+    last_progress: Option<Instant>,
+    /// Its failure has been reported. Not while it still takes one part after the other.
+    is_reported: bool,
     reason: String,
-    /// Its last record is in the appender's own buffer already.
+    /// The appender has its last record in its own buffer already.
     accepted: bool,
 }
 
@@ -116,12 +114,12 @@ impl Sink {
         }
     }
 
-    /// Writes or holds the record. Says whether it did, and, when the sink begins to fail, what to
-    /// tell.
+    /// Writes or holds the record. Returns whether it did, and a notice if the sink begins to fail
+    /// or works again.
     pub(super) fn take(&mut self, captured: Captured) -> (bool, Option<String>) {
         // A file that is due is rolled before the record is added to it.
         let due = self.output.buffered().is_some_and(|file| file.is_due_before(&captured));
-        let told = if due && self.failing.is_none() { self.flush() } else { None };
+        let notice = if due && self.failing.is_none() { self.flush() } else { None };
         self.dirty = true;
         if let Some(file) = self.output.buffered() {
             let result = if file.asks_directly() {
@@ -136,13 +134,13 @@ impl Sink {
                 Ok(kept) => {
                     self.unencodable = false;
                     let write = kept && is_long && self.failing.is_none();
-                    (kept, if write { told.or(self.flush()) } else { told })
+                    (kept, if write { notice.or(self.flush()) } else { notice })
                 }
                 // No later try could encode it.
                 Err(reason) => {
                     let first = !std::mem::replace(&mut self.unencodable, true);
-                    let told = format!("the appender `{}` cannot encode a record: {reason}", self.name);
-                    (false, first.then_some(told))
+                    let notice = format!("the appender `{}` cannot encode a record: {reason}", self.name);
+                    (false, first.then_some(notice))
                 }
             };
         }
@@ -227,25 +225,25 @@ impl Sink {
             since: now,
             next_try: now,
             pause: FIRST_PAUSE / 2,
-            moved: None,
-            told: false,
+            last_progress: None,
+            is_reported: false,
             reason: String::new(),
             accepted: false,
         });
-        failing.moved = self.output.buffered().and_then(|file| file.taken());
-        // A reader that was at work before the FIFO was full has time from then on.
-        let still = failing.moved.map(|moved| now - moved.max(failing.since));
-        let is_at_work = still.is_some_and(|still| still < SLOWEST);
-        failing.pause = if is_at_work { FIRST_PAUSE / 2 } else { (failing.pause * 2).min(LONGEST_PAUSE) };
+        failing.last_progress = self.output.buffered().and_then(|file| file.last_progress());
+        // The time of a reader that was reading before the FIFO was full counts from then on.
+        let idle = failing.last_progress.map(|last_progress| now - last_progress.max(failing.since));
+        let is_reading = idle.is_some_and(|idle| idle < SLOWEST);
+        failing.pause = if is_reading { FIRST_PAUSE / 2 } else { (failing.pause * 2).min(LONGEST_PAUSE) };
         failing.next_try = now
-            + match still {
-                Some(still) if still < FIRST_PAUSE => SHORT_PAUSE,
-                Some(still) if still < SLOWEST => STILL_PAUSE,
+            + match idle {
+                Some(idle) if idle < FIRST_PAUSE => SHORT_PAUSE,
+                Some(idle) if idle < SLOWEST => IDLE_PAUSE,
                 _ => failing.pause,
             };
         failing.accepted |= accepted;
         failing.reason = reason;
-        if is_at_work || std::mem::replace(&mut failing.told, true) {
+        if is_reading || std::mem::replace(&mut failing.is_reported, true) {
             return None;
         }
         let reason = &failing.reason;
@@ -260,7 +258,7 @@ impl Sink {
         self.dirty = false;
         match self.try_out() {
             Err((reason, accepted)) => self.begin_failing(reason, accepted),
-            Ok(()) => self.failing.take().filter(|failing| failing.told).map(|failing| {
+            Ok(()) => self.failing.take().filter(|failing| failing.is_reported).map(|failing| {
                 format!("the appender `{}` works again, after {:.1?}", self.name, failing.since.elapsed())
             }),
         }
@@ -312,10 +310,10 @@ impl Sink {
         Ok(())
     }
 
-    /// It fails, but has just taken a part.
+    /// Returns `true` if it fails, but has just taken a part.
     pub(super) fn makes_progress(&self) -> bool {
-        let moved = self.failing.as_ref().and_then(|failing| failing.moved);
-        moved.is_some_and(|moved| moved.elapsed() < STANDSTILL)
+        let last_progress = self.failing.as_ref().and_then(|failing| failing.last_progress);
+        last_progress.is_some_and(|last_progress| last_progress.elapsed() < STALLED_AFTER)
     }
 
     /// What it has not written, in words; `None` if it has written all.

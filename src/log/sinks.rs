@@ -1,10 +1,9 @@
-//! All sinks behind one queue: a record goes to one of them, and a failure of one is reported through
+//! All sinks behind one queue. A record goes to one of them; the failure of one is reported through
 //! the others.
 //!
 //! Invariants
-//! 1. Records that are missing are counted, and the count is written where they are missing.
-//! 2. A failure is reported once: through the other appenders that work, or to stderr; and again only
-//!    when it is over.
+//! 1. The count of lost records is written where the records are missing.
+//! 2. A failure is reported through the appenders that work, or on stderr if none does.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
-//! The wait for a log writer: published with the thread that can end it, so that the search for
-//! deadlocks follows it; and told on stderr if the writer stands still, because then nothing
-//! reaches the log.
+//! WriterWait for a log writer. The wait is published with the writer's thread, so that the search
+//! for deadlocks follows it. If the writer stalls, stderr says so, because nothing reaches the
+//! log then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,33 +11,33 @@ use crate::os::tell::remark;
 use crate::thread::Thread;
 use crate::wait::{Published, Unblocker, WaitDescription};
 
-/// A writer that has written no record for this long, while a thread waits for it, stands still.
-const STANDSTILL: Duration = Duration::from_secs(5);
+/// A writer has stalled if it has written no record for this long while a thread waits for it.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
-/// Of one queue's writer.
+/// How far the writer of one queue has come.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct WriterProgress {
     /// The thread that serves the queue.
     writer: OnceLock<Thread>,
-    /// Records written so far. Changed by the thread that drains. Relaxed, as is `told`: neither
-    /// guards other data, and a waiting thread that sees an old value looks again.
+    /// Records written so far. Changed by the thread that drains. Relaxed, as is `reported`:
+    /// neither guards other data, and a waiting thread that sees an old value checks again.
     written: AtomicU64,
-    /// The count of records at which a standstill was told. Changed by waiting threads; the first
-    /// one tells.
-    told: AtomicU64,
+    /// The count of records at which a stall was reported. Changed by waiting threads; the first of
+    /// them reports.
+    reported: AtomicU64,
 }
 
 /// A thread that waits for the writer.
-pub(super) struct Waiting {
+pub(super) struct WriterWait {
     _published: Published,
     /// When `written` last changed, as far as this thread has seen.
     since: Instant,
     written: u64,
 }
 
-impl Progress {
-    pub(super) fn new() -> Progress {
-        Progress { writer: OnceLock::new(), written: AtomicU64::new(0), told: AtomicU64::new(u64::MAX) }
+impl WriterProgress {
+    pub(super) fn new() -> WriterProgress {
+        WriterProgress { writer: OnceLock::new(), written: AtomicU64::new(0), reported: AtomicU64::new(u64::MAX) }
     }
 
     /// The calling thread serves the queue.
@@ -54,22 +54,23 @@ impl Progress {
     }
 
     /// The calling thread begins to wait for the writer.
-    pub(super) fn wait(&self, kind: &'static str, queue: &Arc<str>) -> Waiting {
+    pub(super) fn wait(&self, kind: &'static str, queue: &Arc<str>) -> WriterWait {
         let what = WaitDescription::new(kind, queue.clone());
         let what = match self.writer.get() {
             Some(writer) => what.unblocker(Unblocker::Thread(writer.id())),
             None => what,
         };
-        Waiting { _published: what.publish(), since: Instant::now(), written: self.written.load(Ordering::Relaxed) }
+        WriterWait { _published: what.publish(), since: Instant::now(), written: self.written.load(Ordering::Relaxed) }
     }
 
-    /// Says on stderr that the writer stands still, once for each standstill. Within the wait, now
-    /// and then.
-    pub(super) fn check(&self, waiting: &mut Waiting, queue: &str) {
+    /// Reports a stalled writer on stderr, once for each stall. Called now and then during the
+    /// wait.
+    pub(super) fn check(&self, waiting: &mut WriterWait, queue: &str) {
         let written = self.written.load(Ordering::Relaxed);
         if written != waiting.written {
             (waiting.written, waiting.since) = (written, Instant::now());
-        } else if waiting.since.elapsed() >= STANDSTILL && self.told.swap(written, Ordering::Relaxed) != written {
+        } else if waiting.since.elapsed() >= STALLED_AFTER && self.reported.swap(written, Ordering::Relaxed) != written
+        {
             remark(&self.describe(queue));
         }
     }
@@ -84,7 +85,7 @@ impl Progress {
             None => "no thread serves it".to_owned(),
         };
         format!(
-            "selvedge: the log stands still: no record was written for {STANDSTILL:?}. {waiting} waits for the queue \
+            "selvedge: the log stands still: no record was written for {STALLED_AFTER:?}. {waiting} waits for the queue \
              `{queue}`; {writer}. Threads that log wait until it goes on"
         )
     }

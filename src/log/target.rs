@@ -1,4 +1,4 @@
-//! Names of targets, which loggers and RUST_LOG give levels to.
+//! The names of targets, to which loggers and RUST_LOG give levels.
 
 /// As log4rs: words that are parted by `::`, not empty at the end.
 pub(super) fn is_logger_name(name: &str) -> bool {

@@ -1,4 +1,5 @@
-//! What a log4rs file becomes: warnings, files, and that nothing is created before all is good.
+//! A log4rs file from reading to installing: warnings, files, and that nothing is created before
+//! all is checked.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! How the log of a runtime is wired: the queue to its writer, what happens when the queue is full,
-//! and the level. Also how YAML spells these settings, in a selvedge.yaml and in a log4rs file. Names
-//! neither log4rs nor any other file of this room: the runtime's settings hold these types in each
-//! build.
+//! The settings of a runtime's log besides its log4rs file: the queue to the writer, what happens
+//! when the queue is full, and the level. Also how YAML spells them, in a selvedge.yaml and in a
+//! log4rs file. Names neither log4rs nor another file of this room, because the runtime's settings
+//! hold these types in each build.
 
 // Without log4rs they are read, and then refused.
 #![cfg_attr(not(feature = "log4rs"), allow(dead_code, unreachable_pub))]

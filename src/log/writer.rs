@@ -1,6 +1,5 @@
-//! The log writer: a thread of the tree, the first that the runtime starts and the last that it
-//! stops. When the log's file is read again, the same thread goes on with the new queue once the
-//! old one is empty.
+//! The log writer's thread: the first that the runtime starts and the last that it stops. When the
+//! log's file is read again, the same thread serves the new queue once the old one is empty.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
 struct Writer {
-    /// Its thread runs, and serves the channel that is `current`.
+    /// Its thread runs, and serves the channel in `current`.
     alive: bool,
     current: Option<Arc<Channel>>,
 }
@@ -27,7 +26,7 @@ impl Writer {
     }
 }
 
-/// Puts `new` in the place of `old`; in between, `swap` makes the callers use it.
+/// Puts `new` in the place of `old`. In between, `swap` makes the callers use it.
 pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap: impl FnOnce()) {
     {
         let mut writer = WRITER.lock();
@@ -41,7 +40,7 @@ pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap
     swap();
     if let Some(old) = old {
         old.close();
-        // What its sinks could not write goes with it.
+        // What its sinks cannot write is lost with it.
         old.finish_sinks();
     }
 }

@@ -4,8 +4,8 @@ use std::env::{self, VarError};
 
 use super::text::quoted;
 
-/// `$ENV{NAME}` replaced as log4rs does it. What log4rs would leave as it is written is an error:
-/// it would become a file or folder of that name.
+/// Replaces `$ENV{NAME}` as log4rs does. Text that log4rs would leave unreplaced is an error: it
+/// would become a file or folder of that name.
 pub(crate) fn expand_env(path: &str) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = path;

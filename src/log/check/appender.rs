@@ -1,5 +1,5 @@
-//! An appender in a log4rs file: its kind, path, encoder and filters; of the kind `queued`, the appenders
-//! behind it.
+//! An appender in a log4rs file: its kind, path, encoder and filters, and for the kind `queued` the
+//! appenders behind it. Opens nothing.
 
 use std::path::PathBuf;
 
@@ -105,7 +105,7 @@ impl Check {
         }
     }
 
-    /// Where it leads, and as it stands in the file, variables expanded.
+    /// The absolute path, and the path as it stands in the file with its variables expanded.
     fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<(PathBuf, String), Error> {
         section.get("append").map_or(Ok(false), |append| append.boolean())?;
         let field = section.required("path", "the file to log to")?;

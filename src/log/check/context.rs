@@ -1,5 +1,5 @@
-//! What the checks of one log4rs file share: the components that log4rs knows, the folder of relative
-//! paths, and the warnings so far.
+//! What the checks of one log4rs file share: the components that log4rs knows, the folder of
+//! relative paths, and the warnings so far. Knows no key but `kind`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A log4rs file, read strictly: each key and value is checked, with its line, before anything is
-//! opened. What log4rs itself would print to stderr and leave out is an error here.
+//! Reads a log4rs file strictly: each key and value is checked before anything is opened, and a
+//! fault names its line. What log4rs itself would print to stderr and leave out is an error here.
 
 mod appender;
 mod context;
@@ -39,7 +39,7 @@ impl Check {
             let every = rate.duration()?;
             if every < Duration::from_millis(1) {
                 let message =
-                    "shorter than a millisecond; name how often is looked whether this file has changed, as `30s`";
+                    "shorter than a millisecond; name how often to check whether this file has changed, as `30s`";
                 return Err(rate.error(message));
             }
             refresh = Some(every);
@@ -90,8 +90,7 @@ impl Check {
                             write `root: { level: off }`";
         const NOT_ALL: &str = "root has no appenders, so what no logger takes is not logged";
         let was_logged = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
-        // An empty file, or one of which the end is not written yet: log4rs would log nothing,
-        // without a word.
+        // An empty file, or a file that is half written: log4rs would log nothing, without a word.
         let Some(field) = top.get("root") else {
             if !loggers.iter().any(was_logged) {
                 let message = format!("the key `root` is missing, so nothing would be logged; {HINT}");

@@ -1,4 +1,5 @@
-//! The part of a log4rs file that says when a log file is rolled, and what becomes of the old ones.
+//! The policy of a `rolling_file` in a log4rs file: when the file is rolled, and what becomes of
+//! the old files. Also refuses two appenders that would roll, or write, the same file.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::log::rolling::{self, CENTURY, Policy};
 use crate::log::settings::for_log4rs;
 use crate::yaml::{Field, plain, plain_path, quoted};
 
-/// Archives are relative to `folder`.
+/// Checks a policy. Archives are relative to `folder`.
 pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Result<Policy, Error> {
     let kind = read_kind(field, "policy", &["compound"], Some("compound"))?;
     let section = field.section(&["kind", "trigger", "roller"])?;
@@ -32,19 +33,19 @@ fn trigger(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
     let kind = read_kind(field, "trigger", &["size", "time", "onstartup"], None)?;
     match kind {
         "size" => {
-            let limit = field.section(&["kind", "limit"])?.required("limit", "a size such as `10 mb`")?;
-            let size = "a size such as `10 mb` (units: b, kb, mb, gb, tb)";
+            let limit = field.section(&["kind", "limit"])?.required("limit", "a size like `10 mb`")?;
+            let size = "a size like `10 mb` (units: b, kb, mb, gb, tb)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| limit.expected(size))?;
             if rolling::is_limit_zero(&for_log4rs(field.node(), &[])) {
-                check.warn(&limit, "a limit of 0 rolls the file after each record; write a size such as `10 mb`");
+                check.warn(&limit, "a limit of 0 rolls the file after each record; write a size like `10 mb`");
             }
         }
         "time" => {
             let section = field.section(&["kind", "interval", "modulate", "max_random_delay"])?;
-            let interval = section.required("interval", "a time such as `1 day`")?;
+            let interval = section.required("interval", "a time like `1 day`")?;
             section.get("modulate").map_or(Ok(false), |modulate| modulate.boolean())?;
             section.get("max_random_delay").map_or(Ok(0), |delay| delay.integer(0..=CENTURY, "seconds"))?;
-            let time = "a time such as `12 hours` or `1 day` (units: second to year)";
+            let time = "a time like `12 hours` or `1 day` (units: second to year)";
             check.build::<dyn Trigger>(field, kind).map_err(|_| interval.expected(time))?;
             if !rolling::is_trigger(&for_log4rs(field.node(), &[])) {
                 return Err(interval.expected("a time from 1 second to 100 years"));
@@ -124,7 +125,7 @@ pub(super) fn not_shared(appenders: &[(Field<'_>, CheckedAppender)]) -> Result<(
     Ok(())
 }
 
-/// What they share, where one of them rolls it.
+/// What the two share, if one of them rolls it, in words.
 fn shared(checked: &CheckedAppender, before: &CheckedAppender) -> Option<String> {
     let (path, other) = (checked.path.as_deref()?, before.path.as_deref()?);
     let archives = |checked: &CheckedAppender| checked.rolling.as_ref().and_then(|policy| policy.archives.clone());

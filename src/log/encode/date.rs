@@ -1,5 +1,5 @@
-//! A date format of chrono's, rendered once a second: only what is finer than a second is written
-//! for each record.
+//! A date in a pattern, in chrono's format. It is rendered once a second; only what is finer than a
+//! second is written for each record.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,7 +15,7 @@ use crate::log::record::Time;
 pub(super) struct Date {
     utc: bool,
     parts: Vec<Part>,
-    /// Of the second in it, the text of each part that lasts a second.
+    /// The last second, and the text of each part that is the same for a whole second.
     cache: Mutex<Option<(i64, Vec<String>)>>,
 }
 
@@ -36,8 +36,7 @@ impl Date {
     pub(super) fn new(format: &str, utc: bool) -> Option<Date> {
         let mut parts: Vec<Part> = Vec::new();
         for item in StrftimeItems::new(format).parse_to_owned().ok()? {
-            // The standard form, taken apart. (The years in which it differs from this are not
-            // ours.)
+            // The standard form, in parts. (It differs from this only beyond the year 9999.)
             if item == Item::Fixed(Fixed::RFC3339) {
                 parts.push(Part::Slow(StrftimeItems::new("%Y-%m-%dT%H:%M:%S").parse_to_owned().ok()?));
                 parts.push(Part::Shortest);

@@ -1,4 +1,4 @@
-//! The encoder of kind `json`: one object a line.
+//! The encoder of kind `json`: one object per line, with the fields of log4rs's own.
 
 use std::fmt;
 use std::io;

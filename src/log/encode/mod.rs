@@ -1,5 +1,6 @@
 //! Encoders that print what was captured at the call. They have the kinds and settings of log4rs's
-//! own encoders, and print byte for byte what those would have printed at the call.
+//! own encoders, and print byte for byte what those would have printed at the call. Name `record`,
+//! and not what a record goes through before.
 
 mod date;
 mod json;

@@ -1,5 +1,4 @@
-//! The encoder of kind `pattern`. Which patterns there are is checked elsewhere (`log/pattern.rs`);
-//! this takes good ones.
+//! The encoder of kind `pattern`. It is given patterns that `log/pattern_syntax.rs` has accepted.
 
 use std::io;
 use std::iter::Peekable;

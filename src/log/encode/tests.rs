@@ -1,4 +1,4 @@
-//! Held to log4rs: the same pattern and the same record give the same bytes.
+//! A property test against log4rs: the same pattern and the same record give the same bytes.
 
 use ::log::{Level, Record};
 use log4rs::encode::Encode;

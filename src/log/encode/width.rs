@@ -1,5 +1,5 @@
-//! Least and greatest width of a part of a pattern, counted in what a reader takes for letters
-//! (grapheme clusters).
+//! The minimum and maximum width of a part of a pattern, counted in grapheme clusters, which a
+//! reader takes for letters.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! What a captured record holds: one text, its parts, and what was so at the call on the thread that
-//! made it. Knows nothing of how a record is passed on.
+//! What a captured record holds: one text with its parts, and what was so at the call on the thread
+//! that made it. Knows nothing of how a record is passed on.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use ::log::{Level, Record};
 
 use super::pairs::{Collect, put_pair};
 
-/// A point of the clock on the wall.
+/// A time of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::log) struct Time {
     pub(in crate::log) seconds: i64,
@@ -26,7 +26,7 @@ impl Time {
     }
 }
 
-/// The thread that makes records.
+/// The thread that logs.
 #[derive(Debug)]
 struct Caller {
     /// Its path in the tree; of a thread that is not in it, its own name, if it has one.

@@ -1,4 +1,5 @@
-//! A captured record as it is passed from thread to thread: a box from the pool, which goes back to it.
+//! A captured record as it passes from thread to thread: a box from the pool, which goes back to
+//! the pool when it is dropped.
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,5 +1,5 @@
-//! The record that the calling thread is encoding: encoders ask for what the facade's record has no
-//! place for.
+//! The record that the calling thread is encoding. Encoders ask here for what the facade's record
+//! has no field for.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

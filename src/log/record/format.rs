@@ -1,4 +1,4 @@
-//! Formatting of what a program logs, whose Display may fail.
+//! Formats what a program logs. A Display that returns an error is noted in the text.
 
 use std::fmt;
 

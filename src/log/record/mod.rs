@@ -1,11 +1,11 @@
-//! A log record that outlives the call that made it: what was so then, on the thread that made it.
-//! Knows nothing of where it goes.
+//! A log record that outlives the call that made it, with what was so at the call on the calling
+//! thread. Knows nothing of where the record goes.
 //!
 //! Invariants
-//! 1. A record is one box with one text, both used again: capturing allocates nothing once there
-//!    are enough of them, and counts no references, which would pass a cache line to and fro
-//!    between the caller and the writer.
-//! 2. Nothing of the user's (a Display, a Debug, a key-value) runs once a record has been captured.
+//! 1. A record is one box with one text, both used again. Capturing allocates nothing once there
+//!    are enough boxes. It counts no references, which would move a cache line between the caller
+//!    and the writer.
+//! 2. No code of the user's (a Display, a Debug, a key-value) runs once a record has been captured.
 
 mod body;
 mod captured;

@@ -1,11 +1,10 @@
-//! A pool of records that were written, for the next ones. Without it the logging thread allocates
-//! what the writer frees, which is slow in the allocator on both threads. Knows nothing of what is
-//! in a record.
+//! A pool of records that were written, for new records. Without it the logging thread allocates
+//! what the writer frees, which is slow on both threads. Knows nothing of the contents of a record.
 //!
 //! Invariants
-//! 1. At most MOST bundles are kept for all threads, and fewer than two on each thread.
-//! 2. No thread waits here: a thread that cannot have the lock at once allocates or frees. In the
-//!    child of a fork, a thread that is not there may have the lock.
+//! 1. All threads together share at most MOST bundles, and each thread keeps fewer than two.
+//! 2. No thread waits here. A thread that does not get the lock at once allocates or frees. In the
+//!    child of a fork the lock may be held by a thread that is not there.
 
 #![allow(clippy::vec_box)] // the boxes are what is kept: a record moves as a pointer
 

@@ -1,8 +1,8 @@
 //! When a rolling file is due by the clock: the next boundary of a calendar unit in local time. A
-//! pure function of the zone's offsets and an instant; it reads no clock.
+//! pure function of a time zone's offsets and an instant; it reads no clock.
 //!
 //! Instants are seconds since 1970 in UTC. A local time is an instant plus the offset of the zone
-//! then.
+//! at that instant.
 
 use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone};
 

@@ -1,6 +1,6 @@
-//! Rolling files, under the keys of log4rs's `rolling_file` and with its meaning, but for what
+//! Rolling files, with the keys and the meaning of log4rs's `rolling_file`, except where log4rs
 //! destroys data: when a file is due (`calendar`), what becomes of it (`archive`), and what is
-//! remembered of it. `file` writes and reopens it.
+//! remembered of its path. `file` writes and reopens the file.
 
 mod archive;
 mod calendar;
@@ -28,17 +28,17 @@ use crate::yaml::plain_path;
 pub(super) use self::archive::{can_compress, compression, real};
 pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger};
 
-/// After a roll that failed; doubled with each further one.
+/// The pause after a roll that failed. Doubled with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Another process is rolling the file.
+/// The pause while another process rolls the file.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 /// A roll by another process takes no longer.
 const LONGEST_LOCK: Duration = Duration::from_secs(5);
-/// How many different causes of one failure are told.
+/// How many different causes of one failure are reported.
 const MOST_CAUSES: usize = 8;
 
-/// What makes a log file a rolling one.
+/// The part of a rolling log file that knows when and how it is rolled.
 #[derive(Debug)]
 pub(super) struct Rolling {
     policy: Policy,
@@ -47,8 +47,8 @@ pub(super) struct Rolling {
     seen: u64,
 }
 
-/// What is known of a path for as long as the process runs. A reload opens the file again while the
-/// old appender may still write to it: both share this.
+/// What is known of a path as long as the process runs. Shared by two appenders after a reload,
+/// which opens the file again while the old appender may still write to it.
 #[derive(Debug, Default)]
 struct Memory {
     schedule: Option<Schedule>,
@@ -76,7 +76,7 @@ struct Failing {
 pub(super) enum Outcome {
     /// The open file is no longer the one at the path.
     Gone,
-    /// The open file is to be gone on with.
+    /// The open file is still the file at the path.
     Kept,
 }
 
@@ -160,7 +160,7 @@ impl Rolling {
         memory.is_ready()
     }
 
-    /// Rolls the file at `path`, which is the open one if its identity is this, if that is due.
+    /// Rolls the file at `path` if that is due. `identity` is that of the open file.
     pub(super) fn roll(&mut self, path: &Path, identity: Option<(u64, u64)>) -> Outcome {
         let mut memory = self.memory.lock();
         if !memory.is_ready() {

@@ -1,4 +1,4 @@
-//! The settings of a rolling file, as log4rs takes them: its `policy` with `trigger` and `roller`.
+//! The settings of a rolling file in log4rs's form: its `policy`, with `trigger` and `roller`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
