@@ -67,7 +67,7 @@ fn a_file_disables_rust_log_with_notice() {
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
     let log = folder.read("app.log");
     assert!(
-        !log.contains("a debug") && log.contains("RUST_LOG is set and has no effect: the levels are those of"),
+        !log.contains("a debug") && log.contains("RUST_LOG is set and has no effect: the levels come from"),
         "{log}"
     );
 }
