@@ -15,8 +15,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::seam::sleep;
-use crate::model::{AtomicU8, AtomicUsize};
+use super::seam::{AtomicU8, AtomicUsize, sleep};
 
 #[cfg(not(all(test, selvedge_model)))]
 mod shared {

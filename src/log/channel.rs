@@ -52,15 +52,25 @@ pub(super) struct Channel {
     receiver: Receiver<Message>,
     capacity: usize,
     overflow: Overflow,
-    /// DIRECT or RUNNING. Set by the writer, and by the thread that is about to start one. SeqCst,
-    /// as the queue's own operations: see invariant 3.
+    /// | value | means | stored by |
+    /// |---|---|---|
+    /// | DIRECT | no writer: the thread that puts a record drains | `new`, the writer that ends, the exiting thread |
+    /// | RUNNING | a writer drains, or is about to | the thread that is about to start a writer |
+    ///
+    /// SeqCst, for invariant 3: a thread puts and then loads this, a writer that ends stores this
+    /// and then takes, so one of the two sees the other. A model shows it for the load. For the
+    /// store of DIRECT it cannot: crossbeam's receive has a SeqCst fence, which would do, but is
+    /// not promised. For RUNNING either value is right: a thread that still sees DIRECT drains
+    /// itself.
     state: AtomicU8,
-    /// Set when the writer shall end although its thread is not asked to stop.
+    /// Set when the writer shall end although its thread is not asked to stop. Relaxed: it guards
+    /// no data. The flush that follows wakes the writer, which then sees it.
     closing: AtomicBool,
     drain_lock: DrainLock,
     sinks: Mutex<Sinks>,
     /// For each sink: the number of records dropped since the last gap that was written or is in
-    /// the queue.
+    /// the queue. Relaxed: counts, which guard no other data; the thread that takes a count takes
+    /// all of it.
     dropped: Vec<AtomicU64>,
     /// Records that were logged from within an appender while the queue was full.
     deferred: Mutex<VecDeque<Message>>,
@@ -136,6 +146,12 @@ impl Channel {
         self.wake_waiting();
     }
 
+    /// For a model: as if the writer had looked at its queue.
+    #[cfg(all(test, selvedge_loom))]
+    pub(super) fn set_awake(&self) {
+        self.awake.wake();
+    }
+
     fn is_running(&self) -> bool {
         self.state.load(Ordering::SeqCst) == RUNNING
     }
@@ -198,13 +214,12 @@ impl Channel {
 
     fn take_dropped(&self, to: usize) -> u64 {
         let dropped = &self.dropped[to];
-        // Relaxed: it is a count, and the thread that takes it takes all of it.
         if dropped.load(Ordering::Relaxed) == 0 { 0 } else { dropped.swap(0, Ordering::Relaxed) }
     }
 
     fn drop_counted(&self, message: Message) {
         if let Message::Record(captured) = message {
-            self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::SeqCst);
+            self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::Relaxed);
         }
     }
 
@@ -232,7 +247,9 @@ impl Channel {
                 let _woken = self.room.1.wait_timeout(room, RECHECK);
             }
         }
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        // Relaxed: a count that is seen too high costs a wake-up, and no thread waits for it to
+        // fall.
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.progress.check(waiting, &self.name);
     }
 
@@ -302,7 +319,7 @@ impl Channel {
     }
 
     /// Writes a batch. Returns the number of messages; 0 also within an appender.
-    fn drain(&self) -> usize {
+    pub(super) fn drain(&self) -> usize {
         self.drain_until(None)
     }
 
@@ -358,7 +375,7 @@ impl Channel {
         block_abort();
         self.awake.wake();
         let mut empty = 0;
-        while !(please_stop.is_go() || self.closing.load(Ordering::SeqCst) || self.drain_lock.is_exiting_elsewhere()) {
+        while !(please_stop.is_go() || self.closing.load(Ordering::Relaxed) || self.drain_lock.is_exiting_elsewhere()) {
             if abort::is_ending() {
                 let most = self.receiver.len();
                 let mut written = 0;
@@ -417,7 +434,7 @@ impl Channel {
 
     /// Asks the writer to end, and waits until all records are written.
     pub(super) fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.closing.store(true, Ordering::Relaxed);
         self.flush(None);
     }
 

@@ -76,6 +76,39 @@ fn loom_log_what_is_put_while_the_writer_ends_is_written() {
     });
 }
 
+/// The same, of a writer that is awake: then `put` does not count it as awake, and only `state`
+/// orders the two threads.
+#[test]
+fn loom_log_a_record_put_while_an_awake_writer_ends_is_written() {
+    check(2, || {
+        let (channel, paper) = channel(2, Overflow::Block);
+        channel.expect_writer();
+        channel.set_awake();
+        let theirs = channel.clone();
+        let writer = thread::spawn(move || theirs.write_directly());
+        put(&channel, "a");
+        writer.join().unwrap();
+        assert_eq!(paper.written(), ["a"]);
+    });
+}
+
+/// The writer goes on: only `waiting` orders it and the thread that waits.
+#[test]
+fn loom_log_a_writer_that_goes_on_wakes_a_waiting_thread() {
+    check(2, || {
+        let (channel, paper) = channel(1, Overflow::Block);
+        channel.expect_writer();
+        channel.set_awake();
+        put(&channel, "a");
+        let theirs = channel.clone();
+        let writer = thread::spawn(move || theirs.drain());
+        put(&channel, "b");
+        writer.join().unwrap();
+        channel.write_directly();
+        assert_eq!(paper.written(), ["a", "b"]);
+    });
+}
+
 #[test]
 fn loom_log_a_thread_that_waits_for_room_is_woken() {
     check(2, || {

@@ -5,6 +5,7 @@
 
 #[cfg(not(all(test, selvedge_model)))]
 mod plain {
+    pub(in crate::log) use crate::model::{AtomicU8, AtomicUsize};
     pub(in crate::log) use crossbeam_channel::{Receiver, Sender, bounded};
     pub(in crate::log) use std::sync::{Condvar, Mutex, MutexGuard};
     pub(in crate::log) use std::thread::{Thread, current, park_timeout, sleep, yield_now};
@@ -24,15 +25,21 @@ pub(super) use plain::*;
 
 #[cfg(all(test, selvedge_model))]
 mod scheduled {
-    use crate::model::{AtomicUsize, engine, fence};
+    use crate::model::{AtomicUsize as Count, engine, fence};
     use std::collections::VecDeque;
     use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
     use std::sync::{Arc, PoisonError};
     use std::time::Duration;
 
     pub(in crate::log) use crate::model::thread_local;
+    #[cfg(not(selvedge_loom))]
+    pub(in crate::log) use crate::model::{AtomicU8, AtomicUsize};
     use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError};
     pub(in crate::log) use engine::sync::MutexGuard;
+    /// For `abort`. Loom itself takes SeqCst for acquire and release, without a fence. So an access
+    /// of `abort` does not order what the queue's own accesses must order.
+    #[cfg(selvedge_loom)]
+    pub(in crate::log) use engine::sync::atomic::{AtomicU8, AtomicUsize};
     pub(in crate::log) use engine::thread::{Thread, current, yield_now};
 
     pub(in crate::log) const YIELDS: u32 = u32::MAX;
@@ -93,8 +100,8 @@ mod scheduled {
     /// that nothing else orders the two sides.
     struct Ring<T> {
         values: std::sync::Mutex<VecDeque<T>>,
-        sent: AtomicUsize,
-        taken: AtomicUsize,
+        sent: Count,
+        taken: Count,
         capacity: usize,
     }
 
@@ -102,7 +109,7 @@ mod scheduled {
     pub(in crate::log) struct Receiver<T>(Arc<Ring<T>>);
 
     pub(in crate::log) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-        let (sent, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (sent, taken) = (Count::new(0), Count::new(0));
         let ring = Arc::new(Ring { values: Default::default(), sent, taken, capacity });
         (Sender(ring.clone()), Receiver(ring))
     }
@@ -169,8 +176,11 @@ mod scheduled {
             self.0.len()
         }
 
+        /// Weaker than crossbeam's, whose loads are SeqCst: here that would order what the queue's
+        /// own accesses must order.
         pub(in crate::log) fn is_empty(&self) -> bool {
-            self.len() == 0
+            let taken = self.0.taken.load(Acquire);
+            self.0.sent.load(Acquire) <= taken
         }
     }
 }
