@@ -1,8 +1,8 @@
 //! Children that come while their parent or their scope ends: asked, bounded, forgotten when they
-//! have ended.
+//! have ended; and the order of `OneByOne` holds for them.
 
-use crate::support::until;
-use selvedge::{Builder, JoinHandle, Signal, Thread, scope, spawn};
+use crate::support::{until, within_deadline};
+use selvedge::{Builder, JoinHandle, OnChildFailure, Signal, StopOrder, Thread, scope, spawn, spawn_fallible};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,4 +76,98 @@ fn a_scope_asks_the_youngest_thread_first() {
         }
     });
     assert_eq!(*asked.lock().unwrap(), ["youngest", "middle", "oldest"]);
+}
+
+#[derive(Clone, Default)]
+struct Trail(Arc<parking_lot::Mutex<Vec<String>>>);
+
+impl Trail {
+    fn note(&self, what: String) {
+        self.0.lock().push(what);
+    }
+
+    fn spawn(&self, name: &'static str, fails: bool) -> JoinHandle<()> {
+        let trail = self.clone();
+        let child = spawn_fallible(name, move |please_stop| {
+            please_stop.wait_for_go();
+            trail.note(format!("{name} ends"));
+            if fails { Err(name) } else { Ok(()) }
+        });
+        let trail = self.clone();
+        child.thread().please_stop().on_go(move || trail.note(format!("{name} asked")));
+        child
+    }
+
+    fn at(&self, note: &str) -> usize {
+        let notes = self.0.lock();
+        notes.iter().position(|known| known == note).unwrap_or_else(|| panic!("no {note} in {notes:?}"))
+    }
+
+    /// `first` was done with before `then` was asked.
+    fn in_order(&self, first: &str, then: &str) {
+        assert!(self.at(&format!("{first} ends")) < self.at(&format!("{then} asked")), "{:?}", self.0.lock());
+    }
+}
+
+#[test]
+fn a_child_of_an_ending_parent_is_asked() {
+    within_deadline(|| {
+        let parent = spawn("parent", |_| {
+            let me = Thread::current();
+            drop(spawn("older", move |please_stop| {
+                please_stop.wait_for_go();
+                Builder::new("late").parent(&me).spawn(Signal::wait_for_go).unwrap().join().unwrap();
+            }));
+        });
+        parent.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_of_an_ending_scope_is_asked() {
+    within_deadline(|| {
+        scope(|s| {
+            let inner = s.clone();
+            drop(s.spawn("older", move |please_stop| {
+                please_stop.wait_for_go();
+                inner.spawn("late", Signal::wait_for_go).join().unwrap();
+            }));
+        });
+    });
+}
+
+#[test]
+fn one_by_one_holds_for_late_children() {
+    within_deadline(|| {
+        let trail = Trail::default();
+        let inside = trail.clone();
+        let parent = Builder::new("careful").stop_order(StopOrder::OneByOne);
+        let parent = parent.spawn(move |please_stop| {
+            please_stop.wait_for_go();
+            drop(inside.spawn("provider", false));
+            drop(inside.spawn("user", false));
+        });
+        let parent = parent.unwrap();
+        parent.stop();
+        parent.join().unwrap();
+        trail.in_order("user", "provider");
+    });
+}
+
+#[test]
+fn one_by_one_holds_with_a_failing_child() {
+    within_deadline(|| {
+        let trail = Trail::default();
+        let inside = trail.clone();
+        let parent =
+            Builder::new("pool").stop_order(StopOrder::OneByOne).on_child_failure(OnChildFailure::StopSiblings);
+        let parent = parent.spawn(move |_| {
+            for (name, fails) in [("oldest", false), ("middle", false), ("youngest", true)] {
+                drop(inside.spawn(name, fails));
+            }
+        });
+        assert_eq!(parent.unwrap().join().unwrap_err().children().len(), 1);
+        trail.in_order("youngest", "middle");
+        trail.in_order("middle", "oldest");
+    });
 }

@@ -10,14 +10,17 @@ mod actor;
 mod algebra;
 #[cfg(feature = "log4rs")]
 mod deadlocks;
+mod depth;
 mod draining;
+mod drops;
 mod failure_reports;
+mod failures;
 mod late_children;
 mod net;
-mod odd_ends;
 mod own_records;
 mod queues;
 mod reasons;
+mod registration;
 mod signals;
 mod stopped;
 #[cfg(feature = "log4rs")]

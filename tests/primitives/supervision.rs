@@ -1,6 +1,7 @@
 //! A thread that fails is run again as its policy says, as the same thread, with new children; then
 //! its failure goes up.
 
+use crate::random::Random;
 use crate::support::{Folder, run, subject};
 use selvedge::{Builder, OnChildFailure, Restart, Signal, Thread, spawn, spawn_fallible};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -8,18 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// xorshift64
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {

@@ -1,10 +1,9 @@
 //! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
 
-use crate::support::until;
+use crate::support::{OnDrop, until, within_deadline};
 use parking_lot::Mutex;
-use selvedge::{
-    Builder, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, Till, register, scope, spawn, spawn_fallible,
-};
+use selvedge::{Builder, Failure, JoinHandle, Queue, Signal, StopOrder, Thread, Till, scope, spawn, spawn_fallible};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -186,143 +185,6 @@ fn joined_results_keep_their_order() {
 }
 
 #[test]
-fn a_panic_reaches_whoever_joins() {
-    let number = std::hint::black_box(42);
-    let failure = spawn("unlucky", move |_| panic!("it was {number}")).join().unwrap_err();
-    assert!(failure.is_panic() && !failure.is_error());
-    assert_eq!(failure.thread_path(), "main/unlucky");
-    assert_eq!(failure.message(), "it was 42");
-    let location = failure.location().unwrap();
-    assert!(location.starts_with("tests/primitives/threads.rs:"), "{location}");
-    assert!(failure.backtrace().is_some());
-    assert_eq!(failure.to_string(), format!("main/unlucky panicked at {location}: it was 42"));
-    assert_eq!(*failure.into_panic().downcast::<String>().unwrap(), "it was 42");
-}
-
-#[test]
-fn an_error_reaches_whoever_joins_with_its_sources() {
-    let failure = spawn_fallible("reader", |_| {
-        std::fs::read("/there/is/no/such/file")?;
-        Ok::<_, std::io::Error>(())
-    })
-    .join()
-    .unwrap_err();
-    assert!(failure.is_error());
-    assert!(failure.message().contains("No such file"), "{failure}");
-    assert!(std::error::Error::source(&failure).is_some());
-}
-
-#[test]
-fn an_unjoined_failure_joins_the_parents() {
-    let parent = spawn("parent", |_| {
-        let quick = spawn("quick", |_| panic!("first"));
-        quick.thread().stopped().wait_for_go();
-        drop(quick);
-        drop(spawn_fallible("slow", |please_stop| {
-            please_stop.wait_for_go();
-            Err::<(), _>("second")
-        }));
-        "the parent itself is well"
-    });
-    let thread = parent.thread().clone();
-    let failure = parent.join().unwrap_err();
-    assert!(thread.child_failed().is_go());
-    assert_eq!(failure.message(), "2 threads below it failed");
-    let below: Vec<_> = failure.children().iter().map(|child| (child.thread_path(), child.message())).collect();
-    assert_eq!(below, [("main/parent/quick", "first"), ("main/parent/slow", "second")]);
-    let text = failure.to_string();
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "main/parent failed: 2 threads below it failed");
-    assert!(lines[1].starts_with("├─ main/parent/quick panicked at tests/primitives/threads.rs:"), "{text}");
-    assert_eq!(lines[2], "└─ main/parent/slow failed: second");
-}
-
-#[test]
-fn a_joined_failure_is_not_told_again() {
-    let parent = spawn("parent", |_| {
-        let child = spawn("child", |_| panic!("told to the joiner"));
-        assert!(child.join().is_err());
-        "well"
-    });
-    assert_eq!(parent.join().unwrap(), "well");
-}
-
-#[test]
-fn a_failure_returned_by_the_parent_stays_single() {
-    let parent = spawn_fallible("parent", |_| spawn("child", |_| panic!("only once")).join());
-    let failure = parent.join().unwrap_err();
-    assert_eq!(failure.children().len(), 1);
-    assert_eq!(failure.to_string().matches("only once").count(), 1);
-    assert_eq!(failure.children()[0].thread_path(), "main/parent/child");
-}
-
-#[test]
-fn a_late_joiner_only_refers_to_it() {
-    let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
-    let out = handles.clone();
-    let parent = spawn("parent", move |_| {
-        out.add(spawn("child", |please_stop| {
-            please_stop.wait_for_go();
-            panic!("told to the parent");
-        }))
-        .unwrap();
-    });
-    assert_eq!(parent.join().unwrap_err().children().len(), 1);
-    let late = handles.pop().unwrap().join().unwrap_err();
-    assert_eq!(late.to_string(), "main/parent/child failed; main/parent has been told of it");
-}
-
-#[test]
-fn a_released_failure_goes_no_further() {
-    let parent = spawn("parent", |_| {
-        spawn("released", |_| panic!("only the log hears this")).release();
-        let ended = spawn("ended", |_| panic!("nor this"));
-        ended.thread().stopped().wait_for_go();
-        ended.release();
-    });
-    parent.join().unwrap();
-}
-
-#[test]
-fn a_failure_can_stop_its_siblings() {
-    let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
-    let parent = parent
-        .spawn(|_| {
-            let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
-            drop(spawn("unlucky", |_| panic!("siblings stop")));
-            patient.join().unwrap();
-        })
-        .unwrap();
-    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("the sibling was not stopped") };
-    assert_eq!(result.unwrap_err().children()[0].message(), "siblings stop");
-}
-
-#[test]
-fn a_payload_may_panic_when_dropped() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            if !std::thread::panicking() {
-                panic!("dropped");
-            }
-        }
-    }
-    let failure = spawn("bomber", |_| std::panic::panic_any(Bomb)).join().unwrap_err();
-    assert_eq!(failure.message(), "a payload that is no string");
-    drop(failure);
-
-    // A result without a taker is dropped on the thread, and its panic is that thread's failure.
-    let parent = spawn("parent", |_| {
-        drop(spawn("child", |please_stop| {
-            // Not before the handle is gone: the last of the two drops the value.
-            please_stop.wait_for_go();
-            Bomb
-        }));
-    });
-    assert_eq!(parent.join().unwrap_err().children()[0].message(), "dropped");
-}
-
-#[test]
 fn join_till_gives_the_handle_back() {
     let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
     let Err(patient) = patient.join_till(&Till::after(Duration::from_millis(5))) else {
@@ -361,39 +223,6 @@ fn a_panicking_scope_stops_its_threads() {
     let failure = parent.join().unwrap_err();
     assert_eq!(failure.message(), "in the scope");
     assert!(failure.location().unwrap().starts_with("tests/primitives/threads.rs"));
-}
-
-#[test]
-fn an_unjoined_scoped_failure_is_the_owners() {
-    let parent = spawn("parent", |_| {
-        scope(|s| {
-            drop(s.spawn("unlucky", |_| panic!("scoped")));
-        });
-    });
-    assert_eq!(parent.join().unwrap_err().children()[0].thread_path(), "main/parent/unlucky");
-}
-
-#[test]
-fn a_registered_thread_is_in_the_tree() {
-    std::thread::Builder::new()
-        .name("pool-1".into())
-        .spawn(|| {
-            assert_eq!(Thread::current().path(), "other/pool-1");
-            assert_eq!(spawn("child", |_| Thread::current().path().to_owned()).join().unwrap(), "main/child");
-            let registered = register("callback");
-            let thread = registered.thread();
-            assert_eq!(Thread::current().path(), "main/callback");
-            let child = spawn("child", |please_stop| please_stop.wait_for_go());
-            let child_thread = child.thread().clone();
-            assert_eq!(child_thread.path(), "main/callback/child");
-            drop(child);
-            drop(registered);
-            assert!(child_thread.stopped().is_go() && thread.stopped().is_go());
-            assert_eq!(Thread::current().path(), "other/pool-1");
-        })
-        .unwrap()
-        .join()
-        .unwrap();
 }
 
 #[test]
@@ -470,43 +299,6 @@ fn thousands_of_threads_leave_nothing() {
 }
 
 #[test]
-fn a_joined_failure_stays_with_its_joiner() {
-    let (end, (sender, handles)) = (Signal::new("end"), std::sync::mpsc::channel());
-    let ends = end.clone();
-    let parent = spawn("parent", move |_| {
-        let fails = spawn("fails", |please_stop| {
-            please_stop.wait_for_go();
-            panic!("out of thread");
-        });
-        sender.send(fails).unwrap();
-        ends.wait_for_go();
-    });
-    let fails: JoinHandle<()> = handles.recv().unwrap();
-    let joiner = spawn("joiner", move |_| fails.join());
-    until("the joiner waits", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
-    end.go();
-    parent.join().expect("the failure is the joiner's");
-    let failure = joiner.join().unwrap().unwrap_err();
-    assert!(failure.is_panic() && failure.message().contains("out of thread"), "{failure}");
-}
-
-#[test]
-fn an_abandoned_join_leaves_failures_to_the_parent() {
-    let parent = spawn("parent", |_| {
-        let fails = spawn("fails", |please_stop| {
-            please_stop.wait_for_go();
-            panic!("out of thread");
-        });
-        let Err(fails) = fails.join_till(&Till::after(Duration::from_millis(1))) else {
-            panic!("it waits to be asked")
-        };
-        drop(fails);
-    });
-    let failure = parent.join().unwrap_err();
-    assert!(failure.children().iter().any(|child| child.message().contains("out of thread")), "{failure}");
-}
-
-#[test]
 fn an_abandoned_join_forwards_no_stop() {
     let (ready, checked) = (Signal::new("ready"), Signal::new("checked"));
     let (says, waits) = (ready.clone(), checked.clone());
@@ -555,21 +347,79 @@ fn joining_an_ancestor_is_an_error() {
 }
 
 #[test]
-fn failures_are_told_in_start_order() {
-    let parent = spawn("parent", |_| {
-        let release = Signal::new("release");
-        let waits = release.clone();
-        drop(spawn("first", move |_| {
-            waits.wait_for_go();
-            panic!("late");
-        }));
-        let second = spawn("second", |_| panic!("early"));
-        let thread = second.thread().clone();
-        drop::<JoinHandle<()>>(second);
-        assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
-        release.go();
+fn a_refused_thread_leaves_no_child() {
+    within_deadline(|| {
+        let huge = |name| Builder::new(name).stack_size(1 << 60);
+        let parent = spawn("parent", move |_| {
+            assert!(huge("huge").spawn(|_| ()).is_err());
+            let seen = Arc::new(Mutex::new(None));
+            let stopped = seen.clone();
+            let me = Thread::current();
+            let captured = OnDrop(move || {
+                *stopped.lock() = Some(me.children()[0].stopped().clone());
+                panic!("dropped");
+            });
+            catch_unwind(AssertUnwindSafe(|| {
+                let _ = huge("loaded").spawn(move |_| drop(captured));
+            }))
+            .unwrap_err();
+            assert!(Thread::current().children().is_empty());
+            assert!(seen.lock().as_ref().unwrap().is_go(), "another thread may wait for it");
+        });
+        parent.join().unwrap();
     });
-    let failure = parent.join().unwrap_err();
-    let names: Vec<_> = failure.children().iter().map(|child| child.thread_path().to_owned()).collect();
-    assert!(names.len() == 2 && names[0].ends_with("/first") && names[1].ends_with("/second"), "{names:?}");
+}
+
+#[test]
+fn joining_oneself_or_a_parent_is_refused() {
+    within_deadline(|| {
+        // A handle that its own thread has, or one below it.
+        fn handed_in(name: &str, body: impl FnOnce(Queue<JoinHandle<String>>) -> String + Send + 'static) -> String {
+            let handles: Queue<JoinHandle<String>> = Queue::unbounded("handles");
+            let (from, (out, text)) = (handles.clone(), std::sync::mpsc::channel());
+            let thread = spawn(name, move |_| {
+                out.send(body(from)).unwrap();
+                String::new()
+            });
+            handles.add(thread).unwrap();
+            text.recv_timeout(DEADLINE).unwrap()
+        }
+        fn refusal(refused: Result<String, Failure>) -> String {
+            let failure = refused.unwrap_err();
+            assert!(failure.is_error() && !failure.is_panic());
+            failure.to_string()
+        }
+        fn joined(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join())
+        }
+        fn joined_till(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join_till(&Signal::never()).unwrap())
+        }
+        fn joined_for(handles: Queue<JoinHandle<String>>) -> String {
+            refusal(handles.pop().unwrap().join_timeout(DEADLINE).unwrap())
+        }
+        for join in [joined, joined_till, joined_for] {
+            let refused = handed_in("own", join);
+            assert_eq!(refused, "main/own failed: cannot join main/own, which ends after it");
+            let refused = handed_in("parent", move |handles| spawn("child", move |_| join(handles)).join().unwrap());
+            assert_eq!(refused, "main/parent/child failed: cannot join main/parent, which ends after it");
+        }
+    });
+}
+
+#[test]
+fn a_scope_forgets_joined_threads() {
+    within_deadline(|| {
+        let token = Arc::new(());
+        scope(|s| {
+            for _ in 0..500 {
+                let held = token.clone();
+                let child = s.spawn("short", |_| ());
+                child.thread().please_stop().on_go(move || drop(held));
+                child.join().unwrap();
+            }
+            let kept = Arc::strong_count(&token) - 1;
+            assert!(kept < 50, "{kept} nodes of threads that are gone");
+        });
+    });
 }

@@ -287,6 +287,7 @@ mod processes {
         let parts = ["dump of process", "asked to stop: its parent main ended", "SIGTERM came"];
         until("asked to stop", || {
             process.signal(SIGUSR1);
+            // Signals come one by one. Several at once would make one dump.
             std::thread::sleep(Duration::from_millis(100));
             let log = log_of(&folder);
             if parts.iter().all(|part| log.contains(part)) { Ok(()) } else { Err(log) }
@@ -341,13 +342,13 @@ mod processes {
     fn one_that_spins_is_reported_with_where() {
         stuck(
             "spins",
-            &["main/spinner, ", at("    at programs::dump_subject::spin_for_ever (tests/programs/", "running")],
+            &["main/spinner, ", at("    at programs::dump_subject::spin_forever (tests/programs/", "running")],
         );
     }
 
     #[test]
     fn a_reading_thread_is_reported_with_its_call() {
-        let function = at("    at programs::dump_subject::read_what_nobody_writes (tests/programs/", "");
+        let function = at("    at programs::dump_subject::read_an_empty_pipe (tests/programs/", "");
         let call = at("read\n      at <std::sys::", "");
         let call = if cfg!(target_env = "gnu") { call } else { "" };
         stuck("reads", &["main/reader, asleep in a call outside of selvedge", function, call]);

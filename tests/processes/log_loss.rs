@@ -1,18 +1,14 @@
-//! No record is lost without being counted. However the process ends, each flushed record is in the
-//! file, whole.
+//! No record is lost without being counted: overflow, broken files, full disks, failing rolls,
+//! reloads.
 #![cfg(unix)]
 
+use crate::support::{Folder, Mortal, Process, program, run, until};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use crate::support::{Folder, Process, program, run, until};
+use std::process::Command;
 
 /// A folder with a config; `more` below `log:`.
-fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
+pub(super) fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
     let folder = Folder::new(test);
     let yaml = folder.config("");
     let text = fs::read_to_string(&yaml).unwrap();
@@ -20,26 +16,16 @@ fn config(test: &str, more: &str) -> (Folder, std::path::PathBuf) {
     (folder, yaml)
 }
 
-fn subject(scenario: &str, config: &std::path::Path) -> Command {
+pub(super) fn subject(scenario: &str, config: &std::path::Path) -> Command {
     let mut command = Command::new(program("log_subject"));
     command.arg(scenario).arg(config);
     crate::support::hear_signals(&mut command);
     command
 }
 
-/// Gone with a test that fails.
-struct Mortal(std::process::Child);
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Of the lines "record NAME NUMBER end" the numbers by name; a line that is cut anywhere is a
 /// failure.
-fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
+pub(super) fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
     let mut all: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
     for line in text.lines() {
@@ -54,7 +40,7 @@ fn records(text: &str) -> BTreeMap<u32, Vec<u32>> {
 }
 
 /// The sum of "N records are missing here".
-fn missing(text: &str) -> u64 {
+pub(super) fn missing(text: &str) -> u64 {
     let counts =
         text.lines().filter_map(|line| line.split_once(" missing here")?.0.rsplit(' ').nth(2)?.parse::<u64>().ok());
     counts.sum()
@@ -91,155 +77,6 @@ fn written_plus_dropped_equals_sent() {
     }
 }
 
-/// Marsaglia's xorshift: the moments differ, and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-#[test]
-fn flushed_records_survive_any_end() {
-    let mut dice = Dice(0x5e1_4ed6e);
-    let (mut flushed_in_all, mut torn) = (0, 0);
-    for round in 0..250 {
-        let (folder, yaml) = config("killed", "queued: true");
-        // The second signal comes sooner than that of a person.
-        let text = fs::read_to_string(&yaml).unwrap();
-        fs::write(&yaml, text + "shutdown: { grace: 0s }\n").unwrap();
-        let acknowledged = folder.path().join("acknowledged");
-        let signals: &[i32] = match round % 5 {
-            0 => &[libc::SIGTERM],
-            1 => &[libc::SIGINT, libc::SIGINT],
-            2 => &[libc::SIGABRT],
-            3 => &[libc::SIGKILL],
-            // It exits by itself.
-            _ => &[],
-        };
-        let mut command = subject("until-killed", &yaml);
-        command.arg(&acknowledged);
-        if signals.len() > 1 {
-            command.env("STUBBORN", "1");
-        }
-        if signals.is_empty() {
-            command.env("EXIT_AFTER", dice.below(20_000).to_string());
-        }
-        let mut process = Process::start(&mut command);
-        process.wait_for("ready");
-        if !signals.is_empty() {
-            std::thread::sleep(Duration::from_micros(dice.below(20_000)));
-        }
-        for (at, signal) in signals.iter().enumerate() {
-            if at > 0 {
-                // Until the first one was seen; else both are one.
-                let deadline = Instant::now() + crate::support::ALARM;
-                while !folder.read("app.log").contains("interrupted by SIGINT") {
-                    assert!(Instant::now() < deadline, "the first SIGINT is not in the log");
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
-            process.signal(*signal);
-        }
-        let ended = process.end();
-        match round % 5 {
-            0 => assert_eq!(ended.code(), 0, "{}", ended.stderr),
-            1 => assert_eq!(ended.code(), 130, "{}", ended.stderr),
-            2 => assert_eq!(ended.status.signal(), Some(libc::SIGABRT)),
-            3 => assert_eq!(ended.status.signal(), Some(libc::SIGKILL)),
-            _ => assert_eq!(ended.code(), 7, "{}", ended.stderr),
-        }
-        let mut text = folder.read("app.log");
-        if round % 5 == 3 && !text.ends_with('\n') {
-            // A process that the kernel kills is killed within its write, between two pages of it:
-            // the last line, which was not reported as safe, may be cut. (`generic_perform_write`
-            // looks for a fatal signal before each page.)
-            torn += 1;
-            text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
-        }
-        let mut records = records(&text);
-        let safe = fs::read_to_string(&acknowledged).unwrap_or_default();
-        let mut flushed: BTreeMap<u32, u32> = BTreeMap::new();
-        for line in safe.lines() {
-            let (name, count) = line.split_once(' ').unwrap();
-            flushed.insert(name.parse().unwrap(), count.parse().unwrap());
-        }
-        for (name, count) in flushed {
-            flushed_in_all += count;
-            let numbers = records.remove(&name).unwrap_or_default();
-            let first: Vec<u32> = (0..count).collect();
-            assert!(numbers.len() >= count as usize, "round {round}: {count} flushed, {} there", numbers.len());
-            assert_eq!(numbers[..count as usize], first[..], "round {round}");
-            assert!(numbers.iter().enumerate().all(|(at, number)| at as u32 == *number), "round {round}: not in order");
-        }
-        if round % 5 == 1 {
-            assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
-        }
-    }
-    println!("{torn} of 50 SIGKILLs have cut the last line");
-    assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
-}
-
-#[test]
-fn hung_sinks_delay_ends_only_briefly() {
-    for (scenario, code) in [("hang-exit", Some(7)), ("hang-abort", None), ("hang-fork", Some(7))] {
-        let (folder, yaml) = config(scenario, "queued: true");
-        folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
-        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Kept, and not read.
-        let pipe = child.stdout.take();
-        let deadline = Instant::now() + crate::support::ALARM;
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                panic!("{scenario} waits for a sink that hangs");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        assert_eq!(status.code(), code, "{scenario}");
-        let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        let tells = stderr.contains("the log of this forked child has lost ");
-        assert_eq!(tells, scenario == "hang-fork", "{scenario}: {stderr}");
-        drop(pipe);
-    }
-}
-
-/// The log hangs: so stderr must tell of it.
-#[test]
-fn waiting_for_hung_sinks_is_told() {
-    for (scenario, capacity, thread) in
-        [("hang-end", 8192, "main/selvedge/log-writer"), ("hang-thread", 64, "main/talker")]
-    {
-        let (folder, yaml) = config(scenario, &format!("capacity: {capacity}"));
-        folder.write("log4rs.yaml", "appenders: { out: { kind: console } }\nroot: { level: info, appenders: [out] }\n");
-        let text = fs::read_to_string(&yaml).unwrap();
-        fs::write(&yaml, text + "shutdown: { patience: 100ms }\n").unwrap();
-        let errors = folder.path().join("stderr");
-        let stderr = fs::File::create(&errors).unwrap();
-        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
-        let pipe = child.stdout.take();
-        let deadline = Instant::now() + crate::support::ALARM;
-        while !folder.read("stderr").contains(&format!(" for {thread} to stop:")) {
-            if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
-                let _ = child.kill();
-                panic!("{scenario}: {}", folder.read("stderr"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // Once it is read, all ends well.
-        drop(std::thread::spawn(move || std::io::copy(&mut pipe.unwrap(), &mut std::io::sink())));
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{scenario}");
-    }
-}
-
 #[test]
 fn changing_directory_moves_no_log() {
     use std::os::unix::ffi::OsStrExt;
@@ -261,16 +98,12 @@ fn changing_directory_moves_no_log() {
     pattern("a {m}{n}");
     let mut command = subject("moves", std::path::Path::new("selvedge.yaml"));
     let mut child = Mortal(command.current_dir(&folder).spawn().unwrap());
-    let until = |part: &str| {
-        let deadline = Instant::now() + crate::support::ALARM;
-        while !fs::read_to_string(folder.join("logs/app.log")).is_ok_and(|text| text.contains(part)) {
-            assert!(Instant::now() < deadline, "no {part}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    let until_logged = |part: &str| {
+        until(part, || fs::read_to_string(folder.join("logs/app.log")).is_ok_and(|text| text.contains(part)));
     };
-    until("a some 999 end");
+    until_logged("a some 999 end");
     pattern("b {m}{n}");
-    until("b ");
+    until_logged("b ");
     // SAFETY: a signal to our own child, which has not been waited for.
     unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
@@ -292,17 +125,10 @@ fn reconfiguring_counts_a_failing_files_records() {
     to("/dev/full");
     let errors = folder.path().join("stderr");
     let mut child = Mortal(subject("wait", &yaml).stderr(fs::File::create(&errors).unwrap()).spawn().unwrap());
-    let until = |what: &str, is_so: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + crate::support::ALARM;
-        while !is_so() {
-            assert!(Instant::now() < deadline, "{what}: {}", folder.read("stderr"));
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    until("it fails", &|| folder.read("stderr").contains("the appender `out` fails: No space left"));
+    until("it fails", || folder.read("stderr").contains("the appender `out` fails: No space left"));
     let app = folder.path().join("app.log");
     to(&app.display().to_string());
-    until("it goes elsewhere", &|| fs::read_to_string(&app).is_ok_and(|text| text.contains("was read again")));
+    until("it goes elsewhere", || fs::read_to_string(&app).is_ok_and(|text| text.contains("was read again")));
     // SAFETY: a signal to our own child, which has not been waited for.
     unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
@@ -313,100 +139,6 @@ fn reconfiguring_counts_a_failing_files_records() {
     let lost: usize = lost.and_then(|lost| lost.parse().ok()).unwrap_or_else(|| panic!("{told}"));
     let kept = fs::read_to_string(&app).unwrap().lines().filter(|line| line.contains("some ")).count();
     assert!(lost > 0 && lost + kept == 1001, "{kept} kept: {told}");
-}
-
-#[test]
-fn an_abort_or_exit_cuts_no_line() {
-    for (scenario, some, rounds) in [
-        ("abort", 1000, 20),
-        ("abort-while-others-log", 1000, 40),
-        ("abort-after-a-rest", 1, 20),
-        ("exit-while-others-log", 1000, 60),
-    ] {
-        for round in 0..rounds {
-            let (folder, yaml) = config(scenario, "queued: true");
-            let ended = run(&mut subject(scenario, &yaml));
-            match ended.status.signal() {
-                None => assert_eq!((ended.code(), &scenario[..4]), (7, "exit"), "{scenario}: {}", ended.stderr),
-                signal => assert_eq!((signal, &scenario[..5]), (Some(libc::SIGABRT), "abort"), "{}", ended.stderr),
-            }
-            let text = folder.read("app.log");
-            let written = text.lines().filter(|line| line.contains(" some ") && line.ends_with(" end")).count();
-            assert_eq!(written, some, "{scenario}, round {round}");
-            for numbers in records(&text).into_values() {
-                assert!(numbers.len() > 1000 && numbers.iter().enumerate().all(|(at, number)| at as u32 == *number));
-            }
-        }
-    }
-}
-
-#[test]
-fn an_exit_writes_queued_records() {
-    for scenario in ["exit", "exit-in-thread"] {
-        let (folder, yaml) = config(scenario, "queued: true");
-        assert_eq!(run(&mut subject(scenario, &yaml)).code(), 7);
-        let text = folder.read("app.log");
-        assert_eq!(text.lines().filter(|line| line.contains(" some ")).count(), 1000, "{scenario}: {text}");
-        assert!(text.trim_end().ends_with("an exit handler's last word"), "{scenario}: {text}");
-    }
-}
-
-#[test]
-fn an_abort_by_two_panics_logs_both() {
-    let (folder, yaml) = config("double-panic", "queued: true");
-    let ended = run(&mut subject("double-panic", &yaml));
-    assert_eq!(ended.status.code(), None, "it does not abort");
-    let text = folder.read("app.log");
-    for part in [" some 999 end\n", "the first panic\n", " late 7999 end\n", "the second panic\n"] {
-        assert!(text.contains(part), "no {part:?} in {text}");
-    }
-}
-
-#[test]
-fn an_aborting_panic_is_logged_last() {
-    let program = crate::support::aborting_program("log_subject");
-    for (scenario, logged) in [("panic", true), ("panic-in-thread", true), ("panic-of-a-stranger", false)] {
-        let (folder, yaml) = config(scenario, "queued: true");
-        let ended = run(Command::new(&program).arg(scenario).arg(&yaml));
-        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{scenario}: {}", ended.stderr);
-        let text = folder.read("app.log");
-        assert_eq!(text.matches(" some ").count(), 1000, "{scenario}");
-        // A panic outside the tree is told by the standard hook.
-        let told = if logged { &text } else { &ended.stderr };
-        assert!(told.contains("the only panic") && text.ends_with('\n'), "{scenario}: {told}");
-    }
-}
-
-#[test]
-fn a_fork_neither_hangs_nor_doubles_a_record() {
-    let (folder, yaml) = config("fork", "queued: true");
-    let ended = run(&mut subject("fork", &yaml));
-    assert_eq!(ended.code(), 0, "{}", ended.stderr);
-    let text = folder.read("app.log");
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in text.lines().filter(|line| line.ends_with(" end")) {
-        let (_, record) = line.splitn(3, ' ').nth(2).map(|rest| (line, rest)).unwrap();
-        *seen.entry(record).or_default() += 1;
-    }
-    assert!(seen.values().all(|count| *count == 1), "doubled: {:?}", seen.iter().find(|(_, count)| **count > 1));
-    for child in 0..20 {
-        assert!(seen.contains_key(&*format!("before fork {child} end")));
-        assert!((0..10).all(|number| seen.contains_key(&*format!("child {child} {number} end"))), "child {child}");
-    }
-    let busy = seen.keys().filter(|record| record.starts_with("busy ") && !record.contains("total")).count();
-    assert!(seen.contains_key(&*format!("busy total {busy} end")), "the parent's records: {busy}");
-}
-
-#[test]
-fn a_thread_locals_drop_may_log() {
-    for rule in ["queued: true", "queued: false"] {
-        let (folder, yaml) = config("thread-exit", rule);
-        let ended = run(&mut subject("thread-exit", &yaml));
-        assert_eq!(ended.code(), 0, "{}", ended.stderr);
-        let text = folder.read("app.log");
-        let count = |part: &str| text.matches(part).count();
-        assert_eq!((count("late from before end"), count("late from after end")), (100, 50), "{rule}: {text}");
-    }
 }
 
 /// A rolling file in a program that goes to another folder before it logs 1000 records: what it
@@ -432,13 +164,9 @@ fn rolled(test: &str, queued: bool, archive_is_file: bool) -> (String, String, V
         let names = fs::read_dir(path.join("archive")).into_iter().flatten();
         names.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok()).collect()
     };
-    let deadline = Instant::now() + crate::support::ALARM;
     let is_last = |text: &String| text.contains("some 999 end");
     let active = || fs::read_to_string(path.join("app.log")).unwrap_or_default();
-    while !is_last(&active()) && !archives().iter().any(is_last) {
-        assert!(Instant::now() < deadline, "not all is written");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("all is written", || is_last(&active()) || archives().iter().any(is_last));
     child.signal(libc::SIGTERM);
     let ended = child.end();
     assert_eq!(ended.code(), 0, "{}", ended.stderr);

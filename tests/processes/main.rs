@@ -26,6 +26,7 @@ mod leaked_guards;
 mod log4rs_files;
 mod log_choice;
 mod log_console;
+mod log_ends;
 mod log_live;
 mod log_loss;
 mod log_sinks;

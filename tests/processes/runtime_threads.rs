@@ -55,6 +55,7 @@ fn the_runtimes_threads_stand_apart() {
         for thread in ["watcher", "sampler", "os-signals", "stop-watch"] {
             assert!(own.contains(&format!("    main/selvedge/{thread}, ")), "{dump}");
         }
+        // Some ticks of the wall clock. The profile is written at the end, so it cannot be asked.
         std::thread::sleep(Duration::from_millis(100));
         runtime.shutdown().unwrap();
         let folded = folder.read(&format!("{name}/{name}.folded"));

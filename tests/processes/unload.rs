@@ -103,6 +103,7 @@ fn provoke() {
         libc::waitpid(child, &raw mut status, 0);
         assert_eq!(status, 0);
     }
+    // Time for threads and timers that the library may have left to run into the removed code.
     std::thread::sleep(Duration::from_millis(50));
 }
 

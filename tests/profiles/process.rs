@@ -1,5 +1,8 @@
 //! A recording by the process engine sees what runs. One test after another: the timer and its
 //! signal belong to the process.
+//!
+//! A sleep of the recording thread is the length of the recording. A result that is not there yet
+//! is retried with a longer one, up to a deadline.
 #![cfg(all(feature = "pprof-engine", unix))]
 
 use parking_lot::MutexGuard;

@@ -1,5 +1,8 @@
 //! A profile tells the threads of the tree apart: by their whole path, at their own CPU clocks,
 //! however short they live.
+//!
+//! A sleep of the recording thread is the length of the recording. A result that is not there yet
+//! is retried with a longer one, up to a deadline.
 #![cfg(all(feature = "profiling", unix))]
 
 use parking_lot::MutexGuard;

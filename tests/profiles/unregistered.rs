@@ -1,5 +1,8 @@
 //! Unregistered threads are sampled too, if the options say so: the profile's sum is the process's
 //! CPU clock.
+//!
+//! A sleep of the recording thread is the length of the recording. A result that is not there yet
+//! is retried with a longer one, up to a deadline.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use parking_lot::{Mutex, MutexGuard};

@@ -1,4 +1,7 @@
 //! By the wall clock, a thread that waits shows what for, by a name that is the same at each call.
+//!
+//! A sleep of the recording thread is the length of the recording. A result that is not there yet
+//! is retried with a longer one, up to a deadline.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
 use selvedge::profile::{self, Clock, Engine, Options};

@@ -2,7 +2,8 @@
 //!
 //! Each says "ready" on stdout when each thread is where a test expects it.
 
-use selvedge::{Config, Lock, Queue, Signal, spawn};
+use crate::wait::until;
+use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::Write;
@@ -23,8 +24,8 @@ pub(crate) fn main() -> ExitCode {
     }
     selvedge::run(config, |please_stop| -> Result<(), Box<dyn Error>> {
         match scenario.as_str() {
-            "spins" => drop(spawn("spinner", |_| spin_for_ever())),
-            "reads" => drop(spawn("reader", |_| read_what_nobody_writes())),
+            "spins" => drop(spawn("spinner", |_| spin_forever())),
+            "reads" => drop(spawn("reader", |_| read_an_empty_pipe())),
             "cycle" => cycle(),
             "alone" => drop(spawn("listener", |_| Signal::new("a bell").wait_for_go())),
             "several" => several(),
@@ -35,7 +36,11 @@ pub(crate) fn main() -> ExitCode {
             }
             other => return Err(format!("no scenario \"{other}\"").into()),
         }
-        settle();
+        settle(&Thread::current());
+        if scenario == "reads" {
+            // Time to come into the call: no thread can tell that it is within a system call.
+            std::thread::sleep(Duration::from_millis(100));
+        }
         ready();
         please_stop.wait_for_go();
         Ok(())
@@ -47,13 +52,19 @@ fn ready() {
     let _ = std::io::stdout().flush();
 }
 
-/// Until no thread is about to do something else.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(100));
+/// Returns once each thread below this one waits, has ended, or does what it does to its end.
+fn settle(thread: &Thread) {
+    const NEVER_WAIT: [&str; 3] = ["spinner", "reader", "burner"];
+    for child in thread.children() {
+        until(child.path(), || {
+            !child.is_alive() || child.waiting_for().is_some() || NEVER_WAIT.contains(&child.name())
+        });
+        settle(&child);
+    }
 }
 
 #[inline(never)]
-fn spin_for_ever() {
+fn spin_forever() {
     let mut sum = 0_u64;
     loop {
         sum = black_box(sum.wrapping_add(1));
@@ -61,7 +72,7 @@ fn spin_for_ever() {
 }
 
 #[inline(never)]
-fn read_what_nobody_writes() {
+fn read_an_empty_pipe() {
     let (mut reader, _writer) = std::io::pipe().expect("a pipe");
     let mut byte = [0];
     let _ = std::io::Read::read(&mut reader, &mut byte);
@@ -124,7 +135,7 @@ fn many(count: usize) -> ExitCode {
                 .unwrap()
         })
         .collect();
-    settle();
+    settle(&Thread::current());
     for _ in 0..3 {
         let began = std::time::Instant::now();
         let dump = selvedge::dump();

@@ -1,9 +1,9 @@
 //! Programs for the tests of the log: `log_subject SCENARIO CONFIG [ACKNOWLEDGED]`. What a scenario
 //! has flushed it tells in the file ACKNOWLEDGED, a line "thread count" each time.
 
+use crate::log_ends::{double_panic, fork, fork_and_log_much, log_while_others_log, thread_exit, until_killed};
 use selvedge::{Config, Signal, logging, spawn};
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,7 +106,7 @@ pub(crate) fn main() -> ExitCode {
             please_stop.wait_for_go();
             Ok(())
         }
-        "panic-of-a-stranger" => {
+        "panic-outside-the-tree" => {
             log_some();
             let _panicked = std::thread::spawn(|| panic!("the only panic")).join();
             Ok(())
@@ -316,177 +316,17 @@ mod waiting {
     }
 }
 
-fn log_some() {
+pub(crate) fn log_some() {
     for number in 0..1000 {
         log::info!("some {number} end");
     }
 }
 
 /// More than a pipe without a reader holds: the writing thread hangs.
-fn log_much() {
+pub(crate) fn log_much() {
     for number in 0..6000 {
         log::info!("much {number} and a text of some length, so that it will not fit into the pipe end");
     }
-}
-
-/// A child of a fork, made while the writer is within a sink, logs more than the queue has room
-/// for.
-#[cfg(unix)]
-fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
-    std::thread::sleep(Duration::from_millis(50));
-    // SAFETY: as in `fork`.
-    let id = unsafe { libc::fork() };
-    if id == 0 {
-        log_much();
-        logging::flush();
-        // By `exit`, so that it tells what it has lost.
-        std::process::exit(0);
-    }
-    let mut status = 0;
-    // SAFETY: `status` is writable; `id` is our child.
-    assert_eq!(unsafe { libc::waitpid(id, &raw mut status, 0) }, id);
-    assert_eq!(status, 0, "the child has not left by itself");
-    std::process::exit(7)
-}
-
-#[cfg(not(unix))]
-fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
-    Ok(())
-}
-
-/// Four threads that log, flush, and say in another file what is safe now; until the process is
-/// killed.
-fn until_killed(please_stop: &Signal, acknowledged: &str) -> Result<(), Box<dyn Error>> {
-    let mut threads = Vec::new();
-    for name in 0..4 {
-        let mut safe = OpenOptions::new().append(true).create(true).open(acknowledged)?;
-        threads.push(spawn(format!("logger-{name}"), move |please_stop| {
-            for number in 0_u32.. {
-                log::info!("record {name} {number} end");
-                if number % 50 == 49 {
-                    logging::flush();
-                    // One write, which an end of the process does not tear.
-                    let _ = safe.write_all(format!("{name} {}\n", number + 1).as_bytes());
-                }
-                if please_stop.is_go() {
-                    break;
-                }
-            }
-        }));
-    }
-    println!("ready");
-    std::io::stdout().flush()?;
-    if let Some(micros) = std::env::var_os("EXIT_AFTER") {
-        std::thread::sleep(Duration::from_micros(micros.to_str().ok_or("a number")?.parse()?));
-        std::process::exit(7);
-    }
-    please_stop.wait_for_go();
-    if std::env::var_os("STUBBORN").is_some() {
-        // A second signal ends it here.
-        selvedge::Signal::new("forever").wait_for_go();
-    }
-    Ok(())
-}
-
-fn log_while_others_log() {
-    let begun = selvedge::Progress::new("begun");
-    for name in 0..3 {
-        let begun = begun.clone();
-        drop(spawn(format!("logger-{name}"), move |_| {
-            for number in 0_u32.. {
-                log::info!("record {name} {number} end");
-                if number == 1000 {
-                    begun.advance(1);
-                }
-            }
-        }));
-    }
-    begun.wait_for(3);
-    log_some();
-}
-
-/// A panic while another one unwinds: the process aborts, and the hook is the last that runs.
-fn double_panic() -> Result<(), Box<dyn Error>> {
-    struct Again;
-    impl Drop for Again {
-        fn drop(&mut self) {
-            // More than the writer can write before the process is gone.
-            for number in 0..8000 {
-                log::info!("late {number} end");
-            }
-            panic!("the second panic");
-        }
-    }
-    log_some();
-    let _again = Again;
-    panic!("the first panic");
-}
-
-#[cfg(unix)]
-fn fork() -> Result<(), Box<dyn Error>> {
-    let busy = spawn("busy", |please_stop| {
-        let mut number = 0;
-        while !please_stop.is_go() {
-            log::info!("busy {number} end");
-            number += 1;
-        }
-        log::info!("busy total {number} end");
-    });
-    for child in 0..20 {
-        log::info!("before fork {child} end");
-        // SAFETY: the child only logs and leaves; it shares only our own locks and the allocator's,
-        // and both are made ready for a fork.
-        let id = unsafe { libc::fork() };
-        if id == 0 {
-            for number in 0..10 {
-                log::info!("child {child} {number} end");
-            }
-            // SAFETY: ends the child without the parent's destructors; has no preconditions.
-            unsafe { libc::_exit(0) };
-        }
-        let mut status = 0;
-        // SAFETY: `status` is writable; `id` is our child.
-        assert_eq!(unsafe { libc::waitpid(id, &raw mut status, 0) }, id);
-        assert_eq!(status, 0, "the child has not left by itself");
-    }
-    busy.stop();
-    busy.join()?;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn fork() -> Result<(), Box<dyn Error>> {
-    Ok(())
-}
-
-/// Logs while the thread-locals of the thread are being destroyed, its MDC among them.
-fn thread_exit() -> Result<(), Box<dyn Error>> {
-    struct Late(&'static str);
-    impl Drop for Late {
-        fn drop(&mut self) {
-            log::info!("late from {} end", self.0);
-        }
-    }
-    thread_local! {
-        static BEFORE: Late = const { Late("before") };
-        static AFTER: Late = const { Late("after") };
-    }
-    for _ in 0..50 {
-        spawn("leaver", |_| {
-            BEFORE.with(|_| ());
-            log_mdc::insert("key", "value");
-            log::info!("while it lives end");
-            AFTER.with(|_| ());
-        })
-        .join()?;
-        // A thread that has never logged before.
-        spawn("silent", |_| {
-            BEFORE.with(|_| ());
-            log_mdc::insert("key", "value");
-        })
-        .join()?;
-    }
-    Ok(())
 }
 
 /// Eight threads with 100,000 numbered records each, as fast as they can.

@@ -3,6 +3,11 @@
 
 #![allow(clippy::unit_arg)] // some programs have no exit code of their own
 
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/wait.rs"]
+mod wait;
+
 #[cfg(feature = "profiling")]
 mod compare;
 mod deadlock;
@@ -13,6 +18,7 @@ mod executing;
 mod failing;
 mod forking;
 mod letters;
+mod log_ends;
 mod log_subject;
 #[cfg(all(feature = "profiling", target_os = "linux"))]
 mod nameless;

@@ -4,6 +4,7 @@
 //! `pipeline SIGINT|SIGTERM|subtree|failure SEED RUNS`. Prints a line for each run:
 //! `drains=BOOL numbers added=N popped=N left=N squares added=N popped=N left=N`.
 
+use crate::random::Random;
 use selvedge::{Builder, Config, OnChildFailure, Popper, Queue, Signal, left_in_queues, spawn, spawn_fallible};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,46 +31,30 @@ struct Counts {
     popped: [AtomicU64; 2],
 }
 
-struct Random(u64);
-
-impl Random {
-    /// Less than `limit`.
-    fn below(&mut self, limit: u64) -> u64 {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn plan(&mut self, fails: bool) -> Plan {
-        let stage = self.below(3);
-        Plan {
-            capacity: 1 + self.below(40) as usize,
-            drains: self.below(2) == 0,
-            stops_after: Duration::from_micros(self.below(5_000)),
-            fails_at: fails.then(|| (self.below(500), stage)),
-            panics: self.below(8) == 0,
-        }
+fn draw_plan(random: &mut Random, fails: bool) -> Plan {
+    let stage = random.below(3);
+    Plan {
+        capacity: 1 + random.below(40) as usize,
+        drains: random.one_in(2),
+        stops_after: Duration::from_micros(random.below(5_000)),
+        fails_at: fails.then(|| (random.below(500), stage)),
+        panics: random.one_in(8),
     }
 }
 
 pub(crate) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let [_, how, seed, runs] = args.as_slice() else { panic!("pipeline HOW SEED RUNS") };
-    // Neighbouring seeds must not give neighbouring plans, and the state must not be 0.
-    let mut random = Random(seed.parse::<u64>().unwrap().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    for _ in 0..10 {
-        random.below(2);
-    }
+    let mut random = Random(seed.parse().unwrap());
     let runs: u64 = runs.parse().unwrap();
     let counts = Arc::new(Counts::default());
-    let plan = random.plan(false);
+    let plan = draw_plan(&mut random, false);
     let code = selvedge::run(Config::new("pipeline"), |please_stop: &Signal| {
         match how.as_str() {
             "SIGINT" | "SIGTERM" => {
                 let signal = if how == "SIGINT" { libc::SIGINT } else { libc::SIGTERM };
                 let killer = spawn("killer", move |_| {
+                    // The moment is random on purpose.
                     std::thread::sleep(plan.stops_after);
                     // SAFETY: kill takes no pointers.
                     assert_eq!(unsafe { libc::kill(std::process::id() as i32, signal) }, 0);
@@ -79,7 +64,8 @@ pub(crate) fn main() -> ExitCode {
             }
             _ => {
                 for _ in 0..runs {
-                    let (plan, before, counts) = (random.plan(how == "failure"), left(), Arc::new(Counts::default()));
+                    let (plan, before, counts) =
+                        (draw_plan(&mut random, how == "failure"), left(), Arc::new(Counts::default()));
                     let of_thread = counts.clone();
                     let thread = Builder::new("pipeline")
                         .on_child_failure(OnChildFailure::StopSiblings)

@@ -304,6 +304,7 @@ fn sluggish() -> Result<(), Box<dyn Error>> {
         }
         drop(spawn("sluggish", |please_stop| {
             please_stop.wait_for_go();
+            // What makes it the slowest.
             std::thread::sleep(Duration::from_millis(200));
         }));
     })?;

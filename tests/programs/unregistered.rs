@@ -1,6 +1,7 @@
 //! Threads that the tree does not know, and threads at their very end, for tests/runtime.rs:
 //! `unregistered SCENARIO`. Ends with 0 if all is as it should be.
 
+use crate::wait::until;
 use selvedge::{
     BinarySemaphore, Builder, Config, Lock, Monitor, Progress, Promise, Queue, Runtime, Semaphore, Sequencer, Signal,
     Thread, Till, register, scope, spawn, spawn_actor, spawn_fallible,
@@ -110,6 +111,7 @@ fn named_parent() {
         drop(spawn("slow", move |please_stop| {
             please_stop.wait_for_go();
             is_asked.go();
+            // The time in which the parent ends, and children are placed below it.
             std::thread::sleep(Duration::from_millis(50));
         }));
         please_stop.wait_for_go();
@@ -173,7 +175,8 @@ fn two_mains() {
     });
     locked.wait_for_go();
     let watcher = std::thread::spawn(move || {
-        // What this thread waits for is not what `main` waits for.
+        // Time for the first thread to wait for the lock. Its wait is not `main`'s, so no call
+        // tells when.
         std::thread::sleep(Duration::from_millis(50));
         let dump = selvedge::dump().to_string();
         let_go.go();
@@ -256,6 +259,7 @@ fn call_everything(from: &str) {
     assert!(!(&signal | &ran).wait_for_go_timeout(soon));
     let go = signal.clone();
     let goer = spawn("goer", move |_| {
+        // Usually the caller waits by then. If not, its wait ends at once.
         std::thread::sleep(Duration::from_millis(2));
         go.go()
     });
@@ -275,6 +279,7 @@ fn call_everything(from: &str) {
     scope(|s| {
         let guard = lock.lock();
         let other = s.spawn("locks", |_| *lock.lock() += 1);
+        // Usually the other thread waits by then. If not, it finds a free lock.
         std::thread::sleep(Duration::from_millis(2));
         drop(guard);
         other.join().unwrap();
@@ -329,12 +334,4 @@ fn exit() {
     assert!(failures.is_ok(), "{failures:?}");
     // And the main thread's, at the end of the process.
     touch("the main thread");
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < Duration::from_secs(50), "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -76,6 +76,15 @@ impl Drop for Folder {
     }
 }
 
+/// Calls it when dropped.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// How a process ended, and what it said.
 pub struct Ended {
     pub status: ExitStatus,
@@ -96,7 +105,7 @@ impl Ended {
 }
 
 /// A child that does not outlive a test that has failed.
-struct Mortal(Child);
+pub struct Mortal(pub Child);
 
 impl Drop for Mortal {
     fn drop(&mut self) {

@@ -1,4 +1,5 @@
 //! Waiting for a condition, with a deadline.
+#![allow(dead_code, unreachable_pub)] // each test uses a part of it
 
 use selvedge::JoinHandle;
 use std::sync::mpsc;

@@ -1,0 +1,232 @@
+//! A failure reaches the joiner, or else the parent. It is told once.
+
+use crate::support::{until, within_deadline};
+use selvedge::{Builder, JoinHandle, OnChildFailure, Queue, Signal, Till, scope, spawn, spawn_fallible};
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_panic_reaches_the_joiner() {
+    let number = std::hint::black_box(42);
+    let failure = spawn("unlucky", move |_| panic!("it was {number}")).join().unwrap_err();
+    assert!(failure.is_panic() && !failure.is_error());
+    assert_eq!(failure.thread_path(), "main/unlucky");
+    assert_eq!(failure.message(), "it was 42");
+    let location = failure.location().unwrap();
+    assert!(location.starts_with("tests/primitives/failures.rs:"), "{location}");
+    assert!(failure.backtrace().is_some());
+    assert_eq!(failure.to_string(), format!("main/unlucky panicked at {location}: it was 42"));
+    assert_eq!(*failure.into_panic().downcast::<String>().unwrap(), "it was 42");
+}
+
+#[test]
+fn an_error_reaches_the_joiner_with_sources() {
+    let failure = spawn_fallible("reader", |_| {
+        std::fs::read("/there/is/no/such/file")?;
+        Ok::<_, std::io::Error>(())
+    })
+    .join()
+    .unwrap_err();
+    assert!(failure.is_error());
+    assert!(failure.message().contains("No such file"), "{failure}");
+    assert!(std::error::Error::source(&failure).is_some());
+}
+
+#[test]
+fn an_unjoined_failure_joins_the_parents() {
+    let parent = spawn("parent", |_| {
+        let quick = spawn("quick", |_| panic!("first"));
+        quick.thread().stopped().wait_for_go();
+        drop(quick);
+        drop(spawn_fallible("slow", |please_stop| {
+            please_stop.wait_for_go();
+            Err::<(), _>("second")
+        }));
+        "the parent itself is well"
+    });
+    let thread = parent.thread().clone();
+    let failure = parent.join().unwrap_err();
+    assert!(thread.child_failed().is_go());
+    assert_eq!(failure.message(), "2 threads below it failed");
+    let below: Vec<_> = failure.children().iter().map(|child| (child.thread_path(), child.message())).collect();
+    assert_eq!(below, [("main/parent/quick", "first"), ("main/parent/slow", "second")]);
+    let text = failure.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "main/parent failed: 2 threads below it failed");
+    assert!(lines[1].starts_with("├─ main/parent/quick panicked at tests/primitives/failures.rs:"), "{text}");
+    assert_eq!(lines[2], "└─ main/parent/slow failed: second");
+}
+
+#[test]
+fn a_joined_failure_is_not_told_again() {
+    let parent = spawn("parent", |_| {
+        let child = spawn("child", |_| panic!("told to the joiner"));
+        assert!(child.join().is_err());
+        "well"
+    });
+    assert_eq!(parent.join().unwrap(), "well");
+}
+
+#[test]
+fn a_failure_returned_by_the_parent_stays_single() {
+    let parent = spawn_fallible("parent", |_| spawn("child", |_| panic!("only once")).join());
+    let failure = parent.join().unwrap_err();
+    assert_eq!(failure.children().len(), 1);
+    assert_eq!(failure.to_string().matches("only once").count(), 1);
+    assert_eq!(failure.children()[0].thread_path(), "main/parent/child");
+}
+
+#[test]
+fn a_late_joiner_only_refers_to_it() {
+    let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
+    let out = handles.clone();
+    let parent = spawn("parent", move |_| {
+        out.add(spawn("child", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("told to the parent");
+        }))
+        .unwrap();
+    });
+    assert_eq!(parent.join().unwrap_err().children().len(), 1);
+    let late = handles.pop().unwrap().join().unwrap_err();
+    assert_eq!(late.to_string(), "main/parent/child failed; main/parent has been told of it");
+}
+
+#[test]
+fn a_released_failure_goes_no_further() {
+    let parent = spawn("parent", |_| {
+        spawn("released", |_| panic!("only the log hears this")).release();
+        let ended = spawn("ended", |_| panic!("nor this"));
+        ended.thread().stopped().wait_for_go();
+        ended.release();
+    });
+    parent.join().unwrap();
+}
+
+#[test]
+fn a_failure_can_stop_its_siblings() {
+    let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
+    let parent = parent
+        .spawn(|_| {
+            let patient = spawn("patient", |please_stop| please_stop.wait_for_go());
+            drop(spawn("unlucky", |_| panic!("siblings stop")));
+            patient.join().unwrap();
+        })
+        .unwrap();
+    let Ok(result) = parent.join_till(&Till::after(DEADLINE)) else { panic!("the sibling was not stopped") };
+    assert_eq!(result.unwrap_err().children()[0].message(), "siblings stop");
+}
+
+#[test]
+fn an_unjoined_scoped_failure_is_the_owners() {
+    let parent = spawn("parent", |_| {
+        scope(|s| {
+            drop(s.spawn("unlucky", |_| panic!("scoped")));
+        });
+    });
+    assert_eq!(parent.join().unwrap_err().children()[0].thread_path(), "main/parent/unlucky");
+}
+
+#[test]
+fn a_joined_failure_stays_with_its_joiner() {
+    let (end, (sender, handles)) = (Signal::new("end"), std::sync::mpsc::channel());
+    let ends = end.clone();
+    let parent = spawn("parent", move |_| {
+        let fails = spawn("fails", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("out of thread");
+        });
+        sender.send(fails).unwrap();
+        ends.wait_for_go();
+    });
+    let fails: JoinHandle<()> = handles.recv().unwrap();
+    let joiner = spawn("joiner", move |_| fails.join());
+    until("the joiner waits", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+    end.go();
+    parent.join().expect("the failure is the joiner's");
+    let failure = joiner.join().unwrap().unwrap_err();
+    assert!(failure.is_panic() && failure.message().contains("out of thread"), "{failure}");
+}
+
+#[test]
+fn an_abandoned_join_leaves_failures_to_the_parent() {
+    let parent = spawn("parent", |_| {
+        let fails = spawn("fails", |please_stop| {
+            please_stop.wait_for_go();
+            panic!("out of thread");
+        });
+        let Err(fails) = fails.join_till(&Till::after(Duration::from_millis(1))) else {
+            panic!("it waits to be asked")
+        };
+        drop(fails);
+    });
+    let failure = parent.join().unwrap_err();
+    assert!(failure.children().iter().any(|child| child.message().contains("out of thread")), "{failure}");
+}
+
+#[test]
+fn failures_are_told_in_start_order() {
+    let parent = spawn("parent", |_| {
+        let release = Signal::new("release");
+        let waits = release.clone();
+        drop(spawn("first", move |_| {
+            waits.wait_for_go();
+            panic!("late");
+        }));
+        let second = spawn("second", |_| panic!("early"));
+        let thread = second.thread().clone();
+        drop::<JoinHandle<()>>(second);
+        assert!(thread.stopped().wait_for_go_timeout(DEADLINE));
+        release.go();
+    });
+    let failure = parent.join().unwrap_err();
+    let names: Vec<_> = failure.children().iter().map(|child| child.thread_path().to_owned()).collect();
+    assert!(names.len() == 2 && names[0].ends_with("/first") && names[1].ends_with("/second"), "{names:?}");
+}
+
+#[test]
+fn a_late_handle_drop_loses_no_failure() {
+    within_deadline(|| {
+        for round in 0..3000 {
+            let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
+            let out = handles.clone();
+            let parent = spawn("parent", move |please_stop| {
+                let child = spawn_fallible("child", |_| Err::<(), _>("lost?"));
+                child.thread().stopped().wait_for_go();
+                out.add(child).unwrap();
+                while !please_stop.is_go() {
+                    std::hint::spin_loop();
+                }
+            });
+            let child = handles.pop().unwrap();
+            parent.stop();
+            for _ in 0..round % 64 {
+                std::hint::spin_loop();
+            }
+            drop(child);
+            let failure = parent.join().expect_err("the failure of the child is lost");
+            assert_eq!(failure.children().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_joiner_hears_though_the_parent_ends() {
+    within_deadline(|| {
+        let parent = spawn("parent", |_| {
+            let handles: Queue<JoinHandle<()>> = Queue::unbounded("handles");
+            let from = handles.clone();
+            let joiner = spawn("joiner", move |_| from.pop().unwrap().join().unwrap_err().to_string());
+            let failing = spawn_fallible("failing", |please_stop| {
+                please_stop.wait_for_go();
+                Err::<(), _>("for the joiner")
+            });
+            handles.add(failing).unwrap();
+            until("it joins", || joiner.thread().waiting_for().is_some_and(|wait| wait.kind() == "thread"));
+            joiner
+        });
+        let joiner = parent.join().unwrap();
+        assert_eq!(joiner.join().unwrap(), "main/parent/failing failed: for the joiner");
+    });
+}

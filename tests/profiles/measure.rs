@@ -1,0 +1,128 @@
+//! What the tests of profiles measure with: work, clocks, and readings of a profile.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![allow(dead_code)] // each test uses a part of it
+
+use crate::split::spin;
+use parking_lot::MutexGuard;
+use selvedge::Registered;
+use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// In the tree as `main/test`, and alone.
+pub(crate) fn alone() -> (Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+pub(crate) fn begin() -> profile::Recording {
+    profile::start(Options::new().engine(Engine::Timer)).unwrap()
+}
+
+/// The calling thread's CPU clock.
+pub(crate) fn clock() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The kernel's tick: when one of them was, by CLOCK_MONOTONIC in nanoseconds, and how long they
+/// are apart.
+pub(crate) fn ticks() -> (i64, i64) {
+    let nanos = |clock: libc::clockid_t,
+                 ask: unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int| {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is writable.
+        assert_eq!(unsafe { ask(clock, &mut time) }, 0);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    // The coarse clock goes on with each tick; a look that took long has missed when.
+    let coarse = || nanos(libc::CLOCK_MONOTONIC_COARSE, libc::clock_gettime);
+    let fine = || nanos(libc::CLOCK_MONOTONIC, libc::clock_gettime);
+    loop {
+        let (last, before) = (coarse(), fine());
+        if coarse() != last && fine() - before < 20_000 {
+            return (before, nanos(libc::CLOCK_MONOTONIC_COARSE, libc::clock_getres));
+        }
+    }
+}
+
+/// Until a tenth of a tick after the next one.
+pub(crate) fn sleep_past_the_tick((one, apart): (i64, i64)) {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable, then a whole time to sleep until.
+    unsafe {
+        assert_eq!(libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now), 0);
+        let nanos = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+        let next = one + ((nanos - one) / apart + 1) * apart + apart / 10;
+        now = libc::timespec { tv_sec: next / 1_000_000_000, tv_nsec: next % 1_000_000_000 };
+        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &now, std::ptr::null_mut());
+    }
+}
+
+#[inline(never)]
+pub(crate) fn dive(depth: usize, length: Duration) -> u64 {
+    if depth == 0 { burn(length) } else { black_box(dive(depth - 1, length)) + 1 }
+}
+
+#[inline(never)]
+pub(crate) fn burn(length: Duration) -> u64 {
+    let end = clock() + length;
+    let mut x = 0;
+    while clock() < end {
+        x ^= spin(10_000);
+    }
+    x
+}
+
+pub(crate) fn folded(profile: &Profile) -> String {
+    let mut text = Vec::new();
+    profile.write_folded(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// Each line's stack and weight.
+pub(crate) fn lines(folded: &str) -> impl Iterator<Item = (&str, u64)> {
+    folded.lines().map(|line| {
+        let (stack, weight) = line.rsplit_once(' ').unwrap();
+        (stack, weight.parse().unwrap())
+    })
+}
+
+pub(crate) fn weight(folded: &str, part: &str) -> u64 {
+    lines(folded).filter(|(stack, _)| stack.contains(part)).map(|(_, weight)| weight).sum()
+}
+
+pub(crate) fn account<'a>(profile: &'a Profile, end: &str) -> &'a ThreadProfile {
+    profile.threads().iter().find(|thread| thread.path().ends_with(end)).unwrap()
+}
+
+/// Whether this process may have perf events: by a recording at a rate that only they can give.
+pub(crate) fn perf_clocks_are_permitted() -> bool {
+    let recording = profile::start(Options::new().engine(Engine::Timer).frequency(2000)).unwrap();
+    recording.finish().period() < Duration::from_millis(1)
+}
+
+pub(crate) fn near(a: Duration, b: Duration, share: f64, slack: Duration) -> bool {
+    a.abs_diff(b) <= b.mul_f64(share) + slack
+}
+
+/// Six standard deviations of a share that is measured with so many samples.
+pub(crate) fn six_sigma(share: f64, samples: u64) -> f64 {
+    6.0 * (share * (1.0 - share) / samples as f64).sqrt()
+}
+
+/// What the account of each thread must say, however many samples came.
+pub(crate) fn check_totals(profile: &Profile) {
+    let folded = folded(profile);
+    let mut sum = Duration::ZERO;
+    for thread in profile.threads() {
+        assert_eq!(thread.sampled_time() + thread.unsampled_time(), thread.cpu_time(), "{thread:?}");
+        sum += thread.cpu_time();
+    }
+    assert_eq!(sum.as_nanos() as u64, lines(&folded).map(|(_, weight)| weight).sum::<u64>());
+}
+
+/// Ending a thread costs it some time after its function.
+pub(crate) const AROUND: Duration = Duration::from_micros(700);
