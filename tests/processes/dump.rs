@@ -370,7 +370,7 @@ mod processes {
 
     #[test]
     fn a_wait_for_an_unheld_signal_is_reported() {
-        let call = at("    at selvedge::signal::Signal::wait_for_go\n", "");
+        let call = at("    at selvedge::signal::handle::Signal::wait_for_go\n", "");
         stuck("alone", &["main/listener, waiting ", "for signal \"a bell\"", call]);
     }
 
