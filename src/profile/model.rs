@@ -1,7 +1,7 @@
 //! The profile, as users hold it: named stacks, and each thread's account. Writes itself by
 //! `flame`. Knows no engine and no addresses.
 
-use super::accounts::{Account, Table};
+use super::accounts::{Account, Table, sums};
 use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::top::Top;
@@ -284,6 +284,9 @@ impl Profile {
             let seen: Duration = self.threads.iter().filter(|thread| !time(thread).is_zero()).map(|t| t.sampled).sum();
             let share = 100.0 * seen.as_secs_f64() / all.as_secs_f64();
             parts.push(format!("{share:.1} % of {:.2} s {} time seen", all.as_secs_f64(), self.clock_name()));
+        }
+        if self.clock() == Clock::Wall && !self.accounts.is_empty() {
+            parts.push(sums(&self.accounts));
         }
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [

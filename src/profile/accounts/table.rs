@@ -54,6 +54,21 @@ impl Table {
     }
 }
 
+/// The sums of all accounts but those of the runtime's own threads, as a part of a line.
+pub(in crate::profile) fn sums(accounts: &[Account]) -> String {
+    let of = |part: fn(&Account) -> Duration| {
+        time(accounts.iter().filter(|account| !is_runtimes_own(account.path())).map(part).sum())
+    };
+    format!(
+        "{} lived: {} CPU, {} runnable, {} in waits, {} outside",
+        of(Account::lifetime),
+        of(Account::cpu),
+        of(Account::runnable),
+        of(|account| account.waits().iter().map(WaitTotal::total).sum()),
+        of(Account::outside),
+    )
+}
+
 fn is_runtimes_own(path: &str) -> bool {
     path.strip_prefix(RUNTIME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -181,5 +196,7 @@ mod tests {
         assert_eq!(first.iter().map(|text| text.trim_end()).collect::<Vec<_>>(), expected, "{text}");
         assert!(text.contains("  13.5 s "), "{text}");
         assert!(text.contains("1.18 s"), "outside: {text}");
+        let expected = "18.0 s lived: 3.60 s CPU, 240 ms runnable, 0 ns in waits, 14.2 s outside";
+        assert_eq!(sums(&accounts), expected);
     }
 }
