@@ -17,6 +17,7 @@ pub(super) struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
+    /// Counts the names of each pool in these stacks.
     pub(super) fn new(options: &'a FlameOptions, labels: impl Iterator<Item = &'a str>) -> Labels<'a> {
         let mut pools: HashMap<String, HashSet<&str>> = HashMap::new();
         for label in labels.filter(|_| options.pools != Pools::None) {

@@ -1,5 +1,5 @@
-//! Writes stacks in three formats: folded lines, a flamegraph as SVG, a pprof file. Knows stacks and
-//! labels, not threads or samples. Of the crate it uses only the error type.
+//! Writes stacks in three formats: folded lines, a flamegraph as SVG, a pprof file. Knows stacks
+//! and labels, not threads or samples. Of the crate it uses only the error type.
 
 mod collapse;
 mod escape;

@@ -51,6 +51,7 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Leaves out plumbing, unless the stack has nothing else.
     fn without_plumbing(&self, stack: &'a Stack) -> Vec<&Arc<str>> {
         let locations = stack.frames.iter().rev().map(|&frame| &self.stacks.locations[frame]);
         let all = || locations.clone().flat_map(|location| location.lines.iter().rev().map(|line| &line.function));
@@ -153,6 +154,7 @@ fn implementor(inner: &str) -> String {
     }
 }
 
+/// The place of ` as ` outside of all groups.
 fn top_level_as(inner: &str) -> Option<usize> {
     let mut depth = 0u32;
     for (at, c) in inner.char_indices() {

@@ -110,6 +110,7 @@ impl Strings {
         Strings { table: vec![String::new()], indexes: HashMap::from([(String::new(), 0)]) }
     }
 
+    /// The index of the text in the table, added if need be.
     fn index(&mut self, text: &str) -> i64 {
         if let Some(&index) = self.indexes.get(text) {
             return index;
@@ -130,6 +131,7 @@ struct Functions {
 }
 
 impl Functions {
+    /// The id of the function, added if need be.
     fn id(&mut self, line: &Line, strings: &mut Strings) -> u64 {
         let key = [strings.index(&line.function), strings.index(&line.system_name), strings.index(&line.file)];
         *self.ids.entry(key).or_insert_with(|| {

@@ -1,5 +1,5 @@
-//! Makes a profile from an engine's samples: finds the thread of each sample, and adds up samples of
-//! the same thread with equal frames. `shown_stacks.rs` finds the frames. Knows no engine.
+//! Makes a profile from an engine's samples: finds the thread of each sample, and adds up samples
+//! of the same thread with equal frames. `shown_stacks.rs` finds the frames. Knows no engine.
 
 use super::model::{Profile, Session, ThreadProfile};
 use super::owners::Owners;
@@ -103,8 +103,8 @@ fn frames(sample: &RawSample, owner: &mut ThreadProfile, shown: &mut ShownStacks
     let mut frames = shown.stack(addresses, *ending, *generation, waiting.is_some());
     if let Some(waiting) = waiting {
         let waiting = shown.remark(waiting);
-        // A thread that only waits for its children, for example, has no other frames left. A thread
-        // that has ended before a sample of its wait was taken has no known frames.
+        // A thread that only waits for its children, for example, has no other frames left. A
+        // thread that has ended before a sample of its wait was taken has no known frames.
         if frames.len() == 1 && (addresses.is_empty() || shown.is_remark(frames[0], RUNTIME)) {
             frames[0] = waiting;
         } else {

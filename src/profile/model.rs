@@ -87,7 +87,8 @@ impl Profile {
     /// [`Error::is_io`]: `out` did not take it.
     ///
     /// ```no_run
-    /// # fn show(before: &selvedge::profile::Profile, after: &selvedge::profile::Profile) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use selvedge::profile::Profile;
+    /// # fn show(before: &Profile, after: &Profile) -> Result<(), Box<dyn std::error::Error>> {
     /// use selvedge::profile::FlameOptions;
     /// let file = std::fs::File::create("change.svg")?;
     /// after.write_difference(before, file, &FlameOptions::new().fold_pools())?;

@@ -59,6 +59,7 @@ impl Replies {
     }
 }
 
+/// Names the stack in the reply, and hides its machinery.
 fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool), Location>) -> Stack {
     let (addresses, ending) = match reply {
         Reply::Stack { addresses, ending } => (addresses, ending),

@@ -17,6 +17,7 @@ pub(super) struct Owners<'a> {
 }
 
 impl<'a> Owners<'a> {
+    /// For these lifetimes.
     pub(super) fn new(lifetimes: &'a [Lifetime]) -> Owners<'a> {
         let mut by_os_thread: HashMap<u64, Vec<usize>> = HashMap::new();
         for (index, lifetime) in lifetimes.iter().enumerate() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Nanoseconds since the recording began; negative before.
 pub(super) type Nanos = i64;
 
-/// What a recording really does, which is not always what was asked for.
+/// What a recording really does, which may differ from its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effective {
     pub(super) engine: Engine,

@@ -64,7 +64,7 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     Thread::current();
     let Start { sampler, effective, began, epoch } = engines::start(&options)?;
     log::info!(
-        "profiling: engine {}, clock {}, a sample each {:?} (asked: {}, {}, {} Hz)",
+        "profiling: engine {}, clock {}, a sample each {:?} (options: {}, {}, {} Hz)",
         effective.engine,
         effective.clock,
         effective.period,
@@ -106,6 +106,7 @@ impl Recording {
     }
 }
 
+/// Makes the profile, and logs what is missing.
 fn profile(
     found: RawProfile,
     accounts: Vec<Account>,

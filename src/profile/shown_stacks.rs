@@ -41,8 +41,8 @@ impl<'a> ShownStacks<'a> {
     }
 
     /// The stack as it is shown, as indexes of locations, the leaf first: without machinery at its
-    /// root, and never empty. `waits`: the thread waited in this crate. Its waiting code is left out
-    /// too, since the caller adds the wait's frame.
+    /// root, and never empty. `waits`: the thread waited in this crate. Its waiting code is left
+    /// out too, since the caller adds the wait's frame.
     pub(super) fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32, waits: bool) -> Vec<usize> {
         for (index, &address) in addresses.iter().enumerate() {
             let names = &mut *self.names;
@@ -120,8 +120,8 @@ impl<'a> ShownStacks<'a> {
         frames
     }
 
-    /// The part of the leaf that is this crate's blocking call: the number of whole frames, and then
-    /// the number of lines of the next frame.
+    /// The part of the leaf that is this crate's blocking call: the number of whole frames, and
+    /// then the number of lines of the next frame.
     fn waiting_part(&self, addresses: &[u64], generation: u32) -> (usize, usize) {
         let mut part = (0, 0);
         for (index, &address) in addresses.iter().enumerate() {
@@ -157,8 +157,8 @@ impl<'a> ShownStacks<'a> {
         self.names.unread()
     }
 
-    /// The stacks with all locations, and the modules: the first one, which is the program, and each
-    /// module that has a location.
+    /// The stacks with all locations, and the modules: the first one, which is the program, and
+    /// each module that has a location.
     pub(super) fn finish(self, stacks: Vec<Stack>) -> Stacks {
         let mut locations = self.table;
         let mut used: BTreeMap<usize, usize> = locations.iter().filter_map(|l| l.module).map(|m| (m, 0)).collect();

@@ -1,4 +1,4 @@
-//! Injected samples and lives, with what they must add up to, to the last nanosecond.
+//! Profiles of made-up samples and lifetimes: the sums are exact, to the nanosecond.
 
 use super::build;
 use super::loader::History;
@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const PERIOD: Duration = Duration::from_nanos(10_101_000);
 const MS: i64 = 1_000_000;
 
-/// Address 1xx is in module 0, 2xx in module 1, and so on; names as given, innermost first.
+/// Address 1xx is in module 0, 2xx in module 1, and so on. Names as given, the innermost first.
 struct Names(&'static [(u64, &'static [&'static str])]);
 
 impl Resolve for Names {
@@ -67,7 +67,7 @@ fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: 
     RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
-/// What an engine says that knows its threads.
+/// A sample of an engine that knows the thread.
 fn known(lifetime: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
     RawSample {
         owner: Owner::Lifetime(lifetime),
@@ -150,15 +150,16 @@ fn a_wait_shows_its_caller_and_its_label() {
         // Inlined into its caller, the lock shares an address with it.
         waits(&[320, 321, 322, 130, 340], "[waiting for lock]"),
         waits(&[320, 323, 340], "[waiting for thread]"),
-        // Published by us, and found in code of others: nothing is known to be left out.
+        // A wait of this crate, sampled in other code: no frame is left out.
         waits(&[310, 110, 130], "[waiting for something]"),
-        // The same place with no wait published: on its way.
+        // The same place, without a wait: the thread is on its way.
         known(0, &[320, 321, 322, 130, 340], Ending::Root, 1, 5),
     ];
     let expected = [
         "main;[waiting for thread] 5",
         "main;app::main;app::deposit;[waiting for lock] 5",
-        "main;app::main;app::deposit;selvedge::sync::lock::Lock::lock;selvedge::sync::gate::Gate::acquire;parking_lot::park;syscall 5",
+        "main;app::main;app::deposit;selvedge::sync::lock::Lock::lock;selvedge::sync::gate::Gate::acquire;\
+         parking_lot::park;syscall 5",
         "main;app::main;app::work;memcpy;[waiting for something] 5",
     ];
     assert_eq!(folded(&profile(raw, &[lifetime("main", 1, 0, None)])), expected);
@@ -225,9 +226,9 @@ fn the_program_begins_where_run_calls_it() {
 fn machinery_is_trimmed_at_the_root_only() {
     let lifetimes = [lifetime("main", 1, 0, None)];
     let raw = vec![
-        // The job is inlined into what called it: only the caller goes.
+        // The job is inlined into its caller: only the caller is trimmed.
         sample(1, 1, &[110, 350, 360, 341, 340], 1),
-        // The user's own catch_unwind is plumbing: there, but not shown by default.
+        // The user's own `catch_unwind` is plumbing: recorded, but not shown by default.
         sample(1, 2, &[110, 360, 130, 360, 341, 340], 1),
         sample(1, 3, &[341, 340], 1),
         sample(1, 4, &[], 1),
@@ -349,7 +350,7 @@ fn the_table_names_three_threads_and_counts_the_rest() {
     let table = profile(raw.clone(), &lifetimes).top(2).to_string();
     let rows: Vec<_> = table.lines().map(|line| line.rsplit_once("%  ").map_or("", |(_, row)| row)).collect();
     let threads = "(main/w-5 33%, main/w-4 27%, main/w-3 20%, 2 more)";
-    // Of the second, which did nothing itself, the shares of its total time.
+    // The second function has no own time, so the shares are of its total time.
     assert_eq!(rows[1..], [format!("app::work  {threads}"), format!("app::main  {threads}")]);
     raw.truncate(3);
     let table = profile(raw, &lifetimes).top(1).to_string();
@@ -379,7 +380,8 @@ fn the_pprof_file_lists_the_program_and_used_modules() {
     let text = |index: i64| proto.string_table[index as usize].as_str();
     let files: Vec<_> = proto.mapping.iter().map(|mapping| (mapping.id, text(mapping.filename))).collect();
     assert_eq!(files, [(1, "/lib/1.so"), (2, "/lib/3.so")]);
-    // Built from the root on; callers are in the call, one byte before the return.
+    // In order from the root on. A caller's address is in the call, one byte before the return
+    // address.
     let places: Vec<_> = proto.location.iter().map(|l| (l.address, l.mapping_id, l.line.len())).collect();
     assert_eq!(places, [(129, 1, 1), (119, 1, 2), (310, 2, 1)]);
     assert_eq!(proto.sample[0].location_id, [3, 2, 1]);

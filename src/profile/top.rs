@@ -42,6 +42,7 @@ struct Times {
 }
 
 impl Top {
+    /// The `n` functions with most own time.
     pub(super) fn new(stacks: &Stacks, n: usize) -> Top {
         let names = Names::abridged(stacks);
         let mut functions: HashMap<&Arc<str>, HashMap<&Arc<str>, Times>> = HashMap::new();
@@ -80,6 +81,7 @@ impl Top {
 }
 
 impl TopEntry {
+    /// Adds up the times of the threads.
     fn new(function: &Arc<str>, threads: HashMap<&Arc<str>, Times>) -> TopEntry {
         let sum = |of: fn(&Times) -> u64| Duration::from_nanos(threads.values().map(of).sum());
         let (own, total) = (sum(|times| times.own), sum(|times| times.total));

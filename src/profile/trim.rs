@@ -88,6 +88,7 @@ fn has_file_of_machinery(file: &str) -> bool {
     in_library || OURS.iter().any(|part| file.starts_with(part))
 }
 
+/// Returns `true` for the functions of std and of this crate that call the user's code.
 fn has_name_of_machinery(function: &str) -> bool {
     const STARTS: [&str; 8] = [
         "std::rt::",

@@ -91,6 +91,7 @@ impl Window {
         }
     }
 
+    /// Keeps the reply as the thread's present stack.
     fn add_reply(&mut self, thread: &Thread, reply: Reply) {
         let stack = match reply {
             Reply::Stack { addresses, ending } => {

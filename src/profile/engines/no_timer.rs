@@ -26,5 +26,5 @@ pub(super) fn starts() -> impl Fn(u64) -> bool {
 }
 
 pub(super) fn request_stacks(_threads: &[Thread], _unregistered: &[i32]) -> Result<Vec<Reply>, String> {
-    Err("threads can be asked where they are on Linux only, on x86_64 or aarch64".into())
+    Err("stacks of running threads are available on Linux only, on x86_64 or aarch64".into())
 }

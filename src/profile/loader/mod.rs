@@ -258,6 +258,7 @@ pub(super) struct Counters {
     subs: u64,
 }
 
+/// The loader's present numbers. 0 with an older loader, which does not have them.
 pub(super) fn counters() -> Counters {
     let mut counters = Counters::default();
     unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, size: usize, counters: *mut libc::c_void) -> libc::c_int {

@@ -46,6 +46,7 @@ pub(in crate::profile) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of the file with that metadata.
     fn of(metadata: &Metadata) -> Stamp {
         Stamp {
             device: metadata.dev(),
@@ -111,6 +112,7 @@ impl Source {
     }
 }
 
+/// Opens the file if it has those marks.
 fn open(path: &Path, marks: &Marks<'_>) -> io::Result<(File, Stamp)> {
     let file = open_regular(path)?;
     let metadata = file.metadata()?;

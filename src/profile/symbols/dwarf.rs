@@ -70,6 +70,7 @@ pub(super) fn frames<'a>(dwarf: &Dwarf<'a>, addresses: &[u64]) -> (Vec<Vec<Frame
 }
 
 impl<'a> At<'a> {
+    /// The frames of the address, the innermost first.
     fn frames(self) -> Vec<Frame<'a>> {
         let mut frames = Vec::with_capacity(self.chain.len());
         let (mut file, mut line) = match self.place {
@@ -209,6 +210,8 @@ impl<'a> Walk<'_, '_, '_, 'a> {
         Ok(())
     }
 
+    /// The linker's name of the function, its name in the source, or the name of the entry it
+    /// refers to.
     fn name(&mut self, attributes: &Attributes<'a>) -> Result<Option<&'a [u8]>, gimli::Error> {
         for own in [attributes.linkage_name, attributes.name].into_iter().flatten() {
             if let Ok(name) = self.unit.attr_string(own) {
@@ -220,6 +223,7 @@ impl<'a> Walk<'_, '_, '_, 'a> {
 }
 
 impl<'a> Attributes<'a> {
+    /// Keeps the attribute if it is one that is needed.
     fn take(
         &mut self,
         unit: &UnitRef<'_, Reader<'a>>,
@@ -249,6 +253,7 @@ impl<'a> Attributes<'a> {
         Ok(())
     }
 
+    /// Calls `each` with each range of addresses of the function.
     fn for_each_range(
         &self,
         unit: &UnitRef<'_, Reader<'a>>,

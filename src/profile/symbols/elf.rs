@@ -36,7 +36,7 @@ pub(super) fn names(
     let lines = if loaded.origin == Origin::Vdso {
         found.of(loaded, source, Bytes::InMemory(vdso(loaded)))
     } else {
-        let file = source.map_or_else(|| Err("it was not looked for".into()), Source::file);
+        let file = source.map_or_else(|| Err("it was not searched".into()), Source::file);
         file.and_then(|file| {
             let mapped = MappedFile::new(&file).map_err(|cause| cause.to_string())?;
             found.of(loaded, source, Bytes::OfFile(&mapped))
@@ -94,6 +94,7 @@ impl Naming<'_> {
         Ok(lines)
     }
 
+    /// Adds the lines of all addresses that the debug information in `file` describes.
     fn by_debug_information<'a>(
         &mut self,
         file: &Elf<'a>,

@@ -22,6 +22,7 @@ pub(in crate::profile) struct OfThisProcess {
 }
 
 impl OfThisProcess {
+    /// For the code in that history.
     pub(in crate::profile) fn new(history: History) -> OfThisProcess {
         let (mut modules, mut roles, mut first_module) = (Vec::new(), Vec::new(), Vec::new());
         for loaded in history.all() {
@@ -33,6 +34,8 @@ impl OfThisProcess {
         OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread }
     }
 
+    /// Finds the locations of the wanted addresses, which are all in the entry of the history with
+    /// that index.
     fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {
         let loaded = self.history.get(index);
         let in_file = |wanted: &Wanted| wanted.instruction().wrapping_sub(loaded.bias);

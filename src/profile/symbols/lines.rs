@@ -6,8 +6,8 @@ use gimli::{EndianSlice, NativeEndian, UnitRef};
 /// A part of the debug information.
 pub(super) type Reader<'a> = EndianSlice<'a, NativeEndian>;
 
-/// For each of the sorted `addresses` the file and the line of the instruction there. `None`: the unit
-/// does not say.
+/// For each of the sorted `addresses` the file and the line of the instruction there. `None`: the
+/// unit does not say.
 pub(super) fn places(
     unit: &UnitRef<'_, Reader<'_>>,
     addresses: &[u64],
@@ -56,6 +56,7 @@ pub(super) fn file(unit: &UnitRef<'_, Reader<'_>>, index: u64) -> String {
     path
 }
 
+/// Appends a part to the path. An absolute part replaces it.
 fn push(path: &mut String, part: &str) {
     if part.starts_with('/') {
         path.clear();

@@ -81,6 +81,7 @@ pub(super) enum Role {
 struct Texts(HashMap<String, Arc<str>>);
 
 impl Texts {
+    /// The text as a shared string.
     fn shared(&mut self, text: String) -> Arc<str> {
         if let Some(known) = self.0.get(&text) {
             return known.clone();

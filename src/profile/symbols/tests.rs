@@ -40,6 +40,7 @@ fn over_the_memory_budget_names_come_from_symbols() {
     assert_eq!(budget.left(), 1 << 20, "all of it was given back");
     let (name, line, unread) = names(&mut Budget::of(0));
     assert_eq!((&*name, line), ("budget_burn", 0));
-    let said = "takes 1 MiB of memory, and 0 MiB are left for finding names. Inlined functions, files and lines of it are missing.";
+    let said = "takes 1 MiB of memory, and 0 MiB are left for finding names. \
+                Inlined functions, files and lines of it are missing.";
     assert!(unread.starts_with("the debug information of ") && unread.ends_with(said), "{unread}");
 }

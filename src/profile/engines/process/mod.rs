@@ -86,6 +86,11 @@ impl Drop for Guard {
     }
 }
 
+/// Starts the engine.
+///
+/// # Errors
+/// [`Error::is_profile`]: another handler of SIGPROF is installed, the system refuses the timer, or
+/// pprof sampled in the parent process when this process was forked.
 pub(super) fn start(frequency: u32) -> Result<Start, Error> {
     if is_inherited() {
         let message = "the process engine sampled in the parent process when this one was forked, and cannot start \
@@ -159,6 +164,7 @@ impl Sampler for Process {
     }
 }
 
+/// The samples in pprof's report, without the frames of its signal handler.
 fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<RawSample> {
     let (handler, is_start) = (Handler::of_pprof(), timer::starts());
     let samples = report.data.into_iter().map(|(key, count)| {

@@ -45,6 +45,7 @@ impl ThreadRegistry {
         self.entries.lock().entry(id).or_insert(entry);
     }
 
+    /// Keeps the thread's end and its CPU time, and gives up its handle.
     fn end(&self, thread: &Thread) {
         let at = thread.ended_at().unwrap_or_else(Instant::now);
         let ended = State::Ended { at, cpu: thread.cpu_time() };

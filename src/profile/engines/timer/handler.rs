@@ -76,9 +76,9 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | `process_vm_readv` | the same; copies memory of this process |
 /// | `rt_sigprocmask` | the same; called with invalid arguments, so it changes no mask |
 /// | `pthread_self` | in POSIX's list; reads a register |
-/// | `table::enter`, `StackRequest::reply`, `Slot::sample`, | of this crate, each with its own `# Signal safety` |
+/// | `table::enter`, `StackRequest::reply`, `Slot::sample` | see their `# Signal safety` |
 /// | `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | the same |
-/// | gimli's `UnwindContext` and `Evaluation` with storage of a fixed size | its promise; the context is the slot's or the request's |
+/// | gimli's `UnwindContext` and `Evaluation`, of fixed size | gimli promises that they do not allocate |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
     // SAFETY: has no preconditions.

@@ -1,5 +1,5 @@
-//! Loom models of a thread's ring and of an entry of the table: a thread stands for the signal
-//! handler. See `model/loom_tests.rs`.
+//! Loom models of a thread's ring and of an entry of the table. A thread plays the signal handler.
+//! See `model/loom_tests.rs`.
 
 use super::entry::Entry;
 use super::ring::{Record, Ring};
@@ -15,7 +15,7 @@ fn loom_ring_records_are_whole_and_in_order() {
     check(3, || {
         let ring = Arc::new(Ring::default());
         let theirs = ring.clone();
-        // Two fit; the third goes round the end.
+        // Two records fit; the third one wraps around the end.
         let handler = thread::spawn(move || {
             (1..=3)
                 .filter(|number| {
@@ -44,8 +44,8 @@ fn loom_ring_records_are_whole_and_in_order() {
     });
 }
 
-/// What was taken is freed, which is a write here: an access by the handler that is not over is a
-/// failure.
+/// A cleared slot is freed, which is a write here. So an access by a handler that is still at work
+/// is a failure.
 #[test]
 fn loom_entry_a_cleared_slot_is_not_in_use() {
     check(3, || {
@@ -95,8 +95,8 @@ fn loom_entry_a_request_is_free_after_the_grace() {
     });
 }
 
-/// The entry becomes another thread's while the first one's handler is anywhere: that one never
-/// finds what is the other's, and the end of its stay is not taken for that of the other's.
+/// The entry is reassigned while the first thread's handler is anywhere. That handler never finds
+/// the other thread's slot, and its end is not taken for the end of the other thread's handler.
 #[test]
 fn loom_entry_a_reassigned_entry_is_not_entered() {
     check(3, || {

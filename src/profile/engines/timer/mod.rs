@@ -122,6 +122,8 @@ fn refused() -> Error {
     Error::new(Kind::Profile, "the threads' timers could not be set")
 }
 
+/// Spawns the sampler: in each round it visits threads, scans for unregistered ones, renews the
+/// module list, and logs warnings, until it is stopped.
 fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
     // The sampler empties the rings long before they are full: a hundred usual records fit, or
     // fifteen of the deepest.
@@ -199,6 +201,7 @@ impl Sampler for Timer {
 }
 
 impl Timer {
+    /// Stops all sampling and joins the sampler. Does nothing in a forked child.
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
         if self.shared.is_forked() {

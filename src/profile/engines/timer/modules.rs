@@ -92,6 +92,7 @@ struct UnwindTables {
 }
 
 impl UnwindTables {
+    /// The tables of the module that the loader describes. `None`: it has none, or unusual ones.
     fn of(info: &libc::dl_phdr_info, place: usize) -> Option<UnwindTables> {
         let base = info.dlpi_addr;
         // SAFETY: the loader's own table, of so many entries.

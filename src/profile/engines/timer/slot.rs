@@ -41,7 +41,7 @@ pub(super) enum StackBounds {
     Found(Box<Mapping>),
 }
 
-/// A part of memory that is found after a handler has met a stack pointer in it.
+/// A part of memory. It is found after a handler has reported a stack pointer in it.
 pub(super) struct Mapping {
     /// The number of its first page, above 19 bits with its number of pages. In one word, so that
     /// no handler sees half of a change.
@@ -63,7 +63,7 @@ impl Mapping {
     }
 
     fn range(&self) -> Range<u64> {
-        // Relaxed: numbers that only tell what to try; the kernel checks each read.
+        // Relaxed: the numbers only bound the reads; the kernel checks each read.
         let pages = self.pages.load(Ordering::Relaxed);
         let start = (pages >> 19) * PAGE;
         start..start + (pages & MOST_PAGES) * PAGE

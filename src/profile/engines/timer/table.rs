@@ -45,6 +45,7 @@ impl Drop for TableLock {
     }
 }
 
+/// Locks the table. Blocks until it can.
 fn lock_table() -> TableLock {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| process::at_fork(before_fork, in_parent, in_child));
@@ -55,6 +56,7 @@ fn lock_table() -> TableLock {
     }
 }
 
+/// Locks the table; `None` if that takes longer than `patience`.
 fn lock_table_within(patience: Duration) -> Option<TableLock> {
     const YIELDS: u32 = 20;
     let mut tries = 0;
@@ -75,6 +77,7 @@ fn lock_table_within(patience: Duration) -> Option<TableLock> {
 /// A forking thread holds `TABLE_LOCK`. Changed by that thread alone, while it holds it.
 static LOCKED_BY_FORK: AtomicBool = AtomicBool::new(false);
 
+/// Locks the table before a fork.
 extern "C" fn before_fork() {
     // Waits for a limited time: a signal handler of the program that forks may have interrupted the
     // thread that holds the lock.

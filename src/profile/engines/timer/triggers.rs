@@ -247,6 +247,7 @@ impl Triggers {
     }
 }
 
+/// Why a thread has no timer, as a sentence.
 fn no_timer(cause: &io::Error) -> String {
     let limit = match cause.raw_os_error() {
         Some(libc::EAGAIN) => " (RLIMIT_SIGPENDING, `ulimit -i`)",
@@ -330,15 +331,15 @@ mod tests {
         assert!(triggers.needs_perf_clock(&mut runs, &thread_clock, 700_000, || true));
         assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 700_000, || false));
         // It reads a file in /proc: once for each thread.
-        let asked = || unreachable!("it was called");
-        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 999_999, asked));
-        assert!(triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, asked));
+        let never = || unreachable!("it was called");
+        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 999_999, never));
+        assert!(triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, never));
         sleeps.refused = true;
-        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, asked));
+        assert!(!triggers.needs_perf_clock(&mut sleeps, &thread_clock, 1_000_000, never));
         let below = Triggers::new(ms(10), Source::Cpu { tick: ms(4), rate: Rate::Below });
         assert!(
             !below.is_above_tick()
-                && !below.needs_perf_clock(&mut TimerCheck::default(), &thread_clock, 700_000, asked)
+                && !below.needs_perf_clock(&mut TimerCheck::default(), &thread_clock, 700_000, never)
         );
     }
 }

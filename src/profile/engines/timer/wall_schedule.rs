@@ -2,9 +2,10 @@
 //! thousand waiting threads must not cost a thousand visits, nor a thousand lines of cold memory.
 //! Knows kernel thread ids, CPU clocks and change flags; no stacks and no accounting.
 //!
-//! A thread that has moved since its last visit is visited at each tick. A thread that has not moved
-//! is skipped: nothing of it is read until the change flag at its wait is raised. A skipped thread
-//! that is in no wait of this crate has no such wait to change, so its CPU clock is read in turn.
+//! A thread that has moved since its last visit is visited at each tick. A thread that has not
+//! moved is skipped: nothing of it is read until the change flag at its wait is raised. A skipped
+//! thread that is in no wait of this crate has no such wait to change, so its CPU clock is read in
+//! turn.
 //!
 //! Invariant: between two ticks, each added thread is in `moving` or in `skipped`. It leaves both
 //! when it is not put back because it has ended. Its id may be added again before that, and is
@@ -217,7 +218,8 @@ mod tests {
         wall_schedule.next(80, clock, &mut visits);
         visits.sort_by_key(|visit| visit.id);
         let seventh = Tick { number: 7, now: 70, before: 60 };
-        // At the sixth tick the clocks of 81 to 89 are read, and then those of the first seven again.
+        // At the sixth tick the clocks of 81 to 89 are read, and then those of the first seven
+        // again.
         assert_eq!((visits[1].unchanged_at, visits[2].unchanged_at), (Some(seventh), None));
         assert_eq!(ids(&mut visits), [0, 7, 95]);
         // They get new flag numbers, and the flags of their last ones are not raised any more.
@@ -276,7 +278,7 @@ mod tests {
         for is_outside in [false, true] {
             skip(&mut wall_schedule, 7, is_outside, &waits);
             wall_schedule.reschedule(7);
-            wall_schedule.next(20, |_| unreachable!("nobody is outside"), &mut visits);
+            wall_schedule.next(20, |_| unreachable!("no thread is outside"), &mut visits);
             assert_eq!(ids(&mut visits), [7]);
         }
     }

@@ -1,5 +1,5 @@
-//! The accounts: for each thread its lifetime, and the samples and weights of its stacks. What every
-//! clock needs; `cpu.rs` and `wall.rs` add the samples.
+//! The accounts: for each thread its lifetime, and the samples and weights of its stacks. What
+//! every clock needs; `cpu.rs` and `wall.rs` add the samples.
 
 use super::wait_names::WaitNames;
 use crate::profile::engines::timer::stacks::Stacks;
@@ -74,8 +74,8 @@ impl Accounting {
         }
     }
 
-    /// Notes which call spawned the account's thread. Threads of the same call and similar paths are
-    /// one pool.
+    /// Notes which call spawned the account's thread. Threads of the same call and similar paths
+    /// are one pool.
     pub(in super::super) fn set_spawn_site(&mut self, account: usize, place: Option<&'static Location<'static>>) {
         self.accounts[account].spawned_at = place;
     }
@@ -146,6 +146,7 @@ impl Accounting {
 }
 
 impl Account {
+    /// An empty account that belongs to no thread.
     pub(super) fn unused(hasher: RandomState) -> Account {
         let lifetime = Lifetime {
             path: Arc::default(),

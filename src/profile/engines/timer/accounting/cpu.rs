@@ -53,8 +53,9 @@ impl Accounting {
         self.accounts[thread_clock.owner()].lifetime.merged += missing;
     }
 
-    /// Counts samples for which the thread's ring had no room. The samples that filled it are older,
-    /// and are accounted after this call; so they keep the time of the samples that were due then.
+    /// Counts samples for which the thread's ring had no room. The samples that filled it are
+    /// older, and are accounted after this call; so they keep the time of the samples that were due
+    /// then.
     pub(in super::super) fn add_lost(&mut self, thread_clock: &mut ThreadClock, samples: u64) {
         thread_clock.reported_early += samples;
         self.count_lost(thread_clock, samples);
@@ -83,6 +84,7 @@ impl Account {
 }
 
 impl ThreadClock {
+    /// The clock of a thread with that account, now at `clock`.
     pub(in super::super) fn new(account: usize, clock: u64) -> ThreadClock {
         ThreadClock {
             since: clock,
@@ -107,9 +109,9 @@ impl ThreadClock {
         weight
     }
 
-    /// Counts one more sample. The kernel's ticks may meet a thread that often sleeps more, or less,
-    /// often than a sample is due. Samples that came early do not make up for many that are lost
-    /// later.
+    /// Counts one more sample. The kernel's ticks may find a thread that often sleeps more, or
+    /// less, often than a sample is due. Samples that came early do not make up for many that are
+    /// lost later.
     fn count(&mut self, period: u64) {
         let due = self.due(self.last, period);
         self.counted = (self.counted + 1).min(due + 1 + due / 8);

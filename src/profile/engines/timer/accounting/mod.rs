@@ -1,12 +1,12 @@
-//! Accounting: how much time each thread used, and where. Knows clocks and addresses, no signals, no
-//! locks and no operating system, so that it is tested with made-up numbers.
+//! Accounting: how much time each thread used, and where. Knows clocks and addresses, no signals,
+//! no locks and no operating system, so that it is tested with made-up numbers.
 //!
 //! Invariants
 //! 1. For each thread, the weights of its stacks and its `[unsampled]` remainder add up to the time
 //!    by which its clock advanced, to the nanosecond, even if samples were lost.
-//! 2. By the CPU clock, a thread's samples and its lost samples are together no fewer than the whole
-//!    periods of its clock. This holds for each cause of a loss: a timer that merged expirations, a
-//!    clock that was attached late, a full ring.
+//! 2. By the CPU clock, a thread's samples and its lost samples are together no fewer than the
+//!    whole periods of its clock. This holds for each cause of a loss: a timer that merged
+//!    expirations, a clock that was attached late, a full ring.
 
 mod accounts;
 mod cpu;

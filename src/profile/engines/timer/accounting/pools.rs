@@ -40,6 +40,8 @@ impl Accounting {
         }
     }
 
+    /// Folds the ended accounts whose paths `fold` makes equal, each into the first one of its
+    /// pool.
     fn fold(&mut self, fold: Fold) {
         type Key = (Option<&'static Location<'static>>, String);
         let mut pools: HashMap<Key, Vec<usize>> = HashMap::new();
@@ -62,6 +64,7 @@ impl Accounting {
 }
 
 impl Account {
+    /// Adds the sums of the other account to this one.
     fn take_in(&mut self, other: Account) {
         let pool = |account: &Account| {
             let lifetime = &account.lifetime;

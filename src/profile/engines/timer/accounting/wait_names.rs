@@ -21,6 +21,8 @@ impl WaitNames {
         self.keep(wait_frame(label), || format!("[waiting for {}]", label.kind()))
     }
 
+    /// The name itself, without its numbers, or the kind: depending on how many names are kept
+    /// already.
     fn keep(&mut self, name: Arc<str>, kind: impl FnOnce() -> String) -> Arc<str> {
         if let Some(known) = self.known.get(&name) {
             return known.clone();

@@ -1,8 +1,8 @@
 //! Accounting by the wall clock: where a thread's time went from one visit to the next.
 //!
-//! A thread counts the time of its waits in this crate itself, exactly, under the label of each wait.
-//! Samples only tell the stack of a wait with that label. All other time has no label: it goes to
-//! the stacks that were sampled outside of waits.
+//! A thread counts the time of its waits in this crate itself, exactly, under the label of each
+//! wait. A sample only gives the stack of a wait with that label. All other time has no label: it
+//! goes to the stacks that were sampled outside of waits.
 //!
 //! Order of a visit: `account_snapshot`, then `account_sample` for each record in the ring, then
 //! `tick`.
@@ -19,8 +19,8 @@ use crate::profile::raw::Ending;
 use std::sync::Arc;
 
 impl Accounting {
-    /// Attributes the time since the last visit. `ticks`: the number of ticks at which the thread was
-    /// skipped since; `until`: the time of the last of them.
+    /// Attributes the time since the last visit. `ticks`: the number of ticks at which the thread
+    /// was skipped since; `until`: the time of the last of them.
     pub(in super::super) fn account_snapshot(
         &mut self,
         thread_clock: &ThreadClock,
@@ -31,8 +31,9 @@ impl Accounting {
         let has_moved = wall_state.progress == Progress::BlockedOutside && !wall_state.is_unchanged(snapshot);
         let last_sample = wall_state.last_sample.clone();
         if let Some(sample) = last_sample.filter(|_| has_moved && ticks > 0 && !wall_state.is_requested) {
-            // Up to the last skipped tick it was blocked outside this crate, in no wait. The sampler
-            // does not know where it used CPU time meanwhile, so that part is `[unsampled]`.
+            // Up to the last skipped tick it was blocked outside this crate, in no wait. The
+            // sampler does not know where it used CPU time meanwhile, so that part is
+            // `[unsampled]`.
             let passed = wall_state.step(until);
             let unsampled = snapshot.clock.saturating_sub(sample.clock).min(passed);
             self.accounts[thread_clock.owner()].unsampled += unsampled;
@@ -49,8 +50,8 @@ impl Accounting {
         wall_state.current = snapshot.waiting.as_ref().map(|label| wall_state.index(label));
     }
 
-    /// A tick at which the thread is visited. If it has not moved, its pending time goes to its last
-    /// sample. If it has moved, the caller must request a sample.
+    /// A tick at which the thread is visited. If it has not moved, its pending time goes to its
+    /// last sample. If it has moved, the caller must request a sample.
     pub(in super::super) fn tick(
         &mut self,
         thread_clock: &ThreadClock,
@@ -81,8 +82,8 @@ impl Accounting {
         wall_state.progress
     }
 
-    /// A past tick at which the thread was skipped, and its CPU clock said that it had not moved: its
-    /// time up to that tick goes to its last sample.
+    /// A past tick at which the thread was skipped, and its CPU clock said that it had not moved:
+    /// its time up to that tick goes to its last sample.
     pub(in super::super) fn account_skipped_tick(
         &mut self,
         thread_clock: &ThreadClock,
@@ -135,8 +136,8 @@ impl Accounting {
         self.account_waits(thread_clock, wall_state, wall_state.is_sampler);
     }
 
-    /// Pending time in waits goes to the stacks that were sampled in them. `all`: where no stack was
-    /// sampled, it goes to an empty stack; otherwise it stays pending.
+    /// Pending time in waits goes to the stacks that were sampled in them. `all`: where no stack
+    /// was sampled, it goes to an empty stack; otherwise it stays pending.
     fn account_waits(&mut self, thread_clock: &ThreadClock, wall_state: &mut WallState, all: bool) {
         for wait in &mut wall_state.waits {
             if wait.pending == 0 || wait.stack.is_none() && !all {
@@ -148,8 +149,8 @@ impl Accounting {
         }
     }
 
-    /// Closes the account in charge at the wall clock `now`, after the time up to the last visit was
-    /// [accounted](Self::account_snapshot). `last`: the last tick.
+    /// Closes the account in charge at the wall clock `now`, after the time up to the last visit
+    /// was [accounted](Self::account_snapshot). `last`: the last tick.
     pub(in super::super) fn close_by_wall(
         &mut self,
         thread_clock: &mut ThreadClock,

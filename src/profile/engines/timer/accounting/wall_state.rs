@@ -1,8 +1,8 @@
-//! What accounting by the wall clock keeps about one OS thread between two visits. No accounts here,
-//! so that a copy of it can be closed for a snapshot.
+//! What accounting by the wall clock keeps about one OS thread between two visits. No accounts
+//! here, so that a copy of it can be closed for a snapshot.
 //!
-//! Invariant: a thread's time from `WallState::new` to `last` is in the account in charge, or pending
-//! here, each nanosecond once.
+//! Invariant: a thread's time from `WallState::new` to `last` is in the account in charge, or
+//! pending here, each nanosecond once.
 
 use crate::profile::engines::timer::wall_schedule::{Progress, Tick};
 use crate::profile::raw::Ending;
@@ -19,8 +19,8 @@ pub(in super::super) struct WallState {
     last: u64,
     /// The number of the last tick that is accounted: the thread has been skipped since.
     pub(super) last_tick: u64,
-    /// The number of the last tick at which it was visited. An account may be closed between visits,
-    /// which moves `last_tick` only.
+    /// The number of the last tick at which it was visited. An account may be closed between
+    /// visits, which moves `last_tick` only.
     pub(super) visited_tick: u64,
     /// A sample was requested and has not come.
     pub(super) is_requested: bool,
@@ -103,8 +103,8 @@ impl WallState {
         self.last
     }
 
-    /// The values of the thread's CPU clock, now at `clock`, that say that it has not moved since its
-    /// last sample.
+    /// The values of the thread's CPU clock, now at `clock`, that say that it has not moved since
+    /// its last sample.
     pub(in super::super) fn unchanged_clock(&self, clock: u64) -> RangeInclusive<u64> {
         clock..=self.last_sample.as_ref().map_or(clock, |sample| sample.clock + RETURN)
     }
@@ -114,8 +114,8 @@ impl WallState {
         self.visited_tick == tick.number
     }
 
-    /// The number of ticks at which the thread was skipped, up to `tick`, and the time of the last of
-    /// them. `is_visit`: it is visited at `tick`, which therefore does not count.
+    /// The number of ticks at which the thread was skipped, up to `tick`, and the time of the last
+    /// of them. `is_visit`: it is visited at `tick`, which therefore does not count.
     pub(in super::super) fn skipped(&self, tick: Tick, is_visit: bool) -> (u64, u64) {
         let until = if is_visit { tick.before } else { tick.now };
         (tick.number.saturating_sub(self.last_tick + u64::from(is_visit)), until)

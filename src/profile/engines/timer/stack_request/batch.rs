@@ -1,13 +1,13 @@
-//! A batch of stack requests: sends them, a few at a time, and collects the replies. Never waits for
-//! a thread while it holds the batch's lock.
+//! A batch of stack requests: sends them, a few at a time, and collects the replies. Never waits
+//! for a thread while it holds the batch's lock.
 //!
 //! Invariants
 //! 1. One batch at a time (`super::BATCH`).
-//! 2. A request that the table names is in its target's `Delivery::Sent`, so it lives. It is changed,
-//!    sent again or freed only after its entry is null and a grace is over.
+//! 2. A request that the table names is in its target's `Delivery::Sent`, so it lives. It is
+//!    changed, sent again or freed only after its entry is null and a grace is over.
 //! 3. A thread is sent a request while it has not got past its `ended` call, which waits for
-//!    `Batch::state`: its id and its stack are its own. Past that call, nothing of the batch leads to
-//!    it any more. Each thread that can be sent a request makes that call on itself
+//!    `Batch::state`: its id and its stack are its own. Past that call, nothing of the batch leads
+//!    to it any more. Each thread that can be sent a request makes that call on itself
 //!    (`thread/tree/leave.rs`), also if its guard was leaked.
 //! 4. Only the call of `request_stacks` that made a batch keeps it alive.
 
@@ -50,8 +50,8 @@ struct BatchState {
     by_thread: HashMap<u64, usize>,
     /// The index of the first target that was not tried yet.
     next: usize,
-    /// The indexes of unsent targets that could not take a signal when they were tried, each with the
-    /// reason.
+    /// The indexes of unsent targets that could not take a signal when they were tried, each with
+    /// the reason.
     postponed: Vec<(usize, &'static str)>,
     /// The indexes of targets in `Delivery::Sent`.
     sent: Vec<usize>,
@@ -120,8 +120,8 @@ impl Batch {
         (Batch { state: Mutex::new(state), generation: fork::generation() }, places)
     }
 
-    /// Finds the mappings around the stack pointers of unregistered threads, which are their stacks.
-    /// Returns `true` if requests must be sent to them once more.
+    /// Finds the mappings around the stack pointers of unregistered threads, which are their
+    /// stacks. Returns `true` if requests must be sent to them once more.
     pub(super) fn find_stacks(&self) -> bool {
         let mut state = self.state.lock();
         let has_replied = |target: &Target| target.os_thread == 0 && target.stack_pointer != 0;
@@ -161,9 +161,9 @@ impl Batch {
         }
     }
 
-    /// The replies of all targets, and the requests whose handlers may still be at work. A thread that
-    /// ends now may still hold the batch, so it is emptied here: nothing large stays with it or is
-    /// dropped by that thread.
+    /// The replies of all targets, and the requests whose handlers may still be at work. A thread
+    /// that ends now may still hold the batch, so it is emptied here: nothing large stays with it
+    /// or is dropped by that thread.
     pub(super) fn end(&self) -> (Vec<Reply>, Vec<(Arc<StackRequest>, Grace)>) {
         let (in_grace, targets, by_thread) = {
             let mut state = self.state.lock();
@@ -237,8 +237,8 @@ impl BatchState {
         let mut request = self.free.pop().unwrap_or_else(|| Arc::new(StackRequest::new(self.modules.clone())));
         let Some(fresh) = Arc::get_mut(&mut request) else { return false };
         fresh.open(target.os_thread, target.stack.clone());
-        // SAFETY: the request lives in the target, and after that in `in_grace`, until it was cleared
-        // from the entry and the grace is over.
+        // SAFETY: the request lives in the target, and after that in `in_grace`, until it was
+        // cleared from the entry and the grace is over.
         unsafe { entry.set_request(Arc::as_ptr(&request)) };
         target.delivery = Delivery::Sent { entry, request, since: now };
         self.sent.push(place);
@@ -289,8 +289,8 @@ impl BatchState {
 impl observe::Observer for Batch {
     fn started(&self, _: &Thread) {}
 
-    /// Called by the ending thread (for `main`, by the thread that ends it): from here on it is sent
-    /// no request, and no request leads to it.
+    /// Called by the ending thread (for `main`, by the thread that ends it): from here on it is
+    /// sent no request, and no request leads to it.
     fn ended(&self, thread: &Thread) {
         // In a forked child, the lock may be held by a thread that is not there.
         if fork::generation() != self.generation {

@@ -1,8 +1,8 @@
-//! Stack requests: threads reply with their present stacks, while they run, wait, or are sampled by a
-//! recording. The recording is not disturbed. The protocol stands in `profile/README.md`.
+//! Stack requests: threads reply with their present stacks, while they run, wait, or are sampled by
+//! a recording. The recording is not disturbed. The protocol stands in `profile/README.md`.
 //!
-//! `request.rs` is one request, which the handler replies to; `batch.rs` sends many and collects the
-//! replies; this file is the call that does all of it.
+//! `request.rs` is one request, which the handler replies to; `batch.rs` sends many and collects
+//! the replies; this file is the call that does all of it.
 
 mod batch;
 mod request;
@@ -22,8 +22,8 @@ use crate::thread::{Thread, observe};
 use batch::{Batch, PATIENCE};
 use std::sync::Arc;
 
-/// Held while a batch is sent: one at a time. In it: requests whose handlers were still at work when
-/// their batch ended. That happens to a thread that is given no processor in the middle of its
+/// Held while a batch is sent: one at a time. In it: requests whose handlers were still at work
+/// when their batch ended. That happens to a thread that is given no processor in the middle of its
 /// handler.
 static BATCH: PerProcess<Mutex<Retired>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
@@ -31,8 +31,8 @@ type Retired = Vec<(Arc<StackRequest>, Grace)>;
 
 /// Requests the stack of each of the threads, and then of the threads with the kernel ids
 /// `unregistered`. Waits for the replies: a fraction of a millisecond for a sleeping thread, longer
-/// for a thread that waits for a processor, `PATIENCE` for a thread that does not reply. Interrupted
-/// system calls are restarted where the kernel can do that.
+/// for a thread that waits for a processor, `PATIENCE` for a thread that does not reply.
+/// Interrupted system calls are restarted where the kernel can do that.
 ///
 /// # Errors
 /// Why no request can be sent now, as a part of a sentence.
@@ -80,7 +80,7 @@ fn install_handler() -> Result<(), String> {
             let other = describe_handler(other);
             return Err(format!("SIGPROF, by which threads are sent stack requests, has a handler already: {other}"));
         }
-        Err(cause) => return Err(format!("the system does not tell what handles SIGPROF: {cause}")),
+        Err(cause) => return Err(format!("the system does not say what handles SIGPROF: {cause}")),
     }
     handler::install().map_err(|cause| format!("the system refuses a handler for SIGPROF: {cause}"))
 }

@@ -17,11 +17,11 @@ const REPLIED: u8 = 1;
 pub(in super::super) struct StackRequest {
     /// | value | meaning | stored by |
     /// |---|---|---|
-    /// | `OPEN` | `cache`, `copied` and `found` are the handler's | the requesting thread, before the table names the request |
+    /// | `OPEN` | `cache`, `copied` and `found` are the handler's | the requesting thread, before `set_request` |
     /// | `REPLIED` | `found` is whole; the handler touches nothing any more | the handler |
     state: AtomicU8,
-    /// The `pthread_t` of the target thread: no other thread replies. 0 for an unregistered thread, of
-    /// which only the id is known.
+    /// The `pthread_t` of the target thread: no other thread replies. 0 for an unregistered thread,
+    /// of which only the id is known.
     owner: u64,
     /// The bounds of the target's stack. Of an unregistered thread: the mapping around the stack
     /// pointer of its first reply, which may have changed since; empty before that.
@@ -39,8 +39,8 @@ struct FoundStack {
     stack_pointer: u64,
 }
 
-// SAFETY: `cache`, `copied` and `found` are not Sync. `reply` reaches them only while `OPEN`, in the
-// one handler of the one thread whose entry names this. `read_reply` reaches `found` only once
+// SAFETY: `cache`, `copied` and `found` are not Sync. `reply` reaches them only while `OPEN`, in
+// the one handler of the one thread whose entry names this. `read_reply` reaches `found` only once
 // `REPLIED`, after which that handler does not touch it.
 unsafe impl Sync for StackRequest {}
 // SAFETY: nothing in it belongs to a thread: memory and numbers.
@@ -110,10 +110,10 @@ impl StackRequest {
                 let memory = if self.owner == 0 {
                     Memory::copied(part, own, copied)
                 } else {
-                    // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is the
-                    // calling thread: so the part of it in use is mapped, and so is the part of its
-                    // alternate stack above the stack pointer, if it runs there. The thread writes to
-                    // neither while its handler runs.
+                    // SAFETY: `stack` is the stack of the thread with that `pthread_t`, which is
+                    // the calling thread: so the part of it in use is mapped, and so is the part of
+                    // its alternate stack above the stack pointer, if it runs there. The thread
+                    // writes to neither while its handler runs.
                     unsafe { Memory::of_this_thread(part, own) }
                 };
                 self.modules.walk(registers, memory, cache, push)
@@ -134,8 +134,8 @@ impl StackRequest {
         if self.state.load(Ordering::Acquire) != REPLIED {
             return None;
         }
-        // SAFETY: `REPLIED`: the handler does not touch it any more, and only `&mut` makes it `OPEN`
-        // again.
+        // SAFETY: `REPLIED`: the handler does not touch it any more, and only `&mut` makes it
+        // `OPEN` again.
         let found = unsafe { &*self.found.get() };
         let addresses = found.addresses[..found.length].to_vec();
         Some((Reply::Stack { addresses, ending: found.ending }, found.stack_pointer))

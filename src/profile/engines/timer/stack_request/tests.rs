@@ -72,8 +72,8 @@ fn threads_may_end_while_a_request_is_pending() {
     assert!(replied >= 100 && ended >= 10, "{replied} replied, {ended} ended, in {batches} batches");
 }
 
-/// As if the kernel had given the thread the id of another thread, whose guard was leaked, and whose
-/// stack is gone.
+/// As if the kernel had given the thread the id of another thread, whose guard was leaked, and
+/// whose stack is gone.
 #[test]
 fn a_request_and_a_slot_of_another_thread_are_ignored() {
     handler::install().unwrap();
@@ -85,8 +85,8 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
         let request = Arc::new(request);
         let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1)));
         let entry = table::claim(id).unwrap();
-        // SAFETY: both live until they are cleared, below. Only the signal that is sent here comes to
-        // this thread, which no recording samples.
+        // SAFETY: both live until they are cleared, below. Only the signal that is sent here comes
+        // to this thread, which no recording samples.
         unsafe { (entry.set_request(Arc::as_ptr(&request)), entry.set_slot(Arc::as_ptr(&slot))) };
         sigprof::send(id).unwrap();
         entry.clear_slot();
@@ -123,8 +123,8 @@ fn a_thread_that_blocks_sigprof_is_sent_no_request() {
     assert_eq!((replies, is_pending), (Ok(vec![Reply::Unavailable(why.into())]), false));
 }
 
-/// As each thread does while its handler of SIGPROF runs, which may take long if the thread is given
-/// no processor.
+/// As each thread does while its handler of SIGPROF runs, which may take long if the thread is
+/// given no processor.
 #[test]
 fn a_request_waits_while_sigprof_is_briefly_blocked() {
     const ROUNDS: usize = 40;

@@ -6,13 +6,13 @@ use crate::os::task;
 use crate::profile::engines::timer::triggers::Source;
 use crate::thread::Thread;
 
-/// The CPU time in nanoseconds since its last sample up to which a thread that blocks SIGPROF is not
-/// reported.
+/// The CPU time in nanoseconds since its last sample up to which a thread that blocks SIGPROF is
+/// not reported.
 const LITTLE: u64 = 20_000_000;
 
 impl State {
-    /// Notes the thread if it blocks SIGPROF now. Returns `true` if so: a perf clock would not reach
-    /// it either.
+    /// Notes the thread if it blocks SIGPROF now. Returns `true` if so: a perf clock would not
+    /// reach it either.
     pub(super) fn is_blocking(&mut self, id: i32) -> bool {
         let blocks = task::read(id).is_some_and(|task| task.blocks_sigprof);
         if let Some(sampled) = self.sampled.get(&id).filter(|_| blocks) {
@@ -41,8 +41,8 @@ impl State {
         self.obstacles.is_displaced_first()
     }
 
-    /// The handler of SIGPROF was replaced while the recording ran. `by`: its description, as given by
-    /// `describe_handler`.
+    /// The handler of SIGPROF was replaced while the recording ran. `by`: its description, as given
+    /// by `describe_handler`.
     pub(in super::super) fn note_displaced(&mut self, by: String) {
         self.obstacles.note_displaced(by);
     }

@@ -1,5 +1,5 @@
-//! The sampler's round by the CPU clock: empties rings, and replaces timers that miss samples by perf
-//! clocks.
+//! The sampler's round by the CPU clock: empties rings, and replaces timers that miss samples by
+//! perf clocks.
 
 use super::data::{State, cpu_nanos};
 use crate::os::task;
@@ -71,8 +71,8 @@ impl State {
         if let Some(perf_clock) = self.triggers.perf_clock(&mut sampled.timer_check, sampled.clock) {
             self.triggers.end(sampled.trigger.replace(perf_clock));
             if is_running {
-                // The perf clock's first period begins now. The part of a period that the thread has
-                // used before gets a sample by this signal.
+                // The perf clock's first period begins now. The part of a period that the thread
+                // has used before gets a sample by this signal.
                 self.obstacles.send(id);
             }
         }

@@ -1,5 +1,5 @@
-//! The sampler's visits by the wall clock: reads a thread's waits, and requests a sample of a thread
-//! that has moved.
+//! The sampler's visits by the wall clock: reads a thread's waits, and requests a sample of a
+//! thread that has moved.
 //!
 //! Invariants
 //! 1. A handler reads the wait slot that its slot names. That is the one in `SampledThread::waits`,
@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl State {
-    /// Puts into `threads` the threads that may have moved. Accounts the skipped ticks of the others.
+    /// Puts into `threads` the threads that may have moved. Accounts the skipped ticks of the
+    /// others.
     pub(super) fn select_by_wall(&mut self, threads: &mut Vec<i32>) {
         let now = self.now();
         self.wall.schedule.next(now, |id| cpu_nanos(CpuClock::of_thread(id)), &mut self.wall.visits);
@@ -39,9 +40,9 @@ impl State {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         if sampled.wall_state.is_some() {
             waits.begin_times(thread.started_at().max(began));
-            // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the entry
-            // (invariant 1 of this room), or until this function is called again, which keeps it for
-            // a grace.
+            // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the
+            // entry (invariant 1 of this room), or until this function is called again, which keeps
+            // it for a grace.
             unsafe { sampled.slot.set_wait_slot(Arc::as_ptr(&waits)) };
         }
         let before = std::mem::replace(&mut sampled.waits, waits);
@@ -52,10 +53,10 @@ impl State {
         self.wall.free_retired_waits();
     }
 
-    /// Accounts the waits that the thread has counted and the samples in its ring. `until`: the wall
-    /// clock at its end, if it has ended. `is_visit`: it is visited at the present tick. Returns the
-    /// snapshot, and the number of changes of its waits up to it. The snapshot is `None` if the CPU
-    /// clock cannot be read, or is another thread's.
+    /// Accounts the waits that the thread has counted and the samples in its ring. `until`: the
+    /// wall clock at its end, if it has ended. `is_visit`: it is visited at the present tick.
+    /// Returns the snapshot, and the number of changes of its waits up to it. The snapshot is
+    /// `None` if the CPU clock cannot be read, or is another thread's.
     pub(super) fn snapshot_by_wall(
         &mut self,
         id: i32,
@@ -71,8 +72,8 @@ impl State {
         };
         let (accounting, mut waited) = (&mut self.accounting, std::mem::take(&mut self.wall.waited));
         let reading = waits.read_times(&mut waited);
-        // After the waits were read: if the clock has not moved since the last sample, the thread has
-        // been in this wait since.
+        // After the waits were read: if the clock has not moved since the last sample, the thread
+        // has been in this wait since.
         let clock = clock.or_else(|| cpu_nanos(*cpu_clock)).filter(|&clock| clock >= thread_clock.last());
         let at = reading.at.saturating_duration_since(began).as_nanos() as u64;
         let mut snapshot = ThreadSnapshot {
@@ -100,8 +101,8 @@ impl State {
         (clock.map(|_| snapshot), reading.changes)
     }
 
-    /// Visits the thread at the present tick: requests a sample if it has moved, and skips it until it
-    /// moves otherwise.
+    /// Visits the thread at the present tick: requests a sample if it has moved, and skips it until
+    /// it moves otherwise.
     pub(super) fn tick(&mut self, id: i32) {
         let tick = self.wall.schedule.tick();
         let was_visited =

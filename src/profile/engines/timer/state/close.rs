@@ -1,4 +1,5 @@
-//! Moves records from the threads' rings to their accounts, closes accounts, and ends the recording.
+//! Moves records from the threads' rings to their accounts, closes accounts, and ends the
+//! recording.
 
 use super::data::{SampledThread, State, cpu_nanos};
 use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, ThreadSnapshot, WallState};
@@ -22,8 +23,8 @@ impl State {
         }
     }
 
-    /// Accounts the samples for which the ring had no room. Before the records are read: their clocks
-    /// cover the time of the lost samples.
+    /// Accounts the samples for which the ring had no room. Before the records are read: their
+    /// clocks cover the time of the lost samples.
     pub(super) fn account_lost(&mut self, id: i32) {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         // Relaxed: a count.
@@ -33,13 +34,14 @@ impl State {
         }
     }
 
-    /// Closes the thread's account in charge, which may go on after that. `clock`: its CPU clock, if
-    /// known.
+    /// Closes the thread's account in charge, which may go on after that. `clock`: its CPU clock,
+    /// if known.
     pub(super) fn close_account(&mut self, id: i32, clock: Option<u64>) {
         let now = self.now();
         self.close_account_at(id, clock, now);
     }
 
+    /// The same, at the wall clock `now`.
     pub(super) fn close_account_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
         let now = (now, self.wall.schedule.tick());
         if let Some(sampled) = self.sampled.get_mut(&id) {
@@ -93,15 +95,15 @@ impl State {
         self.sampled.clear();
         self.registered.clear();
         self.spare_arenas = Vec::new();
-        // No entry leads to a slot any more, and each handler that found a slot has ended: no handler
-        // reads the modules.
+        // No entry leads to a slot any more, and each handler that found a slot has ended: no
+        // handler reads the modules.
         drop(handler::publish(None));
         (self.retired_modules, self.wall.retired_waits) = (Vec::new(), Vec::new());
     }
 }
 
-/// Closes the thread's account in charge in `accounting`. `clock`: its CPU clock, if known; `now`: the
-/// wall clock and the last tick.
+/// Closes the thread's account in charge in `accounting`. `clock`: its CPU clock, if known; `now`:
+/// the wall clock and the last tick.
 fn close(
     accounting: &mut Accounting,
     sampled: &SampledThread,

@@ -25,8 +25,8 @@ pub(super) struct CpuSampling {
     /// With a period shorter than the kernel's tick: the threads that have come since the last
     /// round. The sooner their timers are checked, the less they lose.
     pub(super) unchecked: Vec<i32>,
-    /// Timers of ended threads, to be deleted by the sampler. Deleting is half of what a timer costs
-    /// a thread that ends at once.
+    /// Timers of ended threads, to be deleted by the sampler. Deleting is half of what a timer
+    /// costs a thread that ends at once.
     pub(super) unneeded_timers: Vec<Trigger>,
 }
 

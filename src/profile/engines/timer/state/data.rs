@@ -1,4 +1,4 @@
-//! The state that every clock needs. Fields and small questions to them; no sampling.
+//! The state that every clock needs: the fields, and methods that only read them. No sampling.
 
 use super::cpu::CpuSampling;
 use super::obstacles::Obstacles;

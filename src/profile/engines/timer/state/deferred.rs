@@ -2,9 +2,9 @@
 //! next tick gets no slot or timer until the sampler's next round. Most end first.
 //!
 //! Invariants
-//! 1. A deferred thread is neither in `sampled` nor in `registered`. It is in `deferred` until it is
-//!    attached, has ended, or the recording ends. So it has one account in all, which has its CPU
-//!    clock from 0 on.
+//! 1. A deferred thread is neither in `sampled` nor in `registered`. It is in `deferred` until it
+//!    is attached, has ended, or the recording ends. So it has one account in all, which has its
+//!    CPU clock from 0 on.
 //! 2. A thread that is about to call `detach` is not attached.
 
 use super::cpu::Deferred;
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 impl State {
     /// Defers the attachment of a new thread, and returns `true`, if that is possible.
     pub(super) fn defer(&mut self, thread: &Thread, id: i32, first: Duration) -> bool {
-        // If the id is in `sampled`, that entry belongs to an earlier thread, and `register` must end
-        // it first.
+        // If the id is in `sampled`, that entry belongs to an earlier thread, and `register` must
+        // end it first.
         let may = self.cpu.is_spawning_fast && self.triggers.can_wait(first) && !self.sampled.contains_key(&id);
         if may {
             self.cpu.deferred.insert(thread.id(), Deferred { thread: thread.clone(), id, first });
@@ -39,8 +39,8 @@ impl State {
         }
     }
 
-    /// Attaches the deferred threads if one of them has that kernel id: it is about to be registered
-    /// under a second name.
+    /// Attaches the deferred threads if one of them has that kernel id: it is about to be
+    /// registered under a second name.
     pub(super) fn attach_deferred_as(&mut self, id: i32) {
         if self.cpu.deferred.values().any(|deferred| deferred.id == id) {
             self.attach_deferred();

@@ -2,11 +2,12 @@
 //! from outside the signal handler. All of it under one lock, which the handler never takes.
 //!
 //! `data.rs` has what every clock needs. `cpu.rs` and `wall.rs` have what one clock needs besides;
-//! `by_cpu.rs` and `by_wall.rs` are the sampler's visits by that clock. Each other file is one task.
+//! `by_cpu.rs` and `by_wall.rs` are the sampler's visits by that clock. Each other file is one
+//! task.
 //!
 //! Invariants
-//! 1. A slot that the table names is in `State::sampled`, so it lives. It leaves `sampled` after its
-//!    timer is deleted, its entry is null, and a grace is over.
+//! 1. A slot that the table names is in `State::sampled`, so it lives. It leaves `sampled` after
+//!    its timer is deleted, its entry is null, and a grace is over.
 //! 2. A thread of the tree in `sampled` has not got past its `ended` call: its id, clock and stack
 //!    are its own. Unregistered threads make no such call: see `scan.rs`.
 //! 3. After `stop`, `sampled` is empty and stays so.

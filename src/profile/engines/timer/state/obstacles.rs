@@ -1,6 +1,6 @@
 //! What keeps threads from being sampled: system calls that the system refuses, another handler of
-//! SIGPROF, threads that block it. Counts each, warns of the first, and describes all in the result.
-//! An EPERM or ENOSYS of a sandbox does not mean that a thread has ended. Knows no threads.
+//! SIGPROF, threads that block it. Counts each, warns of the first, and describes all in the
+//! result. An EPERM or ENOSYS of a sandbox does not mean that a thread has ended. Knows no threads.
 
 use crate::os::sigprof;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::io;
 pub(super) struct Obstacles {
     /// Signals that were not sent, and why the first was not.
     signals: Option<(u64, io::Error)>,
-    /// Why unregistered threads are not looked for.
+    /// Why unregistered threads are not found.
     list: Option<io::Error>,
     /// Why stacks of unregistered threads are not read.
     memory: Option<io::Error>,

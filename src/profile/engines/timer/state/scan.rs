@@ -60,8 +60,8 @@ impl State {
         self.running && next.is_some_and(|next| Instant::now() >= next)
     }
 
-    /// Finds unregistered threads, and the ends of those found before. `living`: the kernel ids of all
-    /// threads of the process, or why they could not be listed.
+    /// Finds unregistered threads, and the ends of those found before. `living`: the kernel ids of
+    /// all threads of the process, or why they could not be listed.
     pub(in super::super) fn scan(&mut self, living: io::Result<Vec<i32>>) {
         let living = match living {
             Ok(living) => living,
@@ -101,6 +101,7 @@ impl State {
         self.unregistered = Some(unregistered);
     }
 
+    /// Ends the sampling of all unregistered threads that are not in `living`.
     fn end_unregistered_except(&mut self, living: &HashSet<i32>) {
         let unregistered = self.sampled.iter().filter(|(_, sampled)| sampled.is_unregistered());
         let ended: Vec<i32> = unregistered.map(|(id, _)| *id).filter(|id| !living.contains(id)).collect();
@@ -109,8 +110,8 @@ impl State {
         }
     }
 
-    /// Starts to sample an unregistered thread, whose time belongs to the recording from its CPU clock
-    /// `since` on; it is at `now`.
+    /// Starts to sample an unregistered thread, whose time belongs to the recording from its CPU
+    /// clock `since` on; it is at `now`.
     fn add_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
         let Some(entry) = table::claim(id) else { return };
         let path = path_of_unregistered(&tasks::name(id));
@@ -122,16 +123,17 @@ impl State {
         self.close_account(id, Some(now));
     }
 
-    /// A thread has left the tree, with its CPU clock at `clock`. If it goes on, it is an unregistered
-    /// thread from there on.
+    /// A thread has left the tree, with its CPU clock at `clock`. If it goes on, it is an
+    /// unregistered thread from there on.
     pub(super) fn expect_unregistered(&mut self, id: i32, clock: Option<u64>) {
         if let (Some(unregistered), Some(since)) = (&mut self.unregistered, clock) {
             unregistered.candidates.insert(id, Candidate { since, scans: 0 });
         }
     }
 
-    /// Ends the sampling of an unregistered thread that has ended or joins the tree now. Only in the
-    /// latter case is its time since the last sample accounted: a clock that is gone cannot be read.
+    /// Ends the sampling of an unregistered thread that has ended or joins the tree now. Only in
+    /// the latter case is its time since the last sample accounted: a clock that is gone cannot be
+    /// read.
     pub(super) fn end_unregistered(&mut self, id: i32) {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         self.triggers.end(sampled.trigger.take());

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_reattached_thread_is_in_the_wall_schedule_once() {
-    // An unregistered thread, which no other recording of this process samples, blocked outside this
-    // crate.
+    // An unregistered thread, which no other recording of this process samples, blocked outside
+    // this crate.
     let (sender, thread) = mpsc::channel();
     let (go, end) = mpsc::channel::<()>();
     let blocked = std::thread::spawn(move || {

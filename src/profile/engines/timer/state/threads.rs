@@ -52,8 +52,8 @@ impl State {
     }
 
     /// Opens an account for the thread and, unless its OS thread is sampled under another name,
-    /// starts to sample it. Its first sample is due after `first`, from now on or, if it is new, from
-    /// its start.
+    /// starts to sample it. Its first sample is due after `first`, from now on or, if it is new,
+    /// from its start.
     pub(super) fn register(&mut self, thread: &Thread, is_new: bool, first: Duration) {
         let Some((clock, os_thread)) = thread.cpu_clock().zip(thread.os_thread()) else { return };
         let id = clock.thread();
@@ -95,14 +95,14 @@ impl State {
         self.show_waits(id, thread);
     }
 
-    /// Gives the OS thread a slot and, by the CPU clock, a trigger that sends its signals. `thread`:
-    /// its handle; `None` for an unregistered thread.
+    /// Gives the OS thread a slot and, by the CPU clock, a trigger that sends its signals.
+    /// `thread`: its handle; `None` for an unregistered thread.
     pub(super) fn add_sampled(&mut self, new: NewThread, thread: Option<&Thread>) {
         let NewThread { id, entry, clock, thread_clock, stack, first } = new;
         let owner = thread.and_then(Thread::os_thread).unwrap_or(0);
         let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, stack));
-        // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry (invariant 1
-        // of this room).
+        // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry (invariant
+        // 1 of this room).
         unsafe { entry.set_slot(Arc::as_ptr(&slot)) };
         let wall_state = (self.triggers.source() == Source::Wall).then(|| {
             self.wall.schedule.add(id);
@@ -146,8 +146,8 @@ impl State {
         self.close_account_at(id, clock, self.wall_nanos(ended));
         let ended = self.nanos_since_start(ended);
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
-        // The sampler may have visited it after its end, before this call got the lock: that time is
-        // in the account.
+        // The sampler may have visited it after its end, before this call got the lock: that time
+        // is in the account.
         let visited = sampled.wall_state.as_ref().map_or(ended, |wall_state| wall_state.last() as Nanos);
         self.accounting.end(account, ended.max(visited));
         sampled.handles.retain(|known| known != thread);
@@ -181,9 +181,9 @@ impl State {
         self.registered.retain(|_, (known, _)| *known != id);
     }
 
-    /// Called when the thread's clock cannot be read, or is behind its last value. Unless the system
-    /// merely refuses to read it, the id is another thread's by now, which must not be sampled with
-    /// this one's slot.
+    /// Called when the thread's clock cannot be read, or is behind its last value. Unless the
+    /// system merely refuses to read it, the id is another thread's by now, which must not be
+    /// sampled with this one's slot.
     pub(super) fn end_if_gone(&mut self, id: i32) {
         let is_gone = |sampled: &SampledThread| sampled.clock.is_gone() || cpu_nanos(sampled.clock).is_some();
         if self.sampled.get(&id).is_some_and(is_gone) {
@@ -202,6 +202,7 @@ impl State {
         Some(sampled)
     }
 
+    /// Removes the thread, and keeps its slot's memory for another thread.
     fn remove_and_keep_arena(&mut self, id: i32) {
         if let Some(sampled) = self.remove_sampled(id)
             && self.spare_arenas.len() < MAX_SPARE_ARENAS
@@ -212,9 +213,9 @@ impl State {
     }
 }
 
-/// Returns `true` if the kernel has given the sampled thread's id to another thread, whose CPU clock
-/// is at `now`, and whose stack is `stack`. The sampled thread has ended then, and its guard was
-/// leaked.
+/// Returns `true` if the kernel has given the sampled thread's id to another thread, whose CPU
+/// clock is at `now`, and whose stack is `stack`. The sampled thread has ended then, and its guard
+/// was leaked.
 fn is_id_reused(sampled: &SampledThread, now: u64, stack: &Range<u64>) -> bool {
     let is_same_stack = matches!(sampled.slot.stack(), StackBounds::Known(known) if known.end == stack.end);
     now < sampled.thread_clock.last() || !is_same_stack

@@ -29,8 +29,8 @@ impl Unregistered {
         Unregistered { candidates: HashMap::new(), process_cpu: tasks::cpu_nanos_of_all(), next_scan: None }
     }
 
-    /// Forgets threads that have ended. A thread that has left the tree since the last scan may have
-    /// come after the list was made, so it is kept for one scan more.
+    /// Forgets threads that have ended. A thread that has left the tree since the last scan may
+    /// have come after the list was made, so it is kept for one scan more.
     pub(super) fn forget_ended(&mut self, living: &HashSet<i32>) {
         self.candidates.retain(|id, candidate| {
             let has_just_left = candidate.scans == 0;

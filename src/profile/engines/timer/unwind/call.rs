@@ -93,8 +93,9 @@ pub(super) fn slot_of_stub(_: u64, _: &[u8]) -> Option<u64> {
     None
 }
 
-/// Whether this is the code that a signal handler returns to: it asks the kernel for the registers
-/// that the signal has interrupted. The C library has its own, or the kernel's in the vdso is used.
+/// Returns `true` if this is the code that a signal handler returns to: it asks the kernel for the
+/// registers that the signal has interrupted. The C library has its own, or the kernel's in the
+/// vdso is used.
 pub(super) fn ends_signal(code: &[u8; BEHIND]) -> bool {
     #[cfg(target_arch = "x86_64")]
     // mov rax, 15; syscall: with 64 bits of the register, or 32.

@@ -7,9 +7,9 @@ use super::walk::{Cache, Modules};
 use crate::os::stack;
 
 impl Modules {
-    /// Finds out where the C library starts threads: a new thread looks for its own root. The name
-    /// of that function is not known where the library has no symbols. Blocks until that thread has
-    /// ended.
+    /// Finds out where the C library starts threads: a new thread walks its own stack to its root.
+    /// The name of that function is not known where the library has no symbols. Blocks until that
+    /// thread has ended.
     pub(in super::super) fn learn_start_of_threads(&self) {
         let modules = self.clone();
         let find = move || set_start_of_threads(modules.outermost_of_this_thread());

@@ -1,5 +1,5 @@
-//! Unwinding: finds a stack's return addresses from the registers of its leaf. Uses the rules that the
-//! compiler wrote into the program (`.eh_frame`) and, where there are none, the frame pointer.
+//! Unwinding: finds a stack's return addresses from the registers of its leaf. Uses the rules that
+//! the compiler wrote into the program (`.eh_frame`) and, where there are none, the frame pointer.
 //! Allocates nothing while it walks, and reads nothing but its tables, the stack it is given, and
 //! code: so a signal handler may call it.
 

@@ -77,6 +77,7 @@ impl Code {
         self.0[..after].last().filter(|module| module.range.contains(&address))
     }
 
+    /// What lies before that return address.
     pub(super) fn before(&self, return_address: u64) -> Before {
         if return_address < 2 {
             return Before::NoCall;
@@ -115,6 +116,7 @@ impl Code {
         Some(function.contains(&target) || behind_stub().is_some_and(|target| function.contains(&target)))
     }
 
+    /// The bytes before `end`. `None`: they cannot be read.
     fn bytes_before(&self, end: u64) -> Option<[u8; BEFORE]> {
         const PAGE: u64 = 4096;
         if let Some(bytes) = end.checked_sub(BEFORE as u64).and_then(|start| self.read(start)) {

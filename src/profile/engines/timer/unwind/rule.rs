@@ -67,6 +67,7 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// The leaf of a stack.
     pub(super) fn interrupted(registers: &Registers) -> Frame<'_> {
         Frame {
             address: registers.instruction,
@@ -83,6 +84,7 @@ impl Frame<'_> {
         if self.exact { self.address } else { self.address.wrapping_sub(1) }
     }
 
+    /// The value of that register, if it is known.
     fn register(&self, register: Register) -> Option<u64> {
         match register {
             POINTER => Some(self.stack_pointer),
@@ -225,6 +227,7 @@ impl<'a> Tables<'a> {
         Tables { header: EndianSlice::new(&module.header.1, NativeEndian), frames, bases }
     }
 
+    /// The function at `address`, or the end of the one before.
     fn function(&self, address: u64) -> Function<'a> {
         match self.last_before(address) {
             Some(function) if function.contains(address) => Function::Known(function),
@@ -248,6 +251,7 @@ impl<'a> Tables<'a> {
         self.bases.eh_frame.section
     }
 
+    /// The rules for `address` in that function.
     fn row<'c>(
         &self,
         function: &FrameDescriptionEntry<Reader<'a>>,
@@ -267,6 +271,7 @@ struct Machine<'a, 'm, 's> {
 }
 
 impl Machine<'_, '_, '_> {
+    /// The caller's value of a register, by its rule. `now`: its value; `end`: the frame's end.
     fn register(&mut self, rule: RegisterRule<usize>, now: u64, end: u64) -> Option<u64> {
         match rule {
             RegisterRule::SameValue => Some(now),
@@ -282,6 +287,7 @@ impl Machine<'_, '_, '_> {
         }
     }
 
+    /// Evaluates the expression, with `start` on its stack.
     fn expression(&mut self, expression: &UnwindExpression<usize>, start: Option<u64>) -> Option<u64> {
         let code = expression.get(self.section).ok()?;
         let mut evaluation = Evaluation::<_, Fixed>::new_in(code.0, self.encoding);

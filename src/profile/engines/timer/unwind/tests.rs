@@ -9,8 +9,7 @@ use super::walk::*;
 use crate::profile::raw::Ending;
 use std::ops::Range;
 
-/// What a frame pointer or a word of a stack may hold when it is used for something else, or was
-/// overwritten.
+/// Values of a frame pointer or a word of the stack that is used otherwise, or was overwritten.
 const ABSURD: [u64; 10] =
     [0, 1, 7, 8, 0x7fff_ffff_ffff_fff8, 0x8000_0000_0000_0000, u64::MAX, u64::MAX - 3, u64::MAX - 7, u64::MAX - 15];
 
@@ -28,7 +27,7 @@ fn walk(modules: &Modules, words: &[u64], instruction: u64, frame_pointer: u64) 
     (found, ending)
 }
 
-/// Code that lies in this test, and tables that begin with `functions`: each with its first address
+/// A module with that code, and with tables of these functions. A function is its first address
 /// from the code's start, its length, and its instructions for unwinding.
 fn module(code: &'static [u8], functions: &[(u64, u64, &[u8])]) -> Module {
     let start = code.as_ptr() as u64;
@@ -73,8 +72,7 @@ fn of(module: Module) -> Modules {
     modules
 }
 
-/// Code of calls: at each multiple of 16 there is a return address, of a call of the code's first
-/// byte.
+/// Code with calls of its first byte: at each multiple of 16 there is the return address of one.
 fn calls() -> &'static [u8] {
     static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
         let mut code = vec![0x90; 0x2000];
@@ -120,8 +118,7 @@ fn a_word_that_no_call_returns_to_is_no_caller() {
     assert_eq!(walk(&modules, &words, start + 8, 0), expected);
 }
 
-/// That a table knows no caller, and that the frame pointer is 0, say nothing of the thread's
-/// start.
+/// A table that names no caller, or a frame pointer of 0, does not prove the thread's start.
 #[test]
 fn a_walk_is_complete_only_at_a_thread_start() {
     let code = calls();
@@ -139,8 +136,8 @@ fn a_walk_is_complete_only_at_a_thread_start() {
     assert_eq!(walk(&modules, &words, start + 0x300, 0), (vec![start + 0x300, start + 0x100], Ending::Root));
 }
 
-/// The first 16 bytes of the code are in no table, as of assembler. Each call is one of its first
-/// byte.
+/// The first 16 bytes of the code are in no table, like assembler code. Each call is a call of the
+/// first byte.
 #[test]
 fn without_a_table_a_guess_needs_a_matching_call() {
     let code = calls();
@@ -162,7 +159,7 @@ fn without_a_table_a_guess_needs_a_matching_call() {
     assert_eq!(walk(&others, &[start + 0x100, 9, 0], leaf, 0).0, [leaf]);
 }
 
-/// Code as of a compiler that runs in the process: known to no module, called by a register.
+/// Code in no module, called by a register, like the code of a compiler that runs in the process.
 #[test]
 fn code_without_a_module_is_unwound_by_frame_pointer() {
     static CODE: [u8; 64] = {
@@ -177,7 +174,7 @@ fn code_without_a_module_is_unwound_by_frame_pointer() {
     let words = [7, 8, 0, start + 32, 9, 0];
     let frame = words.as_ptr() as u64 + 16;
     assert_eq!(walk(&modules, &words, leaf, frame).0, [leaf, start + 32]);
-    // It may have nothing on the stack, and the frame pointer be another function's.
+    // The function may have nothing on the stack, and the frame pointer may be another function's.
     let words = [start + 32, 8, 0, start + 32, 9, 0];
     assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
     // Not a call.
@@ -185,8 +182,8 @@ fn code_without_a_module_is_unwound_by_frame_pointer() {
     assert_eq!(walk(&modules, &words, leaf, words.as_ptr() as u64 + 16).0, [leaf]);
 }
 
-/// As the kernel leaves the stack for a handler, whose return address is that of the code which
-/// ends it.
+/// The stack as the kernel leaves it for a handler. The handler's return address is in the code
+/// that returns from the signal.
 #[test]
 fn a_signal_frame_leads_to_the_interrupted_instruction() {
     static CODE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {

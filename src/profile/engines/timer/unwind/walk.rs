@@ -194,14 +194,14 @@ impl Modules {
         (rises || stays).then_some(caller)
     }
 
-    /// The caller of a function that no table covers. The function begins at most `since` bytes before
-    /// the address.
+    /// The caller of a function that no table covers. The function begins at most `since` bytes
+    /// before the address.
     ///
-    /// Two callers are tried: the caller if the function has nothing on the stack, and the caller if
-    /// it has put the frame pointer there. A caller is refused if no call returns to it, if the call
-    /// is one of another function, or if it is not known whose call it is and both callers are
-    /// possible. Words that earlier calls left on the stack look like the first; the frame pointer of
-    /// a function nearer to the root looks like the second.
+    /// Two callers are tried: the caller if the function has nothing on the stack, and the caller
+    /// if it has put the frame pointer there. A caller is refused if no call returns to it, if the
+    /// call is one of another function, or if it is not known whose call it is and both callers are
+    /// possible. Words that earlier calls left on the stack look like the first; the frame pointer
+    /// of a function nearer to the root looks like the second.
     fn guess<'a>(&self, frame: &Frame<'a>, since: u64, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
         /// Functions are not longer.
         const LONGEST: u64 = 1 << 16;
@@ -233,8 +233,8 @@ impl Modules {
 
     /// Returns `true` if the frame is in the code that returns from a signal handler.
     fn is_end_of_signal(&self, frame: &Frame<'_>, rule: Rule) -> bool {
-        // The tables describe it by expressions, if at all. The address is at its first instruction,
-        // or behind its system call.
+        // The tables describe it by expressions, if at all. The address is at its first
+        // instruction, or behind its system call.
         let may_be = matches!(rule, Rule::Evaluated | Rule::Uncovered { .. });
         may_be && [0, 4, 5, 7].iter().any(|back| self.code.ends_signal(frame.address.wrapping_sub(*back)))
     }
@@ -284,8 +284,8 @@ fn saved<'a>(
             let place = stack_pointer.checked_add_signed(distance.into())?;
             match memory.word(place) {
                 Some(word) => word,
-                // At its end, a function has taken the register from the stack already. Not all tables
-                // say so.
+                // At its end, a function has taken the register from the stack already. Not all
+                // tables say so.
                 None if frame.exact && place < frame.stack_pointer => frame.frame_pointer,
                 None => return None,
             }
