@@ -2,9 +2,8 @@
 //! logs. No writer serves these queues, so each step is the test's own.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::log::{Level, Record};
 use log4rs::append::Append;
@@ -15,17 +14,17 @@ use super::sink::{Output, Sink};
 use super::sinks::Sinks;
 use super::wiring::Overflow;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What was written, and what is to be written by the next flush, as it is with files.
 #[derive(Clone, Debug, Default)]
-struct Paper {
+pub(super) struct Paper {
     written: Arc<Mutex<Vec<String>>>,
     buffer: Arc<Mutex<Vec<String>>>,
 }
 
 impl Paper {
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.written.lock().unwrap().clone()
     }
 }
@@ -41,17 +40,17 @@ impl Append for Paper {
     }
 }
 
-fn channel(capacity: usize, overflow: Overflow, appender: impl Append) -> Arc<Channel> {
+pub(super) fn channel(capacity: usize, overflow: Overflow, appender: impl Append) -> Arc<Channel> {
     let sink = Sink::new("paper", Output::Other(Box::new(appender)), 10);
     Arc::new(Channel::new("test", capacity, overflow, Sinks::new(vec![sink])))
 }
 
-fn put(channel: &Channel, text: &str) {
+pub(super) fn put(channel: &Channel, text: &str) {
     channel.put(0, Captured::new(&Record::builder().level(Level::Info).args(format_args!("{text}")).build()));
 }
 
 /// On a thread of its own, which may hang, and which may exit.
-fn within(f: impl FnOnce() + Send + 'static) {
+pub(super) fn within(f: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         f();
@@ -63,21 +62,7 @@ fn within(f: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn a_thread_that_writes_itself_writes_all_before() {
-    within(|| {
-        let paper = Paper::default();
-        let channel = channel(4, Overflow::Block, paper.clone());
-        channel.expect_writer();
-        ["1", "2", "3"].iter().for_each(|text| put(&channel, text));
-        // The calling thread exits, and no writer came.
-        channel.begin_exit(Instant::now() + DEADLINE);
-        put(&channel, "4");
-        assert_eq!(paper.lines(), ["1", "2", "3", "4"]);
-    });
-}
-
-#[test]
-fn a_dropped_record_leaves_its_gap_to_the_next() {
+fn the_next_record_carries_a_dropped_gap() {
     let paper = Paper::default();
     let channel = channel(1, Overflow::DropNewest, paper.clone());
     channel.expect_writer();
@@ -133,74 +118,4 @@ fn an_appender_that_logs_much_waits_for_nothing() {
 fn what_an_appender_logs_keeps_its_order() {
     // When "late" comes, the queue has room again, and "2" is deferred.
     within(|| assert_eq!(written_by_talker(3), ["first", "0", "1", "2", "late"]));
-}
-
-/// An appender that takes nothing while it is broken.
-#[derive(Debug)]
-struct Brittle {
-    paper: Paper,
-    is_broken: Arc<AtomicBool>,
-}
-
-impl Append for Brittle {
-    fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.is_broken.load(Ordering::SeqCst), "the pen is dry");
-        self.paper.append(record)
-    }
-
-    fn flush(&self) {
-        self.paper.flush();
-    }
-}
-
-#[test]
-fn a_forked_child_leaves_held_records_to_its_parent() {
-    let after_fork = |is_child: bool| {
-        let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
-        let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
-        let channel = channel(4, Overflow::Block, brittle);
-        put(&channel, "held");
-        is_broken.store(false, Ordering::SeqCst);
-        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
-        if is_child {
-            channel.drain_lock().forked(true);
-        }
-        channel.drain_lock().release_after_fork();
-        channel.finish_sinks();
-        let first = paper.lines().into_iter().next();
-        assert_eq!(first.as_deref(), if is_child { None } else { Some("held") });
-    };
-    within(move || after_fork(false));
-    within(move || after_fork(true));
-}
-
-#[test]
-fn a_forked_child_writes_its_own_records_only() {
-    within(|| {
-        let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
-        let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
-        let channel = channel(4, Overflow::Block, brittle);
-        put(&channel, "held");
-        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
-        channel.drain_lock().forked(true);
-        channel.drain_lock().release_after_fork();
-        is_broken.store(false, Ordering::SeqCst);
-        // The appender is tried again after a pause.
-        while paper.lines().is_empty() {
-            put(&channel, "own");
-        }
-        assert!(!paper.lines().contains(&"held".to_owned()), "{:?}", paper.lines());
-    });
-}
-
-#[test]
-fn threads_write_again_after_a_fork() {
-    within(|| {
-        let paper = Paper::default();
-        let channel = channel(4, Overflow::Block, paper.clone());
-        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
-        channel.drain_lock().release_after_fork();
-        put(&channel, "after");
-        assert_eq!(paper.lines(), ["after"]);
-    });
 }

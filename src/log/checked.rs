@@ -23,7 +23,7 @@ pub(crate) struct CheckedLog {
     pub(super) warnings: Vec<String>,
     /// The files that its appenders write, variables expanded.
     pub(super) files: Vec<PathBuf>,
-    /// How often to look whether the file has changed.
+    /// How often to check whether the file has changed.
     pub(super) refresh: Option<Duration>,
 }
 

@@ -96,7 +96,7 @@ loggers:
     }
 
     #[test]
-    fn a_damaged_file_is_refused_or_has_each_appender_that_it_names() {
+    fn a_damaged_file_is_refused_or_read_whole() {
         let folder = std::env::temp_dir().join(format!("selvedge-appenders-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("log4rs.yaml");

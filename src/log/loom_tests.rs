@@ -64,7 +64,7 @@ fn put(channel: &Channel, text: &str) {
 
 /// The writer's end, from where it says so.
 #[test]
-fn loom_log_what_is_put_while_the_writer_ends_is_written() {
+fn loom_log_a_record_put_while_the_writer_ends() {
     check(2, || {
         let (channel, paper) = channel(2, Overflow::Block);
         channel.expect_writer();
@@ -79,7 +79,7 @@ fn loom_log_what_is_put_while_the_writer_ends_is_written() {
 /// The same, of a writer that is awake: then `put` does not count it as awake, and only `state`
 /// orders the two threads.
 #[test]
-fn loom_log_a_record_put_while_an_awake_writer_ends_is_written() {
+fn loom_log_a_record_put_while_an_awake_writer_ends() {
     check(2, || {
         let (channel, paper) = channel(2, Overflow::Block);
         channel.expect_writer();
@@ -94,7 +94,7 @@ fn loom_log_a_record_put_while_an_awake_writer_ends_is_written() {
 
 /// The writer goes on: only `waiting` orders it and the thread that waits.
 #[test]
-fn loom_log_a_writer_that_goes_on_wakes_a_waiting_thread() {
+fn loom_log_a_running_writer_wakes_a_waiting_thread() {
     check(2, || {
         let (channel, paper) = channel(1, Overflow::Block);
         channel.expect_writer();
@@ -110,7 +110,7 @@ fn loom_log_a_writer_that_goes_on_wakes_a_waiting_thread() {
 }
 
 #[test]
-fn loom_log_a_thread_that_waits_for_room_is_woken() {
+fn loom_log_a_thread_waiting_for_room_is_woken() {
     check(2, || {
         let (channel, paper) = channel(1, Overflow::Block);
         channel.expect_writer();
@@ -140,7 +140,7 @@ fn loom_log_what_is_dropped_is_counted_once() {
 
 /// A fork takes the right to drain, and no lock: what was done in the sinks is over for it.
 #[test]
-fn loom_log_a_fork_finds_no_thread_within_the_sinks() {
+fn loom_log_a_fork_finds_no_thread_in_sinks() {
     check(2, || {
         let (channel, paper) = channel(2, Overflow::Block);
         let theirs = channel.clone();

@@ -111,7 +111,7 @@ fn model_log_block_loses_nothing_and_keeps_the_order() {
 }
 
 #[test]
-fn model_log_written_and_counted_is_what_was_put() {
+fn model_log_written_and_dropped_add_up() {
     check(|| {
         let (channel, paper) = channel(1, Overflow::DropNewest);
         let writer = writer(&channel);
@@ -125,7 +125,7 @@ fn model_log_written_and_counted_is_what_was_put() {
 }
 
 #[test]
-fn model_log_drop_below_drops_nothing_that_is_severe() {
+fn model_log_drop_below_drops_nothing_severe() {
     check(|| {
         let (channel, paper) = channel(1, Overflow::DropBelow(Level::Warn));
         let writer = writer(&channel);
@@ -141,7 +141,7 @@ fn model_log_drop_below_drops_nothing_that_is_severe() {
 }
 
 #[test]
-fn model_log_a_flush_returns_when_all_before_it_is_written() {
+fn model_log_a_flush_returns_when_all_is_written() {
     check(|| {
         // Room for four: the writer takes two at a time.
         let (channel, paper) = channel(4, Overflow::Block);
@@ -162,7 +162,7 @@ fn model_log_a_flush_returns_when_all_before_it_is_written() {
 }
 
 #[test]
-fn model_log_a_writer_that_stops_while_the_queue_is_full_leaves_nothing_behind() {
+fn model_log_a_writer_stops_with_a_full_queue() {
     check(|| {
         let (channel, paper) = channel(1, Overflow::Block);
         let writer = writer(&channel);
@@ -189,7 +189,7 @@ fn model_log_one_queue_follows_another_without_a_gap() {
 }
 
 #[test]
-fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
+fn model_log_an_abort_waits_for_its_threads_records() {
     check(|| {
         let (channel, paper) = channel(2, Overflow::Block);
         let writer = writer(&channel);
@@ -212,7 +212,7 @@ fn model_log_an_abort_finds_written_what_its_thread_has_logged() {
 }
 
 #[test]
-fn model_log_an_exit_finds_written_what_was_flushed_and_is_the_last_to_write() {
+fn model_log_an_exiting_thread_is_the_last_to_write() {
     check(|| {
         let (channel, paper) = channel(2, Overflow::Block);
         let writer = writer(&channel);

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_would_panic_in_log4rs_is_an_error() {
+    fn a_time_that_makes_log4rs_panic_is_refused() {
         assert!(expand_time("log-$TIME{%Y}.log").unwrap().starts_with("log-2"));
         assert_eq!(expand_time("log-$TIME{(a)}").unwrap(), "log-(a)");
         assert_eq!(expand_time("log-$TIME{%Y").unwrap(), "log-$TIME{%Y");

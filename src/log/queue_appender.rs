@@ -93,7 +93,7 @@ impl Append for DirectAppender {
     }
 }
 
-/// What could not be written is told.
+/// Records that could not be written are reported.
 impl Drop for DirectAppender {
     fn drop(&mut self) {
         self.appender.channel().finish_sinks();

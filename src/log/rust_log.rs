@@ -14,7 +14,7 @@ pub(super) struct Levels {
     /// For targets that have no level of their own.
     pub(super) root: LevelFilter,
     pub(super) targets: Vec<(String, LevelFilter)>,
-    /// What was not understood, each a sentence. It is told and passed over: a variable of the
+    /// What was not understood, each a sentence. It is reported and skipped: a variable of the
     /// environment must not keep a program from its start.
     pub(super) faults: Vec<String>,
 }
@@ -96,7 +96,7 @@ fn parse(text: &str) -> Levels {
 impl Levels {
     fn fault(&mut self, text: &str, why: &str) {
         let quote: String = text.chars().take(LONGEST_QUOTE).flat_map(char::escape_debug).collect();
-        self.faults.push(format!("{VARIABLE}: `{quote}` is passed over: {why}"));
+        self.faults.push(format!("{VARIABLE}: `{quote}` is ignored: {why}"));
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told_and_passed_over() {
+    fn unknown_directives_are_reported_and_skipped() {
         let cases = ["a=loud", "/some.*", "[span]=debug", "a[{id=1}]=debug", "a:b=info", "=info", "\u{7}=\u{7}"];
         for text in cases {
             let levels = parse(&format!("warn,{text}"));

@@ -81,7 +81,8 @@ mod scheduled {
             Condvar(engine::sync::Condvar::new())
         }
 
-        /// Without a time-out: the looks that the real one takes now and then must not be needed.
+        /// Without a time-out: the checks that a waiting thread makes now and then must not be
+        /// needed.
         pub(in crate::log) fn wait_timeout<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,

@@ -45,7 +45,7 @@ fn a_socket_is_no_log_file() {
 }
 
 #[test]
-fn odd_but_legal_is_a_warning_with_its_place() {
+fn odd_settings_are_warnings_with_their_place() {
     let folder = Folder::new("warnings");
     let log = folder.path("all.log");
     let checked = folder
@@ -106,10 +106,10 @@ root: {{ level: off, appenders: [rolling, console] }}
 
 /// In a process of its own, as a process has one logger.
 #[test]
-fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
+fn a_logger_of_the_program_is_kept() {
     const CHILD: &str = "SELVEDGE_TEST_CHILD";
     if std::env::var_os(CHILD).is_none() {
-        let this = "log::tests::a_logger_of_the_program_is_kept_and_a_file_says_so";
+        let this = "log::tests::a_logger_of_the_program_is_kept";
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
         let output = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -139,7 +139,7 @@ fn a_logger_of_the_program_is_kept_and_a_file_says_so() {
 
 /// The only test of this process that installs a logger.
 #[test]
-fn a_log_replaces_another_and_a_failed_one_leaves_no_trace() {
+fn a_log_that_fails_leaves_the_old_one() {
     let folder = Folder::new("install");
     let text = |name: &str| {
         let file = folder.path(name);
@@ -218,7 +218,7 @@ impl std::fmt::Display for Fails {
 }
 
 #[test]
-fn log4rs_itself_can_build_a_queued_appender_by_our_deserializers() {
+fn log4rs_builds_a_queued_appender_by_our_deserializers() {
     use serde_value::Value;
     let folder = Folder::new("deserializers");
     let text = |text: &str| Value::String(text.to_owned());

@@ -1,5 +1,5 @@
-//! A YAML file, read whole. The parser's faults become errors in plain words that name the line. A file
-//! that is too large, nested too deep, or gives a key twice is refused.
+//! A YAML file, read whole. The parser's faults become errors in plain words that name the line. A
+//! file that is too large, nested too deep, or gives a key twice is refused.
 
 use std::fs::File;
 use std::io::Read;

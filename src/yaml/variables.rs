@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_log4rs_would_leave_is_an_error() {
+    fn a_variable_that_stays_unreplaced_is_refused() {
         let error = expand_env("a/$ENV{PATH}/$ENV{SELVEDGE_UNSET}/x").unwrap_err();
         assert!(error.contains("the environment variable SELVEDGE_UNSET is not set"), "{error}");
         for (path, part) in [

@@ -56,7 +56,7 @@ fn rust_log_goes_before_the_level() {
     assert_eq!(shown(&with("")).0, ["an error"], "an empty one asks for nothing");
     let text = with("error,part=loud");
     assert_eq!(shown(&text).0, ["an error"]);
-    assert!(text.contains("RUST_LOG: `part=loud` is passed over: after `=` comes off, error, warn,"), "{text}");
+    assert!(text.contains("RUST_LOG: `part=loud` is ignored: after `=` comes off, error, warn,"), "{text}");
 }
 
 #[test]

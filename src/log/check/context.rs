@@ -31,7 +31,7 @@ impl Check {
     }
 
     /// `text` with its environment variables replaced. A variable that cannot be replaced is an
-    /// error of the whole file. All such variables are told together, since mostly several are
+    /// error of the whole file. All such variables are reported together, since mostly several are
     /// missing.
     pub(super) fn variables(&self, field: &Field<'_>, text: &str) -> String {
         expand_env(text).unwrap_or_else(|fault| {

@@ -1,5 +1,5 @@
 //! How an encoder of this room hands a record to its output: in one piece, or not at all while the
-//! output is off. Knows nothing of what is in a record.
+//! output is off. Knows nothing of the contents of a record.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -124,7 +124,7 @@ fn in_thread(name: Option<&str>, f: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn the_same_pattern_and_record_give_the_same_bytes() {
+fn a_pattern_gives_the_bytes_of_log4rs() {
     for name in [None, Some("main/weaver/näher-3")] {
         in_thread(name, move || {
             log_mdc::insert("key", "wert: 5");
@@ -151,7 +151,7 @@ fn the_same_pattern_and_record_give_the_same_bytes() {
 }
 
 #[test]
-fn an_object_of_json_is_that_of_log4rs_but_for_its_time() {
+fn json_is_that_of_log4rs_but_its_time() {
     let rest = |text: &str| {
         let (time, rest) = text.strip_prefix("{\"time\":\"").unwrap().split_once('"').unwrap();
         assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{time}");

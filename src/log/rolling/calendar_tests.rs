@@ -1,5 +1,5 @@
-//! The boundaries of a time trigger, held to a search second by second, in made-up time zones and with
-//! clocks that step.
+//! The boundaries of a time trigger, held to a search second by second, in made-up time zones and
+//! with clocks that step.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime};
 
@@ -46,7 +46,7 @@ fn midnight(interval: Interval, now: NaiveDateTime) -> NaiveDateTime {
     date.and_hms_opt(0, 0, 0).unwrap()
 }
 
-/// The first boundary after `last`, found by a look at each minute.
+/// The first boundary after `last`, found by checking each minute.
 fn searched(interval: Interval, zone: &Zones, last: i64) -> i64 {
     let shown = |at: i64| at + zone.offset_at(at);
     let (size, units) = match interval.unit {

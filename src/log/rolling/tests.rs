@@ -1,5 +1,5 @@
-//! The rolling of a file and its archives: what a roll that fails leaves, which file a record is in, and
-//! what a reload or another process changes.
+//! The rolling of a file and its archives: what a roll that fails leaves, which file a record is
+//! in, and what a reload or another process changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn put(sinks: &mut Sinks, text: &str) {
 }
 
 #[test]
-fn archives_move_on_and_the_oldest_goes_only_when_all_names_are_taken() {
+fn the_oldest_archive_goes_when_names_are_taken() {
     let folder = Folder::new("window");
     let archives = folder.archives("app.{}.log", 1, 3);
     for text in ["a", "b", "c", "d"] {
@@ -94,7 +94,7 @@ fn archives_move_on_and_the_oldest_goes_only_when_all_names_are_taken() {
 }
 
 #[test]
-fn a_roll_that_fails_half_way_leaves_all_under_their_names() {
+fn a_failed_roll_leaves_all_names_as_before() {
     let folder = Folder::new("undone");
     for name in ["0", "1", "2"] {
         folder.put(&format!("app.{name}.log"), name);
@@ -128,7 +128,7 @@ fn a_huge_window_costs_what_its_archives_cost() {
 
 #[cfg(unix)]
 #[test]
-fn paths_that_are_archives_are_known_by_any_name() {
+fn an_archive_is_known_by_any_path() {
     let folder = Folder::new("names");
     std::os::unix::fs::symlink(&folder.0, folder.path("link")).unwrap();
     let archives = folder.archives("app.{}.log", 0, 12);
@@ -148,7 +148,7 @@ fn paths_that_are_archives_are_known_by_any_name() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_archive_on_another_file_system_is_a_copy() {
+fn an_archive_elsewhere_is_a_copy() {
     use std::os::unix::fs::MetadataExt;
     let folder = Folder::new("device");
     let there = Path::new("/dev/shm").join(folder.0.file_name().unwrap());
@@ -167,7 +167,7 @@ fn an_archive_on_another_file_system_is_a_copy() {
 }
 
 #[test]
-fn a_roll_that_fails_loses_nothing_and_is_made_up_for() {
+fn a_failed_roll_loses_nothing_and_comes_later() {
     let folder = Folder::new("later");
     folder.put("archive", "in the way");
     let policy =
@@ -192,7 +192,7 @@ fn a_roll_that_fails_loses_nothing_and_is_made_up_for() {
 }
 
 #[test]
-fn a_start_rolls_once_and_a_reload_is_no_start() {
+fn a_start_rolls_once_a_reload_does_not() {
     for append in [true, false] {
         let folder = Folder::new(&format!("start-{append}"));
         folder.put("app.log", "the run before\n");
@@ -213,7 +213,7 @@ fn a_start_rolls_once_and_a_reload_is_no_start() {
 }
 
 #[test]
-fn a_period_goes_on_across_a_reload_unless_its_trigger_changes() {
+fn a_reload_keeps_the_period_of_its_trigger() {
     let folder = Folder::new("period");
     let path = folder.path("app.log");
     let rolling = |interval: &str, reload: bool| {
@@ -235,7 +235,7 @@ fn a_period_goes_on_across_a_reload_unless_its_trigger_changes() {
 }
 
 #[test]
-fn an_archive_is_compressed_where_its_name_says_so() {
+fn an_archive_is_compressed_by_its_name() {
     let folder = Folder::new("compressed");
     let archives = folder.archives("app.{}.log.gz", 0, 2);
     let text = "the same line\n".repeat(1000);
@@ -260,7 +260,7 @@ fn an_archive_is_compressed_where_its_name_says_so() {
 }
 
 #[test]
-fn each_file_ends_with_the_record_that_fills_it() {
+fn a_file_ends_with_its_filling_record() {
     let folder = Folder::new("full");
     let policy = folder.policy("{ kind: size, limit: 8 }", "{ kind: fixed_window, pattern: 'app.{}.log', count: 9 }");
     let mut sinks = folder.sinks(true, policy, false);
@@ -277,7 +277,7 @@ fn each_file_ends_with_the_record_that_fills_it() {
 }
 
 #[test]
-fn a_file_that_another_program_has_moved_pushes_no_archive_out() {
+fn a_moved_file_pushes_no_archive_out() {
     let folder = Folder::new("moved");
     folder.put("app.0.log", "old");
     let policy = folder.policy("{ kind: size, limit: 8 }", "{ kind: fixed_window, pattern: 'app.{}.log', count: 1 }");
