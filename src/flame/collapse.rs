@@ -52,7 +52,7 @@ impl Collapse {
     }
 
     /// The functions of a stack, root first, with each run of frames of one group replaced by its
-    /// first frame and the group's mark. The first frame is the one that the program has called. A
+    /// first frame and the group's mark. The program has called the first frame. A
     /// leaf stays too, since it is the code that ran.
     pub(super) fn collapse<'a>(&'a self, functions: Vec<&'a Arc<str>>) -> Vec<&'a Arc<str>> {
         let mut shown = Vec::with_capacity(functions.len());

@@ -1,8 +1,10 @@
-//! Profiles of all threads of the tree. The room above `thread`, below `runtime`; `flame` draws
-//! what it makes.
+//! Profiles of all threads of the tree. [`start`] begins a [`Recording`]; its
+//! [`finish`](Recording::finish) returns a [`Profile`]: one flamegraph of all threads, and each
+//! thread's account. Uses the rooms from `thread` down, and `flame`, which draws.
 //!
-//! [`start`] begins a [`Recording`], its [`finish`](Recording::finish) gives a [`Profile`]: one
-//! flamegraph of all threads, and each thread's account.
+//! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
+//! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
+//! the result. `now` and `window` request stacks without a recording.
 
 #[cfg(feature = "profiling")]
 mod accounts;

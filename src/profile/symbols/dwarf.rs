@@ -223,7 +223,7 @@ impl<'a> Walk<'_, '_, '_, 'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Keeps the attribute if it is one that is needed.
+    /// Keeps the attribute if it is needed.
     fn take(
         &mut self,
         unit: &UnitRef<'_, Reader<'a>>,

@@ -218,7 +218,7 @@ mod tests {
         wall_schedule.next(80, clock, &mut visits);
         visits.sort_by_key(|visit| visit.id);
         let seventh = Tick { number: 7, now: 70, before: 60 };
-        // At the sixth tick the clocks of 81 to 89 are read, and then those of the first seven
+        // At the sixth tick the clocks of 81 to 89 are read, and then the clocks of the first seven
         // again.
         assert_eq!((visits[1].unchanged_at, visits[2].unchanged_at), (Some(seventh), None));
         assert_eq!(ids(&mut visits), [0, 7, 95]);
