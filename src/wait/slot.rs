@@ -213,8 +213,9 @@ impl Slot {
     pub(crate) fn begin_totals(&self) {
         let mut waits = self.waits.lock();
         waits.totals = Some(Box::default());
-        // A thread that sleeps already will say only when it wakes.
-        if !waits.now.is_empty() && !self.sleep.is_any() {
+        // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
+        self.sleep.take();
+        if !waits.now.is_empty() {
             self.sleep.begin(nanos(Instant::now()));
         }
     }

@@ -14,6 +14,7 @@ use crate::os::{CpuClock, fork, task};
 use crate::profile::pool_names::{without_name, without_numbers};
 use crate::thread::{Thread, observe};
 use crate::wait::{self, Slot};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ struct State {
 }
 
 /// A living thread, and what its clocks said at the beginning.
+#[derive(Clone)]
 struct Open {
     path: Arc<str>,
     waits: Arc<Slot>,
@@ -99,20 +101,24 @@ impl Shared {
 
     /// `is_new`: the thread starts just now, and this is called on it.
     fn open(&self, thread: &Thread, is_new: bool) {
-        let mut state = self.state.lock();
-        if self.is_forked() || state.is_over || state.open.contains_key(&thread.id()) {
+        if self.is_forked() {
             return;
         }
-        let waits = thread.waits();
-        waits.begin_totals();
         let clock = thread.cpu_clock();
-        let is_whole = is_new && thread.has_own_os_thread();
-        let read = || clock.map_or((None, None), |clock| (clock.read(), task::run_delay(clock.thread())));
         // All that an OS thread of its own has used so far belongs to it.
-        let (cpu, run_delay) = if is_whole { (None, Some(Duration::ZERO)) } else { read() };
-        let since = if is_whole { thread.started_at() } else { Instant::now() };
-        let open = Open { path: thread.path().into(), waits, clock, since, cpu: cpu.unwrap_or_default(), run_delay };
-        state.open.insert(thread.id(), open);
+        let is_whole = is_new && thread.has_own_os_thread();
+        let (cpu, run_delay, since) = match clock {
+            _ if is_whole => (Duration::ZERO, Some(Duration::ZERO), thread.started_at()),
+            Some(clock) => (clock.read().unwrap_or_default(), task::run_delay(clock.thread()), Instant::now()),
+            None => (Duration::ZERO, None, Instant::now()),
+        };
+        let open = Open { path: thread.path().into(), waits: thread.waits(), clock, since, cpu, run_delay };
+        let mut state = self.state.lock();
+        if !state.is_over
+            && let Entry::Vacant(place) = state.open.entry(thread.id())
+        {
+            place.insert(open).waits.begin_totals();
+        }
     }
 }
 
@@ -125,11 +131,16 @@ impl observe::Observer for Shared {
         if self.is_forked() {
             return;
         }
-        let mut state = self.state.lock();
-        if let Some(open) = state.open.remove(&thread.id()) {
+        // Its clocks are read without the lock. A snapshot that comes meanwhile finds it open.
+        let open = self.state.lock().open.get(&thread.id()).cloned();
+        if let Some(open) = open {
             let account = open.account(Instant::now());
+            let mut state = self.state.lock();
+            if state.open.remove(&thread.id()).is_some() {
+                state.close(thread.id(), account);
+            }
+            drop(state);
             open.waits.end_totals();
-            state.close(thread.id(), account);
         }
     }
 }
