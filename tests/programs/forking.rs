@@ -434,7 +434,7 @@ mod unix {
             is(main >= least && worker >= least, &format!("{main:?} and {worker:?} of {paths:?}"))?;
             Ok(())
         }
-        let engines = [Options::new(), Options::new().clock(profile::Clock::Wall)];
+        let engines = [Options::new(), Options::new().clock(profile::Clock::Wall).waits(true)];
         let idle = Arc::new(spawn("idle", |please_stop| please_stop.wait_for_go()));
         for options in &engines {
             child("before", || check(options, "main"));

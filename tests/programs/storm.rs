@@ -33,7 +33,7 @@ mod linux {
         let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
         let alone = kind == "blocking-alone" || kind == "dumps";
         let frequency = if kind == "blocking-alone" { 100 } else { 1000 };
-        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).unwrap();
+        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency).waits(true)).unwrap();
         let work: fn(&Signal) = match kind.as_str() {
             "panics" => panics,
             "backtraces" => backtraces,
