@@ -72,6 +72,8 @@ impl Config {
 impl Config {
     /// The log4rs file, relative to the working directory. Default: the console, which is stderr,
     /// at level info; see [`log_level`](Self::log_level).
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
     pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
         self.set.log_to = Some(LogTo::File(path.into()));
@@ -81,6 +83,8 @@ impl Config {
     /// Whether a thread of the runtime's own shall write the log records. Default: true.
     ///
     /// With `false` each is written on the thread that logs it, which waits until it is written.
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
     pub fn log_queued(mut self, queued: bool) -> Config {
         self.set.log_queued = Some(queued);
@@ -88,6 +92,8 @@ impl Config {
     }
 
     /// How many records wait for the log writer at most. Default: 8192; from 1 to 1,000,000.
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
     pub fn log_capacity(mut self, records: usize) -> Config {
         self.set.log_capacity = Some(records);
@@ -96,6 +102,8 @@ impl Config {
 
     /// What happens to a record for which the log writer's queue has no room. Default:
     /// [`Overflow::Block`].
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
     pub fn log_overflow(mut self, overflow: Overflow) -> Config {
         self.set.log_overflow = Some(overflow);
@@ -104,6 +112,8 @@ impl Config {
 
     /// How many records that were filtered out an error brings with it: the last ones of its
     /// thread. Default: 0; at most 10,000. With a tail every record is formatted, at each level.
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
     pub fn log_tail(mut self, records: usize) -> Config {
         self.set.log_tail = Some(records);
