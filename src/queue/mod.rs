@@ -11,6 +11,7 @@ mod errors;
 mod handle;
 mod left;
 mod popper;
+mod room;
 mod store;
 mod timed;
 mod wake_up;

@@ -24,11 +24,9 @@
 use super::errors::{AddError, PopError};
 use super::wake_up::{Spin, WakeUp};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
-use crate::os::tell::tell;
 use crate::signal::{Signal, WaitSet};
-use crate::wait::{self, Ender, Handles, Unblocker, Users, WaitDescription};
+use crate::wait::{self, Ender, Handles, Users, WaitDescription};
 use crossbeam_utils::CachePadded;
-use log::Level;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,7 +66,7 @@ pub(super) struct Store<T> {
     /// Adders wait here for room.
     room: CachePadded<WakeUp>,
     /// The threads that had to wait for a value. They can make room, as far as is known.
-    poppers: Arc<Users>,
+    pub(super) poppers: Arc<Users>,
 }
 
 /// One end of the queue, with the number of values that have passed it. Only the thread that holds
@@ -277,12 +275,11 @@ impl<T> Store<T> {
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         // While it spins, it waits for more than one free place: each value added to a nearly full
-        // queue takes both cache lines of the poppers.
+        // queue takes the poppers' cache lines.
         let few = self.capacity / 8;
         let mut spin = Spin::new();
         let since = spin.began();
-        let what = || self.room_description(till, handles);
-        let mut what = Some(what);
+        let mut what = Some(|| self.room_description(till, handles));
         let mut publish = || what.take().map(|what| what().publish_since(since));
         let mut published = None;
         while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.pause() {
@@ -327,31 +324,15 @@ impl<T> Store<T> {
         }
         drop(waiting);
         drop(published);
-        if self.room.is_awaited() && (self.has_room() || self.closed.is_go()) {
-            self.room.pass_on();
-        }
+        self.wake_next_adder();
         outcome
     }
 
-    /// What a thread that waits for room publishes.
-    fn room_description(&self, till: Option<&Signal>, handles: impl FnOnce() -> Handles) -> WaitDescription {
-        let limited = till.is_some_and(Signal::can_go);
-        let what = WaitDescription::new("room in queue", self.name.clone()).limited(limited);
-        match limited {
-            true => what,
-            false => what.unblocker(Unblocker::Users(self.poppers.clone())).handles(handles()),
+    /// Invariant 4, for adders: if something is left for the threads that still wait, wakes one.
+    fn wake_next_adder(&self) {
+        if self.room.is_awaited() && (self.has_room() || self.closed.is_go()) {
+            self.room.pass_on();
         }
-    }
-
-    fn warn_full(&self, since: Instant) {
-        let text = format!(
-            "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
-            crate::wait::my_path(),
-            since.elapsed(),
-            self.name,
-            self.len()
-        );
-        tell(Level::Warn, module_path!(), &text);
     }
 
     /// Takes the first value, if there is one. `Empty` may also mean closed: the tail's lock is
