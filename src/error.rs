@@ -131,13 +131,16 @@ impl StdError for Error {
 
 /// The error of a function that ends early because its thread was asked to stop.
 ///
-/// It is no failure: a thread that returns it, or an error that comes from it, while its `please_stop` has gone has ended as it
-/// should. Nothing is reported, its parent is not told, and the program's exit code is that of a stop. So `?` can be used on
-/// each call that ends on `please_stop`: the errors `PopError::Stopped`, `AddError::Stopped`, `GaveUp::Stopped`,
-/// `PromiseError::Stopped` and `AskError::Stopped` have `Stopped` as their [source](std::error::Error::source). An error of your own
-/// that wraps one of them counts as well, if it names it as its source.
+/// It is no failure: a thread that returns it, or an error that comes from it, while its
+/// `please_stop` has gone has ended as it should. Nothing is reported, its parent is not told, and
+/// the program's exit code is that of a stop. So `?` can be used on each call that ends on
+/// `please_stop`: the errors `PopError::Stopped`, `AddError::Stopped`, `GaveUp::Stopped`,
+/// `PromiseError::Stopped` and `AskError::Stopped` have `Stopped` as their
+/// [source](std::error::Error::source). An error of your own that wraps one of them counts as well,
+/// if it names it as its source.
 ///
-/// A thread that was *not* asked to stop and returns it has failed: then another signal has ended the wait.
+/// A thread that was *not* asked to stop and returns it has failed: then another signal has ended
+/// the wait.
 ///
 /// ```
 /// use selvedge::{Queue, Signal, Stopped, spawn_fallible};
@@ -177,7 +180,8 @@ impl StdError for Stopped {}
 /// The source of errors that say that a wait was ended by a stop.
 pub(crate) const STOPPED: &(dyn StdError + 'static) = &Stopped;
 
-/// Returns `true` if `text`, an error with its sources, has that of a stop in it. For errors of which only the text can be had.
+/// Returns `true` if `text`, an error with its sources, has that of a stop in it. For errors of
+/// which only the text can be had.
 pub(crate) fn is_text_of_stop(text: &str) -> bool {
     text.split(": ").any(|part| part.starts_with(Stopped::WAITING)) || text.rsplit(": ").next() == Some(Stopped::TEXT)
 }

@@ -1,21 +1,24 @@
 //! selvedge: a profiling-integrated threading runtime for programs made of plain OS threads.
 //!
-//! Every thread has a parent that outlives it, a `please_stop` signal, a name that shows up everywhere, a place in one
-//! profile and one log, and an end that its parent cannot miss.
+//! Every thread has a parent that outlives it, a `please_stop` signal, a name that shows up
+//! everywhere, a place in one profile and one log, and an end that its parent cannot miss.
 //!
 //! * [`run`] a program from one YAML file, or keep your own `main` with [`Runtime`].
-//! * [`spawn`] threads, [`scope`] threads that borrow, [`register`] threads of other libraries; a [`Thread`] knows its path,
-//!   parent and children; a [`Failure`] reaches the thread that joins, or the parent.
-//! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|` and `&`, and end any wait.
-//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a state and a queue. What is in
-//!   queues when the program is asked to stop is handled, or counted and told: [`Queue::pop_draining`], [`Adder`],
-//!   [`Popper`], [`left_in_queues`].
-//! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and [`Promise`] are the other
-//!   cells of the cube of which `Signal` is one: each wait for them has a name, an owner where there is one, and ends when
-//!   any signal says so.
+//! * [`spawn`] threads, [`scope`] threads that borrow, [`register`] threads of other libraries; a
+//!   [`Thread`] knows its path, parent and children; a [`Failure`] reaches the thread that joins,
+//!   or the parent.
+//! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|`
+//!   and `&`, and end any wait.
+//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a
+//!   state and a queue. What is in queues when the program is asked to stop is handled, or counted
+//!   and told: [`Queue::pop_draining`], [`Adder`], [`Popper`], [`left_in_queues`].
+//! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and
+//!   [`Promise`] are the other cells of the cube of which `Signal` is one: each wait for them has a
+//!   name, an owner where there is one, and ends when any signal says so.
 //! * [`net`]: sockets whose accept, read, write and connect end on a signal.
 //! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
-//! * [`dump`](dump()), and SIGUSR1, tell what each thread does and waits for; with the feature `profiling`, its stack, too.
+//! * [`dump`](dump()), and SIGUSR1, tell what each thread does and waits for; with the feature
+//!   `profiling`, its stack, too.
 //! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
 
 mod actor;

@@ -1,5 +1,5 @@
-//! Without the feature `log4rs` the log is the program's own: records of the runtime reach it through the facade, and what only
-//! log4rs can follow is refused with its place.
+//! Without the feature `log4rs` the log is the program's own: records of the runtime reach it
+//! through the facade, and what only log4rs can follow is refused with its place.
 #![cfg(not(feature = "log4rs"))]
 
 #[path = "support/mod.rs"]

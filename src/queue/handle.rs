@@ -105,9 +105,9 @@ impl<T> Queue<T> {
     /// Adds a value at the end.
     ///
     /// # Blocking
-    /// While a bounded queue is full, until there is room or the queue is closed. Every 5 seconds it
-    /// logs a warning with the waiting thread, the queue, and how long it has waited. A thread with a
-    /// `please_stop` wants [`add_till`](Self::add_till).
+    /// While a bounded queue is full, until there is room or the queue is closed. Every 5 seconds
+    /// it logs a warning with the waiting thread, the queue, and how long it has waited. A thread
+    /// with a `please_stop` wants [`add_till`](Self::add_till).
     ///
     /// # Errors
     /// [`AddError::Closed`] with the value.
@@ -164,8 +164,8 @@ impl<T> Queue<T> {
     /// Takes the first value. Returns `None` once the queue is closed and empty.
     ///
     /// # Blocking
-    /// While the queue is empty and open. Only a value or the close ends the wait, no `please_stop`:
-    /// so it loses nothing, but it hangs if no producer closes the queue.
+    /// While the queue is empty and open. Only a value or the close ends the wait, no
+    /// `please_stop`: so it loses nothing, but it hangs if no producer closes the queue.
     /// [`pop_draining`](Self::pop_draining) loses nothing and does not hang.
     pub fn pop(&self) -> Option<T> {
         match self.store.take() {

@@ -1,0 +1,184 @@
+//! How the sources are written: files, imports, widths and words.
+
+mod imports;
+mod tokens;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+/// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines
+/// and itself.
+const ROOMS: [&[&str]; 10] = [
+    &["error", "os", "model"],
+    &["wait", "yaml"],
+    &["signal"],
+    &["sync", "queue", "input", "net"],
+    &["thread"],
+    &["actor"],
+    &["log", "flame"],
+    &["profile"],
+    &["dump"],
+    &["runtime"],
+];
+
+/// A file that is longer has more than one purpose.
+const LINES: usize = 500;
+
+/// Files that are still longer, and lines that are still wider.
+const LONG_LEFT: &[&str] = &[
+    "src/queue/store.rs has 504 lines",
+    "src/log/check/mod.rs:",
+    "src/log/stall.rs:",
+    "src/runtime/config/setters.rs:",
+    "src/runtime/config/tests.rs:",
+    "src/runtime/limits.rs:",
+];
+
+/// Characters in a line. A row of a table in a comment may have more, since it cannot be wrapped.
+const WIDTH: usize = 120;
+
+/// Circles of imports that are left: one import of each, from a file to a file.
+const CIRCLES_LEFT: &[(&str, &str)] = &[];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder, but for hidden folders and what is built.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !path.is_dir() {
+            found.push(path);
+        } else if !name.starts_with("target") && (!name.starts_with('.') || name == ".ci") {
+            files(&path, found);
+        }
+    }
+}
+
+/// The Rust files below these folders of the package: names within the package, and texts.
+fn rust_files(folders: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| files(&root().join(folder), &mut found));
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+    found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The files of `src`, named within it.
+fn sources() -> Vec<(String, String)> {
+    rust_files(&["src"]).into_iter().map(|(name, text)| (name["src/".len()..].to_owned(), text)).collect()
+}
+
+fn level(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|rooms| rooms.contains(&room))
+}
+
+#[test]
+fn each_file_says_what_it_is_for() {
+    for (name, text) in rust_files(&["src", "tests", "benches", "examples"]) {
+        assert!(text.starts_with("//! "), "{name} does not begin with a //! line");
+    }
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    let mut long = Vec::new();
+    for (name, text) in rust_files(&["src", "tests", "benches", "examples"]) {
+        let lines = text.lines().count();
+        if lines > LINES {
+            long.push(format!("{name} has {lines} lines; at most {LINES}"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            let width = line.chars().count();
+            let is_row = ["//! |", "/// |", "// |"].iter().any(|row| line.trim_start().starts_with(row));
+            if width > WIDTH && !is_row {
+                long.push(format!("{name}:{} has {width} characters; at most {WIDTH}", number + 1));
+            }
+        }
+    }
+    long.retain(|told| !LONG_LEFT.iter().any(|left| told.starts_with(left)));
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// What counts as an import is said in `imports.rs`.
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let mut edges = imports::edges(&root().join("src"));
+    let seen: usize = edges.values().map(|named| named.len()).sum();
+    assert!(seen > 500, "the test no longer sees the imports: {seen}");
+    for (from, to) in CIRCLES_LEFT {
+        let left = edges.get_mut(*from).and_then(|named| named.remove(*to));
+        assert!(left.is_some(), "src/{from} does not import src/{to}: take it from the list");
+    }
+    let mut told = String::new();
+    for circle in imports::circles(&edges) {
+        told += &format!("\n{} files import each other:\n", circle.len());
+        for from in &circle {
+            for (to, (line, name)) in edges[*from].iter().filter(|(to, _)| circle.contains(&to.as_str())) {
+                told += &format!("  src/{from}:{line} names {name}, of src/{to}\n");
+            }
+        }
+    }
+    assert!(told.is_empty(), "{told}");
+}
+
+#[test]
+fn words_are_plain() {
+    words::are_plain();
+}
+
+#[test]
+fn no_room_names_a_higher_one() {
+    let mut seen = 0;
+    for (name, text) in sources() {
+        let room = name.split(['/', '.']).next().unwrap();
+        if room == "lib" || name.ends_with("tests.rs") {
+            continue;
+        }
+        let Some(own) = level(room) else { panic!("src/{name}: the room {room} has no place in the order") };
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for (at, _) in code.match_indices("crate::") {
+                let named: String =
+                    code[at + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                if let Some(other) = level(&named) {
+                    seen += 1;
+                    let allowed = named == room || other < own;
+                    assert!(allowed, "src/{name}:{}: {room} names {named}, which is not below it", number + 1);
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "the test no longer sees the imports");
+}
+
+#[test]
+fn only_os_and_profile_name_libc() {
+    for (name, text) in sources() {
+        let may = name.starts_with("os/") || name.starts_with("profile/");
+        let names = text.lines().any(|line| line.split("//").next().unwrap().contains("libc::"));
+        assert!(may || !names, "src/{name} names libc");
+    }
+}
+
+/// parking_lot keeps all waiting threads of a process in one table. A fork copies it with the locks
+/// that other threads had taken in it, so a child that wakes a thread through it may hang. Only the
+/// sampler's lock is of that kind: it is handed over fairly, and a child has it only with a
+/// recording of its own.
+#[test]
+fn forked_children_use_no_parking_lot() {
+    let tests = ["profile/tests.rs", "dump/frames.rs"];
+    for (name, text) in sources() {
+        let may = name.starts_with("profile/engines/") || tests.contains(&name.as_str());
+        let names = text.lines().any(|line| line.split("//").next().unwrap().contains("parking_lot::"));
+        assert!(may || !names, "src/{name} names parking_lot");
+        let forks = text.contains("at_fork(") || text.contains("PerProcess<");
+        assert!(
+            !(forks && text.contains("use parking_lot")),
+            "src/{name} is for forked children, and names parking_lot"
+        );
+    }
+}
