@@ -22,14 +22,16 @@ use std::time::{Duration, Instant};
 use super::drain_lock::{DrainGuard, DrainLock, is_draining};
 use super::process_state::Process;
 use super::record::Captured;
-use super::seam::{Condvar, Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
+use super::room::Room;
+use super::seam::{Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
 use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
 use super::wiring::Overflow;
 use super::{abort, forked_child};
-use crate::model::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
+use crate::model::{AtomicBool, AtomicU8, AtomicU64};
 use crate::os::abort::block_abort;
 use crate::signal::Signal;
+use crate::wait;
 use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
 
@@ -74,11 +76,8 @@ pub(super) struct Channel {
     dropped: Vec<AtomicU64>,
     /// Records that were logged from within an appender while the queue was full.
     deferred: Mutex<VecDeque<Message>>,
-    /// The number of threads that wait for room. SeqCst: either the waiting thread sees the room,
-    /// or the thread that has made it sees the count.
-    waiting: AtomicUsize,
-    /// Notified when there is room.
-    room: (Mutex<()>, Condvar),
+    /// For threads that wait for room.
+    room: Room,
     writer: OnceLock<Thread>,
     /// For threads that wait for the writer: its thread in the tree, and its progress.
     progress: stall::WriterProgress,
@@ -120,8 +119,7 @@ impl Channel {
             sinks: Mutex::new(sinks),
             dropped,
             deferred: Mutex::new(VecDeque::new()),
-            waiting: AtomicUsize::new(0),
-            room: (Mutex::new(()), Condvar::new()),
+            room: Room::default(),
             writer: OnceLock::new(),
             progress: stall::WriterProgress::new(),
             awake: abort::Writer::new(),
@@ -143,7 +141,7 @@ impl Channel {
         self.state.store(DIRECT, Ordering::SeqCst);
         while self.drain() > 0 {}
         self.awake.end();
-        self.wake_waiting();
+        self.room.wake();
     }
 
     /// For a model: as if the writer had looked at its queue.
@@ -237,27 +235,8 @@ impl Channel {
     }
 
     fn wait_for_room(&self, waiting: &mut stall::WriterWait) {
-        // Before the check under the lock: either the check sees the new room, or the thread that
-        // makes room sees the count and wakes this thread.
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.wake_writer();
-        {
-            let room = lock(&self.room.0);
-            if self.sender.is_full() && self.is_running() {
-                let _woken = self.room.1.wait_timeout(room, RECHECK);
-            }
-        }
-        // Relaxed: a count that is seen too high costs a wake-up, and no thread waits for it to
-        // fall.
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.room.wait(|| self.wake_writer(), || self.sender.is_full() && self.is_running(), RECHECK);
         self.progress.check(waiting, &self.name);
-    }
-
-    fn wake_waiting(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            let _room = lock(&self.room.0);
-            self.room.1.notify_all();
-        }
     }
 
     fn wake_writer(&self) {
@@ -304,8 +283,12 @@ impl Channel {
             } else {
                 self.drain_until(deadline);
             }
+            wait::begin_sleep();
             match answer.recv_timeout(RECHECK) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    wait::ended_by(|| self.progress.ender());
+                    return true;
+                }
                 Err(_) if self.drain_lock.is_exiting_elsewhere() => return self.wait_out_exit(),
                 Err(_) if late() => return false,
                 Err(_) => self.progress.check(&mut waiting, &self.name),
@@ -349,11 +332,14 @@ impl Channel {
         }
         sinks.flush();
         drop(sinks);
+        if !answers.is_empty() {
+            self.progress.stamp();
+        }
         for answer in answers {
             // The flushing thread may have given up.
             let _ = answer.send(());
         }
-        self.wake_waiting();
+        self.room.wake();
         count
     }
 
@@ -412,7 +398,7 @@ impl Channel {
     fn sleep(&self, please_stop: &Signal) {
         let next_try = lock(&self.sinks).next_try();
         let till = next_try.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now())).min(LONGEST_SLEEP);
-        let _published = crate::wait::publish("records for log", self.name.clone());
+        let _published = wait::publish("records for log", self.name.clone());
         self.awake.try_sleep(|| self.receiver.is_empty());
         self.wait_for_work(please_stop, till.max(BATCH_PAUSE));
         self.awake.wake();
@@ -423,7 +409,7 @@ impl Channel {
         let mut select = crossbeam_channel::Select::new();
         select.recv(&self.receiver);
         please_stop.watch_in(&mut select);
-        crate::wait::begin_sleep();
+        wait::begin_sleep();
         let _ready = select.ready_timeout(timeout);
     }
 
@@ -466,7 +452,7 @@ impl Channel {
     pub(super) fn begin_exit(&self, deadline: Instant) {
         if self.drain_lock.begin_exit(deadline) {
             self.state.store(DIRECT, Ordering::SeqCst);
-            self.wake_waiting();
+            self.room.wake();
         }
     }
 

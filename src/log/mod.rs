@@ -49,6 +49,7 @@ mod recent;
 mod record;
 mod reload;
 mod rolling;
+mod room;
 mod rust_log;
 mod seam;
 mod settings;

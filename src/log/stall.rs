@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::seam::in_tree;
 use crate::os::tell::remark;
 use crate::thread::Thread;
-use crate::wait::{Published, Unblocker, WaitDescription};
+use crate::wait::{Ender, Published, Stamp, Unblocker, WaitDescription};
 
 /// A writer has stalled if it has written no record for this long while a thread waits for it.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub(super) struct WriterProgress {
     /// The count of records at which a stall was reported. Changed by waiting threads; the first of
     /// them reports.
     reported: AtomicU64,
+    /// Of the thread that drained last while another thread waited.
+    stamp: Stamp,
 }
 
 /// A thread that waits for the writer.
@@ -37,7 +39,12 @@ pub(super) struct WriterWait {
 
 impl WriterProgress {
     pub(super) fn new() -> WriterProgress {
-        WriterProgress { writer: OnceLock::new(), written: AtomicU64::new(0), reported: AtomicU64::new(u64::MAX) }
+        WriterProgress {
+            writer: OnceLock::new(),
+            written: AtomicU64::new(0),
+            reported: AtomicU64::new(u64::MAX),
+            stamp: Stamp::default(),
+        }
     }
 
     /// The calling thread serves the queue.
@@ -51,6 +58,16 @@ impl WriterProgress {
     pub(super) fn advance(&self) {
         // Not one operation: only one thread drains at a time.
         self.written.store(self.written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// The thread that drains is about to end waits.
+    pub(super) fn stamp(&self) {
+        self.stamp.set();
+    }
+
+    /// What has ended a wait for the writer, while a recording counts waits.
+    pub(super) fn ender(&self) -> Ender {
+        self.stamp.get()
     }
 
     /// The calling thread begins to wait for the writer.

@@ -1,7 +1,8 @@
 //! Actors: one message after the other, an answer or an error, and an end that every sender hears
 //! of.
 
-use selvedge::{AskError, Reply, Signal, Till, left_in_queues, spawn_actor};
+use crate::support::until;
+use selvedge::{AskError, Reply, Signal, Till, left_in_queues, spawn, spawn_actor};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -56,14 +57,10 @@ fn a_panic_fails_all_pending_and_later_questions() {
     let asking: Vec<_> = [Message::Panic as fn(Reply<u64>) -> Message, Message::Sum]
         .into_iter()
         .map(|question| {
-            let (sum, (tell, asked)) = (sum.clone(), mpsc::channel());
-            let thread = std::thread::spawn(move || {
-                sum.ask(|reply| {
-                    tell.send(()).unwrap();
-                    question(reply)
-                })
-            });
-            asked.recv_timeout(DEADLINE).unwrap();
+            let sum = sum.clone();
+            let thread = spawn("asking", move |_| sum.ask(question));
+            // It waits for the answer: its question is in the queue, in front of the next.
+            until("it waits", || thread.thread().waiting_for().is_some());
             thread
         })
         .collect();
