@@ -1,31 +1,83 @@
-//! selvedge: a profiling-integrated threading runtime for programs made of plain OS threads.
+//! selvedge: a threading runtime for programs made of plain OS threads, with profiling and logging
+//! built in.
 //!
-//! Every thread has a parent that outlives it, a `please_stop` signal, a name that shows up
-//! everywhere, a place in one profile and one log, and an end that its parent cannot miss.
+//! Every thread has a parent that outlives it, a signal `please_stop` that asks it to stop, a name
+//! in each dump, log line and profile, and an end that its parent cannot miss.
 //!
-//! * [`run`] a program from one YAML file, or keep your own `main` with [`Runtime`].
-//! * [`spawn`] threads, [`scope`] threads that borrow, [`register`] threads of other libraries; a
-//!   [`Thread`] knows its path, parent and children; a [`Failure`] reaches the thread that joins,
-//!   or the parent.
-//! * A [`Signal`] is a fact that comes true once; a [`Till`] by the clock. They combine with `|`
-//!   and `&`, and end any wait.
-//! * A [`Queue`] moves values between threads; an [actor](spawn_actor) is a thread that owns a
-//!   state and a queue. What is in queues when the program is asked to stop is handled, or counted
-//!   and told: [`Queue::pop_draining`], [`Adder`], [`Popper`], [`left_in_queues`].
-//! * [`Semaphore`], [`BinarySemaphore`], [`Monitor`], [`Lock`], [`Progress`], [`Sequencer`] and
-//!   [`Promise`] are the other cells of the cube of which `Signal` is one: each wait for them has a
-//!   name, an owner where there is one, and ends when any signal says so.
-//! * [`net`]: sockets whose accept, read, write and connect end on a signal.
-//! * [`logging`] is log4rs, from the YAML that its users know, strictly read.
-//! * [`dump`](dump()), and SIGUSR1, tell what each thread does and waits for; with the feature
-//!   `profiling`, its stack, too.
-//! * With the feature `profiling`, `profile` makes one flamegraph of all threads.
+//! ```
+//! use selvedge::{Config, Queue, Signal, run, spawn};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     run(Config::new("squares"), |please_stop: &Signal| {
+//!         let numbers: Queue<u64> = Queue::bounded("numbers", 100);
+//!         let from = numbers.popper();
+//!         let sum = spawn("sum", move |please_stop| {
+//!             let mut sum = 0;
+//!             // Goes on after a stop, until the queue is closed and empty.
+//!             while let Some(number) = from.pop_draining(please_stop) {
+//!                 sum += number * number;
+//!             }
+//!             sum
+//!         });
+//!         let to = numbers.adder();
+//!         for number in (1..=1000).take_while(|_| !please_stop.is_go()) {
+//!             to.add(number)?;
+//!         }
+//!         drop(to); // The last adder closes the queue.
+//!         println!("{}", sum.join()?);
+//!         Ok::<(), Box<dyn std::error::Error>>(())
+//!     })
+//! }
+//! ```
+//!
+//! Ctrl-C or SIGTERM makes `please_stop` go. The loop ends, the queue closes, and each number that
+//! was added is summed. A panic in `sum` is the error that `join` returns, and the program ends with
+//! one report and exit code 1.
+//!
+//! # What is where
+//!
+//! | to | use |
+//! |---|---|
+//! | start a program, from one YAML file or by calls | [`run`], [`Config`]; or [`Runtime`] in a `main` of your own |
+//! | start threads | [`spawn`], [`spawn_fallible`], [`Builder`]; [`scope`] for threads that borrow; [`register`] for threads of other libraries |
+//! | know a thread: its path, parent, children | [`Thread`] |
+//! | get its value or its error | [`JoinHandle`], [`Failure`]; [`Restart`] runs it again |
+//! | tell a fact that comes true once | [`Signal`]; [`Till`] by the clock. They combine with `\|` and `&`, and end any wait |
+//! | move values between threads | [`Queue`], [`Adder`], [`Popper`]; [`spawn_actor`] for a thread with a state and a queue |
+//! | lose none at the end | [`Queue::pop_draining`]; [`left_in_queues`] counts what is left |
+//! | share a value or a permit | [`Lock`], [`Monitor`], [`Semaphore`], [`BinarySemaphore`] |
+//! | wait for a count, a turn or a result | [`Progress`], [`Sequencer`], [`Promise`] |
+//! | read lines or sockets until a stop | [`lines_till`], [`net`] |
+//! | see what each thread does and waits for | [`dump()`], or `kill -USR1`; with the feature `profiling`, with stacks |
+//! | see where the CPU time goes | the module `profile`, with the feature `profiling`: one flamegraph of all threads |
+//! | log | the macros of the crate [`log`](https://docs.rs/log); [`logging`] has the rest; [`mdc`] sets the diagnostic context |
+//!
+//! A call with the suffix `_till` ends when a signal goes, and a call with `_timeout` after a time.
+//!
+//! # The guide
+//!
+//! [`guide`] has pages to read from top to bottom: [the life of a thread](guide::threads),
+//! [how to stop without losing anything](guide::stopping),
+//! [from channels to `Queue`](guide::from_channels), [which primitive](guide::cube),
+//! [when something is wrong](guide::shutdown), [profiling](guide::profiling),
+//! [logging](guide::logging), and [recipes](guide::recipes) for a tool, a server, a service, rayon,
+//! tokio and tracing.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `log4rs` (default) | the log: log4rs, its YAML files, the queue and its writer |
+//! | `profiling` | recordings, flamegraphs, stacks in dumps and reports |
+//! | `pprof-engine` | the portable engine of the profiler, the pprof crate |
 
 mod actor;
 mod dump;
 mod error;
 #[cfg(feature = "profiling")]
 mod flame;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(unix)]
 mod input;
 #[cfg(feature = "log4rs")]
@@ -77,38 +129,3 @@ pub use wait::Wait;
 #[cfg(all(doctest, feature = "profiling"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// So do those of the recipes, and they run.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes.md")]
-struct Recipes;
-
-/// So do those of the recipe for rayon.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes/rayon.md")]
-struct RecipeRayon;
-
-/// A command-line tool.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes/command-line.md")]
-struct RecipeCommandLine;
-
-/// tokio.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes/tokio.md")]
-struct RecipeTokio;
-
-/// tracing and other loggers.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes/tracing.md")]
-struct RecipeTracing;
-
-/// So do those of the guide to stopping.
-#[cfg(all(doctest, unix))]
-#[doc = include_str!("../docs/stopping.md")]
-struct Stopping;
-
-/// So do those of the comparison with channels.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/from-channels.md")]
-struct FromChannels;

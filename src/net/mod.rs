@@ -9,7 +9,8 @@
 //!
 //! While such a call blocks, the thread shows in dumps and wall-clock profiles as waiting for
 //! `connection on "127.0.0.1:8080"`, `data from "10.0.0.7:51312"`, `room to send to "…"` or
-//! `connection to "…"`. docs/recipes/threaded-server.md has a whole server. Unix only.
+//! `connection to "…"`. [A recipe](crate::guide::recipes::threaded_server) has a whole server. Unix
+//! only.
 //!
 //! ```
 //! use selvedge::net::{ListenTill, SocketTill, is_stopped};

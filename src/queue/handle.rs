@@ -28,9 +28,9 @@ const BATCH: usize = 1024;
 /// | [`pop_till`](Self::pop_till) | ends at once; what is queued stays | one of several consumers; values that may be left |
 ///
 /// Values that are still in the queue when its last handle is dropped are lost. They are counted
-/// ([`left_in_queues`]), logged as a warning with the queue's name, and listed at the end of the
-/// program, unless the queue says that its values [may be left](Self::may_be_left).
-/// docs/stopping.md shows whole pipelines.
+/// ([`left_in_queues`](crate::left_in_queues)), logged as a warning with the queue's name, and
+/// listed at the end of the program, unless the queue says that its values [may be
+/// left](Self::may_be_left). [The guide](crate::guide::stopping) shows whole pipelines.
 ///
 /// Peers are Go's channels, mo-threads' `Queue` and crossbeam's channels. It differs from
 /// crossbeam's by its name, by `close`, and by the `_till` forms that any [`Signal`] ends.

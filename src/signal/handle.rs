@@ -125,16 +125,16 @@ impl Signal {
     }
 
     /// Why it went, if it has gone: which thread made it go, where, when, and why. A composite has
-    /// the reason of the part that decided, a [`Till`] that its time came. `None` before, and for
-    /// signals that the crate itself makes go as a matter of course:
+    /// the reason of the part that decided, a [`Till`](crate::Till) that its time came. `None`
+    /// before, and for signals that the crate itself makes go as a matter of course:
     /// [`Thread::stopped`](crate::Thread::stopped), [`Queue::closed`](crate::Queue::closed) and
     /// their like.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason()
     }
 
-    /// Returns `true` if it has gone. One atomic load; a [`Till`] that has not been seen expired
-    /// reads the clock, a composite asks its parts.
+    /// Returns `true` if it has gone. One atomic load; a [`Till`](crate::Till) that has not been
+    /// seen expired reads the clock, a composite asks its parts.
     #[inline]
     pub fn is_go(&self) -> bool {
         self.0.is_go()
@@ -190,9 +190,9 @@ impl Signal {
     }
 
     /// Runs `target` once, when the signal goes, on the thread that makes it go; at once and here,
-    /// if it has gone already. When the clock decides, for a [`Till`] or a composite with one, it
-    /// runs on the timer thread. That thread belongs to the process: a target runs at its time also
-    /// after the end of the runtime.
+    /// if it has gone already. When the clock decides, for a [`Till`](crate::Till) or a composite
+    /// with one, it runs on the timer thread. That thread belongs to the process: a target runs at
+    /// its time also after the end of the runtime.
     ///
     /// Targets should be short. If one runs on the timer thread for more than 0.1 s while others
     /// are due, another thread runs those, and the log has a warning with the place where the slow

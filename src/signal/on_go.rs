@@ -16,7 +16,8 @@ use std::sync::{Arc, Weak};
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A target attached by [`Signal::on_go`]. Dropping it leaves the target attached.
+/// A target attached by [`Signal::on_go`](crate::Signal::on_go). Dropping it leaves the target
+/// attached.
 pub struct OnGo(Arc<Target>);
 
 impl OnGo {
@@ -39,8 +40,8 @@ impl OnGo {
     }
 }
 
-/// A target attached by [`Signal::on_go_scoped`]. Dropping it cancels the target, as
-/// [`OnGo::cancel`] does: it blocks while the target runs on another thread.
+/// A target attached by [`Signal::on_go_scoped`](crate::Signal::on_go_scoped). Dropping it cancels
+/// the target, as [`OnGo::cancel`] does: it blocks while the target runs on another thread.
 #[must_use = "dropping it cancels the target"]
 pub struct OnGoScoped(OnGo);
 

@@ -46,8 +46,8 @@ pub enum StopOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnChildFailure {
-    /// Keep the failure until a thread joins the child or the parent ends. [`Thread::child_failed`]
-    /// goes.
+    /// Keep the failure until a thread joins the child or the parent ends.
+    /// [`Thread::child_failed`](crate::Thread::child_failed) goes.
     #[default]
     Collect,
     /// The same, and ask all other children to stop.

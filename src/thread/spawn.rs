@@ -188,9 +188,8 @@ impl Builder {
     /// Brings the calling thread, which another library spawned, into the tree, as
     /// [`register`](crate::register) does; below the thread that was named as the
     /// [`parent`](Self::parent). For the start hooks of pools and runtimes, which run on each of
-    /// their threads; how rayon's and tokio's belong to the tree is in
-    /// [docs/recipes.md](https://docs.rs/crate/selvedge/latest/source/docs/recipes.md). A stack
-    /// size has no effect.
+    /// their threads; the [recipes](crate::guide::recipes) show how rayon's and tokio's threads
+    /// belong to the tree. A stack size has no effect.
     ///
     /// # Errors
     /// The parent that was named has ended, or takes no more children, as in

@@ -32,7 +32,7 @@ pub enum Ask {
     All,
 }
 
-/// The OS signal for which a runtime that is up writes a [dump](crate::Thread::dump) of its
+/// The OS signal for which a runtime that is up writes a [dump](crate::dump()) of its
 /// threads.
 ///
 /// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log

@@ -238,7 +238,7 @@ impl Config {
 
     /// Whether the runtime logs, at its end, where the lifetime of each thread went: CPU, runnable,
     /// waits by name and by the thread that ended them, outside. Default: no. Counts the waits, as
-    /// [`Options::waits`](crate::profile::Options::waits) does.
+    /// `profile::Options::waits` does.
     #[must_use]
     pub fn profile_accounts(mut self, wanted: bool) -> Config {
         self.set.profile_accounts = Some(wanted);

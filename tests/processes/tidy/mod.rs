@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines
 /// and itself.
-const ROOMS: [&[&str]; 10] = [
+const ROOMS: [&[&str]; 11] = [
     &["error", "os", "model"],
     &["wait", "yaml"],
     &["signal"],
@@ -19,6 +19,7 @@ const ROOMS: [&[&str]; 10] = [
     &["profile"],
     &["dump"],
     &["runtime"],
+    &["guide"],
 ];
 
 /// A file that is longer has more than one purpose.
