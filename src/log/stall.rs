@@ -1,5 +1,5 @@
-//! WriterWait for a log writer. The wait is published with the writer's thread, so that the search
-//! for deadlocks follows it. If the writer stalls, stderr says so, because nothing reaches the
+//! The wait for a log writer. It is published with the writer's thread, so that the search for
+//! deadlocks follows it. If the writer stalls, stderr says so, because nothing reaches the
 //! log then.
 
 use std::sync::atomic::{AtomicU64, Ordering};

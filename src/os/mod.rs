@@ -1,5 +1,5 @@
-//! What the operating system knows of a thread: names, ids, CPU clocks. The only room that names
-//! `libc`, besides the profiler's signal handler.
+//! What this crate asks of the operating system: threads and their clocks, signals, forks, files,
+//! descriptors, memory and limits. The only room that names `libc`, besides `profile`.
 
 #[cfg(all(feature = "log4rs", not(unix)))]
 #[path = "no_abort.rs"]

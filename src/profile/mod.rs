@@ -4,7 +4,8 @@
 //!
 //! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
 //! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
-//! the result. `now` and `window` request stacks without a recording.
+//! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
+//! and what ended them. `now` and `window` request stacks without a recording.
 
 #[cfg(feature = "profiling")]
 mod accounts;

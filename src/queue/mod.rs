@@ -2,8 +2,9 @@
 //! tree.
 //!
 //! `handle` has the public handle and its promises, `store` the protocol, `wake_up` the sleeping,
-//! `adder` and `popper` the end by the last producer or consumer, `drain` the pop that outlives a
-//! stop, `timed` the time limits, `left` the count of the values that were never popped.
+//! `room` what a thread that waits for room shows and logs, `errors` the errors, `adder` and
+//! `popper` the end by the last producer or consumer, `drain` the pop that outlives a stop, `timed`
+//! the time limits, `left` the count of the values that were never popped.
 
 mod adder;
 mod drain;

@@ -1,9 +1,11 @@
 //! Signals: irreversible, binary, shared. Knows `os` and `wait`; knows no threads of the tree, no
 //! queues.
 //!
-//! `handle` is what programs use. Behind it are `core` (the state and its protocol), `walk` (the
-//! parts of composites), `wait_set` (blocking), `links` and `on_go` (targets) and `timer` (targets
-//! on Tills).
+//! `handle` is what programs use; `compose` has its `|` and `&`, `till` the signals that go by the
+//! clock, `reason` why a signal went. Behind it are `core` (the state and its protocol), `walk`
+//! (the parts of composites), `wait_set` (blocking), `links` and `on_go` (targets) and `timer`
+//! (targets on Tills). `lazy` and `batch_wake` save the tree time, `stops` tells it that a thread
+//! was asked.
 
 mod batch_wake;
 mod compose;

@@ -189,7 +189,7 @@ fn list_enders(candidates: &mut [Candidate]) {
             one.enders = Some(known.iter().copied().filter(|other| *other != at).collect());
             let unregistered = *unregistered.get_or_insert_with(has_unregistered_threads);
             one.doubt = unregistered
-                .then(|| "a thread of a pool, or one that selvedge has not spawned, borrows one".to_owned());
+                .then(|| "a thread of a pool, or another thread that selvedge has not spawned, borrows one".to_owned());
             continue;
         }
         match one.wait.unblocker() {
@@ -221,8 +221,8 @@ fn list_enders(candidates: &mut [Candidate]) {
     }
 }
 
-/// Marks the candidates accepted by `may` that remain after repeatedly removing each one that a
-/// removed or rejected candidate could unblock.
+/// Marks the candidates accepted by `may` that remain after repeatedly removing each candidate
+/// whose wait a removed or rejected candidate could end.
 fn left(candidates: &[Candidate], may: impl Fn(&Candidate) -> bool) -> Vec<bool> {
     let mut left: Vec<bool> = candidates.iter().map(|one| one.enders.is_some() && may(one)).collect();
     let mut helped: Vec<Vec<usize>> = vec![Vec::new(); candidates.len()];

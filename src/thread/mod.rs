@@ -2,10 +2,11 @@
 //! cannot miss. Knows `signal`, `wait` and `os`; knows no log configuration, no profile, no
 //! runtime: those put themselves in through `observe`, `failure_context`, `leaving` and `panic`.
 //!
-//! From the bottom up: `failure` (what is known of a thread that failed), `policy` (what is chosen
-//! at the spawn), `tree` (nodes and their states), `current` and `roots` (which node the calling
-//! thread is), `stop` (how a stop travels), `spawn`, `scope`, `join`, `register`, `restart` (what
-//! programs call), `deadlock` (waits that no thread can end).
+//! From the bottom up: `failure` (what is known of a thread that failed), `failing` (how a
+//! function's end becomes a failure), `policy` (what is chosen at the spawn), `tree` (nodes and
+//! their states), `current` and `roots` (which node the calling thread is), `stop` (how a stop
+//! travels), `spawn`, `scope`, `join`, `register`, `restart` (what programs call), `deadlock`
+//! (waits that no thread can end).
 
 mod backtrace;
 pub(crate) mod bodies;

@@ -1,4 +1,4 @@
-//! WaitDescription a blocking call waits for, and which threads can end the wait. Data only: where it is
+//! What a blocking call waits for, and which threads can end the wait. Data only: where it is
 //! published, and which thread the caller is, stand in other files.
 
 use super::holder::{Holder, Users};
@@ -29,7 +29,7 @@ pub struct Wait {
     pub(super) slept: Slept,
 }
 
-/// WaitDescription a blocking call waits for, and which threads can end the wait.
+/// What a blocking call waits for, and which threads can end the wait.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitDescription {
     pub(super) kind: &'static str,
@@ -51,7 +51,7 @@ pub(crate) struct WaitDescription {
 pub(crate) enum Unblocker {
     /// Not known.
     Unknown,
-    /// The holder. WaitDescription it holds cannot be passed on to another thread.
+    /// The holder. It cannot pass on what it holds to another thread.
     Holder(Arc<Holder>),
     /// The thread that got the turn, if it was not passed on.
     Turn(Arc<Holder>),
@@ -73,7 +73,7 @@ pub(crate) struct Handles {
     pub(crate) own: bool,
 }
 
-/// WaitDescription is reached through handles.
+/// A thing that threads reach through handles.
 pub(crate) trait Shared: Send + Sync {
     /// Returns `true` if the `known` handles, whose owners are all blocked, are the only ones among
     /// `all` that could end a wait for it.
@@ -155,7 +155,7 @@ impl WaitDescription {
 }
 
 impl Wait {
-    /// WaitDescription kind of thing is waited for: `signal`, `queue`, `room in queue`, `thread`, `lock`,
+    /// What kind of thing is waited for: `signal`, `queue`, `room in queue`, `thread`, `lock`,
     /// `monitor`, `semaphore`, and so on.
     pub fn kind(&self) -> &'static str {
         self.description.kind
@@ -166,8 +166,8 @@ impl Wait {
         &self.description.name
     }
 
-    /// WaitDescription its time is counted under: its name is without what is another one at each call, since
-    /// a profile must not have a new frame for each.
+    /// The label that its time is counted under. The name in it has no part that differs at each
+    /// call, since a profile must not have a new frame for each.
     #[cfg(feature = "profiling")]
     pub(crate) fn label(&self) -> Label {
         let holder = match &self.description.unblocker {

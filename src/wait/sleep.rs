@@ -45,7 +45,8 @@ mod counted {
     }
 
     impl Slot {
-        /// The waits that its thread has counted, with those that go on; `None` if it counts none.
+        /// The waits that its thread has counted, and the waits that go on; `None` if it counts
+        /// none.
         pub(crate) fn read_totals(&self) -> Option<WaitTotals> {
             self.read_totals_with(name_of_ender)
         }

@@ -1,5 +1,5 @@
-//! Programs that hang, and some that only look so, for tests/deadlocks.rs: `deadlock SCENARIO
-//! CONFIG`.
+//! Programs that hang, and some that only look so, for tests/primitives/deadlocks.rs: `deadlock
+//! SCENARIO CONFIG`.
 
 use selvedge::{Builder, JoinHandle, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
 use std::process::ExitCode;

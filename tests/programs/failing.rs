@@ -1,4 +1,5 @@
-//! Programs that fail in odd ways, for tests/failure_output.rs: `failing SCENARIO CONFIG`.
+//! Programs that fail in odd ways, for tests/processes/failure_output.rs: `failing SCENARIO
+//! CONFIG`.
 
 use selvedge::{JoinHandle, Signal, spawn, spawn_fallible};
 use std::cell::RefCell;

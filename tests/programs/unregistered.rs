@@ -1,5 +1,5 @@
-//! Threads that the tree does not know, and threads at their very end, for tests/runtime.rs:
-//! `unregistered SCENARIO`. Ends with 0 if all is as it should be.
+//! Threads that the tree does not know, and threads at their very end, for
+//! tests/processes/runtime.rs: `unregistered SCENARIO`. Ends with 0 if all is as it should be.
 
 use crate::wait::until;
 use selvedge::{

@@ -1,5 +1,5 @@
-//! A copy of what a node's lock guards, for a reader that must not wait long for that lock: the
-//! thread that holds it may be the one that the reader is looking for.
+//! A copy of the data that a node's lock guards. A reader of the tree must not wait long for that
+//! lock: the reader may be looking for the very thread that holds it.
 
 use super::{Node, Phase};
 use std::sync::Arc;

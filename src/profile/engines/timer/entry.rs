@@ -61,7 +61,7 @@ impl<S, Q> Entry<S, Q> {
     /// # Signal safety
     /// Safe.
     pub(super) fn belongs_to(&self, thread: i32) -> bool {
-        // SeqCst: what `assign_to` has stored before the signal was sent is grace_start.
+        // SeqCst: what `assign_to` has stored before the signal was sent is seen.
         self.id.load(Ordering::SeqCst) == thread as u64
     }
 
