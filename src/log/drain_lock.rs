@@ -146,7 +146,7 @@ impl Drop for DrainGuard<'_> {
 }
 
 /// Returns `true` if the calling thread is within the sinks of a queue. Not for signal handlers:
-/// see [`super::inside`].
+/// see [`super::draining_threads`].
 pub(super) fn is_draining() -> bool {
     DRAINING.with(Cell::get)
 }

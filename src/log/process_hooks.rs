@@ -84,7 +84,7 @@ extern "C" fn at_exit() {
 }
 
 /// # Signal safety
-/// Safe. Calls [`inside::is_calling_thread_draining`] and [`abort::quiesce`].
+/// Safe. Calls [`draining_threads::is_calling_thread_draining`] and [`abort::quiesce`].
 extern "C" fn at_abort(survives: bool) {
     // A thread that is within the sinks is not in the middle of a write, and cannot wait for
     // itself.

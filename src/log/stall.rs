@@ -102,8 +102,8 @@ impl WriterProgress {
             None => "no thread serves it".to_owned(),
         };
         format!(
-            "selvedge: the log stands still: no record was written for {STALLED_AFTER:?}. {waiting} waits for the queue \
-             `{queue}`; {writer}. Threads that log wait until it goes on"
+            "selvedge: the log stands still: no record was written for {STALLED_AFTER:?}. {waiting} waits for the \
+             queue `{queue}`; {writer}. Threads that log wait until it goes on"
         )
     }
 }

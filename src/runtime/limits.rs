@@ -91,8 +91,9 @@ mod tests {
             killed: 1,
         };
         let mut since = Since { before: &before, now: &now, elapsed: Duration::from_secs(6) };
-        let text = "the control group used 2.50s CPU in 6.00s, of at most 0.50 processors; throttled in 4 of 40 periods, \
-                    for 320.00ms; memory: at most 210.0 of 256.0 MiB, 3 times at the limit, 0 processes killed for it";
+        let text = "the control group used 2.50s CPU in 6.00s, of at most 0.50 processors; \
+                    throttled in 4 of 40 periods, for 320.00ms; \
+                    memory: at most 210.0 of 256.0 MiB, 3 times at the limit, 0 processes killed for it";
         assert_eq!((since.to_string(), since.is_in_want()), (text.to_owned(), false));
         let now = Usage { throttled: 10, ..now.clone() };
         since.now = &now;

@@ -75,11 +75,14 @@ fn an_accept_ends_on_please_stop() {
 fn a_read_ends_on_please_stop() {
     let (client, server) = tcp_pair();
     let peer = client.local_addr().unwrap();
+    let has_read = Signal::new("has read");
+    let goes = has_read.clone();
     let tcp = spawn("tcp", move |please_stop| {
         let mut stream = server.till(please_stop);
         let mut bytes = [0; 3];
         stream.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"abc");
+        goes.go();
         // Would try again without end if the error were an interruption.
         let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
         // The socket is as it was.
@@ -88,6 +91,8 @@ fn a_read_ends_on_please_stop() {
         error
     });
     (&client).write_all(b"abc").unwrap();
+    // It may wait for these three bytes too.
+    assert!(has_read.wait_for_go_timeout(DEADLINE));
     let error = stopped(tcp, "data from", &peer.to_string());
     assert!(is_stopped(&error), "{error}");
     assert!(error.to_string().contains("tcp please_stop"), "{error}");

@@ -86,8 +86,8 @@ impl Check {
         used: &mut BTreeSet<String>,
         loggers: &[Logger],
     ) -> Result<(LevelFilter, Vec<String>), Error> {
-        const HINT: &str = "name them, as `root: { level: info, appenders: [console] }`, or, so that nothing is logged, \
-                            write `root: { level: off }`";
+        const HINT: &str = "name them, as `root: { level: info, appenders: [console] }`, or, so that nothing is \
+                            logged, write `root: { level: off }`";
         const NOT_ALL: &str = "root has no appenders, so what no logger takes is not logged";
         let was_logged = |logger: &Logger| logger.level() != LevelFilter::Off && !logger.appenders().is_empty();
         // An empty file, or a file that is half written: log4rs would log nothing, without a word.

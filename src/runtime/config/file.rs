@@ -12,7 +12,7 @@ use super::set::Set;
 use super::settings::LogTo;
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
-use crate::yaml::{Document, Field, expand_env, plain_path};
+use crate::yaml::{Document, Field, Section, expand_env, plain_path};
 
 pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let document = Document::read(file)?;
@@ -156,31 +156,10 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
     }
-    let mut options = Options::new();
-    if let Some(field) = section.get("frequency") {
-        options = options.frequency(field.integer(Options::FREQUENCIES, "samples per second")?);
-    }
-    if let Some(field) = section.get("clock") {
-        options = options.clock(field.choice(&[("cpu", Clock::Cpu), ("wall", Clock::Wall)])?);
-    }
-    if let Some(field) = section.get("engine") {
-        let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
-        options = options.engine(field.choice(&engines)?);
-    }
-    if let Some(field) = section.get("unregistered") {
-        options = options.unregistered(field.boolean()?);
-    }
-    if let Some(field) = section.get("waits") {
-        options = options.waits(field.boolean()?);
-    }
+    set.profile_options = Some(read_options(&section)?);
     if let Some(field) = section.get("accounts") {
-        let wanted = field.boolean()?;
-        if wanted && section.get("waits").is_some() && !options.get_waits() {
-            return Err(field.error("accounts are made of waits, which are off; expected `waits: true`, or no `waits`"));
-        }
-        set.profile_accounts = Some(wanted);
+        set.profile_accounts = Some(field.boolean()?);
     }
-    set.profile_options = Some(options);
     if let Some(field) = section.get("output") {
         let output = folder.join(path(&field, "the path of a folder")?);
         check_output(&output).map_err(|message| field.error(message))?;
@@ -206,4 +185,32 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
         set.profile_hide_runtime = Some(field.boolean()?);
     }
     Ok(())
+}
+
+fn read_options(section: &Section<'_>) -> Result<Options, Error> {
+    let mut options = Options::new();
+    if let Some(field) = section.get("frequency") {
+        options = options.frequency(field.integer(Options::FREQUENCIES, "samples per second")?);
+    }
+    if let Some(field) = section.get("clock") {
+        options = options.clock(field.choice(&[("cpu", Clock::Cpu), ("wall", Clock::Wall)])?);
+    }
+    if let Some(field) = section.get("engine") {
+        let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
+        options = options.engine(field.choice(&engines)?);
+    }
+    if let Some(field) = section.get("unregistered") {
+        options = options.unregistered(field.boolean()?);
+    }
+    if let Some(field) = section.get("waits") {
+        options = options.waits(field.boolean()?);
+    }
+    if let Some(field) = section.get("accounts")
+        && field.boolean()?
+        && section.get("waits").is_some()
+        && !options.get_waits()
+    {
+        return Err(field.error("accounts are made of waits, which are off; expected `waits: true`, or no `waits`"));
+    }
+    Ok(options)
 }

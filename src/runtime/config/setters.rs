@@ -37,7 +37,7 @@ use std::time::Duration;
 /// log: { file: log4rs.yaml, queued: true }
 /// shutdown: { patience: 5s, on_stuck: wait, grace: 1s, ask: main }
 /// dump: { signal: SIGUSR1 }
-/// profile: { enabled: true, frequency: 100, clock: cpu, engine: auto, output: ../flamegraphs, formats: [svg, folded, pprof] }
+/// profile: { enabled: true, frequency: 100, clock: cpu, output: ../flamegraphs, formats: [svg, folded, pprof] }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Config {

@@ -51,7 +51,9 @@ fn every_key_reaches_its_setting() {
     let text = "
 name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
-profile: { enabled: true, frequency: 997, clock: wall, engine: timer, output: out, formats: [folded], fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true, accounts: true }
+profile:
+  { enabled: true, frequency: 997, clock: wall, engine: timer, accounts: true, output: out, formats: [folded],
+    fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
 ";
