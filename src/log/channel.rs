@@ -119,7 +119,7 @@ impl Channel {
             sinks: Mutex::new(sinks),
             dropped,
             deferred: Mutex::new(VecDeque::new()),
-            room: Room::default(),
+            room: Room::new(),
             writer: OnceLock::new(),
             progress: stall::WriterProgress::new(),
             awake: abort::Writer::new(),

@@ -8,7 +8,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-#[derive(Default)]
 pub(super) struct Room {
     /// The number of threads that wait for room. SeqCst: either the waiting thread sees the room,
     /// or the thread that has made it sees the count.
@@ -21,6 +20,10 @@ pub(super) struct Room {
 }
 
 impl Room {
+    pub(super) fn new() -> Room {
+        Room { waiting: AtomicUsize::new(0), lock: Mutex::new(()), made: Condvar::new(), stamp: Stamp::default() }
+    }
+
     /// Blocks while `is_missing`, but no longer than `limit`: then the caller looks again.
     /// `wake_writer` is called before.
     pub(super) fn wait(&self, wake_writer: impl FnOnce(), is_missing: impl FnOnce() -> bool, limit: Duration) {
