@@ -211,17 +211,25 @@ fn a_stuck_main_is_logged_repeatedly() {
 
 #[test]
 fn an_unstopped_crowd_is_one_short_report() {
-    let folder = Folder::new("stuck-many");
-    let mut process =
-        Process::start(&mut subject("stuck-many", &folder.config("shutdown: { patience: 300ms, grace: 0s }")));
-    process.wait_for("ready").signal(SIGTERM);
-    until_logged(&folder, "35 threads more to stop: ");
-    process.signal(SIGTERM);
-    assert_eq!(process.end().code(), 143);
-    let log = folder.read("app.log");
-    let first = log.split("35 threads more").next().unwrap();
-    assert_eq!(first.matches(" to stop:\n").count(), 5, "{log}");
-    assert!(log.contains(", and 15 more\n"), "{log}");
+    // On a busy machine the forty threads may be asked at times that are far apart. Then there are
+    // two reports, and the run is repeated.
+    let mut log = String::new();
+    for _ in 0..5 {
+        let folder = Folder::new("stuck-many");
+        let mut process =
+            Process::start(&mut subject("stuck-many", &folder.config("shutdown: { patience: 300ms, grace: 0s }")));
+        process.wait_for("ready").signal(SIGTERM);
+        until_logged(&folder, " more to stop: ");
+        process.signal(SIGTERM);
+        assert_eq!(process.end().code(), 143);
+        log = folder.read("app.log");
+        if let Some((first, _)) = log.split_once("35 threads more to stop: ") {
+            assert_eq!(first.matches(" to stop:\n").count(), 5, "{log}");
+            assert!(log.contains(", and 15 more\n"), "{log}");
+            return;
+        }
+    }
+    panic!("never one report: {log}");
 }
 
 #[test]
