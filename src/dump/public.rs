@@ -54,6 +54,16 @@ pub fn dump() -> Dump {
     collect::now(true)
 }
 
+/// The name that [`dump`] had first. Programs that were written against it still compile.
+impl Thread {
+    /// The same as [`dump`](crate::dump()).
+    #[doc(hidden)]
+    #[deprecated(note = "call `selvedge::dump()`")]
+    pub fn dump() -> Dump {
+        dump()
+    }
+}
+
 impl Dump {
     /// One JSON object on one line, ending without a newline: `process`, `at` (RFC 3339), `took_s`,
     /// `no_stacks` (why there are none, or null), `unread` (sentences: which files could not be
