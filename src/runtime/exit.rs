@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// Time limit for the final dump, stacks included.
 pub(super) const DUMP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A dump that takes longer than this is announced: a report that comes late is of no use.
+const PROMPT: Duration = Duration::from_millis(300);
+
 /// Returns `true` if a report on stderr is to be coloured: stderr is a terminal with colours, and
 /// the environment does not refuse them (no-color.org).
 pub(super) fn is_coloured() -> bool {
@@ -52,6 +55,20 @@ pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     // Without a thread for it `wait` is disconnected, which its user sees.
     let _ = reserve::run("main/selvedge/dump", body);
     wait
+}
+
+/// Waits for a dump for [`DUMP_PATIENCE`]. If it is not there promptly, calls `announce` first.
+pub(super) fn wait_for_dump(
+    dumping: &mpsc::Receiver<Dump>,
+    announce: impl FnOnce(),
+) -> Result<Dump, mpsc::RecvTimeoutError> {
+    match dumping.recv_timeout(PROMPT) {
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            announce();
+            dumping.recv_timeout(DUMP_PATIENCE - PROMPT)
+        }
+        result => result,
+    }
 }
 
 /// Reports the threads that do not stop, each with everything that is known of the reason.
@@ -96,8 +113,9 @@ pub(super) fn indented(text: &str) -> String {
 
 /// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their
 /// names in time.
-fn left(stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
-    let (dump, no_stacks) = match dumping.recv_timeout(DUMP_PATIENCE) {
+fn left(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
+    let announce = || tell_aside("announce", Level::Error, format!("{why}; the stacks are being looked for"));
+    let (dump, no_stacks) = match wait_for_dump(dumping, announce) {
         Ok(dump) => (dump, ""),
         Err(_) => (Dump::without_stacks(), "\n  (their stacks were not found in time)"),
     };
@@ -111,7 +129,7 @@ pub(super) fn at_once(why: &str, code: u8) -> ! {
 }
 
 fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: u8) -> ! {
-    let text = format!("{why}{}{}", left(stuck, dumping), indented(&left::lines()));
+    let text = format!("{why}{}{}", left(why, stuck, dumping), indented(&left::lines()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold
     // stderr.
     let (done, wait) = mpsc::channel();
@@ -205,4 +223,26 @@ pub(super) fn before_abort(failure: Option<&Failure>) {
 /// Returns what is to be said of it: nothing, if it was written.
 fn write_profile() -> &'static str {
     if last_profile::finish_in_time() { "" } else { " (and the profile was not written in time)" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_that_is_late_is_announced_and_still_waited_for() {
+        let (done, wait) = mpsc::channel();
+        let mut announced = 0;
+        let dump = wait_for_dump(&wait, || {
+            announced += 1;
+            done.send(Dump::without_stacks()).unwrap();
+        });
+        assert!(dump.is_ok());
+        assert_eq!(announced, 1);
+        done.send(Dump::without_stacks()).unwrap();
+        assert!(wait_for_dump(&wait, || panic!("the dump is there")).is_ok());
+        drop(done);
+        let gone = wait_for_dump(&wait, || panic!("there will be none"));
+        assert!(matches!(gone, Err(mpsc::RecvTimeoutError::Disconnected)));
+    }
 }

@@ -141,7 +141,7 @@ impl Watch {
             let others = if others.is_empty() { String::new() } else { format!("; nor does {}", list(&others)) };
             exit::abort_stuck(&first.culprit, waited(&first.culprit), &others);
         }
-        let (dump, note) = self.dump();
+        let (dump, note) = self.dump(&groups);
         // From when the report is made: the dump has taken its time.
         for thread in due {
             self.plans.entry(thread.id()).and_modify(Plan::advance);
@@ -161,10 +161,18 @@ impl Watch {
 
     /// A dump with stacks, if these are found in time: a report that comes late is of no use. What
     /// comes too late is in the next report.
-    fn dump(&mut self) -> (Dump, String) {
+    fn dump(&mut self, groups: &[Group<'_>]) -> (Dump, String) {
+        let announce = || {
+            let culprits: Vec<_> = groups.iter().map(|group| &group.culprit).collect();
+            let longest = culprits.iter().map(|thread| waited(thread)).max().unwrap_or_default();
+            let (paths, some) = (list(&culprits), if culprits.len() == 1 { "does" } else { "do" });
+            exit::report_stuck(vec![format!(
+                "{paths} {some} not stop, asked {longest:.1?} ago; the stacks are being looked for"
+            )]);
+        };
         let was_late = self.late.is_some();
         let making = self.late.take().unwrap_or_else(exit::start_dump);
-        match making.recv_timeout(exit::DUMP_PATIENCE) {
+        match exit::wait_for_dump(&making, announce) {
             Ok(dump) if was_late => {
                 let note = format!(
                     "\n  (seen {:.1?} ago: to find the stacks took longer than the last report waited)",
