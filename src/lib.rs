@@ -111,7 +111,7 @@ pub use error::{Error, Stopped};
 pub use input::{LinesTill, lines_till};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 pub use runtime::{
-    Ask, Config, DumpSignal, MainResult, OnStuck, ProfileFormat, Runtime, interrupted, profile_files, run,
+    Ask, Config, MainResult, OnStuck, OsSignal, ProfileFormat, Runtime, interrupted, profile_files, run,
 };
 pub use signal::{OnGo, OnGoScoped, Reason, Signal, Till};
 pub use sync::{

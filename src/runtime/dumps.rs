@@ -1,7 +1,7 @@
 //! The dump that an OS signal asks for. A thread of its own makes and writes it, so that the signal
 //! thread is free while main, the log or stderr hangs.
 
-use super::config::{DumpSettings, DumpSignal};
+use super::config::{DumpSettings, OsSignal};
 use super::{exit, reserve};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -24,12 +24,7 @@ static LOGGING: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false),
 
 /// Which signal to listen to.
 pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
-    let signal = match settings.signal {
-        DumpSignal::None => return None,
-        DumpSignal::Usr1 => SIGUSR1,
-        DumpSignal::Usr2 => SIGUSR2,
-        DumpSignal::Quit => SIGQUIT,
-    };
+    let signal = number_of(settings.signal)?;
     let mut taken = TAKEN.lock();
     if !taken.contains(&signal) {
         if inherit::is_handled(signal) && !settings.is_asked {
@@ -39,6 +34,24 @@ pub(super) fn signal(settings: DumpSettings) -> Option<i32> {
         taken.push(signal);
     }
     Some(signal)
+}
+
+/// The number of a signal. `None`: no signal.
+pub(super) fn number_of(signal: OsSignal) -> Option<i32> {
+    match signal {
+        OsSignal::None => None,
+        OsSignal::Usr1 => Some(SIGUSR1),
+        OsSignal::Usr2 => Some(SIGUSR2),
+        OsSignal::Quit => Some(SIGQUIT),
+    }
+}
+
+/// A runtime takes this signal from now on.
+pub(super) fn take_over(signal: i32) {
+    let mut taken = TAKEN.lock();
+    if !taken.contains(&signal) {
+        taken.push(signal);
+    }
 }
 
 /// Makes a dump and writes it; returns at once. On the thread that takes signals.

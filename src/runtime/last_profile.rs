@@ -10,12 +10,14 @@
 
 use super::profiler::{LogLine, Profiler};
 use super::reserve;
+use crate::error::Error;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
 use crate::thread::roots;
 use log::Level;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -33,8 +35,44 @@ thread_local! {
 /// the program takes long to read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The program has come to its end: a signal starts no recording any more.
+static IS_OVER: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
+
 pub(super) fn keep(profiler: Option<Profiler>) {
+    // SeqCst: a few times in a program.
+    IS_OVER.store(false, Ordering::SeqCst);
     *PROFILER.lock() = profiler;
+}
+
+/// What [`toggle`] has done.
+pub(super) enum Toggled {
+    Started,
+    /// What is to be told of the files.
+    Written(Vec<LogLine>),
+    Failed(Error),
+    /// The program ends.
+    Over,
+}
+
+/// Ends the recording that runs, and writes its files; or starts one.
+pub(super) fn toggle(start: impl FnOnce() -> Result<Option<Profiler>, Error>) -> Toggled {
+    let _turn = Turn::take();
+    if IS_OVER.load(Ordering::SeqCst) {
+        return Toggled::Over;
+    }
+    let running = PROFILER.lock().take();
+    match running {
+        Some(profiler) => Toggled::Written(profiler.finish(None)),
+        None => match start() {
+            Ok(Some(profiler)) => {
+                *PROFILER.lock() = Some(profiler);
+                Toggled::Started
+            }
+            // Built without the profiler.
+            Ok(None) => Toggled::Over,
+            Err(error) => Toggled::Failed(error),
+        },
+    }
 }
 
 /// Ends the recording and drops what was recorded.
@@ -65,6 +103,7 @@ pub(super) fn snapshot_in_time() -> bool {
 
 fn write_whole() -> Vec<LogLine> {
     let _turn = Turn::take();
+    IS_OVER.store(true, Ordering::SeqCst);
     let profiler = PROFILER.lock().take();
     profiler.map(|profiler| profiler.finish(roots::root().please_stop.reason())).unwrap_or_default()
 }

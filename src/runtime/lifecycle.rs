@@ -92,7 +92,7 @@ impl Runtime {
     /// registered, since its tree has a `main` already), a profiler that cannot run as asked, or no
     /// thread to be had. Nothing has been started then.
     pub fn start(config: impl Into<Config>) -> Result<Runtime, Error> {
-        let settings = config.into().resolve()?;
+        let settings = Arc::new(config.into().resolve()?);
         let claim = Claim::take()?;
         let me = roots::current();
         if me.parent.is_some() {
@@ -115,7 +115,8 @@ impl Runtime {
         if let (LogTo::File(file), Some(every)) = (&settings.log.to, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        last_profile::keep(Profiler::start(&settings, &node)?);
+        let enabled = settings.profile.enabled;
+        last_profile::keep(if enabled { Profiler::start(&settings, &node, 1)? } else { None });
         if let Some(after) = settings.deadlocks {
             watch::start(&node, after)
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
@@ -124,7 +125,7 @@ impl Runtime {
         announce(&settings);
         own.keep();
         let up = Up {
-            name: settings.name,
+            name: settings.name.clone(),
             stop_watch,
             limits: Limits::start(),
             node,

@@ -13,6 +13,8 @@ mod last_profile;
 mod left;
 mod lifecycle;
 mod limits;
+#[cfg(unix)]
+mod profile_signal;
 #[cfg(not(feature = "profiling"))]
 #[path = "no_profiler.rs"]
 mod profiler;
@@ -28,6 +30,6 @@ mod signals;
 mod stop_watch;
 mod watch;
 
-pub use config::{Ask, Config, DumpSignal, OnStuck, ProfileFormat};
+pub use config::{Ask, Config, OnStuck, OsSignal, ProfileFormat};
 pub use lifecycle::{Runtime, profile_files};
 pub use run::{MainResult, interrupted, run};

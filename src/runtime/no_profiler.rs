@@ -27,12 +27,10 @@ pub(super) fn check(_settings: &ProfileSettings) -> Result<(), Error> {
 }
 
 impl Profiler {
-    pub(super) fn start(settings: &Settings, _main: &Arc<Node>) -> Result<Option<Profiler>, Error> {
-        if settings.profile.enabled {
-            log::warn!(
-                "profile.enabled: this program was built without the feature \"profiling\"; there will be no profile"
-            );
-        }
+    pub(super) fn start(_settings: &Settings, _main: &Arc<Node>, _number: u32) -> Result<Option<Profiler>, Error> {
+        log::warn!(
+            "profile.enabled: this program was built without the feature \"profiling\"; there will be no profile"
+        );
         Ok(None)
     }
 

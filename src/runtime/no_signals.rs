@@ -9,7 +9,7 @@ pub(super) const STOPPING: &str = "selvedge::stopping";
 
 pub(super) fn prepare_end() {}
 
-pub(super) fn start(_main: &Arc<Node>, _settings: &Settings) -> Result<(), Error> {
+pub(super) fn start(_main: &Arc<Node>, _settings: &Arc<Settings>) -> Result<(), Error> {
     Ok(())
 }
 

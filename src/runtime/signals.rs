@@ -1,8 +1,9 @@
-//! SIGINT, SIGTERM and the signal that asks for a dump: a thread of the tree takes them, and acts
-//! on them without blocking.
+//! SIGINT, SIGTERM and the signals that ask for a dump or a recording: a thread of the tree takes
+//! them, and acts on them without blocking.
 
 use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
+use super::profile_signal::ProfileSignal;
 use super::reserve::LAST_WORDS;
 use super::{exit, exit_codes};
 use crate::error::{Error, Kind};
@@ -54,7 +55,7 @@ pub(super) fn prepare_end() {
 }
 
 /// Starts the thread that takes them.
-pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> {
+pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Error> {
     let refused = |error| Error::new(Kind::Io, "no handler for SIGINT and SIGTERM").because(error);
     let (idle, handled) = default_while_idle().map_err(refused)?;
     for signal in SIGNALS.iter().filter(|signal| !handled.contains(signal)) {
@@ -63,7 +64,9 @@ pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> 
         log::info!("{} is ignored, as it was when the program started: it stops nothing", name(*signal));
     }
     let dump = dumps::signal(settings.dump);
-    let all: Vec<i32> = handled.into_iter().chain(dump).collect();
+    let recording = ProfileSignal::new(settings, main);
+    let all: Vec<i32> =
+        handled.into_iter().chain(dump).chain(recording.as_ref().map(|recording| recording.signal)).collect();
     let mut signals = Signals::new(&all).map_err(refused)?;
     // Only now: until there is a thread to take them they end the process.
     idle.store(false, Ordering::SeqCst);
@@ -79,7 +82,11 @@ pub(super) fn start(main: &Arc<Node>, settings: &Settings) -> Result<(), Error> 
             please_stop.on_go(move || closer.close());
             // The program may have been started with them blocked, and all its threads with it.
             inherit::unblock(&all);
-            let mut answer = |signal| if Some(signal) == dump { dumps::write() } else { answers.answer(signal) };
+            let mut answer = |signal| match &recording {
+                _ if Some(signal) == dump => dumps::write(),
+                Some(recording) if recording.signal == signal => recording.answer(),
+                _ => answers.answer(signal),
+            };
             signals.forever().for_each(&mut answer);
             // While it listens, and no longer: a log that hangs at the very end can still be
             // interrupted. What came between its last look and this is answered here.

@@ -162,3 +162,32 @@ fn the_environment_turns_the_profile_on_and_off() {
     let error = "selvedge: the environment variable SELVEDGE_PROFILE: expected on, off, cpu or wall, found `yes`";
     assert!(ended.code() == 78 && ended.stderr.contains(error), "{}", ended.stderr);
 }
+
+#[test]
+#[cfg(feature = "profiling")]
+fn a_signal_starts_a_recording_and_the_next_one_writes_it() {
+    use crate::support::until;
+    let folder = Folder::new("profile-by-signal");
+    let config = folder.config("profile: { signal: SIGUSR2, output: . }");
+    let mut command = Command::new(program("dump_subject"));
+    let mut process = Process::start(command.arg("several").arg(config).env_remove("SELVEDGE_PROFILE"));
+    process.wait_for("ready");
+    let files = |stem: &str| ["svg", "folded", "pb.gz"].map(|kind| folder.path().join(format!("{stem}.{kind}")));
+    let told = |text: &str| folder.read("app.log").matches(text).count();
+    for (number, stem) in [(1, "subject"), (2, "subject-2")] {
+        process.signal(libc::SIGUSR2);
+        until("a recording starts", || told("SIGUSR2: a recording has started; SIGUSR2 again ends it") == number);
+        assert!(files(stem).iter().all(|file| !file.exists()));
+        process.signal(libc::SIGUSR2);
+        until("its files are written", || files(stem).iter().all(|file| file.exists()));
+        until("and this is told", || told(&format!("{stem}.pb.gz")) == 1);
+    }
+    // A recording that runs at the end is written then.
+    process.signal(libc::SIGUSR2);
+    until("a third one starts", || told("SIGUSR2: a recording has started") == 3);
+    process.signal(libc::SIGTERM);
+    let ended = process.end();
+    assert_eq!(ended.code(), 1, "a thread of the subject panics: {}", ended.stderr);
+    let folded = folder.read("subject-3.folded");
+    assert!(folded.lines().all(|line| line.starts_with("main") || line.starts_with("other")), "{folded}");
+}

@@ -1,6 +1,7 @@
 //! The limits of the settings, for a file and for setters alike. Returns texts; `file` and
 //! `resolve` add the place.
 
+use super::choices::OsSignal;
 use super::choices::ProfileFormat;
 use crate::error::{Error, Kind};
 use crate::log::Queue;
@@ -71,6 +72,14 @@ pub(super) fn check_log(queue: &Queue, tail: usize) -> Result<(), Error> {
     }
     if tail > LONGEST_TAIL {
         return wrong("log.tail", format!("expected at most {LONGEST_TAIL}, found {tail}"));
+    }
+    Ok(())
+}
+
+/// One signal asks for one thing.
+pub(super) fn check_signals(profile: OsSignal, dump: OsSignal) -> Result<(), String> {
+    if profile == dump && profile != OsSignal::None {
+        return Err(format!("{profile} asks for a dump; name another signal here, or at `dump.signal`"));
     }
     Ok(())
 }

@@ -32,15 +32,11 @@ pub enum Ask {
     All,
 }
 
-/// The OS signal for which a runtime that is up writes a [dump](crate::dump()) of its
-/// threads.
-///
-/// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the log
-/// goes to files, it goes to stderr as well, as it does if the log does not take it within a
-/// second.
+/// An OS signal that a runtime answers: with a dump ([`Config::dump_signal`](crate::Config::dump_signal)),
+/// or with a recording ([`Config::profile_signal`](crate::Config::profile_signal)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum DumpSignal {
+pub enum OsSignal {
     /// None.
     None,
     /// SIGUSR1.
@@ -77,9 +73,12 @@ impl fmt::Display for ProfileFormat {
 pub(super) const FORMATS: [(&str, ProfileFormat); 3] =
     [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
 
-pub(super) const DUMP_SIGNALS: [(&str, DumpSignal); 4] = [
-    ("SIGUSR1", DumpSignal::Usr1),
-    ("SIGUSR2", DumpSignal::Usr2),
-    ("SIGQUIT", DumpSignal::Quit),
-    ("none", DumpSignal::None),
-];
+impl fmt::Display for OsSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, _) = OS_SIGNALS.iter().find(|(_, signal)| signal == self).unwrap_or(&("none", OsSignal::None));
+        f.write_str(word)
+    }
+}
+
+pub(super) const OS_SIGNALS: [(&str, OsSignal); 4] =
+    [("SIGUSR1", OsSignal::Usr1), ("SIGUSR2", OsSignal::Usr2), ("SIGQUIT", OsSignal::Quit), ("none", OsSignal::None)];

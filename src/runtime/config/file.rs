@@ -7,7 +7,7 @@ use super::checks::{
     DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_grace, check_name, check_output,
     check_patience,
 };
-use super::choices::{Ask, DUMP_SIGNALS, FORMATS, OnStuck};
+use super::choices::{Ask, FORMATS, OS_SIGNALS, OnStuck};
 use super::set::Set;
 use super::settings::LogTo;
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     }
     if let Some(dump) = top.get("dump") {
         let section = dump.section(&["signal"])?;
-        set.dump_signal = section.get("signal").map(|field| field.choice(&DUMP_SIGNALS)).transpose()?;
+        set.dump_signal = section.get("signal").map(|field| field.choice(&OS_SIGNALS)).transpose()?;
     }
     if let Some(deadlocks) = top.get("deadlocks") {
         set.deadlocks = Some(read_deadlocks(&deadlocks)?);
@@ -140,6 +140,7 @@ fn read_deadlocks(deadlocks: &Field<'_>) -> Result<Option<Duration>, Error> {
 fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
     let section = profile.section(&[
         "enabled",
+        "signal",
         "frequency",
         "clock",
         "engine",
@@ -155,6 +156,9 @@ fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(),
     ])?;
     if let Some(field) = section.get("enabled") {
         set.profile_enabled = Some(field.boolean()?);
+    }
+    if let Some(field) = section.get("signal") {
+        set.profile_signal = Some(field.choice(&OS_SIGNALS)?);
     }
     set.profile_options = Some(read_options(&section)?);
     if let Some(field) = section.get("accounts") {

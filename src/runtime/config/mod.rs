@@ -16,7 +16,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use self::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+pub use self::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 pub use self::setters::Config;
 #[cfg(unix)]
 pub(crate) use self::settings::DumpSettings;

@@ -3,9 +3,9 @@
 
 use super::checks::{
     DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name, check_output,
-    check_patience,
+    check_patience, check_signals,
 };
-use super::choices::FORMATS;
+use super::choices::{FORMATS, OsSignal};
 use super::setters::Config;
 use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, Settings, ShutdownSettings};
 use super::{environment, file};
@@ -46,6 +46,7 @@ impl Config {
             deadlocks: set.deadlocks.unwrap_or(Some(DEADLOCKS_AFTER)),
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
+                signal: set.profile_signal.unwrap_or(OsSignal::None),
                 options: match set.profile_accounts {
                     Some(true) => set.profile_options.unwrap_or_default().waits(true),
                     _ => set.profile_options.unwrap_or_default(),
@@ -67,6 +68,8 @@ impl Config {
         check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
         check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
         check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
+        check_signals(settings.profile.signal, settings.dump.signal)
+            .map_err(|message| wrong("profile.signal", message))?;
         check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
         check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
         check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;

@@ -1,7 +1,7 @@
 //! What was set, by a file or by setters: an option for each setting. No defaults, no checks of
 //! values.
 
-use super::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use super::settings::LogTo;
 use crate::error::{Error, Kind};
 use crate::log::Overflow;
@@ -25,10 +25,11 @@ pub(super) struct Set {
     pub(super) on_stuck: Option<OnStuck>,
     pub(super) grace: Option<Duration>,
     pub(super) ask: Option<Ask>,
-    pub(super) dump_signal: Option<DumpSignal>,
+    pub(super) dump_signal: Option<OsSignal>,
     /// None within: off.
     pub(super) deadlocks: Option<Option<Duration>>,
     pub(super) profile_enabled: Option<bool>,
+    pub(super) profile_signal: Option<OsSignal>,
     pub(super) profile_options: Option<Options>,
     pub(super) profile_output: Option<PathBuf>,
     pub(super) profile_formats: Option<Vec<ProfileFormat>>,
@@ -57,6 +58,7 @@ impl Set {
             dump_signal: self.dump_signal.or(file.dump_signal),
             deadlocks: self.deadlocks.or(file.deadlocks),
             profile_enabled: self.profile_enabled.or(file.profile_enabled),
+            profile_signal: self.profile_signal.or(file.profile_signal),
             profile_options: self.profile_options.or(file.profile_options),
             profile_output: self.profile_output.or(file.profile_output),
             profile_formats: self.profile_formats.or(file.profile_formats),

@@ -1,7 +1,7 @@
 //! `Config`: what a program asks of a runtime, setting by setter. The setters of the log are in
 //! `log`, the limits of values in `checks`. Opens nothing but the file that `load` is given.
 
-use super::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use super::file;
 use super::set::Set;
 use super::settings::LogTo;
@@ -137,11 +137,15 @@ impl Config {
         self
     }
 
-    /// The signal that asks for a dump of all threads. Default: [`DumpSignal::Usr1`], unless the
+    /// The signal that asks for a dump of all threads. Default: [`OsSignal::Usr1`], unless the
     /// program has a handler for SIGUSR1 when the runtime starts; that is left alone. A handler for
     /// a signal that is asked for here is called as before.
+    ///
+    /// The dump goes to the log, as one record of level WARN and target `selvedge::dump`. Where the
+    /// log goes to files, it goes to stderr as well, as it does if the log does not take it within
+    /// a second.
     #[must_use]
-    pub fn dump_signal(mut self, signal: DumpSignal) -> Config {
+    pub fn dump_signal(mut self, signal: OsSignal) -> Config {
         self.set.dump_signal = Some(signal);
         self
     }
@@ -176,6 +180,28 @@ impl Config {
     #[must_use]
     pub fn profile_enabled(mut self, enabled: bool) -> Config {
         self.set.profile_enabled = Some(enabled);
+        self
+    }
+
+    /// The signal that starts a recording in the running program, and the next one ends it and
+    /// writes its files; [`OsSignal::None`] by default. Without the feature `profiling` it does
+    /// nothing.
+    ///
+    /// With [`profile_enabled`](Self::profile_enabled) a recording runs from the start, and the
+    /// first signal ends it. The first recording's files are called as [`name`](Self::name) says;
+    /// those of the second `<name>-2.svg`, and so on. What runs at the end of the program is
+    /// written then. What was done is in the log, as a warning. A signal that comes while a
+    /// recording is started or written does nothing.
+    ///
+    /// ```
+    /// use selvedge::{Config, OsSignal};
+    ///
+    /// let config = Config::new("importer").profile_signal(OsSignal::Usr2);
+    /// # config.check().unwrap();
+    /// ```
+    #[must_use]
+    pub fn profile_signal(mut self, signal: OsSignal) -> Config {
+        self.set.profile_signal = Some(signal);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The settings of a runtime, complete and checked. Types only; `resolve` makes them.
 
-use super::choices::{Ask, DumpSignal, OnStuck, ProfileFormat};
+use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use crate::log::Wiring;
 use crate::profile::Options;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub(crate) struct ShutdownSettings {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DumpSettings {
-    pub(crate) signal: DumpSignal,
+    pub(crate) signal: OsSignal,
     /// The program or its file has set this signal.
     pub(crate) is_asked: bool,
 }
@@ -56,6 +56,8 @@ pub(crate) struct DumpSettings {
 #[derive(Debug)]
 pub(crate) struct ProfileSettings {
     pub(crate) enabled: bool,
+    /// Starts a recording, and ends it.
+    pub(crate) signal: OsSignal,
     pub(crate) options: Options,
     pub(crate) output: PathBuf,
     pub(crate) formats: Vec<ProfileFormat>,

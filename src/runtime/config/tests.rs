@@ -36,7 +36,7 @@ fn nothing_said_means_the_defaults() {
         assert_eq!(settings.shutdown.patience, Duration::from_secs(5));
         assert_eq!(settings.shutdown.on_stuck, OnStuck::Wait);
         assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(1), Ask::Main));
-        assert!(settings.dump.signal == DumpSignal::Usr1 && !settings.dump.is_asked);
+        assert!(settings.dump.signal == OsSignal::Usr1 && !settings.dump.is_asked);
         assert_eq!(settings.deadlocks, Some(Duration::from_secs(5)));
         assert!(!settings.profile.enabled);
         assert_eq!(settings.profile.options, Options::new());
@@ -53,7 +53,7 @@ name: weaver
 shutdown: { patience: 1m 30s, on_stuck: abort, grace: 3s, ask: all }
 profile:
   { enabled: true, frequency: 997, clock: wall, engine: timer, accounts: true, output: out, formats: [folded],
-    fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
+    signal: SIGUSR2, fold_pools: false, direction: icicle, collapse: [rayon, tower], hide_runtime: true }
 dump: { signal: SIGQUIT }
 deadlocks: { after: 250ms }
 ";
@@ -62,14 +62,17 @@ deadlocks: { after: 250ms }
     assert_eq!(settings.shutdown.patience, Duration::from_secs(90));
     assert_eq!(settings.shutdown.on_stuck, OnStuck::Abort);
     assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(3), Ask::All));
-    assert!(settings.dump.signal == DumpSignal::Quit && settings.dump.is_asked);
+    assert!(settings.dump.signal == OsSignal::Quit && settings.dump.is_asked);
     assert_eq!(settings.deadlocks, Some(Duration::from_millis(250)));
     assert_eq!(resolve_text("off", "deadlocks: off\n").unwrap().deadlocks, None);
     for (text, to) in [("off", LogTo::Off), ("own", LogTo::Own)] {
         assert_eq!(resolve_text("words", &format!("log: {text}\n")).unwrap().log.to, to);
     }
     assert_eq!(resolve_text("level", "log: { level: Debug }\n").unwrap().log.wiring.level, Some(LevelFilter::Debug));
-    assert!(settings.profile.enabled);
+    assert!(settings.profile.enabled && settings.profile.signal == OsSignal::Usr2);
+    let error = resolve_text("twice", "profile: { signal: SIGUSR1 }\n").unwrap_err().to_string();
+    assert_eq!(error, "profile.signal: SIGUSR1 asks for a dump; name another signal here, or at `dump.signal`");
+    assert!(resolve_text("other", "profile: { signal: SIGUSR1 }\ndump: { signal: none }\n").is_ok());
     assert_eq!(
         settings.profile.options,
         Options::new().frequency(997).clock(Clock::Wall).engine(Engine::Timer).waits(true)

@@ -8,7 +8,7 @@ pub(super) use self::files::LogLine;
 
 use self::files::write;
 use self::shutdown_profile::ShutdownProfile;
-use super::config::{ProfileFormat, ProfileSettings, Settings};
+use super::config::{OsSignal, ProfileFormat, ProfileSettings, Settings};
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
@@ -45,7 +45,7 @@ impl Drop for Profiler {
 
 /// Finds out at the start, and not after hours of recording, that the profile cannot be written.
 pub(super) fn check(settings: &ProfileSettings) -> Result<(), Error> {
-    if !settings.enabled {
+    if !settings.enabled && settings.signal == OsSignal::None {
         return Ok(());
     }
     // Others may start at the same time.
@@ -60,10 +60,10 @@ pub(super) fn check(settings: &ProfileSettings) -> Result<(), Error> {
 }
 
 impl Profiler {
-    pub(super) fn start(settings: &Settings, main: &Arc<Node>) -> Result<Option<Profiler>, Error> {
-        if !settings.profile.enabled {
-            return Ok(None);
-        }
+    /// `number`: 1 for the first recording of a runtime. The files of a later one have its number in
+    /// their names, so none is overwritten.
+    pub(super) fn start(settings: &Settings, main: &Arc<Node>, number: u32) -> Result<Option<Profiler>, Error> {
+        let stem = if number == 1 { settings.name.clone() } else { format!("{}-{number}", settings.name) };
         // It exists: `check` has made it. Without `..`, it reads better in the log.
         let output = &settings.profile.output;
         let output = output.canonicalize().unwrap_or_else(|_| output.clone());
@@ -73,12 +73,13 @@ impl Profiler {
                 ProfileFormat::Folded => "folded",
                 ProfileFormat::Pprof => "pb.gz",
             };
-            (*format, output.join(format!("{}.{extension}", settings.name)))
+            (*format, output.join(format!("{stem}.{extension}")))
         };
         let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
-        let shutdown = Some(ShutdownProfile::prepare(&settings.name, &output, main));
+        // The first alone: the picture is of the end, and there is one end.
+        let shutdown = (number == 1).then(|| ShutdownProfile::prepare(&settings.name, &output, main));
         let flame = flame_options(&settings.profile);
         let (name, accounts) = (settings.name.clone(), settings.profile.accounts);
         Ok(Some(Profiler { recording: Some(recording), shutdown, name, files, flame, accounts }))
