@@ -161,3 +161,42 @@ fn loom_lazy_another_threads_signal_goes_too() {
         goes.join().unwrap();
     });
 }
+
+/// Two threads cancel while a third makes the signal go: they agree, and nothing is left.
+#[test]
+fn loom_signal_concurrent_cancels_agree() {
+    check(2, || {
+        let (signal, runs) = (Signal::new("s"), Arc::new(AtomicUsize::new(0)));
+        let target = Arc::new(signal.on_go(count(&runs)));
+        let (theirs, its_runs) = (target.clone(), runs.clone());
+        let cancels = thread::spawn(move || {
+            let cancelled = theirs.cancel();
+            assert_eq!(its_runs.load(SeqCst), usize::from(!cancelled));
+            cancelled
+        });
+        let theirs = signal.clone();
+        let goes = thread::spawn(move || theirs.go());
+        let mine = target.cancel();
+        assert_eq!(mine, cancels.join().unwrap());
+        goes.join().unwrap();
+        assert_eq!((runs.load(SeqCst), signal.target_count()), (usize::from(!mine), 0));
+    });
+}
+
+/// A target of two parts is cancelled while both go.
+#[test]
+fn loom_signal_a_cancel_against_both_parts() {
+    check(2, || {
+        let (a, b, word) = (Signal::new("a"), Signal::new("b"), Arc::new(Word::new(0)));
+        let its_word = word.clone();
+        let target = (&a | &b).on_go(move || its_word.set(1));
+        let theirs = b.clone();
+        let goes = thread::spawn(move || theirs.go());
+        a.go();
+        // It has run on this thread, or on the other.
+        assert!(!target.cancel());
+        assert_eq!(word.get(), 1);
+        goes.join().unwrap();
+        assert_eq!((a.target_count(), b.target_count()), (0, 0));
+    });
+}

@@ -1,6 +1,6 @@
 //! Loom models of permits, locks, monitors, progress and promises. See `model/loom_tests.rs`.
 
-use super::{BinarySemaphore, Lock, Monitor, Progress, Promise, Semaphore};
+use super::{BinarySemaphore, Lock, Monitor, Progress, Promise, PromiseError, Semaphore};
 use crate::model::loom_tests::check;
 use crate::model::{AtomicU64, Word};
 use crate::signal::Signal;
@@ -176,5 +176,45 @@ fn loom_promise_one_claimant_orders_its_value() {
         let mine = claim(promise.clone());
         assert_eq!(promise.wait().map(Word::get), Ok(7));
         assert!(mine ^ other.join().unwrap());
+    });
+}
+
+/// What came before the claim was dropped is seen by each thread that is told so.
+#[test]
+fn loom_promise_an_abandoned_claim_wakes_each_waiter() {
+    check(2, || {
+        let (promise, word) = (Promise::<u64>::new("p"), Arc::new(Word::new(0)));
+        let claim = promise.claim().unwrap();
+        let waiters = [promise.clone(), promise.clone()].map(|promise| {
+            let word = word.clone();
+            thread::spawn(move || {
+                assert_eq!(promise.wait(), Err(PromiseError::Abandoned));
+                assert_eq!(word.get(), 1);
+            })
+        });
+        word.set(1);
+        drop(claim);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+}
+
+/// A stop and the value come at the same time: the waiter has the one or the other, never neither.
+#[test]
+fn loom_promise_a_stop_against_the_value() {
+    check(2, || {
+        let (promise, stop): (Promise<Word>, _) = (Promise::new("p"), Signal::new("stop"));
+        let (theirs, till) = (promise.clone(), stop.clone());
+        let waits = thread::spawn(move || match theirs.wait_till(&till) {
+            Ok(word) => assert_eq!(word.get(), 7),
+            Err(error) => assert_eq!(error, PromiseError::Stopped),
+        });
+        let claim = promise.claim().unwrap();
+        let stops = thread::spawn(move || stop.go());
+        let word = Word::new(0);
+        word.set(7);
+        claim.fulfil(word);
+        assert_eq!(promise.get().map(Word::get), Some(7));
+        stops.join().unwrap();
+        waits.join().unwrap();
     });
 }
