@@ -35,6 +35,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Folders with Rust files. The command is a package of its own, so it is not in the library's.
+fn folders() -> Vec<&'static str> {
+    let mut all = vec!["src", "tests", "benches", "examples"];
+    if root().join("cli").exists() {
+        all.extend(["cli/src", "cli/tests"]);
+    }
+    all
+}
+
 /// All files below a folder, but for hidden folders and what is built.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -69,7 +78,7 @@ fn level(room: &str) -> Option<usize> {
 
 #[test]
 fn each_file_says_what_it_is_for() {
-    for (name, text) in rust_files(&["src", "tests", "benches", "examples"]) {
+    for (name, text) in rust_files(&folders()) {
         assert!(text.starts_with("//! "), "{name} does not begin with a //! line");
     }
 }
@@ -77,7 +86,7 @@ fn each_file_says_what_it_is_for() {
 #[test]
 fn files_and_lines_are_short() {
     let mut long = Vec::new();
-    for (name, text) in rust_files(&["src", "tests", "benches", "examples"]) {
+    for (name, text) in rust_files(&folders()) {
         let lines = text.lines().count();
         if lines > LINES {
             long.push(format!("{name} has {lines} lines; at most {LINES}"));
