@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a pprof file contains besides its stacks.
 pub(crate) struct Facts<'a> {
-    /// What the weights measure: `cpu` or `wall`.
-    pub(crate) clock: &'a str,
+    /// What a stack's `samples` and its weight are, each with its unit: `samples` in `count`, `cpu` in
+    /// `nanoseconds`.
+    pub(crate) values: [[&'a str; 2]; 2],
     pub(crate) started: SystemTime,
     pub(crate) duration: Duration,
     /// The clock's time between two samples.
@@ -34,8 +35,7 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     let mut strings = Strings::new();
     let mut functions = Functions::default();
     let mut profile = Message::default();
-    let clock = [strings.index(facts.clock), strings.index("nanoseconds")];
-    let count = [strings.index("samples"), strings.index("count")];
+    let [count, clock] = facts.values.map(|value| value.map(|text| strings.index(text)));
     profile.message(1, &value_type(count)).message(1, &value_type(clock));
     let label_key = strings.index(facts.label_key);
     for stack in &stacks.stacks {
@@ -44,7 +44,13 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
         let mut sample = Message::default();
         sample.unsigned_list(1, stack.frames.iter().map(|&frame| frame as u64 + 1));
         sample.signed_list(2, [signed(stack.samples), signed(stack.weight)]);
-        profile.message(2, sample.message(3, &label));
+        sample.message(3, &label);
+        for (key, text) in &stack.labels {
+            let mut label = Message::default();
+            label.signed(1, strings.index(key)).signed(2, strings.index(text));
+            sample.message(3, &label);
+        }
+        profile.message(2, &sample);
     }
     for (index, module) in stacks.modules.iter().enumerate() {
         let mut mapping = Message::default();

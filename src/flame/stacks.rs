@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Stacks and the locations that they name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stacks {
-    /// No two have the same label and frames.
+    /// No two have the same label, labels and frames.
     pub(crate) stacks: Vec<Stack>,
     pub(crate) locations: Vec<Location>,
     /// The program itself comes first, if known.
@@ -20,6 +20,8 @@ pub(crate) struct Stack {
     pub(crate) label: Arc<str>,
     /// Indexes into [`Stacks::locations`], the leaf first. Never empty.
     pub(crate) frames: Vec<usize>,
+    /// More labels, with their keys. Only pprof files have them.
+    pub(crate) labels: Vec<(Arc<str>, Arc<str>)>,
     pub(crate) samples: u64,
     /// Nanoseconds.
     pub(crate) weight: u64,

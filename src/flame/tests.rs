@@ -18,6 +18,7 @@ fn stacks() -> Stacks {
     let stack = |label: &str, frames: &[usize], samples: u64, weight: u64| Stack {
         label: label.into(),
         frames: frames.to_vec(),
+        labels: Vec::new(),
         samples,
         weight,
     };
@@ -117,7 +118,7 @@ fn a_writer_that_refuses_is_an_io_error() {
 
 fn facts() -> Facts<'static> {
     Facts {
-        clock: "cpu",
+        values: [["samples", "count"], ["cpu", "nanoseconds"]],
         started: std::time::UNIX_EPOCH,
         duration: Duration::from_secs(2),
         period: Duration::from_millis(10),

@@ -3,9 +3,10 @@
 
 use super::model::{Profile, Session, ThreadProfile};
 use super::owners::Owners;
-use super::raw::{self, Ending, Lifetime, Nanos, RawSample};
+use super::raw::{self, Ending, Lifetime, Nanos, OwnStack, RawSample};
 use super::shown_stacks::{RUNTIME, ShownStacks, UNSAMPLED};
 use super::symbols::{Resolve, Wanted};
+use super::wait_stacks::Contention;
 use crate::flame::Stack;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(super) fn profile(
     session: Session,
     names: &mut dyn Resolve,
 ) -> Profile {
-    prepare(&samples, names);
+    prepare(&samples, &[], names);
     let mut threads = Threads::new(lifetimes, session.duration);
     let mut shown = ShownStacks::new(names);
     let mut sums: HashMap<(Arc<str>, Vec<usize>), (u64, u64)> = HashMap::new();
@@ -32,11 +33,21 @@ pub(super) fn profile(
     let (threads, ambiguous) = threads.finish(lifetimes, session.effective.period);
     let unregistered = threads.iter().filter(|thread| raw::is_path_of_unregistered(&thread.path));
     let unregistered = unregistered.map(|thread| thread.samples).sum();
-    let mut stacks: Vec<Stack> =
-        sums.into_iter().map(|((label, frames), (samples, weight))| Stack { label, frames, samples, weight }).collect();
+    let mut stacks: Vec<Stack> = sums
+        .into_iter()
+        .map(|((label, frames), (samples, weight))| Stack { label, frames, labels: Vec::new(), samples, weight })
+        .collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
     let session = Session { unread: shown.unread(), ..session };
-    Profile { stacks: shown.finish(stacks), threads, accounts: Vec::new(), unregistered, ambiguous, session }
+    Profile {
+        stacks: shown.finish(stacks),
+        threads,
+        accounts: Vec::new(),
+        contention: Contention::default(),
+        unregistered,
+        ambiguous,
+        session,
+    }
 }
 
 /// The threads of the profile while samples are added.
@@ -114,12 +125,13 @@ fn frames(sample: &RawSample, owner: &mut ThreadProfile, shown: &mut ShownStacks
     frames
 }
 
-/// Names all addresses of the samples at once.
-fn prepare(samples: &[RawSample], names: &mut dyn Resolve) {
+/// Names all addresses of the samples, and of the stacks that threads have taken, at once.
+pub(super) fn prepare(samples: &[RawSample], own_stacks: &[OwnStack], names: &mut dyn Resolve) {
     let stacks = samples.iter().filter_map(|sample| match &sample.stack {
         raw::Stack::Sampled { addresses, generation, .. } => Some((addresses, *generation)),
         raw::Stack::Unsampled => None,
     });
+    let stacks = stacks.chain(own_stacks.iter().map(|own| (&own.addresses, own.generation)));
     let wanted = stacks.flat_map(|(addresses, generation)| {
         let each = addresses.iter().enumerate();
         each.map(move |(index, &address)| Wanted { address, exact: index == 0, generation })

@@ -5,7 +5,8 @@
 //! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
 //! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
 //! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
-//! and what ended them. `now` and `window` request stacks without a recording.
+//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `now`
+//! and `window` request stacks without a recording.
 
 #[cfg(feature = "profiling")]
 mod accounts;
@@ -46,7 +47,11 @@ mod top;
 #[cfg(feature = "profiling")]
 mod trim;
 #[cfg(feature = "profiling")]
+mod wait_stacks;
+#[cfg(feature = "profiling")]
 mod window;
+#[cfg(feature = "profiling")]
+mod write_waits;
 
 #[cfg(feature = "profiling")]
 pub(crate) use window::Window;

@@ -5,6 +5,7 @@ use super::accounts::{Account, Table, sums};
 use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::top::Top;
+use super::wait_stacks::Contention;
 use crate::error::{Error, Kind};
 use crate::flame::{self, Facts, FlameOptions, Stacks};
 use std::io::Write;
@@ -18,6 +19,7 @@ pub struct Profile {
     pub(super) stacks: Stacks,
     pub(super) threads: Vec<ThreadProfile>,
     pub(super) accounts: Vec<Account>,
+    pub(super) contention: Contention,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -142,7 +144,7 @@ impl Profile {
         let comments = [self.summary()];
         let clock = self.clock().to_string();
         let facts = Facts {
-            clock: &clock,
+            values: [["samples", "count"], [&clock, "nanoseconds"]],
             started: self.session.started,
             duration: self.session.duration,
             period: self.session.effective.period,
@@ -314,7 +316,7 @@ impl Profile {
     }
 }
 
-fn program() -> String {
+pub(super) fn program() -> String {
     crate::os::program::name().unwrap_or_else(|| "program".into())
 }
 

@@ -30,6 +30,28 @@ pub(super) struct RawProfile {
     pub(super) history: History,
     /// Why there is less than there should be, as a sentence.
     pub(super) trouble: Option<String>,
+    /// What [`TakeOwnStack`](super::engines::TakeOwnStack) has taken.
+    pub(super) own_stacks: OwnStacksTaken,
+}
+
+/// The stacks that threads have taken of themselves during a recording.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnStacksTaken {
+    /// By number.
+    pub(super) stacks: Vec<OwnStack>,
+    /// Stacks for which there was no room.
+    pub(super) too_many: u64,
+    /// Stacks that were not the threads' own: of coroutines, for example.
+    pub(super) elsewhere: u64,
+}
+
+/// A stack that a thread has taken of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnStack {
+    /// As in [`Stack::Sampled`].
+    pub(super) addresses: Arc<[u64]>,
+    pub(super) ending: Ending,
+    pub(super) generation: u32,
 }
 
 /// Samples of one thread with the same stack.

@@ -7,7 +7,8 @@ use super::engines::{self, Sampler, Start};
 use super::model::{Profile, Session};
 use super::options::Options;
 use super::raw::{Effective, RawProfile};
-use super::symbols::OfThisProcess;
+use super::symbols::{OfThisProcess, Resolve};
+use super::wait_stacks::{Contention, LetGo, WaitStacks};
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -29,6 +30,8 @@ pub struct Recording {
     sampler: Box<dyn Sampler>,
     /// `None`: waits are not counted.
     ledger: Option<Ledger>,
+    /// The stacks of the waits that are counted.
+    wait_stacks: Option<WaitStacks>,
     _only_one: OnlyOne,
     effective: Effective,
     began: Instant,
@@ -72,8 +75,9 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         options.get_clock(),
         options.get_frequency(),
     );
+    let wait_stacks = options.get_waits().then(|| WaitStacks::start(sampler.own_stacks()));
     let ledger = options.get_waits().then(Ledger::start);
-    Ok(Recording { sampler, ledger, _only_one: only_one, effective, began, epoch })
+    Ok(Recording { sampler, ledger, wait_stacks, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
@@ -84,7 +88,7 @@ impl Recording {
     /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
-        profile(self.sampler.snapshot(), self.accounts(), self.effective, self.epoch, duration)
+        profile(self.sampler.snapshot(), self.waits(), self.effective, self.epoch, duration)
     }
 
     /// Stops, and gives what was found.
@@ -92,24 +96,35 @@ impl Recording {
     /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
-        let accounts = self.accounts();
-        let Recording { sampler, ledger, _only_one: only_one, effective, began, epoch } = self;
-        drop(ledger);
+        let waits = self.waits();
+        let Recording { sampler, ledger, wait_stacks, _only_one: only_one, effective, began, epoch } = self;
+        drop((ledger, wait_stacks));
         let found = sampler.finish();
         let duration = began.elapsed();
         drop(only_one);
-        profile(found, accounts, effective, epoch, duration)
+        profile(found, waits, effective, epoch, duration)
     }
 
-    fn accounts(&self) -> Vec<Account> {
-        self.ledger.as_ref().map(Ledger::accounts).unwrap_or_default()
+    /// What was counted of waits up to now. Read before the stacks: each number is a stack's by then.
+    fn waits(&self) -> Option<CountedWaits> {
+        let (ledger, wait_stacks) = self.ledger.as_ref().zip(self.wait_stacks.as_ref())?;
+        let (accounts, let_go) = (ledger.accounts(), wait_stacks.let_go());
+        Some(CountedWaits { accounts, let_go, can_take: wait_stacks.can_take() })
     }
+}
+
+/// What a recording has counted of waits.
+struct CountedWaits {
+    accounts: Vec<Account>,
+    let_go: LetGo,
+    /// The engine takes stacks.
+    can_take: bool,
 }
 
 /// Makes the profile, and logs what is missing.
 fn profile(
     found: RawProfile,
-    accounts: Vec<Account>,
+    waits: Option<CountedWaits>,
     effective: Effective,
     started: SystemTime,
     duration: Duration,
@@ -117,10 +132,16 @@ fn profile(
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let RawProfile { samples, lifetimes, history, trouble } = found;
+    let RawProfile { samples, lifetimes, history, trouble, own_stacks } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
-    let profile =
-        Profile { accounts, ..build::profile(samples, &lifetimes, session, &mut OfThisProcess::new(history)) };
+    let mut names = OfThisProcess::new(history);
+    build::prepare(&samples, &own_stacks.stacks, &mut names);
+    let mut profile = build::profile(samples, &lifetimes, session, &mut names);
+    if let Some(CountedWaits { accounts, let_go, can_take }) = waits {
+        profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
+        profile.accounts = accounts;
+        profile.session.unread.extend(names.unread());
+    }
     warn_once(profile.unread());
     profile
 }

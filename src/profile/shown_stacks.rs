@@ -22,6 +22,16 @@ pub(super) const UNSAMPLED: &str = "[unsampled]";
 /// Stands for the work of this crate before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
 
+/// Which code of this crate is hidden at the leaf.
+#[derive(Clone, Copy)]
+enum Hidden {
+    Nothing,
+    /// The blocking call, whole.
+    Call,
+    /// What is behind the call that the program has made.
+    BehindCall,
+}
+
 /// The locations of shown frames, while stacks are added.
 pub(super) struct ShownStacks<'a> {
     names: &'a mut dyn Resolve,
@@ -44,17 +54,17 @@ impl<'a> ShownStacks<'a> {
     /// root, and never empty. `waits`: the thread waited in this crate. Its waiting code is left
     /// out too, since the caller adds the wait's frame.
     pub(super) fn stack(&mut self, addresses: &[u64], ending: Ending, generation: u32, waits: bool) -> Vec<usize> {
-        for (index, &address) in addresses.iter().enumerate() {
-            let names = &mut *self.names;
-            self.known
-                .entry((address, index == 0, generation))
-                .or_insert_with(|| names.resolve(address, index == 0, generation));
-        }
+        self.resolve(addresses, generation);
         let is_engine = |index| self.location(addresses, index, generation).lines.iter().any(trim::is_engine);
         if (0..addresses.len()).any(is_engine) {
             return vec![self.remark(RUNTIME)];
         }
-        let mut frames = self.frames(addresses, ending, generation, waits);
+        self.framed(addresses, ending, generation, if waits { Hidden::Call } else { Hidden::Nothing })
+    }
+
+    /// The frames, or a remark in their place, and a remark where callers are missing.
+    fn framed(&mut self, addresses: &[u64], ending: Ending, generation: u32, hidden: Hidden) -> Vec<usize> {
+        let mut frames = self.frames(addresses, ending, generation, hidden);
         if frames.is_empty() {
             frames.push(self.remark(if addresses.is_empty() { NO_STACK } else { RUNTIME }));
         }
@@ -67,20 +77,41 @@ impl<'a> ShownStacks<'a> {
         frames
     }
 
+    /// The same of a stack that its thread has taken where a call of this crate ended: without the
+    /// code of this crate behind that call.
+    pub(super) fn own_stack(&mut self, addresses: &[u64], ending: Ending, generation: u32) -> Vec<usize> {
+        self.resolve(addresses, generation);
+        self.framed(addresses, ending, generation, Hidden::BehindCall)
+    }
+
+    /// Finds the locations of all addresses.
+    fn resolve(&mut self, addresses: &[u64], generation: u32) {
+        for (index, &address) in addresses.iter().enumerate() {
+            let names = &mut *self.names;
+            self.known
+                .entry((address, index == 0, generation))
+                .or_insert_with(|| names.resolve(address, index == 0, generation));
+        }
+    }
+
     /// The location of the address with that index in the stack.
     fn location(&self, addresses: &[u64], index: usize, generation: u32) -> &Location {
         &self.known[&(addresses[index], index == 0, generation)]
     }
 
     /// The frames without machinery and without waiting code, the leaf first.
-    fn frames(&mut self, addresses: &[u64], ending: Ending, generation: u32, waits: bool) -> Vec<usize> {
+    fn frames(&mut self, addresses: &[u64], ending: Ending, generation: u32, hidden: Hidden) -> Vec<usize> {
         // A program's main calls `run`, and `run` calls the program: that second call counts as the
         // root.
         let is_run = |&index: &usize| self.location(addresses, index, generation).lines.iter().any(trim::is_run);
         let run = (0..addresses.len()).rev().find(is_run);
         let mut at_root = ending == Ending::Root || run.is_some();
         let mut machinery = trim::Machinery::default();
-        let (hidden, hidden_lines) = if waits { self.waiting_part(addresses, generation) } else { (0, 0) };
+        let (hidden, hidden_lines) = match hidden {
+            Hidden::Nothing => (0, 0),
+            Hidden::Call => self.waiting_part(addresses, generation),
+            Hidden::BehindCall => self.part_behind_call(addresses, generation),
+        };
         let mut frames = Vec::with_capacity(addresses.len() + 1);
         for index in (0..run.map_or(addresses.len(), |run| run + 1)).rev() {
             let location = self.location(addresses, index, generation);
@@ -131,6 +162,22 @@ impl<'a> ShownStacks<'a> {
                     // The caller of the blocking call.
                     false if part != (0, 0) => return part,
                     false => {}
+                }
+            }
+        }
+        part
+    }
+
+    /// The part of the leaf behind this crate's call that the program has made, as in
+    /// [`waiting_part`](Self::waiting_part). Code that only drops and calls is between parts of it.
+    fn part_behind_call(&self, addresses: &[u64], generation: u32) -> (usize, usize) {
+        let mut part = (0, 0);
+        for (index, &address) in addresses.iter().enumerate() {
+            for (line, name) in self.known[&(address, index == 0, generation)].lines.iter().enumerate() {
+                if trim::is_ours(name) {
+                    part = (index, line);
+                } else if !trim::is_between_ours(name) {
+                    return part;
                 }
             }
         }

@@ -131,6 +131,20 @@ pub(super) fn is_ours(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
+/// Returns `true` for code of the standard library that is between functions of this crate when a
+/// blocking call ends: it drops a guard, or calls a closure.
+pub(super) fn is_between_ours(line: &Line) -> bool {
+    const STARTS: [&str; 5] = [
+        "core::ptr::drop_in_place",
+        "core::mem::drop",
+        "std::thread::local::",
+        "core::option::Option",
+        "core::result::",
+    ];
+    let path = line.function.trim_start_matches('<');
+    STARTS.iter().any(|start| path.starts_with(start)) || flame::is_plumbing(&line.function)
+}
+
 /// Returns `true` for the engine's own work on a sampled thread: it makes its timer, or closes its
 /// account.
 pub(super) fn is_engine(line: &Line) -> bool {

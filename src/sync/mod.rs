@@ -26,6 +26,7 @@ mod binary_semaphore;
 mod limit;
 mod lock;
 mod monitor;
+mod owed;
 mod owned;
 mod parker;
 mod permits;

@@ -18,9 +18,10 @@
 
 use super::GaveUp;
 use super::limit::Limit;
+use super::owed::{Entered, Owed};
 use super::parker::Parker;
 use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
-use crate::wait::Published;
+use crate::wait::{self, Published};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,7 +55,9 @@ pub(super) struct Permits {
 struct Line {
     next: u64,
     /// By order of arrival. A waiter that was called in vain comes back to its old place.
-    waiters: BTreeMap<u64, Arc<Waiter>>,
+    waiters: BTreeMap<u64, (Arc<Waiter>, Entered)>,
+    /// The time of the waiters.
+    owed: Owed,
     /// The first permit that is put back after this is handed over.
     fair_at: Option<Instant>,
 }
@@ -131,7 +134,8 @@ impl Permits {
                     line.next
                 });
                 waiter.state.store(IN_LINE, Ordering::Relaxed);
-                line.waiters.insert(place, waiter.clone());
+                let entered = line.owed.enter();
+                line.waiters.insert(place, (waiter.clone(), entered));
                 self.state.fetch_or(WAITING, Ordering::Relaxed);
                 if self.try_acquire() {
                     self.leave(&mut line, place);
@@ -173,7 +177,7 @@ impl Permits {
 
     /// Takes a waiter out of the line. Returns `false` if another thread has done that already.
     fn leave(&self, line: &mut Line, place: u64) -> bool {
-        let was_in = line.waiters.remove(&place).is_some();
+        let was_in = line.waiters.remove(&place).inspect(|(_, entered)| line.owed.leave(*entered)).is_some();
         if line.waiters.is_empty() {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
         }
@@ -247,10 +251,12 @@ impl Permits {
     /// Puts a permit back while the line may not be empty: calls its first waiter, or hands the
     /// permit over.
     fn call_first(&self, mut line: MutexGuard<'_, Line>) {
-        let Some((_, waiter)) = line.waiters.pop_first() else {
+        let Some((_, (waiter, entered))) = line.waiters.pop_first() else {
             self.state.fetch_add(ONE, Ordering::Release);
             return;
         };
+        let owed = line.owed.charge();
+        line.owed.leave(entered);
         if line.waiters.is_empty() {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
         }
@@ -268,6 +274,7 @@ impl Permits {
         }
         drop(line);
         waiter.parker.unpark();
+        wait::let_go(owed);
     }
 }
 

@@ -10,10 +10,12 @@
 
 use super::GaveUp;
 use super::limit::Limit;
+use super::owed::{Entered, Owed};
 use super::parker::Parker;
 use crate::model::Mutex;
 use crate::signal::Signal;
-use crate::wait::{Holder, Unblocker, WaitDescription};
+use crate::wait::{self, Holder, Unblocker, WaitDescription};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
@@ -72,7 +74,9 @@ struct State {
     next: u64,
     serving: u64,
     given_up: BTreeSet<u64>,
-    waiting: BTreeMap<u64, Parker>,
+    waiting: BTreeMap<u64, (Parker, Entered)>,
+    /// The time of the waiters.
+    owed: Owed,
 }
 
 /// A place in the order of a [`Sequencer`]. Dropping it gives the place up.
@@ -211,7 +215,7 @@ impl Ticket {
                 let parker = Parker::mine();
                 let outcome = limit.block_until(&parker, || sequencer.is_turn_or_join(number, Some(&parker)));
                 if outcome.is_err() {
-                    sequencer.state.lock().waiting.remove(&number);
+                    sequencer.state.lock().leave(number);
                 }
                 outcome
             }
@@ -258,14 +262,14 @@ impl Inner {
         let mut state = self.state.lock();
         let is_turn = state.serving == number;
         if let (false, Some(parker)) = (is_turn, parker) {
-            state.waiting.insert(number, parker.clone());
+            state.join(number, parker);
         }
         is_turn
     }
 
     /// The ticket's turn is over, or the ticket was given up.
     fn over(&self, number: u64) {
-        let called = {
+        let (called, owed) = {
             let mut state = self.state.lock();
             if state.serving != number {
                 state.given_up.insert(number);
@@ -278,11 +282,29 @@ impl Inner {
             }
             let serving = state.serving;
             // Under the lock: the next thread sees that it is its turn only after the stamp.
-            state.waiting.remove(&serving).inspect(Parker::stamp)
+            let owed = state.owed.charge();
+            (state.leave(serving).inspect(Parker::stamp), owed)
         };
         if let Some(parker) = called {
             parker.unpark();
         }
+        wait::let_go(owed);
+    }
+}
+
+impl State {
+    /// The ticket waits for its turn. It may have waited before.
+    fn join(&mut self, number: u64, parker: &Parker) {
+        if let Entry::Vacant(place) = self.waiting.entry(number) {
+            place.insert((parker.clone(), self.owed.enter()));
+        }
+    }
+
+    /// The ticket waits no more.
+    fn leave(&mut self, number: u64) -> Option<Parker> {
+        let (parker, entered) = self.waiting.remove(&number)?;
+        self.owed.leave(entered);
+        Some(parker)
     }
 }
 

@@ -5,6 +5,8 @@ use super::holder::{Holder, Users};
 #[cfg(feature = "profiling")]
 use super::slept::Slept;
 #[cfg(feature = "profiling")]
+use super::stack_sums::StackNumber;
+#[cfg(feature = "profiling")]
 use super::times::Label;
 #[cfg(feature = "profiling")]
 use super::totals::WaitTotals;
@@ -201,13 +203,21 @@ impl Wait {
         self.description.limited
     }
 
-    /// Counts it in `totals`, if the thread has slept in it.
+    /// Counts it in `totals`, if the thread has slept in it. Returns `true` if no such wait has a
+    /// stack yet.
     #[cfg(feature = "profiling")]
-    pub(super) fn count_into(&self, slept: Slept, totals: &mut WaitTotals, name_of: fn(u64) -> Arc<str>) {
-        if slept.is_any {
+    pub(super) fn count_into(&self, slept: Slept, totals: &mut WaitTotals, name_of: fn(u64) -> Arc<str>) -> bool {
+        slept.is_any && {
             let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
-            totals.add(self.description.kind, name, slept.nanos, slept.by, name_of);
+            totals.add(self.description.kind, name, slept.nanos, slept.by, slept.taken, name_of)
         }
+    }
+
+    /// The stack of the call, as the first of its name and its ender.
+    #[cfg(feature = "profiling")]
+    pub(super) fn add_stack(&self, stack: StackNumber, totals: &mut WaitTotals) {
+        let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
+        totals.add_stack(self.description.kind, name, self.slept.by, stack);
     }
 
     pub(crate) fn serial(&self) -> u64 {

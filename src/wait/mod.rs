@@ -13,6 +13,9 @@
 //! | `ender` | which thread ended a wait, and when |
 //! | `slept` | how long a thread sleeps in its blocking calls |
 //! | `sleep` | the calling thread sleeps, and stamps the waits that it ends |
+//! | `stacks` | the stack of a blocking call, and of a call that lets go |
+//! | `sampling` | which waits get a stack |
+//! | `stack_sums` | the waits of one name by their stacks |
 //! | `totals` | how long a thread has waited in all, for what, and which threads ended that |
 //! | `times` | how long a thread has waited for what |
 //! | `change_flags` | the sampler learns which threads' waits have changed |
@@ -31,10 +34,19 @@ mod identity;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
 mod publish;
+#[cfg(feature = "profiling")]
+mod sampling;
 mod sleep;
 #[cfg(feature = "profiling")]
 mod slept;
 mod slot;
+#[cfg(feature = "profiling")]
+mod stack_sums;
+#[cfg(feature = "profiling")]
+mod stacks;
+#[cfg(not(feature = "profiling"))]
+#[path = "no_stacks.rs"]
+mod stacks;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
 #[cfg(feature = "profiling")]
@@ -53,11 +65,18 @@ pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, i
 pub(crate) use self::identity::{is_tree_path, tree_path};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
+pub(crate) use self::sampling::Weight;
+#[cfg(feature = "profiling")]
 pub(crate) use self::sleep::count_waits;
 pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by, is_on as is_counted};
 #[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;
 pub(crate) use self::slot::Slot;
+#[cfg(feature = "profiling")]
+pub(crate) use self::stack_sums::{StackNumber, StackSums};
+#[cfg(feature = "profiling")]
+pub(crate) use self::stacks::{TakeStacks, set_taker};
+pub(crate) use self::stacks::{counted_now, counted_since, let_go};
 #[cfg(feature = "profiling")]
 pub(crate) use self::times::{Label, Waited};
 #[cfg(feature = "profiling")]

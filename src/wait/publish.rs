@@ -58,9 +58,15 @@ impl Drop for Published {
                 let at = waits.now.iter().rposition(|wait| wait.serial == self.serial)?;
                 let ended = waits.now.remove(at);
                 #[cfg(feature = "profiling")]
-                waits.count_total(&ended, name_of_ender);
-                Some(ended)
+                let is_first = waits.count_total(&ended, name_of_ender);
+                #[cfg(not(feature = "profiling"))]
+                let is_first = false;
+                Some((ended, is_first))
             });
+            #[cfg(feature = "profiling")]
+            if let Some((ended, true)) = &ended {
+                slot.take_first_stack(ended);
+            }
             // With no lock held: it may be the last that knows of the thing.
             drop(ended);
         }

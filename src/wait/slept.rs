@@ -7,6 +7,7 @@
 //! ends the wait at last. Spinning is no sleep: a thread that spins uses its CPU clock.
 
 use super::ender::{Ender, nanos};
+use super::stack_sums::TakenStack;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Slept {
     pub(super) by: u64,
     /// There was a sleep.
     pub(super) is_any: bool,
+    /// `None`: it gets no stack.
+    pub(super) taken: Option<TakenStack>,
 }
 
 impl Sleep {
@@ -74,10 +77,12 @@ impl Sleep {
         match (since, until) {
             (0, _) => Slept::default(),
             (since, 0) => {
-                Slept { nanos: nanos(Instant::now()).saturating_sub(since), by: Ender::UNKNOWN.by, is_any: true }
+                let nanos = nanos(Instant::now()).saturating_sub(since);
+                Slept { nanos, by: Ender::UNKNOWN.by, is_any: true, taken: None }
             }
             (since, until) => {
-                Slept { nanos: until.saturating_sub(since), by: self.by.load(Ordering::Relaxed), is_any: true }
+                let (nanos, by) = (until.saturating_sub(since), self.by.load(Ordering::Relaxed));
+                Slept { nanos, by, is_any: true, taken: None }
             }
         }
     }
@@ -86,7 +91,18 @@ impl Sleep {
 impl Slept {
     pub(super) fn add(&mut self, other: Slept) {
         if other.is_any {
-            *self = Slept { nanos: self.nanos + other.nanos, by: other.by, is_any: true };
+            let nanos = self.nanos + other.nanos;
+            *self = Slept { nanos, by: other.by, is_any: true, taken: self.taken };
+            self.add_stack(other.taken);
+        }
+    }
+
+    /// The stack of its last sleep.
+    pub(super) fn add_stack(&mut self, taken: Option<TakenStack>) {
+        match (&mut self.taken, taken) {
+            (Some(before), Some(later)) => before.add(later),
+            (None, later) => self.taken = later,
+            (Some(_), None) => {}
         }
     }
 }

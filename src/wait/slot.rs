@@ -8,6 +8,10 @@ use super::ender::{Ender, nanos};
 #[cfg(feature = "profiling")]
 use super::slept::{Sleep, Slept};
 #[cfg(feature = "profiling")]
+use super::stack_sums::TakenStack;
+#[cfg(feature = "profiling")]
+use super::stacks;
+#[cfg(feature = "profiling")]
 use super::times::{Label, Times, Waited};
 #[cfg(feature = "profiling")]
 use super::totals::WaitTotals;
@@ -118,6 +122,8 @@ impl Slot {
     /// By the thread itself. `at`: when the change comes to be, asked only while a recording
     /// counts.
     pub(super) fn change<R>(&self, at: impl FnOnce() -> Instant, change: impl FnOnce(&mut Waits) -> R) -> R {
+        #[cfg(feature = "profiling")]
+        let taken = self.take_stack();
         let mut waits = self.waits.lock();
         #[cfg(not(feature = "profiling"))]
         let _ = at;
@@ -125,7 +131,7 @@ impl Slot {
         {
             waits.announce();
             if waits.totals.is_some() {
-                waits.count_sleep(&self.sleep);
+                waits.count_sleep(&self.sleep, taken);
             }
             if let Some(times) = &mut waits.times {
                 times.count(at());
@@ -229,7 +235,9 @@ impl Slot {
             let mut slept = inner.slept;
             slept.add(self.sleep.read());
             inner.count_into(slept, &mut totals, name_of);
-            outer.iter().for_each(|wait| wait.count_into(wait.slept, &mut totals, name_of));
+            for wait in outer {
+                wait.count_into(wait.slept, &mut totals, name_of);
+            }
         }
         Some(totals)
     }
@@ -245,9 +253,27 @@ impl Slot {
     /// By the thread itself, which is about to sleep.
     pub(super) fn begin_sleep(&self, now: u64) {
         if self.sleep.is_any() {
-            self.waits.lock().count_sleep(&self.sleep);
+            let taken = self.take_stack();
+            self.waits.lock().count_sleep(&self.sleep, taken);
         }
         self.sleep.begin(now);
+    }
+
+    /// By the thread itself: the stack of its blocking call, if it has slept and gets one. No lock is
+    /// held while it is taken.
+    fn take_stack(&self) -> Option<TakenStack> {
+        if self.sleep.is_any() { stacks::after_sleep(self.sleep.read().nanos) } else { None }
+    }
+
+    /// By the thread itself: takes the stack of the wait that has just ended as the first such wait,
+    /// so that each name and ender has one.
+    #[cold]
+    pub(super) fn take_first_stack(&self, ended: &Wait) {
+        if let Some(stack) = stacks::take()
+            && let Some(totals) = &mut self.waits.lock().totals
+        {
+            ended.add_stack(stack, totals);
+        }
     }
 
     /// By the thread itself, which was woken.
@@ -261,18 +287,16 @@ impl Slot {
 #[cfg(feature = "profiling")]
 impl Waits {
     /// The last sleep belongs to the innermost wait. Without a wait it is not counted.
-    fn count_sleep(&mut self, sleep: &Sleep) {
-        let slept = sleep.take();
+    fn count_sleep(&mut self, sleep: &Sleep, taken: Option<TakenStack>) {
+        let slept = Slept { taken, ..sleep.take() };
         if let Some(wait) = self.now.last_mut() {
             wait.slept.add(slept);
         }
     }
 
-    /// A wait is over.
-    pub(super) fn count_total(&mut self, wait: &Wait, name_of: fn(u64) -> Arc<str>) {
-        if let Some(totals) = &mut self.totals {
-            wait.count_into(wait.slept, totals, name_of);
-        }
+    /// A wait is over. Returns `true` if no such wait has a stack yet.
+    pub(super) fn count_total(&mut self, wait: &Wait, name_of: fn(u64) -> Arc<str>) -> bool {
+        self.totals.as_mut().is_some_and(|totals| wait.count_into(wait.slept, totals, name_of))
     }
 
     /// Announces a change that is about to be made. Mostly no flag is armed; then this touches

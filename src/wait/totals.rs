@@ -5,6 +5,8 @@
 //! enders of an entry is the entry's time, and no limit loses time: beyond [`MAX_LABELS`] names a
 //! wait is counted under its kind, and beyond [`MAX_ENDERS`] enders under the rest.
 
+use super::sampling::Weight;
+use super::stack_sums::{StackNumber, StackSums, TakenStack};
 use std::sync::Arc;
 
 /// Names of waits that are kept apart.
@@ -33,24 +35,30 @@ pub(crate) struct EnderEntry {
     /// The path of the thread, or the cause.
     pub(crate) name: Arc<str>,
     pub(crate) nanos: u64,
+    pub(crate) count: u64,
+    pub(crate) stacks: StackSums,
 }
 
 /// The waits of one thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WaitTotals {
     entries: Vec<WaitEntry>,
+    /// The number of stacks in all entries.
+    stacks: usize,
 }
 
 impl WaitTotals {
-    /// Counts a wait that took `nanos` and was ended by `by`, whose name `name_of` finds.
+    /// Counts a wait that took `nanos` and was ended by `by`, whose name `name_of` finds. Returns
+    /// `true` if no such wait has a stack yet.
     pub(super) fn add(
         &mut self,
         kind: &'static str,
         name: &Arc<str>,
         nanos: u64,
         by: u64,
+        taken: Option<TakenStack>,
         name_of: fn(u64) -> Arc<str>,
-    ) {
+    ) -> bool {
         let is_known = |entry: &WaitEntry| {
             let is_name = |known: &Arc<str>| Arc::ptr_eq(known, name) || known == name;
             entry.kind == kind && entry.name.as_ref().is_some_and(is_name)
@@ -61,17 +69,24 @@ impl WaitTotals {
         entry.count += 1;
         entry.nanos += nanos;
         entry.longest = entry.longest.max(nanos);
-        match entry.enders.iter().position(|ender| ender.by == by) {
-            Some(index) => entry.enders[index].nanos += nanos,
-            None if entry.enders.len() < MAX_ENDERS => {
-                entry.enders.push(EnderEntry { by, name: name_of(by), nanos });
-            }
-            // The last one stands for the rest from now on.
-            None => {
-                if let Some(rest) = entry.enders.last_mut() {
-                    *rest = EnderEntry { by: REST, name: "[others]".into(), nanos: rest.nanos + nanos };
-                }
-            }
+        let ender = entry.ender(by, name_of);
+        ender.nanos += nanos;
+        ender.count += 1;
+        if let Some(taken) = taken {
+            ender.stacks.add(taken, &mut self.stacks);
+        }
+        ender.stacks.is_empty()
+    }
+
+    /// The stack of a wait that was counted without one, as the first that ended so.
+    pub(super) fn add_stack(&mut self, kind: &str, name: &str, by: u64, stack: StackNumber) {
+        let is_name =
+            |entry: &&mut WaitEntry| entry.kind == kind && entry.name.as_deref().is_none_or(|known| known == name);
+        let entry = self.entries.iter_mut().find(is_name);
+        let ender = entry.and_then(|entry| entry.enders.iter_mut().find(|ender| ender.by == by || ender.by == REST));
+        if let Some(ender) = ender.filter(|ender| ender.stacks.is_empty()) {
+            // It has no weight: which waits weigh is left to chance.
+            ender.stacks.add(TakenStack { weight: Weight::default(), stack: Some(stack) }, &mut self.stacks);
         }
     }
 
@@ -92,6 +107,26 @@ impl WaitTotals {
     }
 }
 
+impl WaitEntry {
+    /// The entry of that ender; beyond the limit, the last one, which stands for the rest from then
+    /// on.
+    fn ender(&mut self, by: u64, name_of: fn(u64) -> Arc<str>) -> &mut EnderEntry {
+        let known = self.enders.iter().position(|ender| ender.by == by);
+        let is_full = self.enders.len() >= MAX_ENDERS;
+        let index = known.unwrap_or_else(|| {
+            if is_full {
+                let rest = &mut self.enders[MAX_ENDERS - 1];
+                (rest.by, rest.name) = (REST, "[others]".into());
+            } else {
+                let stacks = StackSums::default();
+                self.enders.push(EnderEntry { by, name: name_of(by), nanos: 0, count: 0, stacks });
+            }
+            self.enders.len() - 1
+        });
+        &mut self.enders[index]
+    }
+}
+
 /// In the place of a number: more than one thread.
 const REST: u64 = u64::MAX - 2;
 
@@ -107,11 +142,11 @@ mod tests {
     fn each_wait_is_in_one_entry_and_belongs_to_one_ender() {
         let mut totals = WaitTotals::default();
         let (jobs, results): (Arc<str>, Arc<str>) = ("jobs".into(), "results".into());
-        totals.add("queue", &jobs, 10, 1, name_of);
-        totals.add("queue", &"jobs".into(), 30, 2, name_of);
-        totals.add("queue", &jobs, 5, 1, name_of);
-        totals.add("room in queue", &jobs, 7, 1, name_of);
-        totals.add("queue", &results, 1, 1, name_of);
+        totals.add("queue", &jobs, 10, 1, None, name_of);
+        totals.add("queue", &"jobs".into(), 30, 2, None, name_of);
+        totals.add("queue", &jobs, 5, 1, None, name_of);
+        totals.add("room in queue", &jobs, 7, 1, None, name_of);
+        totals.add("queue", &results, 1, 1, None, name_of);
         let entries = totals.into_entries();
         let names: Vec<_> = entries.iter().map(|entry| (entry.kind, entry.name.as_deref().unwrap())).collect();
         assert_eq!(names, [("queue", "jobs"), ("room in queue", "jobs"), ("queue", "results")]);
@@ -125,8 +160,8 @@ mod tests {
     fn too_many_names_and_enders_lose_no_time() {
         let mut totals = WaitTotals::default();
         for n in 0..10_000 {
-            totals.add("lock", &format!("lock {}", n % 1_000).into(), 1, n % 300, name_of);
-            totals.add("queue", &"jobs".into(), 1, n, name_of);
+            totals.add("lock", &format!("lock {}", n % 1_000).into(), 1, n % 300, None, name_of);
+            totals.add("queue", &"jobs".into(), 1, n, None, name_of);
         }
         let entries = totals.into_entries();
         assert!(entries.len() <= MAX_LABELS + 2, "{}", entries.len());

@@ -21,6 +21,7 @@ mod totals;
 mod tree;
 mod truth;
 mod unregistered;
+mod wait_stacks;
 mod waits;
 
 /// Held by each test that records.

@@ -4,8 +4,7 @@
 //! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU clock,
 //! the kernel's count of the time in its run queue, and the stamps of this crate's waits.
 
-use crate::wait::{WaitEntry, WaitTotals};
-use std::collections::HashMap;
+use crate::wait::{StackNumber, StackSums, WaitEntry, WaitTotals};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,16 @@ pub struct WaitTotal {
     total: Duration,
     longest: Duration,
     ended_by: Vec<(Arc<str>, Duration)>,
+    enders: Vec<EndedWaits>,
+}
+
+/// The waits of one name that threads of one path ended, by the stacks of the blocking calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::profile) struct EndedWaits {
+    name: Arc<str>,
+    nanos: u64,
+    count: u64,
+    stacks: StackSums,
 }
 
 impl Account {
@@ -118,19 +127,35 @@ impl Account {
     }
 }
 
+impl EndedWaits {
+    /// The path of the thread, or the cause, as in [`WaitTotal::ended_by`].
+    pub(in crate::profile) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Stacks, nanoseconds and numbers of waits. The sums over all stacks are exact. `None`: no stack
+    /// could be had.
+    pub(in crate::profile) fn by_stack(&self) -> Vec<(Option<StackNumber>, u64, u64)> {
+        self.stacks.split(self.nanos, self.count)
+    }
+}
+
 impl WaitTotal {
     fn new(entry: WaitEntry) -> WaitTotal {
-        let mut by_name: HashMap<Arc<str>, u64> = HashMap::new();
+        let mut enders: Vec<EndedWaits> = Vec::new();
         for ender in entry.enders {
-            *by_name.entry(ender.name).or_default() += ender.nanos;
+            let (name, stacks) = (ender.name, ender.stacks);
+            take_in(&mut enders, EndedWaits { name, nanos: ender.nanos, count: ender.count, stacks });
         }
+        let by_name = enders.iter().map(|ender| (ender.name.clone(), Duration::from_nanos(ender.nanos)));
         let mut total = WaitTotal {
             kind: entry.kind,
             name: entry.name.unwrap_or_else(|| "[others]".into()),
             count: entry.count,
             total: Duration::from_nanos(entry.nanos),
             longest: Duration::from_nanos(entry.longest),
-            ended_by: by_name.into_iter().map(|(name, nanos)| (name, Duration::from_nanos(nanos))).collect(),
+            ended_by: by_name.collect(),
+            enders,
         };
         total.sort();
         total
@@ -150,7 +175,13 @@ impl WaitTotal {
                 None => self.ended_by.push((name, time)),
             }
         }
+        other.enders.into_iter().for_each(|ender| take_in(&mut self.enders, ender));
         self.sort();
+    }
+
+    /// The same as [`ended_by`](Self::ended_by), with stacks.
+    pub(in crate::profile) fn enders(&self) -> &[EndedWaits] {
+        &self.enders
     }
 
     /// What kind of thing was waited for, as in [`Wait::kind`](crate::Wait::kind).
@@ -189,6 +220,18 @@ impl WaitTotal {
     }
 }
 
+/// Adds `more` to the ender of the same name.
+fn take_in(enders: &mut Vec<EndedWaits>, more: EndedWaits) {
+    match enders.iter_mut().find(|known| known.name == more.name) {
+        Some(known) => {
+            known.nanos += more.nanos;
+            known.count += more.count;
+            known.stacks.take_in(more.stacks);
+        }
+        None => enders.push(more),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +245,15 @@ mod tests {
     fn wait(name: &str, total: u64, by: &[(&str, u64)]) -> WaitTotal {
         let enders = by.iter().map(|(name, nanos)| (Arc::from(*name), Duration::from_nanos(*nanos))).collect();
         let total = Duration::from_nanos(total);
-        WaitTotal { kind: "queue", name: name.into(), count: 1, total, longest: total, ended_by: enders }
+        WaitTotal {
+            kind: "queue",
+            name: name.into(),
+            count: 1,
+            total,
+            longest: total,
+            ended_by: enders,
+            enders: Vec::new(),
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod timer;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod timer;
 
-pub(super) use sampler::{Sampler, Start};
+pub(super) use sampler::{Sampler, Start, TakeOwnStack};
 
 use super::options::{Clock, Engine, Options};
 use super::raw::Reply;

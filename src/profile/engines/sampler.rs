@@ -1,6 +1,7 @@
 //! The interface that both engines implement. Below them; knows no engine.
 
 use crate::profile::raw::{Effective, RawProfile};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// A running engine. Dropping it stops it.
@@ -10,6 +11,17 @@ pub(in crate::profile) trait Sampler: Send + Sync {
 
     /// Stops, and returns everything found.
     fn finish(self: Box<Self>) -> RawProfile;
+
+    /// Lets threads take their own stacks, from now until the engine stops. `None`: this engine
+    /// cannot.
+    fn own_stacks(&self) -> Option<Arc<dyn TakeOwnStack>>;
+}
+
+/// Takes the stacks of the threads that call it.
+pub(in crate::profile) trait TakeOwnStack: Send + Sync {
+    /// The number of the calling thread's stack in [`RawProfile::own_stacks`]. `None`: it could not
+    /// be had, which is counted there.
+    fn take(&self) -> Option<u32>;
 }
 
 /// A started engine, what it does, and when it started, by both clocks.

@@ -95,7 +95,7 @@ impl Resolve for OfThisProcess {
     }
 
     fn modules(&mut self) -> Vec<Module> {
-        std::mem::take(&mut self.modules)
+        self.modules.clone()
     }
 
     fn unread(&mut self) -> Vec<String> {

@@ -5,7 +5,7 @@
 
 mod registry;
 
-use super::sampler::{Sampler, Start};
+use super::sampler::{Sampler, Start, TakeOwnStack};
 use super::timer;
 use crate::error::{Error, Kind};
 use crate::os::{fork, sigprof};
@@ -156,11 +156,22 @@ impl Sampler for Process {
             Ok(report) => (raw(report, self.period, self.epoch), None),
             Err(cause) => (Vec::new(), Some(format!("the samples could not be read: {cause}"))),
         };
-        RawProfile { samples, lifetimes: self.registry.lifetimes(), history: History::of_now(), trouble }
+        RawProfile {
+            samples,
+            lifetimes: self.registry.lifetimes(),
+            history: History::of_now(),
+            trouble,
+            ..RawProfile::default()
+        }
     }
 
     fn finish(self: Box<Self>) -> RawProfile {
         self.snapshot()
+    }
+
+    /// Its unwinder is libgcc's, in a signal handler.
+    fn own_stacks(&self) -> Option<Arc<dyn TakeOwnStack>> {
+        None
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `handler` | the signal handler, which finds its thread's `entry` in the `table` |
 //! | `slot`, `ring` | what one thread's handler samples into |
 //! | `stack_request` | stacks on request, for dumps |
+//! | `own_stacks` | stacks that threads take of themselves, where their waits end |
 //! | `unwind`, `modules` | a stack's addresses; the code that is loaded |
 //! | `state` | the sampled threads, under one lock; `wall_schedule`, `triggers` |
 //! | `accounting`, `stacks` | the time of each thread, by stack |
@@ -18,6 +19,7 @@ mod ids;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;
 mod modules;
+mod own_stacks;
 mod ring;
 mod slot;
 mod stack_request;
@@ -32,7 +34,7 @@ mod wall_schedule;
 pub(super) use handler::is_installed;
 pub(super) use stack_request::request_stacks;
 
-use super::sampler::{Sampler, Start};
+use super::sampler::{Sampler, Start, TakeOwnStack};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, fork, sigprof, tasks};
@@ -176,12 +178,12 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.shared.check_handler();
-        let (copy, history, trouble) = {
+        let (copy, history, trouble, own_stacks) = {
             let mut state = self.shared.state.lock();
             state.renew_modules();
-            (state.closed_copy(), state.history(), state.trouble())
+            (state.closed_copy(), state.history(), state.trouble(), state.own_stacks.clone())
         };
-        RawProfile { history, trouble, ..copy.into_raw_profile() }
+        RawProfile { history, trouble, own_stacks: own_stacks.taken(), ..copy.into_raw_profile() }
     }
 
     fn finish(mut self: Box<Self>) -> RawProfile {
@@ -189,14 +191,20 @@ impl Sampler for Timer {
             return Shared::nothing();
         }
         self.stop();
-        let (accounting, history, trouble, inexact) = {
+        let (accounting, history, trouble, inexact, own_stacks) = {
             let mut state = self.shared.state.lock();
-            (std::mem::take(&mut state.accounting), state.history(), state.trouble(), state.inexact())
+            let accounting = std::mem::take(&mut state.accounting);
+            (accounting, state.history(), state.trouble(), state.inexact(), state.own_stacks.clone())
         };
         if inexact > 0 {
             log::info!("profiling: {inexact} threads needed a perf clock and got none");
         }
-        RawProfile { history, trouble, ..accounting.into_raw_profile() }
+        RawProfile { history, trouble, own_stacks: own_stacks.taken(), ..accounting.into_raw_profile() }
+    }
+
+    fn own_stacks(&self) -> Option<Arc<dyn TakeOwnStack>> {
+        let own_stacks = self.shared.state.lock().own_stacks.clone();
+        Some(own_stacks)
     }
 }
 

@@ -29,6 +29,11 @@ impl Stacks {
         new
     }
 
+    /// The number of that stack, if it has one in the present generation.
+    pub(super) fn known(&self, addresses: &[u64]) -> Option<u32> {
+        self.now.get(addresses).copied()
+    }
+
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }

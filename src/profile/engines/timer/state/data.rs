@@ -8,6 +8,7 @@ use crate::os::CpuClock;
 use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, WallState};
 use crate::profile::engines::timer::ids::ById;
 use crate::profile::engines::timer::modules::ModuleList;
+use crate::profile::engines::timer::own_stacks::OwnStacks;
 use crate::profile::engines::timer::slot::{Arena, Slot, StackBounds};
 use crate::profile::engines::timer::table::{Claim, Grace};
 use crate::profile::engines::timer::triggers::{TimerCheck, Trigger, Triggers};
@@ -34,6 +35,7 @@ pub(in super::super) struct State {
     /// Kept for the slots of the next threads.
     pub(super) spare_arenas: Vec<Arena>,
     pub(super) module_list: ModuleList,
+    pub(in super::super) own_stacks: Arc<OwnStacks>,
     /// Module lists that a handler may still be using.
     pub(super) retired_modules: Vec<(Box<Modules>, Vec<Grace>)>,
     /// Of the sampler's own thread.
@@ -81,6 +83,7 @@ impl State {
             registered: ById::default(),
             spare_arenas: Vec::new(),
             module_list: ModuleList::default(),
+            own_stacks: Arc::default(),
             retired_modules: Vec::new(),
             sampler_id: None,
             unregistered: unregistered.then(Unregistered::new),

@@ -23,6 +23,7 @@ impl State {
             }
             self.accounting.begin_generation(generation);
         }
+        self.own_stacks.set_code(&modules, generation);
         if let Some(old) = handler::publish(Some(Box::new(modules))) {
             let graces = self.sampled.values().map(|sampled| sampled.entry.grace()).collect();
             self.retired_modules.push((old, graces));

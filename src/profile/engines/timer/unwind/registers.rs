@@ -59,7 +59,7 @@ impl Registers {
     /// Calls `with` with the registers of this call.
     #[cfg(target_arch = "x86_64")]
     #[inline(never)]
-    pub(super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
+    pub(in super::super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
         let (instruction, stack_pointer, frame_pointer): (u64, u64, u64);
         // SAFETY: reads registers, and changes nothing.
         unsafe {
@@ -75,7 +75,7 @@ impl Registers {
     /// Calls `with` with the registers of this call.
     #[cfg(target_arch = "aarch64")]
     #[inline(never)]
-    pub(super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
+    pub(in super::super) fn here<T>(with: impl FnOnce(&Registers) -> T) -> T {
         let (instruction, stack_pointer, frame_pointer): (u64, u64, u64);
         // SAFETY: reads registers, and changes nothing.
         unsafe {

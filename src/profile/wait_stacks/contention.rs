@@ -1,0 +1,193 @@
+//! The waits of a recording with named stacks, and the calls that let go. Makes the stacks of the
+//! pictures and files of them.
+
+use super::taking::LetGo;
+use crate::flame::{Location, Module, Stack, Stacks};
+use crate::profile::accounts::Account;
+use crate::profile::raw::{OwnStack, OwnStacksTaken};
+use crate::profile::shown_stacks::{NO_STACK, ShownStacks};
+use crate::profile::symbols::Resolve;
+use crate::wait::StackNumber;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All waits of a recording.
+#[derive(Clone, Debug, Default)]
+pub(in crate::profile) struct Contention {
+    waits: Vec<WaitRow>,
+    let_go: Vec<LetGoRow>,
+    locations: Vec<Location>,
+    modules: Vec<Module>,
+    /// Why stacks are missing, as parts of a sentence.
+    missing: Vec<String>,
+}
+
+/// Waits of one thread with the same stack, for the same thing, ended by the same thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct WaitRow {
+    path: Arc<str>,
+    /// Indexes of locations, the leaf first.
+    frames: Arc<[usize]>,
+    /// `queue "jobs"`.
+    what: Arc<str>,
+    ender: Arc<str>,
+    count: u64,
+    nanos: u64,
+}
+
+/// What threads of one path let go at the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LetGoRow {
+    path: Arc<str>,
+    frames: Arc<[usize]>,
+    count: u64,
+    nanos: u64,
+}
+
+impl Contention {
+    /// `can_take`: the engine takes stacks.
+    pub(in crate::profile) fn new(
+        accounts: &[Account],
+        let_go: LetGo,
+        taken: &OwnStacksTaken,
+        can_take: bool,
+        names: &mut dyn Resolve,
+    ) -> Contention {
+        let mut shown = Shown { stacks: ShownStacks::new(names), taken: &taken.stacks, known: HashMap::new() };
+        let mut waits = Vec::new();
+        for account in accounts {
+            for wait in account.waits() {
+                let what: Arc<str> = format!("{} \"{}\"", wait.kind(), wait.name()).into();
+                for ender in wait.enders() {
+                    for (stack, nanos, count) in ender.by_stack() {
+                        let (path, what, ender) = (account.path().into(), what.clone(), ender.name().clone());
+                        waits.push(WaitRow { path, frames: shown.frames(stack), what, ender, count, nanos });
+                    }
+                }
+            }
+        }
+        let row = |((path, stack), weight): ((Arc<str>, _), crate::wait::Weight)| LetGoRow {
+            path,
+            frames: shown.frames(stack),
+            count: weight.thousandths.div_ceil(1_000),
+            nanos: weight.nanos,
+        };
+        let mut let_go: Vec<LetGoRow> = let_go.into_iter().map(row).collect();
+        let_go.sort_unstable_by(|a, b| (&a.path, &a.frames).cmp(&(&b.path, &b.frames)));
+        let missing = missing(taken, can_take);
+        let Stacks { locations, modules, .. } = shown.stacks.finish(Vec::new());
+        Contention { waits, let_go, locations, modules, missing }
+    }
+
+    /// The stacks of the waits, with what was waited for and what ended that as frames above.
+    pub(in crate::profile) fn waits(&self) -> Stacks {
+        let mut locations = self.locations.clone();
+        let mut remarks: HashMap<String, usize> = HashMap::new();
+        let mut remark = |text: String| {
+            *remarks.entry(text).or_insert_with_key(|text| {
+                locations.push(Location::remark(text));
+                locations.len() - 1
+            })
+        };
+        let stacks = sums(self.waits.iter().map(|row| {
+            let above = [remark(ended_by(&row.ender)), remark(format!("[waiting for {}]", row.what))];
+            let frames = above.into_iter().chain(row.frames.iter().copied()).collect();
+            Stack { frames, ..row.stack() }
+        }));
+        Stacks { stacks, locations, modules: self.modules.clone() }
+    }
+
+    /// The stacks that waited. Labels say for what, and what ended it.
+    pub(in crate::profile) fn block(&self) -> Stacks {
+        let rows = self.waits.iter().map(|row| {
+            let labels = vec![("waiting_for".into(), row.what.clone()), ("ended_by".into(), row.ender.clone())];
+            Stack { labels, ..row.stack() }
+        });
+        Stacks { stacks: sums(rows), locations: self.locations.clone(), modules: self.modules.clone() }
+    }
+
+    /// The stacks that let go.
+    pub(in crate::profile) fn mutex(&self) -> Stacks {
+        let rows = self.let_go.iter().map(|row| {
+            let (label, frames) = (row.path.clone(), row.frames.to_vec());
+            Stack { label, frames, labels: Vec::new(), samples: row.count, weight: row.nanos }
+        });
+        Stacks { stacks: sums(rows), locations: self.locations.clone(), modules: self.modules.clone() }
+    }
+
+    /// `12 waits of 3 threads · 4.5 s waited`, and what is missing.
+    pub(in crate::profile) fn summary(&self) -> Vec<String> {
+        let mut parts = vec![format!("{} waits", self.waits.iter().map(|row| row.count).sum::<u64>())];
+        let waited = Duration::from_nanos(self.waits.iter().map(|row| row.nanos).sum());
+        parts.push(format!("{:.2} s waited", waited.as_secs_f64()));
+        parts.extend(self.missing.iter().cloned());
+        parts
+    }
+}
+
+fn missing(taken: &OwnStacksTaken, can_take: bool) -> Vec<String> {
+    let mut parts = Vec::new();
+    if !can_take {
+        parts.push("no stacks: the engine `process` takes none where a wait ends".to_owned());
+    }
+    if taken.too_many > 0 {
+        parts.push(format!("{} stacks left out: too many different ones", taken.too_many));
+    }
+    if taken.elsewhere > 0 {
+        parts.push(format!("{} calls without a stack: not on their thread's own stack", taken.elsewhere));
+    }
+    parts
+}
+
+/// The frame for what ended waits.
+fn ended_by(ender: &str) -> String {
+    match ender {
+        "[clock]" => "[ended by the clock]".into(),
+        "[outside]" => "[ended by the system]".into(),
+        "[unknown]" => "[goes on, or not known what ended it]".into(),
+        "[ended thread]" => "[ended by a thread that has ended]".into(),
+        "[others]" => "[ended by other threads]".into(),
+        path => format!("[ended by {path}]"),
+    }
+}
+
+impl WaitRow {
+    fn stack(&self) -> Stack {
+        let (label, frames) = (self.path.clone(), self.frames.to_vec());
+        Stack { label, frames, labels: Vec::new(), samples: self.count, weight: self.nanos }
+    }
+}
+
+/// Sums up stacks that are equal but for their numbers, in a fixed order.
+fn sums(stacks: impl Iterator<Item = Stack>) -> Vec<Stack> {
+    let mut all: Vec<Stack> = stacks.collect();
+    all.sort_unstable_by(|a, b| (&a.label, &a.frames, &a.labels).cmp(&(&b.label, &b.frames, &b.labels)));
+    all.dedup_by(|later, kept| {
+        let is_same = (&later.label, &later.frames, &later.labels) == (&kept.label, &kept.frames, &kept.labels);
+        if is_same {
+            kept.samples += later.samples;
+            kept.weight += later.weight;
+        }
+        is_same
+    });
+    all
+}
+
+/// The frames of numbered stacks.
+struct Shown<'a> {
+    stacks: ShownStacks<'a>,
+    taken: &'a [OwnStack],
+    known: HashMap<Option<StackNumber>, Arc<[usize]>>,
+}
+
+impl Shown<'_> {
+    fn frames(&mut self, stack: Option<StackNumber>) -> Arc<[usize]> {
+        let Shown { stacks, taken, known } = self;
+        let frames = || match stack.and_then(|number| taken.get(number.0 as usize)) {
+            Some(own) => stacks.own_stack(&own.addresses, own.ending, own.generation).into(),
+            None => [stacks.remark(NO_STACK)].into(),
+        };
+        known.entry(stack).or_insert_with(frames).clone()
+    }
+}

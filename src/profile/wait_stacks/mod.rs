@@ -1,0 +1,10 @@
+//! Waits with stacks: where threads waited, for what, and which thread ended that; and where threads
+//! let go what others waited for. `taking` collects numbers of stacks while a recording runs, and
+//! `contention` makes rows with named frames of them. Uses the accounts, whose sums are exact: stacks
+//! only split them.
+
+mod contention;
+mod taking;
+
+pub(super) use self::contention::Contention;
+pub(super) use self::taking::{LetGo, WaitStacks};

@@ -1,0 +1,411 @@
+//! The stacks of waits: each blocking call has the program's function on its stack, the times are the
+//! program's own, and the thread that let go is charged.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use crate::support::until;
+use parking_lot::MutexGuard;
+use pprof::protos::{self, Message};
+use selvedge::profile::{self, Account, Options, Profile, WaitTotal};
+use selvedge::{
+    BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Queue, Semaphore, Sequencer, Signal, Ticket, Till,
+    spawn,
+};
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The calling thread is `main/test` from here on.
+fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+fn record(body: impl FnOnce()) -> Profile {
+    let recording = profile::start(Options::new().waits(true)).unwrap();
+    body();
+    recording.finish()
+}
+
+/// The folded lines of the waits, with their nanoseconds.
+fn folded(profile: &Profile) -> Vec<(String, u64)> {
+    let mut text = Vec::new();
+    profile.write_waits_folded(&mut text).unwrap();
+    let line = |line: &str| line.rsplit_once(' ').map(|(stack, nanos)| (stack.to_owned(), nanos.parse().unwrap()));
+    String::from_utf8(text).unwrap().lines().filter_map(line).collect()
+}
+
+/// The functions of a stack, the leaf first, with contentions, nanoseconds, and labels.
+type Sample<'a> = (Vec<&'a str>, [i64; 2], HashMap<&'a str, &'a str>);
+
+/// A pprof file of Go's kind, decoded by the types of the pprof crate.
+struct GoProfile(protos::Profile);
+
+impl GoProfile {
+    fn read(write: impl FnOnce(&mut Vec<u8>)) -> GoProfile {
+        let (mut file, mut bytes) = (Vec::new(), Vec::new());
+        write(&mut file);
+        flate2::read::GzDecoder::new(&file[..]).read_to_end(&mut bytes).unwrap();
+        GoProfile(protos::Profile::decode(&bytes[..]).unwrap())
+    }
+
+    fn block(profile: &Profile) -> GoProfile {
+        GoProfile::read(|out| profile.write_block(out).unwrap())
+    }
+
+    fn mutex(profile: &Profile) -> GoProfile {
+        GoProfile::read(|out| profile.write_contention(out).unwrap())
+    }
+
+    fn text(&self, index: i64) -> &str {
+        &self.0.string_table[index as usize]
+    }
+
+    fn samples(&self) -> Vec<Sample<'_>> {
+        let functions: HashMap<u64, &str> = self.0.function.iter().map(|f| (f.id, self.text(f.name))).collect();
+        let lines = |id: &u64| {
+            let location = self.0.location.iter().find(|location| location.id == *id).unwrap();
+            location.line.iter().map(|line| functions[&line.function_id]).collect::<Vec<_>>()
+        };
+        let sample = |sample: &protos::Sample| {
+            let labels = sample.label.iter().map(|label| (self.text(label.key), self.text(label.str))).collect();
+            (sample.location_id.iter().flat_map(lines).collect(), [sample.value[0], sample.value[1]], labels)
+        };
+        self.0.sample.iter().map(sample).collect()
+    }
+
+    /// Contentions and nanoseconds of the stacks that go through the function.
+    fn through(&self, function: &str) -> [i64; 2] {
+        let has = |(frames, ..): &&Sample<'_>| frames.iter().any(|frame| frame.contains(function));
+        self.samples().iter().filter(has).fold([0, 0], |sum, (_, value, _)| [sum[0] + value[0], sum[1] + value[1]])
+    }
+}
+
+/// How long a thread is kept waiting.
+const KEPT: Duration = Duration::from_millis(60);
+
+macro_rules! waits {
+    ($($what:literal $function:ident($($value:ident: $type:ty),*) $body:block)*) => {
+        $(#[inline(never)]
+        fn $function($($value: $type),*) $body)*
+
+        /// The functions, and what the blocking call in them waits for.
+        const CALLS: &[(&str, &str)] = &[$((stringify!($function), $what)),*];
+    };
+}
+
+waits! {
+    "queue \"jobs\"" pop_a_value(jobs: &Queue<u8>) { assert_eq!(jobs.pop(), Some(1)); }
+    "queue \"jobs\"" pop_till_a_stop(jobs: &Queue<u8>, stop: &Signal) { assert!(jobs.pop_till(stop).is_err()); }
+    "room in queue \"full\"" add_without_room(full: &Queue<u8>) { full.add(2).unwrap(); }
+    "signal \"ready\"" wait_for_a_signal(ready: &Signal) { ready.wait_for_go(); }
+    "signal \"" wait_for_either(either: &Signal) { either.wait_for_go(); }
+    "semaphore \"slots\"" acquire_a_permit(slots: &Semaphore) { drop(slots.acquire()); }
+    "binary semaphore \"turnstile\"" wait_at_a_turnstile(turnstile: &BinarySemaphore) { turnstile.wait(); }
+    "lock \"table\"" take_a_lock(table: &Lock<u8>) { drop(table.lock()); }
+    "change in monitor \"room\"" wait_in_a_monitor(room: &Monitor<u8>) {
+        let mut guard = room.enter();
+        while *guard == 0 {
+            guard.wait();
+        }
+    }
+    "progress \"pages\"" wait_for_progress(pages: &Progress) { pages.wait_for(3); }
+    "promise \"answer\"" wait_for_a_promise(answer: &Promise<u8>) { assert_eq!(*answer.wait().unwrap(), 7); }
+    "turn \"output\"" wait_for_a_turn(ticket: Ticket) { drop(ticket.wait_turn()); }
+    "thread \"main/test/all/child\"" join_a_thread(child: JoinHandle<()>) { child.join().unwrap(); }
+    "signal \"" wait_for_the_clock(till: &Till) { till.wait_for_go(); }
+}
+
+/// As Go's `TestBlockProfile`: each blocking call, with the function that made it.
+#[test]
+fn each_blocking_call_has_its_caller_on_its_stack() {
+    let _alone = alone();
+    let keep = |end: Box<dyn FnOnce() + Send>| {
+        let waiter = selvedge::Thread::current();
+        spawn("ender", move |_| {
+            until("the thread waits", || waiter.waiting_for().is_some());
+            std::thread::sleep(KEPT);
+            end();
+        })
+    };
+    let profile = record(|| {
+        spawn("all", move |_| {
+            let (jobs, stop) = (Queue::unbounded("jobs"), Signal::new("stop"));
+            let ender = keep(Box::new({
+                let jobs = jobs.clone();
+                move || jobs.add(1).unwrap()
+            }));
+            pop_a_value(&jobs);
+            ender.join().unwrap();
+            let ender = keep(Box::new({
+                let stop = stop.clone();
+                move || assert!(stop.go())
+            }));
+            pop_till_a_stop(&jobs, &stop);
+            ender.join().unwrap();
+            let full = Queue::bounded("full", 1);
+            full.add(1).unwrap();
+            let ender = keep(Box::new({
+                let full = full.clone();
+                move || assert_eq!(full.pop(), Some(1))
+            }));
+            add_without_room(&full);
+            ender.join().unwrap();
+            let ready = Signal::new("ready");
+            let ender = keep(Box::new({
+                let ready = ready.clone();
+                move || assert!(ready.go())
+            }));
+            wait_for_a_signal(&ready);
+            ender.join().unwrap();
+            let (a, b) = (Signal::new("a"), Signal::new("b"));
+            let either = &a | &b;
+            let ender = keep(Box::new(move || assert!(b.go())));
+            wait_for_either(&either);
+            ender.join().unwrap();
+            let slots = Semaphore::new("slots", 0);
+            let ender = keep(Box::new({
+                let slots = slots.clone();
+                move || slots.add_permits(1)
+            }));
+            acquire_a_permit(&slots);
+            ender.join().unwrap();
+            let turnstile = BinarySemaphore::new("turnstile");
+            let ender = keep(Box::new({
+                let turnstile = turnstile.clone();
+                move || assert!(turnstile.post())
+            }));
+            wait_at_a_turnstile(&turnstile);
+            ender.join().unwrap();
+            let room = Arc::new(Monitor::new("room", 0));
+            let ender = keep(Box::new({
+                let room = room.clone();
+                move || *room.enter() += 1
+            }));
+            wait_in_a_monitor(&room);
+            ender.join().unwrap();
+            let pages = Progress::new("pages");
+            let ender = keep(Box::new({
+                let pages = pages.clone();
+                move || assert_eq!(pages.advance(3), 3)
+            }));
+            wait_for_progress(&pages);
+            ender.join().unwrap();
+            let answer = Promise::new("answer");
+            let claim = answer.claim().unwrap();
+            let ender = keep(Box::new(move || claim.fulfil(7)));
+            wait_for_a_promise(&answer);
+            ender.join().unwrap();
+            let sequencer = Sequencer::new("output");
+            let (first, second) = (sequencer.take_ticket(), sequencer.take_ticket());
+            let waiter = selvedge::Thread::current();
+            let ender = spawn("ender", move |_| {
+                let turn = first.wait_turn();
+                until("the thread waits", || waiter.waiting_for().is_some());
+                std::thread::sleep(KEPT);
+                drop(turn);
+            });
+            wait_for_a_turn(second);
+            ender.join().unwrap();
+            let (table, held, waiter) =
+                (Arc::new(Lock::new("table", 0)), Signal::new("held"), selvedge::Thread::current());
+            let ender = spawn("ender", {
+                let (table, held) = (table.clone(), held.clone());
+                move |_| {
+                    let guard = table.lock();
+                    held.go();
+                    until("the thread waits", || waiter.waiting_for().is_some_and(|wait| wait.kind() == "lock"));
+                    std::thread::sleep(KEPT);
+                    drop(guard);
+                }
+            });
+            held.wait_for_go();
+            take_a_lock(&table);
+            ender.join().unwrap();
+            join_a_thread(spawn("child", |_| std::thread::sleep(KEPT)));
+            wait_for_the_clock(&Till::after(KEPT));
+        })
+        .join()
+        .unwrap();
+    });
+    let lines = folded(&profile);
+    let block = GoProfile::block(&profile);
+    let samples = block.samples();
+    for (function, what) in CALLS {
+        let function = format!("::{function}");
+        let is_meant =
+            |line: &&(String, u64)| line.0.contains(&function) && line.0.contains(&format!("[waiting for {what}"));
+        let found: Vec<_> = lines.iter().filter(is_meant).collect();
+        let time: u64 = found.iter().map(|line| line.1).sum();
+        assert!(time as f64 >= KEPT.as_nanos() as f64 * 0.9, "{function}: {time} ns in {found:#?} of {lines:#?}");
+        // Below the program's function is the call that it has made, and nothing else.
+        for (line, _) in &found {
+            let rest = line.split(';').skip_while(|frame| !frame.contains(&function)).collect::<Vec<_>>();
+            let [_, public, waiting, ended] = rest[..] else { panic!("{rest:#?}") };
+            let plain: String = public.replace("::<", "<").replace(char::is_whitespace, "");
+            assert!(plain.starts_with("selvedge::") || plain.starts_with("<selvedge::"), "{function}: {rest:#?}");
+            assert!(waiting.contains(what) && ended.starts_with("[ended by "), "{rest:#?}");
+        }
+        let is_meant = |sample: &&Sample<'_>| {
+            sample.0.get(1).is_some_and(|caller| caller.contains(&function))
+                && sample.2["waiting_for"].starts_with(what)
+        };
+        let (_, [count, nanos], labels) =
+            samples.iter().find(is_meant).unwrap_or_else(|| panic!("{function}: {samples:#?}"));
+        assert!(*count >= 1 && *nanos > 0 && labels["thread"] == "main/test/all", "{function}: {labels:?}");
+    }
+    assert_eq!(lines.iter().map(|line| line.1).sum::<u64>(), exact(&profile), "no time is lost or made up");
+    let mutex = GoProfile::mutex(&profile).samples().iter().map(|(frames, ..)| frames.join(" ")).collect::<Vec<_>>();
+    assert!(mutex.iter().any(|stack| stack.contains("LockGuard")), "{mutex:#?}");
+}
+
+/// The sum of all accounts' waits.
+fn exact(profile: &Profile) -> u64 {
+    let waits = profile.accounts().iter().flat_map(Account::waits);
+    waits.map(WaitTotal::total).sum::<Duration>().as_nanos() as u64
+}
+
+#[inline(never)]
+fn hold_with_five_waiting(table: &Lock<u8>, held: &Signal, waiters: &[selvedge::Thread]) {
+    let guard = table.lock();
+    held.go();
+    until("all wait", || waiters.iter().all(|waiter| waiter.waiting_for().is_some_and(|wait| wait.kind() == "lock")));
+    std::thread::sleep(Duration::from_millis(400));
+    drop(guard);
+}
+
+/// As Go's test of mutex profiles: the thread that held the lock is charged with the time of all.
+#[test]
+fn the_thread_that_lets_go_is_charged_with_all_that_waited() {
+    let _alone = alone();
+    let mut waited = 0;
+    let profile = record(|| {
+        let (table, held) = (Arc::new(Lock::new("table", 0u8)), Signal::new("held"));
+        let waiters: Vec<_> = (0..5)
+            .map(|n| {
+                let (table, held) = (table.clone(), held.clone());
+                spawn(format!("waiter-{n}"), move |_| {
+                    held.wait_for_go();
+                    let began = Instant::now();
+                    *table.lock() += 1;
+                    began.elapsed().as_nanos() as i64
+                })
+            })
+            .collect();
+        let threads: Vec<_> = waiters.iter().map(|waiter| waiter.thread().clone()).collect();
+        hold_with_five_waiting(&table, &held, &threads);
+        waited = waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum::<i64>();
+    });
+    let mutex = GoProfile::mutex(&profile);
+    assert_eq!(types(&mutex), [("contentions", "count"), ("delay", "nanoseconds")]);
+    let [_, holder] = mutex.through("hold_with_five_waiting");
+    assert!(holder >= 5 * 400_000_000 && holder <= waited, "{holder} of {waited}: {:#?}", mutex.samples());
+    let lock =
+        folded(&profile).iter().filter(|line| line.0.contains("[waiting for lock")).map(|line| line.1).sum::<u64>();
+    let all: i64 = mutex.samples().iter().map(|sample| sample.1[1]).sum();
+    let bias = (all as f64 - lock as f64).abs() / lock as f64;
+    assert!(bias < 0.1, "Go's bound: {all} charged, {lock} waited");
+}
+
+fn types(profile: &GoProfile) -> Vec<(&str, &str)> {
+    profile.0.sample_type.iter().map(|value| (profile.text(value.ty), profile.text(value.unit))).collect()
+}
+
+/// Waits for each of the signals. Returns how long, up to the call of `go`.
+#[inline(never)]
+fn wait_often(signals: &[Signal], gone: &Queue<Instant>) -> Duration {
+    let wait = |signal: &Signal| {
+        let began = Instant::now();
+        signal.wait_for_go();
+        began
+    };
+    // A signal is not spun for, so the whole call is the wait.
+    let began: Vec<Instant> = signals.iter().map(wait).collect();
+    began.into_iter().map(|began| gone.pop().unwrap().saturating_duration_since(began)).sum()
+}
+
+/// Waits for each of the times. Returns how long, up to the time.
+#[inline(never)]
+fn wait_seldom(times: &[Instant]) -> Duration {
+    let wait = |at: &Instant| {
+        let began = Instant::now();
+        Till::at(*at).wait_for_go();
+        at.saturating_duration_since(began)
+    };
+    times.iter().map(wait).sum()
+}
+
+/// The times are those of the program's own stopwatch, whether the waits are short or long.
+#[test]
+fn the_times_are_those_of_a_stopwatch() {
+    let _alone = alone();
+    let far = |found: u64, right: Duration| (found as f64 / right.as_nanos() as f64 - 1.0).abs();
+    let mut worst = String::new();
+    // The clock of the stopwatch is read before and after the call, where the thread may lose its
+    // processor: a run that was disturbed is repeated.
+    for _ in 0..10 {
+        let mut right = (Duration::ZERO, Duration::ZERO);
+        let profile = record(|| {
+            let signals: Vec<Signal> = (0..200).map(|n| Signal::new(format!("step {}", n % 2))).collect();
+            let gone = Queue::unbounded("gone");
+            let ender = spawn("ender", {
+                let (signals, gone) = (signals.clone(), gone.clone());
+                move |_| {
+                    for signal in &signals {
+                        std::thread::sleep(Duration::from_millis(2));
+                        gone.add(Instant::now()).unwrap();
+                        signal.go();
+                    }
+                }
+            });
+            let waiter = spawn("waiter", move |_| {
+                let often = wait_often(&signals, &gone);
+                let begin = Instant::now();
+                let times: Vec<_> = (1..=20).map(|n| begin + n * Duration::from_millis(10)).collect();
+                (often, wait_seldom(&times))
+            });
+            right = waiter.join().unwrap();
+            ender.join().unwrap();
+        });
+        let lines = folded(&profile);
+        let of = |function: &str| {
+            let own = lines.iter().filter(|line| line.0.contains(function) && line.0.contains("[waiting for signal"));
+            own.map(|line| line.1).sum::<u64>()
+        };
+        let (often, seldom) = (of("::wait_often"), of("::wait_seldom"));
+        if far(often, right.0) < 0.01 && far(seldom, right.1) < 0.01 {
+            return;
+        }
+        worst = format!("{often} ns of {:?}, {seldom} ns of {:?}", right.0, right.1);
+    }
+    panic!("{worst}");
+}
+
+#[cfg(feature = "pprof-engine")]
+#[test]
+fn an_engine_without_stacks_says_so_and_keeps_the_times() {
+    let _alone = alone();
+    let recording = profile::start(Options::new().engine(profile::Engine::Process).waits(true)).unwrap();
+    spawn("waiter", |_| wait_for_the_clock(&Till::after(KEPT))).join().unwrap();
+    let profile = recording.finish();
+    let lines = folded(&profile);
+    let line =
+        lines.iter().find(|line| line.0.starts_with("main;test;waiter;")).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(line.0.starts_with("main;test;waiter;[no stack];[waiting for signal"), "{lines:#?}");
+    assert!(line.1 as f64 >= KEPT.as_nanos() as f64 * 0.9, "{lines:#?}");
+    let mut svg = Vec::new();
+    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
+    assert!(String::from_utf8(svg).unwrap().contains("no stacks: the engine `process` takes none"), "why");
+}
+
+#[test]
+fn a_profile_without_waits_says_why_it_is_empty() {
+    let _alone = alone();
+    let recording = profile::start(Options::new()).unwrap();
+    wait_for_the_clock(&Till::after(Duration::from_millis(5)));
+    let profile = recording.finish();
+    assert!(folded(&profile).is_empty() && GoProfile::block(&profile).samples().is_empty());
+    let mut svg = Vec::new();
+    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
+    assert!(String::from_utf8(svg).unwrap().contains("waits were not counted"), "why");
+}
