@@ -15,7 +15,7 @@
 //! `cargo run --release --features profiling --example 01_indexer -- [DIR]`
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use selvedge::{Builder, OnChildFailure, PopError, Queue, Signal, Thread, Till, spawn};
+use selvedge::{Builder, OnChildFailure, PopError, Queue, Signal, Thread, Till, span, spawn};
 use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::OsString;
@@ -255,6 +255,7 @@ fn read(paths: &Queue<PathBuf>, partials: &Queue<Index>, counts: &Counts, panic_
 /// The file's text; `None` for what is no text.
 #[inline(never)]
 fn read_text(path: &Path) -> std::io::Result<Option<String>> {
+    let _span = span("read a file");
     let bytes = std::fs::read(path)?;
     if bytes.iter().take(8192).any(|byte| *byte == 0) {
         return Ok(None);
@@ -264,6 +265,7 @@ fn read_text(path: &Path) -> std::io::Result<Option<String>> {
 
 #[inline(never)]
 fn tokenize(text: &str, file: u32, words: &mut HashMap<Box<str>, Word>) {
+    let _span = span("tokenize");
     for token in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
         if token.len() < 2 || token.len() > 64 || token.starts_with(|c: char| c.is_ascii_digit()) {
             continue;
@@ -285,6 +287,7 @@ fn merge(partials: &Queue<Index>, slow_stop: Option<Duration>) -> Index {
     // Until the queue is closed, also when asked to stop: what the readers have read is worth
     // keeping.
     while let Some(partial) = partials.pop() {
+        let _span = span("merge");
         let offset = index.files.len() as u32;
         index.files.extend(partial.files);
         for (text, partial) in partial.words {

@@ -50,6 +50,7 @@
 //! | read lines or sockets until a stop | [`lines_till`], [`net`] |
 //! | see what each thread does and waits for | [`dump()`], or `kill -USR1`; with the feature `profiling`, with stacks |
 //! | see where the CPU time goes | the module `profile`, with the feature `profiling`: one flamegraph of all threads |
+//! | name stretches of the program and count them | [`span`], with the feature `profiling` |
 //! | log | the macros of the crate [`log`](https://docs.rs/log); [`logging`] has the rest; [`mdc`] sets the diagnostic context |
 //!
 //! A call with the suffix `_till` ends when a signal goes, and a call with `_timeout` after a time.
@@ -109,6 +110,7 @@ pub use dump::{Dump, dump};
 pub use error::{Error, Stopped};
 #[cfg(unix)]
 pub use input::{LinesTill, lines_till};
+pub use profile::{Span, span};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 pub use runtime::{
     Ask, Config, MainResult, OnStuck, OsSignal, ProfileFormat, Runtime, interrupted, profile_files, run,

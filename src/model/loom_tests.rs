@@ -9,6 +9,7 @@
 //! | signals: core, targets, lazy, batch | `signal/{core,on_go,lazy,batch_wake,compose}.rs` | `signal/loom_tests.rs`      |
 //! | change flags at published waits   | `wait/{change_flags,slot,publish}.rs`  | `wait/loom_tests.rs`                     |
 //! | the profiler's rings and table    | `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs`   |
+//! | spans of one thread, and a copy    | `profile/spans/thread_spans.rs`        | `profile/spans/loom_tests.rs`            |
 //! | the log's queue, and room in it   | `log/{channel,drain_lock,room}.rs`     | `log/loom_tests.rs`                      |
 //!
 //! All run the real code, with the types of `model/mod.rs`. A wake-up that is lost is a deadlock

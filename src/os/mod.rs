@@ -56,6 +56,11 @@ pub(crate) mod tasks;
 pub(crate) mod tell;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod thread_timer;
+#[cfg(all(feature = "profiling", not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[path = "no_ticks.rs"]
+pub(crate) mod ticks;
+#[cfg(all(feature = "profiling", target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod ticks;
 
 #[cfg(target_os = "linux")]
 pub(crate) use join::join;

@@ -5,6 +5,7 @@ use super::model::{Profile, Session, ThreadProfile};
 use super::owners::Owners;
 use super::raw::{self, Ending, Lifetime, Nanos, OwnStack, RawSample};
 use super::shown_stacks::{RUNTIME, ShownStacks, UNSAMPLED};
+use super::spans::Counted;
 use super::symbols::{Resolve, Wanted};
 use super::wait_stacks::Contention;
 use crate::flame::Stack;
@@ -43,6 +44,7 @@ pub(super) fn profile(
         stacks: shown.finish(stacks),
         threads,
         accounts: Vec::new(),
+        spans: Counted::default(),
         contention: Contention::default(),
         unregistered,
         ambiguous,

@@ -5,8 +5,9 @@
 //! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
 //! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
 //! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
-//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `now`
-//! and `window` request stacks without a recording.
+//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `spans`
+//! counts the stretches that the program names. `now` and `window` request stacks without a
+//! recording.
 
 #[cfg(feature = "profiling")]
 mod accounts;
@@ -38,6 +39,11 @@ mod raw;
 mod recording;
 #[cfg(feature = "profiling")]
 mod shown_stacks;
+#[cfg(not(feature = "profiling"))]
+#[path = "no_spans.rs"]
+mod spans;
+#[cfg(feature = "profiling")]
+mod spans;
 #[cfg(feature = "profiling")]
 mod symbols;
 #[cfg(all(test, feature = "profiling"))]
@@ -60,6 +66,7 @@ pub(crate) use window::Window;
 pub use exec::exec;
 #[cfg(not(feature = "profiling"))]
 pub(crate) use options::{Clock, Engine, Options};
+pub use spans::{Span, span};
 #[cfg(feature = "profiling")]
 pub use {
     crate::flame::FlameOptions,
@@ -67,5 +74,6 @@ pub use {
     model::{Profile, ThreadProfile},
     options::{Clock, Engine, Options},
     recording::{Recording, start},
+    spans::SpanTotal,
     top::{Top, TopEntry, TopThread},
 };

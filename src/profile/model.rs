@@ -4,6 +4,7 @@
 use super::accounts::{Account, Table, sums};
 use super::options::{Clock, Engine};
 use super::raw::Effective;
+use super::spans::{Counted, SpanTable, SpanTotal};
 use super::top::Top;
 use super::wait_stacks::Contention;
 use crate::error::{Error, Kind};
@@ -20,6 +21,7 @@ pub struct Profile {
     pub(super) threads: Vec<ThreadProfile>,
     pub(super) accounts: Vec<Account>,
     pub(super) contention: Contention,
+    pub(super) spans: Counted,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -208,6 +210,50 @@ impl Profile {
     pub fn write_accounts(&self, mut out: impl Write) -> Result<(), Error> {
         let table = Table::new(&self.accounts);
         write!(out, "{table}").map_err(|cause| Error::new(Kind::Io, "cannot write the accounts").because(cause))
+    }
+
+    /// The [spans](crate::span) of the recording: what was counted under each name on each thread.
+    /// By thread, in the order in which the threads opened their first spans; of one thread the
+    /// most self time first.
+    ///
+    /// More than 4096 sums of ended threads are folded by pool, as in
+    /// [`ThreadProfile::members`](ThreadProfile::members).
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use selvedge::profile::{self, Options};
+    /// use selvedge::span;
+    ///
+    /// let recording = profile::start(Options::new())?;
+    /// for _ in 0..10 {
+    ///     let _parse = span("parse");
+    ///     let _check = span("check");
+    /// }
+    /// let profile = recording.finish();
+    /// let parse = profile.spans().iter().find(|span| span.name() == "parse").unwrap();
+    /// assert_eq!((parse.path(), parse.calls()), ("main", 10));
+    /// assert!(parse.self_time() <= parse.total_time());
+    /// # }
+    /// # Ok::<(), selvedge::Error>(())
+    /// ```
+    pub fn spans(&self) -> &[SpanTotal] {
+        &self.spans.totals
+    }
+
+    /// Writes the spans as a table: a line for each name, over all threads, the most self time
+    /// first; and below it the threads, if there are several. Blocks as long as `out` does.
+    ///
+    /// # Errors
+    /// [`Error::is_io`]: `out` did not take it.
+    ///
+    /// ```no_run
+    /// # fn show(profile: &selvedge::profile::Profile) -> Result<(), selvedge::Error> {
+    /// profile.write_spans(std::io::stdout())
+    /// # }
+    /// ```
+    pub fn write_spans(&self, mut out: impl Write) -> Result<(), Error> {
+        let table = SpanTable::new(&self.spans.totals, &self.spans.remarks);
+        write!(out, "{table}").map_err(|cause| Error::new(Kind::Io, "cannot write the spans").because(cause))
     }
 
     /// The `n` functions that used most time themselves.

@@ -7,6 +7,7 @@ use super::engines::{self, Sampler, Start};
 use super::model::{Profile, Session};
 use super::options::Options;
 use super::raw::{Effective, RawProfile};
+use super::spans::SpanLedger;
 use super::symbols::{OfThisProcess, Resolve};
 use super::wait_stacks::{Contention, LetGo, WaitStacks};
 use crate::error::{Error, Kind};
@@ -32,6 +33,7 @@ pub struct Recording {
     ledger: Option<Ledger>,
     /// The stacks of the waits that are counted.
     wait_stacks: Option<WaitStacks>,
+    spans: SpanLedger,
     _only_one: OnlyOne,
     effective: Effective,
     began: Instant,
@@ -77,7 +79,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     );
     let wait_stacks = options.get_waits().then(|| WaitStacks::start(sampler.own_stacks()));
     let ledger = options.get_waits().then(Ledger::start);
-    Ok(Recording { sampler, ledger, wait_stacks, _only_one: only_one, effective, began, epoch })
+    let spans = SpanLedger::start();
+    Ok(Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
@@ -88,7 +91,8 @@ impl Recording {
     /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
-        profile(self.sampler.snapshot(), self.waits(), self.effective, self.epoch, duration)
+        let spans = self.spans.counted();
+        Profile { spans, ..profile(self.sampler.snapshot(), self.waits(), self.effective, self.epoch, duration) }
     }
 
     /// Stops, and gives what was found.
@@ -96,13 +100,13 @@ impl Recording {
     /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
-        let waits = self.waits();
-        let Recording { sampler, ledger, wait_stacks, _only_one: only_one, effective, began, epoch } = self;
-        drop((ledger, wait_stacks));
+        let (waits, counted) = (self.waits(), self.spans.counted());
+        let Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch } = self;
+        drop((ledger, wait_stacks, spans));
         let found = sampler.finish();
         let duration = began.elapsed();
         drop(only_one);
-        profile(found, waits, effective, epoch, duration)
+        Profile { spans: counted, ..profile(found, waits, effective, epoch, duration) }
     }
 
     /// What was counted of waits up to now. Read before the stacks: each number is a stack's by then.

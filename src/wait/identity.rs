@@ -195,8 +195,22 @@ fn first_number() -> u64 {
     number
 }
 
+#[cfg(feature = "profiling")]
+thread_local! {
+    static PATH_CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often the calling thread's path has changed.
+#[cfg(feature = "profiling")]
+#[inline(always)]
+pub(crate) fn path_changes() -> u64 {
+    PATH_CHANGES.get()
+}
+
 /// The calling thread's path has changed.
 pub(super) fn renamed() {
+    #[cfg(feature = "profiling")]
+    PATH_CHANGES.set(PATH_CHANGES.get() + 1);
     let number = NUMBER.get();
     if number != 0 && FORGET.try_with(|_| ()).is_ok() {
         let path = my_path();

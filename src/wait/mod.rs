@@ -60,6 +60,8 @@ pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::ender::Ender;
 pub(crate) use self::holder::{Holder, Users};
+#[cfg(feature = "profiling")]
+pub(crate) use self::identity::path_changes;
 pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};

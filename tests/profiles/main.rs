@@ -14,6 +14,7 @@ mod callers;
 mod handler;
 mod measure;
 mod process;
+mod spans;
 mod stack_ends;
 mod storm;
 mod symbols;

@@ -410,6 +410,7 @@ mod unix {
     #[cfg(feature = "profiling")]
     fn record() {
         use selvedge::profile::{self, Options};
+        use selvedge::span;
         #[inline(never)]
         fn work() {
             let begin = Instant::now();
@@ -420,8 +421,12 @@ mod unix {
         /// The child's main thread has what it used, and nothing of the parent's is in it.
         fn check(options: &Options, path: &str) -> Check {
             let recording = profile::start(options.clone()).map_err(|error| error.to_string())?;
+            drop(span("in the child"));
             work();
-            let worker = spawn("worker", |_| work());
+            let worker = spawn("worker", |_| {
+                let _span = span("in the child");
+                work();
+            });
             drop(worker.join());
             let profile = recording.finish();
             let time = |path: &str| {
@@ -430,6 +435,10 @@ mod unix {
             let (main, worker): (Duration, Duration) = (time(path), time(&format!("{path}/worker")));
             let paths: Vec<_> = profile.threads().iter().map(|thread| thread.path().to_owned()).collect();
             is(paths.iter().all(|path| !path.contains("idle")), &format!("{paths:?}"))?;
+            let spans: Vec<_> = profile.spans().iter().map(|one| (one.name(), one.path(), one.calls())).collect();
+            let worker_path = format!("{path}/worker");
+            let expected = [("in the child", path, 1), ("in the child", &*worker_path, 1)];
+            is(spans == expected, &format!("{spans:?}"))?;
             let least = Duration::from_millis(10);
             is(main >= least && worker >= least, &format!("{main:?} and {worker:?} of {paths:?}"))?;
             Ok(())
@@ -439,7 +448,11 @@ mod unix {
         for options in &engines {
             child("before", || check(options, "main"));
             let recording = profile::start(options.clone()).expect("a recording");
+            let parents = span("of the parent");
             child("during", || {
+                drop(parents);
+                // Without a recording in the child.
+                drop(span("of the parent"));
                 check(options, "main")?;
                 check(options, "main")
             });

@@ -25,6 +25,7 @@ mod nameless;
 mod pipeline;
 #[cfg(unix)]
 mod service;
+mod spanning;
 #[cfg(feature = "profiling")]
 mod storm;
 mod subject;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "profiling")]
         "storm" => storm::main().report(),
         "forking" => forking::main().report(),
+        "spanning" => spanning::main().report(),
         "subject" => subject::main().report(),
         "tool" => tool::main().report(),
         "unregistered" => unregistered::main().report(),

@@ -143,7 +143,7 @@ impl fmt::Display for WaitTotal {
 }
 
 /// With three digits: `12.3 ms`.
-fn time(time: Duration) -> String {
+pub(in crate::profile) fn time(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
     let (value, unit) = match nanos {
         n if n >= 1e9 => (n / 1e9, "s"),

@@ -94,6 +94,7 @@ impl Profiler {
             let profile = recording.finish();
             lines.extend(self.write(&profile));
             lines.extend(self.accounts.then(|| LogLine::new(Level::Info, accounts(&profile))));
+            lines.extend((!profile.spans().is_empty()).then(|| LogLine::new(Level::Info, spans(&profile))));
         }
         lines
     }
@@ -147,6 +148,14 @@ fn accounts(profile: &Profile) -> String {
     let mut text = b"where the time of each thread went:\n".to_vec();
     // A vector takes all that is written.
     let _ = profile.write_accounts(&mut text);
+    String::from_utf8_lossy(&text).trim_end().to_owned()
+}
+
+/// The table of spans, for the log.
+fn spans(profile: &Profile) -> String {
+    let mut text = b"spans, over all threads:\n".to_vec();
+    // A vector takes all that is written.
+    let _ = profile.write_spans(&mut text);
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 

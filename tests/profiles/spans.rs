@@ -1,0 +1,277 @@
+//! Spans: each call is counted, on its thread and under its name, with exact times.
+#![cfg(feature = "profiling")]
+
+use crate::support::{Folder, program, run, until, within_deadline};
+use parking_lot::MutexGuard;
+use selvedge::profile::{self, Options, Profile, SpanTotal};
+use selvedge::{Signal, Span, register, scope, span, spawn};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The calling thread is `main/test` from here on.
+fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (register("test"), guard)
+}
+
+fn record(body: impl FnOnce()) -> Profile {
+    let recording = profile::start(Options::new()).unwrap();
+    body();
+    recording.finish()
+}
+
+#[track_caller]
+fn total<'a>(profile: &'a Profile, path: &str, name: &str) -> &'a SpanTotal {
+    let is_it = |total: &&SpanTotal| total.path() == path && total.name() == name;
+    profile.spans().iter().find(is_it).unwrap_or_else(|| panic!("{path} {name}: {:#?}", profile.spans()))
+}
+
+fn calls(profile: &Profile, name: &str) -> u64 {
+    profile.spans().iter().filter(|total| total.name() == name).map(SpanTotal::calls).sum()
+}
+
+fn spin(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn times_agree_with_a_stopwatch() {
+    let _alone = alone();
+    let (mut outer, mut inner) = (Duration::ZERO, Duration::ZERO);
+    let profile = record(|| {
+        for _ in 0..3 {
+            let begin = Instant::now();
+            let outer_span = span("outer");
+            spin(Duration::from_millis(5));
+            let begin_inner = Instant::now();
+            let inner_span = span("inner");
+            std::thread::sleep(Duration::from_millis(20));
+            drop(inner_span);
+            inner += begin_inner.elapsed();
+            drop(outer_span);
+            outer += begin.elapsed();
+        }
+    });
+    let (found_outer, found_inner) = (total(&profile, "main/test", "outer"), total(&profile, "main/test", "inner"));
+    // The stopwatch is read around the spans: the thread may lose its processor between the two.
+    let agree = |found: Duration, watch: Duration| found <= watch.mul_f64(1.001) && found >= Duration::from_millis(60);
+    assert!(agree(found_inner.total_time(), inner), "{found_inner:?} {inner:?}");
+    assert!(agree(found_outer.total_time(), outer), "{found_outer:?} {outer:?}");
+    let nested = found_outer.self_time() + found_inner.total_time();
+    let difference = nested.abs_diff(found_outer.total_time());
+    // Each sum is rounded to the nanosecond.
+    assert!(difference <= Duration::from_nanos(2), "{found_outer:?} {found_inner:?}");
+    assert_eq!((found_outer.calls(), found_inner.calls()), (3, 3));
+    assert!(found_inner.longest() >= Duration::from_millis(20) && found_inner.longest() <= found_inner.total_time());
+    assert_eq!(found_inner.total_per_call().as_nanos(), found_inner.total_time().as_nanos() / 3);
+    assert_eq!(found_outer.self_per_call().as_nanos(), found_outer.self_time().as_nanos() / 3);
+}
+
+#[test]
+fn each_thread_counts_its_own_calls_and_none_is_lost() {
+    let _alone = alone();
+    const EACH: u64 = 20_000;
+    let profile = record(|| {
+        scope(|s| {
+            for n in 0..8 {
+                let _ = s.spawn(format!("worker-{n}"), move |_| {
+                    for _ in 0..EACH * (n + 1) {
+                        let _work = span("work");
+                    }
+                });
+            }
+        });
+        // Also a thread that is not in the tree.
+        let other = std::thread::Builder::new().name("stranger".into()).spawn(|| drop(span("work"))).unwrap();
+        other.join().unwrap();
+    });
+    for n in 0..8 {
+        assert_eq!(total(&profile, &format!("main/test/worker-{n}"), "work").calls(), EACH * (n + 1));
+    }
+    assert_eq!(total(&profile, "other/stranger", "work").calls(), 1);
+}
+
+#[test]
+fn a_snapshot_has_each_span_of_a_busy_thread_once() {
+    let _alone = alone();
+    let (done, open) = (AtomicU64::new(0), Signal::new("open"));
+    let is_over = AtomicBool::new(false);
+    let recording = profile::start(Options::new()).unwrap();
+    scope(|s| {
+        let busy = s.spawn("busy", |_| {
+            let _all = span("all");
+            open.go();
+            while !is_over.load(Ordering::SeqCst) {
+                let _outer = span("step");
+                let _inner = span("part");
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        open.wait_for_go();
+        for _ in 0..5 {
+            let (before, begin) = (done.load(Ordering::SeqCst), Instant::now());
+            let snapshot = recording.snapshot();
+            let (after, took) = (done.load(Ordering::SeqCst), begin.elapsed());
+            let of = |name| total(&snapshot, "main/test/busy", name);
+            let calls = of("step").calls();
+            assert!((before.saturating_sub(1)..=after + 1).contains(&calls), "{before} {calls} {after}");
+            assert_eq!(of("all").calls(), 1);
+            let parts = of("all").self_time() + of("step").self_time() + of("part").self_time();
+            let difference = parts.abs_diff(of("all").total_time());
+            assert!(difference < Duration::from_nanos(10), "{difference:?} {took:?} {:#?}", snapshot.spans());
+        }
+        is_over.store(true, Ordering::SeqCst);
+        busy.join().unwrap();
+    });
+    let profile = recording.finish();
+    assert_eq!(calls(&profile, "part"), done.load(Ordering::SeqCst));
+}
+
+#[test]
+fn spans_open_at_the_end_are_counted_up_to_then_and_later_not() {
+    let _alone = alone();
+    let before = span("before");
+    let recording = profile::start(Options::new()).unwrap();
+    let open = span("open");
+    std::thread::sleep(Duration::from_millis(20));
+    let profile = recording.finish();
+    let found = total(&profile, "main/test", "open");
+    assert_eq!(found.calls(), 1);
+    assert!(found.total_time() >= Duration::from_millis(20), "{found:?}");
+    assert_eq!(calls(&profile, "before"), 0);
+    // The guards outlive the recording, and the next one does not see them.
+    let next = record(|| {
+        let _new = span("new");
+        drop((before, open));
+    });
+    assert_eq!((calls(&next, "new"), calls(&next, "open"), calls(&next, "before")), (1, 0, 0));
+}
+
+#[test]
+fn a_panic_closes_its_spans() {
+    let _alone = alone();
+    let profile = record(|| {
+        let _outer = span("outer");
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let _inner = span("inner");
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+        assert!(outcome.is_err());
+        spin(Duration::from_millis(10));
+    });
+    assert!(total(&profile, "main/test", "inner").total_time() < Duration::from_millis(5), "{:#?}", profile.spans());
+    assert!(total(&profile, "main/test", "outer").self_time() >= Duration::from_millis(10));
+}
+
+#[test]
+fn leaked_guards_end_with_their_thread() {
+    let _alone = alone();
+    let profile = record(|| {
+        let leaking = spawn("leaking", |_| {
+            std::mem::forget(span("leaked"));
+            spin(Duration::from_millis(5));
+        });
+        leaking.join().unwrap();
+        // With its thread-locals.
+        until("the thread has ended", || selvedge::dump().to_string().find("leaking").is_none());
+        std::thread::sleep(Duration::from_millis(300));
+    });
+    let leaked = total(&profile, "main/test/leaking", "leaked");
+    assert_eq!(leaked.calls(), 1);
+    assert!(leaked.total_time() >= Duration::from_millis(5), "{leaked:?}");
+    assert!(leaked.total_time() < Duration::from_millis(300), "{leaked:?}");
+}
+
+#[test]
+fn spans_in_the_destructors_of_thread_locals_are_counted_or_told() {
+    let _alone = alone();
+    struct Late(&'static str);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let _span = span(self.0);
+        }
+    }
+    thread_local! {
+        static FIRST: RefCell<Option<Late>> = const { RefCell::new(None) };
+        static KEPT: RefCell<Option<Span>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<Late>> = const { RefCell::new(None) };
+    }
+    let profile = record(|| {
+        // Destructors run in the reverse order of the first uses, or in that order.
+        let ending = std::thread::spawn(|| {
+            FIRST.with(|late| *late.borrow_mut() = Some(Late("late")));
+            KEPT.with(|kept| *kept.borrow_mut() = Some(span("kept")));
+            LAST.with(|late| *late.borrow_mut() = Some(Late("late")));
+        });
+        ending.join().unwrap();
+    });
+    assert_eq!(calls(&profile, "kept"), 1);
+    let mut table = Vec::new();
+    profile.write_spans(&mut table).unwrap();
+    let table = String::from_utf8(table).unwrap();
+    let told = table.lines().find(|line| line.contains("their threads had ended"));
+    let told = told.map_or(0, |line| line.split(' ').next().unwrap().parse().unwrap());
+    assert_eq!(calls(&profile, "late") + told, 2, "{table}");
+}
+
+#[test]
+fn a_span_belongs_to_the_path_at_which_it_was_opened() {
+    let _alone = alone();
+    let profile = record(|| {
+        let _outer = span("step");
+        let _named = register("loader");
+        let _inner = span("step");
+        let _more = span("step");
+    });
+    assert_eq!(total(&profile, "main/test", "step").calls(), 1);
+    assert_eq!(total(&profile, "main/test/loader", "step").calls(), 2);
+}
+
+#[test]
+fn threads_that_come_and_go_keep_their_counts() {
+    let _alone = alone();
+    let profile = record(|| {
+        for _ in 0..40 {
+            scope(|s| {
+                for n in 0..25 {
+                    let _ = s.spawn(format!("job-{n}"), |_| drop((span("a"), span("b"))));
+                }
+            });
+        }
+    });
+    assert_eq!((calls(&profile, "a"), calls(&profile, "b")), (1_000, 1_000));
+    let mut table = Vec::new();
+    profile.write_spans(&mut table).unwrap();
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.contains("main/test/job-*"), "{table}");
+    assert!(table.lines().count() < 10, "{table}");
+}
+
+#[test]
+fn without_a_recording_nothing_is_counted() {
+    let _alone = alone();
+    drop(span("unseen"));
+    let profile = record(|| ());
+    assert!(profile.spans().is_empty());
+}
+
+#[test]
+fn the_end_of_a_run_prints_the_table() {
+    within_deadline(|| {
+        let folder = Folder::new("spans-table");
+        let config = folder.config("profile: { enabled: true, output: ., formats: [folded] }");
+        let ended = run(Command::new(program("spanning")).arg(&config));
+        assert_eq!(ended.code(), 0, "{}{}", ended.stdout, ended.stderr);
+        let log = folder.read("app.log");
+        let line = log.lines().find(|line| line.ends_with("  parse")).unwrap_or_else(|| panic!("{log}"));
+        assert_eq!(line.split_whitespace().next(), Some("30"), "{log}");
+        let threads = log.lines().filter(|line| line.contains("main/parser-")).count();
+        assert_eq!(threads, 3, "{log}");
+    });
+}
