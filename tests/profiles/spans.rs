@@ -271,7 +271,8 @@ fn the_end_of_a_run_prints_the_table() {
         let log = folder.read("app.log");
         let line = log.lines().find(|line| line.ends_with("  parse")).unwrap_or_else(|| panic!("{log}"));
         assert_eq!(line.split_whitespace().next(), Some("30"), "{log}");
-        let threads = log.lines().filter(|line| line.contains("main/parser-")).count();
+        let threads =
+            log.lines().filter(|line| line.contains("    main/parser-") && line.trim().starts_with("10 ")).count();
         assert_eq!(threads, 3, "{log}");
     });
 }
