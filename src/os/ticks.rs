@@ -20,7 +20,7 @@ pub(crate) fn is_steady() -> bool {
     let mut allowed: libc::c_int = 0;
     // SAFETY: PR_GET_TSC writes one int, for which `allowed` has room.
     let is_told = unsafe { libc::prctl(libc::PR_GET_TSC, &raw mut allowed) } == 0;
-    // Read last: a sandbox without the file is as good as one that forbids it.
+    // In a sandbox the file may be missing: then the counter is not trusted.
     is_told && allowed == libc::PR_TSC_ENABLE && std::fs::read_to_string(SOURCE).is_ok_and(|name| name.trim() == "tsc")
 }
 

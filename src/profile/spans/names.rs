@@ -3,7 +3,6 @@
 //!
 //! Invariant: a number is given once, and its name and path do not change.
 
-use super::thread_spans::Row;
 use crate::model::locks::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -93,18 +92,10 @@ impl Names {
         number
     }
 
-    /// A row for each name, by number, with no calls.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    /// Each name with the path of its thread, by number.
+    pub(super) fn all(&self) -> Vec<(&'static str, Arc<str>)> {
         let known = self.known.lock();
-        let row = |&(path, name): &(usize, &'static str)| Row {
-            name,
-            path: known.paths[path].clone(),
-            calls: 0,
-            own: 0,
-            total: 0,
-            longest: 0,
-        };
-        known.names.iter().map(row).collect()
+        known.names.iter().map(|&(path, name)| (name, known.paths[path].clone())).collect()
     }
 }
 
@@ -154,7 +145,7 @@ mod tests {
         let after = names.number("parse", 8, || "main/reader".into());
         assert_eq!((names.quick("parse", 8), names.quick("parse", 9)), (Some(after), None));
         assert_eq!(names.number("parse", 9, || "main".into()), before);
-        let rows: Vec<_> = names.rows().iter().map(|row| (row.name, row.path.to_string())).collect();
+        let rows: Vec<_> = names.all().into_iter().map(|(name, path)| (name, path.to_string())).collect();
         assert_eq!(rows, [("parse", "main".into()), ("parse", "main/reader".to_owned())]);
     }
 
@@ -165,7 +156,7 @@ mod tests {
             (0..1_000).map(|n| names.number(format!("name-{n}").leak(), 0, || unreachable!())).collect();
         assert!(numbers[..Names::MAX - 1].iter().copied().eq(0..Names::MAX - 1));
         assert!(numbers[Names::MAX - 1..].iter().all(|&number| number == Names::MAX - 1));
-        assert_eq!(names.rows().last().map(|row| row.name), Some(OTHERS));
-        assert_eq!(names.rows().len(), Names::MAX);
+        assert_eq!(names.all().last().map(|(name, _)| *name), Some(OTHERS));
+        assert_eq!(names.all().len(), Names::MAX);
     }
 }

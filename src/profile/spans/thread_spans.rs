@@ -331,13 +331,15 @@ impl ThreadSpans {
             inner_since = Some(frame.since.load(RELAXED));
             link = frame.below.load(RELAXED);
         }
-        let mut rows = self.names.rows();
-        for (row, entry) in rows.iter_mut().zip(&self.entries) {
-            row.calls = entry.calls.load(RELAXED);
-            row.own = entry.own.load(RELAXED);
-            row.total = entry.total.load(RELAXED);
-            row.longest = entry.longest.load(RELAXED);
-        }
+        let row = |((name, path), entry): ((&'static str, Arc<str>), &Entry)| Row {
+            name,
+            path,
+            calls: entry.calls.load(RELAXED),
+            own: entry.own.load(RELAXED),
+            total: entry.total.load(RELAXED),
+            longest: entry.longest.load(RELAXED),
+        };
+        let mut rows: Vec<Row> = self.names.all().into_iter().zip(&self.entries).map(row).collect();
         // Acquire: with the Release in `close`. If a load above saw a store of a later close, the
         // load below sees its odd version, or a later one.
         fence(Ordering::Acquire);
