@@ -17,6 +17,11 @@ const NARROWEST: f64 = 0.01;
 
 const GREY: Color = Color { r: 190, g: 190, b: 190 };
 
+/// The first part of the names of remarks that name a thread.
+const OF_THREAD: &str = "[ended by ";
+
+const BLUE: Color = Color { r: 120, g: 165, b: 225 };
+
 /// The maximum number of frames of a picture, at about 300 bytes each. Above that, the narrowest
 /// frames are merged.
 const MOST_FRAMES: usize = 6_000;
@@ -114,7 +119,7 @@ fn unit(stacks: &Stacks) -> (f64, String) {
     }
 }
 
-/// Blue for the labels, grey for remarks. For code, inferno's palette distinguishes the standard
+/// Blue for threads, grey for remarks. For code, inferno's palette distinguishes the standard
 /// library.
 fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
     let mut map = PaletteMap::default();
@@ -123,11 +128,12 @@ fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
         for (depth, part) in labels.shown(&stack.label).unwrap_or_default().iter().enumerate() {
             // Steps in brightness, so that a thread looks different from its parent.
             let step = 14 * (depth % 3) as u8;
-            map.insert(escape::frame(part), Color { r: 120 + step, g: 165 + step, b: 225 + step });
+            map.insert(escape::frame(part), Color { r: BLUE.r + step, g: BLUE.g + step, b: BLUE.b + step });
         }
     }
     for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
-        map.insert(escape::frame(&line.function), GREY);
+        let colour = if line.function.starts_with(OF_THREAD) { BLUE } else { GREY };
+        map.insert(escape::frame(&line.function), colour);
     }
     for mark in Collapse::new(options.collapse.as_deref()).marks() {
         map.insert(escape::frame(mark), GREY);

@@ -1,4 +1,5 @@
-//! A profile writes its waits: the flamegraph of waiting, and the block and the mutex profile of Go.
+//! A profile writes its waits: the flamegraph of waiting, and the block and the mutex profile of
+//! Go.
 
 use super::model::{Profile, program};
 use crate::error::Error;
@@ -9,17 +10,18 @@ use std::time::Duration;
 /// The stacks of waits. Empty unless the recording [counted waits](super::Options::waits).
 ///
 /// A thread takes its own stack when its wait ends. Waits of five milliseconds or more all get one.
-/// Shorter waits get one with a probability proportional to their length, and the first wait for each
-/// thing that a thread ends gets one in any case. Times and numbers of waits are exact for each
-/// thread, each thing waited for, and each thread that ended the waits; the stacks split them.
+/// Shorter waits get one with a probability proportional to their length, and the first wait for
+/// each thing that a thread ends gets one in any case. Times and numbers of waits are exact for
+/// each thread, each thing waited for, and each thread that ended the waits; the stacks split them.
 ///
-/// A wait has `[no stack]` if it goes on when the profile is made, if its thread runs on another stack
-/// than its own, as a coroutine does, or if the engine takes none
+/// A wait has `[no stack]` if it goes on when the profile is made, if its thread runs on another
+/// stack than its own, as a coroutine does, or if the engine takes none
 /// ([`Engine::Process`](super::Engine::Process)).
 impl Profile {
-    /// Draws where threads waited, as a flamegraph: at the bottom the tree of threads, on it the code
-    /// that called, down to the blocking call; above that what the call waited for, and at the top
-    /// which thread ended the wait. A frame's width is time waited. Blocks as long as `out` does.
+    /// Draws where threads waited, as a flamegraph: at the bottom the tree of threads, on it the
+    /// code that called, down to the blocking call; above that what the call waited for, and at the
+    /// top which thread ended the wait. A frame's width is time waited. Blocks as long as `out`
+    /// does.
     ///
     /// The runtime's own threads, which mostly wait, are left out unless
     /// [`show_runtime`](FlameOptions::show_runtime) is set.
@@ -37,12 +39,13 @@ impl Profile {
     pub fn write_waits(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: what all threads waited for", program());
         let options = options.clone().hide_runtime_if(true);
-        flame::write_svg(&self.contention.waits(), &title, &self.waits_summary(), &options, out)
+        let subtitle = format!("{} · at the top: what ended the wait", self.waits_summary());
+        flame::write_svg(&self.contention.waits(), &title, &subtitle, &options, out)
     }
 
-    /// The stacks of [`write_waits`](Self::write_waits) as folded lines:
-    /// `main;reader;<frames, root first>;[waiting for queue "jobs"];[ended by main/walker] <nanoseconds>`.
-    /// Blocks as long as `out` does.
+    /// The stacks of [`write_waits`](Self::write_waits) as folded lines: `main;reader;<frames, root
+    /// first>;[waiting for queue "jobs"];[ended by main/walker] <nanoseconds>`. Blocks as long as
+    /// `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it.
@@ -64,11 +67,12 @@ impl Profile {
         flame::write_folded(&self.contention.waits(), out)
     }
 
-    /// Writes Go's block profile: the stacks that waited, as a gzipped `profile.proto` with the values
-    /// `contentions/count` and `delay/nanoseconds`.
+    /// Writes Go's block profile: the stacks that waited, as a gzipped `profile.proto` with the
+    /// values `contentions/count` and `delay/nanoseconds`.
     ///
-    /// Each sample is labelled with its `thread`, with what it was `waiting_for`, and with the thread
-    /// that the waits were `ended_by`. Blocks as long as `out` does.
+    /// The runtime's own threads, which mostly wait, are left out. Each sample is labelled with its
+    /// `thread`, with what it was `waiting_for`, and with the thread that the waits were
+    /// `ended_by`. Blocks as long as `out` does.
     ///
     /// # Errors
     /// [`Error::is_io`]: `out` did not take it.
@@ -84,11 +88,11 @@ impl Profile {
         self.write_go(&self.contention.block(), out)
     }
 
-    /// Writes Go's mutex profile: the stacks that let go what other threads waited for, in the format
-    /// of [`write_block`](Self::write_block).
+    /// Writes Go's mutex profile: the stacks that let go what other threads waited for, in the
+    /// format of [`write_block`](Self::write_block).
     ///
-    /// It has the calls that left a [`Lock`](crate::Lock) or a [`Monitor`](crate::Monitor), gave back
-    /// a permit of a [`Semaphore`](crate::Semaphore), posted a
+    /// It has the calls that left a [`Lock`](crate::Lock) or a [`Monitor`](crate::Monitor), gave
+    /// back a permit of a [`Semaphore`](crate::Semaphore), posted a
     /// [`BinarySemaphore`](crate::BinarySemaphore), or ended a [`Turn`](crate::Turn), while other
     /// threads waited for that. The delay is the time of all waiting threads: one second held with
     /// five threads waiting is five seconds. Blocks as long as `out` does.

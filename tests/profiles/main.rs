@@ -23,6 +23,7 @@ mod tree;
 mod truth;
 mod unregistered;
 mod wait_stacks;
+mod wait_sums;
 mod waits;
 
 /// Held by each test that records.

@@ -12,23 +12,25 @@ use selvedge::{
 };
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The calling thread is `main/test` from here on.
-fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+pub(crate) fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
     let guard = crate::ONE_AT_A_TIME.lock();
     (selvedge::register("test"), guard)
 }
 
-fn record(body: impl FnOnce()) -> Profile {
+pub(crate) fn record(body: impl FnOnce()) -> Profile {
     let recording = profile::start(Options::new().waits(true)).unwrap();
     body();
     recording.finish()
 }
 
 /// The folded lines of the waits, with their nanoseconds.
-fn folded(profile: &Profile) -> Vec<(String, u64)> {
+pub(crate) fn folded(profile: &Profile) -> Vec<(String, u64)> {
     let mut text = Vec::new();
     profile.write_waits_folded(&mut text).unwrap();
     let line = |line: &str| line.rsplit_once(' ').map(|(stack, nanos)| (stack.to_owned(), nanos.parse().unwrap()));
@@ -36,10 +38,10 @@ fn folded(profile: &Profile) -> Vec<(String, u64)> {
 }
 
 /// The functions of a stack, the leaf first, with contentions, nanoseconds, and labels.
-type Sample<'a> = (Vec<&'a str>, [i64; 2], HashMap<&'a str, &'a str>);
+pub(crate) type Sample<'a> = (Vec<&'a str>, [i64; 2], HashMap<&'a str, &'a str>);
 
 /// A pprof file of Go's kind, decoded by the types of the pprof crate.
-struct GoProfile(protos::Profile);
+pub(crate) struct GoProfile(protos::Profile);
 
 impl GoProfile {
     fn read(write: impl FnOnce(&mut Vec<u8>)) -> GoProfile {
@@ -49,7 +51,7 @@ impl GoProfile {
         GoProfile(protos::Profile::decode(&bytes[..]).unwrap())
     }
 
-    fn block(profile: &Profile) -> GoProfile {
+    pub(crate) fn block(profile: &Profile) -> GoProfile {
         GoProfile::read(|out| profile.write_block(out).unwrap())
     }
 
@@ -61,7 +63,7 @@ impl GoProfile {
         &self.0.string_table[index as usize]
     }
 
-    fn samples(&self) -> Vec<Sample<'_>> {
+    pub(crate) fn samples(&self) -> Vec<Sample<'_>> {
         let functions: HashMap<u64, &str> = self.0.function.iter().map(|f| (f.id, self.text(f.name))).collect();
         let lines = |id: &u64| {
             let location = self.0.location.iter().find(|location| location.id == *id).unwrap();
@@ -82,12 +84,12 @@ impl GoProfile {
 }
 
 /// How long a thread is kept waiting.
-const KEPT: Duration = Duration::from_millis(60);
+pub(crate) const KEPT: Duration = Duration::from_millis(60);
 
 macro_rules! waits {
     ($($what:literal $function:ident($($value:ident: $type:ty),*) $body:block)*) => {
         $(#[inline(never)]
-        fn $function($($value: $type),*) $body)*
+        pub(crate) fn $function($($value: $type),*) $body)*
 
         /// The functions, and what the blocking call in them waits for.
         const CALLS: &[(&str, &str)] = &[$((stringify!($function), $what)),*];
@@ -260,7 +262,7 @@ fn each_blocking_call_has_its_caller_on_its_stack() {
 }
 
 /// The sum of all accounts' waits.
-fn exact(profile: &Profile) -> u64 {
+pub(crate) fn exact(profile: &Profile) -> u64 {
     let waits = profile.accounts().iter().flat_map(Account::waits);
     waits.map(WaitTotal::total).sum::<Duration>().as_nanos() as u64
 }
@@ -299,7 +301,8 @@ fn the_thread_that_lets_go_is_charged_with_all_that_waited() {
     let mutex = GoProfile::mutex(&profile);
     assert_eq!(types(&mutex), [("contentions", "count"), ("delay", "nanoseconds")]);
     let [_, holder] = mutex.through("hold_with_five_waiting");
-    assert!(holder >= 5 * 400_000_000 && holder <= waited, "{holder} of {waited}: {:#?}", mutex.samples());
+    // A thread is in the line only after it has spun and yielded: Go's bound, 0.9.
+    assert!(holder >= 5 * 360_000_000 && holder <= waited, "{holder} of {waited}: {:#?}", mutex.samples());
     let lock =
         folded(&profile).iter().filter(|line| line.0.contains("[waiting for lock")).map(|line| line.1).sum::<u64>();
     let all: i64 = mutex.samples().iter().map(|sample| sample.1[1]).sum();
@@ -311,101 +314,48 @@ fn types(profile: &GoProfile) -> Vec<(&str, &str)> {
     profile.0.sample_type.iter().map(|value| (profile.text(value.ty), profile.text(value.unit))).collect()
 }
 
-/// Waits for each of the signals. Returns how long, up to the call of `go`.
-#[inline(never)]
-fn wait_often(signals: &[Signal], gone: &Queue<Instant>) -> Duration {
-    let wait = |signal: &Signal| {
-        let began = Instant::now();
-        signal.wait_for_go();
-        began
-    };
-    // A signal is not spun for, so the whole call is the wait.
-    let began: Vec<Instant> = signals.iter().map(wait).collect();
-    began.into_iter().map(|began| gone.pop().unwrap().saturating_duration_since(began)).sum()
-}
-
-/// Waits for each of the times. Returns how long, up to the time.
-#[inline(never)]
-fn wait_seldom(times: &[Instant]) -> Duration {
-    let wait = |at: &Instant| {
-        let began = Instant::now();
-        Till::at(*at).wait_for_go();
-        at.saturating_duration_since(began)
-    };
-    times.iter().map(wait).sum()
-}
-
-/// The times are those of the program's own stopwatch, whether the waits are short or long.
+/// Go's own tool reads the files.
 #[test]
-fn the_times_are_those_of_a_stopwatch() {
-    let _alone = alone();
-    let far = |found: u64, right: Duration| (found as f64 / right.as_nanos() as f64 - 1.0).abs();
-    let mut worst = String::new();
-    // The clock of the stopwatch is read before and after the call, where the thread may lose its
-    // processor: a run that was disturbed is repeated.
-    for _ in 0..10 {
-        let mut right = (Duration::ZERO, Duration::ZERO);
-        let profile = record(|| {
-            let signals: Vec<Signal> = (0..200).map(|n| Signal::new(format!("step {}", n % 2))).collect();
-            let gone = Queue::unbounded("gone");
-            let ender = spawn("ender", {
-                let (signals, gone) = (signals.clone(), gone.clone());
-                move |_| {
-                    for signal in &signals {
-                        std::thread::sleep(Duration::from_millis(2));
-                        gone.add(Instant::now()).unwrap();
-                        signal.go();
-                    }
-                }
-            });
-            let waiter = spawn("waiter", move |_| {
-                let often = wait_often(&signals, &gone);
-                let begin = Instant::now();
-                let times: Vec<_> = (1..=20).map(|n| begin + n * Duration::from_millis(10)).collect();
-                (often, wait_seldom(&times))
-            });
-            right = waiter.join().unwrap();
-            ender.join().unwrap();
-        });
-        let lines = folded(&profile);
-        let of = |function: &str| {
-            let own = lines.iter().filter(|line| line.0.contains(function) && line.0.contains("[waiting for signal"));
-            own.map(|line| line.1).sum::<u64>()
-        };
-        let (often, seldom) = (of("::wait_often"), of("::wait_seldom"));
-        if far(often, right.0) < 0.01 && far(seldom, right.1) < 0.01 {
-            return;
-        }
-        worst = format!("{often} ns of {:?}, {seldom} ns of {:?}", right.0, right.1);
+fn go_reads_the_block_and_the_mutex_profile() {
+    if Command::new("go").arg("version").output().is_err() {
+        eprintln!("there is no go: not tried");
+        return;
     }
-    panic!("{worst}");
-}
-
-#[cfg(feature = "pprof-engine")]
-#[test]
-fn an_engine_without_stacks_says_so_and_keeps_the_times() {
     let _alone = alone();
-    let recording = profile::start(Options::new().engine(profile::Engine::Process).waits(true)).unwrap();
-    spawn("waiter", |_| wait_for_the_clock(&Till::after(KEPT))).join().unwrap();
-    let profile = recording.finish();
-    let lines = folded(&profile);
-    let line =
-        lines.iter().find(|line| line.0.starts_with("main;test;waiter;")).unwrap_or_else(|| panic!("{lines:#?}"));
-    assert!(line.0.starts_with("main;test;waiter;[no stack];[waiting for signal"), "{lines:#?}");
-    assert!(line.1 as f64 >= KEPT.as_nanos() as f64 * 0.9, "{lines:#?}");
-    let mut svg = Vec::new();
-    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
-    assert!(String::from_utf8(svg).unwrap().contains("no stacks: the engine `process` takes none"), "why");
-}
-
-#[test]
-fn a_profile_without_waits_says_why_it_is_empty() {
-    let _alone = alone();
-    let recording = profile::start(Options::new()).unwrap();
-    wait_for_the_clock(&Till::after(Duration::from_millis(5)));
-    let profile = recording.finish();
-    assert!(folded(&profile).is_empty() && GoProfile::block(&profile).samples().is_empty());
-    let mut svg = Vec::new();
-    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
-    assert!(String::from_utf8(svg).unwrap().contains("waits were not counted"), "why");
+    let profile = record(|| {
+        let (table, held) = (Arc::new(Lock::new("table", 0u8)), Signal::new("held"));
+        let waiter = spawn("waiter", {
+            let (table, held) = (table.clone(), held.clone());
+            move |_| {
+                held.wait_for_go();
+                take_a_lock(&table);
+            }
+        });
+        let threads = [waiter.thread().clone()];
+        hold_with_five_waiting(&table, &held, &threads);
+        waiter.join().unwrap();
+    });
+    let folder = std::env::temp_dir().join(format!("selvedge-go-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (block, mutex) = (folder.join("block.pb.gz"), folder.join("mutex.pb.gz"));
+    profile.write_block(std::fs::File::create(&block).unwrap()).unwrap();
+    profile.write_contention(std::fs::File::create(&mutex).unwrap()).unwrap();
+    let go = |arguments: &[&str], file: &Path| {
+        let ended = Command::new("go").args(["tool", "pprof"]).args(arguments).arg(file).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let top = go(&["-top", "-cum"], &block);
+    assert!(top.contains("Type: delay") && top.contains("take_a_lock"), "{top}");
+    let top = go(&["-top", "-sample_index=contentions"], &block);
+    assert!(top.contains("Type: contentions"), "{top}");
+    let tags = go(&["-tags"], &block);
+    for tag in ["main/test/waiter", "lock \"table\"", "ended_by: Total", "main/test"] {
+        assert!(tags.contains(tag), "{tag}: {tags}");
+    }
+    let focused = go(&["-top", "-cum", "-tagfocus=waiting_for=lock"], &block);
+    assert!(focused.contains("take_a_lock") && !focused.contains("join"), "{focused}");
+    let top = go(&["-top", "-cum"], &mutex);
+    assert!(top.contains("hold_with_five_waiting"), "{top}");
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -7,4 +7,4 @@ mod table;
 
 pub use self::account::{Account, WaitTotal};
 pub(super) use self::ledger::Ledger;
-pub(super) use self::table::{Table, sums, time};
+pub(super) use self::table::{Table, is_runtimes_own, sums, time};

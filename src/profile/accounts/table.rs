@@ -69,7 +69,8 @@ pub(in crate::profile) fn sums(accounts: &[Account]) -> String {
     )
 }
 
-fn is_runtimes_own(path: &str) -> bool {
+/// Returns `true` for the path of a thread of the runtime's own.
+pub(in crate::profile) fn is_runtimes_own(path: &str) -> bool {
     path.strip_prefix(RUNTIME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

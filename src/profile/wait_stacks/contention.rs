@@ -3,7 +3,7 @@
 
 use super::taking::LetGo;
 use crate::flame::{Location, Module, Stack, Stacks};
-use crate::profile::accounts::Account;
+use crate::profile::accounts::{Account, is_runtimes_own};
 use crate::profile::raw::{OwnStack, OwnStacksTaken};
 use crate::profile::shown_stacks::{NO_STACK, ShownStacks};
 use crate::profile::symbols::Resolve;
@@ -98,9 +98,10 @@ impl Contention {
         Stacks { stacks, locations, modules: self.modules.clone() }
     }
 
-    /// The stacks that waited. Labels say for what, and what ended it.
+    /// The stacks that waited, without the runtime's own threads, which mostly wait. Labels say for
+    /// what, and what ended it.
     pub(in crate::profile) fn block(&self) -> Stacks {
-        let rows = self.waits.iter().map(|row| {
+        let rows = self.waits_of_program().map(|row| {
             let labels = vec![("waiting_for".into(), row.what.clone()), ("ended_by".into(), row.ender.clone())];
             Stack { labels, ..row.stack() }
         });
@@ -116,13 +117,16 @@ impl Contention {
         Stacks { stacks: sums(rows), locations: self.locations.clone(), modules: self.modules.clone() }
     }
 
-    /// `12 waits of 3 threads · 4.5 s waited`, and what is missing.
+    /// `12 waits, 4.50 s in all`, without the runtime's own threads; and what is missing.
     pub(in crate::profile) fn summary(&self) -> Vec<String> {
-        let mut parts = vec![format!("{} waits", self.waits.iter().map(|row| row.count).sum::<u64>())];
-        let waited = Duration::from_nanos(self.waits.iter().map(|row| row.nanos).sum());
-        parts.push(format!("{:.2} s waited", waited.as_secs_f64()));
+        let (count, nanos) = self.waits_of_program().fold((0, 0), |sum, row| (sum.0 + row.count, sum.1 + row.nanos));
+        let mut parts = vec![format!("{count} waits, {:.2} s in all", Duration::from_nanos(nanos).as_secs_f64())];
         parts.extend(self.missing.iter().cloned());
         parts
+    }
+
+    fn waits_of_program(&self) -> impl Iterator<Item = &WaitRow> {
+        self.waits.iter().filter(|row| !is_runtimes_own(&row.path))
     }
 }
 

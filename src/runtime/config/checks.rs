@@ -101,7 +101,7 @@ pub(super) fn check_output(output: &Path) -> Result<(), String> {
 
 pub(super) fn check_formats(formats: &[ProfileFormat]) -> Result<(), String> {
     if formats.is_empty() {
-        return Err("no format, so the profile would be lost; name svg, folded or pprof".to_owned());
+        return Err("no format, so the profile would be lost; name one, as svg".to_owned());
     }
     let again = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format));
     again.map_or(Ok(()), |(_, format)| Err(format!("{format} is named twice")))

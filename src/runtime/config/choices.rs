@@ -58,20 +58,43 @@ pub enum ProfileFormat {
     Folded,
     /// `<name>.pb.gz`: for `go tool pprof` and others that read its format.
     Pprof,
+    /// `<name>.waits.svg`: what threads waited for, and where, as `Profile::write_waits` draws it. The
+    /// recording counts waits.
+    Waits,
+    /// `<name>.block.pb.gz`: Go's block profile, as `Profile::write_block` writes it. The recording
+    /// counts waits.
+    Block,
+    /// `<name>.mutex.pb.gz`: Go's mutex profile, as `Profile::write_contention` writes it. The
+    /// recording counts waits.
+    Mutex,
 }
 
 impl fmt::Display for ProfileFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ProfileFormat::Svg => "svg",
-            ProfileFormat::Folded => "folded",
-            ProfileFormat::Pprof => "pprof",
-        })
+        let (word, _) = FORMATS.iter().find(|(_, format)| format == self).unwrap_or(&FORMATS[0]);
+        f.write_str(word)
     }
 }
 
-pub(super) const FORMATS: [(&str, ProfileFormat); 3] =
-    [("svg", ProfileFormat::Svg), ("folded", ProfileFormat::Folded), ("pprof", ProfileFormat::Pprof)];
+pub(super) const FORMATS: [(&str, ProfileFormat); 6] = [
+    ("svg", ProfileFormat::Svg),
+    ("folded", ProfileFormat::Folded),
+    ("pprof", ProfileFormat::Pprof),
+    ("waits", ProfileFormat::Waits),
+    ("block", ProfileFormat::Block),
+    ("mutex", ProfileFormat::Mutex),
+];
+
+/// The formats of a profile whose formats are not named.
+pub(super) const DEFAULT_FORMATS: [ProfileFormat; 3] =
+    [ProfileFormat::Svg, ProfileFormat::Folded, ProfileFormat::Pprof];
+
+impl ProfileFormat {
+    /// Returns `true` if it is made of waits.
+    pub(super) fn needs_waits(self) -> bool {
+        matches!(self, ProfileFormat::Waits | ProfileFormat::Block | ProfileFormat::Mutex)
+    }
+}
 
 impl fmt::Display for OsSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -216,5 +216,18 @@ fn read_options(section: &Section<'_>) -> Result<Options, Error> {
     {
         return Err(field.error("accounts are made of waits, which are off; expected `waits: true`, or no `waits`"));
     }
+    if let Some(field) = section.get("formats")
+        && section.get("waits").is_some()
+        && !options.get_waits()
+    {
+        for item in field.list()? {
+            let format = item.choice(&FORMATS)?;
+            if format.needs_waits() {
+                let message =
+                    format!("{format} is made of waits, which are off; expected `waits: true`, or no `waits`");
+                return Err(item.error(message));
+            }
+        }
+    }
     Ok(options)
 }

@@ -5,7 +5,7 @@ use super::checks::{
     DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name, check_output,
     check_patience, check_signals,
 };
-use super::choices::{FORMATS, OsSignal};
+use super::choices::{DEFAULT_FORMATS, OsSignal, ProfileFormat};
 use super::setters::Config;
 use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, Settings, ShutdownSettings};
 use super::{environment, file};
@@ -27,6 +27,7 @@ impl Config {
             capacity: set.log_capacity.unwrap_or(Queue::default().capacity),
             overflow: set.log_overflow.unwrap_or_default(),
         };
+        let formats: Vec<ProfileFormat> = set.profile_formats.unwrap_or_else(|| DEFAULT_FORMATS.into());
         let mut settings = Settings {
             log: LogSettings {
                 to: set.log_to.unwrap_or(LogTo::Console),
@@ -47,12 +48,12 @@ impl Config {
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
                 signal: set.profile_signal.unwrap_or(OsSignal::None),
-                options: match set.profile_accounts {
-                    Some(true) => set.profile_options.unwrap_or_default().waits(true),
-                    _ => set.profile_options.unwrap_or_default(),
+                options: match set.profile_accounts == Some(true) || formats.iter().any(|f| f.needs_waits()) {
+                    true => set.profile_options.unwrap_or_default().waits(true),
+                    false => set.profile_options.unwrap_or_default(),
                 },
                 output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
-                formats: set.profile_formats.unwrap_or_else(|| FORMATS.map(|(_, format)| format).into()),
+                formats,
                 fold_pools: set.profile_fold_pools,
                 icicle: set.profile_icicle.unwrap_or(false),
                 collapse: set.profile_collapse,

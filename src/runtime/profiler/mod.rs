@@ -72,6 +72,9 @@ impl Profiler {
                 ProfileFormat::Svg => "svg",
                 ProfileFormat::Folded => "folded",
                 ProfileFormat::Pprof => "pb.gz",
+                ProfileFormat::Waits => "waits.svg",
+                ProfileFormat::Block => "block.pb.gz",
+                ProfileFormat::Mutex => "mutex.pb.gz",
             };
             (*format, output.join(format!("{stem}.{extension}")))
         };
@@ -107,12 +110,16 @@ impl Profiler {
     fn write(&self, profile: &Profile) -> Vec<LogLine> {
         let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
         let flame = self.flame.clone().title(format!("{}: {clock} time of all threads", self.name));
+        let waits = self.flame.clone().title(format!("{}: what all threads waited for", self.name));
         let mut lines = Vec::new();
         for (format, file) in &self.files {
             let written = write(file, |out| match format {
                 ProfileFormat::Svg => profile.write_flamegraph(out, &flame),
                 ProfileFormat::Folded => profile.write_folded(out),
                 ProfileFormat::Pprof => profile.write_pprof(out),
+                ProfileFormat::Waits => profile.write_waits(out, &waits),
+                ProfileFormat::Block => profile.write_block(out),
+                ProfileFormat::Mutex => profile.write_contention(out),
             });
             lines.push(match written {
                 Ok(()) => {

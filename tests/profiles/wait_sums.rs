@@ -1,0 +1,169 @@
+//! The sums of waits with stacks: they are those of the program's own stopwatch and of the accounts,
+//! whatever happens to threads, recordings and engines.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use crate::support::in_own_process_within;
+use crate::wait_stacks::{GoProfile, KEPT, alone, exact, folded, record, wait_for_the_clock};
+use selvedge::profile::{self, Options};
+use selvedge::{Lock, Queue, Signal, Till, spawn};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Waits for each of the signals. Returns how long, up to the call of `go`.
+#[inline(never)]
+fn wait_often(signals: &[Signal], gone: &Queue<Instant>) -> Duration {
+    let wait = |signal: &Signal| {
+        let began = Instant::now();
+        signal.wait_for_go();
+        began
+    };
+    // A signal is not spun for, so the whole call is the wait.
+    let began: Vec<Instant> = signals.iter().map(wait).collect();
+    began.into_iter().map(|began| gone.pop().unwrap().saturating_duration_since(began)).sum()
+}
+
+/// Waits for each of the times. Returns how long, up to the time.
+#[inline(never)]
+fn wait_seldom(times: &[Instant]) -> Duration {
+    let wait = |at: &Instant| {
+        let began = Instant::now();
+        Till::at(*at).wait_for_go();
+        at.saturating_duration_since(began)
+    };
+    times.iter().map(wait).sum()
+}
+
+/// The times are those of the program's own stopwatch, whether the waits are short or long.
+#[test]
+fn the_times_are_those_of_a_stopwatch() {
+    let _alone = alone();
+    let far = |found: u64, right: Duration| (found as f64 / right.as_nanos() as f64 - 1.0).abs();
+    let mut worst = String::new();
+    // The clock of the stopwatch is read before and after the call, where the thread may lose its
+    // processor: a run that was disturbed is repeated.
+    for _ in 0..10 {
+        let mut right = (Duration::ZERO, Duration::ZERO);
+        let profile = record(|| {
+            let signals: Vec<Signal> = (0..200).map(|n| Signal::new(format!("step {}", n % 2))).collect();
+            let gone = Queue::unbounded("gone");
+            let ender = spawn("ender", {
+                let (signals, gone) = (signals.clone(), gone.clone());
+                move |_| {
+                    for signal in &signals {
+                        std::thread::sleep(Duration::from_millis(2));
+                        gone.add(Instant::now()).unwrap();
+                        signal.go();
+                    }
+                }
+            });
+            let waiter = spawn("waiter", move |_| {
+                let often = wait_often(&signals, &gone);
+                let begin = Instant::now();
+                let times: Vec<_> = (1..=20).map(|n| begin + n * Duration::from_millis(10)).collect();
+                (often, wait_seldom(&times))
+            });
+            right = waiter.join().unwrap();
+            ender.join().unwrap();
+        });
+        let lines = folded(&profile);
+        let of = |function: &str| {
+            let own = lines.iter().filter(|line| line.0.contains(function) && line.0.contains("[waiting for signal"));
+            own.map(|line| line.1).sum::<u64>()
+        };
+        let (often, seldom) = (of("::wait_often"), of("::wait_seldom"));
+        if far(often, right.0) < 0.01 && far(seldom, right.1) < 0.01 {
+            return;
+        }
+        worst = format!("{often} ns of {:?}, {seldom} ns of {:?}", right.0, right.1);
+    }
+    panic!("{worst}");
+}
+
+#[cfg(feature = "pprof-engine")]
+#[test]
+fn an_engine_without_stacks_says_so_and_keeps_the_times() {
+    let _alone = alone();
+    let recording = profile::start(Options::new().engine(profile::Engine::Process).waits(true)).unwrap();
+    spawn("waiter", |_| wait_for_the_clock(&Till::after(KEPT))).join().unwrap();
+    let profile = recording.finish();
+    let lines = folded(&profile);
+    let line =
+        lines.iter().find(|line| line.0.starts_with("main;test;waiter;")).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(line.0.starts_with("main;test;waiter;[no stack];[waiting for signal"), "{lines:#?}");
+    assert!(line.1 as f64 >= KEPT.as_nanos() as f64 * 0.9, "{lines:#?}");
+    let mut svg = Vec::new();
+    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
+    assert!(String::from_utf8(svg).unwrap().contains("no stacks: the engine `process` takes none"), "why");
+}
+
+#[test]
+fn a_profile_without_waits_says_why_it_is_empty() {
+    let _alone = alone();
+    let recording = profile::start(Options::new()).unwrap();
+    wait_for_the_clock(&Till::after(Duration::from_millis(5)));
+    let profile = recording.finish();
+    assert!(folded(&profile).is_empty() && GoProfile::block(&profile).samples().is_empty());
+    let mut svg = Vec::new();
+    profile.write_waits(&mut svg, &profile::FlameOptions::new()).unwrap();
+    assert!(String::from_utf8(svg).unwrap().contains("waits were not counted"), "why");
+}
+
+/// Threads come and go, guards are leaked, recordings begin and end meanwhile, and the process forks:
+/// each time the sums are those of the accounts.
+#[test]
+fn storms_forks_and_leaked_guards_lose_no_time() {
+    if in_own_process_within(module_path!(), "storms_forks_and_leaked_guards_lose_no_time", Duration::from_secs(120)) {
+        return;
+    }
+    let stop = Signal::new("stop");
+    let (lock, jobs) = (Arc::new(Lock::new("table", 0u64)), Queue::bounded("jobs", 4));
+    let storm: Vec<_> = (0..4)
+        .map(|n| {
+            let (lock, jobs, stop) = (lock.clone(), jobs.clone(), stop.clone());
+            spawn(format!("storm-{n}"), move |_| {
+                while !stop.is_go() {
+                    *lock.lock() += 1;
+                    if n % 2 == 0 {
+                        jobs.add_till(n, &stop).is_ok()
+                    } else {
+                        jobs.pop_till(&stop).is_ok()
+                    };
+                    let short = spawn("short", |_| std::mem::forget(selvedge::register("leaked")));
+                    short.join().unwrap();
+                    let own = std::thread::spawn(|| {
+                        std::mem::forget(selvedge::register("leaked too"));
+                        Till::after(Duration::from_micros(100)).wait_for_go();
+                    });
+                    own.join().unwrap();
+                }
+            })
+        })
+        .collect();
+    for round in 0..2 {
+        let recording = profile::start(Options::new().frequency(1000).waits(true)).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let profile = recording.snapshot();
+        assert_eq!(folded(&profile).iter().map(|line| line.1).sum::<u64>(), exact(&profile));
+        // SAFETY: the child waits in this crate, has a recording of its own, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop(recording);
+            Till::after(Duration::from_millis(5)).wait_for_go();
+            let profile = record(|| wait_for_the_clock(&Till::after(Duration::from_millis(20))));
+            let is_whole = folded(&profile).iter().map(|line| line.1).sum::<u64>() == exact(&profile);
+            let is_there = folded(&profile).iter().any(|line| line.0.contains("::wait_for_the_clock"));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(if is_whole && is_there { 0 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for this process's child.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "round {round}: the child");
+        let profile = recording.finish();
+        assert_eq!(folded(&profile).iter().map(|line| line.1).sum::<u64>(), exact(&profile));
+        let lines = folded(&profile);
+        assert!(lines.iter().any(|line| line.0.contains("storm-")), "round {round}: {lines:#?}");
+    }
+    stop.go();
+    storm.into_iter().for_each(|thread| thread.join().unwrap());
+}
