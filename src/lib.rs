@@ -95,6 +95,8 @@ pub mod profile;
 #[cfg(not(feature = "profiling"))]
 mod profile;
 mod queue;
+#[cfg(feature = "profiling")]
+mod record;
 mod runtime;
 mod signal;
 mod sync;

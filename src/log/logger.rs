@@ -10,6 +10,8 @@ use ::log::{Level, LevelFilter, Log, Metadata, Record};
 use super::recent;
 use super::record::{Captured, Time, at_one_time, format_into};
 use crate::thread::panic_flags::enter_logger;
+#[cfg(feature = "profiling")]
+use crate::wait;
 
 #[derive(Debug)]
 pub(super) struct Logger(pub(super) log4rs::Logger);
@@ -58,6 +60,7 @@ impl Log for Logger {
                 self.log_tail();
             }
         }
+        self.note_event(record);
         if captures() {
             return self.0.log(record);
         }
@@ -78,6 +81,16 @@ impl Log for Logger {
 }
 
 impl Logger {
+    /// Puts the record's level and place among the thread's events, while a recording wants them.
+    fn note_event(&self, record: &Record<'_>) {
+        #[cfg(feature = "profiling")]
+        if wait::is_counted() && self.0.enabled(record.metadata()) {
+            wait::note_log(record.level() as u8, record.file().unwrap_or("?"), record.line().unwrap_or(0));
+        }
+        #[cfg(not(feature = "profiling"))]
+        let _ = record;
+    }
+
     fn write(&self, record: &Record<'_>, message: &str) {
         let _in_logger = enter_logger();
         // A copy of it keeps which of its names are static, and so need not be copied.

@@ -1,4 +1,4 @@
-//! The one seam for model checks: what `wait`, `signal`, `sync`, `queue`, the log's queue and the
+//! The one seam for model checks: what `record`, `wait`, `signal`, `sync`, `queue`, the log's queue and the
 //! profiler's rings share state and block with. Names nothing else in the crate.
 //!
 //! Normally these are the plain types of std and crossbeam. Under `--cfg selvedge_model` the unit

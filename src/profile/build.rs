@@ -46,6 +46,7 @@ pub(super) fn profile(
         accounts: Vec::new(),
         spans: Counted::default(),
         contention: Contention::default(),
+        traced: None,
         unregistered,
         ambiguous,
         session,

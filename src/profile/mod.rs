@@ -51,6 +51,8 @@ mod tests;
 #[cfg(feature = "profiling")]
 mod top;
 #[cfg(feature = "profiling")]
+mod trace;
+#[cfg(feature = "profiling")]
 mod trim;
 #[cfg(feature = "profiling")]
 mod wait_stacks;

@@ -6,6 +6,7 @@ use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::spans::{Counted, SpanTable, SpanTotal};
 use super::top::Top;
+use super::trace::Traced;
 use super::wait_stacks::Contention;
 use crate::error::{Error, Kind};
 use crate::flame::{self, Facts, FlameOptions, Stacks};
@@ -22,6 +23,8 @@ pub struct Profile {
     pub(super) accounts: Vec<Account>,
     pub(super) contention: Contention,
     pub(super) spans: Counted,
+    /// `None`: waits were not counted.
+    pub(super) traced: Option<Arc<Traced>>,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -311,6 +314,12 @@ impl Profile {
         &self.session.unread
     }
 
+    /// What is missing of waits and other events, as a sentence. The accounts have the times of all
+    /// waits.
+    pub(super) fn missing(&self) -> Option<String> {
+        self.traced.as_ref().and_then(|traced| traced.missing())
+    }
+
     fn clock_name(&self) -> &'static str {
         match self.clock() {
             Clock::Cpu => "CPU",
@@ -356,6 +365,7 @@ impl Profile {
                 "few samples: a share is uncertain by up to {points:.0} points, record longer or faster"
             ));
         }
+        parts.extend(self.missing());
         parts.extend(self.session.trouble.clone());
         parts.extend(self.session.unread.iter().map(|sentence| sentence.trim_end_matches('.').to_owned()));
         parts.join(" · ")

@@ -9,6 +9,7 @@ use super::options::Options;
 use super::raw::{Effective, RawProfile};
 use super::spans::SpanLedger;
 use super::symbols::{OfThisProcess, Resolve};
+use super::trace::{Collected, Collector, Traced};
 use super::wait_stacks::{Contention, LetGo, WaitStacks};
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
@@ -17,6 +18,7 @@ use crate::os::only_one::OnlyOne;
 use crate::thread::Thread;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,7 +69,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         OnlyOne::try_take(&RUNS).ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
     // A thread is in the tree from its first such call on, and this may be `main`.
     Thread::current();
-    let Start { sampler, effective, began, epoch } = engines::start(&options)?;
+    let collector = options.get_waits().then(Collector::new).map(Arc::new);
+    let Start { sampler, effective, began, epoch } = engines::start(&options, collector.clone())?;
     log::info!(
         "profiling: engine {}, clock {}, a sample each {:?} (options: {}, {}, {} Hz)",
         effective.engine,
@@ -78,7 +81,7 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         options.get_frequency(),
     );
     let wait_stacks = options.get_waits().then(|| WaitStacks::start(sampler.own_stacks()));
-    let ledger = options.get_waits().then(Ledger::start);
+    let ledger = collector.map(Ledger::start);
     let spans = SpanLedger::start();
     Ok(Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch })
 }
@@ -91,8 +94,10 @@ impl Recording {
     /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
-        let spans = self.spans.counted();
-        Profile { spans, ..profile(self.sampler.snapshot(), self.waits(), self.effective, self.epoch, duration) }
+        // First the engine: it adds the samples that it has to the trace.
+        let (found, spans) = (self.sampler.snapshot(), self.spans.counted());
+        let traced = self.collect().map(|collected| Traced::new(collected, self.effective.clock));
+        Profile { spans, ..profile(found, self.waits(), traced, self.effective, self.epoch, duration) }
     }
 
     /// Stops, and gives what was found.
@@ -100,13 +105,14 @@ impl Recording {
     /// Blocks as [`snapshot`](Self::snapshot) does. Should the engine fail to give its samples, the
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
-        let (waits, counted) = (self.waits(), self.spans.counted());
+        let (waits, collected, counted) = (self.waits(), self.collect(), self.spans.counted());
         let Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch } = self;
-        drop((ledger, wait_stacks, spans));
         let found = sampler.finish();
         let duration = began.elapsed();
+        let traced = collected.map(|collected| Traced::new(collected, effective.clock));
+        drop((ledger, wait_stacks, spans));
         drop(only_one);
-        Profile { spans: counted, ..profile(found, waits, effective, epoch, duration) }
+        Profile { spans: counted, ..profile(found, waits, traced, effective, epoch, duration) }
     }
 
     /// What was counted of waits up to now. Read before the stacks: each number is a stack's by then.
@@ -114,6 +120,10 @@ impl Recording {
         let (ledger, wait_stacks) = self.ledger.as_ref().zip(self.wait_stacks.as_ref())?;
         let (accounts, let_go) = (ledger.accounts(), wait_stacks.let_go());
         Some(CountedWaits { accounts, let_go, can_take: wait_stacks.can_take() })
+    }
+
+    fn collect(&self) -> Option<Collected> {
+        self.ledger.as_ref().and_then(Ledger::collect)
     }
 }
 
@@ -129,6 +139,7 @@ struct CountedWaits {
 fn profile(
     found: RawProfile,
     waits: Option<CountedWaits>,
+    traced: Option<Traced>,
     effective: Effective,
     started: SystemTime,
     duration: Duration,
@@ -141,12 +152,16 @@ fn profile(
     let mut names = OfThisProcess::new(history);
     build::prepare(&samples, &own_stacks.stacks, &mut names);
     let mut profile = build::profile(samples, &lifetimes, session, &mut names);
+    profile.traced = traced.map(Arc::new);
     if let Some(CountedWaits { accounts, let_go, can_take }) = waits {
         profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
         profile.accounts = accounts;
         profile.session.unread.extend(names.unread());
     }
     warn_once(profile.unread());
+    if let Some(sentence) = profile.missing() {
+        log::warn!("profiling: {sentence}");
+    }
     profile
 }
 

@@ -29,6 +29,10 @@ pub struct Wait {
     /// How long the thread has slept in it, without the sleep that the slot counts now.
     #[cfg(feature = "profiling")]
     pub(super) slept: Slept,
+    /// The number of its entry in the thread's [`WaitTotals`], if the thread has slept in it while a
+    /// recording counted.
+    #[cfg(feature = "profiling")]
+    pub(super) entry: Option<u16>,
 }
 
 /// What a blocking call waits for, and which threads can end the wait.
@@ -208,16 +212,25 @@ impl Wait {
     #[cfg(feature = "profiling")]
     pub(super) fn count_into(&self, slept: Slept, totals: &mut WaitTotals, name_of: fn(u64) -> Arc<str>) -> bool {
         slept.is_any && {
-            let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
-            totals.add(self.description.kind, name, slept.nanos, slept.by, slept.taken, name_of)
+            let entry = self.entry_in(totals);
+            totals.add(entry, slept.nanos, slept.by, slept.taken, name_of)
         }
     }
 
     /// The stack of the call, as the first of its name and its ender.
     #[cfg(feature = "profiling")]
     pub(super) fn add_stack(&self, stack: StackNumber, totals: &mut WaitTotals) {
-        let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
-        totals.add_stack(self.description.kind, name, self.slept.by, stack);
+        let entry = self.entry_in(totals);
+        totals.add_stack(entry, self.slept.by, stack);
+    }
+
+    /// The number of its entry in `totals`, which is its thread's or a copy of that.
+    #[cfg(feature = "profiling")]
+    pub(super) fn entry_in(&self, totals: &mut WaitTotals) -> u16 {
+        self.entry.unwrap_or_else(|| {
+            let name = self.description.stable_name.as_ref().unwrap_or(&self.description.name);
+            totals.entry(self.description.kind, name)
+        })
     }
 
     pub(crate) fn serial(&self) -> u64 {

@@ -22,12 +22,25 @@ pub(crate) fn is_on() -> bool {
     !cfg!(all(test, selvedge_model)) && IS_ON.load(Ordering::Relaxed)
 }
 
-/// Nanoseconds on the one clock of all stamps; never 0.
-pub(super) fn nanos(at: Instant) -> u64 {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    let base = *BASE.get_or_init(|| at);
+/// Where the clock of all stamps begins.
+static BASE: OnceLock<Instant> = OnceLock::new();
+
+/// Nanoseconds on the one clock of all stamps and events; never 0.
+pub(crate) fn nanos(at: Instant) -> u64 {
+    since(*BASE.get_or_init(|| at), at)
+}
+
+fn since(base: Instant, at: Instant) -> u64 {
     // Times before the first one asked for count as that one.
     at.saturating_duration_since(base).as_nanos() as u64 + 1
+}
+
+/// Now, on the clock of [`nanos`]; 0 before that was first asked for.
+///
+/// # Signal safety
+/// Safe: `clock_gettime`, and a load.
+pub(crate) fn nanos_in_handler() -> u64 {
+    BASE.get().map_or(0, |base| since(*base, Instant::now()))
 }
 
 /// By the number of its thread, or one of the causes below.
@@ -58,14 +71,26 @@ impl Ender {
     pub(crate) fn at(self) -> u64 {
         self.at
     }
+}
 
-    /// What it is called if it is no thread.
-    pub(super) fn name_of_cause(by: u64) -> Option<&'static str> {
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Unknown,
+    Clock,
+    Outside,
+    /// The thread of this number.
+    Thread(u64),
+}
+
+impl Cause {
+    /// What the number in a stamp, or in an event, stands for.
+    pub(crate) fn of(by: u64) -> Cause {
         match by {
-            UNKNOWN => Some("[unknown]"),
-            CLOCK => Some("[clock]"),
-            OUTSIDE => Some("[outside]"),
-            _ => None,
+            UNKNOWN => Cause::Unknown,
+            CLOCK => Cause::Clock,
+            OUTSIDE => Cause::Outside,
+            number => Cause::Thread(number),
         }
     }
 }

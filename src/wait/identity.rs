@@ -2,7 +2,7 @@
 //! that tells it from all other threads. Knows neither the tree nor holders.
 
 #[cfg(feature = "profiling")]
-use super::ender::{Ender, is_on};
+use super::ender::{Cause, is_on};
 use super::slot::Slot;
 use crate::model;
 use crate::model::locks::Mutex;
@@ -136,13 +136,19 @@ pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
 /// What a thread that ended a wait is called, or another cause of that.
 #[cfg(feature = "profiling")]
 pub(super) fn name_of_ender(by: u64) -> Arc<str> {
-    match Ender::name_of_cause(by) {
-        Some(cause) => Arc::from(cause),
-        None => {
-            let ended = ENDED.lock().get(&by).cloned();
-            ended.or_else(|| path_of(by)).unwrap_or_else(|| Arc::from("[ended thread]"))
-        }
+    match Cause::of(by) {
+        Cause::Unknown => Arc::from("[unknown]"),
+        Cause::Clock => Arc::from("[clock]"),
+        Cause::Outside => Arc::from("[outside]"),
+        Cause::Thread(number) => name_of_thread(number),
     }
+}
+
+/// The path of the thread with this number, also for some time after its end while waits are counted.
+#[cfg(feature = "profiling")]
+pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
+    let ended = ENDED.lock().get(&number).cloned();
+    ended.or_else(|| path_of(number)).unwrap_or_else(|| Arc::from("[ended thread]"))
 }
 
 #[cfg(feature = "profiling")]
@@ -187,6 +193,7 @@ fn first_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     NUMBER.set(number);
+    show_number(number);
     // A thread that is past its locals holds without a name, since no destructor would remove the
     // name again.
     if FORGET.try_with(|_| ()).is_ok() {
@@ -207,11 +214,22 @@ pub(crate) fn path_changes() -> u64 {
     PATH_CHANGES.get()
 }
 
+/// The slot of the calling thread has its number from now on.
+fn show_number(number: u64) {
+    #[cfg(feature = "profiling")]
+    with_my_slot(|slot| slot.number.store(number, Ordering::Relaxed));
+    #[cfg(not(feature = "profiling"))]
+    let _ = number;
+}
+
 /// The calling thread's path has changed.
 pub(super) fn renamed() {
     #[cfg(feature = "profiling")]
     PATH_CHANGES.set(PATH_CHANGES.get() + 1);
     let number = NUMBER.get();
+    if number != 0 {
+        show_number(number);
+    }
     if number != 0 && FORGET.try_with(|_| ()).is_ok() {
         let path = my_path();
         let before = PATHS.lock().insert(number, path);

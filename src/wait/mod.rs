@@ -18,10 +18,13 @@
 //! | `stack_sums` | the waits of one name by their stacks |
 //! | `totals` | how long a thread has waited in all, for what, and which threads ended that |
 //! | `times` | how long a thread has waited for what |
+//! | `counting` | a recording begins and ends to count a thread's waits, and reads them |
 //! | `change_flags` | the sampler learns which threads' waits have changed |
 
 #[cfg(feature = "profiling")]
 mod change_flags;
+#[cfg(feature = "profiling")]
+mod counting;
 mod description;
 #[cfg(feature = "profiling")]
 mod ender;
@@ -59,18 +62,20 @@ pub(crate) use self::change_flags::ChangeFlags;
 pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::ender::Ender;
-pub(crate) use self::holder::{Holder, Users};
 #[cfg(feature = "profiling")]
-pub(crate) use self::identity::path_changes;
+pub(crate) use self::ender::{Cause, nanos, nanos_in_handler};
+pub(crate) use self::holder::{Holder, Users};
 pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};
+#[cfg(feature = "profiling")]
+pub(crate) use self::identity::{name_of_thread, path_changes};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
-#[cfg(feature = "profiling")]
-pub(crate) use self::sleep::count_waits;
 pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by, is_on as is_counted};
+#[cfg(feature = "profiling")]
+pub(crate) use self::sleep::{count_waits, note_log};
 #[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;
 pub(crate) use self::slot::Slot;
@@ -82,4 +87,4 @@ pub(crate) use self::stacks::{counted_now, counted_since, let_go};
 #[cfg(feature = "profiling")]
 pub(crate) use self::times::{Label, Waited};
 #[cfg(feature = "profiling")]
-pub(crate) use self::totals::{WaitEntry, WaitTotals};
+pub(crate) use self::totals::{WaitEntry, WaitLabel, WaitTotals};

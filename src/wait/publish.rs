@@ -31,6 +31,8 @@ impl WaitDescription {
                     thread: number_if_any(),
                     #[cfg(feature = "profiling")]
                     slept: Default::default(),
+                    #[cfg(feature = "profiling")]
+                    entry: None,
                 });
                 serial
             };

@@ -6,7 +6,7 @@
 //! two threads stamp at once, either may be found, and either has ended the wait.
 
 #[cfg(feature = "profiling")]
-pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, is_on};
+pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, is_on, note_log};
 #[cfg(not(feature = "profiling"))]
 pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by, is_on};
 
@@ -14,9 +14,7 @@ pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by, is_on};
 mod counted {
     pub(crate) use crate::wait::ender::is_on;
     use crate::wait::ender::{self, Ender, nanos};
-    use crate::wait::identity::{self, my_number, name_of_ender, with_my_slot};
-    use crate::wait::slot::Slot;
-    use crate::wait::totals::WaitTotals;
+    use crate::wait::identity::{self, my_number, with_my_slot};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
 
@@ -38,18 +36,19 @@ mod counted {
         }
     }
 
+    /// The calling thread has made a log record of that level, at that line of a file. Does nothing
+    /// while no recording counts waits.
+    #[cfg_attr(not(feature = "log4rs"), allow(dead_code))] // the crate's logger is the only caller
+    pub(crate) fn note_log(level: u8, file: &str, line: u32) {
+        if is_on() {
+            with_my_slot(|slot| slot.note_log(level, file, line));
+        }
+    }
+
     /// Begins or ends to count the waits of all threads.
     pub(crate) fn count_waits(wanted: bool) {
         ender::switch(wanted);
         identity::forget_ended();
-    }
-
-    impl Slot {
-        /// The waits that its thread has counted, and the waits that go on; `None` if it counts
-        /// none.
-        pub(crate) fn read_totals(&self) -> Option<WaitTotals> {
-            self.read_totals_with(name_of_ender)
-        }
     }
 
     impl Ender {

@@ -8,6 +8,7 @@
 
 use super::ender::{Ender, nanos};
 use super::stack_sums::TakenStack;
+use crate::record::SleepEvent;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -20,11 +21,14 @@ use std::time::Instant;
 /// | 0       | any     | no sleep |
 /// | time    | 0       | the thread sleeps since then |
 /// | time    | time    | the sleep is over, and will be counted when the wait ends or the thread sleeps again |
+///
+/// `by` and `runs_again` belong to a sleep that is over.
 #[derive(Debug, Default)]
 pub(super) struct Sleep {
     since: AtomicU64,
     until: AtomicU64,
     by: AtomicU64,
+    runs_again: AtomicU64,
 }
 
 /// What is counted of one wait.
@@ -54,51 +58,58 @@ impl Sleep {
         if since == 0 {
             return;
         }
+        let now = nanos(Instant::now());
         // A stamp of before the sleep is an old one.
         let (by, until) = match ender.at {
-            0 => (ender.by, nanos(Instant::now())),
-            at if at < since => (Ender::UNKNOWN.by, nanos(Instant::now())),
+            0 => (ender.by, now),
+            at if at < since => (Ender::UNKNOWN.by, now),
             at => (ender.by, at),
         };
         self.by.store(by, Ordering::Relaxed);
+        self.runs_again.store(now.max(until), Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
     }
 
+    /// The thread has woken. What ended its sleep is not known, unless it has ended already.
+    pub(super) fn end_if_open(&self) {
+        if self.until.load(Ordering::Relaxed) == 0 {
+            self.end(Ender::UNKNOWN);
+        }
+    }
+
     /// The sleep up to now, if there is one. It is counted then.
-    pub(super) fn take(&self) -> Slept {
+    pub(super) fn take(&self) -> Option<SleepEvent> {
         let slept = self.read();
         self.since.store(0, Ordering::Relaxed);
         slept
     }
 
     /// The same, and the sleep goes on.
-    pub(super) fn read(&self) -> Slept {
-        let (since, until) = (self.since.load(Ordering::Relaxed), self.until.load(Ordering::Relaxed));
-        match (since, until) {
-            (0, _) => Slept::default(),
-            (since, 0) => {
-                let nanos = nanos(Instant::now()).saturating_sub(since);
-                Slept { nanos, by: Ender::UNKNOWN.by, is_any: true, taken: None }
+    pub(super) fn read(&self) -> Option<SleepEvent> {
+        let (begin, until) = (self.since.load(Ordering::Relaxed), self.until.load(Ordering::Relaxed));
+        match (begin, until) {
+            (0, _) => None,
+            (_, 0) => {
+                let now = nanos(Instant::now()).max(begin);
+                Some(SleepEvent { begin, ended: now, runs_again: now, by: Ender::UNKNOWN.by, ..SleepEvent::default() })
             }
-            (since, until) => {
-                let (nanos, by) = (until.saturating_sub(since), self.by.load(Ordering::Relaxed));
-                Slept { nanos, by, is_any: true, taken: None }
+            (_, ended) => {
+                let (by, runs_again) = (self.by.load(Ordering::Relaxed), self.runs_again.load(Ordering::Relaxed));
+                Some(SleepEvent { begin, ended: ended.max(begin), runs_again, by, ..SleepEvent::default() })
             }
         }
     }
 }
 
 impl Slept {
-    pub(super) fn add(&mut self, other: Slept) {
-        if other.is_any {
-            let nanos = self.nanos + other.nanos;
-            *self = Slept { nanos, by: other.by, is_any: true, taken: self.taken };
-            self.add_stack(other.taken);
-        }
+    pub(super) fn add(&mut self, sleep: &SleepEvent, taken: Option<TakenStack>) {
+        let nanos = self.nanos + (sleep.ended - sleep.begin);
+        *self = Slept { nanos, by: sleep.by, is_any: true, taken: self.taken };
+        self.add_stack(taken);
     }
 
     /// The stack of its last sleep.
-    pub(super) fn add_stack(&mut self, taken: Option<TakenStack>) {
+    fn add_stack(&mut self, taken: Option<TakenStack>) {
         match (&mut self.taken, taken) {
             (Some(before), Some(later)) => before.add(later),
             (None, later) => self.taken = later,

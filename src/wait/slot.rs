@@ -4,19 +4,17 @@
 use super::change_flags::{ChangeFlag, ChangeFlags};
 use super::description::Wait;
 #[cfg(feature = "profiling")]
-use super::ender::{Ender, nanos};
-#[cfg(feature = "profiling")]
-use super::slept::{Sleep, Slept};
+use super::slept::Sleep;
 #[cfg(feature = "profiling")]
 use super::stack_sums::TakenStack;
-#[cfg(feature = "profiling")]
-use super::stacks;
 #[cfg(feature = "profiling")]
 use super::times::{Label, Times, Waited};
 #[cfg(feature = "profiling")]
 use super::totals::WaitTotals;
 use crate::model::Mutex;
 use crate::os::fork::PerProcess;
+#[cfg(feature = "profiling")]
+use crate::record::{Event, Rings, SleepEvent};
 #[cfg(feature = "profiling")]
 use std::sync::Arc;
 #[cfg(feature = "profiling")]
@@ -29,7 +27,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(crate) struct Slot {
     /// A forked child has its own: the sampler may have held the lock.
-    waits: PerProcess<Mutex<Waits>>,
+    pub(super) waits: PerProcess<Mutex<Waits>>,
     /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by
     /// another thread. Relaxed: it guards nothing; a call that comes just before sees the old path.
     retired: AtomicBool,
@@ -41,7 +39,11 @@ pub(crate) struct Slot {
     shown: AtomicU64,
     /// The sleep that is not counted yet.
     #[cfg(feature = "profiling")]
-    sleep: Sleep,
+    pub(super) sleep: Sleep,
+    /// The number of its thread, as in stamps; 0: not given yet. Stored by the thread. Relaxed: it
+    /// guards nothing.
+    #[cfg(feature = "profiling")]
+    pub(super) number: AtomicU64,
 }
 
 /// What a thread waits for at some moment, in one word: 0 while no recording asks.
@@ -102,7 +104,15 @@ pub(super) struct Waits {
     times: Option<Box<Times>>,
     /// While a recording counts waits.
     #[cfg(feature = "profiling")]
-    totals: Option<Box<WaitTotals>>,
+    pub(super) counted: Option<Counted>,
+}
+
+/// What a recording that counts waits has of the thread.
+#[cfg(feature = "profiling")]
+pub(super) struct Counted {
+    pub(super) totals: Box<WaitTotals>,
+    /// The thread writes into them while it holds the lock.
+    pub(super) rings: Arc<Rings>,
 }
 
 impl Slot {
@@ -130,7 +140,7 @@ impl Slot {
         #[cfg(feature = "profiling")]
         {
             waits.announce();
-            if waits.totals.is_some() {
+            if waits.counted.is_some() {
                 waits.count_sleep(&self.sleep, taken);
             }
             if let Some(times) = &mut waits.times {
@@ -212,91 +222,23 @@ impl Slot {
     }
 }
 
-/// The waits of one thread in all, for a recording that counts them.
-#[cfg(feature = "profiling")]
-impl Slot {
-    /// The thread counts its waits from now on. Counts that it kept before are dropped.
-    pub(crate) fn begin_totals(&self) {
-        let mut waits = self.waits.lock();
-        waits.totals = Some(Box::default());
-        // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
-        self.sleep.take();
-        if !waits.now.is_empty() {
-            self.sleep.begin(nanos(Instant::now()));
-        }
-    }
-
-    /// What was counted, with the waits that go on; `None` if the thread counts nothing. `name_of`
-    /// gives the names of enders.
-    pub(super) fn read_totals_with(&self, name_of: fn(u64) -> Arc<str>) -> Option<WaitTotals> {
-        let waits = self.waits.lock();
-        let mut totals = waits.totals.as_deref()?.clone();
-        if let Some((inner, outer)) = waits.now.split_last() {
-            let mut slept = inner.slept;
-            slept.add(self.sleep.read());
-            inner.count_into(slept, &mut totals, name_of);
-            for wait in outer {
-                wait.count_into(wait.slept, &mut totals, name_of);
-            }
-        }
-        Some(totals)
-    }
-
-    /// The thread counts no more.
-    pub(crate) fn end_totals(&self) {
-        let mut waits = self.waits.lock();
-        waits.totals = None;
-        waits.now.iter_mut().for_each(|wait| wait.slept = Slept::default());
-        self.sleep.take();
-    }
-
-    /// By the thread itself, which is about to sleep.
-    pub(super) fn begin_sleep(&self, now: u64) {
-        if self.sleep.is_any() {
-            let taken = self.take_stack();
-            self.waits.lock().count_sleep(&self.sleep, taken);
-        }
-        self.sleep.begin(now);
-    }
-
-    /// By the thread itself: the stack of its blocking call, if it has slept and gets one. No lock is
-    /// held while it is taken.
-    fn take_stack(&self) -> Option<TakenStack> {
-        if self.sleep.is_any() { stacks::after_sleep(self.sleep.read().nanos) } else { None }
-    }
-
-    /// By the thread itself: takes the stack of the wait that has just ended as the first such wait,
-    /// so that each name and ender has one.
-    #[cold]
-    pub(super) fn take_first_stack(&self, ended: &Wait) {
-        if let Some(stack) = stacks::take()
-            && let Some(totals) = &mut self.waits.lock().totals
-        {
-            ended.add_stack(stack, totals);
-        }
-    }
-
-    /// By the thread itself, which was woken.
-    pub(super) fn end_sleep(&self, ender: impl FnOnce() -> Ender) {
-        if self.sleep.is_any() {
-            self.sleep.end(ender());
-        }
-    }
-}
-
 #[cfg(feature = "profiling")]
 impl Waits {
     /// The last sleep belongs to the innermost wait. Without a wait it is not counted.
-    fn count_sleep(&mut self, sleep: &Sleep, taken: Option<TakenStack>) {
-        let slept = Slept { taken, ..sleep.take() };
-        if let Some(wait) = self.now.last_mut() {
-            wait.slept.add(slept);
+    pub(super) fn count_sleep(&mut self, sleep: &Sleep, taken: Option<TakenStack>) {
+        let Some(slept) = sleep.take() else { return };
+        if let Some((wait, counted)) = self.now.last_mut().zip(self.counted.as_mut()) {
+            wait.slept.add(&slept, taken);
+            let name = wait.entry_in(&mut counted.totals);
+            wait.entry = Some(name);
+            let stack = taken.and_then(|taken| taken.stack).map_or(0, |stack| stack.0 + 1);
+            counted.rings.write(Event::Sleep(SleepEvent { name, serial: wait.serial as u16, stack, ..slept }));
         }
     }
 
     /// A wait is over. Returns `true` if no such wait has a stack yet.
     pub(super) fn count_total(&mut self, wait: &Wait, name_of: fn(u64) -> Arc<str>) -> bool {
-        self.totals.as_mut().is_some_and(|totals| wait.count_into(wait.slept, totals, name_of))
+        self.counted.as_mut().is_some_and(|counted| wait.count_into(wait.slept, &mut counted.totals, name_of))
     }
 
     /// Announces a change that is about to be made. Mostly no flag is armed; then this touches

@@ -39,6 +39,13 @@ pub(crate) struct EnderEntry {
     pub(crate) stacks: StackSums,
 }
 
+/// What was waited for. `name` as in [`WaitEntry`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WaitLabel {
+    pub(crate) kind: &'static str,
+    pub(crate) name: Option<Arc<str>>,
+}
+
 /// The waits of one thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WaitTotals {
@@ -48,24 +55,32 @@ pub(crate) struct WaitTotals {
 }
 
 impl WaitTotals {
-    /// Counts a wait that took `nanos` and was ended by `by`, whose name `name_of` finds. Returns
-    /// `true` if no such wait has a stack yet.
-    pub(super) fn add(
-        &mut self,
-        kind: &'static str,
-        name: &Arc<str>,
-        nanos: u64,
-        by: u64,
-        taken: Option<TakenStack>,
-        name_of: fn(u64) -> Arc<str>,
-    ) -> bool {
+    /// The number of the entry for waits of that kind and name, made if need be. It stays the same.
+    pub(super) fn entry(&mut self, kind: &'static str, name: &Arc<str>) -> u16 {
         let is_known = |entry: &WaitEntry| {
             let is_name = |known: &Arc<str>| Arc::ptr_eq(known, name) || known == name;
             entry.kind == kind && entry.name.as_ref().is_some_and(is_name)
         };
         let known = self.entries.iter().position(is_known);
-        let index = known.unwrap_or_else(|| self.open(kind, name));
-        let entry = &mut self.entries[index];
+        known.unwrap_or_else(|| self.open(kind, name)) as u16
+    }
+
+    /// The kinds and names of the entries, by their numbers.
+    pub(super) fn names(&self) -> Vec<WaitLabel> {
+        self.entries.iter().map(|entry| WaitLabel { kind: entry.kind, name: entry.name.clone() }).collect()
+    }
+
+    /// Counts a wait that took `nanos` and was ended by `by`, whose name `name_of` finds. Returns
+    /// `true` if no such wait has a stack yet.
+    pub(super) fn add(
+        &mut self,
+        entry: u16,
+        nanos: u64,
+        by: u64,
+        taken: Option<TakenStack>,
+        name_of: fn(u64) -> Arc<str>,
+    ) -> bool {
+        let entry = &mut self.entries[usize::from(entry)];
         entry.count += 1;
         entry.nanos += nanos;
         entry.longest = entry.longest.max(nanos);
@@ -79,10 +94,8 @@ impl WaitTotals {
     }
 
     /// The stack of a wait that was counted without one, as the first that ended so.
-    pub(super) fn add_stack(&mut self, kind: &str, name: &str, by: u64, stack: StackNumber) {
-        let is_name =
-            |entry: &&mut WaitEntry| entry.kind == kind && entry.name.as_deref().is_none_or(|known| known == name);
-        let entry = self.entries.iter_mut().find(is_name);
+    pub(super) fn add_stack(&mut self, entry: u16, by: u64, stack: StackNumber) {
+        let entry = self.entries.get_mut(usize::from(entry));
         let ender = entry.and_then(|entry| entry.enders.iter_mut().find(|ender| ender.by == by || ender.by == REST));
         if let Some(ender) = ender.filter(|ender| ender.stacks.is_empty()) {
             // It has no weight: which waits weigh is left to chance.
@@ -138,15 +151,20 @@ mod tests {
         format!("main/{by}").into()
     }
 
+    fn add(totals: &mut WaitTotals, kind: &'static str, name: &Arc<str>, nanos: u64, by: u64) {
+        let entry = totals.entry(kind, name);
+        totals.add(entry, nanos, by, None, name_of);
+    }
+
     #[test]
     fn each_wait_is_in_one_entry_and_belongs_to_one_ender() {
         let mut totals = WaitTotals::default();
         let (jobs, results): (Arc<str>, Arc<str>) = ("jobs".into(), "results".into());
-        totals.add("queue", &jobs, 10, 1, None, name_of);
-        totals.add("queue", &"jobs".into(), 30, 2, None, name_of);
-        totals.add("queue", &jobs, 5, 1, None, name_of);
-        totals.add("room in queue", &jobs, 7, 1, None, name_of);
-        totals.add("queue", &results, 1, 1, None, name_of);
+        add(&mut totals, "queue", &jobs, 10, 1);
+        add(&mut totals, "queue", &"jobs".into(), 30, 2);
+        add(&mut totals, "queue", &jobs, 5, 1);
+        add(&mut totals, "room in queue", &jobs, 7, 1);
+        add(&mut totals, "queue", &results, 1, 1);
         let entries = totals.into_entries();
         let names: Vec<_> = entries.iter().map(|entry| (entry.kind, entry.name.as_deref().unwrap())).collect();
         assert_eq!(names, [("queue", "jobs"), ("room in queue", "jobs"), ("queue", "results")]);
@@ -160,8 +178,8 @@ mod tests {
     fn too_many_names_and_enders_lose_no_time() {
         let mut totals = WaitTotals::default();
         for n in 0..10_000 {
-            totals.add("lock", &format!("lock {}", n % 1_000).into(), 1, n % 300, None, name_of);
-            totals.add("queue", &"jobs".into(), 1, n, None, name_of);
+            add(&mut totals, "lock", &format!("lock {}", n % 1_000).into(), 1, n % 300);
+            add(&mut totals, "queue", &"jobs".into(), 1, n);
         }
         let entries = totals.into_entries();
         assert!(entries.len() <= MAX_LABELS + 2, "{}", entries.len());

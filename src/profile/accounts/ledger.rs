@@ -12,6 +12,7 @@ use super::account::Account;
 use crate::model::locks::Mutex;
 use crate::os::{CpuClock, fork, task};
 use crate::profile::pool_names::{without_name, without_numbers};
+use crate::profile::trace::{Collected, Collector};
 use crate::thread::{Thread, observe};
 use crate::wait::{self, Slot};
 use std::collections::btree_map::Entry;
@@ -30,6 +31,8 @@ pub(in crate::profile) struct Ledger {
 
 struct Shared {
     state: Mutex<State>,
+    /// Told of each thread whose account is opened or closed.
+    collector: Arc<Collector>,
     /// The generation of the recording process: a forked child counts nothing.
     generation: u32,
 }
@@ -55,13 +58,18 @@ struct Open {
 }
 
 impl Ledger {
-    /// Begins to count.
-    pub(in crate::profile) fn start() -> Ledger {
-        let shared = Arc::new(Shared { state: Mutex::default(), generation: fork::generation() });
+    /// Begins to count. The threads' events go to `collector`.
+    pub(in crate::profile) fn start(collector: Arc<Collector>) -> Ledger {
+        let shared = Arc::new(Shared { state: Mutex::default(), collector, generation: fork::generation() });
         wait::count_waits(true);
         let seen = &mut |thread: &Thread| shared.open(thread, false);
         let observer = observe::add(Arc::downgrade(&shared) as _, seen);
         Ledger { shared, observer }
+    }
+
+    /// The threads' events up to now. `None` in a forked child.
+    pub(in crate::profile) fn collect(&self) -> Option<Collected> {
+        (!self.shared.is_forked()).then(|| self.shared.collector.collect())
     }
 
     /// The accounts up to now, in the order of the threads' starts.
@@ -90,7 +98,7 @@ impl Drop for Ledger {
             state.is_over = true;
             std::mem::take(&mut state.open)
         };
-        open.values().for_each(|open| open.waits.end_totals());
+        open.values().for_each(|open| open.waits.end_count());
     }
 }
 
@@ -114,10 +122,13 @@ impl Shared {
         };
         let open = Open { path: thread.path().into(), waits: thread.waits(), clock, since, cpu, run_delay };
         let mut state = self.state.lock();
+        // A thread that ended before this call got the lock is not told of again.
         if !state.is_over
+            && thread.ended_at().is_none()
             && let Entry::Vacant(place) = state.open.entry(thread.id())
         {
-            place.insert(open).waits.begin_totals();
+            let rings = self.collector.open(thread);
+            place.insert(open).waits.begin_count(rings);
         }
     }
 }
@@ -140,7 +151,8 @@ impl observe::Observer for Shared {
                 state.close(thread.id(), account);
             }
             drop(state);
-            open.waits.end_totals();
+            self.collector.close(thread);
+            open.waits.end_count();
         }
     }
 }

@@ -16,7 +16,9 @@ pub(super) use sampler::{Sampler, Start, TakeOwnStack};
 use super::options::{Clock, Engine, Options};
 use super::raw::Reply;
 use crate::error::{Error, Kind};
+use crate::profile::trace::Collector;
 use crate::thread::Thread;
+use std::sync::Arc;
 
 /// Requests the present stacks of threads of the tree, and then of unregistered threads by their
 /// kernel ids, whether a recording runs or not.
@@ -27,11 +29,12 @@ pub(super) fn request_stacks(threads: &[Thread], unregistered: &[i32]) -> Result
     timer::request_stacks(threads, unregistered)
 }
 
-/// Starts the engine that `options` ask for.
+/// Starts the engine that `options` ask for. `collector`: has the threads' events, if waits are
+/// counted.
 ///
 /// # Errors
 /// [`Error::is_profile`]: the engine, the clock or the frequency cannot be had.
-pub(super) fn start(options: &Options) -> Result<Start, Error> {
+pub(super) fn start(options: &Options, collector: Option<Arc<Collector>>) -> Result<Start, Error> {
     let frequency = options.get_frequency();
     if !Options::FREQUENCIES.contains(&frequency) {
         let (least, most) = (Options::FREQUENCIES.start(), Options::FREQUENCIES.end());
@@ -52,7 +55,7 @@ pub(super) fn start(options: &Options) -> Result<Start, Error> {
     process::put_away_inherited()
         .map_err(|cause| Error::new(Kind::Profile, "the parent process's handler stays").because(cause))?;
     if engine == Engine::Timer {
-        timer::start(frequency, clock, options.get_unregistered())
+        timer::start(frequency, clock, options.get_unregistered(), collector)
     } else {
         start_process(frequency)
     }

@@ -4,11 +4,18 @@ use super::sampler::Start;
 use crate::error::{Error, Kind};
 use crate::profile::options::Clock;
 use crate::profile::raw::Reply;
+use crate::profile::trace::Collector;
 use crate::thread::Thread;
+use std::sync::Arc;
 
 pub(super) const CAN_RUN: bool = false;
 
-pub(super) fn start(_frequency: u32, _clock: Clock, _unregistered: bool) -> Result<Start, Error> {
+pub(super) fn start(
+    _frequency: u32,
+    _clock: Clock,
+    _unregistered: bool,
+    _collector: Option<Arc<Collector>>,
+) -> Result<Start, Error> {
     let message = "this system has no timer engine: take `auto` or `process`";
     Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
 }

@@ -19,10 +19,10 @@ fn loom_ring_records_are_whole_and_in_order() {
         let handler = thread::spawn(move || {
             (1..=3)
                 .filter(|number| {
-                    let Some(mut writer) = theirs.writer() else { return false };
+                    let Some(mut writer) = theirs.writer(false) else { return false };
                     let fits = writer.push(number * 10);
                     if fits {
-                        writer.publish(*number, Ending::Deep, Shown::default());
+                        writer.publish(*number, 0, Ending::Deep, Shown::default());
                     }
                     fits
                 })

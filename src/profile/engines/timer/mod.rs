@@ -41,6 +41,7 @@ use crate::os::{CpuClock, fork, sigprof, tasks};
 use crate::profile::describe_handler::describe_handler;
 use crate::profile::options::{Clock, Engine};
 use crate::profile::raw::{Effective, RawProfile};
+use crate::profile::trace::Collector;
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use accounting::Accounting;
 use parking_lot::{Mutex, MutexGuard};
@@ -76,7 +77,12 @@ pub(super) const CAN_RUN: bool = true;
 ///
 /// # Errors
 /// [`Error::is_profile`]: SIGPROF has another handler, or the system gives no thread.
-pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<Start, Error> {
+pub(super) fn start(
+    frequency: u32,
+    clock: Clock,
+    unregistered: bool,
+    collector: Option<Arc<Collector>>,
+) -> Result<Start, Error> {
     if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
         let message = format!("SIGPROF has a handler already: {}", describe_handler(other));
         return Err(Error::new(Kind::Profile, message));
@@ -97,9 +103,10 @@ pub(super) fn start(frequency: u32, clock: Clock, unregistered: bool) -> Result<
     modules::learn_start_of_threads();
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let accounting = Accounting::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
-    let state = Mutex::new(State::new(accounting, Triggers::new(period, source), began, unregistered));
+    let state =
+        Mutex::new(State::new(accounting, Triggers::new(period, source), began, unregistered, collector.clone()));
     let shared = Arc::new(Shared { state, generation: fork::generation() });
-    let sampler = spawn_sampler(shared.clone(), period, clock).map_err(|cause| {
+    let sampler = spawn_sampler(shared.clone(), period, clock, collector).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
     })?;
@@ -126,7 +133,12 @@ fn refused() -> Error {
 
 /// Spawns the sampler: in each round it visits threads, scans for unregistered ones, renews the
 /// module list, and logs warnings, until it is stopped.
-fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io::Result<JoinHandle<()>> {
+fn spawn_sampler(
+    shared: Arc<Shared>,
+    period: Duration,
+    clock: Clock,
+    collector: Option<Arc<Collector>>,
+) -> std::io::Result<JoinHandle<()>> {
     // The sampler empties the rings long before they are full: a hundred usual records fit, or
     // fifteen of the deepest.
     let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
@@ -165,6 +177,9 @@ fn spawn_sampler(shared: Arc<Shared>, period: Duration, clock: Clock) -> std::io
             pause = next_pause(state.end_round(pause));
             let warnings = state.take_warnings();
             drop(state);
+            if let Some(collector) = &collector {
+                collector.drain_some();
+            }
             for warning in warnings {
                 log::warn!("profiling: {warning}");
             }

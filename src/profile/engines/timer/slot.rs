@@ -28,6 +28,8 @@ pub(super) struct Slot {
     /// Changed under the engine's lock, read by the handler. SeqCst in both, as for a slot in the
     /// table: the old wait slot lives until a grace is over that began after the change.
     waits: AtomicPtr<wait::Slot>,
+    /// Its samples have the time.
+    is_timed: bool,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
 }
@@ -98,10 +100,11 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    /// For the thread with that `pthread_t`; 0 if it is not known.
-    pub(super) fn new(arena: Arena, owner: u64, stack: StackBounds) -> Slot {
+    /// For the thread with that `pthread_t`; 0 if it is not known. `is_timed`: its samples have the
+    /// time.
+    pub(super) fn new(arena: Arena, owner: u64, stack: StackBounds, is_timed: bool) -> Slot {
         let waits = AtomicPtr::new(std::ptr::null_mut());
-        Slot { arena, owner, stack, waits, lost: AtomicU64::new(0) }
+        Slot { arena, owner, stack, waits, is_timed, lost: AtomicU64::new(0) }
     }
 
     /// From now on samples record the thread's present wait, as published at `waits`.
@@ -151,10 +154,10 @@ impl Slot {
     ///
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
-    /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown`, and
-    /// `clock_gettime`.
+    /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown`,
+    /// `wait::nanos_in_handler`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
-        let Some(mut record) = self.arena.ring.writer() else { return self.count_lost() };
+        let Some(mut record) = self.arena.ring.writer(self.is_timed) else { return self.count_lost() };
         let pointer = registers.stack_pointer();
         let stack = match &self.stack {
             StackBounds::Known(range) => range.clone(),
@@ -200,7 +203,8 @@ impl Slot {
         // thread's entry.
         let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
         let shown = waits.map_or(Shown::default(), wait::Slot::shown);
-        record.publish(CpuClock::nanos_of_this_thread(), ending, shown);
+        let at = if self.is_timed { wait::nanos_in_handler() } else { 0 };
+        record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown);
     }
 
     /// # Signal safety

@@ -223,7 +223,7 @@ mod tests {
     const SPARE: i32 = 1 << 24;
 
     fn slot() -> Arc<Slot> {
-        Arc::new(Slot::new(Arena::default(), 0, StackBounds::Known(0..u64::MAX)))
+        Arc::new(Slot::new(Arena::default(), 0, StackBounds::Known(0..u64::MAX), false))
     }
 
     fn finds(thread: i32) -> Option<*const Slot> {

@@ -28,19 +28,20 @@ pub(in super::super) struct ThreadClock {
 }
 
 impl Accounting {
-    /// Accounts a record of the thread with that clock.
+    /// Accounts a record of the thread with that clock. Returns the number of its stack.
     pub(in super::super) fn record(
         &mut self,
         thread_clock: &mut ThreadClock,
         clock: u64,
         ending: Ending,
         addresses: &[u64],
-    ) {
+    ) -> u32 {
         let key = SampleKey { stack: self.stacks.number(addresses), ending, waiting: None };
-        let weight = thread_clock.step(clock);
+        let (stack, weight) = (key.stack, thread_clock.step(clock));
         self.add(thread_clock.owner(), key, 1, weight);
         thread_clock.count(self.period);
         self.count_missing(thread_clock, clock);
+        stack
     }
 
     /// Counts the samples that were due by `clock` and have not come as lost.

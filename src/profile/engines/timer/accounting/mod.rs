@@ -21,4 +21,4 @@ mod wall_tests;
 
 pub(super) use accounts::Accounting;
 pub(super) use cpu::ThreadClock;
-pub(super) use wall_state::{ThreadSnapshot, WallState};
+pub(super) use wall_state::{Still, ThreadSnapshot, WallState};

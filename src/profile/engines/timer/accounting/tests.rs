@@ -132,7 +132,9 @@ fn a_full_rings_losses_are_counted_once() {
     let mut thread_clock = ThreadClock::new(account, 0);
     // Twenty came and filled it, thirty more found it full, and then the sampler came to read.
     accounting.add_lost(&mut thread_clock, 30);
-    (1..=20).for_each(|n| accounting.record(&mut thread_clock, n * 100, Ending::Root, &[1]));
+    for n in 1..=20 {
+        accounting.record(&mut thread_clock, n * 100, Ending::Root, &[1]);
+    }
     assert_eq!(thread_clock.missing(5_000, 100), 0);
     accounting.record(&mut thread_clock, 5_100, Ending::Root, &[1]);
     accounting.close(&mut thread_clock, 5_200);

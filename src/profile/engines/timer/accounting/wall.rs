@@ -12,7 +12,7 @@
 
 use super::accounts::{Accounting, SampleKey};
 use super::cpu::ThreadClock;
-use super::wall_state::{LastSample, ThreadSnapshot, WallState};
+use super::wall_state::{LastSample, Still, ThreadSnapshot, WallState};
 use crate::profile::engines::timer::ring::Record;
 use crate::profile::engines::timer::wall_schedule::{Progress, Tick};
 use crate::profile::raw::Ending;
@@ -20,17 +20,20 @@ use std::sync::Arc;
 
 impl Accounting {
     /// Attributes the time since the last visit. `ticks`: the number of ticks at which the thread
-    /// was skipped since; `until`: the time of the last of them.
+    /// was skipped since; `until`: the time of the last of them. Returns the stack that the time up to
+    /// `until` went to, if the thread was blocked there outside of waits.
     pub(in super::super) fn account_snapshot(
         &mut self,
         thread_clock: &ThreadClock,
         wall_state: &mut WallState,
         (ticks, until): (u64, u64),
         snapshot: &ThreadSnapshot,
-    ) {
+    ) -> Option<Still> {
         let has_moved = wall_state.progress == Progress::BlockedOutside && !wall_state.is_unchanged(snapshot);
         let last_sample = wall_state.last_sample.clone();
-        if let Some(sample) = last_sample.filter(|_| has_moved && ticks > 0 && !wall_state.is_requested) {
+        let last_sample = last_sample.filter(|_| has_moved && ticks > 0 && !wall_state.is_requested);
+        let still = last_sample.as_ref().map(|sample| sample.still(until));
+        if let Some(sample) = last_sample {
             // Up to the last skipped tick it was blocked outside this crate, in no wait. The
             // sampler does not know where it used CPU time meanwhile, so that part is
             // `[unsampled]`.
@@ -48,6 +51,7 @@ impl Accounting {
         }
         wall_state.since_request += outside_waits;
         wall_state.current = snapshot.waiting.as_ref().map(|label| wall_state.index(label));
+        still
     }
 
     /// A tick at which the thread is visited. If it has not moved, its pending time goes to its
@@ -83,33 +87,35 @@ impl Accounting {
     }
 
     /// A past tick at which the thread was skipped, and its CPU clock said that it had not moved:
-    /// its time up to that tick goes to its last sample.
+    /// its time up to that tick goes to its last sample, which is returned.
     pub(in super::super) fn account_skipped_tick(
         &mut self,
         thread_clock: &ThreadClock,
         wall_state: &mut WallState,
         tick: Tick,
-    ) {
+    ) -> Option<Still> {
         let is_outside_waits = |sample: &LastSample| sample.key.waiting.is_none();
         let last_sample = wall_state.last_sample.clone();
         let last_sample = last_sample.filter(|sample| !wall_state.is_requested && is_outside_waits(sample));
-        let Some(sample) = last_sample else { return };
+        let sample = last_sample?;
+        let still = sample.still(tick.now);
         let ticks = tick.number.saturating_sub(wall_state.last_tick);
         wall_state.last_tick += ticks;
         let weight = wall_state.step(tick.now);
         self.add(thread_clock.owner(), sample.key, ticks, weight);
+        Some(still)
     }
 
     /// The sample that was requested. `waiting`: the label of the thread's wait at the sample. In a
     /// wait, the sample gets the pending time of that label; otherwise it gets the time up to the
-    /// request.
+    /// request. Returns the number of the stack.
     pub(in super::super) fn account_sample(
         &mut self,
         thread_clock: &ThreadClock,
         wall_state: &mut WallState,
         record: Record<'_>,
         waiting: Option<Arc<str>>,
-    ) {
+    ) -> u32 {
         let key = SampleKey { stack: self.stacks.number(record.addresses), ending: record.ending, waiting };
         let weight = match &key.waiting {
             None => std::mem::take(&mut wall_state.before_request),
@@ -122,7 +128,9 @@ impl Accounting {
         self.add(thread_clock.owner(), key.clone(), 1, weight);
         self.account_waits(thread_clock, wall_state, false);
         wall_state.is_requested = false;
+        let stack = key.stack;
         wall_state.last_sample = Some(LastSample { key, clock: record.clock, shown: record.shown });
+        stack
     }
 
     /// The thread has not moved: its pending time goes to its last sample.
@@ -150,20 +158,22 @@ impl Accounting {
     }
 
     /// Closes the account in charge at the wall clock `now`, after the time up to the last visit
-    /// was [accounted](Self::account_snapshot). `last`: the last tick.
+    /// was [accounted](Self::account_snapshot). `last`: the last tick. Returns the stack that the
+    /// thread has not left until now, if it is blocked there outside of waits.
     pub(in super::super) fn close_by_wall(
         &mut self,
         thread_clock: &mut ThreadClock,
         wall_state: &mut WallState,
         (now, last): (u64, Tick),
         snapshot: &ThreadSnapshot,
-    ) {
+    ) -> Option<Still> {
         let tail = wall_state.step(now);
         match wall_state.current {
             Some(index) => wall_state.waits[index].pending += tail,
             None => wall_state.since_request += tail,
         }
-        if wall_state.is_unchanged(snapshot) {
+        let is_unchanged = wall_state.is_unchanged(snapshot);
+        if is_unchanged {
             self.account_unchanged(thread_clock, wall_state, last.number.saturating_sub(wall_state.last_tick) + 1);
         }
         wall_state.last_tick = wall_state.last_tick.max(last.number);
@@ -172,5 +182,7 @@ impl Accounting {
         account.unsampled += wall_state.take_outside_waits();
         thread_clock.step(snapshot.clock);
         account.count(thread_clock);
+        let last_sample = wall_state.last_sample.as_ref().filter(|sample| is_unchanged && sample.key.waiting.is_none());
+        last_sample.map(|sample| sample.still(now))
     }
 }

@@ -57,6 +57,16 @@ pub(super) struct LastSample {
     pub(super) shown: Shown,
 }
 
+/// A stack that a thread has not left up to some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Still {
+    /// The number of the stack.
+    pub(in super::super) stack: u32,
+    pub(in super::super) ending: Ending,
+    /// The wall clock.
+    pub(in super::super) until: u64,
+}
+
 /// What a visit has read of a thread, before the samples in its ring.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct ThreadSnapshot {
@@ -69,6 +79,13 @@ pub(in super::super) struct ThreadSnapshot {
     pub(in super::super) waiting: Option<Arc<str>>,
     /// How long it has waited since the last visit, by label.
     pub(in super::super) waited: Vec<(Arc<str>, u64)>,
+}
+
+impl LastSample {
+    /// The thread has not left the stack up to `until`.
+    pub(super) fn still(&self, until: u64) -> Still {
+        Still { stack: self.key.stack, ending: self.key.ending, until }
+    }
 }
 
 /// The CPU time, in nanoseconds, that a thread uses to return from the signal handler to its wait.

@@ -83,7 +83,7 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
         let mut request = StackRequest::new(Arc::default());
         request.open(owner, 0..u64::MAX);
         let request = Arc::new(request);
-        let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1)));
+        let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1), false));
         let entry = table::claim(id).unwrap();
         // SAFETY: both live until they are cleared, below. Only the signal that is sent here comes
         // to this thread, which no recording samples.

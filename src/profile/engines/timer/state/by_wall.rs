@@ -28,7 +28,11 @@ impl State {
             if let Some((tick, sampled)) = unchanged_at.zip(self.sampled.get_mut(&id))
                 && let Some(wall_state) = &mut sampled.wall_state
             {
-                self.accounting.account_skipped_tick(&sampled.thread_clock, wall_state, tick);
+                let still = self.accounting.account_skipped_tick(&sampled.thread_clock, wall_state, tick);
+                if let Some((tracing, still)) = self.tracing.as_mut().zip(still) {
+                    tracing.still(still);
+                    tracing.hand_over(sampled.handles.last());
+                }
             }
         }
     }
@@ -66,11 +70,10 @@ impl State {
     ) -> (Option<ThreadSnapshot>, u64) {
         let (tick, began) = (self.wall.schedule.tick(), self.began);
         let Some(sampled) = self.sampled.get_mut(&id) else { return (None, 0) };
-        let SampledThread { slot, waits, wall_state: Some(wall_state), thread_clock, clock: cpu_clock, .. } = sampled
-        else {
-            return (None, 0);
-        };
-        let (accounting, mut waited) = (&mut self.accounting, std::mem::take(&mut self.wall.waited));
+        let SampledThread { slot, waits, wall_state, thread_clock, traced_clock, clock: cpu_clock, .. } = sampled;
+        let Some(wall_state) = wall_state else { return (None, 0) };
+        let (accounting, tracing) = (&mut self.accounting, &mut self.tracing);
+        let mut waited = std::mem::take(&mut self.wall.waited);
         let reading = waits.read_times(&mut waited);
         // After the waits were read: if the clock has not moved since the last sample, the thread
         // has been in this wait since.
@@ -91,12 +94,22 @@ impl State {
         }
         let known = |index: usize| labels.iter().find(|(known, _)| *known == index).map(|(_, label)| label.clone());
         snapshot.waiting = snapshot.shown.index().and_then(known);
-        accounting.account_snapshot(thread_clock, wall_state, wall_state.skipped(tick, is_visit), &snapshot);
+        let skipped = wall_state.skipped(tick, is_visit);
+        let still = accounting.account_snapshot(thread_clock, wall_state, skipped, &snapshot);
+        if let Some((tracing, still)) = tracing.as_mut().zip(still) {
+            tracing.still(still);
+        }
         slot.read(&mut self.address_buffer, |record| {
             let label = |index| known(index).or_else(|| waits.label(index).map(|label| accounting.frame(&label)));
             let waiting = record.shown.index().and_then(label);
-            accounting.account_sample(thread_clock, wall_state, record, waiting);
+            let stack = accounting.account_sample(thread_clock, wall_state, record, waiting);
+            if let Some(tracing) = tracing {
+                tracing.sample(&record, stack, traced_clock);
+            }
         });
+        if let Some(tracing) = tracing {
+            tracing.hand_over(sampled.handles.last());
+        }
         self.wall.waited = waited;
         (clock.map(|_| snapshot), reading.changes)
     }

@@ -2,7 +2,7 @@
 //! recording.
 
 use super::data::{SampledThread, State, cpu_nanos};
-use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, ThreadSnapshot, WallState};
+use crate::profile::engines::timer::accounting::{Accounting, Still, ThreadClock, ThreadSnapshot, WallState};
 use crate::profile::engines::timer::handler;
 use crate::profile::engines::timer::wall_schedule::Tick;
 use std::sync::atomic::Ordering;
@@ -16,10 +16,17 @@ impl State {
         if sampled.wall_state.is_some() {
             self.snapshot_by_wall(id, clock, until, false);
         } else if !sampled.slot.is_empty() {
-            let (accounting, thread_clock) = (&mut self.accounting, &mut sampled.thread_clock);
-            sampled.slot.read(&mut self.address_buffer, |record| {
-                accounting.record(thread_clock, record.clock, record.ending, record.addresses);
+            let (accounting, tracing) = (&mut self.accounting, &mut self.tracing);
+            let SampledThread { slot, thread_clock, traced_clock, .. } = sampled;
+            slot.read(&mut self.address_buffer, |record| {
+                let stack = accounting.record(thread_clock, record.clock, record.ending, record.addresses);
+                if let Some(tracing) = tracing {
+                    tracing.sample(&record, stack, traced_clock);
+                }
             });
+            if let Some(tracing) = tracing {
+                tracing.hand_over(sampled.handles.last());
+            }
         }
     }
 
@@ -43,11 +50,16 @@ impl State {
 
     /// The same, at the wall clock `now`.
     pub(super) fn close_account_at(&mut self, id: i32, clock: Option<u64>, now: u64) {
-        let now = (now, self.wall.schedule.tick());
+        let until = (now, self.wall.schedule.tick());
         if let Some(sampled) = self.sampled.get_mut(&id) {
             let (mut thread_clock, mut wall_state) = (sampled.thread_clock.clone(), sampled.wall_state.clone());
-            close(&mut self.accounting, sampled, clock, &mut thread_clock, wall_state.as_mut(), now);
+            let still = close(&mut self.accounting, sampled, clock, &mut thread_clock, wall_state.as_mut(), until);
             (sampled.thread_clock, sampled.wall_state) = (thread_clock, wall_state);
+            if let Some(tracing) = &mut self.tracing {
+                still.into_iter().for_each(|still| tracing.still(still));
+                tracing.close(now, &mut sampled.traced_clock, sampled.thread_clock.last());
+                tracing.hand_over(sampled.handles.last());
+            }
         }
     }
 
@@ -102,7 +114,8 @@ impl State {
     }
 }
 
-/// Closes the thread's account in charge in `accounting`. `clock`: its CPU clock, if known; `now`:
+/// Closes the thread's account in charge in `accounting`. Returns where the thread has not moved from,
+/// by the wall clock. `clock`: its CPU clock, if known; `now`:
 /// the wall clock and the last tick.
 fn close(
     accounting: &mut Accounting,
@@ -111,13 +124,16 @@ fn close(
     thread_clock: &mut ThreadClock,
     wall_state: Option<&mut WallState>,
     now: (u64, Tick),
-) {
+) -> Option<Still> {
     let clock = clock.or_else(|| cpu_nanos(sampled.clock)).unwrap_or(0);
     match wall_state {
-        None => accounting.close(thread_clock, clock),
+        None => {
+            accounting.close(thread_clock, clock);
+            None
+        }
         Some(wall_state) => {
             let snapshot = ThreadSnapshot { clock, shown: sampled.waits.shown(), ..ThreadSnapshot::default() };
-            accounting.close_by_wall(thread_clock, wall_state, now, &snapshot);
+            accounting.close_by_wall(thread_clock, wall_state, now, &snapshot)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cpu::CpuSampling;
 use super::obstacles::Obstacles;
+use super::traced::Tracing;
 use super::unregistered::Unregistered;
 use super::wall::WallSampling;
 use crate::os::CpuClock;
@@ -15,6 +16,7 @@ use crate::profile::engines::timer::triggers::{TimerCheck, Trigger, Triggers};
 use crate::profile::engines::timer::unwind::Modules;
 use crate::profile::loader::History;
 use crate::profile::raw::Nanos;
+use crate::profile::trace::Collector;
 use crate::thread::Thread;
 use crate::wait;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub(in super::super) struct State {
     pub(super) obstacles: Obstacles,
     pub(super) cpu: CpuSampling,
     pub(super) wall: WallSampling,
+    /// `None`: no recording counts waits.
+    pub(super) tracing: Option<Tracing>,
     /// For reading rings.
     pub(super) address_buffer: Vec<u64>,
 }
@@ -57,6 +61,8 @@ pub(super) struct SampledThread {
     pub(super) timer_check: TimerCheck,
     pub(super) clock: CpuClock,
     pub(super) thread_clock: ThreadClock,
+    /// Its CPU clock at the last sample of the trace.
+    pub(super) traced_clock: u64,
     /// `None`: by the CPU clock.
     pub(super) wall_state: Option<WallState>,
     /// Where it publishes its waits. An unregistered thread never does.
@@ -73,6 +79,7 @@ impl State {
         triggers: Triggers,
         began: Instant,
         unregistered: bool,
+        collector: Option<Arc<Collector>>,
     ) -> State {
         let mut state = State {
             accounting,
@@ -90,6 +97,7 @@ impl State {
             obstacles: Obstacles::default(),
             cpu: CpuSampling::new(began),
             wall: WallSampling::default(),
+            tracing: collector.map(|collector| Tracing::new(collector, began)),
             address_buffer: Vec::new(),
         };
         state.renew_modules();

@@ -55,6 +55,10 @@ impl State {
         let started = self.nanos_since_start(deferred.thread.started_at());
         let account = close(&mut self.accounting, &deferred, started, clock);
         self.accounting.end(account, ended);
+        if let (Some(tracing), Some(clock)) = (&mut self.tracing, clock) {
+            tracing.close(ended.max(0) as u64, &mut 0, clock);
+            tracing.hand_over(Some(thread));
+        }
         self.expect_unregistered(deferred.id, clock);
     }
 

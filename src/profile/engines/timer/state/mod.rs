@@ -25,6 +25,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod traced;
 mod unregistered;
 mod wall;
 

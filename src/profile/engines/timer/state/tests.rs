@@ -4,8 +4,11 @@ use super::State;
 use crate::profile::engines::timer::accounting::Accounting;
 use crate::profile::engines::timer::handler;
 use crate::profile::engines::timer::triggers::{Source, Triggers};
+use crate::profile::options::Clock;
+use crate::profile::trace::{Collector, Traced, TracedThread};
 use crate::thread::Thread;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -22,7 +25,7 @@ fn a_reattached_thread_is_in_the_wall_schedule_once() {
     let id = thread.cpu_clock().unwrap().thread();
     handler::install().unwrap();
     let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
-    let mut state = State::new(Accounting::new(Duration::ZERO), triggers, Instant::now(), false);
+    let mut state = State::new(Accounting::new(Duration::ZERO), triggers, Instant::now(), false, None);
     let mut visits = Vec::new();
     let mut tick = |state: &mut State| {
         state.select(&mut visits);
@@ -47,4 +50,62 @@ fn a_reattached_thread_is_in_the_wall_schedule_once() {
     state.stop();
     drop(go);
     blocked.join().unwrap();
+}
+
+/// A thread that computes, and then is blocked outside of this crate, by the wall clock.
+#[test]
+fn samples_have_their_times_in_the_trace() {
+    let (sender, thread) = mpsc::channel();
+    let (go, end) = mpsc::channel::<()>();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let theirs = is_over.clone();
+    let worker = std::thread::spawn(move || {
+        let me = crate::register("traced");
+        sender.send(Thread::current()).unwrap();
+        while !theirs.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        let _ = end.recv();
+        drop(me);
+    });
+    let thread = thread.recv().unwrap();
+    let id = thread.cpu_clock().unwrap().thread();
+    handler::install().unwrap();
+    let collector = Arc::new(Collector::new());
+    let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
+    let mut state =
+        State::new(Accounting::new(Duration::ZERO), triggers, Instant::now(), false, Some(collector.clone()));
+    collector.open(&thread);
+    state.attach(&thread, false);
+    let first_clock = thread.cpu_time().unwrap();
+    let mut visits = Vec::new();
+    let mut tick_until = |state: &mut State, condition: &dyn Fn(&State, &TracedThread) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            state.select(&mut visits);
+            visits.iter().for_each(|&id| state.visit(id));
+            std::thread::sleep(Duration::from_millis(1));
+            let traced = Traced::new(collector.collect(), Clock::Wall);
+            let found = traced.trace.threads.into_iter().next().unwrap();
+            if condition(state, &found) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{found:?}");
+        }
+    };
+    tick_until(&mut state, &|_, found| found.samples.len() >= 5);
+    is_over.store(true, Ordering::Relaxed);
+    tick_until(&mut state, &|state, _| state.wall.schedule.times_skipped(id) > 0);
+    let before = tick_until(&mut state, &|_, _| true);
+    state.stop();
+    let after = tick_until(&mut state, &|_, _| true);
+    drop(go);
+    worker.join().unwrap();
+    assert!(after.samples.is_sorted_by_key(|sample| sample.at));
+    let [.., still, last] = &after.samples[..] else { panic!("{after:?}") };
+    // It has not moved since its last sample, and its CPU clock was read at the end.
+    assert_eq!((still.stack, still.cpu, last.stack), (before.samples.last().unwrap().stack, 0, None), "{after:?}");
+    let cpu = Duration::from_nanos(after.samples.iter().map(|sample| sample.cpu).sum());
+    let all = thread.cpu_time().unwrap_or(Duration::MAX).saturating_sub(first_clock);
+    assert!(cpu > Duration::from_millis(2) && cpu <= all + Duration::from_millis(1), "{cpu:?} of {all:?}");
 }

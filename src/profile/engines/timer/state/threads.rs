@@ -100,7 +100,8 @@ impl State {
     pub(super) fn add_sampled(&mut self, new: NewThread, thread: Option<&Thread>) {
         let NewThread { id, entry, clock, thread_clock, stack, first } = new;
         let owner = thread.and_then(Thread::os_thread).unwrap_or(0);
-        let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, stack));
+        let is_timed = self.tracing.is_some() && thread.is_some();
+        let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, stack, is_timed));
         // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry (invariant
         // 1 of this room).
         unsafe { entry.set_slot(Arc::as_ptr(&slot)) };
@@ -116,8 +117,19 @@ impl State {
         let waits = Arc::default();
         let timer_check = self.triggers.first_timer_check(trigger.as_ref());
         let handles = thread.cloned().into_iter().collect();
-        let sampled =
-            SampledThread { slot, entry, trigger, timer_check, clock, thread_clock, wall_state, waits, handles };
+        let traced_clock = thread_clock.last();
+        let sampled = SampledThread {
+            slot,
+            entry,
+            trigger,
+            timer_check,
+            clock,
+            thread_clock,
+            traced_clock,
+            wall_state,
+            waits,
+            handles,
+        };
         self.sampled.insert(id, sampled);
         if let Some(thread) = thread {
             self.show_waits(id, thread);

@@ -1,0 +1,135 @@
+//! What a recording that counts waits does with a thread's slot: begins and ends the count, and reads
+//! it. And what the thread itself writes there besides its waits.
+
+use super::description::Wait;
+use super::ender::{Ender, nanos};
+use super::identity::name_of_ender;
+use super::slept::Slept;
+use super::slot::{Counted, Slot};
+use super::stack_sums::TakenStack;
+use super::stacks;
+use super::totals::{WaitLabel, WaitTotals};
+use crate::record::{Event, Rings, SleepEvent};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Slot {
+    /// The thread counts its waits from now on, and writes its events into `rings`. What it counted
+    /// before is dropped.
+    pub(crate) fn begin_count(&self, rings: Arc<Rings>) {
+        let mut waits = self.waits.lock();
+        waits.counted = Some(Counted { totals: Box::default(), rings });
+        waits.forget_sleeps();
+        // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
+        self.sleep.take();
+        if !waits.now.is_empty() {
+            self.sleep.begin(nanos(Instant::now()));
+        }
+    }
+
+    /// The thread counts no more, and lets its rings go.
+    pub(crate) fn end_count(&self) {
+        let mut waits = self.waits.lock();
+        let ended = waits.counted.take();
+        waits.forget_sleeps();
+        self.sleep.take();
+        drop(waits);
+        drop(ended);
+    }
+
+    /// The waits that its thread has counted, and the waits that go on; `None` if it counts none.
+    pub(crate) fn read_totals(&self) -> Option<WaitTotals> {
+        let waits = self.waits.lock();
+        let mut totals = WaitTotals::clone(&waits.counted.as_ref()?.totals);
+        if let Some((inner, outer)) = waits.now.split_last() {
+            let mut slept = inner.slept;
+            if let Some(sleep) = self.sleep.read() {
+                slept.add(&sleep, None);
+            }
+            inner.count_into(slept, &mut totals, name_of_ender);
+            for wait in outer {
+                wait.count_into(wait.slept, &mut totals, name_of_ender);
+            }
+        }
+        Some(totals)
+    }
+
+    /// The sleep that goes on, up to now. Its name is among the [`wait_labels`](Self::wait_labels) that
+    /// are read later.
+    pub(crate) fn present_sleep(&self) -> Option<SleepEvent> {
+        let mut waits = self.waits.lock();
+        let waits = &mut *waits;
+        let (counted, wait) = (waits.counted.as_mut()?, waits.now.last_mut()?);
+        let slept = self.sleep.read()?;
+        let name = wait.entry_in(&mut counted.totals);
+        wait.entry = Some(name);
+        Some(SleepEvent { name, serial: wait.serial() as u16, ..slept })
+    }
+
+    /// What the numbers of names in the thread's sleeps mean. None once the count has ended.
+    pub(crate) fn wait_labels(&self) -> Vec<WaitLabel> {
+        self.waits.lock().counted.as_ref().map(|counted| counted.totals.names()).unwrap_or_default()
+    }
+
+    /// The number of its thread, as in stamps; 0 if the thread has none.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// By the thread itself, which is about to sleep.
+    pub(super) fn begin_sleep(&self, now: u64) {
+        if self.sleep.is_any() {
+            let taken = self.take_stack();
+            self.waits.lock().count_sleep(&self.sleep, taken);
+        }
+        self.sleep.begin(now);
+    }
+
+    /// By the thread itself: the stack of its blocking call, if it has slept and gets one. No lock is
+    /// held while it is taken, and its time is not the sleep's.
+    pub(super) fn take_stack(&self) -> Option<TakenStack> {
+        if !self.sleep.is_any() {
+            return None;
+        }
+        self.sleep.end_if_open();
+        let slept = self.sleep.read()?;
+        stacks::after_sleep(slept.ended - slept.begin)
+    }
+
+    /// By the thread itself: takes the stack of the wait that has just ended as the first such wait,
+    /// so that each name and ender has one.
+    #[cold]
+    pub(super) fn take_first_stack(&self, ended: &Wait) {
+        if let Some(stack) = stacks::take()
+            && let Some(counted) = &mut self.waits.lock().counted
+        {
+            ended.add_stack(stack, &mut counted.totals);
+        }
+    }
+
+    /// By the thread itself, which was woken.
+    pub(super) fn end_sleep(&self, ender: impl FnOnce() -> Ender) {
+        if self.sleep.is_any() {
+            self.sleep.end(ender());
+        }
+    }
+
+    /// By the thread itself: a log record of that level was made at that line of a file.
+    pub(super) fn note_log(&self, level: u8, file: &str, line: u32) {
+        let waits = self.waits.lock();
+        if let Some(counted) = &waits.counted {
+            let place = counted.rings.store().place(file, line);
+            counted.rings.write(Event::Log { at: nanos(Instant::now()), level, place });
+        }
+    }
+}
+
+impl super::slot::Waits {
+    /// Nothing of the sleeps of waits that go on is counted any more.
+    fn forget_sleeps(&mut self) {
+        for wait in &mut self.now {
+            (wait.slept, wait.entry) = (Slept::default(), None);
+        }
+    }
+}
