@@ -2,8 +2,8 @@
 //! Nothing in this program looks for any of that; what the runtime prints names all of them, with
 //! the place in the code. docs/shutdown.md walks through the output.
 //!
-//! `cargo run --features profiling --example 03_outage`. Ends with 70, since `config/outage.yaml`
-//! says `on_stuck: abort`. While it runs, `kill -USR1 <pid>` prints what all threads do.
+//! `cargo run --features profiling --example 03_outage`, `-- 60` behind it for 60 seconds. Ends with
+//! 70, as `config/outage.yaml` says `on_stuck: abort`. `kill -USR1 <pid>` prints what threads do.
 
 use selvedge::{Lock, Progress, Queue, Signal, Till, spawn};
 use std::hint::black_box;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             }
         }
 
-        (please_stop | &*Till::after(SHIFT)).wait_for_go();
+        (please_stop | &*Till::after(shift())).wait_for_go();
         Ok(())
     })
 }
@@ -94,4 +94,10 @@ fn send_all(outbox: &Queue<&str>, please_stop: &Signal) {
 #[inline(never)]
 fn parse(address: &str) -> (&str, &str) {
     address.split_once('@').unwrap_or_else(|| panic!("\"{address}\" is no address"))
+}
+
+/// The seconds that the command line names, or [`SHIFT`].
+fn shift() -> Duration {
+    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok());
+    seconds.map_or(SHIFT, Duration::from_secs)
 }

@@ -16,6 +16,9 @@ struct Shares {
     total: f64,
 }
 
+/// Of all. A smaller change is noise.
+const LEAST_CHANGE: f64 = 0.0005;
+
 pub(crate) fn run(before: &Path, after: &Path, svg: Option<&Path>, top: usize) -> Result<(), Fault> {
     let (earlier, later) = (read(before)?, read(after)?);
     crate::print(table(&earlier, &later, top).as_bytes())?;
@@ -63,9 +66,16 @@ fn table(before: &Stacks, after: &Stacks, top: usize) -> String {
     let of = |shares: &HashMap<&str, Shares>, name| shares.get(name).copied().unwrap_or_default();
     let mut rows: Vec<(&str, Shares, Shares)> =
         names.iter().map(|&name| (name, of(&earlier, name), of(&later, name))).collect();
-    let change = |(_, before, after): &(&str, Shares, Shares)| (after.own - before.own).abs();
-    rows.sort_by(|a, b| change(b).total_cmp(&change(a)).then_with(|| a.0.cmp(b.0)));
-    let changed = rows.iter().filter(|row| change(row) >= 0.0005).count();
+    // What the functions themselves use comes first; then their callers.
+    let change = |(_, before, after): &(&str, Shares, Shares)| {
+        let own = (after.own - before.own).abs();
+        if own >= LEAST_CHANGE { (own, 0.0) } else { (0.0, (after.total - before.total).abs()) }
+    };
+    rows.retain(|row| change(row).0 + change(row).1 >= LEAST_CHANGE);
+    rows.sort_by(|a, b| {
+        let ((own, total), (other_own, other_total)) = (change(a), change(b));
+        other_own.total_cmp(&own).then(other_total.total_cmp(&total)).then_with(|| a.0.cmp(b.0))
+    });
     let amount = |stacks: &Stacks| match stacks.is_time {
         true => span(stacks.total() as f64 / 1e9),
         false => stacks.total().to_string(),
@@ -77,11 +87,11 @@ fn table(before: &Stacks, after: &Stacks, top: usize) -> String {
         "{:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  FUNCTION",
         "before", "after", "change", "before", "after", "change"
     ));
-    for (name, before, after) in rows.iter().take(changed.min(top)) {
+    for (name, before, after) in rows.iter().take(top) {
         line(format!("{}  {}  {}", cells(before.own, after.own), cells(before.total, after.total), plain(name)));
     }
-    match changed {
-        0 => line("no function's own share has changed by 0.05 % or more".to_owned()),
+    match rows.len() {
+        0 => line("no function's share has changed by 0.05 % or more".to_owned()),
         more if more > top => line(format!("and {} more (--top {more})", more - top)),
         _ => {}
     }
@@ -137,7 +147,7 @@ mod tests {
     #[test]
     fn equal_recordings_differ_in_nothing() {
         let one = stacks("main;a 10\nmain;b 20");
-        assert!(table(&one, &one, 30).contains("no function's own share has changed"));
+        assert!(table(&one, &one, 30).contains("no function's share has changed"));
     }
 
     #[test]

@@ -59,6 +59,27 @@ impl Thread {
         self.state != "ended"
     }
 
+    /// What it waits for, without its time: `waits for lock "savings", held by main/a`.
+    pub(crate) fn wait(&self) -> Option<String> {
+        let Wait { kind, name, held_by, .. } = self.waiting_for.as_ref()?;
+        let mut text = match kind.as_str() {
+            "thread" => format!("waits for the end of {name}"),
+            "queue" => format!("waits for values of queue \"{name}\""),
+            "room in queue" => format!("waits for room in queue \"{name}\""),
+            "signal" if name.strip_suffix(" please_stop") == Some(&self.path) => "waits for its please_stop".to_owned(),
+            kind => format!("waits for {kind} \"{name}\""),
+        };
+        if let Some(holder) = held_by {
+            text += &format!(", held by {holder}");
+        }
+        Some(text)
+    }
+
+    /// What it waits for, or its state.
+    pub(crate) fn doing(&self) -> String {
+        self.wait().unwrap_or_else(|| format!("is {}", self.state))
+    }
+
     /// Was asked to stop, and neither ends nor waits for its children.
     pub(crate) fn is_unstopped(&self) -> bool {
         self.stop.is_some() && self.is_alive() && !self.own_code_has_ended && !self.is_runtimes_own
@@ -82,23 +103,6 @@ pub(crate) struct Wait {
     pub(crate) name: String,
     pub(crate) for_s: f64,
     pub(crate) held_by: Option<String>,
-}
-
-impl Wait {
-    /// Without its time: `waits for lock "savings", held by main/a`.
-    pub(crate) fn text(&self) -> String {
-        let name = &self.name;
-        let mut text = match self.kind.as_str() {
-            "thread" => format!("waits for the end of {name}"),
-            "queue" => format!("waits for values of queue \"{name}\""),
-            "room in queue" => format!("waits for room in queue \"{name}\""),
-            kind => format!("waits for {kind} \"{name}\""),
-        };
-        if let Some(holder) = &self.held_by {
-            text += &format!(", held by {holder}");
-        }
-        text
-    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -48,6 +48,7 @@ fn escaped(
 pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         s if !s.is_finite() || s < 0.0 => "?".to_owned(),
+        0.0 => "0 s".to_owned(),
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
         s if s < 0.9995 => format!("{:.0} ms", s * 1e3),
@@ -90,9 +91,8 @@ mod tests {
     fn times_are_short() {
         let given = [0.0, 5e-9, 1.5e-5, 0.25, 0.9996, 9.94, 9.96, 119.0, 7100.0, 100_000.0, 1e7, f64::NAN, -1.0];
         let shown = given.map(span);
-        let wanted = [
-            "0 ns", "5 ns", "15 µs", "250 ms", "1.0 s", "9.9 s", "10 s", "119 s", "118 min", "28 h", "116 d", "?", "?",
-        ];
+        let wanted =
+            ["0 s", "5 ns", "15 µs", "250 ms", "1.0 s", "9.9 s", "10 s", "119 s", "118 min", "28 h", "116 d", "?", "?"];
         assert_eq!(shown, wanted);
         assert_eq!([0.0, 0.056, 0.0996, 5.6].map(percent), ["0.0 %", "5.6 %", "10 %", "560 %"]);
     }

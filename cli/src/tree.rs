@@ -66,7 +66,7 @@ fn kept(threads: &Threads, filter: &str) -> Option<HashSet<u64>> {
     let by_id: HashMap<u64, &Thread> = threads.threads.iter().map(|thread| (thread.id, thread)).collect();
     let mut kept = HashSet::new();
     for thread in &threads.threads {
-        let wait = thread.waiting_for.as_ref().map(|wait| wait.text()).unwrap_or_default();
+        let wait = thread.wait().unwrap_or_default();
         if format!("{} {} {wait}", thread.path, thread.state).to_lowercase().contains(&wanted) {
             let mut next = Some(thread);
             while let Some(one) = next.filter(|one| kept.insert(one.id)) {
@@ -118,21 +118,21 @@ impl<'a> Tree<'a> {
     }
 
     /// Siblings alike together, at the place of the first of them; the runtime's own at the end.
-    /// Threads with children are never put together: the children would not be seen.
-    fn groups(&self, siblings: Vec<&'a Thread>, parent: Option<&'a Thread>) -> Vec<(String, Vec<&'a Thread>)> {
-        let key = |thread: &Thread| {
+    /// Threads of the program with children are never put together: the children would not be seen.
+    fn groups(&mut self, siblings: Vec<&'a Thread>, parent: Option<&'a Thread>) -> Vec<(String, Vec<&'a Thread>)> {
+        let key = |children: &HashMap<Option<u64>, Vec<&Thread>>, thread: &Thread| {
             let name = name(thread, parent);
             let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-            match self.fold && !self.children.contains_key(&Some(thread.id)) {
-                true if thread.is_runtimes_own => "selvedge".to_owned(),
-                true if stem.len() < name.len() => format!("{stem}*"),
+            match stem.len() < name.len() && !children.contains_key(&Some(thread.id)) {
+                _ if self.fold && thread.is_runtimes_own => "selvedge".to_owned(),
+                true if self.fold => format!("{stem}*"),
                 _ => name.to_owned(),
             }
         };
         let mut places: HashMap<(bool, String), usize> = HashMap::new();
         let mut groups: Vec<(String, Vec<&Thread>)> = Vec::new();
         for &thread in &siblings {
-            let label = key(thread);
+            let label = key(&self.children, thread);
             let is_pool = label != name(thread, parent);
             if let Some(&at) = places.get(&(is_pool, label.clone())).filter(|_| is_pool) {
                 groups[at].1.push(thread);
@@ -145,9 +145,24 @@ impl<'a> Tree<'a> {
         let split = groups.into_iter().flat_map(|(label, members)| {
             let is_small = members.len() < FEWEST_ALIKE;
             let each = |one: &'a Thread| (name(one, parent).to_owned(), vec![one]);
-            if is_small { members.into_iter().map(each).collect() } else { vec![(label, members)] }
+            if is_small {
+                members.into_iter().map(each).collect()
+            } else {
+                vec![(label, self.with_descendants(members))]
+            }
         });
         split.collect()
+    }
+
+    /// Of a row for several threads: the threads below them are in the row too.
+    fn with_descendants(&mut self, mut members: Vec<&'a Thread>) -> Vec<&'a Thread> {
+        let mut at = 0;
+        while let Some(one) = members.get(at) {
+            let children = self.children.remove(&Some(one.id)).unwrap_or_default();
+            members.extend(children);
+            at += 1;
+        }
+        members
     }
 
     fn row(&self, label: String, members: &[&'a Thread]) -> Row<'a> {
@@ -162,9 +177,9 @@ impl<'a> Tree<'a> {
 
 fn one_does(thread: &Thread, is_bad: bool) -> String {
     let mut parts = Vec::new();
-    match &thread.waiting_for {
-        Some(wait) => parts.push(format!("{}, {}", wait.text(), span(wait.for_s))),
-        None => parts.push(thread.state.clone()),
+    match (thread.wait(), &thread.waiting_for) {
+        (Some(text), Some(wait)) => parts.push(format!("{text}, {}", span(wait.for_s))),
+        _ => parts.push(thread.state.clone()),
     }
     if is_bad {
         parts.push("DEADLOCK".to_owned());
@@ -188,7 +203,7 @@ fn one_does(thread: &Thread, is_bad: bool) -> String {
 fn many_do(members: &[&Thread], bad: usize) -> String {
     let mut doing: Vec<(String, usize)> = Vec::new();
     for one in members {
-        let text = one.waiting_for.as_ref().map_or_else(|| one.state.clone(), |wait| wait.text());
+        let text = one.wait().unwrap_or_else(|| one.state.clone());
         match doing.iter_mut().find(|(known, _)| *known == text) {
             Some((_, n)) => *n += 1,
             None => doing.push((text, 1)),
@@ -226,8 +241,7 @@ pub(crate) fn problems(threads: &Threads) -> Vec<String> {
     told.extend(threads.threads.iter().flat_map(|thread| thread.failures.iter().cloned()));
     for thread in threads.threads.iter().filter(|thread| thread.is_unstopped()) {
         let Some(stop) = &thread.stop else { continue };
-        let doing = thread.waiting_for.as_ref().map_or_else(|| format!("is {}", thread.state), |wait| wait.text());
-        told.push(format!("{} {doing}, {} after it was asked to stop", thread.path, span(stop.s_ago)));
+        told.push(format!("{} {}, {} after it was asked to stop", thread.path, thread.doing(), span(stop.s_ago)));
     }
     told.iter().map(|text| crate::text::plain_lines(text).into_owned()).collect()
 }
@@ -316,6 +330,15 @@ mod tests {
         let wanted =
             ["main", "├─ readers", "│  ├─ reader-* ×3", "│  └─ reader-4", "│     └─ helper", "├─ w", "└─ selvedge ×4"];
         assert_eq!(labels(&threads, true, ""), wanted);
+    }
+
+    #[test]
+    fn the_runtimes_own_are_one_row_with_their_children() {
+        let mut threads = program();
+        let own = Thread { is_runtimes_own: true, ..thread(60, Some(21), "main/selvedge/21/worker") };
+        threads.threads.push(own);
+        assert_eq!(labels(&threads, true, "").last().map(String::as_str), Some("└─ selvedge ×5"));
+        assert_eq!(labels(&threads, false, "").len(), threads.threads.len());
     }
 
     #[test]

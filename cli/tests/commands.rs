@@ -5,9 +5,10 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use support::open::Open;
 use support::{Folder, answer, expect, info, program, selvedge, stderr, stdout, usual};
 
 fn is_plain(text: &str) -> bool {
@@ -133,69 +134,37 @@ fn top_without_a_terminal_says_so() {
     assert!(stderr(&output).contains("needs a terminal"), "{}", stderr(&output));
 }
 
-/// A running `selvedge open`, with the port and the token that it has printed.
-struct Open {
-    child: Child,
-    port: u16,
-    token: String,
+fn connect(open: &Open) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", open.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
 }
 
-impl Open {
-    fn new(folder: &Folder) -> Open {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
-        let command = command.args(["open", "--folder"]).arg(&folder.0).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut line = Vec::new();
-        let out = child.stdout.as_mut().unwrap();
-        let mut byte = [0];
-        while out.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
-            line.push(byte[0]);
-        }
-        let line = String::from_utf8(line).unwrap();
-        let (address, token) = line.strip_prefix("http://127.0.0.1:").unwrap().split_once("/?token=").unwrap();
-        Open { child, port: address.parse().unwrap(), token: token.to_owned() }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream
-    }
-
-    /// The whole answer to a request with these headers.
-    fn get(&self, path: &str, headers: &str) -> String {
-        let mut stream = self.connect();
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{headers}\r\n", self.port).as_bytes())
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The whole answer to a request with these headers.
+fn get(open: &Open, path: &str, headers: &str) -> String {
+    let mut stream = connect(open);
+    let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{headers}\r\n", open.port);
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
 fn open_forwards_with_the_token_alone() {
     let folder = Folder::new();
     let asked = program(&folder.socket("indexer", 7), usual("indexer", 7));
-    let open = Open::new(&folder);
-    assert!(open.get("/folded?seconds=1", "").starts_with("HTTP/1.1 401"));
-    assert!(open.get("/folded?seconds=1", "Authorization: Bearer nope\r\n").starts_with("HTTP/1.1 401"));
+    let open = Open::start(folder.0.to_str().unwrap());
+    assert!(get(&open, "/folded?seconds=1", "").starts_with("HTTP/1.1 401"));
+    assert!(get(&open, "/folded?seconds=1", "Authorization: Bearer nope\r\n").starts_with("HTTP/1.1 401"));
     assert!(!asked.lock().unwrap().iter().any(|path| path.starts_with("/folded")));
     let bearer = format!("Authorization: Bearer {}\r\n", open.token);
-    assert!(open.get("/folded?seconds=1", &bearer).ends_with("main;work 5\n"));
-    let first = open.get(&format!("/?token={}", open.token), "");
+    assert!(get(&open, "/folded?seconds=1", &bearer).ends_with("main;work 5\n"));
+    let first = get(&open, &format!("/?token={}", open.token), "");
     assert!(first.starts_with("HTTP/1.1 303") && first.contains("HttpOnly; SameSite=Strict"), "{first}");
     let cookie = first.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).unwrap().split(';').next().unwrap();
-    assert!(open.get("/folded", &format!("Cookie: {cookie}\r\n")).ends_with("main;work 5\n"));
-    assert!(open.get("/folded", &format!("{bearer}Origin: http://evil.example\r\n")).starts_with("HTTP/1.1 403"));
+    assert!(get(&open, "/folded", &format!("Cookie: {cookie}\r\n")).ends_with("main;work 5\n"));
+    assert!(get(&open, "/folded", &format!("{bearer}Origin: http://evil.example\r\n")).starts_with("HTTP/1.1 403"));
     assert_eq!(asked.lock().unwrap().iter().filter(|path| path.starts_with("/folded")).count(), 2);
 }
 
@@ -216,8 +185,8 @@ fn open_passes_events_as_they_come() {
         told.lock().unwrap().send(()).unwrap();
     };
     program(&folder.socket("indexer", 7), Arc::new(events));
-    let open = Open::new(&folder);
-    let mut stream = open.connect();
+    let open = Open::start(folder.0.to_str().unwrap());
+    let mut stream = connect(&open);
     let request = format!("GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", open.token);
     stream.write_all(request.as_bytes()).unwrap();
     let (mut received, mut buffer) = (String::new(), [0; 256]);

@@ -184,7 +184,10 @@ fn details(thread: &Thread) -> String {
     add("CPU", thread.cpu_s.map(span));
     add("kernel's id", thread.os_thread.map(|id| id.to_string()));
     add("spawned at", thread.spawned_at.clone());
-    add("waits", thread.waiting_for.as_ref().map(|wait| format!("{}, {}", wait.text(), span(wait.for_s))));
+    add(
+        "waits",
+        thread.wait().zip(thread.waiting_for.as_ref()).map(|(text, wait)| format!("{text}, {}", span(wait.for_s))),
+    );
     add("asked to stop", thread.stop.as_ref().map(reasons));
     add("restarts", (thread.restarts > 0).then(|| thread.restarts.to_string()));
     thread.failures.iter().for_each(|text| add("failure", Some(text.clone())));

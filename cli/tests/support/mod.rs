@@ -1,6 +1,11 @@
 //! A program that the tests make up: it listens on a socket as a program with the feature `inspect`
 //! does, and gives the answers that a test wants.
 
+// Each test file uses a part of this.
+#![allow(dead_code)]
+
+pub mod open;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
