@@ -94,10 +94,11 @@ impl Recording {
     /// samples while those up to now are read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
-        // First the engine: it adds the samples that it has to the trace.
-        let (found, spans) = (self.sampler.snapshot(), self.spans.counted());
+        // First the waits, since their numbers of stacks are looked up in what the engine has found. Then
+        // the engine: it adds the samples that it has to the trace.
+        let (waits, found, spans) = (self.waits(), self.sampler.snapshot(), self.spans.counted());
         let traced = self.collect().map(|collected| Traced::new(collected, self.effective.clock));
-        Profile { spans, ..profile(found, self.waits(), traced, self.effective, self.epoch, duration) }
+        Profile { spans, ..profile(found, waits, traced, self.effective, self.epoch, duration) }
     }
 
     /// Stops, and gives what was found.
@@ -118,6 +119,7 @@ impl Recording {
     /// What was counted of waits up to now. Read before the stacks: each number is a stack's by then.
     fn waits(&self) -> Option<CountedWaits> {
         let (ledger, wait_stacks) = self.ledger.as_ref().zip(self.wait_stacks.as_ref())?;
+        wait_stacks.ask_waiting();
         let (accounts, let_go) = (ledger.accounts(), wait_stacks.let_go());
         Some(CountedWaits { accounts, let_go, can_take: wait_stacks.can_take() })
     }

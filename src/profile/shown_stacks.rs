@@ -170,18 +170,19 @@ impl<'a> ShownStacks<'a> {
 
     /// The part of the leaf behind this crate's call that the program has made, as in
     /// [`waiting_part`](Self::waiting_part). Code that only drops and calls is between parts of it.
+    /// In a call that still blocks, the leaf is code that this crate has called.
     fn part_behind_call(&self, addresses: &[u64], generation: u32) -> (usize, usize) {
-        let mut part = (0, 0);
+        let mut part = None;
         for (index, &address) in addresses.iter().enumerate() {
             for (line, name) in self.known[&(address, index == 0, generation)].lines.iter().enumerate() {
                 if trim::is_ours(name) {
-                    part = (index, line);
-                } else if !trim::is_between_ours(name) {
-                    return part;
+                    part = Some((index, line));
+                } else if part.is_some() && !trim::is_between_ours(name) {
+                    return part.unwrap_or_default();
                 }
             }
         }
-        part
+        part.unwrap_or_default()
     }
 
     /// The index of the location that is that remark.

@@ -14,8 +14,9 @@ use std::time::Duration;
 /// each thing that a thread ends gets one in any case. Times and numbers of waits are exact for
 /// each thread, each thing waited for, and each thread that ended the waits; the stacks split them.
 ///
-/// A wait has `[no stack]` if it goes on when the profile is made, if its thread runs on another
-/// stack than its own, as a coroutine does, or if the engine takes none
+/// A wait that goes on when the profile is made has the stack with which its thread replies, as for
+/// a dump. A wait has `[no stack]` if that thread does not reply, if it runs on another stack than
+/// its own, as a coroutine does, or if the engine takes none
 /// ([`Engine::Process`](super::Engine::Process)).
 impl Profile {
     /// Draws where threads waited, as a flamegraph: at the bottom the tree of threads, on it the

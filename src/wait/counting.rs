@@ -6,7 +6,7 @@ use super::ender::{Ender, nanos};
 use super::identity::name_of_ender;
 use super::slept::Slept;
 use super::slot::{Counted, Slot};
-use super::stack_sums::TakenStack;
+use super::stack_sums::{StackNumber, TakenStack};
 use super::stacks;
 use super::totals::{WaitLabel, WaitTotals};
 use crate::record::{Event, Rings, SleepEvent};
@@ -47,12 +47,21 @@ impl Slot {
             if let Some(sleep) = self.sleep.read() {
                 slept.add(&sleep, None);
             }
+            slept.add_stack(inner.present_stack.map(|stack| TakenStack::of_all(slept.nanos, stack)));
             inner.count_into(slept, &mut totals, name_of_ender);
             for wait in outer {
                 wait.count_into(wait.slept, &mut totals, name_of_ender);
             }
         }
         Some(totals)
+    }
+
+    /// The wait of that serial number has that stack, while it goes on.
+    pub(crate) fn set_present_stack(&self, serial: u64, stack: StackNumber) {
+        let mut waits = self.waits.lock();
+        if let Some(wait) = waits.now.last_mut().filter(|wait| wait.serial() == serial) {
+            wait.present_stack = Some(stack);
+        }
     }
 
     /// The sleep that goes on, up to now. Its name is among the [`wait_labels`](Self::wait_labels) that
@@ -64,7 +73,8 @@ impl Slot {
         let slept = self.sleep.read()?;
         let name = wait.entry_in(&mut counted.totals);
         wait.entry = Some(name);
-        Some(SleepEvent { name, serial: wait.serial() as u16, ..slept })
+        let stack = wait.present_stack.map_or(0, |stack| stack.0 + 1);
+        Some(SleepEvent { name, serial: wait.serial() as u16, stack, ..slept })
     }
 
     /// What the numbers of names in the thread's sleeps mean. None once the count has ended.
@@ -129,7 +139,7 @@ impl super::slot::Waits {
     /// Nothing of the sleeps of waits that go on is counted any more.
     fn forget_sleeps(&mut self) {
         for wait in &mut self.now {
-            (wait.slept, wait.entry) = (Slept::default(), None);
+            (wait.slept, wait.entry, wait.present_stack) = (Slept::default(), None, None);
         }
     }
 }

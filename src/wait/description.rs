@@ -33,6 +33,9 @@ pub struct Wait {
     /// recording counted.
     #[cfg(feature = "profiling")]
     pub(super) entry: Option<u16>,
+    /// Its stack, while it goes on, if a recording has asked for that.
+    #[cfg(feature = "profiling")]
+    pub(super) present_stack: Option<StackNumber>,
 }
 
 /// What a blocking call waits for, and which threads can end the wait.

@@ -33,6 +33,8 @@ impl WaitDescription {
                     slept: Default::default(),
                     #[cfg(feature = "profiling")]
                     entry: None,
+                    #[cfg(feature = "profiling")]
+                    present_stack: None,
                 });
                 serial
             };

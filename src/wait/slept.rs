@@ -109,7 +109,7 @@ impl Slept {
     }
 
     /// The stack of its last sleep.
-    fn add_stack(&mut self, taken: Option<TakenStack>) {
+    pub(super) fn add_stack(&mut self, taken: Option<TakenStack>) {
         match (&mut self.taken, taken) {
             (Some(before), Some(later)) => before.add(later),
             (None, later) => self.taken = later,

@@ -23,6 +23,11 @@ pub(crate) struct TakenStack {
 pub(crate) struct StackSums(Vec<TakenStack>);
 
 impl TakenStack {
+    /// One wait of `nanos`, which stands for itself.
+    pub(super) fn of_all(nanos: u64, stack: StackNumber) -> TakenStack {
+        TakenStack { weight: Weight { nanos, thousandths: 1_000 }, stack: Some(stack) }
+    }
+
     /// Adds another sleep of the same wait.
     pub(super) fn add(&mut self, later: TakenStack) {
         self.weight.add(later.weight);

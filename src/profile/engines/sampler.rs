@@ -1,6 +1,6 @@
 //! The interface that both engines implement. Below them; knows no engine.
 
-use crate::profile::raw::{Effective, RawProfile};
+use crate::profile::raw::{Effective, Ending, RawProfile};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -22,6 +22,9 @@ pub(in crate::profile) trait TakeOwnStack: Send + Sync {
     /// The number of the calling thread's stack in [`RawProfile::own_stacks`]. `None`: it could not
     /// be had, which is counted there.
     fn take(&self) -> Option<u32>;
+
+    /// Keeps the stack that a thread has replied with, and returns its number, as above.
+    fn keep(&self, addresses: &[u64], ending: Ending) -> Option<u32>;
 }
 
 /// A started engine, what it does, and when it started, by both clocks.

@@ -1,5 +1,6 @@
 //! While a recording counts waits: threads take their own stacks, and what they let go is summed up.
 
+use super::going_on;
 use crate::model::locks::Mutex;
 use crate::profile::engines::TakeOwnStack;
 use crate::wait::{self, StackNumber, TakeStacks, Weight};
@@ -31,6 +32,14 @@ impl WaitStacks {
     /// Returns `true` if the engine takes stacks.
     pub(in crate::profile) fn can_take(&self) -> bool {
         self.0.own.is_some()
+    }
+
+    /// Asks the threads that still wait for their stacks. Blocks until they have replied, for two
+    /// seconds at most.
+    pub(in crate::profile) fn ask_waiting(&self) {
+        if let Some(own) = &self.0.own {
+            going_on::take(&**own);
+        }
     }
 
     /// What was let go up to now.

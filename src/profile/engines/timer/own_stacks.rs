@@ -97,6 +97,12 @@ impl TakeOwnStack for OwnStacks {
             self.known.lock().number(addresses, ending, generation)
         })
     }
+
+    fn keep(&self, addresses: &[u64], ending: Ending) -> Option<u32> {
+        let mut known = self.known.lock();
+        let generation = known.stacks.generation();
+        known.number(addresses, ending, generation)
+    }
 }
 
 impl Known {
