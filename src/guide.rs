@@ -7,6 +7,7 @@
 //! | [From channels to Queue](from_channels) | How does a program that uses channels today move over? |
 //! | [The cube](cube) | Which of the primitives is the right one? What is it called elsewhere? |
 //! | [When something is wrong](shutdown) | Why does the program not end? How is a dump read? |
+//! | [See it live](live) | How is a running program looked at from outside? What may which client ask? |
 //! | [Profiling](profiling) | How is a flamegraph made and read? What can it not see? |
 //! | [Logging](logging) | What changes for a user of log4rs? What is lost, and when? |
 //! | [Recipes](recipes) | How do a tool, a server, a service, rayon, tokio and tracing go with it? |
@@ -44,6 +45,10 @@ pub mod cube {}
 /// [picture]: https://docs.rs/crate/selvedge/latest/source/flamegraphs/reference-shutdown.png
 #[doc = include_str!("../docs/shutdown.md")]
 pub mod shutdown {}
+
+/// [shutdown]: crate::guide::shutdown
+#[doc = include_str!("../docs/live.md")]
+pub mod live {}
 
 #[cfg(any(not(doctest), feature = "profiling"))]
 #[doc = include_str!("../docs/profiling.md")]

@@ -70,6 +70,7 @@
 //! |---|---|
 //! | `log4rs` (default) | the log: log4rs, its YAML files, the queue and its writer |
 //! | `profiling` | recordings, flamegraphs, stacks in dumps and reports |
+//! | `inspect` | a socket by which tools look into the running program: a page, Go's endpoints, metrics |
 //! | `pprof-engine` | the portable engine of the profiler, the pprof crate |
 
 mod actor;
@@ -81,6 +82,8 @@ mod flame;
 pub mod guide;
 #[cfg(unix)]
 mod input;
+#[cfg(all(feature = "inspect", unix))]
+mod inspect;
 #[cfg(feature = "log4rs")]
 mod log;
 #[cfg(not(feature = "log4rs"))]

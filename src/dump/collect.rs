@@ -8,7 +8,7 @@ use crate::thread::Thread;
 use crate::thread::deadlock::{self, Finding, Kind, Waiting};
 use crate::thread::roots;
 use crate::thread::tree::{self, Node};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,27 +18,58 @@ const ALL_LOCKS_PATIENCE: Duration = Duration::from_millis(100);
 /// The time over which the use of the processor is measured. In less time it cannot be seen.
 const WINDOW: Duration = Duration::from_millis(10);
 
+/// The CPU times at one moment.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    /// By the ids of threads, with when each was read.
+    threads: HashMap<u64, (Option<Duration>, Instant)>,
+    /// The kernel ids of these threads.
+    known: HashSet<i32>,
+    others: AtBegin,
+}
+
 pub(super) fn now(with_stacks: bool) -> Dump {
-    let (began, at, maker) = (Instant::now(), SystemTime::now(), Thread::current());
+    let (began, at) = (Instant::now(), SystemTime::now());
     // Before a thread is asked for its stack, which would be seen as its own work.
-    let before = AtBegin::now();
-    let (mut clocks, mut known) = (HashMap::new(), Vec::new());
+    let mut before = Clocks { others: AtBegin::now(), ..Clocks::default() };
     walk(began, |thread, _, patience| {
-        known.extend(thread.cpu_clock().map(|clock| clock.thread()));
-        clocks.insert(thread.id(), (thread.cpu_time(), Instant::now()));
+        before.known.extend(thread.cpu_clock().map(|clock| clock.thread()));
+        before.threads.insert(thread.id(), (thread.cpu_time(), Instant::now()));
         thread.node().try_snapshot(patience).map_or_else(Vec::new, |seen| seen.children)
     });
     std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
+    since(&before, began, at, with_stacks)
+}
+
+/// What the threads do, without their stacks and without a pause: shares are since `before`, the
+/// clocks of an earlier look. Returns the clocks of this look.
+#[cfg(feature = "inspect")]
+pub(crate) fn look(before: Option<Clocks>) -> (Dump, Clocks) {
+    /// A younger thread may be about to join the tree.
+    const YOUNG: Duration = Duration::from_millis(100);
+    let (began, at) = (Instant::now(), SystemTime::now());
+    let before = before.unwrap_or_else(|| Clocks { others: AtBegin::now(), ..Clocks::default() });
+    let mut dump = since(&before, began, at, false);
+    dump.no_stacks = None;
+    dump.unregistered.retain(|other| other.age.is_none_or(|age| age >= YOUNG));
+    let known: HashSet<i32> = dump.threads.iter().filter_map(|entry| entry.os_thread).collect();
+    let threads = dump.threads.iter().map(|entry| (entry.id, (entry.cpu, entry.seen))).collect();
+    let others = AtBegin::without(&known);
+    (dump, Clocks { threads, known, others })
+}
+
+fn since(before: &Clocks, began: Instant, at: SystemTime, with_stacks: bool) -> Dump {
+    let maker = Thread::current();
     let (mut threads, mut entries) = (Vec::new(), Vec::new());
     walk(began, |thread, parent, patience| {
         let (mut entry, children) = entry_of(&thread, parent, patience);
         entry.is_maker = thread == maker;
-        entry.share = clocks.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
+        entry.share = before.threads.get(&thread.id()).and_then(|&(before, then)| share(&entry, before?, then));
         entries.push(entry);
         threads.push(thread);
         children
     });
-    let mut unregistered = unregistered::collect(&before, &entries, &known);
+    let mut unregistered = unregistered::collect(&before.others, &entries, &before.known);
     let stacks = if with_stacks { find_stacks(&mut entries, &threads, &mut unregistered) } else { Ok(Vec::new()) };
     let (unread, no_stacks) = stacks.map_or_else(|why| (Vec::new(), Some(why)), |unread| (unread, None));
     let deadlocks = deadlocks(&entries);

@@ -33,14 +33,14 @@ pub struct Dump {
 
 /// Waiting threads whose waits no thread can end.
 #[derive(Clone, serde::Serialize)]
-pub(super) struct Deadlock {
+pub(crate) struct Deadlock {
     pub(super) kind: &'static str,
     /// Under which condition it is not so.
     pub(super) unless: Option<String>,
     /// By their ids.
     pub(super) threads: Vec<u64>,
     pub(super) behind: Vec<u64>,
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// One thread.

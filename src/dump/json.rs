@@ -5,8 +5,9 @@ use crate::signal::Reason;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
+/// The whole dump.
 #[derive(Serialize)]
-struct Whole<'a> {
+pub(super) struct Whole<'a> {
     process: u32,
     at: String,
     took_s: f64,
@@ -18,8 +19,9 @@ struct Whole<'a> {
     deadlocks: &'a [Deadlock],
 }
 
+/// One thread.
 #[derive(Serialize)]
-struct One<'a> {
+pub(super) struct One<'a> {
     path: &'a str,
     id: u64,
     parent: Option<u64>,
@@ -42,8 +44,9 @@ struct One<'a> {
     stack_cut: Option<&'static str>,
 }
 
+/// One thread that is not in the tree.
 #[derive(Serialize)]
-struct OneUnregistered<'a> {
+pub(super) struct OneUnregistered<'a> {
     path: &'a str,
     os_thread: i32,
     age_s: Option<f64>,
@@ -81,8 +84,13 @@ struct Place<'a> {
 }
 
 pub(super) fn write(dump: &Dump) -> String {
+    // Strings, numbers and lists: nothing that could not be written.
+    serde_json::to_string(&whole(dump)).unwrap_or_default()
+}
+
+pub(super) fn whole(dump: &Dump) -> Whole<'_> {
     let at: chrono::DateTime<chrono::Local> = dump.at.into();
-    let whole = Whole {
+    Whole {
         process: dump.process,
         at: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, false),
         took_s: dump.took.as_secs_f64(),
@@ -91,12 +99,10 @@ pub(super) fn write(dump: &Dump) -> String {
         threads: dump.threads.iter().map(one).collect(),
         unregistered: dump.unregistered.iter().map(one_unregistered).collect(),
         deadlocks: &dump.deadlocks,
-    };
-    // Strings, numbers and lists: nothing that could not be written.
-    serde_json::to_string(&whole).unwrap_or_default()
+    }
 }
 
-fn one(entry: &Entry) -> One<'_> {
+pub(super) fn one(entry: &Entry) -> One<'_> {
     let seconds = |span: Duration| span.as_secs_f64();
     let (waiting_for, ended) = match &entry.doing {
         Doing::Waiting { kind, name, elapsed, holder, acquired_at } => {
@@ -132,7 +138,7 @@ fn one(entry: &Entry) -> One<'_> {
     }
 }
 
-fn one_unregistered(other: &Unregistered) -> OneUnregistered<'_> {
+pub(super) fn one_unregistered(other: &Unregistered) -> OneUnregistered<'_> {
     let (stack, stack_cut, no_stack) = parts(&other.stack);
     OneUnregistered {
         path: &other.path,
@@ -147,7 +153,7 @@ fn one_unregistered(other: &Unregistered) -> OneUnregistered<'_> {
     }
 }
 
-fn state(doing: &Doing) -> &'static str {
+pub(super) fn state(doing: &Doing) -> &'static str {
     match doing {
         Doing::NotBegun => "not running yet",
         Doing::Waiting { .. } => "waiting",

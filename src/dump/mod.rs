@@ -11,9 +11,17 @@ mod collect;
 mod contents;
 mod frames;
 mod json;
+#[cfg(feature = "inspect")]
+mod live;
 mod public;
 mod text;
 mod unregistered;
 
 pub use self::contents::Dump;
 pub use self::public::dump;
+#[cfg(feature = "inspect")]
+pub(crate) use self::{
+    collect::{Clocks, look},
+    contents::Deadlock,
+    live::{Facts, OtherNow, ThreadNow},
+};

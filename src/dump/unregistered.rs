@@ -3,17 +3,28 @@
 
 use super::contents::{Doing, Entry, Stack, Unregistered};
 use crate::os::task;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// The process's threads at the beginning of a dump, by kernel id, with the CPU time of each and
 /// when it was read. Empty where the system does not list them.
+#[derive(Default)]
 pub(super) struct AtBegin(HashMap<i32, (Option<Duration>, Instant)>);
 
 impl AtBegin {
     pub(super) fn now() -> AtBegin {
         let ids = task::list().unwrap_or_default();
-        AtBegin(ids.into_iter().map(|id| (id, (task::cpu_time(id), Instant::now()))).collect())
+        AtBegin::of(ids.into_iter())
+    }
+
+    /// The same, without the threads that are known to be in the tree.
+    #[cfg(feature = "inspect")]
+    pub(super) fn without(known: &HashSet<i32>) -> AtBegin {
+        AtBegin::of(task::list().unwrap_or_default().into_iter().filter(|id| !known.contains(id)))
+    }
+
+    fn of(ids: impl Iterator<Item = i32>) -> AtBegin {
+        AtBegin(ids.map(|id| (id, (task::cpu_time(id), Instant::now()))).collect())
     }
 }
 
@@ -22,8 +33,9 @@ impl AtBegin {
 ///
 /// A thread that has just started is not in the tree yet, and an ending thread has left it. Neither
 /// is seen at both looks.
-pub(super) fn collect(before: &AtBegin, entries: &[Entry], known: &[i32]) -> Vec<Unregistered> {
-    let is_of_tree = |id: &i32| known.contains(id) || entries.iter().any(|entry| entry.os_thread == Some(*id));
+pub(super) fn collect(before: &AtBegin, entries: &[Entry], known: &HashSet<i32>) -> Vec<Unregistered> {
+    let of_tree: HashSet<i32> = entries.iter().filter_map(|entry| entry.os_thread).collect();
+    let is_of_tree = |id: &i32| known.contains(id) || of_tree.contains(id);
     let mut ids: Vec<i32> = before.0.keys().copied().filter(|id| !is_of_tree(id) && !task::is_hidden(*id)).collect();
     ids.sort_unstable();
     ids.into_iter().filter_map(|id| read(id, before)).collect()

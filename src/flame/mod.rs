@@ -60,6 +60,12 @@ pub(crate) fn write_pprof(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -
     pprof::write(stacks, facts, out).map_err(|cause| unwritten("pprof file", cause))
 }
 
+/// A gzipped `profile.proto` that has the number of samples of each stack as its only value.
+#[cfg(feature = "inspect")]
+pub(crate) fn write_counts(stacks: &Stacks, kind: &str, out: impl Write) -> Result<(), Error> {
+    pprof::write_counts(stacks, kind, out).map_err(|cause| unwritten("pprof file", cause))
+}
+
 fn unwritten(what: &str, cause: std::io::Error) -> Error {
     Error::new(Kind::Io, format!("the {what} could not be written")).because(cause)
 }

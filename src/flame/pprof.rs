@@ -29,21 +29,57 @@ pub(super) fn write(stacks: &Stacks, facts: &Facts<'_>, out: impl Write) -> io::
     gzip.finish()?.flush()
 }
 
-/// The message. Its field numbers are from `profile.proto` in google/pprof. Ids count from 1: id n
-/// is at index n - 1.
+/// The same for counts without a time.
+#[cfg(feature = "inspect")]
+pub(super) fn write_counts(stacks: &Stacks, kind: &str, out: impl Write) -> io::Result<()> {
+    let facts = Facts {
+        values: [["", ""]; 2],
+        started: SystemTime::now(),
+        duration: Duration::ZERO,
+        period: Duration::from_nanos(1),
+        label_key: "thread",
+        comments: &[],
+    };
+    let mut strings = Strings::new();
+    let kind = [strings.index(kind), strings.index("count")];
+    let mut gzip = GzEncoder::new(out, Compression::default());
+    gzip.write_all(
+        message(stacks, &facts, strings, Values { kinds: &[kind], main: kind, with_weights: false }).as_bytes(),
+    )?;
+    gzip.finish()?.flush()
+}
+
+/// What the values of the samples are.
+struct Values<'a> {
+    /// Each by its kind and unit.
+    kinds: &'a [[i64; 2]],
+    /// The kind that is shown first. The period is of this kind.
+    main: [i64; 2],
+    with_weights: bool,
+}
+
 fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     let mut strings = Strings::new();
+    let [count, clock] = facts.values.map(|value| value.map(|text| strings.index(text)));
+    message(stacks, facts, strings, Values { kinds: &[count, clock], main: clock, with_weights: true })
+}
+
+/// The message. Its field numbers are from `profile.proto` in google/pprof. Ids count from 1: id n
+/// is at index n - 1.
+fn message(stacks: &Stacks, facts: &Facts<'_>, mut strings: Strings, values: Values<'_>) -> Message {
     let mut functions = Functions::default();
     let mut profile = Message::default();
-    let [count, clock] = facts.values.map(|value| value.map(|text| strings.index(text)));
-    profile.message(1, &value_type(count)).message(1, &value_type(clock));
+    for kind in values.kinds {
+        profile.message(1, &value_type(*kind));
+    }
     let label_key = strings.index(facts.label_key);
     for stack in &stacks.stacks {
         let mut label = Message::default();
         label.signed(1, label_key).signed(2, strings.index(&stack.label));
         let mut sample = Message::default();
         sample.unsigned_list(1, stack.frames.iter().map(|&frame| frame as u64 + 1));
-        sample.signed_list(2, [signed(stack.samples), signed(stack.weight)]);
+        let weight = values.with_weights.then(|| signed(stack.weight));
+        sample.signed_list(2, [signed(stack.samples)].into_iter().chain(weight));
         sample.message(3, &label);
         for (key, text) in &stack.labels {
             let mut label = Message::default();
@@ -84,8 +120,8 @@ fn profile(stacks: &Stacks, facts: &Facts<'_>) -> Message {
     }
     profile.signed(9, nanos(facts.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
     profile.signed(10, nanos(facts.duration));
-    profile.message(11, &value_type(clock)).signed(12, nanos(facts.period));
-    profile.signed_list(13, comments).signed(14, clock[0]);
+    profile.message(11, &value_type(values.main)).signed(12, nanos(facts.period));
+    profile.signed_list(13, comments).signed(14, values.main[0]);
     profile
 }
 

@@ -27,7 +27,7 @@ use super::seam::{Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current,
 use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
 use super::wiring::Overflow;
-use super::{abort, forked_child};
+use super::{abort, forked_child, tail};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64};
 use crate::os::abort::block_abort;
 use crate::signal::Signal;
@@ -218,6 +218,7 @@ impl Channel {
     fn drop_counted(&self, message: Message) {
         if let Message::Record(captured) = message {
             self.dropped[captured.to].fetch_add(captured.gap + 1, Ordering::Relaxed);
+            tail::count_lost(1);
         }
     }
 

@@ -121,3 +121,27 @@ pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Duration, _: Wiring) ->
 pub(crate) fn finish() {
     logging::flush();
 }
+
+/// One record. There are none: the log is the program's own.
+#[cfg(feature = "inspect")]
+#[derive(Clone, Debug)]
+pub(crate) struct TailRecord {
+    pub(crate) time: (i64, u32),
+    pub(crate) level: Level,
+    pub(crate) target: String,
+    pub(crate) thread: String,
+    pub(crate) message: String,
+}
+
+#[cfg(feature = "inspect")]
+pub(crate) fn keep_tail(_: bool) {}
+
+#[cfg(feature = "inspect")]
+pub(crate) fn tail(_: u64, _: Level, _: usize) -> (Vec<TailRecord>, u64) {
+    (Vec::new(), 0)
+}
+
+#[cfg(feature = "inspect")]
+pub(crate) fn counts() -> ([u64; 5], u64) {
+    ([0; 5], 0)
+}

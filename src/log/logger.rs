@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::recent;
 use super::record::{Captured, Time, at_one_time, format_into};
+use super::{recent, tail};
 use crate::thread::panic_flags::enter_logger;
 #[cfg(feature = "profiling")]
 use crate::wait;
@@ -72,6 +72,7 @@ impl Log for Logger {
         let mut message = String::new();
         format_into(&mut message, *record.args());
         recent::note_parts(Time::now(), record.level(), &message);
+        tail::note_parts(Time::now(), record.level(), record.target(), &message);
         at_one_time(|| self.write(record, &message));
     }
 

@@ -56,6 +56,11 @@ mod settings;
 mod sink;
 mod sinks;
 mod stall;
+#[cfg(feature = "inspect")]
+mod tail;
+#[cfg(not(feature = "inspect"))]
+#[path = "no_tail.rs"]
+mod tail;
 mod target;
 mod wiring;
 mod writer;
@@ -67,6 +72,8 @@ pub(crate) use process_hooks::{begin_exit, flush_in_time, install_exit_hook};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use rust_log::is_asked_by_environment;
+#[cfg(feature = "inspect")]
+pub(crate) use tail::{TailRecord, counts, keep_tail, tail};
 pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 pub(crate) use writer::start as start_writer;
 

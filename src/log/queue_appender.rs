@@ -10,7 +10,7 @@ use super::record::Captured;
 use super::sink::{Output, Sink};
 use super::sinks::Sinks;
 use super::wiring::Queue;
-use super::{logger, process_hooks, recent};
+use super::{logger, process_hooks, recent, tail};
 use crate::os::tell::note_logged;
 
 /// Where records enter a queue: for one of the sinks behind it, or for all.
@@ -39,6 +39,7 @@ impl Append for QueueAppender {
         let captured = Captured::new(record);
         if logger::captures() {
             recent::note(&captured);
+            tail::note(&captured);
         }
         let (first, last) = match self.sink {
             Some(sink) => (sink, sink),

@@ -17,6 +17,7 @@ use super::encode::{was_accepted, without_output};
 use super::file::LogFile;
 use super::output::Buffered;
 use super::record::{Captured, encoding};
+use super::tail;
 
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -278,6 +279,7 @@ impl Sink {
                     let (result, _) = without_output(|| encoding(nothing, append, |_| false));
                     if gives_up(&mut self.panics, &result) {
                         self.lost += 1;
+                        tail::count_lost(1);
                     } else {
                         flatten(result).map_err(|reason| (reason, true))?;
                     }
@@ -302,7 +304,10 @@ impl Sink {
                     // Back to its place, before later records.
                     Refusal::Back(captured) => self.held.push_front(*captured),
                     Refusal::Accepted => {}
-                    Refusal::GivenUp => self.lost += 1,
+                    Refusal::GivenUp => {
+                        self.lost += 1;
+                        tail::count_lost(1);
+                    }
                 }
                 return Err((reason, accepted));
             }

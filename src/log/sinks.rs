@@ -12,6 +12,7 @@ use ::log::Level;
 use super::record::Captured;
 use super::seam::sleep;
 use super::sink::{SHORT_PAUSE, Sink};
+use super::tail;
 use crate::os::tell::remark;
 
 /// Why records are missing where the overflow rule has dropped them.
@@ -40,6 +41,7 @@ impl Sinks {
         let (kept, notice) = self.0[to].take(captured);
         if !kept {
             self.0[to].count_lost(1);
+            tail::count_lost(1);
         }
         self.report(to, notice);
     }

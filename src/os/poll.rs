@@ -14,6 +14,20 @@ pub(crate) enum Interest {
     Write,
 }
 
+impl Interest {
+    fn events(self) -> libc::c_short {
+        match self {
+            Interest::Read => libc::POLLIN,
+            Interest::Write => libc::POLLOUT,
+        }
+    }
+}
+
+/// Rounded up: a wait must not end before its time. -1: no limit.
+fn millis(limit: Option<Duration>) -> libc::c_int {
+    limit.map_or(-1, |limit| libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX))
+}
+
 /// Blocks until `fd` is ready, or `wake` was woken, or `limit` has passed, or a signal handler has
 /// run. Returns `true` if `fd` is ready.
 ///
@@ -25,26 +39,41 @@ pub(crate) fn until_ready(
     wake: Option<&Waker>,
     limit: Option<Duration>,
 ) -> io::Result<bool> {
-    let events = match interest {
-        Interest::Read => libc::POLLIN,
-        Interest::Write => libc::POLLOUT,
-    };
     let entry = |fd: libc::c_int, events| libc::pollfd { fd, events, revents: 0 };
     // `poll` ignores a negative descriptor.
     let woken = wake.map_or(-1, |wake| wake.as_fd().as_raw_fd());
-    let mut entries = [entry(fd.as_raw_fd(), events), entry(woken, libc::POLLIN)];
-    // Rounded up: a wait must not end before its time. -1: no limit.
-    let millis =
-        |limit: Duration| libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
-    let limit = limit.map_or(-1, millis);
+    let mut entries = [entry(fd.as_raw_fd(), interest.events()), entry(woken, libc::POLLIN)];
     // SAFETY: `entries` is an array of that many pollfds, which the call may write to. Both
     // descriptors are open, since they are borrowed.
-    let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, limit) };
+    let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, millis(limit)) };
     if ready >= 0 {
         return Ok(entries[0].revents != 0);
     }
     let error = io::Error::last_os_error();
     if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
+}
+
+/// Blocks until one of the descriptors is ready for its interest, or `limit` has passed, or a signal
+/// handler has run. Returns for each whether it is ready, or has an error.
+///
+/// # Errors
+/// The errors of `poll`, except an interruption by a signal handler.
+#[cfg(feature = "inspect")]
+pub(crate) fn until_any(entries: &[(BorrowedFd<'_>, Interest)], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+    let entry = |&(fd, interest): &(BorrowedFd<'_>, Interest)| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: interest.events(),
+        revents: 0,
+    };
+    let mut entries: Vec<libc::pollfd> = entries.iter().map(entry).collect();
+    // SAFETY: `entries` is an array of that many pollfds, which the call may write to. The
+    // descriptors are open, since they are borrowed.
+    let ready = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, millis(limit)) };
+    let error = io::Error::last_os_error();
+    if ready < 0 && error.kind() != io::ErrorKind::Interrupted {
+        return Err(error);
+    }
+    Ok(entries.iter().map(|entry| ready > 0 && entry.revents != 0).collect())
 }
 
 pub(crate) use waker::Waker;
@@ -77,6 +106,14 @@ mod waker {
             // SAFETY: the descriptor is open, and the eight bytes of `one` can be read. Only a
             // counter near its limit of 2^64 refuses the call.
             unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        }
+
+        /// Forgets the wake-ups up to now. Does not block.
+        #[cfg(feature = "inspect")]
+        pub(crate) fn clear(&self) {
+            let mut count = 0_u64;
+            // SAFETY: the descriptor is open, and the eight bytes of `count` can be written.
+            unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
         }
     }
 
@@ -111,6 +148,15 @@ mod waker {
         /// Does not block: one byte into an empty socket.
         pub(crate) fn wake(&self) {
             let _ = (&self.waker).write(b"!");
+        }
+
+        /// Forgets the wake-ups up to now. Does not block.
+        #[cfg(feature = "inspect")]
+        pub(crate) fn clear(&self) {
+            use std::io::Read;
+            let mut bytes = [0; 64];
+            let _ = self.woken.set_nonblocking(true);
+            while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
         }
     }
 

@@ -12,9 +12,15 @@
 #[cfg(feature = "profiling")]
 mod accounts;
 #[cfg(feature = "profiling")]
+mod assemble;
+#[cfg(feature = "profiling")]
 mod build;
+#[cfg(feature = "profiling")]
+mod counted_waits;
 #[cfg(all(unix, feature = "profiling"))]
 mod describe_handler;
+#[cfg(all(feature = "profiling", feature = "inspect"))]
+mod difference;
 #[cfg(feature = "profiling")]
 mod engines;
 #[cfg(all(unix, feature = "profiling"))]
@@ -31,12 +37,16 @@ pub(crate) mod now;
 mod options;
 #[cfg(feature = "profiling")]
 mod owners;
+#[cfg(all(feature = "profiling", feature = "inspect"))]
+mod part;
 #[cfg(feature = "profiling")]
 mod pool_names;
 #[cfg(feature = "profiling")]
 mod raw;
 #[cfg(feature = "profiling")]
 mod recording;
+#[cfg(feature = "profiling")]
+mod running;
 #[cfg(feature = "profiling")]
 mod shown_stacks;
 #[cfg(not(feature = "profiling"))]
@@ -61,6 +71,8 @@ mod window;
 #[cfg(feature = "profiling")]
 mod write_waits;
 
+#[cfg(all(feature = "profiling", feature = "inspect"))]
+pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_now};
 #[cfg(feature = "profiling")]
 pub(crate) use window::Window;
 

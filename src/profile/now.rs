@@ -59,6 +59,21 @@ impl Replies {
     }
 }
 
+/// The functions at these addresses, each with the functions inlined there; `None` if not known.
+#[cfg(feature = "inspect")]
+pub(crate) fn names(addresses: &[u64]) -> Vec<Option<String>> {
+    let history = History::of_now();
+    let generation = history.generation();
+    let mut names = OfThisProcess::new(history);
+    names.prepare(&mut addresses.iter().map(|&address| Wanted { address, exact: true, generation }));
+    let name = |&address: &u64| {
+        let location = names.resolve(address, true, generation);
+        location.module?;
+        location.lines.last().map(|line| line.function.to_string())
+    };
+    addresses.iter().map(name).collect()
+}
+
 /// Names the stack in the reply, and hides its machinery.
 fn stack(reply: Reply, generation: u32, names: &mut dyn Resolve, known: &mut HashMap<(u64, bool), Location>) -> Stack {
     let (addresses, ending) = match reply {

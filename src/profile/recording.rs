@@ -1,26 +1,23 @@
 //! A recording: starts an engine, and makes a profile of what it has found. One recording at a time
 //! in a process. Knows engines only by their interface.
 
-use super::accounts::{Account, Ledger};
-use super::build;
-use super::engines::{self, Sampler, Start};
-use super::model::{Profile, Session};
+use super::assemble::profile;
+use super::counted_waits::{CountedWaits, Waits};
+use super::engines;
+use super::model::Profile;
 use super::options::Options;
-use super::raw::{Effective, RawProfile};
+use super::raw::Effective;
+use super::running::Owned;
 use super::spans::SpanLedger;
-use super::symbols::{OfThisProcess, Resolve};
 use super::trace::{Collected, Collector, Traced};
-use super::wait_stacks::{Contention, LetGo, WaitStacks};
 use crate::error::{Error, Kind};
-use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::only_one::OnlyOne;
 use crate::thread::Thread;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// `true` while a recording runs: a process has one SIGPROF and one process timer. A forked child
 /// may have a recording of its own.
@@ -30,11 +27,9 @@ static RUNS: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), At
 /// keeps it.
 // Fields are dropped in this order: the engine first, then the right to start another recording.
 pub struct Recording {
-    sampler: Box<dyn Sampler>,
+    sampler: Owned,
     /// `None`: waits are not counted.
-    ledger: Option<Ledger>,
-    /// The stacks of the waits that are counted.
-    wait_stacks: Option<WaitStacks>,
+    waits: Option<Arc<Waits>>,
     spans: SpanLedger,
     _only_one: OnlyOne,
     effective: Effective,
@@ -70,7 +65,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     // A thread is in the tree from its first such call on, and this may be `main`.
     Thread::current();
     let collector = options.get_waits().then(Collector::new).map(Arc::new);
-    let Start { sampler, effective, began, epoch } = engines::start(&options, collector.clone())?;
+    let start = engines::start(&options, collector.clone())?;
+    let (effective, began, epoch) = (start.effective, start.began, start.epoch);
     log::info!(
         "profiling: engine {}, clock {}, a sample each {:?} (options: {}, {}, {} Hz)",
         effective.engine,
@@ -80,10 +76,10 @@ pub fn start(options: Options) -> Result<Recording, Error> {
         options.get_clock(),
         options.get_frequency(),
     );
-    let wait_stacks = options.get_waits().then(|| WaitStacks::start(sampler.own_stacks()));
-    let ledger = collector.map(Ledger::start);
+    let waits = collector.map(|collector| Arc::new(Waits::start(start.sampler.own_stacks(), collector)));
+    let sampler = Owned::share(start, waits.as_ref());
     let spans = SpanLedger::start();
-    Ok(Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch })
+    Ok(Recording { sampler, waits, spans, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
@@ -107,76 +103,21 @@ impl Recording {
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
         let (waits, collected, counted) = (self.waits(), self.collect(), self.spans.counted());
-        let Recording { sampler, ledger, wait_stacks, spans, _only_one: only_one, effective, began, epoch } = self;
+        let Recording { sampler, waits: counting, spans, _only_one: only_one, effective, began, epoch } = self;
         let found = sampler.finish();
         let duration = began.elapsed();
         let traced = collected.map(|collected| Traced::new(collected, effective.clock));
-        drop((ledger, wait_stacks, spans));
+        drop((counting, spans));
         drop(only_one);
         Profile { spans: counted, ..profile(found, waits, traced, effective, epoch, duration) }
     }
 
-    /// What was counted of waits up to now. Read before the stacks: each number is a stack's by then.
     fn waits(&self) -> Option<CountedWaits> {
-        let (ledger, wait_stacks) = self.ledger.as_ref().zip(self.wait_stacks.as_ref())?;
-        wait_stacks.ask_waiting();
-        let (accounts, let_go) = (ledger.accounts(), wait_stacks.let_go());
-        Some(CountedWaits { accounts, let_go, can_take: wait_stacks.can_take() })
+        self.waits.as_ref().map(|waits| waits.counted())
     }
 
     fn collect(&self) -> Option<Collected> {
-        self.ledger.as_ref().and_then(Ledger::collect)
-    }
-}
-
-/// What a recording has counted of waits.
-struct CountedWaits {
-    accounts: Vec<Account>,
-    let_go: LetGo,
-    /// The engine takes stacks.
-    can_take: bool,
-}
-
-/// Makes the profile, and logs what is missing.
-fn profile(
-    found: RawProfile,
-    waits: Option<CountedWaits>,
-    traced: Option<Traced>,
-    effective: Effective,
-    started: SystemTime,
-    duration: Duration,
-) -> Profile {
-    if let Some(trouble) = &found.trouble {
-        log::error!("profiling: {trouble}");
-    }
-    let RawProfile { samples, lifetimes, history, trouble, own_stacks } = found;
-    let session = Session { effective, started, duration, trouble, unread: Vec::new() };
-    let mut names = OfThisProcess::new(history);
-    build::prepare(&samples, &own_stacks.stacks, &mut names);
-    let mut profile = build::profile(samples, &lifetimes, session, &mut names);
-    profile.traced = traced.map(Arc::new);
-    if let Some(CountedWaits { accounts, let_go, can_take }) = waits {
-        profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
-        profile.accounts = accounts;
-        profile.session.unread.extend(names.unread());
-    }
-    warn_once(profile.unread());
-    if let Some(sentence) = profile.missing() {
-        log::warn!("profiling: {sentence}");
-    }
-    profile
-}
-
-/// Logs the sentences that were not logged before. Each profile has them all, but there may be many
-/// snapshots.
-fn warn_once(unread: &[String]) {
-    static LOGGED: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
-    for sentence in unread {
-        // Appenders are the user's: the lock is not held while they run.
-        let is_new = LOGGED.lock().insert(sentence.clone());
-        if is_new {
-            log::warn!("profiling: {sentence}");
-        }
+        self.waits.as_ref().and_then(|waits| waits.collect())
     }
 }
 

@@ -112,6 +112,12 @@ impl Profile {
         self.write_go(&self.contention.mutex(), out)
     }
 
+    /// The same as folded lines.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn write_contention_folded(&self, out: impl Write) -> Result<(), Error> {
+        flame::write_folded(&self.contention.mutex(), out)
+    }
+
     fn write_go(&self, stacks: &Stacks, out: impl Write) -> Result<(), Error> {
         let comments = [self.waits_summary()];
         let facts = Facts {

@@ -73,11 +73,10 @@ impl<T> Queue<T> {
 
     fn over(store: Store<T>) -> Queue<T> {
         let store = Arc::new(store);
-        let [added, popped] = store.counters();
-        // SAFETY: the counters are in the store, which is behind an Arc: it does not move, and is
+        // SAFETY: the parts are in the store, which is behind an Arc: it does not move, and is
         // only reached through shared references. Each clone of the count is in a `Queue`, and is
         // dropped before the `Queue`'s own reference to the store.
-        let account = unsafe { HandleCount::first(store.name.clone(), added, popped) };
+        let account = unsafe { HandleCount::first(store.name.clone(), store.parts()) };
         Queue { account, store }
     }
 

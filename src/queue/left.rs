@@ -9,6 +9,8 @@ use crate::model::AtomicU64;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
+#[cfg(feature = "inspect")]
+use crate::signal::Signal;
 use crate::wait::Shared;
 use log::Level;
 use std::collections::BTreeMap;
@@ -50,15 +52,30 @@ impl Shared for Account {}
 /// could not hold references to variables that are declared after it.
 pub(super) struct HandleCount(Arc<Account>);
 
+/// The parts of a store that the list of living queues reads.
+pub(super) struct Parts<'a> {
+    pub(super) added: &'a AtomicU64,
+    pub(super) popped: &'a AtomicU64,
+    #[cfg(feature = "inspect")]
+    pub(super) closed: &'a Signal,
+    /// `u64::MAX`: without a limit.
+    #[cfg(feature = "inspect")]
+    pub(super) capacity: u64,
+}
+
 /// A queue that has handles.
 struct Living {
     account: Weak<Account>,
     /// `added` and `popped` of its store.
     counters: [*const AtomicU64; 2],
+    #[cfg(feature = "inspect")]
+    closed: *const Signal,
+    #[cfg(feature = "inspect")]
+    capacity: u64,
 }
 
-// SAFETY: the pointers are to atomics, which any thread may read; `HandleCount::first` says for how
-// long.
+// SAFETY: the pointers are to atomics and to a signal, which any thread may read;
+// `HandleCount::first` says for how long.
 unsafe impl Send for Living {}
 
 impl Living {
@@ -67,13 +84,23 @@ impl Living {
     /// # Safety
     /// The last handle of the queue has not been dropped, or is just being dropped by the caller.
     unsafe fn len(&self) -> u64 {
+        // SAFETY: as the caller has it.
+        let (added, popped) = unsafe { self.counts() };
+        added - popped
+    }
+
+    /// How many values were ever added, and popped.
+    ///
+    /// # Safety
+    /// As for `len`.
+    unsafe fn counts(&self) -> (u64, u64) {
         let [added, popped] = self.counters;
         // SAFETY: both counters are where they were, by the contract of `first`, since there still
         // is a handle.
         let (added, popped) = unsafe { (&*added, &*popped) };
         // Acquire, `popped` first: as in the store, it never overtakes `added`.
         let popped = popped.load(Ordering::Acquire);
-        added.load(Ordering::Acquire) - popped
+        (added.load(Ordering::Acquire), popped)
     }
 }
 
@@ -89,12 +116,12 @@ struct Dropped {
 }
 
 impl HandleCount {
-    /// Counts the first handle of a queue whose store counts in `added` and `popped`.
+    /// Counts the first handle of a queue whose store has these parts.
     ///
     /// # Safety
-    /// The two counters stay where they are, and are only reached through shared references, until
+    /// The parts stay where they are, and are only reached through shared references, until
     /// the last clone of the returned count has been dropped.
-    pub(super) unsafe fn first(name: Arc<str>, added: &AtomicU64, popped: &AtomicU64) -> HandleCount {
+    pub(super) unsafe fn first(name: Arc<str>, parts: Parts<'_>) -> HandleCount {
         static NEXT: Keys = Keys::new(0);
         // Relaxed: only that each key is given once matters.
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +133,14 @@ impl HandleCount {
             may_be_left: AtomicBool::new(false),
             key,
         });
-        let living = Living { account: Arc::downgrade(&account), counters: [added, popped] };
+        let living = Living {
+            account: Arc::downgrade(&account),
+            counters: [parts.added, parts.popped],
+            #[cfg(feature = "inspect")]
+            closed: parts.closed,
+            #[cfg(feature = "inspect")]
+            capacity: parts.capacity,
+        };
         LIVING.lock().insert(key, living);
         HandleCount(account)
     }
@@ -264,6 +298,54 @@ pub(crate) fn still_in_queues() -> Vec<LeftInQueue> {
     }
     drop(living);
     held.into_iter().map(|(name, held)| LeftInQueue { name, values: held.values, queues: held.queues }).collect()
+}
+
+/// A queue that has handles, as it is now.
+#[cfg(feature = "inspect")]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct QueueNow {
+    pub(crate) id: u64,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) name: Arc<str>,
+    pub(crate) len: u64,
+    /// `None`: without a limit.
+    pub(crate) capacity: Option<u64>,
+    pub(crate) closed: bool,
+    /// How many values were ever added, and popped.
+    pub(crate) added: u64,
+    pub(crate) popped: u64,
+}
+
+#[cfg(feature = "inspect")]
+fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// The queues that have handles, the oldest first.
+#[cfg(feature = "inspect")]
+pub(crate) fn living() -> Vec<QueueNow> {
+    // Dropped after the lock: one of these may be the last reference to an account.
+    let mut accounts = Vec::new();
+    let living = LIVING.lock();
+    let mut found = Vec::with_capacity(living.len());
+    for (&id, queue) in living.iter() {
+        let Some(account) = queue.account.upgrade() else { continue };
+        // SAFETY: the queue is in LIVING, whose lock is held. The drop of its last handle takes it
+        // out under that lock.
+        let ((added, popped), closed) = unsafe { (queue.counts(), (*queue.closed).is_go()) };
+        found.push(QueueNow {
+            id,
+            name: account.name.clone(),
+            len: added - popped,
+            capacity: Some(queue.capacity).filter(|capacity| *capacity != u64::MAX),
+            closed,
+            added,
+            popped,
+        });
+        accounts.push(account);
+    }
+    drop(living);
+    found
 }
 
 /// Forgets what was lost: a runtime begins.

@@ -26,4 +26,6 @@ pub use handle::{Iter, Queue};
 pub use left::{LeftInQueue, left_in_queues};
 pub use popper::Popper;
 
+#[cfg(feature = "inspect")]
+pub(crate) use left::{QueueNow, living};
 pub(crate) use left::{begin, still_in_queues};

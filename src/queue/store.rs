@@ -22,6 +22,7 @@
 //! Models: `queue/loom_tests.rs`.
 
 use super::errors::{AddError, PopError};
+use super::left::Parts;
 use super::wake_up::{Spin, WakeUp};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::signal::{Signal, WaitSet};
@@ -111,9 +112,16 @@ impl<T> Store<T> {
         }
     }
 
-    /// `added` and `popped`.
-    pub(super) fn counters(&self) -> [&AtomicU64; 2] {
-        [self.added(), self.popped()]
+    /// What the list of living queues reads.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            added: self.added(),
+            popped: self.popped(),
+            #[cfg(feature = "inspect")]
+            closed: &self.closed,
+            #[cfg(feature = "inspect")]
+            capacity: self.capacity,
+        }
     }
 
     fn added(&self) -> &AtomicU64 {

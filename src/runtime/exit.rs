@@ -5,7 +5,7 @@
 use super::exit_codes::INTERRUPTED;
 use super::exit_codes::STUCK;
 use super::reserve::{self, Job, LAST_WORDS, run_within};
-use super::{last_profile, left};
+use super::{inspection, last_profile, left};
 use crate::dump::Dump;
 use crate::os::console::{self, Stream};
 pub(super) use crate::os::tell::say;
@@ -169,6 +169,7 @@ fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: 
     for _ in 0..spoken {
         let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
+    inspection::forget();
     // Others still log: the end must not come in the middle of the writer's line.
     crate::log::begin_exit();
     now(code)

@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::profiler::{self, Profiler};
 use super::reserve::Reserve;
 use super::stop_watch::StopWatch;
-use super::{at_exit, exit, last_profile, left, signals, watch};
+use super::{at_exit, exit, inspection, last_profile, left, signals, watch};
 use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::tell::tell;
@@ -122,6 +122,8 @@ impl Runtime {
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
         }
         signals::start(&node, &settings)?;
+        // The youngest: it is there until the last thread of the user has ended, and ends first then.
+        inspection::start(&settings, &node)?;
         announce(&settings);
         own.keep();
         let up = Up {

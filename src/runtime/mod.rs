@@ -9,6 +9,11 @@ pub(crate) mod config;
 mod dumps;
 mod exit;
 mod exit_codes;
+#[cfg(all(feature = "inspect", unix))]
+mod inspection;
+#[cfg(not(all(feature = "inspect", unix)))]
+#[path = "no_inspection.rs"]
+mod inspection;
 mod last_profile;
 mod left;
 mod lifecycle;

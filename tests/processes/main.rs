@@ -20,6 +20,7 @@ mod fork;
 mod half_started;
 mod http_server;
 mod indexer;
+mod inspect;
 #[cfg(feature = "profiling")]
 mod last_profile;
 mod leaked_guards;

@@ -17,6 +17,8 @@ mod ending;
 mod executing;
 mod failing;
 mod forking;
+#[cfg(all(feature = "inspect", unix))]
+mod inspected;
 mod letters;
 mod log_ends;
 mod log_subject;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         "executing" => executing::main().report(),
         "ending" => ending::main().report(),
         "failing" => failing::main().report(),
+        #[cfg(all(feature = "inspect", unix))]
+        "inspected" => inspected::main().report(),
         "letters" => letters::main().report(),
         "log_subject" => log_subject::main().report(),
         #[cfg(all(feature = "profiling", target_os = "linux"))]

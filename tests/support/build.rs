@@ -44,9 +44,11 @@ fn cargo(command: &str, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.arg(command).arg("--quiet").args(arguments);
     cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-    for (feature, is_on) in
-        [("profiling", cfg!(feature = "profiling")), ("pprof-engine", cfg!(feature = "pprof-engine"))]
-    {
+    for (feature, is_on) in [
+        ("profiling", cfg!(feature = "profiling")),
+        ("pprof-engine", cfg!(feature = "pprof-engine")),
+        ("inspect", cfg!(feature = "inspect")),
+    ] {
         if is_on {
             cargo.args(["--features", feature]);
         }

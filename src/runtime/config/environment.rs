@@ -1,12 +1,17 @@
 //! The environment variables that go before files and setters, so that a person can change a
 //! deployed program.
 
+use super::listen::read_listen;
+use super::settings::Listen;
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};
 use std::ffi::OsString;
 
 /// Whether, and by which clock, the whole run is recorded.
 const PROFILE: &str = "SELVEDGE_PROFILE";
+
+/// Where the program listens for tools that inspect it.
+const INSPECT: &str = "SELVEDGE_INSPECT";
 
 /// Changes what the files and setters say of the profile to what the environment says.
 ///
@@ -19,6 +24,24 @@ pub(super) fn apply(enabled: &mut bool, options: &mut Options) -> Result<(), Err
         Some(value) if value.is_empty() => Ok(()),
         Some(value) => set(&value, enabled, options),
     }
+}
+
+/// Where the program listens, if the environment does not say another place. `None`: nowhere.
+///
+/// # Errors
+/// The variable has a value that is none of the known ones.
+pub(super) fn inspect(set: Option<Listen>) -> Result<Option<Listen>, Error> {
+    let value = std::env::var_os(INSPECT).filter(|value| !value.is_empty());
+    value.map_or(Ok(set), |value| read_inspect(&value.to_string_lossy()))
+}
+
+fn read_inspect(value: &str) -> Result<Option<Listen>, Error> {
+    if value == "off" {
+        return Ok(None);
+    }
+    let wrong =
+        |message: String| Error::new(Kind::Config, message).at_key(format!("the environment variable {INSPECT}"));
+    read_listen(value).map(Some).map_err(|message| wrong(format!("{message}, or off")))
 }
 
 fn set(value: &OsString, enabled: &mut bool, options: &mut Options) -> Result<(), Error> {
@@ -55,5 +78,15 @@ mod tests {
         assert_eq!(result("cpu", false), Ok((true, options.clock(Clock::Cpu))));
         let error = result("yes", false).unwrap_err();
         assert_eq!(error, "the environment variable SELVEDGE_PROFILE: expected on, off, cpu or wall, found `yes`");
+    }
+
+    #[test]
+    fn the_place_to_listen_is_a_word_or_an_address() {
+        let read = |value: &str| read_inspect(value).map_err(|error| error.to_string());
+        assert_eq!(read("off"), Ok(None));
+        assert_eq!(read("unix"), Ok(Some(Listen::Unix)));
+        assert_eq!(read("127.0.0.1:6060"), Ok(Some(Listen::Tcp(([127, 0, 0, 1], 6060).into()))));
+        let error = read("0.0.0.0:6060").unwrap_err();
+        assert!(error.starts_with("the environment variable SELVEDGE_INSPECT: 0.0.0.0:6060 can be reached"), "{error}");
     }
 }

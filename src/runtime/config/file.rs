@@ -8,8 +8,9 @@ use super::checks::{
     check_patience,
 };
 use super::choices::{Ask, FORMATS, OS_SIGNALS, OnStuck};
+use super::listen::{LISTEN, NO_TOKEN_FILE, check_token_file, read_listen};
 use super::set::Set;
-use super::settings::LogTo;
+use super::settings::{Listen, LogTo};
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
 use crate::yaml::{Document, Field, Section, expand_env, plain_path};
@@ -19,7 +20,7 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
     let mut set = Set::default();
 
-    let top = document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile"])?;
+    let top = document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile", "inspect"])?;
     if let Some(name) = top.get("name") {
         let text = name.text("a name")?;
         check_name(text).map_err(|message| name.error(message))?;
@@ -40,6 +41,9 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     }
     if let Some(profile) = top.get("profile") {
         read_profile(&profile, folder, &mut set)?;
+    }
+    if let Some(inspect) = top.get("inspect") {
+        read_inspect(&inspect, folder, &mut set)?;
     }
     // The default, too, is relative to the file.
     set.profile_output.get_or_insert_with(|| folder.join("flamegraphs"));
@@ -135,6 +139,32 @@ fn read_deadlocks(deadlocks: &Field<'_>) -> Result<Option<Duration>, Error> {
     let after = Some(field.duration()?);
     check_deadlocks(after).map_err(|message| field.error(message))?;
     Ok(after)
+}
+
+/// `off`, `unix`, or a section.
+fn read_inspect(inspect: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    let section = if inspect.is_section() { Some(inspect.section(&["listen", "token_file"])?) } else { None };
+    let get = |key| section.as_ref().and_then(|section| section.get(key));
+    if section.is_none() && inspect.text("off, unix or a section")? == "off" {
+        set.inspect = Some(None);
+        return Ok(());
+    }
+    if let Some(field) = get("token_file") {
+        let file = folder.join(path(&field, "the path of a file with a token")?);
+        check_token_file(&file).map_err(|message| field.error(message))?;
+        set.inspect_token_file = Some(file);
+    }
+    let listen = if section.is_none() { Some(inspect.clone()) } else { get("listen") };
+    let Some(field) = listen else {
+        set.inspect = Some(Some(Listen::Unix));
+        return Ok(());
+    };
+    let to = read_listen(field.text(LISTEN)?).map_err(|message| field.error(message))?;
+    if to != Listen::Unix && set.inspect_token_file.is_none() {
+        return Err(field.error(NO_TOKEN_FILE));
+    }
+    set.inspect = Some(Some(to));
+    Ok(())
 }
 
 fn read_profile(profile: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> {

@@ -2,12 +2,15 @@
 //!
 //! `setters` and `log` are the public face, `file` reads a YAML file, `set` keeps what either has
 //! set, and `resolve` makes the complete `settings` of that, with `choices` (values by name),
-//! `environment` (variables that go before) and `checks` (limits).
+//! `environment` (variables that go before) and `checks` and `listen` (limits).
 
 mod checks;
 mod choices;
 mod environment;
 mod file;
+#[cfg(feature = "inspect")]
+mod inspect;
+mod listen;
 mod log;
 mod resolve;
 mod set;
@@ -20,4 +23,6 @@ pub use self::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 pub use self::setters::Config;
 #[cfg(unix)]
 pub(crate) use self::settings::DumpSettings;
+#[cfg(feature = "inspect")]
+pub(crate) use self::settings::Listen;
 pub(crate) use self::settings::{LogTo, ProfileSettings, Settings, ShutdownSettings};

@@ -8,10 +8,11 @@ use super::checks::{
 use super::choices::{DEFAULT_FORMATS, OsSignal, ProfileFormat};
 use super::setters::Config;
 use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, Settings, ShutdownSettings};
-use super::{environment, file};
+use super::{environment, file, listen};
 use crate::error::{Error, Kind};
 use crate::log::{Queue, Wiring};
 use crate::os::program;
+use crate::profile::Options;
 use std::time::Duration;
 
 impl Config {
@@ -48,10 +49,7 @@ impl Config {
             profile: ProfileSettings {
                 enabled: set.profile_enabled.unwrap_or(false),
                 signal: set.profile_signal.unwrap_or(OsSignal::None),
-                options: match set.profile_accounts == Some(true) || formats.iter().any(|f| f.needs_waits()) {
-                    true => set.profile_options.unwrap_or_default().waits(true),
-                    false => set.profile_options.unwrap_or_default(),
-                },
+                options: options(set.profile_options.unwrap_or_default(), set.profile_accounts, &formats),
                 output: set.profile_output.unwrap_or_else(|| "flamegraphs".into()),
                 formats,
                 fold_pools: set.profile_fold_pools,
@@ -60,9 +58,12 @@ impl Config {
                 hide_runtime: set.profile_hide_runtime,
                 accounts: set.profile_accounts.unwrap_or(false),
             },
+            inspect: None,
             name,
         };
         environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
+        let listen = listen::asked(set.inspect_text, set.inspect.flatten())?;
+        settings.inspect = listen::resolve(environment::inspect(listen)?, set.inspect_token_file)?;
         let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
         check_name(&settings.name).map_err(|message| wrong("name", message))?;
         check_log(&queue, settings.log.wiring.tail)?;
@@ -76,6 +77,12 @@ impl Config {
         check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
         Ok(settings)
     }
+}
+
+/// Accounts and some formats are made of waits.
+fn options(set: Options, accounts: Option<bool>, formats: &[ProfileFormat]) -> Options {
+    let needs_waits = accounts == Some(true) || formats.iter().any(|format| format.needs_waits());
+    if needs_waits { set.waits(true) } else { set }
 }
 
 pub(super) fn default_name() -> String {

@@ -2,7 +2,7 @@
 //! values.
 
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
-use super::settings::LogTo;
+use super::settings::{Listen, LogTo};
 use crate::error::{Error, Kind};
 use crate::log::Overflow;
 use crate::profile::Options;
@@ -38,6 +38,11 @@ pub(super) struct Set {
     pub(super) profile_collapse: Option<Vec<String>>,
     pub(super) profile_hide_runtime: Option<bool>,
     pub(super) profile_accounts: Option<bool>,
+    /// What a setter was given; goes before `inspect`.
+    pub(super) inspect_text: Option<String>,
+    /// `None` within: off.
+    pub(super) inspect: Option<Option<Listen>>,
+    pub(super) inspect_token_file: Option<PathBuf>,
 }
 
 impl Set {
@@ -67,6 +72,9 @@ impl Set {
             profile_collapse: self.profile_collapse.or(file.profile_collapse),
             profile_hide_runtime: self.profile_hide_runtime.or(file.profile_hide_runtime),
             profile_accounts: self.profile_accounts.or(file.profile_accounts),
+            inspect_text: self.inspect_text,
+            inspect: self.inspect.or(file.inspect),
+            inspect_token_file: self.inspect_token_file.or(file.inspect_token_file),
         }
     }
 }

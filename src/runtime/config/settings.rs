@@ -3,6 +3,7 @@
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use crate::log::Wiring;
 use crate::profile::Options;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,25 @@ pub(crate) struct Settings {
     /// How long a wait must have lasted for a search for deadlocks.
     pub(crate) deadlocks: Option<Duration>,
     pub(crate) profile: ProfileSettings,
+    /// `None`: the program cannot be inspected from outside.
+    pub(crate) inspect: Option<InspectSettings>,
+}
+
+/// Where the program is inspected from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InspectSettings {
+    pub(crate) listen: Listen,
+    // A program without the feature reads it, and serves nothing.
+    #[cfg_attr(not(feature = "inspect"), allow(dead_code))]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// A Unix socket that only the user of the process can use.
+    Unix,
+    /// A loopback address.
+    Tcp(SocketAddr),
 }
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; rooms in one line may not name each other. A room may name those in earlier lines
 /// and itself.
-const ROOMS: [&[&str]; 12] = [
+const ROOMS: [&[&str]; 13] = [
     &["error", "os", "model"],
     &["record"],
     &["wait", "yaml"],
@@ -19,6 +19,7 @@ const ROOMS: [&[&str]; 12] = [
     &["log", "flame"],
     &["profile"],
     &["dump"],
+    &["inspect"],
     &["runtime"],
     &["guide"],
 ];

@@ -1,0 +1,203 @@
+//! Metrics in Prometheus's text format 0.0.4, or in OpenMetrics 1.0.0 for a client that asks for
+//! it. The two differ in how the family of a counter is named and in units.
+
+use super::pools::pool;
+use super::program::Program;
+use super::record;
+use super::request::Request;
+use super::response::Response;
+use crate::dump::look;
+use crate::log::counts;
+use crate::queue::{left_in_queues, living};
+use crate::thread::Thread;
+use crate::thread::{roots, tree};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::UNIX_EPOCH;
+
+/// More names are one series.
+const MOST_SERIES: usize = 200;
+const OTHERS: &str = "(others)";
+
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Every state that a thread can be in, so that each is there from the start.
+const STATES: [&str; 8] =
+    ["not running yet", "waiting", "running", "asleep", "asleep uninterruptibly", "halted", "alive", "ended"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+struct Exposition {
+    text: String,
+    is_open: bool,
+}
+
+impl Exposition {
+    /// Begins a family. `name` is without `_total`.
+    fn family(&mut self, kind: Kind, name: &str, unit: &str, help: &str) {
+        let is_counter = kind == Kind::Counter;
+        let suffix = if is_counter && !self.is_open { "_total" } else { "" };
+        let kind = if is_counter { "counter" } else { "gauge" };
+        // A String takes everything.
+        let _ = writeln!(self.text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}");
+        if self.is_open && !unit.is_empty() {
+            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.text, "{}{label}=\"{}\"", if at == 0 { '{' } else { ',' }, escaped(text));
+        }
+        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    /// A family with one label.
+    fn all<'a>(&mut self, name: &str, label: &str, values: impl IntoIterator<Item = (&'a str, f64)>) {
+        for (text, value) in values {
+            self.sample(name, &[(label, text)], value);
+        }
+    }
+}
+
+/// As both formats have it in a label.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+pub(super) fn metrics(program: &Program, request: &Request) -> Response {
+    let is_open = request.header("accept").is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let mut out = Exposition { text: String::new(), is_open };
+    process(&mut out, program);
+    threads(&mut out, program);
+    queues(&mut out);
+    log(&mut out);
+    waits(&mut out);
+    out.text.push_str("# EOF\n");
+    let content_type = match is_open {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    Response::new(200, content_type, out.text)
+}
+
+fn process(out: &mut Exposition, program: &Program) {
+    out.family(Kind::Gauge, "selvedge_build_info", "", "The program and the version of selvedge in it; always 1.");
+    let labels = [("name", program.name.as_str()), ("version", env!("CARGO_PKG_VERSION"))];
+    out.sample("selvedge_build_info", &labels, 1.0);
+    let help = "Whether main was asked to stop: 1 if so.";
+    out.family(Kind::Gauge, "selvedge_stopping", "", help);
+    out.sample("selvedge_stopping", &[], f64::from(u8::from(program.main.please_stop.is_go())));
+    let started = program.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    out.family(Kind::Gauge, "selvedge_start_time_seconds", "seconds", "When the runtime started, since 1970.");
+    out.sample("selvedge_start_time_seconds", &[], started);
+    let help = "CPU time of the whole process, user and system.";
+    out.family(Kind::Counter, "process_cpu_seconds", "seconds", help);
+    out.sample("process_cpu_seconds_total", &[], crate::os::process::cpu_time().as_secs_f64());
+}
+
+fn threads(out: &mut Exposition, program: &Program) {
+    let (dump, _) = look(None);
+    let mut states: BTreeMap<&str, u64> = STATES.iter().map(|state| (*state, 0)).collect();
+    for thread in dump.threads() {
+        *states.entry(thread.state()).or_default() += 1;
+    }
+    out.family(Kind::Gauge, "selvedge_threads", "", "Threads of the tree by state.");
+    out.all("selvedge_threads", "state", states.iter().map(|(state, count)| (*state, *count as f64)));
+    let help = "Threads of the process that are not in the tree.";
+    out.family(Kind::Gauge, "selvedge_unregistered_threads", "", help);
+    out.sample("selvedge_unregistered_threads", &[], dump.others().count() as f64);
+    let help = "Waits that no thread can end, found now.";
+    out.family(Kind::Gauge, "selvedge_deadlocks", "", help);
+    out.sample("selvedge_deadlocks", &[], dump.deadlocks().len() as f64);
+    let pools = program.pools.sums(all_threads().into_iter().filter(Thread::is_alive));
+    let values = |of: fn(&super::pools::Sum) -> f64| {
+        pools.iter().map(move |(name, sum)| (name.as_str(), of(sum))).collect::<Vec<_>>()
+    };
+    let help = "CPU time of threads, living and ended; threads whose paths differ in numbers only are one.";
+    out.family(Kind::Counter, "selvedge_thread_cpu_seconds", "seconds", help);
+    out.all("selvedge_thread_cpu_seconds_total", "thread", values(|sum| sum.cpu.as_secs_f64()));
+    out.family(Kind::Counter, "selvedge_threads_started", "", "Threads that were started.");
+    out.all("selvedge_threads_started_total", "thread", values(|sum| sum.started as f64));
+    out.family(Kind::Counter, "selvedge_thread_restarts", "", "How often threads were run again after a failure.");
+    out.all("selvedge_thread_restarts_total", "thread", values(|sum| sum.restarts as f64));
+    out.family(Kind::Counter, "selvedge_thread_failures", "", "Threads that have ended with a failure.");
+    out.all("selvedge_thread_failures_total", "thread", values(|sum| sum.failures as f64));
+}
+
+/// Every thread of the tree.
+fn all_threads() -> Vec<Thread> {
+    let mut threads = Vec::new();
+    tree::walk(roots::roots(), |node| {
+        threads.push(Thread::from_node(node.clone()));
+        node.children_by_age()
+    });
+    threads
+}
+
+fn queues(out: &mut Exposition) {
+    let mut sums: BTreeMap<String, (u64, u64, Option<u64>)> = BTreeMap::new();
+    for queue in living() {
+        let name = pool(&queue.name);
+        let name = if sums.contains_key(&name) || sums.len() < MOST_SERIES { name } else { OTHERS.to_owned() };
+        let sum = sums.entry(name).or_insert((0, 0, Some(0)));
+        *sum = (sum.0 + queue.len, sum.1 + 1, sum.2.zip(queue.capacity).map(|(sum, capacity)| sum + capacity));
+    }
+    let each = || sums.iter().map(|(name, sum)| (name.as_str(), sum));
+    let help = "Values in queues; queues whose names differ in numbers only are one.";
+    out.family(Kind::Gauge, "selvedge_queue_length", "", help);
+    out.all("selvedge_queue_length", "queue", each().map(|(name, sum)| (name, sum.0 as f64)));
+    out.family(Kind::Gauge, "selvedge_queues", "", "Queues that have handles.");
+    out.all("selvedge_queues", "queue", each().map(|(name, sum)| (name, sum.1 as f64)));
+    out.family(
+        Kind::Gauge,
+        "selvedge_queue_capacity",
+        "",
+        "How many values queues take at most; not of unbounded queues.",
+    );
+    let bounded = each().filter_map(|(name, sum)| Some((name, sum.2? as f64)));
+    out.all("selvedge_queue_capacity", "queue", bounded);
+    let left = left_in_queues();
+    let help = "Values that were dropped in queues, which nothing had popped.";
+    out.family(Kind::Counter, "selvedge_queue_dropped_values", "", help);
+    let dropped = left.iter().map(|left| (left.name(), left.values() as f64));
+    out.all("selvedge_queue_dropped_values_total", "queue", dropped);
+}
+
+fn log(out: &mut Exposition) {
+    let (levels, lost) = counts();
+    out.family(Kind::Counter, "selvedge_log_records", "", "Records that the levels of the log let pass.");
+    let each = LEVELS.iter().zip(levels).map(|(level, count)| (*level, count as f64));
+    out.all("selvedge_log_records_total", "level", each);
+    out.family(Kind::Counter, "selvedge_log_lost_records", "", "Records that the log could not keep.");
+    out.sample("selvedge_log_lost_records_total", &[], lost as f64);
+}
+
+/// Only while the program's recording counts waits.
+fn waits(out: &mut Exposition) {
+    let mut sums: BTreeMap<(String, String, &str), (u64, f64)> = BTreeMap::new();
+    for waited in record::waits() {
+        let key = (waited.pool, pool(&waited.name), waited.kind);
+        let is_known = sums.contains_key(&key) || sums.len() < MOST_SERIES;
+        let key = if is_known { key } else { (OTHERS.to_owned(), OTHERS.to_owned(), OTHERS) };
+        let sum = sums.entry(key).or_default();
+        *sum = (sum.0 + waited.count, sum.1 + waited.total.as_secs_f64());
+    }
+    if sums.is_empty() {
+        return;
+    }
+    let help = "How long threads have waited in blocking calls of selvedge, since the recording began.";
+    out.family(Kind::Counter, "selvedge_wait_seconds", "seconds", help);
+    for ((thread, name, kind), (_, seconds)) in &sums {
+        out.sample("selvedge_wait_seconds_total", &[("thread", thread), ("kind", kind), ("name", name)], *seconds);
+    }
+    out.family(Kind::Counter, "selvedge_waits", "", "How often they have waited.");
+    for ((thread, name, kind), (count, _)) in &sums {
+        out.sample("selvedge_waits_total", &[("thread", thread), ("kind", kind), ("name", name)], *count as f64);
+    }
+}

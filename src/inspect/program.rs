@@ -1,0 +1,50 @@
+//! What the answers know of the program: its name, since when it runs, which clients may ask, and
+//! whether one of them records.
+
+use super::access::Access;
+use super::pools::Pools;
+use super::recorder::Recorder;
+use crate::dump::Clocks;
+use crate::model::locks::Mutex;
+use crate::signal::Signal;
+use crate::thread::tree::Node;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) main: Arc<Node>,
+    /// `unix:…` or `tcp:…`.
+    pub(super) listen: String,
+    pub(super) access: Access,
+    pub(super) began: Instant,
+    pub(super) started: SystemTime,
+    /// Goes when the inspection ends.
+    pub(super) stop: Signal,
+    pub(super) recorder: Recorder,
+    /// CPU times at the last look of a client that asks now and then.
+    pub(super) clocks: Mutex<Option<Clocks>>,
+    pub(super) pools: Arc<Pools>,
+}
+
+impl Program {
+    pub(super) fn new(name: &str, main: &Arc<Node>, listen: &str, access: Access, stop: &Signal) -> Program {
+        Program {
+            name: name.to_owned(),
+            main: main.clone(),
+            listen: listen.to_owned(),
+            access,
+            began: Instant::now(),
+            started: SystemTime::now(),
+            stop: stop.clone(),
+            recorder: Recorder::default(),
+            clocks: Mutex::new(None),
+            pools: Pools::watch(),
+        }
+    }
+
+    /// `stopping` once `main` was asked to stop.
+    pub(super) fn state(&self) -> &'static str {
+        if self.main.please_stop.is_go() { "stopping" } else { "running" }
+    }
+}

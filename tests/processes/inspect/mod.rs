@@ -1,0 +1,153 @@
+//! A running program can be looked at through its socket: what it serves, to which clients, while
+//! what hangs, and what it costs.
+#![cfg(all(feature = "inspect", target_os = "linux"))]
+
+mod answers;
+mod clients;
+mod places;
+#[cfg(feature = "profiling")]
+mod recordings;
+
+use crate::support::{Process, program};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A folder with a short path, since that of a socket is limited; gone after the test.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Home {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sv{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Home(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A program whose sockets are in here.
+    fn command(&self, scenario: &str, yaml: &str) -> Command {
+        let config = self.write("selvedge.yaml", &format!("name: inspected\n{yaml}\n"));
+        let mut command = Command::new(program("inspected"));
+        command.arg(scenario).arg(config);
+        command.env("XDG_RUNTIME_DIR", self.path()).env("TMPDIR", self.path()).env_remove("SELVEDGE_INSPECT");
+        command
+    }
+
+    fn start(&self, scenario: &str, yaml: &str, count: usize) -> Inspected {
+        let mut process = Process::start(self.command(scenario, yaml).arg(count.to_string()));
+        process.wait_for("ready");
+        let socket = self.socket(process.id());
+        Inspected { process, socket }
+    }
+
+    fn socket(&self, process: u32) -> PathBuf {
+        self.0.join(format!("selvedge/inspected-{process}.sock"))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const UNIX: &str = "inspect: { listen: unix }";
+
+struct Inspected {
+    process: Process,
+    socket: PathBuf,
+}
+
+/// An answer, taken apart.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    fn has(&self, header: &str) -> bool {
+        self.head.lines().any(|line| line.eq_ignore_ascii_case(header))
+    }
+}
+
+/// Sends this, and reads to the end of the connection.
+fn exchange(mut stream: impl Read + Write, request: &str) -> Answer {
+    stream.write_all(request.as_bytes()).unwrap();
+    read(stream)
+}
+
+fn read(mut stream: impl Read) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|part| part == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(&bytes)));
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head, body: bytes[end + 4..].to_vec() }
+}
+
+impl Inspected {
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(crate::support::ALARM)).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        exchange(self.connect(), &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// The thread with that path.
+    fn thread(&self, path: &str) -> Value {
+        let all = self.get("/threads").json();
+        let found = all["threads"].as_array().unwrap().iter().find(|thread| thread["path"] == path).cloned();
+        found.unwrap_or_else(|| panic!("no {path} in {all}"))
+    }
+
+    /// The kernel ids of the threads that serve.
+    fn own_threads(&self) -> Vec<i64> {
+        let all = self.get("/threads").json();
+        let is_own = |thread: &&Value| thread["path"].as_str().unwrap().starts_with("main/selvedge/inspect");
+        let own: Vec<_> = all["threads"].as_array().unwrap().iter().filter(is_own).cloned().collect();
+        own.iter().map(|thread| thread["os_thread"].as_i64().unwrap()).collect()
+    }
+
+    fn stop(mut self) {
+        self.process.signal(libc::SIGTERM);
+        assert_eq!(self.process.end().code(), 0);
+        assert!(!self.socket.exists(), "the socket is left");
+    }
+}
+
+fn tcp(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}

@@ -1,0 +1,114 @@
+//! Programs that are looked at through their socket: `inspected SCENARIO CONFIG [COUNT]`.
+//!
+//! Each says "ready" on stdout when each thread is where a test expects it, and ends on SIGTERM or
+//! at the end of stdin's last line.
+
+use crate::wait::until;
+use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
+use std::hint::black_box;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let scenario = args.next().unwrap_or_default();
+    let config = args.next().map_or_else(|| Config::new("inspected"), Config::from);
+    let count = args.next().and_then(|count| count.parse().ok()).unwrap_or(4);
+    if scenario == "blocked-log" {
+        log::set_boxed_logger(Box::new(BlockedLogger)).expect("the first");
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    selvedge::run(config, |please_stop| {
+        match scenario.as_str() {
+            "threads" => (0..count).for_each(|number| drop(spawn(format!("waiter-{number}"), wait))),
+            "busy" => (0..count).for_each(|number| drop(spawn(format!("burner-{number}"), burn))),
+            "names" => names(),
+            "stuck" => drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go())),
+            "deadlock" => deadlock(),
+            "blocked-log" => drop(spawn("talker", |_| log::info!("this one hangs"))),
+            "hangs" => {
+                ready();
+                loop {
+                    std::thread::sleep(Duration::from_secs(3600));
+                }
+            }
+            other => return Err(format!("no scenario \"{other}\"")),
+        }
+        log::warn!("<b>ready</b> & waiting");
+        ready();
+        please_stop.wait_for_go();
+        Ok(())
+    })
+}
+
+fn ready() {
+    println!("ready");
+    let _ = std::io::stdout().flush();
+}
+
+fn wait(please_stop: &Signal) {
+    please_stop.wait_for_go();
+}
+
+#[inline(never)]
+fn burn(please_stop: &Signal) {
+    while !please_stop.is_go() {
+        for _ in 0..100_000 {
+            black_box(0);
+        }
+    }
+}
+
+/// Names that could be taken for markup, a label's end, or a line's.
+fn names() {
+    for name in ["<script>alert(1)</script>", "quote\"back\\slash", "новый\nпоток", "tab\there", "a&b"] {
+        let thread = spawn(name, wait).thread().clone();
+        until(name, || thread.waiting_for().is_some());
+    }
+    let queue: Queue<u32> = Queue::bounded("<queue> \"jobs\"\nnext", 8).may_be_left();
+    queue.extend([1, 2, 3]).expect("it is open");
+    let adder = spawn("keeper", move |please_stop| drop((please_stop.wait_for_go(), queue)));
+    drop(adder);
+}
+
+fn deadlock() {
+    let locks = [Arc::new(Lock::new("left", ())), Arc::new(Lock::new("right", ()))];
+    let held = [Signal::new("left is held"), Signal::new("right is held")];
+    let threads: Vec<Thread> = (0..2)
+        .map(|own| {
+            let (first, second) = (locks[own].clone(), locks[1 - own].clone());
+            let (mine, theirs) = (held[own].clone(), held[1 - own].clone());
+            let body = move |_: &Signal| {
+                let _first = first.lock();
+                mine.go();
+                theirs.wait_for_go();
+                drop(second.lock());
+            };
+            spawn(format!("philosopher-{own}"), body).thread().clone()
+        })
+        .collect();
+    for thread in threads {
+        until("a lock", || thread.waiting_for().is_some_and(|wait| wait.kind() == "lock"));
+    }
+}
+
+/// A logger that takes no record to its end.
+struct BlockedLogger;
+
+impl log::Log for BlockedLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().contains("hangs") {
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
