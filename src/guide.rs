@@ -47,6 +47,8 @@ pub mod cube {}
 pub mod shutdown {}
 
 /// [shutdown]: crate::guide::shutdown
+/// [page-outage]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-outage.png
+/// [page-indexer]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-indexer.png
 #[doc = include_str!("../docs/live.md")]
 pub mod live {}
 

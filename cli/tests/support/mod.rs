@@ -4,7 +4,9 @@
 // Each test file uses a part of this.
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod open;
+pub mod watched;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

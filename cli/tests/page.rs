@@ -1,0 +1,127 @@
+//! The page of a running program, in a browser: what a person finds on it, by pointer and by keys,
+//! on a desk and on a phone.
+
+mod support;
+
+use support::browser::{self, Browser};
+use support::open::Open;
+use support::watched::Watched;
+
+/// A program, the way to it, and a browser that shows its page. `None` without a browser.
+fn page() -> Option<(Watched, Open, Browser)> {
+    let mut browser = browser::start()?;
+    let watched = Watched::start();
+    let open = Open::start(&watched.folder);
+    browser.look(1280, 900, "light");
+    browser.open(&open.address());
+    browser.until("document.querySelector('#live')?.textContent === 'live'");
+    Some((watched, open, browser))
+}
+
+#[test]
+fn what_is_wrong_stands_on_top() {
+    let Some((mut watched, _open, mut browser)) = page() else { return };
+    watched.say("stop");
+    browser.until("/Asked to stop/.test(document.querySelector('#problems').innerText)");
+    browser.until("/Deadlock/.test(document.querySelector('#problems').innerText)");
+    let told = browser.text("#problems");
+    for text in [
+        "main/deposits is waiting for lock \"savings\"",
+        "held by main/deposits",
+        "\"everyone\" is no address",
+        "main/deaf",
+        "asked by main (the test wants it)",
+    ] {
+        assert!(told.contains(text), "{text} is missing: {told}");
+    }
+    // A link leads to the thread.
+    browser.eval("[...document.querySelectorAll('#problems a')].find((a) => a.textContent === 'main/deaf').click()");
+    browser.until("document.activeElement.querySelector('.label')?.textContent === 'deaf'");
+    // The last state stays when the program has gone.
+    watched.kill();
+    browser.until("document.querySelector('#live').className === 'off'");
+    assert!(browser.text("#live").contains("last state"), "{}", browser.text("#live"));
+    assert!(browser.text("#problems").contains("Deadlock"));
+}
+
+#[test]
+fn names_are_text_and_never_markup() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.until("/src=x/.test(document.querySelector('#tree').innerText)");
+    assert_eq!(browser.eval("document.querySelector('#markup, #tree img')"), serde_json::Value::Null);
+    let tree = browser.text("#tree");
+    assert!(tree.contains("<img id=markup src=x>") && tree.contains("größe 名前"), "{tree}");
+    // The library itself replaces control characters; the page shows other hidden ones as codes.
+    assert!(tree.contains(r"[31mred\u{202e}der"), "{tree}");
+    // Neither an error of the script, nor anything that the policy forbids.
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn keys_alone_are_enough() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.until("document.querySelectorAll('#tree .row').length > 5");
+    browser.press("/");
+    for c in ["r", "e", "a", "d", "e", "r", "-", "3"] {
+        browser.press(c);
+    }
+    browser.until("document.querySelectorAll('#tree .row').length < 5");
+    assert!(browser.text("#tree").contains("reader-3"), "{}", browser.text("#tree"));
+    browser.eval("document.querySelector('#filter').value = ''; drawTree()");
+    browser.eval("document.querySelector('#tree [tabindex=\"0\"]').focus()");
+    browser.press("End");
+    browser.press("Home");
+    browser.press("ArrowDown");
+    assert_eq!(browser.eval("document.activeElement.getAttribute('aria-level')"), "2");
+    browser.press("Enter");
+    browser.until("document.querySelector('#tree .detail') !== null");
+    assert!(browser.text("#tree .detail").contains("Spawned at"), "{}", browser.text("#tree .detail"));
+    browser.press("ArrowLeft");
+    browser.press("ArrowLeft");
+    browser.until("document.activeElement.getAttribute('aria-expanded') === 'false'");
+    browser.press("ArrowRight");
+    browser.until("document.activeElement.getAttribute('aria-expanded') === 'true'");
+}
+
+#[test]
+fn siblings_alike_and_queues_are_shown() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.until("/reader-\\* ×5/.test(document.querySelector('#tree').innerText)");
+    browser.eval("document.querySelector('#fold').click()");
+    browser.until("/reader-4/.test(document.querySelector('#tree').innerText)");
+    browser.until("/3 of 3/.test(document.querySelector('#queue-rows').innerText)");
+    assert!(browser.text("#queue-rows").contains("main/walker"), "{}", browser.text("#queue-rows"));
+    browser.until("/is no address/.test(document.querySelector('#log-rows').innerText)");
+}
+
+#[test]
+fn a_flamegraph_is_recorded_zoomed_and_searched() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.eval("document.querySelector('#seconds').value = '1'; document.querySelector('#record').click()");
+    browser.until("/Recording/.test(document.querySelector('#flame-line').innerText)");
+    browser.until("document.querySelectorAll('#flame-box .frame').length > 3");
+    browser.eval("document.querySelector('#find').value = 'watched::work'; drawFlame()");
+    browser.until("/ % found/.test(document.querySelector('#found').innerText)");
+    assert_ne!(browser.eval("document.querySelectorAll('#flame-box .hit').length"), 0);
+    browser.eval("document.querySelector('#flame-box .hit').click()");
+    browser.until("document.querySelectorAll('#flame-box .below').length > 1");
+    browser.press("Escape");
+    browser.until("document.querySelectorAll('#flame-box .below').length === 0");
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn it_fits_a_phone_and_follows_the_color_scheme() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.until("document.querySelectorAll('#tree .row').length > 5");
+    let mut colors = Vec::new();
+    for (width, scheme) in [(390, "light"), (390, "dark"), (320, "dark"), (1280, "dark"), (2560, "light")] {
+        browser.look(width, 800, scheme);
+        browser.until(&format!("innerWidth === {width}"));
+        let wide = browser.eval("document.documentElement.scrollWidth - innerWidth");
+        assert!(wide.as_i64().unwrap() <= 0, "the page is {wide} pixels too wide at {width}");
+        colors.push(browser.eval("getComputedStyle(document.body).backgroundColor"));
+    }
+    assert_ne!(colors[0], colors[1]);
+    assert_eq!(colors[1], colors[2]);
+}
