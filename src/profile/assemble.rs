@@ -6,6 +6,7 @@ use super::model::{Profile, Session};
 use super::raw::{Effective, RawProfile};
 use super::symbols::{OfThisProcess, Resolve};
 use super::trace::Traced;
+use super::traced_stacks::TracedStacks;
 use super::wait_stacks::Contention;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -25,12 +26,15 @@ pub(super) fn profile(
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let RawProfile { samples, lifetimes, history, trouble, own_stacks } = found;
+    let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
     let mut names = OfThisProcess::new(history);
     build::prepare(&samples, &own_stacks.stacks, &mut names);
     let mut profile = build::profile(samples, &lifetimes, session, &mut names);
-    profile.traced = traced.map(Arc::new);
+    if let Some(traced) = traced {
+        let named = TracedStacks::new(&traced.trace, &stacks, &own_stacks.stacks, &mut names);
+        (profile.traced, profile.traced_stacks) = (Some(Arc::new(traced)), Arc::new(named));
+    }
     if let Some(CountedWaits { accounts, let_go, can_take }) = waits {
         profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
         profile.accounts = accounts;

@@ -47,6 +47,7 @@ pub(super) fn profile(
         spans: Counted::default(),
         contention: Contention::default(),
         traced: None,
+        traced_stacks: Arc::default(),
         unregistered,
         ambiguous,
         session,

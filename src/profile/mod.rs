@@ -31,9 +31,13 @@ mod loader;
 #[path = "no_loader.rs"]
 mod loader;
 #[cfg(feature = "profiling")]
+mod lost_time;
+#[cfg(feature = "profiling")]
 mod model;
 #[cfg(feature = "profiling")]
 pub(crate) mod now;
+#[cfg(feature = "profiling")]
+mod of_trace;
 mod options;
 #[cfg(feature = "profiling")]
 mod owners;
@@ -59,9 +63,13 @@ mod symbols;
 #[cfg(all(test, feature = "profiling"))]
 mod tests;
 #[cfg(feature = "profiling")]
+mod timeline;
+#[cfg(feature = "profiling")]
 mod top;
 #[cfg(feature = "profiling")]
 mod trace;
+#[cfg(feature = "profiling")]
+mod traced_stacks;
 #[cfg(feature = "profiling")]
 mod trim;
 #[cfg(feature = "profiling")]
@@ -85,6 +93,7 @@ pub use spans::{Span, span};
 pub use {
     crate::flame::FlameOptions,
     accounts::{Account, WaitTotal},
+    lost_time::{Blame, Cause, CriticalPath, PathFunction, Step, WaitingThread},
     model::{Profile, ThreadProfile},
     options::{Clock, Engine, Options},
     recording::{Recording, start},

@@ -7,6 +7,7 @@ use super::raw::Effective;
 use super::spans::{Counted, SpanTable, SpanTotal};
 use super::top::Top;
 use super::trace::Traced;
+use super::traced_stacks::TracedStacks;
 use super::wait_stacks::Contention;
 use crate::error::{Error, Kind};
 use crate::flame::{self, Facts, FlameOptions, Stacks};
@@ -25,6 +26,7 @@ pub struct Profile {
     pub(super) spans: Counted,
     /// `None`: waits were not counted.
     pub(super) traced: Option<Arc<Traced>>,
+    pub(super) traced_stacks: Arc<TracedStacks>,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -328,7 +330,7 @@ impl Profile {
     }
 
     /// The subtitle, in one line: how many samples there are, and what is missing.
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let Effective { engine, period, .. } = self.session.effective;
         let hertz = 1.0 / period.as_secs_f64();
         let mut parts = vec![

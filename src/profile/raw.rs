@@ -26,6 +26,8 @@ pub(super) struct RawProfile {
     pub(super) samples: Vec<RawSample>,
     /// The threads that lived during the recording, in the order in which they were found.
     pub(super) lifetimes: Vec<Lifetime>,
+    /// The stacks of all samples, each with its generation, by the numbers that a trace has.
+    pub(super) stacks: Vec<(u32, Arc<[u64]>)>,
     /// Which code was loaded during the recording.
     pub(super) history: History,
     /// Why there is less than there should be, as a sentence.

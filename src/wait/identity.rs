@@ -173,6 +173,13 @@ pub(crate) fn is_alive(number: u64) -> bool {
     PATHS.lock().contains_key(&number)
 }
 
+/// The calling thread's number, which is given now if need be: its last stamp, which wakes the thread
+/// that joins it, comes after its end was noted.
+#[cfg(feature = "profiling")]
+pub(crate) fn number() -> u64 {
+    my_number()
+}
+
 /// A number that no other thread of this process has or had.
 #[inline]
 pub(super) fn my_number() -> u64 {

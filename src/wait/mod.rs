@@ -69,7 +69,7 @@ pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, i
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};
 #[cfg(feature = "profiling")]
-pub(crate) use self::identity::{name_of_thread, path_changes};
+pub(crate) use self::identity::{name_of_thread, number, path_changes};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;

@@ -12,6 +12,7 @@ mod support;
 mod accounts;
 mod callers;
 mod handler;
+mod lost_time;
 mod measure;
 mod process;
 mod spans;

@@ -116,7 +116,7 @@ impl Collector {
         self.store.add(thread, events);
     }
 
-    /// The thread has ended. Called before its slot ends its count.
+    /// The thread has ended. Called on it, before its slot ends its count.
     pub(in crate::profile) fn close(&self, thread: &Thread) {
         let end = wait::nanos(thread.ended_at().unwrap_or_else(Instant::now));
         let mut threads = self.threads.lock();
@@ -124,7 +124,7 @@ impl Collector {
             && let Some((slot, rings)) = member.living.take()
         {
             rings.drain();
-            (member.end, member.labels, member.number) = (Some(end), slot.wait_labels(), slot.number());
+            (member.end, member.labels, member.number) = (Some(end), slot.wait_labels(), wait::number());
             member.lost = rings.lost();
             let bytes = MEMBER + member.path.len() + member.labels.len() * size_of::<WaitLabel>();
             self.store.end(thread.id(), end, bytes);

@@ -21,10 +21,6 @@ pub(in crate::profile) struct Trace {
 #[derive(Clone, Debug)]
 pub(in crate::profile) struct TracedThread {
     pub(in crate::profile) path: Arc<str>,
-    /// The number of `wait::identity`, which stamps have.
-    pub(in crate::profile) number: u64,
-    /// An index into [`Trace::threads`].
-    pub(in crate::profile) parent: Option<usize>,
     /// Its start, or that of the recording.
     pub(in crate::profile) begin: u64,
     /// Its end, or that of the recording.
@@ -81,10 +77,10 @@ pub(in crate::profile) enum TracedEnder {
 
 /// Where a thread was.
 ///
-/// It stands for the thread's own time (not in a wait, not runnable after one) since the sample
-/// before, also across waits. A thread that is not sampled again because it has not moved needs
-/// another sample, with the same stack, at the last time at which that was so: otherwise the time
-/// would go to the stack of the next sample.
+/// Its CPU time is of the thread's own time (not in a wait, not runnable after one) since the sample
+/// before, also across waits. A thread that is not sampled again because it has not moved needs another
+/// sample, with the same stack, at the last time at which that was so: otherwise the time would go to
+/// the stack of the next sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::profile) struct TracedSample {
     pub(in crate::profile) at: u64,

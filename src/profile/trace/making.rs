@@ -157,8 +157,6 @@ impl Making {
         logs.sort_by_key(|log| log.at);
         self.threads.push(TracedThread {
             path: member.path.clone(),
-            number: member.number,
-            parent,
             begin: clip(member.begin),
             end: clip(member.end.unwrap_or(u64::MAX)),
             is_alive: member.end.is_none_or(|end| end > self.window.end),
@@ -194,7 +192,8 @@ impl Making {
             known_until = runs_again;
             let ender = if sleep.ended > self.window.end { TracedEnder::Unknown } else { self.ender(&sleep) };
             let what = what(labels, sleep.name);
-            self.threads[index].waits.push(TracedWait { begin, ended, runs_again, what, ender, stack: None });
+            let stack = sleep.stack.checked_sub(1).map(StackNumber);
+            self.threads[index].waits.push(TracedWait { begin, ended, runs_again, what, ender, stack });
         }
     }
 

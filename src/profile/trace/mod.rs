@@ -8,7 +8,6 @@
 //! | `making` | makes the trace from the events |
 
 mod collector;
-#[allow(dead_code)] // the writers of the lost time and of the timeline read the rest
 mod events;
 mod making;
 #[cfg(all(test, target_os = "linux"))]
@@ -16,15 +15,14 @@ mod tests;
 
 use self::collector::Missing;
 pub(super) use self::collector::{Collected, Collector};
-use self::events::Trace;
+pub(super) use self::events::{StackNumber, Trace, TracedEnder, TracedSpan, TracedThread, TracedWait, WaitName};
 #[cfg(test)]
-pub(super) use self::events::TracedThread;
+pub(super) use self::events::{TracedLog, TracedSample};
 use crate::profile::options::Clock;
 
 /// The trace of a recording, and what it lacks.
 #[derive(Debug)]
 pub(super) struct Traced {
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(super) trace: Trace,
     missing: Missing,
 }

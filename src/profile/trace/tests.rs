@@ -102,7 +102,7 @@ fn waits_of_a_storm_are_those_of_the_accounts() {
     for (one, other, name) in [(echo, first, "there"), (first, echo, "back")] {
         let thread = &trace.threads[one];
         check(&trace, thread);
-        assert_eq!((thread.parent, thread.born_by, thread.is_alive), (Some(parent), Some(parent), true));
+        assert_eq!((thread.born_by, thread.is_alive), (Some(parent), true));
         let account = accounts.iter().find(|account| account.path() == &*thread.path).unwrap();
         let total = account.waits().iter().find(|wait| wait.name() == name).unwrap();
         let waits: Vec<&TracedWait> = thread.waits.iter().filter(|wait| &*wait.what.name == name).collect();
@@ -228,7 +228,7 @@ fn ten_thousand_threads_have_rings() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let (Traced { trace, missing }, _) = recorded.end();
     let me = index(&trace, "main/crowd");
-    let of_crowd: Vec<&TracedThread> = trace.threads.iter().filter(|thread| thread.parent == Some(me)).collect();
+    let of_crowd: Vec<&TracedThread> = trace.threads.iter().filter(|thread| thread.born_by == Some(me)).collect();
     assert_eq!((of_crowd.len(), missing.lost, missing.forgotten), (THREADS, 0, 0));
     for thread in of_crowd {
         let [wait] = &thread.waits[..] else { panic!("{thread:?}") };

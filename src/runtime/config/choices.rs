@@ -67,6 +67,12 @@ pub enum ProfileFormat {
     /// `<name>.mutex.pb.gz`: Go's mutex profile, as `Profile::write_contention` writes it. The
     /// recording counts waits.
     Mutex,
+    /// `<name>.blame.svg`: what threads did while others waited for them, as `Profile::write_blame`
+    /// draws it. The recording counts waits.
+    Blame,
+    /// `<name>.timeline.json`: for the Firefox Profiler, as `Profile::write_timeline` writes it. The
+    /// recording counts waits.
+    Timeline,
 }
 
 impl fmt::Display for ProfileFormat {
@@ -76,13 +82,15 @@ impl fmt::Display for ProfileFormat {
     }
 }
 
-pub(super) const FORMATS: [(&str, ProfileFormat); 6] = [
+pub(super) const FORMATS: [(&str, ProfileFormat); 8] = [
     ("svg", ProfileFormat::Svg),
     ("folded", ProfileFormat::Folded),
     ("pprof", ProfileFormat::Pprof),
     ("waits", ProfileFormat::Waits),
     ("block", ProfileFormat::Block),
     ("mutex", ProfileFormat::Mutex),
+    ("blame", ProfileFormat::Blame),
+    ("timeline", ProfileFormat::Timeline),
 ];
 
 /// The formats of a profile whose formats are not named.
@@ -92,7 +100,7 @@ pub(super) const DEFAULT_FORMATS: [ProfileFormat; 3] =
 impl ProfileFormat {
     /// Returns `true` if it is made of waits.
     pub(super) fn needs_waits(self) -> bool {
-        matches!(self, ProfileFormat::Waits | ProfileFormat::Block | ProfileFormat::Mutex)
+        !DEFAULT_FORMATS.contains(&self)
     }
 }
 

@@ -221,8 +221,8 @@ impl Config {
         self
     }
 
-    /// The files to write the profile to. Default: the flamegraph, folded stacks and pprof. Waits,
-    /// block and mutex make the recording count waits.
+    /// The files to write the profile to. Default: the flamegraph, folded stacks and pprof. All
+    /// others make the recording count waits.
     #[must_use]
     pub fn profile_formats(mut self, formats: impl IntoIterator<Item = ProfileFormat>) -> Config {
         self.set.profile_formats = Some(formats.into_iter().collect());

@@ -128,7 +128,7 @@ fn the_settings_of_log4rs_reach_theirs() {
 fn formats_that_are_made_of_waits_make_the_recording_count_them() {
     let options = |text: &str| resolve_text("waits", text).unwrap().profile.options;
     assert!(!options("profile: { formats: [svg, folded, pprof] }\n").get_waits());
-    for format in ["waits", "block", "mutex"] {
+    for format in ["waits", "block", "mutex", "blame", "timeline"] {
         assert!(options(&format!("profile: {{ formats: [svg, {format}], frequency: 7 }}\n")).get_waits());
     }
     let config = Config::new("x").profile_formats([ProfileFormat::Mutex]);

@@ -75,6 +75,8 @@ impl Profiler {
                 ProfileFormat::Waits => "waits.svg",
                 ProfileFormat::Block => "block.pb.gz",
                 ProfileFormat::Mutex => "mutex.pb.gz",
+                ProfileFormat::Blame => "blame.svg",
+                ProfileFormat::Timeline => "timeline.json",
             };
             (*format, output.join(format!("{stem}.{extension}")))
         };
@@ -96,7 +98,12 @@ impl Profiler {
         if let Some(recording) = self.recording.take() {
             let profile = recording.finish();
             lines.extend(self.write(&profile));
-            lines.extend(self.accounts.then(|| LogLine::new(Level::Info, accounts(&profile))));
+            if self.accounts {
+                // What to make faster comes first.
+                let path = format!("what the run had to wait for:\n{}", profile.critical_path());
+                let blame = format!("which threads kept others waiting:\n{}", profile.blame());
+                lines.extend([path, blame, accounts(&profile)].map(|text| LogLine::new(Level::Info, text)));
+            }
             lines.extend((!profile.spans().is_empty()).then(|| LogLine::new(Level::Info, spans(&profile))));
         }
         lines
@@ -111,6 +118,7 @@ impl Profiler {
         let clock = if profile.clock() == Clock::Wall { "wall" } else { "CPU" };
         let flame = self.flame.clone().title(format!("{}: {clock} time of all threads", self.name));
         let waits = self.flame.clone().title(format!("{}: what all threads waited for", self.name));
+        let blame = self.flame.clone().title(format!("{}: what threads did while others waited for them", self.name));
         let mut lines = Vec::new();
         for (format, file) in &self.files {
             let written = write(file, |out| match format {
@@ -120,6 +128,8 @@ impl Profiler {
                 ProfileFormat::Waits => profile.write_waits(out, &waits),
                 ProfileFormat::Block => profile.write_block(out),
                 ProfileFormat::Mutex => profile.write_contention(out),
+                ProfileFormat::Blame => profile.write_blame(out, &blame),
+                ProfileFormat::Timeline => profile.write_timeline(out),
             });
             lines.push(match written {
                 Ok(()) => {

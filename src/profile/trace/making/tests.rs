@@ -64,8 +64,8 @@ fn each_wait_has_what_ended_it() {
     assert_eq!(waits(&trace, 2), expected);
     assert_eq!(&*trace.threads[2].waits[1].what.name, "results");
     let (a, b) = (&trace.threads[1], &trace.threads[2]);
-    assert_eq!((a.parent, a.born_by, a.begin, a.end, a.is_alive), (Some(0), Some(0), 120, 180, false));
-    assert_eq!((b.parent, b.begin, b.end, b.is_alive), (Some(0), 130, 200, true));
+    assert_eq!((a.born_by, a.begin, a.end, a.is_alive), (Some(0), 120, 180, false));
+    assert_eq!((b.begin, b.end, b.is_alive), (130, 200, true));
     assert_eq!((trace.threads[0].begin, trace.threads[0].born_by), (100, None));
 }
 
@@ -139,12 +139,12 @@ fn threads_are_in_tree_order_and_the_long_dead_are_left_out() {
         (7, member("orphan", Some(99), 0, 130..150)),
     ]);
     let trace = trace_of(members, &[]);
-    let paths: Vec<_> = trace.threads.iter().map(|thread| (&*thread.path, thread.parent)).collect();
+    let paths: Vec<_> = trace.threads.iter().map(|thread| (&*thread.path, thread.born_by)).collect();
     let expected = [
         ("main", None),
-        ("main/parent", Some(0)),
+        ("main/parent", None),
         ("main/parent/late", Some(1)),
-        ("main/b", Some(0)),
+        ("main/b", None),
         ("main/b/c", Some(3)),
         ("orphan", None),
     ];

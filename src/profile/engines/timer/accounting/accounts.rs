@@ -141,6 +141,7 @@ impl Accounting {
             }
             found.lifetimes.push(account.lifetime);
         }
+        found.stacks = stacks;
         found
     }
 }

@@ -1,0 +1,350 @@
+//! Pipelines with a planted bottleneck: the critical path and the blame name it first, and what it
+//! costs is what a stopwatch in it says. The bottlenecks sleep in code of their own, so that a
+//! loaded machine changes the cost, which the stopwatch measures, and not the culprit.
+#![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use parking_lot::MutexGuard;
+use selvedge::profile::{self, Clock, Options, Profile};
+use selvedge::{Lock, Progress, Promise, Queue, Signal, Till, spawn};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// The calling thread is `main/test` from here on.
+fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
+    let guard = crate::ONE_AT_A_TIME.lock();
+    (selvedge::register("test"), guard)
+}
+
+/// What a bottleneck costs, by its own stopwatch.
+#[derive(Default)]
+struct Stopwatch(AtomicU64);
+
+impl Stopwatch {
+    fn time<R>(&self, work: impl FnOnce() -> R) -> R {
+        let began = Instant::now();
+        let result = work();
+        self.add(began.elapsed());
+        result
+    }
+
+    fn add(&self, time: Duration) {
+        self.0.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Relaxed))
+    }
+}
+
+// Each bottleneck is a function of its own, so that the tables can name it.
+
+#[inline(never)]
+fn culprit(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+    black_box(());
+}
+
+#[inline(never)]
+fn bystander(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+    black_box(());
+}
+
+fn record(body: impl FnOnce()) -> Profile {
+    let options = Options::new().clock(Clock::Wall).frequency(500).waits(true);
+    let recording = profile::start(options).unwrap();
+    body();
+    recording.finish()
+}
+
+/// Records the pipeline. The first line of the critical path has `what`, and was done by threads whose
+/// paths begin with `path`; blame names the same first. It took what the stopwatch says, within a
+/// twentieth.
+///
+/// Other programs may take the processors from the sampler and from the pipeline, so that samples are
+/// late. So the cost is looked at in several recordings, and must be right in one; the name must be
+/// right in all.
+#[track_caller]
+fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile {
+    const TRIES: usize = 8;
+    let mut shares = Vec::new();
+    for _ in 0..TRIES {
+        let watch = Arc::new(Stopwatch::default());
+        let profile = record(|| pipeline(&watch));
+        let critical = profile.critical_path();
+        let blame = profile.blame();
+        let shown = || format!("{critical}\n{blame}\n{:#?}", critical.steps());
+        let first = &critical.functions()[0];
+        assert!(first.what().contains(what), "{}", shown());
+        assert!(first.threads().iter().all(|(thread, _)| thread.starts_with(path)), "{}", shown());
+        let sum: Duration = critical.functions().iter().map(|function| function.time()).sum();
+        assert_eq!(sum, critical.length(), "{}", shown());
+        let cause = &blame.causes()[0];
+        assert!(cause.what().contains(what) && cause.path().starts_with(path), "{}", shown());
+        // On a processor and outside are two lines.
+        let all = critical.functions().iter().filter(|function| function.what().contains(what));
+        let cost: f64 = all.map(|function| function.time().as_secs_f64()).sum();
+        let share = cost / watch.total().as_secs_f64();
+        if (0.95..1.05).contains(&share) {
+            return profile;
+        }
+        shares.push(share);
+    }
+    panic!("shares of the planted cost: {shares:.3?}");
+}
+
+/// Four threads do something under one lock, each for a short time.
+#[test]
+fn a_lock_convoy_is_the_work_under_the_lock() {
+    let _alone = alone();
+    check("main/test/clerk-", "lost_time::culprit", |watch| {
+        let ledger = Arc::new(Lock::new("ledger", 0));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (ledger, watch) = (ledger.clone(), watch.clone());
+                spawn(format!("clerk-{n}"), move |_| {
+                    for _ in 0..12 {
+                        let mut ledger = ledger.lock();
+                        watch.time(|| culprit(10));
+                        *ledger += 1;
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_slow_consumer_behind_a_bounded_queue_is_named_and_not_the_producer() {
+    let _alone = alone();
+    let profile = check("main/test/consumer", "lost_time::culprit", |watch| {
+        let jobs = Queue::bounded("jobs", 4);
+        let producer = spawn("producer", {
+            let jobs = jobs.clone();
+            move |_| {
+                (0..100).for_each(|n| jobs.add(n).unwrap());
+                jobs.close();
+            }
+        });
+        let consumer = spawn("consumer", {
+            let watch = watch.clone();
+            move |_| {
+                while jobs.pop().is_some() {
+                    watch.time(|| culprit(5));
+                }
+            }
+        });
+        producer.join().unwrap();
+        consumer.join().unwrap();
+    });
+    let blame = profile.blame();
+    let producer = blame.waiting().iter().find(|thread| thread.path() == "main/test/producer").unwrap();
+    assert_eq!(producer.causes()[0].path(), "main/test/consumer", "{blame}");
+}
+
+#[test]
+fn one_slow_reader_of_eight_is_named() {
+    let _alone = alone();
+    check("main/test/reader-5", "lost_time::culprit", |watch| {
+        let readers: Vec<_> = (0..8)
+            .map(|n| {
+                let watch = watch.clone();
+                spawn(format!("reader-{n}"), move |_| {
+                    for _ in 0..20 {
+                        if n == 5 { watch.time(|| culprit(20)) } else { bystander(2) }
+                    }
+                })
+            })
+            .collect();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+/// In each round one thread comes late to where all meet.
+#[test]
+fn the_late_one_at_a_barrier_is_named() {
+    let _alone = alone();
+    check("main/test/member-2", "lost_time::culprit", |watch| {
+        let arrived = Arc::new(Progress::new("arrived"));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (arrived, watch) = (arrived.clone(), watch.clone());
+                spawn(format!("member-{n}"), move |_| {
+                    for round in 1..=15 {
+                        if n == 2 {
+                            watch.time(|| culprit(30))
+                        } else {
+                            bystander(3)
+                        }
+                        arrived.advance(1);
+                        arrived.wait_for(4 * round);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_timer_that_paces_the_work_is_named() {
+    const PACE: Duration = Duration::from_millis(10);
+    let _alone = alone();
+    check("main/test/pacer", "ended by the clock", |watch| {
+        let beats = Queue::unbounded("beats");
+        let pacer = spawn("pacer", {
+            let (beats, watch) = (beats.clone(), watch.clone());
+            move |_| {
+                for n in 0..40 {
+                    // Until the clock ends the wait; what the thread then waits for a processor is not
+                    // the clock's.
+                    watch.add(PACE);
+                    Till::after(PACE).wait_for_go();
+                    beats.add(n).unwrap();
+                }
+            }
+        });
+        (0..40).for_each(|n| assert_eq!(beats.pop(), Some(n)));
+        pacer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_is_stuck_outside_is_named_with_the_call() {
+    let _alone = alone();
+    check("main/test/asker", "nanosleep` of `profiles::lost_time::culprit", |watch| {
+        let answer = Arc::new(Promise::new("answer"));
+        let claim = answer.claim().unwrap();
+        let asker = spawn("asker", {
+            let watch = watch.clone();
+            move |_| {
+                watch.time(|| culprit(400));
+                claim.fulfil(7);
+            }
+        });
+        assert_eq!(*answer.wait().unwrap(), 7);
+        asker.join().unwrap();
+    });
+}
+
+/// `high` needs a lock that `low` holds, which waits for `middle`.
+#[test]
+fn a_holder_that_waits_itself_is_followed_to_the_thread_that_it_waits_for() {
+    let _alone = alone();
+    let profile = check("main/test/middle", "lost_time::culprit", |watch| {
+        let disk = Arc::new(Lock::new("disk", ()));
+        let (held, done) = (Signal::new("held"), Signal::new("done"));
+        let middle = spawn("middle", {
+            let (watch, held, done) = (watch.clone(), held.clone(), done.clone());
+            move |_| {
+                held.wait_for_go();
+                watch.time(|| culprit(400));
+                done.go();
+            }
+        });
+        let low = spawn("low", {
+            let (disk, held) = (disk.clone(), held.clone());
+            move |_| {
+                let disk = disk.lock();
+                held.go();
+                done.wait_for_go();
+                drop(disk);
+            }
+        });
+        let high = spawn("high", move |_| {
+            held.wait_for_go();
+            drop(disk.lock());
+        });
+        high.join().unwrap();
+        low.join().unwrap();
+        middle.join().unwrap();
+    });
+    let blame = profile.blame();
+    let high = blame.waiting().iter().find(|thread| thread.path() == "main/test/high").unwrap();
+    assert_eq!(high.causes()[0].path(), "main/test/middle", "{blame}");
+}
+
+/// The watcher waits longest by far, and nothing waits for it.
+#[test]
+fn a_long_wait_that_harms_nothing_is_not_named() {
+    let _alone = alone();
+    check("main/test/worker", "lost_time::culprit", |watch| {
+        let stop = Signal::new("stop");
+        let watchers: Vec<_> =
+            (0..3)
+                .map(|n| {
+                    let stop = stop.clone();
+                    spawn(format!("watcher-{n}"), move |_| {
+                        while !stop.wait_for_go_till(&Till::after(Duration::from_secs(10))) {}
+                    })
+                })
+                .collect();
+        let results = Queue::unbounded("results");
+        let worker = spawn("worker", {
+            let (results, watch) = (results.clone(), watch.clone());
+            move |_| {
+                for n in 0..60 {
+                    watch.time(|| culprit(5));
+                    results.add(n).unwrap();
+                }
+            }
+        });
+        (0..60).for_each(|n| assert_eq!(results.pop(), Some(n)));
+        worker.join().unwrap();
+        stop.go();
+        watchers.into_iter().for_each(|watcher| watcher.join().unwrap());
+    });
+}
+
+#[test]
+fn the_pictures_and_the_timeline_have_what_the_tables_have() {
+    let _alone = alone();
+    let watch = Stopwatch::default();
+    let profile = record(|| {
+        let results = Queue::unbounded("results");
+        let worker = spawn("worker", {
+            let results = results.clone();
+            move |_| {
+                culprit(300);
+                results.add(1).unwrap();
+            }
+        });
+        assert_eq!(watch.time(|| results.pop()), Some(1));
+        worker.join().unwrap();
+    });
+    let text = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let folded = text(&|out| profile.write_blame_folded(out).unwrap());
+    let worker = folded.lines().filter(|line| line.starts_with("main;test;worker;"));
+    let nanos: u64 = worker.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert!(nanos as f64 > 0.9 * watch.total().as_nanos() as f64, "{folded}");
+    assert!(folded.contains("culprit"), "{folded}");
+    let svg = text(&|out| profile.write_blame(out, &profile::FlameOptions::new()).unwrap());
+    assert!(svg.contains("culprit") && svg.contains("while others waited"), "{svg}");
+    let path = text(&|out| profile.critical_path().write_folded(out).unwrap());
+    let all: u64 = path.lines().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(u128::from(all), profile.critical_path().length().as_nanos());
+    let timeline = text(&|out| profile.write_timeline(out).unwrap());
+    for part in ["\"name\":\"main/test/worker\"", "queue \\\"results\\\"", "terminating-flow-id", "culprit"] {
+        assert!(timeline.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn without_counted_waits_all_of_it_is_empty() {
+    let _alone = alone();
+    let recording = profile::start(Options::new()).unwrap();
+    spawn("worker", |_| ()).join().unwrap();
+    let profile = recording.finish();
+    assert!(profile.blame().causes().is_empty() && profile.blame().waiting().is_empty());
+    assert!(profile.critical_path().steps().is_empty() && profile.critical_path_of("x").is_none());
+    assert!(profile.critical_path().to_string().contains("waits were not recorded"));
+    profile.write_blame(std::io::sink(), &profile::FlameOptions::new()).unwrap();
+    profile.write_timeline(std::io::sink()).unwrap();
+}
