@@ -69,6 +69,8 @@ mod end {
         CODE.store(code, Ordering::Relaxed);
     }
 
+    /// Runs when the process exits, with its exit code. Kills the process by SIGINT, if that code
+    /// stands for an interrupted program.
     extern "C" fn at_exit(code: c_int, _: *mut c_void) {
         if code == 0 || code != CODE.load(Ordering::Relaxed) {
             return;

@@ -91,8 +91,8 @@ impl Waiting<'_> {
         wait_set.block_on(&self.0.receiver);
         // Before the flag is cleared, since another thread may stamp then.
         wait::ended_by(|| self.0.stamp.get());
-        // Release pairs with the Acquire in `wake_one`. Acquire, and hence a swap: a `wake_one` may
-        // have found the flag still set. Then the caller must see what came before that `wake_one`,
+        // Release pairs with the Acquire in `call`. Acquire, and hence a swap: another `call` may
+        // have found the flag still set. Then the caller must see what came before that `call`,
         // and `close` takes no lock between the two.
         self.0.called.swap(false, Ordering::AcqRel);
     }

@@ -228,6 +228,8 @@ impl Core {
         self.set_gone_for(reason, Ender::me)
     }
 
+    /// [`set_gone`](Self::set_gone), where `ender` says what ends the waits: the calling thread, or the
+    /// clock.
     fn set_gone_for(&self, reason: impl FnOnce() -> Option<Reason>, ender: impl FnOnce() -> Ender) -> Option<Fired> {
         if self.is_known_gone() && self.slow.lock().fired {
             return None;

@@ -92,6 +92,7 @@ impl Permits {
         self.state.compare_exchange_weak(ONE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// Takes a permit if there is one, also while other threads wait in line. Never blocks.
     #[inline]
     pub(super) fn try_acquire(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// Leaves room for an ending below the 255 bytes that file systems allow.
 pub(super) const LONGEST_NAME: usize = 200;
 
+/// The name is the stem of the profile's files, so it must be a file name. Returns why it is none.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     const WHY: &str = "it names the profile's files";
     let reason = if name.is_empty() {

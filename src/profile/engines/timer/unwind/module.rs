@@ -116,7 +116,8 @@ impl Code {
         Some(function.contains(&target) || behind_stub().is_some_and(|target| function.contains(&target)))
     }
 
-    /// The bytes before `end`. `None`: they cannot be read.
+    /// The bytes of code before `end`, a return address: a call instruction should stand there.
+    /// `None`: they cannot be read.
     fn bytes_before(&self, end: u64) -> Option<[u8; BEFORE]> {
         const PAGE: u64 = 4096;
         if let Some(bytes) = end.checked_sub(BEFORE as u64).and_then(|start| self.read(start)) {
