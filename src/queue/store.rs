@@ -287,23 +287,13 @@ impl<T> Store<T> {
         let few = self.capacity / 8;
         let mut spin = Spin::new();
         let since = spin.began();
-        let mut what = Some(|| self.room_description(till, handles));
-        let mut publish = || what.take().map(|what| what().publish_since(since));
-        let mut published = None;
         while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.pause() {
             let mut attempt = || if self.len() + few < self.capacity { attempt() } else { None };
-            if published.is_none() {
-                if let Some(outcome) = attempt() {
-                    return Some(outcome);
-                }
-                published = publish();
-            }
-            spin.give_way();
             if let Some(outcome) = attempt() {
                 return Some(outcome);
             }
         }
-        let published = published.or_else(publish);
+        let published = self.room_description(till, handles).publish_since(since);
         let mut warn_at = since.checked_add(FULL_WARNING);
         let waiting = self.room.enter();
         let mut wait_set = WaitSet::default();
@@ -436,22 +426,12 @@ impl<T> Store<T> {
             let what = WaitDescription::new("queue", self.name.clone()).limited(limited);
             if limited { what } else { what.handles(handles()) }
         };
-        let mut what = Some(what);
-        let mut publish = || what.take().map(|what| what().publish_since(since));
-        let mut published = None;
         while !self.closed.is_go() && !till.is_some_and(Signal::is_go) && spin.pause() {
-            if published.is_none() {
-                if let Taken::Value(value) = self.take() {
-                    return Ok(value);
-                }
-                published = publish();
-            }
-            spin.give_way();
             if let Taken::Value(value) = self.take() {
                 return Ok(value);
             }
         }
-        let published = published.or_else(publish);
+        let published = what().publish_since(since);
         let waiting = self.items.enter();
         let mut wait_set = WaitSet::default();
         let outcome = loop {

@@ -7,7 +7,6 @@ use crate::model::{AtomicBool, AtomicUsize, Receiver, Sender, bounded};
 use crate::signal::WaitSet;
 use crate::wait::{self, Stamp};
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Wakes one sleeping thread: a token in a channel of capacity 1.
@@ -104,12 +103,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A short wait for a running thread, in steps that double. Each step is pauses and one yield.
-/// After the last step it is time to sleep.
+/// A short wait for a running thread, in steps that double. After the last step it is time to sleep.
 ///
 /// To sleep and be woken costs microseconds on both sides. It pauses instead of polling: each poll
 /// takes the other side's cache line, and polling early finds one value where a moment later there
-/// are twenty. The yield is for the case that the other thread needs this core.
+/// are twenty. It does not yield: with other work on the cores, a thread that has yielded comes back
+/// after milliseconds (Linux from 6.6 on), and one that was woken runs soon.
 pub(super) struct Spin {
     began: Instant,
     step: Duration,
@@ -138,12 +137,6 @@ impl Spin {
         }
         self.step *= 2;
         true
-    }
-
-    /// Gives the processor to another thread, which may keep it for milliseconds: what the calling
-    /// thread waits for is published before.
-    pub(super) fn give_way(&self) {
-        thread::yield_now();
     }
 }
 
