@@ -13,6 +13,9 @@ use std::time::Instant;
 /// An expression is never waited for as a whole. `a & b` has not gone before `a` has, so until then
 /// `a` stands for it; `a | b` is its parts; a Till is a deadline. After each wake-up the expression
 /// is asked again. So a composite that is only waited on leaves nothing in its parts.
+///
+/// It sleeps in a select, also for one channel alone. A `recv` spins and yields before it sleeps, and
+/// beside busy threads a yield takes milliseconds. And not in `ready`: one token is to wake one thread.
 #[derive(Default)]
 pub(crate) struct WaitSet {
     pub(super) receivers: Vec<Receiver<Infallible>>,
@@ -41,52 +44,28 @@ impl WaitSet {
     /// Blocks until one of them has changed.
     pub(crate) fn block(&self) {
         wait::begin_sleep();
-        match self.receivers.as_slice() {
-            [] => now_or_never(self.deadline),
-            [only] => match self.deadline {
-                None => drop(only.recv()),
-                Some(at) => drop(only.recv_deadline(at)),
-            },
-            several => {
-                let mut select = Select::new();
-                for receiver in several {
-                    select.recv(receiver);
-                }
-                // As in `block_on`. No value ever comes: which of them it was, the caller asks.
-                if wait::is_counted() {
-                    let operation = match self.deadline {
-                        None => select.select(),
-                        Some(at) => match select.select_deadline(at) {
-                            Ok(operation) => operation,
-                            Err(_) => return,
-                        },
-                    };
-                    let receiver = &several[operation.index()];
-                    let _gone = operation.recv(receiver);
-                    return;
-                }
-                match self.deadline {
-                    None => drop(select.ready()),
-                    Some(at) => drop(select.ready_deadline(at)),
-                }
-            }
+        if self.receivers.is_empty() {
+            return now_or_never(self.deadline);
         }
+        let mut select = Select::new();
+        for receiver in &self.receivers {
+            select.recv(receiver);
+        }
+        let operation = match self.deadline {
+            None => select.select(),
+            Some(at) => match select.select_deadline(at) {
+                Ok(operation) => operation,
+                Err(_) => return,
+            },
+        };
+        // No value ever comes: which of them it was, the caller asks.
+        let receiver = &self.receivers[operation.index()];
+        let _gone = operation.recv(receiver);
     }
 
     /// Blocks until one of them has changed, or a token could be taken from `token`.
-    ///
-    /// `select` and not `ready`: one token wakes one waiting thread, not all.
     pub(crate) fn block_on(&self, token: &Receiver<()>) {
         wait::begin_sleep();
-        // A receive, and a wait for readiness, spin and yield before they sleep; a select does not.
-        // While waits are counted, that time would be the wait's, and the run queue's as well.
-        if self.receivers.is_empty() && !wait::is_counted() {
-            match self.deadline {
-                None => drop(token.recv()),
-                Some(at) => drop(token.recv_deadline(at)),
-            }
-            return;
-        }
         let mut select = Select::new();
         select.recv(token);
         for receiver in &self.receivers {

@@ -23,7 +23,6 @@ use super::parker::Parker;
 use crate::model::{AtomicU8, AtomicUsize, Mutex, MutexGuard, SPINS, now};
 use crate::wait::{self, Published};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -31,9 +30,6 @@ use std::time::{Duration, Instant};
 /// A permit is handed over at most this often. After a hand-over, all threads wait until the new
 /// owner has woken up.
 const FAIR: Duration = Duration::from_millis(1);
-
-/// So many of the [`SPINS`] pause, some hundred nanoseconds in all. The others yield.
-const PAUSES: u32 = if SPINS < 3 { SPINS } else { 3 };
 
 /// The lowest bit: the line is not empty.
 const WAITING: usize = 1;
@@ -106,8 +102,7 @@ impl Permits {
     }
 
     /// Blocks until it has a permit, or until the limit. Call it after a failed try. `publish` gets
-    /// the time at which the call began to wait. It is called when the pauses were in vain, before
-    /// the first yield.
+    /// the time at which the call began to wait. It is called when the pauses were in vain.
     #[cold]
     pub(super) fn acquire_slow(
         &self,
@@ -115,16 +110,13 @@ impl Permits {
         publish: impl FnOnce(Instant) -> Published,
     ) -> Result<(), GaveUp> {
         let began = now();
-        if self.spin(0..PAUSES) || self.try_acquire() {
+        if self.spin() || self.try_acquire() {
             return Ok(());
         }
         if let Some(reason) = limit.reached() {
             return Err(reason);
         }
         let _published = publish(began);
-        if self.spin(PAUSES..SPINS) {
-            return Ok(());
-        }
         let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), parker: Parker::mine() });
         let mut place = None;
         loop {
@@ -152,7 +144,7 @@ impl Permits {
                     return Err(reason);
                 }
             }
-            if waiter.state.load(Ordering::Acquire) == GRANTED || self.spin(0..SPINS) {
+            if waiter.state.load(Ordering::Acquire) == GRANTED || self.spin() {
                 return Ok(());
             }
             if let Some(reason) = gave_up {
@@ -161,17 +153,14 @@ impl Permits {
         }
     }
 
-    /// Tries again a few times: first with pauses that double, then with yields.
-    fn spin(&self, turns: Range<u32>) -> bool {
-        for turn in turns {
+    /// Tries again a few times, with pauses that double. It does not yield: beside busy threads a
+    /// thread that has yielded comes back after milliseconds.
+    fn spin(&self) -> bool {
+        for turn in 0..SPINS {
             if self.try_acquire() {
                 return true;
             }
-            if turn < PAUSES {
-                (0..2u32 << turn).for_each(|_| std::hint::spin_loop());
-            } else {
-                std::thread::yield_now();
-            }
+            (0..2u32 << turn).for_each(|_| std::hint::spin_loop());
         }
         false
     }

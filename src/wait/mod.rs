@@ -73,7 +73,7 @@ pub(crate) use self::identity::{name_of_thread, number, path_changes};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
-pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by, is_on as is_counted};
+pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sleep::{count_waits, note_log};
 #[cfg(feature = "profiling")]

@@ -6,14 +6,13 @@
 //! two threads stamp at once, either may be found, and either has ended the wait.
 
 #[cfg(feature = "profiling")]
-pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, is_on, note_log};
+pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, note_log};
 #[cfg(not(feature = "profiling"))]
-pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by, is_on};
+pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by};
 
 #[cfg(feature = "profiling")]
 mod counted {
-    pub(crate) use crate::wait::ender::is_on;
-    use crate::wait::ender::{self, Ender, nanos};
+    use crate::wait::ender::{self, Ender, is_on, nanos};
     use crate::wait::identity::{self, my_number, with_my_slot};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
@@ -92,11 +91,6 @@ mod counted {
 #[cfg(not(feature = "profiling"))]
 mod uncounted {
     use crate::wait::ender::Ender;
-
-    #[inline(always)]
-    pub(crate) fn is_on() -> bool {
-        false
-    }
 
     #[inline(always)]
     pub(crate) fn begin_sleep() {}
