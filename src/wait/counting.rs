@@ -19,7 +19,7 @@ impl Slot {
     /// before is dropped.
     pub(crate) fn begin_count(&self, rings: Arc<Rings>) {
         let mut waits = self.waits.lock();
-        waits.counted = Some(Counted { totals: Box::default(), rings });
+        waits.counted = Some(Counted { totals: Box::default(), rings, span_names: Vec::new() });
         waits.forget_sleeps();
         // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
         self.sleep.take();
@@ -82,6 +82,12 @@ impl Slot {
         self.waits.lock().counted.as_ref().map(|counted| counted.totals.names()).unwrap_or_default()
     }
 
+    /// The names of the thread's spans, by the numbers in its events; the rest shares the number after
+    /// the last. None once the count has ended.
+    pub(crate) fn span_names(&self) -> Vec<&'static str> {
+        self.waits.lock().counted.as_ref().map(|counted| counted.span_names.clone()).unwrap_or_default()
+    }
+
     /// The number of its thread, as in stamps; 0 if the thread has none.
     pub(crate) fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
@@ -125,6 +131,15 @@ impl Slot {
         }
     }
 
+    /// By the thread itself: a span ends, which began at `begin`.
+    pub(super) fn note_span(&self, begin: u64, name: &'static str) {
+        let end = nanos(Instant::now());
+        if let Some(counted) = &mut self.waits.lock().counted {
+            let name = counted.span(name);
+            counted.rings.write(Event::Span { begin, end, name });
+        }
+    }
+
     /// By the thread itself: a log record of that level was made at that line of a file.
     pub(super) fn note_log(&self, level: u8, file: &str, line: u32) {
         let waits = self.waits.lock();
@@ -132,6 +147,24 @@ impl Slot {
             let place = counted.rings.store().place(file, line);
             counted.rings.write(Event::Log { at: nanos(Instant::now()), level, place });
         }
+    }
+}
+
+/// Names of spans of one thread that are kept apart in its events.
+const MAX_SPANS: usize = 256;
+
+impl Counted {
+    /// The number of a span's name, made if need be.
+    fn span(&mut self, name: &'static str) -> u32 {
+        let known = self.span_names.iter().position(|known| std::ptr::eq(*known, name) || *known == name);
+        let number = known.unwrap_or_else(|| {
+            if self.span_names.len() < MAX_SPANS {
+                self.span_names.push(name);
+                return self.span_names.len() - 1;
+            }
+            MAX_SPANS
+        });
+        number as u32
     }
 }
 

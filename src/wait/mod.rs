@@ -75,7 +75,7 @@ pub(crate) use self::publish::{Published, publish};
 pub(crate) use self::sampling::Weight;
 pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by};
 #[cfg(feature = "profiling")]
-pub(crate) use self::sleep::{count_waits, note_log};
+pub(crate) use self::sleep::{count_waits, note_log, note_span};
 #[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;
 pub(crate) use self::slot::Slot;

@@ -6,7 +6,7 @@
 //! two threads stamp at once, either may be found, and either has ended the wait.
 
 #[cfg(feature = "profiling")]
-pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, note_log};
+pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, note_log, note_span};
 #[cfg(not(feature = "profiling"))]
 pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by};
 
@@ -41,6 +41,14 @@ mod counted {
     pub(crate) fn note_log(level: u8, file: &str, line: u32) {
         if is_on() {
             with_my_slot(|slot| slot.note_log(level, file, line));
+        }
+    }
+
+    /// A span of the calling thread ends now. It began at `begin`. Does nothing while no recording
+    /// counts waits.
+    pub(crate) fn note_span(begin: u64, name: &'static str) {
+        if is_on() {
+            with_my_slot(|slot| slot.note_span(begin, name));
         }
     }
 

@@ -113,6 +113,8 @@ pub(super) struct Counted {
     pub(super) totals: Box<WaitTotals>,
     /// The thread writes into them while it holds the lock.
     pub(super) rings: Arc<Rings>,
+    /// The names of its spans, by the numbers that its events have.
+    pub(super) span_names: Vec<&'static str>,
 }
 
 impl Slot {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Opens a span: a stretch of the program with a name, which ends when the guard is dropped. While
 /// a recording runs, the calls and times of each name are counted exactly, for each thread, and
@@ -18,7 +19,8 @@ use std::sync::Arc;
 /// is the total without the spans in it, on the same thread. One thread's self times add up to the
 /// total of its outermost spans.
 ///
-/// A span costs some 25 ns while a recording runs, and one load otherwise. Without the feature
+/// A span costs some 25 ns while a recording runs, and one load otherwise. A recording that counts
+/// waits also keeps when each span was, which takes two readings of the clock more. Without the feature
 /// `profiling` this function does nothing. It never blocks, but for a lock when a thread uses a
 /// name for the first time.
 ///
@@ -76,7 +78,23 @@ pub struct Span {
     /// 0: nothing was counted.
     session: u64,
     place: u32,
+    /// `None`: no recording wants to know when it was.
+    traced: Option<Traced>,
     _not_send: PhantomData<*const ()>,
+}
+
+/// A span whose begin and end go to the events of its thread.
+struct Traced {
+    /// On the clock of `wait::nanos`.
+    begin: u64,
+    name: &'static str,
+}
+
+impl Traced {
+    #[inline]
+    fn begin(name: &'static str) -> Option<Traced> {
+        wait::is_counted().then(|| Traced { begin: wait::nanos(Instant::now()), name })
+    }
 }
 
 thread_local! {
@@ -109,7 +127,7 @@ fn open(name: &'static str, session: ledger::Session) -> Span {
     match found {
         Some((spans, entry)) => {
             let place = spans.open(entry, || session.source().now());
-            Span { session: session.number(), place, _not_send: PhantomData }
+            Span { session: session.number(), place, traced: Traced::begin(name), _not_send: PhantomData }
         }
         None => open_slowly(name, session, path_change),
     }
@@ -137,6 +155,7 @@ fn open_slowly(name: &'static str, session: ledger::Session, path_change: u64) -
             Span {
                 session: session.number(),
                 place: spans.open(entry, || session.source().now()),
+                traced: Traced::begin(name),
                 _not_send: PhantomData,
             }
         }
@@ -154,7 +173,7 @@ fn open_slowly(name: &'static str, session: ledger::Session, path_change: u64) -
 impl Span {
     #[inline(always)]
     fn off() -> Span {
-        Span { session: 0, place: UNTIMED, _not_send: PhantomData }
+        Span { session: 0, place: UNTIMED, traced: None, _not_send: PhantomData }
     }
 }
 
@@ -163,6 +182,9 @@ impl Drop for Span {
     fn drop(&mut self) {
         if self.session != 0 {
             close(self.session, self.place);
+            if let Some(Traced { begin, name }) = self.traced.take() {
+                wait::note_span(begin, name);
+            }
         }
     }
 }

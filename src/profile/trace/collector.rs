@@ -53,6 +53,7 @@ pub(super) struct Member {
     pub(super) number: u64,
     /// What the numbers of names in its events mean.
     pub(super) labels: Vec<WaitLabel>,
+    pub(super) span_names: Vec<&'static str>,
     pub(super) lost: u64,
     /// The sleep that goes on.
     pub(super) sleep: Option<SleepEvent>,
@@ -103,6 +104,7 @@ impl Collector {
             end: None,
             number: 0,
             labels: Vec::new(),
+            span_names: Vec::new(),
             lost: 0,
             sleep: None,
             living: Some((thread.waits(), rings.clone())),
@@ -124,6 +126,7 @@ impl Collector {
             && let Some((slot, rings)) = member.living.take()
         {
             rings.drain();
+            member.span_names = slot.span_names();
             (member.end, member.labels, member.number) = (Some(end), slot.wait_labels(), wait::number());
             member.lost = rings.lost();
             let bytes = MEMBER + member.path.len() + member.labels.len() * size_of::<WaitLabel>();
@@ -167,6 +170,7 @@ impl Collector {
             // First the sleep: if it ends before the rings are read, it is known twice.
             member.sleep = slot.present_sleep();
             rings.drain();
+            member.span_names = slot.span_names();
             (member.labels, member.number, member.lost) = (slot.wait_labels(), slot.number(), rings.lost());
         }
         let lost_by_forgotten = self.lost_by_forgotten.load(Ordering::Relaxed);
@@ -186,6 +190,8 @@ impl Member {
     ) -> Member {
         let end = Some(life.end).filter(|end| *end < u64::MAX);
         let path = path.into();
-        Member { path, parent, begin: life.start, end, number, labels, lost: 0, sleep: None, living: None }
+        let span_names = vec!["parse", "check"];
+        let begin = life.start;
+        Member { path, parent, begin, end, number, labels, span_names, lost: 0, sleep: None, living: None }
     }
 }

@@ -46,7 +46,8 @@ impl Collected {
 struct Events {
     sleeps: Vec<SleepEvent>,
     samples: Vec<TracedSample>,
-    spans: Vec<TracedSpan>,
+    /// Begin, end, and the number of the name.
+    spans: Vec<(u64, u64, u32)>,
     logs: Vec<TracedLog>,
 }
 
@@ -102,7 +103,7 @@ impl Events {
     fn add(&mut self, event: Event, contents: &Contents) {
         match event {
             Event::Sleep(sleep) => self.sleeps.push(sleep),
-            Event::Span { .. } => (),
+            Event::Span { begin, end, name } => self.spans.push((begin, end, name)),
             Event::Log { at, level, place } => {
                 let place = contents.places.get(place as usize).cloned().unwrap_or_else(|| OTHERS.into());
                 let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
@@ -153,7 +154,11 @@ impl Making {
         // any order.
         samples.sort_by_key(|sample| sample.at);
         clip_samples(&mut samples, self.window.end);
-        spans.sort_by_key(|span| span.begin);
+        spans.sort_by_key(|(begin, ..)| *begin);
+        let span = |(begin, end, name): (u64, u64, u32)| {
+            let name = member.span_names.get(name as usize).copied().unwrap_or(OTHERS).into();
+            TracedSpan { begin: clip(begin), end: clip(end), name }
+        };
         logs.sort_by_key(|log| log.at);
         self.threads.push(TracedThread {
             path: member.path.clone(),
@@ -163,7 +168,7 @@ impl Making {
             born_by: parent.filter(|_| member.begin > self.window.start),
             waits: Vec::new(),
             samples,
-            spans,
+            spans: spans.into_iter().filter(|(begin, ..)| *begin <= self.window.end).map(span).collect(),
             logs,
             lost: member.lost,
         });

@@ -5,6 +5,7 @@ use super::{Collector, Traced};
 use crate::model::locks::{Mutex, MutexGuard};
 use crate::profile::accounts::{Account, Ledger};
 use crate::profile::options::Clock;
+use crate::wait;
 use crate::{Builder, Queue, Signal, Thread, Till, register, spawn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,6 +163,25 @@ fn a_thread_outside_of_the_tree_ends_a_wait_by_its_name() {
     assert_eq!(wait.ender, TracedEnder::Named("other/stranger".into()));
     let me = &trace.threads[index(&trace, "main/outside")];
     assert!(me.waits.iter().any(|wait| wait.ender == TracedEnder::Clock && wait.what.kind == "signal"), "{me:?}");
+}
+
+#[test]
+fn spans_and_log_records_are_events_of_their_thread() {
+    let recorded = Recorded::begin();
+    let _me = register("busy");
+    let worker = spawn("worker", |_| {
+        let begin = wait::nanos(Instant::now());
+        wait::note_log(log::Level::Warn as u8, "src/worker.rs", 7);
+        wait::note_span(begin, "parse");
+    });
+    worker.join().unwrap();
+    let (Traced { trace, .. }, _) = recorded.end();
+    let thread = &trace.threads[index(&trace, "main/busy/worker")];
+    let ([span], [log]) = (&thread.spans[..], &thread.logs[..]) else { panic!("{thread:?}") };
+    assert_eq!((&*span.name, log.level, &*log.place), ("parse", log::Level::Warn, "src/worker.rs:7"));
+    assert!(thread.begin <= span.begin && span.begin <= log.at && log.at <= span.end && span.end <= thread.end);
+    // No recording: nothing is kept, and nothing fails.
+    wait::note_span(1, "parse");
 }
 
 /// Threads come and go, and some leak the guard that says that they have left the tree.

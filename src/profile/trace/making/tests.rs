@@ -169,3 +169,13 @@ fn log_records_and_samples_are_in_order() {
     assert_eq!(samples, [(155, 4, Some(StackNumber(7))), (160, 4, Some(StackNumber(39))), of_end]);
     assert!(trace.is_by_wall);
 }
+
+#[test]
+fn spans_have_their_names_and_are_clipped() {
+    let span = |begin, end, name| Event::Span { begin, end, name };
+    let events = [span(150, 160, 1), span(110, 170, 0), span(90, 120, 7), span(190, 220, 0), span(201, 202, 0)];
+    let trace = trace_of(family(), &events.map(|event| (3, event)));
+    let spans: Vec<_> = trace.threads[2].spans.iter().map(|span| (span.begin, span.end, &*span.name)).collect();
+    let expected = [(100, 120, "[others]"), (110, 170, "parse"), (150, 160, "check"), (190, 200, "parse")];
+    assert_eq!(spans, expected);
+}
