@@ -104,16 +104,18 @@ fn a_snapshot_has_each_span_of_a_busy_thread_once() {
     let is_over = AtomicBool::new(false);
     let recording = profile::start(Options::new()).unwrap();
     scope(|s| {
-        let busy = s.spawn("busy", |_| {
+        let busy = s.spawn("busy", |please_stop| {
             let _all = span("all");
             open.go();
-            while !is_over.load(Ordering::SeqCst) {
+            // It is asked to stop if a check below fails.
+            while !is_over.load(Ordering::SeqCst) && !please_stop.is_go() {
                 let _outer = span("step");
                 let _inner = span("part");
                 done.fetch_add(1, Ordering::SeqCst);
             }
         });
         open.wait_for_go();
+        crate::support::until("the first step is done", || done.load(Ordering::SeqCst) > 0);
         for _ in 0..5 {
             let (before, begin) = (done.load(Ordering::SeqCst), Instant::now());
             let snapshot = recording.snapshot();
