@@ -63,6 +63,8 @@ pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::ender::Ender;
 #[cfg(feature = "profiling")]
+pub(crate) use self::ender::is_on as is_counted;
+#[cfg(feature = "profiling")]
 pub(crate) use self::ender::{Cause, nanos, nanos_in_handler};
 pub(crate) use self::holder::{Holder, Users};
 pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
@@ -73,9 +75,11 @@ pub(crate) use self::identity::{name_of_thread, number, path_changes};
 pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
+#[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]
+pub(crate) use self::sleep::note_log;
 pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by};
 #[cfg(feature = "profiling")]
-pub(crate) use self::sleep::{count_waits, note_log, note_span};
+pub(crate) use self::sleep::{count_waits, note_span};
 #[cfg(feature = "profiling")]
 pub(crate) use self::slot::Shown;
 pub(crate) use self::slot::Slot;

@@ -5,8 +5,10 @@
 //! lets the other go on (a lock, a channel, an atomic of the primitive). That step orders it. If
 //! two threads stamp at once, either may be found, and either has ended the wait.
 
+#[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]
+pub(crate) use self::counted::note_log;
 #[cfg(feature = "profiling")]
-pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, note_log, note_span};
+pub(crate) use self::counted::{Stamp, begin_sleep, count_waits, ended_by, note_span};
 #[cfg(not(feature = "profiling"))]
 pub(crate) use self::uncounted::{Stamp, begin_sleep, ended_by};
 
