@@ -109,7 +109,7 @@ impl Profile {
         flame::write_svg_difference(&before.stacks, &self.stacks, &title, &self.drawn(options), out)
     }
 
-    /// The options, with those that depend on the clock.
+    /// The options, and with them what depends on the clock.
     fn drawn(&self, options: &FlameOptions) -> FlameOptions {
         options.clone().hide_runtime_if(self.clock() == Clock::Wall)
     }

@@ -88,7 +88,7 @@ impl Options {
     /// Whether each blocking call of this crate counts how long its thread slept, for what, and
     /// which thread ended that: see [`Profile::accounts`](super::Profile::accounts). Default: false.
     ///
-    /// Costs some tens of nanoseconds on a call that blocks, and a load on one that does not. Takes
+    /// Costs some tens of nanoseconds on a call that blocks, and a load on a call that does not. Takes
     /// at most 30 KiB for each thread, 3 KiB for a thread that hardly waits, and 32 MiB in all for
     /// what happened when. Beyond that the oldest events are forgotten, and counted.
     #[must_use]

@@ -108,7 +108,7 @@ impl Drop for Waiting<'_> {
 /// To sleep and be woken costs microseconds on both sides. It pauses instead of polling: each poll
 /// takes the other side's cache line, and polling early finds one value where a moment later there
 /// are twenty. It does not yield: with other work on the cores, a thread that has yielded comes back
-/// after milliseconds (Linux from 6.6 on), and one that was woken runs soon.
+/// after milliseconds (Linux from 6.6 on), and a woken thread runs soon.
 pub(super) struct Spin {
     began: Instant,
     step: Duration,

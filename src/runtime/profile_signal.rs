@@ -1,5 +1,5 @@
-//! The signal that starts a recording in a running program, and the next one that ends it and
-//! writes its files. A thread of its own does both: the signal thread stays free.
+//! The signal that starts a recording in a running program, and ends it when it comes again:
+//! then its files are written. A thread of its own does both: the signal thread stays free.
 
 use super::config::{OsSignal, Settings};
 use super::dumps::{aside, number_of, take_over};

@@ -14,7 +14,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The faster one that can be trusted.
+    /// The fastest source that can be trusted.
     pub(super) fn best() -> Source {
         if ticks::is_steady() { Source::Counter } else { Source::System }
     }

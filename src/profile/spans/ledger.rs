@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 /// Counts of ended threads that are kept apart.
 const MAX_ENDED: usize = if cfg!(test) { 64 } else { 4096 };
 
-/// A thread that closes spans all the time replies to a question soon. One that has lost its
-/// processor in the middle of a close may not.
+/// A thread that closes spans all the time replies to a question soon. A thread that has
+/// lost its processor in the middle of a close may not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The recording that counts spans, in one word: 0 while none does; otherwise twice its number,

@@ -10,7 +10,7 @@
 //!    are not open are in `free`, or were never used.
 //! 3. What `copy` reads changes in `close` alone, but for `top`. `close` changes it while
 //!    `version` is odd. `open` writes a frame that no other thread can find, and then `top`.
-//! 4. Of the frames with one name, one that is open counts the total time: recursion is counted
+//! 4. Of the frames with one name, an open one counts the total time: recursion is counted
 //!    once.
 
 use super::names::Names;

@@ -5,7 +5,7 @@
 //! 1. A handler reads the wait slot that its slot names. That is the one in `SampledThread::waits`,
 //!    or it is in `retired_waits` for a grace that began after the slot named another one.
 //! 2. A visit reads the thread's counted waits before its ring. So a record whose wait is not among
-//!    those that were read belongs to a wait that began after the reading, whose label is still
+//!    the waits that were read belongs to a wait that began after the reading, whose label is still
 //!    there.
 
 use super::data::{SampledThread, State, cpu_nanos};
