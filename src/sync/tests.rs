@@ -42,12 +42,12 @@ fn permits_are_handed_over_now_and_then() {
 }
 
 #[test]
-fn a_wait_is_published_before_the_yield() {
+fn a_permit_that_comes_while_the_wait_is_published_is_taken() {
     let permits = Permits::new(0);
     let called = Instant::now();
     let outcome = permits.acquire_slow(Limit::NONE, |since| {
         assert!(called <= since && since <= Instant::now());
-        // It comes while the thread still looks again: it does not join the line.
+        // It comes before the thread joins the line.
         permits.release();
         publish("permit", Arc::from("test"))
     });
