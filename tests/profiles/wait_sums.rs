@@ -3,7 +3,7 @@
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::support::in_own_process_within;
-use crate::wait_stacks::{GoProfile, KEPT, alone, exact, folded, record, wait_for_the_clock};
+use crate::wait_stacks::{GoProfile, alone, exact, folded, record, wait_for_the_clock};
 use selvedge::profile::{self, Options};
 use selvedge::{Lock, Queue, Signal, Till, spawn};
 use std::sync::Arc;
@@ -82,6 +82,7 @@ fn the_times_are_those_of_a_stopwatch() {
 #[cfg(feature = "pprof-engine")]
 #[test]
 fn an_engine_without_stacks_says_so_and_keeps_the_times() {
+    use crate::wait_stacks::KEPT;
     let _alone = alone();
     let recording = profile::start(Options::new().engine(profile::Engine::Process).waits(true)).unwrap();
     spawn("waiter", |_| wait_for_the_clock(&Till::after(KEPT))).join().unwrap();
