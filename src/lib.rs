@@ -51,7 +51,7 @@
 //! | see what each thread does and waits for | [`dump()`], or `kill -USR1`; with the feature `profiling`, with stacks |
 //! | see where the CPU time goes | the module `profile`, with the feature `profiling`: one flamegraph of all threads |
 //! | name stretches of the program and count them | [`span`], with the feature `profiling` |
-//! | log | the macros of the crate [`log`](https://docs.rs/log); [`logging`] has the rest; [`mdc`] sets the diagnostic context |
+//! | log | the macros of the crate [`log`](https://docs.rs/log); [`logging`] has the rest; [`context`] says what a thread works on, [`mdc`] is the whole map |
 //!
 //! A call with the suffix `_till` ends when a signal goes, and a call with `_timeout` after a time.
 //!
@@ -126,6 +126,7 @@ pub use sync::{
     Semaphore, Sequencer, Ticket, Turn, TurnError,
 };
 pub use thread::mdc;
+pub use thread::mdc::{ContextGuard, context};
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
     scope, spawn, spawn_fallible,

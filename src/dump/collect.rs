@@ -156,6 +156,7 @@ fn entry_of(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry,
         (_, None) => Some("what it waits for could not be read"),
         _ => None,
     };
+    let context = if has_ended { Some(Vec::new()) } else { node.waits.try_context(patience) };
     let entry = Entry {
         id: thread.id(),
         parent,
@@ -173,6 +174,7 @@ fn entry_of(thread: &Thread, parent: Option<u64>, patience: Duration) -> (Entry,
         spawned_at: thread.spawned_at(),
         stop: thread.stop_reason(),
         restarts: thread.restarts(),
+        context: context.unwrap_or_default(),
         failures: seen.as_ref().map_or_else(Vec::new, |seen| seen.failures.clone()),
         busy,
         stack: Stack::None("".into()),

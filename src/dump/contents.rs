@@ -70,6 +70,8 @@ pub(super) struct Entry {
     pub(super) stop: Option<Reason>,
     /// How often it was run again after a failure.
     pub(super) restarts: u64,
+    /// What it works on: keys and values.
+    pub(super) context: Vec<(Arc<str>, Arc<str>)>,
     pub(super) failures: Vec<String>,
     /// What could not be read in time.
     pub(super) busy: Option<&'static str>,

@@ -3,6 +3,7 @@
 use super::contents::{Deadlock, Doing, Dump, Entry, Frame, Stack, Unregistered};
 use crate::signal::Reason;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The whole dump.
@@ -37,6 +38,7 @@ pub(super) struct One<'a> {
     spawned_at: Option<String>,
     stop: Option<Stop<'a>>,
     restarts: u64,
+    context: BTreeMap<&'a str, &'a str>,
     failures: &'a [String],
     busy: Option<&'static str>,
     no_stack: Option<&'a str>,
@@ -130,6 +132,7 @@ pub(super) fn one(entry: &Entry) -> One<'_> {
         spawned_at: entry.spawned_at.map(ToString::to_string),
         stop: entry.stop.as_ref().map(|reason| stop(reason, entry.seen)),
         restarts: entry.restarts,
+        context: entry.context.iter().map(|(key, value)| (&**key, &**value)).collect(),
         failures: &entry.failures,
         busy: entry.busy,
         no_stack,

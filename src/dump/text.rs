@@ -3,7 +3,7 @@
 
 use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
@@ -211,12 +211,39 @@ impl Display for Group<'_> {
         }
         f.write_char('\n')?;
         first.busy.iter().try_for_each(|busy| writeln!(f, "    [busy: {busy}]"))?;
+        let context = context(&self.entries);
+        if !context.is_empty() {
+            writeln!(f, "    context: {context}")?;
+        }
         first.stop.iter().try_for_each(|stop| writeln!(f, "    asked to stop: {}", stop.as_of(first.seen)))?;
         for failure in &first.failures {
             writeln!(f, "    failure not joined yet: {}", failure.replace('\n', "\n    "))?;
         }
         self.stack.iter().try_for_each(|line| writeln!(f, "    {line}"))
     }
+}
+
+/// Values of one key that are shown of threads that do the same.
+const MAX_VALUES: usize = 4;
+
+/// What these threads work on: `request=17, user=ann`. Of several threads, the values of each key.
+fn context(entries: &[&Entry]) -> String {
+    let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (key, value) in entries.iter().flat_map(|entry| &entry.context) {
+        keys.entry(key).or_default().insert(value);
+    }
+    let shown = keys.iter().map(|(key, values)| {
+        let more = values.len().saturating_sub(MAX_VALUES);
+        let some: Vec<_> = values.iter().take(MAX_VALUES).map(|value| escaped(value)).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}={}{more}", escaped(key), some.join("|"))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// In one line.
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// The lines below the thread's own.

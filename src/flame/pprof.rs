@@ -82,9 +82,7 @@ fn message(stacks: &Stacks, facts: &Facts<'_>, mut strings: Strings, values: Val
         sample.signed_list(2, [signed(stack.samples)].into_iter().chain(weight));
         sample.message(3, &label);
         for (key, text) in &stack.labels {
-            let mut label = Message::default();
-            label.signed(1, strings.index(key)).signed(2, strings.index(text));
-            sample.message(3, &label);
+            sample.message(3, &more_label(key, text, facts, &mut strings));
         }
         profile.message(2, &sample);
     }
@@ -123,6 +121,22 @@ fn message(stacks: &Stacks, facts: &Facts<'_>, mut strings: Strings, values: Val
     profile.message(11, &value_type(values.main)).signed(12, nanos(facts.period));
     profile.signed_list(13, comments).signed(14, values.main[0]);
     profile
+}
+
+/// A label besides the one that names the thread.
+fn more_label(key: &str, text: &str, facts: &Facts<'_>, strings: &mut Strings) -> Message {
+    let mut label = Message::default();
+    match key == facts.label_key {
+        // The program's own key of that name would be mixed with the paths.
+        true => label.signed(1, strings.index(&format!("{key} (context)"))),
+        false => label.signed(1, strings.index(key)),
+    };
+    // `go tool pprof -tagfocus request=17` looks for a number, and finds no text.
+    match text.parse::<i64>().ok().filter(|number| *number.to_string() == *text) {
+        Some(number) => label.signed(3, number).signed(4, strings.index("count")),
+        None => label.signed(2, strings.index(text)),
+    };
+    label
 }
 
 /// The kind and the unit of a value, by their indexes in the string table.

@@ -14,6 +14,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// Contexts have lost their values.
+const TOO_MANY_CONTEXTS: &str = "there are more contexts than a profile keeps, and the values of some are [others]; \
+                                 give `context` fewer different values";
+
 /// Makes the profile, and logs what is missing.
 pub(super) fn profile(
     found: RawProfile,
@@ -26,7 +30,7 @@ pub(super) fn profile(
     if let Some(trouble) = &found.trouble {
         log::error!("profiling: {trouble}");
     }
-    let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks } = found;
+    let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks, are_contexts_too_many } = found;
     let session = Session { effective, started, duration, trouble, unread: Vec::new() };
     let mut names = OfThisProcess::new(history);
     build::prepare(&samples, &own_stacks.stacks, &mut names);
@@ -39,6 +43,9 @@ pub(super) fn profile(
         profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
         profile.accounts = accounts;
         profile.session.unread.extend(names.unread());
+    }
+    if are_contexts_too_many {
+        profile.session.unread.push(TOO_MANY_CONTEXTS.into());
     }
     warn_once(profile.unread());
     if let Some(sentence) = profile.missing() {

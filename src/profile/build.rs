@@ -9,9 +9,13 @@ use super::spans::Counted;
 use super::symbols::{Resolve, Wanted};
 use super::wait_stacks::Contention;
 use crate::flame::Stack;
+use crate::wait::Context;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The thread, the frames, and what the thread worked on.
+type StackKey = (Arc<str>, Vec<usize>, Option<Arc<Context>>);
 
 /// Makes a profile. `lifetimes`: of the threads of the tree. `session`: what was recorded, and how.
 pub(super) fn profile(
@@ -23,11 +27,11 @@ pub(super) fn profile(
     prepare(&samples, &[], names);
     let mut threads = Threads::new(lifetimes, session.duration);
     let mut shown = ShownStacks::new(names);
-    let mut sums: HashMap<(Arc<str>, Vec<usize>), (u64, u64)> = HashMap::new();
+    let mut sums: HashMap<StackKey, (u64, u64)> = HashMap::new();
     for sample in samples.into_iter().filter(|sample| sample.samples > 0 || sample.weight > 0) {
         let owner = threads.owner(&sample);
         let frames = frames(&sample, owner, &mut shown);
-        let sum = sums.entry((owner.path.clone(), frames)).or_default();
+        let sum = sums.entry((owner.path.clone(), frames, sample.context.clone())).or_default();
         sum.0 += sample.samples;
         sum.1 += sample.weight;
     }
@@ -36,9 +40,12 @@ pub(super) fn profile(
     let unregistered = unregistered.map(|thread| thread.samples).sum();
     let mut stacks: Vec<Stack> = sums
         .into_iter()
-        .map(|((label, frames), (samples, weight))| Stack { label, frames, labels: Vec::new(), samples, weight })
+        .map(|((label, frames, context), (samples, weight))| {
+            let labels = context.map_or_else(Vec::new, |context| context.pairs.clone());
+            Stack { label, frames, labels, samples, weight }
+        })
         .collect();
-    stacks.sort_unstable_by(|a, b| (&a.label, &a.frames).cmp(&(&b.label, &b.frames)));
+    stacks.sort_unstable_by(|a, b| (&a.label, &a.frames, &a.labels).cmp(&(&b.label, &b.frames, &b.labels)));
     let session = Session { unread: shown.unread(), ..session };
     Profile {
         stacks: shown.finish(stacks),

@@ -47,16 +47,16 @@ fn subtract_stacks(after: &mut Stacks, before: &Stacks) -> Missing {
         after.locations.iter().enumerate().map(|(place, location)| (key(location), place)).collect();
     let known: Vec<Option<usize>> =
         before.locations.iter().map(|location| places.get(&key(location)).copied()).collect();
-    let stacks: HashMap<(Arc<str>, Vec<usize>), usize> = after
+    let stacks: HashMap<_, usize> = after
         .stacks
         .iter()
         .enumerate()
-        .map(|(place, stack)| ((stack.label.clone(), stack.frames.clone()), place))
+        .map(|(place, stack)| ((stack.label.clone(), stack.frames.clone(), stack.labels.clone()), place))
         .collect();
     let mut missing = Missing::new();
     for stack in &before.stacks {
         let frames: Option<Vec<usize>> = stack.frames.iter().map(|&frame| known[frame]).collect();
-        let place = frames.and_then(|frames| stacks.get(&(stack.label.clone(), frames)).copied());
+        let place = frames.and_then(|frames| stacks.get(&(stack.label.clone(), frames, stack.labels.clone())).copied());
         let mut over = (stack.samples, stack.weight);
         if let Some(place) = place {
             let later = &mut after.stacks[place];
@@ -177,6 +177,21 @@ mod tests {
     fn equal_stacks_are_subtracted_by_content() {
         let (after, before) = ([("main", "a", 50), ("main", "b", 30)], [("main", "b", 10), ("main", "a", 50)]);
         assert_eq!(left(&after, &before), owned(&[("main;b", 20)]));
+    }
+
+    #[test]
+    fn stacks_with_other_contexts_are_others() {
+        let labelled = |weights: [u64; 2]| {
+            let mut stacks = stacks(&[("main", "a", weights[0])]);
+            stacks.stacks[0].labels = vec![("request".into(), "17".into())];
+            let other = Stack { labels: Vec::new(), weight: weights[1], ..stacks.stacks[0].clone() };
+            stacks.stacks.push(other);
+            stacks
+        };
+        let mut after = labelled([70, 50]);
+        subtract(&mut after, &labelled([30, 40]));
+        let left: Vec<_> = after.stacks.iter().map(|stack| (stack.labels.len(), stack.weight)).collect();
+        assert_eq!(left, [(1, 40), (0, 10)]);
     }
 
     #[test]

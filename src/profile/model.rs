@@ -43,7 +43,7 @@ pub(super) struct Session {
     pub(super) duration: Duration,
     /// Why there are fewer samples than there should be.
     pub(super) trouble: Option<String>,
-    /// Files that could not be read to find names, and why, as sentences.
+    /// Files that could not be read to find names, and why, as sentences; and what else names lost.
     pub(super) unread: Vec<String>,
 }
 

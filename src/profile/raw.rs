@@ -4,7 +4,7 @@
 
 use super::loader::History;
 use super::options::{Clock, Engine};
-use crate::wait::Label;
+use crate::wait::{Context, Label};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct RawProfile {
     pub(super) stacks: Vec<(u32, Arc<[u64]>)>,
     /// Which code was loaded during the recording.
     pub(super) history: History,
+    /// The values of some contexts are `[others]`.
+    pub(super) are_contexts_too_many: bool,
     /// Why there is less than there should be, as a sentence.
     pub(super) trouble: Option<String>,
     /// What [`TakeOwnStack`](super::engines::TakeOwnStack) has taken.
@@ -61,6 +63,8 @@ pub(super) struct OwnStack {
 pub(super) struct RawSample {
     pub(super) owner: Owner,
     pub(super) stack: Stack,
+    /// What the thread worked on.
+    pub(super) context: Option<Arc<Context>>,
     pub(super) samples: u64,
     /// Nanoseconds of the recording's clock that these samples stand for.
     pub(super) weight: u64,

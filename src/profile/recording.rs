@@ -14,6 +14,7 @@ use crate::error::{Error, Kind};
 use crate::os::fork::PerProcess;
 use crate::os::only_one::OnlyOne;
 use crate::thread::Thread;
+use crate::wait::{ContextNumbers, number_contexts};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +32,8 @@ pub struct Recording {
     /// `None`: waits are not counted.
     waits: Option<Arc<Waits>>,
     spans: SpanLedger,
+    /// Samples have the numbers of contexts.
+    contexts: ContextNumbers,
     _only_one: OnlyOne,
     effective: Effective,
     began: Instant,
@@ -65,6 +68,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     // A thread is in the tree from its first such call on, and this may be `main`.
     Thread::current();
     let collector = options.get_waits().then(Collector::new).map(Arc::new);
+    // Before the engine, which gives numbers to the contexts that threads have.
+    let contexts = number_contexts();
     let start = engines::start(&options, collector.clone())?;
     let (effective, began, epoch) = (start.effective, start.began, start.epoch);
     log::info!(
@@ -79,7 +84,7 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     let waits = collector.map(|collector| Arc::new(Waits::start(start.sampler.own_stacks(), collector)));
     let sampler = Owned::share(start, waits.as_ref());
     let spans = SpanLedger::start();
-    Ok(Recording { sampler, waits, spans, _only_one: only_one, effective, began, epoch })
+    Ok(Recording { sampler, waits, spans, contexts, _only_one: only_one, effective, began, epoch })
 }
 
 impl Recording {
@@ -103,11 +108,12 @@ impl Recording {
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
         let (waits, collected, counted) = (self.waits(), self.collect(), self.spans.counted());
-        let Recording { sampler, waits: counting, spans, _only_one: only_one, effective, began, epoch } = self;
+        let Recording { sampler, waits: counting, spans, contexts, _only_one: only_one, effective, began, epoch } =
+            self;
         let found = sampler.finish();
         let duration = began.elapsed();
         let traced = collected.map(|collected| Traced::new(collected, effective.clock));
-        drop((counting, spans));
+        drop((counting, spans, contexts));
         drop(only_one);
         Profile { spans: counted, ..profile(found, waits, traced, effective, epoch, duration) }
     }

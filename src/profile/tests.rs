@@ -64,12 +64,13 @@ fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSam
 fn named(os_name: &str, os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
     let owner = Owner::Handle { os_thread, os_name: os_name.into(), at: at_ms * MS };
     let stack = Stack::Sampled { addresses: addresses.into(), ending: Ending::Root, generation: 0, waiting: None };
-    RawSample { owner, stack, samples, weight: samples * PERIOD.as_nanos() as u64 }
+    RawSample { owner, stack, context: None, samples, weight: samples * PERIOD.as_nanos() as u64 }
 }
 
 /// A sample of an engine that knows the thread.
 fn known(lifetime: usize, addresses: &[u64], ending: Ending, samples: u64, weight: u64) -> RawSample {
     RawSample {
+        context: None,
         owner: Owner::Lifetime(lifetime),
         stack: Stack::Sampled { addresses: addresses.into(), ending, generation: 0, waiting: None },
         samples,
@@ -136,6 +137,7 @@ fn equal_stacks_are_merged_and_weights_are_exact() {
 #[test]
 fn a_wait_shows_its_caller_and_its_label() {
     let waits = |addresses: &[u64], waiting: &str| RawSample {
+        context: None,
         owner: Owner::Lifetime(0),
         stack: Stack::Sampled {
             addresses: addresses.into(),
@@ -262,7 +264,8 @@ fn a_truncated_stack_says_so_at_its_root() {
 #[test]
 fn an_incomplete_stack_says_why_and_keeps_its_weight() {
     let lifetimes = [Lifetime { cpu: Duration::from_nanos(1007), lost: Some(3), ..lifetime("main/w", 1, 0, None) }];
-    let unsampled = RawSample { owner: Owner::Lifetime(0), stack: Stack::Unsampled, samples: 0, weight: 7 };
+    let unsampled =
+        RawSample { owner: Owner::Lifetime(0), stack: Stack::Unsampled, context: None, samples: 0, weight: 7 };
     let raw = vec![
         known(0, &[110, 130, 360, 340], Ending::Broken, 2, 500),
         known(0, &[110], Ending::Leaf, 1, 300),

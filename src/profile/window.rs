@@ -141,7 +141,7 @@ impl Window {
                 }
                 StackNow::Unknown => Stack::Unsampled,
             };
-            RawSample { owner: Owner::Lifetime(lifetime), stack, samples, weight }
+            RawSample { owner: Owner::Lifetime(lifetime), stack, context: None, samples, weight }
         };
         let effective = Effective { engine: Engine::Timer, clock: Clock::Wall, period: self.interval };
         let duration = self.last.duration_since(self.began);

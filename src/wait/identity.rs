@@ -1,6 +1,7 @@
 //! The calling thread: its path in the tree, the slot where it publishes its waits, and a number
 //! that tells it from all other threads. Knows neither the tree nor holders.
 
+use super::context::Context;
 #[cfg(feature = "profiling")]
 use super::ender::{Cause, is_on};
 use super::slot::Slot;
@@ -21,8 +22,35 @@ thread_local! {
     static ME: RefCell<Option<Me>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// The calling thread has had a context. Apart from `CONTEXT`, whose destructor costs each
+    /// thread that uses it.
+    static HAS_HAD_CONTEXT: Cell<bool> = const { Cell::new(false) };
+    static CONTEXT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
+}
+
+/// The calling thread's context is `pairs` from now on.
+pub(crate) fn publish_context(mut pairs: Vec<(Arc<str>, Arc<str>)>) {
+    pairs.sort_unstable();
+    let context = (!pairs.is_empty()).then(|| Arc::new(Context { pairs }));
+    HAS_HAD_CONTEXT.set(true);
+    let before = CONTEXT.try_with(|mine| mine.replace(context.clone())).ok();
+    drop(before);
+    with_my_slot(|slot| slot.set_context(context));
+}
+
+/// The calling thread publishes at `slot` from now on.
+fn take_context_along(slot: &Slot) {
+    if HAS_HAD_CONTEXT.get()
+        && let Ok(context) = CONTEXT.try_with(|mine| mine.borrow().clone())
+    {
+        slot.set_context(context);
+    }
+}
+
 /// From now on the calling thread is `path` and publishes into `slot`. Returns its identity before.
 pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
+    take_context_along(&slot);
     let before = Before(ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten());
     renamed();
     before
@@ -30,6 +58,7 @@ pub(crate) fn become_thread(path: Arc<str>, slot: Arc<Slot>) -> Before {
 
 /// The same, until the thread ends or gets another identity. Its identity before is dropped.
 pub(crate) fn become_thread_for_good(path: Arc<str>, slot: Arc<Slot>) {
+    take_context_along(&slot);
     let before = ME.try_with(|me| me.replace(Some(Me { path, slot }))).ok().flatten();
     drop(before);
     renamed();
@@ -48,6 +77,10 @@ pub(crate) struct Before(Option<Me>);
 
 impl Drop for Before {
     fn drop(&mut self) {
+        // The context may have changed meanwhile.
+        if let Some(before) = &self.0 {
+            take_context_along(&before.slot);
+        }
         // After its locals are destroyed, a thread has no identity any more.
         let ended = ME.try_with(|me| me.replace(self.0.take())).ok().flatten();
         drop(ended);
@@ -61,7 +94,6 @@ pub(super) fn my_slot() -> Option<Arc<Slot>> {
 }
 
 /// Calls `with` with the calling thread's slot, if it is in the tree.
-#[cfg(feature = "profiling")]
 pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
     ME.try_with(|me| me.borrow().as_ref().map(|me| with(&me.slot))).ok().flatten()
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `description` | what a blocking call waits for, and which threads can end the wait |
 //! | `holder` | the thread that holds a thing, and the threads that use a side of a queue |
+//! | `context` | what a thread works on: the pairs that others see, and their numbers in samples |
 //! | `slot` | where one thread publishes its waits |
 //! | `identity` | the calling thread: its path, its slot, its number |
 //! | `holding` | the calling thread as a holder; the paths of holders |
@@ -23,6 +24,7 @@
 
 #[cfg(feature = "profiling")]
 mod change_flags;
+mod context;
 #[cfg(feature = "profiling")]
 mod counting;
 mod description;
@@ -59,6 +61,8 @@ mod totals;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::change_flags::ChangeFlags;
+#[cfg(feature = "profiling")]
+pub(crate) use self::context::{Context, ContextNumbers, number_contexts};
 pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::ender::Ender;
@@ -67,7 +71,9 @@ pub(crate) use self::ender::is_on as is_counted;
 #[cfg(feature = "profiling")]
 pub(crate) use self::ender::{Cause, nanos, nanos_in_handler};
 pub(crate) use self::holder::{Holder, Users};
-pub(crate) use self::identity::{Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path};
+pub(crate) use self::identity::{
+    Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path, publish_context,
+};
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};
 #[cfg(feature = "profiling")]

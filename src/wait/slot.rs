@@ -2,6 +2,9 @@
 
 #[cfg(feature = "profiling")]
 use super::change_flags::{ChangeFlag, ChangeFlags};
+use super::context::Context;
+#[cfg(feature = "profiling")]
+use super::context::number;
 use super::description::Wait;
 #[cfg(feature = "profiling")]
 use super::slept::Sleep;
@@ -15,7 +18,6 @@ use crate::model::Mutex;
 use crate::os::fork::PerProcess;
 #[cfg(feature = "profiling")]
 use crate::record::{Event, Rings, SleepEvent};
-#[cfg(feature = "profiling")]
 use std::sync::Arc;
 #[cfg(feature = "profiling")]
 use std::sync::atomic::AtomicU64;
@@ -37,6 +39,10 @@ pub(crate) struct Slot {
     /// may see no wait.
     #[cfg(feature = "profiling")]
     shown: AtomicU64,
+    /// The number of the thread's context, for its own signal handler; 0: it has none, or no
+    /// recording runs. Stored under the lock of `waits`. Relaxed, as `shown`.
+    #[cfg(feature = "profiling")]
+    context_number: AtomicU64,
     /// The sleep that is not counted yet.
     #[cfg(feature = "profiling")]
     pub(super) sleep: Sleep,
@@ -93,6 +99,8 @@ pub(super) struct Waits {
     /// The innermost last.
     pub(super) now: Vec<Wait>,
     pub(super) last: u64,
+    /// What the thread works on.
+    context: Option<Arc<Context>>,
     /// How often `now` has changed.
     #[cfg(feature = "profiling")]
     changes: u64,
@@ -120,6 +128,23 @@ pub(super) struct Counted {
 impl Slot {
     pub(crate) fn get(&self) -> Option<Wait> {
         self.waits.lock().now.last().cloned()
+    }
+
+    /// By the thread itself: from now on it works on that.
+    pub(super) fn set_context(&self, context: Option<Arc<Context>>) {
+        let before = {
+            let mut waits = self.waits.lock();
+            #[cfg(feature = "profiling")]
+            self.context_number.store(number(context.as_ref()), Ordering::Relaxed);
+            std::mem::replace(&mut waits.context, context)
+        };
+        drop(before);
+    }
+
+    /// What the thread works on: keys and values. `None`: that could not be read in that time.
+    pub(crate) fn try_context(&self, patience: Duration) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+        let context = self.waits.try_lock_for(patience)?.context.clone();
+        Some(context.map_or_else(Vec::new, |context| context.pairs.clone()))
     }
 
     /// The thread that publishes here loses its place in the tree.
@@ -203,6 +228,20 @@ impl Slot {
     /// Safe: a load. For the handler of the thread that publishes here.
     pub(crate) fn shown(&self) -> Shown {
         Shown(self.shown.load(Ordering::Relaxed))
+    }
+
+    /// The context that the thread has already is given its number in the recording.
+    pub(crate) fn number_context(&self) {
+        let waits = self.waits.lock();
+        self.context_number.store(number(waits.context.as_ref()), Ordering::Relaxed);
+    }
+
+    /// The number of the thread's context; 0: it has none.
+    ///
+    /// # Signal safety
+    /// Safe: a load. For the handler of the thread that publishes here.
+    pub(crate) fn context_number(&self) -> u64 {
+        self.context_number.load(Ordering::Relaxed)
     }
 
     /// The next change raises the flag of this number, before it is made. Returns `false`, and arms

@@ -8,6 +8,7 @@ mod support;
 
 mod actor;
 mod algebra;
+mod contexts;
 #[cfg(feature = "log4rs")]
 mod deadlocks;
 mod depth;

@@ -11,6 +11,7 @@ mod support;
 
 mod accounts;
 mod callers;
+mod contexts;
 mod handler;
 mod lost_time;
 mod measure;

@@ -197,6 +197,7 @@ fn raw(report: UnresolvedReport, period: Duration, epoch: SystemTime) -> Vec<Raw
                 at: since(epoch, key.sample_timestamp),
             },
             stack: Stack::Sampled { addresses, ending, generation: 0, waiting: None },
+            context: None,
             samples,
             weight: samples * period.as_nanos() as u64,
         }

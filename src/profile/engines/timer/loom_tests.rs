@@ -22,7 +22,7 @@ fn loom_ring_records_are_whole_and_in_order() {
                     let Some(mut writer) = theirs.writer(false) else { return false };
                     let fits = writer.push(number * 10);
                     if fits {
-                        writer.publish(*number, 0, Ending::Deep, Shown::default());
+                        writer.publish(*number, 0, Ending::Deep, Shown::default(), 7);
                     }
                     fits
                 })

@@ -11,11 +11,11 @@ use crate::record;
 use crate::wait::Shown;
 
 /// 24 KiB: fifteen of the deepest records, or a hundred usual ones. In a model, two short ones.
-const WORDS: usize = if cfg!(all(test, selvedge_model)) { 7 } else { 3072 };
+const WORDS: usize = if cfg!(all(test, selvedge_model)) { 9 } else { 3072 };
 /// The words of a record before its addresses. The first has its length, its ending and the
-/// thread's wait; the second has the CPU clock.
-const HEADER: u64 = 2;
-/// The first word has the ending in its two lowest bits, then a bit that is set if a third word has
+/// thread's wait; the second has the CPU clock, the third the number of its context.
+const HEADER: u64 = 3;
+/// The first word has the ending in its two lowest bits, then a bit that is set if a fourth word has
 /// the time, the length above it, and the thread's wait from this bit on.
 const SHOWN: u32 = 64 - Shown::BITS;
 const TIMED: u64 = 1 << 2;
@@ -30,6 +30,8 @@ pub(super) struct Record<'a> {
     pub(super) at: u64,
     pub(super) ending: Ending,
     pub(super) shown: Shown,
+    /// The number of the thread's context; 0: it has none.
+    pub(super) context: u64,
     pub(super) addresses: &'a [u64],
 }
 
@@ -64,7 +66,7 @@ impl Ring {
             let at = if is_timed { found.word(HEADER) } else { 0 };
             addresses.clear();
             addresses.extend((0..length).map(|n| found.word(header + n)));
-            each(Record { clock: found.word(1), at, ending, shown, addresses });
+            each(Record { clock: found.word(1), at, ending, shown, context: found.word(2), addresses });
             header + length
         });
     }
@@ -92,11 +94,12 @@ impl Writer<'_> {
     }
 
     /// `at`: when it was taken, if the record has room for that.
-    pub(super) fn publish(self, clock: u64, at: u64, ending: Ending, shown: Shown) {
+    pub(super) fn publish(self, clock: u64, at: u64, ending: Ending, shown: Shown, context: u64) {
         let is_timed = self.header > HEADER;
         let timed = if is_timed { TIMED } else { 0 };
         self.writer.set(0, shown.word() << SHOWN | self.len() << LENGTH | timed | ending as u64);
         self.writer.set(1, clock);
+        self.writer.set(2, context);
         if is_timed {
             self.writer.set(HEADER, at);
         }
@@ -114,7 +117,7 @@ mod tests {
         let Some(mut writer) = ring.writer(is_timed) else { return false };
         let fits = addresses.iter().all(|&address| writer.push(address));
         if fits {
-            writer.publish(clock, clock / 2, ending, Shown::from_word(clock & 0xFF));
+            writer.publish(clock, clock / 2, ending, Shown::from_word(clock & 0xFF), !clock);
         }
         fits
     }
@@ -122,6 +125,7 @@ mod tests {
     fn read(ring: &Ring) -> Vec<(u64, Ending, Vec<u64>)> {
         let mut records = Vec::new();
         ring.read(&mut Vec::new(), |record| {
+            assert_eq!(record.context, !record.clock);
             assert_eq!(record.shown, Shown::from_word(record.clock & 0xFF));
             assert_eq!(record.at, if record.clock % 3 == 1 { record.clock / 2 } else { 0 });
             records.push((record.clock, record.ending, record.addresses.to_vec()));
@@ -149,9 +153,10 @@ mod tests {
         let ring = Ring::default();
         let deep: Vec<u64> = (0..200).collect();
         let fitting = (0..100).take_while(|&n| write(&ring, n * 3, Ending::Root, &deep)).count();
-        assert_eq!(fitting, WORDS / 202);
+        let each = 200 + HEADER as usize;
+        assert_eq!(fitting, WORDS / each);
         // What is left takes smaller ones, to the last word.
-        let rest = WORDS - fitting * 202 - 2;
+        let rest = WORDS - fitting * each - HEADER as usize;
         assert!(!write(&ring, 0, Ending::Root, &deep[..rest + 1]));
         assert!(!write(&ring, 76, Ending::Deep, &deep[..rest]), "with the time");
         assert!(write(&ring, 77, Ending::Deep, &deep[..rest]));

@@ -24,9 +24,9 @@ pub(super) struct Slot {
     /// The `pthread_t` of its thread; 0 for an unregistered thread, of which only the id is known.
     owner: u64,
     stack: StackBounds,
-    /// Where its thread publishes its waits. Null: by the CPU clock, which does not read them.
-    /// Changed under the engine's lock, read by the handler. SeqCst in both, as for a slot in the
-    /// table: the old wait slot lives until a grace is over that began after the change.
+    /// Where its thread publishes its waits and its context. Null: an unregistered thread. Changed
+    /// under the engine's lock, read by the handler. SeqCst in both, as for a slot in the table:
+    /// the old wait slot lives until a grace is over that began after the change.
     waits: AtomicPtr<wait::Slot>,
     /// Its samples have the time.
     is_timed: bool,
@@ -107,13 +107,14 @@ impl Slot {
         Slot { arena, owner, stack, waits, is_timed, lost: AtomicU64::new(0) }
     }
 
-    /// From now on samples record the thread's present wait, as published at `waits`.
+    /// From now on samples record the thread's present wait and context, as published at `waits`.
+    /// Returns `true` if another place was known before.
     ///
     /// # Safety
     /// `waits` must live until this function was called with another wait slot and a grace after
     /// that is over, or until the slot was cleared from its thread's entry.
-    pub(super) unsafe fn set_wait_slot(&self, waits: *const wait::Slot) {
-        self.waits.store(waits.cast_mut(), Ordering::SeqCst);
+    pub(super) unsafe fn set_wait_slot(&self, waits: *const wait::Slot) -> bool {
+        !self.waits.swap(waits.cast_mut(), Ordering::SeqCst).is_null()
     }
 
     /// Returns `true` if the slot is for the thread with that `pthread_t`, as far as is known.
@@ -144,7 +145,8 @@ impl Slot {
         self.arena.ring.read(addresses, each);
     }
 
-    /// Takes one sample: the interrupted stack, the thread's CPU clock, and its present wait.
+    /// Takes one sample: the interrupted stack, the thread's CPU clock, its present wait and its
+    /// context.
     ///
     /// # Safety
     /// - The caller is the signal handler of the thread that this slot was given to, and
@@ -154,8 +156,8 @@ impl Slot {
     ///
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
-    /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown`,
-    /// `wait::nanos_in_handler`, and `clock_gettime`.
+    /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown` and
+    /// `context_number`, `wait::nanos_in_handler`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         let Some(mut record) = self.arena.ring.writer(self.is_timed) else { return self.count_lost() };
         let pointer = registers.stack_pointer();
@@ -203,8 +205,9 @@ impl Slot {
         // thread's entry.
         let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
         let shown = waits.map_or(Shown::default(), wait::Slot::shown);
+        let context = waits.map_or(0, wait::Slot::context_number);
         let at = if self.is_timed { wait::nanos_in_handler() } else { 0 };
-        record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown);
+        record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown, context);
     }
 
     /// # Signal safety

@@ -4,7 +4,7 @@
 use super::wait_names::WaitNames;
 use crate::profile::engines::timer::stacks::Stacks;
 use crate::profile::raw::{Ending, Lifetime, Nanos, Owner, RawProfile, RawSample, Stack};
-use crate::wait::Label;
+use crate::wait::{Context, ContextNumbers, Label};
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::panic::Location;
@@ -23,6 +23,8 @@ pub(in super::super) struct Accounting {
     /// The number of accounts that have ended and are not folded yet, pools included.
     pub(super) ended: usize,
     wait_names: WaitNames,
+    /// The contexts of samples, by their numbers.
+    contexts: HashMap<u64, Arc<Context>>,
     pub(super) stacks: Stacks,
     /// Shared by all accounts: to make a hasher on a new thread takes a system call.
     pub(super) hasher: RandomState,
@@ -49,6 +51,8 @@ pub(super) struct SampleKey {
     pub(super) stack: u32,
     pub(super) ending: Ending,
     pub(super) waiting: Option<Arc<str>>,
+    /// The number of the thread's context; 0: none.
+    pub(super) context: u64,
 }
 
 impl Accounting {
@@ -83,6 +87,17 @@ impl Accounting {
     /// The frame of a wait with that label.
     pub(in super::super) fn frame(&mut self, label: &Label) -> Arc<str> {
         self.wait_names.frame(label)
+    }
+
+    /// The number of a sample's context, which is kept from now on; 0: none. Another number than
+    /// asked for, if the context was forgotten before its sample was read.
+    pub(super) fn context(&mut self, number: u64) -> u64 {
+        if number == 0 || self.contexts.contains_key(&number) {
+            return number;
+        }
+        let (number, context) = ContextNumbers::find(number);
+        self.contexts.insert(number, context);
+        number
     }
 
     pub(super) fn add(&mut self, account: usize, key: SampleKey, samples: u64, weight: u64) {
@@ -121,7 +136,8 @@ impl Accounting {
     /// The samples and lifetimes of all accounts.
     pub(in super::super) fn into_raw_profile(self) -> RawProfile {
         let stacks = self.stacks.in_order();
-        let mut found = RawProfile::default();
+        let are_contexts_too_many = ContextNumbers::are_too_many();
+        let mut found = RawProfile { are_contexts_too_many, ..RawProfile::default() };
         for account in self.accounts.into_iter().filter(|account| account.is_used) {
             let owner = Owner::Lifetime(found.lifetimes.len());
             let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
@@ -132,12 +148,19 @@ impl Accounting {
                     generation: stacks[place.stack as usize].0,
                     waiting: place.waiting,
                 },
+                context: self.contexts.get(&place.context).cloned(),
                 samples,
                 weight,
             });
             found.samples.extend(sums);
             if account.unsampled > 0 {
-                found.samples.push(RawSample { owner, stack: Stack::Unsampled, samples: 0, weight: account.unsampled });
+                found.samples.push(RawSample {
+                    owner,
+                    stack: Stack::Unsampled,
+                    context: None,
+                    samples: 0,
+                    weight: account.unsampled,
+                });
             }
             found.lifetimes.push(account.lifetime);
         }

@@ -2,7 +2,7 @@
 //! exactly the time since the one before. Samples that were due and did not come are lost.
 
 use super::accounts::{Account, Accounting, SampleKey};
-use crate::profile::raw::Ending;
+use crate::profile::engines::timer::ring::Record;
 use std::time::Duration;
 
 /// The CPU clock of an OS thread, as accounted so far, and the accounts that its time goes to.
@@ -29,14 +29,13 @@ pub(in super::super) struct ThreadClock {
 
 impl Accounting {
     /// Accounts a record of the thread with that clock. Returns the number of its stack.
-    pub(in super::super) fn record(
+    pub(in super::super) fn account_record(
         &mut self,
         thread_clock: &mut ThreadClock,
-        clock: u64,
-        ending: Ending,
-        addresses: &[u64],
+        Record { clock, ending, context, addresses, .. }: Record<'_>,
     ) -> u32 {
-        let key = SampleKey { stack: self.stacks.number(addresses), ending, waiting: None };
+        let context = self.context(context);
+        let key = SampleKey { stack: self.stacks.number(addresses), ending, waiting: None, context };
         let (stack, weight) = (key.stack, thread_clock.step(clock));
         self.add(thread_clock.owner(), key, 1, weight);
         thread_clock.count(self.period);

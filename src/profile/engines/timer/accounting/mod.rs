@@ -22,3 +22,19 @@ mod wall_tests;
 pub(super) use accounts::Accounting;
 pub(super) use cpu::ThreadClock;
 pub(super) use wall_state::{Still, ThreadSnapshot, WallState};
+
+#[cfg(test)]
+impl Accounting {
+    /// Accounts a record of a thread without a context.
+    fn record(
+        &mut self,
+        thread_clock: &mut ThreadClock,
+        clock: u64,
+        ending: crate::profile::raw::Ending,
+        addresses: &[u64],
+    ) -> u32 {
+        let shown = crate::wait::Shown::default();
+        let record = super::ring::Record { clock, at: 0, ending, shown, context: 0, addresses };
+        self.account_record(thread_clock, record)
+    }
+}

@@ -116,12 +116,13 @@ impl Accounting {
         record: Record<'_>,
         waiting: Option<Arc<str>>,
     ) -> u32 {
-        let key = SampleKey { stack: self.stacks.number(record.addresses), ending: record.ending, waiting };
+        let context = self.context(record.context);
+        let key = SampleKey { stack: self.stacks.number(record.addresses), ending: record.ending, waiting, context };
         let weight = match &key.waiting {
             None => std::mem::take(&mut wall_state.before_request),
             Some(label) => {
                 let wait = wall_state.wait_time(label);
-                wait.stack = Some((key.stack, key.ending));
+                wait.stack = Some((key.stack, key.ending, key.context));
                 std::mem::take(&mut wait.pending)
             }
         };
@@ -151,8 +152,8 @@ impl Accounting {
             if wait.pending == 0 || wait.stack.is_none() && !all {
                 continue;
             }
-            let (stack, ending) = wait.stack.unwrap_or_else(|| (self.stacks.number(&[]), Ending::Root));
-            let key = SampleKey { stack, ending, waiting: Some(wait.label.clone()) };
+            let (stack, ending, context) = wait.stack.unwrap_or_else(|| (self.stacks.number(&[]), Ending::Root, 0));
+            let key = SampleKey { stack, ending, waiting: Some(wait.label.clone()), context };
             self.add(thread_clock.owner(), key, 0, std::mem::take(&mut wait.pending));
         }
     }

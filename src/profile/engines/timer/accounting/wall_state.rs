@@ -43,8 +43,9 @@ pub(in super::super) struct WallState {
 #[derive(Clone, Debug)]
 pub(super) struct WaitTime {
     pub(super) label: Arc<str>,
-    /// The last stack that was sampled in a wait with that label, by its number.
-    pub(super) stack: Option<(u32, Ending)>,
+    /// The last stack that was sampled in a wait with that label, by its number, and the
+    /// number of the context there.
+    pub(super) stack: Option<(u32, Ending, u64)>,
     pub(super) pending: u64,
 }
 

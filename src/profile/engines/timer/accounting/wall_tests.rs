@@ -90,7 +90,7 @@ impl Thread {
     }
 
     fn sampled(&mut self, clock: u64, leaf: u64) {
-        let record = Record { clock, at: 0, ending: Ending::Root, shown: self.shown(), addresses: &[leaf] };
+        let record = Record { clock, at: 0, ending: Ending::Root, shown: self.shown(), context: 0, addresses: &[leaf] };
         self.accounting.account_sample(&self.thread_clock, &mut self.wall_state, record, self.waiting.clone());
     }
 

@@ -37,22 +37,27 @@ impl State {
         }
     }
 
-    /// By the wall clock, counts the thread's waits from now on, and lets its handler read them.
-    /// `thread` publishes them: the handle in charge, which may have been another one before.
+    /// Lets the thread's handler read its context; by the wall clock also its waits, which are counted
+    /// from now on. `thread` publishes them: the handle in charge, which may have been another one before.
     pub(super) fn show_waits(&mut self, id: i32, thread: &Thread) {
         let (began, waits) = (self.began, thread.waits());
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
+        waits.number_context();
         if sampled.wall_state.is_some() {
             waits.begin_times(thread.started_at().max(began));
-            // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the
-            // entry (invariant 1 of this room), or until this function is called again, which keeps
-            // it for a grace.
-            unsafe { sampled.slot.set_wait_slot(Arc::as_ptr(&waits)) };
         }
+        // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the entry
+        // (invariant 1 of this room), or until this function is called again, which keeps it for a
+        // grace.
+        let is_replaced = unsafe { sampled.slot.set_wait_slot(Arc::as_ptr(&waits)) };
         let before = std::mem::replace(&mut sampled.waits, waits);
-        if sampled.wall_state.is_some() && !Arc::ptr_eq(&before, &sampled.waits) {
-            before.end_times();
-            self.wall.retired_waits.push((before, sampled.entry.grace()));
+        if !Arc::ptr_eq(&before, &sampled.waits) {
+            if sampled.wall_state.is_some() {
+                before.end_times();
+            }
+            if is_replaced {
+                self.wall.retired_waits.push((before, sampled.entry.grace()));
+            }
         }
         self.wall.free_retired_waits();
     }

@@ -19,7 +19,7 @@ impl State {
             let (accounting, tracing) = (&mut self.accounting, &mut self.tracing);
             let SampledThread { slot, thread_clock, traced_clock, .. } = sampled;
             slot.read(&mut self.address_buffer, |record| {
-                let stack = accounting.record(thread_clock, record.clock, record.ending, record.addresses);
+                let stack = accounting.account_record(thread_clock, record);
                 if let Some(tracing) = tracing {
                     tracing.sample(&record, stack, traced_clock);
                 }
