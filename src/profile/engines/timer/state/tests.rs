@@ -1,12 +1,14 @@
 //! The wall schedule of a thread that comes and goes, without a sampler.
 
 use super::State;
+use crate::os::task::{self, Doing};
 use crate::profile::engines::timer::accounting::Accounting;
 use crate::profile::engines::timer::handler;
 use crate::profile::engines::timer::triggers::{Source, Triggers};
 use crate::profile::options::Clock;
 use crate::profile::trace::{Collector, Traced, TracedThread};
 use crate::thread::Thread;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -95,7 +97,13 @@ fn samples_have_their_times_in_the_trace() {
     };
     tick_until(&mut state, &|_, found| found.samples.len() >= 5);
     is_over.store(true, Ordering::Relaxed);
-    tick_until(&mut state, &|state, _| state.wall.schedule.times_skipped(id) > 0);
+    // A thread that waits for a processor is skipped as well. So some rounds must find it asleep.
+    let rounds = Cell::new(0);
+    tick_until(&mut state, &|state, _| {
+        let is_asleep = task::read(id).is_some_and(|task| task.doing == Doing::Sleeps);
+        rounds.set(if is_asleep { rounds.get() + 1 } else { 0 });
+        rounds.get() > 10 && state.wall.schedule.times_skipped(id) > 0
+    });
     let before = tick_until(&mut state, &|_, _| true);
     state.stop();
     let after = tick_until(&mut state, &|_, _| true);
