@@ -142,6 +142,17 @@ impl Channel {
         while self.drain() > 0 {}
         self.awake.end();
         self.room.wake();
+        self.finish_if_closed();
+    }
+
+    /// A thread that began to log before another log took this one's place comes after `finish_sinks`,
+    /// and nothing tries these sinks again. What they hold is counted and told now.
+    fn finish_if_closed(&self) {
+        // Relaxed: a thread that drains after `finish_sinks` has had the sinks' lock after it, and so
+        // sees the store before it. What is drained before it, it finds itself.
+        if self.closing.load(Ordering::Relaxed) && !is_draining() {
+            self.finish_sinks();
+        }
     }
 
     /// For a model: as if the writer had looked at its queue.
@@ -181,6 +192,7 @@ impl Channel {
             while self.drain() >= self.batch() {}
             // The writer may have ended before `notify`.
             self.awake.end();
+            self.finish_if_closed();
         }
         kept
     }

@@ -344,9 +344,10 @@ impl Sink {
         Some(format!("selvedge: the appender `{name}` has failed: {reason}; lost: {held}, and {lost} more"))
     }
 
+    /// Drops what it holds, which is told or not its own. It begins anew.
     pub(super) fn forget(&mut self) {
         self.held.clear();
-        self.lost = 0;
+        (self.lost, self.failing, self.dirty) = (0, None, false);
         if let Some(file) = self.output.buffered() {
             file.forget();
         }

@@ -131,12 +131,17 @@ impl Inspected {
         found.unwrap_or_else(|| panic!("no {path} in {all}"))
     }
 
-    /// The kernel ids of the threads that serve.
+    /// The kernel ids of the threads that serve, once each has begun.
     fn own_threads(&self) -> Vec<i64> {
-        let all = self.get("/threads").json();
         let is_own = |thread: &&Value| thread["path"].as_str().unwrap().starts_with("main/selvedge/inspect");
-        let own: Vec<_> = all["threads"].as_array().unwrap().iter().filter(is_own).cloned().collect();
-        own.iter().map(|thread| thread["os_thread"].as_i64().unwrap()).collect()
+        let mut ids: Option<Vec<i64>> = None;
+        crate::support::until("all threads have ids", || {
+            let all = self.get("/threads").json();
+            let own = all["threads"].as_array().unwrap().iter().filter(is_own);
+            ids = own.map(|thread| thread["os_thread"].as_i64()).collect();
+            ids.is_some()
+        });
+        ids.unwrap()
     }
 
     fn stop(mut self) {
