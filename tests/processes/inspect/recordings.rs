@@ -14,7 +14,8 @@ fn seconds(folded: &str, path: &str) -> f64 {
 }
 
 fn cpu(program: &Inspected, path: &str) -> f64 {
-    program.thread(path)["cpu_s"].as_f64().unwrap()
+    // A thread that has not begun has no clock.
+    program.thread(path)["cpu_s"].as_f64().unwrap_or(0.0)
 }
 
 /// A recording of a second has what the thread used meanwhile: at least what it had used between
