@@ -47,6 +47,7 @@ mod socket;
 mod tests;
 mod threads;
 mod token;
+mod waited;
 mod worker;
 
 pub(crate) use listener::{Place, forget};

@@ -6,6 +6,7 @@ use super::counted::Counted;
 use super::program::Program;
 use super::request::Request;
 use super::response::Response;
+use super::waited::Waited;
 use crate::signal::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -47,15 +48,6 @@ pub(super) fn contention(_: &Program, _: &Request, _: &str, _: &Client<'_>) -> R
 
 pub(super) fn accounts(_: &Program, _: &Request, _: &Signal) -> Result<Response, Response> {
     Err(not_built_in())
-}
-
-/// How long all threads of a pool have waited for one thing.
-pub(super) struct Waited {
-    pub(super) pool: String,
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    pub(super) count: u64,
-    pub(super) total: Duration,
 }
 
 /// They are not counted.

@@ -8,6 +8,7 @@ use super::program::Program;
 use super::recorder::Turn;
 use super::request::Request;
 use super::response::{Response, TEXT};
+use super::waited::Waited;
 use crate::error::Error;
 use crate::profile::{self, Clock, EndedPart, FlameOptions, Options, Part, Profile, Recording, RunningNow};
 use crate::signal::Signal;
@@ -271,15 +272,6 @@ fn account(account: &profile::Account) -> Value {
         "outside_s": seconds(account.outside()),
         "waits": account.waits().iter().map(wait).collect::<Vec<_>>(),
     })
-}
-
-/// How long all threads of a pool have waited for one thing.
-pub(super) struct Waited {
-    pub(super) pool: String,
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    pub(super) count: u64,
-    pub(super) total: Duration,
 }
 
 /// What the program's recording has counted up to now; none if it counts no waits.

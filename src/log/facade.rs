@@ -2,8 +2,12 @@
 //! records go through the facade to the logger of the program, if it has installed one. Has the
 //! functions of `mod.rs` that the runtime calls.
 
+#[cfg(feature = "inspect")]
+mod tail_record;
 mod wiring;
 
+#[cfg(feature = "inspect")]
+pub(crate) use tail_record::TailRecord;
 pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 
 use std::io;
@@ -120,17 +124,6 @@ pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Duration, _: Wiring) ->
 
 pub(crate) fn finish() {
     logging::flush();
-}
-
-/// One record. There are none: the log is the program's own.
-#[cfg(feature = "inspect")]
-#[derive(Clone, Debug)]
-pub(crate) struct TailRecord {
-    pub(crate) time: (i64, u32),
-    pub(crate) level: Level,
-    pub(crate) target: String,
-    pub(crate) thread: String,
-    pub(crate) message: String,
 }
 
 #[cfg(feature = "inspect")]

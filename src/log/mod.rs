@@ -61,6 +61,8 @@ mod tail;
 #[cfg(not(feature = "inspect"))]
 #[path = "no_tail.rs"]
 mod tail;
+#[cfg(feature = "inspect")]
+mod tail_record;
 mod target;
 mod wiring;
 mod writer;
@@ -73,7 +75,9 @@ pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::start as start_reload;
 pub(crate) use rust_log::is_asked_by_environment;
 #[cfg(feature = "inspect")]
-pub(crate) use tail::{TailRecord, counts, keep_tail, tail};
+pub(crate) use tail::{counts, keep_tail, tail};
+#[cfg(feature = "inspect")]
+pub(crate) use tail_record::TailRecord;
 pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 pub(crate) use writer::start as start_writer;
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ::log::Level;
 
 use super::record::{Captured, Time};
+use super::tail_record::TailRecord;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 
@@ -17,17 +18,6 @@ const KEPT: usize = 1000;
 
 /// Longer messages are cut.
 const LONGEST: usize = 500;
-
-/// One record.
-#[derive(Clone, Debug)]
-pub(crate) struct TailRecord {
-    /// Seconds since 1970, and nanoseconds.
-    pub(crate) time: (i64, u32),
-    pub(crate) level: Level,
-    pub(crate) target: String,
-    pub(crate) thread: String,
-    pub(crate) message: String,
-}
 
 #[derive(Default)]
 struct Tail {

@@ -44,32 +44,22 @@ impl WaitSet {
     /// Blocks until one of them has changed.
     pub(crate) fn block(&self) {
         wait::begin_sleep();
-        if self.receivers.is_empty() {
-            return now_or_never(self.deadline);
-        }
-        let mut select = Select::new();
-        for receiver in &self.receivers {
-            select.recv(receiver);
-        }
-        let operation = match self.deadline {
-            None => select.select(),
-            Some(at) => match select.select_deadline(at) {
-                Ok(operation) => operation,
-                Err(_) => return,
-            },
-        };
-        // No value ever comes: which of them it was, the caller asks.
-        let receiver = &self.receivers[operation.index()];
-        let _gone = operation.recv(receiver);
+        if self.receivers.is_empty() { now_or_never(self.deadline) } else { self.select(None) }
     }
 
     /// Blocks until one of them has changed, or a token could be taken from `token`.
     pub(crate) fn block_on(&self, token: &Receiver<()>) {
         wait::begin_sleep();
+        self.select(Some(token));
+    }
+
+    fn select(&self, token: Option<&Receiver<()>>) {
         let mut select = Select::new();
-        select.recv(token);
         for receiver in &self.receivers {
             select.recv(receiver);
+        }
+        if let Some(token) = token {
+            select.recv(token);
         }
         let operation = match self.deadline {
             None => select.select(),
@@ -78,9 +68,12 @@ impl WaitSet {
                 Err(_) => return,
             },
         };
-        match operation.index() {
-            0 => drop(operation.recv(token)),
-            signal => drop(operation.recv(&self.receivers[signal - 1])),
+        // Which of the signals it was, the caller asks: no value ever comes from them.
+        match (self.receivers.get(operation.index()), token) {
+            (Some(receiver), _) => drop(operation.recv(receiver)),
+            (None, Some(token)) => drop(operation.recv(token)),
+            // Each operation is of a signal or of the token.
+            (None, None) => {}
         }
     }
 }
