@@ -10,11 +10,14 @@ use super::router::reply;
 use super::token::Token;
 use crate::signal::Signal;
 use crate::thread::roots;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 fn program(token: Option<&str>) -> (Program, Signal) {
     let secret = |token: &str| {
-        // By a file, as in a program.
-        let file = std::env::temp_dir().join(format!("selvedge-token-{}-{token}", std::process::id()));
+        // By a file, as in a program. Tests run at the same time: each has one of its own.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("selvedge-token-{}-{number}", std::process::id()));
         std::fs::write(&file, format!("{token}\nrest\n")).unwrap();
         let token = Token::of_file(&file).unwrap();
         std::fs::remove_file(&file).unwrap();

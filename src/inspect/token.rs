@@ -24,7 +24,10 @@ impl Token {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return made(file).map_err(wrong),
             text => text.map_err(wrong)?,
         };
-        Ok(Token(text.lines().next().unwrap_or_default().to_owned()))
+        match text.lines().next().unwrap_or_default() {
+            "" => Err(wrong(io::Error::other("its first line is empty; write a token there, or delete the file"))),
+            token => Ok(Token(token.to_owned())),
+        }
     }
 
     /// 128 random bits as 32 hexadecimal digits.
