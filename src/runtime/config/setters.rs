@@ -1,6 +1,7 @@
 //! `Config`: what a program asks of a runtime, setting by setter. The setters of the log are in
 //! `log`, the limits of values in `checks`. Opens nothing but the file that `load` is given.
 
+use super::checks::LONGEST_PATIENCE;
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use super::file;
 use super::set::Set;
@@ -85,7 +86,8 @@ impl Config {
         self
     }
 
-    /// How long a thread may take to stop before it is reported. Default: 5 s; at most a year.
+    /// How long a thread may take to stop before it is reported. Default: 5 s; more than a
+    /// year counts as a year.
     ///
     /// The clock of a thread starts when the thread is asked, even if its parent is busy meanwhile,
     /// and stops when the thread and its children have ended. `main`'s stops when its function
@@ -95,7 +97,7 @@ impl Config {
     /// [`Builder::patience`](crate::Builder::patience) gives one thread another patience.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Config {
-        self.set.patience = Some(patience);
+        self.set.patience = Some(patience.min(LONGEST_PATIENCE));
         self
     }
 
@@ -107,7 +109,7 @@ impl Config {
     }
 
     /// How long after the first SIGINT or SIGTERM further ones are the same request. Default: 1 s;
-    /// at most a year; zero: every second one ends the process at once.
+    /// more than a year counts as a year; zero: every second one ends the process at once.
     ///
     /// One stop often comes as several signals: `timeout` signals the program and then its process
     /// group, Ctrl-C at a terminal reaches the program and its parent, which passes it on.
@@ -119,7 +121,7 @@ impl Config {
     /// ```
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Config {
-        self.set.grace = Some(grace);
+        self.set.grace = Some(grace.min(LONGEST_PATIENCE));
         self
     }
 
@@ -151,7 +153,7 @@ impl Config {
     }
 
     /// How long a wait must last before it is asked whether it can end at all; `None`: never.
-    /// Default: 5 s; at least a millisecond.
+    /// Default: 5 s; at least a millisecond; more than a year counts as a year.
     ///
     /// A thread of the runtime's own looks that often at what all threads of the tree wait for. A
     /// *deadlock*, threads that wait for each other's locks, monitors and ends, is logged as an
@@ -168,7 +170,7 @@ impl Config {
     /// ```
     #[must_use]
     pub fn deadlocks(mut self, after: impl Into<Option<Duration>>) -> Config {
-        self.set.deadlocks = Some(after.into());
+        self.set.deadlocks = Some(after.into().map(|after| after.min(LONGEST_PATIENCE)));
         self
     }
 

@@ -1,5 +1,6 @@
 //! The defaults, what goes before what, and paths: what only the resolved settings show.
 
+use super::checks::LONGEST_PATIENCE;
 use super::resolve::default_name;
 use super::*;
 use crate::error::Error;
@@ -143,7 +144,6 @@ fn what_setters_set_is_checked_too() {
         (Config::new(".."), "name"),
         (Config::new("nul\0"), "name"),
         (Config::new("long".repeat(51)), "name"),
-        (Config::new("x").patience(Duration::MAX), "shutdown.patience"),
         (Config::new("x").deadlocks(Duration::ZERO), "deadlocks.after"),
         (Config::new("x").log_own().log_level(LevelFilter::Debug), "log.level"),
         #[cfg(feature = "log4rs")]
@@ -160,6 +160,15 @@ fn what_setters_set_is_checked_too() {
     }
     #[cfg(feature = "log4rs")]
     Config::new("x").log_file("no/such/file.yaml").check().unwrap_err();
+}
+
+#[test]
+fn the_longest_durations_of_setters_count_as_a_year() {
+    let config = Config::new("x").patience(Duration::MAX).grace(Duration::MAX).deadlocks(Duration::MAX);
+    let settings = config.resolve().unwrap();
+    assert_eq!(settings.shutdown.patience, LONGEST_PATIENCE);
+    assert_eq!(settings.shutdown.grace, LONGEST_PATIENCE);
+    assert_eq!(settings.deadlocks, Some(LONGEST_PATIENCE));
 }
 
 #[test]
