@@ -7,6 +7,7 @@ use crate::signal::Signal;
 use crate::thread::{Thread, spawn};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Starts a child of the calling thread that owns `state` and handles one message after the other.
@@ -70,7 +71,8 @@ where
 {
     let messages = Queue::unbounded(format!("messages of {}", name.as_ref()));
     let drop_rest = Signal::new(format!("{} drops the rest", name.as_ref()));
-    let inbox = Inbox(messages.clone());
+    let ended = Arc::new(AtomicBool::new(false));
+    let inbox = Inbox { messages: messages.clone(), ended: ended.clone() };
     let (mut state, mut handle, no_more) = (state, handle, drop_rest.clone());
     let thread = spawn(name, move |please_stop| {
         // In here, so that it is dropped with the body, also by a panic.
@@ -79,7 +81,7 @@ where
             handle(&mut state, message, please_stop);
         }
     });
-    ActorHandle(Arc::new(Sender { messages, drop_rest, thread: thread.thread().clone() }))
+    ActorHandle(Arc::new(Sender { messages, drop_rest, ended, thread: thread.thread().clone() }))
 }
 
 /// A handle to talk to an actor. Clones are handles to the same actor. When the last handle is
@@ -90,6 +92,10 @@ struct Sender<M> {
     messages: Queue<M>,
     /// Goes when the messages in the queue are to be dropped.
     drop_rest: Signal,
+    /// The actor handles no more messages. Set once, by the drop of [`Inbox`]. Relaxed: it guards
+    /// nothing. Questions that the drop of `Inbox` drops are dropped on the same thread. A
+    /// [`Reply`] that another thread drops at that moment may find either value.
+    ended: Arc<AtomicBool>,
     thread: Thread,
 }
 
@@ -98,7 +104,10 @@ struct Sender<M> {
 pub struct Reply<R>(Arc<Answer<R>>);
 
 struct Answer<R> {
-    value: Mutex<Option<Result<R, AskError>>>,
+    /// [`AskError::Unanswered`] until there is an answer, or the actor has ended.
+    value: Mutex<Result<R, AskError>>,
+    /// [`Sender::ended`] of the actor.
+    ended: Arc<AtomicBool>,
     /// Goes when there is an answer, or when there will be none.
     settled: Signal,
 }
@@ -114,9 +123,10 @@ struct Answer<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The actor has ended without handling the question.
+    /// The actor has ended without an answer: it has not handled the question, has panicked while
+    /// it handled it, or has kept the [`Reply`] to its end.
     Ended,
-    /// The actor dropped the [`Reply`] without an answer, and goes on.
+    /// The actor has handled the question and dropped the [`Reply`] without an answer.
     Unanswered,
     /// The signal that was given as `till` has gone; an answer that comes later is dropped.
     Stopped,
@@ -145,7 +155,7 @@ impl<M> ActorHandle<M> {
     pub fn ask<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
         let answer = self.put(question)?;
         answer.settled.wait_for_go();
-        self.take(&answer)
+        answer.take()
     }
 
     /// [`ask`](Self::ask), but gives up when `till` goes. If `till` has gone before the call, the
@@ -161,7 +171,7 @@ impl<M> ActorHandle<M> {
             return Err(AskError::Stopped);
         }
         let answer = self.put(question)?;
-        if answer.settled.wait_for_go_till(till) { self.take(&answer) } else { Err(AskError::Stopped) }
+        if answer.settled.wait_for_go_till(till) { answer.take() } else { Err(AskError::Stopped) }
     }
 
     /// [`ask`](Self::ask), but gives up when `timeout` has passed.
@@ -173,7 +183,7 @@ impl<M> ActorHandle<M> {
     /// [`AskError`].
     pub fn ask_timeout<R>(&self, timeout: Duration, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
         let answer = self.put(question)?;
-        if answer.settled.wait_for_go_timeout(timeout) { self.take(&answer) } else { Err(AskError::TimedOut) }
+        if answer.settled.wait_for_go_timeout(timeout) { answer.take() } else { Err(AskError::TimedOut) }
     }
 
     /// Asks the actor to stop after its current message. Messages that were sent and not handled
@@ -209,16 +219,19 @@ impl<M> ActorHandle<M> {
 
     fn put<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<Arc<Answer<R>>, AskError> {
         let settled = Signal::new(format!("answer of {}", self.0.thread.path()));
-        let answer = Arc::new(Answer { value: Mutex::new(None), settled });
+        let value = Mutex::new(Err(AskError::Unanswered));
+        let answer = Arc::new(Answer { value, ended: self.0.ended.clone(), settled });
         match self.send(question(Reply(answer.clone()))) {
             Ok(()) => Ok(answer),
             Err(_) => Err(AskError::Ended),
         }
     }
+}
 
-    fn take<R>(&self, answer: &Answer<R>) -> Result<R, AskError> {
-        let none = if self.0.messages.closed().is_go() { AskError::Ended } else { AskError::Unanswered };
-        answer.value.lock().take().unwrap_or(Err(none))
+impl<R> Answer<R> {
+    /// What the question has got. Called once, after `settled` has gone.
+    fn take(&self) -> Result<R, AskError> {
+        std::mem::replace(&mut *self.value.lock(), Err(AskError::Unanswered))
     }
 }
 
@@ -242,13 +255,17 @@ impl<M> fmt::Debug for ActorHandle<M> {
 
 /// The actor's end of the queue. Its drop closes and empties the queue, so the asking threads learn
 /// that there will be no answer.
-struct Inbox<M>(Queue<M>);
+struct Inbox<M> {
+    messages: Queue<M>,
+    /// [`Sender::ended`].
+    ended: Arc<AtomicBool>,
+}
 
 impl<M> Inbox<M> {
     /// The next message to handle. `None` once the queue is closed and empty, or `drop_rest` has
     /// gone.
     fn next(&self, please_stop: &Signal, drop_rest: &Signal) -> Option<M> {
-        match self.0.pop_till(please_stop) {
+        match self.messages.pop_till(please_stop) {
             Ok(message) => return Some(message),
             Err(PopError::Closed) => return None,
             Err(PopError::Stopped) => {}
@@ -258,17 +275,18 @@ impl<M> Inbox<M> {
         }
         // From now on each message comes back to its sender. What was taken before is finite, and
         // is handled.
-        self.0.close();
-        self.0.try_pop()
+        self.messages.close();
+        self.messages.try_pop()
     }
 }
 
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
-        self.0.close();
-        let left = self.0.pop_all();
+        self.ended.store(true, Ordering::Relaxed);
+        self.messages.close();
+        let left = self.messages.pop_all();
         let how = format_args!("was left by {}, which has ended, with", crate::wait::my_path());
-        self.0.lose(left.len(), how, "ActorHandle::close has them handled");
+        self.messages.lose(left.len(), how, "ActorHandle::close has them handled");
     }
 }
 
@@ -277,16 +295,17 @@ impl<R> Reply<R> {
     pub fn send(self, answer: R) -> bool {
         // The other Arc is the asking thread's, which drops it when it gives up.
         let awaited = Arc::strong_count(&self.0) > 1;
-        *self.0.value.lock() = Some(Ok(answer));
+        *self.0.value.lock() = Ok(answer);
         awaited
     }
 }
 
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The actor is about to end, but has not closed its queue yet.
-            self.0.value.lock().get_or_insert(Err(AskError::Ended));
+        // A handler that panics ends the actor, whose inbox is dropped after this.
+        let is_over = self.0.ended.load(Ordering::Relaxed) || std::thread::panicking();
+        if is_over && let Err(why) = &mut *self.0.value.lock() {
+            *why = AskError::Ended;
         }
         self.0.settled.go_unexplained();
     }

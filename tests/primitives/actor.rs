@@ -50,6 +50,35 @@ fn an_unanswered_question_is_an_error() {
 }
 
 #[test]
+fn a_question_that_a_draining_actor_drops_is_unanswered() {
+    let sum = sum();
+    let blocked = Signal::new("blocked");
+    sum.send(Message::WaitFor(blocked.clone())).unwrap();
+    let asking = spawn("asking", {
+        let sum = sum.clone();
+        move |_| sum.ask(Message::Ignore)
+    });
+    until("the question waits", || asking.thread().waiting_for().is_some());
+    sum.close();
+    blocked.go();
+    assert_eq!(asking.join().unwrap(), Err(AskError::Unanswered), "it was handled");
+    assert!(sum.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(sum.ask(Message::Ignore), Err(AskError::Ended));
+}
+
+#[test]
+fn a_question_that_an_actor_keeps_until_its_end_has_no_answer() {
+    let keeper = spawn_actor("keeper", Vec::new(), |kept, reply: Reply<u32>, _please_stop| kept.push(reply));
+    let asking = spawn("asking", {
+        let keeper = keeper.clone();
+        move |_| keeper.ask(|reply| reply)
+    });
+    until("the question waits", || asking.thread().waiting_for().is_some());
+    keeper.close();
+    assert_eq!(asking.join().unwrap(), Err(AskError::Ended));
+}
+
+#[test]
 fn a_panic_fails_all_pending_and_later_questions() {
     let sum = sum();
     let blocked = Signal::new("blocked");
