@@ -198,7 +198,8 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Drops what a panic carried, or an error; its own drop may panic as well, and that must not take
-/// the runtime down.
+/// the runtime down. Called where this crate has caught a panic of the program's code: in a target
+/// of a signal, an appender, a logger, an answer for a tool.
 pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
     if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
         // A payload whose drop panics with another such payload: leaked rather than tried forever.

@@ -40,7 +40,7 @@ pub(super) fn captures() -> bool {
 }
 
 /// The macros of the facade check this level before they call the logger. With a tail the logger
-/// must get all records.
+/// must get all records. Called when a log is installed or a level is set, by `install.rs`.
 pub(super) fn raise_max_level(tail: usize, level: LevelFilter) {
     ::log::set_max_level(if tail > 0 { LevelFilter::Trace } else { level });
 }

@@ -73,7 +73,8 @@ pub(crate) fn begin_exit() {
     }
 }
 
-/// Other threads may go on logging. The process must not end in the middle of one of their lines.
+/// Called by `exit`. Other threads may go on logging. The process must not end in the middle of one
+/// of their lines.
 extern "C" fn at_exit() {
     let deadline = Instant::now() + PATIENCE;
     for channel in all() {
@@ -83,6 +84,8 @@ extern "C" fn at_exit() {
     super::forked_child::report_lost();
 }
 
+/// Called by the handler of SIGABRT in `os/abort.rs`.
+///
 /// # Signal safety
 /// Safe. Calls [`draining_threads::is_calling_thread_draining`] and [`abort::quiesce`].
 extern "C" fn at_abort(survives: bool) {
@@ -93,6 +96,7 @@ extern "C" fn at_abort(survives: bool) {
     }
 }
 
+/// Called by `fork`, as the two functions below are.
 extern "C" fn before_fork() {
     let deadline = Instant::now() + PATIENCE;
     let hold = |channel: Arc<Channel>| {

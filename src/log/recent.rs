@@ -57,7 +57,8 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
     });
 }
 
-/// The last lines of the calling thread, the oldest first.
+/// The last lines of the calling thread, the oldest first. Called when a thread fails, by
+/// `thread/failure_context.rs`: the runtime has installed it there.
 pub(crate) fn of_this_thread() -> Vec<String> {
     let lines = RECENT.try_with(|ring| {
         let ring = ring.try_borrow().ok()?;

@@ -14,7 +14,8 @@ use crate::thread::{Builder, Thread};
 /// this differs.
 type Version = Option<(SystemTime, u64, Option<(u64, u64)>)>;
 
-/// Starts the thread that checks the file after each `every`.
+/// Starts the thread that checks the file after each `every`. Called by the start of the runtime,
+/// as `start_reload`, if the file has a `refresh_rate`.
 pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wiring) -> io::Result<()> {
     // Absolute, because the program may change its directory.
     let (file, folder) = (std::path::absolute(&file).unwrap_or(file), std::env::current_dir().unwrap_or_default());

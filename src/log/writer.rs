@@ -1,5 +1,6 @@
-//! The log writer's thread: the first that the runtime starts and the last that it stops. When the
-//! log's file is read again, the same thread serves the new queue once the old one is empty.
+//! The log writer's thread. The runtime stops it after all other threads but the stop watch, which
+//! alone is older. When the log's file is read again, the same thread serves the new queue once the
+//! old one is empty.
 
 use std::io;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ pub(super) fn replace(old: Option<Arc<Channel>>, new: Option<Arc<Channel>>, swap
     }
 }
 
-/// Starts the thread below `main`, if there is a queue to serve.
+/// Starts the thread below `main`, if there is a queue to serve. Called by the start of the
+/// runtime, as `start_writer`.
 pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
     {
         let mut writer = WRITER.lock();

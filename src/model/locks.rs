@@ -128,6 +128,9 @@ impl Condvar {
         self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// Returns also when `timeout` is over. Called by the leader of the timer, which lingers
+    /// without targets (`signal/timer/worker.rs`), and by [`wait_until`](Self::wait_until) for all
+    /// other waits with a deadline.
     pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> WaitTimeoutResult {
         order::release(&**guard);
         let inner = guard.0.take().expect("a guard that is not in a wait");

@@ -140,8 +140,8 @@ pub(crate) fn run_delay(_id: i32) -> Option<Duration> {
     None
 }
 
-/// Of a line as `2345678 98765 12`: nanoseconds on a processor, nanoseconds in a run queue, times it
-/// ran. A kernel that counts nothing writes zeros.
+/// Of a line as `2345678 98765 12`: nanoseconds on a processor, nanoseconds in a run queue, times
+/// it ran. A kernel that counts nothing writes zeros.
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 fn parse_run_delay(schedstat: &str) -> Option<Duration> {
     let mut numbers = schedstat.split_ascii_whitespace().map(|number| number.parse::<u64>().ok());
@@ -153,7 +153,8 @@ fn parse_run_delay(schedstat: &str) -> Option<Duration> {
 static HIDDEN: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
 
 /// Marks the calling thread as this crate's own, until the guard drops. It is not in the tree, and
-/// no dump lists it as an unregistered thread.
+/// no dump lists it as an unregistered thread. Called by threads that no tree has: those of the
+/// timer and of the runtime's reserve.
 pub(crate) fn hide() -> Hidden {
     let id = super::CpuClock::of_current().map(super::CpuClock::thread);
     if let Some(id) = id {

@@ -20,8 +20,8 @@ thread_local! {
 /// How long a reader of stderr may stand still before a remark to it is given up.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// Notes that the log has taken a record of the calling thread. Without log4rs no record counts as
-/// heard.
+/// Notes that the log has taken a record of the calling thread. Called by this crate's appenders.
+/// Without log4rs no record counts as heard.
 #[cfg(feature = "log4rs")]
 pub(crate) fn note_logged() {
     let _ = LOGGED.try_with(|logged| logged.set(true));

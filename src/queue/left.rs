@@ -321,7 +321,7 @@ fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok
     serializer.serialize_str(text)
 }
 
-/// The queues that have handles, the oldest first.
+/// The queues that have handles, the oldest first. Called for the answers of the room `inspect`.
 #[cfg(feature = "inspect")]
 pub(crate) fn living() -> Vec<QueueNow> {
     // Dropped after the lock: one of these may be the last reference to an account.

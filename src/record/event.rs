@@ -1,5 +1,5 @@
 //! Events as words. The first word has the kind in its four lowest bits and the number of words in
-//! the next four, so that a reader can skip an event without knowing it.
+//! the next four. The same build writes and reads them, so a reader knows each kind.
 
 /// The most words of an event.
 const MOST: usize = 5;
@@ -25,8 +25,9 @@ pub(crate) enum Event {
         level: u8,
         place: u32,
     },
-    /// Where the thread was, and by how much its CPU clock went on since the sample before. `stack`,
-    /// `ending`: numbers of the engine's; [`NO_STACK`](Event::NO_STACK): the clock alone was read.
+    /// Where the thread was, and by how much its CPU clock went on since the sample before.
+    /// `stack`, `ending`: numbers of the engine's; [`NO_STACK`](Event::NO_STACK): the clock alone
+    /// was read.
     Sample {
         at: u64,
         cpu: u64,
@@ -95,8 +96,8 @@ impl Event {
         }
     }
 
-    /// The event that `words` begin with, and the words after it. `None`: there are none, or they are
-    /// no event.
+    /// The event that `words` begin with, and the words after it. `None` if there are none, or if
+    /// they are no event: then the rest of the words cannot be read either.
     pub(super) fn read(words: &[u64]) -> Option<(Event, &[u64])> {
         let first = *words.first()?;
         let (event, rest) = words.split_at_checked((first >> 4 & 0xF) as usize)?;

@@ -16,6 +16,7 @@ pub(super) fn prepare() {
     ONCE.call_once(|| process::at_exit(at_exit));
 }
 
+/// Called by `exit`.
 extern "C" fn at_exit() {
     if !RUNNING.load(Ordering::SeqCst) {
         return;

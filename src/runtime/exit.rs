@@ -92,13 +92,14 @@ pub(super) fn tell_aside(thread: &str, level: Level, text: String) {
     }
 }
 
-/// Reports a thread whose function has returned and which the system still has.
+/// Reports a thread whose function has returned and which the system still has. Called by
+/// `thread/leaving.rs`, on the thread that joins it; `lifecycle.rs` has installed it there.
 pub(super) fn report_leaving(leaving: &Leaving) {
     report_stuck(vec![format!("the runtime waits to join a thread: {leaving}")]);
 }
 
 /// With `shutdown.on_stuck: abort`, ends the process because of such a thread. While the program
-/// goes on, the thread is only reported.
+/// goes on, the thread is only reported. Called as [`report_leaving`] is.
 pub(super) fn abort_leaving(leaving: &Leaving) {
     if !roots::root().please_stop.is_go() {
         return report_leaving(leaving);
@@ -189,6 +190,8 @@ fn now(code: u8) -> ! {
 
 /// Ends the process by SIGINT, if `code` is the exit code that stands for it. A shell that runs a
 /// script or a loop goes on after any exit code, and stops after this; it shows 130 in both cases.
+/// Called at the very end of the process by the function that `os/inherit.rs` has given to
+/// `on_exit`.
 #[cfg(unix)]
 pub(super) fn die_as(code: u8) {
     // The kernel does not let the first process of a namespace die of a signal that it sends
@@ -210,7 +213,8 @@ pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! 
 }
 
 /// Before the process aborts because of a panic: what the end in order would have said and written.
-/// `failure` is the panic, if a runtime is up.
+/// `failure` is the panic, if a runtime is up. Called by the panic hook in `thread/panic.rs`, where
+/// `lifecycle.rs` has installed it.
 pub(super) fn before_abort(failure: Option<&Failure>) {
     if let Some(failure) = failure {
         remark(&format!("selvedge: a panic aborts the process\n{}", failure.report(is_coloured())));

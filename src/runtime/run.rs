@@ -34,9 +34,10 @@ use std::process::ExitCode;
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
 /// `main` may return what a program's own `main` may: see [`MainResult`]. An error that says that
-/// `main` was asked to stop, while it was, is a normal return: see [`Stopped`](crate::Stopped). A
-/// program that is well and has no log file writes nothing to stderr, unless [`Config::log_level`]
-/// or the environment variable `RUST_LOG` asks for it.
+/// `main` was asked to stop, while it was, is a normal return: see [`Stopped`](crate::Stopped). The
+/// runtime of a program that is well and has no log file writes nothing to stderr; the program's
+/// own records go there from `info` on. [`Config::log_level`] and the environment variable
+/// `RUST_LOG` set another level for both.
 ///
 /// # Blocking
 /// Until `main` has returned and all threads have ended. A second signal ends the process at once.

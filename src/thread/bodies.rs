@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// crate does not see.
 static BODIES: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
 
-/// Counts the calling thread as one of ours until the guard drops.
+/// Counts the calling thread as one of ours until the guard drops. Called by the body of each
+/// spawned thread, and on the threads of the timer and of the runtime's reserve.
 pub(crate) fn count_body() -> Counted {
     // Relaxed: compared with what the kernel counts; a difference only delays a finding.
     BODIES.fetch_add(1, Ordering::Relaxed);

@@ -36,7 +36,8 @@ impl Failure {
         failure
     }
 
-    /// On the thread that panics, which is at `path`, before that aborts the process.
+    /// On the thread that panics, which is at `path`, before that aborts the process. Called by the
+    /// panic hook.
     pub(super) fn of_abort(path: &Arc<str>, seen: Seen) -> Failure {
         let mut failure = Failure::new(path, Cause::Panic(Mutex::new(None)), seen.text.clone());
         failure.take_from(seen);

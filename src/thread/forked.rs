@@ -18,7 +18,7 @@ pub(crate) fn end(own: Option<Failure>) -> Option<Failure> {
 }
 
 /// The same for a child that was forked on a spawned thread. That thread is the child's main
-/// thread, so the process ends with it.
+/// thread, so the process ends with it. Called by the body of the thread, in `spawn.rs`.
 pub(super) fn end_process(own: Option<Failure>) -> ! {
     let failure = end(own);
     if let Some(failure) = &failure {

@@ -40,7 +40,7 @@ pub(crate) fn slowest() -> Vec<Stopped> {
     STOPPED.lock().clone()
 }
 
-/// `node` has ended, at `end`.
+/// `node` has ended, at `end`. Called when it settles.
 pub(super) fn ended(node: &Node, end: Instant) {
     if node.settings.role == Role::User {
         keep(node, end);

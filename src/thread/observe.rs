@@ -84,11 +84,13 @@ pub(crate) fn unlisten(id: u64, patience: Duration) {
     }
 }
 
+/// Called on the thread itself, by `tree/leave.rs`.
 pub(super) fn started(node: &Arc<Node>) {
     std::sync::atomic::fence(Ordering::SeqCst);
     tell(node, |observer, thread| observer.started(thread));
 }
 
+/// Called on the thread itself, by `tree/leave.rs`.
 pub(super) fn ended(node: &Arc<Node>) {
     // As in `started`: an observer that the thread does not see will find the thread ended.
     std::sync::atomic::fence(Ordering::SeqCst);

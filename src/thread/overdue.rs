@@ -15,6 +15,7 @@ pub(crate) struct Asked {
 }
 
 /// The threads of the tree that were asked and have not ended; parents come before their children.
+/// Called by each look of the stop watch of the runtime.
 pub(crate) fn not_ended() -> Vec<Asked> {
     let mut found = Vec::new();
     walk(roots(), |node| {

@@ -208,7 +208,8 @@ fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
         if children.is_empty() {
             return;
         }
-        // The runtime's own always go one by one: the log writer must outlive the others.
+        // The runtime's own always go one by one: the log writer and the stop watch must outlive
+        // the others.
         let together = node.settings.stop_order == StopOrder::Together && role == Role::User;
         stop_in_order(node, children, together, why);
     }

@@ -91,7 +91,8 @@ impl Drop for StopClock {
     }
 }
 
-/// Ends the wait of the watch, and no other.
+/// Ends the wait of the watch, and no other. Called when the stop watch of the runtime is asked to
+/// stop: it is a target of that thread's `please_stop`.
 pub(crate) fn end_watch() {
     SHARED.state.lock().is_over = true;
     SHARED.changed.notify_all();

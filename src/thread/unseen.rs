@@ -13,7 +13,7 @@ use std::panic::Location;
 
 /// The handle of `thread`, which returns `T`, is dropped. If `T` is a `Result`, logs a warning,
 /// once for each call that spawns. It cannot tell whether the value is an `Err`, since it knows
-/// only the name of `T`.
+/// only the name of `T`. Called by the drop and by the release of `JoinHandle`.
 pub(super) fn handle_dropped<T>(thread: &Thread) {
     static TOLD: PerProcess<Mutex<BTreeSet<&'static Location<'static>>>> =
         PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);

@@ -1,5 +1,5 @@
-//! What a recording that counts waits does with a thread's slot: begins and ends the count, and reads
-//! it. And what the thread itself writes there besides its waits.
+//! What a recording that counts waits does with a thread's slot: begins and ends the count, and
+//! reads it. And what the thread itself writes there besides its waits.
 
 use super::description::Wait;
 use super::ender::{Ender, nanos};
@@ -64,8 +64,8 @@ impl Slot {
         }
     }
 
-    /// The sleep that goes on, up to now. Its name is among the [`wait_labels`](Self::wait_labels) that
-    /// are read later.
+    /// The sleep that goes on, up to now. Its name is among the [`wait_labels`](Self::wait_labels)
+    /// that are read later.
     pub(crate) fn present_sleep(&self) -> Option<SleepEvent> {
         let mut waits = self.waits.lock();
         let waits = &mut *waits;
@@ -82,8 +82,8 @@ impl Slot {
         self.waits.lock().counted.as_ref().map(|counted| counted.totals.names()).unwrap_or_default()
     }
 
-    /// The names of the thread's spans, by the numbers in its events; the rest shares the number after
-    /// the last. None once the count has ended.
+    /// The names of the thread's spans, by the numbers in its events; the rest shares the number
+    /// after the last. None once the count has ended.
     pub(crate) fn span_names(&self) -> Vec<&'static str> {
         self.waits.lock().counted.as_ref().map(|counted| counted.span_names.clone()).unwrap_or_default()
     }
@@ -102,8 +102,9 @@ impl Slot {
         self.sleep.begin(now);
     }
 
-    /// By the thread itself: the stack of its blocking call, if it has slept and gets one. No lock is
-    /// held while it is taken, and its time is not the sleep's.
+    /// By the thread itself: the stack of its blocking call, if it has slept and gets one. No lock
+    /// is held while it is taken, and its time is not the sleep's. Called when the wait ends
+    /// (`Slot::change`), and by the next sleep in the same wait.
     pub(super) fn take_stack(&self) -> Option<TakenStack> {
         if !self.sleep.is_any() {
             return None;
@@ -113,8 +114,9 @@ impl Slot {
         stacks::after_sleep(slept.ended - slept.begin)
     }
 
-    /// By the thread itself: takes the stack of the wait that has just ended as the first such wait,
-    /// so that each name and ender has one.
+    /// By the thread itself: takes the stack of the wait that has just ended as the first such
+    /// wait, so that each name and ender has one. Called by the drop of `Published` in
+    /// `publish.rs`.
     #[cold]
     pub(super) fn take_first_stack(&self, ended: &Wait) {
         if let Some(stack) = stacks::take()

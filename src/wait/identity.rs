@@ -129,8 +129,8 @@ pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
 /// The paths of the threads that have a number, for as long as they live.
 static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
-/// The last paths of threads with a number that have left the tree or ended while waits are counted:
-/// a thread may end before the thread that it has woken runs. The oldest are forgotten.
+/// The last paths of threads with a number that have left the tree or ended while waits are
+/// counted: a thread may end before the thread that it has woken runs. The oldest are forgotten.
 #[cfg(feature = "profiling")]
 static ENDED: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
@@ -165,7 +165,8 @@ pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
     PATHS.lock().get(&number).cloned()
 }
 
-/// What a thread that ended a wait is called, or another cause of that.
+/// What a thread that ended a wait is called, or another cause of that. The totals of waits call it
+/// when they meet an ender for the first time.
 #[cfg(feature = "profiling")]
 pub(super) fn name_of_ender(by: u64) -> Arc<str> {
     match Cause::of(by) {
@@ -176,7 +177,8 @@ pub(super) fn name_of_ender(by: u64) -> Arc<str> {
     }
 }
 
-/// The path of the thread with this number, also for some time after its end while waits are counted.
+/// The path of the thread with this number, also for some time after its end while waits are
+/// counted.
 #[cfg(feature = "profiling")]
 pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
     let ended = ENDED.lock().get(&number).cloned();
@@ -205,8 +207,8 @@ pub(crate) fn is_alive(number: u64) -> bool {
     PATHS.lock().contains_key(&number)
 }
 
-/// The calling thread's number, which is given now if need be: its last stamp, which wakes the thread
-/// that joins it, comes after its end was noted.
+/// The calling thread's number, which is given now if need be: its last stamp, which wakes the
+/// thread that joins it, comes after its end was noted.
 #[cfg(feature = "profiling")]
 pub(crate) fn number() -> u64 {
     my_number()
@@ -246,7 +248,7 @@ thread_local! {
     static PATH_CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often the calling thread's path has changed.
+/// How often the calling thread's path has changed. Each span asks, in `profile/spans/guard.rs`.
 #[cfg(feature = "profiling")]
 #[inline(always)]
 pub(crate) fn path_changes() -> u64 {

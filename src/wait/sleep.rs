@@ -47,7 +47,7 @@ mod counted {
     }
 
     /// A span of the calling thread ends now. It began at `begin`. Does nothing while no recording
-    /// counts waits.
+    /// counts waits. Called by the drop of a span's guard.
     pub(crate) fn note_span(begin: u64, name: &'static str) {
         if is_on() {
             with_my_slot(|slot| slot.note_span(begin, name));

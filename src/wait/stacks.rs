@@ -19,8 +19,8 @@ pub(crate) trait TakeStacks: Send + Sync {
     /// Takes the stack of the calling thread. `None`: it could not be had, which is counted.
     fn take(&self) -> Option<StackNumber>;
 
-    /// The calling thread has let something go. Threads that waited for it had waited `weight` since
-    /// the last such call.
+    /// The calling thread has let something go. Threads that waited for it had waited `weight`
+    /// since the last such call.
     fn let_go(&self, weight: Weight);
 }
 
@@ -57,8 +57,8 @@ fn taker() -> Option<Arc<dyn TakeStacks>> {
     TAKER.lock().clone()
 }
 
-/// The calling thread has slept for `nanos`. Returns what that weighs, and the stack of the blocking
-/// call, if it gets one.
+/// The calling thread has slept for `nanos`. Returns what that weighs, and the stack of the
+/// blocking call, if it gets one.
 #[inline]
 pub(super) fn after_sleep(nanos: u64) -> Option<TakenStack> {
     let weight = OWN_WAITS.try_with(|own| sampling::draw(own, nanos)).ok().flatten()?;
@@ -71,8 +71,9 @@ pub(super) fn take() -> Option<StackNumber> {
     taker()?.take()
 }
 
-/// The calling thread has let something go, with no lock held. Threads that waited for it had waited
-/// for `nanos` in all since it, or another thread, last let that go.
+/// The calling thread has let something go, with no lock held. Threads that waited for it had
+/// waited for `nanos` in all since it, or another thread, last let that go. Called by the unlocking
+/// thread in `sync/permits.rs` and `sync/sequencer.rs`.
 #[inline]
 pub(crate) fn let_go(nanos: u64) {
     if nanos > 0

@@ -20,7 +20,8 @@ use super::wiring::read_level;
 use crate::error::Error;
 use crate::yaml::{Document, Field, Section, quoted};
 
-/// Reads `file` and checks everything that can be checked without opening a log file.
+/// Reads `file` and checks everything that can be checked without opening a log file. Called by the
+/// start of the runtime, before anything is started.
 pub(crate) fn load(file: &Path) -> Result<CheckedLog, Error> {
     load_below(file, Path::new(""))
 }

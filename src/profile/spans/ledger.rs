@@ -159,7 +159,8 @@ pub(super) fn begin_thread(session: Session, path_change: u64) -> Option<Arc<Thr
     Some(spans)
 }
 
-/// The calling thread ends: closes its spans, and keeps its counts.
+/// The calling thread ends: closes its spans, and keeps its counts. Called by the destructor of the
+/// thread-local in `guard.rs`.
 pub(super) fn end_thread(spans: &Arc<ThreadSpans>) {
     let is_its = |shared: &Arc<Shared>| shared.session.number() == spans.session && !shared.is_forked();
     let Some(shared) = CURRENT.lock().clone().filter(is_its) else { return };

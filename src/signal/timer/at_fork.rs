@@ -16,7 +16,7 @@ thread_local! {
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Prepares this process for forks; once.
+/// Prepares this process for forks; once. `fork` then calls the functions in here.
 pub(super) fn prepare() {
     /// The lock is never held for long.
     const PATIENCE: Duration = Duration::from_secs(1);

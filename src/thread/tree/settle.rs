@@ -139,7 +139,8 @@ impl Node {
         outcome
     }
 
-    /// The handle was dropped, or released to the log.
+    /// The handle was dropped, or released to the log. Called by the drop and by the
+    /// release of `JoinHandle`, and by the end of a registration.
     pub(crate) fn handle_dropped(&self, to_log: bool) {
         let owner = if to_log { Owner::Log } else { Owner::Parent };
         let (finished, unlogged) = {

@@ -77,7 +77,7 @@ fn lock_table_within(patience: Duration) -> Option<TableLock> {
 /// A forking thread holds `TABLE_LOCK`. Changed by that thread alone, while it holds it.
 static LOCKED_BY_FORK: AtomicBool = AtomicBool::new(false);
 
-/// Locks the table before a fork.
+/// Locks the table before a fork. Called by `fork`.
 extern "C" fn before_fork() {
     // Waits for a limited time: a signal handler of the program that forks may have interrupted the
     // thread that holds the lock.
