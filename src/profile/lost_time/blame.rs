@@ -137,8 +137,8 @@ impl Cause {
         &self.path
     }
 
-    /// What it did: ``in `parse` ``, ``outside in `fdatasync` of `save` ``, `runnable`, or a wait that
-    /// no thread of the tree ended.
+    /// What it did: ``in `parse` ``, ``outside in `fdatasync` of `save` ``, ``off the processor in
+    /// `parse` ``, `runnable`, or a wait that no thread of the tree ended.
     pub fn what(&self) -> &str {
         &self.what
     }

@@ -170,8 +170,8 @@ impl PathFunction {
         PathFunction { what, time, threads }
     }
 
-    /// What was done: ``in `parse` ``, ``outside in `fdatasync` of `save` ``, `runnable`, or a wait that
-    /// no thread of the tree ended.
+    /// What was done: ``in `parse` ``, ``outside in `fdatasync` of `save` ``, ``off the processor in
+    /// `parse` ``, `runnable`, or a wait that no thread of the tree ended.
     pub fn what(&self) -> &str {
         &self.what
     }

@@ -128,6 +128,8 @@ fn in_words(activity: Option<Activity>, names: &[&Arc<str>], ends: &[DeadEnd], t
             // The last frame says that it is outside.
             let names = &names[..names.len().saturating_sub(1)];
             match (names.last(), function(names)) {
+                // It is in no call of the system's: another thread may have its processor.
+                (Some(leaf), Some(function)) if leaf.contains("::") => format!("off the processor in `{function}`"),
                 (Some(leaf), Some(function)) if ***leaf != *function => {
                     format!("outside in `{leaf}` of `{function}`")
                 }
@@ -161,9 +163,36 @@ fn wait_words(end: &DeadEnd) -> String {
 /// The innermost function that is of the program or its libraries, and not of the standard library.
 /// If there is none, the innermost.
 fn function<'a>(names: &[&'a Arc<str>]) -> Option<&'a str> {
-    const STANDARD: [&str; 4] = ["std::", "core::", "alloc::", "selvedge::"];
     let shown = || names.iter().rev().map(|name| &***name).filter(|name| !name.starts_with('['));
-    let is_of_program =
-        |name: &&str| name.contains("::") && !STANDARD.iter().any(|of| name.trim_start_matches('<').starts_with(of));
-    shown().find(is_of_program).or_else(|| shown().next())
+    shown().find(|name| name.contains("::") && !is_standard(name)).or_else(|| shown().next())
+}
+
+/// Returns `true` for a function of the standard library or of this crate, also of a trait that a
+/// type of the language has there: `i32::forward_unchecked`.
+fn is_standard(name: &str) -> bool {
+    const STANDARD: [&str; 22] = [
+        "std",
+        "core",
+        "alloc",
+        "selvedge",
+        "bool",
+        "char",
+        "str",
+        "f32",
+        "f64",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "i128",
+        "isize",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "u128",
+        "usize",
+        "hashbrown",
+    ];
+    name.split("::").next().is_some_and(|first| STANDARD.contains(&first.trim_start_matches('<')))
 }

@@ -424,7 +424,7 @@ fn story() -> (Trace, crate::profile::traced_stacks::TracedStacks) {
         named("till", "pause", 200, 300, 300, TracedEnder::Clock),
         named("queue", "jobs", 700, 1_000, 1_000, TracedEnder::Unknown),
     ];
-    reader.samples = vec![sample(700, 600, 2)];
+    reader.samples = vec![sample(700, 540, 2)];
     let mut watcher = TracedThread { path: "main/watcher".into(), ..thread(2, 0, 1_000 * MS) };
     watcher.waits = vec![named("till", "watch", 0, 1_000, 1_000, TracedEnder::Clock)];
     let mut log = TracedThread { path: "main/selvedge/log-writer".into(), ..thread(3, 0, 1_000 * MS) };
@@ -434,7 +434,7 @@ fn story() -> (Trace, crate::profile::traced_stacks::TracedStacks) {
     let functions: [&[&str]; 3] = [
         &["indexer::walk", "indexer::main"],
         &["fdatasync", "indexer::save", "indexer::main"],
-        &["core::str::next", "indexer::parse", "indexer::read"],
+        &["u64::forward_unchecked", "core::str::next", "indexer::parse", "indexer::read"],
     ];
     (trace, crate::profile::traced_stacks::TracedStacks::of_functions(&functions, &[]))
 }
@@ -444,11 +444,13 @@ fn the_tables_say_which_thread_was_waited_for_and_what_it_did() {
     let (trace, named) = story();
     let blame = super::Blame::new(&trace, &named);
     let expected = "     lost  critical path  while other threads waited
-   500 ms         60.0 %  main/reader in `indexer::parse`
+   450 ms         54.0 %  main/reader in `indexer::parse`
    100 ms         10.0 %  main/reader in a wait for till \"pause\", ended by the clock
+  50.0 ms          6.0 %  main/reader off the processor in `indexer::parse`
    600 ms  in all
-main lost 600 ms to: main/reader in `indexer::parse` 500 ms, \
-main/reader in a wait for till \"pause\", ended by the clock 100 ms
+main lost 600 ms to: main/reader in `indexer::parse` 450 ms, \
+main/reader in a wait for till \"pause\", ended by the clock 100 ms, \
+main/reader off the processor in `indexer::parse` 50.0 ms
 main/watcher lost 1.00 s to: in a wait for till \"watch\", ended by the clock 1.00 s
 main/reader lost 400 ms to: in a wait for queue \"jobs\", not ended, or by something unknown 300 ms, \
 in a wait for till \"pause\", ended by the clock 100 ms";
@@ -456,9 +458,10 @@ in a wait for till \"pause\", ended by the clock 100 ms";
     let path = super::critical_path(&trace, &named);
     let expected = "critical path of main: 1.00 s in 5 steps
      time    share   at least, if ½  what
-   600 ms   60.0 %           700 ms  in `indexer::parse`  (main/reader 100 %)
+   540 ms   54.0 %           730 ms  in `indexer::parse`  (main/reader 100 %)
    250 ms   25.0 %           875 ms  outside in `fdatasync` of `indexer::save`  (main 100 %)
    100 ms   10.0 %           950 ms  in a wait for till \"pause\", ended by the clock  (main/reader 100 %)
+  60.0 ms    6.0 %           970 ms  off the processor in `indexer::parse`  (main/reader 100 %)
   40.0 ms    4.0 %           980 ms  in `indexer::save`  (main 100 %)
   10.0 ms    1.0 %           995 ms  runnable  (main 100 %)
 at least, if ½: a bound. If that took half the time, the whole would still take at least so long.";

@@ -65,7 +65,7 @@ impl Accounting {
     ) -> Progress {
         let ticks = tick.number.saturating_sub(wall_state.last_tick);
         (wall_state.last_tick, wall_state.visited_tick) = (tick.number, tick.number);
-        if wall_state.is_unchanged(snapshot) {
+        if wall_state.is_certainly_unchanged(snapshot) {
             self.account_unchanged(thread_clock, wall_state, ticks);
             wall_state.progress = match snapshot.waiting {
                 _ if wall_state.is_sampler => Progress::Sampler,
@@ -130,7 +130,8 @@ impl Accounting {
         self.account_waits(thread_clock, wall_state, false);
         wall_state.is_requested = false;
         let stack = key.stack;
-        wall_state.last_sample = Some(LastSample { key, clock: record.clock, shown: record.shown });
+        let last_sample = LastSample::new(key, record.clock, record.shown, wall_state.last_sample.as_ref());
+        wall_state.last_sample = Some(last_sample);
         stack
     }
 

@@ -56,6 +56,11 @@ pub(super) struct LastSample {
     /// The thread's CPU clock at the sample.
     pub(super) clock: u64,
     pub(super) shown: Shown,
+    /// The sample before had the same stack, and the thread can hardly have moved meanwhile. One
+    /// sample alone does not tell a blocked thread from a thread that is about to block elsewhere.
+    pub(super) is_confirmed: bool,
+    /// The thread's CPU clock when it was blocked again after the sample, outside of waits.
+    pub(super) blocked_clock: Option<u64>,
 }
 
 /// A stack that a thread has not left up to some time.
@@ -83,14 +88,23 @@ pub(in super::super) struct ThreadSnapshot {
 }
 
 impl LastSample {
+    /// `before`: the sample before.
+    pub(super) fn new(key: SampleKey, clock: u64, shown: Shown, before: Option<&LastSample>) -> LastSample {
+        let confirms =
+            |before: &LastSample| before.key == key && before.shown == shown && clock <= before.clock + 2 * RETURN;
+        let is_confirmed = before.is_some_and(confirms);
+        LastSample { key, clock, shown, is_confirmed, blocked_clock: None }
+    }
+
     /// The thread has not left the stack up to `until`.
     pub(super) fn still(&self, until: u64) -> Still {
         Still { stack: self.key.stack, ending: self.key.ending, until }
     }
 }
 
-/// The CPU time, in nanoseconds, that a thread uses to return from the signal handler to its wait.
-/// If a thread's CPU clock has advanced by no more since its sample, it has not moved.
+/// The CPU time, in nanoseconds, that a thread uses to return from the signal handler to where it
+/// was blocked, at most. A thread uses less on its way from one place to the next: so outside of the
+/// waits of this crate, whose changes are counted, a second sample must confirm the first.
 pub(super) const RETURN: u64 = 20_000;
 
 impl WallState {
@@ -124,7 +138,8 @@ impl WallState {
     /// The values of the thread's CPU clock, now at `clock`, that say that it has not moved since
     /// its last sample.
     pub(in super::super) fn unchanged_clock(&self, clock: u64) -> RangeInclusive<u64> {
-        clock..=self.last_sample.as_ref().map_or(clock, |sample| sample.clock + RETURN)
+        let last = |sample: &LastSample| sample.blocked_clock.unwrap_or(sample.clock + RETURN);
+        clock..=self.last_sample.as_ref().map_or(clock, last)
     }
 
     /// Returns `true` if the thread was visited at that tick already.
@@ -139,12 +154,33 @@ impl WallState {
         (tick.number.saturating_sub(self.last_tick + u64::from(is_visit)), until)
     }
 
-    /// Returns `true` if the thread has not moved since its last sample.
+    /// Returns `true` if the thread has not moved since its last sample, as far as its clock says.
     pub(super) fn is_unchanged(&self, snapshot: &ThreadSnapshot) -> bool {
         let is_same = |sample: &LastSample| {
-            snapshot.clock.saturating_sub(sample.clock) <= RETURN && sample.shown == snapshot.shown
+            let is_same_clock = match sample.blocked_clock {
+                Some(clock) => snapshot.clock == clock,
+                None => snapshot.clock.saturating_sub(sample.clock) <= RETURN,
+            };
+            is_same_clock && sample.shown == snapshot.shown
         };
         !self.is_requested && self.last_sample.as_ref().is_some_and(|sample| self.is_sampler || is_same(sample))
+    }
+
+    /// Returns `true` if the thread has certainly not moved since its last sample. Otherwise another
+    /// sample is needed.
+    pub(super) fn is_certainly_unchanged(&mut self, snapshot: &ThreadSnapshot) -> bool {
+        if !self.is_unchanged(snapshot) {
+            return false;
+        }
+        match &mut self.last_sample {
+            // Each change of its waits is seen.
+            _ if self.is_sampler || snapshot.waiting.is_some() => true,
+            Some(sample) if sample.is_confirmed => {
+                sample.blocked_clock = Some(snapshot.clock);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Moves on to `now`, and returns the time since the last step.

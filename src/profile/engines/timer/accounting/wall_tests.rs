@@ -108,6 +108,13 @@ impl Thread {
         thread.sampled(100, 1);
         thread
     }
+
+    /// The same, and a second sample has confirmed that it is blocked there.
+    fn blocked_at_first_tick() -> Thread {
+        let mut thread = Thread::sampled_at_first_tick();
+        thread.wall_state.last_sample.as_mut().unwrap().is_confirmed = true;
+        thread
+    }
 }
 
 #[test]
@@ -128,7 +135,9 @@ fn a_wait_has_its_label_from_beginning_to_end() {
         "its wait has changed, although its clock has not"
     );
     thread.sampled(500 + 2 * RETURN, 3);
-    assert_eq!(thread.tick(tick(45), 500 + 2 * RETURN), Progress::BlockedOutside);
+    assert_eq!(thread.tick(tick(45), 500 + 2 * RETURN), Progress::Moved, "it may be on its way elsewhere");
+    thread.sampled(500 + 2 * RETURN, 3);
+    assert_eq!(thread.tick(tick(46), 500 + 2 * RETURN), Progress::BlockedOutside);
     thread.close(750 * MS, tick(74), 500 + 2 * RETURN);
     // 8 ms of the second tick were outside of the wait. It was sampled outside only after the wait.
     let expected = [(1, 10 * MS, 1, None), (32, 325 * MS, 3, None), (42, 415 * MS, 2, Some("queue"))];
@@ -191,7 +200,7 @@ fn a_wait_is_not_counted_beyond_its_closed_account() {
 
 #[test]
 fn an_account_closed_within_a_tick_is_still_visited() {
-    let mut thread = Thread::sampled_at_first_tick();
+    let mut thread = Thread::blocked_at_first_tick();
     // The second tick has begun when the thread is registered again, and it has not been visited.
     thread.close(20 * MS + 3, tick(2), 10);
     assert!(!thread.wall_state.was_visited_at(tick(2)), "otherwise no list would have it any more");
@@ -203,7 +212,7 @@ fn an_account_closed_within_a_tick_is_still_visited() {
 
 #[test]
 fn cpu_time_of_a_skipped_thread_is_unsampled() {
-    let mut thread = Thread::sampled_at_first_tick();
+    let mut thread = Thread::blocked_at_first_tick();
     assert_eq!(thread.tick(tick(2), 100), Progress::BlockedOutside);
     assert_eq!(thread.tick(tick(9), 100), Progress::BlockedOutside);
     // Eleven ticks later it has run for 12 ms, at an unknown stack.
@@ -217,9 +226,9 @@ fn cpu_time_of_a_skipped_thread_is_unsampled() {
 
 #[test]
 fn an_unchanged_clock_accounts_time_without_a_visit() {
-    let mut thread = Thread::sampled_at_first_tick();
+    let mut thread = Thread::blocked_at_first_tick();
     assert_eq!(thread.tick(tick(2), 200), Progress::BlockedOutside);
-    assert_eq!(thread.wall_state.unchanged_clock(200), 200..=100 + RETURN);
+    assert_eq!(thread.wall_state.unchanged_clock(200), 200..=200);
     // Its clock was the same at the 18th tick, and it has run for 30 ms by the 20th: 10 ms of them
     // may belong to its old stack.
     thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(18));
@@ -251,14 +260,34 @@ fn a_stack_gets_the_time_up_to_its_request() {
     assert_eq!(thread.tick(tick(1), MS), Progress::Moved);
     // It goes on at 1, and sleeps outside this crate, at 2, before the next tick.
     assert_eq!(thread.tick_with_sample(tick(2), 6 * MS, (MS + 100, 1)), Progress::Moved);
-    assert_eq!(thread.tick_with_sample(tick(3), 6 * MS, (6 * MS, 2)), Progress::BlockedOutside);
+    assert_eq!(thread.tick_with_sample(tick(3), 6 * MS, (6 * MS, 2)), Progress::Moved);
+    assert_eq!(thread.tick_with_sample(tick(4), 6 * MS, (6 * MS, 2)), Progress::BlockedOutside);
     // The last tick before it runs again, at 1, and the next one.
-    thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(4));
-    assert_eq!(thread.tick(tick(5), 12 * MS), Progress::Moved);
-    assert_eq!(thread.tick_with_sample(tick(6), 20 * MS, (12 * MS + 100, 1)), Progress::Moved);
-    thread.close(60 * MS, tick(6), 20 * MS);
+    thread.accounting.account_skipped_tick(&thread.thread_clock, &mut thread.wall_state, tick(5));
+    assert_eq!(thread.tick(tick(6), 12 * MS), Progress::Moved);
+    assert_eq!(thread.tick_with_sample(tick(7), 20 * MS, (12 * MS + 100, 1)), Progress::Moved);
+    thread.close(70 * MS, tick(7), 20 * MS);
     let found = thread.accounting.into_raw_profile();
-    // Up to 10 ms and from 40 to 50 ms at 1, from 10 to 40 ms at 2. The last request got no sample.
-    let expected = [(0, 10 * MS, 0, None), (2, 20 * MS, 1, None), (3, 30 * MS, 2, None)];
+    // Up to 10 ms and from 50 to 60 ms at 1, from 10 to 50 ms at 2. The last request got no sample.
+    let expected = [(0, 10 * MS, 0, None), (2, 20 * MS, 1, None), (4, 40 * MS, 2, None)];
     assert_eq!(weights(&found), expected);
+}
+
+/// From its sample at 1 it needs less CPU time to block at 2 than to return from the handler.
+#[test]
+fn a_thread_on_its_way_elsewhere_is_not_taken_for_blocked() {
+    let mut thread = Thread::sampled_at_first_tick();
+    let blocked = 100 + RETURN / 2;
+    assert_eq!(thread.tick(tick(2), blocked), Progress::Moved);
+    thread.sampled(blocked + 50, 2);
+    assert_eq!(thread.tick(tick(3), blocked + 100), Progress::Moved, "one sample at 2");
+    thread.sampled(blocked + 150, 2);
+    assert_eq!(thread.tick(tick(4), blocked + 200), Progress::BlockedOutside);
+    assert_eq!(thread.tick(tick(5), blocked + 200), Progress::BlockedOutside);
+    // It wakes, and blocks at 3.
+    assert_eq!(thread.tick(tick(6), blocked + 300), Progress::Moved);
+    thread.sampled(blocked + 350, 3);
+    thread.close(70 * MS, tick(6), blocked + 400);
+    let expected = [(1, 10 * MS, 1, None), (2, 20 * MS, 3, None), (4, 40 * MS, 2, None)];
+    assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
 }
