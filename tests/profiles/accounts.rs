@@ -9,6 +9,7 @@ use selvedge::{
     BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Queue, Semaphore, Sequencer, Signal, Till, spawn,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The calling thread is `main/test` from here on.
@@ -332,6 +333,37 @@ fn the_accounts_of_a_pipeline_close_within_a_hundredth() {
         worst = format!("{open:#?}");
     }
     panic!("{worst}");
+}
+
+/// Threads that come and go while more threads want processors than there are: a thread is kept from one
+/// before its first line, between any two readings of its clocks, and after its last.
+#[test]
+fn accounts_close_on_each_thread_of_a_crowded_machine() {
+    let _alone = alone();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..4)
+        .map(|_| {
+            let is_over = is_over.clone();
+            std::thread::spawn(move || while !is_over.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    let profile = record(|| {
+        let children: Vec<_> = (0..60)
+            .map(|n| {
+                spawn(format!("child-{n}"), |_| {
+                    compute(1);
+                    Till::after(Duration::from_millis(2)).wait_for_go();
+                })
+            })
+            .collect();
+        children.into_iter().for_each(|child| child.join().unwrap());
+    });
+    is_over.store(true, Ordering::Relaxed);
+    crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    for account in profile.accounts().iter().filter(|account| account.path().starts_with("main/test/child-")) {
+        let open = account.excess().max(if account.is_runnable_known() { account.outside() } else { Duration::ZERO });
+        assert!(open <= account.lifetime() / 100, "{account:#?}");
+    }
 }
 
 #[inline(never)]

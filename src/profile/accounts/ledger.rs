@@ -30,6 +30,7 @@ pub(in crate::profile) struct Ledger {
 }
 
 struct Shared {
+    began: Instant,
     state: Mutex<State>,
     /// Told of each thread whose account is opened or closed.
     collector: Arc<Collector>,
@@ -52,7 +53,13 @@ struct Open {
     path: Arc<str>,
     waits: Arc<Slot>,
     clock: Option<CpuClock>,
-    since: Instant,
+    from: Reading,
+}
+
+/// What the clocks of a thread said at one moment.
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
     cpu: Duration,
     run_delay: Option<Duration>,
 }
@@ -60,7 +67,8 @@ struct Open {
 impl Ledger {
     /// Begins to count. The threads' events go to `collector`.
     pub(in crate::profile) fn start(collector: Arc<Collector>) -> Ledger {
-        let shared = Arc::new(Shared { state: Mutex::default(), collector, generation: fork::generation() });
+        let (began, generation) = (Instant::now(), fork::generation());
+        let shared = Arc::new(Shared { began, state: Mutex::default(), collector, generation });
         wait::count_waits(true);
         let seen = &mut |thread: &Thread| shared.open(thread, false);
         let observer = observe::add(Arc::downgrade(&shared) as _, seen);
@@ -78,8 +86,7 @@ impl Ledger {
             return Vec::new();
         }
         let state = self.shared.state.lock();
-        let now = Instant::now();
-        let open = state.open.iter().map(|(id, open)| (*id, open.account(now)));
+        let open = state.open.iter().map(|(id, open)| (*id, open.account()));
         let mut all: Vec<(u64, Account)> = open.chain(state.closed.iter().cloned()).collect();
         all.sort_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, account)| account).collect()
@@ -113,14 +120,19 @@ impl Shared {
             return;
         }
         let clock = thread.cpu_clock();
-        // All that an OS thread of its own has used so far belongs to it.
-        let is_whole = is_new && thread.has_own_os_thread();
-        let (cpu, run_delay, since) = match clock {
-            _ if is_whole => (Duration::ZERO, Some(Duration::ZERO), thread.started_at()),
-            Some(clock) => (clock.read().unwrap_or_default(), task::run_delay(clock.thread()), Instant::now()),
-            None => (Duration::ZERO, None, Instant::now()),
+        let read = Reading::of(clock);
+        // All that an OS thread of its own has used so far belongs to it: also the time in which it
+        // was born and had no processor yet.
+        let used = read.cpu + read.run_delay.unwrap_or_default();
+        let born = read.at.checked_sub(used).filter(|born| *born >= self.began);
+        let from = match born {
+            Some(born) if is_new && thread.has_own_os_thread() => {
+                let run_delay = read.run_delay.map(|_| Duration::ZERO);
+                Reading { at: born.min(thread.started_at()), cpu: Duration::ZERO, run_delay }
+            }
+            _ => read,
         };
-        let open = Open { path: thread.path().into(), waits: thread.waits(), clock, since, cpu, run_delay };
+        let open = Open { path: thread.path().into(), waits: thread.waits(), clock, from };
         let mut state = self.state.lock();
         // A thread that ended before this call got the lock is not told of again.
         if !state.is_over
@@ -145,7 +157,7 @@ impl observe::Observer for Shared {
         // Its clocks are read without the lock. A snapshot that comes meanwhile finds it open.
         let open = self.state.lock().open.get(&thread.id()).cloned();
         if let Some(open) = open {
-            let account = open.account(Instant::now());
+            let account = open.account();
             let mut state = self.state.lock();
             if state.open.remove(&thread.id()).is_some() {
                 state.close(thread.id(), account);
@@ -157,17 +169,61 @@ impl observe::Observer for Shared {
     }
 }
 
+impl Reading {
+    /// Reads the clocks of a thread, the time last: a part that is read before the whole is never
+    /// more than the whole.
+    fn of(clock: Option<CpuClock>) -> Reading {
+        at_one_moment(|| Reading::once(clock))
+    }
+
+    fn once(clock: Option<CpuClock>) -> (Reading, Instant) {
+        let run_delay = clock.and_then(|clock| task::run_delay(clock.thread()));
+        let cpu = clock.and_then(CpuClock::read).unwrap_or_default();
+        let at = Instant::now();
+        (Reading { at, cpu, run_delay }, at)
+    }
+}
+
+/// Readings that take less time than this are of one moment.
+const MOMENT: Duration = Duration::from_micros(50);
+
+/// More attempts would not help.
+const MOST_ATTEMPTS: u32 = 16;
+
+/// Calls `read` again if the calling thread seems to have lost its processor meanwhile, so that what
+/// was read is of different moments. `read` also returns when it has read the last of it.
+fn at_one_moment<T>(read: impl Fn() -> (T, Instant)) -> T {
+    let attempt = || {
+        let first = Instant::now();
+        let (found, at) = read();
+        (at.saturating_duration_since(first), found)
+    };
+    let mut best = attempt();
+    for _ in 1..MOST_ATTEMPTS {
+        if best.0 <= MOMENT {
+            break;
+        }
+        let next = attempt();
+        if next.0 < best.0 {
+            best = next;
+        }
+    }
+    best.1
+}
+
 impl Open {
-    /// Its account up to `now`.
-    fn account(&self, now: Instant) -> Account {
-        let (cpu, run_delay) = match self.clock {
-            Some(clock) => (clock.read().unwrap_or(self.cpu), task::run_delay(clock.thread())),
-            None => (self.cpu, None),
-        };
-        let runnable = run_delay.zip(self.run_delay).map(|(now, before)| now.saturating_sub(before));
-        let waits = self.waits.read_totals().unwrap_or_default();
-        let lifetime = now.saturating_duration_since(self.since);
-        Account::new(self.path.clone(), lifetime, cpu.saturating_sub(self.cpu), runnable, waits)
+    /// Its account up to now.
+    fn account(&self) -> Account {
+        let (waits, read) = at_one_moment(|| {
+            let waits = self.waits.read_totals().unwrap_or_default();
+            let (read, at) = Reading::once(self.clock);
+            ((waits, read), at)
+        });
+        let runnable = read.run_delay.zip(self.from.run_delay).map(|(now, before)| now.saturating_sub(before));
+        let lifetime = read.at.saturating_duration_since(self.from.at);
+        // A thread whose clock cannot be read has used none since.
+        let cpu = read.cpu.saturating_sub(self.from.cpu);
+        Account::new(self.path.clone(), lifetime, cpu, runnable, waits)
     }
 }
 
