@@ -22,7 +22,8 @@
 //! ```
 
 use super::panic_flags::{is_past_body, silenced};
-use crate::wait::publish_context;
+use crate::wait::{Context, my_context, publish_context};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -74,8 +75,9 @@ pub fn insert_scoped(key: impl Into<String>, value: impl Into<String>) -> Contex
 /// ```
 pub fn context(key: impl Into<String>, value: impl Into<String>) -> ContextGuard {
     let key = key.into();
+    let published = my_context();
     let before = insert(key.clone(), value);
-    ContextGuard { key, before, _not_send: PhantomData }
+    ContextGuard { key, before, published, _not_send: PhantomData }
 }
 
 /// The guard's name in this module.
@@ -88,16 +90,20 @@ pub use ContextGuard as Inserted;
 pub struct ContextGuard {
     key: String,
     before: Option<String>,
+    /// The whole context before, as others see it.
+    published: Option<Arc<Context>>,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
         let key = std::mem::take(&mut self.key);
-        match self.before.take() {
-            Some(before) => drop(insert(key, before)),
-            None => drop(remove(&key)),
-        }
+        let before = self.before.take();
+        let restore = move || match before {
+            Some(before) => log_mdc::insert(key, before),
+            None => log_mdc::remove(&key),
+        };
+        change_back(restore, self.published.take());
     }
 }
 
@@ -134,19 +140,80 @@ fn unless_past<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
 
 /// [`unless_past`] for a change, which other threads see afterwards.
 fn change<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
+    change_back(f, None)
+}
+
+/// The same for a change after which the context is probably `published` again.
+fn change_back<T>(f: impl FnOnce() -> Option<T>, published: Option<Arc<Context>>) -> Option<T> {
     let result = unless_past(f);
-    publish();
+    publish(published);
     result
 }
 
-/// From now on dumps and samples have the calling thread's context as it is now.
-fn publish() {
-    let pairs = unless_past(|| {
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::new();
-        log_mdc::iter(|key, value| pairs.push((key.into(), value.into())));
-        Some(pairs)
+/// From now on dumps and samples have the calling thread's context as it is now: `probably`, if that
+/// has the same pairs.
+fn publish(probably: Option<Arc<Context>>) {
+    let now = unless_past(|| if is_now(probably.as_deref()) { probably } else { now() });
+    publish_context(now);
+}
+
+/// Returns `true` if the calling thread's context has exactly these pairs.
+fn is_now(context: Option<&Context>) -> bool {
+    let pairs = context.map_or(&[][..], |context| &context.pairs[..]);
+    let (mut all, mut same) = (0, 0);
+    log_mdc::iter(|key, value| {
+        let is_same = || find(pairs, key).is_some_and(|(_, known)| **known == *value);
+        all += 1;
+        same += usize::from(all <= pairs.len() && is_same());
     });
-    publish_context(pairs.unwrap_or_default());
+    all == pairs.len() && same == all
+}
+
+type Pair = (Arc<str>, Arc<str>);
+
+/// `pairs`: sorted.
+fn find<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a Pair> {
+    pairs.binary_search_by(|(known, _)| (**known).cmp(key)).ok().map(|at| &pairs[at])
+}
+
+/// The calling thread's context as it is now. Of what it has published last, it uses what is the same.
+/// `None` if it is empty.
+fn now() -> Option<Arc<Context>> {
+    let last = my_context();
+    let last = last.as_ref().map_or(&[][..], |context| &context.pairs[..]);
+    let mut pairs: Vec<Pair> = Vec::new();
+    log_mdc::iter(|key, value| {
+        pairs.push(match find(last, key) {
+            Some(known) if *known.1 == *value => known.clone(),
+            Some((key, _)) => (key.clone(), value.into()),
+            None => (known_key(key), value.into()),
+        });
+    });
+    pairs.sort_unstable();
+    (!pairs.is_empty()).then(|| Arc::new(Context { pairs }))
+}
+
+thread_local! {
+    /// The first keys that the thread has used: there are few of them, and each is used often.
+    static KEYS: RefCell<Vec<Arc<str>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keys that a thread keeps.
+const MOST_KEYS: usize = 8;
+
+/// The key, made only once if it is among the first ones.
+fn known_key(key: &str) -> Arc<str> {
+    let kept = KEYS.try_with(|keys| {
+        let mut keys = keys.borrow_mut();
+        if let Some(known) = keys.iter().find(|known| ***known == *key) {
+            return Some(known.clone());
+        }
+        (keys.len() < MOST_KEYS).then(|| {
+            keys.push(key.into());
+            keys[keys.len() - 1].clone()
+        })
+    });
+    kept.ok().flatten().unwrap_or_else(|| key.into())
 }
 
 /// The pairs of the calling thread's context. If it is empty, this allocates nothing.
@@ -166,7 +233,7 @@ pub(super) fn inherit() -> Vec<(String, String)> {
 pub(super) fn adopt(context: Vec<(String, String)>) {
     if !context.is_empty() {
         log_mdc::extend(context);
-        publish();
+        publish(None);
     }
 }
 
@@ -174,5 +241,5 @@ pub(super) fn adopt(context: Vec<(String, String)>) {
 pub(super) fn reset(context: &[(String, String)]) {
     log_mdc::clear();
     log_mdc::extend(context.iter().cloned());
-    publish();
+    publish(None);
 }

@@ -8,7 +8,7 @@ use super::slot::Slot;
 use crate::model;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,22 +29,26 @@ thread_local! {
     static CONTEXT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
 }
 
-/// The calling thread's context is `pairs` from now on.
-pub(crate) fn publish_context(mut pairs: Vec<(Arc<str>, Arc<str>)>) {
-    pairs.sort_unstable();
-    let context = (!pairs.is_empty()).then(|| Arc::new(Context { pairs }));
+/// The calling thread has this context from now on. `None`: an empty one.
+pub(crate) fn publish_context(context: Option<Arc<Context>>) {
     HAS_HAD_CONTEXT.set(true);
     let before = CONTEXT.try_with(|mine| mine.replace(context.clone())).ok();
     drop(before);
     with_my_slot(|slot| slot.set_context(context));
 }
 
+/// What the calling thread has published last.
+pub(crate) fn my_context() -> Option<Arc<Context>> {
+    if !HAS_HAD_CONTEXT.get() {
+        return None;
+    }
+    CONTEXT.try_with(|mine| mine.borrow().clone()).ok().flatten()
+}
+
 /// The calling thread publishes at `slot` from now on.
 fn take_context_along(slot: &Slot) {
-    if HAS_HAD_CONTEXT.get()
-        && let Ok(context) = CONTEXT.try_with(|mine| mine.borrow().clone())
-    {
-        slot.set_context(context);
+    if HAS_HAD_CONTEXT.get() {
+        slot.set_context(my_context());
     }
 }
 
@@ -101,22 +105,12 @@ pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
 /// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
 pub(crate) fn my_path() -> Arc<str> {
     tree_path().unwrap_or_else(|| {
-        let kept = OUTSIDE.try_with(|path| path.get_or_init(path_outside).clone());
-        kept.unwrap_or_else(|_| path_outside())
+        let current = std::thread::current();
+        match current.name() {
+            Some(name) => Arc::from(format!("other/{name}")),
+            None => Arc::from(format!("other/{:?}", current.id())),
+        }
     })
-}
-
-thread_local! {
-    /// The path of the thread outside of the tree, from its first request on.
-    static OUTSIDE: OnceCell<Arc<str>> = const { OnceCell::new() };
-}
-
-fn path_outside() -> Arc<str> {
-    let current = std::thread::current();
-    match current.name() {
-        Some(name) => Arc::from(format!("other/{name}")),
-        None => Arc::from(format!("other/{:?}", current.id())),
-    }
 }
 
 /// The calling thread's path, if it is in the tree.

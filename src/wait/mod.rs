@@ -61,8 +61,9 @@ mod totals;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::change_flags::ChangeFlags;
+pub(crate) use self::context::Context;
 #[cfg(feature = "profiling")]
-pub(crate) use self::context::{Context, ContextNumbers, number_contexts};
+pub(crate) use self::context::{ContextNumbers, number_contexts};
 pub use self::description::Wait;
 pub(crate) use self::description::{Handles, Shared, Unblocker, WaitDescription, lend};
 pub(crate) use self::ender::Ender;
@@ -72,13 +73,13 @@ pub(crate) use self::ender::is_on as is_counted;
 pub(crate) use self::ender::{Cause, nanos, nanos_in_handler};
 pub(crate) use self::holder::{Holder, Users};
 pub(crate) use self::identity::{
-    Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path, publish_context,
+    Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_context, my_path, publish_context,
 };
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::{is_tree_path, tree_path};
 #[cfg(feature = "profiling")]
 pub(crate) use self::identity::{name_of_thread, number, path_changes};
-pub(crate) use self::publish::{Published, publish, publish_with};
+pub(crate) use self::publish::{Published, publish};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
 #[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]
