@@ -60,8 +60,7 @@ impl Log for Logger {
                 self.log_tail();
             }
         }
-        self.note_event(record);
-        if captures() {
+        if captures() && !wants_events() {
             return self.0.log(record);
         }
         if !self.0.enabled(record.metadata()) {
@@ -71,6 +70,11 @@ impl Log for Logger {
         // panics so that the hook logs, would wait there for itself; so they run here.
         let mut message = String::new();
         format_into(&mut message, *record.args());
+        note_event(record, &message);
+        if captures() {
+            // The message is formatted, so it is copied.
+            return self.0.log(&record.to_builder().args(format_args!("{message}")).build());
+        }
         recent::note_parts(Time::now(), record.level(), &message);
         tail::note_parts(Time::now(), record.level(), record.target(), &message);
         at_one_time(|| self.write(record, &message));
@@ -81,17 +85,26 @@ impl Log for Logger {
     }
 }
 
-impl Logger {
-    /// Puts the record's level and place among the thread's events, while a recording wants them.
-    fn note_event(&self, record: &Record<'_>) {
-        #[cfg(feature = "profiling")]
-        if wait::is_counted() && self.0.enabled(record.metadata()) {
-            wait::note_log(record.level() as u8, record.file().unwrap_or("?"), record.line().unwrap_or(0));
-        }
-        #[cfg(not(feature = "profiling"))]
-        let _ = record;
-    }
+/// Returns `true` while a recording wants log records among the events of their threads.
+fn wants_events() -> bool {
+    #[cfg(feature = "profiling")]
+    return wait::is_counted();
+    #[cfg(not(feature = "profiling"))]
+    false
+}
 
+/// Puts the record's level, place and text among the thread's events, while a recording wants them.
+fn note_event(record: &Record<'_>, message: &str) {
+    #[cfg(feature = "profiling")]
+    if wants_events() {
+        let place = (record.file().unwrap_or("?"), record.line().unwrap_or(0));
+        wait::note_log(record.level() as u8, place, message);
+    }
+    #[cfg(not(feature = "profiling"))]
+    let _ = (record, message);
+}
+
+impl Logger {
     fn write(&self, record: &Record<'_>, message: &str) {
         let _in_logger = enter_logger();
         // A copy of it keeps which of its names are static, and so need not be copied.

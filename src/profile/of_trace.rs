@@ -12,7 +12,8 @@ use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Stands for a trace that was not recorded.
-static NO_TRACE: Trace = Trace { begin: 0, end: 0, threads: Vec::new(), is_by_wall: false, lost: 0 };
+static NO_TRACE: Trace =
+    Trace { begin: 0, end: 0, threads: Vec::new(), queues: Vec::new(), is_by_wall: false, lost: 0 };
 
 impl Profile {
     /// Which threads kept others waiting, and what they did meanwhile. Empty unless the recording
@@ -123,7 +124,7 @@ impl Profile {
     /// Writes the recording as a timeline, in the processed format of the Firefox Profiler
     /// (<https://profiler.firefox.com>, which opens the file without sending it anywhere): the threads
     /// in the order of the tree, with their samples, waits, wake-ups, spans, log records, births and
-    /// ends. Blocks as long as `out` does.
+    /// ends, and the depths of queues. Blocks as long as `out` does.
     ///
     /// Of more than 100,000 waits, the longest are written; the file says how many are left out.
     ///

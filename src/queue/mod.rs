@@ -26,6 +26,8 @@ pub use handle::{Iter, Queue};
 pub use left::{LeftInQueue, left_in_queues};
 pub use popper::Popper;
 
+#[cfg(feature = "profiling")]
+pub(crate) use left::{Depth, depths};
 #[cfg(feature = "inspect")]
 pub(crate) use left::{QueueNow, living};
 pub(crate) use left::{begin, still_in_queues};

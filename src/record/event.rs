@@ -19,11 +19,13 @@ pub(crate) enum Event {
         end: u64,
         name: u32,
     },
-    /// A log record. `place`: a number of [`Store::place`](super::Store::place).
+    /// A log record. `place`, `text`: numbers of [`Store::place`](super::Store::place) and of
+    /// [`Store::text`](super::Store::text).
     Log {
         at: u64,
         level: u8,
         place: u32,
+        text: u64,
     },
     /// Where the thread was, and by how much its CPU clock went on since the sample before.
     /// `stack`, `ending`: numbers of the engine's; [`NO_STACK`](Event::NO_STACK): the clock alone
@@ -89,7 +91,9 @@ impl Event {
                 Words::new(SLEEP, first, [begin, ended, runs_again, by])
             }
             Event::Span { begin, end, name } => Words::new(SPAN, u64::from(name), [begin, end]),
-            Event::Log { at, level, place } => Words::new(LOG, u64::from(place) << 8 | u64::from(level), [at]),
+            Event::Log { at, level, place, text } => {
+                Words::new(LOG, u64::from(place) << 8 | u64::from(level), [at, text])
+            }
             Event::Sample { at, cpu, stack, ending } => {
                 Words::new(SAMPLE, u64::from(stack) << 8 | u64::from(ending), [at, cpu])
             }
@@ -108,7 +112,7 @@ impl Event {
                 Event::Sleep(SleepEvent { begin, ended, runs_again, by, name, serial, stack: (first >> 24) as u32 })
             }
             (SPAN, &[_, begin, end]) => Event::Span { begin, end, name: first as u32 },
-            (LOG, &[_, at]) => Event::Log { at, level: first as u8, place: (first >> 8) as u32 },
+            (LOG, &[_, at, text]) => Event::Log { at, level: first as u8, place: (first >> 8) as u32, text },
             (SAMPLE, &[_, at, cpu]) => Event::Sample { at, cpu, stack: (first >> 8) as u32, ending: first as u8 },
             _ => return None,
         };
@@ -149,7 +153,7 @@ mod tests {
             Event::Sleep(sleep),
             Event::Sleep(SleepEvent { name: 0, serial: 0, ..sleep }),
             Event::Span { begin: 7, end: 9, name: u32::MAX },
-            Event::Log { at: 5, level: u8::MAX, place: u32::MAX },
+            Event::Log { at: 5, level: u8::MAX, place: u32::MAX, text: u64::MAX },
             Event::Sample { at: 5, cpu: u64::MAX, stack: u32::MAX, ending: 3 },
         ];
         let mut words = Vec::new();

@@ -9,6 +9,7 @@
 //! | `rings` | the rings of one thread: a small one, and a large one for a thread that needs it |
 //! | `store` | what was read from the rings of all threads, in bounded memory |
 //! | `places` | numbers for texts that events name: where a log record was made |
+//! | `texts` | the texts of log records |
 //!
 //! # The protocol
 //!
@@ -44,6 +45,7 @@ mod rings;
 mod store;
 #[cfg(all(test, not(selvedge_model)))]
 mod tests;
+mod texts;
 
 pub(crate) use self::event::{Event, SleepEvent};
 pub(crate) use self::ring::{Ring, Writer};

@@ -8,6 +8,7 @@
 
 use super::event::Event;
 use super::places::Places;
+use super::texts::Texts;
 use crate::model::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const OVERHEAD: usize = 64;
 pub(crate) struct Store {
     kept: Mutex<Kept>,
     places: Mutex<Places>,
+    texts: Mutex<Texts>,
     budget: usize,
 }
 
@@ -61,6 +63,7 @@ pub(crate) struct Contents {
     pub(crate) forgotten: u64,
     /// The texts of places by their numbers.
     pub(crate) places: Vec<Arc<str>>,
+    texts: Texts,
 }
 
 impl Default for Store {
@@ -71,7 +74,7 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn with_budget(budget: usize) -> Store {
-        Store { kept: Mutex::default(), places: Mutex::default(), budget }
+        Store { kept: Mutex::default(), places: Mutex::default(), texts: Mutex::default(), budget }
     }
 
     /// Keeps the words that `take` appends to its argument, as events of that thread. No other thread
@@ -124,13 +127,19 @@ impl Store {
         self.places.lock().number(file, line)
     }
 
+    /// The number of a log record's text, for events.
+    pub(crate) fn text(&self, text: &str) -> u64 {
+        self.texts.lock().add(text)
+    }
+
     /// A copy of the kept events. Events that are still in rings are not in it.
     pub(crate) fn contents(&self) -> Contents {
         let (pieces, forgotten_until, forgotten) = {
             let kept = self.kept.lock();
             (kept.pieces.iter().cloned().collect(), kept.forgotten_until, kept.forgotten)
         };
-        Contents { pieces, forgotten_until, forgotten, places: self.places.lock().texts() }
+        let (places, texts) = (self.places.lock().texts(), self.texts.lock().clone());
+        Contents { pieces, forgotten_until, forgotten, places, texts }
     }
 
     /// No thread can read rings until the guard drops.
@@ -192,6 +201,11 @@ impl Piece {
 }
 
 impl Contents {
+    /// The text with that number. `None`: it is not kept any more.
+    pub(crate) fn text(&self, number: u64) -> Option<Arc<str>> {
+        self.texts.get(number).cloned()
+    }
+
     /// Calls `each` with each thread's number and event. The events of one ring come in their order.
     pub(crate) fn each(&self, mut each: impl FnMut(u64, Event)) {
         self.pieces.iter().for_each(|piece| piece.each(|event| each(piece.thread, event)));

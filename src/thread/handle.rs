@@ -228,6 +228,13 @@ impl Thread {
         self.0.started.get().map_or_else(Instant::now, |started| started.at)
     }
 
+    /// The id of the thread that spawned it, which need not be its parent. `None` if another library
+    /// made the OS thread.
+    #[cfg_attr(not(feature = "profiling"), allow(dead_code))]
+    pub(crate) fn spawner(&self) -> Option<u64> {
+        Some(self.0.spawner.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         self.0.ended.get().map(|ended| ended.at)
     }

@@ -12,6 +12,7 @@ use crate::os::fork::{self, PerProcess};
 use crate::signal::{Signal, TimerMember, TimerTree, set_timer_tree};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A forked child has its own.
 static ROOTS: PerProcess<Mutex<Roots>> = PerProcess::new(Mutex::new(Roots::new()), || Mutex::new(Roots::new()));
@@ -223,6 +224,13 @@ pub(super) fn new_child(
     name: &str,
     settings: SpawnSettings,
 ) -> io::Result<(Arc<Node>, String)> {
+    let child = child_of(parent, name, settings)?;
+    // Relaxed: the OS thread that reads it is made later, or is this one.
+    child.0.spawner.store(known().map_or(0, |me| me.id), Ordering::Relaxed);
+    Ok(child)
+}
+
+fn child_of(parent: Option<&Arc<Node>>, name: &str, settings: SpawnSettings) -> io::Result<(Arc<Node>, String)> {
     match parent {
         Some(parent) if parent.settings.role != Role::Unregistered => {
             Node::child(&in_this_process(parent), name, settings)

@@ -143,11 +143,12 @@ impl Slot {
     }
 
     /// By the thread itself: a log record of that level was made at that line of a file.
-    pub(super) fn note_log(&self, level: u8, file: &str, line: u32) {
+    pub(super) fn note_log(&self, level: u8, (file, line): (&str, u32), text: &str) {
         let waits = self.waits.lock();
         if let Some(counted) = &waits.counted {
-            let place = counted.rings.store().place(file, line);
-            counted.rings.write(Event::Log { at: nanos(Instant::now()), level, place });
+            let store = counted.rings.store();
+            let (place, text) = (store.place(file, line), store.text(text));
+            counted.rings.write(Event::Log { at: nanos(Instant::now()), level, place, text });
         }
     }
 }

@@ -37,12 +37,12 @@ mod counted {
         }
     }
 
-    /// The calling thread has made a log record of that level, at that line of a file. Does nothing
-    /// while no recording counts waits.
+    /// The calling thread has made a log record of that level, at that line of a file, with that text.
+    /// Does nothing while no recording counts waits.
     #[cfg_attr(not(feature = "log4rs"), allow(dead_code))] // the crate's logger is the only caller
-    pub(crate) fn note_log(level: u8, file: &str, line: u32) {
+    pub(crate) fn note_log(level: u8, place: (&str, u32), text: &str) {
         if is_on() {
-            with_my_slot(|slot| slot.note_log(level, file, line));
+            with_my_slot(|slot| slot.note_log(level, place, text));
         }
     }
 

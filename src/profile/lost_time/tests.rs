@@ -430,7 +430,7 @@ fn story() -> (Trace, crate::profile::traced_stacks::TracedStacks) {
     let mut log = TracedThread { path: "main/selvedge/log-writer".into(), ..thread(3, 0, 1_000 * MS) };
     log.waits = vec![named("queue", "log", 0, 700, 700, TracedEnder::Thread(1))];
     let trace =
-        Trace { begin: 0, end: 1_000 * MS, threads: vec![main, reader, watcher, log], is_by_wall: true, lost: 0 };
+        Trace { end: 1_000 * MS, threads: vec![main, reader, watcher, log], is_by_wall: true, ..Trace::default() };
     let functions: [&[&str]; 3] = [
         &["indexer::walk", "indexer::main"],
         &["fdatasync", "indexer::save", "indexer::main"],

@@ -17,7 +17,7 @@ pub(super) struct File {
     pub(super) libs: Vec<Lib>,
     pub(super) shared: Shared,
     pub(super) threads: Vec<Thread>,
-    pub(super) counters: [(); 0],
+    pub(super) counters: Vec<Counter>,
     pub(super) pages: [(); 0],
 }
 
@@ -297,7 +297,55 @@ pub(super) enum Payload {
     Log {
         level: usize,
         message: usize,
+        place: usize,
     },
+}
+
+/// A number that goes up and down. The viewer adds up `count`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counter {
+    pub(super) name: String,
+    pub(super) category: &'static str,
+    pub(super) description: &'static str,
+    pub(super) pid: String,
+    pub(super) main_thread_index: usize,
+    pub(super) samples: CounterSamples,
+    pub(super) display: CounterDisplay,
+}
+
+#[derive(Serialize, Default)]
+pub(super) struct CounterSamples {
+    pub(super) time: Vec<f64>,
+    /// By how much it has changed since the one before.
+    pub(super) count: Vec<i64>,
+    pub(super) length: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CounterDisplay {
+    pub(super) graph_type: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) color: &'static str,
+    pub(super) marker_schema_location: Option<&'static str>,
+    pub(super) sort_weight: u32,
+    pub(super) label: String,
+    pub(super) tooltip_rows: [TooltipRow; 2],
+}
+
+#[derive(Serialize)]
+pub(super) struct TooltipRow {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) source: &'static str,
+    pub(super) format: TooltipFormat,
+    pub(super) label: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct TooltipFormat {
+    pub(super) unit: &'static str,
 }
 
 /// Where the thread stood.

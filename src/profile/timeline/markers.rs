@@ -78,8 +78,8 @@ pub(super) fn schemas() -> Vec<Schema> {
         schema(
             "Log",
             "{marker.data.level}: {marker.data.message}",
-            "A log record, by its place in the source",
-            &[("level", "Level", TEXT), ("message", "Place", TEXT)],
+            "A log record",
+            &[("level", "Level", TEXT), ("message", "Message", TEXT), ("place", "Place", TEXT)],
         ),
     ]
 }
@@ -182,8 +182,10 @@ impl Marking<'_, '_> {
                 log::Level::Debug => "Debug",
                 log::Level::Trace => "Verbose",
             };
-            let (level, message) = (self.tables.string(level), self.tables.string(&record.place));
-            self.add(index, "Log", (record.at, None), LOGS, Payload::Log { level, message });
+            let message = record.text.as_ref().unwrap_or(&record.place);
+            let (level, place) = (self.tables.string(level), self.tables.string(&record.place));
+            let message = self.tables.string(message);
+            self.add(index, "Log", (record.at, None), LOGS, Payload::Log { level, message, place });
         }
     }
 

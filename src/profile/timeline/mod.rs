@@ -1,9 +1,10 @@
-//! Writes a trace for the Firefox Profiler: threads in the order of the tree, samples, and waits,
-//! wake-ups, births, spans and log records as markers.
+//! Writes a trace for the Firefox Profiler: threads in the order of the tree, samples, waits,
+//! wake-ups, births, spans and log records as markers, and the depths of queues as counters.
 //!
 //! A writer of our own, since the crate fxprof-processed-profile 0.8 cannot say which marker woke
-//! which thread (flows). Queue depths are not among the events of a trace, so there are no counters.
+//! which thread (flows).
 
+mod counters;
 mod format;
 mod markers;
 mod tables;
@@ -79,7 +80,8 @@ fn file(trace: &Trace, named: &TracedStacks, about: About) -> File {
         }
     });
     let threads = threads.collect();
-    File { meta, libs: tables.libs, shared: tables.shared, threads, counters: [], pages: [] }
+    let counters = counters::counters(trace);
+    File { meta, libs: tables.libs, shared: tables.shared, threads, counters, pages: [] }
 }
 
 /// The viewer ignores the CPU time of a first sample, so one without a stack stands before it.

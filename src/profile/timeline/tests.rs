@@ -2,7 +2,9 @@
 //! are named here as `src/types/profile.ts` of version 66 has them.
 
 use super::*;
-use crate::profile::trace::{StackNumber, TracedEnder, TracedLog, TracedSample, TracedSpan, TracedWait, WaitName};
+use crate::profile::trace::{
+    StackNumber, TracedEnder, TracedLog, TracedQueue, TracedSample, TracedSpan, TracedWait, WaitName,
+};
 use serde_json::Value;
 
 fn thread(path: &str, begin: u64, end: u64) -> TracedThread {
@@ -37,13 +39,16 @@ fn trace() -> Trace {
     main.waits = vec![wait(10, 90, 91, "join", "reader", TracedEnder::Thread(1), Some(StackNumber(0)))];
     main.samples = vec![sample(5, 5, 0), sample(95, 8, 1), TracedSample { at: at(100), cpu: 0, stack: None }];
     main.spans = vec![TracedSpan { begin: at(2), end: at(99), name: "index".into() }];
-    main.logs = vec![TracedLog { at: at(99), level: log::Level::Warn, place: "src/main.rs:9".into() }];
+    let text = Some("the disk is full".into());
+    main.logs = vec![TracedLog { at: at(99), level: log::Level::Warn, place: "src/main.rs:9".into(), text }];
     let mut reader = thread("main/reader", at(6), at(90));
     reader.waits = vec![wait(20, 60, 60, "till", "pause", TracedEnder::Clock, None)];
     reader.samples = vec![sample(80, 20, 1)];
     (reader.is_alive, reader.born_by) = (false, Some(0));
     let sampler = thread("main/selvedge/sampler", 500, at(100));
-    Trace { begin: 500, end: at(100), threads: vec![main, reader, sampler], is_by_wall: true, lost: 3 }
+    let queue = |name: &str, depths| TracedQueue { name: name.into(), depths };
+    let queues = vec![queue("jobs", vec![(at(10), 2), (at(30), 0)]), queue("results", vec![(at(20), 5), (at(90), 4)])];
+    Trace { begin: 500, end: at(100), threads: vec![main, reader, sampler], queues, is_by_wall: true, lost: 3 }
 }
 
 fn about() -> About {
@@ -190,6 +195,39 @@ fn a_wake_up_goes_from_the_thread_that_ended_the_wait_to_the_thread_that_waited(
     let names: Vec<&str> = file["threads"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["main", "main/reader", "main/selvedge/sampler"]);
     assert_eq!(file["threads"][0]["samples"]["threadCPUDelta"], serde_json::json!([0, 5_000_000, 8_000_000, 0]));
+}
+
+#[test]
+fn the_depth_of_a_queue_is_a_counter_with_two_points_at_each_change() {
+    let file = json(&trace());
+    let counters = file["counters"].as_array().unwrap();
+    let names: Vec<&str> = counters.iter().map(|counter| counter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["queue \"results\"", "queue \"jobs\""], "the deepest first");
+    for counter in counters {
+        let mut keys: Vec<&String> = counter.as_object().unwrap().keys().collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["category", "description", "display", "mainThreadIndex", "name", "pid", "samples"]);
+        assert_eq!(counter["pid"], file["threads"][0]["pid"]);
+        is_table(&counter["samples"], &["time", "count"]);
+        let display = counter["display"].as_object().unwrap();
+        let mut keys: Vec<&String> = display.keys().collect();
+        keys.sort_unstable();
+        let expected = ["color", "graphType", "label", "markerSchemaLocation", "sortWeight", "tooltipRows", "unit"];
+        assert_eq!(keys, expected);
+    }
+    let jobs = &counters[1]["samples"];
+    assert_eq!(jobs["time"], serde_json::json!([0.0, 10.0, 10.0, 30.0, 30.0, 100.0]));
+    assert_eq!(jobs["count"], serde_json::json!([0, 0, 2, 0, -2, 0]));
+}
+
+#[test]
+fn a_log_record_has_its_text_and_its_place() {
+    let file = json(&trace());
+    let text = |index: &Value| file["shared"]["stringArray"][index.as_u64().unwrap() as usize].clone();
+    let data = file["threads"][0]["markers"]["data"].as_array().unwrap();
+    let log = data.iter().find(|data| data["type"] == "Log").unwrap();
+    let shown = ["level", "message", "place"].map(|key| text(&log[key]));
+    assert_eq!(shown, ["Warning", "the disk is full", "src/main.rs:9"]);
 }
 
 #[test]

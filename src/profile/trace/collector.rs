@@ -7,7 +7,9 @@
 //! 2. The rings of a living thread belong to its slot and to `threads`. When it ends, they are
 //!    emptied into the store and freed.
 
+use super::depths::Depths;
 use crate::model::locks::Mutex;
+use crate::queue;
 use crate::record::{Event, Rings, SleepEvent, Store};
 use crate::thread::Thread;
 use crate::wait::{self, Slot, WaitLabel};
@@ -39,6 +41,7 @@ pub(in crate::profile) struct Collector {
     drained: AtomicU64,
     /// Events that were lost by threads which are not kept any more.
     lost_by_forgotten: AtomicU64,
+    depths: Mutex<Depths>,
 }
 
 /// A thread that lives, or has ended during the recording.
@@ -46,6 +49,7 @@ pub(in crate::profile) struct Collector {
 pub(super) struct Member {
     pub(super) path: Arc<str>,
     pub(super) parent: Option<u64>,
+    pub(super) spawner: Option<u64>,
     pub(super) begin: u64,
     /// `None`: it lives.
     pub(super) end: Option<u64>,
@@ -67,6 +71,7 @@ pub(in crate::profile) struct Collected {
     pub(super) members: BTreeMap<u64, Member>,
     pub(super) lost_by_forgotten: u64,
     pub(super) store: Arc<Store>,
+    pub(super) depths: Depths,
 }
 
 /// What a trace lacks.
@@ -91,6 +96,7 @@ impl Collector {
             turn: AtomicU64::new(0),
             drained: AtomicU64::new(0),
             lost_by_forgotten: AtomicU64::new(0),
+            depths: Mutex::new(Depths::new(ROUND)),
         }
     }
 
@@ -100,6 +106,7 @@ impl Collector {
         let member = Member {
             path: thread.path().into(),
             parent: thread.parent().map(|parent| parent.id()),
+            spawner: thread.spawner(),
             begin: wait::nanos(thread.started_at()),
             end: None,
             number: 0,
@@ -139,14 +146,15 @@ impl Collector {
         }
     }
 
-    /// Empties some rings, of other threads each time, unless the last round was just before.
-    /// For the sampler.
+    /// Empties some rings, of other threads each time, and reads the depths of the queues, unless the
+    /// last round was just before. For the sampler.
     pub(in crate::profile) fn drain_some(&self) {
         let now = wait::nanos(Instant::now());
         if now < self.drained.load(Ordering::Relaxed) + ROUND {
             return;
         }
         self.drained.store(now, Ordering::Relaxed);
+        self.read_depths();
         let last = self.turn.load(Ordering::Relaxed);
         let mut rings: Vec<Arc<Rings>> = Vec::new();
         {
@@ -161,8 +169,16 @@ impl Collector {
         rings.iter().filter(|rings| !rings.is_empty()).for_each(|rings| rings.drain());
     }
 
+    /// Reads how many values the queues have now.
+    fn read_depths(&self) {
+        let mut depths = self.depths.lock();
+        let now = queue::depths(|id| depths.knows(id));
+        depths.add(wait::nanos(Instant::now()), &now);
+    }
+
     /// The threads and their events up to now. The recording may go on.
     pub(in crate::profile) fn collect(&self) -> Collected {
+        self.read_depths();
         let mut members = self.threads.lock().clone();
         let end = wait::nanos(Instant::now());
         for member in members.values_mut() {
@@ -174,7 +190,8 @@ impl Collector {
             (member.labels, member.number, member.lost) = (slot.wait_labels(), slot.number(), rings.lost());
         }
         let lost_by_forgotten = self.lost_by_forgotten.load(Ordering::Relaxed);
-        Collected { began: self.began, end, members, lost_by_forgotten, store: self.store.clone() }
+        let depths = self.depths.lock().clone();
+        Collected { began: self.began, end, members, lost_by_forgotten, store: self.store.clone(), depths }
     }
 }
 
@@ -192,6 +209,7 @@ impl Member {
         let path = path.into();
         let span_names = vec!["parse", "check"];
         let begin = life.start;
-        Member { path, parent, begin, end, number, labels, span_names, lost: 0, sleep: None, living: None }
+        let (spawner, lost, sleep, living) = (None, 0, None, None);
+        Member { path, parent, spawner, begin, end, number, labels, span_names, lost, sleep, living }
     }
 }

@@ -10,6 +10,7 @@ pub(in crate::profile) struct Trace {
     pub(in crate::profile) end: u64,
     /// In tree order: parents before their children, children by their starts.
     pub(in crate::profile) threads: Vec<TracedThread>,
+    pub(in crate::profile) queues: Vec<TracedQueue>,
     /// Samples were taken by the wall clock, so also while a thread was blocked in foreign code.
     /// Otherwise a sample says nothing about such time.
     pub(in crate::profile) is_by_wall: bool,
@@ -27,7 +28,8 @@ pub(in crate::profile) struct TracedThread {
     pub(in crate::profile) end: u64,
     /// It lived when the recording ended.
     pub(in crate::profile) is_alive: bool,
-    /// The thread that spawned it during the recording: an index into [`Trace::threads`].
+    /// The thread that spawned it during the recording: an index into [`Trace::threads`]. Its parent,
+    /// unless another thread was its spawner.
     pub(in crate::profile) born_by: Option<usize>,
     /// Its sleeps, the oldest first. No two overlap.
     pub(in crate::profile) waits: Vec<TracedWait>,
@@ -102,11 +104,21 @@ pub(in crate::profile) struct TracedSpan {
     pub(in crate::profile) name: Arc<str>,
 }
 
-/// A log record, without its text.
+/// How many values a queue had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::profile) struct TracedQueue {
+    pub(in crate::profile) name: Arc<str>,
+    /// A time, and the number of values from then on. The oldest first.
+    pub(in crate::profile) depths: Vec<(u64, u64)>,
+}
+
+/// A log record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::profile) struct TracedLog {
     pub(in crate::profile) at: u64,
     pub(in crate::profile) level: log::Level,
     /// `src/indexer.rs:120`
     pub(in crate::profile) place: Arc<str>,
+    /// `None`: it is not kept any more.
+    pub(in crate::profile) text: Option<Arc<str>>,
 }

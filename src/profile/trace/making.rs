@@ -11,7 +11,8 @@
 
 use super::collector::{Collected, Member, Missing};
 use super::events::{
-    StackNumber, Trace, TracedEnder, TracedLog, TracedSample, TracedSpan, TracedThread, TracedWait, WaitName,
+    StackNumber, Trace, TracedEnder, TracedLog, TracedQueue, TracedSample, TracedSpan, TracedThread, TracedWait,
+    WaitName,
 };
 use crate::record::{Contents, Event, SleepEvent};
 use crate::wait::{self, Cause, WaitLabel};
@@ -37,7 +38,9 @@ impl Collected {
             forgotten: contents.forgotten,
             forgotten_time: Duration::from_nanos(forgotten_time),
         };
-        (trace(self.began..self.end, self.members, &contents, is_by_wall), missing)
+        let mut trace = trace(self.began..self.end, self.members, &contents, is_by_wall);
+        trace.queues = self.depths.each().map(|(name, depths)| TracedQueue { name, depths }).collect();
+        (trace, missing)
     }
 }
 
@@ -75,15 +78,16 @@ pub(super) fn trace(
         let mut of_thread = events.remove(id).unwrap_or_default();
         of_thread.sleeps.extend(member.sleep);
         sleeps.push((std::mem::take(&mut of_thread.sleeps), &member.labels[..]));
-        let parent = member.parent.and_then(|parent| indexes.get(&parent).copied());
-        making.add(member, parent, of_thread);
+        let known = |id: Option<u64>| id.and_then(|id| indexes.get(&id).copied());
+        let spawner = known(member.spawner).or_else(|| known(member.parent));
+        making.add(member, spawner, of_thread);
     }
     // Each thread is known by now: it may have ended a wait of any other.
     for (index, (sleeps, labels)) in sleeps.into_iter().enumerate() {
         making.add_waits(index, sleeps, labels);
     }
     let lost = making.threads.iter().map(|thread| thread.lost).sum();
-    Trace { begin, end: during.end, threads: making.threads, is_by_wall, lost }
+    Trace { begin, end: during.end, threads: making.threads, queues: Vec::new(), is_by_wall, lost }
 }
 
 /// Removes threads that have ended before `begin`, unless a thread below them lives later.
@@ -104,10 +108,10 @@ impl Events {
         match event {
             Event::Sleep(sleep) => self.sleeps.push(sleep),
             Event::Span { begin, end, name } => self.spans.push((begin, end, name)),
-            Event::Log { at, level, place } => {
+            Event::Log { at, level, place, text } => {
                 let place = contents.places.get(place as usize).cloned().unwrap_or_else(|| OTHERS.into());
                 let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
-                self.logs.push(TracedLog { at, level, place });
+                self.logs.push(TracedLog { at, level, place, text: contents.text(text) });
             }
             Event::Sample { at, cpu, stack, ending } => {
                 let number = (ending != Event::NO_STACK).then(|| StackNumber(stack << 2 | u32::from(ending)));
@@ -142,7 +146,7 @@ struct Making {
 }
 
 impl Making {
-    fn add(&mut self, member: &Member, parent: Option<usize>, events: Events) {
+    fn add(&mut self, member: &Member, spawner: Option<usize>, events: Events) {
         let index = self.threads.len();
         if member.number != 0 {
             self.of_number.entry(member.number).or_default().push(index);
@@ -165,7 +169,7 @@ impl Making {
             begin: clip(member.begin),
             end: clip(member.end.unwrap_or(u64::MAX)),
             is_alive: member.end.is_none_or(|end| end > self.window.end),
-            born_by: parent.filter(|_| member.begin > self.window.start),
+            born_by: spawner.filter(|_| member.begin > self.window.start),
             waits: Vec::new(),
             samples,
             spans: spans.into_iter().filter(|(begin, ..)| *begin <= self.window.end).map(span).collect(),

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `events` | the trace: data only |
 //! | `collector` | the threads of a running recording, and their rings |
+//! | `depths` | how many values each queue had |
 //! | `making` | makes the trace from the events |
 
 mod collector;
+mod depths;
 mod events;
 mod making;
 #[cfg(all(test, target_os = "linux"))]
@@ -15,7 +17,9 @@ mod tests;
 
 use self::collector::Missing;
 pub(super) use self::collector::{Collected, Collector};
-pub(super) use self::events::{StackNumber, Trace, TracedEnder, TracedSpan, TracedThread, TracedWait, WaitName};
+pub(super) use self::events::{
+    StackNumber, Trace, TracedEnder, TracedQueue, TracedSpan, TracedThread, TracedWait, WaitName,
+};
 #[cfg(test)]
 pub(super) use self::events::{TracedLog, TracedSample};
 use crate::profile::options::Clock;

@@ -171,7 +171,7 @@ fn spans_and_log_records_are_events_of_their_thread() {
     let _me = register("busy");
     let worker = spawn("worker", |_| {
         let begin = wait::nanos(Instant::now());
-        wait::note_log(log::Level::Warn as u8, "src/worker.rs", 7);
+        wait::note_log(log::Level::Warn as u8, ("src/worker.rs", 7), "slow");
         wait::note_span(begin, "parse");
     });
     worker.join().unwrap();
@@ -179,9 +179,41 @@ fn spans_and_log_records_are_events_of_their_thread() {
     let thread = &trace.threads[index(&trace, "main/busy/worker")];
     let ([span], [log]) = (&thread.spans[..], &thread.logs[..]) else { panic!("{thread:?}") };
     assert_eq!((&*span.name, log.level, &*log.place), ("parse", log::Level::Warn, "src/worker.rs:7"));
+    assert_eq!(log.text.as_deref(), Some("slow"));
     assert!(thread.begin <= span.begin && span.begin <= log.at && log.at <= span.end && span.end <= thread.end);
     // No recording: nothing is kept, and nothing fails.
     wait::note_span(1, "parse");
+}
+
+/// Two queues, one of which is never used; and a child of a thread that did not spawn it.
+#[test]
+fn queues_have_depths_and_threads_their_spawners() {
+    let recorded = Recorded::begin();
+    let _me = register("spawning");
+    let jobs = Queue::unbounded("depth of jobs");
+    let _unused = Queue::<u8>::unbounded("depth of nothing");
+    let parent = spawn("parent", Signal::wait_for_go);
+    let child = Builder::new("child").parent(parent.thread()).spawn(Signal::wait_for_go).unwrap();
+    jobs.extend(0..5).unwrap();
+    let queues = |recorded: &Recorded| Traced::new(recorded.ledger.collect().unwrap(), Clock::Cpu).trace.queues;
+    let of_jobs = |recorded: &Recorded| {
+        let mut queues = queues(recorded);
+        queues.retain(|queue| queue.name.starts_with("depth of"));
+        queues.into_iter().map(|queue| (queue.name, queue.depths.last().map(|point| point.1))).collect::<Vec<_>>()
+    };
+    assert_eq!(of_jobs(&recorded), [("depth of jobs".into(), Some(5))]);
+    drop(jobs.pop_all());
+    // Of what happens within one round the last is kept.
+    Till::after(Duration::from_millis(21)).wait_for_go();
+    assert_eq!(of_jobs(&recorded), [("depth of jobs".into(), Some(0))]);
+    child.stop();
+    child.join().unwrap();
+    parent.stop();
+    parent.join().unwrap();
+    let (Traced { trace, .. }, _) = recorded.end();
+    let born_by = |path: &str| trace.threads[index(&trace, path)].born_by;
+    let me = index(&trace, "main/spawning");
+    assert_eq!((born_by("main/spawning/parent"), born_by("main/spawning/parent/child")), (Some(me), Some(me)));
 }
 
 /// Threads come and go, and some leak the guard that says that they have left the tree.

@@ -64,6 +64,9 @@ pub(crate) struct Node {
     pub(crate) waits: Arc<Slot>,
     /// Set before this crate makes the OS thread; never set for a thread of another library.
     pub(crate) has_own_os_thread: AtomicBool,
+    /// The id of the thread that called `spawn`; 0: another library made the OS thread. Relaxed: set
+    /// before the OS thread starts.
+    pub(crate) spawner: AtomicU64,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
     /// How often its function was run again. Relaxed: a count for people.
@@ -196,6 +199,7 @@ impl Node {
             settings,
             waits: Arc::default(),
             has_own_os_thread: AtomicBool::new(false),
+            spawner: AtomicU64::new(0),
             started: OnceLock::new(),
             ended: OnceLock::new(),
             restarts: AtomicU64::new(0),

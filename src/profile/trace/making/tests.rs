@@ -155,7 +155,7 @@ fn threads_are_in_tree_order_and_the_long_dead_are_left_out() {
 fn log_records_and_samples_are_in_order() {
     let store = Store::default();
     let (second, first) = (store.place("src/b.rs", 7), store.place("src/a.rs", 12));
-    let log = |at, level: log::Level, place| Event::Log { at, level: level as u8, place };
+    let log = |at, level: log::Level, place| Event::Log { at, level: level as u8, place, text: 0 };
     let sample = |at, stack| Event::Sample { at, cpu: 4, stack, ending: 3 };
     let events =
         [log(150, log::Level::Warn, second), log(120, log::Level::Trace, first), log(90, log::Level::Error, 0)];
