@@ -24,4 +24,6 @@ awk '/^worker|^.*worker-/ { first = 1; next }
         if (name ~ /^hot_/) { self[name]++; total++ } }
      END { for (name in self) printf "%s %.2f\n", name, 100 * self[name] / total }' "$out/perf.script" | sort > "$out/perf"
 printf '%-12s %8s %8s %8s\n' function ours perf points
-join "$out/ours" "$out/perf" | sort -k2,2nr | head -n 10 | awk '{ printf "%-12s %8.2f %8.2f %8.2f\n", $1, $2, $3, $2 - $3 }'
+join "$out/ours" "$out/perf" | sort -k2,2nr | head -n 10 | awk '
+    { printf "%-12s %8.2f %8.2f %8.2f\n", $1, $2, $3, $2 - $3; off = $2 - $3; if (off < 0) off = -off; if (off > most) most = off }
+    END { printf "at most, points: %.2f\n", most }'

@@ -27,6 +27,7 @@ measure() {
     micros=$(( ($(ticks $server) - before) * 1000000 / $(getconf CLK_TCK) ))
     printf '%-12s %10s requests/s  %6.1f µs CPU a request  %s\n' "$name" "$(awk '/Requests.sec/ { print $2 }' <<<"$output")" \
         "$(awk "BEGIN { print $micros / $requests }")" "$(grep -i 'socket errors' <<<"$output" || echo 'no errors')"
+    cpu+=("$(awk "BEGIN { print $micros / $requests }")")
     for _ in 1 2 3 4 5; do
         load 3 >/tmp/http_server_wrk.$$ &
         local loader=$!
@@ -47,7 +48,9 @@ measure() {
     rm -f /tmp/http_server_wrk.$$
 }
 
+cpu=()
 uptime
 address=127.0.0.1:8080 measure selvedge "$target/release/examples/04_http_server" 127.0.0.1:8080
 address=127.0.0.1:8081 measure tiny_http "$target/http-rivals/release/http-rivals" 127.0.0.1:8081 8
+printf "CPU a request, of tiny_http's: %.2f\n" "$(awk "BEGIN { print ${cpu[0]} / ${cpu[1]} }")"
 uptime

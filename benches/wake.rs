@@ -2,6 +2,7 @@
 
 mod support;
 
+use selvedge::{Registered, Signal};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -13,6 +14,10 @@ trait Event: Sync {
     fn new() -> Self;
     fn fire(&self);
     fn wait(&self);
+    /// Called by each of the two threads first. What it returns lives as long as the thread.
+    fn enter(_name: &str) -> Option<Registered> {
+        None
+    }
 }
 
 fn main() {
@@ -23,7 +28,8 @@ fn main() {
 
     let n = scaled(30, 3);
     Contest::new("one way between two cores: the waiter has slept for a while; from fire until it runs", n)
-        .with("selvedge Signal", || one_way::<selvedge::Signal>(n))
+        .with("selvedge Signal", || one_way::<InTree>(n))
+        .with("selvedge Signal, outside the tree", || one_way::<Signal>(n))
         .with("std Mutex + Condvar", || one_way::<Std>(n))
         .with("parking_lot Mutex + Condvar", || one_way::<ParkingLot>(n))
         .with("event-listener", || one_way::<Listener>(n))
@@ -34,7 +40,8 @@ fn main() {
 
 fn round_trip_contest(title: &str, n: usize, cores: Option<[usize; 2]>) {
     Contest::new(title, n)
-        .with("selvedge Signal", || round_trips::<selvedge::Signal>(n, cores))
+        .with("selvedge Signal", || round_trips::<InTree>(n, cores))
+        .with("selvedge Signal, outside the tree", || round_trips::<Signal>(n, cores))
         .with("std Mutex + Condvar", || round_trips::<Std>(n, cores))
         .with("parking_lot Mutex + Condvar", || round_trips::<ParkingLot>(n, cores))
         .with("event-listener", || round_trips::<Listener>(n, cores))
@@ -50,6 +57,7 @@ fn round_trips<E: Event>(n: usize, cores: Option<[usize; 2]>) -> Duration {
     // Two threads of its own, so that the main thread stays where it likes.
     thread::scope(|s| {
         s.spawn(|| {
+            let _entered = E::enter("second");
             cores.inspect(|cores| stay_on(cores[1]));
             ready.wait();
             for (there, back) in there.iter().zip(&back) {
@@ -58,6 +66,7 @@ fn round_trips<E: Event>(n: usize, cores: Option<[usize; 2]>) -> Duration {
             }
         });
         let first = s.spawn(|| {
+            let _entered = E::enter("first");
             cores.inspect(|cores| stay_on(cores[0]));
             ready.wait();
             let begin = Instant::now();
@@ -95,6 +104,7 @@ fn one_way<E: Event>(n: usize) -> Duration {
     let answered = AtomicUsize::new(0);
     thread::scope(|s| {
         s.spawn(|| {
+            let _entered = E::enter("waiting");
             stay_on(1);
             for event in &events {
                 event.wait();
@@ -102,6 +112,7 @@ fn one_way<E: Event>(n: usize) -> Duration {
             }
         });
         let firing = s.spawn(|| {
+            let _entered = E::enter("firing");
             stay_on(0);
             let mut sum = Duration::ZERO;
             for (number, event) in events.iter().enumerate() {
@@ -122,15 +133,34 @@ fn one_way<E: Event>(n: usize) -> Duration {
     })
 }
 
-impl Event for selvedge::Signal {
+/// Waited for by threads without a parent, which publish no waits.
+impl Event for Signal {
     fn new() -> Self {
-        selvedge::Signal::new("event")
+        Signal::new("event")
     }
     fn fire(&self) {
         self.go();
     }
     fn wait(&self) {
         self.wait_for_go();
+    }
+}
+
+/// Waited for by threads of the tree: each wait is published with the threads that can end it.
+struct InTree(Signal);
+
+impl Event for InTree {
+    fn new() -> Self {
+        InTree(Signal::new("event"))
+    }
+    fn fire(&self) {
+        self.0.go();
+    }
+    fn wait(&self) {
+        self.0.wait_for_go();
+    }
+    fn enter(name: &str) -> Option<Registered> {
+        Some(selvedge::register(name))
     }
 }
 

@@ -71,6 +71,8 @@
 //! | `log4rs` (default) | the log: log4rs, its YAML files, the queue and its writer |
 //! | `profiling` | recordings, flamegraphs, stacks in dumps and reports |
 //! | `inspect` | a socket by which tools look into the running program: a page, Go's endpoints, metrics |
+//! | `push` | the profile of the running program goes to a Pyroscope server, interval by interval |
+//! | `otlp` | the same as OpenTelemetry profiles, a protocol in development |
 //! | `pprof-engine` | the portable engine of the profiler, the pprof crate |
 
 mod actor;
@@ -97,6 +99,8 @@ mod os;
 pub mod profile;
 #[cfg(not(feature = "profiling"))]
 mod profile;
+#[cfg(all(feature = "push", unix))]
+mod push;
 mod queue;
 #[cfg(feature = "profiling")]
 mod record;
@@ -117,6 +121,8 @@ pub use error::{Error, Stopped};
 pub use input::{LinesTill, lines_till};
 pub use profile::{Span, span};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
+#[cfg(feature = "push")]
+pub use runtime::Push;
 pub use runtime::{
     Ask, Config, MainResult, OnStuck, OsSignal, ProfileFormat, Runtime, interrupted, profile_files, run,
 };

@@ -75,6 +75,7 @@ fn nothing_grows() {
             print(info);
         }
     }));
+    a_go_allocates_nothing();
     grows_no_resident_memory(rounds());
     // One after the other: both measure the process.
     leaves_nothing_allocated(rounds());
@@ -236,6 +237,17 @@ fn leaves_nothing_allocated(rounds: u64) {
     leaves_nothing("dumps", runtimes / 5, || drop(selvedge::dump()));
     // The failures that no thread has joined.
     assert!(runtime.shutdown().is_err());
+}
+
+/// Not even for its reason, which mostly no thread asks for.
+fn a_go_allocates_nothing() {
+    let signals: Vec<Signal> = (0..1000).map(|_| Signal::new("done")).collect();
+    // The thread's path is kept from its first use on.
+    Signal::new("first").go();
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    assert!(signals.iter().all(|signal| signal.go()));
+    assert_eq!(ALLOCATED.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(signals[999].reason().map(|reason| reason.text().to_owned()).as_deref(), Some("go() was called"));
 }
 
 fn grows_no_resident_memory(rounds: u64) {

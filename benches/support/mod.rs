@@ -27,6 +27,12 @@ pub(crate) fn scaled(full: usize, quick: usize) -> usize {
     if measuring() { full } else { quick }
 }
 
+/// Returns `true` if the command line names no titles, or a part of this one.
+pub(crate) fn is_wanted(title: &str) -> bool {
+    let mut wanted = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+    wanted.peek().is_none() || wanted.any(|part| title.contains(&part))
+}
+
 type Round<'a> = Box<dyn FnMut() -> Duration + 'a>;
 
 /// Contenders for one claim. The first is ours; the ratios of the others are ours divided by
@@ -49,8 +55,12 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// Runs all in turn, and prints the table.
+    /// Runs all in turn, and prints the table. With words on the command line (`cargo bench --bench
+    /// wake -- "one core"`), only if the title contains one of them.
     pub(crate) fn run(mut self, rounds: usize) {
+        if !is_wanted(self.title) {
+            return;
+        }
         let (rounds, warm_up) = (scaled(rounds, 1), scaled(2, 0));
         let count = self.contenders.len();
         let mut times = vec![Vec::with_capacity(rounds); count];

@@ -18,6 +18,8 @@ mod tests;
 pub(crate) use names::{Names, is_plumbing};
 pub use options::FlameOptions;
 pub(crate) use pprof::Facts;
+#[cfg(feature = "push")]
+pub(crate) use protobuf::Message;
 pub(crate) use stacks::{Line, Location, Module, Stack, Stacks};
 
 use crate::error::{Error, Kind};

@@ -4,7 +4,7 @@
 /// A message while it is written: its encoded fields, in the order in which they are added. A field
 /// with the value zero and an empty list are left out, as in version 3 of the format.
 #[derive(Default)]
-pub(super) struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 /// Wire type: the value follows as a varint.
 const VARINT: u64 = 0;
@@ -48,20 +48,20 @@ impl Message {
     }
 
     /// An element of a list of texts: written even if it is empty.
-    pub(super) fn text(&mut self, field: u32, text: &str) -> &mut Message {
+    pub(crate) fn text(&mut self, field: u32, text: &str) -> &mut Message {
         self.bytes(field, text.as_bytes())
     }
 
     /// A message, single or an element of a list: written even if it is empty.
-    pub(super) fn message(&mut self, field: u32, message: &Message) -> &mut Message {
+    pub(crate) fn message(&mut self, field: u32, message: &Message) -> &mut Message {
         self.bytes(field, &message.0)
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    fn bytes(&mut self, field: u32, bytes: &[u8]) -> &mut Message {
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) -> &mut Message {
         self.tag(field, LENGTH);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);

@@ -6,14 +6,17 @@
 //! came. Such time is taken from the thread's other stacks, in proportion. A thread that has ended
 //! may stand with its pool in the later one, and so does what is taken from it.
 
+#[cfg(feature = "inspect")]
 use super::model::{Profile, ThreadProfile};
 use super::pool_names::{without_name, without_numbers};
 use crate::flame::{Location, Stacks};
 use std::collections::HashMap;
 use std::sync::Arc;
+#[cfg(feature = "inspect")]
 use std::time::Duration;
 
 /// `after` without what `before` has.
+#[cfg(feature = "inspect")]
 pub(super) fn since(mut after: Profile, before: &Profile) -> Profile {
     subtract(&mut after.stacks, &before.stacks);
     subtract_threads(&mut after.threads, &before.threads);
@@ -22,7 +25,8 @@ pub(super) fn since(mut after: Profile, before: &Profile) -> Profile {
     after
 }
 
-fn subtract(after: &mut Stacks, before: &Stacks) {
+/// Takes from the stacks what `before` has.
+pub(super) fn subtract(after: &mut Stacks, before: &Stacks) {
     let mut missing = subtract_stacks(after, before);
     // A pool of ended threads may be folded further.
     for _ in 0..3 {
@@ -115,6 +119,7 @@ fn pool(stacks: &Stacks, label: &Arc<str>) -> Option<Arc<str>> {
     pools.iter().find(is_there).map(|pool| pool.as_str().into())
 }
 
+#[cfg(feature = "inspect")]
 fn subtract_threads(after: &mut Vec<ThreadProfile>, before: &[ThreadProfile]) {
     // Several threads may have one path: they are met in the order of their starts.
     let mut earlier: HashMap<&str, Vec<&ThreadProfile>> = HashMap::new();

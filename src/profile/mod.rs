@@ -7,7 +7,7 @@
 //! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
 //! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `spans`
 //! counts the stretches that the program names. `now` and `window` request stacks without a
-//! recording.
+//! recording. `part` and `series` read a recording that goes on.
 
 #[cfg(feature = "profiling")]
 mod accounts;
@@ -19,7 +19,7 @@ mod build;
 mod counted_waits;
 #[cfg(all(unix, feature = "profiling"))]
 mod describe_handler;
-#[cfg(all(feature = "profiling", feature = "inspect"))]
+#[cfg(all(feature = "profiling", any(feature = "inspect", feature = "push")))]
 mod difference;
 #[cfg(feature = "profiling")]
 mod engines;
@@ -51,6 +51,8 @@ mod raw;
 mod recording;
 #[cfg(feature = "profiling")]
 mod running;
+#[cfg(feature = "push")]
+mod series;
 #[cfg(feature = "profiling")]
 mod shown_stacks;
 #[cfg(not(feature = "profiling"))]
@@ -81,6 +83,10 @@ mod write_waits;
 
 #[cfg(all(feature = "profiling", feature = "inspect"))]
 pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_now};
+#[cfg(feature = "otlp")]
+pub(crate) use series::Delta;
+#[cfg(feature = "push")]
+pub(crate) use series::{Interval, Kind, Series};
 #[cfg(feature = "profiling")]
 pub(crate) use window::Window;
 

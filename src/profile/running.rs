@@ -8,7 +8,7 @@ use crate::model::locks::RwLock;
 use crate::os::fork;
 use std::sync::Arc;
 use std::time::Duration;
-#[cfg(feature = "inspect")]
+#[cfg(any(feature = "inspect", feature = "push"))]
 use {
     super::raw::Effective,
     crate::model::locks::Mutex,
@@ -18,7 +18,7 @@ use {
 };
 
 /// The last recording that was started.
-#[cfg(feature = "inspect")]
+#[cfg(any(feature = "inspect", feature = "push"))]
 static LAST: PerProcess<Mutex<Weak<Running>>> = PerProcess::new(Mutex::new(Weak::new()), Mutex::default);
 
 /// How long a forked child waits for a thread that it may not have.
@@ -29,13 +29,13 @@ pub(super) struct Running {
     /// `None` once the recording has ended.
     sampler: RwLock<Option<Box<dyn Sampler>>>,
     generation: u32,
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     waits: Weak<Waits>,
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     pub(super) effective: Effective,
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     pub(super) began: Instant,
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     pub(super) epoch: SystemTime,
 }
 
@@ -44,21 +44,21 @@ pub(super) struct Owned(Arc<Running>);
 
 impl Owned {
     /// From now on others can read it.
-    #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
+    #[cfg_attr(not(any(feature = "inspect", feature = "push")), allow(unused_variables))]
     pub(super) fn share(start: Start, waits: Option<&Arc<Waits>>) -> Owned {
         let running = Arc::new(Running {
             sampler: RwLock::new(Some(start.sampler)),
             generation: fork::generation(),
-            #[cfg(feature = "inspect")]
+            #[cfg(any(feature = "inspect", feature = "push"))]
             waits: waits.map(Arc::downgrade).unwrap_or_default(),
-            #[cfg(feature = "inspect")]
+            #[cfg(any(feature = "inspect", feature = "push"))]
             effective: start.effective,
-            #[cfg(feature = "inspect")]
+            #[cfg(any(feature = "inspect", feature = "push"))]
             began: start.began,
-            #[cfg(feature = "inspect")]
+            #[cfg(any(feature = "inspect", feature = "push"))]
             epoch: start.epoch,
         });
-        #[cfg(feature = "inspect")]
+        #[cfg(any(feature = "inspect", feature = "push"))]
         {
             *LAST.lock() = Arc::downgrade(&running);
         }
@@ -95,14 +95,14 @@ impl Running {
     }
 
     /// What counts the waits; `None` if they are not counted.
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     pub(super) fn waits(&self) -> Option<Arc<Waits>> {
         self.waits.upgrade()
     }
 }
 
 /// The recording that runs now.
-#[cfg(feature = "inspect")]
+#[cfg(any(feature = "inspect", feature = "push"))]
 pub(super) fn running() -> Option<Arc<Running>> {
     let running = LAST.lock().upgrade()?;
     let runs = running.sampler.read().is_some();

@@ -1,7 +1,7 @@
 //! The right to be the process's one runtime: taken by its start, given back by its end. What the
 //! start has put into `thread` is taken out again here.
 
-use super::last_profile;
+use super::{last_profile, pushing};
 use crate::error::{Error, Kind};
 use crate::os::fork::PerProcess;
 use crate::os::only_one::OnlyOne;
@@ -32,5 +32,6 @@ impl Drop for Claim {
         panic::panics_go_to_log(false);
         leaving::set_report(None);
         last_profile::forget();
+        pushing::forget();
     }
 }

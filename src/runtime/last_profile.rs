@@ -75,7 +75,8 @@ pub(super) fn toggle(start: impl FnOnce() -> Result<Option<Profiler>, Error>) ->
     }
 }
 
-/// Ends the recording and drops what was recorded.
+/// Ends the recording and drops what was recorded. Called when the start of the runtime fails
+/// half-way, and at its end (`claim.rs`).
 pub(super) fn forget() {
     // Dropped without the lock.
     let _profiler = PROFILER.lock().take();
@@ -87,13 +88,14 @@ pub(super) fn finish() {
     log_all(write_whole());
 }
 
-/// The same on another thread. Returns `false` if the files are not written in time.
+/// The same on another thread. Returns `false` if the files are not written in time. Called when the
+/// process ends without a return from `main`: by `at_exit.rs` and `exit.rs`.
 pub(super) fn finish_in_time() -> bool {
     in_time(write_whole)
 }
 
 /// Writes what was recorded up to now; the recording goes on. Returns `false` if the files are not
-/// written in time.
+/// written in time. Called before a panic aborts the process, by `exit.rs`.
 pub(super) fn snapshot_in_time() -> bool {
     in_time(|| {
         let _turn = Turn::take();

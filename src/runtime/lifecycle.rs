@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::profiler::{self, Profiler};
 use super::reserve::Reserve;
 use super::stop_watch::StopWatch;
-use super::{at_exit, exit, inspection, last_profile, left, signals, watch};
+use super::{at_exit, exit, inspection, last_profile, left, pushing, signals, watch};
 use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::tell::tell;
@@ -115,8 +115,9 @@ impl Runtime {
         if let (LogTo::File(file), Some(every)) = (&settings.log.to, refresh) {
             logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
         }
-        let enabled = settings.profile.enabled;
-        last_profile::keep(if enabled { Profiler::start(&settings, &node, 1)? } else { None });
+        let is_recorded = settings.profile.enabled || pushing::needs_recording(&settings);
+        last_profile::keep(if is_recorded { Profiler::start(&settings, &node, 1)? } else { None });
+        pushing::start(&settings, &node)?;
         if let Some(after) = settings.deadlocks {
             watch::start(&node, after)
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;

@@ -25,6 +25,11 @@ mod profile_signal;
 mod profiler;
 #[cfg(feature = "profiling")]
 mod profiler;
+#[cfg(all(feature = "push", unix))]
+mod pushing;
+#[cfg(not(all(feature = "push", unix)))]
+#[path = "no_pushing.rs"]
+mod pushing;
 mod reserve;
 mod run;
 #[cfg(not(unix))]
@@ -35,6 +40,8 @@ mod signals;
 mod stop_watch;
 mod watch;
 
+#[cfg(feature = "push")]
+pub use config::Push;
 pub use config::{Ask, Config, OnStuck, OsSignal, ProfileFormat};
 pub use lifecycle::{Runtime, profile_files};
 pub use run::{MainResult, interrupted, run};

@@ -7,23 +7,22 @@
 //!
 //! Models: `loom_batch_wake_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
+use super::core::Sleepers;
 use super::handle::Signal;
-use super::reason::Reason;
-use crate::model::Sender;
-use std::convert::Infallible;
+use super::reason::{KeptReason, Reason};
 
 /// Signals that have gone. Their waiting threads are woken when this drops, or before any target
 /// runs, since the target might wait for one of those threads.
 #[derive(Default)]
 pub(crate) struct BatchWake {
-    asleep: Vec<(Signal, Option<Sender<Infallible>>)>,
+    asleep: Vec<(Signal, Sleepers)>,
 }
 
 impl BatchWake {
     /// `signal`, a plain one, goes because of `reason`.
     pub(crate) fn go_for(&mut self, signal: &Signal, reason: &Reason) {
-        let Some(fired) = signal.0.set_gone(|| Some(reason.clone())) else { return };
-        self.asleep.push((signal.clone(), fired.sender));
+        let Some(fired) = signal.0.set_gone(|| KeptReason::Made(reason.clone())) else { return };
+        self.asleep.push((signal.clone(), fired.sleepers));
         if !fired.targets.is_empty() {
             self.wake();
             fired.targets.run();
@@ -35,8 +34,8 @@ impl BatchWake {
         // The first is the thread above the others, as a rule, and has work to do that does not
         // wait for them.
         let first = asleep.next();
-        for (signal, sender) in first.into_iter().chain(asleep.rev()) {
-            signal.0.wake(sender);
+        for (signal, sleepers) in first.into_iter().chain(asleep.rev()) {
+            signal.0.wake(sleepers);
         }
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::reason::Reason;
+use super::reason::{KeptReason, Reason};
 use super::stops::{PLEASE_STOP, tell_of_stop};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::os::tell::tell;
@@ -86,13 +86,20 @@ pub(super) trait Attached: Send + Sync + fmt::Display {
     fn unlink(&self);
 }
 
-/// What is left to do for a signal that has gone: to wake with the sender, and then to run the
-/// targets.
+/// What is left to do for a signal that has gone: to wake the sleepers, and then to run the targets.
 pub(super) struct Fired {
     /// It had not gone before.
     first: bool,
-    pub(super) sender: Option<Sender<Infallible>>,
+    pub(super) sleepers: Sleepers,
     pub(super) targets: Targets,
+}
+
+/// The threads that slept on a signal when it went.
+pub(super) struct Sleepers {
+    /// There are threads that wait for this signal alone.
+    is_any: bool,
+    /// Its drop wakes the threads that wait for several.
+    sender: Option<Sender<Infallible>>,
 }
 
 pub(super) struct Targets(BTreeMap<u64, (Arc<dyn Attached>, usize)>);
@@ -103,6 +110,9 @@ impl Targets {
     }
 
     pub(super) fn run(self) {
+        if self.is_empty() {
+            return;
+        }
         for (target, leaf) in self.in_order() {
             target.leaf_gone(leaf);
         }
@@ -119,7 +129,10 @@ impl Targets {
 pub(super) struct Slow {
     pub(super) fired: bool,
     /// In place before the signal is seen to have gone.
-    reason: Option<Reason>,
+    reason: KeptReason,
+    /// The number of threads that sleep on `Core::fired`. Without any, a notification would still be a
+    /// system call. On one core, a thread that is woken often answers before the other one waits.
+    sleepers: usize,
     /// What made it go, while a recording counts waits.
     ender: Ender,
     sender: Option<Sender<Infallible>>,
@@ -185,13 +198,13 @@ impl Core {
     }
 
     /// Goes because of `reason`, if there is one to tell.
-    pub(super) fn go(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
+    pub(super) fn go(&self, reason: impl FnOnce() -> KeptReason) -> bool {
         match self.kind {
             Kind::Plain(_) => self.fire_because(reason),
             Kind::Till(_) => {
                 // A Till whose time has come has gone by itself, even if no thread has looked.
                 let expired = self.is_go();
-                self.fire_because(|| if expired { None } else { reason() }) && !expired
+                self.fire_because(|| if expired { KeptReason::None } else { reason() }) && !expired
             }
             Kind::Never | Kind::Any(_) | Kind::All(_) => {
                 let text = format!("go() on {} has no effect: it goes when its parts do", self.name());
@@ -203,34 +216,34 @@ impl Core {
 
     /// Goes with nothing to say: by the clock, by its parts.
     pub(super) fn fire(&self) -> bool {
-        self.fire_because(|| None)
+        self.fire_because(|| KeptReason::None)
     }
 
     /// The same, for what `ender` has ended before.
     pub(super) fn fire_for(&self, ender: Ender) {
-        if let Some(fired) = self.set_gone_for(|| None, || ender) {
-            self.wake(fired.sender);
+        if let Some(fired) = self.set_gone_for(|| KeptReason::None, || ender) {
+            self.wake(fired.sleepers);
             fired.targets.run();
         }
     }
 
     /// Goes, wakes, runs targets. True if it had not gone before.
-    fn fire_because(&self, reason: impl FnOnce() -> Option<Reason>) -> bool {
+    fn fire_because(&self, reason: impl FnOnce() -> KeptReason) -> bool {
         self.set_gone(reason).is_some_and(|fired| {
-            self.wake(fired.sender);
+            self.wake(fired.sleepers);
             fired.targets.run();
             fired.first
         })
     }
 
     /// Goes, and returns what is to be done then. `None` if another thread does that.
-    pub(super) fn set_gone(&self, reason: impl FnOnce() -> Option<Reason>) -> Option<Fired> {
+    pub(super) fn set_gone(&self, reason: impl FnOnce() -> KeptReason) -> Option<Fired> {
         self.set_gone_for(reason, Ender::me)
     }
 
     /// [`set_gone`](Self::set_gone), where `ender` says what ends the waits: the calling thread, or the
     /// clock.
-    fn set_gone_for(&self, reason: impl FnOnce() -> Option<Reason>, ender: impl FnOnce() -> Ender) -> Option<Fired> {
+    fn set_gone_for(&self, reason: impl FnOnce() -> KeptReason, ender: impl FnOnce() -> Ender) -> Option<Fired> {
         if self.is_known_gone() && self.slow.lock().fired {
             return None;
         }
@@ -247,7 +260,8 @@ impl Core {
             // Release: see is_go. Under the lock, so that `attach` and `receiver` either put
             // something in that is taken out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
-            Fired { first, sender: slow.sender.take(), targets: Targets(std::mem::take(&mut slow.targets)) }
+            let sleepers = Sleepers { is_any: slow.sleepers > 0, sender: slow.sender.take() };
+            Fired { first, sleepers, targets: Targets(std::mem::take(&mut slow.targets)) }
         };
         // With no lock held, and after the signal is seen to have gone.
         if matches!(self.kind, Kind::Plain(Name::Of(_, PLEASE_STOP))) {
@@ -257,9 +271,12 @@ impl Core {
     }
 
     /// Wakes the threads that wait for it, after it has gone.
-    pub(super) fn wake(&self, sender: Option<Sender<Infallible>>) {
-        self.fired.notify_all();
-        drop(sender);
+    pub(super) fn wake(&self, sleepers: Sleepers) {
+        // A thread that comes later finds `fired` set, and does not sleep.
+        if sleepers.is_any {
+            self.fired.notify_all();
+        }
+        drop(sleepers.sender);
     }
 
     /// The call that made it go, as a recording counts it. Of a Till: `None` if no call did.
@@ -269,7 +286,7 @@ impl Core {
     }
 
     pub(super) fn given_reason(&self) -> Option<Reason> {
-        self.slow.lock().reason.clone()
+        self.slow.lock().reason.get()
     }
 
     /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till
@@ -297,6 +314,7 @@ impl Core {
         if !slow.fired {
             wait::begin_sleep();
         }
+        slow.sleepers += 1;
         while !slow.fired {
             match until {
                 None => self.fired.wait(&mut slow),
@@ -307,6 +325,7 @@ impl Core {
                 }
             }
         }
+        slow.sleepers -= 1;
         wait::ended_by(|| if slow.fired { slow.ender } else { Ender::clock(until) });
         true
     }

@@ -3,7 +3,7 @@
 
 use super::core::{Core, Kind, Name};
 use super::on_go::{self, OnGo, OnGoScoped};
-use super::reason::Reason;
+use super::reason::{KeptReason, Reason};
 use super::timer;
 use super::wait_set::WaitSet;
 use crate::model::Receiver;
@@ -96,7 +96,7 @@ impl Signal {
     #[track_caller]
     pub fn go(&self) -> bool {
         let at = Location::caller();
-        self.0.go(|| Some(Reason::of("go() was called", Some(at), None)))
+        self.0.go(|| KeptReason::called(at))
     }
 
     /// [`go`](Self::go), and says why: [`reason`](Self::reason) gives this text, the calling
@@ -111,17 +111,17 @@ impl Signal {
     #[track_caller]
     pub fn go_because(&self, why: impl Into<Cow<'static, str>>) -> bool {
         let at = Location::caller();
-        self.0.go(|| Some(Reason::of(why, Some(at), None)))
+        self.0.go(|| KeptReason::Made(Reason::of(why, Some(at), None)))
     }
 
     /// Of several that go for one reason, [`BatchWake`](super::BatchWake) is faster.
     pub(crate) fn go_for(&self, reason: &Reason) -> bool {
-        self.0.go(|| Some(reason.clone()))
+        self.0.go(|| KeptReason::Made(reason.clone()))
     }
 
     /// For signals whose meaning is their reason: `stopped`, `closed`.
     pub(crate) fn go_unexplained(&self) -> bool {
-        self.0.go(|| None)
+        self.0.go(|| KeptReason::None)
     }
 
     /// Why it went, if it has gone: which thread made it go, where, when, and why. A composite has
@@ -307,7 +307,11 @@ impl Signal {
     /// What the calls that end on `till` or a deadline have in common.
     fn wait(&self, till: Option<&Signal>, deadline: Option<Instant>) -> bool {
         let what = || {
-            let what = WaitDescription::new("signal", self.0.name()).stable_name(self.0.lasting_name());
+            let what = WaitDescription::new("signal", self.0.name());
+            let what = match self.0.lasting_name() {
+                Some(lasting) => what.stable_name(lasting),
+                None => what,
+            };
             if deadline.is_some() || till.is_some_and(Signal::can_go) {
                 return what;
             }
@@ -330,7 +334,8 @@ impl Signal {
         if till.is_some_and(Signal::is_go) || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        let _published = what().limited(deadline.is_some() || till.is_some_and(Signal::can_go)).publish();
+        let limited = deadline.is_some() || till.is_some_and(Signal::can_go);
+        let _published = wait::publish_with(|| what().limited(limited));
         self.wait_unpublished(till, deadline)
     }
 

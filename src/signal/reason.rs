@@ -121,6 +121,38 @@ impl Reason {
     }
 }
 
+/// The reason of one signal, as the signal keeps it. A plain call of `go` leaves its parts there: it allocates
+/// nothing, and mostly no thread ever asks for the reason.
+#[derive(Default)]
+pub(super) enum KeptReason {
+    /// The signal has not gone, or went with nothing to say.
+    #[default]
+    None,
+    /// `go` was called.
+    Called { by: Arc<str>, at: &'static Location<'static>, when: Instant },
+    /// Made by the caller, or on the first request.
+    Made(Reason),
+}
+
+impl KeptReason {
+    /// The calling thread calls `go` now, at that place.
+    pub(super) fn called(at: &'static Location<'static>) -> KeptReason {
+        KeptReason::Called { by: crate::wait::my_path(), at, when: Instant::now() }
+    }
+
+    /// The reason, the same one on each request.
+    pub(super) fn get(&mut self) -> Option<Reason> {
+        if let KeptReason::Called { by, at, when } = self {
+            let (text, by, at) = ("go() was called".into(), by.clone(), Some(*at));
+            *self = KeptReason::Made(Reason(Arc::new(Inner { text, by, at, when: *when, cause: None })));
+        }
+        match self {
+            KeptReason::Made(reason) => Some(reason.clone()),
+            KeptReason::None | KeptReason::Called { .. } => None,
+        }
+    }
+}
+
 struct AsOf<'a> {
     reason: &'a Reason,
     now: Instant,

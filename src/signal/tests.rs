@@ -140,6 +140,21 @@ fn the_timer_forgets_a_dropped_till_with_receiver() {
 }
 
 #[test]
+fn a_plain_go_keeps_thread_place_and_time() {
+    let signal = Signal::new("done");
+    let before = Instant::now();
+    signal.go();
+    let after = Instant::now();
+    let by = crate::wait::my_path();
+    for _ in 0..2 {
+        let reason = signal.reason().unwrap();
+        assert!((before..=after).contains(&reason.when()), "the time of the call, not of the request");
+        assert_eq!((reason.text(), reason.by()), ("go() was called", &*by));
+        assert!(reason.location().unwrap().file().ends_with("tests.rs") && reason.cause().is_none());
+    }
+}
+
+#[test]
 fn a_reason_keeps_its_first_cause_only() {
     let first = Reason::of("the disk is full", None, None);
     let second = Reason::of("the writer failed", None, Some(first));
@@ -231,7 +246,7 @@ fn the_algebra_is_simplified_when_it_is_built() {
 fn a_lasting_name_has_no_running_number() {
     let owner = Arc::from("pages");
     let (till, mark) = (Till::after(Duration::from_secs(60)), Signal::mark(&owner, 12));
-    let lasting = |signal: &Signal| signal.0.lasting_name().to_string();
+    let lasting = |signal: &Signal| signal.0.lasting_name().map_or_else(|| signal.name(), |name| name.to_string());
     assert_eq!((mark.name(), lasting(&mark)), ("pages at 12".into(), "pages at *".into()));
     assert_eq!(lasting(&till), "till");
     let of = Signal::of(&Arc::from("main/x"), "please_stop");

@@ -129,14 +129,15 @@ impl Core {
     }
 
     /// The name without what is another one at each call: the time that is left to a Till, the
-    /// number of a mark.
-    pub(super) fn lasting_name(&self) -> Arc<str> {
-        match &self.kind {
+    /// number of a mark. `None`: the name is the same at each call.
+    pub(super) fn lasting_name(&self) -> Option<Arc<str>> {
+        let lasting = match &self.kind {
             Kind::Plain(Name::At(owner, _)) => Arc::from(format!("{owner} at *")),
-            Kind::Plain(_) | Kind::Never => self.name(),
+            Kind::Plain(_) | Kind::Never => return None,
             Kind::Till(_) => Arc::from("till"),
-            Kind::Any(_) | Kind::All(_) => expression(self, Core::lasting_name),
-        }
+            Kind::Any(_) | Kind::All(_) => expression(self, |leaf| leaf.lasting_name().unwrap_or_else(|| leaf.name())),
+        };
+        Some(lasting)
     }
 
     pub(super) fn name(&self) -> Arc<str> {

@@ -294,8 +294,8 @@ fn heavy_traffic_is_never_called_a_deadlock() {
 #[test]
 fn a_probable_deadlock_is_found_after_its_time() {
     let (there, back) = (Queue::bounded("there", 1).may_be_left(), Queue::bounded("back", 1).may_be_left());
-    let release = Signal::new("release");
-    let released = release.clone();
+    let (release, fill) = (Signal::new("release"), Signal::new("fill"));
+    let (released, may_fill) = (release.clone(), fill.clone());
     let waits_for =
         |handle: &JoinHandle<()>, kind: &str| handle.thread().waiting_for().filter(|wait| wait.kind() == kind);
     // Its wait is older than those of the circle by a fifth of a second, so a search for waits as
@@ -305,16 +305,19 @@ fn a_probable_deadlock_is_found_after_its_time() {
         waits_for(&old, "signal").is_some_and(|wait| wait.elapsed() > Duration::from_millis(200))
     });
     let workers = [("ada", &back, &there), ("bob", &there, &back)].map(|(name, from, to)| {
-        let (from, to) = (from.clone(), to.clone());
+        let (from, to, may_fill) = (from.clone(), to.clone(), may_fill.clone());
         spawn(name, move |_| {
             from.pop();
+            may_fill.wait_for_go();
             to.add(1).and_then(|()| to.add(2)).unwrap();
         })
     });
-    // Now each is known to take from a queue. Then each fills the other's.
+    // Now each is known to take from a queue. Then each fills the other's, and takes nothing more.
     until("they do not wait", || workers.iter().all(|worker| waits_for(worker, "queue").is_some()));
     there.add(0).unwrap();
     back.add(0).unwrap();
+    until("a value is not taken", || workers.iter().all(|worker| waits_for(worker, "signal").is_some()));
+    fill.go();
     until("there is room", || workers.iter().all(|worker| waits_for(worker, "room in queue").is_some()));
     let circles = |long| {
         let mut found = deadlock::search(long);

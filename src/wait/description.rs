@@ -82,7 +82,7 @@ pub(crate) struct Handles {
     pub(crate) own: bool,
 }
 
-/// A thing that threads reach through handles.
+/// A thing that threads reach through handles. The search for deadlocks asks it.
 pub(crate) trait Shared: Send + Sync {
     /// Returns `true` if the `known` handles, whose owners are all blocked, are the only ones among
     /// `all` that could end a wait for it.
@@ -113,7 +113,8 @@ thread_local! {
     static LENDING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The calling thread lends its variables to others, until the guard drops.
+/// The calling thread lends its variables to others, until the guard drops. Called by `scope` of the
+/// room `thread`.
 pub(crate) fn lend() -> Lending {
     let _ = LENDING.try_with(|depth| depth.set(depth.get() + 1));
     Lending(())

@@ -8,7 +8,7 @@ use super::slot::Slot;
 use crate::model;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,12 +105,22 @@ pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
 /// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
 pub(crate) fn my_path() -> Arc<str> {
     tree_path().unwrap_or_else(|| {
-        let current = std::thread::current();
-        match current.name() {
-            Some(name) => Arc::from(format!("other/{name}")),
-            None => Arc::from(format!("other/{:?}", current.id())),
-        }
+        let kept = OUTSIDE.try_with(|path| path.get_or_init(path_outside).clone());
+        kept.unwrap_or_else(|_| path_outside())
     })
+}
+
+thread_local! {
+    /// The path of the thread outside of the tree, from its first request on.
+    static OUTSIDE: OnceCell<Arc<str>> = const { OnceCell::new() };
+}
+
+fn path_outside() -> Arc<str> {
+    let current = std::thread::current();
+    match current.name() {
+        Some(name) => Arc::from(format!("other/{name}")),
+        None => Arc::from(format!("other/{:?}", current.id())),
+    }
 }
 
 /// The calling thread's path, if it is in the tree.

@@ -79,7 +79,7 @@ pub(crate) use self::identity::{
 pub(crate) use self::identity::{is_tree_path, tree_path};
 #[cfg(feature = "profiling")]
 pub(crate) use self::identity::{name_of_thread, number, path_changes};
-pub(crate) use self::publish::{Published, publish};
+pub(crate) use self::publish::{Published, publish, publish_with};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
 #[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]

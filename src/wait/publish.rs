@@ -12,36 +12,43 @@ impl WaitDescription {
     /// Publishes the wait until the guard drops. A wait within a wait shows the inner one, then the
     /// outer one again.
     pub(crate) fn publish(self) -> Published {
-        self.publish_since(Instant::now())
+        publish_with(|| self)
     }
 
     /// The same for a wait that began before it is published: a call that first looks again for
     /// less than a microsecond, and mostly has what it waits for by then, publishes only after
     /// that.
     pub(crate) fn publish_since(self, since: Instant) -> Published {
-        let slot = my_slot();
-        let serial = slot.as_ref().map_or(0, |slot| {
-            let change = |waits: &mut Waits| {
-                waits.last += 1;
-                let serial = waits.last;
-                waits.now.push(Wait {
-                    description: self,
-                    since,
-                    serial,
-                    thread: number_if_any(),
-                    #[cfg(feature = "profiling")]
-                    slept: Default::default(),
-                    #[cfg(feature = "profiling")]
-                    entry: None,
-                    #[cfg(feature = "profiling")]
-                    present_stack: None,
-                });
-                serial
-            };
-            slot.change(|| since, change)
-        });
-        Published { slot, serial }
+        my_slot().map_or(Published::NOWHERE, |slot| self.publish_in(slot, since))
     }
+
+    fn publish_in(self, slot: Arc<Slot>, since: Instant) -> Published {
+        let change = |waits: &mut Waits| {
+            waits.last += 1;
+            let serial = waits.last;
+            waits.now.push(Wait {
+                description: self,
+                since,
+                serial,
+                thread: number_if_any(),
+                #[cfg(feature = "profiling")]
+                slept: Default::default(),
+                #[cfg(feature = "profiling")]
+                entry: None,
+                #[cfg(feature = "profiling")]
+                present_stack: None,
+            });
+            serial
+        };
+        let serial = slot.change(|| since, change);
+        Published { slot: Some(slot), serial }
+    }
+}
+
+/// Publishes the wait that `what` describes, until the guard drops. A thread outside of the tree has
+/// no slot: then `what` is not called, and the clock is not read.
+pub(crate) fn publish_with(what: impl FnOnce() -> WaitDescription) -> Published {
+    my_slot().map_or(Published::NOWHERE, |slot| what().publish_in(slot, Instant::now()))
 }
 
 /// Publishes a wait that any thread may end, until the guard drops.
@@ -53,6 +60,10 @@ pub(crate) fn publish(kind: &'static str, name: Arc<str>) -> Published {
 pub(crate) struct Published {
     slot: Option<Arc<Slot>>,
     serial: u64,
+}
+
+impl Published {
+    const NOWHERE: Published = Published { slot: None, serial: 0 };
 }
 
 impl Drop for Published {

@@ -33,6 +33,7 @@ mod log_loss;
 mod log_sinks;
 mod outage;
 mod own_file;
+mod push;
 mod recipes;
 mod runtime;
 mod runtime_threads;

@@ -25,6 +25,8 @@ mod log_subject;
 #[cfg(all(feature = "profiling", target_os = "linux"))]
 mod nameless;
 mod pipeline;
+#[cfg(all(feature = "push", unix))]
+mod pushing;
 #[cfg(unix)]
 mod service;
 mod spanning;
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         #[cfg(all(feature = "profiling", target_os = "linux"))]
         "nameless" => nameless::main().report(),
         "pipeline" => pipeline::main().report(),
+        #[cfg(all(feature = "push", unix))]
+        "pushing" => pushing::main().report(),
         #[cfg(unix)]
         "service" => service::main().report(),
         #[cfg(feature = "profiling")]

@@ -48,6 +48,8 @@ fn cargo(command: &str, arguments: &[&str]) -> Command {
         ("profiling", cfg!(feature = "profiling")),
         ("pprof-engine", cfg!(feature = "pprof-engine")),
         ("inspect", cfg!(feature = "inspect")),
+        ("push", cfg!(feature = "push")),
+        ("otlp", cfg!(feature = "otlp")),
     ] {
         if is_on {
             cargo.args(["--features", feature]);

@@ -34,6 +34,31 @@ impl OfThisProcess {
         OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread }
     }
 
+    /// The history has grown. What was named stays named, if the later history has all entries of
+    /// the earlier one at the same indexes.
+    #[cfg(feature = "push")]
+    pub(in crate::profile) fn renew(&mut self, history: History) {
+        let is_same = |(known, loaded): (&Loaded, &Loaded)| known.range == loaded.range && known.name == loaded.name;
+        let has_grown = self.first_module.len() <= history.all().count();
+        if !has_grown || !self.history.all().zip(history.all()).all(is_same) {
+            *self = OfThisProcess::new(history);
+            return;
+        }
+        let OfThisProcess { modules, roles, first_module, .. } = &mut *self;
+        for loaded in history.all().skip(first_module.len()) {
+            first_module.push(modules.len());
+            modules.extend(loaded.modules());
+            roles.resize(modules.len(), role(loaded));
+        }
+        self.history = history;
+    }
+
+    /// Gives the memory back that was used for reading. What was named stays named.
+    #[cfg(feature = "push")]
+    pub(in crate::profile) fn rest(&self) {
+        give_memory_back();
+    }
+
     /// Finds the locations of the wanted addresses, which are all in the entry of the history with
     /// that index.
     fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {

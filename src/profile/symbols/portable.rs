@@ -12,6 +12,16 @@ impl OfThisProcess {
     pub(in crate::profile) fn new(_: History) -> OfThisProcess {
         OfThisProcess(Texts::default())
     }
+
+    /// There is no history here.
+    #[cfg(feature = "push")]
+    pub(in crate::profile) fn renew(&mut self, _: History) {}
+
+    /// Frees the parsed symbols.
+    #[cfg(feature = "push")]
+    pub(in crate::profile) fn rest(&self) {
+        backtrace::clear_symbol_cache();
+    }
 }
 
 impl Drop for OfThisProcess {

@@ -82,6 +82,16 @@ impl Contention {
 
     /// The stacks of the waits, with what was waited for and what ended that as frames above.
     pub(in crate::profile) fn waits(&self) -> Stacks {
+        self.with_remarks(self.waits.iter())
+    }
+
+    /// The same without the runtime's own threads, which mostly wait.
+    #[cfg(feature = "push")]
+    pub(in crate::profile) fn waits_of_the_program(&self) -> Stacks {
+        self.with_remarks(self.waits_of_program())
+    }
+
+    fn with_remarks<'a>(&'a self, rows: impl Iterator<Item = &'a WaitRow>) -> Stacks {
         let mut locations = self.locations.clone();
         let mut remarks: HashMap<String, usize> = HashMap::new();
         let mut remark = |text: String| {
@@ -90,7 +100,7 @@ impl Contention {
                 locations.len() - 1
             })
         };
-        let stacks = sums(self.waits.iter().map(|row| {
+        let stacks = sums(rows.map(|row| {
             let above = [remark(ended_by(&row.ender)), remark(format!("[waiting for {}]", row.what))];
             let frames = above.into_iter().chain(row.frames.iter().copied()).collect();
             Stack { frames, ..row.stack() }

@@ -54,6 +54,7 @@ impl Drop for WaitStacks {
     }
 }
 
+/// Called by the waiting and by the unlocking thread, through `wait/stacks.rs`.
 impl TakeStacks for Taking {
     fn take(&self) -> Option<StackNumber> {
         self.own.as_ref()?.take().map(StackNumber)

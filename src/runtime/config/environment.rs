@@ -2,6 +2,7 @@
 //! deployed program.
 
 use super::listen::read_listen;
+use super::push_text::PushText;
 use super::settings::Listen;
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};
@@ -12,6 +13,9 @@ const PROFILE: &str = "SELVEDGE_PROFILE";
 
 /// Where the program listens for tools that inspect it.
 const INSPECT: &str = "SELVEDGE_INSPECT";
+
+/// Where the program pushes its profiles.
+const PUSH: &str = "SELVEDGE_PUSH";
 
 /// Changes what the files and setters say of the profile to what the environment says.
 ///
@@ -33,6 +37,22 @@ pub(super) fn apply(enabled: &mut bool, options: &mut Options) -> Result<(), Err
 pub(super) fn inspect(set: Option<Listen>) -> Result<Option<Listen>, Error> {
     let value = std::env::var_os(INSPECT).filter(|value| !value.is_empty());
     value.map_or(Ok(set), |value| read_inspect(&value.to_string_lossy()))
+}
+
+/// Returns `true` if the environment says that nothing is recorded.
+pub(super) fn records_nothing() -> bool {
+    std::env::var_os(PROFILE).is_some_and(|value| value == "off")
+}
+
+/// Where the profiles are pushed to, if the environment does not say another place; and the key to
+/// name where that place is wrong.
+pub(super) fn push(set: Option<PushText>) -> (Option<PushText>, Option<String>) {
+    let Some(value) = std::env::var_os(PUSH).filter(|value| !value.is_empty()) else { return (set, None) };
+    if value == "off" {
+        return (None, None);
+    }
+    let url = value.to_string_lossy().into_owned();
+    (Some(PushText { url, ..set.unwrap_or_default() }), Some(format!("the environment variable {PUSH}")))
 }
 
 fn read_inspect(value: &str) -> Result<Option<Listen>, Error> {

@@ -9,6 +9,7 @@ use super::checks::{
 };
 use super::choices::{Ask, FORMATS, OS_SIGNALS, OnStuck};
 use super::listen::{LISTEN, NO_TOKEN_FILE, check_token_file, read_listen};
+use super::read_push::read_push;
 use super::set::Set;
 use super::settings::{Listen, LogTo};
 use crate::error::Error;
@@ -20,7 +21,8 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
     let mut set = Set::default();
 
-    let top = document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile", "inspect"])?;
+    let top =
+        document.top().section(&["name", "log", "shutdown", "dump", "deadlocks", "profile", "inspect", "push"])?;
     if let Some(name) = top.get("name") {
         let text = name.text("a name")?;
         check_name(text).map_err(|message| name.error(message))?;
@@ -44,6 +46,9 @@ pub(super) fn read(file: &Path) -> Result<Set, Error> {
     }
     if let Some(inspect) = top.get("inspect") {
         read_inspect(&inspect, folder, &mut set)?;
+    }
+    if let Some(push) = top.get("push") {
+        set.push = Some(read_push(&push, folder)?);
     }
     // The default, too, is relative to the file.
     set.profile_output.get_or_insert_with(|| folder.join("flamegraphs"));

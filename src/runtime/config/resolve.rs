@@ -6,9 +6,10 @@ use super::checks::{
     check_patience, check_signals,
 };
 use super::choices::{DEFAULT_FORMATS, OsSignal, ProfileFormat};
+use super::push_text::PushText;
 use super::setters::Config;
-use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, Settings, ShutdownSettings};
-use super::{environment, file, listen};
+use super::settings::{DumpSettings, LogSettings, LogTo, ProfileSettings, PushSettings, Settings, ShutdownSettings};
+use super::{environment, file, listen, push_text};
 use crate::error::{Error, Kind};
 use crate::log::{Queue, Wiring};
 use crate::os::program;
@@ -59,24 +60,47 @@ impl Config {
                 accounts: set.profile_accounts.unwrap_or(false),
             },
             inspect: None,
+            push: None,
             name,
         };
         environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
         let listen = listen::asked(set.inspect_text, set.inspect.flatten())?;
         settings.inspect = listen::resolve(environment::inspect(listen)?, set.inspect_token_file)?;
-        let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
-        check_name(&settings.name).map_err(|message| wrong("name", message))?;
-        check_log(&queue, settings.log.wiring.tail)?;
-        check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
-        check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
-        check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
-        check_signals(settings.profile.signal, settings.dump.signal)
-            .map_err(|message| wrong("profile.signal", message))?;
-        check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
-        check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
-        check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
+        settings.push = push(set.push.flatten(), settings.profile.signal)?;
+        check_settings(&settings, &queue)?;
         Ok(settings)
     }
+}
+
+/// Looks at the values of settings that came from setters; those of a file were looked at there.
+fn check_settings(settings: &Settings, queue: &Queue) -> Result<(), Error> {
+    let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
+    check_name(&settings.name).map_err(|message| wrong("name", message))?;
+    check_log(queue, settings.log.wiring.tail)?;
+    check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
+    check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
+    check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;
+    check_signals(settings.profile.signal, settings.dump.signal).map_err(|message| wrong("profile.signal", message))?;
+    check_frequency(&settings.profile.options).map_err(|message| wrong("profile.frequency", message))?;
+    check_output(&settings.profile.output).map_err(|message| wrong("profile.output", message))?;
+    check_formats(&settings.profile.formats).map_err(|message| wrong("profile.formats", message))?;
+    Ok(())
+}
+
+/// Where the profiles are pushed to. The recording that is pushed runs all the time.
+fn push(set: Option<PushText>, signal: OsSignal) -> Result<Option<PushSettings>, Error> {
+    let (text, place) = environment::push(set);
+    let Some(text) = text.filter(|_| !environment::records_nothing()) else { return Ok(None) };
+    let settings = push_text::check(text).map_err(|wrong| {
+        let place = place.filter(|_| wrong.key == "url").unwrap_or_else(|| format!("push.{}", wrong.key));
+        Error::new(Kind::Config, wrong.message).at_key(place)
+    })?;
+    if signal != OsSignal::None {
+        let message =
+            format!("{signal} would end the recording that `push` needs; leave the signal out, or the `push`");
+        return Err(Error::new(Kind::Config, message).at_key("profile.signal"));
+    }
+    Ok(Some(settings))
 }
 
 /// Accounts and some formats are made of waits.

@@ -2,6 +2,7 @@
 //! values.
 
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
+use super::push_text::PushText;
 use super::settings::{Listen, LogTo};
 use crate::error::{Error, Kind};
 use crate::log::Overflow;
@@ -43,6 +44,8 @@ pub(super) struct Set {
     /// `None` within: off.
     pub(super) inspect: Option<Option<Listen>>,
     pub(super) inspect_token_file: Option<PathBuf>,
+    /// `None` within: off.
+    pub(super) push: Option<Option<PushText>>,
 }
 
 impl Set {
@@ -75,6 +78,7 @@ impl Set {
             inspect_text: self.inspect_text,
             inspect: self.inspect.or(file.inspect),
             inspect_token_file: self.inspect_token_file.or(file.inspect_token_file),
+            push: self.push.or(file.push),
         }
     }
 }

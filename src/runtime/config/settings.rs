@@ -19,6 +19,43 @@ pub(crate) struct Settings {
     pub(crate) profile: ProfileSettings,
     /// `None`: the program cannot be inspected from outside.
     pub(crate) inspect: Option<InspectSettings>,
+    /// `None`: profiles are pushed nowhere.
+    pub(crate) push: Option<PushSettings>,
+}
+
+/// Where the profile is pushed to while the program runs.
+// A program without the feature reads it, and pushes nothing.
+#[cfg_attr(not(feature = "push"), allow(dead_code))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PushSettings {
+    pub(crate) url: PushUrl,
+    /// The length of an interval.
+    pub(crate) every: Duration,
+    /// Names and values, in the order in which they were given.
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) format: PushFormat,
+    pub(crate) token_file: Option<PathBuf>,
+    /// With it the token is a password.
+    pub(crate) user: Option<String>,
+    pub(crate) tenant: Option<String>,
+}
+
+/// The parts of an address `http://host:port/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PushUrl {
+    /// A name or an address in numbers, without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Empty, or begins with a slash; has none at its end.
+    pub(crate) path: String,
+}
+
+/// The protocol of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PushFormat {
+    #[default]
+    Pyroscope,
+    Otlp,
 }
 
 /// Where the program is inspected from outside.

@@ -2,6 +2,7 @@
 
 use super::checks::LONGEST_PATIENCE;
 use super::resolve::default_name;
+use super::settings::{PushFormat, PushUrl};
 use super::*;
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
@@ -39,7 +40,7 @@ fn nothing_said_means_the_defaults() {
         assert_eq!((settings.shutdown.grace, settings.shutdown.ask), (Duration::from_secs(1), Ask::Main));
         assert!(settings.dump.signal == OsSignal::Usr1 && !settings.dump.is_asked);
         assert_eq!(settings.deadlocks, Some(Duration::from_secs(5)));
-        assert!(!settings.profile.enabled);
+        assert!(!settings.profile.enabled && settings.push.is_none());
         assert_eq!(settings.profile.options, Options::new());
         assert!(settings.profile.output.ends_with("flamegraphs") && settings.profile.output.is_absolute());
         assert_eq!(settings.profile.formats, [ProfileFormat::Svg, ProfileFormat::Folded, ProfileFormat::Pprof]);
@@ -108,6 +109,56 @@ fn paths_in_the_file_are_relative_to_it() {
     let settings = Config::from(folder.join("selvedge.yaml")).resolve().unwrap();
     assert_eq!(settings.profile.output, folder.join("selvedge/flames"));
     fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn where_profiles_are_pushed_to_is_read() {
+    let folder = folder("push");
+    fs::write(folder.join("token"), "0123456789abcdef\n").unwrap();
+    let file = folder.join("selvedge.yaml");
+    let push = |text: &str| {
+        fs::write(&file, text).unwrap();
+        Config::from(file.as_path()).resolve().unwrap().push
+    };
+    // Cargo sets the variable for a test.
+    let all = push(
+        "push:
+  { url: \"http://pyroscope:4040/a/\", every: 1m, labels: { crate: \"$ENV{CARGO_PKG_NAME}\", b: x }, format: otlp,
+    token_file: token, user: me, tenant: loom }
+",
+    )
+    .unwrap();
+    let url = PushUrl { host: "pyroscope".into(), port: 4040, path: "/a".into() };
+    assert_eq!((&all.url, all.every, all.format), (&url, Duration::from_secs(60), PushFormat::Otlp));
+    assert_eq!(all.labels, [("crate".to_owned(), "selvedge".to_owned()), ("b".to_owned(), "x".to_owned())]);
+    assert_eq!((all.token_file, all.user.as_deref()), (Some(folder.join("token")), Some("me")));
+    assert_eq!(all.tenant.as_deref(), Some("loom"));
+    let short = push("push: http://localhost:4040\n").unwrap();
+    assert_eq!((short.every, short.format, short.labels), (Duration::from_secs(15), PushFormat::Pyroscope, vec![]));
+    assert_eq!(push("push: off\n"), None);
+    fs::write(&file, "push: http://localhost:4040\nprofile: { signal: SIGUSR2 }\n").unwrap();
+    let error = Config::from(file.as_path()).resolve().unwrap_err();
+    assert_eq!(error.key(), Some("profile.signal"), "{error}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(feature = "push")]
+#[test]
+fn what_a_push_of_the_program_says_is_checked() {
+    let to = || Push::to("http://localhost:4040");
+    for (push, key) in [
+        (Push::to("https://localhost"), "push.url"),
+        (to().every(Duration::from_millis(10)), "push.every"),
+        (to().label("a-b", "x"), "push.labels"),
+        (to().label("a", "x").label("a", "y"), "push.labels"),
+        (to().token_file("no/such/file"), "push.token_file"),
+        (to().user("me"), "push.user"),
+        (to().tenant(""), "push.tenant"),
+    ] {
+        let error = Config::new("x").push(push).check().unwrap_err();
+        assert!(error.is_config() && error.key() == Some(key), "{error}");
+    }
+    assert!(Config::new("x").push(to()).resolve().unwrap().push.is_some());
 }
 
 #[cfg(feature = "log4rs")]

@@ -9,6 +9,7 @@ pub(super) use self::files::LogLine;
 use self::files::write;
 use self::shutdown_profile::ShutdownProfile;
 use super::config::{OsSignal, ProfileFormat, ProfileSettings, Settings};
+use super::pushing;
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
@@ -80,11 +81,14 @@ impl Profiler {
             };
             (*format, output.join(format!("{stem}.{extension}")))
         };
-        let files: Vec<_> = settings.profile.formats.iter().map(file).collect();
+        // A recording that is only pushed writes none. One that a signal has started is there for them.
+        let writes_files = settings.profile.enabled || number > 1;
+        let formats = if writes_files { &settings.profile.formats[..] } else { &[] };
+        let files: Vec<_> = formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
         *PLANNED.lock() = files.iter().map(|(_, file)| file.clone()).collect();
         // The first alone: the picture is of the end, and there is one end.
-        let shutdown = (number == 1).then(|| ShutdownProfile::prepare(&settings.name, &output, main));
+        let shutdown = (number == 1 && writes_files).then(|| ShutdownProfile::prepare(&settings.name, &output, main));
         let flame = flame_options(&settings.profile);
         let (name, accounts) = (settings.name.clone(), settings.profile.accounts);
         Ok(Some(Profiler { recording: Some(recording), shutdown, name, files, flame, accounts }))
@@ -97,6 +101,8 @@ impl Profiler {
             self.shutdown.take().and_then(|shutdown| shutdown.finish(stopped_for.as_ref())).into_iter().collect();
         if let Some(recording) = self.recording.take() {
             let profile = recording.finish();
+            // On its way while the files are written.
+            pushing::hand_over(&profile);
             lines.extend(self.write(&profile));
             if self.accounts {
                 // What to make faster comes first.
@@ -105,6 +111,7 @@ impl Profiler {
                 lines.extend([path, blame, accounts(&profile)].map(|text| LogLine::new(Level::Info, text)));
             }
             lines.extend((!profile.spans().is_empty()).then(|| LogLine::new(Level::Info, spans(&profile))));
+            pushing::wait();
         }
         lines
     }

@@ -7,6 +7,7 @@ use crate::model::locks::MutexGuard;
 use crate::os::tell::tell;
 use crate::os::{self, task};
 use crate::signal::core::Core;
+use crate::signal::reason::KeptReason;
 use log::Level;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -234,8 +235,8 @@ fn wake_all() {
 
 /// Lets a Till go whose time has come, and gives what is to be run then.
 fn fire(core: &Core) -> Vec<Job> {
-    let Some(fired) = core.set_gone(|| None) else { return Vec::new() };
-    core.wake(fired.sender);
+    let Some(fired) = core.set_gone(|| KeptReason::None) else { return Vec::new() };
+    core.wake(fired.sleepers);
     fired.targets.in_order().map(|(target, leaf)| Job::Target(target, leaf)).collect()
 }
 

@@ -19,7 +19,7 @@ const ROOMS: [&[&str]; 13] = [
     &["log", "flame"],
     &["profile"],
     &["dump"],
-    &["inspect"],
+    &["inspect", "push"],
     &["runtime"],
     &["guide"],
 ];

@@ -62,11 +62,12 @@ fn drive(rounds: usize, files: usize, least: usize) -> Result<(), Box<dyn Error>
     }
     println!("{files} files of at least {least} bytes by 2 readers, a record for each;");
     println!("{rounds} rounds: median [least, most]");
-    println!("{:<36} {:>22} {:>22} {:>30}", "", "plain s", "queued s", "more speed, within a round");
+    println!("| {:<36} | {:>22} | {:>22} | {:>30} |", "", "plain s", "queued s", "more speed, within a round");
+    println!("|{:-<38}|{:->24}|{:->24}|{:->32}|", "", ":", ":", ":");
     for ((_, what), [plain, queued]) in SINKS.iter().zip(times) {
         let gains = plain.iter().zip(&queued).map(|(plain, queued)| (plain / queued - 1.0) * 100.0).collect();
         let [plain, queued] = [plain, queued].map(|times| spread(times, |time| format!("{time:.2}")));
-        println!("{what:<36} {plain:>22} {queued:>22} {:>30}", spread(gains, |gain| format!("{gain:+.0} %")));
+        println!("| {what:<36} | {plain:>22} | {queued:>22} | {:>30} |", spread(gains, |gain| format!("{gain:+.0} %")));
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ impl OwnStacks {
     }
 }
 
+/// Called from `profile/wait_stacks`: on the waiting thread, and for waits that go on.
 impl TakeOwnStack for OwnStacks {
     fn take(&self) -> Option<u32> {
         let own = stack::own();

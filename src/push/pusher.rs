@@ -1,0 +1,200 @@
+//! The thread that pushes, and the hand that the end of the program has on it.
+
+use super::backlog::Backlog;
+use super::backoff::{Backoff, random_part};
+use super::counts::{Counts, Loss};
+use super::encode;
+use super::lookup::Lookup;
+use super::plan::Plan;
+use super::request::send;
+use super::response::Outcome;
+use crate::error::{Error, Kind};
+use crate::model::locks::Mutex;
+use crate::profile::{Interval, Profile, Series};
+use crate::signal::{Signal, Till};
+use crate::thread::tree::Node;
+use crate::thread::{Builder, Thread};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// How long the end of the program waits for the last interval.
+const LAST: Duration = Duration::from_secs(3);
+/// How long it then waits until the thread has told what is lost.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The push of a runtime.
+pub(crate) struct Pusher {
+    end: Arc<End>,
+    done: Receiver<()>,
+}
+
+/// What the end of the program tells the thread.
+struct End {
+    /// The profile of the whole run, once `has_come` has gone.
+    profile: Mutex<Option<Profile>>,
+    has_come: Signal,
+    /// The time for the last interval is over.
+    gives_up: Signal,
+}
+
+/// Starts the thread, for the recording that runs. `None`: none runs.
+///
+/// # Errors
+/// No thread.
+pub(crate) fn start(main: &Arc<Node>, plan: Plan) -> Result<Option<Pusher>, Error> {
+    let Some(series) = Series::begin() else { return Ok(None) };
+    let end = Arc::new(End {
+        profile: Mutex::new(None),
+        has_come: Signal::new("the last profile"),
+        gives_up: Signal::new("the last profile takes too long"),
+    });
+    let (told, done) = channel();
+    let (of_thread, url, every) = (end.clone(), plan.url(), plan.every);
+    let builder = Builder::new("push").parent(&Thread::from_node(main.clone())).runtime();
+    let body = move |please_stop: &Signal| Work::new(plan, series, of_thread, told).run(please_stop);
+    builder.spawn(body).map(drop).map_err(|error| Error::new(Kind::Io, "no thread for the push").because(error))?;
+    log::info!("push: each {every:?} the profile goes to {url}");
+    Ok(Some(Pusher { end, done }))
+}
+
+impl Pusher {
+    /// The recording has ended with this profile. Does not block.
+    pub(crate) fn finish(&self, profile: Profile) {
+        *self.end.profile.lock() = Some(profile);
+        self.end.has_come.go_unexplained();
+    }
+
+    /// Waits until the last interval is pushed or lost. After three seconds it is lost.
+    pub(crate) fn wait(self) {
+        // Nothing is sent: the other end is dropped.
+        if self.done.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+            self.end.gives_up.go_unexplained();
+            // A log that hangs takes no words.
+            let _ = self.done.recv_timeout(LAST_WORDS);
+        }
+    }
+}
+
+/// What the thread has.
+struct Work {
+    plan: Plan,
+    series: Series,
+    end: Arc<End>,
+    lookup: Lookup,
+    backlog: Backlog,
+    backoff: Backoff,
+    counts: Counts,
+    /// No attempt before.
+    next_attempt: Instant,
+    /// The server has asked for that.
+    is_asked: bool,
+    /// Dropped at the end of the thread's work.
+    _done: Sender<()>,
+}
+
+impl Work {
+    fn new(plan: Plan, series: Series, end: Arc<End>, done: Sender<()>) -> Work {
+        Work {
+            lookup: Lookup::new(&plan.host, plan.port),
+            counts: Counts::new(plan.url()),
+            plan,
+            series,
+            end,
+            backlog: Backlog::default(),
+            backoff: Backoff::default(),
+            next_attempt: Instant::now(),
+            is_asked: false,
+            _done: done,
+        }
+    }
+
+    fn run(mut self, please_stop: &Signal) {
+        let stop = please_stop | &self.end.gives_up;
+        // Programs that start at the same time do not push at the same time.
+        let mut due = Instant::now() + self.plan.every.mul_f64(0.5 + random_part() / 2.0);
+        loop {
+            let attempt = self.backlog.oldest().map(|_| self.next_attempt);
+            let next = attempt.into_iter().fold(due, Instant::min);
+            (Till::at(next) | please_stop | &self.end.has_come).wait_for_go();
+            if please_stop.is_go() || self.end.has_come.is_go() {
+                break;
+            }
+            if Instant::now() >= due {
+                self.take();
+                // To find names may take longer than an interval.
+                due = (due + self.plan.every).max(Instant::now() + self.plan.every / 2);
+            }
+            if self.next_attempt <= Instant::now() {
+                self.attempt(&stop);
+            }
+        }
+        self.finish(&stop);
+    }
+
+    /// Ends an interval.
+    fn take(&mut self) {
+        // If the recording has ended, its profile comes, or the stop.
+        if let Some(interval) = self.series.next() {
+            self.add(&interval);
+        }
+    }
+
+    fn add(&mut self, interval: &Interval) {
+        if interval.deltas.is_empty() {
+            return;
+        }
+        match encode::body(&self.plan, interval) {
+            Ok(body) => {
+                let why = "the server takes none, and there is no room for more";
+                self.counts.lost(self.backlog.add(body), Loss::Full, why);
+            }
+            Err(why) => self.counts.lost(1, Loss::Unmade, &why),
+        }
+    }
+
+    /// Sends the oldest interval. Returns `true` if the next may follow at once.
+    fn attempt(&mut self, stop: &Signal) -> bool {
+        let Some(body) = self.backlog.oldest() else { return false };
+        match send(&self.plan, &mut self.lookup, body, stop) {
+            Outcome::Taken(answer) => {
+                self.backlog.remove();
+                self.backoff.succeeded();
+                match encode::rejected(&self.plan, &answer) {
+                    None => self.counts.pushed(),
+                    Some(why) => self.counts.lost(1, Loss::Refused, &why),
+                }
+                true
+            }
+            Outcome::Refused(why) => {
+                self.backlog.remove();
+                self.counts.lost(1, Loss::Refused, &why);
+                true
+            }
+            Outcome::Later { why, after } => {
+                let pause = self.backoff.failed(after);
+                self.next_attempt = Instant::now() + pause;
+                self.is_asked = after.is_some();
+                self.counts.failed(&why, pause, self.backlog.len());
+                false
+            }
+            Outcome::GaveUp => false,
+        }
+    }
+
+    /// Pushes what is left, each interval once.
+    fn finish(&mut self, stop: &Signal) {
+        let profile = self.end.profile.lock().take();
+        if let Some(profile) = profile {
+            let interval = self.series.last(&profile);
+            drop(profile);
+            self.add(&interval);
+        }
+        let is_asked_to_wait = self.is_asked && self.next_attempt > Instant::now();
+        if !is_asked_to_wait {
+            while !stop.is_go() && self.attempt(stop) {}
+        }
+        self.counts.lost(self.backlog.clear(), Loss::Ended, "the program has ended");
+        self.counts.tell();
+    }
+}

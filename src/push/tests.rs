@@ -1,0 +1,209 @@
+//! Requests to servers that answer, and to servers that do all else.
+
+use super::lookup::Lookup;
+use super::plan::{Format, Plan};
+use super::request::send_within;
+use super::response::Outcome;
+use crate::signal::Signal;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+fn plan(port: u16) -> Plan {
+    Plan {
+        service: "weaver".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port,
+        path: "/prefix".to_owned(),
+        every: Duration::from_secs(1),
+        labels: Vec::new(),
+        format: Format::Pyroscope,
+        token_file: None,
+        user: None,
+        tenant: Some("loom".to_owned()),
+    }
+}
+
+/// A server for one connection.
+fn server<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (u16, JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (port, std::thread::spawn(move || serve(listener.accept().unwrap().0)))
+}
+
+/// Reads a request with a body of that length. Returns its head.
+fn read(stream: &mut TcpStream, length: usize) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..count]);
+        let end = bytes.windows(4).position(|part| part == b"\r\n\r\n");
+        if let Some(end) = end.filter(|end| bytes.len() >= end + 4 + length || count == 0) {
+            return String::from_utf8(bytes[..end].to_vec()).unwrap();
+        }
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn send_to(port: u16, body: &[u8], limit: Duration) -> Outcome {
+    let plan = plan(port);
+    send_within(limit, &plan, &mut Lookup::new(&plan.host, port), body, &Signal::never())
+}
+
+fn later(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Later { why, .. } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_request_has_what_the_server_asks_for() {
+    let (port, server) = server(|mut stream| {
+        let head = read(&mut stream, 5);
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        head
+    });
+    assert_eq!(send_to(port, b"hello", LONG), Outcome::Taken(Vec::new()));
+    let head = server.join().unwrap();
+    let lines: Vec<&str> = head.lines().collect();
+    assert_eq!(lines[0], "POST /prefix/push.v1.PusherService/Push HTTP/1.1");
+    for line in [&*format!("Host: 127.0.0.1:{port}"), "Content-Type: application/proto", "Content-Length: 5"] {
+        assert!(lines.contains(&line), "{head}");
+    }
+    assert!(lines.contains(&"X-Scope-OrgID: loom") && !head.contains("Authorization"), "{head}");
+}
+
+#[test]
+fn a_server_that_hangs_up_is_tried_again() {
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let (port, server) = server(move |mut stream| {
+            read(&mut stream, 5);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let why = later(send_to(port, b"hello", LONG));
+        assert_eq!(why, "the server has closed the connection without a whole answer", "{answer}");
+        server.join().unwrap();
+    }
+    let (port, server) = server(|mut stream| stream.write_all(b"SSH-2.0-x\r\n").unwrap());
+    let why = later(send_to(port, b"hello", LONG));
+    // A connection that is closed before all is read may be reset.
+    assert!(why.contains("not HTTP") || why.contains("reset") || why.contains("pipe"), "{why}");
+    server.join().unwrap();
+    // Nothing listens there any more.
+    assert!(later(send_to(port, b"hello", LONG)).contains("no connection to 127.0.0.1"));
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_body_counts() {
+    let (port, server) = server(|mut stream| {
+        let mut some = [0; 100];
+        stream.read_exact(&mut some).unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo much").unwrap();
+        // Until the client has gone.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let outcome = send_to(port, &vec![7; 8 << 20], LONG);
+    assert_eq!(outcome, Outcome::Refused("the server answers 413 (too much)".to_owned()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_is_silent_or_slow_is_given_up_in_time() {
+    let limit = Duration::from_millis(300);
+    // Silent from the start; silent within the head; a byte now and then; does not read.
+    let wait = |mut stream: TcpStream| drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    let within = |mut stream: TcpStream| {
+        stream.write_all(b"HTTP/1.1 200").unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    };
+    let slow = |mut stream: TcpStream| {
+        // Until the client has gone.
+        while stream.write_all(b"H").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let deaf = |stream: TcpStream| {
+        while stream.take_error().is_ok_and(|error| error.is_none()) && stream.peek(&mut [0]).is_ok_and(|read| read > 0)
+        {
+            std::thread::sleep(Duration::from_millis(20));
+            let mut buffer = [0; 16];
+            let _ = (&stream).read(&mut buffer);
+        }
+    };
+    let servers: [Box<dyn FnOnce(TcpStream) + Send>; 4] =
+        [Box::new(wait), Box::new(within), Box::new(slow), Box::new(deaf)];
+    for (at, serve) in servers.into_iter().enumerate() {
+        let (port, server) = server(serve);
+        let begin = Instant::now();
+        let why = later(send_to(port, &vec![1; 16 << 20], limit));
+        assert!(begin.elapsed() >= limit, "{at}");
+        // `slow` has sent what is no HTTP by then, or not.
+        assert!(why == "the server does not answer within 300ms" || why.contains("not HTTP"), "{at}: {why}");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_stop_ends_a_request_at_once() {
+    let (port, server) = server(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    let (plan, stop) = (plan(port), Signal::new("stop"));
+    let stopper = stop.clone();
+    let asker = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        stopper.go();
+    });
+    let outcome = send_within(LONG, &plan, &mut Lookup::new(&plan.host, port), b"hello", &stop);
+    assert_eq!(outcome, Outcome::GaveUp);
+    asker.join().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_name_is_looked_up_beside_the_thread() {
+    let (port, server) = server(|mut stream| {
+        read(&mut stream, 5);
+        stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n").unwrap();
+    });
+    let plan = Plan { host: "localhost".to_owned(), ..plan(port) };
+    let mut lookup = Lookup::new(&plan.host, port);
+    assert_eq!(send_within(LONG, &plan, &mut lookup, b"hello", &Signal::never()), Outcome::Taken(Vec::new()));
+    server.join().unwrap();
+    assert!(lookup.addresses(&Signal::gone()).is_ok(), "it is known");
+    // A part of a name is shorter, so no server is asked.
+    let long = "x".repeat(64);
+    let mut unknown = Lookup::new(&long, 80);
+    let error = unknown.addresses(&crate::signal::Till::after(LONG)).unwrap_err().to_string();
+    assert!(error.starts_with(&long), "{error}");
+    // The look-up of a gone signal is not waited for.
+    let error = Lookup::new(&long, 80).addresses(&Signal::gone()).unwrap_err().to_string();
+    assert!(error.starts_with(&long), "{error}");
+}
+
+#[test]
+fn a_token_is_read_at_each_request() {
+    let file = std::env::temp_dir().join(format!("selvedge-push-token-{}", std::process::id()));
+    for (token, user, expected) in
+        [("first", None, "Authorization: Bearer first"), ("second", Some("me"), "Authorization: Basic bWU6c2Vjb25k")]
+    {
+        std::fs::write(&file, format!("{token}\n")).unwrap();
+        let (port, server) = server(|mut stream| {
+            let head = read(&mut stream, 1);
+            stream.write_all(b"HTTP/1.1 401 x\r\nContent-Length: 0\r\n\r\n").unwrap();
+            head
+        });
+        let plan = Plan { token_file: Some(file.clone()), user: user.map(str::to_owned), ..plan(port) };
+        let outcome = send_within(LONG, &plan, &mut Lookup::new(&plan.host, port), b"x", &Signal::never());
+        let why = "the server answers 401; check push.token_file and push.user";
+        assert_eq!(outcome, Outcome::Refused(why.to_owned()));
+        let head = server.join().unwrap();
+        assert!(head.lines().any(|line| line == expected), "{head}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let plan = Plan { token_file: Some(file), ..plan(9) };
+    let outcome = send_within(LONG, &plan, &mut Lookup::new(&plan.host, 9), b"x", &Signal::never());
+    assert!(later(outcome).starts_with("push.token_file: "));
+}

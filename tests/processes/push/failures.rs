@@ -1,0 +1,160 @@
+//! Servers that fail. The program goes on, tries again, counts what is lost, and ends in time.
+
+use super::receiver::{Answer, Receiver, TAKE};
+use super::{Pushing, within_one_percent};
+use crate::support::until;
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// A server that fails at first in this way, and then takes each interval: nothing is lost.
+fn comes_back(test: &str, fails: Answer, says: &str) {
+    let receiver = Receiver::start(move |number| if number < 1 { fails.clone() } else { TAKE });
+    let mut program = Pushing::start(test, receiver.port(), "", "");
+    until("it takes intervals again", || receiver.taken().len() >= 2);
+    program.work();
+    let ended = program.end();
+    let (log, taken) = (&ended.log, receiver.taken().len());
+    assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
+    assert_eq!(ended.summary(), format!("{taken} intervals pushed to http://127.0.0.1:{}", receiver.port()));
+    within_one_percent(receiver.nanos("process_cpu", "main/burner-*"), ended.burnt(), "the burners");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("push: no profile to http://")).collect();
+    assert!(told.len() == 1 && told[0].contains(says) && told[0].starts_with("WARN "), "{log}");
+    assert!(
+        log.lines()
+            .any(|line| line.starts_with("INFO main/selvedge/push push: ") && line.ends_with("takes profiles again")),
+        "{log}"
+    );
+}
+
+#[test]
+fn errors_of_the_server_are_tried_again() {
+    let body = Answer::Body("503 Service Unavailable", b"the ingester is not ready\n".to_vec());
+    comes_back("push-503", body, "the server answers 503 (the ingester is not ready); the next attempt is in");
+}
+
+#[test]
+fn half_an_answer_is_none() {
+    comes_back("push-half", Answer::Half, "the server has closed the connection without a whole answer");
+}
+
+#[test]
+fn a_connection_that_closes_within_the_request_is_tried_again() {
+    // Closed with data unread, a connection is reset.
+    comes_back("push-close", Answer::Close, "push: no profile to");
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_waited_for() {
+    let wait = Answer::Status("429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0");
+    comes_back("push-429", wait, "the server answers 429; the next attempt is in 3.0s");
+}
+
+#[test]
+fn a_server_that_reads_slowly_gets_all() {
+    let receiver = Receiver::start(|_| Answer::Slow);
+    let program = Pushing::start("push-slow", receiver.port(), "", "");
+    until("two intervals", || receiver.taken().len() >= 2);
+    let ended = program.end();
+    assert_eq!(ended.pushed(), receiver.taken().len(), "{}", ended.log);
+}
+
+#[test]
+fn a_server_that_comes_later_gets_the_intervals_from_before() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program = Pushing::start("push-late", port, "", "");
+    until("a refused connection", || program.log().contains("no connection to 127.0.0.1"));
+    let receiver = Receiver::start_at(port, |_| TAKE);
+    until("three intervals", || receiver.taken().len() >= 3);
+    let ended = program.end();
+    assert_eq!(ended.pushed(), receiver.taken().len());
+    within_one_percent(receiver.nanos("process_cpu", "main/burner-*"), ended.burnt(), "the burners");
+}
+
+#[test]
+fn what_the_server_refuses_is_counted_exactly() {
+    for (test, answer, says) in [
+        (
+            "push-400",
+            Answer::Body("400 Bad Request", br#"{"code":"invalid_argument"}"#.to_vec()),
+            r#"the server answers 400 ({"code":"invalid_argument"})"#,
+        ),
+        (
+            "push-307",
+            Answer::Status("307 Temporary Redirect\r\nLocation: https://elsewhere/\r\nContent-Length: 0"),
+            "a redirection to https://elsewhere/, which is not followed",
+        ),
+        (
+            "push-401",
+            Answer::Status("401 Unauthorized\r\nContent-Length: 0"),
+            "the server answers 401; check push.token_file",
+        ),
+    ] {
+        let refused = answer.clone();
+        let receiver = Receiver::start(move |number| if number % 2 == 0 { refused.clone() } else { TAKE });
+        let program = Pushing::start(test, receiver.port(), "", "");
+        until("four requests", || receiver.requests().len() >= 4);
+        let ended = program.end();
+        let (taken, all) = (receiver.taken().len(), receiver.requests().len());
+        assert_eq!((ended.pushed(), ended.lost("refused by the server")), (taken, all - taken), "{}", ended.log);
+        let told: Vec<&str> =
+            ended.log.lines().filter(|line| line.contains("the profile of 1 interval is lost: ")).collect();
+        assert!(told.len() == 1 && told[0].contains(says), "{}", ended.log);
+        // No attempt was made twice.
+        let mut bodies: Vec<Vec<u8>> = receiver.requests().into_iter().map(|request| request.body).collect();
+        bodies.dedup();
+        assert_eq!(bodies.len(), all);
+    }
+}
+
+#[test]
+fn a_server_that_hangs_holds_up_no_thread_of_the_user() {
+    let receiver = Receiver::start(|_| Answer::Hang);
+    let mut program = Pushing::start("push-hang", receiver.port(), "", "");
+    until("it hangs", || receiver.hanging() > 0);
+    // While it hangs: all of this is done, or the test ends with the alarm.
+    program.work();
+    assert!(receiver.hanging() > 0, "it still hangs");
+    let begin = std::time::Instant::now();
+    let ended = program.end();
+    assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
+    // The program waits three seconds for the last interval. The rest is for a machine that is
+    // busy.
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!((ended.pushed(), receiver.taken().len()), (0, 0));
+    assert!(ended.lost("not sent when the program ended") >= 2, "{}", ended.log);
+}
+
+#[test]
+fn without_a_log_of_its_own_losses_are_told_on_stderr() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = crate::support::Folder::new("push-no-log");
+    let config =
+        folder.write("selvedge.yaml", &format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1s }}\n"));
+    let mut command = std::process::Command::new(crate::support::program("pushing"));
+    command.arg(config).env_remove("SELVEDGE_PROFILE").env_remove("SELVEDGE_PUSH");
+    let ended = crate::support::run(&mut command);
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!(
+        lines.iter().any(|line| line.starts_with("selvedge: push: no profile to http://127.0.0.1:")),
+        "{}",
+        ended.stderr
+    );
+    let last = "selvedge: push: 0 of 1 interval pushed to http://127.0.0.1:";
+    assert!(
+        lines.iter().any(|line| line.starts_with(last) && line.ends_with("1 not sent when the program ended")),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn an_exit_pushes_the_last_interval_too() {
+    let receiver = Receiver::start(|_| TAKE);
+    let mut program = Pushing::start("push-exit", receiver.port(), "", "");
+    until("an interval", || !receiver.taken().is_empty());
+    program.order("exit");
+    let ended = program.wait();
+    assert_eq!(ended.ended.code(), 3, "{}", ended.ended.stderr);
+    assert_eq!(ended.pushed(), receiver.taken().len(), "{}", ended.log);
+}
