@@ -61,6 +61,11 @@ fn uncontended() {
         .with("selvedge Progress", || time(n, || ours.advance(1)))
         .with("AtomicU64::fetch_add", || time(n, || atomic.fetch_add(1, Ordering::SeqCst)))
         .run(60);
+    // What a cache line costs that two cores write.
+    Contest::new("count on: 2 threads count, no thread waits", 2 * n)
+        .with("selvedge Progress", || together(2, n, || _ = ours.advance(1)))
+        .with("AtomicU64::fetch_add", || together(2, n, || _ = atomic.fetch_add(1, Ordering::SeqCst)))
+        .run(60);
 }
 
 /// The time in which `threads` threads have each done `n` of `operation`.

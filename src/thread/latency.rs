@@ -40,10 +40,10 @@ pub(crate) fn slowest() -> Vec<Stopped> {
     STOPPED.lock().clone()
 }
 
-/// `node` has ended, at `end`. Called when it settles.
-pub(super) fn ended(node: &Node, end: Instant) {
+/// `node` ends now. Called when it settles.
+pub(super) fn ended(node: &Node) {
     if node.settings.role == Role::User {
-        keep(node, end);
+        keep(node);
     }
 }
 
@@ -57,13 +57,14 @@ pub(super) fn of(node: &Node) -> Option<Duration> {
 /// `main`'s own code has ended. If `main` was asked to stop before, the time until now counts as
 /// its way to its end.
 pub(crate) fn main_returned(main: &Node) {
-    keep(main, Instant::now());
+    keep(main);
 }
 
-fn keep(node: &Node, end: Instant) {
+fn keep(node: &Node) {
     if !node.please_stop.is_go() {
         return;
     }
+    let end = Instant::now();
     let Some(asked) = node.please_stop.reason().map(|reason| reason.when()) else { return };
     let Some(took) = end.checked_duration_since(asked) else { return };
     if took.as_nanos() < u128::from(FLOOR.load(Ordering::Relaxed)) {

@@ -22,6 +22,9 @@ pub(super) struct Registration {
 
 thread_local! {
     static INNERMOST: Innermost = const { Innermost(RefCell::new(Weak::new())) };
+    /// The calling thread has used `INNERMOST`, whose destructor costs each thread that uses it. Each
+    /// body of the tree looks for registrations at its end, and hardly any has one.
+    static HAS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The innermost registration of the calling thread. It can be reached until it is dropped, so
@@ -31,10 +34,14 @@ struct Innermost(RefCell<Weak<Registration>>);
 
 impl Innermost {
     fn get() -> Option<Rc<Registration>> {
+        if !HAS_REGISTERED.get() {
+            return None;
+        }
         INNERMOST.try_with(|innermost| innermost.0.borrow().upgrade()).ok().flatten()
     }
 
     fn set(registration: Weak<Registration>) {
+        HAS_REGISTERED.set(true);
         let _ = INNERMOST.try_with(|innermost| innermost.0.replace(registration));
     }
 }

@@ -10,6 +10,7 @@ use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +20,10 @@ struct Me {
 }
 
 thread_local! {
-    static ME: RefCell<Option<Me>> = const { RefCell::new(None) };
+    /// Without a destructor, whose registration would cost each thread that is spawned an allocation
+    /// and a call at its end: [`Before`] takes the identity out again. Only the process's main thread
+    /// gets one for good.
+    static ME: ManuallyDrop<RefCell<Option<Me>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 thread_local! {
@@ -85,7 +89,6 @@ impl Drop for Before {
         if let Some(before) = &self.0 {
             take_context_along(&before.slot);
         }
-        // After its locals are destroyed, a thread has no identity any more.
         let ended = ME.try_with(|me| me.replace(self.0.take())).ok().flatten();
         drop(ended);
         renamed();
@@ -132,7 +135,10 @@ pub(crate) fn tree_path() -> Option<Arc<str>> {
 /// Returns `true` if [`tree_path`] would still return this very path. Takes a few nanoseconds.
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
-    let same = |me: &RefCell<Option<Me>>| match (me.borrow().as_ref().filter(|me| !me.slot.is_retired()), path) {
+    let same = |me: &ManuallyDrop<RefCell<Option<Me>>>| match (
+        me.borrow().as_ref().filter(|me| !me.slot.is_retired()),
+        path,
+    ) {
         (Some(me), Some(path)) => Arc::ptr_eq(&me.path, path),
         (None, None) => true,
         _ => false,

@@ -369,8 +369,11 @@ impl Node {
 /// A name that can stand in a path and be given to the OS.
 pub(super) fn sanitize(name: &str) -> Cow<'_, str> {
     let is_odd = |c: char| c == '/' || c.is_control();
+    // Nearly all names are so, and bytes are compared faster than characters.
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
     match name {
         "" => Cow::Borrowed("unnamed"),
+        _ if name.bytes().all(is_plain) => Cow::Borrowed(name),
         _ if name.contains(is_odd) => Cow::Owned(name.replace(is_odd, "_")),
         _ => Cow::Borrowed(name),
     }

@@ -10,7 +10,6 @@ use crate::thread::failure::{Failure, Failures, Unlogged};
 use crate::thread::latency;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Node {
     /// On the thread itself, when its children are dead: notes its end and its failure, and settles
@@ -18,7 +17,7 @@ impl Node {
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         let failed = failure.is_some();
         self.leave_os_thread(failed);
-        latency::ended(self, Instant::now());
+        latency::ended(self);
         let (owner, unlogged) = {
             let mut state = self.state.lock();
             debug_assert!(state.phase == Phase::Ended && state.children.is_empty());

@@ -45,6 +45,10 @@ impl Unjoined {
     }
 
     pub(super) fn into_failures(self) -> Failures {
+        // Most threads end so: no child of theirs has failed.
+        if self.first.is_empty() {
+            return Failures { kept: Vec::new(), omitted: 0 };
+        }
         let mut all: Vec<_> = self.first.into_iter().chain(self.last).collect();
         all.sort_by_key(|(id, _)| *id);
         Failures { kept: all.into_iter().map(|(_, failure)| failure).collect(), omitted: self.omitted }
