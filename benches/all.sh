@@ -30,21 +30,22 @@ run() {
     if [ -e "benches/$1.sh" ]; then "benches/$1.sh"; else cargo bench --quiet --features "$(features "$1")" --bench "$1"; fi
 }
 
+mapfile -t all < <(names)
 kept=false wanted=()
 for argument in "$@"; do
     case $argument in
         --list) names; exit ;;
         --kept) kept=true ;;
         -*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
-        *) names | grep -qx -- "$argument" || { echo "no bench \"$argument\"; there are: $(names | xargs)" >&2; exit 64; }
+        *) [[ " ${all[*]} " == *" $argument "* ]] || { echo "no bench \"$argument\"; there are: ${all[*]}" >&2; exit 64; }
            wanted+=("$argument") ;;
     esac
 done
-[ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(names)
+[ ${#wanted[@]} -gt 0 ] || wanted=("${all[@]}")
 
 mkdir -p "$output"
 if ! $kept; then
-    for name in $(names); do
+    for name in "${all[@]}"; do
         [[ " ${wanted[*]} " == *" $name "* ]] || continue
         echo "$(date +%H:%M:%S) $name" >&2
         rm -f "$output/$name.failed"
@@ -55,7 +56,7 @@ fi
 
 printf '| %-17s | %-60s | %7s | %9s | %-6s |\n' bench claim goal now ''
 echo '|-------------------|--------------------------------------------------------------|--------:|----------:|--------|'
-for name in $(names); do
+for name in "${all[@]}"; do
     [[ " ${wanted[*]} " == *" $name "* ]] || continue
     printed=$output/$name.txt
     [ -e "$printed" ] || printed=/dev/null
