@@ -70,6 +70,8 @@ pub(super) fn info(program: &Program) -> Response {
         ("profiling", cfg!(feature = "profiling")),
         ("log4rs", cfg!(feature = "log4rs")),
         ("pprof-engine", cfg!(feature = "pprof-engine")),
+        ("push", cfg!(all(feature = "push", unix))),
+        ("otlp", cfg!(all(feature = "otlp", unix))),
     ]
     .into_iter()
     .filter_map(|(name, is_on)| is_on.then_some(name))

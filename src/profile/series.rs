@@ -33,7 +33,6 @@ pub(crate) struct Series {
     earlier: Found,
     /// When the last interval ended.
     last: Instant,
-    epoch: SystemTime,
     /// The threads that were named up to now.
     threads: BTreeSet<Arc<str>>,
 }
@@ -117,13 +116,12 @@ impl Series {
     /// The first interval begins where the recording that runs began. `None`: none runs.
     pub(crate) fn begin() -> Option<Series> {
         let running = running()?;
-        let (last, epoch) = (running.began, running.epoch);
+        let last = running.began;
         Some(Series {
             running,
             names: OfThisProcess::new(Default::default()),
             earlier: Found { time: Stacks::default(), block: Stacks::default(), mutex: Stacks::default() },
             last,
-            epoch,
             threads: BTreeSet::new(),
         })
     }
@@ -155,7 +153,9 @@ impl Series {
 
     fn advance(&mut self, later: Found, now: Instant) -> Interval {
         let duration = now.saturating_duration_since(self.last);
-        let started = self.epoch + self.last.saturating_duration_since(self.running.began);
+        // By the clock of today: in a machine that has slept, the clock of durations has stood still.
+        let ago = now.elapsed() + duration;
+        let started = SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
         let Effective { clock, period, .. } = self.running.effective;
         let kind = if clock == Clock::Wall { Kind::Wall } else { Kind::Cpu };
         // As Go's: each wait counts for itself.

@@ -33,7 +33,7 @@ pub(super) struct Counts {
     pushed: u64,
     /// By the order of `LOSSES`.
     lost: [u64; LOSSES.len()],
-    /// The last attempt has failed.
+    /// It was told that the server takes none, and not yet that it takes them again.
     is_failing: bool,
     told_failure: Option<Instant>,
     told_loss: Option<Instant>,
@@ -63,8 +63,8 @@ impl Counts {
 
     /// An attempt has failed; the next comes after `pause`.
     pub(super) fn failed(&mut self, why: &str, pause: Duration, waiting: u64) {
-        let is_first = !std::mem::replace(&mut self.is_failing, true);
-        if is_due(&mut self.told_failure) || (is_first && self.pushed > 0) {
+        if is_due(&mut self.told_failure) {
+            self.is_failing = true;
             let Counts { url, .. } = self;
             let text = format!(
                 "push: no profile to {url}: {why}; the next attempt is in {pause:.1?}, and {waiting} {} kept",

@@ -112,4 +112,9 @@ fn the_environment_turns_it_off_and_elsewhere() {
         assert_eq!(folder.read("app.log").contains(" pushed to "), pushes, "{name}={value}");
         assert_eq!(!receiver.taken().is_empty(), pushes, "{name}={value}");
     }
+    let mut command = Command::new(crate::support::program("pushing"));
+    let ended = crate::support::run(command.env("SELVEDGE_PUSH", "https://profiles.example.com"));
+    assert_eq!(ended.code(), 78, "{}", ended.stderr);
+    let says = "the environment variable SELVEDGE_PUSH: no TLS is built in; push to an agent";
+    assert!(ended.stderr.contains(says), "{}", ended.stderr);
 }
