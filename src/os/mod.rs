@@ -34,6 +34,8 @@ pub(crate) mod only_one;
 mod os_thread;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod perf;
+#[cfg(all(target_os = "linux", feature = "profiling", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) mod perf_ring;
 #[cfg(unix)]
 pub(crate) mod poll;
 #[cfg(not(target_os = "linux"))]
@@ -86,6 +88,24 @@ fn name_end(name: &str) -> &str {
         from += 1;
     }
     &name[from..]
+}
+
+/// Nanoseconds of the monotonic clock, by which the kernel times samples.
+///
+/// # Signal safety
+/// Safe: POSIX says so of `clock_gettime`.
+#[cfg(all(unix, feature = "profiling"))]
+pub(crate) fn monotonic_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable for one timespec; each system has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The same; 0: no engine here asks.
+#[cfg(all(not(unix), feature = "profiling"))]
+pub(crate) fn monotonic_nanos() -> u64 {
+    0
 }
 
 #[cfg(test)]

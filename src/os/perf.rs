@@ -9,34 +9,41 @@ use std::time::Duration;
 /// A running clock of perf events. It stops when it is dropped.
 pub(crate) struct PerfClock(OwnedFd);
 
-/// `struct perf_event_attr` in its first version, which every kernel since takes.
+/// `struct perf_event_attr` in its third version, of Linux 4.1.
 #[repr(C)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    breakpoint_type: u32,
-    breakpoint_address: u64,
+#[derive(Clone, Default)]
+pub(super) struct Attributes {
+    pub(super) kind: u32,
+    pub(super) size: u32,
+    pub(super) config: u64,
+    pub(super) sample_period: u64,
+    pub(super) sample_type: u64,
+    pub(super) read_format: u64,
+    pub(super) flags: u64,
+    /// With `WATERMARK` in `flags`, a number of bytes.
+    pub(super) wakeup_events: u32,
+    pub(super) breakpoint_type: u32,
+    pub(super) breakpoint_address: u64,
+    pub(super) breakpoint_length: u64,
+    pub(super) branch_sample_type: u64,
+    pub(super) sample_regs_user: u64,
+    pub(super) sample_stack_user: u32,
+    pub(super) clock: i32,
 }
 
 const SOFTWARE: u32 = 1;
-const CPU_CLOCK: u64 = 0;
-const EXCLUDE_KERNEL: u64 = 1 << 5;
-const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
+pub(super) const CPU_CLOCK: u64 = 0;
+pub(super) const EXCLUDE_KERNEL: u64 = 1 << 5;
+pub(super) const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
 /// The clock ends as soon as `exec` replaces this program, and not only when its file is closed,
 /// which is later. Since Linux 5.13.
-const REMOVE_ON_EXEC: u64 = 1 << 36;
+pub(super) const REMOVE_ON_EXEC: u64 = 1 << 36;
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 const F_SETSIG: libc::c_int = 10;
 const F_SETOWN_EX: libc::c_int = 15;
 const OWNER_IS_THREAD: libc::c_int = 0;
 /// `_IO('$', 1)`
-const DISABLE: libc::Ioctl = 0x2401;
+pub(super) const DISABLE: libc::Ioctl = 0x2401;
 
 /// `struct f_owner_ex`
 #[repr(C)]
@@ -71,23 +78,22 @@ impl PerfClock {
 }
 
 fn open(clock: CpuClock, period: Duration, flags: u64) -> io::Result<OwnedFd> {
-    let attributes = Attributes {
-        kind: SOFTWARE,
-        size: size_of::<Attributes>() as u32,
-        config: CPU_CLOCK,
-        sample_period: period.as_nanos() as u64,
-        sample_type: 0,
-        read_format: 0,
-        flags,
-        wakeup_events: 1,
-        breakpoint_type: 0,
-        breakpoint_address: 0,
-    };
-    let (any_processor, no_group): (libc::c_int, libc::c_int) = (-1, -1);
+    let (sample_period, any_processor) = (period.as_nanos() as u64, -1);
+    let attributes = Attributes { config: CPU_CLOCK, sample_period, flags, wakeup_events: 1, ..Attributes::default() };
+    open_event(attributes, clock.thread(), any_processor)
+}
+
+/// A software event of that thread, on that processor; -1: on all.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn open_event(attributes: Attributes, thread: i32, processor: libc::c_int) -> io::Result<OwnedFd> {
+    let attributes = Attributes { kind: SOFTWARE, size: size_of::<Attributes>() as u32, ..attributes };
+    let no_group: libc::c_int = -1;
     // SAFETY: `attributes` has the size that it says.
     let event = unsafe {
         let attributes = &raw const attributes;
-        libc::syscall(libc::SYS_perf_event_open, attributes, clock.thread(), any_processor, no_group, CLOSE_ON_EXEC)
+        libc::syscall(libc::SYS_perf_event_open, attributes, thread, processor, no_group, CLOSE_ON_EXEC)
     };
     if event < 0 {
         return Err(io::Error::last_os_error());
@@ -114,7 +120,7 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOENT | libc::EOPNOTSUPP))
 }
 
-fn checked(result: libc::c_int) -> io::Result<()> {
+pub(super) fn checked(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

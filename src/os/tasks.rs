@@ -40,6 +40,18 @@ fn writable(line: &str) -> Option<Range<u64>> {
     rest.starts_with("rw").then_some(start..end)
 }
 
+/// A copy of this process's memory at that address, made by the kernel. `None`: not all of it is
+/// mapped, or the system refuses the call (`process_vm_readv`).
+pub(crate) fn copy_of<const COUNT: usize>(address: u64) -> Option<[u8; COUNT]> {
+    let mut copy = [0; COUNT];
+    let local = libc::iovec { iov_base: copy.as_mut_ptr().cast(), iov_len: COUNT };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: COUNT };
+    // SAFETY: `local` is writable and ours; of `remote` the kernel reads what is mapped, and says
+    // how much that was.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+    (read == COUNT as isize).then_some(copy)
+}
+
 /// Bytes that [`Copied`] asks for at once: a part of one page, so that they are there together or
 /// not.
 const BLOCK: u64 = 2048;

@@ -351,7 +351,7 @@ impl Profile {
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
         let counts = [
             // With the process engine, chance is a part of this number.
-            (if engine == Engine::Timer { sum(ThreadProfile::lost) - sum(ThreadProfile::merged) } else { 0 }, "lost"),
+            (if engine != Engine::Process { sum(ThreadProfile::lost) - sum(ThreadProfile::merged) } else { 0 }, "lost"),
             (sum(ThreadProfile::merged), "merged"),
             (sum(ThreadProfile::truncated), "truncated"),
             (sum(ThreadProfile::broken), "broken"),

@@ -22,8 +22,21 @@ pub enum Engine {
     /// The best engine that can run here.
     #[default]
     Auto,
-    /// A kernel timer for each thread.
+    /// A kernel timer for each thread, which sends it a signal. Linux on x86_64 and aarch64.
     Timer,
+    /// Samples that the kernel writes into memory, without a signal: by the CPU clock, on Linux
+    /// since 5.13. No system call is interrupted, and no handler is installed.
+    ///
+    /// Above the rate of the kernel's tick it costs about half as much as signals, and
+    /// [`Auto`](Self::Auto) takes it there. A new thread takes a perf event for each processor,
+    /// some microseconds each; with more than 16 processors it must be asked for. Threads that use
+    /// less CPU time than one period have no samples. A stack is copied up to 8 KiB, and up to 32
+    /// KiB where many are longer; what lies beyond is `[truncated]`.
+    ///
+    /// The system may refuse it: `kernel.perf_event_paranoid` above 2, a sandbox, the limit of
+    /// locked memory (`RLIMIT_MEMLOCK` and `kernel.perf_event_mlock_kb`) or of files. Then
+    /// [`Timer`](Self::Timer) samples, and the profile's summary says why.
+    Ring,
     /// The pprof crate: one timer for the process. Compiled in by the feature `pprof-engine`.
     Process,
 }
@@ -86,11 +99,12 @@ impl Options {
     }
 
     /// Whether each blocking call of this crate counts how long its thread slept, for what, and
-    /// which thread ended that: see [`Profile::accounts`](super::Profile::accounts). Default: false.
+    /// which thread ended that: see [`Profile::accounts`](super::Profile::accounts). Default:
+    /// false.
     ///
-    /// Costs some tens of nanoseconds on a call that blocks, and a load on a call that does not. Takes
-    /// at most 30 KiB for each thread, 3 KiB for a thread that hardly waits, and 32 MiB in all for
-    /// what happened when. Beyond that the oldest events are forgotten, and counted.
+    /// Costs some tens of nanoseconds on a call that blocks, and a load on a call that does not.
+    /// Takes at most 30 KiB for each thread, 3 KiB for a thread that hardly waits, and 32 MiB in
+    /// all for what happened when. Beyond that the oldest events are forgotten, and counted.
     #[must_use]
     pub fn waits(mut self, wanted: bool) -> Options {
         self.waits = wanted;
@@ -139,6 +153,7 @@ impl fmt::Display for Engine {
         f.write_str(match self {
             Engine::Auto => "auto",
             Engine::Timer => "timer",
+            Engine::Ring => "ring",
             Engine::Process => "process",
         })
     }

@@ -7,6 +7,7 @@
 //! | `description` | what a blocking call waits for, and which threads can end the wait |
 //! | `holder` | the thread that holds a thing, and the threads that use a side of a queue |
 //! | `context` | what a thread works on: the pairs that others see, and their numbers in samples |
+//! | `context_history` | which context a thread had at which time |
 //! | `slot` | where one thread publishes its waits |
 //! | `identity` | the calling thread: its path, its slot, its number |
 //! | `holding` | the calling thread as a holder; the paths of holders |
@@ -25,6 +26,8 @@
 #[cfg(feature = "profiling")]
 mod change_flags;
 mod context;
+#[cfg(feature = "profiling")]
+mod context_history;
 #[cfg(feature = "profiling")]
 mod counting;
 mod description;

@@ -5,6 +5,8 @@ use super::change_flags::{ChangeFlag, ChangeFlags};
 use super::context::Context;
 #[cfg(feature = "profiling")]
 use super::context::number;
+#[cfg(feature = "profiling")]
+use super::context_history::ContextHistory;
 use super::description::Wait;
 #[cfg(feature = "profiling")]
 use super::slept::Sleep;
@@ -17,6 +19,8 @@ use super::totals::WaitTotals;
 use crate::model::Mutex;
 use crate::os::fork::PerProcess;
 #[cfg(feature = "profiling")]
+use crate::os::monotonic_nanos;
+#[cfg(feature = "profiling")]
 use crate::record::{Event, Rings, SleepEvent};
 use std::sync::Arc;
 #[cfg(feature = "profiling")]
@@ -24,8 +28,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where one thread publishes its waits. Only that thread writes it, any thread reads it. The lock is
-/// held for the copy of a few words, so a reader that cannot get it at once may simply ask again.
+/// Where one thread publishes its waits. Only that thread writes it, any thread reads it. The lock
+/// is held for the copy of a few words, so a reader that cannot get it at once may simply ask
+/// again.
 #[derive(Default)]
 pub(crate) struct Slot {
     /// A forked child has its own: the sampler may have held the lock.
@@ -101,6 +106,9 @@ pub(super) struct Waits {
     pub(super) last: u64,
     /// What the thread works on.
     context: Option<Arc<Context>>,
+    /// While a recording reads samples later than they are taken.
+    #[cfg(feature = "profiling")]
+    contexts: Option<Box<ContextHistory>>,
     /// How often `now` has changed.
     #[cfg(feature = "profiling")]
     changes: u64,
@@ -135,7 +143,13 @@ impl Slot {
         let before = {
             let mut waits = self.waits.lock();
             #[cfg(feature = "profiling")]
-            self.context_number.store(number(context.as_ref()), Ordering::Relaxed);
+            {
+                let number = number(context.as_ref());
+                self.context_number.store(number, Ordering::Relaxed);
+                if let Some(contexts) = &mut waits.contexts {
+                    contexts.push(monotonic_nanos(), number);
+                }
+            }
             std::mem::replace(&mut waits.context, context)
         };
         drop(before);
@@ -180,8 +194,8 @@ impl Slot {
         result
     }
 
-    /// [`get`](Self::get) for a caller that waits at most for `patience`. The outer `None`: the lock
-    /// could not be had in that time.
+    /// [`get`](Self::get) for a caller that waits at most for `patience`. The outer `None`: the
+    /// lock could not be had in that time.
     pub(crate) fn try_get(&self, patience: Duration) -> Option<Option<Wait>> {
         self.waits.try_lock_for(patience).map(|waits| waits.now.last().cloned())
     }
@@ -236,6 +250,25 @@ impl Slot {
         self.context_number.store(number(waits.context.as_ref()), Ordering::Relaxed);
     }
 
+    /// From now on, and up to [`end_contexts`](Self::end_contexts), the thread notes the times at
+    /// which its context changes.
+    pub(crate) fn begin_contexts(&self) {
+        self.waits.lock().contexts = Some(Box::new(ContextHistory::new(self.context_number())));
+    }
+
+    /// The thread notes no more.
+    pub(crate) fn end_contexts(&self) {
+        let contexts = self.waits.lock().contexts.take();
+        drop(contexts);
+    }
+
+    /// The number of the context that the thread had at that time of the monotonic clock, in
+    /// nanoseconds; 0: none. Earlier times cannot be asked for any more.
+    pub(crate) fn context_number_at(&self, at: u64) -> u64 {
+        let mut waits = self.waits.lock();
+        waits.contexts.as_mut().map_or_else(|| self.context_number(), |contexts| contexts.number_at(at))
+    }
+
     /// The number of the thread's context; 0: it has none.
     ///
     /// # Signal safety
@@ -256,8 +289,8 @@ impl Slot {
         is_same
     }
 
-    /// Raises the armed flag without a change. Another thread calls it, so that the sampler does not
-    /// wait for one.
+    /// Raises the armed flag without a change. Another thread calls it, so that the sampler does
+    /// not wait for one.
     pub(crate) fn raise_flag(&self) {
         self.waits.lock().announce();
     }

@@ -169,6 +169,24 @@ fn a_thread_that_blocks_the_signal_is_named() {
     }
 }
 
+/// The ring engine needs perf events. Without them, signals take over, and the picture says why.
+#[test]
+fn refused_perf_events_are_told() {
+    if crate::support::in_own_process(module_path!(), "refused_perf_events_are_told") {
+        return;
+    }
+    let _main = selvedge::register("test");
+    refuse(&[libc::SYS_perf_event_open], libc::EPERM);
+    for engine in [Engine::Auto, Engine::Ring] {
+        let options = Options::new().engine(engine).frequency(1000);
+        let picture = picture_of(options, || burn(Duration::from_millis(300)));
+        assert!(picture.contains("sandbox::burn") && picture.contains(" Hz (timer)"), "{picture}");
+        let said = "sampled by signals, since there are no rings: the system refuses perf events: \
+                    Operation not permitted (os error 1) (kernel.perf_event_paranoid is ";
+        assert!(picture.contains(said), "{picture}");
+    }
+}
+
 /// Where the system has no timers, perf clocks take their place; where it has none of these either,
 /// that is told, and only then.
 #[test]

@@ -16,6 +16,7 @@ mod handler;
 mod lost_time;
 mod measure;
 mod process;
+mod ring;
 mod spans;
 mod stack_ends;
 mod storm;

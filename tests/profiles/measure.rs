@@ -19,6 +19,20 @@ pub(crate) fn begin() -> profile::Recording {
     profile::start(Options::new().engine(Engine::Timer)).unwrap()
 }
 
+/// By rings at a rate that needs them, and else as [`begin`].
+pub(crate) fn begin_by(engine: Engine) -> profile::Recording {
+    profile::start(options_of(engine)).unwrap()
+}
+
+fn options_of(engine: Engine) -> Options {
+    Options::new().engine(engine).frequency(if engine == Engine::Ring { 1000 } else { 100 })
+}
+
+/// Of each engine that walks stacks: in a signal handler, or later from a copy.
+pub(crate) fn all_options() -> Vec<Options> {
+    engines().into_iter().map(options_of).collect()
+}
+
 /// The calling thread's CPU clock.
 pub(crate) fn clock() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -102,6 +116,25 @@ pub(crate) fn account<'a>(profile: &'a Profile, end: &str) -> &'a ThreadProfile 
 pub(crate) fn perf_clocks_are_permitted() -> bool {
     let recording = profile::start(Options::new().engine(Engine::Timer).frequency(2000)).unwrap();
     recording.finish().period() < Duration::from_millis(1)
+}
+
+/// Whether the kernel gives this process rings of samples. If not, prints why.
+pub(crate) fn rings_are_permitted() -> bool {
+    let profile = profile::start(Options::new().engine(Engine::Ring).frequency(1000)).unwrap().finish();
+    let mut picture = Vec::new();
+    profile.write_flamegraph(&mut picture, &profile::FlameOptions::new()).unwrap();
+    let picture = String::from_utf8(picture).unwrap();
+    let is_permitted = profile.engine() == Engine::Ring;
+    if !is_permitted {
+        let reason = picture.split("there are no rings: ").nth(1).and_then(|rest| rest.split(" · ").next());
+        eprintln!("skipped, there are no rings here: {}", reason.expect("the picture says why"));
+    }
+    is_permitted
+}
+
+/// The engines by which the CPU clock can be sampled at high rates here.
+pub(crate) fn engines() -> Vec<Engine> {
+    if rings_are_permitted() { vec![Engine::Timer, Engine::Ring] } else { vec![Engine::Timer] }
 }
 
 pub(crate) fn near(a: Duration, b: Duration, share: f64, slack: Duration) -> bool {

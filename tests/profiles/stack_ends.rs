@@ -7,19 +7,14 @@
 //! `asm_room` it invents callers, from the remains of earlier calls.
 #![cfg(all(feature = "profiling", target_os = "linux", target_arch = "x86_64"))]
 
+use crate::measure::{all_options, alone, folded};
 use crate::support::{Folder, in_own_process};
-use parking_lot::MutexGuard;
-use selvedge::profile::{self, Engine, Options, Profile};
+use selvedge::profile::{self, Engine, Options};
 use std::arch::global_asm;
 use std::ffi::{CString, c_int, c_void};
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-fn alone() -> (selvedge::Registered, MutexGuard<'static, ()>) {
-    let guard = crate::ONE_AT_A_TIME.lock();
-    (selvedge::register("test"), guard)
-}
 
 /// Each line's stack, and how many samples the profile calls broken. `work` is recorded again, for
 /// twice as long each time, until it was met in `leaf`.
@@ -40,12 +35,6 @@ fn stacks_of(leaf: &str, options: &Options, mut work: impl FnMut(Duration)) -> (
         assert!(Instant::now() < deadline, "{leaf} not seen in {length:?}:\n{text}");
         length *= 2;
     }
-}
-
-fn folded(profile: &Profile) -> String {
-    let mut text = Vec::new();
-    profile.write_folded(&mut text).unwrap();
-    String::from_utf8(text).unwrap()
 }
 
 fn options() -> Options {
@@ -110,9 +99,11 @@ fn below_a_signal_handler_is_what_it_interrupted() {
     }
     let _alone = alone();
     on_alarm_with(0);
-    let (stacks, broken) = stacks_of("::on_alarm", &options(), |_| interrupted());
-    assert_whole(&stacks, test, &["profiles::stack_ends::interrupted", "profiles::stack_ends::on_alarm"]);
-    assert_eq!(broken, 0, "{stacks:#?}");
+    for options in all_options() {
+        let (stacks, broken) = stacks_of("::on_alarm", &options, |_| interrupted());
+        assert_whole(&stacks, test, &["profiles::stack_ends::interrupted", "profiles::stack_ends::on_alarm"]);
+        assert_eq!(broken, 0, "{stacks:#?}");
+    }
 }
 
 /// On its alternate stack, where that has room for the sampler's handler as well.
@@ -242,14 +233,18 @@ callers! {
 #[test]
 fn assembler_has_its_caller_or_is_broken() {
     let _alone = alone();
+    all_options().iter().for_each(assembler);
+}
+
+fn assembler(options: &Options) {
     let test = "assembler_has_its_caller_or_is_broken";
-    let (stacks, broken) = stacks_of("asm_leaf", &options(), calls_leaf);
+    let (stacks, broken) = stacks_of("asm_leaf", options, calls_leaf);
     assert_whole(&stacks, test, &["profiles::stack_ends::calls_leaf", "asm_leaf"]);
     assert_eq!(broken, 0, "{stacks:#?}");
-    let (stacks, broken) = stacks_of("asm_framed", &options(), calls_framed);
+    let (stacks, broken) = stacks_of("asm_framed", options, calls_framed);
     assert_whole(&stacks, test, &["profiles::stack_ends::calls_framed", "asm_framed"]);
     assert_eq!(broken, 0, "{stacks:#?}");
-    let (stacks, broken) = stacks_of("asm_room", &options(), calls_room);
+    let (stacks, broken) = stacks_of("asm_room", options, calls_room);
     assert_eq!(stacks, ["main;test;[broken];asm_room"]);
     assert!(broken > 0);
 }
@@ -257,18 +252,22 @@ fn assembler_has_its_caller_or_is_broken() {
 #[test]
 fn a_table_without_caller_is_no_root() {
     let _alone = alone();
-    let (stacks, broken) = stacks_of("asm_outermost", &options(), calls_outermost);
-    assert_eq!(stacks, ["main;test;[broken];asm_outermost"]);
-    assert!(broken > 0);
+    for options in all_options() {
+        let (stacks, broken) = stacks_of("asm_outermost", &options, calls_outermost);
+        assert_eq!(stacks, ["main;test;[broken];asm_outermost"]);
+        assert!(broken > 0);
+    }
 }
 
 #[test]
 fn a_final_call_belongs_to_its_function() {
     let _alone = alone();
-    let (stacks, broken) = stacks_of("asm_takes", &options(), calls_ends);
-    let between = ["profiles::stack_ends::calls_ends", "asm_ends", "asm_takes"];
-    assert_whole(&stacks, "a_final_call_belongs_to_its_function", &between);
-    assert_eq!(broken, 0, "{stacks:#?}");
+    for options in all_options() {
+        let (stacks, broken) = stacks_of("asm_takes", &options, calls_ends);
+        let between = ["profiles::stack_ends::calls_ends", "asm_ends", "asm_takes"];
+        assert_whole(&stacks, "a_final_call_belongs_to_its_function", &between);
+        assert_eq!(broken, 0, "{stacks:#?}");
+    }
 }
 
 // ---- Code that was made at run time
@@ -298,9 +297,13 @@ fn calls_made(made: Made, length: Duration) {
 #[test]
 fn jit_code_needs_frame_pointers() {
     let _alone = alone();
+    all_options().iter().for_each(jit_code);
+}
+
+fn jit_code(options: &Options) {
     // push rbp; mov rbp, rsp; L: dec rdi; jnz L; pop rbp; ret
     let framed = make(&[0x55, 0x48, 0x89, 0xe5, 0x48, 0xff, 0xcf, 0x75, 0xfb, 0x5d, 0xc3]);
-    let (stacks, broken) = stacks_of("[unknown code]", &options(), |length| calls_made(framed, length));
+    let (stacks, broken) = stacks_of("[unknown code]", options, |length| calls_made(framed, length));
     let test = "jit_code_needs_frame_pointers";
     assert_whole(&stacks, test, &["profiles::stack_ends::calls_made", "[unknown code]"]);
     assert_eq!(broken, 0, "{stacks:#?}");
@@ -309,7 +312,7 @@ fn jit_code_needs_frame_pointers() {
     // sub rsp, 256; L: dec rdi; jnz L; add rsp, 256; ret
     let with_room = [0x48, 0x81, 0xec, 0, 1, 0, 0, 0x48, 0xff, 0xcf, 0x75, 0xfb, 0x48, 0x81, 0xc4, 0, 1, 0, 0, 0xc3];
     for made in [bare, make(&with_room)] {
-        let (stacks, broken) = stacks_of("[unknown code]", &options(), |length| calls_made(made, length));
+        let (stacks, broken) = stacks_of("[unknown code]", options, |length| calls_made(made, length));
         assert_eq!(stacks, ["main;test;[broken];[unknown code]"]);
         assert!(broken > 0);
     }

@@ -15,9 +15,9 @@ fn seconds() -> f64 {
 }
 
 /// What it says at its end.
-fn storm(kind: &str) -> String {
+fn storm(kind: &str, engine: &str) -> String {
     let mut command = Command::new(crate::support::program("storm"));
-    command.arg(kind).arg(seconds().to_string());
+    command.arg(kind).arg(seconds().to_string()).arg(engine);
     // In a process group of its own: a forked child that hangs keeps the pipes open.
     command.process_group(0);
     let alarm = Duration::from_secs_f64(seconds()) + Duration::from_secs(60);
@@ -32,7 +32,7 @@ macro_rules! storms {
     ($($name:ident $kind:literal)*) => {$(
         #[test]
         fn $name() {
-            storm($kind);
+            storm($kind, "timer");
         }
     )*};
 }
@@ -51,10 +51,44 @@ storms! {
     dumps_without_end "dumps"
 }
 
+macro_rules! storms_without_signals {
+    ($($name:ident $kind:literal)*) => {$(
+        #[test]
+        fn $name() {
+            let alone = crate::measure::alone();
+            if crate::measure::rings_are_permitted() {
+                drop(alone);
+                storm($kind, "ring");
+            }
+        }
+    )*};
+}
+
+storms_without_signals! {
+    by_ring_panics_that_are_caught "panics"
+    by_ring_libraries_loaded_and_unloaded "dlopen"
+    by_ring_processes_forked_and_run "processes"
+    by_ring_threads_that_come_and_go "churn"
+    by_ring_recursion_to_the_edge_of_the_stack "edge"
+    by_ring_snapshots_without_end "snapshots"
+    by_ring_dumps_without_end "dumps"
+}
+
+/// No call at all: there is no signal.
+#[test]
+fn the_ring_interrupts_no_call() {
+    let alone = crate::measure::alone();
+    if crate::measure::rings_are_permitted() {
+        drop(alone);
+        let said = storm("blocking-alone", "ring");
+        assert!(said.contains(", 0 interrupted"), "{said}");
+    }
+}
+
 /// With nothing but the engine's own timers, which fire on running threads only.
 #[test]
 fn the_engine_interrupts_no_blocking_call() {
-    let said = storm("blocking-alone");
+    let said = storm("blocking-alone", "timer");
     let number = |unit| -> u64 {
         let part = said.lines().next().unwrap().split(", ").find_map(|part| part.strip_suffix(unit)).unwrap();
         part.trim().parse().unwrap()

@@ -137,47 +137,56 @@ fn kernel_time_has_whole_stacks() {
         }
     }
     let _alone = alone();
-    let recording = begin();
-    let thread = selvedge::spawn("system", |_| {
-        let (from, mut to) = (vec![7; 1 << 20], vec![0; 1 << 20]);
-        // A third of the time each, by its own clock.
-        let third = |work: &mut dyn FnMut()| {
-            let began = clock();
-            while clock() - began < Duration::from_millis(300) {
-                work();
-            }
-        };
-        third(&mut || {
-            copy(&from, &mut to);
-            black_box(&to);
+    engines().into_iter().for_each(kernel_time);
+
+    fn kernel_time(engine: Engine) {
+        let recording = begin_by(engine);
+        let thread = selvedge::spawn("system", |_| {
+            let (from, mut to) = (vec![7; 1 << 20], vec![0; 1 << 20]);
+            // A third of the time each, by its own clock.
+            let third = |work: &mut dyn FnMut()| {
+                let began = clock();
+                while clock() - began < Duration::from_millis(300) {
+                    work();
+                }
+            };
+            third(&mut || {
+                copy(&from, &mut to);
+                black_box(&to);
+            });
+            third(&mut || drop(black_box(std::fs::read("/proc/self/maps").unwrap())));
+            third(&mut ask_the_time);
         });
-        third(&mut || drop(black_box(std::fs::read("/proc/self/maps").unwrap())));
-        third(&mut ask_the_time);
-    });
-    thread.join().unwrap();
-    let profile = recording.finish();
-    let text = folded(&profile);
-    check_totals(&profile);
-    let of_thread = account(&profile, "/system");
-    assert!(of_thread.samples() > 40, "{of_thread:?}");
-    for kind in ["::copy", "::read", "::ask_the_time"] {
-        let seen = weight(&text, kind) as f64 / of_thread.cpu_time().as_nanos() as f64;
-        let tolerance = six_sigma(1.0 / 3.0, of_thread.samples());
-        assert!((seen - 1.0 / 3.0).abs() < tolerance, "{kind}: {seen}, not a third:\n{text}");
-    }
-    assert_eq!(of_thread.broken(), 0, "{text}");
-    for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]")) {
-        assert!(
-            stack.starts_with("main;test;system;profiles::totals::kernel_time") || stack.contains("[runtime]"),
-            "{stack}"
-        );
+        thread.join().unwrap();
+        let profile = recording.finish();
+        let text = folded(&profile);
+        check_totals(&profile);
+        let of_thread = account(&profile, "/system");
+        assert!(of_thread.samples() > 40, "{of_thread:?}");
+        for kind in ["::copy", "::read", "::ask_the_time"] {
+            let seen = weight(&text, kind) as f64 / of_thread.cpu_time().as_nanos() as f64;
+            let tolerance = six_sigma(1.0 / 3.0, of_thread.samples());
+            assert!((seen - 1.0 / 3.0).abs() < tolerance, "{kind}: {seen}, not a third:\n{text}");
+        }
+        assert_eq!(of_thread.broken(), 0, "{text}");
+        for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]"))
+        {
+            assert!(
+                stack.starts_with("main;test;system;profiles::totals::kernel_time") || stack.contains("[runtime]"),
+                "{stack}"
+            );
+        }
     }
 }
 
 #[test]
 fn a_snapshot_has_totals_and_sampling_continues() {
     let _alone = alone();
-    let recording = begin();
+    engines().into_iter().for_each(snapshots);
+}
+
+fn snapshots(engine: Engine) {
+    let recording = begin_by(engine);
     let worker = selvedge::spawn("worker", |please_stop: &Signal| {
         while !please_stop.is_go() {
             three_parts();
@@ -209,7 +218,11 @@ fn a_snapshot_has_totals_and_sampling_continues() {
 #[test]
 fn a_twice_registered_thread_has_two_accounts() {
     let _alone = alone();
-    let recording = begin();
+    engines().into_iter().for_each(twice_registered);
+}
+
+fn twice_registered(engine: Engine) {
+    let recording = begin_by(engine);
     let thread = selvedge::spawn("outer", |_| {
         burn(Duration::from_millis(100));
         let inner = selvedge::register("inner");

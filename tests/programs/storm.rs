@@ -1,6 +1,7 @@
-//! Storms for the timer engine, as a process of its own: `storm KIND SECONDS`. While a recording
-//! runs, all threads are hit by SIGPROF some ten thousand times a second, and do what profilers are
-//! known to die of. Says "calm" at the end, and what it has counted.
+//! Storms for an engine, as a process of its own: `storm KIND SECONDS ENGINE`. While a recording by
+//! the timer engine runs, all threads are hit by SIGPROF some ten thousand times a second, and do
+//! what profilers are known to die of. The ring engine is without signals. Says "calm" at the end,
+//! and what it has counted.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn main() {
@@ -18,11 +19,12 @@ mod linux {
     use std::hint::black_box;
     use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
     /// What was done, so that a storm that did nothing is seen.
     static DONE: AtomicU64 = AtomicU64::new(0);
+    static HAS_HANDLER: AtomicBool = AtomicBool::new(false);
     static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
     /// Of `poll`, `epoll_wait` and `nanosleep`.
     static BY_CALL: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
@@ -31,9 +33,12 @@ mod linux {
         let mut args = std::env::args().skip(1);
         let kind = args.next().expect("a kind of storm");
         let length = Duration::from_secs_f64(args.next().and_then(|text| text.parse().ok()).expect("seconds"));
-        let alone = kind == "blocking-alone" || kind == "dumps";
-        let frequency = if kind == "blocking-alone" { 100 } else { 1000 };
-        let recording = profile::start(Options::new().engine(Engine::Timer).frequency(frequency).waits(true)).unwrap();
+        let engine = if args.next().is_some_and(|name| name == "ring") { Engine::Ring } else { Engine::Timer };
+        let is_ring = engine == Engine::Ring;
+        let alone = kind == "blocking-alone" || kind == "dumps" || is_ring;
+        let frequency = if kind == "blocking-alone" && !is_ring { 100 } else { 1000 };
+        let recording = profile::start(Options::new().engine(engine).frequency(frequency).waits(true)).unwrap();
+        HAS_HANDLER.store(!is_ring, Ordering::Relaxed);
         let work: fn(&Signal) = match kind.as_str() {
             "panics" => panics,
             "backtraces" => backtraces,
@@ -68,6 +73,7 @@ mod linux {
         }
         let profile = recording.finish();
         check(&profile);
+        assert_eq!(profile.engine(), engine);
         // It goes on after the recording: the handler must not mind.
         let sent = hail.map_or(0, |hail| hail.join().unwrap());
         let broken: u64 = profile.threads().iter().map(|thread| thread.broken()).sum();
@@ -80,7 +86,7 @@ mod linux {
         let by_call = BY_CALL.each_ref().map(|count| count.load(Ordering::Relaxed));
         println!("interrupted poll, epoll_wait, nanosleep: {by_call:?}");
         assert!(profile.samples() > 0 && DONE.load(Ordering::Relaxed) > 0);
-        if std::env::args().len() > 3 {
+        if std::env::args().len() > 4 {
             profile.write_folded(std::io::stdout()).unwrap();
         }
     }
@@ -201,9 +207,11 @@ mod linux {
             let child = unsafe { libc::fork() };
             if child == 0 {
                 // SAFETY: the process ends here. A stray signal meets the handler, which finds
-                // nothing.
+                // nothing, if there is a handler.
                 unsafe {
-                    libc::raise(libc::SIGPROF);
+                    if HAS_HANDLER.load(Ordering::Relaxed) {
+                        libc::raise(libc::SIGPROF);
+                    }
                     libc::_exit(3);
                 }
             }

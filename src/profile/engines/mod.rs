@@ -43,21 +43,19 @@ pub(super) fn start(options: &Options, collector: Option<Arc<Collector>>) -> Res
     }
     let clock = options.get_clock();
     let engine = match options.get_engine() {
-        Engine::Auto if timer::CAN_RUN => Engine::Timer,
-        Engine::Auto => Engine::Process,
+        Engine::Auto if !timer::CAN_RUN => Engine::Process,
         asked => asked,
     };
-    if clock == Clock::Wall && engine == Engine::Process {
-        let message = "the process engine cannot sample wall time: take `cpu`";
+    if clock == Clock::Wall && matches!(engine, Engine::Process | Engine::Ring) {
+        let message = format!("the {engine} engine cannot sample wall time: take `cpu`");
         return Err(Error::new(Kind::Profile, message).at_key("profile.clock"));
     }
     #[cfg(all(unix, feature = "pprof-engine"))]
     process::put_away_inherited()
         .map_err(|cause| Error::new(Kind::Profile, "the parent process's handler stays").because(cause))?;
-    if engine == Engine::Timer {
-        timer::start(frequency, clock, options.get_unregistered(), collector)
-    } else {
-        start_process(frequency)
+    match engine {
+        Engine::Process => start_process(frequency),
+        asked => timer::start(asked, frequency, clock, options.get_unregistered(), collector),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::sampler::Start;
 use crate::error::{Error, Kind};
-use crate::profile::options::Clock;
+use crate::profile::options::{Clock, Engine};
 use crate::profile::raw::Reply;
 use crate::profile::trace::Collector;
 use crate::thread::Thread;
@@ -11,12 +11,13 @@ use std::sync::Arc;
 pub(super) const CAN_RUN: bool = false;
 
 pub(super) fn start(
+    asked: Engine,
     _frequency: u32,
     _clock: Clock,
     _unregistered: bool,
     _collector: Option<Arc<Collector>>,
 ) -> Result<Start, Error> {
-    let message = "this system has no timer engine: take `auto` or `process`";
+    let message = format!("this system has no {asked} engine: take `auto` or `process`");
     Err(Error::new(Kind::Profile, message).at_key("profile.engine"))
 }
 

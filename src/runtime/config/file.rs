@@ -235,7 +235,8 @@ fn read_options(section: &Section<'_>) -> Result<Options, Error> {
         options = options.clock(field.choice(&[("cpu", Clock::Cpu), ("wall", Clock::Wall)])?);
     }
     if let Some(field) = section.get("engine") {
-        let engines = [("auto", Engine::Auto), ("timer", Engine::Timer), ("process", Engine::Process)];
+        let engines =
+            [("auto", Engine::Auto), ("timer", Engine::Timer), ("ring", Engine::Ring), ("process", Engine::Process)];
         options = options.engine(field.choice(&engines)?);
     }
     if let Some(field) = section.get("unregistered") {

@@ -1,6 +1,7 @@
 //! `Engine::Timer`: each thread of the tree has its own kernel timer, ring and unwinder's cache.
-//! This file starts and stops a recording and runs its sampler thread. The protocol, and why it is
-//! safe, stands in `profile/README.md`.
+//! And `Engine::Ring`: the kernel writes samples into rings that the sampler reads. Both have the
+//! same accounts, unwinder and list of modules. This file starts and stops a recording and runs its
+//! sampler thread. The protocol, and why it is safe, stands in `profile/README.md`.
 //!
 //! | file | task |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | `stack_request` | stacks on request, for dumps |
 //! | `own_stacks` | stacks that threads take of themselves, where their waits end |
 //! | `unwind`, `modules` | a stack's addresses; the code that is loaded |
+//! | `kernel_rings` | what `Engine::Ring` has in place of signals: samples that the kernel writes |
 //! | `state` | the sampled threads, under one lock; `wall_schedule`, `triggers` |
 //! | `accounting`, `stacks` | the time of each thread, by stack |
 
@@ -16,6 +18,7 @@ mod accounting;
 mod entry;
 mod handler;
 mod ids;
+mod kernel_rings;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;
 mod modules;
@@ -44,6 +47,7 @@ use crate::profile::raw::{Effective, RawProfile};
 use crate::profile::trace::Collector;
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use accounting::Accounting;
+use kernel_rings::{KernelRings, Refusal};
 use parking_lot::{Mutex, MutexGuard};
 use state::State;
 use std::hash::{BuildHasher, RandomState};
@@ -69,51 +73,66 @@ struct Shared {
     /// The generation of the recording process. A forked child has this in memory as well, and
     /// nothing that it describes.
     generation: u32,
+    /// Threads are sampled by signals, and not by the kernel's rings.
+    has_handler: bool,
 }
 
 pub(super) const CAN_RUN: bool = true;
 
-/// Starts the engine.
+/// Starts the engine that was `asked` for; `Engine::Timer` where the system refuses `Engine::Ring`.
 ///
 /// # Errors
 /// [`Error::is_profile`]: SIGPROF has another handler, or the system gives no thread.
 pub(super) fn start(
+    asked: Engine,
     frequency: u32,
     clock: Clock,
     unregistered: bool,
     collector: Option<Arc<Collector>>,
 ) -> Result<Start, Error> {
-    if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
-        let message = format!("SIGPROF has a handler already: {}", describe_handler(other));
-        return Err(Error::new(Kind::Profile, message));
-    }
     // Each weight is a difference of this clock. A sandbox may refuse to read it.
     if let Some(Err(cause)) = CpuClock::of_current().map(CpuClock::try_read) {
         let message = "the system refuses to read the CPU clock of a thread (clock_gettime)";
         return Err(Error::new(Kind::Profile, message).because(cause));
     }
-    let (source, period) = match clock {
-        Clock::Wall => (Source::Wall, Duration::from_secs(1) / frequency.max(1)),
-        Clock::Cpu => source(frequency, sigprof::tick(), &|period| {
+    let (rings, refusal) = if clock == Clock::Cpu { rings(asked, frequency) } else { (None, None) };
+    let (source, period) = match (clock, &rings) {
+        (Clock::Wall, _) => (Source::Wall, Duration::from_secs(1) / frequency.max(1)),
+        (Clock::Cpu, Some(_)) => (Source::Rings, Duration::from_secs(1) / frequency.max(1)),
+        (Clock::Cpu, None) => source(frequency, sigprof::tick(), &|period| {
             let own = CpuClock::of_current().ok_or_else(|| std::io::Error::other("there is no CPU clock"))?;
             PerfClock::start(own, period).map(drop)
         }),
     };
-    handler::install().map_err(|cause| refused().because(cause))?;
+    let engine = if rings.is_some() { Engine::Ring } else { Engine::Timer };
+    if rings.is_none() {
+        if let Some(other) = handler::anothers().map_err(|cause| refused().because(cause))? {
+            let message = format!("SIGPROF has a handler already: {}", describe_handler(other));
+            return Err(Error::new(Kind::Profile, message));
+        }
+        handler::install().map_err(|cause| refused().because(cause))?;
+    }
     modules::learn_start_of_threads();
     let (began, epoch) = (Instant::now(), SystemTime::now());
     let accounting = Accounting::new(if clock == Clock::Cpu { period } else { Duration::ZERO });
-    let state =
-        Mutex::new(State::new(accounting, Triggers::new(period, source), began, unregistered, collector.clone()));
-    let shared = Arc::new(Shared { state, generation: fork::generation() });
-    let sampler = spawn_sampler(shared.clone(), period, clock, collector).map_err(|cause| {
+    let pause = rings.as_ref().map(KernelRings::pause);
+    let mut state = State::new(accounting, Triggers::new(period, source), began, unregistered, collector.clone());
+    if let Some(refusal) = refusal {
+        state.note_no_rings(refusal);
+    }
+    if let Some(rings) = rings {
+        state.set_rings(rings);
+    }
+    let (generation, has_handler) = (fork::generation(), engine == Engine::Timer);
+    let shared = Arc::new(Shared { state: Mutex::new(state), generation, has_handler });
+    let sampler = spawn_sampler(shared.clone(), period, pause, clock, collector).map_err(|cause| {
         shared.state.lock().stop();
         refused().because(cause)
     })?;
     // New threads first, then the list of old ones: each is attached at least once.
     let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.state.lock().attach(thread, false));
     shared.state.lock().begin_scans();
-    let effective = Effective { engine: Engine::Timer, clock, period };
+    let effective = Effective { engine, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
 }
@@ -127,6 +146,21 @@ pub(super) fn starts() -> impl Fn(u64) -> bool {
     move |address| modules.is_start(address)
 }
 
+/// The kernel's rings, if they are `asked` for or the best choice for that frequency. Otherwise the
+/// refusal, if there is one.
+fn rings(asked: Engine, frequency: u32) -> (Option<KernelRings>, Option<Refusal>) {
+    let period = Duration::from_secs(1) / frequency.max(1);
+    let is_asked = asked == Engine::Ring;
+    // At the tick's rate and below, a timer costs less.
+    if !is_asked && (asked != Engine::Auto || !triggers::is_above_tick(period, sigprof::tick())) {
+        return (None, None);
+    }
+    match KernelRings::new(period, is_asked) {
+        Ok(rings) => (Some(rings), None),
+        Err(refusal) => (None, Some(refusal)),
+    }
+}
+
 fn refused() -> Error {
     Error::new(Kind::Profile, "the threads' timers could not be set")
 }
@@ -136,12 +170,13 @@ fn refused() -> Error {
 fn spawn_sampler(
     shared: Arc<Shared>,
     period: Duration,
+    pause: Option<Duration>,
     clock: Clock,
     collector: Option<Arc<Collector>>,
 ) -> std::io::Result<JoinHandle<()>> {
     // The sampler empties the rings long before they are full: a hundred usual records fit, or
     // fifteen of the deepest.
-    let pause = (period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50));
+    let pause = pause.unwrap_or((period * 5).clamp(Duration::from_millis(1), Duration::from_millis(50)));
     let (seed, mut round) = (RandomState::new().hash_one(period), 0u64);
     let tick = sigprof::tick().unwrap_or(pause).min(pause);
     let mut next_pause = move |is_spawning_fast| match clock {
@@ -258,6 +293,9 @@ impl Shared {
 
     /// Notes it if another handler of SIGPROF has replaced this engine's.
     fn check_handler(&self) {
+        if !self.has_handler {
+            return;
+        }
         let Ok(Some(other)) = handler::displaced() else { return };
         // Without the lock: the description may read debug information, which takes long.
         if self.state.lock().is_displaced_first() {

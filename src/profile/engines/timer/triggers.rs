@@ -18,6 +18,8 @@ pub(super) enum Source {
     Cpu { tick: Duration, rate: Rate },
     /// By the wall clock: the sampler sends the signals.
     Wall,
+    /// By the CPU clock, without signals: the kernel writes the samples into its rings.
+    Rings,
 }
 
 /// How the rate compares to the rate of the kernel's tick.
@@ -113,7 +115,7 @@ impl Triggers {
     pub(super) fn first_expiry(&self, random: f64) -> Duration {
         match self.source {
             Source::Cpu { tick, .. } => first_expiry(self.period, tick, random),
-            Source::Wall => Duration::ZERO,
+            Source::Wall | Source::Rings => Duration::ZERO,
         }
     }
 
@@ -126,10 +128,8 @@ impl Triggers {
     /// A timer for the thread with that clock, which expires first after `first`. `None`: the
     /// system gives none, or the thread needs none.
     pub(super) fn timer(&mut self, clock: CpuClock, first: Duration) -> Option<Trigger> {
-        if self.source == Source::Wall {
-            return None;
-        }
-        let below = matches!(self.source, Source::Cpu { rate: Rate::Below, .. });
+        let Source::Cpu { rate, .. } = self.source else { return None };
+        let below = rate == Rate::Below;
         match ThreadTimer::start(clock, first, if below { self.period } else { AT_ONCE }) {
             Ok(timer) => Some(Trigger::Timer { _timer: timer }),
             Err(cause) => {
@@ -146,7 +146,7 @@ impl Triggers {
 
     /// The check to begin with, for a thread with the result of [`timer`](Self::timer).
     pub(super) fn first_timer_check(&self, trigger: Option<&Trigger>) -> TimerCheck {
-        TimerCheck { untimed: trigger.is_none() && self.source != Source::Wall, ..TimerCheck::default() }
+        TimerCheck { untimed: trigger.is_none() && matches!(self.source, Source::Cpu { .. }), ..TimerCheck::default() }
     }
 
     /// Returns `true` if all threads need perf clocks.
@@ -265,11 +265,12 @@ pub(super) fn source(
     probe: &dyn Fn(Duration) -> io::Result<()>,
 ) -> (Source, Duration) {
     let asked = Duration::from_secs(1) / frequency.max(1);
+    let above = is_above_tick(asked, tick);
     let tick = tick.unwrap_or_default();
     if asked >= tick.mul_f64(1.2) {
         return (Source::Cpu { tick, rate: Rate::Below }, asked);
     }
-    if asked >= tick.mul_f64(0.9) {
+    if !above {
         return (Source::Cpu { tick, rate: Rate::EachTick }, tick);
     }
     match probe(asked) {
@@ -279,6 +280,11 @@ pub(super) fn source(
             (Source::Cpu { tick, rate: Rate::EachTick }, tick)
         }
     }
+}
+
+/// Returns `true` if only perf events reach that period.
+pub(super) fn is_above_tick(period: Duration, tick: Option<Duration>) -> bool {
+    period < tick.unwrap_or_default().mul_f64(0.9)
 }
 
 /// The first expiry, uniform in one period: so a thread that lives for a tenth of a period is

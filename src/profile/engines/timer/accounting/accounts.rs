@@ -22,6 +22,8 @@ pub(in super::super) struct Accounting {
     pub(super) unused: Vec<usize>,
     /// The number of accounts that have ended and are not folded yet, pools included.
     pub(super) ended: usize,
+    /// Samples that found no room, and are not counted for a thread yet.
+    pub(super) unplaced: u64,
     wait_names: WaitNames,
     /// The contexts of samples, by their numbers.
     contexts: HashMap<u64, Arc<Context>>,

@@ -50,7 +50,10 @@ impl Accounting {
         thread_clock.reported_early -= thread_clock.reported_early.min(due.saturating_sub(thread_clock.counted));
         thread_clock.counted = thread_clock.counted.max(due);
         self.count_lost(thread_clock, missing);
-        self.accounts[thread_clock.owner()].lifetime.merged += missing;
+        // The rest found no room in a ring that threads share.
+        let unplaced = missing.min(self.unplaced);
+        self.unplaced -= unplaced;
+        self.accounts[thread_clock.owner()].lifetime.merged += missing - unplaced;
     }
 
     /// Counts samples for which the thread's ring had no room. The samples that filled it are
@@ -59,6 +62,12 @@ impl Accounting {
     pub(in super::super) fn add_lost(&mut self, thread_clock: &mut ThreadClock, samples: u64) {
         thread_clock.reported_early += samples;
         self.count_lost(thread_clock, samples);
+    }
+
+    /// Samples found no room in a ring that threads share: it is not known whose they were. Each of
+    /// them is missing where the samples of its thread are counted, and is lost there, not merged.
+    pub(in super::super) fn add_unplaced(&mut self, samples: u64) {
+        self.unplaced += samples;
     }
 
     fn count_lost(&mut self, thread_clock: &mut ThreadClock, samples: u64) {

@@ -23,6 +23,9 @@ impl State {
 
     /// Notes the threads that block SIGPROF now, without the runtime's own.
     pub(super) fn find_blocking(&mut self) {
+        if self.ring.is_some() {
+            return;
+        }
         let is_wall = self.triggers.source() == Source::Wall;
         let is_suspect = |sampled: &SampledThread| {
             let is_users = !sampled.handles.last().is_some_and(Thread::is_runtimes_own);

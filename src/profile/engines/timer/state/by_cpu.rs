@@ -21,11 +21,13 @@ impl State {
         if self.triggers.source() == Source::Wall {
             return self.select_by_wall(threads);
         }
+        self.read_rings(None);
         threads.append(&mut self.cpu.unchecked);
         let turns = (self.sampled.len() as u64).div_ceil(CLOCKS_PER_ROUND).max(1);
         self.cpu.round += 1;
         for ((&id, sampled), place) in self.sampled.iter().zip(self.cpu.round..) {
-            if place.is_multiple_of(turns) || !sampled.slot.is_empty() {
+            let has_samples = || sampled.by_signal.as_ref().is_some_and(|by_signal| !by_signal.slot.is_empty());
+            if place.is_multiple_of(turns) || has_samples() {
                 threads.push(id);
             }
         }
@@ -35,6 +37,7 @@ impl State {
     pub(in super::super) fn visit(&mut self, id: i32) {
         match self.triggers.source() {
             Source::Wall => self.tick(id),
+            Source::Rings => self.check_events(id),
             Source::Cpu { .. } => {
                 self.account_records(id, None, None);
                 self.check_timer(id);
@@ -45,6 +48,7 @@ impl State {
     /// Ends a round, which came `pause` after the one before. Returns `true` if so many threads are
     /// new that the next round must be at the next tick.
     pub(in super::super) fn end_round(&mut self, pause: Duration) -> bool {
+        self.lengthen_stacks();
         self.cpu.end_round(pause)
     }
 

@@ -8,7 +8,7 @@
 //!    the waits that were read belongs to a wait that began after the reading, whose label is still
 //!    there.
 
-use super::data::{SampledThread, State, cpu_nanos};
+use super::data::{BySignal, SampledThread, State, cpu_nanos};
 use crate::os::CpuClock;
 use crate::profile::engines::timer::accounting::ThreadSnapshot;
 use crate::profile::engines::timer::wall_schedule::{Progress, Visit};
@@ -46,17 +46,24 @@ impl State {
         if sampled.wall_state.is_some() {
             waits.begin_times(thread.started_at().max(began));
         }
-        // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the entry
-        // (invariant 1 of this room), or until this function is called again, which keeps it for a
-        // grace.
-        let is_replaced = unsafe { sampled.slot.set_wait_slot(Arc::as_ptr(&waits)) };
+        let is_replaced = match &sampled.by_signal {
+            // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the
+            // entry (invariant 1 of this room), or until this function is called again, which keeps
+            // it for a grace.
+            Some(by_signal) => unsafe { by_signal.slot.set_wait_slot(Arc::as_ptr(&waits)) },
+            None => {
+                waits.begin_contexts();
+                false
+            }
+        };
         let before = std::mem::replace(&mut sampled.waits, waits);
         if !Arc::ptr_eq(&before, &sampled.waits) {
+            before.end_contexts();
             if sampled.wall_state.is_some() {
                 before.end_times();
             }
-            if is_replaced {
-                self.wall.retired_waits.push((before, sampled.entry.grace()));
+            if let Some(by_signal) = sampled.by_signal.as_ref().filter(|_| is_replaced) {
+                self.wall.retired_waits.push((before, by_signal.entry.grace()));
             }
         }
         self.wall.free_retired_waits();
@@ -75,8 +82,10 @@ impl State {
     ) -> (Option<ThreadSnapshot>, u64) {
         let (tick, began) = (self.wall.schedule.tick(), self.began);
         let Some(sampled) = self.sampled.get_mut(&id) else { return (None, 0) };
-        let SampledThread { slot, waits, wall_state, thread_clock, traced_clock, clock: cpu_clock, .. } = sampled;
-        let Some(wall_state) = wall_state else { return (None, 0) };
+        let SampledThread { by_signal, waits, wall_state, thread_clock, traced_clock, clock: cpu_clock, .. } = sampled;
+        let Some((wall_state, BySignal { slot, .. })) = wall_state.as_mut().zip(by_signal.as_ref()) else {
+            return (None, 0);
+        };
         let (accounting, tracing) = (&mut self.accounting, &mut self.tracing);
         let mut waited = std::mem::take(&mut self.wall.waited);
         let reading = waits.read_times(&mut waited);

@@ -11,14 +11,17 @@ impl State {
     /// Accounts what the thread's handler has written into its ring; by the wall clock, its waits
     /// too. `clock`: its CPU clock, if known. `until`: the wall clock at its end, if it has ended.
     pub(super) fn account_records(&mut self, id: i32, clock: Option<u64>, until: Option<u64>) {
+        if self.ring.is_some() {
+            return self.read_rings(clock.map(|clock| (id, clock)));
+        }
         self.account_lost(id);
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         if sampled.wall_state.is_some() {
             self.snapshot_by_wall(id, clock, until, false);
-        } else if !sampled.slot.is_empty() {
+        } else if let Some(by_signal) = sampled.by_signal.as_ref().filter(|by_signal| !by_signal.slot.is_empty()) {
             let (accounting, tracing) = (&mut self.accounting, &mut self.tracing);
-            let SampledThread { slot, thread_clock, traced_clock, .. } = sampled;
-            slot.read(&mut self.address_buffer, |record| {
+            let SampledThread { thread_clock, traced_clock, .. } = sampled;
+            by_signal.slot.read(&mut self.address_buffer, |record| {
                 let stack = accounting.account_record(thread_clock, record);
                 if let Some(tracing) = tracing {
                     tracing.sample(&record, stack, traced_clock);
@@ -34,8 +37,9 @@ impl State {
     /// clocks cover the time of the lost samples.
     pub(super) fn account_lost(&mut self, id: i32) {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
+        let Some(by_signal) = &sampled.by_signal else { return };
         // Relaxed: a count.
-        let lost = sampled.slot.lost.swap(0, Ordering::Relaxed);
+        let lost = by_signal.slot.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             self.accounting.add_lost(&mut sampled.thread_clock, lost);
         }
@@ -89,9 +93,10 @@ impl State {
         for sampled in self.sampled.values_mut() {
             self.triggers.end(sampled.trigger.take());
         }
-        for sampled in self.sampled.values() {
-            sampled.entry.clear_slot();
+        for by_signal in self.sampled.values().filter_map(|sampled| sampled.by_signal.as_ref()) {
+            by_signal.entry.clear_slot();
         }
+        self.end_events();
         for id in self.sampled_ids() {
             self.account_records(id, None, None);
             self.close_account(id, None);
@@ -104,12 +109,17 @@ impl State {
         for sampled in self.sampled.values().filter(|sampled| sampled.wall_state.is_some()) {
             sampled.waits.end_times();
         }
+        for sampled in self.sampled.values().filter(|_| self.ring.is_some()) {
+            sampled.waits.end_contexts();
+        }
         self.sampled.clear();
         self.registered.clear();
         self.spare_arenas = Vec::new();
         // No entry leads to a slot any more, and each handler that found a slot has ended: no
         // handler reads the modules.
-        drop(handler::publish(None));
+        if self.ring.is_none() {
+            drop(handler::publish(None));
+        }
         (self.retired_modules, self.wall.retired_waits) = (Vec::new(), Vec::new());
     }
 }

@@ -1,5 +1,6 @@
 //! The state that every clock needs: the fields, and methods that only read them. No sampling.
 
+use super::by_ring::{ByRing, RingSampling};
 use super::cpu::CpuSampling;
 use super::obstacles::Obstacles;
 use super::traced::Tracing;
@@ -10,7 +11,7 @@ use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, WallSt
 use crate::profile::engines::timer::ids::ById;
 use crate::profile::engines::timer::modules::ModuleList;
 use crate::profile::engines::timer::own_stacks::OwnStacks;
-use crate::profile::engines::timer::slot::{Arena, Slot, StackBounds};
+use crate::profile::engines::timer::slot::{Arena, Slot};
 use crate::profile::engines::timer::table::{Claim, Grace};
 use crate::profile::engines::timer::triggers::{TimerCheck, Trigger, Triggers};
 use crate::profile::engines::timer::unwind::Modules;
@@ -19,6 +20,7 @@ use crate::profile::raw::Nanos;
 use crate::profile::trace::Collector;
 use crate::thread::Thread;
 use crate::wait;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +49,10 @@ pub(in super::super) struct State {
     pub(super) obstacles: Obstacles,
     pub(super) cpu: CpuSampling,
     pub(super) wall: WallSampling,
+    /// `None`: threads are sampled by signals.
+    pub(super) ring: Option<RingSampling>,
+    /// Why the kernel's rings were wanted and are not used.
+    pub(super) no_rings: Option<String>,
     /// `None`: no recording counts waits.
     pub(super) tracing: Option<Tracing>,
     /// For reading rings.
@@ -55,8 +61,11 @@ pub(in super::super) struct State {
 
 /// A sampled OS thread.
 pub(super) struct SampledThread {
-    pub(super) slot: Arc<Slot>,
-    pub(super) entry: Claim,
+    /// `None`: by the kernel's rings.
+    pub(super) by_signal: Option<BySignal>,
+    pub(super) by_ring: ByRing,
+    /// Where its stack lies. `None`: an unregistered thread, of which that is not known.
+    pub(super) stack: Option<Range<u64>>,
     pub(super) trigger: Option<Trigger>,
     pub(super) timer_check: TimerCheck,
     pub(super) clock: CpuClock,
@@ -70,6 +79,12 @@ pub(super) struct SampledThread {
     /// The threads of the tree that it is registered as; the last one is in charge. Empty for an
     /// unregistered thread.
     pub(super) handles: Vec<Thread>,
+}
+
+/// What the signal handler of a sampled thread needs.
+pub(super) struct BySignal {
+    pub(super) slot: Arc<Slot>,
+    pub(super) entry: Claim,
 }
 
 impl State {
@@ -97,6 +112,8 @@ impl State {
             obstacles: Obstacles::default(),
             cpu: CpuSampling::new(began),
             wall: WallSampling::default(),
+            ring: None,
+            no_rings: None,
             tracing: collector.map(|collector| Tracing::new(collector, began)),
             address_buffer: Vec::new(),
         };
@@ -121,7 +138,14 @@ impl State {
 
     /// What kept threads from being sampled, as a sentence.
     pub(in super::super) fn trouble(&self) -> Option<String> {
-        let all: Vec<String> = self.triggers.trouble().into_iter().chain(self.obstacles.trouble()).collect();
+        let all: Vec<String> = self
+            .no_rings
+            .iter()
+            .cloned()
+            .chain(self.triggers.trouble())
+            .chain(self.ring.as_ref().and_then(RingSampling::trouble))
+            .chain(self.obstacles.trouble())
+            .collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
@@ -135,6 +159,7 @@ impl State {
     pub(in super::super) fn take_warnings(&mut self) -> Vec<String> {
         let mut warnings = self.triggers.take_warnings();
         warnings.append(&mut self.obstacles.take_warnings());
+        warnings.extend(self.ring.as_mut().and_then(RingSampling::take_warning));
         warnings
     }
 
@@ -154,7 +179,7 @@ impl State {
 
 impl SampledThread {
     pub(super) fn is_unregistered(&self) -> bool {
-        matches!(self.slot.stack(), StackBounds::Found(_))
+        self.stack.is_none()
     }
 
     /// For a message.

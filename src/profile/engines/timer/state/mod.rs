@@ -1,7 +1,7 @@
 //! The state of a timer recording: which threads are sampled, and everything that is done to them
 //! from outside the signal handler. All of it under one lock, which the handler never takes.
 //!
-//! `data.rs` has what every clock needs. `cpu.rs` and `wall.rs` have what one clock needs besides;
+//! `data.rs` has what every clock needs. `by_ring.rs` is sampling without signals. `cpu.rs` and `wall.rs` have what one clock needs besides;
 //! `by_cpu.rs` and `by_wall.rs` are the sampler's visits by that clock. Each other file is one
 //! task.
 //!
@@ -14,6 +14,7 @@
 
 mod blocking;
 mod by_cpu;
+mod by_ring;
 mod by_wall;
 mod close;
 mod cpu;

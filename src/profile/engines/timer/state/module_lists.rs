@@ -14,6 +14,8 @@ impl State {
         }
         self.retired_modules.retain(|(_, graces)| !graces.iter().all(Grace::is_over));
         self.wall.free_retired_waits();
+        // What was sampled up to now is walked with the code of before.
+        self.read_rings(None);
         let Some(modules) = self.module_list.renew() else { return };
         let generation = self.module_list.history().generation();
         if generation != self.accounting.generation() {
@@ -24,8 +26,11 @@ impl State {
             self.accounting.begin_generation(generation);
         }
         self.own_stacks.set_code(&modules, generation);
-        if let Some(old) = handler::publish(Some(Box::new(modules))) {
-            let graces = self.sampled.values().map(|sampled| sampled.entry.grace()).collect();
+        if let Some(ring) = &mut self.ring {
+            ring.rings.set_modules(modules);
+        } else if let Some(old) = handler::publish(Some(Box::new(modules))) {
+            let by_signal = self.sampled.values().filter_map(|sampled| sampled.by_signal.as_ref());
+            let graces = by_signal.map(|by_signal| by_signal.entry.grace()).collect();
             self.retired_modules.push((old, graces));
         }
     }

@@ -18,7 +18,7 @@ use super::unregistered::Candidate;
 use crate::os::tasks::Copied;
 use crate::os::{CpuClock, tasks};
 use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
-use crate::profile::engines::timer::slot::{Mapping, StackBounds};
+use crate::profile::engines::timer::slot::StackBounds;
 use crate::profile::engines::timer::table;
 use crate::profile::engines::timer::triggers::Source;
 use crate::profile::raw::{UNSEEN, path_of_unregistered};
@@ -39,8 +39,13 @@ const MIN_CPU: u64 = 1_000_000;
 impl State {
     /// Called when all threads of the tree are sampled: each other living thread is unregistered.
     pub(in super::super) fn begin_scans(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.is_listing = false;
+        }
         let Some(unregistered) = &mut self.unregistered else { return };
-        if let Err(cause) = Copied::probe() {
+        if self.ring.is_none()
+            && let Err(cause) = Copied::probe()
+        {
             self.obstacles.note_unreadable_memory(cause);
         }
         let living = tasks::list().unwrap_or_else(|cause| {
@@ -113,12 +118,11 @@ impl State {
     /// Starts to sample an unregistered thread, whose time belongs to the recording from its CPU
     /// clock `since` on; it is at `now`.
     fn add_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
-        let Some(entry) = table::claim(id) else { return };
+        let entry = table::claim(id).filter(|_| self.ring.is_none());
         let path = path_of_unregistered(&tasks::name(id));
         let account = self.accounting.open(path.into(), None, self.nanos_since_start(Instant::now()));
         let (thread_clock, first) = (ThreadClock::new(account, since), self.cpu.draw_first_expiry(&self.triggers));
-        let stack = StackBounds::Found(Mapping::unknown());
-        self.add_sampled(NewThread { id, entry, clock, thread_clock, stack, first }, None);
+        self.add_sampled(NewThread { id, entry, clock, thread_clock, stack: None, first }, None);
         // So that the time before it was found is `[unsampled]`.
         self.close_account(id, Some(now));
     }
@@ -137,7 +141,9 @@ impl State {
     pub(super) fn end_unregistered(&mut self, id: i32) {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         self.triggers.end(sampled.trigger.take());
-        sampled.entry.clear_slot();
+        if let Some(by_signal) = &sampled.by_signal {
+            by_signal.entry.clear_slot();
+        }
         self.account_records(id, None, None);
         self.close_account(id, None);
         if let Some(sampled) = self.remove_sampled(id) {
@@ -151,7 +157,8 @@ impl State {
         // Listed once for all threads: it takes milliseconds where there are a thousand threads.
         let mut mappings = None;
         for (&id, sampled) in &self.sampled {
-            if let StackBounds::Found(mapping) = sampled.slot.stack()
+            if let Some(by_signal) = &sampled.by_signal
+                && let StackBounds::Found(mapping) = by_signal.slot.stack()
                 && let Some(pointer) = mapping.take_missed_pointer()
                 && let Some(range) = tasks::around(mappings.get_or_insert_with(tasks::mappings), pointer)
             {

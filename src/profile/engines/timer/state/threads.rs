@@ -1,10 +1,10 @@
 //! The start and the end of sampling for each thread of the tree, reported by the thread itself or
 //! found out later.
 
-use super::data::{SampledThread, State, cpu_nanos};
+use super::data::{BySignal, SampledThread, State, cpu_nanos};
 use crate::os::CpuClock;
 use crate::profile::engines::timer::accounting::{ThreadClock, WallState};
-use crate::profile::engines::timer::slot::{Slot, StackBounds};
+use crate::profile::engines::timer::slot::{Mapping, Slot, StackBounds};
 use crate::profile::engines::timer::table::{self, Claim};
 use crate::profile::engines::timer::triggers::{Source, Trigger};
 use crate::profile::raw::Nanos;
@@ -24,10 +24,12 @@ const MAX_UNNEEDED_TIMERS: usize = 64;
 pub(super) struct NewThread {
     /// The kernel's id.
     pub(super) id: i32,
-    pub(super) entry: Claim,
+    /// `None`: no handler samples it.
+    pub(super) entry: Option<Claim>,
     pub(super) clock: CpuClock,
     pub(super) thread_clock: ThreadClock,
-    pub(super) stack: StackBounds,
+    /// Where its stack lies, if that is known.
+    pub(super) stack: Option<Range<u64>>,
     /// The CPU time after which its first sample is due.
     pub(super) first: Duration,
 }
@@ -63,7 +65,11 @@ impl State {
         }
         // Reading a clock costs a short thread a fiftieth of its life.
         let now = if is_new { Some(0) } else { cpu_nanos(clock) };
-        let Some((now, entry)) = now.zip(table::claim(id)) else { return };
+        let Some(now) = now else { return };
+        let entry = if self.ring.is_none() { table::claim(id) } else { None };
+        if entry.is_none() && self.ring.is_none() {
+            return;
+        }
         let stack = thread.stack().unwrap_or(0..0);
         let is_reused = |sampled: &SampledThread| is_new || is_id_reused(sampled, now, &stack);
         if self.sampled.get(&id).is_some_and(is_reused) {
@@ -77,7 +83,7 @@ impl State {
             return self.put_in_charge(id, thread, account);
         }
         let thread_clock = ThreadClock::new(account, now);
-        let new = NewThread { id, entry, clock, thread_clock, stack: StackBounds::Known(stack), first };
+        let new = NewThread { id, entry, clock, thread_clock, stack: Some(stack), first };
         self.add_sampled(new, Some(thread));
     }
 
@@ -101,10 +107,15 @@ impl State {
         let NewThread { id, entry, clock, thread_clock, stack, first } = new;
         let owner = thread.and_then(Thread::os_thread).unwrap_or(0);
         let is_timed = self.tracing.is_some() && thread.is_some();
-        let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, stack, is_timed));
-        // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry (invariant
-        // 1 of this room).
-        unsafe { entry.set_slot(Arc::as_ptr(&slot)) };
+        let by_signal = entry.map(|entry| {
+            let bounds = stack.clone().map_or_else(|| StackBounds::Found(Mapping::unknown()), StackBounds::Known);
+            let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, bounds, is_timed));
+            // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry
+            // (invariant 1 of this room).
+            unsafe { entry.set_slot(Arc::as_ptr(&slot)) };
+            BySignal { slot, entry }
+        });
+        let by_ring = self.first_events(id, thread_clock.last());
         let wall_state = (self.triggers.source() == Source::Wall).then(|| {
             self.wall.schedule.add(id);
             let since = thread.map_or_else(|| self.now(), |thread| self.wall_nanos(thread.started_at()));
@@ -119,8 +130,9 @@ impl State {
         let handles = thread.cloned().into_iter().collect();
         let traced_clock = thread_clock.last();
         let sampled = SampledThread {
-            slot,
-            entry,
+            by_signal,
+            by_ring,
+            stack,
             trigger,
             timer_check,
             clock,
@@ -144,7 +156,9 @@ impl State {
         if sampled.thread_clock.owners().eq([account]) {
             // First, so that its handler does nothing any more: later signals of its timer find no
             // slot.
-            sampled.entry.clear_slot();
+            if let Some(by_signal) = &sampled.by_signal {
+                by_signal.entry.clear_slot();
+            }
             match sampled.trigger.take() {
                 Some(timer @ Trigger::Timer { .. }) if self.cpu.unneeded_timers.len() < MAX_UNNEEDED_TIMERS => {
                     self.cpu.unneeded_timers.push(timer)
@@ -183,7 +197,9 @@ impl State {
         }
         if let Some(sampled) = self.sampled.get_mut(&id) {
             self.triggers.end(sampled.trigger.take());
-            sampled.entry.clear_slot();
+            if let Some(by_signal) = &sampled.by_signal {
+                by_signal.entry.clear_slot();
+            }
         }
         self.account_records(id, None, None);
         if let Some(sampled) = self.remove_sampled(id) {
@@ -206,7 +222,11 @@ impl State {
     /// Removes the thread and wakes its schedule entry; otherwise a reused id would be scheduled
     /// twice.
     pub(super) fn remove_sampled(&mut self, id: i32) -> Option<SampledThread> {
-        let sampled = self.sampled.remove(&id)?;
+        let mut sampled = self.sampled.remove(&id)?;
+        if let Some(ring) = &mut self.ring {
+            ring.rings.retire(id, sampled.by_ring.events.take());
+            sampled.waits.end_contexts();
+        }
         if sampled.wall_state.is_some() {
             sampled.waits.end_times();
             sampled.waits.raise_flag();
@@ -218,7 +238,8 @@ impl State {
     fn remove_and_keep_arena(&mut self, id: i32) {
         if let Some(sampled) = self.remove_sampled(id)
             && self.spare_arenas.len() < MAX_SPARE_ARENAS
-            && let Some(slot) = Arc::into_inner(sampled.slot)
+            && let Some(BySignal { slot, .. }) = sampled.by_signal
+            && let Some(slot) = Arc::into_inner(slot)
         {
             self.spare_arenas.push(slot.into_arena());
         }
@@ -229,6 +250,6 @@ impl State {
 /// clock is at `now`, and whose stack is `stack`. The sampled thread has ended then, and its guard
 /// was leaked.
 fn is_id_reused(sampled: &SampledThread, now: u64, stack: &Range<u64>) -> bool {
-    let is_same_stack = matches!(sampled.slot.stack(), StackBounds::Known(known) if known.end == stack.end);
+    let is_same_stack = sampled.stack.as_ref().is_some_and(|known| known.end == stack.end);
     now < sampled.thread_clock.last() || !is_same_stack
 }

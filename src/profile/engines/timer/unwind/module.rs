@@ -4,6 +4,7 @@
 
 use super::call::{BEFORE, BEHIND, Call, before, ends_signal, slot_of_stub};
 use crate::os::readable::is_readable;
+use crate::os::tasks::copy_of;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -55,17 +56,26 @@ pub(super) enum Before {
 
 /// The modules, by address.
 #[derive(Clone, Default)]
-pub(super) struct Code(Vec<Module>);
+pub(super) struct Code {
+    modules: Vec<Module>,
+    /// The walked threads run on meanwhile, and may unload a module at any time.
+    may_go: bool,
+}
 
 impl Code {
     pub(super) fn add(&mut self, module: Module) {
-        let place = self.0.partition_point(|known| known.range.start < module.range.start);
-        self.0.insert(place, module);
+        let place = self.modules.partition_point(|known| known.range.start < module.range.start);
+        self.modules.insert(place, module);
     }
 
     /// Removes the module that begins at `start`.
     pub(super) fn remove(&mut self, start: u64) {
-        self.0.retain(|module| module.range.start != start);
+        self.modules.retain(|module| module.range.start != start);
+    }
+
+    /// From now on, code that can be unloaded is copied by the kernel.
+    pub(super) fn set_may_go(&mut self) {
+        self.may_go = true;
     }
 
     /// The module in which that address lies.
@@ -73,8 +83,8 @@ impl Code {
     /// # Signal safety
     /// Safe, as are all methods after this one.
     pub(super) fn module(&self, address: u64) -> Option<&Module> {
-        let after = self.0.partition_point(|module| module.range.start <= address);
-        self.0[..after].last().filter(|module| module.range.contains(&address))
+        let after = self.modules.partition_point(|module| module.range.start <= address);
+        self.modules[..after].last().filter(|module| module.range.contains(&address))
     }
 
     /// What lies before that return address.
@@ -145,12 +155,18 @@ impl Code {
             let parts = &self.module(address)?.lasting;
             parts.iter().find(|part| part.contains(&address) && end <= part.end)
         };
-        if lasts().is_none() && !(is_readable(address) && (last == address || is_readable(last))) {
-            return None;
+        if lasts().is_none() {
+            if self.may_go {
+                return copy_of(address);
+            }
+            if !(is_readable(address) && (last == address || is_readable(last))) {
+                return None;
+            }
         }
         // SAFETY: these bytes are mapped for reading, either for as long as the process lives, or
-        // as the kernel has just said. In the latter case they lie at a return address: a correct
-        // program does not unload a library that is on a thread's stack.
+        // as the kernel has just said. In the latter case they lie at a return address, and the
+        // walked thread does not run meanwhile: a correct program does not unload a library that is
+        // on a thread's stack.
         Some(unsafe { (address as *const [u8; COUNT]).read_volatile() })
     }
 }

@@ -1,6 +1,7 @@
 //! The interrupted registers: as the kernel gives them to a signal handler, and as it has saved
 //! them on the stack below another handler. One part for each processor; knows no rules.
 
+use crate::os::perf_ring::REGISTER_COUNT;
 use std::ops::Range;
 
 /// The interrupted registers that the unwinder needs.
@@ -29,6 +30,11 @@ impl Registers {
         let context = unsafe { &*context.cast::<libc::ucontext_t>() };
         let alternate = (context.uc_stack.ss_sp as u64, context.uc_stack.ss_size as u64);
         Registers { alternate, ..arch::of(&context.uc_mcontext) }
+    }
+
+    /// The registers of a sample that the kernel has written into a ring, in its order.
+    pub(in super::super) fn sampled(words: &[u64; REGISTER_COUNT]) -> Registers {
+        arch::sampled(words)
     }
 
     /// Made-up registers; all others are 0.
@@ -102,7 +108,7 @@ pub(super) use arch::{SAVED, code_address};
 
 #[cfg(target_arch = "x86_64")]
 mod arch {
-    use super::{Registers, Saved};
+    use super::{REGISTER_COUNT, Registers, Saved};
 
     pub(super) const COUNT: usize = 16;
 
@@ -135,6 +141,13 @@ mod arch {
         Registers { general: NUMBERED.map(register), ..Registers::made_up(register(libc::REG_RIP), pointer, frame, 0) }
     }
 
+    /// The kernel's order: ax, bx, cx, dx, si, di, bp, sp, ip, r8 to r15.
+    pub(super) fn sampled(words: &[u64; REGISTER_COUNT]) -> Registers {
+        const NUMBERED: [usize; COUNT] = [0, 3, 2, 1, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16];
+        let general = NUMBERED.map(|index| words[index]);
+        Registers { general, ..Registers::made_up(words[8], words[7], words[6], 0) }
+    }
+
     pub(in super::super) fn code_address(word: u64) -> u64 {
         word
     }
@@ -142,7 +155,7 @@ mod arch {
 
 #[cfg(target_arch = "aarch64")]
 mod arch {
-    use super::{Registers, Saved};
+    use super::{REGISTER_COUNT, Registers, Saved};
 
     /// The general ones, and the stack pointer.
     pub(super) const COUNT: usize = 32;
@@ -162,6 +175,14 @@ mod arch {
         general[31] = context.sp;
         let link = code_address(context.regs[30]);
         Registers { general, ..Registers::made_up(context.pc, context.sp, context.regs[29], link) }
+    }
+
+    /// The kernel's order: x0 to x30, the stack pointer, the instruction.
+    pub(super) fn sampled(words: &[u64; REGISTER_COUNT]) -> Registers {
+        let mut general = [0; COUNT];
+        general.copy_from_slice(&words[..COUNT]);
+        let link = code_address(words[30]);
+        Registers { general, ..Registers::made_up(words[32], words[31], words[29], link) }
     }
 
     /// Linux puts pointer authentication above the 48 bits of an address.

@@ -209,6 +209,44 @@ fn a_signal_frame_leads_to_the_interrupted_instruction() {
     assert_eq!(walk(&modules, &words, start + 0x108, 0), (vec![start + 0x108, start + 0x1001], Ending::Broken));
 }
 
+/// The copy of a stack ends below the function that the thread began with.
+#[test]
+fn a_walk_beyond_a_copy_is_cut_and_not_broken() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    let mut modules = of(module(code, &[(0, 0x1000, TWO_WORDS), (0x1000, 0x1000, TWO_WORDS)])).for_copies();
+    modules.starts = Starts::of(start + 0x1000..start + 0x2000);
+    let words = [1, start + 0x100, 2, start + 0x200, 3, start + 0x1300, 0, 0];
+    let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
+    // Where it lay is not mapped.
+    let at = 0x1000_u64;
+    let walk = |length: usize, stack: u64| {
+        let registers = Registers::made_up(start + 8, at, 0, 0);
+        let memory = Memory::of_part(&bytes[..length], at..at + stack, 0..0);
+        let mut found = Vec::new();
+        let ending = modules.walk(&registers, memory, &mut Cache::default(), |address| {
+            found.push(address);
+            true
+        });
+        (found.len(), ending)
+    };
+    assert_eq!(walk(64, 64), (4, Ending::Root));
+    assert_eq!([walk(40, 64), walk(32, 64), walk(20, 64)], [(3, Ending::Deep), (3, Ending::Deep), (2, Ending::Deep)]);
+    // Where the stack itself ends with the copy, callers are missing.
+    assert_eq!(walk(32, 32), (3, Ending::Broken));
+    assert_eq!(walk(0, 64), (1, Ending::Deep));
+}
+
+/// The kernel's order of registers is not that of unwinding tables.
+#[test]
+fn sampled_registers_have_their_numbers_in_tables() {
+    let registers = Registers::sampled(&std::array::from_fn(|index| index as u64));
+    assert_eq!((registers.instruction, registers.stack_pointer, registers.frame_pointer), (8, 7, 6));
+    // rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 and r15.
+    let general = [0, 1, 2, 3, 4, 5, 6, 7, 8, 15].map(|number| registers.general(number).unwrap());
+    assert_eq!(general, [0, 3, 2, 1, 4, 5, 6, 7, 9, 16]);
+}
+
 #[test]
 fn the_stack_of_this_thread_is_complete() {
     crate::profile::engines::timer::modules::learn_start_of_threads();

@@ -84,6 +84,12 @@ impl Modules {
         Modules { starts: Starts::default(), ..self.clone() }
     }
 
+    /// The same modules, for walks over copies of stacks, while the walked threads run on.
+    pub(in super::super) fn for_copies(mut self) -> Modules {
+        self.code.set_may_go();
+        self
+    }
+
     /// Finds the functions that threads start with, in the modules that were added.
     pub(in super::super) fn find_starts(&mut self) {
         self.starts = Starts::find(&self.code);
@@ -91,7 +97,7 @@ impl Modules {
 
     /// Calls `push` with the address of the leaf, then with each return address, until it returns
     /// `false`. An instruction that a signal has interrupted is passed as a return address one byte
-    /// behind it.
+    /// behind it. If the stack goes on beyond what `memory` has of it, it is [`Ending::Deep`].
     ///
     /// # Signal safety
     /// Safe, if `push` is.
@@ -99,6 +105,19 @@ impl Modules {
         &self,
         registers: &Registers,
         mut memory: Memory<'_>,
+        cache: &mut Cache,
+        push: impl FnMut(u64) -> bool,
+    ) -> Ending {
+        match self.walk_in(registers, &mut memory, cache, push) {
+            Ending::Broken if memory.is_cut() => Ending::Deep,
+            ending => ending,
+        }
+    }
+
+    fn walk_in(
+        &self,
+        registers: &Registers,
+        memory: &mut Memory<'_>,
         cache: &mut Cache,
         mut push: impl FnMut(u64) -> bool,
     ) -> Ending {
@@ -116,18 +135,18 @@ impl Modules {
             }
             if frame.exact && self.is_end_of_signal(&frame, known.rule) {
                 // It was interrupted on its way out of a handler.
-                match self.below_signal(frame.stack_pointer, &mut memory) {
+                match self.below_signal(frame.stack_pointer, memory) {
                     Some(below) => frame = below,
                     None => return Ending::Broken,
                 }
             } else {
-                let Some(caller) = self.caller(&frame, known.rule, &mut memory, cache) else { return Ending::Broken };
+                let Some(caller) = self.caller(&frame, known.rule, memory, cache) else { return Ending::Broken };
                 let there = self.known(&caller, cache);
                 if there.before == Before::EndOfSignal {
                     if !push(caller.address.wrapping_add(1)) {
                         return Ending::Deep;
                     }
-                    match self.below_signal(caller.stack_pointer, &mut memory) {
+                    match self.below_signal(caller.stack_pointer, memory) {
                         Some(below) => frame = below,
                         None => return Ending::Broken,
                     }
