@@ -1,5 +1,5 @@
-//! What the sampler gives and what it costs, beside the pprof crate (`Engine::Process`) in the same
-//! run: `cargo bench --features pprof-engine --bench sampler [-- SECTION…]`; `benches/sampler.sh
+//! What the sampler gives and what it costs, by signals and by the kernel's rings, beside the pprof
+//! crate (`Engine::Process`) in the same run: `cargo bench --features pprof-engine --bench sampler [-- SECTION…]`; `benches/sampler.sh
 //! [SECTION…]` adds dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall.
 //! Prints tables; asserts nothing.
 
@@ -91,6 +91,7 @@ fn middle(values: &mut [f64]) -> f64 {
 enum Contender {
     None,
     Ours,
+    Ring,
     Pprof,
     #[cfg(dial9)]
     Dial9,
@@ -100,6 +101,7 @@ impl Contender {
     const ALL: &[Contender] = &[
         Contender::None,
         Contender::Ours,
+        Contender::Ring,
         Contender::Pprof,
         #[cfg(dial9)]
         Contender::Dial9,
@@ -108,7 +110,8 @@ impl Contender {
     fn name(self) -> &'static str {
         match self {
             Contender::None => "none",
-            Contender::Ours => "selvedge",
+            Contender::Ours => "signals",
+            Contender::Ring => "ring",
             Contender::Pprof => "pprof",
             #[cfg(dial9)]
             Contender::Dial9 => "dial9",
@@ -162,6 +165,7 @@ fn measure(contender: Contender, threads: u64, frequency: u32, work: u64, sums: 
     let cpu = match contender {
         Contender::None => joined(workers(threads, work), || ()),
         Contender::Ours => recorded(Engine::Timer, threads, frequency, work, sums),
+        Contender::Ring => recorded(Engine::Ring, threads, frequency, work, sums),
         Contender::Pprof => recorded(Engine::Process, threads, frequency, work, sums),
         #[cfg(dial9)]
         Contender::Dial9 => dial9(threads, frequency, work, sums),
@@ -174,6 +178,7 @@ fn recorded(engine: Engine, threads: u64, frequency: u32, work: u64, sums: &mut 
     let recording = profile::start(Options::new().engine(engine).frequency(frequency)).expect("it starts");
     let cpu = joined(workers(threads, work), || ());
     let profile = recording.finish();
+    assert_eq!(profile.engine(), engine, "the system refuses it");
     for thread in profile.threads() {
         if thread.path().contains("/w-") {
             sums.samples += thread.samples();
@@ -285,6 +290,8 @@ fn cost() {
             if contender == Contender::Ours {
                 let calls = sums.samples as f64 * call / 1e6;
                 println!(" {:>9.2}% | {:>4.2}% |", 100.0 * sums.own / sums.cpu, 100.0 * calls / sums.cpu);
+            } else if contender == Contender::Ring {
+                println!(" {:>9.2}% | {:>5} |", 100.0 * sums.own / sums.cpu, "");
             } else {
                 println!(" {:>10} | {:>5} |", "", "");
             }
@@ -350,16 +357,16 @@ fn spawning() {
     }
     println!("\nspawn and join, medians of rounds in turn\n");
     println!(
-        "|   Hz | plain µs | recorded µs | recorded/plain | least |\n\
-         |-----:|---------:|------------:|---------------:|------:|"
+        "|   Hz | sampler | plain µs | recorded µs | recorded/plain | least |\n\
+         |-----:|---------|---------:|------------:|---------------:|------:|"
     );
     each();
-    for frequency in [100, 250, 1000] {
+    let engines = [(100, Engine::Timer), (250, Engine::Timer), (1000, Engine::Timer), (1000, Engine::Ring)];
+    for (frequency, engine) in engines {
         let (mut plain, mut recorded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..scaled(12, 1) {
             let without = each();
-            let recording =
-                profile::start(Options::new().engine(Engine::Timer).frequency(frequency)).expect("it starts");
+            let recording = profile::start(Options::new().engine(engine).frequency(frequency)).expect("it starts");
             let with = each();
             drop(recording);
             plain.push(without);
@@ -368,7 +375,11 @@ fn spawning() {
         }
         let ratio = middle(&mut ratios);
         let (plain, recorded) = (middle(&mut plain), middle(&mut recorded));
-        println!("| {frequency:>4} | {plain:>8.1} | {recorded:>11.1} | {ratio:>14.2} | {:>5.2} |", ratios[0]);
+        println!(
+            "| {frequency:>4} | {:<7} | {plain:>8.1} | {recorded:>11.1} | {ratio:>14.2} | {:>5.2} |",
+            engine.to_string(),
+            ratios[0]
+        );
     }
 }
 
