@@ -32,9 +32,11 @@ pub extern "C" fn plugin_whole_run() -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_leave_all() -> i32 {
     #[cfg(feature = "profiling")]
-    match selvedge::profile::start(selvedge::profile::Options::new().frequency(1000)) {
-        Ok(recording) => std::mem::forget(recording),
-        Err(_) => return 3,
+    {
+        use selvedge::profile::{Engine, Options, start};
+        // With a signal handler, which stays.
+        let Ok(recording) = start(Options::new().engine(Engine::Timer).frequency(1000)) else { return 3 };
+        std::mem::forget(recording);
     }
     let begun = Signal::new("begun");
     let told = begun.clone();
