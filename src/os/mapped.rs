@@ -17,6 +17,8 @@ pub(crate) struct MappedFile<'f> {
     parts: RefCell<Vec<Part>>,
     /// The system's error when it last refused to map a part.
     refused: Cell<Option<i32>>,
+    /// The number of bytes that were looked at since pages were last given back.
+    seen: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -29,11 +31,15 @@ struct Part {
 /// these systems.
 const GRAIN: u64 = 64 * 1024;
 
+/// The number of bytes of a file that are looked at before their pages are given back.
+const MOST_RESIDENT: u64 = 4 << 20;
+
 impl<'f> MappedFile<'f> {
     /// # Errors
     /// The system does not tell how long the file is.
     pub(crate) fn new(file: &'f File) -> io::Result<MappedFile<'f>> {
-        Ok(MappedFile { file, length: file.metadata()?.len(), parts: RefCell::default(), refused: Cell::new(None) })
+        let length = file.metadata()?.len();
+        Ok(MappedFile { file, length, parts: RefCell::default(), refused: Cell::new(None), seen: Cell::new(0) })
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -71,6 +77,23 @@ impl<'f> MappedFile<'f> {
         // programs are not changed in place while they run; if one is all the same, what is read is
         // nonsense, and the parsers reckon with that.
         Ok(unsafe { std::slice::from_raw_parts(part.start.add((from - part.range.start) as usize), length as usize) })
+    }
+
+    /// Notes that so many bytes were looked at. When there are `MOST_RESIDENT`, their pages are given
+    /// back to the kernel, which keeps them in its cache of files while it has room: a page that is
+    /// looked at again is mapped again.
+    pub(crate) fn looked_at(&self, count: u64) {
+        let seen = self.seen.get().saturating_add(count);
+        self.seen.set(if seen < MOST_RESIDENT { seen } else { 0 });
+        if seen < MOST_RESIDENT {
+            return;
+        }
+        for part in self.parts.borrow().iter() {
+            let length = (part.range.end - part.range.start) as usize;
+            // SAFETY: mapped by `map`, of that length, private and never written to: what is read
+            // there later is what the file has there, as before.
+            unsafe { libc::madvise(part.start.cast_mut().cast(), length, libc::MADV_DONTNEED) };
+        }
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Part> {
@@ -124,5 +147,8 @@ mod tests {
         }
         assert!(mapped.part(length - 5, 6).is_err());
         assert!(mapped.part(u64::MAX, 2).is_err());
+        let part = mapped.part(3, 200_000).unwrap();
+        mapped.looked_at(MOST_RESIDENT);
+        assert_eq!(part, &whole[3..200_003], "pages that were given back are read again");
     }
 }

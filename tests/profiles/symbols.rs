@@ -319,3 +319,27 @@ fn memory_for_names_is_given_back() {
     assert!(after.0 < before.0 + 4096, "kB before and after: {before:?} {after:?}");
     assert_eq!(after.1, before.1);
 }
+
+/// The peak while names are found, in a test program with more than 20 MB of debug information.
+#[test]
+fn finding_names_takes_little_memory() {
+    const MOST: u64 = 20 * 1024;
+    let _alone = alone();
+    let kilobytes = |name: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let recording = profile::start(Options::new()).unwrap();
+    let end = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < end {
+        std::hint::black_box(format!("{:?}", std::fs::read_to_string("/proc/self/maps")));
+    }
+    let before = kilobytes("VmRSS:");
+    // The peak is what is resident now.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let profile = recording.finish();
+    let peak = kilobytes("VmHWM:");
+    assert!(folded(&profile).contains("finding_names_takes_little_memory"));
+    assert!(peak < before + MOST, "kB before, and at the peak: {before}, {peak}");
+}

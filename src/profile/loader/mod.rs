@@ -6,13 +6,14 @@ mod debug_files;
 mod notes;
 mod source;
 
-pub(in crate::profile) use source::Source;
+pub(in crate::profile) use source::{Source, Stamp};
 
 use crate::flame::Module;
 use crate::os::maps::{self, MappedPart};
 use crate::os::{perf, program};
 use notes::build_id;
 use source::Marks;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -101,9 +102,11 @@ impl History {
         let is_kept = |entry: &&Entry| matches!(entry.source.as_deref(), Some(Source::Kept { .. }));
         let kept = self.entries.iter().filter(is_kept).count() as u64;
         let mut files = MOST_FILES.min(kept + perf::files_to_spend()).saturating_sub(kept);
-        let mapped = maps::files().unwrap_or_default();
+        // Read when it is needed: with ten thousand threads it is megabytes.
+        let mapped = OnceCell::new();
+        let mapped = || mapped.get_or_init(|| maps::files().unwrap_or_default()).as_slice();
         for entry in self.entries.iter_mut().filter(|entry| entry.source.is_none()) {
-            let source = entry.loaded.find(&mapped, files > 0);
+            let source = entry.loaded.find(mapped, files > 0);
             let spent = match &source {
                 Source::Kept { debug, .. } => 1 + u64::from(debug.is_some()),
                 Source::Named(..) | Source::Unknown(_) => 0,
@@ -199,26 +202,28 @@ impl Loaded {
     }
 
     /// Searches its file where the loader says, and where the system lists it.
-    fn find(&self, mapped: &[MappedPart], keep: bool) -> Source {
-        let listed = maps::at(mapped, self.range.start);
-        let mut candidates: Vec<PathBuf> = match self.origin {
+    fn find<'m>(&self, mapped: impl Fn() -> &'m [MappedPart], keep: bool) -> Source {
+        let listed = || maps::at(mapped(), self.range.start);
+        let by_name: Option<PathBuf> = match self.origin {
             Origin::Vdso => return Source::Unknown("the kernel has no file of it".into()),
-            Origin::Program => vec!["/proc/self/exe".into()],
-            Origin::Library if self.own_name.is_empty() => vec![],
-            Origin::Library => vec![self.name.clone()],
+            Origin::Program => Some("/proc/self/exe".into()),
+            Origin::Library => (!self.own_name.is_empty()).then(|| self.name.clone()),
         };
-        candidates.extend(listed.map(|listed| listed.path.clone()));
-        if self.origin == Origin::Program {
-            candidates.extend([self.name.clone()]);
-            candidates.extend(program::started_as());
-        }
-        // For a file that has no name any more; only a privileged process may open this one.
-        candidates.extend(listed.map(|listed| {
-            let Range { start, end } = listed.range;
-            format!("/proc/self/map_files/{start:x}-{end:x}").into()
-        }));
-        candidates.dedup();
-        Source::find(&candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: listed }, keep)
+        let by_list = std::iter::once_with(|| {
+            let mut more: Vec<PathBuf> = listed().map(|listed| listed.path.clone()).into_iter().collect();
+            if self.origin == Origin::Program {
+                more.extend([self.name.clone()]);
+                more.extend(program::started_as());
+            }
+            // For a file that has no name any more; only a privileged process may open this one.
+            more.extend(listed().map(|listed| {
+                let Range { start, end } = listed.range;
+                format!("/proc/self/map_files/{start:x}-{end:x}").into()
+            }));
+            more
+        });
+        let candidates = by_name.into_iter().chain(by_list.flatten());
+        Source::find(candidates, &Marks { build_id: &self.build_id, headers: &self.headers, mapped: &listed }, keep)
     }
 
     /// Returns `true` for the C library, for its parts in older systems, and for the loader.

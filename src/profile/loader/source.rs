@@ -15,8 +15,8 @@ pub(super) struct Marks<'a> {
     pub(super) build_id: &'a [u8],
     /// The program headers, byte for byte.
     pub(super) headers: &'a [u8],
-    /// Where the system lists it; `None` without `/proc`.
-    pub(super) mapped: Option<&'a MappedPart>,
+    /// Where the system lists it; `None` without `/proc`. Asked if there is no build id.
+    pub(super) mapped: &'a dyn Fn() -> Option<&'a MappedPart>,
 }
 
 /// The open file, or its path, or why it was not found.
@@ -37,7 +37,7 @@ pub(in crate::profile) enum Source {
 }
 
 /// A file as it was when it was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::profile) struct Stamp {
     device: u64,
     inode: u64,
@@ -59,20 +59,32 @@ impl Stamp {
 
 impl Source {
     /// The first of `candidates` with those marks. `keep`: it stays open.
-    pub(super) fn find(candidates: &[PathBuf], marks: &Marks<'_>, keep: bool) -> Source {
-        let mut why = None;
+    pub(super) fn find(candidates: impl Iterator<Item = PathBuf>, marks: &Marks<'_>, keep: bool) -> Source {
+        let (mut why, mut last) = (None, PathBuf::new());
         for candidate in candidates {
-            match open(candidate, marks) {
+            if candidate == last {
+                continue;
+            }
+            match open(&candidate, marks) {
                 Ok((file, stamp)) if keep => {
-                    let place = debug_files(candidate, marks.build_id, None).into_iter().next();
+                    let place = debug_files(&candidate, marks.build_id, None).into_iter().next();
                     let debug = place.and_then(|place| open_regular(&place).ok());
                     return Source::Kept { file, stamp, debug };
                 }
-                Ok((_, stamp)) => return Source::Named(candidate.clone(), stamp),
+                Ok((_, stamp)) => return Source::Named(candidate, stamp),
                 Err(cause) => why = why.or(Some(cause)),
             }
+            last = candidate;
         }
         Source::Unknown(why.map_or_else(|| "the loader does not name its file".into(), |cause| cause.to_string()))
+    }
+
+    /// What the file was when it was found; `None` if it was not found.
+    pub(in crate::profile) fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Source::Kept { stamp, .. } | Source::Named(_, stamp) => Some(*stamp),
+            Source::Unknown(_) => None,
+        }
     }
 
     /// The file as it was found.
@@ -144,7 +156,7 @@ fn is_it(file: &File, metadata: &Metadata, marks: &Marks<'_>) -> io::Result<bool
     let mut headers = vec![0; (count * HEADER) as usize];
     file.read_exact_at(&mut headers, word(&start, 32))?;
     if marks.build_id.is_empty() {
-        let is_listed = marks.mapped.is_none_or(|mapped| {
+        let is_listed = (marks.mapped)().is_none_or(|mapped| {
             // Overlays and some file systems list other devices than `stat` names: numbers of two
             // devices are not compared.
             let same_device = (libc::major(metadata.dev()), libc::minor(metadata.dev()))

@@ -1,7 +1,9 @@
 //! Functions, inlined functions and lines, by debug information in the DWARF format. Reads only
-//! what the wanted addresses need, unit by unit, and keeps nothing of a unit.
+//! what the wanted addresses need, unit by unit, and keeps nothing of a unit. `units.rs` finds the
+//! units, `lines.rs` the lines.
 
 use super::lines::{self, Reader};
+use super::units::{self, within};
 use gimli::{AttributeValue, EntriesRaw, UnitOffset, UnitRef};
 
 type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
@@ -37,35 +39,25 @@ struct Call<'a> {
 }
 
 /// For each of the sorted `addresses` its frames, the innermost first. Empty if nothing is known.
+/// `looked_at` is told how many bytes were looked at since the last call.
 ///
 /// # Errors
 /// A part of the information cannot be read. The frames of the other parts are returned
 /// nevertheless.
-pub(super) fn frames<'a>(dwarf: &Dwarf<'a>, addresses: &[u64]) -> (Vec<Vec<Frame<'a>>>, Result<(), gimli::Error>) {
+pub(super) fn frames<'a>(
+    dwarf: &Dwarf<'a>,
+    addresses: &[u64],
+    looked_at: &dyn Fn(u64),
+) -> (Vec<Vec<Frame<'a>>>, Result<(), gimli::Error>) {
     let mut found: Vec<At<'a>> = addresses.iter().map(|&address| At { address, ..At::default() }).collect();
-    let mut read = Ok(());
-    let mut units = dwarf.units();
-    let mut others = Others { dwarf, starts: None, last: None };
-    loop {
-        match units.next() {
-            Ok(Some(header)) => {
-                if matches!(header.type_(), gimli::UnitType::Type { .. } | gimli::UnitType::SplitType { .. }) {
-                    continue;
-                }
-                let unit = dwarf.unit(header);
-                if let Err(cause) =
-                    unit.and_then(|unit| look_into(&UnitRef::new(dwarf, &unit), &mut found, &mut others))
-                {
-                    read = Err(cause);
-                }
-            }
-            Ok(None) => break,
-            Err(cause) => {
-                read = Err(cause);
-                break;
-            }
-        }
-    }
+    let mut others = Others { dwarf, looked_at, starts: None, last: None };
+    let read = units::for_each(dwarf, addresses, |header| {
+        let length = header.length_including_self();
+        let unit = dwarf.unit(header)?;
+        look_into(&UnitRef::new(dwarf, &unit), &mut found, &mut others)?;
+        looked_at(length as u64);
+        Ok(())
+    });
     (found.into_iter().map(At::frames).collect(), read)
 }
 
@@ -100,7 +92,7 @@ fn look_into<'a>(
     let mut ranges = unit.unit_ranges()?;
     while let Some(range) = ranges.next()? {
         has_ranges |= range.begin < range.end;
-        inside.extend(within(found, range));
+        inside.extend(within(found, range, |at| at.address));
     }
     if !has_ranges {
         // The unit does not say which addresses are its own, but its lines do.
@@ -118,21 +110,12 @@ fn look_into<'a>(
         found[index].place = place.or(found[index].place.take());
     }
     let mut entries = unit.entries_raw(None)?;
-    let mut walk = Walk { unit, others, found, all: &inside };
-    while !entries.is_empty() {
+    let mut walk = Walk { unit, others, found, all: &inside, unnamed: inside.len() };
+    // What follows the last function that is needed is not read.
+    while walk.unnamed > 0 && !entries.is_empty() {
         walk.entry(&mut entries, &[], Depth::Outside)?;
     }
     Ok(())
-}
-
-/// The indexes of the addresses in that range.
-fn within(found: &[At<'_>], range: gimli::Range) -> std::ops::Range<usize> {
-    // Code that the linker has left out has the address 0, where no code is.
-    if range.begin == 0 || range.begin >= range.end {
-        return 0..0;
-    }
-    let from = found.partition_point(|at| at.address < range.begin);
-    from..found.partition_point(|at| at.address < range.end)
 }
 
 /// A walk through the entries of one unit, in the order in which they are written.
@@ -142,6 +125,8 @@ struct Walk<'w, 'u, 'o, 'a> {
     found: &'w mut [At<'a>],
     /// Indexes of the addresses that are in the unit, sorted.
     all: &'w [usize],
+    /// The number of these addresses for which no function was found so far.
+    unnamed: usize,
 }
 
 /// The functions around the entries.
@@ -188,7 +173,7 @@ impl<'a> Walk<'_, '_, '_, 'a> {
             attributes.take(self.unit, attribute)?;
         }
         let mut inside = Vec::new();
-        attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range)))?;
+        attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range, |at| at.address)))?;
         // An inlined function is a part of the function around it. Only the first unit that has the
         // function counts.
         inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inner);
@@ -203,6 +188,8 @@ impl<'a> Walk<'_, '_, '_, 'a> {
             for &index in &inside {
                 self.found[index].chain.push(call.clone());
             }
+            self.unnamed -= if inner == 0 { inside.len() } else { 0 };
+            (self.others.looked_at)(TEXT);
         }
         while entries.next_depth() > level {
             self.entry(entries, &inside, Depth::Inlined(inner))?;
@@ -277,9 +264,14 @@ impl<'a> Attributes<'a> {
 /// The maximum number of steps from entry to entry to find a name: the steps may lead in a circle.
 const MOST_STEPS: usize = 16;
 
+/// The number of bytes that are looked at to read a name somewhere in a file: the kernel maps some
+/// pages around it.
+const TEXT: u64 = 64 * 1024;
+
 /// The units that entries of other units refer to.
 struct Others<'u, 'a> {
     dwarf: &'u Dwarf<'a>,
+    looked_at: &'u dyn Fn(u64),
     /// The offsets of the units. `None`: not needed so far.
     starts: Option<Vec<usize>>,
     /// The unit that was needed last, and its offset.

@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) lines: Vec<Vec<Line>>,
     /// Files that could not be read, and why, as sentences.
     pub(super) unread: Vec<String>,
+    /// All of it is by debug information that could be read.
+    pub(super) is_final: bool,
 }
 
 /// The lines of the sorted `addresses` in that program or library. Keeps nothing that was read.
@@ -32,7 +34,7 @@ pub(super) fn names(
 ) -> Found {
     let name = loaded.name.display();
     let mut taken = 0;
-    let mut found = Naming { addresses, texts, budget, taken: &mut taken, unread: Vec::new() };
+    let mut found = Naming { addresses, texts, budget, taken: &mut taken, unread: Vec::new(), is_informed: false };
     let lines = if loaded.origin == Origin::Vdso {
         found.of(loaded, source, Bytes::InMemory(vdso(loaded)))
     } else {
@@ -42,13 +44,13 @@ pub(super) fn names(
             found.of(loaded, source, Bytes::OfFile(&mapped))
         })
     };
-    let mut unread = found.unread;
+    let (mut unread, is_informed) = (found.unread, found.is_informed);
     budget.give_back(taken);
     let lines = lines.unwrap_or_else(|cause| {
         unread.push(format!("{name} cannot be read: {cause}. Its functions have no names."));
         vec![Vec::new(); addresses.len()]
     });
-    Found { lines, unread }
+    Found { lines, is_final: is_informed && unread.is_empty(), unread }
 }
 
 /// The bytes of the kernel's own library, which stays as long as the process lives. The tables that
@@ -67,6 +69,8 @@ struct Naming<'n> {
     /// The bytes taken from the budget.
     taken: &'n mut u64,
     unread: Vec<String>,
+    /// There is debug information.
+    is_informed: bool,
 }
 
 impl Naming<'_> {
@@ -81,7 +85,8 @@ impl Naming<'_> {
             (Some(debug), Some(mapped)) => (debug, Bytes::OfFile(mapped)),
             _ => (&own, bytes),
         };
-        if has_debug_information(informed)
+        self.is_informed = has_debug_information(informed);
+        if self.is_informed
             && let Err(cause) = self.by_debug_information(informed, informed_by, &mut lines)
         {
             let name = loaded.name.display();
@@ -104,6 +109,7 @@ impl Naming<'_> {
         let sections = gimli::DwarfSections::load(|id| match id {
             SectionId::DebugAbbrev
             | SectionId::DebugAddr
+            | SectionId::DebugAranges
             | SectionId::DebugInfo
             | SectionId::DebugLine
             | SectionId::DebugLineStr
@@ -115,7 +121,7 @@ impl Naming<'_> {
             _ => Ok(Default::default()),
         })?;
         let dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, NativeEndian));
-        let (frames, read) = dwarf::frames(&dwarf, self.addresses);
+        let (frames, read) = dwarf::frames(&dwarf, self.addresses, &|count| bytes.looked_at(count));
         // The name is empty for a function without a description; the tables may have its name.
         let line = |frame: Frame<'_>, texts: &mut Texts| {
             let name = frame.name.map_or_else(Default::default, String::from_utf8_lossy);

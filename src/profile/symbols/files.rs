@@ -2,11 +2,12 @@
 //! `elf.rs` read each file once for all wanted addresses in it.
 
 use super::budget::Budget;
-use super::{Resolve, Role, Texts, Wanted, elf};
-use crate::flame::{Location, Module};
+use super::{Resolve, Role, Texts, Wanted, elf, known};
+use crate::flame::{Line, Location, Module};
 use crate::os::mapped::give_memory_back;
-use crate::profile::loader::{History, Loaded, Origin};
+use crate::profile::loader::{History, Loaded, Origin, Source};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// The names of this process's code. Dropping it gives the memory back that was used for reading.
 pub(in crate::profile) struct OfThisProcess {
@@ -19,6 +20,8 @@ pub(in crate::profile) struct OfThisProcess {
     named: HashMap<Wanted, Location>,
     texts: Texts,
     unread: Vec<String>,
+    /// A file was read.
+    has_read: bool,
 }
 
 impl OfThisProcess {
@@ -31,7 +34,7 @@ impl OfThisProcess {
             roles.resize(modules.len(), role(loaded));
         }
         let (named, unread) = (HashMap::new(), Vec::new());
-        OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread }
+        OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread, has_read: false }
     }
 
     /// The history has grown. What was named stays named, if the later history has all entries of
@@ -62,17 +65,17 @@ impl OfThisProcess {
     /// Finds the locations of the wanted addresses, which are all in the entry of the history with
     /// that index.
     fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {
-        let loaded = self.history.get(index);
-        let in_file = |wanted: &Wanted| wanted.instruction().wrapping_sub(loaded.bias);
+        let bias = self.history.get(index).bias;
+        let in_file = |wanted: &Wanted| wanted.instruction().wrapping_sub(bias);
         let mut addresses: Vec<u64> = wanted.iter().map(in_file).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let found = elf::names(loaded, self.history.source(index), &addresses, &mut self.texts, budget);
-        self.unread.extend(found.unread);
+        let lines = self.lines(index, &addresses, budget);
+        let loaded = self.history.get(index);
         for &wanted in wanted {
             let (instruction, in_file) = (wanted.instruction(), in_file(&wanted));
             let place = addresses.partition_point(|&address| address < in_file);
-            let mut lines = found.lines[place].clone();
+            let mut lines = lines[place].to_vec();
             if lines.is_empty() {
                 lines.push(self.texts.remark(unnamed(loaded, in_file)));
             }
@@ -81,11 +84,36 @@ impl OfThisProcess {
             self.named.insert(wanted, Location { address: instruction, module, lines });
         }
     }
+
+    /// The lines of the sorted addresses in the file of that entry: known from before, or read now.
+    fn lines(&mut self, index: usize, addresses: &[u64], budget: &mut Budget) -> Vec<Arc<[Line]>> {
+        let source = self.history.source(index);
+        let stamp = source.and_then(Source::stamp);
+        let mut known = stamp.map_or_else(|| vec![None; addresses.len()], |file| known::look_up(file, addresses));
+        let is_missing = |place: &usize| known[*place].is_none();
+        let missing: Vec<usize> = (0..addresses.len()).filter(is_missing).collect();
+        if !missing.is_empty() {
+            self.has_read = true;
+            let wanted: Vec<u64> = missing.iter().map(|&place| addresses[place]).collect();
+            let found = elf::names(self.history.get(index), source, &wanted, &mut self.texts, budget);
+            self.unread.extend(found.unread);
+            let lines: Vec<Arc<[Line]>> = found.lines.into_iter().map(Arc::from).collect();
+            // Debug information that is put beside a file later is found later. So is what there was
+            // no memory for.
+            if let Some(file) = stamp.filter(|_| found.is_final) {
+                known::keep(file, wanted.into_iter().zip(lines.iter().cloned()));
+            }
+            missing.into_iter().zip(lines).for_each(|(place, lines)| known[place] = Some(lines));
+        }
+        known.into_iter().map(Option::unwrap_or_default).collect()
+    }
 }
 
 impl Drop for OfThisProcess {
     fn drop(&mut self) {
-        give_memory_back();
+        if self.has_read {
+            give_memory_back();
+        }
     }
 }
 
@@ -144,4 +172,23 @@ fn role(loaded: &Loaded) -> Role {
 fn unnamed(loaded: &Loaded, in_file: u64) -> String {
     let name = loaded.name.file_name().unwrap_or(loaded.name.as_os_str()).to_string_lossy();
     format!("[{}+{in_file:#x}]", name.trim_matches(['[', ']']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_found_before_are_read_from_no_file() {
+        let here = names_that_were_found_before_are_read_from_no_file as fn() as usize as u64;
+        let find = || {
+            let mut names = OfThisProcess::new(History::of_now());
+            let line = names.resolve(here, true, 0).lines.last().cloned().unwrap();
+            assert!(line.function.ends_with("names_that_were_found_before_are_read_from_no_file"), "{line:?}");
+            assert!(line.line > 0 && line.file.ends_with("files.rs"), "{line:?}");
+            (names.has_read, line)
+        };
+        let (first, second) = (find(), find());
+        assert_eq!((first.0, second), (true, (false, first.1)));
+    }
 }

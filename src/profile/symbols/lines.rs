@@ -1,5 +1,5 @@
-//! Files and lines, by the line programs of debug information. Runs a program from its beginning to
-//! its end, and keeps only what the wanted addresses need. Knows no functions.
+//! Files and lines, by the line programs of debug information. Runs a program from its beginning until
+//! all wanted addresses are found, and keeps only what they need. Knows no functions.
 
 use gimli::{EndianSlice, NativeEndian, UnitRef};
 
@@ -14,6 +14,7 @@ pub(super) fn places(
 ) -> Result<Vec<Option<(String, u32)>>, gimli::Error> {
     let Some(program) = unit.line_program.clone() else { return Ok(vec![None; addresses.len()]) };
     let mut found: Vec<Option<(u64, u32)>> = vec![None; addresses.len()];
+    let mut missing = addresses.len();
     let mut rows = program.rows();
     // The row before, in the same sequence, and whether the sequence is of code that the linker has
     // left out.
@@ -26,8 +27,12 @@ pub(super) fn places(
             Some((from, file, line)) if from < address && !is_left_out => {
                 let first = addresses.partition_point(|&wanted| wanted < from);
                 let hit = addresses[first..].iter().take_while(|wanted| **wanted < address).count();
-                for place in &mut found[first..first + hit] {
-                    place.get_or_insert((file, line));
+                for place in found[first..first + hit].iter_mut().filter(|place| place.is_none()) {
+                    *place = Some((file, line));
+                    missing -= 1;
+                }
+                if missing == 0 {
+                    break;
                 }
             }
             Some(_) => {}

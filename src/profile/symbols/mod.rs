@@ -12,6 +12,8 @@ mod files;
 #[path = "portable.rs"]
 mod files;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod known;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod lines;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod sections;
@@ -19,6 +21,8 @@ mod sections;
 mod table;
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
 mod tests;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod units;
 
 pub(super) use files::OfThisProcess;
 

@@ -25,6 +25,13 @@ impl Bytes<'_> {
             Bytes::InMemory(_) => None,
         }
     }
+
+    /// Notes that so many bytes were looked at.
+    pub(super) fn looked_at(self, count: u64) {
+        if let Bytes::OfFile(file) = self {
+            file.looked_at(count);
+        }
+    }
 }
 
 impl<'a> ReadRef<'a> for Bytes<'a> {

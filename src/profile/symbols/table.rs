@@ -8,30 +8,26 @@ use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
 /// others lack.
 pub(super) fn names(full: &[&Elf<'_>], dynamic: Option<&Elf<'_>>, addresses: &[u64]) -> Vec<Option<String>> {
     // For each address, the best symbol that begins behind the address before it.
-    let mut best: Vec<Option<Symbol<'_>>> = vec![None; addresses.len()];
+    let mut best: Vec<Option<Symbol<_>>> = addresses.iter().map(|_| None).collect();
     let full = full.iter().filter_map(|file| file.symbol_table());
     for table in full.chain(dynamic.and_then(|file| file.dynamic_symbol_table())) {
-        for symbol in table.symbols() {
-            if !symbol.is_definition() || symbol.kind() != SymbolKind::Text {
+        for entry in table.symbols() {
+            if !entry.is_definition() || entry.kind() != SymbolKind::Text {
                 continue;
             }
-            let start = symbol.address();
+            let start = entry.address();
             let Some(place) = best.get_mut(addresses.partition_point(|&address| address < start)) else { continue };
-            if place.as_ref().is_some_and(|known| known.start > start) {
-                continue;
-            }
-            let Ok(name) = symbol.name_bytes() else { continue };
-            let symbol = Symbol { start, length: symbol.size(), name };
+            let symbol = Symbol { start, length: entry.size(), entry };
             if place.as_ref().is_none_or(|known| symbol.is_better_than(known)) {
                 *place = Some(symbol);
             }
         }
     }
-    let mut last: Option<Symbol<'_>> = None;
+    let mut last: Option<Symbol<_>> = None;
     let names = best.into_iter().zip(addresses).map(|(own, address)| {
         last = own.or(last.take());
         let found = last.as_ref().filter(|symbol| symbol.holds(*address))?;
-        Some(String::from_utf8_lossy(found.name).into_owned())
+        Some(String::from_utf8_lossy(found.name()?).into_owned())
     });
     names.collect()
 }
@@ -41,20 +37,26 @@ pub(super) fn is_full(file: &Elf<'_>) -> bool {
     file.symbol_table().is_some_and(|table| table.symbols().any(|symbol| symbol.kind() == SymbolKind::Text))
 }
 
-#[derive(Clone)]
-struct Symbol<'a> {
+struct Symbol<S> {
     start: u64,
     length: u64,
-    name: &'a [u8],
+    /// Its name is read when it is needed: most symbols are given up for a better one before.
+    entry: S,
 }
 
-impl Symbol<'_> {
+impl<'a, S: ObjectSymbol<'a>> Symbol<S> {
+    /// `None` if it cannot be read.
+    fn name(&self) -> Option<&'a [u8]> {
+        self.entry.name_bytes().ok()
+    }
+
     /// The nearer symbol is better; at one address the longer one; of equally long symbols the
     /// public name.
-    fn is_better_than(&self, other: &Symbol<'_>) -> bool {
-        let key = |symbol: &Symbol<'_>| (symbol.start, symbol.length);
-        let rank = |name| (internality(name), name);
-        key(self) > key(other) || (key(self) == key(other) && rank(self.name) < rank(other.name))
+    fn is_better_than(&self, other: &Self) -> bool {
+        let key = |symbol: &Self| (symbol.start, symbol.length);
+        // A name that cannot be read is the worst.
+        let rank = |symbol: &Self| symbol.name().map_or((usize::MAX, &[][..]), |name| (internality(name), name));
+        key(self) > key(other) || (key(self) == key(other) && rank(self) < rank(other))
     }
 
     /// Returns `true` if the address is in the symbol. A symbol without a length, from assembler

@@ -1,9 +1,14 @@
-//! Over the budget, files are reported as unread, and the other names are found.
+//! Only the units that are needed are read. Over the budget, files are reported as unread, and the
+//! other names are found.
 
 use super::Texts;
 use super::budget::Budget;
-use super::elf;
+use super::sections::{self, Bytes};
+use super::{dwarf, elf, units};
 use crate::profile::loader::History;
+use gimli::{EndianSlice, NativeEndian};
+use object::{Object, ObjectSymbol};
+use std::cell::Cell;
 use std::ffi::CString;
 use std::process::Command;
 
@@ -43,4 +48,52 @@ fn over_the_memory_budget_names_come_from_symbols() {
     let said = "takes 1 MiB of memory, and 0 MiB are left for finding names. \
                 Inlined functions, files and lines of it are missing.";
     assert!(unread.starts_with("the debug information of ") && unread.ends_with(said), "{unread}");
+}
+
+/// Twenty units of debug information; the table of their ranges is there, incomplete, or missing.
+#[test]
+fn units_without_wanted_addresses_are_not_read() {
+    const UNITS: usize = 20;
+    let folder = std::env::temp_dir().join(format!("selvedge-units-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let run = |command: &mut Command| assert!(command.status().expect("cc and binutils are there").success());
+    // (Units that the table lists, units that may be looked into for one address.)
+    for (listed, looked_into) in [(UNITS, 1), (UNITS / 2, 1 + UNITS / 2), (0, UNITS)] {
+        let mut objects = Vec::new();
+        for number in 0..UNITS {
+            let (source, object) = (folder.join(format!("u{number}.c")), folder.join(format!("u{number}.o")));
+            std::fs::write(&source, format!("int unit_{number}(int x) {{\n return x * {number}; }}")).unwrap();
+            run(Command::new("cc").args(["-g", "-c", "-fPIC", "-o"]).args([&object, &source]));
+            if number >= listed {
+                let remove = ["--remove-section=.debug_aranges", "--remove-section=.rela.debug_aranges"];
+                run(Command::new("objcopy").args(remove).arg(&object));
+            }
+            objects.push(object);
+        }
+        let library = folder.join("libunits.so");
+        run(Command::new("cc").args(["-shared", "-o"]).arg(&library).args(&objects));
+        let bytes = std::fs::read(&library).unwrap();
+        let bytes = Bytes::InMemory(&bytes);
+        let file = sections::parse(bytes).unwrap();
+        let address = |name: &str| file.symbols().find(|symbol| symbol.name() == Ok(name)).unwrap().address();
+        let (mut budget, mut taken) = (Budget::of(1 << 20), 0);
+        let load = |id: gimli::SectionId| sections::contents(&file, bytes, id.name(), &mut budget, &mut taken);
+        let sections = gimli::DwarfSections::load(load).unwrap();
+        let dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, NativeEndian));
+        // The first of the library, and one that the incomplete table leaves out.
+        for (name, most) in [("unit_3", looked_into), ("unit_17", if listed == UNITS { 1 } else { UNITS })] {
+            let (wanted, count) = ([address(name) + 1], Cell::new(0));
+            units::for_each(&dwarf, &wanted, |_| {
+                count.set(count.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+            assert!(count.get() <= most, "{name}: {} units, of {listed} listed", count.get());
+            let (frames, read) = dwarf::frames(&dwarf, &wanted, &|_| ());
+            read.unwrap();
+            assert_eq!(frames[0][0].name, Some(name.as_bytes()));
+            assert_eq!(frames[0][0].line, 1, "{frames:?}");
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
