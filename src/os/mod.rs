@@ -11,6 +11,8 @@ pub(crate) mod console;
 #[cfg(all(any(feature = "log4rs", feature = "profiling"), unix))]
 pub(crate) mod errno;
 pub(crate) mod fork;
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) mod futex;
 #[cfg(unix)]
 pub(crate) mod inherit;
 #[cfg(target_os = "linux")]

@@ -72,7 +72,7 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | call | why it is safe |
 /// |---|---|
 /// | `__errno_location` | returns an address that libc has for each thread from its start |
-/// | `gettid`, `clock_gettime`, `getpid` | system calls, which write at most errno |
+/// | `gettid`, `clock_gettime`, `getpid`, `futex` to wake | system calls, which write at most errno |
 /// | `process_vm_readv` | the same; copies memory of this process |
 /// | `rt_sigprocmask` | the same; called with invalid arguments, so it changes no mask |
 /// | `pthread_self` | in POSIX's list; reads a register |

@@ -11,6 +11,7 @@
 //!    (`thread/tree/leave.rs`), also if its guard was leaked.
 //! 4. Only the call of `request_stacks` that made a batch keeps it alive.
 
+use super::replies;
 use super::request::StackRequest;
 use crate::model::locks::Mutex;
 use crate::os::fork;
@@ -32,10 +33,12 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(2);
 /// The number of requests that are out at once, of 35 KiB each. Those out for longer than `SLOW` do
 /// not count.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 /// The number of requests that are out at once, all counted.
-const AT_MOST: usize = 64;
+const AT_MOST: usize = 128;
 const SLOW: Duration = Duration::from_millis(10);
+/// The longest sleep for replies: threads that could not be sent a request are tried again.
+const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Requests to some threads, and an observer of these threads' ends.
 pub(super) struct Batch {
@@ -141,12 +144,14 @@ impl Batch {
     /// Sends the requests and collects the replies, until all have come or patience is over.
     pub(super) fn run(&self) {
         let began = Instant::now();
-        let (mut last_reply, mut polls) = (began, 0u32);
+        let mut last_reply = began;
         loop {
+            // Before the replies are collected: what comes later ends the sleep.
+            let replied = replies::count();
             let mut state = self.state.lock();
             let now = Instant::now();
             if state.collect() {
-                (last_reply, polls) = (now, 0);
+                last_reply = now;
             }
             state.send(now);
             if state.sent.is_empty() && state.postponed.is_empty() && state.next == state.targets.len() {
@@ -155,9 +160,10 @@ impl Batch {
             if now.duration_since(last_reply) > PATIENCE || now.duration_since(began) > LONGEST {
                 return state.give_up();
             }
+            let sent = state.sent.len();
             drop(state);
-            polls += 1;
-            if polls < 50 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(100)) }
+            // Half of them: the other threads reply while the next requests are sent.
+            replies::wait(replied, sent.div_ceil(2).max(1) as u32, LONGEST_SLEEP);
         }
     }
 

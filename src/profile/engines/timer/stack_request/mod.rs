@@ -2,9 +2,10 @@
 //! a recording. The recording is not disturbed. The protocol stands in `profile/README.md`.
 //!
 //! `request.rs` is one request, which the handler replies to; `batch.rs` sends many and collects
-//! the replies; this file is the call that does all of it.
+//! the replies, for which it sleeps in `replies.rs`; this file is the call that does all of it.
 
 mod batch;
+mod replies;
 mod request;
 #[cfg(test)]
 mod tests;

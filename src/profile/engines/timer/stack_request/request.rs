@@ -1,6 +1,7 @@
 //! One stack request: what a thread's signal handler needs to reply with its stack, and the reply.
 //! Uses no table, no lock and no list of threads, so that the handler and the table may know it.
 
+use super::replies;
 use crate::os::tasks::Copied;
 use crate::profile::engines::timer::slot::{DEEPEST, part_in_use};
 use crate::profile::engines::timer::unwind::{Cache, Memory, Modules, Registers};
@@ -86,7 +87,7 @@ impl StackRequest {
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
     /// `Modules::walk`, which reads memory by itself or by `process_vm_readv`, and asks the kernel
-    /// whether code can be read.
+    /// whether code can be read; and `replies::add`.
     pub(in super::super) unsafe fn reply(&self, registers: &Registers) {
         // Relaxed: what was stored before the entry named this is seen by the load that found it
         // there; since then only this handler stores.
@@ -126,6 +127,7 @@ impl StackRequest {
         (found.length, found.ending, found.stack_pointer) = (length, ending, pointer);
         // Release: a thread that sees this sees the whole reply.
         self.state.store(REPLIED, Ordering::Release);
+        replies::add();
     }
 
     /// The reply, and the thread's stack pointer. `None`: it has not come yet.
