@@ -93,6 +93,11 @@ impl Account {
 }
 
 impl ThreadClock {
+    /// Returns `true` if the thread began while this recording ran.
+    pub(in super::super) fn is_of_new_thread(&self) -> bool {
+        self.first == 0
+    }
+
     /// The clock of a thread with that account, now at `clock`.
     pub(in super::super) fn new(account: usize, clock: u64) -> ThreadClock {
         ThreadClock {

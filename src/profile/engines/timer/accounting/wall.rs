@@ -8,7 +8,7 @@
 //! `tick`.
 //!
 //! Invariant: time counted under a label stays under that label. Time outside of all waits gets no
-//! label.
+//! label of a wait.
 
 use super::accounts::{Accounting, SampleKey};
 use super::cpu::ThreadClock;
@@ -17,6 +17,13 @@ use crate::profile::engines::timer::ring::Record;
 use crate::profile::engines::timer::wall_schedule::{Progress, Tick};
 use crate::profile::raw::Ending;
 use std::sync::Arc;
+
+/// The remark for time in which a thread was ready to run and had no processor.
+const RUNNABLE: &str = "[runnable]";
+
+/// Below this, in nanoseconds, the kernel is not asked what the time was: that takes some
+/// microseconds.
+const WORTH_A_LOOK: u64 = 1_000_000;
 
 impl Accounting {
     /// Attributes the time since the last visit. `ticks`: the number of ticks at which the thread
@@ -160,14 +167,16 @@ impl Accounting {
     }
 
     /// Closes the account in charge at the wall clock `now`, after the time up to the last visit
-    /// was [accounted](Self::account_snapshot). `last`: the last tick. Returns the stack that the
-    /// thread has not left until now, if it is blocked there outside of waits.
+    /// was [accounted](Self::account_snapshot). `last`: the last tick. `run_delay`: how long the
+    /// thread has been ready to run without a processor so far, if the kernel tells. Returns the stack
+    /// that the thread has not left until now, if it is blocked there outside of waits.
     pub(in super::super) fn close_by_wall(
         &mut self,
         thread_clock: &mut ThreadClock,
         wall_state: &mut WallState,
         (now, last): (u64, Tick),
         snapshot: &ThreadSnapshot,
+        run_delay: &dyn Fn() -> Option<u64>,
     ) -> Option<Still> {
         let tail = wall_state.step(now);
         match wall_state.current {
@@ -179,12 +188,41 @@ impl Accounting {
             self.account_unchanged(thread_clock, wall_state, last.number.saturating_sub(wall_state.last_tick) + 1);
         }
         wall_state.last_tick = wall_state.last_tick.max(last.number);
+        let unsampled = self.close_unanswered(thread_clock, wall_state, snapshot, run_delay);
         self.account_waits(thread_clock, wall_state, true);
         let account = &mut self.accounts[thread_clock.owner()];
-        account.unsampled += wall_state.take_outside_waits();
+        account.unsampled += unsampled;
         thread_clock.step(snapshot.clock);
         account.count(thread_clock);
         let last_sample = wall_state.last_sample.as_ref().filter(|sample| is_unchanged && sample.key.waiting.is_none());
         last_sample.map(|sample| sample.still(now))
+    }
+
+    /// Closes the time outside of all waits that still awaits a sample. A new thread that was never
+    /// sampled outside of waits has mostly waited for a processor: a thread that computes for a
+    /// millisecond between a thousand others, for example. The kernel knows that part, which becomes
+    /// `[runnable]`. Returns the rest, which is `[unsampled]`.
+    fn close_unanswered(
+        &mut self,
+        thread_clock: &ThreadClock,
+        wall_state: &mut WallState,
+        snapshot: &ThreadSnapshot,
+        run_delay: &dyn Fn() -> Option<u64>,
+    ) -> u64 {
+        let unanswered = wall_state.take_outside_waits();
+        let is_outside = |sample: &LastSample| sample.key.waiting.is_none();
+        let is_sampled = wall_state.last_sample.as_ref().is_some_and(is_outside);
+        let without_cpu = unanswered.saturating_sub(snapshot.clock.saturating_sub(thread_clock.last()));
+        if is_sampled || without_cpu < WORTH_A_LOOK || !thread_clock.is_of_new_thread() {
+            return unanswered;
+        }
+        let delay = run_delay().unwrap_or(0).saturating_sub(wall_state.runnable).min(without_cpu);
+        wall_state.runnable += delay;
+        if delay > 0 {
+            let (stack, waiting) = (self.stacks.number(&[]), Some(Arc::from(RUNNABLE)));
+            let key = SampleKey { stack, ending: Ending::Root, waiting, context: 0 };
+            self.add(thread_clock.owner(), key, 0, delay);
+        }
+        unanswered - delay
     }
 }

@@ -43,6 +43,7 @@ struct Thread {
     changes: u64,
     waiting: Option<Arc<str>>,
     waited: Vec<(Arc<str>, u64)>,
+    run_delay: u64,
 }
 
 impl Thread {
@@ -50,7 +51,7 @@ impl Thread {
         let mut accounting = Accounting::default();
         let account = accounting.open("main/a".into(), None, 0);
         let (thread_clock, wall_state) = (ThreadClock::new(account, 0), WallState::new(0, Tick::default()));
-        Thread { accounting, thread_clock, wall_state, changes: 1, waiting: None, waited: Vec::new() }
+        Thread { accounting, thread_clock, wall_state, changes: 1, waiting: None, waited: Vec::new(), run_delay: 0 }
     }
 
     fn shown(&self) -> Shown {
@@ -98,7 +99,9 @@ impl Thread {
         let snapshot = self.snapshot(now, clock);
         let skipped = self.wall_state.skipped(last, false);
         self.accounting.account_snapshot(&self.thread_clock, &mut self.wall_state, skipped, &snapshot);
-        self.accounting.close_by_wall(&mut self.thread_clock, &mut self.wall_state, (now, last), &snapshot);
+        self.accounting.close_by_wall(&mut self.thread_clock, &mut self.wall_state, (now, last), &snapshot, &|| {
+            Some(self.run_delay)
+        });
     }
 
     /// A sample was requested at the first tick. It came at leaf 1, with the CPU clock at 100.
@@ -152,6 +155,38 @@ fn waits_of_a_never_sampled_thread_keep_labels() {
     thread.close(8 * MS, Tick::default(), 900 * RETURN);
     let expected = [(0, MS, 0, None), (0, 2 * MS, 0, Some("lock")), (0, 5 * MS, 0, Some("queue"))];
     assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
+}
+
+#[test]
+fn time_without_a_processor_is_runnable() {
+    const LABEL: &str = "[runnable]";
+    // It had no processor for 498 ms, computed for 1 ms, was blocked for 1 ms, and has waited since.
+    let run = |sampled: Option<u64>, clock_before: u64| {
+        let mut thread = Thread::new();
+        if clock_before > 0 {
+            thread.thread_clock = ThreadClock::new(thread.thread_clock.owner(), clock_before);
+        }
+        thread.waits(Some("queue"));
+        thread.has_waited("queue", 500 * MS);
+        assert_eq!(thread.tick(tick(100), clock_before + MS), Progress::Moved);
+        if let Some(leaf) = sampled {
+            thread.sampled(clock_before + MS, leaf);
+        }
+        thread.has_waited("queue", 2_000 * MS);
+        thread.run_delay = 498 * MS;
+        thread.close(3_000 * MS, tick(299), clock_before + MS);
+        thread.accounting.into_raw_profile()
+    };
+    let found = |raw: &RawProfile| -> Vec<_> {
+        weights(raw).iter().map(|&(_, weight, leaf, label)| (weight, leaf, label.map(str::to_owned))).collect()
+    };
+    let label = |label: &str| Some(label.to_owned());
+    let expected = [(2 * MS, 0, None), (498 * MS, 0, label(LABEL)), (2_500 * MS, 0, label("queue"))];
+    assert_eq!(found(&run(None, 0)), expected, "no reply came");
+    let expected = [(2 * MS, 0, None), (498 * MS, 0, label(LABEL)), (2_500 * MS, 2, label("queue"))];
+    assert_eq!(found(&run(Some(2), 0)), expected, "the reply came in the wait");
+    let expected = [(500 * MS, 0, None), (2_500 * MS, 0, label("queue"))];
+    assert_eq!(found(&run(None, 7 * MS)), expected, "how long an older thread had none before is not known");
 }
 
 #[test]

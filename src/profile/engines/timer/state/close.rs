@@ -2,6 +2,7 @@
 //! recording.
 
 use super::data::{SampledThread, State, cpu_nanos};
+use crate::os::task;
 use crate::profile::engines::timer::accounting::{Accounting, Still, ThreadClock, ThreadSnapshot, WallState};
 use crate::profile::engines::timer::handler;
 use crate::profile::engines::timer::wall_schedule::Tick;
@@ -143,7 +144,8 @@ fn close(
         }
         Some(wall_state) => {
             let snapshot = ThreadSnapshot { clock, shown: sampled.waits.shown(), ..ThreadSnapshot::default() };
-            accounting.close_by_wall(thread_clock, wall_state, now, &snapshot)
+            let run_delay = || Some(task::run_delay(sampled.clock.thread())?.as_nanos() as u64);
+            accounting.close_by_wall(thread_clock, wall_state, now, &snapshot, &run_delay)
         }
     }
 }
