@@ -3,30 +3,79 @@
 
 use super::labels::Labels;
 use super::{FlameOptions, Names, Stacks, escape};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write;
+
+/// Stacks as they are shown, with each name once.
+pub(super) struct Folded {
+    /// The names of frames, as lines have them.
+    pub(super) names: Vec<String>,
+    /// Indexes of names, root first, and the weight. Sorted by the indexes; no two have the same.
+    pub(super) stacks: Vec<(Vec<u32>, u64)>,
+}
+
+impl Folded {
+    pub(super) fn new(stacks: &Stacks, options: &FlameOptions) -> Folded {
+        let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
+        let shown = Names::shown(stacks, options);
+        let (mut names, mut known) = (Vec::new(), HashMap::new());
+        let mut folded = Vec::with_capacity(stacks.stacks.len());
+        for stack in &stacks.stacks {
+            let Some(label) = labels.shown(&stack.label) else { continue };
+            let functions = shown.of(stack).into_iter().map(|function| &**function);
+            let frames = label.iter().map(String::as_str).chain(functions);
+            folded.push((frames.map(|name| number(name, &mut names, &mut known)).collect(), stack.weight));
+        }
+        Folded { names, stacks: summed(folded) }
+    }
+
+    /// The lines, sorted by their frames.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let text = |frames: &[u32]| {
+            let mut line = String::new();
+            for &frame in frames {
+                let separator = if line.is_empty() { "" } else { ";" };
+                line.extend([separator, &self.names[frame as usize]]);
+            }
+            line
+        };
+        let mut lines: Vec<(String, u64)> =
+            self.stacks.iter().map(|(frames, weight)| (text(frames), *weight)).collect();
+        lines.sort_unstable();
+        let with_weight = |(mut line, weight): (String, u64)| {
+            write!(line, " {weight}").expect("writing to a String cannot fail");
+            line
+        };
+        lines.into_iter().map(with_weight).collect()
+    }
+}
+
+/// The number of the name. Different texts may be one name in a line.
+fn number(text: &str, names: &mut Vec<String>, known: &mut HashMap<String, u32>) -> u32 {
+    if let Some(&known) = known.get(text) {
+        return known;
+    }
+    let name = escape::frame(text);
+    let number = known.get(&name).copied().unwrap_or_else(|| {
+        names.push(name.clone());
+        known.insert(name, names.len() as u32 - 1);
+        names.len() as u32 - 1
+    });
+    known.insert(text.into(), number);
+    number
+}
+
+fn summed(mut stacks: Vec<(Vec<u32>, u64)>) -> Vec<(Vec<u32>, u64)> {
+    stacks.sort_unstable();
+    stacks.dedup_by(|next, sum| {
+        let is_same = next.0 == sum.0;
+        sum.1 += if is_same { next.1 } else { 0 };
+        is_same
+    });
+    stacks
+}
 
 /// The lines, sorted. Stacks with the same text are one line.
 pub(super) fn lines(stacks: &Stacks, options: &FlameOptions) -> Vec<String> {
-    let labels = Labels::new(options, stacks.stacks.iter().map(|stack| &*stack.label));
-    let names = Names::shown(stacks, options);
-    let mut weights: BTreeMap<String, u64> = BTreeMap::new();
-    for stack in &stacks.stacks {
-        let Some(label) = labels.shown(&stack.label) else { continue };
-        let mut key = String::new();
-        let functions = names.of(stack).into_iter().map(|function| &**function);
-        for name in label.iter().map(String::as_str).chain(functions) {
-            if !key.is_empty() {
-                key.push(';');
-            }
-            key.push_str(&escape::frame(name));
-        }
-        *weights.entry(key).or_default() += stack.weight;
-    }
-    let mut lines = Vec::with_capacity(weights.len());
-    for (mut line, weight) in weights {
-        write!(line, " {weight}").expect("writing to a String cannot fail");
-        lines.push(line);
-    }
-    lines
+    Folded::new(stacks, options).lines()
 }

@@ -2,6 +2,7 @@
 //! the code that they ran. Knows folded lines, not samples.
 
 use super::collapse::Collapse;
+use super::folded::Folded;
 use super::labels::Labels;
 use super::prune::prune;
 use super::{FlameOptions, Stacks, escape, folded};
@@ -33,7 +34,7 @@ pub(super) fn write(
     options: &FlameOptions,
     out: impl Write,
 ) -> io::Result<()> {
-    let pruned = prune(folded::lines(stacks, options), MOST_FRAMES);
+    let pruned = prune(&Folded::new(stacks, options), MOST_FRAMES);
     let mut lines = pruned.lines;
     if lines.iter().all(|line| line.ends_with(" 0")) {
         // inferno reports an error for no lines; here the result is an empty picture.
