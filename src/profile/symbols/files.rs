@@ -20,8 +20,6 @@ pub(in crate::profile) struct OfThisProcess {
     named: HashMap<Wanted, Location>,
     texts: Texts,
     unread: Vec<String>,
-    /// A file was read.
-    has_read: bool,
 }
 
 impl OfThisProcess {
@@ -34,7 +32,7 @@ impl OfThisProcess {
             roles.resize(modules.len(), role(loaded));
         }
         let (named, unread) = (HashMap::new(), Vec::new());
-        OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread, has_read: false }
+        OfThisProcess { history, modules, roles, first_module, named, texts: Texts::default(), unread }
     }
 
     /// The history has grown. What was named stays named, if the later history has all entries of
@@ -93,7 +91,6 @@ impl OfThisProcess {
         let is_missing = |place: &usize| known[*place].is_none();
         let missing: Vec<usize> = (0..addresses.len()).filter(is_missing).collect();
         if !missing.is_empty() {
-            self.has_read = true;
             let wanted: Vec<u64> = missing.iter().map(|&place| addresses[place]).collect();
             let found = elf::names(self.history.get(index), source, &wanted, &mut self.texts, budget);
             self.unread.extend(found.unread);
@@ -111,9 +108,7 @@ impl OfThisProcess {
 
 impl Drop for OfThisProcess {
     fn drop(&mut self) {
-        if self.has_read {
-            give_memory_back();
-        }
+        give_memory_back();
     }
 }
 
@@ -179,16 +174,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_were_found_before_are_read_from_no_file() {
-        let here = names_that_were_found_before_are_read_from_no_file as fn() as usize as u64;
-        let find = || {
-            let mut names = OfThisProcess::new(History::of_now());
-            let line = names.resolve(here, true, 0).lines.last().cloned().unwrap();
-            assert!(line.function.ends_with("names_that_were_found_before_are_read_from_no_file"), "{line:?}");
-            assert!(line.line > 0 && line.file.ends_with("files.rs"), "{line:?}");
-            (names.has_read, line)
-        };
-        let (first, second) = (find(), find());
-        assert_eq!((first.0, second), (true, (false, first.1)));
+    fn names_that_were_found_before_are_kept() {
+        let here = names_that_were_found_before_are_kept as fn() as usize as u64;
+        let history = History::of_now();
+        let index = history.find(here, 0).unwrap();
+        let (file, address) = (history.source(index).unwrap().stamp().unwrap(), here - history.get(index).bias);
+        let mut names = OfThisProcess::new(history);
+        let lines = names.resolve(here, true, 0).lines;
+        let line = lines.last().cloned().unwrap();
+        assert!(line.function.ends_with("names_that_were_found_before_are_kept"), "{line:?}");
+        assert!(line.line > 0 && line.file.ends_with("files.rs"), "{line:?}");
+        assert_eq!(known::look_up(file, &[address, 1]), [Some(lines.into()), None]);
+        // Without memory for reading, what is kept is still found.
+        let mut again = OfThisProcess::new(History::of_now());
+        again.name(index, &[Wanted { address: here, exact: true, generation: 0 }], &mut Budget::of(0));
+        assert_eq!(again.resolve(here, true, 0).lines.last(), Some(&line));
+        assert!(again.unread().is_empty());
     }
 }
