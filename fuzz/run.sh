@@ -1,27 +1,50 @@
 #!/usr/bin/env bash
-# Fuzzes the reading of log4rs files, with the stable compiler: libFuzzer's coverage needs no nightly, only its sanitizers do.
-# Usage: fuzz/run.sh [SECONDS [MORE OF LIBFUZZER'S OPTIONS]]
+# Fuzzes the reading of log4rs files, or of requests, with the stable compiler: libFuzzer's coverage needs no nightly, only its sanitizers do.
+# Usage: fuzz/run.sh TARGET [SECONDS [MORE OF LIBFUZZER'S OPTIONS]]
 set -euo pipefail
 cd "$(dirname "$0")"
-seconds=${1:-60}
+name=${1:?a target: log4rs_yaml or requests}
+seconds=${2:-60}
+shift
 shift || true
 target=${CARGO_TARGET_DIR:-$PWD/target}
-# What cargo-fuzz passes, but for the sanitizer. (With cargo-fuzz: `cargo fuzz run --sanitizer none log4rs_yaml`.)
+# What cargo-fuzz passes, but for the sanitizer. (With cargo-fuzz: `cargo fuzz run --sanitizer none TARGET`.)
 flags="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1 -Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags="$flags -Cllvm-args=-sanitizer-coverage-$option"
 done
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With a target named, build scripts and macros are not instrumented.
-RUSTFLAGS="$flags" CARGO_TARGET_DIR=$target cargo build --quiet --release --target "$host"
-# The seeds: each log4rs file of config/ and tests/broken/.
+RUSTFLAGS="$flags" CARGO_TARGET_DIR=$target cargo build --quiet --release --target "$host" --bin "$name"
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT
-cp ../config/log4rs.yaml "$seeds/good"
-for file in ../tests/broken/*/log4rs.yaml; do
-    folder=${file%/log4rs.yaml}
-    if [ -f "$file" ]; then cp "$file" "$seeds/${folder##*/}"; fi
-done
-mkdir -p corpus/log4rs_yaml artifacts/log4rs_yaml
-"$target/$host/release/log4rs_yaml" corpus/log4rs_yaml "$seeds" -max_total_time="$seconds" -max_len=8192 -timeout=10 \
-    -dict=yaml.dict -artifact_prefix=artifacts/log4rs_yaml/ -print_final_stats=1 "$@"
+case $name in
+log4rs_yaml)
+    # The seeds: each log4rs file of config/ and tests/broken/.
+    cp ../config/log4rs.yaml "$seeds/good"
+    for file in ../tests/broken/*/log4rs.yaml; do
+        folder=${file%/log4rs.yaml}
+        if [ -f "$file" ]; then cp "$file" "$seeds/${folder##*/}"; fi
+    done
+    dictionary=yaml.dict
+    longest=8192
+    ;;
+requests)
+    # The seeds: a request for each path of the dictionary, and one with a body.
+    host='Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n'
+    grep -o '"/[^"]*"' http.dict | tr -d '"' | while read -r path; do
+        printf "GET %s?seconds=1&debug=0 HTTP/1.1\r\n$host\r\n" "$path" > "$seeds/$(echo "$path" | tr / _)"
+    done
+    printf "POST /debug/pprof/symbol HTTP/1.0\r\n${host}Content-Length: 4\r\n\r\n0x1f" > "$seeds/post"
+    printf "GET / HTTP/1.1\r\nHost: [::1]:6060\r\nAuthorization: Basic eDp5\r\nCookie: selvedge-6060=x\r\n\r\n" > "$seeds/secrets"
+    dictionary=http.dict
+    longest=20000
+    ;;
+*)
+    echo "$name: no such target; expected log4rs_yaml or requests" >&2
+    exit 2
+    ;;
+esac
+mkdir -p "corpus/$name" "artifacts/$name"
+"$target/$host/release/$name" "corpus/$name" "$seeds" -max_total_time="$seconds" -max_len="$longest" -timeout=10 \
+    -dict="$dictionary" -artifact_prefix="artifacts/$name/" -print_final_stats=1 "$@"

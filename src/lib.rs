@@ -119,6 +119,10 @@ pub use dump::{Dump, dump};
 pub use error::{Error, Stopped};
 #[cfg(unix)]
 pub use input::{LinesTill, lines_till};
+/// For the fuzz target, which lies outside of this crate.
+#[cfg(all(fuzzing, feature = "inspect"))]
+#[doc(hidden)]
+pub use inspect::fuzz as inspect_fuzz;
 pub use profile::{Span, span};
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 #[cfg(feature = "push")]

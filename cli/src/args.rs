@@ -59,13 +59,15 @@ pub(crate) enum Command {
         /// How long to record
         #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
-        /// What is counted: time on a processor, or all time
+        /// What is counted: time on a processor, or all time; or what threads waited for, or what other threads did
+        /// meanwhile
         #[arg(long, short, value_enum, default_value = "cpu")]
         clock: Clock,
         /// Samples per second for each thread
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         frequency: u32,
-        /// The file. Its ending chooses the format: .svg (flamegraph), .folded, .pb.gz (pprof), .json (timeline)
+        /// The file. Its ending chooses the format: .svg (flamegraph), .folded, .pb.gz (pprof), .json or .json.gz
+        /// (timeline for the Firefox Profiler)
         #[arg(long, short)]
         output: PathBuf,
     },
@@ -121,8 +123,14 @@ pub(crate) struct Which {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Clock {
+    /// Time on a processor
     Cpu,
+    /// All time, also of waits
     Wall,
+    /// What threads waited for, where, and what ended that
+    Waits,
+    /// What threads did while other threads waited for them
+    Blame,
 }
 
 impl Clock {
@@ -130,6 +138,18 @@ impl Clock {
         match self {
             Clock::Cpu => "cpu",
             Clock::Wall => "wall",
+            Clock::Waits => "waits",
+            Clock::Blame => "blame",
+        }
+    }
+
+    /// What is recorded, as a person says it.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Clock::Cpu => "CPU time",
+            Clock::Wall => "wall time",
+            Clock::Waits => "what threads wait for",
+            Clock::Blame => "what threads do while others wait for them",
         }
     }
 }

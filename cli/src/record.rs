@@ -4,12 +4,17 @@ use crate::args::{Clock, Which};
 use crate::fault::{self, Exit, Fault};
 use crate::text::plain;
 use crate::{find, http};
+use flate2::read::GzDecoder;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Beyond the recording itself: names of functions are read at its end, which takes long in a debug
 /// build.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A timeline that is longer is not unpacked.
+const MOST_TEXT: u64 = 2 << 30;
 
 pub(crate) fn run(which: &Which, seconds: u32, clock: Clock, frequency: u32, output: &Path) -> Result<(), Fault> {
     let request = request(output, seconds, clock, frequency)?;
@@ -20,15 +25,16 @@ pub(crate) fn run(which: &Which, seconds: u32, clock: Clock, frequency: u32, out
         .map_err(|e| fault::file("write", output, &e))?;
     let program = find::program(which)?;
     let (name, pid) = (plain(&program.info.name), program.info.pid);
-    crate::note(&format!("recording {name} (pid {pid}) for {seconds} s, {} clock", clock.name()));
+    crate::note(&format!("recording {name} (pid {pid}) for {seconds} s, {}", clock.noun()));
     let answer = http::get(&program.place, &request, Duration::from_secs(seconds.into()) + PATIENCE)?;
-    let written = std::fs::write(&part, &answer.body).and_then(|()| std::fs::rename(&part, output));
+    let body = if has_ending(output, ".json") { unpacked(answer.body)? } else { answer.body };
+    let written = std::fs::write(&part, &body).and_then(|()| std::fs::rename(&part, output));
     written.map_err(|error| {
         // A part that cannot be removed adds nothing to the fault.
         let _ = std::fs::remove_file(&part);
         fault::file("write", output, &error)
     })?;
-    crate::note(&format!("{} has {} bytes; {}", output.display(), answer.body.len(), how_to_read(output)));
+    crate::note(&format!("{} has {} bytes; {}", output.display(), body.len(), how_to_read(output)));
     Ok(())
 }
 
@@ -39,27 +45,61 @@ fn part(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
+/// Returns `true` if the name of the file ends so.
+fn has_ending(output: &Path, ending: &str) -> bool {
+    output.file_name().unwrap_or_default().to_string_lossy().ends_with(ending)
+}
+
 fn request(output: &Path, seconds: u32, clock: Clock, frequency: u32) -> Result<String, Fault> {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let has = |ending| has_ending(output, ending);
     let query = format!("seconds={seconds}&clock={}&frequency={frequency}", clock.name());
-    match &*name {
-        name if name.ends_with(".svg") => Ok(format!("/flame.svg?{query}")),
-        name if name.ends_with(".folded") => Ok(format!("/folded?{query}")),
-        name if name.ends_with(".pb.gz") => Ok(format!("/debug/pprof/profile?{query}")),
-        name if name.ends_with(".json") => Ok(format!("/timeline?seconds={seconds}")),
-        _ => Err(Fault::new(
-            Exit::Usage,
-            format!("{}: the ending tells no format; expected .svg, .folded, .pb.gz or .json", output.display()),
-        )),
+    let wrong = |why: &str| Err(Fault::new(Exit::Usage, format!("{}: {why}", output.display())));
+    if has(".svg") {
+        return Ok(format!("/flame.svg?{query}"));
+    }
+    if has(".folded") {
+        return Ok(format!("/folded?{query}"));
+    }
+    if has(".pb.gz") {
+        return match clock {
+            Clock::Cpu | Clock::Wall => Ok(format!("/debug/pprof/profile?{query}")),
+            Clock::Waits => Ok(format!("/debug/pprof/block?seconds={seconds}&frequency={frequency}")),
+            Clock::Blame => wrong("blame is no profile of pprof; expected .svg or .folded"),
+        };
+    }
+    if has(".json") || has(".json.gz") {
+        // A timeline has the waits. Of a program that records, its own clock is taken.
+        return Ok(match clock {
+            Clock::Wall => format!("/timeline?{query}"),
+            _ => format!("/timeline?seconds={seconds}&frequency={frequency}"),
+        });
+    }
+    wrong("the ending tells no format; expected .svg, .folded, .pb.gz, .json or .json.gz")
+}
+
+/// The text of a file that is packed by gzip.
+fn unpacked(packed: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let mut text = Vec::new();
+    let read = GzDecoder::new(&packed[..]).take(MOST_TEXT).read_to_end(&mut text);
+    match read {
+        Ok(_) if (text.len() as u64) < MOST_TEXT => Ok(text),
+        Ok(_) => {
+            Err(Fault::failed("the timeline has more than 2 GiB; write it packed, to a file that ends in .json.gz"))
+        }
+        Err(error) => Err(Fault::failed(format!("the program has sent no whole timeline: {error}"))),
     }
 }
 
 fn how_to_read(output: &Path) -> String {
     let name = output.display();
-    match output.extension().and_then(|ending| ending.to_str()) {
-        Some("svg") => "open it in a browser".to_owned(),
-        Some("gz") => format!("go tool pprof -top {name}"),
-        Some("json") => "open it at https://profiler.firefox.com".to_owned(),
-        _ => format!("selvedge diff {name} LATER"),
+    if has_ending(output, ".svg") {
+        return "open it in a browser".to_owned();
     }
+    if has_ending(output, ".pb.gz") {
+        return format!("go tool pprof -top {name}");
+    }
+    if has_ending(output, ".folded") {
+        return format!("selvedge diff {name} LATER");
+    }
+    "open it at https://profiler.firefox.com".to_owned()
 }

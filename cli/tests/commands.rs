@@ -45,21 +45,30 @@ fn record_writes_what_the_ending_says() {
     };
     expect(&record("x.folded", &["--clock", "wall", "--frequency", "250"]), 0);
     assert_eq!(std::fs::read_to_string(folder.0.join("x.folded")).unwrap(), "main;work 5\n");
-    for (file, code) in [("x.svg", 1), ("x.pb.gz", 1), ("x.json", 1), ("x.png", 2), ("x", 2), ("none/x.svg", 1)] {
+    // The program packs the timeline; a file that ends in .json has the text.
+    expect(&record("x.json", &["--clock", "waits"]), 0);
+    assert_eq!(std::fs::read_to_string(folder.0.join("x.json")).unwrap(), support::TIMELINE);
+    expect(&record("x.json.gz", &["--clock", "wall"]), 0);
+    assert_eq!(std::fs::read(folder.0.join("x.json.gz")).unwrap(), support::packed(support::TIMELINE));
+    for (file, code) in [("x.svg", 1), ("x.pb.gz", 1), ("x.png", 2), ("x", 2), ("none/x.svg", 1)] {
         expect(&record(file, &[]), code);
     }
+    expect(&record("y.pb.gz", &["--clock", "waits"]), 1);
+    expect(&record("y.pb.gz", &["--clock", "blame"]), 2);
     let paths: Vec<String> = asked.lock().unwrap().iter().filter(|path| *path != "/info").cloned().collect();
     let wanted = [
         "/folded?seconds=1&clock=wall&frequency=250",
+        "/timeline?seconds=1&frequency=100",
+        "/timeline?seconds=1&clock=wall&frequency=100",
         "/flame.svg?seconds=1&clock=cpu&frequency=100",
         "/debug/pprof/profile?seconds=1&clock=cpu&frequency=100",
-        "/timeline?seconds=1",
+        "/debug/pprof/block?seconds=1&frequency=100",
     ];
     assert_eq!(paths, wanted);
     // What failed leaves nothing behind.
     let mut left: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["indexer-7.sock", "x.folded"]);
+    assert_eq!(left, ["indexer-7.sock", "x.folded", "x.json", "x.json.gz"]);
     for seconds in ["0", "-1", "3601", "x"] {
         expect(&selvedge(&["record", "-o", "/tmp/x.svg", "--seconds", seconds]), 2);
     }

@@ -107,6 +107,14 @@ fn a_flamegraph_is_recorded_zoomed_and_searched() {
     browser.until("document.querySelectorAll('#flame-box .below').length > 1");
     browser.press("Escape");
     browser.until("document.querySelectorAll('#flame-box .below').length === 0");
+    // Waits can be chosen in the same place, and the timeline is beside it.
+    browser.eval("document.querySelector('#clock').value = 'waits'; document.querySelector('#record').click()");
+    browser.until("/ of waits in 1 s/.test(document.querySelector('#flame-line').innerText)");
+    browser.until("[...document.querySelectorAll('#flame-box .frame')].some((one) => /waiting for/.test(one.title))");
+    let clocks = "[...document.querySelectorAll('#clock option')].map((one) => one.value).join()";
+    assert_eq!(browser.eval(clocks), "cpu,wall,waits,blame");
+    browser.eval("document.querySelector('#seconds').value = '10'; document.querySelector('#seconds').dispatchEvent(new Event('input'))");
+    assert_eq!(browser.eval("document.querySelector('#timeline').getAttribute('href')"), "timeline?seconds=10");
     assert_eq!(browser.complaints, [""; 0]);
 }
 

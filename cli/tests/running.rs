@@ -69,6 +69,17 @@ fn record_writes_files_that_diff_reads() {
         expect(&output, 0);
     }
     let read = |name: &str| std::fs::read(path(name)).unwrap();
+    for name in ["d.json", "e.json.gz"] {
+        expect(&watched.selvedge(&["record", "--seconds", "1", "-o", &path(name)]), 0);
+    }
+    let text: serde_json::Value = serde_json::from_slice(&read("d.json")).unwrap();
+    let packed: serde_json::Value =
+        serde_json::from_reader(flate2::read::GzDecoder::new(&read("e.json.gz")[..])).unwrap();
+    for timeline in [text, packed] {
+        let threads = timeline["threads"].as_array().unwrap();
+        let reader = threads.iter().find(|thread| thread["name"] == "main/readers/reader-1").unwrap();
+        assert_ne!(reader["markers"]["length"], 0, "it waits");
+    }
     let folded = String::from_utf8(read("a.folded")).unwrap();
     assert!(folded.lines().any(|line| line.starts_with("main;deaf;") && line.contains("watched::work")), "{folded}");
     assert!(String::from_utf8(read("c.svg")).unwrap().contains("</svg>"));

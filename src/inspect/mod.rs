@@ -24,6 +24,9 @@ mod client;
 mod connection;
 mod counted;
 mod events;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))]
+pub mod fuzz;
 mod index;
 mod listener;
 mod metrics;
@@ -43,6 +46,8 @@ mod response;
 mod router;
 mod server;
 mod socket;
+#[cfg(feature = "profiling")]
+mod source;
 #[cfg(test)]
 mod tests;
 mod threads;

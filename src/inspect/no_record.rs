@@ -34,11 +34,29 @@ pub(super) fn profile(_: &Program, _: &Request, _: &Client<'_>) -> Result<Made, 
     Err(not_built_in())
 }
 
-pub(super) fn flame(_: &Program, _: &Request, _: &Client<'_>) -> Result<Made, Response> {
+/// What a flamegraph shows.
+#[derive(Clone, Copy)]
+pub(super) enum Shown {
+    Waits,
+    Blame,
+}
+
+/// No clock is recorded by.
+pub(super) const CLOCKS: [(&str, Shown); 0] = [];
+
+pub(super) fn shown(_: &Request) -> Result<Shown, Response> {
+    Err(not_built_in())
+}
+
+pub(super) fn flame(_: &Program, _: &Request, _: Shown, _: &Client<'_>) -> Result<Made, Response> {
     Err(not_built_in())
 }
 
 pub(super) fn folded(_: &Program, _: &Request, _: &Client<'_>) -> Result<Made, Response> {
+    Err(not_built_in())
+}
+
+pub(super) fn timeline(_: &Program, _: &Request, _: &Client<'_>) -> Result<Made, Response> {
     Err(not_built_in())
 }
 

@@ -3,9 +3,14 @@
 
 use super::client::{Client, Made, Reply};
 use super::program::Program;
+use super::record::Shown;
 use super::request::{Method, Request};
 use super::response::Response;
 use super::{events, index, metrics, page, pprof, record, threads};
+
+/// Answers that record.
+const RECORDS: [&str; 7] =
+    ["/flame.svg", "/waits", "/blame", "/folded", "/timeline", "/accounts", "/debug/pprof/profile"];
 
 /// Go's endpoints are below this.
 pub(super) const PPROF: &str = "/debug/pprof/";
@@ -56,14 +61,14 @@ fn answer(program: &Program, request: &Request, client: &Client<'_>) -> Result<M
         "/log" => threads::log(request),
         "/metrics" => Ok(metrics::metrics(program, request)),
         // A recording for an answer without a body would be in vain.
-        "/flame.svg" | "/folded" | "/accounts" | "/debug/pprof/profile" if request.method == Method::Head => {
-            Ok(Response::text(200, ""))
-        }
-        "/flame.svg" => return record::flame(program, request, client),
+        path if request.method == Method::Head && RECORDS.contains(&path) => Ok(Response::text(200, "")),
+        "/flame.svg" => return record::flame(program, request, record::shown(request)?, client),
+        "/waits" => return record::flame(program, request, Shown::Waits, client),
+        "/blame" => return record::flame(program, request, Shown::Blame, client),
         "/folded" => return record::folded(program, request, client),
+        "/timeline" => return record::timeline(program, request, client),
         "/debug/pprof/profile" => return record::profile(program, request, client),
         "/accounts" => record::accounts(program, request, &client.cancel),
-        "/timeline" => Err(Response::text(404, "there is no timeline yet; /flame.svg draws the last seconds")),
         "/debug/pprof" => Ok(Response::text(301, "this way").with("Location", PPROF)),
         PPROF => Ok(index::index(program)),
         path => match path.strip_prefix(PPROF) {

@@ -86,7 +86,7 @@ pub(super) fn info(program: &Program) -> Response {
         "state": program.state(),
         "features": features,
         "listen": program.listen,
-        "clocks": if cfg!(feature = "profiling") { vec!["cpu", "wall"] } else { Vec::new() },
+        "clocks": super::record::CLOCKS.map(|(name, _)| name),
         "recording": super::record::now(program),
     });
     Response::json(info.to_string())

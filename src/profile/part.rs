@@ -1,15 +1,19 @@
 //! A part of a recording that another part of the program has started: what was found between two
 //! moments. The recording goes on. For `inspect`, which must not take the recording away.
 
-use super::accounts::Account;
+use super::accounts::{self, Account};
 use super::assemble::profile;
 use super::build;
+use super::counted_waits::CountedWaits;
 use super::difference;
 use super::model::{Profile, Session};
 use super::options::Clock;
-use super::raw::RawProfile;
+use super::raw::{Effective, RawProfile};
 use super::running::{Running, running};
-use super::symbols::OfThisProcess;
+use super::symbols::{OfThisProcess, Resolve};
+use super::trace::Traced;
+use super::traced_stacks::TracedStacks;
+use super::wait_stacks::Contention;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +21,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) struct Part {
     running: Arc<Running>,
     before: RawProfile,
+    /// `None`: waits do not matter.
+    waits_before: Option<CountedWaits>,
     began: Instant,
     epoch: SystemTime,
 }
@@ -53,45 +59,85 @@ pub(crate) fn accounts_now() -> Option<(Vec<Account>, Duration)> {
 }
 
 impl Part {
-    /// Begins a part of the recording that runs. `None`: none runs.
-    pub(crate) fn begin() -> Option<Part> {
+    /// Begins a part of the recording that runs, with waits if `with_waits`. `None`: no recording runs,
+    /// or it does not count them.
+    pub(crate) fn begin(with_waits: bool) -> Option<Part> {
         let running = running()?;
+        let waits_before = if with_waits { Some(running.waits()?.counted()) } else { None };
         let before = running.snapshot()?;
-        Some(Part { running, before, began: Instant::now(), epoch: SystemTime::now() })
+        Some(Part { running, before, waits_before, began: Instant::now(), epoch: SystemTime::now() })
     }
 
     /// Ends the part. `None`: the recording has ended meanwhile.
     pub(crate) fn end(self) -> Option<EndedPart> {
-        let after = self.running.snapshot()?;
-        let (whole, length) = (self.running.began.elapsed(), self.began.elapsed());
-        Some(EndedPart { part: self, after, whole, length })
+        let Part { running, before, waits_before, began, epoch } = self;
+        let (whole, length) = (running.began.elapsed(), began.elapsed());
+        // In the order of `Recording::snapshot`.
+        let counting = if waits_before.is_some() { Some(running.waits()?) } else { None };
+        let waits_after = counting.as_ref().map(|waits| waits.counted());
+        let after = running.snapshot()?;
+        let collected = counting.and_then(|waits| waits.collect()).map(|collected| collected.since(began));
+        let traced = collected.map(|collected| Traced::new(collected, running.effective.clock));
+        let waits = waits_before.zip(waits_after).map(|(before, after)| PartOfWaits { before, after, traced });
+        let (effective, started) = (running.effective, running.epoch);
+        Some(EndedPart { before, after, waits, effective, started, epoch, whole, length })
     }
 }
 
 /// A part that has ended, without names of functions.
 pub(crate) struct EndedPart {
-    part: Part,
+    before: RawProfile,
     after: RawProfile,
+    waits: Option<PartOfWaits>,
+    effective: Effective,
+    /// When the whole recording began, and the part.
+    started: SystemTime,
+    epoch: SystemTime,
     whole: Duration,
     length: Duration,
+}
+
+struct PartOfWaits {
+    before: CountedWaits,
+    after: CountedWaits,
+    traced: Option<Traced>,
 }
 
 impl EndedPart {
     /// What was found in it. Blocks for as long as it takes to find the functions' names.
     pub(crate) fn profile(self) -> Profile {
-        let EndedPart { part: Part { running, before, epoch, .. }, after, whole, length } = self;
+        let EndedPart { before, after, waits, effective, started, epoch, whole, length } = self;
+        let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks, .. } = after;
         // The later history has what the earlier one has. So the names are found once.
-        let mut names = OfThisProcess::new(after.history);
-        let mut named = |samples: Vec<_>, lifetimes: &[_], trouble, duration| {
-            let (effective, started) = (running.effective, running.epoch);
+        let mut names = OfThisProcess::new(history);
+        let mut named = |samples: Vec<_>, lifetimes: &[_], own_stacks: &[_], trouble, duration| {
             let session = Session { effective, started, duration, trouble, unread: Vec::new() };
-            build::prepare(&samples, &[], &mut names);
+            build::prepare(&samples, own_stacks, &mut names);
             build::profile(samples, lifetimes, session, &mut names)
         };
-        let earlier = named(before.samples, &before.lifetimes, before.trouble, whole.saturating_sub(length));
-        let later = named(after.samples, &after.lifetimes, after.trouble, whole);
+        let earlier = named(before.samples, &before.lifetimes, &[], before.trouble, whole.saturating_sub(length));
+        let later = named(samples, &lifetimes, &own_stacks.stacks, trouble, whole);
         let mut part = difference::since(later, &earlier);
         (part.session.started, part.session.duration) = (epoch, length);
+        let Some(PartOfWaits { before, after, traced }) = waits else { return part };
+        if let Some(traced) = traced {
+            let named = TracedStacks::new(&traced.trace, &stacks, &own_stacks.stacks, &mut names);
+            (part.traced, part.traced_stacks) = (Some(Arc::new(traced)), Arc::new(named));
+        }
+        // A number of a stack stays that stack's, so the later table has those of the earlier reading.
+        let mut contention = |accounts: &[Account], let_go, can_take| {
+            Contention::new(accounts, let_go, &own_stacks, can_take, &mut names)
+        };
+        let earlier = contention(&before.accounts, before.let_go, before.can_take);
+        part.contention = contention(&after.accounts, after.let_go, after.can_take).since(&earlier);
+        part.accounts = accounts::since(after.accounts, &before.accounts, length);
+        part.session.unread.extend(names.unread());
         part
+    }
+
+    /// Where the time of each thread went in it, and how long it was. Empty without waits.
+    pub(crate) fn accounts(self) -> (Vec<Account>, Duration) {
+        let waits = self.waits.map(|waits| accounts::since(waits.after.accounts, &waits.before.accounts, self.length));
+        (waits.unwrap_or_default(), self.length)
     }
 }

@@ -127,6 +127,18 @@ impl Window {
         self.last_replies.insert(thread.id(), LastReply { lifetime, cpu, stack });
     }
 
+    /// Why a thread was not asked, or gave no reply; `None` if each replied.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Returns `true` if a thread has replied.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn has_stacks(&self) -> bool {
+        self.sums.keys().any(|(_, stack)| matches!(stack, StackNow::At { .. }))
+    }
+
     /// Closes the window, and names the functions. `None`: no thread has replied.
     pub(crate) fn close(self) -> Option<Profile> {
         if !self.sums.keys().any(|(_, stack)| matches!(stack, StackNow::At { .. })) {

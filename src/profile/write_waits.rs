@@ -112,6 +112,13 @@ impl Profile {
         self.write_go(&self.contention.mutex(), out)
     }
 
+    /// The stacks of [`write_waits_folded`](Self::write_waits_folded), without the runtime's own
+    /// threads, as in the picture.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn write_waits_of_the_program(&self, out: impl Write) -> Result<(), Error> {
+        flame::write_folded(&self.contention.waits_of_the_program(), out)
+    }
+
     /// The same as folded lines.
     #[cfg(feature = "inspect")]
     pub(crate) fn write_contention_folded(&self, out: impl Write) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -25,6 +25,7 @@ pub(crate) fn main() -> ExitCode {
             "threads" => (0..count).for_each(|number| drop(spawn(format!("waiter-{number}"), wait))),
             "busy" => (0..count).for_each(|number| drop(spawn(format!("burner-{number}"), burn))),
             "names" => names(),
+            "contended" => contended(),
             "stuck" => drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go())),
             "deadlock" => deadlock(),
             "blocked-log" => drop(spawn("talker", |_| log::info!("this one hangs"))),
@@ -59,6 +60,26 @@ fn burn(please_stop: &Signal) {
             black_box(0);
         }
     }
+}
+
+/// A thread that computes with a lock held, while another one waits for that lock again and again.
+fn contended() {
+    let lock = Arc::new(Lock::new("ledger", ()));
+    let held = lock.clone();
+    drop(spawn("holder", move |please_stop: &Signal| {
+        while !please_stop.is_go() {
+            let _guard = held.lock();
+            let until = Instant::now() + Duration::from_millis(20);
+            while Instant::now() < until {
+                black_box(0);
+            }
+        }
+    }));
+    drop(spawn("waiter", move |please_stop: &Signal| {
+        while !please_stop.is_go() {
+            drop(lock.lock());
+        }
+    }));
 }
 
 /// Names that could be taken for markup, a label's end, or a line's.

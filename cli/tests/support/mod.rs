@@ -75,6 +75,15 @@ pub fn answer(stream: &mut UnixStream, status: &str, version: &str, body: &str) 
     let _ = stream.write_all((head + body).as_bytes());
 }
 
+/// The timeline of the program that the tests make up.
+pub const TIMELINE: &str = r#"{"meta":{"version":24}}"#;
+
+pub fn packed(text: &str) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
 pub fn info(name: &str, pid: u32) -> String {
     format!(
         r#"{{"format":1,"selvedge":"0.1.0","name":"{name}","pid":{pid},"uptime_s":3.0,"state":"running","new":[1]}}"#
@@ -97,6 +106,13 @@ pub fn usual(name: &str, pid: u32) -> Arc<Answers> {
             "/dump" => answer(stream, "200 OK", "0.1.0", "main\n\tis waiting\x1b[2J\n"),
             "/folded" => answer(stream, "200 OK", "0.1.0", "main;work 5\n"),
             "/flame.svg" => answer(stream, "409 Conflict", "0.1.0", "another recording runs\x1b[0m; ask again later\n"),
+            "/timeline" => {
+                let body = packed(TIMELINE);
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nSelvedge-Version: 0.1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+                // As for any other answer.
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            }
             other => answer(stream, "404 Not Found", "0.1.0", &format!("there is nothing at {other}\n")),
         }
     })

@@ -14,24 +14,24 @@ use std::time::Duration;
 /// [`Profile::accounts`](crate::profile::Profile::accounts).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    path: Arc<str>,
-    lifetime: Duration,
-    cpu: Duration,
-    runnable: Option<Duration>,
-    waits: Vec<WaitTotal>,
-    members: u64,
+    pub(super) path: Arc<str>,
+    pub(super) lifetime: Duration,
+    pub(super) cpu: Duration,
+    pub(super) runnable: Option<Duration>,
+    pub(super) waits: Vec<WaitTotal>,
+    pub(super) members: u64,
 }
 
 /// The waits of one kind and name in an [`Account`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitTotal {
-    kind: &'static str,
-    name: Arc<str>,
-    count: u64,
-    total: Duration,
-    longest: Duration,
-    ended_by: Vec<(Arc<str>, Duration)>,
-    enders: Vec<EndedWaits>,
+    pub(super) kind: &'static str,
+    pub(super) name: Arc<str>,
+    pub(super) count: u64,
+    pub(super) total: Duration,
+    pub(super) longest: Duration,
+    pub(super) ended_by: Vec<(Arc<str>, Duration)>,
+    pub(super) enders: Vec<EndedWaits>,
 }
 
 /// The waits of one name that threads of one path ended, by the stacks of the blocking calls.
@@ -161,7 +161,7 @@ impl WaitTotal {
         total
     }
 
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         self.ended_by.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     }
 

@@ -3,8 +3,12 @@
 
 mod account;
 mod ledger;
+#[cfg(feature = "inspect")]
+mod since;
 mod table;
 
 pub use self::account::{Account, WaitTotal};
 pub(super) use self::ledger::Ledger;
+#[cfg(feature = "inspect")]
+pub(super) use self::since::{since, take};
 pub(super) use self::table::{Table, is_runtimes_own, sums, time};

@@ -195,6 +195,14 @@ impl Collector {
     }
 }
 
+#[cfg(feature = "inspect")]
+impl Collected {
+    /// Without what happened before `began`.
+    pub(in crate::profile) fn since(self, began: Instant) -> Collected {
+        Collected { began: self.began.max(wait::nanos(began)), ..self }
+    }
+}
+
 #[cfg(test)]
 impl Member {
     /// A made-up thread; it lives if its life ends at the end of time.

@@ -15,9 +15,9 @@ use std::time::Duration;
 /// All waits of a recording.
 #[derive(Clone, Debug, Default)]
 pub(in crate::profile) struct Contention {
-    waits: Vec<WaitRow>,
-    let_go: Vec<LetGoRow>,
-    locations: Vec<Location>,
+    pub(super) waits: Vec<WaitRow>,
+    pub(super) let_go: Vec<LetGoRow>,
+    pub(super) locations: Vec<Location>,
     modules: Vec<Module>,
     /// Why stacks are missing, as parts of a sentence.
     missing: Vec<String>,
@@ -25,24 +25,24 @@ pub(in crate::profile) struct Contention {
 
 /// Waits of one thread with the same stack, for the same thing, ended by the same thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct WaitRow {
-    path: Arc<str>,
+pub(super) struct WaitRow {
+    pub(super) path: Arc<str>,
     /// Indexes of locations, the leaf first.
-    frames: Arc<[usize]>,
+    pub(super) frames: Arc<[usize]>,
     /// `queue "jobs"`.
-    what: Arc<str>,
-    ender: Arc<str>,
-    count: u64,
-    nanos: u64,
+    pub(super) what: Arc<str>,
+    pub(super) ender: Arc<str>,
+    pub(super) count: u64,
+    pub(super) nanos: u64,
 }
 
 /// What threads of one path let go at the same place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct LetGoRow {
-    path: Arc<str>,
-    frames: Arc<[usize]>,
-    count: u64,
-    nanos: u64,
+pub(super) struct LetGoRow {
+    pub(super) path: Arc<str>,
+    pub(super) frames: Arc<[usize]>,
+    pub(super) count: u64,
+    pub(super) nanos: u64,
 }
 
 impl Contention {
@@ -133,6 +133,13 @@ impl Contention {
         let mut parts = vec![format!("{count} waits, {:.2} s in all", Duration::from_nanos(nanos).as_secs_f64())];
         parts.extend(self.missing.iter().cloned());
         parts
+    }
+
+    /// The stacks of [`waits`](Self::waits), without the runtime's own threads.
+    #[cfg(feature = "inspect")]
+    pub(in crate::profile) fn waits_of_the_program(&self) -> Stacks {
+        let waits = self.waits_of_program().cloned().collect();
+        Contention { waits, ..self.clone() }.waits()
     }
 
     fn waits_of_program(&self) -> impl Iterator<Item = &WaitRow> {

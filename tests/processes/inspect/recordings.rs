@@ -5,7 +5,7 @@ use super::{Home, Inspected, UNIX, read};
 use crate::support::until;
 use std::io::Write;
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Seconds of CPU time by that folded text, of threads whose path begins so.
 fn seconds(folded: &str, path: &str) -> f64 {
@@ -17,6 +17,8 @@ fn cpu(program: &Inspected, path: &str) -> f64 {
     // A thread that has not begun has no clock.
     program.thread(path)["cpu_s"].as_f64().unwrap_or(0.0)
 }
+
+const COUNTS: &str = "inspect: { listen: unix }\nprofile: { enabled: true, waits: true, output: out }";
 
 /// A recording of a second has what the thread used meanwhile: at least what it had used between
 /// two looks within, and at most what it used between two looks around.
@@ -53,6 +55,38 @@ fn a_recording_has_the_time_of_its_seconds() {
 #[test]
 fn a_part_of_the_programs_recording_has_it_too() {
     sums_are_right(&format!("{UNIX}\nprofile: {{ enabled: true, accounts: true, output: out }}"));
+}
+
+/// CPU time of all threads by the accounts, since the program's recording began.
+fn accounted(program: &Inspected) -> f64 {
+    let accounts = program.get("/accounts").json();
+    accounts["accounts"].as_array().unwrap().iter().map(|one| one["cpu_s"].as_f64().unwrap()).sum()
+}
+
+/// Within 1 % of what the accounts have for these seconds. Two readings of the accounts lie before the
+/// profile's first moment and after its last one, and two lie within.
+#[test]
+fn a_served_profile_agrees_with_the_accounts() {
+    let home = Home::new();
+    let program = home.start("busy", COUNTS, 2);
+    until("some use", || cpu(&program, "main/burner-0") > 0.1);
+    let before = accounted(&program);
+    let mut stream = program.connect();
+    stream.write_all(b"GET /debug/pprof/profile?seconds=3 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let first = accounted(&program);
+    std::thread::sleep(Duration::from_millis(2000));
+    let last = accounted(&program);
+    let mut head = [0; 1];
+    std::io::Read::read_exact(&mut stream, &mut head).unwrap();
+    let after = accounted(&program);
+    let profile = decoded(&read(std::io::Read::chain(&head[..], stream)).body);
+    let text = |index: i64| profile.string_table[index as usize].as_str();
+    let kind = profile.sample_type.iter().position(|kind| text(kind.unit) == "nanoseconds").unwrap();
+    let served = profile.sample.iter().map(|sample| sample.value[kind] as f64 / 1e9).sum::<f64>();
+    println!("served {served:.3} s; accounts {:.3} s within, {:.3} s around", last - first, after - before);
+    assert!(served >= 0.99 * (last - first) && served <= 1.01 * (after - before), "{served}");
+    program.stop();
 }
 
 #[test]
@@ -98,8 +132,7 @@ fn waits_are_served_as_go_has_them() {
     assert_eq!(kinds(&answer), ["contentions/count", "delay/nanoseconds"]);
     let text = program.get("/debug/pprof/block?debug=1").text();
     assert!(text.contains("main;waiter-1;"), "{text}");
-    assert_eq!(program.get("/debug/pprof/mutex?seconds=1").status, 409);
-    let accounts = program.get("/accounts?seconds=1").json();
+    let accounts = program.get("/accounts").json();
     let waiter = accounts["accounts"].as_array().unwrap().iter().find(|one| one["path"] == "main/waiter-0").unwrap();
     assert_eq!(waiter["waits"][0]["kind"], "signal", "{accounts}");
     assert!(
@@ -109,6 +142,159 @@ fn waits_are_served_as_go_has_them() {
             .contains("selvedge_wait_seconds_total{thread=\"main/waiter-*\",kind=\"signal\",")
     );
     program.stop();
+}
+
+/// In a program that records nothing, and in a program that counts since its begin.
+const BOTH: [&str; 2] = [UNIX, COUNTS];
+
+#[test]
+fn waits_of_some_seconds_are_of_these_seconds() {
+    for yaml in BOTH {
+        let home = Home::new();
+        let program = home.start("threads", yaml, 2);
+        // The wait has gone on for longer than it is looked at.
+        until("a long wait", || program.thread("main/waiter-1")["waiting_for"]["for_s"].as_f64() > Some(2.0));
+        let within = |path: &str, seconds: &dyn Fn(&super::Answer) -> f64| {
+            let began = Instant::now();
+            let answer = program.get(path);
+            let (most, found) = (began.elapsed().as_secs_f64(), seconds(&answer));
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert!((0.99..=1.01 * most).contains(&found), "{path}: {found} s of {most} s: {}", answer.text());
+        };
+        within("/folded?clock=waits&seconds=1", &|answer| {
+            let text = answer.text();
+            assert!(text.contains("[waiting for signal ") && !text.contains("main;selvedge;"), "{text}");
+            seconds(&text, "main;waiter-1;")
+        });
+        within("/accounts?seconds=1", &|answer| {
+            let accounts = answer.json()["accounts"].as_array().unwrap().clone();
+            let waiter = accounts.iter().find(|one| one["path"] == "main/waiter-1").unwrap();
+            assert_eq!(waiter["waits"].as_array().unwrap().len(), 1, "{waiter}");
+            waiter["waits"][0]["total_s"].as_f64().unwrap()
+        });
+        within("/debug/pprof/block?seconds=1", &|answer| {
+            let profile = decoded(&answer.body);
+            let text = |index: i64| profile.string_table[index as usize].as_str();
+            let labels = |sample: &pprof::protos::Sample| {
+                sample.label.iter().any(|label| text(label.key) == "thread" && text(label.str) == "main/waiter-1")
+            };
+            profile.sample.iter().filter(|one| labels(one)).map(|one| one.value[1] as f64 / 1e9).sum()
+        });
+        program.stop();
+    }
+}
+
+#[test]
+fn waits_and_blame_are_drawn() {
+    for yaml in BOTH {
+        let home = Home::new();
+        let program = home.start("contended", yaml, 1);
+        let blame = program.get("/folded?clock=blame&seconds=2");
+        assert_eq!(blame.status, 200, "{}", blame.text());
+        assert!(seconds(&blame.text(), "main;holder;") > 0.5, "{}", blame.text());
+        for (path, title) in [
+            ("/waits?seconds=1", "inspected: what all threads waited for, in 1."),
+            ("/blame?seconds=1", "inspected: what threads did while others waited for them, in 1."),
+        ] {
+            let picture = program.get(path);
+            assert!(picture.has("content-type: image/svg+xml"), "{path}: {}", picture.text());
+            assert!(picture.text().contains(title), "{path}: {}", picture.text());
+        }
+        let mutex = decoded(&program.get("/debug/pprof/mutex?seconds=1").body);
+        assert!(!mutex.sample.is_empty());
+        program.stop();
+    }
+}
+
+/// The JSON of a timeline.
+fn timeline(answer: &super::Answer) -> serde_json::Value {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.has("content-type: application/gzip"), "{}", answer.head);
+    assert!(answer.has("content-disposition: attachment; filename=\"timeline.json.gz\""), "{}", answer.head);
+    serde_json::from_reader(flate2::read::GzDecoder::new(&answer.body[..])).unwrap()
+}
+
+#[test]
+fn a_timeline_is_of_its_seconds() {
+    for yaml in BOTH {
+        let home = Home::new();
+        let program = home.start("contended", yaml, 1);
+        until("some use", || cpu(&program, "main/holder") > 1.5);
+        let began = Instant::now();
+        let answer = program.get("/timeline?seconds=1");
+        let most = began.elapsed().as_secs_f64() * 1e3;
+        let file = timeline(&answer);
+        let named = |name: &str| {
+            let threads = file["threads"].as_array().unwrap();
+            threads.iter().find(|thread| thread["name"] == name).cloned().unwrap_or_else(|| panic!("no {name}"))
+        };
+        let times = |list: &serde_json::Value| -> Vec<f64> {
+            list.as_array().unwrap().iter().filter_map(|time| time.as_f64()).collect()
+        };
+        let (holder, waiter) = (named("main/holder"), named("main/waiter"));
+        let samples = times(&holder["samples"]["time"]);
+        let waits = times(&waiter["markers"]["startTime"]);
+        // A busy machine lets them run little.
+        assert!(samples.len() > 1 && !waits.is_empty(), "{samples:?}, {waits:?}");
+        for time in samples.iter().chain(&waits) {
+            assert!((0.0..=most).contains(time), "{time} ms of {most} ms");
+        }
+        program.stop();
+    }
+}
+
+#[test]
+fn what_the_programs_recording_lacks_is_told() {
+    let home = Home::new();
+    let program = home.start("busy", &format!("{UNIX}\nprofile: {{ enabled: true, output: out }}"), 1);
+    for path in [
+        "/timeline?seconds=1",
+        "/waits?seconds=1",
+        "/blame?seconds=1",
+        "/folded?clock=waits&seconds=1",
+        "/folded?clock=blame&seconds=1",
+        "/accounts?seconds=1",
+        "/debug/pprof/block?seconds=1",
+        "/debug/pprof/mutex?seconds=1",
+    ] {
+        let answer = program.get(path);
+        assert_eq!(answer.status, 409, "{path}: {}", answer.text());
+        assert!(answer.text().contains("profile: { waits: true }"), "{path}: {}", answer.text());
+    }
+    program.stop();
+    let wall = format!("{UNIX}\nprofile: {{ enabled: true, clock: wall, output: out }}");
+    let program = home.start("busy", &wall, 1);
+    let answer = program.get("/debug/pprof/profile?seconds=1");
+    assert!(answer.status == 409 && answer.text().contains("ask with clock=wall"), "{}", answer.text());
+    assert_eq!(program.get("/debug/pprof/profile?seconds=1&clock=wall").status, 200);
+    program.stop();
+}
+
+/// The program's own recording goes on, and loses nothing.
+#[test]
+fn wall_time_is_served_beside_a_recording_of_cpu_time() {
+    let home = Home::new();
+    let program = home.start("busy", &format!("{UNIX}\nprofile: {{ enabled: true, output: out }}"), 1);
+    until("some use", || cpu(&program, "main/burner-0") > 0.1);
+    let began = Instant::now();
+    let answer = program.get("/folded?clock=wall&seconds=2");
+    let (most, folded) = (began.elapsed().as_secs_f64(), answer.text());
+    assert_eq!(answer.status, 200, "{folded}");
+    for thread in ["main;burner-0;", "main;"] {
+        let found = seconds(&folded, thread);
+        assert!(found >= 1.9, "{thread}: {found}: {folded}");
+    }
+    let of_main = folded.lines().filter(|line| line.starts_with("main;") && !line.starts_with("main;burner-0;"));
+    let of_main: Vec<&str> = of_main.collect();
+    assert!(of_main.iter().any(|line| line.contains("[waiting for ")), "{folded}");
+    assert!(seconds(&folded, "main;burner-0;") <= most, "{folded}");
+    assert!(
+        program.get("/flame.svg?clock=wall&seconds=1").text().contains("inspected: wall time of all threads, in 1.")
+    );
+    let used = cpu(&program, "main/burner-0");
+    program.stop();
+    let folded = std::fs::read_to_string(home.path().join("out/inspected.folded")).unwrap();
+    assert!(seconds(&folded, "main;burner-0;") >= 0.99 * used, "{used}: {folded}");
 }
 
 fn decoded(gzipped: &[u8]) -> pprof::protos::Profile {

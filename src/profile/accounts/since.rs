@@ -1,0 +1,169 @@
+//! What accounts have counted since an earlier reading of the same recording. The times add up: of
+//! each thread, to what it has had between the two.
+//!
+//! A wait that went on at the earlier reading had no ender yet, and has one in the later reading. A
+//! thread that has ended may stand with its pool in the later one. What the earlier reading has, and
+//! the later one has not, is taken from the entries that it can have become, the largest first.
+
+use super::account::{Account, WaitTotal};
+use crate::profile::pool_names::{without_name, without_numbers};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// `after` without what `before` has. No wait is longer than `length`, the time between the two.
+pub(in crate::profile) fn since(mut after: Vec<Account>, before: &[Account], length: Duration) -> Vec<Account> {
+    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+    // The oldest is the last, so that it is met first.
+    for (place, account) in after.iter().enumerate().rev() {
+        places.entry(account.path().to_owned()).or_default().push(place);
+    }
+    for was in before {
+        let own = places.get_mut(was.path()).filter(|own| !own.is_empty());
+        let place = own.map(|own| if own.len() > 1 { own.pop() } else { own.last().copied() });
+        let of_pool = || {
+            let pools = [without_numbers(was.path()), without_name(was.path())];
+            pools.iter().find_map(|pool| places.get(pool)?.last().copied())
+        };
+        if let Some(place) = place.flatten().or_else(of_pool) {
+            after[place].subtract(was);
+        }
+    }
+    after.iter_mut().for_each(|account| account.limit(length));
+    // Threads that had ended before.
+    after.retain(|account| account.lifetime() > Duration::ZERO || account.cpu() > Duration::ZERO);
+    after
+}
+
+/// Takes `before` from the entry with its key; what that lacks, from the largest of the entries that
+/// are `akin`. Each entry has a key, and an amount that `amount` gives.
+pub(in crate::profile) fn take<T, K: Eq + Hash>(
+    after: &mut [T],
+    before: impl Iterator<Item = (K, u64)>,
+    key: impl Fn(&T) -> K,
+    akin: impl Fn(&T, &K) -> bool,
+    amount: impl Fn(&mut T) -> &mut u64,
+) {
+    let mut places: HashMap<K, Vec<usize>> = HashMap::new();
+    for (place, entry) in after.iter().enumerate() {
+        places.entry(key(entry)).or_default().push(place);
+    }
+    let mut missing: Vec<(K, u64)> = Vec::new();
+    for (key, mut over) in before {
+        for &place in places.get(&key).into_iter().flatten() {
+            take_from(amount(&mut after[place]), &mut over);
+        }
+        if over > 0 {
+            missing.push((key, over));
+        }
+    }
+    for (key, mut over) in missing {
+        let mut related: Vec<usize> = (0..after.len()).filter(|&place| akin(&after[place], &key)).collect();
+        related.sort_by_key(|&place| std::cmp::Reverse(*amount(&mut after[place])));
+        related.into_iter().for_each(|place| take_from(amount(&mut after[place]), &mut over));
+    }
+}
+
+fn take_from(has: &mut u64, over: &mut u64) {
+    let both = (*has).min(*over);
+    (*has, *over) = (*has - both, *over - both);
+}
+
+impl Account {
+    fn subtract(&mut self, was: &Account) {
+        self.lifetime = self.lifetime.saturating_sub(was.lifetime);
+        self.cpu = self.cpu.saturating_sub(was.cpu);
+        self.runnable = self.runnable.map(|time| time.saturating_sub(was.runnable()));
+        for wait in &mut self.waits {
+            let is_same = |other: &&WaitTotal| other.kind == wait.kind && other.name == wait.name;
+            if let Some(earlier) = was.waits.iter().find(is_same) {
+                wait.subtract(earlier);
+            }
+        }
+    }
+
+    fn limit(&mut self, length: Duration) {
+        self.waits.retain(|wait| wait.total > Duration::ZERO || wait.count > 0);
+        for wait in &mut self.waits {
+            wait.longest = wait.longest.min(wait.total).min(length);
+        }
+        self.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+    }
+}
+
+impl WaitTotal {
+    fn subtract(&mut self, was: &WaitTotal) {
+        self.count = self.count.saturating_sub(was.count);
+        self.total = self.total.saturating_sub(was.total);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut enders: Vec<_> = self.ended_by.drain(..).map(|(name, time)| (name, nanos(time))).collect();
+        let before = was.ended_by.iter().map(|(name, time)| (name.clone(), nanos(*time)));
+        take(&mut enders, before, |ender| ender.0.clone(), |_, _| true, |ender| &mut ender.1);
+        self.ended_by = enders.into_iter().map(|(name, left)| (name, Duration::from_nanos(left))).collect();
+        self.ended_by.retain(|(_, time)| *time > Duration::ZERO);
+        self.sort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::WaitTotals;
+    use std::sync::Arc;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn account(path: &str, lifetime: u32, cpu: u32, waits: Vec<WaitTotal>) -> Account {
+        let known = Some(Duration::ZERO);
+        let mut account = Account::new(path.into(), SECOND * lifetime, SECOND * cpu, known, WaitTotals::default());
+        account.waits = waits;
+        account
+    }
+
+    fn wait(name: &str, by: &[(&str, u32)]) -> WaitTotal {
+        let ended_by: Vec<(Arc<str>, Duration)> =
+            by.iter().map(|(name, time)| (Arc::from(*name), SECOND * *time)).collect();
+        let total = ended_by.iter().map(|(_, time)| *time).sum();
+        let (kind, count, enders) = ("queue", by.len() as u64, Vec::new());
+        WaitTotal { kind, name: name.into(), count, total, longest: total, ended_by, enders }
+    }
+
+    fn enders(wait: &WaitTotal) -> Vec<(&str, u64)> {
+        wait.ended_by().iter().map(|(name, time)| (&**name, time.as_secs())).collect()
+    }
+
+    #[test]
+    fn each_time_is_what_has_come_since() {
+        let before = [account("main", 10, 4, vec![wait("jobs", &[("main/a", 3), ("[clock]", 1)])])];
+        let after = vec![account("main", 15, 5, vec![wait("jobs", &[("main/a", 5), ("[clock]", 1), ("main/b", 1)])])];
+        let since = since(after, &before, SECOND * 5);
+        let [one] = &since[..] else { panic!("{since:?}") };
+        assert_eq!((one.lifetime(), one.cpu(), one.outside()), (SECOND * 5, SECOND, SECOND));
+        let jobs = &one.waits()[0];
+        assert_eq!((jobs.count(), jobs.total(), jobs.longest()), (1, SECOND * 3, SECOND * 3));
+        assert_eq!(enders(jobs), [("main/a", 2), ("main/b", 1)]);
+    }
+
+    #[test]
+    fn a_wait_that_went_on_is_counted_once() {
+        // It had taken ten seconds, and ended two seconds later; another one took one second.
+        let before = [account("main", 10, 0, vec![wait("jobs", &[("[unknown]", 10)])])];
+        let after = vec![account("main", 15, 0, vec![wait("jobs", &[("main/a", 12), ("main/b", 1)])])];
+        let since = since(after, &before, SECOND * 5);
+        assert_eq!(enders(&since[0].waits()[0]), [("main/a", 2), ("main/b", 1)]);
+        assert_eq!(since[0].outside(), SECOND * 2);
+    }
+
+    #[test]
+    fn an_ended_thread_is_subtracted_from_its_pool_and_its_namesake_not() {
+        let before = [account("main/c-7", 4, 4, Vec::new()), account("main/d", 2, 1, Vec::new())];
+        let after = vec![
+            account("main/c-*", 9, 9, Vec::new()),
+            account("main/d", 2, 1, Vec::new()),
+            account("main/d", 3, 3, Vec::new()),
+        ];
+        let since = since(after, &before, SECOND * 5);
+        let shown: Vec<_> = since.iter().map(|one| (one.path(), one.cpu().as_secs())).collect();
+        assert_eq!(shown, [("main/c-*", 5), ("main/d", 3)]);
+    }
+}
