@@ -113,7 +113,7 @@ fn a_flamegraph_is_recorded_zoomed_and_searched() {
     browser.until("[...document.querySelectorAll('#flame-box .frame')].some((one) => /waiting for/.test(one.title))");
     let clocks = "[...document.querySelectorAll('#clock option')].map((one) => one.value).join()";
     assert_eq!(browser.eval(clocks), "cpu,wall,waits,blame");
-    browser.eval("document.querySelector('#seconds').value = '10'; document.querySelector('#seconds').dispatchEvent(new Event('input'))");
+    browser.eval("const s = document.querySelector('#seconds'); s.value = '10'; s.dispatchEvent(new Event('input'))");
     assert_eq!(browser.eval("document.querySelector('#timeline').getAttribute('href')"), "timeline?seconds=10");
     assert_eq!(browser.complaints, [""; 0]);
 }

@@ -87,13 +87,8 @@ impl Events {
     pub(super) fn tick(&self, program: &Program, with_snapshot: bool) -> (Vec<u8>, Vec<u8>) {
         let mut state = self.0.lock();
         state.count += 1;
-        let (seq, before) = (state.count, state.seen.take());
-        let (clocks, before) = match before {
-            Some(Seen { at, clocks, threads, queues, deadlocks, records, lost }) => {
-                (Some(clocks), Some(Before { at, threads, queues, deadlocks, records, lost }))
-            }
-            None => (None, None),
-        };
+        let (seq, mut before) = (state.count, state.seen.take());
+        let clocks = before.as_mut().map(|before| std::mem::take(&mut before.clocks));
         let (dump, clocks) = look(clocks);
         let (queues, now) = (living(), Instant::now());
         let first = with_snapshot.then(|| snapshot(program, &dump, seq));
@@ -119,16 +114,6 @@ impl Events {
     }
 }
 
-/// [`Seen`], without the clocks.
-struct Before {
-    at: Instant,
-    threads: HashMap<u64, (Facts, Option<Duration>)>,
-    queues: HashMap<u64, QueueNow>,
-    deadlocks: Vec<String>,
-    records: u64,
-    lost: u64,
-}
-
 fn event(name: &str, seq: u64, data: &impl Serialize) -> Vec<u8> {
     // JSON has no line break in it.
     let data = serde_json::to_string(data).unwrap_or_default();
@@ -152,7 +137,7 @@ fn change(
     program: &Program,
     dump: &Dump,
     queues: &[QueueNow],
-    before: &Before,
+    before: &Seen,
     (seq, records): (u64, &[TailRecord]),
 ) -> Vec<u8> {
     let has_changed = |thread: &ThreadNow<'_>| {

@@ -4,7 +4,7 @@
 //! at the end of stdin's last line.
 
 use crate::wait::until;
-use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
+use selvedge::{Builder, Config, Lock, Queue, Signal, StopOrder, Thread, spawn};
 use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ pub(crate) fn main() -> ExitCode {
             "busy" => (0..count).for_each(|number| drop(spawn(format!("burner-{number}"), burn))),
             "names" => names(),
             "contended" => contended(),
+            "service" => service(),
             "stuck" => drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go())),
             "deadlock" => deadlock(),
             "blocked-log" => drop(spawn("talker", |_| log::info!("this one hangs"))),
@@ -60,6 +61,47 @@ fn burn(please_stop: &Signal) {
             black_box(0);
         }
     }
+}
+
+/// A service at work: values go through a queue, threads come and go, records are logged. It says
+/// in which order the threads of `line` have stopped.
+fn service() {
+    let jobs: Queue<u32> = Queue::bounded("jobs", 16);
+    let ledger = Arc::new(Lock::new("ledger", 0));
+    let adder = jobs.adder();
+    for number in 1..=3 {
+        let (popper, ledger) = (jobs.popper(), ledger.clone());
+        drop(spawn(format!("worker-{number}"), move |please_stop: &Signal| {
+            while let Some(job) = popper.pop_draining(please_stop) {
+                *ledger.lock() += job;
+            }
+        }));
+    }
+    drop(spawn("producer", move |please_stop: &Signal| {
+        while !please_stop.wait_for_go_timeout(Duration::from_millis(2)) && adder.add_till(1, please_stop).is_ok() {}
+    }));
+    drop(spawn("churn", |please_stop: &Signal| {
+        let mut number = 0u64;
+        while !please_stop.wait_for_go_timeout(Duration::from_millis(20)) {
+            number += 1;
+            log::info!("task {number} is started");
+            // A task that fails would be this thread's failure.
+            let _ = spawn(format!("task-{number}"), |_| black_box([0u8; 1000]).len()).join();
+        }
+    }));
+    let line = Builder::new("line").stop_order(StopOrder::OneByOne);
+    let line = line.spawn(|please_stop| {
+        for number in 1..=3 {
+            tell_end(spawn(format!("step-{number}"), wait).thread());
+        }
+        please_stop.wait_for_go();
+    });
+    tell_end(line.expect("a thread").thread());
+}
+
+fn tell_end(thread: &Thread) {
+    let path = thread.path().to_owned();
+    drop(thread.stopped().on_go(move || println!("stopped {path}")));
 }
 
 /// A thread that computes with a lock held, while another one waits for that lock again and again.

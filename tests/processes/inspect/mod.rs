@@ -7,6 +7,9 @@ mod clients;
 mod places;
 #[cfg(feature = "profiling")]
 mod recordings;
+#[cfg(feature = "profiling")]
+mod scrapers;
+mod soak;
 
 use crate::support::{Process, program};
 use serde_json::Value;
@@ -70,6 +73,10 @@ impl Drop for Home {
 }
 
 const UNIX: &str = "inspect: { listen: unix }";
+
+/// The program's own recording counts waits.
+#[cfg(feature = "profiling")]
+const COUNTS: &str = "inspect: { listen: unix }\nprofile: { enabled: true, waits: true, output: out }";
 
 struct Inspected {
     process: Process,

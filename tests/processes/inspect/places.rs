@@ -141,7 +141,7 @@ fn a_long_name_is_cut_in_the_path() {
 }
 
 /// The port that the log names.
-fn port(stderr: &std::sync::Mutex<String>) -> u16 {
+pub(super) fn port(stderr: &std::sync::Mutex<String>) -> u16 {
     let mut port = None;
     until("the address in the log", || {
         let said = stderr.lock().unwrap();

@@ -1,7 +1,7 @@
 //! Answers that record: their sums are right, one runs at a time, and a program that records
 //! already goes on to do so.
 
-use super::{Home, Inspected, UNIX, read};
+use super::{COUNTS, Home, Inspected, UNIX, read};
 use crate::support::until;
 use std::io::Write;
 use std::net::Shutdown;
@@ -17,8 +17,6 @@ fn cpu(program: &Inspected, path: &str) -> f64 {
     // A thread that has not begun has no clock.
     program.thread(path)["cpu_s"].as_f64().unwrap_or(0.0)
 }
-
-const COUNTS: &str = "inspect: { listen: unix }\nprofile: { enabled: true, waits: true, output: out }";
 
 /// A recording of a second has what the thread used meanwhile: at least what it had used between
 /// two looks within, and at most what it used between two looks around.
@@ -297,7 +295,7 @@ fn wall_time_is_served_beside_a_recording_of_cpu_time() {
     assert!(seconds(&folded, "main;burner-0;") >= 0.99 * used, "{used}: {folded}");
 }
 
-fn decoded(gzipped: &[u8]) -> pprof::protos::Profile {
+pub(super) fn decoded(gzipped: &[u8]) -> pprof::protos::Profile {
     use pprof::protos::Message;
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(gzipped), &mut bytes).unwrap();
