@@ -63,18 +63,20 @@ impl Part {
     /// or it does not count them.
     pub(crate) fn begin(with_waits: bool) -> Option<Part> {
         let running = running()?;
+        // Its stacks are asked for first, and may take a while; what is counted is of its end.
         let waits_before = if with_waits { Some(running.waits()?.counted()) } else { None };
+        let (began, epoch) = (Instant::now(), SystemTime::now());
         let before = running.snapshot()?;
-        Some(Part { running, before, waits_before, began: Instant::now(), epoch: SystemTime::now() })
+        Some(Part { running, before, waits_before, began, epoch })
     }
 
     /// Ends the part. `None`: the recording has ended meanwhile.
     pub(crate) fn end(self) -> Option<EndedPart> {
         let Part { running, before, waits_before, began, epoch } = self;
-        let (whole, length) = (running.began.elapsed(), began.elapsed());
         // In the order of `Recording::snapshot`.
         let counting = if waits_before.is_some() { Some(running.waits()?) } else { None };
         let waits_after = counting.as_ref().map(|waits| waits.counted());
+        let (whole, length) = (running.began.elapsed(), began.elapsed());
         let after = running.snapshot()?;
         let collected = counting.and_then(|waits| waits.collect()).map(|collected| collected.since(began));
         let traced = collected.map(|collected| Traced::new(collected, running.effective.clock));
