@@ -86,7 +86,7 @@ impl Contention {
     }
 
     /// The same without the runtime's own threads, which mostly wait.
-    #[cfg(feature = "push")]
+    #[cfg(any(feature = "inspect", feature = "push"))]
     pub(in crate::profile) fn waits_of_the_program(&self) -> Stacks {
         self.with_remarks(self.waits_of_program())
     }
@@ -133,13 +133,6 @@ impl Contention {
         let mut parts = vec![format!("{count} waits, {:.2} s in all", Duration::from_nanos(nanos).as_secs_f64())];
         parts.extend(self.missing.iter().cloned());
         parts
-    }
-
-    /// The stacks of [`waits`](Self::waits), without the runtime's own threads.
-    #[cfg(feature = "inspect")]
-    pub(in crate::profile) fn waits_of_the_program(&self) -> Stacks {
-        let waits = self.waits_of_program().cloned().collect();
-        Contention { waits, ..self.clone() }.waits()
     }
 
     fn waits_of_program(&self) -> impl Iterator<Item = &WaitRow> {
