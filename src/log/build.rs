@@ -19,6 +19,7 @@ use super::paths::Created;
 use super::process_hooks;
 use super::queue_appender::{DirectAppender, QueueAppender};
 use super::queued::Queued;
+use super::route::Route;
 use super::sink::{Output, Sink};
 use super::sinks::Sinks;
 use super::wiring::{Queue, Wiring};
@@ -136,11 +137,12 @@ impl Parts {
         config.build(root).map_err(|errors| Error::new(Kind::Config, "refused by log4rs").because(errors))
     }
 
-    /// Returns `true` if there is one appender, and it only captures records for a queue. It may
-    /// format the message itself, since nothing of log4rs is locked meanwhile.
-    pub(super) fn captures_only(&self) -> bool {
-        let all_queued = self.channel.as_ref().is_some_and(|channel| channel.sinks() == self.appenders.len());
-        all_queued && self.appenders.len() == 1
+    /// The direct way of a record, if there is one appender, and it only captures records for a
+    /// queue.
+    pub(super) fn route(&self) -> Option<Route> {
+        let channel = self.channel.as_ref().filter(|channel| channel.sinks() == self.appenders.len())?;
+        let [(_, _, filters)] = &self.appenders[..] else { return None };
+        Some(Route::new(&self.root, &self.loggers, filters.clone(), QueueAppender::one(channel.clone(), 0)))
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::drain_lock::{DrainGuard, DrainLock, is_draining};
+use super::pace::{LONGEST_PAUSE, Pace};
 use super::process_state::Process;
 use super::record::Captured;
 use super::room::Room;
@@ -34,6 +35,7 @@ use crate::signal::Signal;
 use crate::wait;
 use ::log::Level;
 use crossbeam_channel::{TryRecvError, TrySendError};
+use crossbeam_utils::CachePadded;
 
 enum Message {
     /// It names its sink.
@@ -69,25 +71,24 @@ pub(super) struct Channel {
     /// no data. The flush that follows wakes the writer, which then sees it.
     closing: AtomicBool,
     drain_lock: DrainLock,
-    sinks: Mutex<Sinks>,
+    /// The writer writes this and the next ones for each record or batch. Each is on cache lines of
+    /// its own, so that a call of the log, which loads the fields above, does not wait for them.
+    sinks: CachePadded<Mutex<Sinks>>,
     /// For each sink: the number of records dropped since the last gap that was written or is in
     /// the queue. Relaxed: counts, which guard no other data; the thread that takes a count takes
     /// all of it.
     dropped: Vec<AtomicU64>,
     /// Records that were logged from within an appender while the queue was full.
-    deferred: Mutex<VecDeque<Message>>,
+    deferred: CachePadded<Mutex<VecDeque<Message>>>,
     /// For threads that wait for room.
     room: Room,
     writer: OnceLock<Thread>,
     /// For threads that wait for the writer: its thread in the tree, and its progress.
-    progress: stall::WriterProgress,
+    progress: CachePadded<stall::WriterProgress>,
     /// For an end by `abort`: whether the writer may have something to write.
     awake: abort::Writer,
 }
 
-/// How long the writer lets records gather, so that it writes in batches and callers need not wake
-/// it.
-const BATCH_PAUSE: Duration = Duration::from_micros(500);
 /// After this many pauses without a record the writer sleeps, and the next record wakes it.
 const PAUSES_BEFORE_SLEEP: u32 = if cfg!(all(test, selvedge_model)) { 1 } else { 20 };
 /// The longest sleep of the writer. After it, the writer checks its files and the counts of dropped
@@ -116,12 +117,12 @@ impl Channel {
             state: AtomicU8::new(DIRECT),
             closing: AtomicBool::new(false),
             drain_lock: DrainLock::new(),
-            sinks: Mutex::new(sinks),
+            sinks: CachePadded::new(Mutex::new(sinks)),
             dropped,
-            deferred: Mutex::new(VecDeque::new()),
+            deferred: CachePadded::new(Mutex::new(VecDeque::new())),
             room: Room::new(),
             writer: OnceLock::new(),
-            progress: stall::WriterProgress::new(),
+            progress: CachePadded::new(stall::WriterProgress::new()),
             awake: abort::Writer::new(),
         }
     }
@@ -287,14 +288,14 @@ impl Channel {
             if self.is_running() {
                 self.wait_for_room(&mut waiting);
             } else {
-                self.drain_until(deadline);
+                self.drain_most(self.batch(), deadline);
             }
         }
         loop {
             if self.is_running() {
                 self.wake_writer();
             } else {
-                self.drain_until(deadline);
+                self.drain_most(self.batch(), deadline);
             }
             wait::begin_sleep();
             match answer.recv_timeout(RECHECK) {
@@ -316,15 +317,22 @@ impl Channel {
 
     /// Writes a batch. Returns the number of messages; 0 also within an appender.
     pub(super) fn drain(&self) -> usize {
-        self.drain_until(None)
+        self.drain_most(self.batch(), None)
     }
 
-    fn drain_until(&self, deadline: Option<Instant>) -> usize {
+    /// For the writer: what is in the queue now, up to a batch. It does not run after the callers,
+    /// record by record: both sides would wait for the same cache lines at each.
+    fn drain_queued(&self) -> usize {
+        let queued = self.receiver.len();
+        self.drain_most(if queued == 0 { self.batch() } else { queued.min(self.batch()) }, None)
+    }
+
+    fn drain_most(&self, most: usize, deadline: Option<Instant>) -> usize {
         let Some(_guard) = self.enter(deadline) else { return 0 };
         let mut sinks = lock(&self.sinks);
         let mut answers = Vec::new();
         let mut count = 0;
-        while count < self.batch() {
+        while count < most {
             match self.receiver.try_recv() {
                 Ok(message) => write(&mut sinks, message, &mut answers),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
@@ -373,7 +381,7 @@ impl Channel {
         // SIGABRT interrupts.
         block_abort();
         self.awake.wake();
-        let mut empty = 0;
+        let (mut empty, mut pace) = (0, Pace::new(self.capacity));
         while !(please_stop.is_go() || self.closing.load(Ordering::Relaxed) || self.drain_lock.is_exiting_elsewhere()) {
             if abort::is_ending() {
                 let most = self.receiver.len();
@@ -386,16 +394,13 @@ impl Channel {
                 }
                 self.awake.pause_while_aborting();
             }
-            match self.drain() {
-                0 => empty += 1,
-                count => {
-                    empty = 0;
-                    if count * 4 > self.capacity {
-                        continue;
-                    }
-                }
+            let count = self.drain_queued();
+            empty = if count == 0 { empty + 1 } else { 0 };
+            if empty >= PAUSES_BEFORE_SLEEP {
+                self.sleep(please_stop);
+            } else if let Some(pause) = pace.pause(count) {
+                park_timeout(pause);
             }
-            if empty < PAUSES_BEFORE_SLEEP { park_timeout(BATCH_PAUSE) } else { self.sleep(please_stop) }
         }
     }
 
@@ -413,7 +418,7 @@ impl Channel {
         let till = next_try.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now())).min(LONGEST_SLEEP);
         let _published = wait::publish("records for log", self.name.clone());
         self.awake.try_sleep(|| self.receiver.is_empty());
-        self.wait_for_work(please_stop, till.max(BATCH_PAUSE));
+        self.wait_for_work(please_stop, till.max(LONGEST_PAUSE));
         self.awake.wake();
     }
 

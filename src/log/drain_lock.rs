@@ -17,6 +17,7 @@ use super::process_state::{Process, ProcessState};
 use super::seam::{YIELDS, sleep, thread_local, yield_now};
 use crate::model::{AtomicBool, AtomicUsize};
 use crate::thread::panic_flags::{InLogger, enter_logger};
+use crossbeam_utils::CachePadded;
 
 pub(super) struct DrainLock {
     /// | value | means                                      | set by                                        |
@@ -26,7 +27,9 @@ pub(super) struct DrainLock {
     ///
     /// Acquire on taking, Release on giving back: the next thread sees what the one before did to
     /// the sinks.
-    busy: AtomicBool,
+    ///
+    /// On a cache line of its own: each call of the log loads `process`.
+    busy: CachePadded<AtomicBool>,
     /// The number of threads that are about to fork. Other threads let them have `busy` first: a
     /// writer at work takes it again at once, and a fork would hardly ever find it free. Relaxed: a
     /// thread that misses the pending fork merely drains first.
@@ -40,7 +43,11 @@ thread_local! {
 
 impl DrainLock {
     pub(super) fn new() -> DrainLock {
-        DrainLock { busy: AtomicBool::new(false), forking: AtomicUsize::new(0), process: ProcessState::new() }
+        DrainLock {
+            busy: CachePadded::new(AtomicBool::new(false)),
+            forking: AtomicUsize::new(0),
+            process: ProcessState::new(),
+        }
     }
 
     pub(super) fn process(&self) -> Process {

@@ -113,7 +113,7 @@ impl Buffered for LogFile {
 
     fn is_due_before(&mut self, captured: &Captured) -> bool {
         let length = self.length + self.buffer.len() as u64;
-        self.rolling.as_mut().is_some_and(|rolling| rolling.is_due_at(captured.time, length))
+        self.rolling.as_mut().is_some_and(|rolling| rolling.is_due_at(captured.time(), length))
     }
 
     fn is_full(&mut self) -> bool {

@@ -94,9 +94,9 @@ impl CheckedLog {
                     let channel = parts.channel.clone();
                     let before = std::mem::replace(&mut installed.parts, parts);
                     (installed.files, installed.written, installed.wiring) = (files, written, wiring);
-                    logger::set_style(false, wiring.tail);
+                    logger::set_route(None, wiring.tail);
                     writer::replace(before.channel, channel, || installed.handle.set_config(config));
-                    logger::set_style(installed.parts.captures_only(), wiring.tail);
+                    logger::set_route(installed.parts.route(), wiring.tail);
                     logger::raise_max_level(wiring.tail, installed.handle.max_log_level());
                 }
                 // By hand: log4rs::init_config sets the level even where another logger is there
@@ -106,8 +106,8 @@ impl CheckedLog {
                     let (handle, level) = (logger.handle(), logger.max_log_level());
                     match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
                         (Ok(()), _) => {
-                            logger::set_style(parts.captures_only(), wiring.tail);
                             writer::replace(None, parts.channel.clone(), || ());
+                            logger::set_route(parts.route(), wiring.tail);
                             logger::raise_max_level(wiring.tail, level);
                             *none = Some(Installed { handle, files, written, parts, wiring });
                         }
@@ -149,7 +149,10 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
         }
     }
     match parts.config() {
-        Ok(config) => installed.handle.set_config(config),
+        Ok(config) => {
+            installed.handle.set_config(config);
+            logger::set_route(parts.route(), installed.wiring.tail);
+        }
         Err(error) => {
             parts.loggers = before;
             return Err(error);

@@ -78,7 +78,7 @@ impl Encoder {
     /// crate sees.
     pub(super) fn append_directly(&self, out: &mut Buffer<'_>, captured: &Captured) -> anyhow::Result<()> {
         whole(out, |out| match self {
-            Encoder::Pattern(pattern) => Ok(captured.with_both(|record, context| pattern.print(out, record, context))?),
+            Encoder::Pattern(pattern) => Ok(pattern.print(out, captured)?),
             Encoder::Other(encoder) => captured.with_record(|record| encoder.encode(out, record)),
         })
     }

@@ -3,11 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
+use arc_swap::ArcSwapOption;
 
 use super::record::{Captured, Time, at_one_time, format_into};
+use super::route::Route;
 use super::{recent, tail};
 use crate::thread::panic_flags::enter_logger;
 #[cfg(feature = "profiling")]
@@ -16,8 +20,9 @@ use crate::wait;
 #[derive(Debug)]
 pub(super) struct Logger(pub(super) log4rs::Logger);
 
-/// There is one appender, and it only captures: it may format the message itself.
-static CAPTURES: AtomicBool = AtomicBool::new(false);
+/// Where there is one appender, and it only captures: the way past log4rs. Nothing of log4rs is
+/// locked there, so a message is formatted while it is captured.
+static ROUTE: ArcSwapOption<Route> = ArcSwapOption::const_empty();
 /// How many filtered records an error brings with it.
 static TAIL: AtomicUsize = AtomicUsize::new(0);
 
@@ -26,17 +31,12 @@ thread_local! {
     static FILTERED: RefCell<VecDeque<Captured>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// `captures`: there is one appender, and it only captures; `false` is correct for any appenders,
-/// also while they are replaced. Relaxed: a thread that still sees the old style has the old
-/// appenders, or formats a message once more than needed.
-pub(super) fn set_style(captures: bool, tail: usize) {
-    CAPTURES.store(captures, Ordering::Relaxed);
+/// `route`: the direct way; `None` is correct for any appenders, also while they are replaced. A
+/// thread that still has the old route puts its record into the old queue, as with log4rs.
+pub(super) fn set_route(route: Option<Route>, tail: usize) {
+    ROUTE.store(route.map(Arc::new));
+    // Relaxed: a thread that still sees the old value keeps a record more or less.
     TAIL.store(tail, Ordering::Relaxed);
-}
-
-/// Returns `true` if the appender gets each record once, unformatted.
-pub(super) fn captures() -> bool {
-    CAPTURES.load(Ordering::Relaxed)
 }
 
 /// The macros of the facade check this level before they call the logger. With a tail the logger
@@ -60,8 +60,11 @@ impl Log for Logger {
                 self.log_tail();
             }
         }
-        if captures() && !wants_events() {
-            return self.0.log(record);
+        let route = ROUTE.load();
+        if let Some(route) = &*route
+            && !wants_events()
+        {
+            return route.log(record);
         }
         if !self.0.enabled(record.metadata()) {
             return;
@@ -71,11 +74,11 @@ impl Log for Logger {
         let mut message = String::new();
         format_into(&mut message, *record.args());
         note_event(record, &message);
-        if captures() {
+        if let Some(route) = &*route {
             // The message is formatted, so it is copied.
-            return self.0.log(&record.to_builder().args(format_args!("{message}")).build());
+            return route.log(&record.to_builder().args(format_args!("{message}")).build());
         }
-        recent::note_parts(Time::now(), record.level(), &message);
+        recent::note_parts(SystemTime::now(), record.level(), &message);
         tail::note_parts(Time::now(), record.level(), record.target(), &message);
         at_one_time(|| self.write(record, &message));
     }
@@ -120,7 +123,7 @@ impl Logger {
             captured.with_record(|record| {
                 let message = format!("(tail, {}) {}", record.level(), record.args());
                 let as_error = record.to_builder().level(Level::Error).build();
-                super::record::at(captured.time, captured.level, || self.write(&as_error, &message));
+                super::record::at(captured.at, captured.level, || self.write(&as_error, &message));
             });
         }
     }

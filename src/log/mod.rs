@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!     calling thread                              |   log writer
-//!     logger, levels and filters of log4rs        |
+//!     logger, and levels and filters: of log4rs,  |
+//!      or by `route`, if there is one appender    |
 //!      -> queue_appender captures a record        |
 //!      -> channel.put  ----------- queue -------------> channel.drain -> sinks -> sink
 //!                                                 |      -> file (rolling), console,
@@ -39,6 +40,7 @@ mod line_buffer;
 mod logger;
 pub mod logging;
 mod output;
+mod pace;
 mod paths;
 mod pattern_syntax;
 mod process_hooks;
@@ -50,6 +52,7 @@ mod record;
 mod reload;
 mod rolling;
 mod room;
+mod route;
 mod rust_log;
 mod seam;
 mod settings;

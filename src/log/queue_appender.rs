@@ -10,7 +10,7 @@ use super::record::Captured;
 use super::sink::{Output, Sink};
 use super::sinks::Sinks;
 use super::wiring::Queue;
-use super::{logger, process_hooks, recent, tail};
+use super::{process_hooks, recent, tail};
 use crate::os::tell::note_logged;
 
 /// Where records enter a queue: for one of the sinks behind it, or for all.
@@ -34,16 +34,21 @@ impl QueueAppender {
     }
 }
 
-impl Append for QueueAppender {
-    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+impl QueueAppender {
+    /// Takes a record that comes past log4rs, and keeps it for the thread's failure.
+    #[inline]
+    pub(super) fn capture(&self, record: &::log::Record<'_>) {
         let captured = Captured::new(record);
-        if logger::captures() {
-            recent::note(&captured);
-            tail::note(&captured);
-        }
+        recent::note(&captured);
+        tail::note(&captured);
+        self.put(captured);
+    }
+
+    #[inline]
+    fn put(&self, captured: Captured) {
         let (first, last) = match self.sink {
             Some(sink) => (sink, sink),
-            None if self.channel.sinks() == 0 => return Ok(()),
+            None if self.channel.sinks() == 0 => return,
             None => (0, self.channel.sinks() - 1),
         };
         let mut kept = false;
@@ -54,6 +59,12 @@ impl Append for QueueAppender {
         if kept {
             note_logged();
         }
+    }
+}
+
+impl Append for QueueAppender {
+    fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        self.put(Captured::new(record));
         Ok(())
     }
 

@@ -2,10 +2,11 @@
 //! failure.
 
 use std::cell::RefCell;
+use std::time::SystemTime;
 
 use ::log::Level;
 
-use super::record::{Captured, Time};
+use super::record::Captured;
 
 /// How many records the report of a failure shows.
 const KEPT: usize = 10;
@@ -14,7 +15,7 @@ const KEPT: usize = 10;
 const LONGEST: usize = 500;
 
 struct Kept {
-    time: Time,
+    at: SystemTime,
     level: Level,
     message: String,
 }
@@ -31,10 +32,10 @@ thread_local! {
 
 /// Keeps a record that the calling thread has logged.
 pub(super) fn note(captured: &Captured) {
-    note_parts(captured.time, captured.level, captured.message());
+    note_parts(captured.at, captured.level, captured.message());
 }
 
-pub(super) fn note_parts(time: Time, level: Level, message: &str) {
+pub(super) fn note_parts(at: SystemTime, level: Level, message: &str) {
     let mut end = message.len().min(LONGEST);
     while !message.is_char_boundary(end) {
         end -= 1;
@@ -45,12 +46,12 @@ pub(super) fn note_parts(time: Time, level: Level, message: &str) {
     let _ = RECENT.try_with(|ring| {
         let Ok(mut ring) = ring.try_borrow_mut() else { return };
         if ring.kept.len() < KEPT {
-            return ring.kept.push(Kept { time, level, message: message.to_owned() });
+            return ring.kept.push(Kept { at, level, message: message.to_owned() });
         }
         let oldest = ring.next;
         ring.next = (oldest + 1) % KEPT;
         let kept = &mut ring.kept[oldest];
-        (kept.time, kept.level) = (time, level);
+        (kept.at, kept.level) = (at, level);
         // Into the memory that the old text has.
         kept.message.clear();
         kept.message.push_str(message);
@@ -69,8 +70,6 @@ pub(crate) fn of_this_thread() -> Vec<String> {
 }
 
 fn line(kept: &Kept) -> String {
-    let time = chrono::DateTime::from_timestamp(kept.time.seconds, kept.time.nanos);
-    let time =
-        time.map_or_else(String::new, |time| time.with_timezone(&chrono::Local).format("%H:%M:%S%.3f").to_string());
+    let time = chrono::DateTime::<chrono::Local>::from(kept.at).format("%H:%M:%S%.3f");
     format!("{time} {:<5} {}", kept.level, kept.message)
 }

@@ -56,9 +56,8 @@ pub(crate) fn keep_tail(wanted: bool) {
 /// A record that the levels let pass.
 pub(super) fn note(captured: &Captured) {
     if IS_KEPT.load(Ordering::Relaxed) {
-        captured.with_both(|record, context| {
-            keep(context.time, record.level(), record.target(), context.thread.unwrap_or_default(), captured.message());
-        });
+        let thread = captured.thread().unwrap_or_default();
+        keep(captured.time(), captured.level, captured.target(), thread, captured.message());
     }
 }
 

@@ -110,8 +110,8 @@ fn fine(item: &Item<'static>) -> Option<Part> {
 
 fn write_digits<W: Write + ?Sized>(out: &mut W, nanos: u32, point: bool, count: usize) -> io::Result<()> {
     let mut digits = *b".000000000";
-    let mut rest = nanos;
-    for digit in digits[1..].iter_mut().rev() {
+    let mut rest = nanos / 10_u32.pow(9 - count as u32);
+    for digit in digits[1..=count].iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }

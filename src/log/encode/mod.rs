@@ -3,6 +3,7 @@
 //! and not what a record goes through before.
 
 mod date;
+mod fields;
 mod json;
 mod one_piece;
 mod pattern;

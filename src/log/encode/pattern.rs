@@ -9,10 +9,11 @@ use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::{Color, Encode, Style, Write};
 
 use super::date::Date;
+use super::fields::Fields;
 use super::one_piece::{NEWLINE, in_one_piece};
 use super::width::Width;
 use crate::log::pattern_syntax::fault;
-use crate::log::record::{Context, with_context};
+use crate::log::record::{Captured, with_context};
 
 const DEFAULT: &str = "{d} {l} {t} - {m}{n}";
 
@@ -51,8 +52,8 @@ impl PatternEncoder {
     }
 
     /// Writes the record where nothing is to be kept from seeing half of it.
-    pub(crate) fn print<W: Write>(&self, out: &mut W, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
-        write_all(&self.chunks, out, record, context)
+    pub(crate) fn print<W: Write>(&self, out: &mut W, captured: &Captured) -> io::Result<()> {
+        write_all(&self.chunks, out, captured)
     }
 
     /// An error in words that follow "the pattern".
@@ -66,7 +67,7 @@ impl PatternEncoder {
 
 impl Encode for PatternEncoder {
     fn encode(&self, out: &mut dyn Write, record: &Record<'_>) -> anyhow::Result<()> {
-        in_one_piece(out, |line| Ok(with_context(|context| write_all(&self.chunks, line, record, context))?))
+        in_one_piece(out, |line| Ok(with_context(|context| write_all(&self.chunks, line, &(record, context)))?))
     }
 }
 
@@ -96,51 +97,43 @@ enum Part {
     Highlight(Vec<Chunk>),
 }
 
-fn write_all<W: Write + ?Sized>(
-    chunks: &[Chunk],
-    out: &mut W,
-    record: &Record<'_>,
-    context: &Context<'_>,
-) -> io::Result<()> {
+fn write_all<W: Write + ?Sized, F: Fields>(chunks: &[Chunk], out: &mut W, record: &F) -> io::Result<()> {
     chunks.iter().try_for_each(|chunk| match chunk {
         Chunk::Text(text) => out.write_all(text.as_bytes()),
-        Chunk::Part(part) => part.write(out, record, context),
-        Chunk::Fitted(part, width) => width.apply(out, |out| part.write(out, record, context)),
+        Chunk::Part(part) => part.write(out, record),
+        Chunk::Fitted(part, width) => width.apply(out, |out| part.write(out, record)),
     })
 }
 
 impl Part {
-    fn write<W: Write + ?Sized>(&self, out: &mut W, record: &Record<'_>, context: &Context<'_>) -> io::Result<()> {
+    fn write<W: Write + ?Sized, F: Fields>(&self, out: &mut W, record: &F) -> io::Result<()> {
         let text = match self {
-            Part::Date(date) => return date.write(context.time, out),
+            Part::Date(date) => return date.write(record.time(), out),
             Part::Level => record.level().as_str(),
-            Part::Message => match context.message {
-                Some(message) => message,
-                None => return out.write_fmt(*record.args()),
-            },
-            Part::Module => record.module_path().unwrap_or("???"),
+            Part::Message => return record.write_message(out),
+            Part::Module => record.module().unwrap_or("???"),
             Part::File => record.file().unwrap_or("???"),
             Part::Line => match record.line() {
                 Some(line) => return write!(out, "{line}"),
                 None => "???",
             },
-            Part::Thread => context.thread.unwrap_or("unnamed"),
-            Part::ThreadId => return write!(out, "{}", context.thread_id),
+            Part::Thread => record.thread().unwrap_or("unnamed"),
+            Part::ThreadId => return write!(out, "{}", record.thread_id()),
             Part::Process => return write!(out, "{}", std::process::id()),
             Part::Target => record.target(),
             Part::Newline => NEWLINE,
-            Part::Mdc(key, default) => context.mdc.get(key).unwrap_or(default),
-            Part::KeyValue(key, default) => match record.key_values().get(key.as_str().into()) {
-                Some(value) => return write!(out, "{value}"),
-                None => default,
+            Part::Mdc(key, default) => record.mdc(key).unwrap_or(default),
+            Part::KeyValue(key, default) => match record.write_value(key, out)? {
+                true => return Ok(()),
+                false => default,
             },
-            Part::Group(chunks) => return write_all(chunks, out, record, context),
+            Part::Group(chunks) => return write_all(chunks, out, record),
             Part::Highlight(chunks) => {
                 let style = style(record.level());
                 if let Some(style) = &style {
                     out.set_style(style)?;
                 }
-                write_all(chunks, out, record, context)?;
+                write_all(chunks, out, record)?;
                 return style.map_or(Ok(()), |_| out.set_style(&Style::new()));
             }
         };

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::log::{Level, Record};
 
 use super::pairs::{Collect, put_pair};
+use super::text::Text;
 
 /// A time of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +19,11 @@ pub(in crate::log) struct Time {
 
 impl Time {
     pub(in crate::log) fn now() -> Time {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Time::of(SystemTime::now())
+    }
+
+    pub(super) fn of(at: SystemTime) -> Time {
+        match at.duration_since(UNIX_EPOCH) {
             Ok(since) => Time { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() },
             // A clock that is set before 1970.
             Err(_) => Time { seconds: 0, nanos: 0 },
@@ -41,7 +46,7 @@ thread_local! {
     static CALLER: RefCell<Option<Caller>> = const { RefCell::new(None) };
     /// What records captured now shall have: one time for a record that goes to several appenders,
     /// its own time and level for one of the tail.
-    static STAMP: Cell<Option<(Time, Option<Level>)>> = const { Cell::new(None) };
+    static STAMP: Cell<Option<(SystemTime, Option<Level>)>> = const { Cell::new(None) };
 }
 
 impl Caller {
@@ -80,18 +85,20 @@ impl Caller {
 /// `'static` of their own, then the MDC and the key-values, each key and value as `length:text`.
 #[derive(Debug)]
 pub(in crate::log) struct Body {
-    pub(in crate::log) time: Time,
+    /// When it was logged. The thread that encodes it makes a [`Time`] of it.
+    pub(in crate::log) at: SystemTime,
     pub(in crate::log) level: Level,
     /// Which of the sinks behind a queue gets it, and how many are missing there before it.
     pub(in crate::log) to: usize,
     pub(in crate::log) gap: u64,
     pub(super) line: Option<u32>,
     pub(super) thread_id: usize,
+    /// The target is the module's path, which is in `module`.
+    pub(super) target_is_module: bool,
     /// Names that need no place in the text.
-    pub(super) target: Option<&'static str>,
     pub(super) module: Option<&'static str>,
     pub(super) file: Option<&'static str>,
-    pub(super) text: String,
+    pub(super) text: Text,
     /// Where the parts of the text end; the key-values end with it.
     pub(super) ends: [usize; PARTS],
     /// For each part that is a name: whether the record has it.
@@ -106,22 +113,19 @@ pub(super) const FILE: usize = 4;
 pub(super) const MDC: usize = 5;
 const PARTS: usize = 6;
 
-/// Most messages and names fit; the text then does not move while it is written.
-const USUAL_TEXT: usize = 120;
-
 impl Default for Body {
     fn default() -> Body {
         Body {
-            time: Time { seconds: 0, nanos: 0 },
+            at: UNIX_EPOCH,
             level: Level::Info,
             to: 0,
             gap: 0,
             line: None,
             thread_id: 0,
-            target: None,
+            target_is_module: false,
             module: None,
             file: None,
-            text: String::with_capacity(USUAL_TEXT),
+            text: Text::new(),
             ends: [0; PARTS],
             there: [false; PARTS],
         }
@@ -129,8 +133,23 @@ impl Default for Body {
 }
 
 impl Body {
-    pub(in crate::log) fn capacity(&self) -> usize {
-        self.text.capacity()
+    pub(super) fn heap(&self) -> usize {
+        self.text.heap()
+    }
+
+    pub(in crate::log) fn time(&self) -> Time {
+        Time::of(self.at)
+    }
+
+    /// Becomes a copy of `other`. Takes fields apart, so that a new one is not forgotten.
+    pub(super) fn copy_from(&mut self, other: &Body) {
+        let Body { at, level, to, gap, line, thread_id, target_is_module, module, file, ref text, ends, there } =
+            *other;
+        (self.at, self.level, self.to, self.gap) = (at, level, to, gap);
+        (self.line, self.thread_id, self.target_is_module) = (line, thread_id, target_is_module);
+        (self.module, self.file, self.ends, self.there) = (module, file, ends, there);
+        self.text.begin();
+        self.text.push_str(text.as_str());
     }
 
     fn end(&mut self, part: usize, name: Option<&str>) {
@@ -146,13 +165,13 @@ impl Body {
         self.end(MESSAGE, None);
         // Without `target:` in the macro it is the module's path, which is static.
         self.module = record.module_path_static();
-        self.target = self.module.filter(|path| std::ptr::eq(*path, record.target()));
+        self.target_is_module = self.module.is_some_and(|path| std::ptr::eq(path, record.target()));
         self.file = record.file_static();
         self.line = record.line();
         Caller::with(|caller, has_mdc| {
             self.thread_id = caller.id;
             self.end(THREAD, caller.name.as_deref());
-            self.end(TARGET, Some(record.target()).filter(|_| self.target.is_none()));
+            self.end(TARGET, Some(record.target()).filter(|_| !self.target_is_module));
             self.end(MODULE, record.module_path().filter(|_| self.module.is_none()));
             self.end(FILE, record.file().filter(|_| self.file.is_none()));
             if has_mdc {
@@ -163,13 +182,17 @@ impl Body {
         if record.key_values().count() > 0 {
             let _complete = record.key_values().visit(&mut Collect(&mut self.text));
         }
-        let (time, level) = STAMP.get().unwrap_or_else(|| (Time::now(), None));
-        (self.time, self.level) = (time, level.unwrap_or(record.level()));
+        let (at, level) = STAMP.get().unwrap_or_else(|| (SystemTime::now(), None));
+        (self.at, self.level) = (at, level.unwrap_or(record.level()));
         (self.to, self.gap) = (0, 0);
     }
 
     pub(super) fn part(&self, part: usize) -> &str {
-        &self.text[if part == 0 { 0 } else { self.ends[part - 1] }..self.ends[part]]
+        &self.text.as_str()[if part == 0 { 0 } else { self.ends[part - 1] }..self.ends[part]]
+    }
+
+    pub(super) fn target(&self) -> &str {
+        if self.target_is_module { self.module.unwrap_or("") } else { self.part(TARGET) }
     }
 
     pub(super) fn name(&self, fixed: Option<&'static str>, part: usize) -> Option<&str> {
@@ -180,17 +203,17 @@ impl Body {
 /// While `f` runs, all records that are captured on this thread have the same time.
 pub(in crate::log) fn at_one_time<R>(f: impl FnOnce() -> R) -> R {
     // One of the tail has its own already.
-    let stamp = STAMP.get().unwrap_or_else(|| (Time::now(), None));
+    let stamp = STAMP.get().unwrap_or_else(|| (SystemTime::now(), None));
     stamped(stamp, f)
 }
 
 /// While `f` runs, records that are captured on this thread are of that time and level.
-pub(in crate::log) fn at<R>(time: Time, level: Level, f: impl FnOnce() -> R) -> R {
-    stamped((time, Some(level)), f)
+pub(in crate::log) fn at<R>(at: SystemTime, level: Level, f: impl FnOnce() -> R) -> R {
+    stamped((at, Some(level)), f)
 }
 
-fn stamped<R>(stamp: (Time, Option<Level>), f: impl FnOnce() -> R) -> R {
-    struct Restore(Option<(Time, Option<Level>)>);
+fn stamped<R>(stamp: (SystemTime, Option<Level>), f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<(SystemTime, Option<Level>)>);
     impl Drop for Restore {
         fn drop(&mut self) {
             STAMP.set(self.0);

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use ::log::{Level, Record};
 
-use super::body::{Body, FILE, MDC, MESSAGE, MODULE, TARGET, THREAD, Time};
+use super::body::{Body, FILE, MDC, MESSAGE, MODULE, THREAD, Time};
 use super::format::format_into;
 use super::pairs::Pairs;
 use super::pool;
@@ -39,9 +39,7 @@ impl DerefMut for Captured {
 impl Clone for Captured {
     fn clone(&self) -> Captured {
         let mut copy = Captured(Some(pool::take()));
-        let mut text = std::mem::take(&mut copy.text);
-        text.clone_from(&self.text);
-        *copy = Body { text, ..**self };
+        copy.copy_from(self);
         copy
     }
 }
@@ -50,7 +48,7 @@ impl Captured {
     /// Formats the message here, on the calling thread, with no lock held.
     pub(in crate::log) fn new(record: &Record<'_>) -> Captured {
         let mut captured = Captured(Some(pool::take()));
-        captured.text.clear();
+        captured.text.begin();
         format_into(&mut captured.text, *record.args());
         captured.complete(record);
         captured
@@ -66,34 +64,45 @@ impl Captured {
     }
 
     pub(in crate::log) fn context(&self) -> Context<'_> {
-        Context {
-            time: self.time,
-            thread: self.name(None, THREAD),
-            thread_id: self.thread_id,
-            mdc: Pairs(self.part(MDC)),
-            message: None,
-        }
+        Context { time: self.time(), thread: self.thread(), thread_id: self.thread_id, mdc: Pairs(self.part(MDC)) }
     }
 
     /// As the facade's record.
     pub(in crate::log) fn with_record<R>(&self, f: impl FnOnce(&Record<'_>) -> R) -> R {
-        let pairs = Pairs(&self.text[self.ends[MDC]..]);
+        let pairs = self.values();
         f(&Record::builder()
             .level(self.level)
-            .target(self.name(self.target, TARGET).unwrap_or(""))
+            .target(self.target())
             .args(format_args!("{}", self.part(MESSAGE)))
-            .module_path(self.name(self.module, MODULE))
-            .file(self.name(self.file, FILE))
+            .module_path(self.module())
+            .file(self.file())
             .line(self.line)
             .key_values(&pairs)
             .build())
     }
 
-    /// For encoders of ours that are asked directly: as the facade's record, and what that has no
-    /// place for.
-    pub(in crate::log) fn with_both<R>(&self, f: impl FnOnce(&Record<'_>, &Context<'_>) -> R) -> R {
-        let context = Context { message: Some(self.part(MESSAGE)), ..self.context() };
-        self.with_record(|record| f(record, &context))
+    pub(in crate::log) fn target(&self) -> &str {
+        (**self).target()
+    }
+
+    pub(in crate::log) fn module(&self) -> Option<&str> {
+        self.name(self.module, MODULE)
+    }
+
+    pub(in crate::log) fn file(&self) -> Option<&str> {
+        self.name(self.file, FILE)
+    }
+
+    pub(in crate::log) fn line(&self) -> Option<u32> {
+        self.line
+    }
+
+    pub(in crate::log) fn thread(&self) -> Option<&str> {
+        self.name(None, THREAD)
+    }
+
+    pub(in crate::log) fn values(&self) -> Pairs<'_> {
+        Pairs(&self.text.as_str()[self.ends[MDC]..])
     }
 }
 
@@ -104,6 +113,4 @@ pub(in crate::log) struct Context<'a> {
     pub(in crate::log) thread: Option<&'a str>,
     pub(in crate::log) thread_id: usize,
     pub(in crate::log) mdc: Pairs<'a>,
-    /// The record's message, where it is known to be plain text.
-    pub(in crate::log) message: Option<&'a str>,
 }

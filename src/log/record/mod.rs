@@ -2,9 +2,10 @@
 //! thread. Knows nothing of where the record goes.
 //!
 //! Invariants
-//! 1. A record is one box with one text, both used again. Capturing allocates nothing once there
-//!    are enough boxes. It counts no references, which would move a cache line between the caller
-//!    and the writer.
+//! 1. A record is one box, which is used again. A short text lies within it. Capturing allocates
+//!    nothing once there are enough boxes. It reads nothing that the writer has left in the box, and
+//!    counts no references: both would move a cache line between the caller and the writer before
+//!    the caller can go on.
 //! 2. No code of the user's (a Display, a Debug, a key-value) runs once a record has been captured.
 
 mod body;
@@ -13,6 +14,7 @@ mod encoding;
 mod format;
 mod pairs;
 mod pool;
+mod text;
 
 pub(super) use body::{Time, at, at_one_time};
 pub(super) use captured::{Captured, Context};

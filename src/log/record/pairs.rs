@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use ::log::kv::{self, Key, Value, VisitSource};
 
 use super::format::format_into;
+use super::text::Text;
 
-pub(super) fn put_pair(text: &mut String, key: &str, value: &str) {
+pub(super) fn put_pair(text: &mut Text, key: &str, value: &str) {
     for part in [key, value] {
-        // Writing to a String does not fail.
+        // Writing to a text does not fail.
         let _ = write!(text, "{}:{part}", part.len());
     }
 }
 
-pub(super) struct Collect<'a>(pub(super) &'a mut String);
+pub(super) struct Collect<'a>(pub(super) &'a mut Text);
 
 impl<'kvs> VisitSource<'kvs> for Collect<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {

@@ -15,50 +15,78 @@ use crate::model::locks::Mutex;
 use super::body::Body;
 
 /// How many pass from thread to thread at a time.
-const BUNDLE: usize = 32;
-/// As many records as a queue has room for by default; some 3 MB.
+const BUNDLE: usize = 64;
+/// As many records as a queue has room for by default; some 2.6 MB.
 const MOST: usize = 8192 / BUNDLE;
 /// A longer text is freed.
 const LONGEST: usize = 1024;
 
-// Boxes go from hand to hand; a record itself is ten times as large as its pointer.
-#[allow(clippy::vec_box)]
 static FREE: Mutex<Vec<Vec<Box<Body>>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    #[allow(clippy::vec_box)]
-    static MINE: RefCell<Vec<Box<Body>>> = const { RefCell::new(Vec::new()) };
+    static MINE: RefCell<Mine> = const { RefCell::new(Mine { free: Vec::new(), made: 0 }) };
+}
+
+/// What the calling thread has.
+struct Mine {
+    free: Vec<Box<Body>>,
+    /// How many it has made the last time.
+    made: usize,
+}
+
+impl Mine {
+    /// Takes a bundle, or makes records: twice as many as before, up to a bundle. So a thread that
+    /// logs once makes one, and a thread that logs much seldom pays for new memory.
+    #[cold]
+    fn refill(&mut self) {
+        if let Some(bundle) = FREE.try_lock().and_then(|mut free| free.pop()) {
+            self.free = bundle;
+            return;
+        }
+        self.made = (2 * self.made).clamp(1, BUNDLE);
+        self.free.extend((0..self.made).map(|_| Box::default()));
+    }
+}
+
+/// A thread that ends leaves what it has to the others. A few records are no bundle.
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if self.free.len() >= BUNDLE / 2 {
+            share(std::mem::take(&mut self.free));
+        }
+    }
+}
+
+fn share(bundle: Vec<Box<Body>>) {
+    if let Some(mut free) = FREE.try_lock()
+        && free.len() < MOST
+    {
+        free.push(bundle);
+    }
 }
 
 /// A record, with what was in it before.
 pub(super) fn take() -> Box<Body> {
     let taken = MINE.try_with(|mine| {
         let mut mine = mine.try_borrow_mut().ok()?;
-        if mine.is_empty()
-            && let Some(bundle) = FREE.try_lock().and_then(|mut free| free.pop())
-        {
-            *mine = bundle;
+        if mine.free.is_empty() {
+            mine.refill();
         }
-        mine.pop()
+        mine.free.pop()
     });
     taken.ok().flatten().unwrap_or_default()
 }
 
 pub(super) fn give(body: Box<Body>) {
-    if body.capacity() > LONGEST {
+    if body.heap() > LONGEST {
         return;
     }
     // A thread that is past its locals frees.
     let _ = MINE.try_with(|mine| {
         let Ok(mut mine) = mine.try_borrow_mut() else { return };
-        mine.push(body);
-        if mine.len() >= 2 * BUNDLE {
-            let bundle = mine.split_off(BUNDLE);
-            if let Some(mut free) = FREE.try_lock()
-                && free.len() < MOST
-            {
-                free.push(bundle);
-            }
+        mine.free.push(body);
+        if mine.free.len() >= 2 * BUNDLE {
+            share(mine.free.split_off(BUNDLE));
         }
     });
 }
