@@ -126,7 +126,10 @@ impl Accounting {
         let context = self.context(record.context);
         let key = SampleKey { stack: self.stacks.number(record.addresses), ending: record.ending, waiting, context };
         let weight = match &key.waiting {
-            None => std::mem::take(&mut wall_state.before_request),
+            None => {
+                wall_state.accounted_outside += wall_state.before_request;
+                std::mem::take(&mut wall_state.before_request)
+            }
             Some(label) => {
                 let wait = wall_state.wait_time(label);
                 wait.stack = Some((key.stack, key.ending, key.context));
@@ -198,10 +201,11 @@ impl Accounting {
         last_sample.map(|sample| sample.still(now))
     }
 
-    /// Closes the time outside of all waits that still awaits a sample. A new thread that was never
-    /// sampled outside of waits has mostly waited for a processor: a thread that computes for a
-    /// millisecond between a thousand others, for example. The kernel knows that part, which becomes
-    /// `[runnable]`. Returns the rest, which is `[unsampled]`.
+    /// Closes the time outside of all waits that still awaits a sample. A new thread has mostly
+    /// waited for a processor then: a thread that computes for a millisecond between a thousand
+    /// others, for example, and waits in this crate when the next request reaches it. The kernel
+    /// knows how long that was. What samples outside of waits do not have of it becomes `[runnable]`.
+    /// Returns the rest, which is `[unsampled]`.
     fn close_unanswered(
         &mut self,
         thread_clock: &ThreadClock,
@@ -210,14 +214,12 @@ impl Accounting {
         run_delay: &dyn Fn() -> Option<u64>,
     ) -> u64 {
         let unanswered = wall_state.take_outside_waits();
-        let is_outside = |sample: &LastSample| sample.key.waiting.is_none();
-        let is_sampled = wall_state.last_sample.as_ref().is_some_and(is_outside);
         let without_cpu = unanswered.saturating_sub(snapshot.clock.saturating_sub(thread_clock.last()));
-        if is_sampled || without_cpu < WORTH_A_LOOK || !thread_clock.is_of_new_thread() {
+        if without_cpu < WORTH_A_LOOK || !thread_clock.is_of_new_thread() {
             return unanswered;
         }
-        let delay = run_delay().unwrap_or(0).saturating_sub(wall_state.runnable).min(without_cpu);
-        wall_state.runnable += delay;
+        let delay = run_delay().unwrap_or(0).saturating_sub(wall_state.accounted_outside).min(without_cpu);
+        wall_state.accounted_outside += delay;
         if delay > 0 {
             let (stack, waiting) = (self.stacks.number(&[]), Some(Arc::from(RUNNABLE)));
             let key = SampleKey { stack, ending: Ending::Root, waiting, context: 0 };

@@ -33,8 +33,8 @@ pub(in super::super) struct WallState {
     pub(super) waits: Vec<WaitTime>,
     /// The index in `waits` of its wait at the last visit.
     pub(super) current: Option<usize>,
-    /// How long it was ready to run without a processor, as accounted so far.
-    pub(super) runnable: u64,
+    /// The time outside of waits that is accounted: no more of the time without a processor is.
+    pub(super) accounted_outside: u64,
     pub(super) last_sample: Option<LastSample>,
     pub(super) progress: Progress,
     /// The thread is the sampler, which always visits from the same place: one sample is enough.
@@ -121,7 +121,7 @@ impl WallState {
             since_request: 0,
             waits: Vec::new(),
             current: None,
-            runnable: 0,
+            accounted_outside: 0,
             last_sample: None,
             progress: Progress::Moved,
             is_sampler: false,

@@ -190,6 +190,26 @@ fn time_without_a_processor_is_runnable() {
 }
 
 #[test]
+fn time_without_a_processor_is_counted_once() {
+    // The request of the first tick reaches it when it has had no processor for 500 ms. The sample
+    // gets the 10 ms up to the request. Then it waits.
+    let mut thread = Thread::new();
+    assert_eq!(thread.tick(tick(1), 0), Progress::Moved);
+    thread.sampled(MS / 2, 1);
+    thread.has_waited("queue", 2_499 * MS);
+    thread.run_delay = 500 * MS;
+    thread.close(3_000 * MS, tick(299), MS);
+    let found = thread.accounting.into_raw_profile();
+    let expected = [
+        (0, MS, 0, None),
+        (0, 490 * MS, 0, Some("[runnable]")),
+        (0, 2_499 * MS, 0, Some("queue")),
+        (1, 10 * MS, 1, None),
+    ];
+    assert_eq!(weights(&found), expected);
+}
+
+#[test]
 fn brief_waits_are_summed_at_their_sampled_stacks() {
     let mut thread = Thread::sampled_at_first_tick();
     for number in 2..=11 {
