@@ -111,7 +111,7 @@ mod tests {
         };
         for address in 0..10_000 {
             known.insert(file, address, lines(&format!("function_{address}")));
-            // One that is used all the time stays.
+            // An entry that is used all the time stays.
             assert_eq!(known.get(file, 0), Some(lines("function_0")));
             assert!(held(&known) <= 100_000 + 1_000, "{}", held(&known));
         }
