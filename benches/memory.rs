@@ -91,7 +91,7 @@ fn compare() {
     row("selvedge, waits for its please_stop", &tree);
     row("the same, above std's", &above(&tree, &std));
     row("selvedge, sampled", with_samples);
-    row("the same, above one that is not sampled", &above(with_samples, idle));
+    row("the same, above an idle one", &above(with_samples, idle));
     row("kept when the recording has ended", &above(afterwards, idle));
 }
 

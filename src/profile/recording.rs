@@ -1,4 +1,4 @@
-//! A recording: starts an engine, and makes a profile of what it has found. One recording at a time
+//! A recording: starts an engine, and makes a profile of its findings. One recording at a time
 //! in a process. Knows engines only by their interface.
 
 use super::assemble::profile;

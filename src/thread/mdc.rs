@@ -176,7 +176,7 @@ fn find<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a Pair> {
     pairs.binary_search_by(|(known, _)| (**known).cmp(key)).ok().map(|at| &pairs[at])
 }
 
-/// The calling thread's context as it is now. Of what it has published last, it uses what is the same.
+/// The calling thread's context as it is now. What is the same as at the last publication is used again.
 /// `None` if it is empty.
 fn now() -> Option<Arc<Context>> {
     let last = my_context();

@@ -170,8 +170,8 @@ fn mostly_sleeping(engine: Engine, frequency: u32) {
     // What it did between our look at its clock and the start of the recording.
     assert!(near(of_early.cpu_time(), early, 0.001, Duration::from_millis(50)), "{early:?} {of_early:?}");
     assert!(near(of_sleeper.cpu_time(), sleeper, 0.001, AROUND), "{sleeper:?} {of_sleeper:?}");
-    // 40 are due, by the ring ten times as many. It gets a perf clock after the first few, where there are any; what its timer has
-    // missed is counted.
+    // 40 are due, by the ring ten times as many. It gets a perf clock after the first few, where
+    // there are any; what its timer has missed is counted.
     let due = (of_sleeper.cpu_time().as_nanos() / profile.period().as_nanos()) as u64;
     assert!(of_sleeper.samples() + of_sleeper.lost() >= due && due >= 38, "{due} due: {of_sleeper:?}");
     let least = if engine == Engine::Ring || perf_clocks_are_permitted() { due * 3 / 4 } else { 1 };

@@ -80,7 +80,7 @@ fn units_without_wanted_addresses_are_not_read() {
         let load = |id: gimli::SectionId| sections::contents(&file, bytes, id.name(), &mut budget, &mut taken);
         let sections = gimli::DwarfSections::load(load).unwrap();
         let dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, NativeEndian));
-        // The first of the library, and one that the incomplete table leaves out.
+        // The first of the library, and one left out by the incomplete table.
         for (name, most) in [("unit_3", looked_into), ("unit_17", if listed == UNITS { 1 } else { UNITS })] {
             let (wanted, count) = ([address(name) + 1], Cell::new(0));
             units::for_each(&dwarf, &wanted, |_| {

@@ -3,7 +3,7 @@
 use super::format::{Counter, CounterDisplay, CounterSamples, TooltipFormat, TooltipRow, millis};
 use crate::profile::trace::{Trace, TracedQueue};
 
-/// Queues that are shown: those that were deepest.
+/// Queues that are shown: the deepest.
 const MOST: usize = 40;
 
 /// The deepest queue first.

@@ -203,7 +203,7 @@ fn queues_have_depths_and_threads_their_spawners() {
     };
     assert_eq!(of_jobs(&recorded), [("depth of jobs".into(), Some(5))]);
     drop(jobs.pop_all());
-    // Of what happens within one round the last is kept.
+    // The last value within one round is kept.
     Till::after(Duration::from_millis(21)).wait_for_go();
     assert_eq!(of_jobs(&recorded), [("depth of jobs".into(), Some(0))]);
     child.stop();

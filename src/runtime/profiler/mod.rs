@@ -81,7 +81,7 @@ impl Profiler {
             };
             (*format, output.join(format!("{stem}.{extension}")))
         };
-        // A recording that is only pushed writes none. One that a signal has started is there for them.
+        // A recording that is only pushed writes none. A recording that a signal has started is there for them.
         let writes_files = settings.profile.enabled || number > 1;
         let formats = if writes_files { &settings.profile.formats[..] } else { &[] };
         let files: Vec<_> = formats.iter().map(file).collect();

@@ -61,7 +61,7 @@ fn accounted(program: &Inspected) -> f64 {
     accounts["accounts"].as_array().unwrap().iter().map(|one| one["cpu_s"].as_f64().unwrap()).sum()
 }
 
-/// Within 1 % of what the accounts have for these seconds. Two readings of the accounts lie before the
+/// Within 1 % of the accounts of these seconds. Two readings of the accounts lie before the
 /// profile's first moment and after its last one, and two lie within.
 #[test]
 fn a_served_profile_agrees_with_the_accounts() {

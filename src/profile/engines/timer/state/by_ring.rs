@@ -11,8 +11,8 @@
 //!    thread, and the list of modules.
 
 use super::data::{State, cpu_nanos};
+use super::ring::{ByRing, RingSampling};
 use crate::os::monotonic_nanos;
-use crate::os::perf_ring::SampleEvents;
 use crate::profile::engines::timer::kernel_rings::{KernelRings, Refusal, clocks_of_samples};
 use crate::profile::engines::timer::ring::Record;
 use crate::wait::{self, Shown};
@@ -25,61 +25,6 @@ const SILENT_PERIODS: u64 = 4;
 /// How often a thread gets events: a thread that is in the kernel all the time, which may not be
 /// sampled, has no samples all the same.
 const MOST_TRIES: u8 = 3;
-
-/// What sampling without signals needs.
-pub(super) struct RingSampling {
-    pub(super) rings: KernelRings,
-    /// The threads that live when the recording starts are being listed: none has events.
-    pub(super) is_listing: bool,
-    /// What is added to a sample's time for the clock of all events.
-    event_clock: i64,
-    /// The number of threads that got no events, and why the first did not.
-    without_events: u64,
-    reason: Option<String>,
-    /// The warning about the first, until it is taken.
-    warning: Option<String>,
-    /// For the clocks of samples.
-    clocks: Vec<u64>,
-}
-
-/// What the kernel's rings have of one thread.
-#[derive(Default)]
-pub(super) struct ByRing {
-    /// `None`: it has inherited events, or none.
-    pub(super) events: Option<SampleEvents>,
-    /// How often it got events.
-    tries: u8,
-    /// Its CPU clock at the last check, and the samples since.
-    checked: u64,
-    samples: u64,
-}
-
-impl RingSampling {
-    /// What kept threads from being sampled, as a sentence.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let reason = self.reason.as_ref()?;
-        Some(format!("{} threads got no perf events, their time is [unsampled]: {reason}", self.without_events))
-    }
-
-    pub(super) fn take_warning(&mut self) -> Option<String> {
-        self.warning.take()
-    }
-
-    /// Events of its own for the thread. `None`: it gets none, which is counted.
-    fn start(&mut self, id: i32) -> Option<SampleEvents> {
-        match self.rings.start(id) {
-            Ok(events) => Some(events),
-            Err(reason) => {
-                self.without_events += 1;
-                if self.reason.is_none() {
-                    self.warning = Some(format!("a thread has no samples: {reason}. Its time is [unsampled]."));
-                    self.reason = Some(reason);
-                }
-                None
-            }
-        }
-    }
-}
 
 impl State {
     /// Samples by the kernel's rings, and not by signals. Before any thread is sampled.

@@ -1,8 +1,8 @@
 //! The state that every clock needs: the fields, and methods that only read them. No sampling.
 
-use super::by_ring::{ByRing, RingSampling};
 use super::cpu::CpuSampling;
 use super::obstacles::Obstacles;
+use super::ring::{ByRing, RingSampling};
 use super::traced::Tracing;
 use super::unregistered::Unregistered;
 use super::wall::WallSampling;

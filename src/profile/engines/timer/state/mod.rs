@@ -1,9 +1,9 @@
 //! The state of a timer recording: which threads are sampled, and everything that is done to them
 //! from outside the signal handler. All of it under one lock, which the handler never takes.
 //!
-//! `data.rs` has what every clock needs. `by_ring.rs` is sampling without signals. `cpu.rs` and `wall.rs` have what one clock needs besides;
-//! `by_cpu.rs` and `by_wall.rs` are the sampler's visits by that clock. Each other file is one
-//! task.
+//! `data.rs` has what every clock needs. `cpu.rs` and `wall.rs` have what one clock needs besides;
+//! `by_cpu.rs` and `by_wall.rs` are the sampler's visits by that clock. `ring.rs` and `by_ring.rs`
+//! are the same for sampling without signals. Each other file is one task.
 //!
 //! Invariants
 //! 1. A slot that the table names is in `State::sampled`, so it lives. It leaves `sampled` after
@@ -22,6 +22,7 @@ mod data;
 mod deferred;
 mod module_lists;
 mod obstacles;
+mod ring;
 mod scan;
 #[cfg(test)]
 mod tests;
