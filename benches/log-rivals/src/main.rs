@@ -5,7 +5,8 @@
 //! round by round. All write date with milliseconds, level, thread, target and message to a file;
 //! all have room for 8192 records where they take a bound, and lose none where they can be told so.
 //!
-//! `log-rivals [ROUNDS [RECORDS]]`; a measurement: `log-rivals RIVAL CALLERS RECORDS FILE`.
+//! `log-rivals [ROUNDS [RECORDS [BUSY]]]`, beside BUSY threads that only compute; a measurement:
+//! `log-rivals RIVAL CALLERS RECORDS FILE`.
 
 mod rivals;
 
@@ -22,9 +23,17 @@ fn main() {
         [rival, callers, records, file] => {
             measure(rival, callers.parse().expect("callers"), records.parse().expect("records"), file);
         }
-        [] => drive(5, 200_000),
-        [rounds] => drive(rounds.parse().expect("rounds"), 200_000),
-        [rounds, records, ..] => drive(rounds.parse().expect("rounds"), records.parse().expect("records")),
+        args => {
+            let number = |at: usize, usual| args.get(at).map_or(usual, |text| text.parse().expect("a number"));
+            (0..number(2, 0)).for_each(|_| {
+                drop(std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop()
+                    }
+                }))
+            });
+            drive(number(0, 5), number(1, 200_000));
+        }
     }
 }
 
@@ -97,7 +106,7 @@ fn measure(rival: &str, callers: usize, records: usize, file: &str) {
 
 fn drive(rounds: usize, records: usize) {
     let file = std::env::temp_dir().join(format!("log-rivals-{}.log", std::process::id()));
-    for callers in [1_usize, 4] {
+    for (callers, records) in [(1_usize, records), (4, records), (16, records / 4)] {
         let mut figures: Vec<Vec<Vec<f64>>> = vec![Vec::new(); rivals::ALL.len()];
         for _ in 0..rounds {
             for (at, rival) in rivals::ALL.iter().enumerate() {
@@ -111,6 +120,13 @@ fn drive(rounds: usize, records: usize) {
             }
         }
         let total = (callers * records) as f64;
+        let best = |round: usize, which: usize| {
+            let others = figures.iter().zip(rivals::ALL).filter(|(_, rival)| !rival.starts_with("selvedge"));
+            others.map(|(lines, _)| lines[round][which]).fold(f64::INFINITY, f64::min)
+        };
+        let met = |is_met: &dyn Fn(usize, &[f64]) -> bool| {
+            figures[0].iter().enumerate().filter(|(round, ours)| is_met(*round, ours)).count()
+        };
         println!("\n{callers} callers x {records} records, medians of {rounds} rounds (best and worst in brackets)");
         println!(
             "{:<22} {:>20} {:>9} {:>9} {:>11} {:>22} {:>9}",
@@ -142,6 +158,13 @@ fn drive(rounds: usize, records: usize) {
         let fastest = others().min_by(|a, b| a.1.total_cmp(&b.1)).expect("rivals");
         let most = others().max_by(|a, b| a.2.total_cmp(&b.2)).expect("rivals");
         let plain = others().find(|row| row.0 == "log4rs").expect("log4rs");
+        let median_met = met(&|round, ours| ours[0] <= best(round, 0));
+        let rate_met = met(&|round, ours| 1.2 * ours[4] <= best(round, 4));
+        let late_met = met(&|_, ours| ours[2] <= 5000.0);
+        println!(
+            "of {rounds} rounds: median <= the best in {median_met}, rate >= 1.2 of the best in {rate_met}, \
+             99.9 % <= 5 us in {late_met}"
+        );
         println!("median: {:.2} of the best rival's ({}); lower is better", ours.1 / fastest.1, fastest.0);
         println!("written rate: {:.2} of the best rival's ({}); higher is better", ours.2 / most.2, most.0);
         let (median, time, written) = (plain.1 / ours.1, plain.3 / ours.3, ours.2 / plain.2);
