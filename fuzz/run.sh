@@ -31,11 +31,11 @@ log4rs_yaml)
     ;;
 requests)
     # The seeds: a request for each path of the dictionary, and one with a body.
-    host='Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n'
+    headers='Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n'
     grep -o '"/[^"]*"' http.dict | tr -d '"' | while read -r path; do
-        printf "GET %s?seconds=1&debug=0 HTTP/1.1\r\n$host\r\n" "$path" > "$seeds/$(echo "$path" | tr / _)"
+        printf "GET %s?seconds=1&debug=0 HTTP/1.1\r\n$headers\r\n" "$path" > "$seeds/$(echo "$path" | tr / _)"
     done
-    printf "POST /debug/pprof/symbol HTTP/1.0\r\n${host}Content-Length: 4\r\n\r\n0x1f" > "$seeds/post"
+    printf "POST /debug/pprof/symbol HTTP/1.0\r\n${headers}Content-Length: 4\r\n\r\n0x1f" > "$seeds/post"
     printf "GET / HTTP/1.1\r\nHost: [::1]:6060\r\nAuthorization: Basic eDp5\r\nCookie: selvedge-6060=x\r\n\r\n" > "$seeds/secrets"
     dictionary=http.dict
     longest=20000

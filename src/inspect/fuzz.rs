@@ -1,5 +1,5 @@
-//! For the fuzz target and tests like it: any bytes as a request, to a program with a token and to one
-//! without. What an answer must be is said here a second time, by a reading that
+//! For the fuzz target and tests like it: any bytes as a request, to a program that asks for a token
+//! and to another program that asks for none. What an answer must be is said here a second time, by a reading that
 //! knows nothing of the first.
 
 use super::access::{Access, Secrets};
