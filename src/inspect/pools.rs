@@ -68,7 +68,8 @@ fn series<'a>(sums: &'a mut BTreeMap<String, Sum>, pool: &str) -> &'a mut Sum {
 }
 
 impl Pools {
-    /// From now on the ends of threads are counted.
+    /// From now on the ends of threads are counted. Called once for each inspection, by
+    /// `Program::new`.
     pub(super) fn watch() -> Arc<Pools> {
         let pools = Arc::new(Pools::default());
         // It is not taken out by its own drop: the last reference may be that of a thread that just

@@ -260,7 +260,8 @@ impl Channel {
     }
 
     /// Returns `true` when all records that were put before have passed through the appenders;
-    /// `false` at `deadline`.
+    /// `false` at `deadline`. Called for the logger's `flush` by `queue_appender.rs`, and before an
+    /// exit or an abrupt end by `process_hooks.rs`.
     pub(super) fn flush(&self, deadline: Option<Instant>) -> bool {
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // An appender that flushes cannot wait for itself.

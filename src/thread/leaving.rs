@@ -33,7 +33,8 @@ const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Joins the OS thread of `path`. `returned` gives when the thread's function returned, `None`
-/// while it runs.
+/// while it runs. Called by `Node::join_os` for joins and stops, and by `tree/reap.rs` for threads that
+/// no other thread joins.
 pub(super) fn join(
     os: OsHandle<()>,
     path: &Arc<str>,

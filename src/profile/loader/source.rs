@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    /// The file as it was found.
+    /// The file as it was found, for `symbols/elf.rs`, which reads names and lines from it.
     ///
     /// # Errors
     /// As a part of a sentence: it cannot be opened any more, or was changed.
