@@ -20,7 +20,11 @@ measure() {
     shift
     "$@" >/dev/null 2>&1 &
     local server=$!
-    until curl -sf "http://$address/" >/dev/null; do sleep 0.05; done
+    local looks=0
+    until curl -sf "http://$address/" >/dev/null; do
+        [ $((looks += 1)) -le 200 ] || { echo "$name does not answer after 10 s" >&2; exit 1; }
+        sleep 0.05
+    done
     before=$(ticks $server)
     output=$(load "$seconds")
     requests=$(awk '/requests in/ { print $1 }' <<<"$output")
@@ -41,7 +45,11 @@ measure() {
         printf '; %s\n' "$(grep -i 'socket errors' /tmp/http_server_wrk.$$ || echo 'no errors')"
         "$@" >/dev/null 2>&1 &
         server=$!
-        until curl -sf "http://$address/" >/dev/null; do sleep 0.05; done
+        local looks=0
+    until curl -sf "http://$address/" >/dev/null; do
+        [ $((looks += 1)) -le 200 ] || { echo "$name does not answer after 10 s" >&2; exit 1; }
+        sleep 0.05
+    done
     done
     kill -KILL $server
     wait $server 2>/dev/null || true
