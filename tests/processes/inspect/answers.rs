@@ -92,7 +92,8 @@ fn names_are_text_and_no_markup() {
 fn a_program_whose_main_hangs_answers() {
     let home = Home::new();
     let mut program = home.start("hangs", UNIX, 1);
-    assert_eq!(program.thread("main")["state"], "asleep");
+    // It says that it is ready just before it hangs.
+    until("the hang", || program.thread("main")["state"] == "asleep");
     assert!(program.get("/dump").text().contains("main, asleep in a call outside of selvedge"));
     program.process.kill();
     program.process.end();
