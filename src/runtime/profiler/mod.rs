@@ -81,8 +81,8 @@ impl Profiler {
             };
             (*format, output.join(format!("{stem}.{extension}")))
         };
-        // A recording that is only pushed writes none. A recording that a signal has started is there for them.
-        let writes_files = settings.profile.enabled || number > 1;
+        // A recording that is only pushed writes none. Nothing is pushed where a signal starts recordings.
+        let writes_files = settings.profile.enabled || settings.profile.signal != OsSignal::None;
         let formats = if writes_files { &settings.profile.formats[..] } else { &[] };
         let files: Vec<_> = formats.iter().map(file).collect();
         let recording = profile::start(settings.profile.options.clone())?;
