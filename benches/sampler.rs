@@ -1,7 +1,7 @@
 //! What the sampler gives and what it costs, by signals and by the kernel's rings, beside the pprof
 //! crate (`Engine::Process`) in the same run: `cargo bench --features pprof-engine --bench sampler
-//! [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds dial9-perf-self-profile. Sections: table, cost, handler, spawn, memory, wall.
-//! Prints tables; asserts nothing.
+//! [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds dial9-perf-self-profile. Sections: table,
+//! cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
 
 #[path = "../tests/support/split.rs"]
 mod split;
