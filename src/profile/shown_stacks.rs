@@ -2,7 +2,7 @@
 //! the root and the waiting code of this crate at the leaf. Knows no threads and no sums.
 
 use super::raw::Ending;
-use super::symbols::Resolve;
+use super::symbols::{Resolve, Role};
 use super::trim;
 use crate::flame::{Location, Stack, Stacks};
 use std::collections::{BTreeMap, HashMap};
@@ -134,6 +134,9 @@ impl<'a> ShownStacks<'a> {
             if lines <= from || index < hidden {
                 continue;
             }
+            if at_root && self.is_runtimes(addresses, index, lines, generation) {
+                return Vec::new();
+            }
             at_root = false;
             let key = (location.address, location.module, from..lines);
             let place = self.shown.get(&key).copied();
@@ -149,6 +152,20 @@ impl<'a> ShownStacks<'a> {
         }
         frames.reverse();
         frames
+    }
+
+    /// Returns `true` for what this crate does in a thread before or after the program's function: the
+    /// line behind the machinery, the last of these of the address with that index, is code that
+    /// threads are made with, and it calls no code of the program.
+    fn is_runtimes(&self, addresses: &[u64], index: usize, lines: usize, generation: u32) -> bool {
+        let own = |index: usize, lines: usize| {
+            let location = self.location(addresses, index, generation);
+            self.names.role(location.module) == Role::CLibrary
+                || location.lines[..lines].iter().all(|line| trim::is_ours(line) || trim::is_between_ours(line))
+        };
+        let all = |index| self.location(addresses, index, generation).lines.len();
+        let first = &self.location(addresses, index, generation).lines[lines - 1];
+        trim::is_below_threads(first) && own(index, lines) && (0..index).all(|index| own(index, all(index)))
     }
 
     /// The part of the leaf that is this crate's blocking call: the number of whole frames, and

@@ -55,6 +55,9 @@ const NAMES: &[(u64, &[&str])] = &[
     (323, &["selvedge::thread::stop::wait_for_end"]),
     (370, &["selvedge::runtime::run::{{closure}}"]),
     (380, &["std::panicking::try", "selvedge::runtime::run", "app::main"]),
+    (385, &["core::option::Option<T>::as_mut", "selvedge::model::locks::MutexGuard<T>::deref_mut"]),
+    (390, &["selvedge::wait::slot::Slot::retire", "selvedge::thread::spawn::body"]),
+    (395, &["selvedge::log::writer::run", "selvedge::thread::spawn::body"]),
 ];
 
 fn sample(os_thread: u64, at_ms: i64, addresses: &[u64], samples: u64) -> RawSample {
@@ -215,6 +218,24 @@ fn the_engines_own_work_on_a_thread_is_not_the_threads() {
     let lifetimes = [lifetime("main", 1, 0, None)];
     let raw = vec![sample(1, 5, &[310, 365, 350, 341], 1)];
     assert_eq!(folded(&profile(raw, &lifetimes)), ["main;[runtime] 10101000"]);
+}
+
+#[test]
+fn the_first_and_last_steps_of_a_thread_are_the_runtimes() {
+    let lifetimes = [lifetime("main", 1, 0, None)];
+    // The log's writer is code of this crate too, but what that thread is there for.
+    let writer = sample(1, 7, &[385, 395, 360, 341, 340], 1);
+    let raw = vec![sample(1, 5, &[385, 390, 360, 341, 340], 1), sample(1, 6, &[310, 390, 341, 340], 1), writer];
+    let expected = [
+        "main;[runtime] 20202000",
+        "main;selvedge::log::writer::run;selvedge::model::locks::MutexGuard::deref_mut;core::option::Option::as_mut \
+         10101000",
+    ];
+    assert_eq!(folded(&profile(raw, &lifetimes)), expected);
+    // A lock that the program takes is the program's.
+    let raw = vec![sample(1, 5, &[385, 130, 340], 1)];
+    let locks = "main;app::main;selvedge::model::locks::MutexGuard::deref_mut;core::option::Option::as_mut 10101000";
+    assert_eq!(folded(&profile(raw, &lifetimes)), [locks]);
 }
 
 #[test]

@@ -131,6 +131,13 @@ pub(super) fn is_ours(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
+/// Returns `true` for code of the rooms that threads are made with. None of it calls the program.
+pub(super) fn is_below_threads(line: &Line) -> bool {
+    const ROOMS: [&str; 4] = ["selvedge::model::", "selvedge::os::", "selvedge::wait::", "selvedge::error::"];
+    let path = line.function.trim_start_matches('<');
+    ROOMS.iter().any(|room| path.starts_with(room)) && is_rust(line)
+}
+
 /// Returns `true` for code of the standard library that is between functions of this crate when a
 /// blocking call ends: it drops a guard, or calls a closure.
 pub(super) fn is_between_ours(line: &Line) -> bool {

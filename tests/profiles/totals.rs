@@ -172,10 +172,7 @@ fn kernel_time_has_whole_stacks() {
         for (stack, _) in lines(&text).filter(|(stack, _)| stack.contains(";system;") && !stack.contains("[unsampled]"))
         {
             assert!(
-                // The thread's first steps, before its function.
-                stack.starts_with("main;test;system;profiles::totals::kernel_time")
-                    || stack.starts_with("main;test;system;selvedge::")
-                    || stack.contains("[runtime]"),
+                stack.starts_with("main;test;system;profiles::totals::kernel_time") || stack.contains("[runtime]"),
                 "{stack}"
             );
         }
