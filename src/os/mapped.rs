@@ -32,7 +32,7 @@ struct Part {
 const GRAIN: u64 = 64 * 1024;
 
 /// The number of bytes of a file that are looked at before their pages are given back.
-const MOST_RESIDENT: u64 = 4 << 20;
+const MOST_RESIDENT: u64 = 1 << 20;
 
 impl<'f> MappedFile<'f> {
     /// # Errors

@@ -362,7 +362,9 @@ fn accounts_close_on_each_thread_of_a_crowded_machine() {
             children.into_iter().for_each(|child| child.join().unwrap());
         })
     };
-    // Repeated where it was disturbed, as above.
+    // No time is ever counted twice. What is outside may be the work of the system for the thread, which
+    // waits for the memory map of the process while another thread holds it and has no processor: such
+    // a run is repeated.
     let begin = Instant::now();
     let open = loop {
         let profile = run();
@@ -370,10 +372,8 @@ fn accounts_close_on_each_thread_of_a_crowded_machine() {
             .accounts()
             .iter()
             .filter(|account| account.path().starts_with("main/test/child-"))
-            .find(|account| {
-                let outside = if account.is_runnable_known() { account.outside() } else { Duration::ZERO };
-                account.excess().max(outside) > account.lifetime() / 100
-            })
+            .inspect(|account| assert!(account.excess() <= account.lifetime() / 100, "{account:#?}"))
+            .find(|account| account.is_runnable_known() && account.outside() > account.lifetime() / 100)
             .map(|account| format!("{account:#?}"));
         if open.is_none() || begin.elapsed() > Duration::from_secs(120) {
             break open;

@@ -51,7 +51,7 @@ pub(super) fn frames<'a>(
 ) -> (Vec<Vec<Frame<'a>>>, Result<(), gimli::Error>) {
     let mut found: Vec<At<'a>> = addresses.iter().map(|&address| At { address, ..At::default() }).collect();
     let mut others = Others { dwarf, looked_at, starts: None, last: None };
-    let read = units::for_each(dwarf, addresses, |header| {
+    let read = units::for_each(dwarf, addresses, looked_at, |header| {
         let length = header.length_including_self();
         let unit = dwarf.unit(header)?;
         look_into(&UnitRef::new(dwarf, &unit), &mut found, &mut others)?;
@@ -342,9 +342,11 @@ impl<'u, 'a> Others<'u, 'a> {
     /// The offset of the unit in which that offset lies.
     fn start(&mut self, offset: usize) -> Option<usize> {
         let dwarf = self.dwarf;
+        let looked_at = self.looked_at;
         let starts = self.starts.get_or_insert_with(|| {
             let (mut starts, mut units) = (Vec::new(), dwarf.units());
             while let Ok(Some(header)) = units.next() {
+                looked_at(units::HEADER.min(header.length_including_self() as u64));
                 starts.extend(header.debug_info_offset().map(|offset| offset.0));
             }
             starts

@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 
 type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
 
+/// The number of bytes that are looked at to read the header of a unit: the kernel maps some pages
+/// around it.
+pub(super) const HEADER: u64 = 64 * 1024;
+
 /// Calls `each` with each unit that may have some of the sorted `addresses`, in the order of the
-/// file.
+/// file. `looked_at` is told how many bytes of the others were looked at.
 ///
 /// # Errors
 /// The first error of `each`, after all units; or a unit cannot be told from the next one, which
@@ -17,6 +21,7 @@ type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
 pub(super) fn for_each<'a>(
     dwarf: &Dwarf<'a>,
     addresses: &[u64],
+    looked_at: &dyn Fn(u64),
     mut each: impl FnMut(UnitHeader<Reader<'a>>) -> Result<(), gimli::Error>,
 ) -> Result<(), gimli::Error> {
     let listed = Listed::new(dwarf, addresses);
@@ -33,6 +38,8 @@ pub(super) fn for_each<'a>(
         let is_wanted = offset.and_then(|offset| listed.units.get(&offset)).copied().unwrap_or(true);
         if is_wanted && !matches!(header.type_(), UnitType::Type { .. } | UnitType::SplitType { .. }) {
             read = read.and(each(header));
+        } else {
+            looked_at(HEADER.min(header.length_including_self() as u64));
         }
     }
     read
