@@ -3,41 +3,17 @@
 //!
 //! Each kind of thread has a process of its own, since memory that was freed is used again.
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
 use selvedge::profile::{self, Engine, Options};
 use selvedge::{Signal, spawn};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::Command;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::scaled;
-
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static BYTES: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: passes each call on to the system's allocator, under the same conditions.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller vouches for the layout.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller vouches for the pointer and the layout.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes of heap, bytes of memory that belong to this process alone, or a share of it (Pss), and the
 /// number of mappings, of which a process has 65,530 unless the system is told otherwise.
@@ -50,7 +26,7 @@ struct Memory {
 
 impl Memory {
     fn now() -> Memory {
-        let heap = BYTES.load(Ordering::SeqCst);
+        let heap = counting::bytes();
         let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
         let pss =
             text.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok());

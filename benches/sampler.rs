@@ -3,38 +3,16 @@
 //! [-- SECTION…]`; `benches/sampler.sh [SECTION…]` adds dial9-perf-self-profile. Sections: table,
 //! cost, handler, spawn, memory, wall. Prints tables; asserts nothing.
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "../tests/support/split.rs"]
 mod split;
 
 use selvedge::profile::{self, Clock, Engine, Options, Profile};
 use selvedge::{JoinHandle, Signal, spawn};
 use split::{one_part, three_parts};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-
-static BYTES: AtomicI64 = AtomicI64::new(0);
-
-struct Counting;
-
-// SAFETY: what is asked is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -387,9 +365,9 @@ fn memory() {
     const THREADS: usize = 200;
     let threads: Vec<_> =
         (0..THREADS).map(|n| spawn(format!("parked-{n}"), |please_stop| please_stop.wait_for_go())).collect();
-    let before = BYTES.load(Ordering::SeqCst);
+    let before = counting::bytes();
     let recording = profile::start(Options::new().engine(Engine::Timer)).expect("it starts");
-    let after = BYTES.load(Ordering::SeqCst);
+    let after = counting::bytes();
     println!("\nmemory for each of {THREADS} threads: {} KiB", (after - before) / 1024 / THREADS as i64);
     drop(recording);
     for thread in threads {

@@ -106,47 +106,34 @@ fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile 
 }
 
 /// Four threads do something under one lock, each for a short time.
+fn clerks(watch: &Arc<Stopwatch>, work: fn()) {
+    let ledger = Arc::new(Lock::new("ledger", 0));
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let (ledger, watch) = (ledger.clone(), watch.clone());
+            spawn(format!("clerk-{n}"), move |_| {
+                for _ in 0..12 {
+                    let mut ledger = ledger.lock();
+                    watch.time(work);
+                    *ledger += 1;
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 #[test]
 fn a_lock_convoy_is_the_work_under_the_lock() {
     let _alone = alone();
-    check("main/test/clerk-", "lost_time::culprit", |watch| {
-        let ledger = Arc::new(Lock::new("ledger", 0));
-        let threads: Vec<_> = (0..4)
-            .map(|n| {
-                let (ledger, watch) = (ledger.clone(), watch.clone());
-                spawn(format!("clerk-{n}"), move |_| {
-                    for _ in 0..12 {
-                        let mut ledger = ledger.lock();
-                        watch.time(|| culprit(10));
-                        *ledger += 1;
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-    });
+    check("main/test/clerk-", "lost_time::culprit", |watch| clerks(watch, || culprit(10)));
 }
 
 /// The same with threads that compute: what they are kept from their processors is part of the cost.
 #[test]
 fn work_under_a_lock_counts_with_its_time_without_a_processor() {
     let _alone = alone();
-    check("main/test/clerk-", "lost_time::culprit_computes", |watch| {
-        let ledger = Arc::new(Lock::new("ledger", 0));
-        let threads: Vec<_> = (0..4)
-            .map(|n| {
-                let (ledger, watch) = (ledger.clone(), watch.clone());
-                spawn(format!("clerk-{n}"), move |_| {
-                    for _ in 0..12 {
-                        let mut ledger = ledger.lock();
-                        watch.time(|| culprit_computes(8));
-                        *ledger += 1;
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-    });
+    check("main/test/clerk-", "lost_time::culprit_computes", |watch| clerks(watch, || culprit_computes(8)));
 }
 
 #[test]
