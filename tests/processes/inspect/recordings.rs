@@ -85,7 +85,7 @@ fn a_served_profile_agrees_with_the_accounts() {
     let (begin, end) = (profile.time_nanos, profile.time_nanos + profile.duration_nanos);
     let mut within = readings.iter().filter(|(asked, _, got)| *asked >= begin && *got <= end).map(|(_, cpu, _)| *cpu);
     let first = within.next().expect("a reading within");
-    let within = within.last().expect("another one") - first;
+    let within = within.next_back().expect("another one") - first;
     let text = |index: i64| profile.string_table[index as usize].as_str();
     let kind = profile.sample_type.iter().position(|kind| text(kind.unit) == "nanoseconds").unwrap();
     let served = profile.sample.iter().map(|sample| sample.value[kind] as f64 / 1e9).sum::<f64>();
