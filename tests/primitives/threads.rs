@@ -138,6 +138,38 @@ fn stop_asks_the_whole_subtree() {
     top.join().unwrap();
 }
 
+/// A join would forward the stop, and the end of a parent asks too: these parents do neither.
+#[test]
+fn stop_asks_each_thread_while_its_parent_is_busy() {
+    let release = Signal::new("release");
+    let released = release.clone();
+    let top = spawn("top", move |_| {
+        let of_child = released.clone();
+        let children: Vec<_> = (0..3)
+            .map(|n| {
+                let released = of_child.clone();
+                spawn(format!("child-{n}"), move |_| {
+                    let grandchild = spawn("grandchild", |please_stop| please_stop.wait_for_go());
+                    released.wait_for_go();
+                    grandchild.join().unwrap();
+                })
+            })
+            .collect();
+        released.wait_for_go();
+        children.into_iter().for_each(|child| child.join().unwrap());
+    });
+    let below = || -> Vec<Thread> {
+        let children = top.thread().children();
+        children.iter().flat_map(|child| std::iter::once(child.clone()).chain(child.children())).collect()
+    };
+    until("all of them wait", || below().iter().filter(|thread| thread.waiting_for().is_some()).count() == 6);
+    let all = below();
+    top.stop();
+    assert!(all.iter().all(|thread| thread.please_stop().is_go()), "each was asked before `stop` returned");
+    release.go();
+    top.join().unwrap();
+}
+
 #[test]
 fn a_joining_parent_forwards_its_stop() {
     let parent = spawn("joining", |_| {
