@@ -78,23 +78,7 @@ pub struct Span {
     /// 0: nothing was counted.
     session: u64,
     place: u32,
-    /// `None`: no recording wants to know when it was.
-    traced: Option<Traced>,
     _not_send: PhantomData<*const ()>,
-}
-
-/// A span whose begin and end go to the events of its thread.
-struct Traced {
-    /// On the clock of `wait::nanos`.
-    begin: u64,
-    name: &'static str,
-}
-
-impl Traced {
-    #[inline]
-    fn begin(name: &'static str) -> Option<Traced> {
-        wait::is_counted().then(|| Traced { begin: wait::nanos(Instant::now()), name })
-    }
 }
 
 thread_local! {
@@ -125,12 +109,19 @@ fn open(name: &'static str, session: ledger::Session) -> Span {
     let mine = unsafe { MINE.get().as_ref() }.filter(|spans| spans.session == session.number());
     let found = mine.and_then(|spans| Some((spans, spans.names().quick(name, path_change)?)));
     match found {
-        Some((spans, entry)) => {
-            let place = spans.open(entry, || session.source().now());
-            Span { session: session.number(), place, traced: Traced::begin(name), _not_send: PhantomData }
-        }
+        Some((spans, entry)) => open_as(entry, spans, session),
         None => open_slowly(name, session, path_change),
     }
+}
+
+/// `entry`: the number of the span's name.
+#[inline(always)]
+fn open_as(entry: usize, spans: &ThreadSpans, session: ledger::Session) -> Span {
+    let place = spans.open(entry, || session.source().now());
+    if wait::is_counted() {
+        spans.trace(place, wait::nanos(Instant::now()));
+    }
+    Span { session: session.number(), place, _not_send: PhantomData }
 }
 
 /// The thread's first span of a recording, or the first one with that name.
@@ -152,12 +143,7 @@ fn open_slowly(name: &'static str, session: ledger::Session, path_change: u64) -
     let span = match spans {
         Ok(Some(spans)) => {
             let entry = spans.names().number(name, path_change, wait::my_path);
-            Span {
-                session: session.number(),
-                place: spans.open(entry, || session.source().now()),
-                traced: Traced::begin(name),
-                _not_send: PhantomData,
-            }
+            open_as(entry, &spans, session)
         }
         // The recording has ended just now.
         Ok(None) => Span::off(),
@@ -173,7 +159,7 @@ fn open_slowly(name: &'static str, session: ledger::Session, path_change: u64) -
 impl Span {
     #[inline(always)]
     fn off() -> Span {
-        Span { session: 0, place: UNTIMED, traced: None, _not_send: PhantomData }
+        Span { session: 0, place: UNTIMED, _not_send: PhantomData }
     }
 }
 
@@ -182,9 +168,6 @@ impl Drop for Span {
     fn drop(&mut self) {
         if self.session != 0 {
             close(self.session, self.place);
-            if let Some(Traced { begin, name }) = self.traced.take() {
-                wait::note_span(begin, name);
-            }
         }
     }
 }
@@ -199,7 +182,11 @@ fn close(number: u64, place: u32) {
     let now = session.source().now();
     // SAFETY: as in `open`.
     if let Some(spans) = unsafe { MINE.get().as_ref() }.filter(|spans| spans.session == number) {
+        let traced = spans.traced(place);
         spans.close(place, now);
+        if let Some((begin, name)) = traced {
+            wait::note_span(begin, name);
+        }
     }
 }
 

@@ -92,6 +92,12 @@ impl Names {
         number
     }
 
+    /// The name with that number.
+    #[cold]
+    pub(super) fn name(&self, number: usize) -> &'static str {
+        self.known.lock().names.get(number).map_or(OTHERS, |(_, name)| name)
+    }
+
     /// Each name with the path of its thread, by number.
     pub(super) fn all(&self) -> Vec<(&'static str, Arc<str>)> {
         let known = self.known.lock();

@@ -89,6 +89,8 @@ struct Frame {
     inner: AtomicU64,
     /// The frame around it, as a [`Link`]; of a free frame, the next free one.
     below: AtomicU64,
+    /// Its begin on the clock of `wait::nanos`; 0: no recording wants to know when it was. The thread's own.
+    traced: OwnWord,
 }
 
 /// What was counted under one name, with the open spans up to now. Times are ticks.
@@ -201,6 +203,7 @@ impl ThreadSpans {
         let is_outermost = add_own(&self.entries[entry].open, 1) == 0;
         frame.entry.store(entry as u64, RELAXED);
         frame.inner.store(0, RELAXED);
+        frame.traced.store(0, RELAXED);
         frame.below.store(self.top.load(RELAXED), RELAXED);
         let now = now();
         frame.begin.store(now, RELAXED);
@@ -215,6 +218,24 @@ impl ThreadSpans {
         add(&self.entries[entry].calls, 1);
         add_own(&self.untimed, 1);
         UNTIMED
+    }
+
+    /// A recording wants to know when the open span at that place was. `begin`: by the clock of
+    /// `wait::nanos`. By the thread itself.
+    #[cold]
+    pub(super) fn trace(&self, place: u32, begin: u64) {
+        if place != UNTIMED {
+            self.frame(place as usize).traced.store(begin, RELAXED);
+        }
+    }
+
+    /// The begin and the name of the open span at that place, if a recording wants to know when it
+    /// was. By the thread itself.
+    #[inline(always)]
+    pub(super) fn traced(&self, place: u32) -> Option<(u64, &'static str)> {
+        let frame = self.frame(place as usize);
+        let begin = frame.traced.load(RELAXED);
+        (begin != 0).then(|| (begin, self.names.name(frame.entry.load(RELAXED) as usize)))
     }
 
     /// Closes the span at that place, which [`open`](Self::open) has returned. By the thread
