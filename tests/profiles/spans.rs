@@ -278,3 +278,48 @@ fn the_end_of_a_run_prints_the_table() {
         assert_eq!(threads, 3, "{log}");
     });
 }
+
+/// The spans of that name in the timeline, each as begin and end in milliseconds.
+fn spans_of_timeline(profile: &Profile, name: &str) -> Vec<(f64, f64)> {
+    let mut file = Vec::new();
+    profile.write_timeline(&mut file).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let strings = file["shared"]["stringArray"].as_array().unwrap();
+    let mut found = Vec::new();
+    for thread in file["threads"].as_array().unwrap() {
+        let markers = &thread["markers"];
+        for index in 0..markers["name"].as_array().unwrap().len() {
+            if strings[markers["name"][index].as_u64().unwrap() as usize] == name {
+                found
+                    .push((markers["startTime"][index].as_f64().unwrap(), markers["endTime"][index].as_f64().unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_timeline_has_each_span_with_its_begin_and_end() {
+    let _alone = alone();
+    let recording = profile::start(Options::new().waits(true)).unwrap();
+    let mut times = Vec::new();
+    for ms in [3, 1, 2] {
+        let begin = Instant::now();
+        let step = span("step");
+        // More open spans than a thread has frames for in the beginning.
+        let inner: Vec<Span> = (0..40).map(|_| span("inner")).collect();
+        spin(Duration::from_millis(ms));
+        drop(inner);
+        drop(step);
+        times.push(begin.elapsed());
+    }
+    let profile = recording.finish();
+    let steps = spans_of_timeline(&profile, "step");
+    assert_eq!(steps.len(), times.len(), "{steps:?}");
+    for (index, ((begin, end), time)) in steps.iter().zip(&times).enumerate() {
+        let took = end - begin;
+        assert!(took <= time.as_secs_f64() * 1e3 + 0.001 && took >= [3.0, 1.0, 2.0][index], "{steps:?} {times:?}");
+    }
+    assert!(steps.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{steps:?}");
+    assert_eq!(spans_of_timeline(&profile, "inner").len(), 3 * 40);
+}
