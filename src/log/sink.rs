@@ -53,6 +53,13 @@ pub(super) struct Sink {
     dirty: bool,
 }
 
+/// Why a sink could not write all.
+struct Failed {
+    reason: String,
+    /// An appender that is not of this crate has the record in its own buffer.
+    accepted: bool,
+}
+
 /// An error of an appender that is not of this crate, and where the record is now.
 struct Refused {
     reason: String,
@@ -61,8 +68,8 @@ struct Refused {
 
 enum Refusal {
     Back(Box<Captured>),
-    /// In the appender's own buffer.
-    Accepted,
+    /// In the appender's own buffer, so it must not get the record again.
+    InItsBuffer,
     /// The appender has panicked at it too often.
     GivenUp,
 }
@@ -151,13 +158,13 @@ impl Sink {
         match self.append(captured) {
             Ok(()) => (true, None),
             Err(Refused { reason, record }) => {
-                let accepted = matches!(record, Refusal::Accepted);
+                let accepted = matches!(record, Refusal::InItsBuffer);
                 let kept = match record {
                     Refusal::Back(captured) => self.hold(*captured),
-                    Refusal::Accepted => true,
+                    Refusal::InItsBuffer => true,
                     Refusal::GivenUp => false,
                 };
-                (kept, self.begin_failing(reason, accepted))
+                (kept, self.begin_failing(Failed { reason, accepted }))
             }
         }
     }
@@ -175,7 +182,7 @@ impl Sink {
             let record = match captured.filter(|_| !was_accepted()) {
                 _ if gives_up => Refusal::GivenUp,
                 Some(captured) => Refusal::Back(Box::new(captured)),
-                None => Refusal::Accepted,
+                None => Refusal::InItsBuffer,
             };
             Refused { reason, record }
         })
@@ -220,7 +227,7 @@ impl Sink {
         }
     }
 
-    fn begin_failing(&mut self, reason: String, accepted: bool) -> Option<String> {
+    fn begin_failing(&mut self, Failed { reason, accepted }: Failed) -> Option<String> {
         let now = Instant::now();
         let failing = self.failing.get_or_insert_with(|| Failing {
             since: now,
@@ -257,62 +264,67 @@ impl Sink {
             return None;
         }
         self.dirty = false;
-        match self.try_out() {
-            Err((reason, accepted)) => self.begin_failing(reason, accepted),
+        match self.write_all() {
+            Err(failed) => self.begin_failing(failed),
             Ok(()) => self.failing.take().filter(|failing| failing.is_reported).map(|failing| {
                 format!("the appender `{}` works again, after {:.1?}", self.name, failing.since.elapsed())
             }),
         }
     }
 
-    fn try_out(&mut self) -> Result<(), (String, bool)> {
-        if let Some(file) = self.output.buffered() {
-            file.write_out().map_err(|error| (file.explain(&error), false))?;
-        }
-        match &mut self.output {
-            Output::File(_) | Output::Console(_) => {}
-            Output::Other(appender) => {
-                if self.failing.as_ref().is_some_and(|failing| failing.accepted) {
-                    // The appender has the record. An empty record makes it write what it has.
-                    let nothing = Captured::own(Level::Trace, "");
-                    let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
-                    let (result, _) = without_output(|| encoding(nothing, append, |_| false));
-                    if gives_up(&mut self.panics, &result) {
-                        self.lost += 1;
-                        tail::count_lost(1);
-                    } else {
-                        flatten(result).map_err(|reason| (reason, true))?;
-                    }
-                    if let Some(failing) = &mut self.failing {
-                        failing.accepted = false;
-                    }
-                } else {
-                    let result = catch_unwind(AssertUnwindSafe(|| {
-                        appender.flush();
-                        Ok(())
-                    }));
-                    if !gives_up(&mut self.panics, &result) {
-                        flatten(result).map_err(|reason| (reason, true))?;
-                    }
-                }
+    /// Writes what is buffered; then the held records, oldest first, up to the first one that is
+    /// refused.
+    fn write_all(&mut self) -> Result<(), Failed> {
+        match self.output.buffered() {
+            Some(file) => {
+                return file.write_out().map_err(|error| Failed { reason: file.explain(&error), accepted: false });
             }
+            None => self.write_buffer_of_appender()?,
         }
         while let Some(captured) = self.held.pop_front() {
             if let Err(Refused { reason, record }) = self.append(captured) {
-                let accepted = matches!(record, Refusal::Accepted);
+                let accepted = matches!(record, Refusal::InItsBuffer);
                 match record {
                     // Back to its place, before later records.
                     Refusal::Back(captured) => self.held.push_front(*captured),
-                    Refusal::Accepted => {}
-                    Refusal::GivenUp => {
-                        self.lost += 1;
-                        tail::count_lost(1);
-                    }
+                    Refusal::InItsBuffer => {}
+                    Refusal::GivenUp => self.give_up_a_record(),
                 }
-                return Err((reason, accepted));
+                return Err(Failed { reason, accepted });
             }
         }
         Ok(())
+    }
+
+    /// Has an appender that is not of this crate write what it has in its own buffer.
+    fn write_buffer_of_appender(&mut self) -> Result<(), Failed> {
+        let Output::Other(appender) = &self.output else { return Ok(()) };
+        let failed = |reason| Failed { reason, accepted: true };
+        if !self.failing.as_ref().is_some_and(|failing| failing.accepted) {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                appender.flush();
+                Ok(())
+            }));
+            return if gives_up(&mut self.panics, &result) { Ok(()) } else { flatten(result).map_err(failed) };
+        }
+        // The last write of its buffer failed. An empty record makes it write the buffer again.
+        let nothing = Captured::own(Level::Trace, "");
+        let append = |nothing: &Captured| nothing.with_record(|record| appender.append(record));
+        let (result, _) = without_output(|| encoding(nothing, append, |_| false));
+        if gives_up(&mut self.panics, &result) {
+            self.give_up_a_record();
+        } else {
+            flatten(result).map_err(failed)?;
+        }
+        if let Some(failing) = &mut self.failing {
+            failing.accepted = false;
+        }
+        Ok(())
+    }
+
+    fn give_up_a_record(&mut self) {
+        self.lost += 1;
+        tail::count_lost(1);
     }
 
     /// Returns `true` if it fails, but has just taken a part.
@@ -354,7 +366,7 @@ impl Sink {
     }
 }
 
-/// Counts a panic. Returns `true` if it is one too many.
+/// Counts a panic. Returns `true` if the record at which the appender panics is to be given up.
 fn gives_up<T>(panics: &mut u32, result: &std::thread::Result<T>) -> bool {
     *panics += u32::from(result.is_err());
     let too_many = *panics >= MOST_PANICS;

@@ -1,8 +1,8 @@
 //! One blocking wait for a socket: until it is ready, the signal has gone, or the socket's own time
 //! limit has passed.
 
-use super::Stopped;
 use super::names::Names;
+use super::stopped::Stopped;
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
 use crate::wait::{self, Ender, WaitDescription};

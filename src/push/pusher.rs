@@ -1,4 +1,5 @@
-//! The thread that pushes, and the hand that the end of the program has on it.
+//! The thread that pushes, and the handle by which the end of the program tells it to push the rest
+//! and waits for that.
 
 use super::backlog::Backlog;
 use super::backoff::{Backoff, random_part};
@@ -23,7 +24,7 @@ const LAST: Duration = Duration::from_secs(3);
 /// How long it then waits until the thread has told what is lost.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The push of a runtime.
+/// The handle on the thread that pushes, for the end of the program.
 pub(crate) struct Pusher {
     end: Arc<End>,
     done: Receiver<()>,

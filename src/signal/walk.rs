@@ -16,8 +16,9 @@ pub(super) fn parts(core: &Core) -> &[Arc<Core>] {
     }
 }
 
-/// What decides for the whole composite, once a part has it: gone for `|`, not gone for `&`.
-fn decides(composite: &Core) -> bool {
+/// Which answer of one part settles the whole composite: `true`, it has gone, for `|`; `false` for
+/// `&`.
+fn settling_answer(composite: &Core) -> bool {
     matches!(composite.kind, Kind::Any(_))
 }
 
@@ -27,29 +28,32 @@ pub(super) fn has_gone(composite: &Core) -> bool {
     // The composites around the current one, each with the parts that were not asked yet. An
     // expression of one level needs none.
     let mut around = Vec::new();
-    let (mut now, mut left) = (composite, parts(composite).iter());
-    // Whether the part that was asked last has gone.
+    let (mut current, mut left) = (composite, parts(composite).iter());
+    // The answer of the part that was asked last: whether it has gone.
     let mut last = None;
     loop {
-        let outcome = match left.next() {
-            _ if last == Some(decides(now)) => decides(now),
-            None => !decides(now),
-            Some(part) => {
-                last = part.has_gone_by_itself();
-                if last.is_none() {
-                    around.push((std::mem::replace(&mut now, part), left));
-                    left = parts(part).iter();
-                }
-                continue;
+        let settling = settling_answer(current);
+        let has_gone = if last == Some(settling) {
+            settling
+        } else if let Some(part) = left.next() {
+            last = part.has_gone_by_itself();
+            if last.is_none() {
+                // The part is a composite. Its parts are asked before the rest of the current one.
+                around.push((std::mem::replace(&mut current, part), left));
+                left = parts(part).iter();
             }
+            continue;
+        } else {
+            // No part has settled it.
+            !settling
         };
-        if outcome {
-            now.mark_gone();
+        if has_gone {
+            current.mark_gone();
         }
-        last = Some(outcome);
+        last = Some(has_gone);
         match around.pop() {
-            Some(outer) => (now, left) = outer,
-            None => return outcome,
+            Some(outer) => (current, left) = outer,
+            None => return has_gone,
         }
     }
 }
@@ -67,7 +71,7 @@ pub(super) fn expression(core: &Core, leaf: fn(&Core) -> Arc<str>) -> Arc<str> {
             Token::Text(token) => text.push_str(token),
             Token::Name(core) if parts(core).is_empty() => text.push_str(&leaf(core)),
             Token::Name(core) => {
-                let between = if decides(core) { " | " } else { " & " };
+                let between = if matches!(core.kind, Kind::Any(_)) { " | " } else { " & " };
                 next.push(Token::Text(")"));
                 for (place, part) in parts(core).iter().enumerate().rev() {
                     next.push(Token::Name(part));

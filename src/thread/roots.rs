@@ -190,7 +190,9 @@ fn main_thread() -> Option<Arc<Node>> {
     Some(node)
 }
 
+/// Makes the node `other/<name>` for the calling thread, which the tree has not met.
 fn unregistered() -> Arc<Node> {
+    // The thread may have been in the tree before, by a guard that is gone.
     crate::wait::leave_tree();
     let this = std::thread::current();
     let name = this.name().map_or_else(|| format!("{:?}", this.id()), str::to_owned);
