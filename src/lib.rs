@@ -31,8 +31,8 @@
 //! ```
 //!
 //! Ctrl-C or SIGTERM makes `please_stop` go. The loop ends, the queue closes, and each number that
-//! was added is summed. A panic in `sum` is the error that `join` returns, and the program ends with
-//! one report and exit code 1.
+//! was added is summed. A panic in `sum` is the error that `join` returns, and the program ends
+//! with one report and exit code 1.
 //!
 //! # What is where
 //!
@@ -139,7 +139,7 @@ pub use thread::mdc;
 pub use thread::mdc::{ContextGuard, context};
 pub use thread::{
     Builder, Failure, JoinHandle, OnChildFailure, Registered, Restart, Restarting, Scope, StopOrder, Thread, register,
-    scope, spawn, spawn_fallible,
+    register_once, scope, spawn, spawn_fallible,
 };
 pub use wait::Wait;
 

@@ -19,6 +19,7 @@ use super::line_buffer::{Buffer, Encoder};
 use super::output::Buffered;
 use super::record::Captured;
 use crate::os::console::{self, Stream};
+use crate::thread::failure::IN_REPORT;
 
 /// A batch that is longer is written in pieces.
 const PIECE: usize = 64 * 1024;
@@ -73,6 +74,14 @@ impl Console {
     }
 }
 
+impl Console {
+    /// Returns `true` for a record whose text the report at the end, which is written to stderr,
+    /// has too, if that is written to the same place.
+    fn shows_otherwise(&self, target: &str) -> bool {
+        target == IN_REPORT && console::leads_to_stderr(self.stream)
+    }
+}
+
 /// By the rules and variables of log4rs, which reads them once.
 fn wants_colours(stream: Stream) -> bool {
     /// `None`: on terminals.
@@ -96,6 +105,9 @@ impl Buffered for Console {
     }
 
     fn push_directly(&mut self, captured: &Captured) -> anyhow::Result<bool> {
+        if self.shows_otherwise(captured.target()) {
+            return Ok(true);
+        }
         if self.buffer.len() >= MOST_HELD {
             return Ok(false);
         }
@@ -103,6 +115,9 @@ impl Buffered for Console {
     }
 
     fn push(&mut self, record: &::log::Record<'_>) -> anyhow::Result<bool> {
+        if self.shows_otherwise(record.target()) {
+            return Ok(true);
+        }
         if self.buffer.len() >= MOST_HELD {
             return Ok(false);
         }
@@ -160,6 +175,9 @@ impl DirectConsole {
 
 impl Append for DirectConsole {
     fn append(&self, record: &::log::Record<'_>) -> anyhow::Result<()> {
+        if self.console.shows_otherwise(record.target()) {
+            return Ok(());
+        }
         let Console { stream, encoder, is_coloured, .. } = &self.console;
         let mut line = Vec::new();
         encoder.append(&mut Buffer::new(&mut line, *is_coloured), record)?;

@@ -111,11 +111,30 @@ pub(crate) fn is_terminal(stream: Stream) -> bool {
     }
 }
 
+/// Returns `true` if what is written to the stream comes to the same file, pipe or terminal as
+/// stderr.
+#[cfg(feature = "log4rs")]
+pub(crate) fn leads_to_stderr(stream: Stream) -> bool {
+    stream == Stream::Stderr || raw::is_same(stream, Stream::Stderr)
+}
+
 #[cfg(unix)]
 mod raw {
     use super::Stream;
     use std::io;
     use std::time::Instant;
+
+    #[cfg(feature = "log4rs")]
+    pub(super) fn is_same(one: Stream, other: Stream) -> bool {
+        let place = |stream| {
+            // SAFETY: all-zero is a valid value of stat, which is numbers only.
+            let mut found: libc::stat = unsafe { std::mem::zeroed() };
+            // SAFETY: `found` is writable for one stat. A descriptor that is closed is an error of
+            // the call.
+            (unsafe { libc::fstat(descriptor(stream), &raw mut found) } == 0).then_some((found.st_dev, found.st_ino))
+        };
+        place(one).is_some_and(|one| place(other) == Some(one))
+    }
 
     fn descriptor(stream: Stream) -> libc::c_int {
         match stream {
@@ -159,6 +178,11 @@ mod raw {
     use super::Stream;
     use std::io::{self, Write};
     use std::time::Instant;
+
+    #[cfg(feature = "log4rs")]
+    pub(super) fn is_same(one: Stream, other: Stream) -> bool {
+        super::is_terminal(one) && super::is_terminal(other)
+    }
 
     pub(super) fn write(stream: Stream, bytes: &[u8]) -> io::Result<usize> {
         match stream {

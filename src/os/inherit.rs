@@ -16,6 +16,17 @@ pub(crate) fn is_handled(signal: i32) -> bool {
     action(signal).is_some_and(|action| action != libc::SIG_DFL)
 }
 
+/// What [`handler`] gives for the system's default action.
+pub(crate) const DEFAULT: usize = libc::SIG_DFL;
+/// What [`handler`] gives for a signal that is ignored.
+pub(crate) const IGNORED: usize = libc::SIG_IGN;
+
+/// The address of the function that handles `signal` in this process, or [`DEFAULT`] or
+/// [`IGNORED`]. `None` if the system does not tell.
+pub(crate) fn handler(signal: i32) -> Option<usize> {
+    action(signal)
+}
+
 fn action(signal: i32) -> Option<libc::sighandler_t> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null action asks only; `action` is writable for one sigaction.

@@ -7,6 +7,8 @@ pub(crate) mod abort;
 #[cfg(all(feature = "log4rs", unix))]
 pub(crate) mod abort;
 pub(crate) mod cgroup;
+#[cfg(unix)]
+pub(crate) mod code;
 pub(crate) mod console;
 #[cfg(all(any(feature = "log4rs", feature = "profiling"), unix))]
 pub(crate) mod errno;

@@ -5,8 +5,8 @@
 //! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
 //! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
 //! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
-//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `spans`
-//! counts the stretches that the program names. `now` and `window` request stacks without a
+//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them.
+//! `spans` counts the stretches that the program names. `now` and `window` request stacks without a
 //! recording. `part` and `series` read a recording that goes on.
 
 #[cfg(feature = "profiling")]
@@ -81,6 +81,8 @@ mod window;
 #[cfg(feature = "profiling")]
 mod write_waits;
 
+#[cfg(all(unix, feature = "profiling"))]
+pub(crate) use describe_handler::describe_function;
 #[cfg(all(feature = "profiling", feature = "inspect"))]
 pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_now};
 #[cfg(feature = "otlp")]

@@ -14,7 +14,7 @@ use crate::os::tell::tell;
 use crate::queue;
 use crate::signal::{Reason, Signal};
 use crate::thread::current::CurrentThreadGuard;
-use crate::thread::failure::Failures;
+use crate::thread::failure::{Failures, Unlogged};
 use crate::thread::roots;
 use crate::thread::stop;
 use crate::thread::tree::Node;
@@ -123,7 +123,8 @@ impl Runtime {
                 .map_err(|error| Error::new(Kind::Io, "no thread for the watcher").because(error))?;
         }
         signals::start(&node, &settings)?;
-        // The youngest: it is there until the last thread of the user has ended, and ends first then.
+        // The youngest: it is there until the last thread of the user has ended, and ends first
+        // then.
         inspection::start(&settings, &node)?;
         announce(&settings);
         own.keep();
@@ -178,7 +179,7 @@ impl Runtime {
     /// The failures that no thread had joined, as one.
     #[track_caller]
     pub fn shutdown(self) -> Result<(), Failure> {
-        match self.end(None, Reason::given("shutdown() was called")).0 {
+        match self.end(None, Reason::given("shutdown() was called"), log_errors).0 {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
@@ -197,9 +198,9 @@ impl Runtime {
         &self.up().name
     }
 
-    pub(super) fn end(mut self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>) {
+    pub(super) fn end(mut self, own: Option<Failure>, why: Reason, log: LogErrors) -> (Option<Failure>, Option<i32>) {
         self.up.take().map_or((None, None), |up| {
-            let (failure, interrupted, _) = up.end(own, why);
+            let (failure, interrupted, _) = up.end(own, why, log);
             (failure, interrupted)
         })
     }
@@ -209,7 +210,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(up) = self.up.take() {
             let name = up.name.clone();
-            let (failure, _, is_reported) = up.end(None, Reason::of("the runtime was dropped", None, None));
+            let (failure, _, is_reported) = up.end(None, Reason::of("the runtime was dropped", None, None), log_errors);
             // Otherwise the failure is in the log by then.
             if let Some(failure) = failure.filter(|_| !is_reported) {
                 exit::say(&format!("selvedge: {name} failed\n{}", failure.report(exit::is_coloured())));
@@ -222,12 +223,13 @@ impl Up {
     /// The end of the program: the user's threads, then the profile, then the runtime's own
     /// threads. Returns its failure, the signal that interrupted the program, and whether every
     /// failure has been reported.
-    fn end(self, own: Option<Failure>, why: Reason) -> (Option<Failure>, Option<i32>, bool) {
+    fn end(self, own: Option<Failure>, why: Reason, log: LogErrors) -> (Option<Failure>, Option<i32>, bool) {
         if self.node.is_inherited() {
             // A forked child returns: the runtime and its threads are the parent process's.
             return (forked::end(own), None, false);
         }
         self.stop_watch.main_has_returned();
+        signals::look_at_end();
         latency::main_returned(&self.node);
         self.node.please_stop.go_for(&why);
         // What had main stop, if that was not its own end.
@@ -249,11 +251,11 @@ impl Up {
         let mut failure = Failure::merge(&self.node, own, failures);
         let mut is_reported = true;
         match (&mut failure, interrupted) {
-            (Some(failure), _) => is_reported = log_errors(failure),
+            (Some(failure), _) => is_reported = log(failure),
             (None, Some(signal)) => {
                 let signal = signals::name(signal);
                 let text = format!("{} was interrupted by {signal} and has stopped in order", self.name);
-                log::warn!(target: signals::STOPPING, "{text}");
+                log::info!(target: signals::STOPPING, "{text}");
             }
             (None, None) => log::info!("{} has ended", self.name),
         }
@@ -319,6 +321,15 @@ fn end_former_roots(why: &Reason) -> Failures {
 /// records none, or if the program was built without the feature `profiling`.
 pub fn profile_files() -> Vec<PathBuf> {
     profiler::planned()
+}
+
+/// Logs the failures of which the log has not been told. Returns `true` if all of it is told.
+type LogErrors = fn(&mut Failure) -> bool;
+
+/// For a program that the report on stderr follows at once.
+pub(super) fn log_before_report(failure: &mut Failure) -> bool {
+    failure.take_unlogged().iter().for_each(Unlogged::log_before_report);
+    true
 }
 
 /// Panics are in the log, or on stderr, since they happened, and failures since their handle was

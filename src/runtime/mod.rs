@@ -38,6 +38,8 @@ mod signals;
 #[cfg(unix)]
 mod signals;
 mod stop_watch;
+#[cfg(unix)]
+mod taken_signals;
 mod watch;
 
 #[cfg(feature = "push")]

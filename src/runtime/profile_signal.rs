@@ -14,7 +14,8 @@ use log::Level;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Taken while a recording is started or written. A signal meanwhile does nothing, and that is told.
+/// Taken while a recording is started or written. A signal meanwhile does nothing, and that is
+/// told.
 static BUSY: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::new(false), AtomicBool::default);
 
 /// For the person that has sent the signal: from warn on the log's console shows it.
@@ -28,7 +29,7 @@ const TARGET: &str = "selvedge::runtime::profiler";
 pub(super) struct ProfileSignal {
     /// Its number.
     pub(super) signal: i32,
-    name: OsSignal,
+    pub(super) name: OsSignal,
     settings: Arc<Settings>,
     main: Arc<Node>,
     /// The number of the last recording of this runtime.

@@ -2,11 +2,11 @@
 //! Start and end are in `lifecycle.rs`.
 
 use super::config::Config;
-use super::lifecycle::Runtime;
+use super::lifecycle::{Runtime, log_before_report};
 use super::{exit, exit_codes, signals};
 use crate::signal::{Reason, Signal};
 use crate::thread::tree::Node;
-use crate::thread::{Failure, is_of_stop, with_sources};
+use crate::thread::{Failure, boxed, is_of_stop, with_sources};
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
@@ -27,14 +27,16 @@ use std::process::ExitCode;
 /// |---|---|
 /// | 0 | `main` returned and no thread failed; also after SIGTERM |
 /// | its own | `main` returned an [`ExitCode`] other than 0, and no thread failed; also after a signal ([`interrupted`]) |
-/// | 1 | `main` returned an error or panicked, or a thread failed and no thread had joined it; the report is on stderr |
+/// | 1 | `main` returned an error or panicked, or a thread failed and no thread had joined it, also a [registered](crate::register) one; the report is on stderr |
 /// | 70 | a thread did not stop, and `shutdown.on_stuck` is `abort` |
 /// | 78 | the configuration is wrong or asks for what cannot be had here; what and where is on stderr, and nothing was started |
 /// | 130 | after SIGINT, everything having stopped in order; or at once, after a second one |
 /// | 143 | at once, after a second signal that was SIGTERM |
 ///
 /// `main` may return what a program's own `main` may: see [`MainResult`]. An error that says that
-/// `main` was asked to stop, while it was, is a normal return: see [`Stopped`](crate::Stopped). The
+/// `main` was asked to stop, while it was, is a normal return: see [`Stopped`](crate::Stopped). So
+/// after SIGTERM it is 0 too; a tool that has left its work half done returns a code of its own
+/// ([`interrupted`]). The
 /// runtime of a program that is well and has no log file writes nothing to stderr; the program's
 /// own records go there from `info` on. [`Config::log_level`] and the environment variable
 /// `RUST_LOG` set another level for both.
@@ -104,7 +106,7 @@ where
         Some(failure) if failure.is_panic() => "main panicked",
         Some(_) => "main failed",
     };
-    let (failure, interrupted) = runtime.end(own, Reason::of(why, None, None));
+    let (failure, interrupted) = runtime.end(own, Reason::of(why, None, None), log_before_report);
     match (failure, code, interrupted) {
         (Some(failure), ..) => {
             let report = failure.report(exit::is_coloured()).to_string();
@@ -250,9 +252,8 @@ impl MainError {
             Ok(error) => return Failure::error(node, error),
             Err(error) => error,
         };
-        let error = match error.downcast::<anyhow::Error>().map(|error| error.downcast::<Failure>()) {
-            Ok(Ok(failure)) => return Failure::adopt(node, failure),
-            Ok(Err(error)) => return Failure::error(node, error.into()),
+        let error = match error.downcast::<anyhow::Error>() {
+            Ok(error) => return Failure::error(node, boxed(*error)),
             Err(error) => error,
         };
         match error.downcast::<Plain>() {

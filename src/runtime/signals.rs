@@ -5,6 +5,8 @@ use super::config::{Ask, Settings, ShutdownSettings};
 use super::dumps::{self, aside};
 use super::profile_signal::ProfileSignal;
 use super::reserve::LAST_WORDS;
+use super::taken_signals::{self, Use};
+pub(super) use super::taken_signals::{Looks, look_at_end};
 use super::{exit, exit_codes};
 use crate::error::{Error, Kind};
 use crate::log as logs;
@@ -13,7 +15,7 @@ use crate::os::{inherit, process};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -71,6 +73,14 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
     // Only now: until there is a thread to take them they end the process.
     idle.store(false, Ordering::SeqCst);
     let busy = Busy(idle);
+    let stops = SIGNALS
+        .iter()
+        .filter(|signal| all.contains(signal))
+        .map(|signal| (*signal, name(*signal).to_owned(), Use::Stop));
+    let dumping = dump.map(|signal| (signal, settings.dump.signal.to_string(), Use::Dump));
+    let profiling = recording.as_ref().map(|recording| (recording.signal, recording.name.to_string(), Use::Profile));
+    let flushing = cfg!(feature = "log4rs").then(|| (SIGABRT, "SIGABRT".to_owned(), Use::Flush));
+    taken_signals::watch(stops.chain(dumping).chain(profiling).chain(flushing));
     let closer = signals.handle();
     FIRST.store(0, Ordering::SeqCst);
     let mut answers =
@@ -85,7 +95,10 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
             let mut answer = |signal| match &recording {
                 _ if Some(signal) == dump => dumps::write(),
                 Some(recording) if recording.signal == signal => recording.answer(),
-                _ => answers.answer(signal),
+                _ => {
+                    answers.answer(signal);
+                    taken_signals::look();
+                }
             };
             signals.forever().for_each(&mut answer);
             // While it listens, and no longer: a log that hangs at the very end can still be
@@ -153,12 +166,12 @@ fn notice(program: &str, signal: i32, grace: Duration) {
     let signal = name(signal);
     // For the person there, unless the log shows it to them. Where stderr is no terminal, a program
     // that is well says nothing.
-    let is_in_sight = logs::is_console() && log::log_enabled!(target: STOPPING, log::Level::Warn);
+    let is_in_sight = logs::is_console() && log::log_enabled!(target: STOPPING, log::Level::Info);
     if std::io::stderr().is_terminal() && !is_in_sight {
         exit::say(&format!("{program}: {signal}: stopping; again to end at once"));
     }
     let after = if grace.is_zero() { String::new() } else { format!(", later than {grace:?} from now,") };
-    log::warn!(target: STOPPING, "interrupted by {signal}: stopping; a second one{after} ends the process at once");
+    log::info!(target: STOPPING, "interrupted by {signal}: stopping; a second one{after} ends the process at once");
     log::logger().flush();
 }
 

@@ -1,6 +1,7 @@
 //! Reports the threads that do not stop, on a thread of the tree that is older than all threads
-//! that it watches. The clock of each stop, and the threads that were asked, come from
-//! `thread::stop_clock` and `thread::overdue`.
+//! that it watches. It also looks now and then whether the runtime's signals are still its own
+//! (`taken_signals`), so that no further thread has to wake up for that. The clock of each stop,
+//! and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
 //!
 //! A thread is reported when its patience is over, then after twice that time since it was asked,
 //! after four times, and so on, but at least once an hour: an outage at night fills no disk, and
@@ -8,6 +9,7 @@
 
 use super::config::{OnStuck, ShutdownSettings};
 use super::exit;
+use super::signals::Looks;
 use crate::dump::Dump;
 use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
@@ -50,7 +52,11 @@ impl StopWatch {
         let builder = Builder::new("stop-watch").parent(&Thread::from_node(main.clone())).runtime();
         let spawned = builder.spawn(move |please_stop| {
             please_stop.on_go(stop_clock::end_watch);
+            let mut looks = Looks::start();
             while clock.wait() {
+                if let Some(next) = looks.look_in_time() {
+                    clock.check_by(next);
+                }
                 if let Some(next) = watch.check() {
                     clock.check_by(next);
                 }

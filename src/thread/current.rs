@@ -76,6 +76,12 @@ pub(crate) fn is_in_tree() -> bool {
     known().is_some_and(|node| node.settings.role != Role::Unregistered)
 }
 
+/// The same, and its node has not ended. No lock, no counter of another thread is touched.
+pub(super) fn lives_in_tree() -> bool {
+    let lives = |node: &Arc<Node>| node.settings.role != Role::Unregistered && !node.stopped.is_go();
+    CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(lives)).unwrap_or(false)
+}
+
 /// What the calling thread is known as; `None` if the tree has not met it, or has forgotten it
 /// because its thread-locals are destroyed.
 pub(super) fn known() -> Option<Arc<Node>> {

@@ -4,8 +4,9 @@
 use super::current;
 use super::failure::{Cause, Failure, Failures, Payload};
 use super::failure_context::FailureContext;
+use super::kept_error;
 use super::policy::Role;
-use super::seen::{self, Seen};
+use super::seen::{self, Seen, Unwinding};
 use super::tree::Node;
 use crate::error::{Stopped, is_text_of_stop, panic_message};
 use crate::model::locks::Mutex;
@@ -36,6 +37,27 @@ impl Failure {
         failure
     }
 
+    /// On a registered thread, of which a panic unwinds the guard. `None` if a guard within has
+    /// made a failure of the same panic.
+    pub(super) fn unwinding(node: &Node, children: &Failures) -> Option<Failure> {
+        let mut failure = match seen::unwinding() {
+            Unwinding::Told => return None,
+            Unwinding::Unseen if !children.is_empty() => return None,
+            Unwinding::Unseen => {
+                let message = "a panic that was raised again, whose text is not known here".to_owned();
+                Failure::of(node, Cause::Panic(Mutex::new(None)), message)
+            }
+            Unwinding::New(seen) => {
+                let mut failure = Failure::of(node, Cause::Panic(Mutex::new(None)), seen.text.clone());
+                failure.take_from(seen);
+                failure
+            }
+        };
+        failure.0.is_of_guard = true;
+        failure.0.failure_context.of_thread(node);
+        Some(failure)
+    }
+
     /// On the thread that panics, which is at `path`, before that aborts the process. Called by the
     /// panic hook.
     pub(super) fn of_abort(path: &Arc<str>, seen: Seen) -> Failure {
@@ -58,8 +80,8 @@ impl Failure {
     pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
         // A failure that comes back as an error, from join()?, is not told once more as a text: it
         // stays a failure.
-        match error.downcast::<Failure>() {
-            Ok(failure) => Failure::adopt(node, *failure),
+        match kept_error::downcast::<Failure>(error) {
+            Ok(failure) => Failure::adopt(node, failure),
             Err(error) => {
                 let message = with_sources(&*error);
                 if node.please_stop.is_go() && is_of_stop(&*error) {
@@ -123,7 +145,11 @@ impl Failure {
     }
 
     /// The thread's own failure and the failures of its children as one; `None` if there is none.
-    pub(crate) fn merge(node: &Node, own: Option<Failure>, children: Failures) -> Option<Failure> {
+    pub(crate) fn merge(node: &Node, own: Option<Failure>, mut children: Failures) -> Option<Failure> {
+        if let Some(own) = &own {
+            // A panic that has unwound a guard below, and was raised again up to here.
+            children.kept.retain(|child| !child.is_of_guard_and(own));
+        }
         match own {
             None if children.is_empty() => None,
             None => Some(Failure::below(node, children)),

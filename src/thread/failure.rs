@@ -2,6 +2,7 @@
 //! tree: `failing.rs` makes failures of the way in which a thread's function ended.
 
 use super::failure_context::FailureContext;
+use super::kept_error::{self, Boxed};
 use super::seen::{self, Identity, Seen};
 use crate::error::{STOPPED, drop_payload};
 use crate::model::locks::Mutex;
@@ -42,6 +43,9 @@ pub(super) struct Inner {
     pub(super) restarts: u64,
     /// The log has been told.
     pub(super) logged: bool,
+    /// Of a registered thread, whose guard a panic has unwound. Whether the thread's owner has
+    /// handled the panic is not known.
+    pub(super) is_of_guard: bool,
     pub(super) children: Vec<Failure>,
     /// How many more there were than `children`.
     pub(super) omitted: u64,
@@ -51,10 +55,10 @@ pub(super) enum Cause {
     /// The payload, until it is taken. In a lock only because payloads are not Sync, and errors
     /// should be.
     Panic(Mutex<Option<Payload>>),
-    Error(Option<Box<dyn Error + Send + Sync>>),
+    Error(Option<Boxed>),
     /// It was asked to stop, and ended with an error that says so. The thread is well; it only has
     /// no value.
-    Stopped(Option<Box<dyn Error + Send + Sync>>),
+    Stopped(Option<Boxed>),
     /// The thread itself was well.
     Children,
     /// Its parent was told when it ended.
@@ -72,6 +76,7 @@ impl Failure {
             failure_context: FailureContext::default(),
             restarts: 0,
             logged: false,
+            is_of_guard: false,
             children: Vec::new(),
             omitted: 0,
         }))
@@ -206,6 +211,16 @@ impl Failure {
         self.0.restarts
     }
 
+    pub(super) fn is_of_guard(&self) -> bool {
+        self.0.is_of_guard
+    }
+
+    /// Returns `true` if it is of a guard, and is the same panic as `other`.
+    pub(super) fn is_of_guard_and(&self, other: &Failure) -> bool {
+        let (Some(mine), Some(others)) = (&self.0.backtrace, &other.0.backtrace) else { return false };
+        self.0.is_of_guard && Arc::ptr_eq(mine, others)
+    }
+
     pub(super) fn is_of_children(&self) -> bool {
         matches!(self.0.cause, Cause::Children)
     }
@@ -235,6 +250,55 @@ impl Failure {
     /// ```
     pub fn omitted(&self) -> u64 {
         self.0.omitted
+    }
+
+    /// The error that the thread has returned, if it is an `E`. `None` for a panic, for a thread
+    /// below which others failed, and for an error of another type. An error that came as an
+    /// `anyhow::Error` is found in it, also below a context, as anyhow's own `downcast_ref` does.
+    ///
+    /// ```
+    /// use selvedge::spawn_fallible;
+    /// use std::io;
+    ///
+    /// let reader = spawn_fallible("reader", |_please_stop| std::fs::read("no such file"));
+    /// let failure = reader.join().unwrap_err();
+    /// let error = failure.downcast_ref::<io::Error>().expect("fs::read returns one");
+    /// assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    /// ```
+    pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        match &self.0.cause {
+            Cause::Error(Some(error)) | Cause::Stopped(Some(error)) => kept_error::downcast_ref(&**error),
+            _ => None,
+        }
+    }
+
+    /// Takes out the error that the thread has returned, if it is an `E`, as
+    /// [`downcast_ref`](Self::downcast_ref) finds it. What else is known of the failure is dropped
+    /// then, also the failures below it ([`children`](Self::children)). For the payload of a panic
+    /// there is [`into_panic`](Self::into_panic).
+    ///
+    /// # Errors
+    /// The failure itself, unchanged.
+    ///
+    /// ```
+    /// use selvedge::{Failure, spawn_fallible};
+    /// use std::num::ParseIntError;
+    ///
+    /// fn port(text: &'static str) -> Result<u16, ParseIntError> {
+    ///     let parser = spawn_fallible("parser", move |_please_stop| text.parse::<u16>());
+    ///     parser.join().map_err(|failure| failure.downcast().unwrap_or_else(|failure: Failure| failure.resume()))
+    /// }
+    /// assert_eq!(port("8080"), Ok(8080));
+    /// assert!(port("8080x").is_err());
+    /// ```
+    pub fn downcast<E: Error + Send + Sync + 'static>(mut self) -> Result<E, Failure> {
+        let (Cause::Error(slot) | Cause::Stopped(slot)) = &mut self.0.cause else { return Err(self) };
+        match slot.take().map(kept_error::downcast) {
+            Some(Ok(error)) => return Ok(error),
+            Some(Err(error)) => *slot = Some(error),
+            None => {}
+        }
+        Err(self)
     }
 
     /// The panic's payload, for `resume_unwind`. For other failures, the text of the failure.
@@ -300,6 +364,10 @@ impl Failures {
     }
 }
 
+/// The log target of failures that are in the report on stderr, which follows at once. A console
+/// that leads to the same place leaves them out.
+pub(crate) const IN_REPORT: &str = "selvedge::failed";
+
 /// A failure that the log has not been told of.
 pub(crate) struct Unlogged {
     line: String,
@@ -313,6 +381,11 @@ impl Unlogged {
         was_logged(|| log::error!("{}", self.line)) || self.by_hook
     }
 
+    /// Logs it for the places that the report on stderr, which is to follow, does not reach.
+    pub(crate) fn log_before_report(&self) {
+        log::error!(target: IN_REPORT, "{}", self.line);
+    }
+
     /// Logs it, and writes it to stderr if it would be told nowhere else.
     pub(super) fn tell(&self) {
         if !self.log() {
@@ -324,7 +397,7 @@ impl Unlogged {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.cause {
-            Cause::Error(Some(error)) | Cause::Stopped(Some(error)) => Some(&**error),
+            Cause::Error(Some(error)) | Cause::Stopped(Some(error)) => Some(kept_error::own(&**error)),
             Cause::Stopped(None) => Some(STOPPED),
             _ => None,
         }

@@ -1,10 +1,11 @@
 //! The panic hook. Only the hook sees where a panic came from, only `catch_unwind` sees what it
 //! carried: the hook leaves what it saw in `seen`, and the thread's body picks it up.
 
+use super::backtrace::own_frames;
 use super::current::is_in_tree;
 use super::failure::Failure;
 use super::failure_context::FailureContext;
-use super::panic_flags::{IN_LOGGER, PAST, SILENT};
+use super::panic_flags::{IN_LOGGER, PAST, SILENT, is_registered};
 use super::seen::{self, Identity, Seen};
 use crate::os::tell::was_logged;
 use std::backtrace::Backtrace;
@@ -72,8 +73,8 @@ pub(crate) fn install_hook() {
 /// the panic may be raised again on a thread that is.
 fn see(info: &PanicHookInfo<'_>, to_log: bool) -> Seen {
     let failure_context = FailureContext::of_now();
-    let logged = to_log && tell(info);
     let (location, backtrace) = (place(info), Arc::new(Backtrace::force_capture()));
+    let logged = to_log && tell(info, &backtrace);
     let (text, payload) = (payload_text(info).to_owned(), Identity::of_text(info.payload()));
     Seen { text, location, backtrace, logged, failure_context, payload }
 }
@@ -95,15 +96,19 @@ fn place(info: &PanicHookInfo<'_>) -> Option<String> {
 
 /// Returns `true` if the log takes it. Another logger of the program may drop it: then the hook
 /// before ours tells it.
-fn tell(info: &PanicHookInfo<'_>) -> bool {
+fn tell(info: &PanicHookInfo<'_>, backtrace: &Backtrace) -> bool {
     let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
     if in_logger || !TO_LOG.load(Ordering::SeqCst) {
         return false;
     }
+    // Of a thread of ours the failure has the backtrace. The panic of a registered thread is caught
+    // by another library, and mostly makes no failure.
+    let frames = if is_registered() { own_frames(backtrace) } else { Vec::new() };
+    let frames: String = frames.iter().flat_map(|line| ["\n   ", line]).collect();
     was_logged(|| {
         log::error!(
             target: "selvedge::panic",
-            "{} panicked at {}: {}",
+            "{} panicked at {}: {}{frames}",
             my_path(),
             place(info).as_deref().unwrap_or("an unknown place"),
             payload_text(info),

@@ -9,6 +9,8 @@ thread_local! {
     pub(super) static IN_LOGGER: Cell<bool> = const { Cell::new(false) };
     /// What is left of this thread of ours are the destructors of its thread-locals.
     pub(super) static PAST: Cell<bool> = const { Cell::new(false) };
+    /// How many registrations of this thread count.
+    static REGISTRATIONS: Cell<usize> = const { Cell::new(0) };
     /// A panic is not told.
     pub(super) static SILENT: Cell<bool> = const { Cell::new(false) };
 }
@@ -20,6 +22,18 @@ pub(super) fn past_body() {
 
 pub(super) fn is_past_body() -> bool {
     PAST.get()
+}
+
+/// A registration of the calling thread begins, or ends.
+pub(super) fn count_registration(begins: bool) {
+    let count = REGISTRATIONS.get();
+    REGISTRATIONS.set(if begins { count + 1 } else { count.saturating_sub(1) });
+}
+
+/// Returns `true` if the calling thread is a registered one: another library runs it, and catches
+/// its panics or does not.
+pub(super) fn is_registered() -> bool {
+    REGISTRATIONS.get() > 0
 }
 
 /// Calls `f`, in which a panic is an answer: no hook is told of it. `None` if it panicked.

@@ -77,6 +77,9 @@ pub(crate) struct SpawnSettings {
     pub(crate) patience: Option<Duration>,
     /// Its parent was named: it may be spawned for a pool, whose jobs borrow from each other.
     pub(crate) is_placed: bool,
+    /// Its parent does not wait for its end: it was registered until its OS thread ends, which may
+    /// be after the end of the program's threads.
+    pub(crate) is_lent: bool,
     /// The call that spawned it; `main` and foreign threads have none.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
 }
@@ -89,6 +92,7 @@ impl SpawnSettings {
             on_child_failure: OnChildFailure::default(),
             patience: None,
             is_placed: false,
+            is_lent: false,
             spawned_at: None,
         }
     }

@@ -1,10 +1,12 @@
 //! Registering threads that this crate has not spawned: the public face of `registration.rs`.
 
+use super::current::lives_in_tree;
 use super::handle::Thread;
 use super::panic;
 use super::policy::SpawnSettings;
 use super::registration::Registration;
-use super::roots::new_child;
+use super::roots::{current, new_child};
+use crate::os::process::stay_loaded;
 use std::io;
 use std::rc::Rc;
 
@@ -20,6 +22,16 @@ pub struct Registered(Rc<Registration>);
 ///
 /// # Blocking
 /// This call does not block. Dropping the guard blocks until the thread's children have ended.
+///
+/// # Panics in the thread
+/// A panic in a registered thread is logged when it happens, with its place and backtrace. If it
+/// unwinds the guard, it is a [`Failure`](crate::Failure) of this thread, as a panic of a spawned
+/// thread is that no thread joins: its parent gets it, and in the end it is in the report and the
+/// exit code is 1. The owner of the thread may have caught the panic and handled it
+/// (`std::thread::JoinHandle::join`); this crate cannot know that, and a thread that was lost must
+/// not look like success. A panic that is caught before the guard drops is no failure: where the
+/// owner handles panics, call `catch_unwind` within the registration, as pools do whose start hook
+/// registers.
 ///
 /// # Which threads
 /// For threads of other libraries: a callback, a pool's start hook. A registered thread that
@@ -48,6 +60,56 @@ pub fn register(name: impl AsRef<str>) -> Registered {
         Ok(registered) => registered,
         Err(_) => unreachable!("without a named parent there is always one to be had"),
     }
+}
+
+/// [`register`] for a thread whose end the program does not see: it stays in the tree until it
+/// ends. Does nothing on a thread that is in the tree, so a job may begin with it: the second call
+/// of a thread costs some nanoseconds.
+///
+/// For pools without a start hook, and for threads of C libraries that call back again and again.
+/// Such a thread may live longer than the program's own threads, so nothing waits for it: when its
+/// parent (`main`) ends, its `please_stop` goes, the threads that it has spawned are stopped and
+/// joined, and it leaves the tree. If the end has to wait for a job, use [`register`] in that job.
+/// After the next start of a runtime, the next call brings the thread into the tree again.
+///
+/// A thread-local keeps the registration, and its destructor ends it. Called from a destructor that
+/// runs after that one it does nothing. A library that is loaded by `dlopen` stays in memory from
+/// the first call on.
+///
+/// # Blocking
+/// It does not block, and no thread waits for the end of this one.
+///
+/// # Panics in the thread
+/// A panic is logged with its place and backtrace. It makes no failure, since the pool catches it,
+/// or the thread ends by it.
+///
+/// ```
+/// use selvedge::{Thread, register_once};
+///
+/// fn job() {
+///     register_once("decoder");
+///     assert_eq!(Thread::current().path(), "main/decoder");
+/// }
+/// std::thread::spawn(|| (0..1000).for_each(|_| job())).join().unwrap();
+/// ```
+#[track_caller]
+pub fn register_once(name: impl AsRef<str>) {
+    if !lives_in_tree() {
+        register_for_good(name.as_ref(), SpawnSettings { is_lent: true, ..SpawnSettings::here() });
+    }
+}
+
+#[cold]
+fn register_for_good(name: &str, settings: SpawnSettings) {
+    // The process's main thread, which the tree may not have met yet.
+    drop(current());
+    if lives_in_tree() {
+        return;
+    }
+    panic::install_hook();
+    // A destructor of a thread-local is left with the system.
+    stay_loaded();
+    Registration::begin_for_good(|| new_child(None, name, settings).ok().map(|(node, _)| node));
 }
 
 pub(super) fn register_below(parent: Option<&Thread>, name: &str, settings: SpawnSettings) -> io::Result<Registered> {

@@ -3,6 +3,7 @@
 
 use super::current::{CurrentThreadGuard, become_registered};
 use super::failure::Failure;
+use super::panic_flags::count_registration;
 use super::stop;
 use super::tree::Node;
 use crate::error::ignore_panic;
@@ -18,31 +19,43 @@ pub(super) struct Registration {
     /// `None`: it has ended, or is about to.
     guard: Cell<Option<CurrentThreadGuard>>,
     outer: Option<Rc<Registration>>,
+    /// It has begun in a destructor, while a panic was unwinding the thread.
+    began_in_panic: bool,
 }
 
 thread_local! {
-    static INNERMOST: Innermost = const { Innermost(RefCell::new(Weak::new())) };
-    /// The calling thread has used `INNERMOST`, whose destructor costs each thread that uses it. Each
-    /// body of the tree looks for registrations at its end, and hardly any has one.
+    static INNERMOST: Innermost =
+        const { Innermost { innermost: RefCell::new(Weak::new()), kept: RefCell::new(None) } };
+    /// The calling thread has used `INNERMOST`, whose destructor costs each thread that uses it.
+    /// Each body of the tree looks for registrations at its end, and hardly any has one.
     static HAS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The innermost registration of the calling thread. It can be reached until it is dropped, so
 /// forever if its guard was leaked. The destructor of the thread-local ends a registration that the
 /// thread leaves behind.
-struct Innermost(RefCell<Weak<Registration>>);
+struct Innermost {
+    innermost: RefCell<Weak<Registration>>,
+    /// A registration that lasts until the thread ends.
+    kept: RefCell<Option<Rc<Registration>>>,
+}
 
 impl Innermost {
     fn get() -> Option<Rc<Registration>> {
         if !HAS_REGISTERED.get() {
             return None;
         }
-        INNERMOST.try_with(|innermost| innermost.0.borrow().upgrade()).ok().flatten()
+        INNERMOST.try_with(|own| own.innermost.borrow().upgrade()).ok().flatten()
     }
 
     fn set(registration: Weak<Registration>) {
         HAS_REGISTERED.set(true);
-        let _ = INNERMOST.try_with(|innermost| innermost.0.replace(registration));
+        let _ = INNERMOST.try_with(|own| own.innermost.replace(registration));
+    }
+
+    /// Keeps the registration until the thread ends. Returns the registration before it.
+    fn keep(registration: Option<Rc<Registration>>) -> Option<Rc<Registration>> {
+        INNERMOST.try_with(|own| own.kept.replace(registration)).ok().flatten()
     }
 }
 
@@ -50,9 +63,10 @@ impl Drop for Innermost {
     fn drop(&mut self) {
         if os::is_main_thread() {
             // The process ends, and nothing in it is to be told apart any more.
+            std::mem::forget(self.kept.take());
             return;
         }
-        let mut next = self.0.get_mut().upgrade();
+        let mut next = self.innermost.get_mut().upgrade();
         while let Some(registration) = next {
             ignore_panic(|| registration.leave_behind());
             next = registration.outer.clone();
@@ -77,9 +91,25 @@ impl Registration {
         node.handle_dropped(false);
         let end_is_seen = INNERMOST.try_with(|_| ()).is_ok();
         let guard = Cell::new(Some(become_registered(&node, end_is_seen)));
-        let registration = Rc::new(Registration { node, guard, outer: Innermost::get() });
+        count_registration(true);
+        let began_in_panic = std::thread::panicking();
+        let registration = Rc::new(Registration { node, guard, outer: Innermost::get(), began_in_panic });
         Innermost::set(Rc::downgrade(&registration));
         registration
+    }
+
+    /// The calling thread is a new node, which `make` gives, until it ends. Does nothing where the
+    /// end could not be seen: while the thread-locals are destroyed.
+    pub(super) fn begin_for_good(make: impl FnOnce() -> Option<Arc<Node>>) {
+        if INNERMOST.try_with(|_| ()).is_err() {
+            return;
+        }
+        // A registration whose parent has let go of it ends first. The thread is then again what it
+        // was before.
+        drop(Innermost::keep(None));
+        if let Some(node) = make() {
+            drop(Innermost::keep(Some(Registration::begin(node))));
+        }
     }
 
     pub(super) fn node(&self) -> &Arc<Node> {
@@ -89,9 +119,19 @@ impl Registration {
     /// Does nothing the second time.
     fn end(&self) {
         let Some(guard) = self.guard.take() else { return };
-        stop_and_finish(&self.node);
+        count_registration(false);
+        self.finish(!self.began_in_panic && std::thread::panicking());
         self.step_out();
         drop(guard);
+    }
+
+    fn finish(&self, panics: bool) {
+        if self.node.settings.is_lent && !self.node.claim_end() {
+            // Its parent has let go of it.
+            self.node.leave_os_thread(false);
+        } else {
+            stop_and_finish(&self.node, panics);
+        }
     }
 
     fn step_out(&self) {
@@ -102,22 +142,29 @@ impl Registration {
     /// children: they may need the end of this thread, or of the process.
     fn leave_behind(&self) {
         let Some(guard) = self.guard.take() else { return };
+        count_registration(false);
         self.node.leave_os_thread(false);
         drop(guard);
         let node = self.node.clone();
+        if node.settings.is_lent && !node.claim_end() {
+            return;
+        }
         if node.children().is_empty() {
-            return stop_and_finish(&node);
+            return stop_and_finish(&node, false);
         }
         let waiting = std::thread::Builder::new().name(format!("{}/leaver", node.path));
-        if waiting.spawn(move || stop_and_finish(&node)).is_err() {
-            stop_and_finish(&self.node);
+        if waiting.spawn(move || stop_and_finish(&node, false)).is_err() {
+            stop_and_finish(&self.node, false);
         }
     }
 }
 
-fn stop_and_finish(node: &Arc<Node>) {
+/// `panics`: a panic unwinds the guard.
+fn stop_and_finish(node: &Arc<Node>, panics: bool) {
     stop::stop_children(node, None);
-    node.finish(Failure::merge(node, None, node.take_failures()));
+    let children = node.take_failures();
+    let own = if panics { Failure::unwinding(node, &children) } else { None };
+    node.finish(Failure::merge(node, own, children));
 }
 
 impl Drop for Registration {

@@ -21,6 +21,10 @@ struct Style {
 /// thread.
 const MOST_INDENT: usize = 160;
 
+/// What is said of a panic that has unwound the guard of a registration.
+const HANDLED: &str = "a registered thread: whether its owner has caught this and handled it is not known here; a \
+                       panic that is caught before its guard drops is no failure";
+
 /// What stands at a place in the report.
 enum Line<'a> {
     Failure(&'a Failure),
@@ -118,6 +122,9 @@ impl Failure {
     /// What is known beside the message, as lines.
     fn details(&self) -> Vec<String> {
         let mut lines = self.backtrace().map(own_frames).unwrap_or_default();
+        if self.is_of_guard() {
+            lines.push(HANDLED.to_owned());
+        }
         for (parent, at) in self.spawned() {
             lines.push(format!("spawned by {parent} at {at}"));
         }
@@ -153,10 +160,11 @@ impl Failure {
 
     /// Everything that is known of it and of the failures below it, as one JSON object:
     ///
-    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `reported`), `message`, `location`,
-    /// `backtrace` (the program's own frames, innermost first), `spawned` (a list of `by` and
-    /// `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`, `restarts`,
-    /// `children`, a list of such objects, and `omitted`, how many more of them there were.
+    /// `thread`, `kind` (`panic`, `error`, `children`, `stopped` or `reported`), `message`,
+    /// `location`, `backtrace` (the program's own frames, innermost first), `spawned` (a list of
+    /// `by` and `at`), `asked_to_stop` (why, or null), `context`, `records`, `survivors`,
+    /// `restarts`, `registered` (a panic that has unwound the guard of a registration), `children`,
+    /// a list of such objects, and `omitted`, how many more of them there were.
     ///
     /// ```
     /// let failure = selvedge::spawn("config", |_| panic!("no such file")).join().unwrap_err();
@@ -220,6 +228,7 @@ impl Failure {
             "records": self.records(),
             "survivors": self.survivors(),
             "restarts": self.restarts(),
+            "registered": self.is_of_guard(),
             "omitted": self.omitted(),
         })
     }

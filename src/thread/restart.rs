@@ -8,6 +8,7 @@
 
 use super::failure::Failure;
 use super::join::JoinHandle;
+use super::kept_error::boxed;
 use super::registration::end_those_left;
 use super::roots::current;
 use super::spawn::Builder;
@@ -175,9 +176,9 @@ impl Restarting {
     where
         F: FnMut(&Signal) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: Into<Box<dyn Error + Send + Sync>>,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
+        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, boxed(error))))
     }
 
     fn start<T, F>(self, mut f: F) -> io::Result<JoinHandle<T>>

@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::join::JoinHandle;
+use super::kept_error::boxed;
 use super::policy::SpawnSettings;
 use super::result_slot::Slot;
 use super::roots::{default_parent, new_child};
@@ -114,9 +115,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     where
         F: FnOnce(&Signal) -> Result<T, E> + Send + 'scope,
         T: Send + 'scope,
-        E: Into<Box<dyn Error + Send + Sync>>,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        self.start(name.as_ref(), move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
+        self.start(name.as_ref(), move |node| f(&node.please_stop).map_err(|error| Failure::error(node, boxed(error))))
     }
 
     #[track_caller]

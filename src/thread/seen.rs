@@ -9,7 +9,7 @@ use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// One panic.
 #[derive(Clone)]
@@ -58,6 +58,8 @@ const REMEMBERED_FOR_OTHERS: usize = 64;
 
 thread_local! {
     static OWN: RefCell<VecDeque<Arc<Seen>>> = const { RefCell::new(VecDeque::new()) };
+    /// The last panic of this thread that `unwinding` has returned.
+    static TOLD: RefCell<Weak<Seen>> = const { RefCell::new(Weak::new()) };
 }
 static ALL: PerProcess<Mutex<VecDeque<Arc<Seen>>>> = PerProcess::new(Mutex::new(VecDeque::new()), Mutex::default);
 
@@ -78,6 +80,26 @@ pub(super) fn remember_for_others(seen: Arc<Seen>) {
         let mut all = ALL.lock();
         all.truncate(REMEMBERED_FOR_OTHERS - 1);
         all.push_front(seen);
+    }
+}
+
+/// What is known of the panic that unwinds the calling thread.
+pub(super) enum Unwinding {
+    New(Seen),
+    /// It was returned as new before.
+    Told,
+    /// It came past the hook, as a panic does that is raised again.
+    Unseen,
+}
+
+/// For the drop of a guard, which cannot see the payload: by the thread's last panic.
+pub(super) fn unwinding() -> Unwinding {
+    let last = OWN.try_with(|own| own.borrow().front().cloned()).ok().flatten();
+    let Some(last) = last else { return Unwinding::Unseen };
+    let this = Arc::downgrade(&last);
+    match TOLD.try_with(|told| told.replace(this.clone())) {
+        Ok(told) if told.ptr_eq(&this) => Unwinding::Told,
+        _ => Unwinding::New(Seen::clone(&last)),
     }
 }
 

@@ -6,6 +6,7 @@ use super::current::become_node;
 use super::failure::Failure;
 use super::handle::Thread;
 use super::join::JoinHandle;
+use super::kept_error::boxed;
 use super::policy::{OnChildFailure, Role, SpawnSettings, StopOrder};
 use super::register::{Registered, register_below};
 use super::registration::end_those_left;
@@ -79,9 +80,9 @@ pub fn spawn_fallible<T, E, F>(name: impl AsRef<str>, f: F) -> JoinHandle<T>
 where
     F: FnOnce(&Signal) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
-    E: Into<Box<dyn Error + Send + Sync>>,
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    let f = move |node: &Node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into()));
+    let f = move |node: &Node| f(&node.please_stop).map_err(|error| Failure::error(node, boxed(error)));
     match start(name.as_ref(), None, None, SpawnSettings::here(), f) {
         Ok(handle) => handle,
         Err(error) => panic!("no thread: {error}"),
@@ -180,9 +181,9 @@ impl Builder {
     where
         F: FnOnce(&Signal) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: Into<Box<dyn Error + Send + Sync>>,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, error.into())))
+        self.start(move |node| f(&node.please_stop).map_err(|error| Failure::error(node, boxed(error))))
     }
 
     /// Brings the calling thread, which another library spawned, into the tree, as

@@ -228,9 +228,20 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
         if !together {
             child.request_stop(&why.again());
         }
-        wait_for_end(node, &child);
+        if child.settings.is_lent && child.claim_end() {
+            let_go(&child);
+        } else {
+            wait_for_end(node, &child);
+        }
         child.collect();
     }
+}
+
+/// Ends a child whose OS thread another library keeps for as long as it likes: the thread is not
+/// waited for, the threads that it has spawned are.
+fn let_go(child: &Arc<Node>) {
+    stop_children(child, None);
+    child.finish_node(Failure::merge(child, None, child.take_failures()));
 }
 
 /// Joins a child that was asked to stop. Logs a warning when that takes long, unless a runtime

@@ -1,6 +1,7 @@
 //! The clock of a stop. It starts when a thread is asked to stop, and does not depend on what the
 //! thread's parent does. A thread of the runtime waits for it here. Nothing polls: with no thread
-//! asked, that wait has no deadline.
+//! asked, that wait has no deadline but that of the runtime's own looks, which become rarer and
+//! rarer (`check_by`).
 //!
 //! Invariants
 //! 1. A thread that was asked is seen by the look that follows: the asking thread first makes

@@ -230,3 +230,55 @@ fn a_joiner_hears_though_the_parent_ends() {
         assert_eq!(joiner.join().unwrap(), "main/parent/failing failed: for the joiner");
     });
 }
+
+#[derive(Debug, PartialEq)]
+struct Refused(u16);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} is refused", self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// However the error came: itself, in a box, or in an `anyhow::Error`, below a context of it.
+#[test]
+fn a_program_gets_its_own_error_back() {
+    use anyhow::Context;
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    let failures = [
+        spawn_fallible("bare", |_| Err::<(), _>(Refused(80))).join().unwrap_err(),
+        spawn_fallible("boxed", |_| Err::<(), Boxed>(Refused(80).into())).join().unwrap_err(),
+        spawn_fallible("anyhow", |_| Err::<(), anyhow::Error>(Refused(80).into())).join().unwrap_err(),
+        spawn_fallible("context", |_| Err::<(), _>(Refused(80)).context("starting")).join().unwrap_err(),
+        selvedge::scope(|s| s.spawn_fallible("scoped", |_| Err::<(), anyhow::Error>(Refused(80).into())).join())
+            .unwrap_err(),
+    ];
+    for failure in failures {
+        assert_eq!(failure.downcast_ref::<Refused>(), Some(&Refused(80)), "{failure}");
+        assert!(failure.downcast_ref::<std::fmt::Error>().is_none());
+        let source = std::error::Error::source(&failure).expect("the error");
+        let is_below_context = failure.thread_path().ends_with("context");
+        assert!(is_below_context || source.is::<Refused>(), "{failure}");
+        let text = failure.to_string();
+        assert_eq!(text.matches("port 80 is refused").count(), 1, "{text}");
+        let failure = failure.downcast::<std::fmt::Error>().unwrap_err();
+        assert_eq!(failure.to_string(), text, "unchanged");
+        assert_eq!(failure.downcast::<Refused>().unwrap(), Refused(80));
+    }
+    let panicked = spawn("panics", |_| std::panic::panic_any(Refused(80))).join().unwrap_err();
+    assert!(panicked.downcast_ref::<Refused>().is_none());
+    let panicked = panicked.downcast::<Refused>().unwrap_err();
+    assert_eq!(*panicked.into_panic().downcast::<Refused>().unwrap(), Refused(80));
+}
+
+/// A failure that comes back in an `anyhow::Error` is adopted as it is.
+#[test]
+fn a_failure_within_anyhow_stays_a_failure() {
+    let parent =
+        spawn_fallible("parent", |_| -> anyhow::Result<()> { Ok(spawn("child", |_| panic!("deep trouble")).join()?) });
+    let failure = parent.join().unwrap_err();
+    assert_eq!(failure.children().len(), 1, "{failure}");
+    assert!(failure.children()[0].is_panic() && failure.children()[0].location().is_some(), "{failure}");
+}

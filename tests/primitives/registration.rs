@@ -2,7 +2,7 @@
 
 use crate::support::within_deadline;
 use parking_lot::Mutex;
-use selvedge::{Signal, Thread, register, spawn};
+use selvedge::{Signal, Thread, register, register_once, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -56,5 +56,74 @@ fn a_panicking_registered_thread_stops_its_children() {
         }));
         assert!(panicked.is_err());
         assert!(!seen.lock().as_ref().unwrap().is_alive());
+    });
+}
+
+#[test]
+fn a_thread_registers_once_and_until_it_ends() {
+    within_deadline(|| {
+        let (thread, child) = std::thread::spawn(|| {
+            register_once("pool");
+            let thread = Thread::current();
+            for _ in 0..1000 {
+                register_once("other-name");
+            }
+            assert_eq!((thread.path(), &Thread::current()), ("main/pool", &thread));
+            let child = spawn("child", Signal::wait_for_go);
+            let child_thread = child.thread().clone();
+            drop(child);
+            // A guard within is a child of it, and the thread is what it was after that.
+            drop(register("job"));
+            assert_eq!(Thread::current(), thread);
+            (thread, child_thread)
+        })
+        .join()
+        .unwrap();
+        // The thread does not wait for its children, its parent does.
+        child.stopped().wait_for_go();
+        thread.stopped().wait_for_go();
+        assert_eq!(child.path(), "main/pool/child");
+    });
+}
+
+#[test]
+fn a_thread_of_the_tree_need_not_register() {
+    within_deadline(|| {
+        let path = spawn("worker", |_| {
+            register_once("again");
+            Thread::current().path().to_owned()
+        });
+        assert!(path.join().unwrap().ends_with("/worker"));
+        let registered = register("guarded");
+        register_once("again");
+        assert_eq!(Thread::current(), registered.thread());
+        drop(registered);
+        register_once("again");
+        assert!(Thread::current().path().ends_with("/again"));
+    });
+}
+
+/// A destructor of a thread-local that runs after that of the registration, or before it.
+#[test]
+fn registering_once_in_destructors_is_harmless() {
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            register_once("late");
+            assert!(spawn("from-a-destructor", |_| 7).join().unwrap() == 7);
+        }
+    }
+    thread_local! {
+        static FIRST: Late = const { Late };
+        static LAST: Late = const { Late };
+    }
+    within_deadline(|| {
+        let thread = std::thread::spawn(|| {
+            FIRST.with(|_| ());
+            register_once("pool");
+            LAST.with(|_| ());
+            Thread::current()
+        });
+        thread.join().unwrap().stopped().wait_for_go();
     });
 }

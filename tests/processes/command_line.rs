@@ -35,13 +35,41 @@ fn main_may_return_what_a_programs_main_may() {
     ];
     for (scenario, report) in failing {
         let ended = run(&mut tool(scenario));
-        assert_eq!(ended.code(), 1);
-        assert!(ended.stderr.ends_with(report), "{scenario}: {}", ended.stderr);
+        assert_eq!((ended.code(), ended.stderr.as_str()), (1, report), "{scenario}");
     }
     let ended = run(&mut tool("never"));
     assert!(ended.code() == 1 && ended.stderr.contains("no return"), "{}", ended.stderr);
     let ended = run(&mut tool("code-and-failure"));
     assert!(ended.code() == 1 && ended.stderr.contains("the child could not"), "{}", ended.stderr);
+}
+
+/// Wherever the log goes, and the report on stderr too, the error stands there once.
+#[test]
+fn an_error_of_main_is_told_once_in_each_place() {
+    let console = |target: &str| {
+        format!(
+            "appenders:\n  out: {{ kind: console, target: {target} }}\n  \
+             file: {{ kind: file, path: \"$ENV{{APP_LOG}}\" }}\nroot: {{ level: info, appenders: [out, file] }}\n"
+        )
+    };
+    for (target, queued) in [("stdout", true), ("stdout", false), ("stderr", true), ("stderr", false)] {
+        let folder = Folder::new("told-once");
+        folder.write("log4rs.yaml", &console(target));
+        let text = format!("name: tool\nlog: {{ file: log4rs.yaml, queued: {queued} }}\n");
+        let config = folder.write("selvedge.yaml", &text);
+        let count = |text: &str| text.matches("there is no such file").count();
+        let run_by = |script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]).arg(program("tool")).arg("result-error").arg(&config);
+            run(shell.env("APP_LOG", folder.path().join("app.log")))
+        };
+        let ended = run_by("\"$0\" \"$@\" 2>&1");
+        assert_eq!((ended.code(), count(&ended.stdout)), (1, 1), "{target}, {queued}: {}", ended.stdout);
+        assert_eq!(count(&folder.read("app.log")), 1, "{target}, {queued}");
+        let ended = run_by("\"$0\" \"$@\"");
+        let on_stdout = usize::from(target == "stdout");
+        assert_eq!((count(&ended.stdout), count(&ended.stderr)), (on_stdout, 1), "{target}, {queued}");
+    }
 }
 
 #[test]

@@ -165,6 +165,25 @@ fn the_environment_turns_the_profile_on_and_off() {
 
 #[test]
 #[cfg(feature = "profiling")]
+fn the_environment_names_the_folder_of_the_profile() {
+    let folder = Folder::new("output-by-environment");
+    let config = folder.config("profile: { enabled: true, output: by-file }");
+    let mut command = crate::support::subject("ok", &config);
+    command.current_dir(folder.path()).env_remove("SELVEDGE_PROFILE").env("ELSEWHERE", "else/where");
+    let ended = crate::support::run(command.env("SELVEDGE_PROFILE_OUTPUT", "./$ENV{ELSEWHERE}"));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert!(folder.path().join("else/where/subject.svg").exists() && !folder.path().join("by-file").exists());
+    // Empty is as not set.
+    let ended = crate::support::run(command.env("SELVEDGE_PROFILE_OUTPUT", ""));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert!(folder.path().join("by-file/subject.svg").exists());
+    let ended = crate::support::run(command.env("SELVEDGE_PROFILE_OUTPUT", "app.log"));
+    let error = "selvedge: the environment variable SELVEDGE_PROFILE_OUTPUT: app.log is a file; name a folder";
+    assert!(ended.code() == 78 && ended.stderr.starts_with(error), "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(feature = "profiling")]
 fn a_signal_starts_a_recording_and_the_next_one_writes_it() {
     use crate::support::until;
     let folder = Folder::new("profile-by-signal");

@@ -168,3 +168,47 @@ fn unloggable_faults_are_on_stderr() {
         }
     }
 }
+
+/// What another library catches is told with its backtrace at once: no failure may come of it.
+#[test]
+fn a_panic_of_a_registered_thread_is_reported() {
+    const HANDLED: &str = "whether its owner has caught this and handled it is not known";
+    let cases = [
+        ("registered", Some("main/callback")),
+        ("registered-twice", Some("main/outer/inner")),
+        ("registered-caught", None),
+        ("registered-once", None),
+    ];
+    for (scenario, failing_path) in cases {
+        let folder = Folder::new(scenario);
+        let ended = failing(scenario, &folder);
+        let (report, log) = (&ended.stderr, folder.read("app.log"));
+        assert_eq!(log.matches("panicked at tests/programs/failing.rs:").count(), 1, "{scenario}:\n{log}");
+        assert!(log.contains("\n   at ") && log.contains("failing::look_up"), "{scenario}: no backtrace in\n{log}");
+        let Some(path) = failing_path else {
+            assert_eq!((ended.code(), report.as_str()), (0, ""), "{scenario}");
+            continue;
+        };
+        assert_eq!(ended.code(), 1, "{scenario}");
+        assert_eq!(report.matches(&format!("{path} panicked at tests/programs/failing.rs:")).count(), 1, "{report}");
+        assert_eq!(report.matches("the map has no entry").count(), 1, "{scenario}:\n{report}");
+        for part in ["failing::look_up", HANDLED, "spawned by main"] {
+            assert!(report.contains(part), "{scenario}: no \"{part}\" in\n{report}");
+        }
+    }
+}
+
+#[test]
+fn a_registered_threads_panic_raised_again_is_one_failure() {
+    for (scenario, path) in [("registered-and-raised", "main"), ("registered-in-a-thread", "main/worker")] {
+        let ended = failing(scenario, &Folder::new(scenario));
+        let report = &ended.stderr;
+        assert_eq!(ended.code(), 1, "{scenario}");
+        assert_eq!(report.matches("the map has no entry").count(), 1, "{scenario}:\n{report}");
+        assert!(report.contains(&format!("{path} panicked at tests/programs/failing.rs:")), "{scenario}:\n{report}");
+    }
+    // Of a panic that comes past the hook the guards see nothing but that there is one.
+    let ended = failing("registered-and-raised-unseen", &Folder::new("raised-unseen"));
+    assert_eq!((ended.code(), ended.stderr.matches("raised again").count()), (1, 1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("main/outer/inner panicked: "), "{}", ended.stderr);
+}

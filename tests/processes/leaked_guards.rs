@@ -2,8 +2,8 @@
 //! one's identity, and each end is seen.
 
 use selvedge::{
-    BinarySemaphore, Builder, Lock, Monitor, Promise, Restart, Semaphore, Sequencer, Signal, Thread, register, scope,
-    spawn,
+    BinarySemaphore, Builder, Config, Lock, Monitor, Promise, Restart, Runtime, Semaphore, Sequencer, Signal, Thread,
+    register, register_once, scope, spawn,
 };
 use std::mem::forget;
 use std::time::Duration;
@@ -227,4 +227,44 @@ fn a_leaked_runtime_leaves_main_without_an_identity() {
         forget(selvedge::profile::start(selvedge::profile::Options::new()).unwrap());
         spawn("recorded", |_| (0..5_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n))).join().unwrap();
     }
+}
+
+/// A pool keeps its threads for as long as it likes; each runtime has them while it lives.
+#[test]
+fn a_thread_registered_once_does_not_hold_up_the_end() {
+    if crate::support::in_own_process(module_path!(), "a_thread_registered_once_does_not_hold_up_the_end") {
+        return;
+    }
+    type Job = Box<dyn FnOnce() + Send>;
+    let (send, jobs) = std::sync::mpsc::channel::<Job>();
+    let pool = std::thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+    let in_pool = || {
+        let (tell, told) = std::sync::mpsc::channel();
+        let job = move || {
+            register_once("pool");
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            tell.send((Thread::current(), child.thread().clone())).unwrap();
+        };
+        send.send(Box::new(job)).unwrap();
+        told.recv().unwrap()
+    };
+    let mut before = None;
+    for _ in 0..2 {
+        let runtime = Runtime::start(Config::new("lent").log_off()).unwrap();
+        let (thread, child) = in_pool();
+        assert_eq!((thread.path(), child.path()), ("main/pool", "main/pool/child"));
+        assert!(thread.is_alive() && before.as_ref() != Some(&thread));
+        assert!(selvedge::dump().to_string().contains("main/pool/child"));
+        runtime.shutdown().unwrap();
+        // Its child was joined, and itself let go of.
+        assert!(!child.is_alive() && !thread.is_alive() && thread.please_stop().is_go());
+        let reason = thread.stop_reason().unwrap().to_string();
+        assert!(reason.contains("main"), "{reason}");
+        before = Some(thread);
+    }
+    // Without a runtime too, and the thread ends while it is registered.
+    let (thread, child) = in_pool();
+    drop(send);
+    pool.join().unwrap();
+    assert!(thread.stopped().wait_for_go_timeout(DEADLINE) && !child.is_alive());
 }

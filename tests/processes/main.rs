@@ -41,6 +41,7 @@ mod sandbox;
 mod shutdown;
 mod stopping;
 mod sync_example;
+mod taken_signals;
 mod tidy;
 mod till_targets;
 mod unload;

@@ -22,6 +22,29 @@ pub(crate) fn main() -> ExitCode {
             "connections" => connections(),
             "double-panic" => double_panic(),
             "unheard" => unheard(),
+            "registered" => foreign(|| callback("callback")),
+            "registered-twice" => foreign(|| {
+                let _outer = selvedge::register("outer");
+                callback("inner");
+            }),
+            "registered-caught" => foreign(|| {
+                let _registered = selvedge::register("callback");
+                drop(std::panic::catch_unwind(|| look_up("caught")));
+            }),
+            "registered-once" => foreign(|| {
+                selvedge::register_once("callback");
+                look_up("once");
+            }),
+            "registered-and-raised" => {
+                let callback = std::thread::spawn(|| callback("callback"));
+                callback.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+            }
+            "registered-in-a-thread" => drop(spawn("worker", |_| callback("callback"))),
+            "registered-and-raised-unseen" => foreign(|| {
+                let _outer = selvedge::register("outer");
+                let _inner = selvedge::register("inner");
+                std::panic::resume_unwind(Box::new(42_u8));
+            }),
             other => return Err(format!("no scenario \"{other}\"")),
         }
         Ok(())
@@ -60,6 +83,16 @@ fn unheard() {
     again.expect("a thread").join().expect("the second run is well");
     let queue = selvedge::Queue::unbounded("orders");
     queue.add(1).expect("it is open");
+}
+
+/// Runs `f` on a thread that this crate has not made. Its owner takes no notice of a panic.
+fn foreign(f: fn()) {
+    drop(std::thread::Builder::new().name("foreign".into()).spawn(f).expect("a thread").join());
+}
+
+fn callback(name: &str) {
+    let _registered = selvedge::register(name);
+    look_up("the callback");
 }
 
 #[inline(never)]

@@ -33,6 +33,8 @@ mod spanning;
 #[cfg(feature = "profiling")]
 mod storm;
 mod subject;
+#[cfg(unix)]
+mod taking;
 mod tool;
 mod unregistered;
 
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
         "forking" => forking::main().report(),
         "spanning" => spanning::main().report(),
         "subject" => subject::main().report(),
+        #[cfg(unix)]
+        "taking" => taking::main().report(),
         "tool" => tool::main().report(),
         "unregistered" => unregistered::main().report(),
         // `cargo test` runs it under its own name, as a test of nothing.

@@ -360,7 +360,7 @@ impl log::Log for StuckLogger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if record.level() <= log::Level::Warn {
+        if record.level() <= log::Level::Warn || record.target() == "selvedge::stopping" {
             let _stderr = std::io::stderr().lock();
             Signal::never().wait_for_go();
         }

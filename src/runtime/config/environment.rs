@@ -1,15 +1,21 @@
 //! The environment variables that go before files and setters, so that a person can change a
 //! deployed program.
 
+use super::checks::check_output;
 use super::listen::read_listen;
 use super::push_text::PushText;
 use super::settings::Listen;
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};
-use std::ffi::OsString;
+use crate::yaml::expand_env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// Whether, and by which clock, the whole run is recorded.
 const PROFILE: &str = "SELVEDGE_PROFILE";
+
+/// The folder of the profile's files.
+const PROFILE_OUTPUT: &str = "SELVEDGE_PROFILE_OUTPUT";
 
 /// Where the program listens for tools that inspect it.
 const INSPECT: &str = "SELVEDGE_INSPECT";
@@ -28,6 +34,16 @@ pub(super) fn apply(enabled: &mut bool, options: &mut Options) -> Result<(), Err
         Some(value) if value.is_empty() => Ok(()),
         Some(value) => set(&value, enabled, options),
     }
+}
+
+/// The folder of the profile's files, if the environment does not name another one. As in a file,
+/// `$ENV{…}` is replaced. A relative path is relative to the working directory.
+///
+/// # Errors
+/// What is there is no folder, or a variable in the path is not set.
+pub(super) fn profile_output(set: PathBuf) -> Result<PathBuf, Error> {
+    let value = std::env::var_os(PROFILE_OUTPUT).filter(|value| !value.is_empty());
+    value.map_or(Ok(set), |value| read_output(&value))
 }
 
 /// Where the program listens, if the environment does not say another place. `None`: nowhere.
@@ -53,6 +69,19 @@ pub(super) fn push(set: Option<PushText>) -> (Option<PushText>, Option<String>) 
     }
     let url = value.to_string_lossy().into_owned();
     (Some(PushText { url, ..set.unwrap_or_default() }), Some(format!("the environment variable {PUSH}")))
+}
+
+fn read_output(value: &OsStr) -> Result<PathBuf, Error> {
+    let wrong = |message: String| {
+        Error::new(Kind::Config, message).at_key(format!("the environment variable {PROFILE_OUTPUT}"))
+    };
+    // A path that is no text has no variables in it.
+    let output = match value.to_str() {
+        Some(text) => PathBuf::from(expand_env(text).map_err(wrong)?),
+        None => PathBuf::from(value),
+    };
+    check_output(&output).map_err(wrong)?;
+    Ok(output)
 }
 
 fn read_inspect(value: &str) -> Result<Option<Listen>, Error> {
@@ -98,6 +127,18 @@ mod tests {
         assert_eq!(result("cpu", false), Ok((true, options.clock(Clock::Cpu))));
         let error = result("yes", false).unwrap_err();
         assert_eq!(error, "the environment variable SELVEDGE_PROFILE: expected on, off, cpu or wall, found `yes`");
+    }
+
+    #[test]
+    fn the_folder_of_the_profile_is_checked_as_in_a_file() {
+        let read = |value: &str| read_output(OsStr::new(value)).map_err(|error| error.to_string());
+        assert_eq!(read("made/if/need/be"), Ok("made/if/need/be".into()));
+        let error = read("Cargo.toml").unwrap_err();
+        let place = "the environment variable SELVEDGE_PROFILE_OUTPUT: ";
+        assert_eq!(error, format!("{place}Cargo.toml is a file; name a folder, it is made if need be"));
+        let error = read("$ENV{SELVEDGE_NOT_SET}/x").unwrap_err();
+        assert!(error.starts_with(place) && error.contains("SELVEDGE_NOT_SET"), "{error}");
+        assert_eq!(read("$ENV{CARGO_MANIFEST_DIR}/target"), Ok(concat!(env!("CARGO_MANIFEST_DIR"), "/target").into()));
     }
 
     #[test]

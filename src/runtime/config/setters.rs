@@ -216,7 +216,8 @@ impl Config {
     }
 
     /// The folder for the profile's files, relative to the working directory. Default:
-    /// `flamegraphs`.
+    /// `flamegraphs`. The environment variable `SELVEDGE_PROFILE_OUTPUT` goes before this, and
+    /// before the file.
     #[must_use]
     pub fn profile_output(mut self, folder: impl Into<PathBuf>) -> Config {
         self.set.profile_output = Some(folder.into());

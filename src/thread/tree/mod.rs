@@ -64,8 +64,8 @@ pub(crate) struct Node {
     pub(crate) waits: Arc<Slot>,
     /// Set before this crate makes the OS thread; never set for a thread of another library.
     pub(crate) has_own_os_thread: AtomicBool,
-    /// The id of the thread that called `spawn`; 0: another library made the OS thread. Relaxed: set
-    /// before the OS thread starts.
+    /// The id of the thread that called `spawn`; 0: another library made the OS thread. Relaxed:
+    /// set before the OS thread starts.
     pub(crate) spawner: AtomicU64,
     pub(crate) started: OnceLock<Started>,
     pub(crate) ended: OnceLock<Ended>,
@@ -81,6 +81,9 @@ pub(crate) struct Node {
     /// settles itself, so that children that come and go meanwhile do not accumulate. Relaxed: read
     /// by that thread alone.
     born_late: AtomicBool,
+    /// For a thread that is lent. Its OS thread, when that ends, and its parent, when that ends,
+    /// set this; the first of the two ends the node. SeqCst: it happens once in a node's life.
+    end_is_claimed: AtomicBool,
     /// In a forked child, the state of a thread that has ended.
     state: PerProcess<Mutex<State>>,
 }
@@ -205,6 +208,7 @@ impl Node {
             restarts: AtomicU64::new(0),
             collects: AtomicBool::new(false),
             born_late: AtomicBool::new(false),
+            end_is_claimed: AtomicBool::new(false),
             state: PerProcess::here(Mutex::new(State::new(Phase::Alive, Owner::Handle)), || {
                 Mutex::new(State::new(Phase::Ended, Owner::Reported))
             }),
@@ -353,6 +357,12 @@ impl Node {
         self.collects.store(false, Ordering::Relaxed);
         state.ending = None;
         true
+    }
+
+    /// Returns `true` for the one call that may end the node. Only of a thread that is lent may
+    /// there be a second one.
+    pub(crate) fn claim_end(&self) -> bool {
+        !self.end_is_claimed.swap(true, Ordering::SeqCst)
     }
 
     /// Ends the time in which it can have children. Returns `false` if there are some.

@@ -15,8 +15,14 @@ impl Node {
     /// On the thread itself, when its children are dead: notes its end and its failure, and settles
     /// it.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
+        self.leave_os_thread(failure.is_some());
+        self.finish_node(failure);
+    }
+
+    /// [`finish`](Self::finish) for a node that its parent lets go of: its OS thread goes on, and
+    /// leaves it later.
+    pub(crate) fn finish_node(self: &Arc<Node>, failure: Option<Failure>) {
         let failed = failure.is_some();
-        self.leave_os_thread(failed);
         latency::ended(self);
         let (owner, unlogged) = {
             let mut state = self.state.lock();

@@ -1,0 +1,114 @@
+//! A handler that another library sets after the start of the runtime takes a signal away from it.
+//! The runtime says so once, where a person reads it.
+#![cfg(unix)]
+
+use crate::support::{ALARM, Ended, Folder, Process, hear_signals, program, run};
+use libc::{SIGINT, SIGTERM, SIGUSR1};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn taking(scenario: &str) -> Command {
+    let mut command = Command::new(program("taking"));
+    command.arg(scenario);
+    hear_signals(&mut command);
+    command
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + ALARM;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs it until stderr has `text`, and ends it with `signal`.
+fn until_told(scenario: &str, text: &str, signal: i32) -> Ended {
+    let mut process = Process::start(&mut taking(scenario));
+    process.wait_for("ready");
+    let stderr = process.watch_stderr();
+    until(text, || stderr.lock().unwrap().contains(text));
+    process.signal(signal);
+    let mut ended = process.end();
+    ended.stderr = stderr.lock().unwrap().clone();
+    ended
+}
+
+#[test]
+fn a_handler_set_later_is_named_once() {
+    let what = "SIGINT is handled by ";
+    for scenario in ["handled", "off"] {
+        let ended = until_told(scenario, "instead", SIGTERM);
+        let stderr = &ended.stderr;
+        assert_eq!((ended.code(), stderr.matches(what).count()), (0, 1), "{stderr}");
+        assert!(
+            stderr.contains("it does not stop the program, unless that handler calls the one before it"),
+            "{stderr}"
+        );
+        let name = if cfg!(feature = "profiling") { "`programs::taking::takes_it` in " } else { "a function in " };
+        assert!(stderr.contains(name), "{stderr}");
+    }
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_told() {
+    let ended = run(&mut taking("at-the-end"));
+    assert_eq!((ended.code(), ended.stderr.matches("SIGINT is handled by ").count()), (0, 1), "{}", ended.stderr);
+}
+
+#[test]
+fn the_log_has_it_when_it_takes_it() {
+    let folder = Folder::new("taken-logged");
+    let ended = run(taking("at-the-end").arg(folder.config("")));
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    assert_eq!(log.matches("WARN ").count(), 1, "{log}");
+    assert!(log.contains("SIGINT is handled by "), "{log}");
+}
+
+#[test]
+fn ignored_and_default_signals_are_told() {
+    let ended = until_told("ignored", "SIGINT is ignored, set after the start of the runtime", SIGTERM);
+    assert!(ended.stderr.contains(": it does not stop the program; leave that call out"), "{}", ended.stderr);
+    let ended = until_told("default", "SIGTERM has its default action again", SIGINT);
+    assert!(ended.stderr.contains("the program does not stop in order"), "{}", ended.stderr);
+    assert_eq!(ended.code(), 130);
+}
+
+#[test]
+fn a_lost_dump_signal_is_told() {
+    let mut process = Process::start(&mut taking("dump"));
+    process.wait_for("ready");
+    let stderr = process.watch_stderr();
+    process.signal(SIGUSR1);
+    let told = || stderr.lock().unwrap().contains("no dump comes for it, unless that handler calls");
+    until("the warning", told);
+    process.signal(SIGTERM);
+    let ended = process.end();
+    assert_eq!(ended.code(), 0);
+    assert!(ended.stdout.contains("came 1"), "{}", ended.stdout);
+}
+
+/// Reporters of crashes take it as a rule, and call the handler before them.
+#[test]
+fn a_handler_of_aborts_is_no_warning() {
+    let folder = Folder::new("taken-abort");
+    let mut process = Process::start(taking("abort").arg(folder.config("")));
+    process.wait_for("ready").signal(SIGTERM);
+    assert_eq!(process.end().code(), 0);
+    let log = folder.read("app.log");
+    let known = cfg!(feature = "log4rs");
+    assert_eq!(log.contains("INFO main/selvedge/taken-signals SIGABRT is handled by "), known, "{log}");
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn handlers_that_share_the_signal_are_not_told() {
+    for (scenario, came) in [("before", 1), ("shared", 0)] {
+        let mut process = Process::start(&mut taking(scenario));
+        process.wait_for("ready").signal(SIGINT);
+        let ended = process.end();
+        assert_eq!((ended.code(), ended.stderr.as_str()), (130, ""), "{scenario}");
+        assert!(ended.stdout.contains(&format!("came {came}")), "{scenario}: {}", ended.stdout);
+    }
+}
