@@ -21,7 +21,7 @@ use crate::error::{Error, Kind};
 use crate::os::tell;
 use crate::thread::tree::Node;
 
-/// The public face of the log room.
+/// What a program may ask of its log, and change.
 pub mod logging {
     pub use ::log::{Level, LevelFilter};
 

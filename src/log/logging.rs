@@ -1,4 +1,8 @@
-//! The public face of the log room.
+//! What a program may ask of its log: where it is, that it is written out, another level; and the
+//! appender [`Queued`] for programs that build their own log4rs configuration.
+//!
+//! Records are made by the macros of the crate [`log`](::log). The log itself is configured by a
+//! log4rs file that the YAML of the runtime names: [the guide](crate::guide::logging).
 
 use std::path::PathBuf;
 

@@ -1,13 +1,40 @@
-//! Profiles of all threads of the tree. [`start`] begins a [`Recording`]; its
-//! [`finish`](Recording::finish) returns a [`Profile`]: one flamegraph of all threads, and each
-//! thread's account. Uses the rooms from `thread` down, and `flame`, which draws.
+//! Profiles of all threads of the tree: one flamegraph for all of them, what each used, and what it
+//! waited for.
 //!
-//! The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each
-//! sample (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is
-//! the result. `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits
-//! and what ended them. `wait_stacks` has the stacks of the waits, `write_waits` draws them.
-//! `spans` counts the stretches that the program names. `now` and `window` request stacks without a
-//! recording. `part` and `series` read a recording that goes on.
+//! [`start`] begins a [`Recording`], and its [`finish`](Recording::finish) returns a [`Profile`]. A
+//! whole program is recorded by `profile: { enabled: true }` in its configuration.
+//!
+//! | to see | use |
+//! |---|---|
+//! | which function burns the CPU, on which thread | [`Profile::write_flamegraph`], [`Profile::top`] |
+//! | where the lifetime of each thread went | [`Options::waits`], then [`Profile::accounts`] |
+//! | what the threads waited for, and where | [`Profile::write_waits`] |
+//! | which thread kept the others waiting, and by what | [`Profile::blame`], [`Profile::critical_path`] |
+//! | how often and how long a part of the program ran | [`span`], then [`Profile::spans`] |
+//! | what happened when | [`Profile::write_timeline`] |
+//!
+//! [The guide](crate::guide::profiling) says how it works, what each number means, and what a
+//! profile cannot see.
+//!
+//! ```
+//! use selvedge::profile::{self, Options};
+//!
+//! let recording = profile::start(Options::new().frequency(1000))?;
+//! let sum = selvedge::spawn("sum", |_please_stop| (0..1_000_000_u64).map(|n| n * n % 7).sum::<u64>());
+//! sum.join()?;
+//! let profile = recording.finish();
+//! println!("{}", profile.top(10));
+//! let mut picture = Vec::new();
+//! profile.write_flamegraph(&mut picture, &profile::FlameOptions::new())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+// The way of a sample through the files: `engines` fill `raw`; `build` finds the thread of each sample
+// (`owners`) and its frames (`shown_stacks`, by `symbols`, `loader` and `trim`); `model` is the result.
+// `accounts` counts, beside the samples, where each thread's lifetime went: CPU, waits and what ended
+// them. `wait_stacks` has the stacks of the waits, `write_waits` draws them. `spans` counts the stretches that the
+// program names. `now` and `window` request stacks without a recording. `part` and `series` read a
+// recording that goes on. All of it uses the rooms from `thread` down, and `flame`, which draws.
 
 #[cfg(feature = "profiling")]
 mod accounts;

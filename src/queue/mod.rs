@@ -6,10 +6,12 @@
 //! `popper` the end by the last producer or consumer, `drain` the pop that outlives a stop, `timed`
 //! the time limits, `left` the count of the values that were never popped.
 
+// First, so that the documentation of a queue begins with how it is made.
+mod handle;
+
 mod adder;
 mod drain;
 mod errors;
-mod handle;
 mod left;
 mod popper;
 mod room;

@@ -7,10 +7,12 @@
 //! (targets on Tills). `lazy` and `batch_wake` save the tree time, `stops` tells it that a thread
 //! was asked.
 
+// First, so that the documentation of a signal begins with how it is made.
+mod handle;
+
 mod batch_wake;
 mod compose;
 mod core;
-mod handle;
 mod lazy;
 mod links;
 #[cfg(all(test, selvedge_loom))]

@@ -67,7 +67,9 @@ pub fn span(name: &'static str) -> Span {
     open(name, session)
 }
 
-/// An open span, which ends when this is dropped; see [`span`]. It stays on its thread:
+/// An open span, which ends when this is dropped; see [`span`].
+///
+/// It stays on its thread:
 ///
 /// ```compile_fail,E0277
 /// let span = selvedge::span("parse");
