@@ -3,6 +3,7 @@
 
 use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};
+use crate::thread::pool_names::without_numbers;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -49,13 +50,13 @@ pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     dump.deadlocks.iter().try_for_each(|deadlock| writeln!(f, "\n{}", deadlock.text))
 }
 
-/// Threads whose names differ only in the number at their end, and that do the same, are one entry.
+/// Threads whose names differ only in numbers, and that do the same, are one entry.
 fn write_unregistered(unregistered: &[Unregistered], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let here = Here::new();
     let mut groups: Vec<(Vec<&Unregistered>, Vec<String>)> = Vec::new();
     for other in unregistered {
         let stack = lines_of(&other.stack, false, &here);
-        let name = |other: &Unregistered| other.path.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let name = |other: &Unregistered| without_numbers(&other.path);
         let is_alike = |(group, lines): &&mut (Vec<&Unregistered>, Vec<String>)| {
             group.first().is_some_and(|first| name(first) == name(other) && first.doing == other.doing)
                 && *lines == stack

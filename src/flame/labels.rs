@@ -3,6 +3,7 @@
 
 use super::FlameOptions;
 use super::options::Pools;
+use crate::thread::pool_names::without_numbers;
 use std::collections::{HashMap, HashSet};
 
 /// The first part of the labels of the runtime's own threads.
@@ -11,8 +12,7 @@ const RUNTIME: &str = "main/selvedge";
 /// How the options show the labels of some stacks.
 pub(super) struct Labels<'a> {
     options: &'a FlameOptions,
-    /// The number of names of each pool. The key is the path above it, with its pools folded, and
-    /// the part of the name before the number.
+    /// The names in each pool. The key is the pool's path, with the pools above it folded.
     pools: HashMap<String, HashSet<&'a str>>,
 }
 
@@ -23,10 +23,10 @@ impl<'a> Labels<'a> {
         for label in labels.filter(|_| options.pools != Pools::None) {
             let mut path = String::new();
             for part in label.split('/') {
+                let pool = without_numbers(part);
                 path.push('/');
-                path.push_str(stem(part).unwrap_or(part));
-                if stem(part).is_some() {
-                    path.push('*');
+                path.push_str(&pool);
+                if pool != part {
                     pools.entry(path.clone()).or_default().insert(part);
                 }
             }
@@ -53,12 +53,11 @@ impl<'a> Labels<'a> {
         }
         let mut path = String::new();
         let part = |part: &str| {
+            let pool = without_numbers(part);
             path.push('/');
-            path.push_str(stem(part).unwrap_or(part));
-            let Some(stem) = stem(part) else { return part.to_owned() };
-            path.push('*');
+            path.push_str(&pool);
             let is_pool = self.pools.get(&path).is_some_and(|names| self.options.pools.folds(names.len()));
-            if is_pool { format!("{stem}*") } else { part.to_owned() }
+            if is_pool { pool } else { part.to_owned() }
         };
         Some(label.split('/').map(part).collect())
     }
@@ -66,12 +65,6 @@ impl<'a> Labels<'a> {
 
 fn is_at_or_below(label: &str, above: &str) -> bool {
     label.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// `reader-` of `reader-12`. `None`: no number is at the end, or the name is only a number.
-fn stem(name: &str) -> Option<&str> {
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    (stem.len() < name.len() && !stem.is_empty()).then_some(stem)
 }
 
 #[cfg(test)]
@@ -99,6 +92,14 @@ mod tests {
         let folded =
             ["main", "main/crawler"].into_iter().chain(["main/pool-*/reader-*"; 3]).chain(["main/sha256", "main/7"]);
         assert_eq!(shown(&FlameOptions::new().fold_pools()), folded.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn names_with_several_numbers_are_a_pool() {
+        let peers: Vec<String> = (0..40).map(|n| format!("main/peer {n}.0.0.1:{}", 40_000 + n)).collect();
+        let options = FlameOptions::new();
+        let labels = Labels::new(&options, peers.iter().map(String::as_str));
+        assert!(peers.iter().all(|label| labels.shown(label).unwrap() == ["main", "peer *.*.*.*:*"]));
     }
 
     #[test]

@@ -71,8 +71,8 @@ impl FlameOptions {
         self
     }
 
-    /// Draws each pool as one thread. Threads of one parent whose names differ only in the number
-    /// at their end are a pool: `reader-1` to `reader-8` become `reader-*`. By default, a pool of
+    /// Draws each pool as one thread. Threads of one parent whose names differ only in numbers are a
+    /// pool: `reader-1` to `reader-8` become `reader-*`. By default, a pool of
     /// more than 16 threads is drawn as one.
     #[must_use]
     pub fn fold_pools(mut self) -> FlameOptions {

@@ -2,6 +2,7 @@
 //! only are one series. Ended threads stay in the sums, so that a sum never becomes smaller.
 
 use crate::model::locks::Mutex;
+pub(super) use crate::thread::pool_names::without_numbers as pool;
 use crate::thread::{Thread, observe};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,19 +47,6 @@ impl Sum {
         self.restarts = self.restarts.max(told.restarts);
         self.failures = self.failures.max(told.failures);
     }
-}
-
-/// `main/readers/reader-*` of `main/readers/reader-12`.
-pub(super) fn pool(path: &str) -> String {
-    let mut pool = String::with_capacity(path.len());
-    for c in path.chars() {
-        match c.is_ascii_digit() {
-            true if pool.ends_with('*') => {}
-            true => pool.push('*'),
-            false => pool.push(c),
-        }
-    }
-    pool
 }
 
 /// The series of that pool: its own, or that of all further ones.

@@ -8,8 +8,8 @@
 
 #[cfg(feature = "inspect")]
 use super::model::{Profile, ThreadProfile};
-use super::pool_names::{without_name, without_numbers};
 use crate::flame::{Location, Stacks};
+use crate::thread::pool_names::{without_name, without_numbers};
 use std::collections::HashMap;
 use std::sync::Arc;
 #[cfg(feature = "inspect")]

@@ -71,8 +71,6 @@ mod owners;
 #[cfg(all(feature = "profiling", feature = "inspect"))]
 mod part;
 #[cfg(feature = "profiling")]
-mod pool_names;
-#[cfg(feature = "profiling")]
 mod raw;
 #[cfg(feature = "profiling")]
 mod recording;

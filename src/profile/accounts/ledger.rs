@@ -11,8 +11,8 @@ use super::account::Account;
 
 use crate::model::locks::Mutex;
 use crate::os::{CpuClock, fork, task};
-use crate::profile::pool_names::{without_name, without_numbers};
 use crate::profile::trace::{Collected, Collector};
+use crate::thread::pool_names::{without_name, without_numbers};
 use crate::thread::{Thread, observe};
 use crate::wait::{self, Slot};
 use std::collections::btree_map::Entry;

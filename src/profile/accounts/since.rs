@@ -6,7 +6,7 @@
 //! the later one has not, is taken from the entries that it can have become, the largest first.
 
 use super::account::{Account, WaitTotal};
-use crate::profile::pool_names::{without_name, without_numbers};
+use crate::thread::pool_names::{without_name, without_numbers};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;

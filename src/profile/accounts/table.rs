@@ -1,7 +1,7 @@
 //! The accounts as a table for people: a line for each thread, and below it its longest waits.
 
 use super::account::{Account, WaitTotal};
-use crate::profile::pool_names::without_numbers;
+use crate::thread::pool_names::without_numbers;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;

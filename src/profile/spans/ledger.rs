@@ -13,7 +13,7 @@ use super::total::SpanTotal;
 use crate::model::locks::Mutex;
 use crate::os::fork::{self, PerProcess};
 use crate::os::process;
-use crate::profile::pool_names::{without_name, without_numbers};
+use crate::thread::pool_names::{without_name, without_numbers};
 use crate::wait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,7 +3,7 @@
 
 use super::total::SpanTotal;
 use crate::profile::accounts::time;
-use crate::profile::pool_names::without_numbers;
+use crate::thread::pool_names::without_numbers;
 use std::collections::HashMap;
 use std::fmt;
 

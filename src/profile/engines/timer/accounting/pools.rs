@@ -8,8 +8,8 @@
 //! 2. Only ended accounts are folded: no thread clock names them.
 
 use super::accounts::{Account, Accounting};
-use crate::profile::pool_names::{without_name, without_numbers};
 use crate::profile::raw::Pool;
+use crate::thread::pool_names::{without_name, without_numbers};
 use crate::thread::tree::RUNTIME;
 use std::collections::HashMap;
 use std::panic::Location;

@@ -1,8 +1,8 @@
 //! The frames of waits. Keeps a bounded number of names, however many names the program gives to
 //! its locks and queues.
 
-use crate::profile::pool_names::without_numbers;
 use crate::profile::raw::wait_frame;
+use crate::thread::pool_names::without_numbers;
 use crate::wait::Label;
 use std::collections::HashSet;
 use std::sync::Arc;
