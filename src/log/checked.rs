@@ -1,12 +1,13 @@
 //! A log configuration that has been checked, and of which nothing has been opened: what a log4rs
-//! file says, or the console.
+//! file says, the console, or a plain file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::log::LevelFilter;
 use log4rs::config::Logger;
 use log4rs::filter::Filter;
+use serde_value::Value;
 
 use super::rolling::Policy;
 use super::rust_log::{self, Levels};
@@ -14,8 +15,10 @@ use super::wiring::Queue;
 
 /// A checked log configuration. Nothing is opened before `install`.
 pub(crate) struct CheckedLog {
-    /// Without one: the console, which steps back behind a logger of the program's own.
+    /// The log4rs file.
     pub(super) file: Option<PathBuf>,
+    /// The program has asked for it. Otherwise it steps back behind a logger of the program's own.
+    pub(super) is_asked: bool,
     pub(super) appenders: Vec<CheckedAppender>,
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
@@ -31,7 +34,7 @@ pub(super) struct CheckedAppender {
     pub(super) name: String,
     pub(super) kind: String,
     /// For log4rs: without `kind` and `filters`, the path expanded.
-    pub(super) settings: serde_value::Value,
+    pub(super) settings: Value,
     pub(super) filters: Vec<Box<dyn Filter>>,
     pub(super) path: Option<PathBuf>,
     /// Of a rolling file: when it is rolled, and where its archives are.
@@ -66,33 +69,63 @@ impl CheckedLog {
 /// from which level on, else `level`. Without both it is info for the program, and a runtime that
 /// is well says nothing.
 pub(crate) fn console(level: Option<LevelFilter>) -> CheckedLog {
-    use serde_value::Value;
     const PATTERN: &str = "{d(%Y-%m-%d %H:%M:%S%.3f)} {h({l:<5})} {T} {t}: {m}{n}";
-    let text = |text: &str| Value::String(text.to_owned());
-    let encoder = Value::Map([(text("pattern"), text(PATTERN))].into());
-    let appender = CheckedAppender {
-        name: "console".to_owned(),
-        kind: "console".to_owned(),
-        settings: Value::Map([(text("target"), text("stderr")), (text("encoder"), encoder)].into()),
-        filters: Vec::new(),
-        path: None,
-        rolling: None,
-        line: None,
-        behind: None,
-    };
-    let Levels { root, targets, faults } = match (rust_log::from_environment(), level) {
-        (Some(levels), _) => levels,
-        (None, Some(level)) => Levels { root: level, ..Levels::default() },
-        (None, None) => Levels::of_default_console(),
-    };
-    let logger = |(target, level)| Logger::builder().build::<String>(target, level);
-    CheckedLog {
-        file: None,
-        root: (root, vec![appender.name.clone()]),
-        appenders: vec![appender],
-        loggers: targets.into_iter().map(logger).collect(),
-        warnings: faults,
-        files: Vec::new(),
-        refresh: None,
+    let settings = [(text("target"), text("stderr")), (text("encoder"), encoder(PATTERN))];
+    CheckedLog::of_one("console", Value::Map(settings.into()), None, level, Levels::of_default_console())
+}
+
+/// A log file that no log4rs file describes, with the lines of the console. Without RUST_LOG and
+/// `level` it has all from info on, of the runtime too.
+pub(crate) fn plain_file(path: &Path, level: Option<LevelFilter>) -> CheckedLog {
+    const PATTERN: &str = "{d(%Y-%m-%d %H:%M:%S%.3f)} {l:<5} {T} {t}: {m}{n}";
+    let settings = [(text("path"), text(&path.to_string_lossy())), (text("encoder"), encoder(PATTERN))];
+    let levels = Levels { root: LevelFilter::Info, ..Levels::default() };
+    let log = CheckedLog::of_one("file", Value::Map(settings.into()), Some(path.to_owned()), level, levels);
+    CheckedLog { is_asked: true, ..log }
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+fn encoder(pattern: &str) -> Value {
+    Value::Map([(text("pattern"), text(pattern))].into())
+}
+
+impl CheckedLog {
+    /// One appender, named as its kind.
+    fn of_one(
+        kind: &str,
+        settings: Value,
+        path: Option<PathBuf>,
+        level: Option<LevelFilter>,
+        default: Levels,
+    ) -> CheckedLog {
+        let Levels { root, targets, faults } = match (rust_log::from_environment(), level) {
+            (Some(levels), _) => levels,
+            (None, Some(level)) => Levels { root: level, ..Levels::default() },
+            (None, None) => default,
+        };
+        let logger = |(target, level)| Logger::builder().build::<String>(target, level);
+        let appender = CheckedAppender {
+            name: kind.to_owned(),
+            kind: kind.to_owned(),
+            settings,
+            filters: Vec::new(),
+            path,
+            rolling: None,
+            line: None,
+            behind: None,
+        };
+        CheckedLog {
+            file: None,
+            is_asked: false,
+            root: (root, vec![appender.name.clone()]),
+            files: appender.files().cloned().collect(),
+            appenders: vec![appender],
+            loggers: targets.into_iter().map(logger).collect(),
+            warnings: faults,
+            refresh: None,
+        }
     }
 }

@@ -64,6 +64,16 @@ pub(crate) fn console(level: Option<LevelFilter>) -> CheckedLog {
     CheckedLog { level }
 }
 
+/// A log file is refused before: see [`not_built_in`].
+pub(crate) fn plain_file(_: &Path, level: Option<LevelFilter>) -> CheckedLog {
+    CheckedLog { level }
+}
+
+/// No log file is written.
+pub(crate) fn unwritable(_: &Path) -> Option<String> {
+    None
+}
+
 /// What a setting that only log4rs can follow is refused with.
 pub(crate) fn not_built_in() -> Option<&'static str> {
     Some(

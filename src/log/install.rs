@@ -71,6 +71,7 @@ impl CheckedLog {
     /// If it fails, the logger is as before, and files that were created for this are gone again.
     pub(crate) fn install(mut self, wiring: Wiring, reload: bool) -> Result<(), Error> {
         let warnings = std::mem::take(&mut self.warnings);
+        let is_asked = self.is_asked;
         if let (Some(_), Some(level)) = (&self.file, wiring.level) {
             self.root.0 = level;
         }
@@ -111,11 +112,11 @@ impl CheckedLog {
                             logger::raise_max_level(wiring.tail, level);
                             *none = Some(Installed { handle, files, written, parts, wiring });
                         }
-                        (Err(_), None) => {}
-                        (Err(_), Some(file)) => {
+                        (Err(_), _) if !is_asked => {}
+                        (Err(_), file) => {
                             let message = "the program has installed a logger of its own before, so this file has no \
                                            effect; leave out `log`, or do not install the other";
-                            return Err(Error::new(Kind::Config, message).at_file(file));
+                            return Err(with_file(Error::new(Kind::Config, message), file.as_deref()));
                         }
                     }
                 }

@@ -31,7 +31,7 @@ pub(super) fn expand_time(path: &str) -> Result<String, String> {
 }
 
 /// Why this file could not be opened for writing, as far as that shows without creating it.
-pub(super) fn unwritable(path: &Path) -> Option<String> {
+pub(crate) fn unwritable(path: &Path) -> Option<String> {
     let shown = plain_path(path);
     if path.as_os_str().to_string_lossy().ends_with('/') {
         return Some(format!("{shown} names a directory, not a file"));

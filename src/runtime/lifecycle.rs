@@ -273,6 +273,7 @@ fn install_log(settings: &Settings) -> Result<Option<Duration>, Error> {
     let plan = match &settings.log.to {
         LogTo::File(file) => Some(logs::load(file)?),
         LogTo::Console => Some(logs::console(settings.log.wiring.level)),
+        LogTo::Output(output) => Some(logs::plain_file(&output.path, settings.log.wiring.level)),
         LogTo::Own | LogTo::Off => None,
     };
     profiler::check(&settings.profile)?;
@@ -283,7 +284,10 @@ fn install_log(settings: &Settings) -> Result<Option<Duration>, Error> {
     at_exit::prepare();
     let refresh = plan.as_ref().and_then(logs::CheckedLog::refresh);
     match plan {
-        Some(plan) => plan.install(settings.log.wiring, false)?,
+        Some(plan) => plan.install(settings.log.wiring, false).map_err(|error| match &settings.log.to {
+            LogTo::Output(output) => output.at_place(error),
+            _ => error,
+        })?,
         None if settings.log.to == LogTo::Off => logs::switch_off()?,
         None => {}
     }

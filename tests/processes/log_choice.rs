@@ -1,5 +1,5 @@
-//! Which log a program has: the console with a level, RUST_LOG, a log4rs file, its own logger, or
-//! none.
+//! Which log a program has: the console with a level, RUST_LOG, a plain file, a log4rs file, its
+//! own logger, or none.
 
 use crate::support::{Ended, Folder, program, run};
 use std::process::Command;
@@ -81,6 +81,53 @@ fn the_level_overrides_the_files_root() {
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
     let log = folder.read("app.log");
     assert!(log.contains("DEBUG main a debug\n") && !log.contains("a trace"), "{log}");
+}
+
+#[test]
+fn a_plain_file_needs_no_log4rs_file() {
+    let folder = Folder::new("plain-file");
+    let text = "name: tool\nlog: { output: made/if-need-be/app.log }\n";
+    let mut lines = 0;
+    for round in 1..=2 {
+        let ended = with_config(&folder, text);
+        assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (0, "", ""));
+        let log = folder.read("made/if-need-be/app.log");
+        assert_eq!(shown(&log), (vec!["an error", "a warning", "an info"], true), "{log}");
+        assert!(log.contains(" INFO  main selvedge::runtime::lifecycle: tool has started; its log goes to "), "{log}");
+        assert!(!log.contains('\x1b') && log.lines().all(|line| line.starts_with("20")), "{log}");
+        // The second run goes on with the file.
+        assert!(round == 1 || log.lines().count() == 2 * lines, "{log}");
+        lines = log.lines().count();
+    }
+    for (level, variable, is_shown) in
+        [("warn", "", vec!["an error", "a warning"]), ("warn", "error", vec!["an error"])]
+    {
+        let config =
+            folder.write("selvedge.yaml", &format!("log: {{ output: {level}{variable}.log, level: {level} }}\n"));
+        assert_eq!(run(tool("levels").arg(config).env("RUST_LOG", variable)).code(), 0);
+        assert_eq!(shown(&folder.read(&format!("{level}{variable}.log"))).0, is_shown);
+    }
+    // The report on stderr, and the file, have the failure once each.
+    let config = folder.write("selvedge.yaml", "name: tool\nlog: { output: failed.log, queued: false }\n");
+    let ended = run(tool("result-error").arg(config));
+    assert_eq!((ended.code(), ended.stderr.matches("there is no such file").count()), (1, 1));
+    assert_eq!(folder.read("failed.log").matches("there is no such file").count(), 1);
+}
+
+#[test]
+fn a_plain_file_that_cannot_be_had_is_an_error() {
+    let folder = Folder::new("no-plain-file");
+    let config = folder.write("selvedge.yaml", "name: tool\nlog:\n  output: app.log\n");
+    let ended = run(tool("own-before").arg(&config));
+    let place =
+        format!("selvedge: {}:3: log.output: the program has installed a logger of its own before", config.display());
+    assert!(ended.code() == 78 && ended.stderr.contains(&place), "{}", ended.stderr);
+    assert!(!folder.path().join("app.log").exists());
+    // /proc takes no files, which only opening shows.
+    let config = folder.write("selvedge.yaml", "name: tool\nlog:\n  output: /proc/app.log\n");
+    let ended = run(tool("levels").arg(&config));
+    let place = format!("selvedge: {}:3: log.output: cannot open /proc/app.log: ", config.display());
+    assert!(ended.code() == 78 && ended.stderr.starts_with(&place), "{}", ended.stderr);
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Check {
         self.same_file_twice(&appenders);
         let appenders: Vec<CheckedAppender> = appenders.into_iter().map(|(_, appender)| appender).collect();
         Ok(CheckedLog {
+            is_asked: true,
             file: Some(document.file().to_owned()),
             refresh,
             files: appenders.iter().flat_map(CheckedAppender::files).cloned().collect(),

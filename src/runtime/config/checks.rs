@@ -77,6 +77,20 @@ pub(super) fn check_log(queue: &Queue, tail: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// A log file that no log4rs file describes.
+pub(super) fn check_log_output(output: &Path) -> Result<(), String> {
+    let shown = plain_path(output);
+    let Some(text) = output.to_str() else { return Err(format!("{shown} is no UTF-8 text")) };
+    if text.contains("$TIME{") {
+        return Err("`$TIME{…}` is replaced in log4rs files only; write the name as it is to be".to_owned());
+    }
+    let is_yaml = |kind: &str| kind.eq_ignore_ascii_case("yaml") || kind.eq_ignore_ascii_case("yml");
+    if output.extension().and_then(|kind| kind.to_str()).is_some_and(is_yaml) {
+        return Err(format!("records would be appended to {shown}; a log4rs file is named by `file`"));
+    }
+    crate::log::unwritable(output).map_or(Ok(()), Err)
+}
+
 /// One signal asks for one thing.
 pub(super) fn check_signals(profile: OsSignal, dump: OsSignal) -> Result<(), String> {
     if profile == dump && profile != OsSignal::None {

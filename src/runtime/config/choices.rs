@@ -32,8 +32,9 @@ pub enum Ask {
     All,
 }
 
-/// An OS signal that a runtime answers: with a dump ([`Config::dump_signal`](crate::Config::dump_signal)),
-/// or with a recording ([`Config::profile_signal`](crate::Config::profile_signal)).
+/// An OS signal that a runtime answers: with a dump
+/// ([`Config::dump_signal`](crate::Config::dump_signal)), or with a recording
+/// ([`Config::profile_signal`](crate::Config::profile_signal)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OsSignal {
@@ -58,8 +59,8 @@ pub enum ProfileFormat {
     Folded,
     /// `<name>.pb.gz`: for `go tool pprof` and others that read its format.
     Pprof,
-    /// `<name>.waits.svg`: what threads waited for, and where, as `Profile::write_waits` draws it. The
-    /// recording counts waits.
+    /// `<name>.waits.svg`: what threads waited for, and where, as `Profile::write_waits` draws it.
+    /// The recording counts waits.
     Waits,
     /// `<name>.block.pb.gz`: Go's block profile, as `Profile::write_block` writes it. The recording
     /// counts waits.
@@ -70,8 +71,8 @@ pub enum ProfileFormat {
     /// `<name>.blame.svg`: what threads did while others waited for them, as `Profile::write_blame`
     /// draws it. The recording counts waits.
     Blame,
-    /// `<name>.timeline.json`: for the Firefox Profiler, as `Profile::write_timeline` writes it. The
-    /// recording counts waits.
+    /// `<name>.timeline.json`: for the Firefox Profiler, as `Profile::write_timeline` writes it.
+    /// The recording counts waits.
     Timeline,
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::checks::{
-    DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_grace, check_name, check_output,
-    check_patience,
+    DEADLOCKS_AFTER, LONGEST_TAIL, check_deadlocks, check_formats, check_grace, check_log_output, check_name,
+    check_output, check_patience,
 };
 use super::choices::{Ask, FORMATS, OS_SIGNALS, OnStuck};
 use super::listen::{LISTEN, NO_TOKEN_FILE, check_token_file, read_listen};
 use super::read_push::read_push;
 use super::set::Set;
-use super::settings::{Listen, LogTo};
+use super::settings::{Listen, LogOutput, LogTo};
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
 use crate::yaml::{Document, Field, Section, expand_env, plain_path};
@@ -65,12 +65,15 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
         }
         return Ok(());
     }
-    let section = log.section(&["file", "queued", "capacity", "overflow", "tail", "level"])?;
+    let section = log.section(&["file", "queued", "capacity", "overflow", "tail", "level", "output"])?;
     for key in ["queued", "capacity", "overflow", "tail"] {
         section.get(key).map_or(Ok(()), |field| is_built_in(&field))?;
     }
     if let Some(file) = section.get("file") {
         read_log_file(&file, folder, set)?;
+    }
+    if let Some(output) = section.get("output") {
+        read_log_output(&output, section.get("file").is_some(), folder, set)?;
     }
     set.log_level = section.get("level").map(|level| crate::log::read_level(&level)).transpose()?;
     if let Some(queued) = section.get("queued") {
@@ -110,6 +113,21 @@ fn read_log_file(field: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), 
         }
         Ok(_) => set.log_to = Some(LogTo::File(file)),
     }
+    Ok(())
+}
+
+fn read_log_output(field: &Field<'_>, has_file: bool, folder: &Path, set: &mut Set) -> Result<(), Error> {
+    is_built_in(field)?;
+    let path = path(field, "the path of a log file")?;
+    if path.is_empty() {
+        return Err(field.expected("the path of a log file"));
+    }
+    let path = folder.join(path);
+    check_log_output(&path).map_err(|message| field.error(message))?;
+    if has_file {
+        return Err(field.error("the log4rs file that `file` names says where the log goes; leave one of the two out"));
+    }
+    set.log_to = Some(LogTo::Output(LogOutput { path, place: Some((field.file().to_owned(), field.line())) }));
     Ok(())
 }
 

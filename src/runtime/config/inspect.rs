@@ -5,17 +5,17 @@ use super::setters::Config;
 use std::path::PathBuf;
 
 impl Config {
-    /// Where the program listens for tools that inspect it while it runs: `unix`, a socket that only
-    /// the user of the process can use, or a loopback address, for example `127.0.0.1:6060`.
+    /// Where the program listens for tools that inspect it while it runs: `unix`, a socket that
+    /// only the user of the process can use, or a loopback address, for example `127.0.0.1:6060`.
     /// Default: nowhere.
     ///
     /// What is served there is told in [the guide](crate::guide::live). An address needs
     /// [`inspect_token_file`](Self::inspect_token_file). The port 0 is any free port; the log names
-    /// it. The environment variable `SELVEDGE_INSPECT` goes before this, and before the file: `off`,
-    /// `unix` or an address. Unix only.
+    /// it. The environment variable `SELVEDGE_INSPECT` goes before this, and before the file:
+    /// `off`, `unix` or an address. Unix only.
     ///
-    /// Needs the feature `inspect`. Any other text is an error in the configuration when the runtime
-    /// starts, as is an address that another process uses.
+    /// Needs the feature `inspect`. Any other text is an error in the configuration when the
+    /// runtime starts, as is an address that another process uses.
     ///
     /// ```
     /// let config = selvedge::Config::new("indexer").inspect("unix");
@@ -27,12 +27,12 @@ impl Config {
         self
     }
 
-    /// The file with the token that each request to an [`inspect`](Self::inspect) address must have,
-    /// relative to the working directory.
+    /// The file with the token that each request to an [`inspect`](Self::inspect) address must
+    /// have, relative to the working directory.
     ///
-    /// The token is the first line, of 16 to 256 visible ASCII characters. A file that does not exist
-    /// is made when the runtime starts, with a random token, readable for its owner alone. A file
-    /// that other users can read is an error. The Unix socket asks for no token.
+    /// The token is the first line, of 16 to 256 visible ASCII characters. A file that does not
+    /// exist is made when the runtime starts, with a random token, readable for its owner alone. A
+    /// file that other users can read is an error. The Unix socket asks for no token.
     ///
     /// Needs the feature `inspect`.
     #[must_use]

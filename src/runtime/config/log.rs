@@ -1,6 +1,8 @@
 //! The setters of `Config` for the log. The settings themselves are in `settings.rs`.
 
 use super::setters::Config;
+#[cfg(feature = "log4rs")]
+use super::settings::LogOutput;
 use super::settings::LogTo;
 #[cfg(feature = "log4rs")]
 use crate::log::Overflow;
@@ -10,10 +12,11 @@ use std::path::PathBuf;
 
 impl Config {
     /// The least severe level that is logged. On the console the default is info for the program's
-    /// records, and warn for the runtime's own; with a level set here both have that level. With a
-    /// log4rs file it is the level of the file's `root`, in place of the level that the file names.
-    /// Without the feature `log4rs` it is the most verbose level that the facade `log` passes to
-    /// the program's own logger; a logger that is installed later may set another.
+    /// records, and warn for the runtime's own; with a level set here both have that level. In a
+    /// file of [`log_output`](Self::log_output) the default is info for both. With a log4rs file it
+    /// is the level of the file's `root`, in place of the level that the file names. Without the
+    /// feature `log4rs` it is the most verbose level that the facade `log` passes to the program's
+    /// own logger; a logger that is installed later may set another.
     ///
     /// On the console the environment variable `RUST_LOG` goes before it, in the form that
     /// env_logger takes (`info,my_crate::parser=trace`), so that a person can ask for more without
@@ -77,6 +80,26 @@ impl Config {
     #[must_use]
     pub fn log_file(mut self, path: impl Into<PathBuf>) -> Config {
         self.set.log_to = Some(LogTo::File(path.into()));
+        self
+    }
+
+    /// A log file without a log4rs file, relative to the working directory: a line of text for each
+    /// record, appended to what is there. Folders that are missing are made. From info on, of the
+    /// runtime itself too; [`log_level`](Self::log_level) and `RUST_LOG` set another level, as for
+    /// the console. Files that are rolled, other forms of lines, and several places need a
+    /// [log4rs file](Self::log_file).
+    ///
+    /// Needs the feature `log4rs`, which is on by default.
+    ///
+    /// ```
+    /// use selvedge::Config;
+    ///
+    /// let config = Config::new("indexer").log_output("target/indexer.log");
+    /// # config.check().unwrap();
+    /// ```
+    #[must_use]
+    pub fn log_output(mut self, path: impl Into<PathBuf>) -> Config {
+        self.set.log_to = Some(LogTo::Output(LogOutput { path: path.into(), place: None }));
         self
     }
 

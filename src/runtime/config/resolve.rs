@@ -2,8 +2,8 @@
 //! defaults. Then the values are checked.
 
 use super::checks::{
-    DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_name, check_output,
-    check_patience, check_signals,
+    DEADLOCKS_AFTER, check_deadlocks, check_formats, check_frequency, check_grace, check_log, check_log_output,
+    check_name, check_output, check_patience, check_signals,
 };
 use super::choices::{DEFAULT_FORMATS, OsSignal, ProfileFormat};
 use super::push_text::PushText;
@@ -78,6 +78,9 @@ fn check_settings(settings: &Settings, queue: &Queue) -> Result<(), Error> {
     let wrong = |key: &str, message: String| Error::new(Kind::Config, message).at_key(key);
     check_name(&settings.name).map_err(|message| wrong("name", message))?;
     check_log(queue, settings.log.wiring.tail)?;
+    if let LogTo::Output(output) = &settings.log.to {
+        check_log_output(&output.path).map_err(|message| output.at_place(Error::new(Kind::Config, message)))?;
+    }
     check_patience(settings.shutdown.patience).map_err(|message| wrong("shutdown.patience", message))?;
     check_grace(settings.shutdown.grace).map_err(|message| wrong("shutdown.grace", message))?;
     check_deadlocks(settings.deadlocks).map_err(|message| wrong("deadlocks.after", message))?;

@@ -1,6 +1,7 @@
 //! The settings of a runtime, complete and checked. Types only; `resolve` makes them.
 
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
+use crate::error::Error;
 use crate::log::Wiring;
 use crate::profile::Options;
 use std::net::SocketAddr;
@@ -88,10 +89,31 @@ pub(crate) enum LogTo {
     Console,
     /// Where this log4rs file says.
     File(PathBuf),
+    /// To this file, as text.
+    Output(LogOutput),
     /// Where the program's own logger writes it. The runtime installs none.
     Own,
     /// Nowhere. The runtime installs no logger.
     Off,
+}
+
+/// A log file that no log4rs file describes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogOutput {
+    pub(crate) path: PathBuf,
+    /// The file and the line that name it; `None`: a setter did.
+    pub(crate) place: Option<(PathBuf, u64)>,
+}
+
+impl LogOutput {
+    /// An error of this setting.
+    pub(crate) fn at_place(&self, error: Error) -> Error {
+        let error = error.at_key("log.output");
+        match &self.place {
+            Some((file, line)) => error.at_file(file).at_line(*line),
+            None => error,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
