@@ -203,19 +203,26 @@ impl Slot {
 
 #[cfg(feature = "profiling")]
 impl Slot {
-    /// The thread counts from now on how long it waits for what, as if it had since `since`.
-    /// Another count that it kept is over.
-    pub(crate) fn begin_times(&self, since: Instant) {
+    /// The thread counts from now on how long it waits for what: its present wait from `since` on,
+    /// if it began before. `recording`: when the recording that asks began. A count that this
+    /// recording has asked for before goes on. Any other is over.
+    pub(crate) fn begin_times(&self, since: Instant, recording: Instant) {
         let mut waits = self.waits.lock();
-        waits.times = Some(Box::new(Times::new(since)));
+        if waits.times.as_ref().is_some_and(|times| times.are_of(recording)) {
+            return;
+        }
+        // The time before its present wait was outside of all waits.
+        let since = waits.now.first().map_or(since, |wait| wait.since.max(since));
+        waits.times = Some(Box::new(Times::new(since, recording)));
         waits.show(&self.shown);
     }
 
-    /// The thread counts no more.
-    pub(crate) fn end_times(&self) {
+    /// The thread counts no more for the recording that began then.
+    pub(crate) fn end_times(&self, recording: Instant) {
         let mut waits = self.waits.lock();
-        waits.times = None;
-        self.shown.store(0, Ordering::Relaxed);
+        if waits.times.take_if(|times| times.are_of(recording)).is_some() {
+            self.shown.store(0, Ordering::Relaxed);
+        }
     }
 
     /// What the thread waits for now, and, into `waited`, how long it has waited for what since the

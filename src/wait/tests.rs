@@ -199,3 +199,30 @@ fn a_slot_whose_flag_is_not_raised_has_not_changed() {
     });
     assert!(seen_ones > 0 && silent > 0, "{seen_ones}, {silent}");
 }
+
+#[cfg(feature = "profiling")]
+#[test]
+fn a_count_begun_late_has_its_wait_from_the_beginning() {
+    let slot = Arc::<Slot>::default();
+    let _me = become_thread("main/waits".into(), slot.clone());
+    let recording = Instant::now();
+    while recording.elapsed() < Duration::from_millis(1) {}
+    let _published = publish("queue", "jobs".into());
+    let since = slot.get().unwrap().since();
+    let read = || {
+        let mut waited = Vec::new();
+        let at = slot.read_times(&mut waited).at;
+        (waited.iter().map(|wait| wait.nanos).sum::<u64>(), at)
+    };
+    slot.begin_times(recording, recording);
+    let (nanos, at) = read();
+    assert_eq!(Duration::from_nanos(nanos), at - since, "nothing before the wait");
+    // The same recording asks once more.
+    slot.begin_times(recording, recording);
+    let (nanos, later) = read();
+    assert_eq!(Duration::from_nanos(nanos), later - at);
+    slot.end_times(recording + Duration::from_nanos(1));
+    assert!(slot.shown().index().is_some(), "another recording cannot end it");
+    slot.end_times(recording);
+    assert_eq!(slot.shown(), Shown::default());
+}

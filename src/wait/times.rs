@@ -41,6 +41,8 @@ pub(super) struct Times {
     current: Option<usize>,
     /// Up to here all is counted.
     since: Instant,
+    /// When the recording that asks began.
+    recording: Instant,
 }
 
 #[derive(Debug)]
@@ -62,8 +64,13 @@ impl Label {
 }
 
 impl Times {
-    pub(super) fn new(since: Instant) -> Times {
-        Times { entries: Vec::new(), current: None, since }
+    pub(super) fn new(since: Instant, recording: Instant) -> Times {
+        Times { entries: Vec::new(), current: None, since, recording }
+    }
+
+    /// Returns `true` if the recording that began then has asked for them.
+    pub(super) fn are_of(&self, recording: Instant) -> bool {
+        self.recording == recording
     }
 
     /// Counts the time up to `at`.
@@ -150,7 +157,7 @@ mod tests {
     fn each_moment_is_counted_once_under_its_label() {
         let begun = Instant::now();
         let at = |nanos| begun + Duration::from_nanos(nanos);
-        let mut times = Times::new(begun);
+        let mut times = Times::new(begun, begun);
         times.count(at(10));
         assert_eq!(times.enter(Some(label("a", 0))), Some(0));
         times.count(at(30));
@@ -174,7 +181,7 @@ mod tests {
     #[test]
     fn too_many_labels_lose_their_holders_then_their_names_and_no_time() {
         let begun = Instant::now();
-        let mut times = Times::new(begun);
+        let mut times = Times::new(begun, begun);
         for n in 0..10_000u64 {
             times.enter(Some(label(&format!("lock-{}", n % 300), n % 7)));
             times.count(begun + Duration::from_nanos((n + 1) * 10));

@@ -12,6 +12,7 @@
 //! | `unwind`, `modules` | a stack's addresses; the code that is loaded |
 //! | `kernel_rings` | what `Engine::Ring` has in place of signals: samples that the kernel writes |
 //! | `state` | the sampled threads, under one lock; `wall_schedule`, `triggers` |
+//! | `shared`, `newcomers` | that lock; threads that start while it is taken |
 //! | `accounting`, `stacks` | the time of each thread, by stack |
 
 mod accounting;
@@ -22,8 +23,10 @@ mod kernel_rings;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;
 mod modules;
+mod newcomers;
 mod own_stacks;
 mod ring;
+mod shared;
 mod slot;
 mod stack_request;
 mod stacks;
@@ -40,7 +43,7 @@ pub(super) use stack_request::request_stacks;
 use super::sampler::{Sampler, Start, TakeOwnStack};
 use crate::error::{Error, Kind};
 use crate::os::perf::PerfClock;
-use crate::os::{CpuClock, fork, sigprof, tasks};
+use crate::os::{CpuClock, sigprof, tasks};
 use crate::profile::describe_handler::describe_handler;
 use crate::profile::options::{Clock, Engine};
 use crate::profile::raw::{Effective, RawProfile};
@@ -48,7 +51,7 @@ use crate::profile::trace::Collector;
 use crate::thread::{Builder, JoinHandle, Thread, observe};
 use accounting::Accounting;
 use kernel_rings::{KernelRings, Refusal};
-use parking_lot::{Mutex, MutexGuard};
+use shared::Shared;
 use state::State;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -65,16 +68,6 @@ struct Timer {
 struct Running {
     observer: u64,
     sampler: JoinHandle<()>,
-}
-
-/// What the threads, the sampler and the recording share.
-struct Shared {
-    state: Mutex<State>,
-    /// The generation of the recording process. A forked child has this in memory as well, and
-    /// nothing that it describes.
-    generation: u32,
-    /// Threads are sampled by signals, and not by the kernel's rings.
-    has_handler: bool,
 }
 
 pub(super) const CAN_RUN: bool = true;
@@ -123,15 +116,14 @@ pub(super) fn start(
     if let Some(rings) = rings {
         state.set_rings(rings);
     }
-    let (generation, has_handler) = (fork::generation(), engine == Engine::Timer);
-    let shared = Arc::new(Shared { state: Mutex::new(state), generation, has_handler });
+    let shared = Arc::new(Shared::new(state, engine == Engine::Timer));
     let sampler = spawn_sampler(shared.clone(), period, pause, clock, collector).map_err(|cause| {
-        shared.state.lock().stop();
+        shared.lock().stop();
         refused().because(cause)
     })?;
     // New threads first, then the list of old ones: each is attached at least once.
-    let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.state.lock().attach(thread, false));
-    shared.state.lock().begin_scans();
+    let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.lock().attach(thread, false));
+    shared.lock().begin_scans();
     let effective = Effective { engine, clock, period };
     let timer = Timer { shared, running: Some(Running { observer, sampler }) };
     Ok(Start { sampler: Box::new(timer), effective, began, epoch })
@@ -190,19 +182,19 @@ fn spawn_sampler(
         }
     };
     Builder::new("sampler").runtime().parent(&Thread::root()).spawn(move |please_stop| {
-        shared.state.lock().set_sampler(CpuClock::of_current());
+        shared.lock().set_sampler(CpuClock::of_current());
         let mut threads = Vec::new();
         let mut pause = next_pause(false);
         while !please_stop.wait_for_go_timeout(pause) {
             shared.check_handler();
             // Without the lock: the list may have thousands of entries.
-            let scans = shared.state.lock().is_scan_due();
+            let scans = shared.lock().is_scan_due();
             let living = scans.then(tasks::list);
-            let mut state = shared.state.lock();
+            let mut state = shared.lock();
             state.select(&mut threads);
             for &thread in &threads {
                 // Between two visits, a thread that waits for the lock gets it.
-                MutexGuard::bump(&mut state);
+                state.give_way();
                 state.visit(thread);
             }
             if let Some(living) = living {
@@ -229,7 +221,7 @@ impl Sampler for Timer {
         }
         self.shared.check_handler();
         let (copy, history, trouble, own_stacks) = {
-            let mut state = self.shared.state.lock();
+            let mut state = self.shared.lock();
             state.renew_modules();
             (state.closed_copy(), state.history(), state.trouble(), state.own_stacks.clone())
         };
@@ -242,7 +234,7 @@ impl Sampler for Timer {
         }
         self.stop();
         let (accounting, history, trouble, inexact, own_stacks) = {
-            let mut state = self.shared.state.lock();
+            let mut state = self.shared.lock();
             let accounting = std::mem::take(&mut state.accounting);
             (accounting, state.history(), state.trouble(), state.inexact(), state.own_stacks.clone())
         };
@@ -253,7 +245,7 @@ impl Sampler for Timer {
     }
 
     fn own_stacks(&self) -> Option<Arc<dyn TakeOwnStack>> {
-        let own_stacks = self.shared.state.lock().own_stacks.clone();
+        let own_stacks = self.shared.lock().own_stacks.clone();
         Some(own_stacks)
     }
 }
@@ -269,7 +261,7 @@ impl Timer {
             return;
         }
         self.shared.check_handler();
-        self.shared.state.lock().stop();
+        self.shared.lock().stop();
         observe::remove(observer);
         sampler.stop();
         // A panic of the sampler is reported like that of any thread.
@@ -282,43 +274,5 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Shared {
-    /// Returns `true` in a forked child, which has the recording in its memory only.
-    fn is_forked(&self) -> bool {
-        fork::generation() != self.generation
-    }
-
-    /// Notes it if another handler of SIGPROF has replaced this engine's.
-    fn check_handler(&self) {
-        if !self.has_handler {
-            return;
-        }
-        let Ok(Some(other)) = handler::displaced() else { return };
-        // Without the lock: the description may read debug information, which takes long.
-        if self.state.lock().is_displaced_first() {
-            let text = describe_handler(other);
-            self.state.lock().note_displaced(text);
-        }
-    }
-
-    fn nothing() -> RawProfile {
-        RawProfile { trouble: Some("the recording is the parent process's".into()), ..RawProfile::default() }
-    }
-}
-
-impl observe::Observer for Shared {
-    fn started(&self, thread: &Thread) {
-        if !self.is_forked() {
-            self.state.lock().attach(thread, thread.has_own_os_thread());
-        }
-    }
-
-    fn ended(&self, thread: &Thread) {
-        if !self.is_forked() {
-            self.state.lock().detach(thread);
-        }
     }
 }

@@ -44,7 +44,7 @@ impl State {
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         waits.number_context();
         if sampled.wall_state.is_some() {
-            waits.begin_times(thread.started_at().max(began));
+            waits.begin_times(thread.started_at().max(began), began);
         }
         let is_replaced = match &sampled.by_signal {
             // SAFETY: the wait slot lives in `sampled.waits` until the slot was cleared from the
@@ -60,7 +60,7 @@ impl State {
         if !Arc::ptr_eq(&before, &sampled.waits) {
             before.end_contexts();
             if sampled.wall_state.is_some() {
-                before.end_times();
+                before.end_times(began);
             }
             if let Some(by_signal) = sampled.by_signal.as_ref().filter(|_| is_replaced) {
                 self.wall.retired_waits.push((before, by_signal.entry.grace()));

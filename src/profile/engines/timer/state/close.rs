@@ -70,6 +70,7 @@ impl State {
 
     /// A copy of the accounting as if the recording ended now.
     pub(in super::super) fn closed_copy(&mut self) -> Accounting {
+        self.attach_all_deferred();
         for id in self.sampled_ids() {
             self.account_records(id, None, None);
         }
@@ -88,6 +89,7 @@ impl State {
         // So that code that was loaded since the sampler's last round has names.
         self.renew_modules();
         self.find_blocking();
+        self.admit_last_newcomers();
         self.running = false;
         // All sources of signals first, then what they have sent.
         self.cpu.unneeded_timers.clear();
@@ -104,11 +106,11 @@ impl State {
         }
         let mut accounting = std::mem::take(&mut self.accounting);
         self.close_deferred(&mut accounting);
-        self.cpu.deferred.clear();
+        self.deferred.clear();
         self.close_process(&mut accounting);
         self.accounting = accounting;
         for sampled in self.sampled.values().filter(|sampled| sampled.wall_state.is_some()) {
-            sampled.waits.end_times();
+            sampled.waits.end_times(self.began);
         }
         for sampled in self.sampled.values().filter(|_| self.ring.is_some()) {
             sampled.waits.end_contexts();

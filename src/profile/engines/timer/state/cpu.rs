@@ -1,9 +1,8 @@
-//! What sampling by the CPU clock needs besides: when a new thread's first sample is due, threads
-//! whose attachment is deferred, and which timers to check. Empty by the wall clock.
+//! What sampling by the CPU clock needs besides: when a new thread's first sample is due, how often
+//! new threads come, and which timers to check.
 
-use crate::profile::engines::timer::ids::{ById, random};
+use crate::profile::engines::timer::ids::random;
 use crate::profile::engines::timer::triggers::{Trigger, Triggers};
-use crate::thread::Thread;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -20,23 +19,12 @@ pub(super) struct CpuSampling {
     pub(super) new_threads: u64,
     /// The last round found many new threads.
     pub(super) is_spawning_fast: bool,
-    /// By their ids in the tree.
-    pub(super) deferred: ById<u64, Deferred>,
     /// With a period shorter than the kernel's tick: the threads that have come since the last
     /// round. The sooner their timers are checked, the less they lose.
     pub(super) unchecked: Vec<i32>,
     /// Timers of ended threads, to be deleted by the sampler. Deleting is half of what a timer
     /// costs a thread that ends at once.
     pub(super) unneeded_timers: Vec<Trigger>,
-}
-
-/// A new thread that is not attached yet.
-pub(super) struct Deferred {
-    pub(super) thread: Thread,
-    /// The kernel's id.
-    pub(super) id: i32,
-    /// When its first sample is due, by its CPU clock.
-    pub(super) first: Duration,
 }
 
 impl CpuSampling {
@@ -47,7 +35,6 @@ impl CpuSampling {
             round: 0,
             new_threads: 0,
             is_spawning_fast: false,
-            deferred: ById::default(),
             unchecked: Vec::new(),
             unneeded_timers: Vec::new(),
         }

@@ -10,10 +10,11 @@ use crate::os::CpuClock;
 use crate::profile::engines::timer::accounting::{Accounting, ThreadClock, WallState};
 use crate::profile::engines::timer::ids::ById;
 use crate::profile::engines::timer::modules::ModuleList;
+use crate::profile::engines::timer::newcomers::Newcomers;
 use crate::profile::engines::timer::own_stacks::OwnStacks;
 use crate::profile::engines::timer::slot::{Arena, Slot};
 use crate::profile::engines::timer::table::{Claim, Grace};
-use crate::profile::engines::timer::triggers::{TimerCheck, Trigger, Triggers};
+use crate::profile::engines::timer::triggers::{Source, TimerCheck, Trigger, Triggers};
 use crate::profile::engines::timer::unwind::Modules;
 use crate::profile::loader::History;
 use crate::profile::raw::Nanos;
@@ -22,7 +23,7 @@ use crate::thread::Thread;
 use crate::wait;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The state of a recording, under the engine's lock.
 pub(in super::super) struct State {
@@ -36,6 +37,10 @@ pub(in super::super) struct State {
     /// The kernel thread id and the account of each thread of the tree that is in `sampled`, by its
     /// id in the tree.
     pub(super) registered: ById<u64, (i32, usize)>,
+    /// New threads that found the lock taken.
+    pub(in super::super) newcomers: Arc<Newcomers>,
+    /// The new threads that are not attached yet, by their ids in the tree.
+    pub(super) deferred: ById<u64, Deferred>,
     /// Kept for the slots of the next threads.
     pub(super) spare_arenas: Vec<Arena>,
     pub(super) module_list: ModuleList,
@@ -81,6 +86,15 @@ pub(super) struct SampledThread {
     pub(super) handles: Vec<Thread>,
 }
 
+/// A new thread that is not attached yet.
+pub(super) struct Deferred {
+    pub(super) thread: Thread,
+    /// The kernel's id.
+    pub(super) id: i32,
+    /// When its first sample is due, by its CPU clock.
+    pub(super) first: Duration,
+}
+
 /// What the signal handler of a sampled thread needs.
 pub(super) struct BySignal {
     pub(super) slot: Arc<Slot>,
@@ -96,6 +110,7 @@ impl State {
         unregistered: bool,
         collector: Option<Arc<Collector>>,
     ) -> State {
+        let newcomers = Newcomers::new(began, triggers.source() == Source::Wall);
         let mut state = State {
             accounting,
             triggers,
@@ -103,6 +118,8 @@ impl State {
             running: true,
             sampled: ById::default(),
             registered: ById::default(),
+            newcomers: Arc::new(newcomers),
+            deferred: ById::default(),
             spare_arenas: Vec::new(),
             module_list: ModuleList::default(),
             own_stacks: Arc::default(),

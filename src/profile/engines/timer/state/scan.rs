@@ -99,7 +99,12 @@ impl State {
             if now - candidate.since >= MIN_CPU || stays {
                 let since = candidate.since;
                 unregistered.candidates.remove(&id);
-                self.add_unregistered(id, clock, since, now);
+                // A thread of the tree may have started meanwhile.
+                self.admit_newcomers();
+                let is_deferred = || self.deferred.values().any(|deferred| deferred.id == id);
+                if !self.sampled.contains_key(&id) && !is_deferred() {
+                    self.add_unregistered(id, clock, since, now);
+                }
             }
         }
         unregistered.next_scan = Some(began + SCAN_PAUSE.max(began.elapsed() * SCAN_SHARE));

@@ -40,7 +40,7 @@ impl State {
     pub(in super::super) fn attach(&mut self, thread: &Thread, is_new: bool) {
         // A thread that has ended is about to call `detach`, or has called it, or found no
         // observer.
-        if !self.running || self.registered.contains_key(&thread.id()) || thread.ended_at().is_some() {
+        if !self.running || self.is_known(thread) || thread.ended_at().is_some() {
             return;
         }
         let Some(clock) = thread.cpu_clock() else { return };
@@ -152,6 +152,7 @@ impl State {
     /// Ends the sampling of the thread, and closes its account. Called by the thread itself; for
     /// `main`, by the thread that ends it.
     pub(in super::super) fn detach(&mut self, thread: &Thread) {
+        self.attach_all_deferred();
         let Some((id, account)) = self.registered.remove(&thread.id()) else { return self.end_deferred(thread) };
         let Some(sampled) = self.sampled.get_mut(&id) else { return };
         if sampled.thread_clock.owners().eq([account]) {
@@ -229,7 +230,7 @@ impl State {
             sampled.waits.end_contexts();
         }
         if sampled.wall_state.is_some() {
-            sampled.waits.end_times();
+            sampled.waits.end_times(self.began);
             sampled.waits.raise_flag();
         }
         Some(sampled)
