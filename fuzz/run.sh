@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes the reading of log4rs files, or of requests, with the stable compiler: libFuzzer's coverage needs no nightly, only its sanitizers do.
+# Fuzzes the reading of log4rs files, of requests, or of answers to a push, with the stable compiler: libFuzzer's coverage needs no nightly, only its sanitizers do.
 # Usage: fuzz/run.sh TARGET [SECONDS [MORE OF LIBFUZZER'S OPTIONS]]
 set -euo pipefail
 cd "$(dirname "$0")"
-name=${1:?a target: log4rs_yaml or requests}
+name=${1:?a target: log4rs_yaml, requests or answers}
 seconds=${2:-60}
 shift
 shift || true
@@ -40,8 +40,16 @@ requests)
     dictionary=http.dict
     longest=20000
     ;;
+answers)
+    # The seeds: an answer of each kind.
+    for status in 200 204 307 400 429 500 503; do
+        printf "HTTP/1.1 $status x\r\nRetry-After: 17\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n{}" > "$seeds/$status"
+    done
+    dictionary=http.dict
+    longest=8192
+    ;;
 *)
-    echo "$name: no such target; expected log4rs_yaml or requests" >&2
+    echo "$name: no such target; expected log4rs_yaml, requests or answers" >&2
     exit 2
     ;;
 esac

@@ -124,6 +124,9 @@ pub use input::{LinesTill, lines_till};
 #[doc(hidden)]
 pub use inspect::fuzz as inspect_fuzz;
 pub use profile::{Span, span};
+#[cfg(all(fuzzing, feature = "push"))]
+#[doc(hidden)]
+pub use push::fuzz as push_fuzz;
 pub use queue::{AddError, Adder, Iter as QueueIter, LeftInQueue, PopError, Popper, Queue, left_in_queues};
 #[cfg(feature = "push")]
 pub use runtime::Push;

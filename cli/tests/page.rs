@@ -22,7 +22,7 @@ fn page() -> Option<(Watched, Open, Browser)> {
 fn what_is_wrong_stands_on_top() {
     let Some((mut watched, _open, mut browser)) = page() else { return };
     watched.say("stop");
-    browser.until("/Asked to stop/.test(document.querySelector('#problems').innerText)");
+    browser.until("/Does not stop: main.deaf/.test(document.querySelector('#problems').innerText)");
     browser.until("/Deadlock/.test(document.querySelector('#problems').innerText)");
     let told = browser.text("#problems");
     for text in [
@@ -30,7 +30,7 @@ fn what_is_wrong_stands_on_top() {
         "held by main/deposits",
         "\"everyone\" is no address",
         "main/deaf",
-        "asked by main (the test wants it)",
+        "asked to stop by main (the test wants it)",
     ] {
         assert!(told.contains(text), "{text} is missing: {told}");
     }

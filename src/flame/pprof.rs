@@ -15,8 +15,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) values: [[&'a str; 2]; 2],
     pub(crate) started: SystemTime,
     pub(crate) duration: Duration,
-    /// The clock's time between two samples.
-    pub(crate) period: Duration,
+    /// What the period is of. With the type of the values it is the name of the profile's type for
+    /// servers, which know Go's: a CPU profile has a period of CPU time, and a profile of waits a
+    /// period of one wait.
+    pub(crate) period_type: [&'a str; 2],
+    /// In the unit of its type: the clock's nanoseconds between two samples.
+    pub(crate) period: u64,
     /// What the labels of the stacks name: `thread`.
     pub(crate) label_key: &'a str,
     /// Remarks for the readers of the file.
@@ -36,7 +40,8 @@ pub(super) fn write_counts(stacks: &Stacks, kind: &str, out: impl Write) -> io::
         values: [["", ""]; 2],
         started: SystemTime::now(),
         duration: Duration::ZERO,
-        period: Duration::from_nanos(1),
+        period_type: [kind, "count"],
+        period: 1,
         label_key: "thread",
         comments: &[],
     };
@@ -53,7 +58,7 @@ pub(super) fn write_counts(stacks: &Stacks, kind: &str, out: impl Write) -> io::
 struct Values<'a> {
     /// Each by its kind and unit.
     kinds: &'a [[i64; 2]],
-    /// The kind that is shown first. The period is of this kind.
+    /// The kind that is shown first.
     main: [i64; 2],
     with_weights: bool,
 }
@@ -112,13 +117,14 @@ fn message(stacks: &Stacks, facts: &Facts<'_>, mut strings: Strings, values: Val
         function.unsigned(1, index as u64 + 1).signed(2, *name).signed(3, *system_name).signed(4, *file);
         profile.message(5, &function);
     }
+    let period_type = facts.period_type.map(|text| strings.index(text));
     let comments: Vec<i64> = facts.comments.iter().map(|comment| strings.index(comment)).collect();
     for text in &strings.table {
         profile.text(6, text);
     }
     profile.signed(9, nanos(facts.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
     profile.signed(10, nanos(facts.duration));
-    profile.message(11, &value_type(values.main)).signed(12, nanos(facts.period));
+    profile.message(11, &value_type(period_type)).signed(12, signed(facts.period));
     profile.signed_list(13, comments).signed(14, values.main[0]);
     profile
 }

@@ -121,7 +121,8 @@ fn facts() -> Facts<'static> {
         values: [["samples", "count"], ["cpu", "nanoseconds"]],
         started: std::time::UNIX_EPOCH,
         duration: Duration::from_secs(2),
-        period: Duration::from_millis(10),
+        period_type: ["cpu", "nanoseconds"],
+        period: 10_000_000,
         label_key: "thread",
         comments: &[],
     }
@@ -144,7 +145,8 @@ fn the_pprof_tables_refer_to_each_other() {
     let types: Vec<_> = proto.sample_type.iter().map(|value| (text(value.ty), text(value.unit))).collect();
     assert_eq!(types, [("samples", "count"), ("cpu", "nanoseconds")]);
     assert_eq!(text(proto.default_sample_type), "cpu");
-    assert_eq!(proto.period, 10_000_000);
+    let period_type = proto.period_type.as_ref().unwrap();
+    assert_eq!((text(period_type.ty), text(period_type.unit), proto.period), ("cpu", "nanoseconds", 10_000_000));
     for (stack, sample) in stacks.stacks.iter().zip(&proto.sample) {
         assert_eq!(sample.value, [stack.samples as i64, stack.weight as i64]);
         assert_eq!(text(sample.label[0].str), &*stack.label);

@@ -1,5 +1,5 @@
-//! Metrics in Prometheus's text format 0.0.4, or in OpenMetrics 1.0.0 for a client that asks for
-//! it. The two differ in how the family of a counter is named and in units.
+//! Metrics in Prometheus's text format 0.0.4, or in OpenMetrics 1.0.0 for a client that prefers it.
+//! The two differ in how the family of a counter is named and in units.
 
 use super::pools::pool;
 use super::program::Program;
@@ -71,7 +71,7 @@ fn escaped(text: &str) -> String {
 }
 
 pub(super) fn metrics(program: &Program, request: &Request) -> Response {
-    let is_open = request.header("accept").is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let is_open = prefers_open(request.headers("accept"));
     let mut out = Exposition { text: String::new(), is_open };
     process(&mut out, program);
     threads(&mut out, program);
@@ -84,6 +84,40 @@ pub(super) fn metrics(program: &Program, request: &Request) -> Response {
         false => "text/plain; version=0.0.4; charset=utf-8",
     };
     Response::new(200, content_type, out.text)
+}
+
+/// Returns `true` if the client takes OpenMetrics, and does not prefer the text format to it.
+/// `accept`: the values of its headers `Accept`.
+fn prefers_open<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
+    let (mut open, mut text, mut any) = (0.0f64, None::<f64>, 0.0f64);
+    for range in accept.flat_map(|value| value.split(',')) {
+        let (kind, version, weight) = media_range(range);
+        match (kind.as_str(), version) {
+            // Version 0.0.1 was the draft; clients that name it read 1.0.0 too.
+            ("application/openmetrics-text", None | Some("1.0.0" | "0.0.1")) => open = open.max(weight),
+            ("text/plain", None | Some("0.0.4")) => text = Some(text.unwrap_or_default().max(weight)),
+            ("text/*" | "*/*", _) => any = any.max(weight),
+            _ => {}
+        }
+    }
+    open > 0.0 && open >= text.unwrap_or(any)
+}
+
+/// The media type in lower case, its version, and its weight from 0 to 1: a part of an `Accept`
+/// header between commas.
+fn media_range(range: &str) -> (String, Option<&str>, f64) {
+    let mut parts = range.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let (mut version, mut weight) = (None, 1.0);
+    for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+        match key.trim_end().to_ascii_lowercase().as_str() {
+            "version" => version = Some(value.trim().trim_matches('"')),
+            // A weight that is no number from 0 to 1 asks for nothing.
+            "q" => weight = value.trim().parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0),
+            _ => {}
+        }
+    }
+    (kind, version, weight)
 }
 
 fn process(out: &mut Exposition, program: &Program) {
@@ -143,9 +177,7 @@ fn all_threads() -> Vec<Thread> {
 fn queues(out: &mut Exposition) {
     let mut sums: BTreeMap<String, (u64, u64, Option<u64>)> = BTreeMap::new();
     for queue in living() {
-        let name = pool(&queue.name);
-        let name = if sums.contains_key(&name) || sums.len() < MOST_SERIES { name } else { OTHERS.to_owned() };
-        let sum = sums.entry(name).or_insert((0, 0, Some(0)));
+        let sum = sums.entry(series(&sums, pool(&queue.name))).or_insert((0, 0, Some(0)));
         *sum = (sum.0 + queue.len, sum.1 + 1, sum.2.zip(queue.capacity).map(|(sum, capacity)| sum + capacity));
     }
     let each = || sums.iter().map(|(name, sum)| (name.as_str(), sum));
@@ -162,11 +194,19 @@ fn queues(out: &mut Exposition) {
     );
     let bounded = each().filter_map(|(name, sum)| Some((name, sum.2? as f64)));
     out.all("selvedge_queue_capacity", "queue", bounded);
-    let left = left_in_queues();
+    let mut dropped: BTreeMap<String, u64> = BTreeMap::new();
+    for left in left_in_queues() {
+        *dropped.entry(series(&dropped, pool(left.name()))).or_default() += left.values();
+    }
     let help = "Values that were dropped in queues, which nothing had popped.";
     out.family(Kind::Counter, "selvedge_queue_dropped_values", "", help);
-    let dropped = left.iter().map(|left| (left.name(), left.values() as f64));
+    let dropped = dropped.iter().map(|(name, values)| (name.as_str(), *values as f64));
     out.all("selvedge_queue_dropped_values_total", "queue", dropped);
+}
+
+/// The name of the series of that pool: its own, or that of all further ones.
+fn series<T>(sums: &BTreeMap<String, T>, pool: String) -> String {
+    if sums.contains_key(&pool) || sums.len() < MOST_SERIES { pool } else { OTHERS.to_owned() }
 }
 
 fn log(out: &mut Exposition) {
@@ -199,5 +239,62 @@ fn waits(out: &mut Exposition) {
     out.family(Kind::Counter, "selvedge_waits", "", "How often they have waited.");
     for ((thread, name, kind), (count, _)) in &sums {
         out.sample("selvedge_waits_total", &[("thread", thread), ("kind", kind), ("name", name)], *count as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gets_the_format_that_it_prefers() {
+        let prefers = |accept: &[&str]| prefers_open(accept.iter().copied());
+        let (open, text) = ("application/openmetrics-text", "text/plain;version=0.0.4");
+        for accept in [
+            &[open][..],
+            &["Application/OpenMetrics-Text; Version=\"1.0.0\" ; charset=utf-8"],
+            // Prometheus 2.42, 2.5 and 3.5.
+            &["application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+               text/plain;version=0.0.4;q=0.5,*/*;q=0.1"],
+            &["application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"],
+            &["application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+               application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+               text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
+            // Protocol buffers are not served.
+            &["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+               application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"],
+            &[text, open],
+        ] {
+            assert!(prefers(accept), "{accept:?}");
+        }
+        for accept in [
+            &[][..],
+            &[""],
+            &["*/*"],
+            &["text/html,application/xhtml+xml,*/*;q=0.8"],
+            &[text],
+            &["application/json"],
+            &["application/openmetrics-text;q=0"],
+            &["application/openmetrics-text;q=nan"],
+            &["application/openmetrics-text;q=2"],
+            &["application/openmetrics-text;version=2.0.0,text/plain;q=0.1"],
+            &["application/openmetrics-text;q=0.4,text/plain;q=0.5"],
+            &["application/openmetrics-text;q=0.4", "text/plain;q=0.5"],
+            &["application/openmetrics-text;q=0.4,*/*"],
+            &["application/openmetrics-text-of-mine"],
+        ] {
+            assert!(!prefers(accept), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn further_names_are_one_series() {
+        let mut sums = BTreeMap::new();
+        for number in 0..MOST_SERIES + 50 {
+            // Letters, since numbers are one series already.
+            let name: String = number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+            *sums.entry(series(&sums, name)).or_insert(0) += 1;
+        }
+        assert_eq!((sums.len(), sums[OTHERS], sums["a"]), (MOST_SERIES + 1, 50, 1));
     }
 }

@@ -154,7 +154,8 @@ impl Profile {
             values: [["samples", "count"], [&clock, "nanoseconds"]],
             started: self.session.started,
             duration: self.session.duration,
-            period: self.session.effective.period,
+            period_type: [&clock, "nanoseconds"],
+            period: self.session.effective.period.as_nanos() as u64,
             label_key: "thread",
             comments: &comments,
         };

@@ -3,20 +3,26 @@
 //!
 //! All intervals together have the sums of the recording. An interval is the difference of two
 //! snapshots, as in `part`; here the names that were found, and the snapshot before, are kept.
+//!
+//! The time of a thread of the runtime's own is one frame. Otherwise the search for names would
+//! itself be sampled, each time in other places of its code, whose names the next interval would
+//! search for.
 
+use super::accounts::is_runtimes_own;
 use super::build;
 use super::counted_waits::CountedWaits;
 use super::difference::subtract;
 use super::model::{Profile, Session};
 use super::options::Clock;
-use super::raw::{Effective, RawProfile};
+use super::raw::{self, Effective, Ending, Lifetime, Owner, RawProfile, RawSample};
 use super::running::{Running, running};
+use super::shown_stacks::RUNTIME;
 use super::symbols::OfThisProcess;
 use super::wait_stacks::Contention;
 use crate::error::Error;
-use crate::flame::{self, Facts, Stack, Stacks};
+use crate::flame::{self, Facts, Location, Stack, Stacks};
 use crate::thread::pool_names::without_numbers;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -57,7 +63,8 @@ pub(crate) struct Delta {
     pub(crate) kind: Kind,
     /// Their labels are threads, those of a pool as one.
     pub(crate) stacks: Stacks,
-    pub(crate) period: Duration,
+    /// Nanoseconds of the clock, or one wait.
+    pub(crate) period: u64,
 }
 
 /// What a profile counts.
@@ -82,6 +89,12 @@ impl Kind {
         }
     }
 
+    /// What a period is of, as Go's profiles have it.
+    fn period_type(self) -> [&'static str; 2] {
+        let [number, time] = self.values();
+        if matches!(self, Kind::Block | Kind::Mutex) { number } else { time }
+    }
+
     /// The number and the time of a stack, each with its unit.
     pub(crate) fn values(self) -> [[&'static str; 2]; 2] {
         match self {
@@ -102,6 +115,7 @@ impl Delta {
             values: self.kind.values(),
             started,
             duration,
+            period_type: self.kind.period_type(),
             period: self.period,
             label_key: "thread",
             comments: &[],
@@ -130,8 +144,9 @@ impl Series {
     /// long as it takes to find the names of functions that were not met before.
     pub(crate) fn next(&mut self) -> Option<Interval> {
         let waits = self.running.waits().map(|waits| waits.counted());
-        let RawProfile { samples, lifetimes, history, trouble, own_stacks, .. } = self.running.snapshot()?;
+        let RawProfile { mut samples, lifetimes, history, trouble, own_stacks, .. } = self.running.snapshot()?;
         let now = Instant::now();
+        strip_own_threads(&mut samples, &lifetimes);
         self.names.renew(history);
         build::prepare(&samples, &own_stacks.stacks, &mut self.names);
         let duration = now.saturating_duration_since(self.running.began);
@@ -159,7 +174,8 @@ impl Series {
         let Effective { clock, period, .. } = self.running.effective;
         let kind = if clock == Clock::Wall { Kind::Wall } else { Kind::Cpu };
         // As Go's: each wait counts for itself.
-        let one = Duration::from_nanos(1);
+        let one = 1;
+        let period = period.as_nanos() as u64;
         let deltas = [
             (kind, period, &later.time, &self.earlier.time),
             (Kind::Block, one, &later.block, &self.earlier.block),
@@ -179,9 +195,51 @@ impl Series {
 }
 
 impl Found {
-    fn new(time: Stacks, contention: &Contention) -> Found {
+    fn new(mut time: Stacks, contention: &Contention) -> Found {
+        fold_own_threads(&mut time);
         Found { time, block: contention.waits_of_the_program(), mutex: contention.mutex() }
     }
+}
+
+/// Removes the code of the runtime's own threads, so that no names are searched for it.
+fn strip_own_threads(samples: &mut [RawSample], lifetimes: &[Lifetime]) {
+    for sample in samples {
+        let is_own = matches!(sample.owner, Owner::Lifetime(index) if is_runtimes_own(&lifetimes[index].path));
+        if let raw::Stack::Sampled { addresses, ending, waiting, .. } = &mut sample.stack
+            && is_own
+        {
+            (*addresses, *ending, *waiting) = (Arc::default(), Ending::Root, None);
+        }
+    }
+}
+
+/// The time of each of the runtime's own threads as one stack.
+fn fold_own_threads(stacks: &mut Stacks) {
+    let mut sums: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+    stacks.stacks.retain(|stack| {
+        let is_own = is_runtimes_own(&stack.label);
+        if is_own {
+            let sum = sums.entry(stack.label.clone()).or_default();
+            *sum = (sum.0 + stack.samples, sum.1 + stack.weight);
+        }
+        !is_own
+    });
+    if sums.is_empty() {
+        return;
+    }
+    let remark = Location::remark(RUNTIME);
+    let known = stacks.locations.iter().position(|location| *location == remark);
+    let place = known.unwrap_or_else(|| {
+        stacks.locations.push(remark);
+        stacks.locations.len() - 1
+    });
+    stacks.stacks.extend(sums.into_iter().map(|(label, (samples, weight))| Stack {
+        label,
+        frames: vec![place],
+        labels: Vec::new(),
+        samples,
+        weight,
+    }));
 }
 
 /// The stacks with the threads of each pool as one, without what the threads worked on, and without
@@ -227,7 +285,6 @@ fn thread(path: &str, known: &mut BTreeSet<Arc<str>>) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flame::Location;
 
     fn stack(label: &str, frames: &[usize], weight: u64) -> Stack {
         let labels = vec![("request".into(), "17".into())];
@@ -255,6 +312,26 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!((pooled.locations.len(), pooled.stacks[1].samples), (2, 2));
         assert!(pooled.stacks.iter().all(|stack| stack.labels.is_empty()));
+    }
+
+    #[test]
+    fn a_thread_of_the_runtime_is_one_frame() {
+        let found = |own: &[(&[usize], u64)], users: u64| {
+            let own = own.iter().map(|(frames, weight)| stack("main/selvedge/push", frames, *weight));
+            let stacks = own.chain([stack("main", &[0], users), stack("main/selvedges", &[1], 2)]).collect();
+            let mut stacks =
+                Stacks { stacks, locations: ["a", RUNTIME, "b"].map(Location::remark).into(), modules: Vec::new() };
+            fold_own_threads(&mut stacks);
+            stacks
+        };
+        let (earlier, mut later) = (found(&[(&[0], 3), (&[2, 1], 4)], 10), found(&[(&[2], 5), (&[1], 6)], 12));
+        assert_eq!((later.locations.len(), later.stacks.len()), (3, 3), "the frame is one that is there");
+        let own = later.stacks.last().unwrap();
+        assert_eq!((&*own.label, &own.frames, own.samples, own.weight), ("main/selvedge/push", &vec![1], 2, 11));
+        // Both have one frame, so the time of different code is subtracted.
+        subtract(&mut later, &earlier);
+        let left: Vec<_> = later.stacks.iter().map(|stack| (&*stack.label, stack.weight)).collect();
+        assert_eq!(left, [("main", 2), ("main/selvedge/push", 4)]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use super::model::{Profile, program};
 use crate::error::Error;
 use crate::flame::{self, Facts, FlameOptions, Stacks};
 use std::io::Write;
-use std::time::Duration;
 
 /// The stacks of waits. Empty unless the recording [counted waits](super::Options::waits).
 ///
@@ -132,7 +131,8 @@ impl Profile {
             started: self.session.started,
             duration: self.session.duration,
             // As Go's: each wait counts for itself.
-            period: Duration::from_nanos(1),
+            period_type: ["contentions", "count"],
+            period: 1,
             label_key: "thread",
             comments: &comments,
         };

@@ -11,6 +11,8 @@ const MOST_BYTES: usize = 16 << 20;
 pub(super) struct Backlog {
     bodies: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// How often the server has failed at the oldest one.
+    failures: u32,
 }
 
 impl Backlog {
@@ -38,8 +40,15 @@ impl Backlog {
         self.bodies.front().map(Vec::as_slice)
     }
 
+    /// The server has failed at the oldest. Returns how often it has.
+    pub(super) fn fail(&mut self) -> u32 {
+        self.failures += 1;
+        self.failures
+    }
+
     /// The oldest is done with.
     pub(super) fn remove(&mut self) {
+        self.failures = 0;
         if let Some(body) = self.bodies.pop_front() {
             self.bytes -= body.len();
         }
@@ -76,5 +85,17 @@ mod tests {
         assert_eq!(add(21, 10, 20), (1, 2, 19, Some(7)), "too large for itself");
         assert_eq!(add(20, 10, 20), (2, 1, 20, Some(20)));
         assert_eq!((backlog.clear(), backlog.len(), backlog.oldest()), (1, 0, None));
+    }
+
+    #[test]
+    fn failures_are_those_of_the_oldest() {
+        let mut backlog = Backlog::default();
+        assert_eq!([0; 3].map(|byte| backlog.add(vec![byte])), [0; 3]);
+        assert_eq!([backlog.fail(), backlog.fail()], [1, 2]);
+        backlog.remove();
+        assert_eq!(backlog.fail(), 1);
+        // The oldest gives way.
+        assert_eq!(backlog.add_within(vec![0], 2, 100), 1);
+        assert_eq!(backlog.fail(), 1);
     }
 }

@@ -24,6 +24,9 @@ mod backlog;
 mod backoff;
 mod counts;
 mod encode;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))]
+pub mod fuzz;
 mod lookup;
 #[cfg(feature = "otlp")]
 mod otlp;

@@ -102,7 +102,7 @@ fn profile(delta: &Delta, interval: &Interval, tables: &mut Tables) -> Profile {
         time_unix_nano: nanos(interval.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         duration_nano: nanos(interval.duration),
         period_type: Some(value_type),
-        period: i64::try_from(delta.period.as_nanos()).unwrap_or(i64::MAX),
+        period: i64::try_from(delta.period).unwrap_or(i64::MAX),
         profile_id: (0..2).flat_map(|_| RandomState::new().hash_one(0).to_be_bytes()).collect(),
         ..Profile::default()
     }

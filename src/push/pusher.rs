@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long the end of the program waits for the last interval.
 const LAST: Duration = Duration::from_secs(3);
+/// So many attempts the server may fail at an interval: others wait behind it.
+const MOST_FAILURES: u32 = 10;
 /// How long it then waits until the thread has told what is lost.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -127,7 +129,7 @@ impl Work {
                 due = (due + self.plan.every).max(Instant::now() + self.plan.every / 2);
             }
             if self.next_attempt <= Instant::now() {
-                self.attempt(&stop);
+                self.attempt(MOST_FAILURES, &stop);
             }
         }
         self.finish(&stop);
@@ -154,8 +156,9 @@ impl Work {
         }
     }
 
-    /// Sends the oldest interval. Returns `true` if the next may follow at once.
-    fn attempt(&mut self, stop: &Signal) -> bool {
+    /// Sends the oldest interval, at which the server may fail so often. Returns `true` if the next
+    /// may follow at once.
+    fn attempt(&mut self, most_failures: u32, stop: &Signal) -> bool {
         let Some(body) = self.backlog.oldest() else { return false };
         match send(&self.plan, &mut self.lookup, body, stop) {
             Outcome::Taken(answer) => {
@@ -172,15 +175,29 @@ impl Work {
                 self.counts.lost(1, Loss::Refused, &why);
                 true
             }
+            Outcome::Failed { why, after } => {
+                self.try_later(&why, after);
+                let failures = self.backlog.fail();
+                let is_over = failures >= most_failures;
+                if is_over {
+                    self.backlog.remove();
+                    self.counts.lost(1, Loss::Refused, &format!("{why}, at attempt {failures}"));
+                }
+                is_over
+            }
             Outcome::Later { why, after } => {
-                let pause = self.backoff.failed(after);
-                self.next_attempt = Instant::now() + pause;
-                self.is_asked = after.is_some();
-                self.counts.failed(&why, pause, self.backlog.len());
+                self.try_later(&why, after);
                 false
             }
             Outcome::GaveUp => false,
         }
+    }
+
+    fn try_later(&mut self, why: &str, after: Option<Duration>) {
+        let pause = self.backoff.failed(after);
+        self.next_attempt = Instant::now() + pause;
+        self.is_asked = after.is_some();
+        self.counts.failed(why, pause, self.backlog.len());
     }
 
     /// Pushes what is left, each interval once.
@@ -193,7 +210,7 @@ impl Work {
         }
         let is_asked_to_wait = self.is_asked && self.next_attempt > Instant::now();
         if !is_asked_to_wait {
-            while !stop.is_go() && self.attempt(stop) {}
+            while !stop.is_go() && self.attempt(1, stop) {}
         }
         self.counts.lost(self.backlog.clear(), Loss::Ended, "the program has ended");
         self.counts.tell();

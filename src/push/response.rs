@@ -10,6 +10,8 @@ pub(super) enum Outcome {
     Taken(Vec<u8>),
     /// The server will not take it, however often it comes.
     Refused(String),
+    /// The server has failed at this request. It may be the request's fault.
+    Failed { why: String, after: Option<Duration> },
     /// Another attempt may succeed; `after` the time that the server asks for.
     Later { why: String, after: Option<Duration> },
     /// The signal has gone that ends the attempt.
@@ -79,7 +81,10 @@ pub(super) fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
         404 | 405 => Outcome::Refused(format!("the server answers {status}{says}; check push.url and push.format")),
         // Not implemented, and a version of HTTP that the server does not speak.
         501 | 505 => Outcome::Refused(format!("the server answers {status}{says}")),
-        408 | 425 | 429 | 500..=599 => {
+        // An agent answers 500 for each error of the server behind it.
+        500 => Outcome::Failed { why: format!("the server answers 500{says}"), after: head.retry_after },
+        // 499: the server was stopped while it took the request.
+        408 | 425 | 429 | 499 | 502..=599 => {
             Outcome::Later { why: format!("the server answers {status}{says}"), after: head.retry_after }
         }
         _ => Outcome::Refused(format!("the server answers {status}{says}")),
@@ -121,9 +126,10 @@ mod tests {
         for status in [301, 307, 400, 401, 403, 404, 405, 411, 413, 415, 422, 501, 505, 600] {
             assert!(matches!(answer(status), Outcome::Refused(_)), "{status}");
         }
-        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+        for status in [408, 425, 429, 499, 502, 503, 504, 599] {
             assert!(matches!(answer(status), Outcome::Later { after: None, .. }), "{status}");
         }
+        assert!(matches!(answer(500), Outcome::Failed { after: None, .. }));
     }
 
     #[test]

@@ -60,6 +60,37 @@ fn later(outcome: Outcome) -> String {
     }
 }
 
+/// Deterministic: each input is an answer with some bytes changed. fuzz/ does the same by coverage.
+#[test]
+fn random_answers_are_taken_refused_or_tried_again() {
+    let seeds = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 17\r\nContent-Type: text/plain\r\n\r\nslower \u{1b}[31m",
+        "HTTP/1.0 307 x\r\nLocation: https://elsewhere/\r\n\r\n",
+        "HTTP/1.1 500 Internal Server Error\r\nRetry-After: Fri, 27 Nov 2026 11:00:30 GMT\r\n\r\ninternal",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let mut input = seeds[random(seeds.len())].as_bytes().to_vec();
+        for _ in 0..random(6) {
+            let at = random(input.len());
+            match random(4) {
+                0 => input[at] = random(256) as u8,
+                1 => input.insert(at, b"\r\n :;,/.09"[random(10)]),
+                2 if input.len() > 1 => drop(input.remove(at)),
+                _ => input.truncate(at + 1),
+            }
+        }
+        super::fuzz::check(&input);
+    }
+}
+
 #[test]
 fn a_request_has_what_the_server_asks_for() {
     let (port, server) = server(|mut stream| {

@@ -1,8 +1,8 @@
 //! What holds for each program of this user: the kernel's settings, and the limits that this
 //! command itself has, as a program started beside it would have them.
 
-use super::{Finding, read};
-use std::io;
+use super::perf::{self, EXCLUDE_HYPERVISOR, EXCLUDE_KERNEL};
+use super::{Finding, read, rings};
 
 pub(super) fn findings(pid: Option<u32>) -> Vec<Finding> {
     let limits = read(format!("/proc/{}/limits", pid.map_or("self".to_owned(), |pid| pid.to_string())));
@@ -10,6 +10,7 @@ pub(super) fn findings(pid: Option<u32>) -> Vec<Finding> {
     let mut findings = vec![tick(), perf_events(), seccomp(pid), schedstat()];
     findings.extend(limit("Max pending signals").map(pending_signals));
     findings.extend(limit("Max open files").map(open_files));
+    findings.extend(rings::findings(pid, limit("Max locked memory"), limit("Max open files")));
     findings.extend(limit("Max processes").map(processes));
     findings.extend(pids_of_group());
     findings.push(folder());
@@ -25,7 +26,7 @@ fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     }
 }
 
-fn amount(limit: u64) -> String {
+pub(super) fn amount(limit: u64) -> String {
     if limit == u64::MAX { "unlimited".to_owned() } else { limit.to_string() }
 }
 
@@ -44,50 +45,13 @@ fn tick() -> Finding {
     Finding::good("kernel tick", now)
 }
 
-/// `struct perf_event_attr` in its first version, which every kernel since takes.
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    breakpoint_type: u32,
-    breakpoint_address: u64,
-}
-
-/// Opens a software clock of this thread and closes it. `exclude`: without the kernel's part.
-fn try_perf_event(exclude_kernel: bool) -> io::Result<()> {
-    const SOFTWARE: u32 = 1;
-    let attributes = Attributes {
-        kind: SOFTWARE,
-        size: size_of::<Attributes>() as u32,
-        sample_period: 10_000_000,
-        flags: if exclude_kernel { 1 << 5 | 1 << 6 } else { 1 << 6 },
-        ..Attributes::default()
-    };
-    // SAFETY: the attributes are readable for the size that they tell; the other arguments are
-    // numbers: this thread, any processor, no group, close at exec.
-    let event = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, 0, -1, -1, 8) };
-    if event < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was opened above, and nothing else has it.
-    unsafe { libc::close(event as libc::c_int) };
-    Ok(())
-}
-
 fn perf_events() -> Finding {
     let what = "perf events";
     let paranoid: Option<i32> = read("/proc/sys/kernel/perf_event_paranoid").and_then(|text| text.parse().ok());
     let level = paranoid.map_or(String::new(), |level| format!(" (kernel.perf_event_paranoid is {level})"));
     let rate = tick_hertz().map_or("the kernel's tick".to_owned(), |hertz| format!("{hertz} Hz"));
     let costs = format!("a profile has at most {rate}; above that the timer is used, and the log says so");
-    match (try_perf_event(false), try_perf_event(true)) {
+    match (perf::open(EXCLUDE_HYPERVISOR), perf::open(EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR)) {
         (Ok(()), _) => Finding::good(what, format!("permitted, with the kernel's part{level}")),
         (_, Ok(())) => Finding::good(
             what,
@@ -160,12 +124,9 @@ fn pending_signals(limit: u64) -> Finding {
 fn open_files(limit: u64) -> Finding {
     let what = "open files (RLIMIT_NOFILE)";
     if limit >= 1024 {
-        return Finding::good(
-            what,
-            format!("{}: a quarter of them may be perf events, one for each thread", amount(limit)),
-        );
+        return Finding::good(what, format!("{}: a quarter of them may be perf events", amount(limit)));
     }
-    let costs = format!("at most {} threads have perf events; others keep the timer", limit / 4);
+    let costs = format!("with signals, at most {} threads have perf events; others keep the timer", limit / 4);
     Finding::costly(what, amount(limit), costs, "ulimit -n 4096   (systemd: LimitNOFILE=4096)")
 }
 

@@ -1,9 +1,11 @@
 //! `selvedge doctor`: what this machine, and a program on it, permit; what each restriction costs,
-//! and the line that lifts it. It reads files below `/proc` and makes one system call.
+//! and the line that lifts it. It reads files below `/proc`, and opens perf events of its own.
 
 mod elf;
 mod machine;
+mod perf;
 mod program;
+mod rings;
 
 use crate::args::Which;
 use crate::fault::{Exit, Fault};

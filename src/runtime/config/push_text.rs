@@ -12,7 +12,9 @@ pub(super) const URL: &str = "http://HOST:PORT, as http://localhost:4040";
 
 const DEFAULT_EVERY: Duration = Duration::from_secs(15);
 const LEAST_EVERY: Duration = Duration::from_secs(1);
-const MOST_EVERY: Duration = Duration::from_secs(3600);
+/// A Pyroscope server refuses a profile that begins more than an hour ago, and the first attempt to
+/// send one may fail.
+const MOST_EVERY: Duration = Duration::from_secs(30 * 60);
 
 /// A Pyroscope server takes 30 labels, some of which are the runtime's.
 const MOST_LABELS: usize = 24;
@@ -127,8 +129,11 @@ fn read_authority(authority: &str) -> Result<(String, u16), String> {
 
 pub(super) fn check_every(every: Duration) -> Result<(), String> {
     match every {
-        _ if every < LEAST_EVERY => Err("shorter than a second; expected from 1s to 1h".to_owned()),
-        _ if every > MOST_EVERY => Err("longer than an hour; expected from 1s to 1h".to_owned()),
+        _ if every < LEAST_EVERY => Err("shorter than a second; expected from 1s to 30m".to_owned()),
+        _ if every > MOST_EVERY => {
+            Err("longer than 30 minutes, and servers refuse what begins an hour ago; expected from 1s to 30m"
+                .to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -275,7 +280,7 @@ mod tests {
         assert_eq!((settings.every, settings.format), (DEFAULT_EVERY, PushFormat::Pyroscope));
         let wrong = |text: PushText| check(text).unwrap_err().key;
         assert_eq!(wrong(PushText { every: Some(Duration::from_millis(999)), ..text() }), "every");
-        assert_eq!(wrong(PushText { every: Some(Duration::from_secs(3601)), ..text() }), "every");
+        assert_eq!(wrong(PushText { every: Some(Duration::from_secs(30 * 60 + 1)), ..text() }), "every");
         assert_eq!(wrong(PushText { user: Some("me".into()), ..text() }), "user");
         assert_eq!(wrong(PushText { tenant: Some("a\r\nb: c".into()), ..text() }), "tenant");
         assert_eq!(wrong(PushText { token_file: Some("no/such/file".into()), ..text() }), "token_file");

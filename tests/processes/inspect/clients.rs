@@ -68,7 +68,8 @@ fn of_pipelined_requests_the_first_is_answered() {
 
 #[test]
 fn many_connections_make_no_threads() {
-    const MANY: usize = 400;
+    const MANY: usize = 1000;
+    may_open(2 * MANY as u64);
     let home = Home::new();
     let program = home.start("threads", UNIX, 1);
     let threads = || std::fs::read_dir(format!("/proc/{}/task", program.process.id())).unwrap().count();
@@ -97,6 +98,16 @@ fn many_connections_make_no_threads() {
     program.stop();
 }
 
+/// Raises the limit of this process, which has a descriptor for each connection.
+fn may_open(files: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable for one rlimit.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    limit.rlim_cur = limit.rlim_cur.max(files.min(limit.rlim_max));
+    // SAFETY: `limit` is readable for one rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+}
+
 #[test]
 fn bytes_at_random_end_nothing() {
     let home = Home::new();
@@ -112,5 +123,12 @@ fn bytes_at_random_end_nothing() {
         assert!(text.is_empty() || text.starts_with(b"HTTP/1.1 4") || text.starts_with(b"HTTP/1.1 5"));
     }
     until("quiet", || program.get("/info").status == 200);
+    for path in ["/../written", "/..%2fwritten", "//written", "/%2e%2e/written"] {
+        assert!(matches!(program.get(path).status, 400 | 404), "{path}");
+    }
     program.stop();
+    let left = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<String> = left.collect();
+    left.sort_unstable();
+    assert_eq!(left, ["selvedge", "selvedge.yaml"], "nothing else is written");
 }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod clients;
+mod parsers;
 mod places;
 #[cfg(feature = "profiling")]
 mod recordings;

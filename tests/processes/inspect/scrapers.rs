@@ -1,5 +1,6 @@
 //! Scrapers of profiles ask as they ask a Go program. The requests have the shape that Grafana
-//! Alloy (`pyroscope.scrape`), Parca and Prometheus send: their paths, parameters and headers.
+//! Alloy (`pyroscope.scrape`), Parca and Prometheus send, by their source: their paths, parameters
+//! and headers, and what they accept as an answer.
 
 use super::places::port;
 use super::recordings::decoded;
@@ -36,30 +37,46 @@ fn profiles_are_scraped_as_from_a_go_program() {
         );
         exchange(tcp(port), &request)
     };
-    // CPU time is asked for by its length, one second less than the interval. Parca adds its length
-    // to the parameters of the job, which may have one. The others are since the begin.
+    // CPU time is asked for by its length: by Alloy one second less than the interval, by Parca the
+    // interval. Both add it to the parameters of the job, which all its profiles share, so it may
+    // come twice, and with the other profiles. Without it they are since the begin.
     let paths = [
-        ("/debug/pprof/profile?seconds=1", "cpu/nanoseconds"),
-        ("/debug/pprof/profile?seconds=1&seconds=1", "cpu/nanoseconds"),
-        ("/debug/pprof/goroutine", "goroutine/count"),
-        ("/debug/pprof/mutex", "delay/nanoseconds"),
-        ("/debug/pprof/block", "delay/nanoseconds"),
+        ("/debug/pprof/profile?seconds=1", "cpu/nanoseconds", "cpu/nanoseconds"),
+        ("/debug/pprof/profile?seconds=1&seconds=1", "cpu/nanoseconds", "cpu/nanoseconds"),
+        ("/debug/pprof/goroutine", "goroutine/count", "goroutine/count"),
+        ("/debug/pprof/mutex", "delay/nanoseconds", "contentions/count"),
+        ("/debug/pprof/block", "delay/nanoseconds", "contentions/count"),
+        ("/debug/pprof/block?seconds=1&seconds=1", "delay/nanoseconds", "contentions/count"),
+        ("/debug/pprof/goroutine?seconds=1", "goroutine/count", "goroutine/count"),
     ];
-    for (at, (path, kind)) in paths.into_iter().enumerate() {
+    for (at, (path, kind, period)) in paths.into_iter().enumerate() {
         let answer = ask(path, AGENTS[at % 2]);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(!answer.head.to_lowercase().contains("content-encoding"), "{}", answer.head);
+        // Alloy takes no other type.
+        assert!(answer.has("content-type: application/octet-stream"), "{path}: {}", answer.head);
         let profile = decoded(&answer.body);
         let text = |index: i64| profile.string_table[index as usize].as_str();
         let kinds: Vec<String> =
             profile.sample_type.iter().map(|kind| format!("{}/{}", text(kind.ty), text(kind.unit))).collect();
         assert!(kinds.iter().any(|found| found == kind), "{path}: {kinds:?}");
-        assert!(!profile.sample.is_empty() && profile.time_nanos > 0, "{path}");
+        let period_type = profile.period_type.as_ref().unwrap();
+        assert_eq!(format!("{}/{}", text(period_type.ty), text(period_type.unit)), period, "{path}");
+        // Threads that wait come and go in a profile of what has been added in a second.
+        assert!(!profile.sample.is_empty() || path.contains("goroutine?"), "{path}");
+        assert!(profile.time_nanos > 0, "{path}");
     }
     // Memory is switched on by default there; the scraper tells this text.
     let memory = ask("/debug/pprof/allocs", AGENTS[0]);
     assert!(memory.status == 404 && memory.text().contains("does not sample allocations"), "{}", memory.text());
     assert_eq!(ask("/debug/pprof/allocs?debug=0", AGENTS[1]).status, 404);
+    // Off by default there. The scraper tells a text of another status than 200, for that profile.
+    for path in
+        ["/debug/pprof/delta_heap", "/debug/pprof/delta_block", "/debug/pprof/delta_mutex", "/debug/fgprof?seconds=1"]
+    {
+        let answer = ask(path, AGENTS[0]);
+        assert!(answer.status == 404 && !answer.body.is_empty(), "{path}: {}", answer.text());
+    }
     let agent = "Prometheus/3.5.0\r\nAccept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 10";
     let metrics = ask("/metrics", agent);

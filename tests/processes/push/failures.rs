@@ -6,6 +6,14 @@ use crate::support::until;
 use std::net::TcpListener;
 use std::time::Duration;
 
+/// Runs the cases at the same time: each is a program that mostly waits.
+fn side_by_side<T: Send, const N: usize>(cases: [T; N], run: impl Fn(T) + Sync) {
+    let run = &run;
+    std::thread::scope(|scope| {
+        cases.into_iter().for_each(|case| drop(scope.spawn(move || run(case))));
+    });
+}
+
 /// A server that fails at first in this way, and then takes each interval: nothing is lost.
 fn comes_back(test: &str, fails: Answer, says: &str) {
     let receiver = Receiver::start(move |number| if number < 1 { fails.clone() } else { TAKE });
@@ -27,26 +35,21 @@ fn comes_back(test: &str, fails: Answer, says: &str) {
 }
 
 #[test]
-fn errors_of_the_server_are_tried_again() {
-    let body = Answer::Body("503 Service Unavailable", b"the ingester is not ready\n".to_vec());
-    comes_back("push-503", body, "the server answers 503 (the ingester is not ready); the next attempt is in");
-}
-
-#[test]
-fn half_an_answer_is_none() {
-    comes_back("push-half", Answer::Half, "the server has closed the connection without a whole answer");
-}
-
-#[test]
-fn a_connection_that_closes_within_the_request_is_tried_again() {
-    // Closed with data unread, a connection is reset.
-    comes_back("push-close", Answer::Close, "push: no profile to");
-}
-
-#[test]
-fn a_server_that_asks_to_wait_is_waited_for() {
-    let wait = Answer::Status("429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0");
-    comes_back("push-429", wait, "the server answers 429; the next attempt is in 3.0s");
+fn a_server_that_comes_back_gets_all() {
+    let not_ready = Answer::Body("503 Service Unavailable", b"the ingester is not ready\n".to_vec());
+    let asks = Answer::Status("429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0");
+    let agent = Answer::Body("500 Internal Server Error", br#"{"code":"internal"}"#.to_vec());
+    side_by_side(
+        [
+            ("push-503", not_ready, "the server answers 503 (the ingester is not ready); the next attempt is in"),
+            ("push-500", agent, "the server answers 500 ({\"code\":\"internal\"}); the next attempt is in"),
+            ("push-half", Answer::Half, "the server has closed the connection without a whole answer"),
+            // Closed with data unread, a connection is reset.
+            ("push-close", Answer::Close, "push: no profile to"),
+            ("push-429", asks, "the server answers 429; the next attempt is in 2.0s"),
+        ],
+        |(test, fails, says)| comes_back(test, fails, says),
+    );
 }
 
 #[test]
@@ -72,38 +75,51 @@ fn a_server_that_comes_later_gets_the_intervals_from_before() {
 
 #[test]
 fn what_the_server_refuses_is_counted_exactly() {
-    for (test, answer, says) in [
-        (
-            "push-400",
-            Answer::Body("400 Bad Request", br#"{"code":"invalid_argument"}"#.to_vec()),
-            r#"the server answers 400 ({"code":"invalid_argument"})"#,
-        ),
-        (
-            "push-307",
-            Answer::Status("307 Temporary Redirect\r\nLocation: https://elsewhere/\r\nContent-Length: 0"),
-            "a redirection to https://elsewhere/, which is not followed",
-        ),
-        (
-            "push-401",
-            Answer::Status("401 Unauthorized\r\nContent-Length: 0"),
-            "the server answers 401; check push.token_file",
-        ),
-    ] {
-        let refused = answer.clone();
-        let receiver = Receiver::start(move |number| if number % 2 == 0 { refused.clone() } else { TAKE });
-        let program = Pushing::start(test, receiver.port(), "", "");
-        until("four requests", || receiver.requests().len() >= 4);
-        let ended = program.end();
-        let (taken, all) = (receiver.taken().len(), receiver.requests().len());
-        assert_eq!((ended.pushed(), ended.lost("refused by the server")), (taken, all - taken), "{}", ended.log);
-        let told: Vec<&str> =
-            ended.log.lines().filter(|line| line.contains("the profile of 1 interval is lost: ")).collect();
-        assert!(told.len() == 1 && told[0].contains(says), "{}", ended.log);
-        // No attempt was made twice.
-        let mut bodies: Vec<Vec<u8>> = receiver.requests().into_iter().map(|request| request.body).collect();
-        bodies.dedup();
-        assert_eq!(bodies.len(), all);
-    }
+    let bad = Answer::Body("400 Bad Request", br#"{"code":"invalid_argument"}"#.to_vec());
+    let elsewhere = Answer::Status("307 Temporary Redirect\r\nLocation: https://elsewhere/\r\nContent-Length: 0");
+    let unknown = Answer::Status("401 Unauthorized\r\nContent-Length: 0");
+    side_by_side(
+        [
+            ("push-400", bad, r#"the server answers 400 ({"code":"invalid_argument"})"#),
+            ("push-307", elsewhere, "a redirection to https://elsewhere/, which is not followed"),
+            ("push-401", unknown, "the server answers 401; check push.token_file"),
+        ],
+        |(test, answer, says)| refuses(test, answer, says),
+    );
+}
+
+/// A server that refuses every other interval in this way.
+fn refuses(test: &str, answer: Answer, says: &str) {
+    let receiver = Receiver::start(move |number| if number % 2 == 0 { answer.clone() } else { TAKE });
+    let program = Pushing::start(test, receiver.port(), "", "");
+    until("three requests", || receiver.requests().len() >= 3);
+    let ended = program.end();
+    let (taken, all) = (receiver.taken().len(), receiver.requests().len());
+    assert_eq!((ended.pushed(), ended.lost("refused by the server")), (taken, all - taken), "{}", ended.log);
+    let told: Vec<&str> =
+        ended.log.lines().filter(|line| line.contains("the profile of 1 interval is lost: ")).collect();
+    assert!(told.len() == 1 && told[0].contains(says), "{}", ended.log);
+    // No attempt was made twice.
+    let mut bodies: Vec<Vec<u8>> = receiver.requests().into_iter().map(|request| request.body).collect();
+    bodies.dedup();
+    assert_eq!(bodies.len(), all);
+}
+
+#[test]
+fn an_interval_at_which_the_server_fails_keeps_no_other_from_the_end() {
+    // The agent answers so whenever the server behind it refuses one.
+    let receiver = Receiver::start(|number| match number {
+        0 | 1 => Answer::Status("500 Internal Server Error\r\nContent-Length: 0"),
+        _ => TAKE,
+    });
+    let program = Pushing::start("push-poison", receiver.port(), "", "");
+    until("a failure", || !receiver.requests().is_empty());
+    let ended = program.end();
+    let (taken, tried) = (receiver.taken().len(), receiver.requests().len());
+    // The end tries each once. Whether the second attempt was before it or in it, is open.
+    assert!(taken >= 1 && ended.pushed() == taken, "{}", ended.log);
+    let lost = if ended.log.contains("lost: ") { ended.lost("refused by the server") } else { 0 };
+    assert!(lost <= 1 && tried == taken + 2, "{}", ended.log);
 }
 
 #[test]

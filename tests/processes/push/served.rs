@@ -29,10 +29,12 @@ fn all_time_of_a_run_is_pushed() {
             && series.label("region") == Some("eu-west")
             && series.label("zone") == Some("ä b")
     }));
-    for (kind, values) in [
-        ("process_cpu", ["samples/count", "cpu/nanoseconds"]),
-        ("block", ["contentions/count", "delay/nanoseconds"]),
-        ("mutex", ["contentions/count", "delay/nanoseconds"]),
+    // A server knows them as process_cpu:cpu:nanoseconds:cpu:nanoseconds and
+    // block:delay:nanoseconds:contentions:count, as those of a Go program.
+    for (kind, values, period_type) in [
+        ("process_cpu", ["samples/count", "cpu/nanoseconds"], "cpu/nanoseconds"),
+        ("block", ["contentions/count", "delay/nanoseconds"], "contentions/count"),
+        ("mutex", ["contentions/count", "delay/nanoseconds"], "contentions/count"),
     ] {
         let one = series().find(|series| series.label("__name__") == Some(kind)).unwrap_or_else(|| panic!("no {kind}"));
         assert_eq!(one.label("__delta__"), (kind != "process_cpu").then_some("false"), "{kind}");
@@ -44,6 +46,8 @@ fn all_time_of_a_run_is_pushed() {
         // No two threads of a pool are two series, and none is a thread's of the runtime.
         let threads: Vec<String> = profile.sample.iter().map(|sample| text(sample.label[0].str)).collect();
         assert!(threads.iter().all(|thread| !thread.ends_with(|c: char| c.is_ascii_digit())), "{threads:?}");
+        let period = profile.period_type.as_ref().unwrap();
+        assert_eq!(format!("{}/{}", text(period.ty), text(period.unit)), period_type, "{kind}");
         assert!(profile.sample.iter().all(|sample| sample.label.len() == 1), "only the thread is a label");
         // A profile of an interval has nothing of others.
         let used: std::collections::HashSet<u64> =
@@ -58,6 +62,20 @@ fn all_time_of_a_run_is_pushed() {
         .collect();
     times.sort_unstable();
     assert!(times.windows(2).all(|pair| (pair[1].0 - pair[0].1).abs() < 1_000_000), "{times:?}");
+    // A thread of the runtime is one frame: no names are searched for its code.
+    let own = series().filter(|series| series.label("__name__") == Some("process_cpu")).flat_map(|series| {
+        let profile = series.profile();
+        let text = |index: i64| profile.string_table[index as usize].clone();
+        let function = |location: u64| {
+            let line = &profile.location[location as usize - 1].line[0];
+            text(profile.function[line.function_id as usize - 1].name)
+        };
+        let is_own = |sample: &&pprof::protos::Sample| text(sample.label[0].str).starts_with("main/selvedge/");
+        let own = profile.sample.iter().filter(is_own);
+        own.map(|sample| sample.location_id.iter().map(|&id| function(id)).collect::<Vec<_>>()).collect::<Vec<_>>()
+    });
+    let own: Vec<Vec<String>> = own.collect();
+    assert!(!own.is_empty() && own.iter().all(|frames| *frames == ["[runtime]"]), "{own:?}");
     // The waits of both weavers add up to less than their lifetimes, and to most of one's.
     let waited = receiver.nanos("block", "main/weaver-*");
     let whole = times.last().unwrap().1 - times[0].0;

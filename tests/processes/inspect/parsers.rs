@@ -1,0 +1,159 @@
+//! Parsers of others read the metrics: promtool reads the text format, the client library for Python reads
+//! OpenMetrics, and a Prometheus server scrapes. Each test runs where its tool is there; with
+//! `SELVEDGE_NEED_PROMETHEUS` in the environment, a tool that is missing fails its test.
+
+use super::places::port;
+use super::{Home, Inspected, UNIX, exchange};
+use crate::support::{Process, until};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+
+/// Whether the command can be run.
+fn is_there(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A tool is missing.
+fn skip(what: &str) {
+    assert!(std::env::var_os("SELVEDGE_NEED_PROMETHEUS").is_none(), "{what} is missing");
+    eprintln!("{what} is missing: not tested");
+}
+
+fn with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Neither reads and writes at the same time.
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn ask(program: &Inspected, accept: &str) -> Vec<u8> {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+    let answer = exchange(program.connect(), &request);
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    answer.body
+}
+
+/// Programs whose metrics have all families: odd names, and waits.
+fn programs(home: &Home) -> Vec<Inspected> {
+    let counts = format!("{UNIX}\nprofile: {{ enabled: true, waits: true, output: out }}");
+    let yaml = if cfg!(feature = "profiling") { counts.as_str() } else { UNIX };
+    ["names", "service"].map(|scenario| home.start(scenario, yaml, 1)).into()
+}
+
+/// promtool knows the text format alone: it takes a family of OpenMetrics for a counter without `_total`.
+#[test]
+fn promtool_reads_the_text_format() {
+    if !is_there("promtool", &["--version"]) {
+        return skip("promtool, of Debian's package prometheus,");
+    }
+    let home = Home::new();
+    for program in programs(&home) {
+        let text = ask(&program, "text/plain;version=0.0.4");
+        let checked = with_input(Command::new("promtool").args(["check", "metrics"]), &text);
+        let said = [checked.stdout, checked.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(checked.status.success() && said == ["", ""], "{said:?}: {}", String::from_utf8_lossy(&text));
+        program.stop();
+    }
+}
+
+/// Prints the samples of each family on a line of JSON. The parser is strict: an order, a suffix, a unit
+/// or an escape that the standard does not have is an error.
+const READ: &str = "\
+import json, sys
+from prometheus_client.openmetrics import parser
+for family in parser.text_string_to_metric_families(sys.stdin.read()):
+    print(json.dumps([family.name, family.type, family.unit, [[s.name, s.labels, s.value] for s in family.samples]]))
+";
+
+#[test]
+fn the_client_library_for_python_reads_openmetrics() {
+    let is_able = |python: &&str| is_there(python, &["-c", "import prometheus_client.openmetrics.parser"]);
+    let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(is_able) else {
+        return skip("prometheus_client, of Debian's package python3-prometheus-client,");
+    };
+    let home = Home::new();
+    for program in programs(&home) {
+        let text = ask(&program, "application/openmetrics-text;version=1.0.0");
+        let read = with_input(Command::new(python).args(["-c", READ]).env("PYTHONIOENCODING", "utf-8"), &text);
+        let text = String::from_utf8(text).unwrap();
+        assert!(read.status.success(), "{}: {text}", String::from_utf8_lossy(&read.stderr));
+        let read = String::from_utf8(read.stdout).unwrap();
+        let families: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let samples: Vec<&Value> = families.iter().flat_map(|family| family[3].as_array().unwrap()).collect();
+        assert_eq!(samples.len(), text.lines().filter(|line| !line.starts_with('#')).count(), "{read}");
+        let cpu = families.iter().find(|family| family[0] == "selvedge_thread_cpu_seconds").unwrap();
+        assert_eq!((&cpu[1], &cpu[2]), (&"counter".into(), &"seconds".into()));
+        program.stop();
+    }
+}
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_prometheus_server_scrapes() {
+    if !is_there("prometheus", &["--version"]) {
+        return skip("prometheus");
+    }
+    let home = Home::new();
+    let yaml = "inspect: { listen: \"127.0.0.1:0\", token_file: token }";
+    let mut process = Process::start(home.command("names", yaml).env("RUST_LOG", "info"));
+    let stderr = process.watch_stderr();
+    process.wait_for("ready");
+    let target = port(&stderr);
+    // As docs/live.md has it.
+    let config = format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: inspected\n    \
+         authorization: {{ credentials_file: token }}\n    static_configs: [{{ targets: [\"127.0.0.1:{target}\"] }}]\n"
+    );
+    let config = home.write("prometheus.yml", &config);
+    let web = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let log = std::fs::File::create(home.path().join("prometheus.log")).unwrap();
+    let mut command = Command::new("prometheus");
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", home.path().join("tsdb").display()));
+    command.arg(format!("--web.listen-address={web}"));
+    let server = Server(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    let query = |path: &str| -> Option<Value> {
+        let stream = std::net::TcpStream::connect(web).ok()?;
+        let answer = exchange(stream, &format!("GET /api/v1/{path} HTTP/1.0\r\nHost: {web}\r\n\r\n"));
+        serde_json::from_slice::<Value>(&answer.body).ok().map(|mut answer| answer["data"].take())
+    };
+    let series =
+        |name: &str| query(&format!("query?query={name}")).map(|data| data["result"].clone()).unwrap_or_default();
+    let mut last = Value::Null;
+    until("the server has scraped", || {
+        last = query("targets?state=active").unwrap_or_default();
+        let target = &last["activeTargets"][0];
+        assert!(target["lastError"].as_str().is_none_or(str::is_empty), "{target}");
+        target["health"] == "up" && series("selvedge_queue_length").get(0).is_some()
+    });
+    let queue = &series("selvedge_queue_length")[0];
+    assert_eq!((&queue["metric"]["queue"], &queue["value"][1]), (&"<queue> \"jobs\"\nnext".into(), &"3".into()));
+    let threads: BTreeSet<String> = series("selvedge_thread_cpu_seconds_total")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["metric"]["thread"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(threads.contains("main/quote\"back\\slash") && threads.contains("main/новый_поток"), "{threads:?}");
+    // Units are a part of OpenMetrics alone.
+    let known = query("metadata?metric=selvedge_thread_cpu_seconds").unwrap();
+    let known = &known["selvedge_thread_cpu_seconds"][0];
+    assert_eq!((&known["type"], &known["unit"]), (&"counter".into(), &"seconds".into()), "{known}");
+    drop(server);
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.end().code(), 0);
+}
