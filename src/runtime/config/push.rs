@@ -31,7 +31,7 @@ impl Push {
         Push(PushText { url: url.into(), ..PushText::default() })
     }
 
-    /// The length of an interval. Default: 15 s; from a second to an hour.
+    /// The length of an interval. Default: 15 s; from a second to 30 minutes.
     pub fn every(mut self, every: Duration) -> Push {
         self.0.every = Some(every);
         self
