@@ -49,6 +49,8 @@ pub mod shutdown {}
 /// [shutdown]: crate::guide::shutdown
 /// [page-outage]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-outage.png
 /// [page-indexer]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-indexer.png
+/// [page-waits]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-waits.png
+/// [page-phone]: https://docs.rs/crate/selvedge/latest/source/docs/pictures/page-phone.png
 #[doc = include_str!("../docs/live.md")]
 pub mod live {}
 
