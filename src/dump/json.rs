@@ -2,6 +2,7 @@
 
 use super::contents::{Deadlock, Doing, Dump, Entry, Frame, Stack, Unregistered};
 use crate::signal::Reason;
+use crate::thread::foreign_locals::local_time;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -91,7 +92,7 @@ pub(super) fn write(dump: &Dump) -> String {
 }
 
 pub(super) fn whole(dump: &Dump) -> Whole<'_> {
-    let at: chrono::DateTime<chrono::Local> = dump.at.into();
+    let at = local_time(dump.at);
     Whole {
         process: dump.process,
         at: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, false),

@@ -3,13 +3,14 @@
 
 use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};
+use crate::thread::foreign_locals::local_time;
 use crate::thread::pool_names::without_numbers;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 pub(super) fn write(dump: &Dump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let at: chrono::DateTime<chrono::Local> = dump.at.into();
+    let at = local_time(dump.at);
     let users: Vec<_> = dump.threads.iter().filter(|entry| !entry.is_own).collect();
     let count = users.len();
     let plural = if count == 1 { "" } else { "s" };

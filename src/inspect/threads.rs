@@ -7,6 +7,7 @@ use super::response::{Response, TEXT};
 use crate::dump::{Dump, look};
 use crate::log::{TailRecord, is_installed, tail};
 use crate::queue::{QueueNow, living};
+use crate::thread::foreign_locals::local_time;
 use log::Level;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -60,8 +61,7 @@ pub(super) fn dump() -> Response {
 }
 
 pub(super) fn time(time: SystemTime) -> String {
-    let time: chrono::DateTime<chrono::Local> = time.into();
-    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, false)
+    local_time(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, false)
 }
 
 pub(super) fn info(program: &Program) -> Response {
@@ -125,9 +125,9 @@ pub(super) fn lost() -> u64 {
     crate::log::counts().1
 }
 
-fn date(record: &TailRecord) -> chrono::DateTime<chrono::Local> {
+fn date(record: &TailRecord) -> chrono::DateTime<chrono::FixedOffset> {
     let (seconds, nanos) = record.time;
-    chrono::DateTime::from_timestamp(seconds, nanos).unwrap_or_default().into()
+    local_time(chrono::DateTime::from_timestamp(seconds, nanos).unwrap_or_default())
 }
 
 pub(super) fn record(record: &TailRecord) -> Value {

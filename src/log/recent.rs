@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use ::log::Level;
 
 use super::record::Captured;
+use crate::thread::foreign_locals::local_time;
 
 /// How many records the report of a failure shows.
 const KEPT: usize = 10;
@@ -70,6 +71,6 @@ pub(crate) fn of_this_thread() -> Vec<String> {
 }
 
 fn line(kept: &Kept) -> String {
-    let time = chrono::DateTime::<chrono::Local>::from(kept.at).format("%H:%M:%S%.3f");
+    let time = local_time(kept.at).format("%H:%M:%S%.3f");
     format!("{time} {:<5} {}", kept.level, kept.message)
 }

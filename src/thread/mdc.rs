@@ -21,6 +21,7 @@
 //! assert_eq!(worker.join().unwrap().as_deref(), Some("17"));
 //! ```
 
+use super::foreign_locals::has_mdc;
 use super::panic_flags::{is_past_body, silenced};
 use crate::wait::{Context, my_context, publish_context};
 use std::cell::RefCell;
@@ -131,10 +132,10 @@ pub fn pairs() -> Vec<(String, String)> {
 }
 
 fn unless_past<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
-    if is_past_body() {
+    if is_past_body() || !has_mdc() {
         return None;
     }
-    // It panics where its thread-local is destroyed already.
+    // It panics where its thread-local is borrowed.
     silenced(f).flatten()
 }
 
@@ -218,7 +219,7 @@ fn known_key(key: &str) -> Arc<str> {
 
 /// The pairs of the calling thread's context. If it is empty, this allocates nothing.
 pub(super) fn inherit() -> Vec<(String, String)> {
-    if is_past_body() {
+    if is_past_body() || !has_mdc() {
         return Vec::new();
     }
     let context = silenced(|| {

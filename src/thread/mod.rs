@@ -15,6 +15,7 @@ pub(crate) mod deadlock;
 mod failing;
 pub(crate) mod failure;
 pub(crate) mod failure_context;
+pub(crate) mod foreign_locals;
 pub(crate) mod forked;
 mod handle;
 mod join;

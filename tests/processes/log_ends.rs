@@ -236,5 +236,6 @@ fn a_thread_locals_drop_may_log() {
         let text = folder.read("app.log");
         let count = |part: &str| text.matches(part).count();
         assert_eq!((count("late from before end"), count("late from after end")), (100, 50), "{rule}: {text}");
+        assert_eq!(count("demanding true true end"), 1, "{rule}: {text}");
     }
 }

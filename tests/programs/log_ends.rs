@@ -147,7 +147,17 @@ pub(crate) fn thread_exit() -> Result<(), Box<dyn Error>> {
             log::info!("late from {} end", self.0);
         }
     }
+    /// Takes a dump and catches a panic when the time zone and the context of the thread are gone.
+    struct Demanding;
+    impl Drop for Demanding {
+        fn drop(&mut self) {
+            let dump = selvedge::dump().to_string();
+            let caught = std::panic::catch_unwind(|| panic!("in a destructor")).is_err();
+            log::info!("demanding {} {caught} end", dump.starts_with("dump of process"));
+        }
+    }
     thread_local! {
+        static DEMANDING: Demanding = const { Demanding };
         static BEFORE: Late = const { Late("before") };
         static AFTER: Late = const { Late("after") };
     }
@@ -166,5 +176,12 @@ pub(crate) fn thread_exit() -> Result<(), Box<dyn Error>> {
         })
         .join()?;
     }
+    // Not of the tree: there a panic behind the body is told as the end of the process.
+    let foreign = std::thread::spawn(|| {
+        DEMANDING.with(|_| ());
+        log_mdc::insert("key", "value");
+        log::info!("a dump of {} bytes end", selvedge::dump().to_string().len());
+    });
+    foreign.join().map_err(|_| "a panic")?;
     Ok(())
 }

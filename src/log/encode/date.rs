@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::model::locks::Mutex;
+use crate::thread::foreign_locals::local_time;
 use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use log4rs::encode::Write;
 
 use crate::log::record::Time;
@@ -85,7 +86,7 @@ impl Date {
         let _ = if self.utc {
             write!(text, "{}", utc.format_with_items(items.iter()))
         } else {
-            write!(text, "{}", utc.with_timezone(&Local).format_with_items(items.iter()))
+            write!(text, "{}", local_time(utc).format_with_items(items.iter()))
         };
         text
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use chrono::format::{Fixed, Item};
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use log4rs::config::{Deserialize, Deserializers};
 use log4rs::encode::json::JsonEncoderConfig;
 use log4rs::encode::{Encode, Write};
@@ -12,6 +12,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
 use super::one_piece::{NEWLINE, in_one_piece};
 use crate::log::record::{Context, Pairs, Time, format_into, with_context};
+use crate::thread::foreign_locals::local_time;
 
 #[derive(Debug, Default)]
 pub(crate) struct JsonEncoder;
@@ -83,7 +84,7 @@ impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let utc = DateTime::<Utc>::from_timestamp(self.0.seconds, self.0.nanos).unwrap_or_default();
         let item = Item::Fixed(Fixed::RFC3339);
-        write!(f, "{}", utc.with_timezone(&Local).format_with_items([item].iter()))
+        write!(f, "{}", local_time(utc).format_with_items([item].iter()))
     }
 }
 

@@ -9,6 +9,7 @@ use ::log::{Level, Record};
 
 use super::pairs::{Collect, put_pair};
 use super::text::Text;
+use crate::thread::foreign_locals::has_mdc;
 
 /// A time of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,19 +62,17 @@ impl Caller {
     /// Gives `f` the calling thread, and whether its MDC may be asked: not once its thread-locals
     /// are being destroyed.
     fn with(mut f: impl FnMut(&Caller, bool)) {
+        let has_mdc = has_mdc();
         let known = CALLER.try_with(|caller| {
             let mut caller = caller.try_borrow_mut().ok()?;
             if let Some(caller) = &*caller
                 && crate::wait::is_tree_path(caller.name.as_ref().filter(|_| caller.in_tree))
             {
-                f(caller, true);
+                f(caller, has_mdc);
                 return Some(());
             }
-            // `get` panics if the MDC is gone already, which happens when the first record of a
-            // thread comes from a thread-local's Drop.
-            crate::thread::panic_flags::silenced(|| log_mdc::get("", |_| ()))?;
-            f(caller.insert(Caller::new()), true);
-            Some(())
+            // The MDC is gone if the first record of a thread comes from a thread-local's Drop.
+            has_mdc.then(|| f(caller.insert(Caller::new()), true))
         });
         if !matches!(known, Ok(Some(()))) {
             f(&Caller::new(), false);

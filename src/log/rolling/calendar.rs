@@ -4,7 +4,8 @@
 //! Instants are seconds since 1970 in UTC. A local time is an instant plus the offset of the zone
 //! at that instant.
 
-use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone};
+use crate::thread::foreign_locals::local_time;
+use chrono::{DateTime, Datelike, NaiveDate};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -22,7 +23,7 @@ pub(super) struct Local;
 impl Zone for Local {
     fn offset_at(&self, instant: i64) -> i64 {
         let time = DateTime::from_timestamp(instant, 0);
-        time.map_or(0, |time| chrono::Local.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc().into())
+        time.map_or(0, |time| local_time(time).offset().local_minus_utc().into())
     }
 }
 
