@@ -82,6 +82,10 @@ mod error;
 mod flame;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+/// The model checkers find a hang by themselves.
+#[cfg(all(test, target_os = "linux", not(selvedge_model)))]
+#[path = "../tests/support/hang.rs"]
+mod hang;
 #[cfg(unix)]
 mod input;
 #[cfg(all(feature = "inspect", unix))]

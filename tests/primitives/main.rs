@@ -1,6 +1,9 @@
 //! The thread tree, signals, locks and queues, in one process: one file for each promise. A test
 //! that needs what a process has once, such as the logger, runs in a process of its own.
 
+#[cfg(target_os = "linux")]
+#[path = "../support/hang.rs"]
+mod hang;
 #[path = "../support/random.rs"]
 mod random;
 #[path = "../support/mod.rs"]
@@ -32,3 +35,7 @@ mod sync_semaphores;
 mod sync_waits;
 mod threads;
 mod trees;
+
+/// For `hang`.
+#[cfg(target_os = "linux")]
+use selvedge::{Signal, dump};
