@@ -3,6 +3,7 @@
 
 use super::contents::{Doing, Dump, Entry, Stack, Unregistered};
 use super::frames::{Here, shown};
+use crate::os::printable::on_one_line;
 use crate::thread::foreign_locals::local_time;
 use crate::thread::pool_names::without_numbers;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -69,9 +70,9 @@ fn write_unregistered(unregistered: &[Unregistered], f: &mut fmt::Formatter<'_>)
     }
     for (group, stack) in groups {
         let [first, more @ ..] = &*group else { continue };
-        write!(f, "\n{}", first.path)?;
+        write!(f, "\n{}", on_one_line(&first.path))?;
         if let Some(last) = more.last() {
-            let name = last.path.rsplit('/').next().unwrap_or_default();
+            let name = on_one_line(last.path.rsplit('/').next().unwrap_or_default());
             write!(f, " … {name} ({} threads)", group.len())?;
         }
         write!(f, ", {}", state(&first.doing))?;
@@ -217,9 +218,12 @@ impl Display for Group<'_> {
         if !context.is_empty() {
             writeln!(f, "    context: {context}")?;
         }
-        first.stop.iter().try_for_each(|stop| writeln!(f, "    asked to stop: {}", stop.as_of(first.seen)))?;
+        first.stop.iter().try_for_each(|stop| {
+            writeln!(f, "    asked to stop: {}", on_one_line(&stop.as_of(first.seen).to_string()))
+        })?;
         for failure in &first.failures {
-            writeln!(f, "    failure not joined yet: {}", failure.replace('\n', "\n    "))?;
+            let lines: Vec<_> = failure.lines().map(on_one_line).collect();
+            writeln!(f, "    failure not joined yet: {}", lines.join("\n    "))?;
         }
         self.stack.iter().try_for_each(|line| writeln!(f, "    {line}"))
     }
@@ -236,16 +240,11 @@ fn context(entries: &[&Entry]) -> String {
     }
     let shown = keys.iter().map(|(key, values)| {
         let more = values.len().saturating_sub(MAX_VALUES);
-        let some: Vec<_> = values.iter().take(MAX_VALUES).map(|value| escaped(value)).collect();
+        let some: Vec<_> = values.iter().take(MAX_VALUES).map(|value| on_one_line(value)).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}={}{more}", escaped(key), some.join("|"))
+        format!("{}={}{more}", on_one_line(key), some.join("|"))
     });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-/// In one line.
-fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// The lines below the thread's own.
@@ -284,7 +283,7 @@ fn what(entries: &[&Entry], times: Times) -> String {
     match &first.doing {
         Doing::Ended { .. } => format!("ended {} ago, to be joined", since()),
         Doing::Waiting { kind, name, holder, acquired_at, .. } => {
-            let mut text = format!("waiting {} for {kind} \"{name}\"", since());
+            let mut text = format!("waiting {} for {kind} \"{}\"", since(), on_one_line(name));
             holder.iter().for_each(|holder| text.extend([", held by ", holder]));
             acquired_at.iter().for_each(|at| text.push_str(&format!(" since {}:{}", at.file(), at.line())));
             text

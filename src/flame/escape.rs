@@ -2,6 +2,8 @@
 //! format. Names come from threads of other libraries, files, symbols and a program's own titles,
 //! so they may contain any character.
 
+use crate::os::printable::is_unprintable;
+
 /// The text for XML and for one line of a terminal. A control character becomes a space, and so
 /// does a character that XML 1.0 does not have, or that reorders or breaks the line. Markup stays:
 /// the XML writer escapes it.
@@ -23,10 +25,8 @@ pub(super) fn frame(name: &str) -> String {
 }
 
 fn is_unfit(c: char) -> bool {
-    let is_line_end = matches!(c, '\u{2028}' | '\u{2029}');
-    let is_reordering = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     let is_no_character = u32::from(c) & 0xFFFE == 0xFFFE || matches!(c, '\u{FDD0}'..='\u{FDEF}');
-    c.is_control() || is_line_end || is_reordering || is_no_character
+    is_unprintable(c) || is_no_character
 }
 
 #[cfg(test)]

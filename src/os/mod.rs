@@ -44,6 +44,7 @@ pub(crate) mod perf_ring;
 pub(crate) mod poll;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+pub(crate) mod printable;
 #[cfg(not(unix))]
 #[path = "no_process.rs"]
 pub(crate) mod process;

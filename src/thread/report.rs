@@ -3,6 +3,7 @@
 
 use super::backtrace::own_frames;
 use super::failure::Failure;
+use crate::os::printable::is_unprintable;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Formatter};
 use std::panic::Location;
@@ -44,9 +45,9 @@ impl Style {
         if coloured {
             write!(f, "\x1b[{look}m")?;
         }
-        for part in text.split_inclusive(char::is_control) {
+        for part in text.split_inclusive(is_unprintable) {
             match part.chars().next_back() {
-                Some(last) if last.is_control() && last != '\t' => {
+                Some(last) if is_unprintable(last) && last != '\t' => {
                     f.write_str(&part[..part.len() - last.len_utf8()])?;
                     write!(f, "{}", last.escape_default())?;
                 }

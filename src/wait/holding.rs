@@ -5,6 +5,7 @@ use super::holder::{Holder, Users};
 use super::identity::{is_alive, my_number, path_of};
 #[cfg(feature = "profiling")]
 use super::times::Label;
+use crate::os::printable::on_one_line;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -70,7 +71,8 @@ impl Wait {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "waiting {:.1?} for {} \"{}\"", self.elapsed(), self.description.kind, self.description.name)?;
+        let name = on_one_line(&self.description.name);
+        write!(f, "waiting {:.1?} for {} \"{name}\"", self.elapsed(), self.description.kind)?;
         if let Some(place) = self.description.place {
             write!(f, " at {}:{}", place.file(), place.line())?;
         }

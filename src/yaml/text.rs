@@ -1,14 +1,11 @@
 //! Text of other people as it may stand in a message: on one line, short, in quotes.
 
+use crate::os::printable::on_one_line;
 use std::path::Path;
 
 /// Other people's text as it may stand in a message: on one line, and without control characters.
 pub(crate) fn plain(text: &str) -> String {
-    let mut shown = String::new();
-    for letter in text.chars() {
-        if letter.is_control() { shown.extend(letter.escape_debug()) } else { shown.push(letter) }
-    }
-    shown
+    on_one_line(text).into_owned()
 }
 
 /// A path, so too.

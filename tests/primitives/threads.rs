@@ -1,6 +1,6 @@
 //! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
 
-use crate::support::{OnDrop, until, within_deadline};
+use crate::support::{OnDrop, until, until_waiting, within_deadline};
 use parking_lot::Mutex;
 use selvedge::{Builder, Failure, JoinHandle, Queue, Signal, StopOrder, Thread, Till, scope, spawn, spawn_fallible};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,12 +56,33 @@ fn names_and_paths_are_those_of_the_tree() {
 
 #[test]
 fn names_are_sanitized_for_paths() {
-    let odd = spawn("a/b\0c\n", |_| ());
-    assert_eq!(odd.thread().path(), "main/a_b_c_");
+    let odd = spawn("a/b\0c\n\u{202e}", |_| ());
+    assert_eq!(odd.thread().path(), "main/a_b_c__");
     odd.join().unwrap();
     let empty = spawn("", |_| ());
     assert_eq!(empty.thread().name(), "unnamed");
     empty.join().unwrap();
+}
+
+#[test]
+fn names_forge_no_line_of_a_dump() {
+    const FORGED: &str = "x\nmain/fake, running\r\u{85}\u{2028}\u{202e}\u{1b}[2J";
+    let gate = Signal::new(FORGED);
+    let opens = gate.clone();
+    let waiter = [spawn(FORGED, move |_| {
+        let _context = selvedge::context(FORGED, FORGED);
+        gate.wait_for_go();
+    })];
+    until_waiting("signal", &waiter);
+    waiter[0].thread().stop_because(FORGED);
+    let (dump, wait) = (selvedge::dump().to_string(), waiter[0].thread().waiting_for().unwrap().to_string());
+    opens.go();
+    let [waiter] = waiter;
+    waiter.join().unwrap();
+    let is_odd = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{202e}".contains(c));
+    assert!(!dump.contains(is_odd) && !wait.contains(is_odd) && !wait.contains('\n'), "{dump}\n{wait}");
+    assert!(!dump.lines().any(|line| line.starts_with("main/fake")), "{dump}");
+    assert_eq!(dump.matches("\\nmain/fake, running").count(), 4, "wait, context twice, reason: {dump}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ use super::policy::SpawnSettings;
 use crate::model::locks::Mutex;
 use crate::os::OsThread;
 use crate::os::fork::PerProcess;
+use crate::os::printable::is_unprintable;
 use crate::signal::{LazySignal, PLEASE_STOP, Reason, Signal};
 use crate::wait::{self, Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
@@ -378,7 +379,7 @@ impl Node {
 
 /// A name that can stand in a path and be given to the OS.
 pub(super) fn sanitize(name: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| c == '/' || c.is_control();
+    let is_odd = |c: char| c == '/' || is_unprintable(c);
     // Nearly all names are so, and bytes are compared faster than characters.
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
     match name {
