@@ -75,11 +75,12 @@ pub(crate) use self::ender::is_on as is_counted;
 #[cfg(feature = "profiling")]
 pub(crate) use self::ender::{Cause, nanos, nanos_in_handler};
 pub(crate) use self::holder::{Holder, Users};
+#[cfg(any(feature = "log4rs", test))]
+pub(crate) use self::identity::is_tree_path;
 pub(crate) use self::identity::{
     Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_context, my_path, publish_context,
+    tree_path,
 };
-#[cfg(any(feature = "log4rs", test))]
-pub(crate) use self::identity::{is_tree_path, tree_path};
 #[cfg(feature = "profiling")]
 pub(crate) use self::identity::{name_of_thread, number, path_changes};
 pub(crate) use self::publish::{Published, publish, publish_with};
