@@ -160,6 +160,10 @@ impl Condvar {
         TimedOut
     }
 
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }
@@ -296,6 +300,15 @@ impl<T> Receiver<T> {
         let mut select = Select::new();
         select.recv(self);
         select.select_deadline(at)?.recv(self)
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<(), ()> {
+        let _world = WORLD.lock.lock();
+        if self.0.tokens.load(SeqCst) == 0 {
+            return Err(());
+        }
+        self.0.take();
+        Ok(())
     }
 
     #[cfg(not(selvedge_loom))]

@@ -3,7 +3,7 @@
 //!
 //! Adders push into `tail`, poppers take from `head`, and a popper that finds `head` empty swaps
 //! the whole tail in. So the two sides meet once per batch and not once per value, and taking
-//! everything is one swap. Only a thread that has to block touches a channel (its `WakeUp`),
+//! everything is one swap. Only a thread that has to block touches a token (its `WakeUp`),
 //! because it waits for several things at once.
 //!
 //! Invariants

@@ -3,13 +3,13 @@
 //!
 //! Models: `queue/loom_tests.rs`.
 
-use crate::model::{AtomicBool, AtomicUsize, Receiver, Sender, bounded};
-use crate::signal::WaitSet;
+use crate::model::{AtomicBool, AtomicUsize};
+use crate::signal::{Token, WaitSet};
 use crate::wait::{self, Stamp};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Wakes one sleeping thread: a token in a channel of capacity 1.
+/// Wakes one sleeping thread, by a token.
 ///
 /// A side that changes something calls `is_awaited` under its own lock. A thread that is about to
 /// sleep counts itself before it looks under that lock. So the loads of `is_awaited` can be
@@ -19,25 +19,22 @@ pub(super) struct WakeUp {
     /// | value | means                                                                                  |
     /// |-------|----------------------------------------------------------------------------------------|
     /// | false | no thread was called since a woken thread last cleared the flag                |
-    /// | true  | a token lies in the channel or is being put there, or its taker has not looked yet     |
+    /// | true  | the token is there or is being given, or its taker has not looked yet                  |
     ///
     /// Without the flag, each value that is added before the woken thread runs would touch the
-    /// channel again.
+    /// token again.
     called: AtomicBool,
-    sender: Sender<()>,
-    receiver: Receiver<()>,
+    token: Token,
     /// Of the thread that called last. Only the thread that has set `called` writes it.
     stamp: Stamp,
 }
 
 impl WakeUp {
     pub(super) fn new() -> WakeUp {
-        let (sender, receiver) = bounded(1);
         WakeUp {
             waiting: AtomicUsize::new(0),
             called: AtomicBool::new(false),
-            sender,
-            receiver,
+            token: Token::new(),
             stamp: Stamp::default(),
         }
     }
@@ -62,15 +59,14 @@ impl WakeUp {
 
     fn call(&self, is_first: bool) {
         // Acquire pairs with the Release in `block`: a thread that finds the flag cleared sees that
-        // the token was taken. So `try_send` does not find the channel full of a token that is
-        // gone.
+        // the token was taken. So `give` does not find a token that is gone.
         if !self.called.swap(true, Ordering::AcqRel) {
             if is_first {
                 self.stamp.set();
             }
-            // Full: a thread that was woken by something else left its token there. The thread that
-            // takes it looks, and wakes the next one.
-            let _ = self.sender.try_send(());
+            // It may be there already: a thread that was woken by something else left it. The
+            // thread that takes it looks, and wakes the next one.
+            self.token.give();
         }
     }
 
@@ -87,7 +83,7 @@ impl Waiting<'_> {
     /// Blocks until there is a token, or until a signal or the deadline of `wait_set`. The caller
     /// must look again before it sleeps again.
     pub(super) fn block(&self, wait_set: &WaitSet) {
-        wait_set.block_on(&self.0.receiver);
+        wait_set.block_on(&self.0.token);
         // Before the flag is cleared, since another thread may stamp then.
         wait::ended_by(|| self.0.stamp.get());
         // Release pairs with the Acquire in `call`. Acquire, and hence a swap: another `call` may
@@ -103,12 +99,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A short wait for a running thread, in steps that double. After the last step it is time to sleep.
+/// A short wait for a running thread, in steps that double. After the last step it is time to
+/// sleep.
 ///
 /// To sleep and be woken costs microseconds on both sides. It pauses instead of polling: each poll
 /// takes the other side's cache line, and polling early finds one value where a moment later there
-/// are twenty. It does not yield: with other work on the cores, a thread that has yielded comes back
-/// after milliseconds (Linux from 6.6 on), and a woken thread runs soon.
+/// are twenty. It does not yield: with other work on the cores, a thread that has yielded comes
+/// back after milliseconds (Linux from 6.6 on), and a woken thread runs soon.
 pub(super) struct Spin {
     began: Instant,
     step: Duration,

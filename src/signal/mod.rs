@@ -3,8 +3,8 @@
 //!
 //! `handle` is what programs use; `compose` has its `|` and `&`, `till` the signals that go by the
 //! clock, `reason` why a signal went. Behind it are `core` (the state and its protocol), `walk`
-//! (the parts of composites), `wait_set` (blocking), `links` and `on_go` (targets) and `timer`
-//! (targets on Tills). `lazy` and `batch_wake` save the tree time, `stops` tells it that a thread
+//! (the parts of composites), `wait_set` and `token` (blocking), `links` and `on_go` (targets) and
+//! `timer` (targets on Tills). `lazy` and `batch_wake` save the tree time, `stops` tells it that a thread
 //! was asked.
 
 // First, so that the documentation of a signal begins with how it is made.
@@ -22,6 +22,7 @@ mod reason;
 mod stops;
 mod till;
 mod timer;
+mod token;
 mod wait_set;
 mod walk;
 
@@ -36,4 +37,5 @@ pub use reason::Reason;
 pub(crate) use stops::{PLEASE_STOP, observe_stops};
 pub use till::Till;
 pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, set_tree as set_timer_tree};
+pub(crate) use token::Token;
 pub(crate) use wait_set::WaitSet;

@@ -2,6 +2,7 @@
 //! Knows the nodes behind signals and no handles.
 
 use super::core::{Core, Kind, now_or_never};
+use super::token::Token;
 use crate::model::{Receiver, Select};
 use crate::wait;
 use std::convert::Infallible;
@@ -14,8 +15,9 @@ use std::time::Instant;
 /// `a` stands for it; `a | b` is its parts; a Till is a deadline. After each wake-up the expression
 /// is asked again. So a composite that is only waited on leaves nothing in its parts.
 ///
-/// It sleeps in a select, also for one channel alone. A `recv` spins and yields before it sleeps, and
-/// beside busy threads a yield takes milliseconds. And not in `ready`: one token is to wake one thread.
+/// For signals it sleeps in a select, also for one channel alone. A `recv` spins and yields before
+/// it sleeps, and beside busy threads a yield takes milliseconds. And not in `ready`: one token is
+/// to wake one thread.
 #[derive(Default)]
 pub(crate) struct WaitSet {
     pub(super) receivers: Vec<Receiver<Infallible>>,
@@ -44,16 +46,25 @@ impl WaitSet {
     /// Blocks until one of them has changed.
     pub(crate) fn block(&self) {
         wait::begin_sleep();
-        if self.receivers.is_empty() { now_or_never(self.deadline) } else { self.select(None) }
+        if self.receivers.is_empty() {
+            now_or_never(self.deadline);
+        } else {
+            self.select(None);
+        }
     }
 
-    /// Blocks until one of them has changed, or a token could be taken from `token`.
-    pub(crate) fn block_on(&self, token: &Receiver<()>) {
+    /// Blocks until one of them has changed, or the calling thread has taken the token.
+    pub(crate) fn block_on(&self, token: &Token) {
         wait::begin_sleep();
-        self.select(Some(token));
+        if self.receivers.is_empty() {
+            token.take(self.deadline);
+        } else {
+            token.take_or(|channel| self.select(Some(channel)));
+        }
     }
 
-    fn select(&self, token: Option<&Receiver<()>>) {
+    /// Returns `true` if it has taken a value from `token`.
+    fn select(&self, token: Option<&Receiver<()>>) -> bool {
         let mut select = Select::new();
         for receiver in &self.receivers {
             select.recv(receiver);
@@ -65,16 +76,17 @@ impl WaitSet {
             None => select.select(),
             Some(at) => match select.select_deadline(at) {
                 Ok(operation) => operation,
-                Err(_) => return,
+                Err(_) => return false,
             },
         };
         // Which of the signals it was, the caller asks: no value ever comes from them.
         match (self.receivers.get(operation.index()), token) {
             (Some(receiver), _) => drop(operation.recv(receiver)),
-            (None, Some(token)) => drop(operation.recv(token)),
+            (None, Some(token)) => return operation.recv(token).is_ok(),
             // Each operation is of a signal or of the token.
             (None, None) => {}
         }
+        false
     }
 }
 

@@ -73,7 +73,7 @@ impl<'a> Limit<'a> {
                 return Err(reason);
             }
             self.begin(&mut wait_set);
-            wait_set.block_on(&parker.receiver);
+            wait_set.block_on(parker.token());
         }
         wait::ended_by(|| parker.ender());
         Ok(())

@@ -1,20 +1,22 @@
 //! Waking one sleeping thread of `sync`. Each thread has one parker, which its waiters hand to the
 //! threads that are to wake it.
 
-use crate::model::{Receiver, Sender, bounded, thread_local};
+use crate::model::thread_local;
+use crate::signal::Token;
 use crate::wait::{Ender, Stamp};
 use std::sync::Arc;
 
-/// Wakes one thread: a token in a channel of capacity 1.
+/// Wakes one thread, by a token.
 ///
 /// A token may come late, when its thread waits for something else already. So the waking thread
 /// writes to shared state what has happened, and the token only makes the woken thread look there.
 #[derive(Clone)]
-pub(super) struct Parker {
-    sender: Sender<()>,
-    pub(super) receiver: Receiver<()>,
+pub(super) struct Parker(Arc<Parts>);
+
+struct Parts {
+    token: Token,
     /// Of the thread that has ended the last wait.
-    stamp: Arc<Stamp>,
+    stamp: Stamp,
 }
 
 thread_local! {
@@ -23,8 +25,7 @@ thread_local! {
 
 impl Parker {
     fn new() -> Parker {
-        let (sender, receiver) = bounded(1);
-        Parker { sender, receiver, stamp: Arc::default() }
+        Parker(Arc::new(Parts { token: Token::new(), stamp: Stamp::default() }))
     }
 
     /// The calling thread's parker.
@@ -33,19 +34,24 @@ impl Parker {
         PARKER.try_with(Parker::clone).unwrap_or_else(|_| Parker::new())
     }
 
+    /// What the parked thread blocks on.
+    pub(super) fn token(&self) -> &Token {
+        &self.0.token
+    }
+
     /// The calling thread is about to end the wait of the parked thread: before it writes to shared
     /// state what has happened.
     pub(super) fn stamp(&self) {
-        self.stamp.set();
+        self.0.stamp.set();
     }
 
     /// What has ended the last wait, while a recording counts waits.
     pub(super) fn ender(&self) -> Ender {
-        self.stamp.get()
+        self.0.stamp.get()
     }
 
     pub(super) fn unpark(&self) {
-        // Full: the thread has not woken up since the last one.
-        let _ = self.sender.try_send(());
+        // Already there: the thread has not woken up since the last one.
+        self.0.token.give();
     }
 }

@@ -281,11 +281,35 @@ fn a_wait_that_goes_on_is_counted_up_to_the_snapshot() {
     assert_eq!(&*last.ended_by()[0].0, "main/test");
 }
 
+/// Two threads that wait for each other's messages, and do nothing else.
+#[test]
+fn the_accounts_of_two_threads_that_exchange_messages_close_within_a_hundredth() {
+    let _alone = alone();
+    check_they_close(|| {
+        record(|| {
+            let (there, back) = (Queue::unbounded("there"), Queue::unbounded("back"));
+            let echo = spawn("echo", {
+                let (there, back) = (there.clone(), back.clone());
+                move |_| there.iter().for_each(|value: u32| back.add(value).unwrap())
+            });
+            let asker = spawn("asker", move |_| {
+                for value in 0..20_000 {
+                    there.add(value).unwrap();
+                    assert_eq!(back.pop(), Some(value));
+                }
+                there.close();
+            });
+            asker.join().unwrap();
+            echo.join().unwrap();
+        })
+    });
+}
+
 /// A pipeline whose threads do nothing but compute, wait in this crate, or sleep for a known time.
 #[test]
 fn the_accounts_of_a_pipeline_close_within_a_hundredth() {
     let _alone = alone();
-    let pipeline = || {
+    check_they_close(|| {
         record(|| {
             let (jobs, results) = (Queue::bounded("jobs", 4), Queue::bounded("results", 4));
             let walker = spawn("walker", {
@@ -314,14 +338,19 @@ fn the_accounts_of_a_pipeline_close_within_a_hundredth() {
             results.close();
             merger.join().unwrap();
         })
-    };
+    });
+}
+
+/// The accounts of the threads below `main/test` close within a hundredth.
+#[track_caller]
+fn check_they_close(run: impl Fn() -> Profile) {
     // What is outside may be the work of the system for the thread, a fault for a page from a disk:
     // a run that was disturbed is repeated.
     let mut worst = String::new();
     let (begin, mut runs) = (Instant::now(), 0);
     while runs < 10 || begin.elapsed() < Duration::from_secs(120) {
         runs += 1;
-        let profile = pipeline();
+        let profile = run();
         let open: Vec<_> = profile
             .accounts()
             .iter()
