@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The thread, the frames, and what the thread worked on.
-type StackKey = (Arc<str>, Vec<usize>, Option<Arc<Context>>);
+type StackKey = (Arc<str>, Vec<usize>, Option<Context>);
 
 /// Makes a profile. `lifetimes`: of the threads of the tree. `session`: what was recorded, and how.
 pub(super) fn profile(
@@ -41,7 +41,7 @@ pub(super) fn profile(
     let mut stacks: Vec<Stack> = sums
         .into_iter()
         .map(|((label, frames, context), (samples, weight))| {
-            let labels = context.map_or_else(Vec::new, |context| context.pairs.clone());
+            let labels = context.map_or_else(Vec::new, |context| context.pairs.to_vec());
             Stack { label, frames, labels, samples, weight }
         })
         .collect();

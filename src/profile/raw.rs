@@ -64,7 +64,7 @@ pub(super) struct RawSample {
     pub(super) owner: Owner,
     pub(super) stack: Stack,
     /// What the thread worked on.
-    pub(super) context: Option<Arc<Context>>,
+    pub(super) context: Option<Context>,
     pub(super) samples: u64,
     /// Nanoseconds of the recording's clock that these samples stand for.
     pub(super) weight: u64,

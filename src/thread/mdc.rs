@@ -23,7 +23,7 @@
 
 use super::foreign_locals::has_mdc;
 use super::panic_flags::{is_past_body, silenced};
-use crate::wait::{Context, my_context, publish_context};
+use crate::wait::{Context, Pair, publish_context, with_my_context};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -35,8 +35,7 @@ use std::sync::Arc;
 /// assert_eq!(selvedge::mdc::insert("user", "ben").as_deref(), Some("ann"));
 /// ```
 pub fn insert(key: impl Into<String>, value: impl Into<String>) -> Option<String> {
-    let (key, value) = (key.into(), value.into());
-    change(|| log_mdc::insert(key, value))
+    set(key.into(), value.into()).1
 }
 
 /// Sets the value of `key` until the guard is dropped; then it has the value again that it had
@@ -75,9 +74,7 @@ pub fn insert_scoped(key: impl Into<String>, value: impl Into<String>) -> Contex
 /// assert!(worker.join().unwrap().contains("request=17"));
 /// ```
 pub fn context(key: impl Into<String>, value: impl Into<String>) -> ContextGuard {
-    let key = key.into();
-    let published = my_context();
-    let before = insert(key.clone(), value);
+    let (key, before, published) = set(key.into(), value.into());
     ContextGuard { key, before, published, _not_send: PhantomData }
 }
 
@@ -89,20 +86,19 @@ pub use ContextGuard as Inserted;
 #[must_use = "the value is taken back when this is dropped"]
 #[derive(Debug)]
 pub struct ContextGuard {
-    key: String,
+    key: Arc<str>,
     before: Option<String>,
     /// The whole context before, as others see it.
-    published: Option<Arc<Context>>,
+    published: Option<Context>,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
-        let key = std::mem::take(&mut self.key);
-        let before = self.before.take();
-        let restore = move || match before {
+        let (key, before) = (&*self.key, self.before.take());
+        let restore = || match before {
             Some(before) => log_mdc::insert(key, before),
-            None => log_mdc::remove(&key),
+            None => log_mdc::remove(key),
         };
         change_back(restore, self.published.take());
     }
@@ -145,53 +141,80 @@ fn change<T>(f: impl FnOnce() -> Option<T>) -> Option<T> {
 }
 
 /// The same for a change after which the context is probably `published` again.
-fn change_back<T>(f: impl FnOnce() -> Option<T>, published: Option<Arc<Context>>) -> Option<T> {
+fn change_back<T>(f: impl FnOnce() -> Option<T>, published: Option<Context>) -> Option<T> {
     let result = unless_past(f);
     publish(published);
     result
 }
 
-/// From now on dumps and samples have the calling thread's context as it is now: `probably`, if that
-/// has the same pairs.
-fn publish(probably: Option<Arc<Context>>) {
-    let now = unless_past(|| if is_now(probably.as_deref()) { probably } else { now() });
+/// Sets the value of `key`, and publishes that. Returns the key, the value that it had, and what
+/// was published before.
+fn set(key: String, value: String) -> (Arc<str>, Option<String>, Option<Context>) {
+    let shared_key = known_key(&key);
+    let of_pair = shared_key.clone();
+    let changed = unless_past(move || {
+        let shared_value = value.as_str().into();
+        let before = log_mdc::insert(key, value);
+        let context = with_my_context(|last| with_pair(last, (of_pair, shared_value)));
+        // By calls of `log_mdc`, more may have changed.
+        let context = if is_now(Some(&context)) { Some(context) } else { now() };
+        Some((before, context))
+    });
+    let (before, context) = changed.unwrap_or_default();
+    (shared_key, before, publish_context(context))
+}
+
+/// `context` with that pair.
+fn with_pair(context: Option<&Context>, pair: Pair) -> Context {
+    let pairs = context.map_or(&[][..], |context| &context.pairs);
+    let (before, after) = match place(pairs, &pair.0) {
+        Ok(at) => (&pairs[..at], &pairs[at + 1..]),
+        Err(at) => pairs.split_at(at),
+    };
+    let pairs = before.iter().cloned().chain(std::iter::once(pair)).chain(after.iter().cloned());
+    Context { pairs: pairs.collect() }
+}
+
+/// From now on dumps and samples have the calling thread's context as it is now: `probably`, if
+/// that has the same pairs.
+fn publish(probably: Option<Context>) {
+    let now = unless_past(|| if is_now(probably.as_ref()) { probably } else { now() });
     publish_context(now);
 }
 
 /// Returns `true` if the calling thread's context has exactly these pairs.
 fn is_now(context: Option<&Context>) -> bool {
-    let pairs = context.map_or(&[][..], |context| &context.pairs[..]);
+    let pairs = context.map_or(&[][..], |context| &context.pairs);
     let (mut all, mut same) = (0, 0);
     log_mdc::iter(|key, value| {
-        let is_same = || find(pairs, key).is_some_and(|(_, known)| **known == *value);
+        let is_same = || place(pairs, key).is_ok_and(|at| *pairs[at].1 == *value);
         all += 1;
         same += usize::from(all <= pairs.len() && is_same());
     });
     all == pairs.len() && same == all
 }
 
-type Pair = (Arc<str>, Arc<str>);
-
-/// `pairs`: sorted.
-fn find<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a Pair> {
-    pairs.binary_search_by(|(known, _)| (**known).cmp(key)).ok().map(|at| &pairs[at])
+/// The place of a key in pairs that are sorted. `Err`: where it would be.
+fn place(pairs: &[Pair], key: &str) -> Result<usize, usize> {
+    pairs.binary_search_by(|(known, _)| (**known).cmp(key))
 }
 
-/// The calling thread's context as it is now. What is the same as at the last publication is used again.
-/// `None` if it is empty.
-fn now() -> Option<Arc<Context>> {
-    let last = my_context();
-    let last = last.as_ref().map_or(&[][..], |context| &context.pairs[..]);
+/// The calling thread's context as it is now. What is the same as at the last publication is used
+/// again. `None` if it is empty.
+fn now() -> Option<Context> {
     let mut pairs: Vec<Pair> = Vec::new();
-    log_mdc::iter(|key, value| {
-        pairs.push(match find(last, key) {
-            Some(known) if *known.1 == *value => known.clone(),
-            Some((key, _)) => (key.clone(), value.into()),
-            None => (known_key(key), value.into()),
+    with_my_context(|last| {
+        let last = last.map_or(&[][..], |context| &context.pairs);
+        log_mdc::iter(|key, value| {
+            pairs.push(match place(last, key).map(|at| &last[at]) {
+                Ok(known) if *known.1 == *value => known.clone(),
+                Ok((key, _)) => (key.clone(), value.into()),
+                Err(_) => (known_key(key), value.into()),
+            });
         });
     });
     pairs.sort_unstable();
-    (!pairs.is_empty()).then(|| Arc::new(Context { pairs }))
+    (!pairs.is_empty()).then(|| Context { pairs: pairs.into() })
 }
 
 thread_local! {

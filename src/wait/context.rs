@@ -6,10 +6,14 @@
 
 use std::sync::Arc;
 
-/// A context that is not empty, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A key and a value.
+pub(crate) type Pair = (Arc<str>, Arc<str>);
+
+/// A context that is not empty. A clone shares its pairs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Context {
-    pub(crate) pairs: Vec<(Arc<str>, Arc<str>)>,
+    /// By key.
+    pub(crate) pairs: Arc<[Pair]>,
 }
 
 #[cfg(feature = "profiling")]
@@ -58,7 +62,7 @@ mod numbered {
     impl ContextNumbers {
         /// The context with that number, and its number. If it was forgotten meanwhile, the
         /// context that stands for all others.
-        pub(crate) fn find(number: u64) -> (u64, Arc<Context>) {
+        pub(crate) fn find(number: u64) -> (u64, Context) {
             let mut numbers = NUMBERS.lock();
             match numbers.by_number.get(&number) {
                 Some(context) => (number, context.clone()),
@@ -81,7 +85,7 @@ mod numbered {
     }
 
     /// The number of the context while a recording runs; 0: none.
-    pub(in crate::wait) fn number(context: Option<&Arc<Context>>) -> u64 {
+    pub(in crate::wait) fn number(context: Option<&Context>) -> u64 {
         match context {
             Some(context) if IS_ON.load(Ordering::Relaxed) => NUMBERS.lock().number(context),
             _ => 0,
@@ -90,9 +94,9 @@ mod numbered {
 
     #[derive(Default)]
     struct Numbers {
-        by_number: BTreeMap<u64, Arc<Context>>,
+        by_number: BTreeMap<u64, Context>,
         /// `None` before the first one.
-        numbers: Option<HashMap<Arc<Context>, u64>>,
+        numbers: Option<HashMap<Context, u64>>,
         /// Contexts of keys alone.
         keys: usize,
         are_too_many: bool,
@@ -103,7 +107,7 @@ mod numbered {
             Numbers { by_number: BTreeMap::new(), numbers: None, keys: 0, are_too_many: false }
         }
 
-        fn number(&mut self, context: &Arc<Context>) -> u64 {
+        fn number(&mut self, context: &Context) -> u64 {
             if let Some(number) = self.known(context) {
                 return number;
             }
@@ -114,7 +118,8 @@ mod numbered {
                 return self.add(context.clone());
             }
             self.are_too_many = true;
-            let keys = Context { pairs: context.pairs.iter().map(|(key, _)| (key.clone(), OTHERS.into())).collect() };
+            let keys = context.pairs.iter().map(|(key, _)| (key.clone(), OTHERS.into()));
+            let keys = Context { pairs: keys.collect() };
             match self.known(&keys) {
                 Some(number) => number,
                 None if self.keys >= MAX_KEYS => self.others().0,
@@ -122,16 +127,15 @@ mod numbered {
             }
         }
 
-        fn add_keys(&mut self, keys: Context) -> (u64, Arc<Context>) {
+        fn add_keys(&mut self, keys: Context) -> (u64, Context) {
             self.keys += 1;
-            let keys = Arc::new(keys);
             (self.add(keys.clone()), keys)
         }
 
         /// The context that stands for those whose keys are too many, and for forgotten ones.
-        fn others(&mut self) -> (u64, Arc<Context>) {
+        fn others(&mut self) -> (u64, Context) {
             self.are_too_many = true;
-            let others = Context { pairs: vec![("context".into(), OTHERS.into())] };
+            let others = Context { pairs: [("context".into(), OTHERS.into())].into() };
             let known = self.known(&others).and_then(|number| Some((number, self.by_number.get(&number)?.clone())));
             known.unwrap_or_else(|| self.add_keys(others))
         }
@@ -140,7 +144,7 @@ mod numbered {
             self.numbers.as_ref()?.get(context).copied()
         }
 
-        fn add(&mut self, context: Arc<Context>) -> u64 {
+        fn add(&mut self, context: Context) -> u64 {
             static LAST: AtomicU64 = AtomicU64::new(0);
             let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
             self.by_number.insert(number, context.clone());
@@ -151,7 +155,7 @@ mod numbered {
         /// Forgets the oldest contexts that no thread has, and that no accounting has asked for:
         /// only the two maps have them.
         fn forget(&mut self) {
-            let unused = |context: &Arc<Context>| Arc::strong_count(context) == 2;
+            let unused = |context: &Context| Arc::strong_count(&context.pairs) == 2;
             let unused: Vec<u64> =
                 self.by_number.iter().filter(|(_, context)| unused(context)).map(|(number, _)| *number).collect();
             for number in unused.iter().take(unused.len().saturating_sub(NEWEST)) {
@@ -172,9 +176,8 @@ mod numbered {
     mod tests {
         use super::*;
 
-        fn context(pairs: &[(&str, &str)]) -> Arc<Context> {
-            let pairs = pairs.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect();
-            Arc::new(Context { pairs })
+        fn context(pairs: &[(&str, &str)]) -> Context {
+            Context { pairs: pairs.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect() }
         }
 
         #[test]
@@ -207,12 +210,12 @@ mod numbered {
             let given: Vec<u64> = all.iter().map(|context| numbers.number(context)).collect();
             assert!(numbers.are_too_many);
             let last = &numbers.by_number[given.last().unwrap()];
-            assert_eq!(last.pairs, [("request".into(), OTHERS.into())]);
+            assert_eq!(*last.pairs, [("request".into(), OTHERS.into())]);
             for n in 0..100 {
                 numbers.number(&context(&[(&format!("key-{n}"), "x")]));
             }
             let last = numbers.number(&context(&[("another", "x")]));
-            assert_eq!(numbers.by_number[&last].pairs, [("context".into(), OTHERS.into())]);
+            assert_eq!(*numbers.by_number[&last].pairs, [("context".into(), OTHERS.into())]);
             assert!(numbers.by_number.len() <= MAX + MAX_KEYS + 1);
         }
     }

@@ -20,9 +20,9 @@ struct Me {
 }
 
 thread_local! {
-    /// Without a destructor, whose registration would cost each thread that is spawned an allocation
-    /// and a call at its end: [`Before`] takes the identity out again. Only the process's main thread
-    /// gets one for good.
+    /// Without a destructor, whose registration would cost each thread that is spawned an
+    /// allocation and a call at its end: [`Before`] takes the identity out again. Only the
+    /// process's main thread gets one for good.
     static ME: ManuallyDrop<RefCell<Option<Me>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
@@ -30,29 +30,31 @@ thread_local! {
     /// The calling thread has had a context. Apart from `CONTEXT`, whose destructor costs each
     /// thread that uses it.
     static HAS_HAD_CONTEXT: Cell<bool> = const { Cell::new(false) };
-    static CONTEXT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// The calling thread has this context from now on. `None`: an empty one.
-pub(crate) fn publish_context(context: Option<Arc<Context>>) {
+/// The calling thread has this context from now on. `None`: an empty one. Returns what it has
+/// published before.
+pub(crate) fn publish_context(context: Option<Context>) -> Option<Context> {
     HAS_HAD_CONTEXT.set(true);
-    let before = CONTEXT.try_with(|mine| mine.replace(context.clone())).ok();
-    drop(before);
+    let before = CONTEXT.try_with(|mine| mine.replace(context.clone())).ok().flatten();
     with_my_slot(|slot| slot.set_context(context));
+    before
 }
 
-/// What the calling thread has published last.
-pub(crate) fn my_context() -> Option<Arc<Context>> {
-    if !HAS_HAD_CONTEXT.get() {
-        return None;
+/// Calls `with` with what the calling thread has published last.
+pub(crate) fn with_my_context<R>(with: impl FnOnce(Option<&Context>) -> R) -> R {
+    if HAS_HAD_CONTEXT.get() && CONTEXT.try_with(|_| ()).is_ok() {
+        CONTEXT.with(|mine| with(mine.borrow().as_ref()))
+    } else {
+        with(None)
     }
-    CONTEXT.try_with(|mine| mine.borrow().clone()).ok().flatten()
 }
 
 /// The calling thread publishes at `slot` from now on.
 fn take_context_along(slot: &Slot) {
     if HAS_HAD_CONTEXT.get() {
-        slot.set_context(my_context());
+        slot.set_context(with_my_context(|mine| mine.cloned()));
     }
 }
 

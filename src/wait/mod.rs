@@ -64,7 +64,7 @@ mod totals;
 
 #[cfg(feature = "profiling")]
 pub(crate) use self::change_flags::ChangeFlags;
-pub(crate) use self::context::Context;
+pub(crate) use self::context::{Context, Pair};
 #[cfg(feature = "profiling")]
 pub(crate) use self::context::{ContextNumbers, number_contexts};
 pub use self::description::Wait;
@@ -78,8 +78,8 @@ pub(crate) use self::holder::{Holder, Users};
 #[cfg(any(feature = "log4rs", test))]
 pub(crate) use self::identity::is_tree_path;
 pub(crate) use self::identity::{
-    Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_context, my_path, publish_context,
-    tree_path,
+    Before, become_thread, become_thread_for_good, is_alive, leave_tree, my_path, publish_context, tree_path,
+    with_my_context,
 };
 #[cfg(feature = "profiling")]
 pub(crate) use self::identity::{name_of_thread, number, path_changes};

@@ -105,7 +105,7 @@ pub(super) struct Waits {
     pub(super) now: Vec<Wait>,
     pub(super) last: u64,
     /// What the thread works on.
-    context: Option<Arc<Context>>,
+    context: Option<Context>,
     /// While a recording reads samples later than they are taken.
     #[cfg(feature = "profiling")]
     contexts: Option<Box<ContextHistory>>,
@@ -139,7 +139,7 @@ impl Slot {
     }
 
     /// By the thread itself: from now on it works on that.
-    pub(super) fn set_context(&self, context: Option<Arc<Context>>) {
+    pub(super) fn set_context(&self, context: Option<Context>) {
         let before = {
             let mut waits = self.waits.lock();
             #[cfg(feature = "profiling")]
@@ -158,7 +158,7 @@ impl Slot {
     /// What the thread works on: keys and values. `None`: that could not be read in that time.
     pub(crate) fn try_context(&self, patience: Duration) -> Option<Vec<(Arc<str>, Arc<str>)>> {
         let context = self.waits.try_lock_for(patience)?.context.clone();
-        Some(context.map_or_else(Vec::new, |context| context.pairs.clone()))
+        Some(context.map_or_else(Vec::new, |context| context.pairs.to_vec()))
     }
 
     /// The thread that publishes here loses its place in the tree.

@@ -26,7 +26,7 @@ pub(in super::super) struct Accounting {
     pub(super) unplaced: u64,
     wait_names: WaitNames,
     /// The contexts of samples, by their numbers.
-    contexts: HashMap<u64, Arc<Context>>,
+    contexts: HashMap<u64, Context>,
     pub(super) stacks: Stacks,
     /// Shared by all accounts: to make a hasher on a new thread takes a system call.
     pub(super) hasher: RandomState,
