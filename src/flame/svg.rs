@@ -18,10 +18,14 @@ const NARROWEST: f64 = 0.01;
 
 const GREY: Color = Color { r: 190, g: 190, b: 190 };
 
-/// The first part of the names of remarks that name a thread.
-const OF_THREAD: &str = "[ended by ";
-
 const BLUE: Color = Color { r: 120, g: 165, b: 225 };
+const VIOLET: Color = Color { r: 185, g: 150, b: 220 };
+const BROWN: Color = Color { r: 200, g: 165, b: 120 };
+
+/// What ended a wait has its own colour. A thread has that of threads, so the last of these is the
+/// beginning of a name.
+const COLOURED: [(&str, Color); 4] =
+    [("[ended by the clock]", VIOLET), ("[ended by the system]", BROWN), ("[outside]", BROWN), ("[ended by ", BLUE)];
 
 /// The maximum number of frames of a picture, at about 300 bytes each. Above that, the narrowest
 /// frames are merged.
@@ -120,7 +124,7 @@ fn unit(stacks: &Stacks) -> (f64, String) {
     }
 }
 
-/// Blue for threads, grey for remarks. For code, inferno's palette distinguishes the standard
+/// Blue for threads, grey for most remarks. For code, inferno's palette distinguishes the standard
 /// library.
 fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
     let mut map = PaletteMap::default();
@@ -133,8 +137,8 @@ fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
         }
     }
     for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
-        let colour = if line.function.starts_with(OF_THREAD) { BLUE } else { GREY };
-        map.insert(escape::frame(&line.function), colour);
+        let coloured = COLOURED.iter().find(|(name, _)| line.function.starts_with(name));
+        map.insert(escape::frame(&line.function), coloured.map_or(GREY, |(_, colour)| *colour));
     }
     for mark in Collapse::new(options.collapse.as_deref()).marks() {
         map.insert(escape::frame(mark), GREY);

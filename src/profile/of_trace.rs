@@ -71,7 +71,8 @@ impl Profile {
     /// ```
     pub fn write_blame(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: what threads did while others waited for them", program());
-        flame::write_svg(&self.blame().stacks, &title, &self.summary(), options, out)
+        let subtitle = format!("width: time that others waited · brown: not on a processor · {}", self.summary());
+        flame::write_svg(&self.blame().stacks, &title, &subtitle, options, out)
     }
 
     /// Writes the same as folded stacks, as [`write_folded`](Self::write_folded) does.

@@ -20,8 +20,8 @@ use std::io::Write;
 impl Profile {
     /// Draws where threads waited, as a flamegraph: at the bottom the tree of threads, on it the
     /// code that called, down to the blocking call; above that what the call waited for, and at the
-    /// top which thread ended the wait. A frame's width is time waited. Blocks as long as `out`
-    /// does.
+    /// top which thread ended the wait, in blue; the clock is violet there, the system brown. A frame's
+    /// width is time waited. Blocks as long as `out` does.
     ///
     /// The runtime's own threads, which mostly wait, are left out unless
     /// [`show_runtime`](FlameOptions::show_runtime) is set.
@@ -39,7 +39,10 @@ impl Profile {
     pub fn write_waits(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: what all threads waited for", program());
         let options = options.clone().hide_runtime_if(true);
-        let subtitle = format!("{} · at the top: what ended the wait", self.waits_summary());
+        let subtitle = format!(
+            "{} · at the top what ended the waits: threads blue, the clock violet, the system brown",
+            self.waits_summary()
+        );
         flame::write_svg(&self.contention.waits(), &title, &subtitle, &options, out)
     }
 

@@ -119,7 +119,8 @@ impl CriticalPath {
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("critical path of {}: {}", self.what, time(self.length));
-        let subtitle = "what had to be waited for; other code does not make it shorter";
+        let subtitle =
+            "only faster code in here makes it shorter · width: time on the path · brown: not on a processor";
         flame::write_svg(&self.stacks, &title, subtitle, options, out)
     }
 

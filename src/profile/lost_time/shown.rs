@@ -77,7 +77,12 @@ impl Showing<'_> {
             Some(Activity::Absent) => vec![self.remark(ABSENT)],
             Some(Activity::Waited(end)) => {
                 let end = &self.ends[end as usize];
-                let ender = format!("[{}]", ender_name(&end.ender, self.trace));
+                let ender = match &end.ender {
+                    TracedEnder::Clock => "[ended by the clock]".into(),
+                    TracedEnder::Outside => "[ended by the system]".into(),
+                    TracedEnder::Unknown => "[goes on, or not known what ended it]".into(),
+                    thread => format!("[ended by {}]", ender_name(thread, self.trace)),
+                };
                 let what = format!("[waiting for {}]", wait_words(end));
                 let mut frames = vec![self.remark(&ender), self.remark(&what)];
                 frames.extend(end.stack.map(|stack| self.named.of_wait(stack)).unwrap_or_default());
@@ -103,14 +108,12 @@ impl Showing<'_> {
     }
 }
 
-/// Without brackets: `clock`, `outside`, or a path.
+/// The path of a thread.
 fn ender_name<'a>(ender: &'a TracedEnder, trace: &'a Trace) -> &'a str {
     match ender {
         TracedEnder::Thread(index) => trace.threads.get(*index).map_or("unknown", |thread| &thread.path),
         TracedEnder::Named(path) => path,
-        TracedEnder::Clock => "clock",
-        TracedEnder::Outside => "outside",
-        TracedEnder::Unknown => "unknown",
+        TracedEnder::Clock | TracedEnder::Outside | TracedEnder::Unknown => "unknown",
     }
 }
 
@@ -167,14 +170,15 @@ fn function<'a>(names: &[&'a Arc<str>]) -> Option<&'a str> {
     shown().find(|name| name.contains("::") && !is_standard(name)).or_else(|| shown().next())
 }
 
-/// Returns `true` for a function of the standard library or of this crate, also of a trait that a
-/// type of the language has there: `i32::forward_unchecked`.
+/// Returns `true` for a function of the standard library, of this crate or of the channels that it
+/// sleeps in, also of a trait that a type of the language has there: `i32::forward_unchecked`.
 fn is_standard(name: &str) -> bool {
-    const STANDARD: [&str; 22] = [
+    const STANDARD: [&str; 23] = [
         "std",
         "core",
         "alloc",
         "selvedge",
+        "crossbeam_channel",
         "bool",
         "char",
         "str",
