@@ -12,7 +12,7 @@
 //! └─ invoices            writes them
 //! ```
 //!
-//! `cargo run --features profiling --example 05_pipeline -- [--cured]`
+//! `cargo run --features profiling --example 05_pipeline -- [--cured] [--config FILE]`
 
 use selvedge::{Lock, Queue, Signal, Till, spawn};
 use std::collections::HashMap;
@@ -41,8 +41,10 @@ struct Invoice {
 type Rates = Lock<HashMap<u32, u32>>;
 
 fn main() -> ExitCode {
-    let is_cured = std::env::args().any(|argument| argument == "--cured");
-    selvedge::run(CONFIG, move |please_stop: &Signal| run(is_cured, please_stop))
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_cured = arguments.iter().any(|argument| argument == "--cured");
+    let config = arguments.iter().skip_while(|argument| *argument != "--config").nth(1).map_or(CONFIG, String::as_str);
+    selvedge::run(config, move |please_stop: &Signal| run(is_cured, please_stop))
 }
 
 fn run(is_cured: bool, please_stop: &Signal) -> Result<(), Box<dyn Error>> {

@@ -33,6 +33,7 @@ mod log_loss;
 mod log_sinks;
 mod outage;
 mod own_file;
+mod pipeline_example;
 mod push;
 mod recipes;
 mod runtime;

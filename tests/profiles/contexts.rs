@@ -7,6 +7,7 @@ use selvedge::profile::{self, Clock, Engine, Options, Profile};
 use selvedge::{Signal, context, spawn};
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::process::Command;
 use std::time::Duration;
 
 /// The weight of the samples of the threads whose path ends so, by the value of a label; without it
@@ -129,4 +130,47 @@ fn weight_of(profile: &Profile) -> u128 {
     let text = folded(profile);
     let of_worker = text.lines().filter(|line| line.contains(";worker;"));
     of_worker.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u128>().unwrap()).sum()
+}
+
+/// Go's own tool shows the contexts, and takes the samples of one.
+#[test]
+fn go_tells_the_contexts_of_a_cpu_profile_apart() {
+    if Command::new("go").arg("version").output().is_err() {
+        eprintln!("there is no go: not tried");
+        return;
+    }
+    let _alone = alone();
+    let recording = profile::start(Options::new().engine(Engine::Timer).frequency(100)).unwrap();
+    let worker = spawn("worker", |_| {
+        for request in ["17", "18"] {
+            let _request = context("request", request);
+            let _user = context("user", "ann");
+            spin(Duration::from_millis(300));
+        }
+    });
+    worker.join().unwrap();
+    let profile = recording.finish();
+    let file = std::env::temp_dir().join(format!("selvedge-contexts-{}.pb.gz", std::process::id()));
+    profile.write_pprof(std::fs::File::create(&file).unwrap()).unwrap();
+    let go = |arguments: &[&str]| {
+        let ended = Command::new("go").args(["tool", "pprof"]).args(arguments).arg(&file).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let tags = go(&["-tags"]);
+    for tag in ["request: Total", ": 17\n", ": 18\n", "user: Total", ": ann\n", ": main/test/worker"] {
+        assert!(tags.contains(tag), "{tag}: {tags}");
+    }
+    // Milliseconds of the samples that the tool takes.
+    let taken = |focus: &str| {
+        let top = go(&["-top", "-unit=ms", focus]);
+        let line = top.lines().find_map(|line| line.strip_prefix("Showing nodes accounting for "));
+        let shown = line.and_then(|line| line.split("ms").next()).and_then(|number| number.parse::<f64>().ok());
+        shown.unwrap_or_else(|| panic!("{top}"))
+    };
+    let (one, both, user) =
+        (taken("-tagfocus=request=17"), taken("-tagfocus=request=17:18"), taken("-tagfocus=user=ann"));
+    assert!((200.0..400.0).contains(&one), "{one} ms, {tags}");
+    assert!((450.0..700.0).contains(&both) && (user - both).abs() < 1.0, "{both} ms, {user} ms, {tags}");
+    std::fs::remove_file(file).unwrap();
 }

@@ -60,7 +60,8 @@ fn culprit_computes(ms: u64) {
 #[inline(never)]
 fn bystander(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
-    black_box(());
+    // Another body than the culprit's: the compiler makes one function of two equal ones.
+    black_box(ms);
 }
 
 fn record(body: impl FnOnce()) -> Profile {
@@ -76,7 +77,8 @@ fn record(body: impl FnOnce()) -> Profile {
 ///
 /// Other programs may take the processors from the sampler and from the pipeline. Then the pipeline
 /// takes longer, and the stopwatch says so too. Time in which a thread that was woken had no processor
-/// yet, `runnable`, is no part of the pipeline, and may be the longest on such a machine.
+/// yet, `runnable`, is no part of the pipeline, and may be the longest on such a machine. The run had
+/// to wait for that then, and what the culprit did meanwhile cost nothing.
 #[track_caller]
 fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile {
     let rounds = std::env::var("SELVEDGE_PIPELINE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
@@ -92,14 +94,17 @@ fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile 
         // On a processor and outside are two lines.
         let all = critical.functions().iter().filter(|function| function.what().contains(what));
         let cost: Duration = all.map(|function| function.time()).sum();
-        let share = cost.as_secs_f64() / watch.total().as_secs_f64();
+        let runnable = critical.functions().iter().filter(|function| function.what() == "runnable");
+        let hidden: Duration = runnable.map(|function| function.time()).sum();
+        let share = |cost: Duration| cost.as_secs_f64() / watch.total().as_secs_f64();
+        let (most, share) = (share(cost + hidden), share(cost));
         println!("{share:.3} of {:?}: {}; blame: {} {}", watch.total(), first.what(), cause.path(), cause.what());
         assert!(first.what().contains(what), "{}", shown());
         assert!(first.threads().iter().all(|(thread, _)| thread.starts_with(path)), "{}", shown());
         let sum: Duration = critical.functions().iter().map(|function| function.time()).sum();
         assert_eq!(sum, critical.length(), "{}", shown());
         assert!(cause.what().contains(what) && cause.path().starts_with(path), "{}", shown());
-        assert!((0.95..1.05).contains(&share), "{share} of {:?}, {}", watch.total(), shown());
+        assert!(share < 1.05 && most > 0.95, "{share} of {:?}, {}", watch.total(), shown());
         last = Some(profile);
     }
     last.expect("at least one round")
