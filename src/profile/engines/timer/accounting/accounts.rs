@@ -17,7 +17,7 @@ pub(in super::super) struct Accounting {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where stacks
     /// are requested.
     pub(super) period: u64,
-    pub(super) accounts: Vec<Account>,
+    pub(super) accounts: Vec<SampleAccount>,
     /// Indexes of accounts that were folded into others.
     pub(super) unused: Vec<usize>,
     /// The number of accounts that have ended and are not folded yet, pools included.
@@ -32,9 +32,10 @@ pub(in super::super) struct Accounting {
     pub(super) hasher: RandomState,
 }
 
-/// The account of one thread, or of a pool of ended threads.
+/// The samples of one thread, or of a pool of ended threads, and the time that they stand for.
+/// Where the thread's lifetime went is in `profile::Account`.
 #[derive(Clone)]
-pub(super) struct Account {
+pub(super) struct SampleAccount {
     /// `false`: it was folded into another one.
     pub(super) is_used: bool,
     pub(super) lifetime: Lifetime,
@@ -65,7 +66,7 @@ impl Accounting {
 
     /// Opens an account, and returns its index.
     pub(in super::super) fn open(&mut self, path: Arc<str>, os_thread: Option<u64>, started: Nanos) -> usize {
-        let mut account = Account::unused(self.hasher.clone());
+        let mut account = SampleAccount::unused(self.hasher.clone());
         account.is_used = true;
         account.lifetime = Lifetime { path, os_thread, started, ..account.lifetime };
         match self.unused.pop() {
@@ -171,9 +172,9 @@ impl Accounting {
     }
 }
 
-impl Account {
+impl SampleAccount {
     /// An empty account that belongs to no thread.
-    pub(super) fn unused(hasher: RandomState) -> Account {
+    pub(super) fn unused(hasher: RandomState) -> SampleAccount {
         let lifetime = Lifetime {
             path: Arc::default(),
             os_thread: None,
@@ -184,6 +185,6 @@ impl Account {
             merged: 0,
             pool: None,
         };
-        Account { is_used: false, lifetime, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
+        SampleAccount { is_used: false, lifetime, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
     }
 }

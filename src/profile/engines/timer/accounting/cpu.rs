@@ -1,7 +1,7 @@
 //! Accounting by the CPU clock. Each record carries the thread's CPU clock, so each sample gets
 //! exactly the time since the one before. Samples that were due and did not come are lost.
 
-use super::accounts::{Account, Accounting, SampleKey};
+use super::accounts::{Accounting, SampleAccount, SampleKey};
 use crate::profile::engines::timer::ring::Record;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl Accounting {
     }
 }
 
-impl Account {
+impl SampleAccount {
     /// Adds the CPU time since the account was put in charge, or was closed last.
     pub(super) fn count(&mut self, thread_clock: &mut ThreadClock) {
         self.lifetime.cpu += Duration::from_nanos(thread_clock.last - thread_clock.since);

@@ -7,7 +7,7 @@
 //!    all accounts together stay what they were, to the nanosecond.
 //! 2. Only ended accounts are folded: no thread clock names them.
 
-use super::accounts::{Account, Accounting};
+use super::accounts::{Accounting, SampleAccount};
 use crate::profile::raw::Pool;
 use crate::thread::pool_names::{without_name, without_numbers};
 use crate::thread::tree::RUNTIME;
@@ -54,7 +54,7 @@ impl Accounting {
         for ((_, path), members) in pools {
             let Some((&first, rest)) = members.split_first().filter(|(_, rest)| !rest.is_empty()) else { continue };
             for &index in rest {
-                let account = std::mem::replace(&mut self.accounts[index], Account::unused(self.hasher.clone()));
+                let account = std::mem::replace(&mut self.accounts[index], SampleAccount::unused(self.hasher.clone()));
                 self.accounts[first].take_in(account);
                 self.unused.push(index);
             }
@@ -63,10 +63,10 @@ impl Accounting {
     }
 }
 
-impl Account {
+impl SampleAccount {
     /// Adds the sums of the other account to this one.
-    fn take_in(&mut self, other: Account) {
-        let pool = |account: &Account| {
+    fn take_in(&mut self, other: SampleAccount) {
+        let pool = |account: &SampleAccount| {
             let lifetime = &account.lifetime;
             let wall = lifetime.ended.unwrap_or(0).saturating_sub(lifetime.started.max(0)).max(0);
             lifetime.pool.unwrap_or(Pool { threads: 1, wall })
