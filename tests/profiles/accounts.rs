@@ -4,10 +4,13 @@
 
 use crate::support::until;
 use parking_lot::MutexGuard;
+use selvedge::net::SocketTill;
 use selvedge::profile::{self, Account, Options, Profile, WaitTotal};
 use selvedge::{
     BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Queue, Semaphore, Sequencer, Signal, Till, spawn,
 };
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +44,8 @@ fn wait<'a>(account: &'a Account, kind: &str) -> &'a WaitTotal {
     account.waits().iter().find(|wait| wait.kind() == kind).unwrap_or_else(|| panic!("{kind}: {account:#?}"))
 }
 
-/// The thread `main/test/waiter` waits once, in `wait`, until the thread `main/test/ender` has called `end`.
+/// The thread `main/test/waiter` waits once, in `wait`, until the thread `main/test/ender` has
+/// called `end`.
 fn waiter_and_ender(
     wait: impl FnOnce() + Send + 'static,
     end: impl FnOnce() + Send + 'static,
@@ -305,6 +309,42 @@ fn the_accounts_of_two_threads_that_exchange_messages_close_within_a_hundredth()
     });
 }
 
+/// What the system ends has no stamp, and on a busy machine the thread then waits for a processor.
+#[test]
+fn the_accounts_of_a_connection_close_on_a_crowded_machine() {
+    let _alone = alone();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..4)
+        .map(|_| {
+            let is_over = is_over.clone();
+            std::thread::spawn(move || while !is_over.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let profile = record(|| {
+        let server = spawn("server", move |please_stop| {
+            let mut request = [0];
+            while (&server).till(please_stop).read_exact(&mut request).is_ok() {
+                (&server).write_all(&request).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let mut answer = [0];
+            client.write_all(&[1]).unwrap();
+            client.read_exact(&mut answer).unwrap();
+        }
+        server.thread().stop();
+        server.join().unwrap();
+    });
+    is_over.store(true, Ordering::Relaxed);
+    crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    let account = account(&profile, "main/test/server");
+    assert!(wait(account, "data from").count() > 10, "{account:#?}");
+    assert!(account.excess() <= account.lifetime() / 100, "{account:#?}");
+}
+
 /// A pipeline whose threads do nothing but compute, wait in this crate, or sleep for a known time.
 #[test]
 fn the_accounts_of_a_pipeline_close_within_a_hundredth() {
@@ -366,8 +406,8 @@ fn check_they_close(run: impl Fn() -> Profile) {
     panic!("{worst}");
 }
 
-/// Threads that come and go while more threads want processors than there are: a thread is kept from one
-/// before its first line, between any two readings of its clocks, and after its last.
+/// Threads that come and go while more threads want processors than there are: a thread is kept
+/// from one before its first line, between any two readings of its clocks, and after its last.
 #[test]
 fn accounts_close_on_each_thread_of_a_crowded_machine() {
     let _alone = alone();
@@ -391,9 +431,9 @@ fn accounts_close_on_each_thread_of_a_crowded_machine() {
             children.into_iter().for_each(|child| child.join().unwrap());
         })
     };
-    // No time is ever counted twice. What is outside may be the work of the system for the thread, which
-    // waits for the memory map of the process while another thread holds it and has no processor: such
-    // a run is repeated.
+    // No time is ever counted twice. What is outside may be the work of the system for the thread,
+    // which waits for the memory map of the process while another thread holds it and has no
+    // processor: such a run is repeated.
     let begin = Instant::now();
     let open = loop {
         let profile = run();

@@ -1,8 +1,12 @@
 //! The account of one thread: CPU, runnable, waits by name and by what ended them, outside.
 //!
 //! Invariant: `lifetime = cpu + runnable + sum of waits + outside - excess`, to the nanosecond, and
-//! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU clock,
-//! the kernel's count of the time in its run queue, and the stamps of this crate's waits.
+//! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU
+//! clock, the kernel's count of the time in its run queue, and the stamps of this crate's waits.
+//!
+//! What the system ends has no stamp: such a wait is measured until its thread runs. The time in
+//! the run queue, and that of the system calls around the sleep, are in it. By as much as the parts
+//! exceed the lifetime for that, it is cut.
 
 use crate::wait::{StackNumber, StackSums, WaitEntry, WaitTotals};
 use std::sync::Arc;
@@ -52,9 +56,29 @@ impl Account {
         runnable: Option<Duration>,
         waits: WaitTotals,
     ) -> Account {
-        let mut waits: Vec<_> = waits.into_entries().into_iter().map(WaitTotal::new).collect();
-        waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
-        Account { path, lifetime, cpu, runnable, waits, members: 1 }
+        let waits: Vec<_> = waits.into_entries().into_iter().map(WaitTotal::new).collect();
+        let mut account = Account { path, lifetime, cpu, runnable, waits, members: 1 };
+        account.cut_unstamped();
+        account.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+        account
+    }
+
+    /// Takes out of waits without a stamp what is counted twice.
+    fn cut_unstamped(&mut self) {
+        let twice = nanos(self.excess());
+        let mut unstamped: u64 = self.waits.iter().map(WaitTotal::unstamped).sum();
+        let mut left = twice.min(unstamped);
+        for wait in &mut self.waits {
+            for ender in wait.enders.iter_mut().filter(|ender| ender.is_unstamped()) {
+                // In proportion, and what rounding leaves with the last.
+                let cut =
+                    (u128::from(left) * u128::from(ender.nanos)).checked_div(unstamped.into()).unwrap_or(0) as u64;
+                unstamped -= ender.nanos;
+                left -= cut;
+                ender.nanos -= cut;
+            }
+            wait.sum_up();
+        }
     }
 
     /// The thread's path, `main/crawler/fetcher-3`; of a pool, with `*` for what differs.
@@ -127,14 +151,23 @@ impl Account {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl EndedWaits {
+    /// Returns `true` for waits that were not ended by a thread or at a known time.
+    fn is_unstamped(&self) -> bool {
+        matches!(&*self.name, "[outside]" | "[unknown]")
+    }
+
     /// The path of the thread, or the cause, as in [`WaitTotal::ended_by`].
     pub(in crate::profile) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Stacks, nanoseconds and numbers of waits. The sums over all stacks are exact. `None`: no stack
-    /// could be had.
+    /// Stacks, nanoseconds and numbers of waits. The sums over all stacks are exact. `None`: no
+    /// stack could be had.
     pub(in crate::profile) fn by_stack(&self) -> Vec<(Option<StackNumber>, u64, u64)> {
         self.stacks.split(self.nanos, self.count)
     }
@@ -147,18 +180,31 @@ impl WaitTotal {
             let (name, stacks) = (ender.name, ender.stacks);
             take_in(&mut enders, EndedWaits { name, nanos: ender.nanos, count: ender.count, stacks });
         }
-        let by_name = enders.iter().map(|ender| (ender.name.clone(), Duration::from_nanos(ender.nanos)));
         let mut total = WaitTotal {
             kind: entry.kind,
             name: entry.name.unwrap_or_else(|| "[others]".into()),
             count: entry.count,
-            total: Duration::from_nanos(entry.nanos),
+            total: Duration::ZERO,
             longest: Duration::from_nanos(entry.longest),
-            ended_by: by_name.collect(),
+            ended_by: Vec::new(),
             enders,
         };
-        total.sort();
+        total.sum_up();
         total
+    }
+
+    /// Nanoseconds of waits without a stamp.
+    fn unstamped(&self) -> u64 {
+        self.enders.iter().filter(|ender| ender.is_unstamped()).map(|ender| ender.nanos).sum()
+    }
+
+    /// The times are those of the enders.
+    fn sum_up(&mut self) {
+        let by_name = self.enders.iter().map(|ender| (ender.name.clone(), Duration::from_nanos(ender.nanos)));
+        self.ended_by = by_name.collect();
+        self.total = self.ended_by.iter().map(|(_, time)| *time).sum();
+        self.longest = self.longest.min(self.total);
+        self.sort();
     }
 
     pub(super) fn sort(&mut self) {
@@ -199,7 +245,9 @@ impl WaitTotal {
         self.count
     }
 
-    /// How long they took: from when the thread fell asleep until the wait was ended.
+    /// How long they took: from when the thread fell asleep until the wait was ended. A wait that
+    /// the system ends is measured until the thread runs; what is counted twice by that is
+    /// taken out of it: by how much the parts would exceed the lifetime.
     pub fn total(&self) -> Duration {
         self.total
     }
@@ -263,6 +311,26 @@ mod tests {
         assert_eq!((one.outside(), one.excess()), (Duration::from_nanos(250), Duration::ZERO));
         one.waits.push(wait("results", 300, &[]));
         assert_eq!((one.outside(), one.excess()), (Duration::ZERO, Duration::from_nanos(50)));
+    }
+
+    #[test]
+    fn a_wait_without_a_stamp_has_no_time_that_is_runnable() {
+        let ended = |name: &str, nanos| EndedWaits { name: name.into(), nanos, count: 1, stacks: StackSums::default() };
+        let mut one = account("main/connection", 1_000, 100, Some(400));
+        let mut data = wait("data", 0, &[]);
+        data.enders = vec![ended("[outside]", 500), ended("main", 200), ended("[unknown]", 100)];
+        data.sum_up();
+        one.waits = vec![data];
+        assert_eq!(one.excess(), Duration::from_nanos(300));
+        one.cut_unstamped();
+        assert_eq!((one.excess(), one.outside()), (Duration::ZERO, Duration::ZERO));
+        let by: Vec<_> = one.waits()[0].ended_by().iter().map(|(name, time)| (&**name, time.as_nanos())).collect();
+        assert_eq!(by, [("[outside]", 250), ("main", 200), ("[unknown]", 50)]);
+        assert_eq!(one.waits()[0].total(), Duration::from_nanos(500));
+        // What is in no such wait is shown.
+        one.cpu = Duration::from_nanos(900);
+        one.cut_unstamped();
+        assert_eq!((one.waits()[0].total(), one.excess()), (Duration::from_nanos(200), Duration::from_nanos(500)));
     }
 
     #[test]
