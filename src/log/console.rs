@@ -76,9 +76,11 @@ impl Console {
 
 impl Console {
     /// Returns `true` for a record whose text the report at the end, which is written to stderr,
-    /// has too, if that is written to the same place.
+    /// has too, if that is written to the same place. Other encoders than patterns write for
+    /// programs, which do not find the record in the report.
     fn shows_otherwise(&self, target: &str) -> bool {
-        target == IN_REPORT && console::leads_to_stderr(self.stream)
+        let is_for_persons = matches!(self.encoder, Encoder::Pattern(_));
+        target == IN_REPORT && is_for_persons && console::leads_to_stderr(self.stream)
     }
 }
 

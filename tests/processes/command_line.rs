@@ -69,6 +69,11 @@ fn an_error_of_main_is_told_once_in_each_place() {
         let ended = run_by("\"$0\" \"$@\"");
         let on_stdout = usize::from(target == "stdout");
         assert_eq!((count(&ended.stdout), count(&ended.stderr)), (on_stdout, 1), "{target}, {queued}");
+        // A collector of JSON lines gets each record.
+        folder.write("log4rs.yaml", &console(&format!("{target}, encoder: {{ kind: json }}")));
+        let ended = run_by("\"$0\" \"$@\" 2>&1");
+        let in_json = ended.stdout.lines().filter(|line| line.starts_with('{') && count(line) == 1).count();
+        assert_eq!((in_json, count(&ended.stdout)), (1, 2), "{target}, {queued}: {}", ended.stdout);
     }
 }
 
