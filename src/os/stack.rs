@@ -99,6 +99,7 @@ mod tests {
         assert!(!others.contains(&address), "{others:x?}");
     }
 
+    #[cfg(feature = "profiling")]
     #[test]
     fn another_threads_stack_is_the_same_as_its_own_says() {
         let (sender, theirs) = std::sync::mpsc::channel();
