@@ -1,5 +1,5 @@
-//! Where a thread's stack lies. A thread may ask for another thread's only while that cannot end:
-//! its `pthread_t` is freed when it ends.
+//! Where the calling thread's stack lies. No thread asks for another thread's: its `pthread_t` is
+//! freed when it ends.
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
@@ -23,30 +23,12 @@ pub(crate) fn own() -> Option<Range<u64>> {
 }
 
 fn bounds() -> Option<Range<u64>> {
-    // SAFETY: the calling thread lives during the call.
-    unsafe { bounds_of(super::thread_handle(), super::is_main_thread) }
-}
-
-/// The addresses of the stack of the thread with that `pthread_t` and kernel id; `None` if the
-/// system does not tell.
-///
-/// # Safety
-/// The thread does not end during the call.
-#[cfg(feature = "profiling")]
-pub(super) unsafe fn of(handle: u64, id: i32) -> Option<Range<u64>> {
-    // SAFETY: as the caller promises.
-    unsafe { bounds_of(handle, || u32::try_from(id) == Ok(std::process::id())) }
-}
-
-/// # Safety
-/// The thread with that `pthread_t` does not end during the call.
-unsafe fn bounds_of(handle: u64, is_main: impl Fn() -> bool) -> Option<Range<u64>> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the thread lives, as the caller promises, so its `pthread_t` is valid; `attributes`
-    // is writable for one pthread_attr_t.
-    if unsafe { libc::pthread_getattr_np(handle as libc::pthread_t, attributes.as_mut_ptr()) } != 0 {
+    // SAFETY: pthread_self() is the calling thread, which lives during the call; `attributes` is
+    // writable for one pthread_attr_t.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
         // Of the main thread it asks `/proc`, which may not be mounted.
-        return is_main().then(first).flatten();
+        return super::is_main_thread().then(first).flatten();
     }
     let (mut start, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: initialized by the successful call; both places are writable.
@@ -97,25 +79,5 @@ mod tests {
         assert!(super::own().unwrap().contains(&address));
         let others = std::thread::spawn(|| super::own().unwrap()).join().unwrap();
         assert!(!others.contains(&address), "{others:x?}");
-    }
-
-    #[cfg(feature = "profiling")]
-    #[test]
-    fn another_threads_stack_is_the_same_as_its_own_says() {
-        let (sender, theirs) = std::sync::mpsc::channel();
-        let (go, end) = std::sync::mpsc::channel::<()>();
-        let other = std::thread::spawn(move || {
-            sender.send((crate::os::OsThread::of_current(), super::own())).unwrap();
-            let _ = end.recv();
-        });
-        let (names, own) = theirs.recv().unwrap();
-        assert!(own.is_some());
-        // SAFETY: it lives until `go` is dropped.
-        assert_eq!(unsafe { names.stack() }, own);
-        drop(go);
-        other.join().unwrap();
-        // It is asked once.
-        // SAFETY: nothing is asked any more.
-        assert_eq!(unsafe { names.stack() }, own);
     }
 }

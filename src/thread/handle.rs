@@ -210,11 +210,11 @@ impl Thread {
         self.0.os_thread().map(|os| os.handle)
     }
 
-    /// The system's names for it: another thread's, perhaps, once this one has ended.
+    /// Where its stack lies: another thread's, perhaps, once this one has ended.
     #[cfg(all(target_os = "linux", feature = "profiling"))]
     #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
-    pub(crate) fn os_names(&self) -> Option<&crate::os::OsThread> {
-        self.0.os_thread()
+    pub(crate) fn stack(&self) -> Option<std::ops::Range<u64>> {
+        self.0.os_thread()?.stack.clone()
     }
 
     /// Returns `true` if an OS thread runs it, or did.

@@ -71,7 +71,6 @@ struct Target {
     id: i32,
     /// Its `pthread_t`; 0 for an unregistered thread.
     os_thread: u64,
-    /// Empty until it is known.
     stack: Range<u64>,
     /// Its stack pointer in its reply; 0 before that.
     stack_pointer: u64,
@@ -81,8 +80,8 @@ struct Target {
 }
 
 impl Target {
-    fn new(id: i32, os_thread: u64) -> Target {
-        Target { id, os_thread, stack: 0..0, stack_pointer: 0, alive: Vec::new(), delivery: Delivery::Unsent }
+    fn new(id: i32, os_thread: u64, stack: Range<u64>) -> Target {
+        Target { id, os_thread, stack, stack_pointer: 0, alive: Vec::new(), delivery: Delivery::Unsent }
     }
 }
 
@@ -102,7 +101,8 @@ impl Batch {
             let (clock, os_thread) = thread.cpu_clock().zip(thread.os_thread())?;
             let place = *by_id.entry(clock.thread()).or_insert(targets.len());
             if place == targets.len() {
-                targets.push(Target::new(clock.thread(), os_thread));
+                let (id, stack) = (clock.thread(), thread.stack().unwrap_or(0..0));
+                targets.push(Target::new(id, os_thread, stack));
             }
             targets[place].alive.push(thread.clone());
             by_thread.insert(thread.id(), place);
@@ -114,7 +114,7 @@ impl Batch {
             let is_new = !by_id.contains_key(&id);
             places.push(is_new.then_some(targets.len()));
             if is_new {
-                targets.push(Target::new(id, 0));
+                targets.push(Target::new(id, 0, 0..0));
             }
         }
         let (sent, free, in_grace) = (Vec::new(), Vec::new(), Vec::new());
@@ -231,11 +231,6 @@ impl BatchState {
             target.delivery = Delivery::Done(Reply::Ended);
             return false;
         };
-        if let Some(names) = target.alive.first().and_then(Thread::os_names) {
-            // SAFETY: a thread in `alive` has not got past its `ended` call (invariant 3), which waits
-            // for the lock that is held here.
-            target.stack = unsafe { names.stack() }.unwrap_or(0..0);
-        }
         // A signal to a thread that cannot take it would stay pending, for the thread's own
         // `sigwait` perhaps.
         if let Some(silence) = task::read(target.id).and_then(task::Task::silence) {

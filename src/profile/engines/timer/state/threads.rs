@@ -70,8 +70,7 @@ impl State {
         if entry.is_none() && self.ring.is_none() {
             return;
         }
-        // SAFETY: it has not got past its `ended` call (invariant 2 of this room), which waits for the lock.
-        let stack = thread.os_names().and_then(|names| unsafe { names.stack() }).unwrap_or(0..0);
+        let stack = thread.stack().unwrap_or(0..0);
         let is_reused = |sampled: &SampledThread| is_new || is_id_reused(sampled, now, &stack);
         if self.sampled.get(&id).is_some_and(is_reused) {
             self.end_unreported(id);
