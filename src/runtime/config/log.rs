@@ -13,7 +13,7 @@ use std::path::PathBuf;
 impl Config {
     /// The least severe level that is logged. On the console the default is info for the program's
     /// records, and warn for the runtime's own; with a level set here both have that level. In a
-    /// file of [`log_output`](Self::log_output) the default is info for both. With a log4rs file it
+    /// file of `log_output` the default is info for both. With a log4rs file it
     /// is the level of the file's `root`, in place of the level that the file names. Without the
     /// feature `log4rs` it is the most verbose level that the facade `log` passes to the program's
     /// own logger; a logger that is installed later may set another.
