@@ -140,6 +140,20 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
+    /// The time that the newcomer with that place in the lifetimes was in its wait, and all other.
+    fn in_wait_and_elsewhere(raw: &RawProfile, place: usize) -> (Duration, Duration) {
+        let (mut in_wait, mut elsewhere) = (0, 0);
+        for sample in raw.samples.iter().filter(|sample| matches!(sample.owner, Owner::Lifetime(of) if of == place)) {
+            let waiting = match &sample.stack {
+                Stack::Sampled { waiting, .. } => waiting.clone(),
+                Stack::Unsampled => None,
+            };
+            let is_in_wait = waiting.is_some_and(|label| label.contains("newcomer-go"));
+            *if is_in_wait { &mut in_wait } else { &mut elsewhere } += sample.weight;
+        }
+        (Duration::from_nanos(in_wait), Duration::from_nanos(elsewhere))
+    }
+
     /// What a recording has of a thread that started while the lock was held, and waited for 20 ms.
     /// The lock is given back when the thread waits, or, if `ends_before`, when it has ended and
     /// reports that. Returns the length of the account, the time in the wait, and all other time.
@@ -183,17 +197,8 @@ mod tests {
         let lifetime = &raw.lifetimes[place];
         assert!(waited >= Duration::from_millis(20));
         assert!(lifetime.cpu > Duration::ZERO && Some(lifetime.cpu) == thread.cpu_time());
-        let (mut in_wait, mut elsewhere) = (0, 0);
-        for sample in raw.samples.iter().filter(|sample| matches!(sample.owner, Owner::Lifetime(of) if of == place)) {
-            let waiting = match &sample.stack {
-                Stack::Sampled { waiting, .. } => waiting.clone(),
-                Stack::Unsampled => None,
-            };
-            let is_in_wait = waiting.is_some_and(|label| label.contains("newcomer-go"));
-            *if is_in_wait { &mut in_wait } else { &mut elsewhere } += sample.weight;
-        }
         let length = lifetime.ended.expect("it has ended") - lifetime.started;
-        let (in_wait, elsewhere) = (Duration::from_nanos(in_wait), Duration::from_nanos(elsewhere));
+        let (in_wait, elsewhere) = in_wait_and_elsewhere(&raw, place);
         if source == Source::Wall {
             assert!(
                 in_wait >= Duration::from_millis(20) && in_wait <= waited + Duration::from_millis(1),
