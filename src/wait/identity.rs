@@ -153,6 +153,8 @@ static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex
 
 /// The last paths of threads with a number that have left the tree or ended while waits are
 /// counted: a thread may end before the thread that it has woken runs. The oldest are forgotten.
+/// Changed together with `PATHS`, under the lock of `PATHS`, so that a thread that looks into both
+/// under that lock finds a thread that is just leaving under its path in the tree.
 #[cfg(feature = "profiling")]
 static ENDED: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
@@ -169,7 +171,8 @@ struct Forget;
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        let path = PATHS.lock().remove(&NUMBER.get());
+        let mut paths = PATHS.lock();
+        let path = paths.remove(&NUMBER.get());
         #[cfg(feature = "profiling")]
         if let Some(path) = path
             && is_on()
@@ -179,6 +182,7 @@ impl Drop for Forget {
         }
         #[cfg(not(feature = "profiling"))]
         drop(path);
+        drop(paths);
     }
 }
 
@@ -203,8 +207,9 @@ pub(super) fn name_of_ender(by: u64) -> Arc<str> {
 /// counted.
 #[cfg(feature = "profiling")]
 pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
+    let paths = PATHS.lock();
     let ended = ENDED.lock().get(&number).cloned();
-    ended.or_else(|| path_of(number)).unwrap_or_else(|| Arc::from("[ended thread]"))
+    ended.or_else(|| paths.get(&number).cloned()).unwrap_or_else(|| Arc::from("[ended thread]"))
 }
 
 #[cfg(feature = "profiling")]
@@ -295,7 +300,8 @@ pub(super) fn renamed() {
     }
     if number != 0 && FORGET.try_with(|_| ()).is_ok() {
         let path = my_path();
-        let before = PATHS.lock().insert(number, path);
+        let mut paths = PATHS.lock();
+        let before = paths.insert(number, path);
         #[cfg(feature = "profiling")]
         if is_on() {
             // What it has ended in the tree belongs to its path there.
@@ -306,5 +312,6 @@ pub(super) fn renamed() {
         }
         #[cfg(not(feature = "profiling"))]
         drop(before);
+        drop(paths);
     }
 }

@@ -12,6 +12,7 @@ mod support;
 mod accounts;
 mod callers;
 mod contexts;
+mod ender_names;
 mod handler;
 mod lost_time;
 mod measure;
