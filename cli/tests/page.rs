@@ -51,8 +51,9 @@ fn names_are_text_and_never_markup() {
     assert_eq!(browser.eval("document.querySelector('#markup, #tree img')"), serde_json::Value::Null);
     let tree = browser.text("#tree");
     assert!(tree.contains("<img id=markup src=x>") && tree.contains("größe 名前"), "{tree}");
-    // The library itself replaces control characters; the page shows other hidden ones as codes.
-    assert!(tree.contains(r"[31mred\u{202e}der"), "{tree}");
+    // The library itself replaces control characters and marks that reorder a line; the page shows other
+    // hidden ones as codes.
+    assert!(tree.contains(r"[31mred_d\u{200b}er"), "{tree}");
     // Neither an error of the script, nor anything that the policy forbids.
     assert_eq!(browser.complaints, [""; 0]);
 }

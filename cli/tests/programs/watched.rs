@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         // It is full, since no thread pops.
         let (adder, _popper) = (files.adder(), files.popper());
         drop(spawn("walker", move |please_stop| while adder.add_till(1, please_stop).is_ok() {}));
-        for name in ["<img id=markup src=x>", "\u{1b}[31mred\u{202e}der", "größe 名前"] {
+        for name in ["<img id=markup src=x>", "\u{1b}[31mred\u{202e}d\u{200b}er", "größe 名前"] {
             drop(spawn(name, |please_stop| please_stop.wait_for_go()));
         }
         drop(spawn("readers", |please_stop| {
