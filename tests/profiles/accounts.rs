@@ -44,6 +44,25 @@ fn wait<'a>(account: &'a Account, kind: &str) -> &'a WaitTotal {
     account.waits().iter().find(|wait| wait.kind() == kind).unwrap_or_else(|| panic!("{kind}: {account:#?}"))
 }
 
+/// Four threads that compute until this is dropped: more than there are processors.
+struct Crowd(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+
+impl Crowd {
+    fn new() -> Crowd {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let spin = |is_over: Arc<AtomicBool>| move || while !is_over.load(Ordering::Relaxed) {};
+        let threads = (0..4).map(|_| std::thread::spawn(spin(is_over.clone()))).collect();
+        Crowd(is_over, threads)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
 /// The thread `main/test/waiter` waits once, in `wait`, until the thread `main/test/ender` has
 /// called `end`.
 fn waiter_and_ender(
@@ -313,13 +332,7 @@ fn the_accounts_of_two_threads_that_exchange_messages_close_within_a_hundredth()
 #[test]
 fn the_accounts_of_a_connection_close_on_a_crowded_machine() {
     let _alone = alone();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let crowd: Vec<_> = (0..4)
-        .map(|_| {
-            let is_over = is_over.clone();
-            std::thread::spawn(move || while !is_over.load(Ordering::Relaxed) {})
-        })
-        .collect();
+    let crowd = Crowd::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
@@ -330,16 +343,16 @@ fn the_accounts_of_a_connection_close_on_a_crowded_machine() {
                 (&server).write_all(&request).unwrap();
             }
         });
-        for _ in 0..200 {
+        for _ in 0..60 {
             let mut answer = [0];
+            until("the server waits", || server.thread().waiting_for().is_some());
             client.write_all(&[1]).unwrap();
             client.read_exact(&mut answer).unwrap();
         }
         server.thread().stop();
         server.join().unwrap();
     });
-    is_over.store(true, Ordering::Relaxed);
-    crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(crowd);
     let account = account(&profile, "main/test/server");
     assert!(wait(account, "data from").count() > 10, "{account:#?}");
     assert!(account.excess() <= account.lifetime() / 100, "{account:#?}");
@@ -411,13 +424,7 @@ fn check_they_close(run: impl Fn() -> Profile) {
 #[test]
 fn accounts_close_on_each_thread_of_a_crowded_machine() {
     let _alone = alone();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let crowd: Vec<_> = (0..4)
-        .map(|_| {
-            let is_over = is_over.clone();
-            std::thread::spawn(move || while !is_over.load(Ordering::Relaxed) {})
-        })
-        .collect();
+    let crowd = Crowd::new();
     let run = || {
         record(|| {
             let children: Vec<_> = (0..60)
@@ -448,8 +455,7 @@ fn accounts_close_on_each_thread_of_a_crowded_machine() {
             break open;
         }
     };
-    is_over.store(true, Ordering::Relaxed);
-    crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(crowd);
     assert!(open.is_none(), "{}", open.unwrap());
 }
 
