@@ -160,14 +160,16 @@ mod tests {
     fn newcomer(source: Source, ends_before: bool) -> (Duration, Duration, Duration) {
         handler::install().unwrap();
         let period = Duration::from_millis(10);
-        let accounting = Accounting::new(if source == Source::Wall { Duration::ZERO } else { period });
+        let is_wall = source == Source::Wall;
+        let accounting = Accounting::new(if is_wall { Duration::ZERO } else { period });
         let state = State::new(accounting, Triggers::new(period, source), Instant::now(), false, None);
         let shared = Arc::new(Shared::new(state, true));
         let locked = shared.lock();
         let observer = observe::add(Arc::downgrade(&shared) as _, &mut |_| ());
         let (go, until) = (Signal::new("newcomer-go"), Instant::now() + DEADLINE);
         let theirs = go.clone();
-        let newcomer = spawn("newcomer", move |_| {
+        // Tests run beside each other, and each recording of the process sees the threads of all.
+        let newcomer = spawn(format!("newcomer-wall-{is_wall}-first-{ends_before}"), move |_| {
             let began = Instant::now();
             theirs.wait_for_go();
             began.elapsed()
@@ -196,10 +198,11 @@ mod tests {
         let place = raw.lifetimes.iter().position(|lifetime| *lifetime.path == *thread.path()).expect("its account");
         let lifetime = &raw.lifetimes[place];
         assert!(waited >= Duration::from_millis(20));
-        assert!(lifetime.cpu > Duration::ZERO && Some(lifetime.cpu) == thread.cpu_time());
+        assert!(lifetime.cpu > Duration::ZERO);
+        assert_eq!(Some(lifetime.cpu), thread.cpu_time());
         let length = lifetime.ended.expect("it has ended") - lifetime.started;
         let (in_wait, elsewhere) = in_wait_and_elsewhere(&raw, place);
-        if source == Source::Wall {
+        if is_wall {
             assert!(
                 in_wait >= Duration::from_millis(20) && in_wait <= waited + Duration::from_millis(1),
                 "{in_wait:?} of {waited:?}"
