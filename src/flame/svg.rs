@@ -22,10 +22,15 @@ const BLUE: Color = Color { r: 120, g: 165, b: 225 };
 const VIOLET: Color = Color { r: 185, g: 150, b: 220 };
 const BROWN: Color = Color { r: 200, g: 165, b: 120 };
 
-/// What ended a wait has its own colour. A thread has that of threads, so the last of these is the
-/// beginning of a name.
-const COLOURED: [(&str, Color); 4] =
-    [("[ended by the clock]", VIOLET), ("[ended by the system]", BROWN), ("[outside]", BROWN), ("[ended by ", BLUE)];
+/// What ended a wait has its own colour. A thread has that of threads, so the last two of these are
+/// beginnings of names.
+const COLOURED: [(&str, Color); 5] = [
+    ("[ended by the clock]", VIOLET),
+    ("[ended by the system]", BROWN),
+    ("[outside]", BROWN),
+    ("[ended by ", BLUE),
+    ("[held by ", BLUE),
+];
 
 /// The maximum number of frames of a picture, at about 300 bytes each. Above that, the narrowest
 /// frames are merged.

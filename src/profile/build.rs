@@ -124,13 +124,13 @@ fn frames(sample: &RawSample, owner: &mut ThreadProfile, shown: &mut ShownStacks
     owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
     let mut frames = shown.stack(addresses, *ending, *generation, waiting.is_some());
     if let Some(waiting) = waiting {
-        let waiting = shown.remark(waiting);
         // A thread that only waits for its children, for example, has no other frames left. A
         // thread that has ended before a sample of its wait was taken has no known frames.
         if frames.len() == 1 && (addresses.is_empty() || shown.is_remark(frames[0], RUNTIME)) {
-            frames[0] = waiting;
-        } else {
-            frames.insert(0, waiting);
+            frames.clear();
+        }
+        for frame in waiting.lines() {
+            frames.insert(0, shown.remark(frame));
         }
     }
     frames

@@ -4,6 +4,7 @@
 
 use super::loader::History;
 use super::options::{Clock, Engine};
+use crate::os::printable::on_one_line;
 use crate::wait::{Context, Label};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,7 @@ pub(super) enum Stack {
         ending: Ending,
         /// The generation of the loader's list in which the addresses are looked up.
         generation: u32,
-        /// What the thread waited for in this crate: a frame above the leaf.
+        /// What the thread waited for in this crate: the frames above the leaf, a line each.
         waiting: Option<Arc<str>>,
     },
     /// No sample was taken: the time that is left when a thread's account is closed.
@@ -175,9 +176,10 @@ pub(super) fn is_path_of_unregistered(path: &str) -> bool {
     path.strip_prefix(UNREGISTERED).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The frame above the code of a thread that waits in a blocking call of this crate.
-pub(super) fn wait_frame(label: &Label) -> Arc<str> {
-    let name = label.name().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-    let held = label.holder().map(|path| format!(" held by {path}")).unwrap_or_default();
-    format!("[waiting for {}{name}{held}]", label.kind()).into()
+/// The frames above the code of a thread that waits in a blocking call of this crate, a line each:
+/// what it waits for, and on that the holder, if there is one.
+pub(super) fn wait_frames(label: &Label) -> Arc<str> {
+    let name = label.name().map(|name| format!(" \"{}\"", on_one_line(name))).unwrap_or_default();
+    let held = label.holder().map(|path| format!("\n[held by {path}]")).unwrap_or_default();
+    format!("[waiting for {}{name}]{held}", label.kind()).into()
 }

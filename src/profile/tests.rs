@@ -154,6 +154,8 @@ fn a_wait_shows_its_caller_and_its_label() {
     let raw = vec![
         // Inlined into its caller, the lock shares an address with it.
         waits(&[320, 321, 322, 130, 340], "[waiting for lock]"),
+        // With the holder above it.
+        waits(&[320, 321, 322, 130, 340], "[waiting for lock]\n[held by main/w]"),
         waits(&[320, 323, 340], "[waiting for thread]"),
         // A wait of this crate, sampled in other code: no frame is left out.
         waits(&[310, 110, 130], "[waiting for something]"),
@@ -163,6 +165,7 @@ fn a_wait_shows_its_caller_and_its_label() {
     let expected = [
         "main;[waiting for thread] 5",
         "main;app::main;app::deposit;[waiting for lock] 5",
+        "main;app::main;app::deposit;[waiting for lock];[held by main/w] 5",
         "main;app::main;app::deposit;selvedge::sync::lock::Lock::lock;selvedge::sync::gate::Gate::acquire;\
          parking_lot::park;syscall 5",
         "main;app::main;app::work;memcpy;[waiting for something] 5",

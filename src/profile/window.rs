@@ -95,7 +95,7 @@ impl Window {
     fn add_reply(&mut self, thread: &Thread, reply: Reply) {
         let stack = match reply {
             Reply::Stack { addresses, ending } => {
-                let waiting = thread.waiting_for().map(|wait| raw::wait_frame(&wait.label()));
+                let waiting = thread.waiting_for().map(|wait| raw::wait_frames(&wait.label()));
                 StackNow::At { addresses: addresses.into(), ending, waiting }
             }
             Reply::Silent => StackNow::Unknown,

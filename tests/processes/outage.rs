@@ -28,7 +28,7 @@ fn the_three_culprits_are_named_with_their_places() {
     line_with(&["main/mailer", "panicked"]);
 
     let picture = std::fs::read_to_string(root.join("flamegraphs/outage.shutdown.svg")).expect("drawn");
-    for part in ["reindex", "[waiting for lock &quot;savings&quot; held by main/withdrawals]", "Bank::withdraw"] {
+    for part in ["reindex", "[waiting for lock &quot;savings&quot;]", "[held by main/withdrawals]", "Bank::withdraw"] {
         assert!(picture.contains(part), "no {part} in the picture");
     }
 }

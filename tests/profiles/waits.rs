@@ -49,7 +49,7 @@ fn a_wait_for_a_lock_shows_its_holder() {
             let those = lines.clone().filter(|(line, _)| line.starts_with("main;test;waiter;") && line.ends_with(part));
             those.map(|(_, weight)| weight.parse::<u64>().unwrap()).sum()
         };
-        let waited = weight("[waiting for lock \"cache\" held by main/test/holder]");
+        let waited = weight("[waiting for lock \"cache\"];[held by main/test/holder]");
         let account = profile.threads().iter().find(|thread| thread.path() == "main/test/waiter").unwrap();
         // All of its life, but for its start and its end.
         if waited as f64 > 0.9 * account.wall_time().as_nanos() as f64 {

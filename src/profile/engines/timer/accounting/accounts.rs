@@ -87,9 +87,9 @@ impl Accounting {
         self.accounts[account].spawned_at = place;
     }
 
-    /// The frame of a wait with that label.
-    pub(in super::super) fn frame(&mut self, label: &Label) -> Arc<str> {
-        self.wait_names.frame(label)
+    /// The frames of a wait with that label, a line each.
+    pub(in super::super) fn wait_frames(&mut self, label: &Label) -> Arc<str> {
+        self.wait_names.frames(label)
     }
 
     /// The number of a sample's context, which is kept from now on; 0: none. Another number than

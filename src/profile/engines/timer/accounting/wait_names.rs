@@ -1,7 +1,7 @@
 //! The frames of waits. Keeps a bounded number of names, however many names the program gives to
 //! its locks and queues.
 
-use crate::profile::raw::wait_frame;
+use crate::profile::raw::wait_frames;
 use crate::thread::pool_names::without_numbers;
 use crate::wait::Label;
 use std::collections::HashSet;
@@ -17,8 +17,8 @@ pub(super) struct WaitNames {
 }
 
 impl WaitNames {
-    pub(super) fn frame(&mut self, label: &Label) -> Arc<str> {
-        self.keep(wait_frame(label), || format!("[waiting for {}]", label.kind()))
+    pub(super) fn frames(&mut self, label: &Label) -> Arc<str> {
+        self.keep(wait_frames(label), || format!("[waiting for {}]", label.kind()))
     }
 
     /// The name itself, without its numbers, or the kind: depending on how many names are kept

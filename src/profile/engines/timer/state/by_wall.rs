@@ -102,7 +102,7 @@ impl State {
         // The frames of labels, by the labels' indexes.
         let mut labels = Vec::with_capacity(waited.len());
         for wait in waited.drain(..) {
-            let label = accounting.frame(&wait.label);
+            let label = accounting.wait_frames(&wait.label);
             snapshot.waited.push((label.clone(), wait.nanos));
             labels.push((wait.index, label));
         }
@@ -114,7 +114,7 @@ impl State {
             tracing.still(still);
         }
         slot.read(&mut self.address_buffer, |record| {
-            let label = |index| known(index).or_else(|| waits.label(index).map(|label| accounting.frame(&label)));
+            let label = |index| known(index).or_else(|| waits.label(index).map(|label| accounting.wait_frames(&label)));
             let waiting = record.shown.index().and_then(label);
             let stack = accounting.account_sample(thread_clock, wall_state, record, waiting);
             if let Some(tracing) = tracing {
