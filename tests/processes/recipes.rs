@@ -3,7 +3,7 @@
 
 use crate::support::{Folder, until};
 use rayon::prelude::*;
-use selvedge::{Builder, Config, Registered, Runtime, Signal, Thread, Till, spawn};
+use selvedge::{Builder, Config, Failure, Registered, Runtime, Signal, Thread, Till, spawn};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -233,6 +233,93 @@ fn a_tokio_runtime_ends_with_its_owner() {
     owner.stop();
     owner.join_till(&Till::after(DEADLINE)).expect("the runtime ends").unwrap();
     assert!(workers.iter().all(|worker| !worker.is_alive()));
+}
+
+/// The log of a program whose only thread has failed, and that failure.
+fn run_failing(test: &str, body: impl FnOnce(&Signal) -> String + Send + 'static) -> (String, Failure) {
+    let folder = Folder::new(test);
+    let config = Config::load(folder.config("")).unwrap().name("recipe");
+    let runtime = Runtime::start(config).unwrap();
+    let failure = spawn("owner", body).join().unwrap_err();
+    runtime.shutdown().unwrap();
+    (folder.read("app.log"), failure)
+}
+
+/// The one line of the log that has all of these.
+fn only_line<'a>(log: &'a str, parts: &[&str]) -> &'a str {
+    let lines: Vec<&str> = log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).collect();
+    assert_eq!(lines.len(), 1, "{parts:?} in\n{log}");
+    lines[0]
+}
+
+/// The owner's failure tells where in the pool it happened, and how the code came there.
+fn assert_is_of_bad_item(failure: &Failure) {
+    let text = failure.to_string();
+    assert!(text.contains("main/owner panicked at tests/processes/recipes.rs:"), "{text}");
+    assert!(text.contains("item 7 is bad"), "{text}");
+    let backtrace = failure.backtrace().expect("the panic's").to_string();
+    assert!(backtrace.contains("bad_item"), "{backtrace}");
+}
+
+#[inline(never)]
+fn bad_item(number: u32) {
+    assert!(number != 7, "item {number} is bad");
+}
+
+#[test]
+fn a_panic_in_a_rayon_pool_is_its_owners_failure_with_its_place() {
+    if crate::support::in_own_process(module_path!(), "a_panic_in_a_rayon_pool_is_its_owners_failure_with_its_place") {
+        return;
+    }
+    let _alone = alone();
+    let (log, failure) = run_failing("recipe-rayon-panics", |_| {
+        pool_of(2).install(|| (0..10).into_par_iter().for_each(bad_item));
+        unreachable!("the panic comes out of install")
+    });
+    assert_is_of_bad_item(&failure);
+    // The log has it at once. The backtrace comes with the failure.
+    only_line(&log, &["main/owner/rayon-", "panicked at", "item 7 is bad"]);
+}
+
+#[test]
+fn a_panic_in_rayons_global_pool_is_logged_by_its_worker_and_comes_out_of_the_call() {
+    let name = "a_panic_in_rayons_global_pool_is_logged_by_its_worker_and_comes_out_of_the_call";
+    if crate::support::in_own_process(module_path!(), name) {
+        return;
+    }
+    let _alone = alone();
+    let (log, failure) = run_failing("recipe-global-rayon-panics", |_| {
+        let _pool = GlobalPool::join_tree();
+        rayon::scope(|scope| scope.spawn(|_| (0..10).into_par_iter().for_each(bad_item)));
+        unreachable!("the panic comes out of scope")
+    });
+    assert_is_of_bad_item(&failure);
+    // The backtrace too: a registered thread has no body that the failure could come from.
+    only_line(&log, &["main/owner/rayon-", "panicked at", "item 7 is bad"]);
+    assert!(log.contains("bad_item"), "no backtrace in\n{log}");
+}
+
+#[test]
+fn a_panic_in_a_tokio_task_is_logged_and_told_to_the_task_that_awaits() {
+    let name = "a_panic_in_a_tokio_task_is_logged_and_told_to_the_task_that_awaits";
+    if crate::support::in_own_process(module_path!(), name) {
+        return;
+    }
+    let _alone = alone();
+    let (log, failure) = run_failing("recipe-tokio-panics", |_| {
+        let runtime = runtime_of(2);
+        let task = runtime.block_on(runtime.spawn(async { bad_item(7) })).unwrap_err();
+        let blocking = runtime.block_on(runtime.spawn_blocking(|| bad_item(7))).unwrap_err();
+        assert!(task.is_panic() && blocking.is_panic());
+        // The workers are as they were.
+        assert_eq!(runtime.block_on(runtime.spawn(async { 5 })).unwrap(), 5);
+        runtime.shutdown_timeout(DEADLINE);
+        panic!("told: {}", task.into_panic().downcast_ref::<String>().unwrap())
+    });
+    assert!(failure.to_string().contains("told: item 7 is bad"), "{failure}");
+    only_line(&log, &["main/owner/tokio-worker-", "panicked at", "item 7 is bad"]);
+    only_line(&log, &["main/owner/tokio-blocking-0", "panicked at", "item 7 is bad"]);
+    assert!(log.contains("bad_item"), "no backtrace in\n{log}");
 }
 
 #[test]
