@@ -137,6 +137,12 @@ impl Writer {
         Writer(AtomicU8::new(ASLEEP))
     }
 
+    /// A hint: the writer sleeps now, or there is none.
+    #[inline]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.0.load(SeqCst) == ASLEEP
+    }
+
     /// Call it after a record was put.
     #[inline]
     pub(super) fn notify(&self) {

@@ -27,6 +27,7 @@ use super::room::Room;
 use super::seam::{Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
 use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
+use super::wake_up::WakeUp;
 use super::wiring::Overflow;
 use super::{abort, forked_child, tail};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64};
@@ -87,6 +88,7 @@ pub(super) struct Channel {
     progress: CachePadded<stall::WriterProgress>,
     /// For an end by `abort`: whether the writer may have something to write.
     awake: abort::Writer,
+    wake_up: WakeUp,
 }
 
 /// After this many pauses without a record the writer sleeps, and the next record wakes it.
@@ -124,6 +126,7 @@ impl Channel {
             writer: OnceLock::new(),
             progress: CachePadded::new(stall::WriterProgress::new()),
             awake: abort::Writer::new(),
+            wake_up: WakeUp::default(),
         }
     }
 
@@ -200,6 +203,7 @@ impl Channel {
 
     fn send(&self, mut message: Message, level: Level) -> bool {
         let mut waiting = None;
+        self.wake_up.stamp_if(self.awake.is_asleep());
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
             if is_draining() {
@@ -277,6 +281,7 @@ impl Channel {
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
+        self.wake_up.stamp_if(self.awake.is_asleep());
         let mut waiting = self.progress.wait("log written", &self.name);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = self.sender.try_send(message) {
             message = back;
@@ -419,22 +424,8 @@ impl Channel {
         let till = next_try.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now())).min(LONGEST_SLEEP);
         let _published = wait::publish("records for log", self.name.clone());
         self.awake.try_sleep(|| self.receiver.is_empty());
-        self.wait_for_work(please_stop, till.max(LONGEST_PAUSE));
+        self.wake_up.wait(&self.receiver, please_stop, till.max(LONGEST_PAUSE));
         self.awake.wake();
-    }
-
-    #[cfg(not(all(test, selvedge_model)))]
-    fn wait_for_work(&self, please_stop: &Signal, timeout: Duration) {
-        let mut select = crossbeam_channel::Select::new();
-        select.recv(&self.receiver);
-        please_stop.watch_in(&mut select);
-        wait::begin_sleep();
-        let _ready = select.ready_timeout(timeout);
-    }
-
-    #[cfg(all(test, selvedge_model))]
-    fn wait_for_work(&self, _: &Signal, timeout: Duration) {
-        sleep(timeout);
     }
 
     /// Asks the writer to end, and waits until all records are written.

@@ -67,6 +67,7 @@ mod tail;
 #[cfg(feature = "inspect")]
 mod tail_record;
 mod target;
+mod wake_up;
 mod wiring;
 mod writer;
 

@@ -168,3 +168,33 @@ fn storms_forks_and_leaked_guards_lose_no_time() {
     stop.go();
     storm.into_iter().for_each(|thread| thread.join().unwrap());
 }
+
+/// Also of a wait of the runtime's own: the writer sleeps until a thread logs.
+#[cfg(feature = "log4rs")]
+#[test]
+fn the_log_writer_is_woken_by_the_thread_that_logs() {
+    if in_own_process_within(module_path!(), "the_log_writer_is_woken_by_the_thread_that_logs", Duration::from_secs(60))
+    {
+        return;
+    }
+    let folder = crate::support::Folder::new("log-writer-is-woken");
+    let runtime = selvedge::Runtime::start(selvedge::Config::load(folder.config("")).unwrap()).unwrap();
+    let recording = profile::start(Options::new().waits(true)).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        log::info!("a line");
+        // Long enough for the writer to sleep before the next line.
+        std::thread::sleep(Duration::from_millis(30));
+        let profile = recording.snapshot();
+        let writer = profile.accounts().iter().find(|account| account.path() == "main/selvedge/log-writer");
+        let waits = writer.map_or(&[][..], |account| account.waits());
+        let records = waits.iter().find(|wait| wait.kind() == "records for log");
+        let woken_by_main = |wait: &profile::WaitTotal| wait.ended_by().iter().any(|(by, _)| **by == *"main");
+        if records.is_some_and(woken_by_main) {
+            break;
+        }
+        assert!(Instant::now() < until, "{writer:#?}");
+    }
+    drop(recording);
+    runtime.shutdown().unwrap();
+}
