@@ -70,9 +70,9 @@ fn write_unregistered(unregistered: &[Unregistered], f: &mut fmt::Formatter<'_>)
     }
     for (group, stack) in groups {
         let [first, more @ ..] = &*group else { continue };
-        write!(f, "\n{}", on_one_line(&first.path))?;
+        write!(f, "\n{}", first.path)?;
         if let Some(last) = more.last() {
-            let name = on_one_line(last.path.rsplit('/').next().unwrap_or_default());
+            let name = last.path.rsplit('/').next().unwrap_or_default();
             write!(f, " … {name} ({} threads)", group.len())?;
         }
         write!(f, ", {}", state(&first.doing))?;

@@ -3,6 +3,7 @@
 
 use super::contents::{Doing, Entry, Stack, Unregistered};
 use crate::os::task;
+use crate::wait::path_outside;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ fn read(id: i32, before: &AtBegin) -> Option<Unregistered> {
     let share = cpu.zip(then).and_then(|(now, then)| now.checked_sub(then));
     Some(Unregistered {
         id,
-        path: format!("other/{}", if name.is_empty() { "[unnamed]".into() } else { name.replace('/', ":") }),
+        path: path_outside(&name),
         doing: Doing::of(task.doing),
         age: task.age(),
         cpu,

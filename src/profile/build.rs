@@ -9,7 +9,7 @@ use super::spans::Counted;
 use super::symbols::{Resolve, Wanted};
 use super::wait_stacks::Contention;
 use crate::flame::Stack;
-use crate::wait::Context;
+use crate::wait::{Context, is_path_outside, path_outside};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) fn profile(
         sum.1 += sample.weight;
     }
     let (threads, ambiguous) = threads.finish(lifetimes, session.effective.period);
-    let unregistered = threads.iter().filter(|thread| raw::is_path_of_unregistered(&thread.path));
+    let unregistered = threads.iter().filter(|thread| is_path_outside(&thread.path));
     let unregistered = unregistered.map(|thread| thread.samples).sum();
     let mut stacks: Vec<Stack> = sums
         .into_iter()
@@ -90,7 +90,7 @@ impl<'a> Threads<'a> {
                     Some(index) => &mut self.of_tree[index],
                     None => self
                         .unregistered
-                        .entry(raw::path_of_unregistered(os_name))
+                        .entry(path_outside(os_name))
                         .or_insert_with_key(|path| ThreadProfile::new(path.as_str().into())),
                 }
             }
@@ -106,7 +106,7 @@ impl<'a> Threads<'a> {
         }
         threads.extend(self.unregistered.into_values());
         // Stable: threads of the tree keep their order.
-        threads.sort_by_key(|thread| raw::is_path_of_unregistered(&thread.path));
+        threads.sort_by_key(|thread| is_path_outside(&thread.path));
         (threads, self.ambiguous)
     }
 }

@@ -156,25 +156,9 @@ pub(super) enum Reply {
     Unavailable(String),
 }
 
-/// The first part of the path of an unregistered thread; its name in the system is the second. No
-/// thread of the tree has it: they all descend from `main`.
-const UNREGISTERED: &str = "other";
-
 /// In place of a name: the threads that no scan has found, although the process CPU clock shows
 /// that they ran.
 pub(super) const UNSEEN: &str = "[unseen]";
-
-/// The path of an unregistered thread.
-pub(super) fn path_of_unregistered(os_name: &str) -> String {
-    // The name is one part of the path.
-    let name = if os_name.is_empty() { "[unnamed]".into() } else { os_name.replace('/', ":") };
-    format!("{UNREGISTERED}/{name}")
-}
-
-/// Returns `true` if the path is that of an unregistered thread.
-pub(super) fn is_path_of_unregistered(path: &str) -> bool {
-    path.strip_prefix(UNREGISTERED).is_some_and(|rest| rest.starts_with('/'))
-}
 
 /// The frames above the code of a thread that waits in a blocking call of this crate, a line each:
 /// what it waits for, and on that the holder, if there is one.

@@ -4,10 +4,12 @@
 use super::context::Context;
 #[cfg(feature = "profiling")]
 use super::ender::{Cause, is_on};
+use super::outside::path_outside;
 use super::slot::Slot;
 use crate::model;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
+use crate::os::printable::is_unprintable;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -110,8 +112,8 @@ pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
 /// The calling thread's path in the tree; `other/<name>` for an unregistered thread.
 pub(crate) fn my_path() -> Arc<str> {
     tree_path().unwrap_or_else(|| {
-        let kept = OUTSIDE.try_with(|path| path.get_or_init(path_outside).clone());
-        kept.unwrap_or_else(|_| path_outside())
+        let kept = OUTSIDE.try_with(|path| path.get_or_init(my_path_outside).clone());
+        kept.unwrap_or_else(|_| my_path_outside())
     })
 }
 
@@ -120,11 +122,13 @@ thread_local! {
     static OUTSIDE: OnceCell<Arc<str>> = const { OnceCell::new() };
 }
 
-fn path_outside() -> Arc<str> {
+fn my_path_outside() -> Arc<str> {
     let current = std::thread::current();
     match current.name() {
-        Some(name) => Arc::from(format!("other/{name}")),
-        None => Arc::from(format!("other/{:?}", current.id())),
+        // A thread that was in the tree and ends: its name is its path there.
+        Some(path) if path.starts_with("main/") => format!("other/{}", path.replace(is_unprintable, "_")).into(),
+        Some(name) => path_outside(name).into(),
+        None => path_outside(&format!("{:?}", current.id())).into(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `context_history` | which context a thread had at which time |
 //! | `slot` | where one thread publishes its waits |
 //! | `identity` | the calling thread: its path, its slot, its number |
+//! | `outside` | the paths of threads that are not in the tree |
 //! | `holding` | the calling thread as a holder; the paths of holders |
 //! | `publish` | a wait is published while its guard lives |
 //! | `ender` | which thread ended a wait, and when |
@@ -41,6 +42,7 @@ mod holding;
 mod identity;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
+mod outside;
 mod publish;
 #[cfg(feature = "profiling")]
 mod sampling;
@@ -83,6 +85,9 @@ pub(crate) use self::identity::{
 };
 #[cfg(feature = "profiling")]
 pub(crate) use self::identity::{name_of_thread, number, path_changes};
+#[cfg(feature = "profiling")]
+pub(crate) use self::outside::is_path_outside;
+pub(crate) use self::outside::path_outside;
 pub(crate) use self::publish::{Published, publish, publish_with};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;

@@ -21,7 +21,8 @@ use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
 use crate::profile::engines::timer::slot::StackBounds;
 use crate::profile::engines::timer::table;
 use crate::profile::engines::timer::triggers::Source;
-use crate::profile::raw::{UNSEEN, path_of_unregistered};
+use crate::profile::raw::UNSEEN;
+use crate::wait::path_outside;
 use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
@@ -124,7 +125,7 @@ impl State {
     /// clock `since` on; it is at `now`.
     fn add_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
         let entry = table::claim(id).filter(|_| self.ring.is_none());
-        let path = path_of_unregistered(&tasks::name(id));
+        let path = path_outside(&tasks::name(id));
         let account = self.accounting.open(path.into(), None, self.nanos_since_start(Instant::now()));
         let (thread_clock, first) = (ThreadClock::new(account, since), self.cpu.draw_first_expiry(&self.triggers));
         self.add_sampled(NewThread { id, entry, clock, thread_clock, stack: None, first }, None);
@@ -182,6 +183,6 @@ impl State {
             return;
         };
         let used = tasks::cpu_nanos_of_all().saturating_sub(unregistered.process_cpu);
-        accounting.add_unsampled(path_of_unregistered(UNSEEN).into(), used.saturating_sub(accounting.cpu()));
+        accounting.add_unsampled(path_outside(UNSEEN).into(), used.saturating_sub(accounting.cpu()));
     }
 }
