@@ -106,6 +106,9 @@ mod profile;
 #[cfg(all(feature = "push", unix))]
 mod push;
 mod queue;
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
 #[cfg(feature = "profiling")]
 mod record;
 mod runtime;

@@ -300,13 +300,8 @@ fn random_requests_get_an_answer() {
     ]
     .map(String::into_bytes)
     .into();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    let mut random = crate::random::Random(1);
+    let mut random = move |below: usize| random.index(below);
     let mut statuses = std::collections::BTreeSet::new();
     for _ in 0..20_000 {
         let mut input = seeds[random(seeds.len())].clone();

@@ -47,6 +47,7 @@ mod damage;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     const GOOD: &str = "appenders:
   file:
@@ -103,10 +104,10 @@ loggers:
         let (mut good, mut bad, mut changed) = (0, 0, 0);
         for seed in 0..2000 {
             let mut bytes = GOOD.as_bytes().to_vec();
-            let mut dice = damage::Dice::of(seed + 1);
+            let mut random = Random(seed);
             // The first as it stands.
-            for _ in 0..seed.min(1) + dice.below(3) as u64 * seed.min(1) {
-                dice.damage(&mut bytes);
+            for _ in 0..seed.min(1) + random.below(3) * seed.min(1) {
+                damage::damage(&mut random, &mut bytes);
             }
             std::fs::write(&file, &bytes).unwrap();
             match strict(&file) {

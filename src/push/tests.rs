@@ -69,13 +69,8 @@ fn random_answers_are_taken_refused_or_tried_again() {
         "HTTP/1.0 307 x\r\nLocation: https://elsewhere/\r\n\r\n",
         "HTTP/1.1 500 Internal Server Error\r\nRetry-After: Fri, 27 Nov 2026 11:00:30 GMT\r\n\r\ninternal",
     ];
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    let mut random = crate::random::Random(1);
+    let mut random = move |below: usize| random.index(below);
     for _ in 0..20_000 {
         let mut input = seeds[random(seeds.len())].as_bytes().to_vec();
         for _ in 0..random(6) {

@@ -310,14 +310,8 @@ mod tests {
     /// told once.
     #[test]
     fn random_graphs_are_judged_as_by_definition() {
-        let mut seed = 0x2545_F491_4F6C_DD1D_u64;
-        let mut random = move |below: usize| {
-            // xorshift64
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            (seed % below as u64) as usize
-        };
+        let mut random = crate::random::Random(1);
+        let mut random = move |below: usize| random.index(below);
         let (node, _) = Node::child(&root(), "graph", SpawnSettings::of(Role::Unregistered)).unwrap();
         let _before = crate::wait::become_thread(node.path.clone(), node.waits.clone());
         let _published = WaitDescription::new("lock", Arc::from("any")).publish();

@@ -275,14 +275,8 @@ mod tests {
 
     #[test]
     fn any_failures_are_judged_as_the_policy_says() {
-        let mut seed = 88_172_645_463_325_252_u64;
-        let mut random = move |below: u64| {
-            // xorshift64
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed % below
-        };
+        let mut random = crate::random::Random(1);
+        let mut random = move |below: u64| random.below(below);
         let begin = Instant::now();
         let (mut refused, mut restarted) = (0, 0);
         for _ in 0..2000 {

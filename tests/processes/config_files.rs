@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::damage::Dice;
+use crate::damage::damage;
+use crate::random::Random;
 use selvedge::Config;
 
 fn example(name: &str) -> PathBuf {
@@ -98,13 +99,13 @@ root:";
 
         let (mut good, mut bad) = (0, 0);
         for seed in 1..=CASES {
-            let mut dice = Dice::of(seed);
+            let mut random = Random(seed);
             let (name, mut bytes) = match seed % 2 {
                 0 => ("selvedge.yaml", selvedge.clone()),
                 _ => ("log4rs.yaml", log4rs.clone()),
             };
-            for _ in 0..=dice.below(3) {
-                dice.damage(&mut bytes);
+            for _ in 0..=random.below(3) {
+                damage(&mut random, &mut bytes);
             }
             let file = folder.write(name, &bytes);
             let config = match name {

@@ -1,5 +1,5 @@
 //! Numbers by chance, the same in each run, from a seed that a failure can name.
-#![allow(dead_code, unreachable_pub)] // each test uses a part of it
+#![allow(dead_code, unreachable_pub)] // shared by tests inside and outside of the crate; each uses a part of it
 
 /// SplitMix64.
 pub struct Random(pub u64);
@@ -19,6 +19,11 @@ impl Random {
 
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
+    }
+
+    /// One of these.
+    pub fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.index(all.len())]
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {

@@ -7,26 +7,16 @@ use log4rs::encode::writer::simple::SimpleWriter;
 use super::date::Date;
 use super::{json, pattern};
 use crate::log::record::{Captured, Time, encoding};
+use crate::random::Random;
 
-/// Marsaglia's xorshift, so that each run draws the same.
-struct Dice(u64);
+/// Patterns and records, the same in each run.
+struct Drawn(Random);
 
 const DEEPEST: usize = 3;
 
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
-
+impl Drawn {
     fn pattern(&mut self, depth: usize) -> String {
-        (0..self.below(6) + 1).map(|_| self.piece(depth)).collect()
+        (0..self.0.index(6) + 1).map(|_| self.piece(depth)).collect()
     }
 
     fn piece(&mut self, depth: usize) -> String {
@@ -57,29 +47,29 @@ impl Dice {
             "K(key)(none)",
             "K(number)",
         ];
-        match self.below(4) {
+        match self.0.index(4) {
             // Within an argument a first `)` ends it.
-            0 => self.of(&TEXT).replace("))", if depth < DEEPEST { "\\)" } else { "))" }),
+            0 => self.0.of(&TEXT).replace("))", if depth < DEEPEST { "\\)" } else { "))" }),
             1 if depth > 0 => {
-                let (name, inner) = (self.of(&["", "h", "D", "R", "highlight"]), self.pattern(depth - 1));
+                let (name, inner) = (self.0.of(&["", "h", "D", "R", "highlight"]), self.pattern(depth - 1));
                 format!("{{{name}({inner}){}}}", self.width())
             }
-            _ => format!("{{{}{}}}", self.of(&PLAIN), self.width()),
+            _ => format!("{{{}{}}}", self.0.of(&PLAIN), self.width()),
         }
     }
 
     fn width(&mut self) -> String {
-        if self.below(2) == 0 {
+        if self.0.index(2) == 0 {
             return String::new();
         }
         let mut text = ":".to_owned();
-        text.push_str(self.of(&["", "<", ">", "~<", "ü>", "<>", ">>"]));
-        text.push_str(self.of(&["", "", "-"]));
-        if self.below(3) > 0 {
-            text.push_str(&self.below(30).to_string());
+        text.push_str(self.0.of(&["", "<", ">", "~<", "ü>", "<>", ">>"]));
+        text.push_str(self.0.of(&["", "", "-"]));
+        if self.0.index(3) > 0 {
+            text.push_str(&self.0.index(30).to_string());
         }
-        if self.below(2) == 0 {
-            text.push_str(&format!(".{}", self.below(20)));
+        if self.0.index(2) == 0 {
+            text.push_str(&format!(".{}", self.0.index(20)));
         }
         text
     }
@@ -98,21 +88,21 @@ fn encode(theirs: &dyn Encode, ours: &dyn Encode, record: &Record<'_>) -> [Strin
     [text(theirs, record), captured.unwrap(), text(ours, record)]
 }
 
-fn with_record<R>(dice: &mut Dice, f: impl FnOnce(&Record<'_>) -> R) -> R {
+fn with_record<R>(random: &mut Random, f: impl FnOnce(&Record<'_>) -> R) -> R {
     let message =
-        dice.of(&["", "plain", "with \u{1F1F7}\u{1F1F8} flags and e\u{301}", "two\nlines", "{m} \"quoted\" \\"]);
-    let target = dice.of(&["a", "my_crate::room", "ziel"]);
-    let level = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace][dice.below(5)];
+        random.of(&["", "plain", "with \u{1F1F7}\u{1F1F8} flags and e\u{301}", "two\nlines", "{m} \"quoted\" \\"]);
+    let target = random.of(&["a", "my_crate::room", "ziel"]);
+    let level = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace][random.index(5)];
     let values: &[(&str, i32)] = &[("number", 7), ("key", -1), ("number", 8)];
     let mut record = Record::builder();
     record.level(level).target(target).key_values(&values);
-    if dice.below(2) == 0 {
-        let module = dice.of(&["m::n", ""]);
-        record.module_path(Some(module)).file(Some("src/x.rs")).line(Some(dice.below(9999) as u32));
+    if random.index(2) == 0 {
+        let module = random.of(&["m::n", ""]);
+        record.module_path(Some(module)).file(Some("src/x.rs")).line(Some(random.index(9999) as u32));
     } else {
         record.module_path_static(Some("m::static")).file_static(Some("s.rs"));
     }
-    f(&record.args(format_args!("{message}{}", dice.below(3))).build())
+    f(&record.args(format_args!("{message}{}", random.index(3))).build())
 }
 
 fn in_thread(name: Option<&str>, f: impl FnOnce() + Send + 'static) {
@@ -128,17 +118,17 @@ fn a_pattern_gives_the_bytes_of_log4rs() {
     for name in [None, Some("main/weaver/näher-3")] {
         in_thread(name, move || {
             log_mdc::insert("key", "wert: 5");
-            let mut dice = Dice(0x5e1_7ed6e + u64::from(name.is_some()));
+            let mut drawn = Drawn(Random(0x5e1_7ed6e + u64::from(name.is_some())));
             let mut compared = 0;
             for _ in 0..20_000 {
-                let pattern = dice.pattern(DEEPEST);
+                let pattern = drawn.pattern(DEEPEST);
                 let ours = match pattern::PatternEncoder::new(&pattern) {
                     Ok(ours) => ours,
                     // What the check refuses never comes to be encoded.
                     Err(fault) => panic!("{pattern}: {fault}"),
                 };
                 let theirs = log4rs::encode::pattern::PatternEncoder::new(&pattern);
-                with_record(&mut dice, |record| {
+                with_record(&mut drawn.0, |record| {
                     let [theirs, captured, direct] = encode(&theirs, &ours, record);
                     assert_eq!(captured, theirs, "{pattern}");
                     assert_eq!(direct, theirs, "{pattern}");
@@ -159,13 +149,13 @@ fn json_is_that_of_log4rs_but_its_time() {
     };
     for name in [None, Some("main/\"weaver\"")] {
         in_thread(name, move || {
-            let mut dice = Dice(77);
+            let mut random = Random(77);
             for round in 0..500 {
                 if round == 250 {
                     log_mdc::insert("key", "wert: \"5\"");
                     log_mdc::insert("other", "");
                 }
-                with_record(&mut dice, |record| {
+                with_record(&mut random, |record| {
                     let all = encode(&log4rs::encode::json::JsonEncoder::new(), &json::JsonEncoder, record);
                     let [theirs, captured, direct] = all.map(|text| rest(&text));
                     assert_eq!(captured, theirs);
@@ -178,7 +168,7 @@ fn json_is_that_of_log4rs_but_its_time() {
 
 #[test]
 fn dates_are_chronos_own_whatever_second_was_before() {
-    let mut dice = Dice(99);
+    let mut random = Random(99);
     let formats = [
         "%+",
         "%Y-%m-%d %H:%M:%S%.3f",
@@ -197,10 +187,11 @@ fn dates_are_chronos_own_whatever_second_was_before() {
         for utc in [true, false] {
             let date = Date::new(format, utc).unwrap();
             for _ in 0..300 {
-                let nanos = [0, 5, 1_000_000, 1_000, 999_999_999, dice.below(1_000_000_000)][dice.below(6)] as u32;
+                let nanos = [0, 5, 1_000_000, 1_000, 999_999_999, random.index(1_000_000_000)][random.index(6)] as u32;
                 // Neighbouring seconds, so that the cache is right and wrong in turn; some far
                 // away.
-                let seconds = [1_700_000_000 + dice.below(3), dice.below(4_000_000_000)][dice.below(8) / 7] as i64;
+                let seconds =
+                    [1_700_000_000 + random.index(3), random.index(4_000_000_000)][random.index(8) / 7] as i64;
                 let instant = chrono::DateTime::from_timestamp(seconds, nanos).unwrap();
                 let expected = if utc {
                     instant.format(format).to_string()

@@ -74,45 +74,34 @@ fn searched(interval: Interval, zone: &Zones, last: i64) -> i64 {
     minutes.find(|at| *at >= earliest && begins(at)).unwrap()
 }
 
-/// Marsaglia's xorshift.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as i64
-    }
-}
-
 #[test]
 fn boundaries_are_those_that_a_search_finds() {
     const SHIFTS: [i64; 8] = [HOUR, -HOUR, HOUR / 2, -HOUR / 2, 2 * HOUR, -20 * 60, DAY, -DAY];
-    let mut dice = Dice(0x5e1_4ed6e);
+    let mut random = crate::random::Random(0x5e1_4ed6e);
+    let mut below = |end: i64| random.below(end as u64) as i64;
     let mut changed = 0;
     for round in 0..1500 {
-        let begin = utc("1990-01-01 00:00") + dice.below(40 * 366) * DAY;
-        let first = (dice.below(105) - 48) * 15 * 60;
+        let begin = utc("1990-01-01 00:00") + below(40 * 366) * DAY;
+        let first = (below(105) - 48) * 15 * 60;
         // Half of the changes are at a full hour of local time.
         let (mut at, mut offset, mut changes) = (begin, first, Vec::new());
         for _ in 0..6 {
-            at += 4 * DAY + dice.below(20 * 24 * 60) * 60;
-            if dice.below(2) == 0 {
+            at += 4 * DAY + below(20 * 24 * 60) * 60;
+            if below(2) == 0 {
                 at -= (at + offset).rem_euclid(HOUR);
             }
-            let shift = SHIFTS[dice.below(8) as usize];
+            let shift = SHIFTS[below(8) as usize];
             // No zone is a day or more from UTC.
             offset += if (offset + shift).abs() < 16 * HOUR { shift } else { 0 };
             changes.push((at, offset));
         }
         // Most instants are near a change.
-        let near = changes[dice.below(6) as usize].0;
-        let last = if dice.below(4) > 0 { near + dice.below(3 * DAY) - 2 * DAY } else { begin + dice.below(60 * DAY) };
+        let near = changes[below(6) as usize].0;
+        let last = if below(4) > 0 { near + below(3 * DAY) - 2 * DAY } else { begin + below(60 * DAY) };
         let zone = Zones(first, changes);
-        let unit = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month][dice.below(5) as usize];
-        let count = if dice.below(2) == 0 { 1 } else { 1 + dice.below(if unit == Unit::Month { 2 } else { 7 }) };
-        let interval = Interval { unit, count, modulate: dice.below(2) == 0 };
+        let unit = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month][below(5) as usize];
+        let count = if below(2) == 0 { 1 } else { 1 + below(if unit == Unit::Month { 2 } else { 7 }) };
+        let interval = Interval { unit, count, modulate: below(2) == 0 };
         let (found, right) = (interval.next(&zone, last), searched(interval, &zone, last));
         assert_eq!(found, right, "round {round}: {interval:?} after {last} = {}, {:?}", local(&zone, last), zone.1);
         changed += u32::from(zone.offset_at(found) != zone.offset_at(last));

@@ -5,24 +5,12 @@ use super::course::{Activity, Courses};
 use super::losses::{self, Loss};
 use super::path;
 use crate::profile::trace::{StackNumber, Trace, TracedEnder, TracedSample, TracedThread, TracedWait, WaitName};
+use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
 
-/// Random numbers that are the same in each run.
-struct Random(u64);
-
-impl Random {
-    /// Less than `limit`.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ z >> 31) % limit
-    }
-
-    fn in_a_hundred(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
+/// Returns `true` in `percent` of a hundred draws.
+fn in_a_hundred(random: &mut Random, percent: u64) -> bool {
+    random.below(100) < percent
 }
 
 fn thread(index: usize, begin: u64, end: u64) -> TracedThread {
@@ -54,7 +42,7 @@ fn program(random: &mut Random) -> Trace {
         Ended,
     }
     let (begin, length) = (100 + random.below(5), 20 + random.below(60));
-    let mut trace = Trace { begin, end: begin + length, is_by_wall: random.in_a_hundred(50), ..Trace::default() };
+    let mut trace = Trace { begin, end: begin + length, is_by_wall: in_a_hundred(random, 50), ..Trace::default() };
     let mut states = Vec::new();
     let mut clocks = Vec::new();
     for index in 0..1 + random.below(3) as usize {
@@ -68,7 +56,7 @@ fn program(random: &mut Random) -> Trace {
             match states[index] {
                 State::Ended => {}
                 State::Sleeps(since) => {
-                    if random.in_a_hundred(4) {
+                    if in_a_hundred(random, 4) {
                         let ender = match random.below(4) {
                             0 => TracedEnder::Clock,
                             1 => TracedEnder::Outside,
@@ -100,12 +88,12 @@ fn program(random: &mut Random) -> Trace {
                         states.push(State::Runs);
                         clocks.push(0);
                     }
-                    6 if random.in_a_hundred(20) => {
+                    6 if in_a_hundred(random, 20) => {
                         trace.threads[index].end = now;
                         states[index] = State::Ended;
                     }
                     7 | 8 => {
-                        let stack = random.in_a_hundred(90).then(|| StackNumber(random.below(3) as u32));
+                        let stack = in_a_hundred(random, 90).then(|| StackNumber(random.below(3) as u32));
                         let cpu = random.below(now - clocks[index] + 2);
                         trace.threads[index].samples.push(TracedSample { at: now, cpu, stack });
                         clocks[index] = now;
@@ -132,7 +120,7 @@ fn nonsense(random: &mut Random) -> Trace {
     let count = 1 + random.below(4) as usize;
     for index in 0..count {
         let mut thread = thread(index, random.below(60), random.below(60));
-        thread.born_by = random.in_a_hundred(60).then(|| random.below(count as u64 + 1) as usize);
+        thread.born_by = in_a_hundred(random, 60).then(|| random.below(count as u64 + 1) as usize);
         for _ in 0..random.below(6) {
             let ender = TracedEnder::Thread(random.below(count as u64) as usize);
             thread.waits.push(wait(random.below(60), random.below(60), random.below(60), ender));

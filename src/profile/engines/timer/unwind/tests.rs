@@ -280,11 +280,8 @@ fn random_registers_and_stacks_do_not_panic() {
         (modules, module_list.code())
     };
     let inside = random_registers_and_stacks_do_not_panic as fn() as usize as u64;
-    let mut seed = 7u64;
-    let mut random = || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        seed >> 20
-    };
+    let mut numbers = crate::random::Random(7);
+    let mut random = || numbers.next();
     let mut broken = 0;
     for round in 0..4_000 {
         let range = &code[random() as usize % code.len()];
