@@ -23,7 +23,9 @@ pub(crate) fn not_ended() -> Vec<Asked> {
         if node.stopped.is_go() {
             return Vec::new();
         }
+        // No thread waits for the end of a thread that is lent.
         if node.settings.role != Role::Unregistered
+            && !node.settings.is_lent
             && let Some(reason) = node.please_stop.reason()
         {
             let (when, patience) = (reason.when(), node.settings.patience);

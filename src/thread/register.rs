@@ -16,8 +16,8 @@ use std::rc::Rc;
 pub struct Registered(Rc<Registration>);
 
 /// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if
-/// it is not known), until the guard drops: it gets a path, a `please_stop`, a place in the
-/// profile; its children are stopped and joined when the guard drops. Its parent asks it to stop
+/// it is not known), until the guard drops. It gets a path, a `please_stop`, and a place in the
+/// profile. Its children are stopped and joined when the guard drops. Its parent asks it to stop
 /// and waits for the guard to drop, so it should look at its `please_stop`.
 ///
 /// # Blocking
@@ -25,13 +25,15 @@ pub struct Registered(Rc<Registration>);
 ///
 /// # Panics in the thread
 /// A panic in a registered thread is logged when it happens, with its place and backtrace. If it
-/// unwinds the guard, it is a [`Failure`](crate::Failure) of this thread, as a panic of a spawned
-/// thread is that no thread joins: its parent gets it, and in the end it is in the report and the
-/// exit code is 1. The owner of the thread may have caught the panic and handled it
-/// (`std::thread::JoinHandle::join`); this crate cannot know that, and a thread that was lost must
-/// not look like success. A panic that is caught before the guard drops is no failure: where the
-/// owner handles panics, call `catch_unwind` within the registration, as pools do whose start hook
-/// registers.
+/// unwinds the guard, it is a [`Failure`](crate::Failure) of this thread. Its parent gets the
+/// failure, as from a spawned thread that no thread joins. In the end it is in the report, and the
+/// exit code is 1.
+///
+/// The owner of the thread may have caught the panic and handled it
+/// (`std::thread::JoinHandle::join`). This crate cannot know that, and a thread that was lost must
+/// not look like success. A panic that is caught before the guard drops is no failure. Where the
+/// owner handles panics, call `catch_unwind` within the registration. Pools whose start hook
+/// registers do that.
 ///
 /// # Which threads
 /// For threads of other libraries: a callback, a pool's start hook. A registered thread that
@@ -67,10 +69,14 @@ pub fn register(name: impl AsRef<str>) -> Registered {
 /// of a thread costs some nanoseconds.
 ///
 /// For pools without a start hook, and for threads of C libraries that call back again and again.
-/// Such a thread may live longer than the program's own threads, so nothing waits for it: when its
-/// parent (`main`) ends, its `please_stop` goes, the threads that it has spawned are stopped and
-/// joined, and it leaves the tree. If the end has to wait for a job, use [`register`] in that job.
-/// After the next start of a runtime, the next call brings the thread into the tree again.
+/// Such a thread may live longer than the program's own threads, so nothing waits for it. When its
+/// parent (`main`) ends, its `please_stop` goes, and the threads that it has spawned are stopped
+/// and joined. Then it leaves the tree. If the end has to wait for a job, use [`register`] in that
+/// job.
+///
+/// The next call after that brings the thread into the tree again, below the next `main`, also
+/// while the first one still ends. The runtime that ends does not wait for what the thread spawns
+/// from then on, and the log names such threads.
 ///
 /// A thread-local keeps the registration, and its destructor ends it. Called from a destructor that
 /// runs after that one it does nothing. A library that is loaded by `dlopen` stays in memory from

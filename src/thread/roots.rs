@@ -87,10 +87,13 @@ pub(crate) fn roots() -> Vec<Arc<Node>> {
 }
 
 /// The threads that unregistered threads have spawned while `main` ended, and that live: it does
-/// not wait for them.
+/// not wait for them. A thread that is lent is not among them, since no `main` waits for it. What
+/// it has spawned is.
 pub(crate) fn left_to_next_main() -> Vec<Arc<Node>> {
     let next = ROOTS.lock().next.clone();
-    next.map_or_else(Vec::new, |next| next.children())
+    let children = next.map_or_else(Vec::new, |next| next.children());
+    let left = |child: Arc<Node>| if child.settings.is_lent { child.children() } else { vec![child] };
+    children.into_iter().flat_map(left).collect()
 }
 
 /// Makes the calling thread `main` until the guard drops. The process's main thread may be `main`

@@ -178,6 +178,9 @@ fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
     let more = left.len().saturating_sub(MOST_SURVIVORS);
     left.truncate(MOST_SURVIVORS);
     let line = |child: Arc<Node>| match latency::of(&child) {
+        _ if child.settings.is_lent && child.ended.get().is_none() => {
+            format!("{} was asked to stop and may go on: nothing waits for its end", child.path)
+        }
         Some(took) => format!("{} stopped {took:.1?} after it was asked", child.path),
         None => format!("{} had ended", child.path),
     };
@@ -224,7 +227,9 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
     if together {
         request_stops(&children, why);
     }
-    for child in children {
+    // A thread that is lent leaves first. Otherwise it would seem to wait for its siblings.
+    let (lent, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.settings.is_lent);
+    for child in lent.into_iter().chain(others) {
         if !together {
             child.request_stop(&why.again());
         }
@@ -237,8 +242,8 @@ fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why
     }
 }
 
-/// Ends a child whose OS thread another library keeps for as long as it likes: the thread is not
-/// waited for, the threads that it has spawned are.
+/// Ends a child whose OS thread belongs to another library, which may keep it. The parent does not
+/// wait for that OS thread. It waits for the threads that the child has spawned.
 fn let_go(child: &Arc<Node>) {
     stop_children(child, None);
     child.finish_node(Failure::merge(child, None, child.take_failures()));

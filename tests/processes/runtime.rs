@@ -163,6 +163,18 @@ fn runtimes_on_the_main_thread_leave_no_memory() {
     unregistered("again");
 }
 
+/// What is told at the end is what the end waited for, and what no runtime waits for.
+#[test]
+fn a_busy_pool_is_no_warning_at_the_end() {
+    let stderr = unregistered("busy-pool").stderr;
+    let warnings: Vec<_> = stderr.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{stderr}");
+    assert!(warnings[0].contains("1 thread that unregistered threads have started"), "{stderr}");
+    assert!(warnings[0].ends_with(": main/pool/late"), "{stderr}");
+    let slowest = stderr.lines().find(|line| line.contains("; the slowest: ")).expect("the slowest");
+    assert!(slowest.contains("main/slow ") && !slowest.contains("main/pool "), "{stderr}");
+}
+
 #[test]
 fn every_call_works_while_a_thread_ends() {
     let ended = unregistered("exit");

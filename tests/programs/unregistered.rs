@@ -4,7 +4,7 @@
 use crate::wait::until;
 use selvedge::{
     BinarySemaphore, Builder, Config, Lock, Monitor, Progress, Promise, Queue, Runtime, Semaphore, Sequencer, Signal,
-    Thread, Till, register, scope, spawn, spawn_actor, spawn_fallible,
+    Thread, Till, register, register_once, scope, spawn, spawn_actor, spawn_fallible,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
@@ -68,6 +68,7 @@ pub(crate) fn main() {
         Some("named-main") => named_main(),
         Some("exit") => exit(),
         Some("again") => again(),
+        Some("busy-pool") => busy_pool(),
         other => panic!("no scenario {other:?}"),
     }
 }
@@ -207,6 +208,38 @@ fn again() {
     // Each cycle kept a node's path and wait slot once: 584 bytes.
     let grown = ALLOCATED.load(SeqCst) - before;
     assert!(grown < 8 << 10, "{grown} bytes in 100 cycles");
+}
+
+/// A thread of a pool goes on with jobs while the runtime ends. The runtime lets go of it, and its
+/// next job joins the tree again.
+fn busy_pool() {
+    let runtime = Runtime::start(Config::new("busy").log_level(log::LevelFilter::Info)).unwrap();
+    let (registered, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (registrations, over) = (registered.clone(), is_over.clone());
+    let pool = std::thread::spawn(move || {
+        let mut known = None;
+        while !over.load(SeqCst) {
+            register_once("pool");
+            let me = Thread::current();
+            if known.as_ref() != Some(&me) {
+                if known.is_some() {
+                    drop(spawn("late", |please_stop| please_stop.wait_for_go()));
+                }
+                known = Some(me);
+                registrations.fetch_add(1, SeqCst);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    until("the pool is in the tree", || registered.load(SeqCst) == 1);
+    let joins_again = registered.clone();
+    drop(spawn("slow", move |please_stop| {
+        please_stop.wait_for_go();
+        until("the pool joins the tree again while its sibling stops", || joins_again.load(SeqCst) == 2);
+    }));
+    runtime.shutdown().unwrap();
+    is_over.store(true, SeqCst);
+    pool.join().unwrap();
 }
 
 fn named_main() {

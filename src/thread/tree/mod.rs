@@ -78,9 +78,11 @@ pub(crate) struct Node {
     /// at once do not contend for one lock. Relaxed: what it stands for is read under that
     /// lock.
     collects: AtomicBool,
-    /// Set before its OS thread starts, if its parent was ending when it was born. Such a child
-    /// settles itself, so that children that come and go meanwhile do not accumulate. Relaxed: read
-    /// by that thread alone.
+    /// Set if its parent was ending when it was born. Such a child settles itself, so that children
+    /// that come and go meanwhile do not accumulate. Relaxed: it is set before the node is put into
+    /// the parent's `children`, under the lock of the parent's `state`, and never changes after
+    /// that. It is read by the thread itself, which starts later or has set it, and by the parent
+    /// when it lets go of the node. The parent has found the node in `children`, under that lock.
     born_late: AtomicBool,
     /// For a thread that is lent. Its OS thread, when that ends, and its parent, when that ends,
     /// set this; the first of the two ends the node. SeqCst: it happens once in a node's life.

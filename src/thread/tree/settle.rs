@@ -16,6 +16,7 @@ impl Node {
     /// it.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
         self.leave_os_thread(failure.is_some());
+        latency::ended(self);
         self.finish_node(failure);
     }
 
@@ -23,7 +24,6 @@ impl Node {
     /// leaves it later.
     pub(crate) fn finish_node(self: &Arc<Node>, failure: Option<Failure>) {
         let failed = failure.is_some();
-        latency::ended(self);
         let (owner, unlogged) = {
             let mut state = self.state.lock();
             debug_assert!(state.phase == Phase::Ended && state.children.is_empty());
