@@ -2,6 +2,7 @@
 //! gzipped. The protocol is in development, as the version in its path says.
 
 use super::plan::Plan;
+use super::response::plain;
 use crate::flame::Stacks;
 use crate::profile::{Delta, Interval};
 use flate2::{Compression, write::GzEncoder};
@@ -60,8 +61,11 @@ pub(super) fn body(plan: &Plan, interval: &Interval) -> Result<Vec<u8>, String> 
 pub(super) fn rejected(body: &[u8]) -> Option<String> {
     let partial = ExportProfilesServiceResponse::decode(body).ok()?.partial_success?;
     (partial.rejected_profiles > 0).then(|| {
-        let message: String = partial.error_message.chars().filter(|c| !c.is_control()).take(200).collect();
-        format!("the server has rejected {} profiles of it ({message})", partial.rejected_profiles)
+        format!(
+            "the server has rejected {} profiles of it ({})",
+            partial.rejected_profiles,
+            plain(&partial.error_message)
+        )
     })
 }
 

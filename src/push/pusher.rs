@@ -176,14 +176,15 @@ impl Work {
                 true
             }
             Outcome::Failed { why, after } => {
-                self.try_later(&why, after);
                 let failures = self.backlog.fail();
-                let is_over = failures >= most_failures;
-                if is_over {
-                    self.backlog.remove();
-                    self.counts.lost(1, Loss::Refused, &format!("{why}, at attempt {failures}"));
+                if failures < most_failures {
+                    self.try_later(&why, after);
+                    return false;
                 }
-                is_over
+                self.backlog.remove();
+                self.pause(after);
+                self.counts.lost(1, Loss::Refused, &format!("{why}, at attempt {failures}"));
+                true
             }
             Outcome::Later { why, after } => {
                 self.try_later(&why, after);
@@ -194,10 +195,16 @@ impl Work {
     }
 
     fn try_later(&mut self, why: &str, after: Option<Duration>) {
+        let pause = self.pause(after);
+        self.counts.failed(why, pause, self.backlog.len());
+    }
+
+    /// No attempt for a time, which the server may have named. Returns how long.
+    fn pause(&mut self, after: Option<Duration>) -> Duration {
         let pause = self.backoff.failed(after);
         self.next_attempt = Instant::now() + pause;
         self.is_asked = after.is_some();
-        self.counts.failed(why, pause, self.backlog.len());
+        pause
     }
 
     /// Pushes what is left, each interval once.

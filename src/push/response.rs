@@ -1,5 +1,6 @@
 //! What the answer of a server means: taken, refused, or to be tried again.
 
+use crate::os::printable::is_unprintable;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -100,10 +101,10 @@ fn said(body: &[u8]) -> String {
     }
 }
 
-/// A text of the server, for a log: no control characters, and not long.
-fn plain(text: &str) -> String {
+/// A text of the server, for a log: on one line, in its order, and not long.
+pub(super) fn plain(text: &str) -> String {
     const MOST: usize = 200;
-    let plain: String = text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let plain: String = text.chars().take(MOST).map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MOST).is_some() { plain + "…" } else { plain }
 }
 

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 thread_local! {
     /// Allocations of this thread.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// The next allocations of this thread open a span.
+    pub(crate) static OPENS_SPANS: Cell<bool> = const { Cell::new(false) };
 }
 /// Bytes that are in use.
 static BYTES: AtomicI64 = AtomicI64::new(0);
@@ -25,8 +27,15 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        let opens = OPENS_SPANS.try_with(|opens| opens.replace(false)).unwrap_or(false);
+        let span = opens.then(|| selvedge::span("allocate"));
         // SAFETY: the caller's word.
-        unsafe { System.alloc(layout) }
+        let memory = unsafe { System.alloc(layout) };
+        drop(span);
+        if opens {
+            OPENS_SPANS.set(true);
+        }
+        memory
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {

@@ -255,6 +255,26 @@ fn threads_that_come_and_go_keep_their_counts() {
     assert!(table.lines().count() < 10, "{table}");
 }
 
+/// The allocator is called under locks of the spans: when a thread uses a new name, for example.
+#[test]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn an_allocator_may_open_spans_while_waits_are_counted() {
+    let _alone = alone();
+    within_deadline(|| {
+        let recording = profile::start(Options::new().waits(true)).unwrap();
+        drop((span("first"), span("allocate")));
+        let names: Vec<&str> = (0..300).map(|n| &*format!("step-{n}").leak()).collect();
+        crate::handler::OPENS_SPANS.set(true);
+        names.into_iter().for_each(|name| drop(span(name)));
+        let rows = recording.snapshot().spans().len();
+        crate::handler::OPENS_SPANS.set(false);
+        assert!(rows > 100, "{rows}");
+        let profile = recording.finish();
+        let allocate = profile.spans().iter().find(|total| total.name() == "allocate").unwrap();
+        assert!(allocate.calls() > 1, "{allocate:?}");
+    });
+}
+
 #[test]
 fn without_a_recording_nothing_is_counted() {
     let _alone = alone();

@@ -88,7 +88,8 @@ thread_local! {
     /// are alive: `OWNER` has them.
     static MINE: Cell<*const ThreadSpans> = const { Cell::new(ptr::null()) };
     static OWNER: RefCell<Owner> = const { RefCell::new(Owner(None)) };
-    /// The thread is registering itself or a name. An allocator that opens spans gets none then.
+    /// The thread registers itself or a name, or writes an event: it may have locks of this crate.
+    /// A span that the allocator opens then is not traced, and one with a new name not counted.
     static IS_BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -120,7 +121,7 @@ fn open(name: &'static str, session: ledger::Session) -> Span {
 #[inline(always)]
 fn open_as(entry: usize, spans: &ThreadSpans, session: ledger::Session) -> Span {
     let place = spans.open(entry, || session.source().now());
-    if wait::is_counted() {
+    if wait::is_counted() && !IS_BUSY.get() {
         spans.trace(place, wait::nanos(Instant::now()));
     }
     Span { session: session.number(), place, _not_send: PhantomData }
@@ -142,20 +143,17 @@ fn open_slowly(name: &'static str, session: ledger::Session, path_change: u64) -
             Some(spans)
         })
     });
-    let span = match spans {
-        Ok(Some(spans)) => {
-            let entry = spans.names().number(name, path_change, wait::my_path);
-            open_as(entry, &spans, session)
-        }
+    let known = spans.map(|spans| spans.map(|spans| (spans.names().number(name, path_change, wait::my_path), spans)));
+    IS_BUSY.set(false);
+    match known {
+        Ok(Some((entry, spans))) => open_as(entry, &spans, session),
         // The recording has ended just now.
         Ok(None) => Span::off(),
         Err(_) => {
             ledger::count_late(session);
             Span::off()
         }
-    };
-    IS_BUSY.set(false);
-    span
+    }
 }
 
 impl Span {
@@ -187,7 +185,9 @@ fn close(number: u64, place: u32) {
         let traced = spans.traced(place);
         spans.close(place, now);
         if let Some((begin, name)) = traced {
+            let was_busy = IS_BUSY.replace(true);
             wait::note_span(begin, name);
+            IS_BUSY.set(was_busy);
         }
     }
 }

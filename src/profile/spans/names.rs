@@ -100,8 +100,11 @@ impl Names {
 
     /// Each name with the path of its thread, by number.
     pub(super) fn all(&self) -> Vec<(&'static str, Arc<str>)> {
+        // Allocated without the lock: an allocator may open spans.
+        let mut all = Vec::with_capacity(Names::MAX);
         let known = self.known.lock();
-        known.names.iter().map(|&(path, name)| (name, known.paths[path].clone())).collect()
+        all.extend(known.names.iter().map(|&(path, name)| (name, known.paths[path].clone())));
+        all
     }
 }
 
