@@ -64,7 +64,7 @@ pub(super) fn rejected(body: &[u8]) -> Option<String> {
         format!(
             "the server has rejected {} profiles of it ({})",
             partial.rejected_profiles,
-            plain(&partial.error_message)
+            plain(partial.error_message.trim())
         )
     })
 }
