@@ -37,12 +37,12 @@ impl Failure {
         failure
     }
 
-    /// On a registered thread, of which a panic unwinds the guard. `None` if a guard within has
-    /// made a failure of the same panic.
-    pub(super) fn unwinding(node: &Node, children: &Failures) -> Option<Failure> {
-        let mut failure = match seen::unwinding() {
+    /// On a registered thread, of which `panic` unwinds the guard. `None` if a guard within has made
+    /// a failure of the same panic.
+    pub(super) fn unwinding(node: &Node, panic: Unwinding, children: &Failures) -> Option<Failure> {
+        let mut failure = match panic {
             Unwinding::Told => return None,
-            Unwinding::Unseen if !children.is_empty() => return None,
+            Unwinding::Unseen if children.kept.iter().any(Failure::is_of_guard) => return None,
             Unwinding::Unseen => {
                 let message = "a panic that was raised again, whose text is not known here".to_owned();
                 Failure::of(node, Cause::Panic(Mutex::new(None)), message)
@@ -78,15 +78,21 @@ impl Failure {
 
     /// On the thread that has returned it.
     pub(crate) fn error(node: &Node, error: Box<dyn Error + Send + Sync>) -> Failure {
+        let above = kept_error::above::<Failure>(&*error);
+        if above.as_ref().is_none_or(|texts| !texts.is_empty()) && node.please_stop.is_go() && is_of_stop(&*error) {
+            let message = with_sources(&*error);
+            return Failure::of(node, Cause::Stopped(Some(error)), message);
+        }
         // A failure that comes back as an error, from join()?, is not told once more as a text: it
-        // stays a failure.
-        match kept_error::downcast::<Failure>(error) {
-            Ok(failure) => Failure::adopt(node, failure),
-            Err(error) => {
+        // stays a failure. A context that the program has put above it is this thread's own error.
+        match (kept_error::downcast::<Failure>(error), above) {
+            (Ok(failure), Some(texts)) if !texts.is_empty() => {
+                let own = Failure::of(node, Cause::Error(None), texts.join(": ")).with_failure_context(node);
+                own.with_children(vec![failure])
+            }
+            (Ok(failure), _) => Failure::adopt(node, failure),
+            (Err(error), _) => {
                 let message = with_sources(&*error);
-                if node.please_stop.is_go() && is_of_stop(&*error) {
-                    return Failure::of(node, Cause::Stopped(Some(error)), message);
-                }
                 Failure::of(node, Cause::Error(Some(error)), message).with_failure_context(node)
             }
         }

@@ -60,6 +60,21 @@ where
     error.downcast_ref::<E>().or_else(|| error.downcast_ref::<Anyhow>()?.0.downcast_ref::<E>())
 }
 
+/// The texts of the errors that stand above an `E` which [`downcast`] finds: contexts of anyhow.
+/// `None` if it finds none.
+pub(super) fn above<E: Error + Send + Sync + 'static>(
+    error: &(dyn Error + Send + Sync + 'static),
+) -> Option<Vec<String>> {
+    downcast_ref::<E>(error)?;
+    let mut texts = Vec::new();
+    let mut next = Some(own(error));
+    while let Some(error) = next.filter(|error| !error.is::<E>()) {
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    Some(texts)
+}
+
 /// The program's own error, without the box's wrapping.
 pub(super) fn own<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> &'a (dyn Error + 'static) {
     match error.downcast_ref::<Anyhow>() {

@@ -4,6 +4,7 @@
 use super::current::{CurrentThreadGuard, become_registered};
 use super::failure::Failure;
 use super::panic_flags::count_registration;
+use super::seen::{self, Unwinding};
 use super::stop;
 use super::tree::Node;
 use crate::error::ignore_panic;
@@ -21,6 +22,8 @@ pub(super) struct Registration {
     outer: Option<Rc<Registration>>,
     /// It has begun in a destructor, while a panic was unwinding the thread.
     began_in_panic: bool,
+    /// Panics of the thread that were over when it began.
+    before: seen::Before,
 }
 
 thread_local! {
@@ -93,7 +96,8 @@ impl Registration {
         let guard = Cell::new(Some(become_registered(&node, end_is_seen)));
         count_registration(true);
         let began_in_panic = std::thread::panicking();
-        let registration = Rc::new(Registration { node, guard, outer: Innermost::get(), began_in_panic });
+        let before = seen::Before::now();
+        let registration = Rc::new(Registration { node, guard, outer: Innermost::get(), began_in_panic, before });
         Innermost::set(Rc::downgrade(&registration));
         registration
     }
@@ -120,17 +124,19 @@ impl Registration {
     fn end(&self) {
         let Some(guard) = self.guard.take() else { return };
         count_registration(false);
-        self.finish(!self.began_in_panic && std::thread::panicking());
+        // Before the children are stopped: targets of their signals run then, and may panic.
+        let panics = !self.began_in_panic && std::thread::panicking();
+        self.finish(panics.then(|| seen::unwinding(&self.before)));
         self.step_out();
         drop(guard);
     }
 
-    fn finish(&self, panics: bool) {
+    fn finish(&self, panic: Option<Unwinding>) {
         if self.node.settings.is_lent && !self.node.claim_end() {
             // Its parent has let go of it.
             self.node.leave_os_thread(false);
         } else {
-            stop_and_finish(&self.node, panics);
+            stop_and_finish(&self.node, panic);
         }
     }
 
@@ -150,21 +156,25 @@ impl Registration {
             return;
         }
         if node.children().is_empty() {
-            return stop_and_finish(&node, false);
+            return stop_and_finish(&node, None);
         }
         let waiting = std::thread::Builder::new().name(format!("{}/leaver", node.path));
-        if waiting.spawn(move || stop_and_finish(&node, false)).is_err() {
-            stop_and_finish(&self.node, false);
+        if waiting.spawn(move || stop_and_finish(&node, None)).is_err() {
+            stop_and_finish(&self.node, None);
         }
     }
 }
 
-/// `panics`: a panic unwinds the guard.
-fn stop_and_finish(node: &Arc<Node>, panics: bool) {
-    stop::stop_children(node, None);
-    let children = node.take_failures();
-    let own = if panics { Failure::unwinding(node, &children) } else { None };
-    node.finish(Failure::merge(node, own, children));
+/// `panic`: it unwinds the guard.
+fn stop_and_finish(node: &Arc<Node>, panic: Option<Unwinding>) {
+    let is_unwinding = panic.is_some();
+    let finish = || {
+        stop::stop_children(node, None);
+        let children = node.take_failures();
+        let own = panic.and_then(|panic| Failure::unwinding(node, panic, &children));
+        node.finish(Failure::merge(node, own, children));
+    };
+    if is_unwinding { seen::set_apart(finish) } else { finish() }
 }
 
 impl Drop for Registration {

@@ -92,15 +92,43 @@ pub(super) enum Unwinding {
     Unseen,
 }
 
-/// For the drop of a guard, which cannot see the payload: by the thread's last panic.
-pub(super) fn unwinding() -> Unwinding {
-    let last = OWN.try_with(|own| own.borrow().front().cloned()).ok().flatten();
-    let Some(last) = last else { return Unwinding::Unseen };
+/// The last panic of the calling thread that the hook has seen: none of those that come after it.
+pub(super) struct Before(Weak<Seen>);
+
+impl Before {
+    pub(super) fn now() -> Before {
+        Before(last().as_ref().map_or_else(Weak::new, Arc::downgrade))
+    }
+}
+
+fn last() -> Option<Arc<Seen>> {
+    OWN.try_with(|own| own.borrow().front().cloned()).ok().flatten()
+}
+
+/// For the drop of a guard, which cannot see the payload: by the thread's last panic. One from
+/// `before` the guard began was caught then, and is not the panic that unwinds it.
+pub(super) fn unwinding(before: &Before) -> Unwinding {
+    let Some(last) = last() else { return Unwinding::Unseen };
     let this = Arc::downgrade(&last);
+    // A `Weak` keeps the memory, so no later panic has the same address.
+    if before.0.ptr_eq(&this) {
+        return Unwinding::Unseen;
+    }
     match TOLD.try_with(|told| told.replace(this.clone())) {
         Ok(told) if told.ptr_eq(&this) => Unwinding::Told,
         _ => Unwinding::New(Seen::clone(&last)),
     }
+}
+
+/// Runs `run` while a panic unwinds the calling thread. Panics within, which are caught there, are
+/// not taken for that panic afterwards.
+pub(super) fn set_apart<R>(run: impl FnOnce() -> R) -> R {
+    let own = OWN.try_with(RefCell::take).ok();
+    let result = run();
+    if let Some(own) = own {
+        drop(OWN.try_with(|now| now.replace(own)));
+    }
+    result
 }
 
 /// What was seen of the panic with this payload, which said `text`; the calling thread has caught

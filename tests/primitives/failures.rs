@@ -282,3 +282,40 @@ fn a_failure_within_anyhow_stays_a_failure() {
     assert_eq!(failure.children().len(), 1, "{failure}");
     assert!(failure.children()[0].is_panic() && failure.children()[0].location().is_some(), "{failure}");
 }
+
+/// The context is what the parent says of it. The child's failure stays a failure, and is told
+/// once.
+#[test]
+fn a_context_above_a_failure_is_kept() {
+    use anyhow::Context;
+    let deep = || spawn("child", |_| panic!("deep trouble")).join();
+    let once = spawn_fallible("parent", move |_| deep().context("while loading tenant 17")).join().unwrap_err();
+    let twice = spawn_fallible("parent", move |_| deep().context("tenant 17").with_context(|| "at the start"));
+    for (failure, message) in
+        [(once, "while loading tenant 17"), (twice.join().unwrap_err(), "at the start: tenant 17")]
+    {
+        assert!(failure.is_error() && failure.message() == message, "{failure}");
+        assert_eq!(failure.children().len(), 1, "{failure}");
+        let child = &failure.children()[0];
+        assert!(child.is_panic() && child.location().is_some() && child.thread_path().ends_with("/child"), "{failure}");
+        let text = failure.to_string();
+        assert_eq!((text.matches(message).count(), text.matches("deep trouble").count()), (1, 1), "{text}");
+    }
+}
+
+/// A thread that was asked to stop has not failed by the stop of its child, whatever context it
+/// gives that.
+#[test]
+fn a_context_above_a_stop_is_no_failure() {
+    use anyhow::Context;
+    let parent = spawn_fallible("parent", |_| -> anyhow::Result<()> {
+        let waits = spawn_fallible("child", |please_stop| {
+            please_stop.wait_for_go();
+            Err::<(), _>(selvedge::Stopped)
+        });
+        waits.join().context("while waiting")
+    });
+    parent.stop();
+    let failure = parent.join().unwrap_err();
+    assert!(failure.is_stopped() && failure.to_string().contains("while waiting"), "{failure}");
+}

@@ -198,6 +198,28 @@ fn a_panic_of_a_registered_thread_is_reported() {
     }
 }
 
+/// The guard's drop does not see the panic: another panic of the thread may have come before it, or
+/// may come while the guard stops its children.
+#[test]
+fn a_registered_threads_failure_is_its_own_panic() {
+    const HANDLED: &str = "handled long ago";
+    let cases = [
+        ("registered-target-panics", "main/outer/inner panicked at tests/programs/failing.rs:", "the target is broken"),
+        ("registered-after-a-panic", "main/second panicked: a panic that was raised again", HANDLED),
+        ("registered-again-after-a-panic", "main/second panicked: a panic that was raised again", HANDLED),
+    ];
+    for (scenario, told, other) in cases {
+        let ended = failing(scenario, &Folder::new(scenario));
+        let report = &ended.stderr;
+        assert_eq!((ended.code(), report.matches(told).count()), (1, 1), "{scenario}:\n{report}");
+        let is_first_told = report.contains("main/first panicked at tests/programs/failing.rs:");
+        assert_eq!(is_first_told, scenario == "registered-again-after-a-panic", "{report}");
+        let panics: Vec<_> = report.lines().filter(|line| line.contains("─ ") && line.contains(" panicked")).collect();
+        assert_eq!(panics.len(), 1 + usize::from(is_first_told), "{scenario}:\n{report}");
+        assert!(panics.iter().all(|line| !line.contains(other)), "{scenario}:\n{report}");
+    }
+}
+
 #[test]
 fn a_registered_threads_panic_raised_again_is_one_failure() {
     for (scenario, path) in [("registered-and-raised", "main"), ("registered-in-a-thread", "main/worker")] {

@@ -45,6 +45,25 @@ pub(crate) fn main() -> ExitCode {
                 let _inner = selvedge::register("inner");
                 std::panic::resume_unwind(Box::new(42_u8));
             }),
+            "registered-target-panics" => foreign(|| {
+                let _outer = selvedge::register("outer");
+                let _inner = selvedge::register("inner");
+                let child = spawn("child", |please_stop| please_stop.wait_for_go());
+                child.thread().please_stop().on_go(|| panic!("the target is broken"));
+                // The guard's drop stops the child.
+                drop(child);
+                look_up("the callback");
+            }),
+            "registered-after-a-panic" => foreign(|| {
+                drop(std::panic::catch_unwind(|| panic!("handled long ago")));
+                let _registered = selvedge::register("second");
+                std::panic::resume_unwind(Box::new(42_u8));
+            }),
+            "registered-again-after-a-panic" => foreign(|| {
+                drop(std::panic::catch_unwind(|| callback("first")));
+                let _registered = selvedge::register("second");
+                std::panic::resume_unwind(Box::new(42_u8));
+            }),
             other => return Err(format!("no scenario \"{other}\"")),
         }
         Ok(())
