@@ -223,7 +223,7 @@ fn account(account: &profile::Account) -> Value {
 
 /// What the program's recording has counted up to now; none if it counts no waits.
 pub(super) fn waits() -> Vec<Waited> {
-    let (accounts, _) = profile::accounts_now().unwrap_or_default();
+    let accounts = profile::waits_by_thread();
     let each = accounts.iter().flat_map(|account| account.waits().iter().map(move |wait| (account, wait)));
     each.map(|(account, wait)| Waited {
         pool: super::pools::pool(account.path()),

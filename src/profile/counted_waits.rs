@@ -22,6 +22,13 @@ pub(super) struct CountedWaits {
     pub(super) can_take: bool,
 }
 
+impl CountedWaits {
+    /// For differences of two readings: see [`Account::uncut`].
+    pub(super) fn uncut(self) -> CountedWaits {
+        CountedWaits { accounts: self.accounts.into_iter().map(Account::uncut).collect(), ..self }
+    }
+}
+
 impl Waits {
     pub(super) fn start(own_stacks: Option<Arc<dyn TakeOwnStack>>, collector: Arc<Collector>) -> Waits {
         let stacks = WaitStacks::start(own_stacks);

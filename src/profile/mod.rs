@@ -109,7 +109,7 @@ mod write_waits;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) use describe_handler::describe_function;
 #[cfg(all(feature = "profiling", feature = "inspect"))]
-pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_now};
+pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_by_thread, waits_now};
 #[cfg(feature = "otlp")]
 pub(crate) use series::Delta;
 #[cfg(feature = "push")]

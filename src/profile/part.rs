@@ -52,6 +52,13 @@ pub(crate) fn waits_now() -> Option<Profile> {
     Some(profile(found, Some(waits), None, running.effective, running.epoch, running.began.elapsed()))
 }
 
+/// How long each thread has waited up to now, for each name. No time falls from one call to the
+/// next. Empty if no recording counts waits.
+pub(crate) fn waits_by_thread() -> Vec<Account> {
+    let accounts = running().and_then(|running| Some(running.waits()?.accounts()));
+    accounts.unwrap_or_default().into_iter().map(Account::uncut).collect()
+}
+
 /// The accounts up to now, and since when they count; `None` if no recording counts waits.
 pub(crate) fn accounts_now() -> Option<(Vec<Account>, Duration)> {
     let running = running()?;
@@ -64,7 +71,7 @@ impl Part {
     pub(crate) fn begin(with_waits: bool) -> Option<Part> {
         let running = running()?;
         // Its stacks are asked for first, and may take a while; what is counted is of its end.
-        let waits_before = if with_waits { Some(running.waits()?.counted()) } else { None };
+        let waits_before = if with_waits { Some(running.waits()?.counted().uncut()) } else { None };
         let (began, epoch) = (Instant::now(), SystemTime::now());
         let before = running.snapshot()?;
         Some(Part { running, before, waits_before, began, epoch })
@@ -75,7 +82,7 @@ impl Part {
         let Part { running, before, waits_before, began, epoch } = self;
         // In the order of `Recording::snapshot`.
         let counting = if waits_before.is_some() { Some(running.waits()?) } else { None };
-        let waits_after = counting.as_ref().map(|waits| waits.counted());
+        let waits_after = counting.as_ref().map(|waits| waits.counted().uncut());
         let (whole, length) = (running.began.elapsed(), began.elapsed());
         let after = running.snapshot()?;
         let collected = counting.and_then(|waits| waits.collect()).map(|collected| collected.since(began));

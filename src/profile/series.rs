@@ -143,7 +143,7 @@ impl Series {
     /// Ends an interval, and begins the next one. `None`: the recording has ended. Blocks for as
     /// long as it takes to find the names of functions that were not met before.
     pub(crate) fn next(&mut self) -> Option<Interval> {
-        let waits = self.running.waits().map(|waits| waits.counted());
+        let waits = self.running.waits().map(|waits| waits.counted().uncut());
         let RawProfile { mut samples, lifetimes, history, trouble, own_stacks, .. } = self.running.snapshot()?;
         let now = Instant::now();
         strip_own_threads(&mut samples, &lifetimes);

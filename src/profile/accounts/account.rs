@@ -43,6 +43,8 @@ pub struct WaitTotal {
 pub(in crate::profile) struct EndedWaits {
     name: Arc<str>,
     nanos: u64,
+    /// Nanoseconds that were counted twice, and are not in `nanos`.
+    cut: u64,
     count: u64,
     stacks: StackSums,
 }
@@ -66,19 +68,24 @@ impl Account {
     /// Takes out of waits without a stamp what is counted twice.
     fn cut_unstamped(&mut self) {
         let twice = nanos(self.excess());
-        let mut unstamped: u64 = self.waits.iter().map(WaitTotal::unstamped).sum();
-        let mut left = twice.min(unstamped);
-        for wait in &mut self.waits {
-            for ender in wait.enders.iter_mut().filter(|ender| ender.is_unstamped()) {
-                // In proportion, and what rounding leaves with the last.
-                let cut =
-                    (u128::from(left) * u128::from(ender.nanos)).checked_div(unstamped.into()).unwrap_or(0) as u64;
-                unstamped -= ender.nanos;
-                left -= cut;
-                ender.nanos -= cut;
-            }
-            wait.sum_up();
+        let enders = self.waits.iter_mut().flat_map(|wait| &mut wait.enders);
+        let unstamped: Vec<&mut EndedWaits> = enders.filter(|ender| is_unstamped(&ender.name)).collect();
+        let cuts = cuts(twice, unstamped.iter().map(|ender| ender.nanos));
+        for (ender, cut) in unstamped.into_iter().zip(cuts) {
+            ender.nanos -= cut;
+            ender.cut += cut;
         }
+        self.waits.iter_mut().for_each(WaitTotal::sum_up);
+    }
+
+    /// The same account with nothing cut out of it. Its waits only grow from one reading to the
+    /// next; the cut of one wait falls and rises with the others.
+    pub(in crate::profile) fn uncut(mut self) -> Account {
+        for ender in self.waits.iter_mut().flat_map(|wait| &mut wait.enders) {
+            ender.nanos += std::mem::take(&mut ender.cut);
+        }
+        self.waits.iter_mut().for_each(WaitTotal::sum_up);
+        self
     }
 
     /// The thread's path, `main/crawler/fetcher-3`; of a pool, with `*` for what differs.
@@ -155,12 +162,25 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl EndedWaits {
-    /// Returns `true` for waits that were not ended by a thread or at a known time.
-    fn is_unstamped(&self) -> bool {
-        matches!(&*self.name, "[outside]" | "[unknown]")
-    }
+/// Returns `true` for waits that were not ended by a thread or at a known time.
+pub(super) fn is_unstamped(ender: &str) -> bool {
+    matches!(ender, "[outside]" | "[unknown]")
+}
 
+/// What of `twice` is to be cut out of each of these times: in proportion, and what rounding leaves
+/// out of the last.
+pub(super) fn cuts(twice: u64, times: impl Iterator<Item = u64> + Clone) -> Vec<u64> {
+    let mut rest: u64 = times.clone().sum();
+    let mut left = twice.min(rest);
+    let cut = |time: u64| {
+        let cut = (u128::from(left) * u128::from(time)).checked_div(rest.into()).unwrap_or(0) as u64;
+        (rest, left) = (rest - time, left - cut);
+        cut
+    };
+    times.map(cut).collect()
+}
+
+impl EndedWaits {
     /// The path of the thread, or the cause, as in [`WaitTotal::ended_by`].
     pub(in crate::profile) fn name(&self) -> &Arc<str> {
         &self.name
@@ -178,7 +198,7 @@ impl WaitTotal {
         let mut enders: Vec<EndedWaits> = Vec::new();
         for ender in entry.enders {
             let (name, stacks) = (ender.name, ender.stacks);
-            take_in(&mut enders, EndedWaits { name, nanos: ender.nanos, count: ender.count, stacks });
+            take_in(&mut enders, EndedWaits { name, nanos: ender.nanos, cut: 0, count: ender.count, stacks });
         }
         let mut total = WaitTotal {
             kind: entry.kind,
@@ -191,11 +211,6 @@ impl WaitTotal {
         };
         total.sum_up();
         total
-    }
-
-    /// Nanoseconds of waits without a stamp.
-    fn unstamped(&self) -> u64 {
-        self.enders.iter().filter(|ender| ender.is_unstamped()).map(|ender| ender.nanos).sum()
     }
 
     /// The times are those of the enders.
@@ -273,6 +288,7 @@ fn take_in(enders: &mut Vec<EndedWaits>, more: EndedWaits) {
     match enders.iter_mut().find(|known| known.name == more.name) {
         Some(known) => {
             known.nanos += more.nanos;
+            known.cut += more.cut;
             known.count += more.count;
             known.stacks.take_in(more.stacks);
         }
@@ -315,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_wait_without_a_stamp_has_no_time_that_is_runnable() {
-        let ended = |name: &str, nanos| EndedWaits { name: name.into(), nanos, count: 1, stacks: StackSums::default() };
+        let stacks = StackSums::default;
+        let ended = |name: &str, nanos| EndedWaits { name: name.into(), nanos, cut: 0, count: 1, stacks: stacks() };
         let mut one = account("main/connection", 1_000, 100, Some(400));
         let mut data = wait("data", 0, &[]);
         data.enders = vec![ended("[outside]", 500), ended("main", 200), ended("[unknown]", 100)];
@@ -331,6 +348,9 @@ mod tests {
         one.cpu = Duration::from_nanos(900);
         one.cut_unstamped();
         assert_eq!((one.waits()[0].total(), one.excess()), (Duration::from_nanos(200), Duration::from_nanos(500)));
+        // As it was counted.
+        let by: Vec<_> = one.uncut().waits()[0].ended_by().iter().map(|(_, time)| time.as_nanos()).collect();
+        assert_eq!(by, [500, 200, 100]);
     }
 
     #[test]

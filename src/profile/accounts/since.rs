@@ -5,7 +5,7 @@
 //! thread that has ended may stand with its pool in the later one. What the earlier reading has, and
 //! the later one has not, is taken from the entries that it can have become, the largest first.
 
-use super::account::{Account, WaitTotal};
+use super::account::{Account, WaitTotal, cuts, is_unstamped};
 use crate::thread::pool_names::{without_name, without_numbers};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -29,7 +29,10 @@ pub(in crate::profile) fn since(mut after: Vec<Account>, before: &[Account], len
             after[place].subtract(was);
         }
     }
-    after.iter_mut().for_each(|account| account.limit(length));
+    for account in &mut after {
+        account.cut_shown();
+        account.limit(length);
+    }
     // Threads that had ended before.
     after.retain(|account| account.lifetime() > Duration::ZERO || account.cpu() > Duration::ZERO);
     after
@@ -79,6 +82,23 @@ impl Account {
             if let Some(earlier) = was.waits.iter().find(is_same) {
                 wait.subtract(earlier);
             }
+        }
+    }
+
+    /// Takes out of waits without a stamp what is counted twice. Of a part of a recording, the times
+    /// are known by ender alone.
+    fn cut_shown(&mut self) {
+        let twice = u64::try_from(self.excess().as_nanos()).unwrap_or(u64::MAX);
+        let enders = self.waits.iter().flat_map(|wait| &wait.ended_by);
+        let unstamped = enders.filter(|(name, _)| is_unstamped(name)).map(|(_, time)| time.as_nanos() as u64);
+        let mut cuts = cuts(twice, unstamped).into_iter().map(Duration::from_nanos);
+        for wait in &mut self.waits {
+            for (_, time) in wait.ended_by.iter_mut().filter(|(name, _)| is_unstamped(name)) {
+                let cut = cuts.next().unwrap_or_default();
+                *time -= cut;
+                wait.total = wait.total.saturating_sub(cut);
+            }
+            wait.sort();
         }
     }
 
@@ -165,5 +185,15 @@ mod tests {
         let since = since(after, &before, SECOND * 5);
         let shown: Vec<_> = since.iter().map(|one| (one.path(), one.cpu().as_secs())).collect();
         assert_eq!(shown, [("main/c-*", 5), ("main/d", 3)]);
+    }
+
+    #[test]
+    fn of_a_part_what_is_counted_twice_is_cut_out() {
+        let before = [account("main/c", 10, 1, vec![wait("data", &[("[outside]", 9)])])];
+        // Ten seconds more, three of CPU time; and 6 + 4 of waits.
+        let after = vec![account("main/c", 20, 4, vec![wait("data", &[("[outside]", 15), ("main", 4)])])];
+        let part = &since(after, &before, SECOND * 10)[0];
+        assert_eq!((part.excess(), part.outside()), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(enders(&part.waits()[0]), [("main", 4), ("[outside]", 3)]);
     }
 }
