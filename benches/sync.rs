@@ -91,7 +91,7 @@ fn together(threads: usize, n: usize, operation: impl Fn() + Sync) -> Duration {
 /// A little work inside, as there is in a program.
 fn work(value: &mut u64) {
     for _ in 0..20 {
-        *value = std::hint::black_box(*value * 3 + 1);
+        *value = std::hint::black_box(value.wrapping_mul(3).wrapping_add(1));
     }
 }
 
