@@ -166,7 +166,7 @@ impl<'a> Tree<'a> {
     }
 
     fn row(&self, label: String, members: &[&'a Thread]) -> Row<'a> {
-        let share = members.iter().filter_map(|one| one.cpu_share).sum();
+        let share = total_share(members.iter().copied());
         let age = members.iter().map(|one| one.age_s).fold(0.0, f64::max);
         let bad = members.iter().filter(|one| self.bad.contains(&one.id)).count();
         let what = if let [one] = members { one_does(one, bad > 0) } else { many_do(members, bad) };
@@ -228,6 +228,12 @@ fn many_do(members: &[&Thread], bad: usize) -> String {
     parts.join("; ")
 }
 
+/// The CPU time of all these threads, of one processor. The sum begins at +0: `Iterator::sum` of no
+/// value is -0, which would be shown with its sign.
+fn total_share<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> f64 {
+    threads.into_iter().filter_map(|one| one.cpu_share).fold(0.0, |total, share| total + share)
+}
+
 /// What is wrong, the worst first: deadlocks, failures, threads that do not stop.
 pub(crate) fn problems(threads: &Threads) -> Vec<String> {
     let mut told: Vec<String> = threads
@@ -249,7 +255,7 @@ pub(crate) fn problems(threads: &Threads) -> Vec<String> {
 /// The head line of `ps` and `top`.
 pub(crate) fn title(threads: &Threads) -> String {
     let alive = threads.threads.iter().filter(|thread| thread.is_alive()).count();
-    let cpu: f64 = threads.threads.iter().filter_map(|thread| thread.cpu_share).sum();
+    let cpu = total_share(&threads.threads);
     let text = format!(
         "{} (pid {}), {}, up {}, {}, CPU {}, selvedge {}",
         threads.name,
@@ -354,6 +360,15 @@ mod tests {
         assert_eq!(labels(&threads, true, "").len(), 19_999);
         let threads = vec![thread(1, Some(2), "a"), thread(2, Some(1), "b"), thread(3, Some(3), "c")];
         assert_eq!(labels(&Threads { threads, ..Threads::default() }, true, ""), ["c"]);
+    }
+
+    #[test]
+    fn without_shares_the_cpu_time_is_zero() {
+        let threads = program();
+        for row in rows(&threads, Shown { fold: true, filter: "" }) {
+            assert_eq!(percent(row.share), "0.0 %", "{}", row.label);
+        }
+        assert!(title(&threads).contains(", CPU 0.0 %, "), "{}", title(&threads));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //! deployed program.
 
 use super::checks::check_output;
-use super::listen::read_listen;
+use super::listen::{NO_TOKEN_FILE, read_listen};
 use super::push_text::PushText;
 use super::settings::Listen;
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};
 use crate::yaml::expand_env;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whether, and by which clock, the whole run is recorded.
 const PROFILE: &str = "SELVEDGE_PROFILE";
@@ -46,13 +46,14 @@ pub(super) fn profile_output(set: PathBuf) -> Result<PathBuf, Error> {
     value.map_or(Ok(set), |value| read_output(&value))
 }
 
-/// Where the program listens, if the environment does not say another place. `None`: nowhere.
+/// Where the program listens, if the environment does not say another place; `None`: nowhere. An
+/// address needs `token_file`, which only files and setters can name.
 ///
 /// # Errors
-/// The variable has a value that is none of the known ones.
-pub(super) fn inspect(set: Option<Listen>) -> Result<Option<Listen>, Error> {
+/// The variable has a value that is none of the known ones, or an address without a token file.
+pub(super) fn inspect(set: Option<Listen>, token_file: Option<&Path>) -> Result<Option<Listen>, Error> {
     let value = std::env::var_os(INSPECT).filter(|value| !value.is_empty());
-    value.map_or(Ok(set), |value| read_inspect(&value.to_string_lossy()))
+    value.map_or(Ok(set), |value| read_inspect(&value.to_string_lossy(), token_file))
 }
 
 /// Returns `true` if the environment says that nothing is recorded.
@@ -84,13 +85,17 @@ fn read_output(value: &OsStr) -> Result<PathBuf, Error> {
     Ok(output)
 }
 
-fn read_inspect(value: &str) -> Result<Option<Listen>, Error> {
+fn read_inspect(value: &str, token_file: Option<&Path>) -> Result<Option<Listen>, Error> {
     if value == "off" {
         return Ok(None);
     }
     let wrong =
         |message: String| Error::new(Kind::Config, message).at_key(format!("the environment variable {INSPECT}"));
-    read_listen(value).map(Some).map_err(|message| wrong(format!("{message}, or off")))
+    let listen = read_listen(value).map_err(|message| wrong(format!("{message}, or off")))?;
+    if listen != Listen::Unix && token_file.is_none() {
+        return Err(wrong(format!("`{value}`: {NO_TOKEN_FILE}; or say {INSPECT}=unix, which needs no token")));
+    }
+    Ok(Some(listen))
 }
 
 fn set(value: &OsString, enabled: &mut bool, options: &mut Options) -> Result<(), Error> {
@@ -143,11 +148,17 @@ mod tests {
 
     #[test]
     fn the_place_to_listen_is_a_word_or_an_address() {
-        let read = |value: &str| read_inspect(value).map_err(|error| error.to_string());
+        let token = Some(Path::new("token"));
+        let read = |value: &str| read_inspect(value, token).map_err(|error| error.to_string());
         assert_eq!(read("off"), Ok(None));
         assert_eq!(read("unix"), Ok(Some(Listen::Unix)));
         assert_eq!(read("127.0.0.1:6060"), Ok(Some(Listen::Tcp(([127, 0, 0, 1], 6060).into()))));
         let error = read("0.0.0.0:6060").unwrap_err();
         assert!(error.starts_with("the environment variable SELVEDGE_INSPECT: 0.0.0.0:6060 can be reached"), "{error}");
+        // Without a token file.
+        assert_eq!(read_inspect("unix", None).unwrap(), Some(Listen::Unix));
+        let error = read_inspect("localhost:6060", None).unwrap_err().to_string();
+        let place = "the environment variable SELVEDGE_INSPECT: `localhost:6060`: an address needs `token_file`";
+        assert!(error.starts_with(place) && error.ends_with("SELVEDGE_INSPECT=unix, which needs no token"), "{error}");
     }
 }

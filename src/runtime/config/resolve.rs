@@ -66,7 +66,8 @@ impl Config {
         environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
         settings.profile.output = environment::profile_output(settings.profile.output)?;
         let listen = listen::asked(set.inspect_text, set.inspect.flatten())?;
-        settings.inspect = listen::resolve(environment::inspect(listen)?, set.inspect_token_file)?;
+        settings.inspect =
+            listen::resolve(environment::inspect(listen, set.inspect_token_file.as_deref())?, set.inspect_token_file)?;
         settings.push = push(set.push.flatten(), settings.profile.signal)?;
         check_settings(&settings, &queue)?;
         Ok(settings)

@@ -195,4 +195,10 @@ fn the_environment_goes_before_the_file() {
     Inspected { process, socket }.stop();
     let ended = run(home.command("threads", "").env("SELVEDGE_INSPECT", "0.0.0.0:1"));
     assert_eq!(ended.code(), 78, "{}", ended.stderr);
+    // An address alone has no token file; the error names the variable and not the file's key.
+    let ended = run(home.command("threads", "").env("SELVEDGE_INSPECT", "127.0.0.1:0"));
+    assert_eq!(ended.code(), 78, "{}", ended.stderr);
+    for text in ["the environment variable SELVEDGE_INSPECT: `127.0.0.1:0`: ", "token_file", "SELVEDGE_INSPECT=unix"] {
+        assert!(ended.stderr.contains(text), "{text} is missing: {}", ended.stderr);
+    }
 }
