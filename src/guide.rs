@@ -63,6 +63,10 @@ pub mod profiling {}
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}
 
+/// [signals]: crate::guide::threads#signals
+/// [channels]: crate::guide::from_channels
+/// [logging]: crate::guide::logging#a-plain-file
+/// [no-hooks]: crate::guide::recipes::rayon#pools-without-hooks
 /// [command-line]: crate::guide::recipes::command_line
 /// [threaded-server]: crate::guide::recipes::threaded_server
 /// [systemd]: crate::guide::recipes::systemd
@@ -83,11 +87,13 @@ pub mod recipes {
     pub mod systemd {}
 
     /// [recipes]: crate::guide::recipes
+    /// [registered]: crate::guide::threads#registered-threads
     #[doc = include_str!("../docs/recipes/rayon.md")]
     pub mod rayon {}
 
     /// [recipes]: crate::guide::recipes
     /// [tracing]: crate::guide::recipes::tracing
+    /// [signals]: crate::guide::threads#signals
     #[doc = include_str!("../docs/recipes/tokio.md")]
     pub mod tokio {}
 

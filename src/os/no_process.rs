@@ -6,3 +6,9 @@ pub(crate) fn at_exit(_run: extern "C" fn()) {}
 
 /// How a library is kept from being unloaded here is not known.
 pub(crate) fn stay_loaded() {}
+
+/// Not known.
+#[cfg(feature = "profiling")]
+pub(crate) fn cpu_time() -> std::time::Duration {
+    std::time::Duration::ZERO
+}

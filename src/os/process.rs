@@ -55,7 +55,7 @@ pub(crate) fn user_id() -> u32 {
 }
 
 /// The CPU time that the process has used, user and system.
-#[cfg(feature = "inspect")]
+#[cfg(any(feature = "inspect", feature = "profiling"))]
 pub(crate) fn cpu_time() -> std::time::Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable for one timespec. A sandbox that refuses the call leaves 0.

@@ -31,7 +31,7 @@ pub(super) fn profile(
         log::error!("profiling: {trouble}");
     }
     let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks, are_contexts_too_many } = found;
-    let session = Session { effective, started, duration, trouble, unread: Vec::new() };
+    let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
     let mut names = OfThisProcess::new(history);
     build::prepare(&samples, &own_stacks.stacks, &mut names);
     let mut profile = build::profile(samples, &lifetimes, session, &mut names);

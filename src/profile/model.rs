@@ -45,7 +45,12 @@ pub(super) struct Session {
     pub(super) trouble: Option<String>,
     /// Files that could not be read to find names, and why, as sentences; and what else names lost.
     pub(super) unread: Vec<String>,
+    /// The CPU time of the whole process meanwhile. `None`: not known.
+    pub(super) process_cpu: Option<Duration>,
 }
+
+/// CPU time of threads outside of the tree is told if it is more than this share of the process's.
+const MUCH_OUTSIDE: f64 = 0.05;
 
 /// One thread's account in a [`Profile`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,6 +328,17 @@ impl Profile {
         self.traced.as_ref().and_then(|traced| traced.missing())
     }
 
+    /// How much CPU time no thread of the profile has, if that is much, as a part of the summary.
+    fn outside(&self) -> Option<String> {
+        let whole = self.session.process_cpu.filter(|_| self.clock() == Clock::Cpu)?;
+        let outside = whole.saturating_sub(self.threads.iter().map(|thread| thread.cpu).sum());
+        let is_much = outside.as_secs_f64() > MUCH_OUTSIDE * whole.as_secs_f64() && outside > Duration::from_millis(50);
+        is_much.then(|| {
+            let seconds = outside.as_secs_f64();
+            format!("{seconds:.2} s more in threads outside of the tree: `unregistered: true` shows them")
+        })
+    }
+
     fn clock_name(&self) -> &'static str {
         match self.clock() {
             Clock::Cpu => "CPU",
@@ -346,6 +362,7 @@ impl Profile {
             let share = 100.0 * seen.as_secs_f64() / all.as_secs_f64();
             parts.push(format!("{share:.1} % of {:.2} s {} time seen", all.as_secs_f64(), self.clock_name()));
         }
+        parts.extend(self.outside());
         if self.clock() == Clock::Wall && !self.accounts.is_empty() {
             parts.push(sums(&self.accounts));
         }

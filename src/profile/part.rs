@@ -120,7 +120,7 @@ impl EndedPart {
         // The later history has what the earlier one has. So the names are found once.
         let mut names = OfThisProcess::new(history);
         let mut named = |samples: Vec<_>, lifetimes: &[_], own_stacks: &[_], trouble, duration| {
-            let session = Session { effective, started, duration, trouble, unread: Vec::new() };
+            let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
             build::prepare(&samples, own_stacks, &mut names);
             build::profile(samples, lifetimes, session, &mut names)
         };

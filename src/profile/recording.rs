@@ -5,7 +5,7 @@ use super::assemble::profile;
 use super::counted_waits::{CountedWaits, Waits};
 use super::engines;
 use super::model::Profile;
-use super::options::Options;
+use super::options::{Engine, Options};
 use super::raw::Effective;
 use super::running::Owned;
 use super::spans::SpanLedger;
@@ -13,12 +13,13 @@ use super::trace::{Collected, Collector, Traced};
 use crate::error::{Error, Kind};
 use crate::os::fork::PerProcess;
 use crate::os::only_one::OnlyOne;
+use crate::os::process;
 use crate::thread::Thread;
 use crate::wait::{ContextNumbers, number_contexts};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// `true` while a recording runs: a process has one SIGPROF and one process timer. A forked child
 /// may have a recording of its own.
@@ -38,6 +39,8 @@ pub struct Recording {
     effective: Effective,
     began: Instant,
     epoch: SystemTime,
+    /// The CPU time of the process before the recording; `None`: its threads are all in the profile.
+    cpu_before: Option<Duration>,
 }
 
 /// Starts to record what all threads of this process do.
@@ -71,6 +74,8 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     // Before the engine, which gives numbers to the contexts that threads have.
     let contexts = number_contexts();
     let start = engines::start(&options, collector.clone())?;
+    // The process engine samples whichever thread runs.
+    let cpu_before = (start.effective.engine != Engine::Process).then(process::cpu_time);
     let (effective, began, epoch) = (start.effective, start.began, start.epoch);
     log::info!(
         "profiling: engine {}, clock {}, a sample each {:?} (options: {}, {}, {} Hz)",
@@ -84,7 +89,7 @@ pub fn start(options: Options) -> Result<Recording, Error> {
     let waits = collector.map(|collector| Arc::new(Waits::start(start.sampler.own_stacks(), collector)));
     let sampler = Owned::share(start, waits.as_ref());
     let spans = SpanLedger::start();
-    Ok(Recording { sampler, waits, spans, contexts, _only_one: only_one, effective, began, epoch })
+    Ok(Recording { sampler, waits, spans, contexts, _only_one: only_one, effective, began, epoch, cpu_before })
 }
 
 impl Recording {
@@ -98,8 +103,11 @@ impl Recording {
         // First the waits, since their numbers of stacks are looked up in what the engine has found. Then
         // the engine: it adds the samples that it has to the trace.
         let (waits, found, spans) = (self.waits(), self.sampler.snapshot(), self.spans.counted());
+        let process_cpu = cpu_since(self.cpu_before);
         let traced = self.collect().map(|collected| Traced::new(collected, self.effective.clock));
-        Profile { spans, ..profile(found, waits, traced, self.effective, self.epoch, duration) }
+        let mut profile = profile(found, waits, traced, self.effective, self.epoch, duration);
+        (profile.spans, profile.session.process_cpu) = (spans, process_cpu);
+        profile
     }
 
     /// Stops, and gives what was found.
@@ -108,14 +116,16 @@ impl Recording {
     /// profile says so where it says how many there are, and so does the log.
     pub fn finish(self) -> Profile {
         let (waits, collected, counted) = (self.waits(), self.collect(), self.spans.counted());
-        let Recording { sampler, waits: counting, spans, contexts, _only_one: only_one, effective, began, epoch } =
-            self;
+        let Recording { sampler, waits: counting, spans, contexts, _only_one: only_one, .. } = self;
+        let Recording { effective, began, epoch, cpu_before, .. } = self;
         let found = sampler.finish();
-        let duration = began.elapsed();
+        let (duration, process_cpu) = (began.elapsed(), cpu_since(cpu_before));
         let traced = collected.map(|collected| Traced::new(collected, effective.clock));
         drop((counting, spans, contexts));
         drop(only_one);
-        Profile { spans: counted, ..profile(found, waits, traced, effective, epoch, duration) }
+        let mut profile = profile(found, waits, traced, effective, epoch, duration);
+        (profile.spans, profile.session.process_cpu) = (counted, process_cpu);
+        profile
     }
 
     fn waits(&self) -> Option<CountedWaits> {
@@ -125,6 +135,11 @@ impl Recording {
     fn collect(&self) -> Option<Collected> {
         self.waits.as_ref().and_then(|waits| waits.collect())
     }
+}
+
+/// The CPU time that the process has used since it had used `before`.
+fn cpu_since(before: Option<Duration>) -> Option<Duration> {
+    Some(process::cpu_time().saturating_sub(before?))
 }
 
 impl fmt::Debug for Recording {

@@ -151,7 +151,7 @@ impl Series {
         build::prepare(&samples, &own_stacks.stacks, &mut self.names);
         let duration = now.saturating_duration_since(self.running.began);
         let (effective, started) = (self.running.effective, self.running.epoch);
-        let session = Session { effective, started, duration, trouble, unread: Vec::new() };
+        let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
         let time = build::profile(samples, &lifetimes, session, &mut self.names).stacks;
         let contention = waits.map_or_else(Contention::default, |CountedWaits { accounts, let_go, can_take }| {
             Contention::new(&accounts, let_go, &own_stacks, can_take, &mut self.names)

@@ -98,7 +98,14 @@ fn lifetime(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) 
 fn profile(raw: Vec<RawSample>, lifetimes: &[Lifetime]) -> Profile {
     let effective = Effective { engine: Engine::Process, clock: Clock::Cpu, period: PERIOD };
     let started = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let session = Session { effective, started, duration: Duration::from_secs(10), trouble: None, unread: vec![] };
+    let session = Session {
+        effective,
+        started,
+        duration: Duration::from_secs(10),
+        trouble: None,
+        unread: vec![],
+        process_cpu: None,
+    };
     build::profile(raw, lifetimes, session, &mut Names(NAMES))
 }
 

@@ -157,7 +157,14 @@ impl Window {
         };
         let effective = Effective { engine: Engine::Timer, clock: Clock::Wall, period: self.interval };
         let duration = self.last.duration_since(self.began);
-        let session = Session { effective, started: self.epoch, duration, trouble: self.trouble, unread: Vec::new() };
+        let session = Session {
+            effective,
+            started: self.epoch,
+            duration,
+            trouble: self.trouble,
+            unread: Vec::new(),
+            process_cpu: None,
+        };
         let samples = self.sums.into_iter().map(sample).collect();
         Some(build::profile(samples, &self.lifetimes, session, &mut OfThisProcess::new(history)))
     }

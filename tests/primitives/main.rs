@@ -20,6 +20,7 @@ mod drops;
 mod failure_reports;
 mod failures;
 mod late_children;
+mod names;
 mod net;
 mod own_records;
 mod queues;

@@ -44,6 +44,7 @@ fn runtime_of(workers: usize) -> tokio::runtime::Runtime {
     let owner = Thread::current();
     let started = AtomicUsize::new(0);
     tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
         .worker_threads(workers)
         .thread_name_fn(move || match started.fetch_add(1, Ordering::Relaxed) {
             number if number < workers => format!("tokio-worker-{number}"),

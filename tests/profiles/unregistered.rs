@@ -284,3 +284,25 @@ fn short_lived_small_stacks_are_read_safely() {
     let profile = recording.finish();
     assert!(rounds > 0 && profile.unregistered() > 0, "{rounds} rounds: {:?}", profile.threads().last());
 }
+
+/// The title, by which a user judges how much of the program the picture shows.
+#[test]
+fn the_title_tells_the_cpu_time_outside_of_the_tree() {
+    let _alone = alone();
+    let title = |unregistered: bool| {
+        let recording = profile::start(options().unregistered(unregistered)).unwrap();
+        let outside = std::thread::spawn(|| burn(Duration::from_millis(400)));
+        burn(Duration::from_millis(200));
+        outside.join().unwrap();
+        let mut svg = Vec::new();
+        recording.finish().write_flamegraph(&mut svg, &profile::FlameOptions::new()).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        svg.lines().find(|line| line.contains("CPU time seen")).expect("the subtitle").to_owned()
+    };
+    let told = title(false);
+    let seconds = told.split(" s more in threads outside of the tree").next().unwrap();
+    let seconds: f64 = seconds.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{told}"));
+    assert!((0.39..0.6).contains(&seconds), "{told}");
+    assert!(told.contains("unregistered: true"), "{told}");
+    assert!(!title(true).contains("outside of the tree"));
+}

@@ -1,5 +1,6 @@
 //! How the sources are written: files, imports, widths and words.
 
+mod guide;
 mod imports;
 mod tokens;
 mod words;
