@@ -1,6 +1,6 @@
 //! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
 
-use crate::support::{OnDrop, until, until_waiting, within_deadline};
+use crate::support::{OnDrop, until, within_deadline};
 use parking_lot::Mutex;
 use selvedge::{Builder, Failure, JoinHandle, Queue, Signal, StopOrder, Thread, Till, scope, spawn, spawn_fallible};
 use std::panic::{AssertUnwindSafe, catch_unwind};
