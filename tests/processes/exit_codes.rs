@@ -78,15 +78,11 @@ fn an_unjoined_failure_gives_1() {
     }
     // In a process of its own, since hundreds of failure reports go to stderr.
     let mut inner = Command::new(std::env::current_exe().unwrap());
-    let output = inner
-        .args(["--exact", "exit_codes::an_unjoined_failure_gives_1", "--nocapture"])
-        .env(INNER, "")
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let last: Vec<_> = stderr.lines().rev().take(20).collect();
-    assert!(output.status.success(), "the last lines, the last one first: {last:#?}");
-    assert!(stderr.contains("selvedge: exit-codes failed"));
+    inner.args(["--exact", "exit_codes::an_unjoined_failure_gives_1", "--nocapture"]).env(INNER, "");
+    let ended = crate::support::run(&mut inner);
+    let last: Vec<_> = ended.stderr.lines().rev().take(20).collect();
+    assert!(ended.status.success(), "the last lines, the last one first: {last:#?}");
+    assert!(ended.stderr.contains("selvedge: exit-codes failed"));
 }
 
 fn run_all() {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Folder, Process, program, run};
+use crate::support::{ALARM, Folder, Mortal, Process, is_readable, program, run};
 
 /// A config whose log goes to the console, with these settings of the appender and lines below.
 fn console(test: &str, settings: &str, more: &str) -> (Folder, PathBuf) {
@@ -142,11 +142,13 @@ fn a_slow_nonblocking_pipe_gets_all() {
         assert_eq!(libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK), 0);
     }
     let mut command = subject("hang-end", &yaml);
-    let mut child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Mortal(command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
     // It holds the write end, too.
     drop(command);
     let (mut text, mut part, mut rests) = (Vec::new(), vec![0; 64 * 1024], 0);
+    let deadline = Instant::now() + ALARM;
     loop {
+        assert!(is_readable(&reader, deadline), "it hangs after {} bytes", text.len());
         let count = reader.read(&mut part).unwrap();
         if count == 0 {
             break;
@@ -158,9 +160,9 @@ fn a_slow_nonblocking_pipe_gets_all() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+    assert!(child.end().success());
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    assert!(child.wait().unwrap().success());
     assert_eq!(stderr, "");
     let text = String::from_utf8(text).unwrap();
     assert_eq!(
@@ -179,9 +181,11 @@ fn a_gone_reader_is_told_with_losses() {
         } else {
             command.stdout(pipe().1);
         }
-        let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{stderr}");
+        let mut child = Mortal(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        let status = child.end();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(status.success(), "{stderr}");
         let reason = if full { "No space left on device" } else { "nothing reads stdout any more" };
         let told: Vec<&str> = stderr.lines().collect();
         assert_eq!(told.len(), 2, "{stderr}");

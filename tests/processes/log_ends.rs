@@ -4,7 +4,7 @@
 
 use super::log_loss::{config, records, subject};
 use crate::random::Random;
-use crate::support::{Process, run, until};
+use crate::support::{Mortal, Process, run, until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -129,19 +129,18 @@ fn waiting_for_hung_sinks_is_told() {
         fs::write(&yaml, text + "shutdown: { patience: 100ms }\n").unwrap();
         let errors = folder.path().join("stderr");
         let stderr = fs::File::create(&errors).unwrap();
-        let mut child = subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut child = Mortal(subject(scenario, &yaml).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap());
         let pipe = child.stdout.take();
         let deadline = Instant::now() + crate::support::ALARM;
         while !folder.read("stderr").contains(&format!(" for {thread} to stop:")) {
             if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
-                let _ = child.kill();
                 panic!("{scenario}: {}", folder.read("stderr"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         // Once it is read, all ends well.
         drop(std::thread::spawn(move || std::io::copy(&mut pipe.unwrap(), &mut std::io::sink())));
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{scenario}");
+        assert_eq!(child.end().code(), Some(0), "{scenario}");
     }
 }
 

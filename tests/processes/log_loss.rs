@@ -106,7 +106,7 @@ fn changing_directory_moves_no_log() {
     until_logged("b ");
     // SAFETY: a signal to our own child, which has not been waited for.
     unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
-    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    assert_eq!(child.end().code(), Some(0));
     assert_eq!(fs::read_dir(folder.join("elsewhere")).unwrap().count(), 0, "something was left where it is now");
     assert_eq!(folder.join("out/moves.shutdown.svg").exists(), cfg!(feature = "profiling"));
 }
@@ -131,7 +131,7 @@ fn reconfiguring_counts_a_failing_files_records() {
     until("it goes elsewhere", || fs::read_to_string(&app).is_ok_and(|text| text.contains("was read again")));
     // SAFETY: a signal to our own child, which has not been waited for.
     unsafe { libc::kill(child.0.id() as i32, libc::SIGTERM) };
-    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    assert_eq!(child.end().code(), Some(0));
     let told = folder.read("stderr");
     assert!(told.contains("the appender `out` has failed: No space left"), "{told}");
     // The runtime's first record and a thousand of the program's: each is lost or in the new file. A

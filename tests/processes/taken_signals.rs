@@ -2,24 +2,15 @@
 //! The runtime says so once, where a person reads it.
 #![cfg(unix)]
 
-use crate::support::{ALARM, Ended, Folder, Process, hear_signals, program, run};
+use crate::support::{Ended, Folder, Process, hear_signals, program, run, until};
 use libc::{SIGINT, SIGTERM, SIGUSR1};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 fn taking(scenario: &str) -> Command {
     let mut command = Command::new(program("taking"));
     command.arg(scenario);
     hear_signals(&mut command);
     command
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + ALARM;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Runs it until stderr has `text`, and ends it with `signal`.

@@ -135,8 +135,7 @@ fn weight_of(profile: &Profile) -> u128 {
 /// Go's own tool shows the contexts, and takes the samples of one.
 #[test]
 fn go_tells_the_contexts_of_a_cpu_profile_apart() {
-    if Command::new("go").arg("version").output().is_err() {
-        eprintln!("there is no go: not tried");
+    if !crate::support::has_go() {
         return;
     }
     let _alone = alone();
@@ -150,7 +149,8 @@ fn go_tells_the_contexts_of_a_cpu_profile_apart() {
     });
     worker.join().unwrap();
     let profile = recording.finish();
-    let file = std::env::temp_dir().join(format!("selvedge-contexts-{}.pb.gz", std::process::id()));
+    let folder = crate::support::Folder::new("contexts");
+    let file = folder.path().join("cpu.pb.gz");
     profile.write_pprof(std::fs::File::create(&file).unwrap()).unwrap();
     let go = |arguments: &[&str]| {
         let ended = Command::new("go").args(["tool", "pprof"]).args(arguments).arg(&file).output().unwrap();
@@ -172,5 +172,4 @@ fn go_tells_the_contexts_of_a_cpu_profile_apart() {
         (taken("-tagfocus=request=17"), taken("-tagfocus=request=17:18"), taken("-tagfocus=user=ann"));
     assert!((200.0..400.0).contains(&one), "{one} ms, {tags}");
     assert!((450.0..700.0).contains(&both) && (user - both).abs() < 1.0, "{both} ms, {user} ms, {tags}");
-    std::fs::remove_file(file).unwrap();
 }

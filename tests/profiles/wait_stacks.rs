@@ -317,8 +317,7 @@ fn types(profile: &GoProfile) -> Vec<(&str, &str)> {
 /// Go's own tool reads the files.
 #[test]
 fn go_reads_the_block_and_the_mutex_profile() {
-    if Command::new("go").arg("version").output().is_err() {
-        eprintln!("there is no go: not tried");
+    if !crate::support::has_go() {
         return;
     }
     let _alone = alone();
@@ -335,9 +334,8 @@ fn go_reads_the_block_and_the_mutex_profile() {
         hold_with_five_waiting(&table, &held, &threads);
         waiter.join().unwrap();
     });
-    let folder = std::env::temp_dir().join(format!("selvedge-go-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (block, mutex) = (folder.join("block.pb.gz"), folder.join("mutex.pb.gz"));
+    let folder = crate::support::Folder::new("go-waits");
+    let (block, mutex) = (folder.path().join("block.pb.gz"), folder.path().join("mutex.pb.gz"));
     profile.write_block(std::fs::File::create(&block).unwrap()).unwrap();
     profile.write_contention(std::fs::File::create(&mutex).unwrap()).unwrap();
     let go = |arguments: &[&str], file: &Path| {
@@ -357,7 +355,6 @@ fn go_reads_the_block_and_the_mutex_profile() {
     assert!(focused.contains("take_a_lock") && !focused.contains("join"), "{focused}");
     let top = go(&["-top", "-cum"], &mutex);
     assert!(top.contains("hold_with_five_waiting"), "{top}");
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// A thread that waits when the profile is made has its stack in it, at a snapshot and at the end.

@@ -13,6 +13,7 @@ pub(crate) fn main() {}
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux {
+    use crate::random::Random;
     use selvedge::profile::{self, Engine, Options};
     use selvedge::{Signal, Thread, spawn};
     use std::ffi::CString;
@@ -164,13 +165,12 @@ mod linux {
 
     fn malloc(please_stop: &Signal) {
         let mut held: Vec<Vec<u8>> = Vec::new();
-        let mut seed = 1u64;
+        let mut random = Random(1);
         until(please_stop, || {
             for _ in 0..1000 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                held.push(vec![0; (seed >> 40) as usize % 20_000]);
+                held.push(vec![0; random.index(20_000)]);
                 if held.len() > 300 {
-                    held.swap_remove((seed >> 33) as usize % 300);
+                    held.swap_remove(random.index(300));
                 }
             }
         });

@@ -2,9 +2,14 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses a part of it
 
 mod build;
+mod own_process;
+mod tools;
 mod wait;
 
 pub use build::{aborting_program, program};
+#[cfg(unix)]
+pub use tools::is_root;
+pub use tools::{has_go, has_tool};
 pub use wait::{DEADLINE, until, until_waiting, within_deadline};
 
 use std::io::{BufRead, BufReader, Read};
@@ -107,6 +112,24 @@ impl Ended {
 /// A child that does not outlive a test that has failed.
 pub struct Mortal(pub Child);
 
+impl Mortal {
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It outlived the alarm.
+    #[track_caller]
+    pub fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + ALARM;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still running after {ALARM:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
 impl Drop for Mortal {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
@@ -169,21 +192,46 @@ impl Process {
         self.child.stdin.take().expect("piped")
     }
 
-    /// The next line that it says on stdout.
+    /// The next line that it says on stdout. Empty once it says no more.
+    ///
+    /// # Panics
+    /// It says nothing until the alarm.
+    #[track_caller]
     pub fn next_line(&mut self) -> String {
-        let mut next = String::new();
-        self.stdout.read_line(&mut next).expect("its output");
+        self.line_before(Instant::now() + ALARM)
+    }
+
+    #[track_caller]
+    fn line_before(&mut self, deadline: Instant) -> String {
+        let mut next = Vec::new();
+        while !next.ends_with(b"\n") {
+            #[cfg(unix)]
+            if self.stdout.buffer().is_empty() && !is_readable(self.stdout.get_ref(), deadline) {
+                panic!("it lives and says no line for {ALARM:?}; it said: {}", self.read);
+            }
+            let part = self.stdout.fill_buf().expect("its output");
+            if part.is_empty() {
+                break;
+            }
+            let length = part.iter().position(|byte| *byte == b'\n').map_or(part.len(), |end| end + 1);
+            next.extend_from_slice(&part[..length]);
+            self.stdout.consume(length);
+        }
+        let next = String::from_utf8(next).expect("its output is text");
         self.read.push_str(&next);
         next
     }
 
     /// Until it has said `line`.
+    ///
+    /// # Panics
+    /// It ends without saying it, or does not say it until the alarm.
+    #[track_caller]
     pub fn wait_for(&mut self, line: &str) -> &mut Process {
+        let deadline = Instant::now() + ALARM;
         loop {
-            let mut next = String::new();
-            let bytes = self.stdout.read_line(&mut next).expect("its output");
-            assert!(bytes > 0, "it ended without saying \"{line}\"; it said: {}", self.read);
-            self.read.push_str(&next);
+            let next = self.line_before(deadline);
+            assert!(!next.is_empty(), "it ended without saying \"{line}\"; it said: {}", self.read);
             if next.trim_end() == line {
                 return self;
             }
@@ -267,6 +315,23 @@ impl Process {
     }
 }
 
+/// Waits until a read would not block: there is something, or the end. Returns `false` at the
+/// deadline.
+#[cfg(unix)]
+pub fn is_readable(file: &impl std::os::fd::AsRawFd, deadline: Instant) -> bool {
+    let mut entry = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // SAFETY: one entry, which can be written; its descriptor is open, since `file` lives.
+        if unsafe { libc::poll(&mut entry, 1, left.as_millis() as i32) } > 0 {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+    }
+}
+
 /// The program takes signals as if a person had started it, also where the tests run with some of
 /// them ignored.
 #[cfg(unix)]
@@ -306,19 +371,19 @@ pub fn in_own_process(module: &str, test: &str) -> bool {
 
 /// The same, with an alarm of its own.
 pub fn in_own_process_within(module: &str, test: &str, alarm: Duration) -> bool {
-    const OWN: &str = "SELVEDGE_TEST_IN_OWN_PROCESS";
-    if std::env::var(OWN).is_ok_and(|own| own == test) {
-        return false;
-    }
-    let name = match module.split_once("::") {
-        Some((_, module)) => format!("{module}::{test}"),
-        None => test.to_owned(),
-    };
-    // With one thread, the harness would run the test on the main thread.
-    let mut command = Command::new(std::env::current_exe().expect("a test has a file"));
-    command.args(["--exact", &name, "--nocapture", "--test-threads=2"]).env(OWN, test);
+    own_process_ends_well(module, test, alarm, &[])
+}
+
+/// The same, with these variables in its environment.
+pub fn in_own_process_with(module: &str, test: &str, variables: &[(&str, &str)]) -> bool {
+    own_process_ends_well(module, test, ALARM, variables)
+}
+
+fn own_process_ends_well(module: &str, test: &str, alarm: Duration, variables: &[(&str, &str)]) -> bool {
+    let Some(mut command) = own_process::command(module, test) else { return false };
+    command.envs(variables.iter().copied());
     let ended = Process::start(&mut command).end_within(alarm);
     let is_well = ended.status.success() && ended.stdout.contains("1 passed");
-    assert!(is_well, "{name}: {}\n{}\n{}", ended.status, ended.stdout, ended.stderr);
+    assert!(is_well, "{module}::{test}: {}\n{}\n{}", ended.status, ended.stdout, ended.stderr);
     true
 }
