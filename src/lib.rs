@@ -99,6 +99,9 @@ mod model;
 #[cfg(unix)]
 pub mod net;
 mod os;
+#[cfg(test)]
+#[path = "../tests/support/own_process.rs"]
+mod own_process;
 #[cfg(feature = "profiling")]
 pub mod profile;
 #[cfg(not(feature = "profiling"))]

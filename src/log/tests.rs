@@ -107,13 +107,7 @@ root: {{ level: off, appenders: [rolling, console] }}
 /// In a process of its own, as a process has one logger.
 #[test]
 fn a_logger_of_the_program_is_kept() {
-    const CHILD: &str = "SELVEDGE_TEST_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let this = "log::tests::a_logger_of_the_program_is_kept";
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+    if crate::own_process::passes(module_path!(), "a_logger_of_the_program_is_kept", &[]) {
         return;
     }
     struct Theirs;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::damage::damage;
 use crate::random::Random;
+use crate::support::in_own_process_with;
 use selvedge::Config;
 
 fn example(name: &str) -> PathBuf {
@@ -77,11 +78,16 @@ fn bare(name: &str) -> Vec<u8> {
 
 #[test]
 fn damaged_files_give_errors_and_no_panic() {
+    // In a process of its own, whose environment has the variable.
+    let variables = [("LOGS", "/var/log")];
+    if in_own_process_with(module_path!(), "damaged_files_give_errors_and_no_panic", &variables) {
+        return;
+    }
     const CASES: u64 = 3000;
     const ROLLING: &str = "
   rolling:
     kind: rolling_file
-    path: $ENV{HOME}/logs/indexer.log
+    path: $ENV{LOGS}/indexer.log
     policy:
       kind: compound
       trigger: { kind: time, interval: 1 day, modulate: true, max_random_delay: 10 }

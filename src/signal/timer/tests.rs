@@ -4,7 +4,6 @@ use super::remove;
 use super::state::{LINGER, TIMER};
 use crate::signal::core::{Core, Kind};
 use crate::signal::{Signal, Till};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +20,7 @@ pub(in crate::signal) fn hold() -> impl Sized {
 /// In a process of its own, since its timer must have nothing else to do.
 #[test]
 fn an_ending_leader_sees_a_late_entry() {
-    const OWN: &str = "SELVEDGE_TEST_CHILD";
-    if std::env::var_os(OWN).is_none() {
-        let this = "signal::timer::tests::an_ending_leader_sees_a_late_entry";
-        let mut own = Command::new(std::env::current_exe().unwrap());
-        let output = own.args(["--exact", this, "--nocapture"]).env(OWN, "1").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+    if crate::own_process::passes(module_path!(), "an_ending_leader_sees_a_late_entry", &[]) {
         return;
     }
     let (late, ran) = (Till::after(Duration::from_secs(3600)), Signal::new("ran"));
