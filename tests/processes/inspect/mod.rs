@@ -62,6 +62,22 @@ impl Home {
         Inspected { process, socket }
     }
 
+    /// Listens on a port of 127.0.0.1, which it returns; the token is in the file `token` here.
+    fn start_on_tcp(&self, scenario: &str, yaml: &str) -> (Process, u16) {
+        let yaml = format!("inspect: {{ listen: \"127.0.0.1:0\", token_file: token }}\n{yaml}");
+        let mut process = Process::start(self.command(scenario, &yaml).env("RUST_LOG", "info"));
+        let stderr = process.watch_stderr();
+        process.wait_for("ready");
+        let mut port = None;
+        crate::support::until("the address in the log", || {
+            let said = stderr.lock().unwrap();
+            let after = said.split("tools can connect to tcp:127.0.0.1:").nth(1);
+            port = after.and_then(|rest| rest.lines().next()).and_then(|port| port.parse().ok());
+            port.is_some()
+        });
+        (process, port.unwrap())
+    }
+
     fn socket(&self, process: u32) -> PathBuf {
         self.0.join(format!("selvedge/inspected-{process}.sock"))
     }
@@ -76,6 +92,10 @@ impl Drop for Home {
 const UNIX: &str = "inspect: { listen: unix }";
 
 /// The program's own recording counts waits.
+#[cfg(feature = "profiling")]
+const WAITS: &str = "profile: { enabled: true, waits: true, output: out }";
+
+/// The same, with a socket.
 #[cfg(feature = "profiling")]
 const COUNTS: &str = "inspect: { listen: unix }\nprofile: { enabled: true, waits: true, output: out }";
 

@@ -2,26 +2,18 @@
 //! OpenMetrics, and a Prometheus server scrapes. Each test runs where its tool is there; with
 //! `SELVEDGE_NEED_PROMETHEUS` in the environment, a tool that is missing fails its test.
 
-use super::places::port;
 use super::{Home, Inspected, UNIX, exchange};
-use crate::support::{Process, until};
+use crate::support::{DEADLINE, Mortal, has_tool, until};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-/// Whether the command can be run.
+/// Whether this command of a tool succeeds.
+#[track_caller]
 fn is_there(program: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-/// A tool is missing.
-fn skip(what: &str) {
-    assert!(std::env::var_os("SELVEDGE_NEED_PROMETHEUS").is_none(), "{what} is missing");
-    eprintln!("{what} is missing: not tested");
+    has_tool(program, arguments, "SELVEDGE_NEED_PROMETHEUS")
 }
 
 fn with_input(command: &mut Command, input: &[u8]) -> Output {
@@ -49,7 +41,7 @@ fn programs(home: &Home) -> Vec<Inspected> {
 #[test]
 fn promtool_reads_the_text_format() {
     if !is_there("promtool", &["--version"]) {
-        return skip("promtool, of Debian's package prometheus,");
+        return;
     }
     let home = Home::new();
     for program in programs(&home) {
@@ -72,10 +64,13 @@ for family in parser.text_string_to_metric_families(sys.stdin.read()):
 
 #[test]
 fn the_client_library_for_python_reads_openmetrics() {
-    let is_able = |python: &&str| is_there(python, &["-c", "import prometheus_client.openmetrics.parser"]);
-    let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(is_able) else {
-        return skip("prometheus_client, of Debian's package python3-prometheus-client,");
-    };
+    const IMPORT: [&str; 2] = ["-c", "import prometheus_client.openmetrics.parser"];
+    // The first Python of the path may be another one than Debian's, which has the package.
+    let is_first = Command::new("python3").args(IMPORT).output().is_ok_and(|ended| ended.status.success());
+    let python = if is_first { "python3" } else { "/usr/bin/python3" };
+    if !is_there(python, &IMPORT) {
+        return;
+    }
     let home = Home::new();
     for program in programs(&home) {
         let text = ask(&program, "application/openmetrics-text;version=1.0.0");
@@ -92,54 +87,53 @@ fn the_client_library_for_python_reads_openmetrics() {
     }
 }
 
-/// A server that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_prometheus_server_scrapes() {
     if !is_there("prometheus", &["--version"]) {
-        return skip("prometheus");
+        return;
     }
     let home = Home::new();
-    let yaml = "inspect: { listen: \"127.0.0.1:0\", token_file: token }";
-    let mut process = Process::start(home.command("names", yaml).env("RUST_LOG", "info"));
-    let stderr = process.watch_stderr();
-    process.wait_for("ready");
-    let target = port(&stderr);
+    let (mut process, target) = home.start_on_tcp("names", "");
     // As docs/live.md has it.
     let config = format!(
         "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: inspected\n    \
          authorization: {{ credentials_file: token }}\n    static_configs: [{{ targets: [\"127.0.0.1:{target}\"] }}]\n"
     );
     let config = home.write("prometheus.yml", &config);
-    let web = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let log = std::fs::File::create(home.path().join("prometheus.log")).unwrap();
+    let log_file = home.path().join("prometheus.log");
+    let log = std::fs::File::create(&log_file).unwrap();
     let mut command = Command::new("prometheus");
     command.arg(format!("--config.file={}", config.display()));
     command.arg(format!("--storage.tsdb.path={}", home.path().join("tsdb").display()));
-    command.arg(format!("--web.listen-address={web}"));
-    let server = Server(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    command.arg("--web.listen-address=127.0.0.1:0");
+    let mut server = Mortal(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    let mut web = String::new();
+    until("the server's address in its log", || {
+        let said = std::fs::read_to_string(&log_file).unwrap();
+        assert!(server.try_wait().unwrap().is_none(), "the server has ended: {said}");
+        let listens = said.lines().find(|line| line.contains("\"Listening on\""));
+        let address = listens.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next());
+        web = address.unwrap_or_default().to_owned();
+        !web.is_empty()
+    });
     let query = |path: &str| -> Option<Value> {
-        let stream = std::net::TcpStream::connect(web).ok()?;
+        let stream = std::net::TcpStream::connect(&web).ok()?;
         let answer = exchange(stream, &format!("GET /api/v1/{path} HTTP/1.0\r\nHost: {web}\r\n\r\n"));
         serde_json::from_slice::<Value>(&answer.body).ok().map(|mut answer| answer["data"].take())
     };
     let series =
         |name: &str| query(&format!("query?query={name}")).map(|data| data["result"].clone()).unwrap_or_default();
-    let mut last = Value::Null;
-    until("the server has scraped", || {
-        last = query("targets?state=active").unwrap_or_default();
-        let target = &last["activeTargets"][0];
-        assert!(target["lastError"].as_str().is_none_or(str::is_empty), "{target}");
-        target["health"] == "up" && series("selvedge_queue_length").get(0).is_some()
-    });
+    // A scrape on a busy machine may be too late; the next one is not.
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let targets = query("targets?state=active").unwrap_or_default();
+        let target = &targets["activeTargets"][0];
+        if target["health"] == "up" && series("selvedge_queue_length").get(0).is_some() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the server has not scraped: {target}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let queue = &series("selvedge_queue_length")[0];
     assert_eq!((&queue["metric"]["queue"], &queue["value"][1]), (&"<queue> \"jobs\"\nnext".into(), &"3".into()));
     let threads: BTreeSet<String> = series("selvedge_thread_cpu_seconds_total")

@@ -2,7 +2,7 @@
 //! an address asks for a token.
 
 use super::{Home, Inspected, UNIX, exchange, tcp};
-use crate::support::{Process, run, until};
+use crate::support::{Process, is_root, run, until};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -79,8 +79,7 @@ fn what_is_in_the_way_is_not_used() {
 
 #[test]
 fn another_users_folder_is_not_used() {
-    // SAFETY: has no preconditions.
-    if unsafe { libc::geteuid() } == 0 {
+    if is_root() {
         falls_back("mkdir -m 700 selvedge; chown 12345 selvedge", "it belongs to the user 12345");
         falls_back("mkdir -m 700 selvedge; mkfifo $S; chown 12345 $S", "is no socket");
     }
@@ -140,26 +139,10 @@ fn a_long_name_is_cut_in_the_path() {
     program.stop();
 }
 
-/// The port that the log names.
-pub(super) fn port(stderr: &std::sync::Mutex<String>) -> u16 {
-    let mut port = None;
-    until("the address in the log", || {
-        let said = stderr.lock().unwrap();
-        let after = said.split("tools can connect to tcp:127.0.0.1:").nth(1);
-        port = after.and_then(|rest| rest.lines().next()).and_then(|port| port.parse().ok());
-        port.is_some()
-    });
-    port.unwrap()
-}
-
 #[test]
 fn an_address_asks_for_the_token() {
     let home = Home::new();
-    let yaml = "inspect: { listen: \"127.0.0.1:0\", token_file: token }";
-    let mut process = Process::start(home.command("threads", yaml).env("RUST_LOG", "info"));
-    let stderr = process.watch_stderr();
-    process.wait_for("ready");
-    let port = port(&stderr);
+    let (mut process, port) = home.start_on_tcp("threads", "");
     let file = home.path().join("token");
     assert_eq!(mode(&file), 0o600);
     let token = std::fs::read_to_string(&file).unwrap().trim_end().to_owned();

@@ -2,10 +2,8 @@
 //! Alloy (`pyroscope.scrape`), Parca and Prometheus send, by their source: their paths, parameters
 //! and headers, and what they accept as an answer.
 
-use super::places::port;
 use super::recordings::decoded;
-use super::{Answer, COUNTS, Home, exchange, tcp};
-use crate::support::Process;
+use super::{Answer, Home, WAITS, exchange, tcp};
 
 const AGENTS: [&str; 2] = ["Alloy/v1.11.0 (linux; docker)", "Parca/v0.24.0"];
 
@@ -23,11 +21,7 @@ fn basic(text: &str) -> String {
 #[test]
 fn profiles_are_scraped_as_from_a_go_program() {
     let home = Home::new();
-    let yaml = COUNTS.replace("unix", "\"127.0.0.1:0\", token_file: token");
-    let mut process = Process::start(home.command("contended", &yaml).env("RUST_LOG", "info"));
-    let stderr = process.watch_stderr();
-    process.wait_for("ready");
-    let port = port(&stderr);
+    let (mut process, port) = home.start_on_tcp("contended", WAITS);
     let token = std::fs::read_to_string(home.path().join("token")).unwrap().trim_end().to_owned();
     let login = basic(&format!("x:{token}"));
     let ask = |path: &str, agent: &str| -> Answer {
