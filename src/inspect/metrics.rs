@@ -1,7 +1,7 @@
 //! Metrics in Prometheus's text format 0.0.4, or in OpenMetrics 1.0.0 for a client that prefers it.
 //! The two differ in how the family of a counter is named and in units.
 
-use super::pools::pool;
+use super::pools::{name_within, pool};
 use super::program::Program;
 use super::record;
 use super::request::Request;
@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
-/// More names are one series.
-const MOST_SERIES: usize = 200;
 const OTHERS: &str = "(others)";
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -206,7 +204,7 @@ fn queues(out: &mut Exposition) {
 
 /// The name of the series of that pool: its own, or that of all further ones.
 fn series<T>(sums: &BTreeMap<String, T>, pool: String) -> String {
-    if sums.contains_key(&pool) || sums.len() < MOST_SERIES { pool } else { OTHERS.to_owned() }
+    name_within(sums.contains_key(&pool), sums.len(), pool).unwrap_or_else(|| OTHERS.to_owned())
 }
 
 fn log(out: &mut Exposition) {
@@ -223,8 +221,8 @@ fn waits(out: &mut Exposition) {
     let mut sums: BTreeMap<(String, String, &str), (u64, f64)> = BTreeMap::new();
     for waited in record::waits() {
         let key = (waited.pool, pool(&waited.name), waited.kind);
-        let is_known = sums.contains_key(&key) || sums.len() < MOST_SERIES;
-        let key = if is_known { key } else { (OTHERS.to_owned(), OTHERS.to_owned(), OTHERS) };
+        let key = name_within(sums.contains_key(&key), sums.len(), key);
+        let key = key.unwrap_or_else(|| (OTHERS.to_owned(), OTHERS.to_owned(), OTHERS));
         let sum = sums.entry(key).or_default();
         *sum = (sum.0 + waited.count, sum.1 + waited.total.as_secs_f64());
     }
@@ -244,6 +242,7 @@ fn waits(out: &mut Exposition) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pools::MOST;
     use super::*;
 
     #[test]
@@ -290,11 +289,11 @@ mod tests {
     #[test]
     fn further_names_are_one_series() {
         let mut sums = BTreeMap::new();
-        for number in 0..MOST_SERIES + 50 {
+        for number in 0..MOST + 50 {
             // Letters, since numbers are one series already.
             let name: String = number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
             *sums.entry(series(&sums, name)).or_insert(0) += 1;
         }
-        assert_eq!((sums.len(), sums[OTHERS], sums["a"]), (MOST_SERIES + 1, 50, 1));
+        assert_eq!((sums.len(), sums[OTHERS], sums["a"]), (MOST + 1, 50, 1));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// More names are one series.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 const OTHERS: &str = "(other threads)";
 
 /// Sums of ended threads by pool.
@@ -51,8 +51,14 @@ impl Sum {
 
 /// The series of that pool: its own, or that of all further ones.
 fn series<'a>(sums: &'a mut BTreeMap<String, Sum>, pool: &str) -> &'a mut Sum {
-    let name = if sums.contains_key(pool) || sums.len() < MOST { pool } else { OTHERS };
-    sums.entry(name.to_owned()).or_default()
+    let name = name_within(sums.contains_key(pool), sums.len(), pool.to_owned());
+    sums.entry(name.unwrap_or_else(|| OTHERS.to_owned())).or_default()
+}
+
+/// The name of a series, if it has one of its own: it is known, or there are not yet as many as may
+/// be. `None`: it is a part of the series of all further ones.
+pub(super) fn name_within<T>(known: bool, len: usize, name: T) -> Option<T> {
+    (known || len < MOST).then_some(name)
 }
 
 impl Pools {
