@@ -95,6 +95,22 @@ fn siblings_alike_and_queues_are_shown() {
     browser.until("/is no address/.test(document.querySelector('#log-rows').innerText)");
 }
 
+/// As in pictures, tables and metrics. A name with a number that no other one resembles is no pool.
+#[test]
+fn names_that_differ_in_any_numbers_are_a_pool() {
+    let Some((_watched, _open, mut browser)) = page() else { return };
+    browser.until("/peer \\*.\\*.\\*.\\*:\\* ×3/.test(document.querySelector('#tree').innerText)");
+    let labels = browser.eval("[...document.querySelectorAll('#tree .label')].map((one) => one.textContent)");
+    let has = |name: &str| labels.as_array().unwrap().iter().any(|label| label == name);
+    for name in ["shard-1-of-9", "sha256", "7"] {
+        assert!(has(name), "{name}: {labels}");
+    }
+    assert!(!has("peer 10.0.0.7:1"), "{labels}");
+    // A link to a member opens its pool.
+    browser.eval("reveal([...known.threads.values()].find((one) => one.path.endsWith('10.0.0.12:1')).id)");
+    browser.until("document.activeElement.querySelector('.label')?.textContent === 'peer 10.0.0.12:1'");
+}
+
 #[test]
 fn a_flamegraph_is_recorded_zoomed_and_searched() {
     let Some((_watched, _open, mut browser)) = page() else { return };

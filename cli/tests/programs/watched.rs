@@ -24,6 +24,12 @@ fn main() -> ExitCode {
         for name in ["<img id=markup src=x>", "\u{1b}[31mred\u{202e}d\u{200b}er", "größe 名前"] {
             drop(spawn(name, |please_stop| please_stop.wait_for_go()));
         }
+        drop(spawn("server", |please_stop| {
+            for name in ["peer 10.0.0.7:1", "peer 10.0.0.7:20", "peer 10.0.0.12:1", "shard-1-of-9", "sha256", "7"] {
+                drop(spawn(name, |please_stop| please_stop.wait_for_go()));
+            }
+            please_stop.wait_for_go();
+        }));
         drop(spawn("readers", |please_stop| {
             for number in 1..=5 {
                 drop(spawn(format!("reader-{number}"), |please_stop| please_stop.wait_for_go()));
