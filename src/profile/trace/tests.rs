@@ -66,7 +66,8 @@ fn waits_of_a_storm_are_those_of_the_accounts() {
         }
     };
     let recorded = Recorded::begin();
-    let _me = register("storm");
+    // A path that no other test has: they run beside each other in one process.
+    let _me = register("echoing");
     let (there, back, done) = (Queue::unbounded("there"), Queue::unbounded("back"), Signal::new("done"));
     let echo = spawn("echo", {
         let (there, back, done) = (there.clone(), back.clone(), done.clone());
@@ -99,7 +100,7 @@ fn waits_of_a_storm_are_those_of_the_accounts() {
     first.join().unwrap();
     echo.join().unwrap();
     let (parent, echo, first) =
-        (index(&trace, "main/storm"), index(&trace, "main/storm/echo"), index(&trace, "main/storm/first"));
+        (index(&trace, "main/echoing"), index(&trace, "main/echoing/echo"), index(&trace, "main/echoing/first"));
     for (one, other, name) in [(echo, first, "there"), (first, echo, "back")] {
         let thread = &trace.threads[one];
         check(&trace, thread);
