@@ -306,3 +306,25 @@ fn the_title_tells_the_cpu_time_outside_of_the_tree() {
     assert!(told.contains("unregistered: true"), "{told}");
     assert!(!title(true).contains("outside of the tree"));
 }
+
+/// The runtime has threads that are not in the tree, for the moment when no thread is to be had.
+#[test]
+fn the_runtimes_own_threads_are_not_under_other() {
+    let name = "the_runtimes_own_threads_are_not_under_other";
+    if crate::support::in_own_process(module_path!(), name) {
+        return;
+    }
+    let runtime = selvedge::Runtime::start(selvedge::Config::new("helpers").log_off()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let recording = profile::start(options().clock(Clock::Wall)).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let text = folded(&recording.finish());
+        assert!(!text.lines().any(|line| line.starts_with("other;main")), "{text}");
+        if text.lines().any(|line| line.starts_with("main;selvedge;helpers;")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+    }
+    runtime.shutdown().unwrap();
+}

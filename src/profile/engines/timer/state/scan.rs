@@ -15,6 +15,7 @@
 use super::data::{State, cpu_nanos};
 use super::threads::NewThread;
 use super::unregistered::Candidate;
+use crate::os::task::is_hidden;
 use crate::os::tasks::Copied;
 use crate::os::{CpuClock, tasks};
 use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
@@ -36,6 +37,10 @@ const SCAN_SHARE: u32 = 20;
 /// A thread is sampled once it has used this much CPU time, in nanoseconds. Before that it may be
 /// a thread of the tree that starts or ends, or a thread that does nothing.
 const MIN_CPU: u64 = 1_000_000;
+
+/// The path of the threads of this crate that are not in the tree: pictures that hide the runtime's
+/// threads hide these too.
+const OWN_HELPERS: &str = "main/selvedge/helpers";
 
 impl State {
     /// Called when all threads of the tree are sampled: each other living thread is unregistered.
@@ -125,7 +130,7 @@ impl State {
     /// clock `since` on; it is at `now`.
     fn add_unregistered(&mut self, id: i32, clock: CpuClock, since: u64, now: u64) {
         let entry = table::claim(id).filter(|_| self.ring.is_none());
-        let path = path_outside(&tasks::name(id));
+        let path = if is_hidden(id) { OWN_HELPERS.to_owned() } else { path_outside(&tasks::name(id)) };
         let account = self.accounting.open(path.into(), None, self.nanos_since_start(Instant::now()));
         let (thread_clock, first) = (ThreadClock::new(account, since), self.cpu.draw_first_expiry(&self.triggers));
         self.add_sampled(NewThread { id, entry, clock, thread_clock, stack: None, first }, None);
