@@ -27,9 +27,14 @@ impl Default for Levels {
 }
 
 impl Levels {
-    /// Records of the program from info on. Of the runtime itself, only what is wrong.
+    /// Records of the program from info on. Of the runtime itself, what is wrong, and the tables that
+    /// the program has asked for.
     pub(super) fn of_default_console() -> Levels {
-        let own = [("selvedge", LevelFilter::Warn), ("selvedge::stopping", LevelFilter::Off)];
+        let own = [
+            ("selvedge", LevelFilter::Warn),
+            ("selvedge::accounts", LevelFilter::Info),
+            ("selvedge::stopping", LevelFilter::Off),
+        ];
         let targets = own.map(|(target, level)| (target.to_owned(), level)).to_vec();
         Levels { root: LevelFilter::Info, targets, faults: Vec::new() }
     }

@@ -299,6 +299,24 @@ fn the_end_of_a_run_prints_the_table() {
     });
 }
 
+/// Without settings of the log. Where the files are is not told: nothing went wrong.
+#[test]
+fn the_console_shows_the_tables_that_were_asked_for() {
+    within_deadline(|| {
+        let folder = Folder::new("accounts-console");
+        for accounts in [true, false] {
+            let profile = format!("profile: {{ enabled: true, output: ., formats: [folded], accounts: {accounts} }}\n");
+            let config = folder.write("selvedge.yaml", &profile);
+            let ended = run(Command::new(program("spanning")).arg(&config).env_remove("RUST_LOG"));
+            assert_eq!(ended.code(), 0, "{}{}", ended.stdout, ended.stderr);
+            for table in ["what the run had to wait for", "kept others waiting", "where the time of each thread went"] {
+                assert_eq!(ended.stderr.contains(table), accounts, "{}", ended.stderr);
+            }
+            assert!(!ended.stderr.contains("written to"), "{}", ended.stderr);
+        }
+    });
+}
+
 /// The spans of that name in the timeline, each as begin and end in milliseconds.
 fn spans_of_timeline(profile: &Profile, name: &str) -> Vec<(f64, f64)> {
     let mut file = Vec::new();

@@ -18,6 +18,11 @@ impl LogLine {
     pub(super) fn new(level: Level, text: String) -> LogLine {
         LogLine { level, target: "selvedge::runtime::profiler", text }
     }
+
+    /// A table that the program has asked for by name. The console without settings shows it.
+    pub(super) fn table(text: String) -> LogLine {
+        LogLine { level: Level::Info, target: "selvedge::accounts", text }
+    }
 }
 
 /// Written beside and then renamed, so that a reader never finds half a file.

@@ -108,7 +108,7 @@ impl Profiler {
                 // What to make faster comes first.
                 let path = format!("what the run had to wait for:\n{}", profile.critical_path());
                 let blame = format!("which threads kept others waiting:\n{}", profile.blame());
-                lines.extend([path, blame, accounts(&profile)].map(|text| LogLine::new(Level::Info, text)));
+                lines.extend([path, blame, accounts(&profile)].map(LogLine::table));
             }
             lines.extend((!profile.spans().is_empty()).then(|| LogLine::new(Level::Info, spans(&profile))));
             pushing::wait();
