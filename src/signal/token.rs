@@ -10,8 +10,8 @@
 //! Invariants
 //! 1. A thread that blocks has found no token under the lock, and counts itself before it unlocks.
 //!    So a token that comes later finds it counted.
-//! 2. The token is put into the channel only while threads select and none sleeps. If the last of
-//!    them leaves without it, that thread gives it again.
+//! 2. The token is put into the channel only while threads select and none sleeps. If it is there
+//!    when the last of them leaves, that thread gives it again.
 //! 3. `is_there` is set only by `give`, which notifies a sleeper if there is any; each sleeper
 //!    looks there under the lock before it leaves. So the token stays only if no thread is left to
 //!    take it.
@@ -86,9 +86,8 @@ impl Token {
         state.is_there = false;
     }
 
-    /// Takes the token, or calls `select` with the channel by which it comes. `select` returns
-    /// `true` if it has taken it from there.
-    pub(super) fn take_or(&self, select: impl FnOnce(&Receiver<()>) -> bool) {
+    /// Takes the token, or calls `select` with the channel by which it comes.
+    pub(super) fn take_or(&self, select: impl FnOnce(&Receiver<()>)) {
         let (_, receiver) = self.channel.get_or_init(|| bounded(1));
         {
             let mut state = self.state.lock();
@@ -97,11 +96,29 @@ impl Token {
             }
             state.selecting += 1;
         }
-        let is_taken = select(receiver);
+        select(receiver);
         let mut state = self.state.lock();
         state.selecting -= 1;
-        if !is_taken && state.selecting == 0 && receiver.try_recv().is_ok() {
+        // Also if it has taken one: until here it was counted, and a second one may have come.
+        if state.selecting == 0 && receiver.try_recv().is_ok() {
             self.put(state);
         }
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+
+    /// Until it has the lock, a thread that selects is counted as such.
+    #[test]
+    fn a_token_that_comes_behind_a_taken_one_is_left_to_the_next_thread() {
+        let token = Token::new();
+        token.take_or(|channel| {
+            token.give();
+            channel.recv().unwrap();
+            token.give();
+        });
+        token.take_or(|_| panic!("no token is there"));
     }
 }

@@ -63,8 +63,8 @@ impl WaitSet {
         }
     }
 
-    /// Returns `true` if it has taken a value from `token`.
-    fn select(&self, token: Option<&Receiver<()>>) -> bool {
+    /// Blocks until one of them has changed, or a value was taken from `token`.
+    fn select(&self, token: Option<&Receiver<()>>) {
         let mut select = Select::new();
         for receiver in &self.receivers {
             select.recv(receiver);
@@ -76,17 +76,16 @@ impl WaitSet {
             None => select.select(),
             Some(at) => match select.select_deadline(at) {
                 Ok(operation) => operation,
-                Err(_) => return false,
+                Err(_) => return,
             },
         };
         // Which of the signals it was, the caller asks: no value ever comes from them.
         match (self.receivers.get(operation.index()), token) {
             (Some(receiver), _) => drop(operation.recv(receiver)),
-            (None, Some(token)) => return operation.recv(token).is_ok(),
+            (None, Some(token)) => drop(operation.recv(token)),
             // Each operation is of a signal or of the token.
             (None, None) => {}
         }
-        false
     }
 }
 

@@ -1,7 +1,7 @@
 //! New threads that found the engine's lock taken. A thread that starts does not wait for that
-//! lock: with hundreds of runnable threads, a thread that is woken to take it gets a processor only
-//! after all others, and each later thread waits for that. The thread that has the lock admits
-//! them. Knows threads, and no state of the recording.
+//! lock. With hundreds of runnable threads, the thread that gets the lock next is woken, and has a
+//! processor only after all others. Each later thread would wait for that. The thread that has the
+//! lock admits them. Knows threads, and no state of the recording.
 //!
 //! Invariants
 //! 1. A thread that was taken out has reported its start itself, and counts its waits if the
@@ -24,7 +24,8 @@ pub(super) struct Newcomers {
     /// the two sees the other.
     is_closed: AtomicBool,
     /// Not a list with a lock: a thread that loses its processor while it has that lock would delay
-    /// all others.
+    /// all others. In this channel such a thread delays the one that takes, within the write of one
+    /// slot.
     put: Sender<Thread>,
     take: Receiver<Thread>,
 }
@@ -43,8 +44,13 @@ impl Newcomers {
         // The other end is in `self`, so it is taken.
         let _ = self.put.send(thread.clone());
         if self.is_closed.load(Ordering::SeqCst) {
-            thread.waits().end_times(self.began);
+            self.refuse(thread);
         }
+    }
+
+    /// The recording does without the thread, which counts its waits no longer for it.
+    pub(super) fn refuse(&self, thread: &Thread) {
+        thread.waits().end_times(self.began);
     }
 
     /// Takes the threads out that are in, the oldest first.

@@ -36,6 +36,14 @@ impl State {
     }
 
     fn admit(&mut self, thread: &Thread) {
+        self.attach_newcomer(thread);
+        if !self.is_known(thread) {
+            // It has no place, as in a full table. Nothing would end its counts.
+            self.newcomers.refuse(thread);
+        }
+    }
+
+    fn attach_newcomer(&mut self, thread: &Thread) {
         if !self.running || self.is_known(thread) {
             return;
         }
