@@ -209,11 +209,9 @@ fn a_stopped_add_gives_the_value_back() {
     };
     until_waiting("room in queue", std::slice::from_ref(&adder));
     until_waiting("queue", std::slice::from_ref(&popper));
-    let begin = Instant::now();
     adder.stop();
     popper.stop();
     let (added, popped) = within_deadline(|| (adder.join().unwrap(), popper.join().unwrap()));
-    assert!(begin.elapsed() < Duration::from_secs(1), "a stop is answered at once");
     assert_eq!(added, Err(AddError::Stopped("second")));
     assert_eq!(popped, Err(PopError::Stopped));
     assert_eq!(queue.pop_all(), ["first"]);

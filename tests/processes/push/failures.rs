@@ -1,9 +1,8 @@
 //! Servers that fail. The program goes on, tries again, counts what is lost, and ends in time.
 
-use super::receiver::{Answer, Receiver, TAKE};
+use super::receiver::{Answer, Receiver, TAKE, Unused};
 use super::{Pushing, within_one_percent};
 use crate::support::until;
-use std::net::TcpListener;
 use std::time::Duration;
 
 /// Runs the cases at the same time: each is a program that mostly waits.
@@ -63,10 +62,10 @@ fn a_server_that_reads_slowly_gets_all() {
 
 #[test]
 fn a_server_that_comes_later_gets_the_intervals_from_before() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let program = Pushing::start("push-late", port, "", "");
+    let unused = Unused::new();
+    let program = Pushing::start("push-late", unused.port(), "", "");
     until("a refused connection", || program.log().contains("no connection to 127.0.0.1"));
-    let receiver = Receiver::start_at(port, |_| TAKE);
+    let receiver = Receiver::start_on(unused.listen(), |_| TAKE);
     until("three intervals", || receiver.taken().len() >= 3);
     let ended = program.end();
     assert_eq!(ended.pushed(), receiver.taken().len());
@@ -142,7 +141,8 @@ fn a_server_that_hangs_holds_up_no_thread_of_the_user() {
 
 #[test]
 fn without_a_log_of_its_own_losses_are_told_on_stderr() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let unused = Unused::new();
+    let port = unused.port();
     let folder = crate::support::Folder::new("push-no-log");
     let config =
         folder.write("selvedge.yaml", &format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1s }}\n"));

@@ -5,6 +5,7 @@ use flate2::read::GzDecoder;
 use prost::Message;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,14 +112,48 @@ struct Shared {
     answer: Box<dyn Fn(usize) -> Answer + Send + Sync>,
 }
 
+/// A port that refuses connections until a receiver listens there. No other program can have it
+/// meanwhile.
+pub(crate) struct Unused(TcpListener);
+
+impl Unused {
+    pub(crate) fn new() -> Unused {
+        // SAFETY: has no preconditions.
+        let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        assert!(socket >= 0);
+        // SAFETY: the descriptor was just made, and nothing else owns it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        // SAFETY: all zero is a value of it: any port.
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        address.sin_family = libc::AF_INET as libc::sa_family_t;
+        address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let length = size_of_val(&address) as libc::socklen_t;
+        // SAFETY: the address is whole, and has that length.
+        assert_eq!(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }, 0);
+        Unused(TcpListener::from(socket))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    pub(crate) fn listen(self) -> TcpListener {
+        // SAFETY: has no memory preconditions; the descriptor is open.
+        assert_eq!(unsafe { libc::listen(self.0.as_raw_fd(), 128) }, 0);
+        self.0
+    }
+}
+
 impl Receiver {
     /// `answer` gets the number of the connection.
     pub(crate) fn start(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Receiver {
-        Receiver::start_at(0, answer)
+        Receiver::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
     }
 
-    pub(crate) fn start_at(port: u16, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Receiver {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> Receiver {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
