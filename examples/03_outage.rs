@@ -14,8 +14,10 @@ use std::time::Duration;
 /// So long the service works, more or less, before it is told to stop.
 const SHIFT: Duration = Duration::from_secs(3);
 
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/outage.yaml");
+
 fn main() -> ExitCode {
-    selvedge::run("config/outage.yaml", |please_stop: &Signal| -> Result<(), std::io::Error> {
+    selvedge::run(CONFIG, |please_stop: &Signal| -> Result<(), std::io::Error> {
         let bank = Arc::new(Bank {
             savings: Lock::new("savings", 1000),
             checking: Lock::new("checking", 100),

@@ -34,14 +34,84 @@ fn what_is_wrong_stands_on_top() {
     ] {
         assert!(told.contains(text), "{text} is missing: {told}");
     }
-    // A link leads to the thread.
+    // A link leads to the thread, and opens its row.
     browser.eval("[...document.querySelectorAll('#problems a')].find((a) => a.textContent === 'main/deaf').click()");
     browser.until("document.activeElement.querySelector('.label')?.textContent === 'deaf'");
+    assert!(browser.text("#tree .detail").contains("main/deaf"), "{}", browser.text("#tree"));
     // The last state stays when the program has gone.
     watched.kill();
     browser.until("document.querySelector('#live').className === 'off'");
     assert!(browser.text("#live").contains("last state"), "{}", browser.text("#live"));
     assert!(browser.text("#problems").contains("Deadlock"));
+}
+
+#[test]
+fn the_place_of_a_thread_that_does_not_stop_stays() {
+    let Some((mut watched, _open, mut browser)) = page() else { return };
+    // Red comes with the runtime's own patience.
+    let late = "isLate({ id: -1, state: 'running', stop: { s_ago: AGE }, at: known.uptime }, new Set())";
+    assert_eq!(browser.eval(&late.replace("AGE", "2.5")), false);
+    assert_eq!(browser.eval(&late.replace("AGE", "3.5")), true);
+    watched.say("stop");
+    browser.until("/Does not stop: main.deaf/.test(document.querySelector('#problems').innerText)");
+    browser.until("/at watched::/.test(document.querySelector('#problems').innerText)");
+    let told = browser.text("#problems");
+    assert!(told.contains("watched.rs:"), "{told}");
+    // It is asked for once.
+    assert_eq!(browser.eval("known.asked"), 1);
+    watched.kill();
+    browser.until("document.querySelector('#live').className === 'off'");
+    assert!(browser.text("#problems").contains("at watched::"), "{}", browser.text("#problems"));
+    // The moment of the first error stays, in the form of the log.
+    let first = browser.text("#live");
+    let since = first.split("no answer since ").nth(1).unwrap_or_default();
+    assert!(since.len() > 8 && &since[2..3] == ":" && &since[5..6] == ":" && &since[8..9] == ":", "{first}");
+    // Retries that fail write the line anew: each writes the same.
+    browser.eval("document.querySelector('#live').textContent = ''");
+    browser.until("document.querySelector('#live').textContent !== ''");
+    assert_eq!(browser.text("#live"), first);
+    // Nothing can be asked any more.
+    for id in ["record", "count", "pause"] {
+        assert_eq!(browser.eval(&format!("document.querySelector('#{id}').disabled")), true, "{id}");
+    }
+    assert_eq!(browser.eval("document.querySelector('#tree .detail button')?.disabled ?? true"), true);
+}
+
+#[test]
+fn a_stack_is_shown_as_in_the_log_and_stays() {
+    let Some((mut watched, _open, mut browser)) = page() else { return };
+    browser.until("[...known.threads.values()].some((one) => one.path === 'main/deposits' && one.waiting_for)");
+    browser.eval("reveal([...known.threads.values()].find((one) => one.path === 'main/deposits').id)");
+    browser.eval("document.querySelector('#tree .detail button').click()");
+    browser.until("/Stack again/.test(document.querySelector('#tree .detail').innerText)");
+    browser.until("/watched::deadlock/.test(document.querySelector('#tree .detail').innerText)");
+    let told = browser.text("#tree .detail");
+    assert!(told.contains("watched.rs:"), "{told}");
+    for strange in ["futex", "syscall", "/rustc/", "std::thread"] {
+        assert!(!told.contains(strange), "{strange} is in it: {told}");
+    }
+    // All frames are behind a click.
+    let all = browser.eval("document.querySelector('#tree .detail details').textContent");
+    assert!(all.as_str().unwrap().contains("/rustc/"), "{all}");
+    // On a phone no line is cut.
+    browser.look(390, 844, "light");
+    browser.eval("document.querySelector('#tree .detail details').open = true");
+    let wide = browser.eval(
+        "[...document.querySelectorAll('#tree .detail, #tree .detail pre')].every((one) => one.scrollWidth <= one.clientWidth)",
+    );
+    assert_eq!(wide, true);
+    // Without an answer the old stack stays.
+    watched.kill();
+    browser.eval("fetchStack([...known.threads.values()].find((one) => one.path === 'main/deposits').id)");
+    browser.until("/^(?!asking|Stack at)./.test(document.querySelector('#tree .detail p').innerText)");
+    assert!(browser.text("#tree .detail").contains("watched::deadlock"), "{}", browser.text("#tree .detail"));
+}
+
+#[test]
+fn a_long_record_is_whole_in_the_log() {
+    let Some((mut watched, _open, mut browser)) = page() else { return };
+    watched.say("long");
+    browser.until("/a report[^]*watched.rs:1[^]*its end/.test(document.querySelector('#log-rows').innerText)");
 }
 
 #[test]
@@ -118,7 +188,7 @@ fn a_flamegraph_is_recorded_zoomed_and_searched() {
     browser.until("/Recording/.test(document.querySelector('#flame-line').innerText)");
     browser.until("document.querySelectorAll('#flame-box .frame').length > 3");
     browser.eval("document.querySelector('#find').value = 'watched::work'; drawFlame()");
-    browser.until("/ % found/.test(document.querySelector('#found').innerText)");
+    browser.until("/\\u00a0% found/.test(document.querySelector('#found').innerText)");
     assert_ne!(browser.eval("document.querySelectorAll('#flame-box .hit').length"), 0);
     browser.eval("document.querySelector('#flame-box .hit').click()");
     browser.until("document.querySelectorAll('#flame-box .below').length > 1");
@@ -145,6 +215,9 @@ fn it_fits_a_phone_and_follows_the_color_scheme() {
         browser.until(&format!("innerWidth === {width}"));
         let wide = browser.eval("document.documentElement.scrollWidth - innerWidth");
         assert!(wide.as_i64().unwrap() <= 0, "the page is {wide} pixels too wide at {width}");
+        let nav = browser
+            .eval("(() => { const nav = document.querySelector('nav'); return nav.scrollWidth - nav.clientWidth; })()");
+        assert!(nav.as_i64().unwrap() <= 0, "the navigation is cut by {nav} pixels at {width}");
         colors.push(browser.eval("getComputedStyle(document.body).backgroundColor"));
     }
     assert_ne!(colors[0], colors[1]);

@@ -1,6 +1,7 @@
 //! Writes a dump as JSON, for programs. Reads `contents` and nothing else.
 
 use super::contents::{Deadlock, Doing, Dump, Entry, Frame, Stack, Unregistered};
+use super::frames::{Here, shown};
 use crate::signal::Reason;
 use crate::thread::foreign_locals::local_time;
 use serde::Serialize;
@@ -44,6 +45,7 @@ pub(super) struct One<'a> {
     busy: Option<&'static str>,
     no_stack: Option<&'a str>,
     stack: Option<Vec<Place<'a>>>,
+    stack_lines: Option<Vec<String>>,
     stack_cut: Option<&'static str>,
 }
 
@@ -58,6 +60,7 @@ pub(super) struct OneUnregistered<'a> {
     cpu_share: Option<f64>,
     no_stack: Option<&'a str>,
     stack: Option<Vec<Place<'a>>>,
+    stack_lines: Option<Vec<String>>,
     stack_cut: Option<&'static str>,
 }
 
@@ -117,6 +120,7 @@ pub(super) fn one(entry: &Entry) -> One<'_> {
         _ => (None, None),
     };
     let (stack, stack_cut, no_stack) = parts(&entry.stack);
+    let is_ours = entry.is_maker || waiting_for.is_some();
     One {
         path: &entry.path,
         id: entry.id,
@@ -138,6 +142,7 @@ pub(super) fn one(entry: &Entry) -> One<'_> {
         busy: entry.busy,
         no_stack,
         stack,
+        stack_lines: lines(&entry.stack, is_ours),
         stack_cut,
     }
 }
@@ -153,6 +158,7 @@ pub(super) fn one_unregistered(other: &Unregistered) -> OneUnregistered<'_> {
         cpu_share: other.share,
         no_stack,
         stack,
+        stack_lines: lines(&other.stack, false),
         stack_cut,
     }
 }
@@ -175,6 +181,14 @@ fn parts(stack: &Stack) -> (Option<Vec<Place<'_>>>, Option<&'static str>, Option
     match stack {
         Stack::Of { frames, cut } => (Some(frames.iter().map(place).collect()), *cut, None),
         Stack::None(why) => (None, None, Some(&**why).filter(|why| !why.is_empty())),
+    }
+}
+
+/// What the dump's text shows of a stack. `is_ours`: the thread waits in this crate.
+fn lines(stack: &Stack, is_ours: bool) -> Option<Vec<String>> {
+    match stack {
+        Stack::Of { frames, .. } => Some(shown(frames, is_ours, &Here::new())),
+        Stack::None(_) => None,
     }
 }
 

@@ -69,7 +69,8 @@ impl Dump {
     /// `no_stacks` (why there are none, or null), `unread` (sentences: which files could not be
     /// read to name functions, and why), `threads`, in the order of the tree, `others`, the threads
     /// that are not in the tree, and `deadlocks`, by the ids of their threads. Of a thread, what is
-    /// not known or does not apply is null; times are seconds; the stack is whole, its leaf first.
+    /// not known or does not apply is null; times are seconds; the `stack` is whole, its leaf first,
+    /// and `stack_lines` is what the text shows of it.
     pub fn to_json(&self) -> String {
         json::write(self)
     }

@@ -9,7 +9,7 @@ use crate::model::locks::Mutex;
 use crate::signal::Signal;
 use crate::thread::tree::Node;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(super) struct Program {
     pub(super) name: String,
@@ -25,10 +25,19 @@ pub(super) struct Program {
     /// CPU times at the last look of a client that asks now and then.
     pub(super) clocks: Mutex<Option<Clocks>>,
     pub(super) pools: Arc<Pools>,
+    /// How long a thread may take to stop before the runtime reports it.
+    pub(super) patience: Duration,
 }
 
 impl Program {
-    pub(super) fn new(name: &str, main: &Arc<Node>, listen: &str, access: Access, stop: &Signal) -> Program {
+    pub(super) fn new(
+        name: &str,
+        main: &Arc<Node>,
+        listen: &str,
+        access: Access,
+        stop: &Signal,
+        patience: Duration,
+    ) -> Program {
         Program {
             name: name.to_owned(),
             main: main.clone(),
@@ -40,6 +49,7 @@ impl Program {
             recorder: Recorder::default(),
             clocks: Mutex::new(None),
             pools: Pools::watch(),
+            patience,
         }
     }
 

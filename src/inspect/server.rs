@@ -35,17 +35,17 @@ const EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens, and starts the threads that answer. They end with the runtime's own threads, after all
-/// threads of the user.
+/// threads of the user. `patience`: how long a thread may take to stop.
 ///
 /// # Errors
 /// The place cannot be had, or no thread.
-pub(crate) fn start(main: &Arc<Node>, name: &str, place: &Place) -> Result<(), Error> {
+pub(crate) fn start(main: &Arc<Node>, name: &str, place: &Place, patience: Duration) -> Result<(), Error> {
     let refused = |error: io::Error| Error::new(Kind::Io, "no thread for the inspection").because(error);
     let (listener, access) = Listener::bind(place, name)?;
     let waker = Arc::new(Waker::new().map_err(refused)?);
     let (jobs, work) = bounded(MOST_CONNECTIONS + 2);
     let stop = Signal::new("the inspection ends");
-    let program = Arc::new(Program::new(name, main, &listener.shown, access, &stop));
+    let program = Arc::new(Program::new(name, main, &listener.shown, access, &stop, patience));
     let events = Arc::new(Events::default());
     let (shown, remark) = (listener.shown.clone(), listener.remark.clone());
     let done = Arc::new(worker::Results { finished: Mutex::new(Vec::new()), waker: waker.clone() });

@@ -11,6 +11,7 @@ use super::token::Token;
 use crate::signal::Signal;
 use crate::thread::roots;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn program(token: Option<&str>) -> (Program, Signal) {
     let secret = |token: &str| {
@@ -24,7 +25,7 @@ fn program(token: Option<&str>) -> (Program, Signal) {
         Secrets { token, session: Token::random().unwrap(), port: 6060 }
     };
     let (access, stop) = (Access { secrets: token.map(secret) }, Signal::new("stop"));
-    (Program::new("tested", &roots::root(), "unix:tested", access, &stop), stop)
+    (Program::new("tested", &roots::root(), "unix:tested", access, &stop, Duration::from_secs(5)), stop)
 }
 
 fn client() -> Client<'static> {

@@ -24,6 +24,7 @@ pub(super) struct Whole<'a, D: Serialize> {
     name: &'a str,
     uptime_s: f64,
     state: &'static str,
+    patience_s: f64,
     queues: Vec<QueueNow>,
     #[serde(flatten)]
     dump: D,
@@ -36,6 +37,7 @@ pub(super) fn whole<'a>(program: &'a Program, dump: &'a Dump) -> Whole<'a, impl 
         name: &program.name,
         uptime_s: program.began.elapsed().as_secs_f64(),
         state: program.state(),
+        patience_s: program.patience.as_secs_f64(),
         queues: living(),
         dump: dump.as_json(),
     }

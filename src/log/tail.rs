@@ -13,15 +13,20 @@ use super::tail_record::TailRecord;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 
-/// How many records are kept.
+/// How many records are kept at most.
 const KEPT: usize = 1000;
 
-/// Longer messages are cut.
-const LONGEST: usize = 500;
+/// How many bytes their messages have at most, all together.
+const KEPT_BYTES: usize = 500 * KEPT;
+
+/// Longer messages are cut, and say so. The report of a deadlock with its stacks has 1 to 3 KiB.
+const LONGEST: usize = 4096;
 
 #[derive(Default)]
 struct Tail {
     records: VecDeque<TailRecord>,
+    /// The lengths of their messages.
+    bytes: usize,
     /// How many records have come.
     count: u64,
 }
@@ -40,7 +45,17 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 impl Tail {
     const fn new() -> Tail {
-        Tail { records: VecDeque::new(), count: 0 }
+        Tail { records: VecDeque::new(), bytes: 0, count: 0 }
+    }
+
+    /// The oldest record, if there is more than may be kept.
+    fn surplus(&mut self) -> Option<TailRecord> {
+        if self.records.len() <= KEPT && self.bytes <= KEPT_BYTES {
+            return None;
+        }
+        let oldest = self.records.pop_front()?;
+        self.bytes -= oldest.message.len();
+        Some(oldest)
     }
 }
 
@@ -70,23 +85,32 @@ pub(super) fn note_parts(time: Time, level: Level, target: &str, message: &str) 
 
 fn keep(time: Time, level: Level, target: &str, thread: &str, message: &str) {
     COUNTS[level as usize - 1].fetch_add(1, Ordering::Relaxed);
-    let mut end = message.len().min(LONGEST);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
     let record = TailRecord {
         time: (time.seconds, time.nanos),
         level,
         target: target.to_owned(),
         thread: thread.to_owned(),
-        message: message[..end].to_owned(),
+        message: cut(message),
     };
     let mut tail = TAIL.lock();
     tail.count += 1;
-    let oldest = if tail.records.len() < KEPT { None } else { tail.records.pop_front() };
+    tail.bytes += record.message.len();
     tail.records.push_back(record);
-    drop(tail);
-    drop(oldest);
+    // Dropped without the lock. A long record may take the place of several short ones.
+    while let Some(oldest) = tail.surplus() {
+        drop(tail);
+        drop(oldest);
+        tail = TAIL.lock();
+    }
+}
+
+/// What is kept of a message.
+fn cut(message: &str) -> String {
+    if message.len() <= LONGEST {
+        return message.to_owned();
+    }
+    let end = (0..=LONGEST).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+    format!("{} … cut ({} more bytes)", &message[..end], message.len() - end)
 }
 
 /// Records that the log could not keep.
@@ -108,4 +132,41 @@ pub(crate) fn tail(seen: u64, level: Level, most: usize) -> (Vec<TailRecord>, u6
 /// How many records there were, by level from ERROR to TRACE, and how many were lost.
 pub(crate) fn counts() -> ([u64; 5], u64) {
     (std::array::from_fn(|at| COUNTS[at].load(Ordering::Relaxed)), LOST.load(Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail_of(lengths: impl IntoIterator<Item = usize>) -> Tail {
+        let mut tail = Tail::new();
+        for length in lengths {
+            let (target, thread) = (String::new(), String::new());
+            let message = "x".repeat(length);
+            tail.bytes += length;
+            tail.records.push_back(TailRecord { time: (0, 0), level: Level::Info, target, thread, message });
+            while tail.surplus().is_some() {}
+        }
+        tail
+    }
+
+    #[test]
+    fn a_cut_message_says_so() {
+        let report = format!("{}ü{}", "x".repeat(LONGEST - 1), "y".repeat(10));
+        assert_eq!(cut(&report), format!("{} … cut (12 more bytes)", "x".repeat(LONGEST - 1)));
+        assert_eq!(cut(&report[..LONGEST - 1]), report[..LONGEST - 1]);
+        let deadlock = "  at service::Bank::deposit (src/main.rs:57)\n".repeat(40);
+        assert_eq!(cut(&deadlock), deadlock, "a report with its stacks is whole");
+    }
+
+    #[test]
+    fn many_records_and_long_ones_are_bounded() {
+        let short = tail_of([10; KEPT + 5]);
+        assert_eq!((short.records.len(), short.bytes), (KEPT, 10 * KEPT));
+        let long = tail_of([LONGEST; 200]);
+        assert_eq!((long.records.len(), long.bytes), (KEPT_BYTES / LONGEST, KEPT_BYTES / LONGEST * LONGEST));
+        let mixed = tail_of([500; KEPT].into_iter().chain([LONGEST]));
+        assert_eq!(mixed.records.len(), KEPT - 8, "the long record takes the place of nine");
+        assert!(mixed.bytes <= KEPT_BYTES);
+    }
 }

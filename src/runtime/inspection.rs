@@ -16,7 +16,8 @@ pub(super) fn start(settings: &Settings, main: &Arc<Node>) -> Result<(), Error> 
         Listen::Unix => None,
         Listen::Tcp(address) => Some(address),
     };
-    inspect::start(main, &settings.name, &Place { address, token_file: inspect.token_file.clone() })
+    let place = Place { address, token_file: inspect.token_file.clone() };
+    inspect::start(main, &settings.name, &place, settings.shutdown.patience)
 }
 
 /// The process ends without an end of its threads: what would be left of it is removed.

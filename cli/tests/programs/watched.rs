@@ -1,7 +1,7 @@
 //! A program in trouble that the tests of the command and of the page look at: two threads
 //! deadlock, one panics, a queue is full, a pool waits, names are evil. It ends when its stdin ends.
 //!
-//! A line `stop` asks the thread `deaf` to stop, which never obeys.
+//! A line `stop` asks the thread `deaf` to stop, which never obeys; `long` logs a record of 3 KiB.
 
 use selvedge::{Config, Lock, Progress, Queue, Signal, Till, spawn};
 use std::hint::black_box;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 fn main() -> ExitCode {
     let config = Config::new("watched").inspect("unix").deadlocks(Duration::from_millis(200));
+    let config = config.patience(Duration::from_secs(3));
     selvedge::run(config, |_: &Signal| -> Result<(), std::io::Error> {
         deadlock();
         drop(spawn("mailer", |_| {
@@ -42,8 +43,10 @@ fn main() -> ExitCode {
             }
         });
         for line in std::io::stdin().lines() {
-            if line? == "stop" {
-                deaf.thread().stop_because("the test wants it");
+            match line?.as_str() {
+                "stop" => deaf.thread().stop_because("the test wants it"),
+                "long" => log::error!("a report\n{}its end", "  at watched::work (watched.rs:1)\n".repeat(90)),
+                _ => {}
             }
         }
         // Some of the threads never end.
