@@ -1,6 +1,6 @@
 //! `selvedge diff`: what has changed between two recordings, as a table and as a flamegraph.
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Exit, Fault};
 use crate::folded::{self, Stacks};
 use crate::text::{plain, span};
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,17 @@ struct Shares {
 const LEAST_CHANGE: f64 = 0.0005;
 
 pub(crate) fn run(before: &Path, after: &Path, svg: Option<&Path>, top: usize) -> Result<(), Fault> {
-    let (earlier, later) = (read(before)?, read(after)?);
+    let ((earlier, is_pprof), (later, is_later_pprof)) = (read(before)?, read(after)?);
+    if is_pprof != is_later_pprof {
+        let (folded, pprof) = if is_pprof { (after, before) } else { (before, after) };
+        let text = format!(
+            "{} has folded lines, with short names of functions, and {} is a profile of pprof, with whole ones, so most \
+             functions would seem to be new or gone; compare two recordings of one format",
+            folded.display(),
+            pprof.display()
+        );
+        return Err(Fault::new(Exit::Usage, text));
+    }
     crate::print(table(&earlier, &later, top).as_bytes())?;
     if let Some(path) = svg {
         let drawn = draw(&earlier, &later).map_err(|error| fault::file("draw", path, &error))?;
@@ -30,18 +40,20 @@ pub(crate) fn run(before: &Path, after: &Path, svg: Option<&Path>, top: usize) -
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Stacks, Fault> {
+/// The stacks, and `true` if the file is a profile of pprof.
+fn read(path: &Path) -> Result<(Stacks, bool), Fault> {
     let bytes = std::fs::read(path).map_err(|error| fault::file("read", path, &error))?;
     let wrong = |why: String| Fault::failed(format!("{}: {why}", path.display()));
     // By its content: a gzipped file begins with these two bytes.
-    let stacks = if bytes.starts_with(&[0x1f, 0x8b]) {
+    let is_pprof = bytes.starts_with(&[0x1f, 0x8b]);
+    let stacks = if is_pprof {
         crate::pprof::parse(&bytes).map_err(wrong)?
     } else {
         let text = String::from_utf8(bytes);
         let text = text.map_err(|_| wrong("it is neither gzipped nor text; expected .folded or .pb.gz".to_owned()))?;
         folded::parse(&text).map_err(wrong)?
     };
-    if stacks.total() == 0 { Err(wrong("there is no sample in it".to_owned())) } else { Ok(stacks) }
+    if stacks.total() == 0 { Err(wrong("there is no sample in it".to_owned())) } else { Ok((stacks, is_pprof)) }
 }
 
 fn shares(stacks: &Stacks) -> HashMap<&str, Shares> {

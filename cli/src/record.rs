@@ -25,7 +25,8 @@ pub(crate) fn run(which: &Which, seconds: u32, clock: Clock, frequency: u32, out
         .map_err(|e| fault::file("write", output, &e))?;
     let program = find::program(which)?;
     let (name, pid) = (plain(&program.info.name), program.info.pid);
-    crate::note(&format!("recording {name} (pid {pid}) for {seconds} s, {}", clock.noun()));
+    let what = if is_timeline(output) { "a timeline" } else { clock.noun() };
+    crate::note(&format!("recording {name} (pid {pid}) for {seconds} s, {what}"));
     let answer = http::get(&program.place, &request, Duration::from_secs(seconds.into()) + PATIENCE)?;
     let body = if has_ending(output, ".json") { unpacked(answer.body)? } else { answer.body };
     let written = std::fs::write(&part, &body).and_then(|()| std::fs::rename(&part, output));
@@ -50,6 +51,10 @@ fn has_ending(output: &Path, ending: &str) -> bool {
     output.file_name().unwrap_or_default().to_string_lossy().ends_with(ending)
 }
 
+fn is_timeline(output: &Path) -> bool {
+    has_ending(output, ".json") || has_ending(output, ".json.gz")
+}
+
 fn request(output: &Path, seconds: u32, clock: Clock, frequency: u32) -> Result<String, Fault> {
     let has = |ending| has_ending(output, ending);
     let query = format!("seconds={seconds}&clock={}&frequency={frequency}", clock.name());
@@ -67,7 +72,7 @@ fn request(output: &Path, seconds: u32, clock: Clock, frequency: u32) -> Result<
             Clock::Blame => wrong("blame is no profile of pprof; expected .svg or .folded"),
         };
     }
-    if has(".json") || has(".json.gz") {
+    if is_timeline(output) {
         // A timeline has the waits. Of a program that records, its own clock is taken.
         return Ok(match clock {
             Clock::Wall => format!("/timeline?{query}"),

@@ -210,7 +210,7 @@ fn many_do(members: &[&Thread], bad: usize) -> String {
         }
     }
     doing.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let mut parts: Vec<String> = doing.iter().take(3).map(|(text, n)| format!("{n} {text}")).collect();
+    let mut parts: Vec<String> = doing.iter().take(3).map(|(text, n)| format!("{n} {}", of_many(text, *n))).collect();
     if doing.len() > 3 {
         parts.push("…".to_owned());
     }
@@ -226,6 +226,15 @@ fn many_do(members: &[&Thread], bad: usize) -> String {
         parts.push(count(usize::try_from(restarts).unwrap_or(usize::MAX), "restart"));
     }
     parts.join("; ")
+}
+
+/// What `n` threads do: "waits for its please_stop" of one, "wait for their please_stop" of several.
+fn of_many(text: &str, n: usize) -> String {
+    match text.strip_prefix("waits for ") {
+        Some("its please_stop") if n > 1 => "wait for their please_stop".to_owned(),
+        Some(what) if n > 1 => format!("wait for {what}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// The CPU time of all these threads, of one processor. The sum begins at +0: `Iterator::sum` of no
@@ -360,6 +369,24 @@ mod tests {
         assert_eq!(labels(&threads, true, "").len(), 19_999);
         let threads = vec![thread(1, Some(2), "a"), thread(2, Some(1), "b"), thread(3, Some(3), "c")];
         assert_eq!(labels(&Threads { threads, ..Threads::default() }, true, ""), ["c"]);
+    }
+
+    #[test]
+    fn several_threads_wait_and_one_waits() {
+        let mut threads = program();
+        let all = threads.threads.iter_mut().filter(|one| one.is_runtimes_own).enumerate();
+        for (at, one) in all {
+            let (kind, name) = match at {
+                0 | 1 => ("signal", format!("{} please_stop", one.path)),
+                2 => ("request for", "inspect".to_owned()),
+                _ => continue,
+            };
+            one.waiting_for = Some(Wait { kind: kind.to_owned(), name, ..Wait::default() });
+        }
+        let rows = rows(&threads, Shown { fold: true, filter: "" });
+        let what = &rows.last().unwrap().what;
+        assert!(what.starts_with("2 wait for their please_stop; 1 "), "{what}");
+        assert!(what.contains("1 waits for request for \"inspect\"") && what.contains("1 running"), "{what}");
     }
 
     #[test]

@@ -46,7 +46,9 @@ fn record_writes_what_the_ending_says() {
     expect(&record("x.folded", &["--clock", "wall", "--frequency", "250"]), 0);
     assert_eq!(std::fs::read_to_string(folder.0.join("x.folded")).unwrap(), "main;work 5\n");
     // The program packs the timeline; a file that ends in .json has the text.
-    expect(&record("x.json", &["--clock", "waits"]), 0);
+    let output = record("x.json", &["--clock", "waits"]);
+    expect(&output, 0);
+    assert!(stderr(&output).contains("for 1 s, a timeline\n"), "{}", stderr(&output));
     assert_eq!(std::fs::read_to_string(folder.0.join("x.json")).unwrap(), support::TIMELINE);
     expect(&record("x.json.gz", &["--clock", "wall"]), 0);
     assert_eq!(std::fs::read(folder.0.join("x.json.gz")).unwrap(), support::packed(support::TIMELINE));
@@ -84,6 +86,16 @@ fn diff_compares_files_of_both_kinds() {
     expect(&output, 0);
     assert!(stdout(&output).contains("10.0 %   90.0 %  +80.0 %"), "{}", stdout(&output));
     assert!(std::fs::read_to_string(path("d.svg")).unwrap().contains("<svg"));
+    // Names are short in the one and whole in the other.
+    let profile = "\x0a\x04\x08\x01\x10\x01\x32\x00\x32\x04main\x12\x04\x08\x01\x10\x05\x22\x06\x08\x01\x22\x02\x08\x01\x2a\x04\x08\x01\x10\x01";
+    std::fs::write(path("g.pb.gz"), support::packed(profile)).unwrap();
+    expect(&selvedge(&["diff", &path("g.pb.gz"), &path("g.pb.gz")]), 0);
+    for pair in [["a.folded", "g.pb.gz"], ["g.pb.gz", "a.folded"]] {
+        let output = selvedge(&["diff", &path(pair[0]), &path(pair[1])]);
+        expect(&output, 2);
+        let told = stderr(&output);
+        assert!(told.contains("a.folded has folded lines") && told.contains("g.pb.gz is a profile"), "{told}");
+    }
     std::fs::write(path("c.pb.gz"), b"\x1f\x8bnothing").unwrap();
     std::fs::write(path("e.folded"), "main\n").unwrap();
     std::fs::write(path("f.folded"), "").unwrap();
