@@ -22,7 +22,14 @@ pub struct Programs {
 impl Default for Programs {
     fn default() -> Programs {
         let program = |secrets| {
-            let program = Program::new("fuzzed", &roots::root(), "fuzzed", Access { secrets }, &Signal::new("stop"));
+            let program = Program::new(
+                "fuzzed",
+                &roots::root(),
+                "fuzzed",
+                Access { secrets },
+                &Signal::new("stop"),
+                std::time::Duration::from_secs(5),
+            );
             if let Ok(turn) = program.recorder.take() {
                 std::mem::forget(turn);
             }
