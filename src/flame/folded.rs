@@ -22,9 +22,9 @@ impl Folded {
         let mut folded = Vec::with_capacity(stacks.stacks.len());
         for stack in &stacks.stacks {
             let Some(label) = labels.shown(&stack.label) else { continue };
-            let functions = shown.of(stack).into_iter().map(|function| &**function);
-            let frames = label.iter().map(String::as_str).chain(functions);
-            folded.push((frames.map(|name| number(name, &mut names, &mut known)).collect(), stack.weight));
+            let functions = shown.of(stack).into_iter().map(|function| labels.frame(function));
+            let frames = label.iter().map(|part| part.as_str().into()).chain(functions);
+            folded.push((frames.map(|name| number(&name, &mut names, &mut known)).collect(), stack.weight));
         }
         Folded { names, stacks: summed(folded) }
     }

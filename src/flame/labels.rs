@@ -4,10 +4,14 @@
 use super::FlameOptions;
 use super::options::Pools;
 use crate::thread::pool_names::without_numbers;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// The first part of the labels of the runtime's own threads.
 const RUNTIME: &str = "main/selvedge";
+
+/// How frames begin that name a thread. They end with a bracket.
+const NAMING: [&str; 2] = ["[held by ", "[ended by "];
 
 /// How the options show the labels of some stacks.
 pub(super) struct Labels<'a> {
@@ -51,6 +55,23 @@ impl<'a> Labels<'a> {
         if self.options.threads_dropped {
             return Some(Vec::new());
         }
+        Some(self.folded(label))
+    }
+
+    /// The frame as it is shown: the thread that it names, as the holder of a lock for example, is
+    /// folded as that thread's own frame is.
+    pub(super) fn frame<'f>(&self, frame: &'f str) -> Cow<'f, str> {
+        let named = |before: &'static str| Some((before, frame.strip_prefix(before)?.strip_suffix(']')?));
+        match NAMING.into_iter().find_map(named) {
+            Some((before, thread)) if !self.pools.is_empty() => {
+                Cow::Owned(format!("{before}{}]", self.folded(thread).join("/")))
+            }
+            _ => Cow::Borrowed(frame),
+        }
+    }
+
+    /// The parts of the label, with its pools folded.
+    fn folded(&self, label: &str) -> Vec<String> {
         let mut path = String::new();
         let part = |part: &str| {
             let pool = without_numbers(part);
@@ -59,7 +80,7 @@ impl<'a> Labels<'a> {
             let is_pool = self.pools.get(&path).is_some_and(|names| self.options.pools.folds(names.len()));
             if is_pool { pool } else { part.to_owned() }
         };
-        Some(label.split('/').map(part).collect())
+        label.split('/').map(part).collect()
     }
 }
 
@@ -100,6 +121,24 @@ mod tests {
         let options = FlameOptions::new();
         let labels = Labels::new(&options, peers.iter().map(String::as_str));
         assert!(peers.iter().all(|label| labels.shown(label).unwrap() == ["main", "peer *.*.*.*:*"]));
+    }
+
+    #[test]
+    fn a_frame_that_names_a_thread_of_a_pool_is_folded_with_it() {
+        let options = FlameOptions::new().fold_pools();
+        let labels = Labels::new(&options, LABELS.into_iter());
+        for (frame, shown) in [
+            ("[held by main/pool-1/reader-2]", "[held by main/pool-*/reader-*]"),
+            ("[ended by main/crawler]", "[ended by main/crawler]"),
+            ("[ended by the clock]", "[ended by the clock]"),
+            ("[waiting for queue \"reader-1\"]", "[waiting for queue \"reader-1\"]"),
+            ("main/pool-1/reader-2", "main/pool-1/reader-2"),
+        ] {
+            assert_eq!(labels.frame(frame), shown);
+        }
+        let unfolded = FlameOptions::new().keep_pools();
+        let frame = "[held by main/pool-1/reader-2]";
+        assert_eq!(Labels::new(&unfolded, LABELS.into_iter()).frame(frame), frame);
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn colours(stacks: &Stacks, options: &FlameOptions) -> PaletteMap {
     }
     for line in stacks.locations.iter().filter(|location| location.address == 0).flat_map(|location| &location.lines) {
         let coloured = COLOURED.iter().find(|(name, _)| line.function.starts_with(name));
-        map.insert(escape::frame(&line.function), coloured.map_or(GREY, |(_, colour)| *colour));
+        map.insert(escape::frame(&labels.frame(&line.function)), coloured.map_or(GREY, |(_, colour)| *colour));
     }
     for mark in Collapse::new(options.collapse.as_deref()).marks() {
         map.insert(escape::frame(mark), GREY);
