@@ -36,6 +36,11 @@ pub(crate) fn at_abort(run: extern "C" fn(bool)) {
     }
 }
 
+/// The address of the handler that [`at_abort`] has installed. `None` if it has installed none.
+pub(crate) fn handler() -> Option<usize> {
+    AT_ABORT.get().map(|_| on_abort as unsafe extern "C" fn(libc::c_int) as usize)
+}
+
 /// The handler of SIGABRT.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 //! thread is free while main, the log or stderr hangs.
 
 use super::config::{DumpSettings, OsSignal};
-use super::{exit, reserve, taken_signals};
+use super::{exit, reserve};
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use crate::os::inherit;
@@ -57,7 +57,6 @@ pub(super) fn take_over(signal: i32) {
 /// Makes a dump and writes it; returns at once. On the thread that takes signals.
 pub(super) fn write() {
     let Some(making) = OnlyOne::try_take(&MAKING) else { return };
-    taken_signals::look();
     let making = Mutex::new(Some(making));
     aside("dump", move || {
         let _making = making.lock().take();

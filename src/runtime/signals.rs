@@ -69,7 +69,7 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
     let recording = ProfileSignal::new(settings, main);
     let all: Vec<i32> =
         handled.into_iter().chain(dump).chain(recording.as_ref().map(|recording| recording.signal)).collect();
-    let mut signals = Signals::new(&all).map_err(refused)?;
+    let mut signals = taken_signals::registering(&all, || Signals::new(&all)).map_err(refused)?;
     // Only now: until there is a thread to take them they end the process.
     idle.store(false, Ordering::SeqCst);
     let busy = Busy(idle);
@@ -92,13 +92,13 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
             please_stop.on_go(move || closer.close());
             // The program may have been started with them blocked, and all its threads with it.
             inherit::unblock(&all);
-            let mut answer = |signal| match &recording {
-                _ if Some(signal) == dump => dumps::write(),
-                Some(recording) if recording.signal == signal => recording.answer(),
-                _ => {
-                    answers.answer(signal);
-                    taken_signals::look();
+            let mut answer = |signal| {
+                match &recording {
+                    _ if Some(signal) == dump => dumps::write(),
+                    Some(recording) if recording.signal == signal => recording.answer(),
+                    _ => answers.answer(signal),
                 }
+                taken_signals::look();
             };
             signals.forever().for_each(&mut answer);
             // While it listens, and no longer: a log that hangs at the very end can still be
@@ -198,7 +198,8 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
             // The first process of a namespace has no default action that could end it: there the
             // signal does nothing.
             if std::process::id() != 1 {
-                signal_hook::flag::register_conditional_default(*signal, idle.clone())?;
+                let ends = || signal_hook::flag::register_conditional_default(*signal, idle.clone());
+                taken_signals::registering(&[*signal], ends)?;
             }
             is_settled.store(true, Ordering::Relaxed);
         }

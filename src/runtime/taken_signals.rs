@@ -2,9 +2,14 @@
 //! ctrlc, a C library, `signal(SIGINT, SIG_IGN)`. The system has one handler for each signal, so
 //! the runtime does not hear that signal any more. This says so once for each signal.
 //!
-//! Nothing tells a process of such a change, so the runtime looks: a quarter of a second after its
-//! start, then after four times as long, and so on (a program that is idle for a day wakes up ten
-//! times); when any of its signals comes; when a dump is made for a signal; and at its end.
+//! The runtime shares the handler of the crate signal-hook. That crate installs it for a signal
+//! when it is first used for it, and calls the handler that it finds. It never installs it again.
+//! So what another library sets after that stays, also when a further runtime starts.
+//!
+//! Nothing tells a process of such a change, so the runtime looks. It looks at its start and a
+//! quarter of a second later, and then after ever longer pauses, each four times the one before. A
+//! program that is idle for a day wakes up ten times. The runtime also looks when one of its
+//! signals comes, and at its end.
 
 use super::reserve::{self, LAST_WORDS};
 use crate::model::locks::Mutex;
@@ -12,6 +17,7 @@ use crate::os::fork::PerProcess;
 use crate::os::inherit;
 use crate::os::tell::tell;
 use log::Level;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -35,8 +41,10 @@ struct Watched {
     signal: i32,
     name: String,
     is_for: Use,
-    /// Its handler when the runtime had started.
-    handler: usize,
+    /// The handler by which the runtime hears it.
+    own: usize,
+    /// It had another handler when the runtime started.
+    is_early: bool,
 }
 
 /// A signal with another handler than the runtime's.
@@ -61,13 +69,48 @@ impl State {
 /// A forked child hears no signals: it watches none.
 static STATE: PerProcess<Mutex<State>> = PerProcess::new(Mutex::new(State::new()), || Mutex::new(State::new()));
 
-/// From now on these signals are watched. Their handlers are the runtime's at this moment.
+/// The address of signal-hook's handler, which is one function for all signals. 0: not known.
+/// Relaxed: only the start of a runtime changes it, and runtimes start one at a time.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
+
+/// Calls `register`, which registers actions for these signals with signal-hook. If that is the
+/// first use of signal-hook for one of them, its handler is known from then on.
+pub(super) fn registering<R>(signals: &[i32], register: impl FnOnce() -> R) -> R {
+    let handlers = || signals.iter().map(|signal| inherit::handler(*signal));
+    let before: Vec<_> = handlers().collect();
+    let result = register();
+    let is_function = |handler: &usize| ![inherit::DEFAULT, inherit::IGNORED].contains(handler);
+    let mut changed = before.into_iter().zip(handlers()).filter(|(before, now)| before != now);
+    if let Some(handler) = changed.find_map(|(_, now)| now.filter(is_function))
+        && SHARED.load(Ordering::Relaxed) == 0
+    {
+        SHARED.store(handler, Ordering::Relaxed);
+    }
+    result
+}
+
+/// The handler by which the runtime hears a signal, whose handler is `now`. `None`: it hears the
+/// signal by none.
+fn own_handler(is_for: Use, now: usize) -> Option<usize> {
+    match (is_for, SHARED.load(Ordering::Relaxed)) {
+        #[cfg(feature = "log4rs")]
+        (Use::Flush, _) => crate::os::abort::handler(),
+        // Other code has used signal-hook for all of these signals before the first runtime
+        // started. Then its handler stands there, as a rule.
+        (_, 0) => Some(now).filter(|now| *now != inherit::DEFAULT),
+        (_, shared) => Some(shared),
+    }
+}
+
+/// From now on these signals are watched.
 pub(super) fn watch(signals: impl IntoIterator<Item = (i32, String, Use)>) {
     let watched = signals.into_iter().filter_map(|(signal, name, is_for)| {
-        let handler = inherit::handler(signal).filter(|handler| *handler != inherit::DEFAULT)?;
-        Some(Watched { signal, name, is_for, handler })
+        let now = inherit::handler(signal)?;
+        let own = own_handler(is_for, now)?;
+        Some(Watched { signal, name, is_for, own, is_early: now != own })
     });
     STATE.lock().watched = watched.collect();
+    look();
 }
 
 /// Looks, and tells on another thread, since the log may hang, and a name may take long to be
@@ -110,7 +153,7 @@ impl State {
         let mut taken = Vec::new();
         for watched in std::mem::take(&mut self.watched) {
             match inherit::handler(watched.signal) {
-                Some(handler) if handler != watched.handler => taken.push(Taken { watched, handler }),
+                Some(handler) if handler != watched.own => taken.push(Taken { watched, handler }),
                 _ => self.watched.push(watched),
             }
         }
@@ -127,7 +170,7 @@ impl Taken {
     }
 
     fn describe(&self) -> String {
-        let Watched { name, is_for, .. } = &self.watched;
+        let Watched { name, is_for, is_early, .. } = &self.watched;
         let (now, is_function) = match self.handler {
             inherit::DEFAULT => ("has its default action again, which ends the process at once".to_owned(), false),
             inherit::IGNORED => ("is ignored".to_owned(), false),
@@ -141,15 +184,31 @@ impl Taken {
             Use::Flush => "records in the queue of the log are lost when the process aborts",
         };
         let unless = if is_function { ", unless that handler calls the one before it" } else { "" };
-        let what_to_do = match (is_for, is_function) {
-            (Use::Stop, true) => {
-                "set that handler before the runtime starts, which then calls both, or do its work in \
-                 please_stop.on_go_scoped(…) instead"
-            }
-            (_, true) => "set that handler before the runtime starts, which then calls both",
-            (_, false) => "leave that call out, or make it before the runtime starts, which says then what it finds",
+        let when = match is_for {
+            _ if !is_early => "set after the start of the runtime".to_owned(),
+            Use::Flush => format!("set after the log had taken {name}"),
+            _ => format!(
+                "set before this runtime started, but after {name} was taken by an earlier runtime or signal-hook"
+            ),
         };
-        format!("{name} {now}, set after the start of the runtime: {so}{unless}; {what_to_do}")
+        let before = "set that handler before the first runtime of the process starts";
+        let what_to_do = match (is_for, self.handler) {
+            (_, inherit::DEFAULT) => format!("leave out the call that gives {name} its default action"),
+            (Use::Stop, inherit::IGNORED) => format!(
+                "leave out the call that ignores {name}, or make it before the first runtime of the process starts, \
+                 which then leaves {name} ignored, and says so in the log"
+            ),
+            (_, inherit::IGNORED) => format!("leave out the call that ignores {name}"),
+            (Use::Flush, _) => format!("{before}, which then calls both"),
+            (Use::Stop, _) => format!(
+                "{before}, and before signal-hook is used for {name}: then both are called; or do its work in \
+                 please_stop.on_go_scoped(…) instead"
+            ),
+            (Use::Dump | Use::Profile, _) => {
+                format!("{before}, and before signal-hook is used for {name}: then both are called")
+            }
+        };
+        format!("{name} {now}, {when}: {so}{unless}; {what_to_do}")
     }
 }
 

@@ -60,10 +60,42 @@ fn the_log_has_it_when_it_takes_it() {
 #[test]
 fn ignored_and_default_signals_are_told() {
     let ended = until_told("ignored", "SIGINT is ignored, set after the start of the runtime", SIGTERM);
-    assert!(ended.stderr.contains(": it does not stop the program; leave that call out"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(": it does not stop the program; leave out the call that ignores SIGINT"),
+        "{}",
+        ended.stderr
+    );
     let ended = until_told("default", "SIGTERM has its default action again", SIGINT);
     assert!(ended.stderr.contains("the program does not stop in order"), "{}", ended.stderr);
     assert_eq!(ended.code(), 130);
+}
+
+/// The runtime's handler is installed when a signal is first taken in the process, and not again.
+#[test]
+fn a_handler_that_stands_at_the_start_is_told() {
+    const EARLY: &str =
+        ", set before this runtime started, but after SIGINT was taken by an earlier runtime or signal-hook: ";
+    let cases = [
+        ("between", "SIGINT is handled by ", "please_stop.on_go_scoped(…) instead"),
+        ("hooked", "SIGINT is handled by ", "please_stop.on_go_scoped(…) instead"),
+        ("between-default", "SIGINT has its default action again", "leave out the call that gives SIGINT its default"),
+        ("between-ignored", "SIGINT is ignored", "leave out the call that ignores SIGINT, or make it before"),
+    ];
+    for (scenario, state, what_to_do) in cases {
+        let ended = until_told(scenario, what_to_do, SIGTERM);
+        let stderr = &ended.stderr;
+        assert_eq!((ended.code(), stderr.matches(EARLY).count()), (0, 1), "{scenario}: {stderr}");
+        assert!(stderr.contains(state), "{scenario}: {stderr}");
+    }
+}
+
+/// Nothing is set between: the second runtime hears SIGINT as the first did.
+#[test]
+fn a_second_runtime_hears_its_signals() {
+    let mut process = Process::start(&mut taking("between-nothing"));
+    process.wait_for("ready").signal(SIGINT);
+    let ended = process.end();
+    assert_eq!((ended.code(), ended.stderr.as_str()), (130, ""));
 }
 
 #[test]
@@ -83,14 +115,17 @@ fn a_lost_dump_signal_is_told() {
 /// Reporters of crashes take it as a rule, and call the handler before them.
 #[test]
 fn a_handler_of_aborts_is_no_warning() {
-    let folder = Folder::new("taken-abort");
-    let mut process = Process::start(taking("abort").arg(folder.config("")));
-    process.wait_for("ready").signal(SIGTERM);
-    assert_eq!(process.end().code(), 0);
-    let log = folder.read("app.log");
-    let known = cfg!(feature = "log4rs");
-    assert_eq!(log.contains("INFO main/selvedge/taken-signals SIGABRT is handled by "), known, "{log}");
-    assert!(!log.contains("WARN"), "{log}");
+    for scenario in ["abort", "between-abort"] {
+        let folder = Folder::new(scenario);
+        let mut process = Process::start(taking(scenario).arg(folder.config("")));
+        process.wait_for("ready").signal(SIGTERM);
+        assert_eq!(process.end().code(), 0, "{scenario}");
+        let log = folder.read("app.log");
+        let known = cfg!(feature = "log4rs");
+        let told = log.contains("INFO main/selvedge/taken-signals SIGABRT is handled by ");
+        assert_eq!(told, known, "{scenario}: {log}");
+        assert!(!log.contains("WARN"), "{scenario}: {log}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A program in which another library takes a signal of the runtime's, for
 //! tests/processes/taken_signals.rs: `taking SCENARIO [CONFIG]`.
 
-use selvedge::{Config, Signal};
+use selvedge::{Config, Runtime, Signal};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,6 +30,25 @@ pub(crate) fn main() -> ExitCode {
     if scenario == "before" {
         set(libc::SIGINT, function());
     }
+    let hook = || {
+        let hooked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        signal_hook::flag::register(libc::SIGINT, hooked).expect("a handler");
+    };
+    // What a second runtime finds, or the first one after another user of signal-hook.
+    if scenario.starts_with("between") {
+        Runtime::start(Config::new("earlier")).expect("a runtime").shutdown().expect("a good end");
+    }
+    match scenario.as_str() {
+        "between" => set(libc::SIGINT, function()),
+        "between-default" => set(libc::SIGINT, libc::SIG_DFL),
+        "between-ignored" => set(libc::SIGINT, libc::SIG_IGN),
+        "between-abort" => set(libc::SIGABRT, function()),
+        "hooked" => {
+            hook();
+            set(libc::SIGINT, function());
+        }
+        _ => {}
+    }
     let code = selvedge::run(config, |please_stop: &Signal| {
         match scenario.as_str() {
             "handled" | "off" | "at-the-end" => set(libc::SIGINT, function()),
@@ -38,11 +57,9 @@ pub(crate) fn main() -> ExitCode {
             "dump" => set(libc::SIGUSR1, function()),
             "abort" => set(libc::SIGABRT, function()),
             // Another user of the crate that the runtime uses shares its handler.
-            "shared" => {
-                let hooked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-                signal_hook::flag::register(libc::SIGINT, hooked).expect("a handler");
-            }
-            "before" => {}
+            "shared" => hook(),
+            "before" | "hooked" => {}
+            between if between.starts_with("between") => {}
             other => panic!("no scenario \"{other}\""),
         }
         if scenario == "at-the-end" {
