@@ -180,6 +180,23 @@ fn the_environment_names_the_folder_of_the_profile() {
     let ended = crate::support::run(command.env("SELVEDGE_PROFILE_OUTPUT", "app.log"));
     let error = "selvedge: the environment variable SELVEDGE_PROFILE_OUTPUT: app.log is a file; name a folder";
     assert!(ended.code() == 78 && ended.stderr.starts_with(error), "{}", ended.stderr);
+    // A signal may ask for a recording later.
+    let mut by_signal = crate::support::subject("ok", &folder.config("profile: { signal: SIGUSR2 }"));
+    by_signal.current_dir(folder.path()).env_remove("SELVEDGE_PROFILE").env("SELVEDGE_PROFILE_OUTPUT", "app.log");
+    let ended = crate::support::run(&mut by_signal);
+    assert!(ended.code() == 78 && ended.stderr.starts_with(error), "{}", ended.stderr);
+}
+
+/// Nothing is recorded, so nothing comes to that folder.
+#[test]
+fn a_wrong_folder_for_profiles_is_no_error_without_one() {
+    let folder = Folder::new("output-for-nothing");
+    for config in [folder.config(""), folder.config("profile: { enabled: true }")] {
+        let mut command = crate::support::subject("ok", &config);
+        command.current_dir(folder.path()).env("SELVEDGE_PROFILE", "off");
+        let ended = crate::support::run(command.env("SELVEDGE_PROFILE_OUTPUT", "log4rs.yaml"));
+        assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::choices::OsSignal;
 use super::choices::ProfileFormat;
 use crate::error::{Error, Kind};
 use crate::log::Queue;
+use crate::os::printable::is_unprintable;
 use crate::profile::Options;
 use crate::yaml::plain_path;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         "is empty".to_owned()
     } else if name == "." || name == ".." {
         "is a folder".to_owned()
-    } else if let Some(wrong) = name.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
+    } else if let Some(wrong) = name.chars().find(|c| matches!(c, '/' | '\\') || is_unprintable(*c)) {
         format!("has the character {wrong:?} in it")
     } else if name.len() > LONGEST_NAME {
         format!("has {} bytes, more than {LONGEST_NAME}", name.len())

@@ -36,8 +36,9 @@ pub(super) fn apply(enabled: &mut bool, options: &mut Options) -> Result<(), Err
     }
 }
 
-/// The folder of the profile's files, if the environment does not name another one. As in a file,
-/// `$ENV{…}` is replaced. A relative path is relative to the working directory.
+/// The folder of the profile's files, if the environment does not name another one. For a program
+/// that may record. As in a file, `$ENV{…}` is replaced. A relative path is relative to the working
+/// directory.
 ///
 /// # Errors
 /// What is there is no folder, or a variable in the path is not set.

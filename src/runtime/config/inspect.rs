@@ -28,7 +28,7 @@ impl Config {
     }
 
     /// The file with the token that each request to an [`inspect`](Self::inspect) address must
-    /// have, relative to the working directory.
+    /// have, relative to the working directory. `$ENV{NAME}` in the path is replaced.
     ///
     /// The token is the first line, of 16 to 256 visible ASCII characters. A file that does not
     /// exist is made when the runtime starts, with a random token, readable for its owner alone. A

@@ -73,8 +73,9 @@ impl Config {
 /// What only log4rs can follow.
 #[cfg(feature = "log4rs")]
 impl Config {
-    /// The log4rs file, relative to the working directory. Default: the console, which is stderr,
-    /// at level info; see [`log_level`](Self::log_level).
+    /// The log4rs file, relative to the working directory. `$ENV{NAME}` in the path is replaced by
+    /// the environment variable. Default: the console, which is stderr, at level info; see
+    /// [`log_level`](Self::log_level).
     ///
     /// Needs the feature `log4rs`, which is on by default.
     #[must_use]
@@ -84,10 +85,11 @@ impl Config {
     }
 
     /// A log file without a log4rs file, relative to the working directory: a line of text for each
-    /// record, appended to what is there. Folders that are missing are made. From info on, of the
-    /// runtime itself too; [`log_level`](Self::log_level) and `RUST_LOG` set another level, as for
-    /// the console. Files that are rolled, other forms of lines, and several places need a
-    /// [log4rs file](Self::log_file).
+    /// record, appended to what is there. `$ENV{NAME}` in the path is replaced by the environment
+    /// variable. A variable that is not set is an error at the start. Folders that are missing are
+    /// made. From info on, of the runtime itself too; [`log_level`](Self::log_level) and `RUST_LOG`
+    /// set another level, as for the console. Files that are rolled, other forms of lines, and
+    /// several places need a [log4rs file](Self::log_file).
     ///
     /// Needs the feature `log4rs`, which is on by default.
     ///

@@ -45,7 +45,8 @@ impl Push {
         self
     }
 
-    /// The file whose first line is the token, relative to the working directory. It is sent as a
+    /// The file whose first line is the token, relative to the working directory; `$ENV{NAME}` in
+    /// the path is replaced. It is sent as a
     /// bearer token, or with [`user`](Self::user) as a password. The file is read at each push, so
     /// the token can be renewed.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Push {

@@ -19,9 +19,10 @@ use std::time::Duration;
 impl Config {
     /// Reads the file, if there is one to read, and fills in the defaults.
     pub(crate) fn resolve(self) -> Result<Settings, Error> {
+        let set = self.set.with_variables()?;
         let set = match self.file {
-            Some(file) => self.set.over(file::read(&file)?),
-            None => self.set,
+            Some(file) => set.over(file::read(&file)?),
+            None => set,
         };
         set.has_log_for_its_settings()?;
         let name = set.name.unwrap_or_else(default_name);
@@ -64,7 +65,11 @@ impl Config {
             name,
         };
         environment::apply(&mut settings.profile.enabled, &mut settings.profile.options)?;
-        settings.profile.output = environment::profile_output(settings.profile.output)?;
+        // A person may set the variable for many programs, also for those that record nothing.
+        let may_record = settings.profile.enabled || settings.profile.signal != OsSignal::None;
+        if may_record && cfg!(feature = "profiling") {
+            settings.profile.output = environment::profile_output(settings.profile.output)?;
+        }
         let listen = listen::asked(set.inspect_text, set.inspect.flatten())?;
         settings.inspect =
             listen::resolve(environment::inspect(listen, set.inspect_token_file.as_deref())?, set.inspect_token_file)?;

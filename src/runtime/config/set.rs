@@ -1,5 +1,5 @@
 //! What was set, by a file or by setters: an option for each setting. No defaults, no checks of
-//! values.
+//! values. Replaces the environment variables in paths of setters.
 
 use super::choices::{Ask, OnStuck, OsSignal, ProfileFormat};
 use super::push_text::PushText;
@@ -7,6 +7,7 @@ use super::settings::{Listen, LogTo};
 use crate::error::{Error, Kind};
 use crate::log::Overflow;
 use crate::profile::Options;
+use crate::yaml::expand_env;
 use log::LevelFilter;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,6 +85,28 @@ impl Set {
 }
 
 impl Set {
+    /// The paths of setters with their environment variables replaced, as `file` does it for the
+    /// paths of a file.
+    pub(super) fn with_variables(mut self) -> Result<Set, Error> {
+        match &mut self.log_to {
+            // A file has named it, and its variables are replaced.
+            Some(LogTo::Output(output)) if output.place.is_some() => {}
+            Some(LogTo::Output(output)) => expand("log.output", &mut output.path)?,
+            Some(LogTo::File(file)) => expand("log.file", file)?,
+            _ => {}
+        }
+        let token_file = self.push.iter_mut().flatten().find_map(|push| push.token_file.as_mut());
+        let paths = [
+            ("profile.output", self.profile_output.as_mut()),
+            ("inspect.token_file", self.inspect_token_file.as_mut()),
+            ("push.token_file", token_file),
+        ];
+        for (key, path) in paths {
+            path.map_or(Ok(()), |path| expand(key, path))?;
+        }
+        Ok(self)
+    }
+
     /// A setting of the log where the runtime has no log would have no effect.
     pub(super) fn has_log_for_its_settings(&self) -> Result<(), Error> {
         let word = match self.log_to {
@@ -102,4 +125,12 @@ impl Set {
         let message = format!("has no effect with `log: {word}`, since the runtime installs no logger then");
         Err(Error::new(Kind::Config, message).at_key(*key))
     }
+}
+
+/// Replaces `$ENV{…}` in the path of a setter. A path that is no text has no variables in it.
+fn expand(key: &str, path: &mut PathBuf) -> Result<(), Error> {
+    if let Some(text) = path.to_str() {
+        *path = expand_env(text).map_err(|message| Error::new(Kind::Config, message).at_key(key))?.into();
+    }
+    Ok(())
 }

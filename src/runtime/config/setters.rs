@@ -78,8 +78,8 @@ impl Config {
 
     /// The stem of the profile's files. Default: the stem of the executable's file name.
     ///
-    /// It must be good as a file name: not empty, no `/`, `\` or control characters, at most 200
-    /// bytes.
+    /// It must be good as a file name: not empty, at most 200 bytes, without `/`, `\`, control
+    /// characters, ends of lines, and marks that change the order of a text.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Config {
         self.set.name = Some(name.into());
@@ -216,8 +216,8 @@ impl Config {
     }
 
     /// The folder for the profile's files, relative to the working directory. Default:
-    /// `flamegraphs`. The environment variable `SELVEDGE_PROFILE_OUTPUT` goes before this, and
-    /// before the file.
+    /// `flamegraphs`. `$ENV{NAME}` in it is replaced by the environment variable, as in a file. The
+    /// environment variable `SELVEDGE_PROFILE_OUTPUT` goes before this, and before the file.
     #[must_use]
     pub fn profile_output(mut self, folder: impl Into<PathBuf>) -> Config {
         self.set.profile_output = Some(folder.into());

@@ -198,6 +198,8 @@ fn what_setters_set_is_checked_too() {
         (Config::new(""), "name"),
         (Config::new(".."), "name"),
         (Config::new("nul\0"), "name"),
+        (Config::new("left\u{202e}right"), "name"),
+        (Config::new("two\u{2028}lines"), "name"),
         (Config::new("long".repeat(51)), "name"),
         (Config::new("x").deadlocks(Duration::ZERO), "deadlocks.after"),
         (Config::new("x").log_own().log_level(LevelFilter::Debug), "log.level"),
@@ -212,9 +214,39 @@ fn what_setters_set_is_checked_too() {
         let error = config.check().unwrap_err();
         assert!(error.is_config(), "{error}");
         assert_eq!(error.key(), Some(key), "{error}");
+        let text = error.to_string();
+        assert_eq!(crate::os::printable::on_one_line(&text), text);
     }
     #[cfg(feature = "log4rs")]
     Config::new("x").log_file("no/such/file.yaml").check().unwrap_err();
+}
+
+#[test]
+fn variables_in_paths_of_setters_are_replaced() {
+    let settings = Config::new("x").profile_output("$ENV{CARGO_PKG_NAME}/flames").resolve().unwrap();
+    assert_eq!(settings.profile.output, Path::new("selvedge/flames"));
+    let unset = "$ENV{SELVEDGE_NOT_SET}/x";
+    for (config, key) in [
+        (Config::new("x").profile_output(unset), "profile.output"),
+        #[cfg(feature = "log4rs")]
+        (Config::new("x").log_output(unset), "log.output"),
+        #[cfg(feature = "log4rs")]
+        (Config::new("x").log_file(unset), "log.file"),
+        #[cfg(feature = "inspect")]
+        (Config::new("x").inspect_token_file(unset), "inspect.token_file"),
+        #[cfg(feature = "push")]
+        (Config::new("x").push(Push::to("http://localhost:4040").token_file(unset)), "push.token_file"),
+    ] {
+        let error = config.check().unwrap_err();
+        assert_eq!((error.is_config(), error.key()), (true, Some(key)), "{error}");
+        assert!(error.to_string().contains("the environment variable SELVEDGE_NOT_SET is not set"), "{error}");
+    }
+    #[cfg(feature = "log4rs")]
+    {
+        let settings = Config::new("x").log_output("target/$ENV{CARGO_PKG_NAME}.log").resolve().unwrap();
+        let LogTo::Output(output) = settings.log.to else { panic!("{:?}", settings.log.to) };
+        assert_eq!(output.path, Path::new("target/selvedge.log"));
+    }
 }
 
 #[test]
