@@ -1,10 +1,13 @@
 //! Thread-locals of other crates: the diagnostic context (log-mdc) and the time zone (chrono). Both
-//! crates panic if a thread uses theirs after it was destroyed, so a destructor of another
+//! crates panic if a thread uses theirs after it was destroyed. So a destructor of another
 //! thread-local must not reach them. A panic within the panic hook aborts the process, so catching
 //! the panic is not enough.
 //!
-//! For each there is a thread-local of ours that is made right after it, and so destroyed right
-//! before it: destructors of thread-locals run in the opposite order. While ours lives, theirs does.
+//! For each there is a thread-local of ours, made right after it. The destructors of thread-locals
+//! run in the opposite order, so ours is destroyed right before theirs. While ours lives, theirs
+//! does. The standard library runs them in that order today, and does not promise it. Should it
+//! change, the test `destroyed_thread_locals_are_not_reached` notices: its thread-locals are used
+//! in both orders.
 
 use super::panic_flags::{is_past_body, silenced};
 use crate::wait::tree_path;

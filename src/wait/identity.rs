@@ -157,8 +157,8 @@ static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex
 
 /// The last paths of threads with a number that have left the tree or ended while waits are
 /// counted: a thread may end before the thread that it has woken runs. The oldest are forgotten.
-/// Changed together with `PATHS`, under the lock of `PATHS`, so that a thread that looks into both
-/// under that lock finds a thread that is just leaving under its path in the tree.
+/// Changed together with `PATHS`, under the lock of `PATHS`. So a thread that looks into both under
+/// that lock finds each thread. A thread that is just leaving has its path in the tree there.
 #[cfg(feature = "profiling")]
 static ENDED: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
