@@ -198,6 +198,24 @@ fn a_panic_of_a_registered_thread_is_reported() {
     }
 }
 
+/// It is not said to have ended: nothing has waited for that.
+#[test]
+fn a_lent_thread_may_go_on_after_a_failure() {
+    let ended = failing("registered-once-and-main-fails", &Folder::new("lent-survivor"));
+    assert_eq!(ended.code(), 1);
+    let line = "main/pool was asked to stop and may go on: nothing waits for its end";
+    assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_context_that_main_returns_is_in_the_report() {
+    let ended = failing("context-in-main", &Folder::new("context-in-main"));
+    let report = &ended.stderr;
+    assert_eq!((ended.code(), report.matches("while loading tenant 17").count()), (1, 1), "{report}");
+    assert!(report.contains("main failed: while loading tenant 17"), "{report}");
+    assert!(report.contains("main/loader panicked at tests/programs/failing.rs:"), "{report}");
+}
+
 /// The guard's drop does not see the panic: another panic of the thread may have come before it, or
 /// may come while the guard stops its children.
 #[test]

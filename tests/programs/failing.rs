@@ -1,6 +1,7 @@
 //! Programs that fail in odd ways, for tests/processes/failure_output.rs: `failing SCENARIO
 //! CONFIG`.
 
+use anyhow::Context;
 use selvedge::{JoinHandle, Signal, spawn, spawn_fallible};
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -9,6 +10,11 @@ pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let scenario = args.next().unwrap_or_default();
     let config = args.next().expect("a config");
+    if scenario == "context-in-main" {
+        return selvedge::run(config.as_str(), |_: &Signal| -> anyhow::Result<()> {
+            spawn("loader", |_| look_up("tenant 17")).join().context("while loading tenant 17")
+        });
+    }
     selvedge::run(config.as_str(), |_: &Signal| -> Result<(), String> {
         match scenario.as_str() {
             "reported" => reported(),
@@ -45,6 +51,18 @@ pub(crate) fn main() -> ExitCode {
                 let _inner = selvedge::register("inner");
                 std::panic::resume_unwind(Box::new(42_u8));
             }),
+            "registered-once-and-main-fails" => {
+                let (tell, told) = std::sync::mpsc::channel();
+                let pool = std::thread::spawn(move || {
+                    selvedge::register_once("pool");
+                    tell.send(()).expect("main waits");
+                    std::thread::park();
+                });
+                told.recv().expect("the pool is registered");
+                // It goes on until the process ends.
+                std::mem::forget(pool);
+                return Err("the pool is empty".to_owned());
+            }
             "registered-target-panics" => foreign(|| {
                 let _outer = selvedge::register("outer");
                 let _inner = selvedge::register("inner");
