@@ -6,8 +6,8 @@
 //! when it is first used for it, and calls the handler that it finds. It never installs it again.
 //! So what another library sets after that stays, also when a further runtime starts.
 //!
-//! Nothing tells a process of such a change, so the runtime looks. It looks at its start and a
-//! quarter of a second later, and then after ever longer pauses, each four times the one before. A
+//! Nothing tells a process of such a change, so the runtime looks. It looks at its start, a quarter
+//! of a second later, and then after ever longer pauses. Each pause is four times the one before. A
 //! program that is idle for a day wakes up ten times. The runtime also looks when one of its
 //! signals comes, and at its end.
 

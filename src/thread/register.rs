@@ -15,10 +15,10 @@ use std::rc::Rc;
 #[must_use = "the thread leaves the tree when this is dropped"]
 pub struct Registered(Rc<Registration>);
 
-/// Brings the calling thread into the tree, below the thread that it is known as so far (`main`, if
-/// it is not known), until the guard drops. It gets a path, a `please_stop`, and a place in the
-/// profile. Its children are stopped and joined when the guard drops. Its parent asks it to stop
-/// and waits for the guard to drop, so it should look at its `please_stop`.
+/// Brings the calling thread into the tree until the guard drops. Its parent is the thread that it
+/// is known as so far; `main`, if it is not known. It gets a path, a `please_stop`, and a place in
+/// the profile. Its children are stopped and joined when the guard drops. Its parent asks it to
+/// stop and waits for the guard to drop, so it should look at its `please_stop`.
 ///
 /// # Blocking
 /// This call does not block. Dropping the guard blocks until the thread's children have ended.
@@ -40,9 +40,9 @@ pub struct Registered(Rc<Registration>);
 /// registers again is its own child; the outer guard, if it is dropped first, counts until the
 /// inner one has been dropped.
 ///
-/// A guard that is leaked (`mem::forget`) counts until its thread ends, or until the body of the
-/// thread ends in which it was made. Its children are stopped then too. A thread that ends does not
-/// wait for them, but its parent does.
+/// A guard that is leaked (`mem::forget`) counts until its thread ends. A guard that the body of a
+/// spawned thread has leaked counts until that body ends. Its children are stopped then too. A
+/// thread that ends does not wait for them, but its parent does.
 ///
 /// ```
 /// std::thread::spawn(|| {
@@ -53,9 +53,9 @@ pub struct Registered(Rc<Registration>);
 /// .unwrap();
 /// ```
 ///
-/// It works at any time, so a callback may call it: of a thread that is not in the tree yet, which
-/// registers while a runtime ends, the parent is the `main` that comes after. That runtime does not
-/// wait for the guard.
+/// It works at any time, so a callback may call it. A thread that is not in the tree yet may
+/// register while a runtime ends. Then its parent is the next `main`, and the runtime that ends
+/// does not wait for the guard.
 #[track_caller]
 pub fn register(name: impl AsRef<str>) -> Registered {
     match register_below(None, name.as_ref(), SpawnSettings::here()) {
@@ -74,9 +74,9 @@ pub fn register(name: impl AsRef<str>) -> Registered {
 /// and joined. Then it leaves the tree. If the end has to wait for a job, use [`register`] in that
 /// job.
 ///
-/// The next call after that brings the thread into the tree again, below the next `main`, also
-/// while the first one still ends. The runtime that ends does not wait for what the thread spawns
-/// from then on, and the log names such threads.
+/// The next call after that brings the thread into the tree again, below the next `main`. That may
+/// be while the first `main` still ends. Its end does not wait for what the thread spawns from then
+/// on, and the log names such threads.
 ///
 /// A thread-local keeps the registration, and its destructor ends it. Called from a destructor that
 /// runs after that one it does nothing. A library that is loaded by `dlopen` stays in memory from

@@ -228,6 +228,7 @@ fn variables_in_paths_of_setters_are_replaced() {
     let unset = "$ENV{SELVEDGE_NOT_SET}/x";
     for (config, key) in [
         (Config::new("x").profile_output(unset), "profile.output"),
+        (Config::new("x").profile_output("a/$ENV{SELVEDGE_NOT_SET}"), "profile.output"),
         #[cfg(feature = "log4rs")]
         (Config::new("x").log_output(unset), "log.output"),
         #[cfg(feature = "log4rs")]
