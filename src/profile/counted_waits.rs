@@ -22,6 +22,7 @@ pub(super) struct CountedWaits {
     pub(super) can_take: bool,
 }
 
+#[cfg(any(feature = "inspect", feature = "push"))]
 impl CountedWaits {
     /// For differences of two readings: see [`Account::uncut`].
     pub(super) fn uncut(self) -> CountedWaits {

@@ -80,6 +80,7 @@ impl Account {
 
     /// The same account with nothing cut out of it. Its waits only grow from one reading to the
     /// next; the cut of one wait falls and rises with the others.
+    #[cfg(any(feature = "inspect", feature = "push", test))]
     pub(in crate::profile) fn uncut(mut self) -> Account {
         for ender in self.waits.iter_mut().flat_map(|wait| &mut wait.enders) {
             ender.nanos += std::mem::take(&mut ender.cut);
