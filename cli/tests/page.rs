@@ -74,7 +74,11 @@ fn the_place_of_a_thread_that_does_not_stop_stays() {
     for id in ["record", "count", "pause"] {
         assert_eq!(browser.eval(&format!("document.querySelector('#{id}').disabled")), true, "{id}");
     }
-    assert_eq!(browser.eval("document.querySelector('#tree .detail button')?.disabled ?? true"), true);
+    assert_eq!(browser.eval("document.querySelector('#timeline').hasAttribute('href')"), false);
+    browser.eval("reveal([...known.threads.values()].find((one) => one.path === 'main/deaf').id)");
+    assert_eq!(browser.eval("document.querySelector('#tree .detail button').disabled"), true);
+    // Its row has the stack that the problem shows.
+    assert!(browser.text("#tree .detail").contains("watched::"), "{}", browser.text("#tree .detail"));
 }
 
 #[test]
