@@ -24,8 +24,8 @@ pub(crate) fn run(before: &Path, after: &Path, svg: Option<&Path>, top: usize) -
     if is_pprof != is_later_pprof {
         let (folded, pprof) = if is_pprof { (after, before) } else { (before, after) };
         let text = format!(
-            "{} has folded lines, with short names of functions, and {} is a profile of pprof, with whole ones, so most \
-             functions would seem to be new or gone; compare two recordings of one format",
+            "{} has folded lines, with short names of functions, and {} is a profile of pprof, with whole ones, so \
+             most functions would seem to be new or gone; compare two recordings of one format",
             folded.display(),
             pprof.display()
         );

@@ -101,7 +101,8 @@ fn a_stack_is_shown_as_in_the_log_and_stays() {
     browser.look(390, 844, "light");
     browser.eval("document.querySelector('#tree .detail details').open = true");
     let wide = browser.eval(
-        "[...document.querySelectorAll('#tree .detail, #tree .detail pre')].every((one) => one.scrollWidth <= one.clientWidth)",
+        "[...document.querySelectorAll('#tree .detail, #tree .detail pre')]\
+            .every((one) => one.scrollWidth <= one.clientWidth)",
     );
     assert_eq!(wide, true);
     // Without an answer the old stack stays.

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::failure_context::FailureContext;
 use super::panic_flags::{IN_LOGGER, PAST, SILENT, is_registered};
 use super::seen::{self, Identity, Seen};
-use crate::os::tell::was_logged;
+use crate::os::tell::{remark, was_logged};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::panic::PanicHookInfo;
@@ -55,6 +55,10 @@ pub(crate) fn install_hook() {
             let is_end = cfg!(panic = "abort") || past || aborts(info);
             let reports = is_end && BEFORE_ABORT.get().is_some() && TO_LOG.load(Ordering::SeqCst);
             if !is_standard || !(seen.logged || reports) {
+                if is_standard && is_registered() {
+                    // std knows the name that the thread was started with, if any.
+                    remark(&format!("selvedge: {} panics:", my_path()));
+                }
                 previous(info);
             }
             if is_end {

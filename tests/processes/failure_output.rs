@@ -198,6 +198,19 @@ fn a_panic_of_a_registered_thread_is_reported() {
     }
 }
 
+/// Where the log is not the runtime's, std's own text tells it, which lacks the thread's path.
+#[test]
+fn the_path_of_a_registered_thread_stands_before_the_text_of_its_panic() {
+    let folder = Folder::new("registered-own-log");
+    let config = folder.write("selvedge.yaml", "name: subject\nlog: own\n");
+    let ended = run(Command::new(program("failing")).arg("registered-once").arg(config));
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.is_empty()).collect();
+    let at = lines.iter().position(|line| *line == "selvedge: main/callback panics:");
+    let at = at.unwrap_or_else(|| panic!("{}", ended.stderr));
+    assert!(lines[at + 1].contains("panicked at tests/programs/failing.rs:"), "{}", ended.stderr);
+    assert_eq!(ended.code(), 0);
+}
+
 /// It is not said to have ended: nothing has waited for that.
 #[test]
 fn a_lent_thread_may_go_on_after_a_failure() {
