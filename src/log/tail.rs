@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ::log::Level;
 
+use super::recent::{cut, mark};
 use super::record::{Captured, Time};
 use super::tail_record::TailRecord;
 use crate::model::locks::Mutex;
@@ -90,7 +91,7 @@ fn keep(time: Time, level: Level, target: &str, thread: &str, message: &str) {
         level,
         target: target.to_owned(),
         thread: thread.to_owned(),
-        message: cut(message),
+        message: shortened(message),
     };
     let mut tail = TAIL.lock();
     tail.count += 1;
@@ -105,12 +106,9 @@ fn keep(time: Time, level: Level, target: &str, thread: &str, message: &str) {
 }
 
 /// What is kept of a message.
-fn cut(message: &str) -> String {
-    if message.len() <= LONGEST {
-        return message.to_owned();
-    }
-    let end = (0..=LONGEST).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
-    format!("{} … cut ({} more bytes)", &message[..end], message.len() - end)
+fn shortened(message: &str) -> String {
+    let (kept, left_out) = cut(message, LONGEST);
+    format!("{kept}{}", mark(left_out))
 }
 
 /// Records that the log could not keep.
@@ -153,10 +151,10 @@ mod tests {
     #[test]
     fn a_cut_message_says_so() {
         let report = format!("{}ü{}", "x".repeat(LONGEST - 1), "y".repeat(10));
-        assert_eq!(cut(&report), format!("{} … cut (12 more bytes)", "x".repeat(LONGEST - 1)));
-        assert_eq!(cut(&report[..LONGEST - 1]), report[..LONGEST - 1]);
+        assert_eq!(shortened(&report), format!("{} … cut (12 more bytes)", "x".repeat(LONGEST - 1)));
+        assert_eq!(shortened(&report[..LONGEST - 1]), report[..LONGEST - 1]);
         let deadlock = "  at service::Bank::deposit (src/main.rs:57)\n".repeat(40);
-        assert_eq!(cut(&deadlock), deadlock, "a report with its stacks is whole");
+        assert_eq!(shortened(&deadlock), deadlock, "a report with its stacks is whole");
     }
 
     #[test]
