@@ -87,9 +87,7 @@ fn diff_compares_files_of_both_kinds() {
     assert!(stdout(&output).contains("10.0 %   90.0 %  +80.0 %"), "{}", stdout(&output));
     assert!(std::fs::read_to_string(path("d.svg")).unwrap().contains("<svg"));
     // Names are short in the one and whole in the other.
-    let profile = "\x0a\x04\x08\x01\x10\x01\x32\x00\x32\x04main\x12\x04\x08\x01\x10\x05\
-        \x22\x06\x08\x01\x22\x02\x08\x01\x2a\x04\x08\x01\x10\x01";
-    std::fs::write(path("g.pb.gz"), support::packed(profile)).unwrap();
+    std::fs::write(path("g.pb.gz"), support::packed(support::PROFILE)).unwrap();
     expect(&selvedge(&["diff", &path("g.pb.gz"), &path("g.pb.gz")]), 0);
     for pair in [["a.folded", "g.pb.gz"], ["g.pb.gz", "a.folded"]] {
         let output = selvedge(&["diff", &path(pair[0]), &path(pair[1])]);

@@ -4,7 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 use support::watched::{Watched, until};
-use support::{Folder, expect, selvedge, stderr, stdout};
+use support::{Folder, PROFILE, expect, packed, selvedge, stderr, stdout};
 
 fn signal(watched: &Watched, name: &str) {
     let pid = watched.child.id().to_string();
@@ -36,7 +36,7 @@ fn ps_and_dump_tell_what_is_wrong() {
             "\"everyone\" is no address",
             "waits for lock \"savings\", held by main/withdrawals",
             "reader-* ×5",
-            "5 waits for its please_stop",
+            "5 wait for their please_stop",
             "asked to stop",
             "(the test wants it)",
             "<img id=markup src=x>",
@@ -73,9 +73,9 @@ fn record_writes_files_that_diff_reads() {
         expect(&watched.selvedge(&["record", "--seconds", "1", "-o", &path(name)]), 0);
     }
     let text: serde_json::Value = serde_json::from_slice(&read("d.json")).unwrap();
-    let packed: serde_json::Value =
+    let unpacked: serde_json::Value =
         serde_json::from_reader(flate2::read::GzDecoder::new(&read("e.json.gz")[..])).unwrap();
-    for timeline in [text, packed] {
+    for timeline in [text, unpacked] {
         let threads = timeline["threads"].as_array().unwrap();
         let reader = threads.iter().find(|thread| thread["name"] == "main/readers/reader-1").unwrap();
         assert_ne!(reader["markers"]["length"], 0, "it waits");
@@ -87,8 +87,9 @@ fn record_writes_files_that_diff_reads() {
     assert!(wall.lines().any(|line| line.starts_with("main;readers;reader-1;")), "{wall}");
     // Each kind of file tells the same functions and threads.
     std::fs::write(path("none.folded"), "main;nothing 1\n").unwrap();
-    for name in ["a.folded", "b.pb.gz"] {
-        let output = selvedge(&["diff", &path("none.folded"), &path(name), "--top", "1000"]);
+    std::fs::write(path("none.pb.gz"), packed(PROFILE)).unwrap();
+    for (none, name) in [("none.folded", "a.folded"), ("none.pb.gz", "b.pb.gz")] {
+        let output = selvedge(&["diff", &path(none), &path(name), "--top", "1000"]);
         holds(&output, &["main", "deaf", "watched::work"]);
         // The rest is what the program does to answer.
         assert!(share_of_work(&stdout(&output)) > 10.0, "{name}: {}", stdout(&output));
