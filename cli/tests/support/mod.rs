@@ -79,8 +79,8 @@ pub fn answer(stream: &mut UnixStream, status: &str, version: &str, body: &str) 
 pub const TIMELINE: &str = r#"{"meta":{"version":24}}"#;
 
 /// A profile of pprof before it is packed: five times `main`.
-pub const PROFILE: &str = "\x0a\x04\x08\x01\x10\x01\x32\x00\x32\x04main\x12\x04\x08\x01\x10\x05\x22\x06\x08\x01\x22\x02\x08\x01\
-                           \x2a\x04\x08\x01\x10\x01";
+pub const PROFILE: &str = "\x0a\x04\x08\x01\x10\x01\x32\x00\x32\x04main\x12\x04\x08\x01\x10\x05\
+    \x22\x06\x08\x01\x22\x02\x08\x01\x2a\x04\x08\x01\x10\x01";
 
 pub fn packed(text: &str) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
