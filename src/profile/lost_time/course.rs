@@ -105,6 +105,11 @@ impl<'a> Courses<'a> {
     pub(super) fn ender(&self, thread: usize, wait: usize) -> &TracedEnder {
         &self.trace.threads[thread].waits[wait].ender
     }
+
+    /// When that wait of that thread was over. A wait with a wake-up in vain has several sleeps.
+    pub(super) fn over(&self, thread: usize, wait: usize) -> u64 {
+        self.trace.threads[thread].waits[wait].over
+    }
 }
 
 impl Course {

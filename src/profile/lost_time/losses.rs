@@ -3,8 +3,10 @@
 //!
 //! Invariants
 //! 1. What a thread's waits are blamed on adds up to its waits, to the nanosecond.
-//! 2. A wait is followed only to a thread whose own wait had ended before. So no circle is followed:
+//! 2. A wait is followed only to a thread whose own wait was over before. So no circle is followed:
 //!    a thread cannot have ended a wait while it slept itself.
+//! 3. Before the birth of a thread, the time is its spawner's. The spawner, too, is followed only to
+//!    what was over before that birth.
 
 use super::course::{Activity, Courses, Doing};
 use crate::profile::trace::TracedEnder;
@@ -30,7 +32,7 @@ struct Open {
     thread: usize,
     from: u64,
     till: u64,
-    /// When the wait ended that led here.
+    /// When the wait was over, or the thread was born, that led here.
     limit: u64,
 }
 
@@ -55,7 +57,8 @@ fn losses_within(courses: &Courses<'_>, most: u64) -> HashMap<Loss, u64> {
                 add(by, None, stretch.end - stretch.begin);
                 continue;
             }
-            open.push(Open { thread: by, from: stretch.begin, till: stretch.end, limit: stretch.end });
+            let limit = courses.over(of, wait);
+            open.push(Open { thread: by, from: stretch.begin, till: stretch.end, limit });
             while let Some(part) = open.pop() {
                 pieces += follow(courses, &part, &mut open, &mut |activity, nanos| {
                     add(part.thread, Some(activity), nanos);
@@ -90,8 +93,8 @@ fn follow(courses: &Courses<'_>, part: &Open, open: &mut Vec<Open>, add: &mut im
             Doing::Runnable => add(Activity::Runnable, end - begin),
             Doing::Own(_) => course.own(stretch, begin, end, &mut |activity, nanos, _| add(activity, nanos)),
             Doing::Wait(wait) => match *courses.ender(thread, wait) {
-                TracedEnder::Thread(by) if stretch.end < limit => {
-                    open.push(Open { thread: by, from: begin, till: end, limit: stretch.end });
+                TracedEnder::Thread(by) if courses.over(thread, wait) < limit => {
+                    open.push(Open { thread: by, from: begin, till: end, limit: courses.over(thread, wait) });
                 }
                 _ => add(course.dead_end(wait), end - begin),
             },

@@ -6,6 +6,7 @@
 //! | `course` | what each thread did at each nanosecond |
 //! | `losses` | the waits of all threads, followed to what other threads did meanwhile |
 //! | `path` | the critical path, backwards from its end |
+//! | `reference` | both again, nanosecond by nanosecond, for `tests` |
 //! | `shown` | what threads did, as frames and as words |
 //! | `blame`, `critical_path` | the two results, as users hold them |
 
@@ -14,6 +15,8 @@ mod course;
 mod critical_path;
 mod losses;
 mod path;
+#[cfg(test)]
+mod reference;
 mod shown;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
-//! Blame and the critical path, against a second implementation that goes nanosecond by nanosecond
-//! and shares no code with the first one but the events.
+//! Blame and the critical path, against the reference on random programs, and on made-up ones.
 
 use super::course::{Activity, Courses};
 use super::losses::{self, Loss};
 use super::path;
+use super::reference::{Cell, Cells};
 use crate::profile::trace::{StackNumber, Trace, TracedEnder, TracedSample, TracedThread, TracedWait, WaitName};
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +30,16 @@ fn thread(index: usize, begin: u64, end: u64) -> TracedThread {
 
 fn wait(begin: u64, ended: u64, runs_again: u64, ender: TracedEnder) -> TracedWait {
     let what = WaitName { kind: "queue", name: "jobs".into() };
-    TracedWait { begin, ended, runs_again, what, ender, stack: None }
+    TracedWait { begin, ended, over: ended, runs_again, what, ender, stack: None }
+}
+
+/// Adds the sleep with which a wait is over. `vain`: the sleeps of the same wait that ended in vain.
+fn end_wait(thread: &mut TracedThread, vain: &mut Vec<usize>, last: TracedWait) {
+    for index in vain.drain(..) {
+        let earlier = &mut thread.waits[index];
+        (earlier.ender, earlier.over) = (last.ender.clone(), last.over);
+    }
+    thread.waits.push(last);
 }
 
 /// What threads do that run, sleep, wake each other and spawn each other, each at its turn.
@@ -45,6 +54,7 @@ fn program(random: &mut Random) -> Trace {
     let mut trace = Trace { begin, end: begin + length, is_by_wall: in_a_hundred(random, 50), ..Trace::default() };
     let mut states = Vec::new();
     let mut clocks = Vec::new();
+    let mut vain: Vec<Vec<usize>> = vec![Vec::new(); 6];
     for index in 0..1 + random.below(3) as usize {
         trace.threads.push(thread(index, begin, trace.end));
         states.push(State::Runs);
@@ -63,8 +73,12 @@ fn program(random: &mut Random) -> Trace {
                             2 => TracedEnder::Unknown,
                             _ => TracedEnder::Named("other/pool".into()),
                         };
-                        trace.threads[index].waits.push(wait(since, now, now, ender));
+                        end_wait(&mut trace.threads[index], &mut vain[index], wait(since, now, now, ender));
                         states[index] = State::Ready(now + 1 + random.below(3));
+                    } else if in_a_hundred(random, 4) {
+                        vain[index].push(trace.threads[index].waits.len());
+                        trace.threads[index].waits.push(wait(since, now, now, TracedEnder::Unknown));
+                        states[index] = State::Ready(now + random.below(3));
                     }
                 }
                 State::Ready(at) if now < at => {}
@@ -72,13 +86,18 @@ fn program(random: &mut Random) -> Trace {
                     trace.threads[index].waits.last_mut().unwrap().runs_again = at;
                     states[index] = State::Runs;
                 }
+                // It was woken in vain.
+                State::Runs if !vain[index].is_empty() && in_a_hundred(random, 70) => {
+                    states[index] = State::Sleeps(now)
+                }
+                State::Runs if !vain[index].is_empty() => {}
                 State::Runs => match random.below(10) {
                     0 | 1 => states[index] = State::Sleeps(now),
                     2..=4 => {
                         let other = random.below(count as u64) as usize;
                         if let State::Sleeps(since) = states[other] {
                             let woken = wait(since, now, now, TracedEnder::Thread(index));
-                            trace.threads[other].waits.push(woken);
+                            end_wait(&mut trace.threads[other], &mut vain[other], woken);
                             states[other] = State::Ready(now + random.below(4));
                         }
                     }
@@ -123,7 +142,8 @@ fn nonsense(random: &mut Random) -> Trace {
         thread.born_by = in_a_hundred(random, 60).then(|| random.below(count as u64 + 1) as usize);
         for _ in 0..random.below(6) {
             let ender = TracedEnder::Thread(random.below(count as u64) as usize);
-            thread.waits.push(wait(random.below(60), random.below(60), random.below(60), ender));
+            let sleep = wait(random.below(60), random.below(60), random.below(60), ender);
+            thread.waits.push(TracedWait { over: random.below(60), ..sleep });
         }
         thread.waits.sort_by_key(|wait| wait.begin);
         for _ in 0..random.below(6) {
@@ -134,204 +154,6 @@ fn nonsense(random: &mut Random) -> Trace {
         trace.threads.push(thread);
     }
     trace
-}
-
-/// What a thread does in one nanosecond.
-#[derive(Clone, Copy, PartialEq)]
-enum Cell {
-    Absent,
-    Waits(usize),
-    Runnable,
-    Does(Activity),
-}
-
-/// The second implementation: a cell for each thread and nanosecond of the trace.
-struct Cells<'a> {
-    trace: &'a Trace,
-    of: Vec<Vec<Cell>>,
-    numbers: &'a HashMap<(usize, usize), u32>,
-}
-
-impl<'a> Cells<'a> {
-    fn new(trace: &'a Trace, numbers: &'a HashMap<(usize, usize), u32>) -> Cells<'a> {
-        let of = trace.threads.iter().map(|thread| Cells::of(trace, thread)).collect();
-        Cells { trace, of, numbers }
-    }
-
-    fn of(trace: &Trace, thread: &TracedThread) -> Vec<Cell> {
-        let times = || trace.begin..trace.end;
-        let lives = |at| thread.begin <= at && at < thread.end;
-        let placeholder = Cell::Does(Activity::Unsampled);
-        let mut cells: Vec<Cell> = times().map(|at| if lives(at) { placeholder } else { Cell::Absent }).collect();
-        let mut cell = |at: u64, to: Cell| {
-            if times().contains(&at) && lives(at) && cells[(at - trace.begin) as usize] == placeholder {
-                cells[(at - trace.begin) as usize] = to;
-            }
-        };
-        for (index, wait) in thread.waits.iter().enumerate() {
-            // An overlap belongs to the wait before.
-            let waits = wait.begin..wait.ended;
-            waits.for_each(|at| cell(at, Cell::Waits(index)));
-            let next = thread.waits.get(index + 1).map_or(u64::MAX, |next| next.begin);
-            (wait.ended.max(wait.begin)..wait.runs_again.min(next)).for_each(|at| cell(at, Cell::Runnable));
-        }
-        // Own time, split by the samples.
-        let own = |cells: &[Cell]| -> Vec<usize> { (0..cells.len()).filter(|at| cells[*at] == placeholder).collect() };
-        let birth = thread.begin.clamp(trace.begin, trace.end);
-        let death = thread.end.clamp(birth, trace.end);
-        let all = own(&cells);
-        let (mut open, mut cpu) = (all.clone(), 0);
-        let (mut ran, mut seen) = (BTreeMap::new(), Vec::new());
-        for sample in &thread.samples {
-            cpu += sample.cpu;
-            // The nanosecond before the sample decides.
-            let last = sample.at.clamp(birth, death).checked_sub(1);
-            let Some(last) = last.filter(|last| *last >= trace.begin && lives(*last)).map(|last| last - trace.begin)
-            else {
-                continue;
-            };
-            if matches!(cells[last as usize], Cell::Waits(_) | Cell::Runnable) {
-                continue;
-            }
-            let spoken_for: Vec<usize> = open.iter().copied().filter(|at| *at <= last as usize).collect();
-            if spoken_for.is_empty() {
-                continue;
-            }
-            // The number of own nanoseconds before the sample.
-            let rank = all.partition_point(|at| *at <= last as usize);
-            seen.extend(sample.stack.map(|stack| (rank, last as usize, stack)));
-            open.retain(|at| *at > last as usize);
-            let length = spoken_for.len() as u64;
-            let (share, mut sum) = (cpu.min(length), 0);
-            for at in spoken_for {
-                sum += share;
-                ran.insert(at, sum >= length);
-                sum -= if sum >= length { length } else { 0 };
-            }
-            cpu = 0;
-        }
-        for (rank, at) in all.iter().enumerate() {
-            let Some(ran) = ran.get(at) else { continue };
-            // Without a wait between them.
-            let together = |other: usize| (*at.min(&other)..=*at.max(&other)).all(|cell| all.contains(&cell));
-            let near: Vec<_> = seen.iter().filter(|(_, last, _)| together(*last)).collect();
-            let before_middle = |pair: &&[&(usize, usize, StackNumber)]| rank < (pair[0].0 + pair[1].0) / 2;
-            let nearest = near.windows(2).find(before_middle).map(|pair| pair[0]).or(near.last().copied());
-            let next = || seen.iter().find(|(_, last, _)| last > at).or(seen.last());
-            let stack = nearest.or_else(next).map(|(_, _, stack)| *stack);
-            cells[*at] = Cell::Does(match (*ran, stack) {
-                (true, Some(stack)) => Activity::Ran(stack),
-                (true, None) => Activity::Unsampled,
-                (false, stack) => Activity::Outside(stack.filter(|_| trace.is_by_wall)),
-            });
-        }
-        cells
-    }
-
-    fn cell(&self, thread: usize, at: u64) -> Cell {
-        self.of[thread][(at - self.trace.begin) as usize]
-    }
-
-    /// The end of the wait that the thread is in at `at`, as far as it was recorded.
-    fn end_of_wait(&self, thread: usize, wait: usize, at: u64) -> u64 {
-        (at..self.trace.end).find(|at| self.cell(thread, *at) != Cell::Waits(wait)).unwrap_or(self.trace.end)
-    }
-
-    fn spawner(&self, thread: usize) -> Option<usize> {
-        self.trace.threads[thread].born_by.filter(|spawner| *spawner < self.trace.threads.len())
-    }
-
-    fn birth(&self, thread: usize) -> u64 {
-        self.trace.threads[thread].begin.clamp(self.trace.begin, self.trace.end)
-    }
-
-    fn death(&self, thread: usize) -> u64 {
-        self.trace.threads[thread].end.clamp(self.birth(thread), self.trace.end)
-    }
-
-    fn number(&self, thread: usize, wait: usize) -> Activity {
-        Activity::Waited(self.numbers[&(thread, wait)])
-    }
-
-    fn losses(&self) -> BTreeMap<Loss, u64> {
-        let mut losses = BTreeMap::new();
-        for of in 0..self.of.len() {
-            for at in self.trace.begin..self.trace.end {
-                let Cell::Waits(wait) = self.cell(of, at) else { continue };
-                let (by, activity) = match self.trace.threads[of].waits[wait].ender {
-                    TracedEnder::Thread(by) => self.doer(by, at, self.end_of_wait(of, wait, at)),
-                    _ => (of, self.number(of, wait)),
-                };
-                *losses.entry(Loss { of, by, activity: Some(activity) }).or_default() += 1;
-            }
-        }
-        losses
-    }
-
-    /// The thread that did something at `at`, asked of `thread`.
-    fn doer(&self, thread: usize, at: u64, limit: u64) -> (usize, Activity) {
-        match self.cell(thread, at) {
-            Cell::Absent if at < self.birth(thread) && self.birth(thread) < limit => match self.spawner(thread) {
-                Some(spawner) => self.doer(spawner, at, self.birth(thread)),
-                None => (thread, Activity::Absent),
-            },
-            Cell::Absent => (thread, Activity::Absent),
-            Cell::Runnable => (thread, Activity::Runnable),
-            Cell::Does(activity) => (thread, activity),
-            Cell::Waits(wait) => {
-                let end = self.end_of_wait(thread, wait, at);
-                match self.trace.threads[thread].waits[wait].ender {
-                    TracedEnder::Thread(by) if end < limit => self.doer(by, at, end),
-                    _ => (thread, self.number(thread, wait)),
-                }
-            }
-        }
-    }
-
-    /// The critical path, as the thread and activity of each nanosecond.
-    fn path(&self, mut thread: usize, from: u64, till: u64) -> Vec<(usize, Activity)> {
-        let mut path = Vec::new();
-        let mut here = Vec::new();
-        let mut at = till;
-        // A wait is left only where it was reached: at its end.
-        let mut within = None;
-        while at > from {
-            here.push(thread);
-            let free = |to: &usize| !here.contains(to);
-            let before = if at > self.death(thread) { Cell::Absent } else { self.cell(thread, at - 1) };
-            let (activity, next) = match before {
-                Cell::Absent if at <= self.birth(thread) && within != Some(usize::MAX) => {
-                    (Activity::Absent, self.spawner(thread).filter(free))
-                }
-                Cell::Absent => (Activity::Absent, None),
-                Cell::Runnable => (Activity::Runnable, None),
-                Cell::Does(activity) => (activity, None),
-                Cell::Waits(wait) => {
-                    let is_end = within != Some(wait) && self.end_of_wait(thread, wait, at - 1) == at;
-                    let next = match self.trace.threads[thread].waits[wait].ender {
-                        TracedEnder::Thread(by) if is_end => Some(by).filter(free),
-                        _ => None,
-                    };
-                    (self.number(thread, wait), next)
-                }
-            };
-            if let Some(next) = next {
-                (thread, within) = (next, None);
-                continue;
-            }
-            within = match before {
-                Cell::Waits(wait) => Some(wait),
-                // Before a birth without a spawner there is nothing but that.
-                Cell::Absent if at <= self.birth(thread) => Some(usize::MAX),
-                _ => None,
-            };
-            path.push((thread, activity));
-            at -= 1;
-            here.clear();
-        }
-        path.reverse();
-        path
-    }
 }
 
 /// The numbers of the waits as dead ends, for the second implementation.
@@ -394,6 +216,36 @@ fn events_that_make_no_sense_neither_loop_nor_lose_time() {
     for seed in 0..3_000 {
         check(&nonsense(&mut Random(seed)), &format!("nonsense {seed}"));
     }
+}
+
+/// `main` waits, and a signal handler interrupts its sleep. Meanwhile a boss spawns a clerk, which
+/// spawns the thread that ends the wait. Before these births the time is the spawners', also in the
+/// first sleep, which was over before them.
+#[test]
+fn time_before_a_birth_is_the_spawners_also_in_an_interrupted_wait() {
+    let mut trace = Trace { begin: 100, end: 200, is_by_wall: true, ..Trace::default() };
+    let named = |index, begin, born_by| TracedThread { born_by, ..thread(index, begin, 200) };
+    trace.threads = vec![named(0, 100, None), named(1, 100, None), named(2, 150, Some(1)), named(3, 160, Some(2))];
+    let last = wait(126, 190, 191, TracedEnder::Thread(3));
+    trace.threads[0].waits = vec![TracedWait { over: 190, ..wait(110, 125, 126, TracedEnder::Thread(3)) }, last];
+    // It is woken once in vain, too.
+    let last = wait(122, 140, 141, TracedEnder::Outside);
+    trace.threads[1].waits = vec![TracedWait { over: 140, ..wait(105, 120, 121, TracedEnder::Outside) }, last];
+    check(&trace, "births");
+    let courses = Courses::new(&trace);
+    let of_main = losses::losses(&courses).into_iter().filter(|(loss, _)| loss.of == 0);
+    let mut found: Vec<_> = of_main.map(|(loss, nanos)| (loss.by, loss.activity.unwrap(), nanos)).collect();
+    found.sort_unstable();
+    // 125 to 126, `main` was awake.
+    let boss = Activity::Waited(1);
+    let expected = [
+        (1, Activity::Runnable, 1 + 1),
+        (1, Activity::Unsampled, 1 + 9),
+        (1, boss, 10 + 3 + 14),
+        (2, Activity::Unsampled, 10),
+        (3, Activity::Unsampled, 30),
+    ];
+    assert_eq!(found, expected);
 }
 
 /// A reader parses while `main` and a watcher wait for it; then `main` saves, by the wall clock.

@@ -29,6 +29,7 @@ fn trace() -> Trace {
     let wait = |begin, ended, runs_again, kind, name: &str, ender, stack| TracedWait {
         begin: at(begin),
         ended: at(ended),
+        over: at(ended),
         runs_again: at(runs_again),
         what: WaitName { kind, name: name.into() },
         ender,

@@ -47,6 +47,9 @@ pub(in crate::profile) struct TracedWait {
     pub(in crate::profile) begin: u64,
     /// The stamp of the thread that ended it.
     pub(in crate::profile) ended: u64,
+    /// When `ender` ended the wait. Later than `ended` if this sleep ended in vain: the thread slept
+    /// again in the same wait.
+    pub(in crate::profile) over: u64,
     /// The thread was runnable from `ended` to here.
     pub(in crate::profile) runs_again: u64,
     pub(in crate::profile) what: WaitName,

@@ -3,7 +3,7 @@
 //!
 //! Rules
 //! 1. A sleep without a known ender belongs to what ended the next sleep of the same wait: the thread
-//!    was woken in vain, and slept on.
+//!    was woken in vain, and slept on. The wait was over when that next sleep was.
 //! 2. A stamp names an OS thread. It is the thread of the tree that this OS thread was at that time.
 //!    An OS thread outside of the tree has its name only.
 //! 3. A thread that has stamped lived until then: the last stamp of an ending thread, which wakes the
@@ -188,9 +188,9 @@ impl Making {
             }
             is_same
         });
-        find_enders(&mut sleeps);
+        let over = find_enders(&mut sleeps);
         let mut known_until = self.window.start;
-        for sleep in sleeps {
+        for (sleep, over) in sleeps.into_iter().zip(over) {
             // Clipped, and after the one before: a stamp may be of a time before its thread ran on.
             let begin = sleep.begin.clamp(known_until, self.window.end);
             let runs_again = sleep.runs_again.clamp(begin, self.window.end);
@@ -199,19 +199,21 @@ impl Making {
                 continue;
             }
             known_until = runs_again;
-            let ender = if sleep.ended > self.window.end { TracedEnder::Unknown } else { self.ender(&sleep) };
+            let ender = if over > self.window.end { TracedEnder::Unknown } else { self.ender(sleep.by, over) };
+            let over = over.clamp(ended, self.window.end);
             let what = what(labels, sleep.name);
             let stack = sleep.stack.checked_sub(1).map(StackNumber);
-            self.threads[index].waits.push(TracedWait { begin, ended, runs_again, what, ender, stack });
+            self.threads[index].waits.push(TracedWait { begin, ended, over, runs_again, what, ender, stack });
         }
     }
 
-    fn ender(&mut self, sleep: &SleepEvent) -> TracedEnder {
-        match Cause::of(sleep.by) {
+    /// What the number in a stamp of that time stands for.
+    fn ender(&mut self, by: u64, at: u64) -> TracedEnder {
+        match Cause::of(by) {
             Cause::Clock => TracedEnder::Clock,
             Cause::Outside => TracedEnder::Outside,
             Cause::Unknown => TracedEnder::Unknown,
-            Cause::Thread(number) => self.thread(number, sleep.ended),
+            Cause::Thread(number) => self.thread(number, at),
         }
     }
 
@@ -239,8 +241,9 @@ fn clip_samples(samples: &mut Vec<TracedSample>, end: u64) {
     }
 }
 
-/// Rule 1. `sleeps`: of one thread, ascending.
-fn find_enders(sleeps: &mut [SleepEvent]) {
+/// Rule 1. `sleeps`: of one thread, ascending. Returns for each when its wait was over.
+fn find_enders(sleeps: &mut [SleepEvent]) -> Vec<u64> {
+    let mut over: Vec<u64> = sleeps.iter().map(|sleep| sleep.ended).collect();
     let mut next: HashMap<u16, (usize, u64)> = HashMap::new();
     for (index, sleep) in sleeps.iter_mut().enumerate().rev() {
         let serial = sleep.serial & ((1 << SleepEvent::SERIAL_BITS) - 1);
@@ -249,9 +252,11 @@ fn find_enders(sleeps: &mut [SleepEvent]) {
             && later - index < SERIALS
         {
             sleep.by = by;
+            over[index] = over[later];
         }
         next.insert(serial, (index, sleep.by));
     }
+    over
 }
 
 fn what(labels: &[WaitLabel], number: u16) -> WaitName {

@@ -80,9 +80,29 @@ fn a_vain_wake_up_belongs_to_what_ended_the_wait() {
         (3, sleep(162, 165, 166, 12, 6)),
         (3, sleep(167, 170, 171, 11, 6)),
     ];
-    let enders = |trace: &Trace| waits(trace, 2).into_iter().map(|(.., ender)| ender).collect::<Vec<_>>();
     let (main, a) = (TracedEnder::Thread(0), TracedEnder::Thread(1));
-    assert_eq!(enders(&trace_of(family(), &events)), [main.clone(), TracedEnder::Clock, main.clone(), a, main]);
+    let trace = trace_of(family(), &events);
+    let found: Vec<_> = trace.threads[2].waits.iter().map(|wait| (wait.ender.clone(), wait.over)).collect();
+    assert_eq!(found, [(main.clone(), 160), (TracedEnder::Clock, 152), (main.clone(), 160), (a, 165), (main, 170)]);
+}
+
+/// The wait goes on at the end of the recording; and then the one that ended it was another thread of
+/// the tree before.
+#[test]
+fn what_ended_a_wait_is_what_it_was_when_the_wait_was_over() {
+    let mut members = family();
+    members.insert(4, member("main/first", Some(1), 14, 100..130));
+    members.insert(5, member("main/second", Some(1), 14, 140..160));
+    let events = [
+        (1, sleep(110, 120, 121, 0, 0)),
+        (1, sleep(122, 150, 151, 14, 0)),
+        (1, sleep(170, 180, 181, 0, 1)),
+        (1, sleep(182, 205, 206, 14, 1)),
+    ];
+    let trace = trace_of(members, &events);
+    let found: Vec<_> = trace.threads[0].waits.iter().map(|wait| (wait.ender.clone(), wait.over)).collect();
+    let (second, unknown) = (TracedEnder::Thread(4), TracedEnder::Unknown);
+    assert_eq!(found, [(second.clone(), 150), (second, 150), (unknown.clone(), 200), (unknown, 200)]);
 }
 
 #[test]
