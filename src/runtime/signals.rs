@@ -15,6 +15,7 @@ use crate::os::{inherit, process};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
+use crate::wait::{self, Ender, Stamp, WaitDescription};
 use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
@@ -80,8 +81,11 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
     let dumping = dump.map(|signal| (signal, settings.dump.signal.to_string(), Use::Dump));
     let profiling = recording.as_ref().map(|recording| (recording.signal, recording.name.to_string(), Use::Profile));
     let flushing = cfg!(feature = "log4rs").then(|| (SIGABRT, "SIGABRT".to_owned(), Use::Flush));
-    taken_signals::watch(stops.chain(dumping).chain(profiling).chain(flushing));
-    let closer = signals.handle();
+    let acted_on: Vec<_> = stops.chain(dumping).chain(profiling).collect();
+    let names: Vec<&str> = acted_on.iter().map(|(_, name, _)| &**name).collect();
+    let names: Arc<str> = names.join(", ").into();
+    taken_signals::watch(acted_on.into_iter().chain(flushing));
+    let (closer, closed) = (signals.handle(), Arc::new(Stamp::default()));
     FIRST.store(0, Ordering::SeqCst);
     let mut answers =
         Answers { program: settings.name.clone(), shutdown: settings.shutdown.clone(), main: main.clone(), came: None };
@@ -89,7 +93,11 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
         .parent(&Thread::from_node(main.clone()))
         .runtime()
         .spawn(move |please_stop| {
-            please_stop.on_go(move || closer.close());
+            let closing = closed.clone();
+            please_stop.on_go(move || {
+                closing.set();
+                closer.close();
+            });
             // The program may have been started with them blocked, and all its threads with it.
             inherit::unblock(&all);
             let mut answer = |signal| {
@@ -100,7 +108,7 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
                 }
                 taken_signals::look();
             };
-            signals.forever().for_each(&mut answer);
+            listen(&mut signals, &names, &closed, &mut answer);
             // While it listens, and no longer: a log that hangs at the very end can still be
             // interrupted. What came between its last look and this is answered here.
             drop(busy);
@@ -108,6 +116,21 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
         })
         .map(drop)
         .map_err(|error| Error::new(Kind::Io, "no thread for SIGINT and SIGTERM").because(error))
+}
+
+/// Calls `answer` for each signal that comes, until `signals` is closed by the thread that stamps
+/// `closed`. `names`: of the signals that are waited for.
+fn listen(signals: &mut Signals, names: &Arc<str>, closed: &Stamp, answer: &mut impl FnMut(i32)) {
+    let handle = signals.handle();
+    while !handle.is_closed() {
+        // Limited: whatever the threads of the program wait for, a signal can come.
+        let published = WaitDescription::new("OS signals", names.clone()).limited(true).publish();
+        wait::begin_sleep();
+        let came = signals.wait();
+        wait::ended_by(|| if handle.is_closed() { closed.get() } else { Ender::OUTSIDE });
+        drop(published);
+        came.for_each(&mut *answer);
+    }
 }
 
 pub(super) fn interrupted() -> Option<i32> {

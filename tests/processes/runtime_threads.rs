@@ -2,9 +2,10 @@
 //! profile.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
-use crate::support::{Folder, in_own_process};
-use selvedge::profile::{Clock, Options};
+use crate::support::{Folder, in_own_process, until};
+use selvedge::profile::{self, Account, Clock, Options, Profile};
 use selvedge::{Config, Runtime, Signal, Thread, Till, spawn};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -70,6 +71,71 @@ fn the_runtimes_threads_stand_apart() {
     }
     let log = folder.read("app.log");
     assert!(log.contains("main/watcher here") && log.contains("main/selvedge_/watcher here"), "{log}");
+}
+
+/// The thread that waits for OS signals shows what it waits for. A signal that stops the program is
+/// what the run had to wait for.
+#[test]
+fn the_wait_for_os_signals_has_a_name() {
+    if in_own_process(module_path!(), "the_wait_for_os_signals_has_a_name") {
+        return;
+    }
+    const KEPT: Duration = Duration::from_millis(100);
+    const WAIT: &str = "OS signals \"SIGTERM, SIGUSR1\"";
+    // Ignored, as by a shell in the background: it is not waited for.
+    // SAFETY: the disposition of a signal, which no other thread of this process changes now.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    let runtime = Runtime::start(Config::new("signals").log_off()).unwrap();
+    let main = Thread::current();
+    // By the wall clock, so that its sleep is interrupted before the signal comes.
+    let recording = profile::start(Options::new().clock(Clock::Wall).waits(true)).unwrap();
+    until("the thread waits", || selvedge::dump().to_string().contains(&format!(" for {WAIT}")));
+    let dump = selvedge::dump();
+    let text = dump.to_string();
+    assert!(!text.contains("deadlock") && !text.contains("wait without end"), "{text}");
+    let whole: serde_json::Value = serde_json::from_str(&dump.to_json()).unwrap();
+    let threads = whole["threads"].as_array().unwrap();
+    let thread = threads.iter().find(|thread| thread["path"] == "main/selvedge/os-signals").unwrap();
+    assert_eq!((&thread["state"], &thread["waiting_for"]["kind"]), (&"waiting".into(), &"OS signals".into()), "{text}");
+    let sender = std::thread::spawn(move || {
+        while main.waiting_for().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(KEPT);
+        // SAFETY: it takes two numbers and touches no memory.
+        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) }
+    });
+    runtime.please_stop().wait_for_go();
+    assert_eq!(sender.join().unwrap(), 0);
+    let profile = recording.snapshot();
+    runtime.shutdown().unwrap();
+    check_wait_for_signals(&profile, WAIT, KEPT);
+    let last = recording.finish();
+    let (_, waits) = waits_for_signals(&last);
+    // The stop of the runtime has ended the last wait.
+    assert!(waits.iter().any(|(by, _)| &**by == "main"), "{waits:?}");
+}
+
+fn waits_for_signals(profile: &Profile) -> (&Account, &[(Arc<str>, Duration)]) {
+    let account = profile.accounts().iter().find(|account| account.path() == "main/selvedge/os-signals").unwrap();
+    let wait = account.waits().iter().find(|wait| wait.kind() == "OS signals").unwrap();
+    (account, wait.ended_by())
+}
+
+/// The signal came after `kept`, at least.
+fn check_wait_for_signals(profile: &Profile, what: &str, kept: Duration) {
+    let (account, waits) = waits_for_signals(profile);
+    let by_signal = waits.iter().find(|(by, _)| &**by == "[outside]").map_or(Duration::ZERO, |(_, time)| *time);
+    assert!(by_signal >= kept.mul_f64(0.9), "{account:#?}");
+    assert!(account.outside() < account.lifetime() / 2, "{account:#?}");
+    let expected = format!("in a wait for {what}, ended from outside");
+    let path = profile.critical_path();
+    let on_path = path.functions().iter().find(|function| function.what() == expected);
+    assert!(on_path.is_some_and(|function| function.time() >= kept.mul_f64(0.9)), "{path}");
+    let blame = profile.blame();
+    let cause = blame.causes().iter().find(|cause| cause.what() == expected);
+    assert!(cause.is_some_and(|cause| cause.time() >= kept.mul_f64(0.9)), "{blame}");
+    assert!(!blame.to_string().contains("not recorded"), "{blame}");
 }
 
 fn log_file(folder: &Folder) -> String {
