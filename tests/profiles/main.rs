@@ -10,6 +10,7 @@ mod split;
 mod support;
 
 mod accounts;
+mod block_bias;
 mod callers;
 mod contexts;
 mod ender_names;

@@ -77,7 +77,7 @@ impl GoProfile {
     }
 
     /// Contentions and nanoseconds of the stacks that go through the function.
-    fn through(&self, function: &str) -> [i64; 2] {
+    pub(crate) fn through(&self, function: &str) -> [i64; 2] {
         let has = |(frames, ..): &&Sample<'_>| frames.iter().any(|frame| frame.contains(function));
         self.samples().iter().filter(has).fold([0, 0], |sum, (_, value, _)| [sum[0] + value[0], sum[1] + value[1]])
     }
