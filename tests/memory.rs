@@ -45,9 +45,10 @@ const MIB: u64 = 1 << 20;
 
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("resident pages");
+    let pages: Vec<u64> = statm.split_whitespace().map(|field| field.parse().expect("pages")).collect();
+    // Without the pages of files, which the system takes and gives as it likes.
     // SAFETY: has no preconditions.
-    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
+    (pages[1] - pages[2]) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
 }
 
 /// A tenth of the rounds to warm up, then all of them: less than 1 MiB may have come.

@@ -189,9 +189,11 @@ fn names_that_differ_in_any_numbers_are_a_pool() {
 #[test]
 fn a_flamegraph_is_recorded_zoomed_and_searched() {
     let Some((_watched, _open, mut browser)) = page() else { return };
-    browser.eval("document.querySelector('#seconds').value = '1'; document.querySelector('#record').click()");
-    browser.until("/Recording/.test(document.querySelector('#flame-line').innerText)");
-    browser.until("document.querySelectorAll('#flame-box .frame').length > 3");
+    browser.eval("document.querySelector('#seconds').value = '3'; document.querySelector('#record').click()");
+    // On a busy machine the recording may be over before the first look.
+    let is_drawn = "document.querySelectorAll('#flame-box .frame').length > 3";
+    browser.until(&format!("/Recording/.test(document.querySelector('#flame-line').innerText) || {is_drawn}"));
+    browser.until(is_drawn);
     browser.eval("document.querySelector('#find').value = 'watched::work'; drawFlame()");
     browser.until("/\\u00a0% found/.test(document.querySelector('#found').innerText)");
     assert_ne!(browser.eval("document.querySelectorAll('#flame-box .hit').length"), 0);
@@ -200,7 +202,7 @@ fn a_flamegraph_is_recorded_zoomed_and_searched() {
     browser.press("Escape");
     browser.until("document.querySelectorAll('#flame-box .below').length === 0");
     // Waits can be chosen in the same place, and the timeline is beside it.
-    browser.eval("document.querySelector('#clock').value = 'waits'; document.querySelector('#record').click()");
+    browser.eval("document.querySelector('#seconds').value = '1'; document.querySelector('#clock').value = 'waits'; document.querySelector('#record').click()");
     browser.until("/ of waits in 1 s/.test(document.querySelector('#flame-line').innerText)");
     browser.until("[...document.querySelectorAll('#flame-box .frame')].some((one) => /waiting for/.test(one.title))");
     let clocks = "[...document.querySelectorAll('#clock option')].map((one) => one.value).join()";

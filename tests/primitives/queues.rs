@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 /// thread that moves later than this was not woken.
 const PROMPT: Duration = Duration::from_secs(4);
 
+/// Runs it until it was prompt, three times at most. Threads on a busy machine may be late without a fault;
+/// a lost wake-up is late each time.
+fn is_prompt(mut round: impl FnMut() -> Duration) {
+    let late: Vec<_> = std::iter::repeat_with(&mut round).take(3).take_while(|took| *took >= PROMPT).collect();
+    assert!(late.len() < 3, "{late:?}");
+}
+
 /// A producer's number, and the number of the value among its own.
 type Numbered = (usize, u32);
 type Consumer = fn(&Queue<Numbered>, &mut Vec<Numbered>);
@@ -126,8 +133,8 @@ fn a_closed_queue_refuses_values_and_empties() {
     assert_eq!(queue.pop_all(), [0; 0]);
 }
 
-#[test]
-fn a_close_wakes_everyone_who_waits() {
+/// How long the threads took to end.
+fn close_with_waiting_threads() -> Duration {
     let stop = Signal::new("stop");
     let empty = Queue::<usize>::unbounded("empty");
     let poppers: Vec<_> = (0..100)
@@ -157,41 +164,51 @@ fn a_close_wakes_everyone_who_waits() {
             assert_eq!(adder.join().unwrap(), Err(AddError::Closed(n)));
         }
     });
-    assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
+    let took = begin.elapsed();
     assert_eq!(full.pop_all(), [usize::MAX]);
+    took
+}
+
+#[test]
+fn a_close_wakes_everyone_who_waits() {
+    is_prompt(close_with_waiting_threads);
+}
+
+/// How long the adders took to end.
+fn add_and_take_a_batch() -> Duration {
+    let queue = Queue::<u32>::bounded("doors", 10);
+    let poppers: Vec<_> = (0..10)
+        .map(|n| {
+            let queue = queue.clone();
+            spawn(format!("popper-{n}"), move |_| queue.pop())
+        })
+        .collect();
+    until_waiting("queue", &poppers);
+    queue.extend(0..10).unwrap();
+    let mut got: Vec<_> =
+        within_deadline(|| poppers.into_iter().map(|popper| popper.join().unwrap().unwrap()).collect());
+    got.sort_unstable();
+    assert_eq!(got, (0..10).collect::<Vec<_>>());
+
+    queue.extend(0..10).unwrap();
+    let adders: Vec<_> = (10..20)
+        .map(|n| {
+            let queue = queue.clone();
+            spawn(format!("adder-{n}"), move |_| queue.add(n))
+        })
+        .collect();
+    until_waiting("room in queue", &adders);
+    let begin = Instant::now();
+    assert_eq!(queue.pop_all(), (0..10).collect::<Vec<_>>());
+    within_deadline(|| adders.into_iter().for_each(|adder| adder.join().unwrap().unwrap()));
+    let took = begin.elapsed();
+    assert_eq!(queue.len(), 10);
+    took
 }
 
 #[test]
 fn a_batch_wakes_a_thread_per_value() {
-    for _ in 0..20 {
-        let queue = Queue::<u32>::bounded("doors", 10);
-        let poppers: Vec<_> = (0..10)
-            .map(|n| {
-                let queue = queue.clone();
-                spawn(format!("popper-{n}"), move |_| queue.pop())
-            })
-            .collect();
-        until_waiting("queue", &poppers);
-        queue.extend(0..10).unwrap();
-        let mut got: Vec<_> =
-            within_deadline(|| poppers.into_iter().map(|popper| popper.join().unwrap().unwrap()).collect());
-        got.sort_unstable();
-        assert_eq!(got, (0..10).collect::<Vec<_>>());
-
-        queue.extend(0..10).unwrap();
-        let adders: Vec<_> = (10..20)
-            .map(|n| {
-                let queue = queue.clone();
-                spawn(format!("adder-{n}"), move |_| queue.add(n))
-            })
-            .collect();
-        until_waiting("room in queue", &adders);
-        let begin = Instant::now();
-        assert_eq!(queue.pop_all(), (0..10).collect::<Vec<_>>());
-        within_deadline(|| adders.into_iter().for_each(|adder| adder.join().unwrap().unwrap()));
-        assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
-        assert_eq!(queue.len(), 10);
-    }
+    (0..20).for_each(|_| is_prompt(add_and_take_a_batch));
 }
 
 #[test]
@@ -229,7 +246,7 @@ fn a_till_ends_the_wait_on_time() {
     assert_eq!(queue.add_till(2, &Till::after(patience)), Err(AddError::Stopped(2)));
     let added = begin.elapsed();
     for took in [popped, added] {
-        assert!(took >= patience && took < Duration::from_secs(1), "{took:?}");
+        assert!(took >= patience && took < Duration::from_secs(20), "{took:?}");
     }
     assert_eq!(queue.pop_all(), [1]);
 }

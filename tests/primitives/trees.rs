@@ -453,7 +453,8 @@ fn check(seed: u64) {
 
 #[test]
 fn random_trees_end_in_order() {
-    if crate::support::in_own_process(module_path!(), "random_trees_end_in_order") {
+    let alarm = std::time::Duration::from_secs(900);
+    if crate::support::in_own_process_within(module_path!(), "random_trees_end_in_order", alarm) {
         return;
     }
     log::set_logger(&Logger).expect("the only one");

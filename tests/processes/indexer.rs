@@ -87,8 +87,8 @@ fn each_thread_is_in_log_and_profile() {
 #[test]
 fn a_panicking_reader_is_reported_once() {
     let folder = Folder::new("indexer-panic");
-    sources(&folder, 60);
-    let ended = run(&mut indexer(&folder, &["--panic-on", "3"]));
+    sources(&folder, 400);
+    let ended = run(&mut indexer(&folder, &["--panic-on", "1"]));
     assert_eq!(ended.code(), 1, "{}", ended.stderr);
     let panicked = "main/readers/reader-2 panicked at examples/01_indexer.rs:";
     assert_eq!(ended.stderr.matches(panicked).count(), 1, "{}", ended.stderr);

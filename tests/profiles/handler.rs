@@ -83,8 +83,11 @@ fn deep(depth: u32) {
 #[test]
 fn the_handler_allocates_nothing_and_keeps_errno() {
     let _alone = alone();
-    let recording = profile::start(options()).unwrap();
-    let counted = selvedge::spawn("hit", |_| {
+    let go = Signal::new("go");
+    let begin = go.clone();
+    // It is there before: a thread that starts while the sampler is busy is attached a little later.
+    let counted = selvedge::spawn("hit", move |_| {
+        begin.wait_for_go();
         let before = COUNT.get();
         for depth in 0..100 {
             deep(depth);
@@ -96,6 +99,9 @@ fn the_handler_allocates_nothing_and_keeps_errno() {
         assert_eq!(unsafe { *libc::__errno_location() }, 4711);
         COUNT.get() - before
     });
+    crate::support::until("it waits", || counted.thread().waiting_for().is_some());
+    let recording = profile::start(options()).unwrap();
+    go.go();
     assert_eq!(counted.join().unwrap(), 0);
     let profile = recording.finish();
     let thread = profile.threads().iter().find(|thread| thread.path().ends_with("/hit")).unwrap();
@@ -140,8 +146,8 @@ fn no_timer_outlives_a_recording() {
             libc::sigemptyset(&mut set);
             libc::sigaddset(&mut set, libc::SIGPROF);
             libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut old);
-            let end = Instant::now() + Duration::from_millis(200);
-            while Instant::now() < end {
+            let end = crate::measure::clock() + Duration::from_millis(100);
+            while crate::measure::clock() < end {
                 black_box(thread_id());
             }
             libc::sigpending(&mut pending);
@@ -167,6 +173,9 @@ fn no_timer_outlives_a_recording() {
 
 #[test]
 fn recordings_give_their_memory_back() {
+    if crate::support::in_own_process(module_path!(), "recordings_give_their_memory_back") {
+        return;
+    }
     let _alone = alone();
     let record = || {
         let recording = profile::start(options()).unwrap();

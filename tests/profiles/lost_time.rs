@@ -78,12 +78,13 @@ fn record(body: impl FnOnce()) -> Profile {
 /// Other programs may take the processors from the sampler and from the pipeline. Then the pipeline
 /// takes longer, and the stopwatch says so too. Time in which a thread that was woken had no processor
 /// yet, `runnable`, is no part of the pipeline, and may be the longest on such a machine. The run had
-/// to wait for that then, and what the culprit did meanwhile cost nothing.
+/// to wait for that then, and what the culprit did meanwhile cost nothing. A run with another cost is
+/// made again, at most twice in all rounds: the clock's ticks may be late on such a machine.
 #[track_caller]
 fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile {
     let rounds = std::env::var("SELVEDGE_PIPELINE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
-    let mut last = None;
-    for round in 1..=rounds {
+    let (mut last, mut round, mut disturbed) = (None, 1, 0);
+    while round <= rounds {
         let watch = Arc::new(Stopwatch::default());
         let profile = record(|| pipeline(&watch));
         let critical = profile.critical_path();
@@ -104,8 +105,13 @@ fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile 
         let sum: Duration = critical.functions().iter().map(|function| function.time()).sum();
         assert_eq!(sum, critical.length(), "{}", shown());
         assert!(cause.what().contains(what) && cause.path().starts_with(path), "{}", shown());
-        assert!(share < 1.05 && most > 0.95, "{share} of {:?}, {}", watch.total(), shown());
-        last = Some(profile);
+        if share < 1.05 && most > 0.95 {
+            last = Some(profile);
+            round += 1;
+        } else {
+            disturbed += 1;
+            assert!(disturbed <= 2, "{share} of {:?}, {}", watch.total(), shown());
+        }
     }
     last.expect("at least one round")
 }
@@ -338,18 +344,21 @@ fn a_long_wait_that_harms_nothing_is_not_named() {
 #[test]
 fn the_pictures_and_the_timeline_have_what_the_tables_have() {
     let _alone = alone();
-    let watch = Stopwatch::default();
+    let mut kept = Duration::ZERO;
     let profile = record(|| {
         let results = Queue::unbounded("results");
         let worker = spawn("worker", {
             let results = results.clone();
             move |_| {
                 culprit(300);
+                let done = Instant::now();
                 results.add(1).unwrap();
+                done
             }
         });
-        assert_eq!(watch.time(|| results.pop()), Some(1));
-        worker.join().unwrap();
+        let began = Instant::now();
+        assert_eq!(results.pop(), Some(1));
+        kept = worker.join().unwrap().saturating_duration_since(began);
     });
     let text = |write: &dyn Fn(&mut Vec<u8>)| {
         let mut out = Vec::new();
@@ -359,7 +368,7 @@ fn the_pictures_and_the_timeline_have_what_the_tables_have() {
     let folded = text(&|out| profile.write_blame_folded(out).unwrap());
     let worker = folded.lines().filter(|line| line.starts_with("main;test;worker;"));
     let nanos: u64 = worker.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
-    assert!(nanos as f64 > 0.9 * watch.total().as_nanos() as f64, "{folded}");
+    assert!(nanos as f64 > 0.9 * kept.as_nanos() as f64, "{folded}");
     assert!(folded.contains("culprit"), "{folded}");
     let svg = text(&|out| profile.write_blame(out, &profile::FlameOptions::new()).unwrap());
     assert!(svg.contains("culprit") && svg.contains("while others waited"), "{svg}");

@@ -131,7 +131,7 @@ fn libraries_at_one_address_keep_their_names() {
     let _alone = alone();
     let folder = Folder::new("one_place");
     let files = ["pear", "plum"].map(|name| (name, compile(&folder, name, &[])));
-    let mut places = Vec::new();
+    let places = std::cell::RefCell::new(Vec::new());
     let of = |lines: &str, thread: &str, library: &str| -> u64 {
         let (thread, function) = (format!(";{thread};"), format!("{library}_"));
         let lines = lines.lines().filter(|line| line.contains(&thread) && line.contains(&function));
@@ -139,7 +139,7 @@ fn libraries_at_one_address_keep_their_names() {
     };
     record_until(
         |length| {
-            places.clear();
+            places.borrow_mut().clear();
             for (name, file) in &files {
                 let thread = selvedge::spawn(*name, {
                     let (name, file) = (*name, file.clone());
@@ -151,21 +151,23 @@ fn libraries_at_one_address_keep_their_names() {
                         library.unload()
                     }
                 });
-                places.push(thread.join().unwrap());
+                places.borrow_mut().push(thread.join().unwrap());
             }
         },
         |lines| {
+            // Something else may have been mapped there between the two: then nothing is tested.
+            let is_one_place = places.borrow()[0] == places.borrow()[1];
             let have_names = lines.contains("pear_hidden ") && lines.contains("plum_hidden ");
             // Until the list was looked at, the second was taken for the first. A busy machine looks late: then the
             // work is done again.
-            have_names
+            is_one_place
+                && have_names
                 && [("pear", "plum"), ("plum", "pear")].iter().all(|(thread, other)| {
                     let (right, wrong) = (of(lines, thread, thread), of(lines, thread, other));
                     wrong <= 60_000_000 && right > wrong
                 })
         },
     );
-    assert_eq!(places[0], places[1], "the loader has put them to different places: nothing is tested here");
 }
 
 #[test]
@@ -346,10 +348,5 @@ fn finding_names_takes_little_memory() {
     let profile = recording.finish();
     let peak = kilobytes("VmHWM:");
     assert!(folded(&profile).contains("finding_names_takes_little_memory"));
-    eprintln!(
-        "NAMING {before} {peak} {}\n{}",
-        peak - before,
-        folded(&profile).lines().map(|l| l.rsplit(';').next().unwrap().to_owned()).collect::<Vec<_>>().join(" | ")
-    );
     assert!(peak < before + MOST, "kB before, and at the peak: {before}, {peak}");
 }

@@ -29,7 +29,7 @@ fn short_threads_get_their_share_of_samples() {
     let short: Vec<_> = profile.threads().iter().filter(|thread| thread.path().contains("/short-")).collect();
     assert_eq!(short.len(), LIVES, "each of them has an account");
     let cpu: Duration = short.iter().map(|thread| thread.cpu_time()).sum();
-    assert!(near(cpu, used, 0.001, AROUND * LIVES as u32), "{cpu:?} of {used:?}");
+    assert!(near(cpu, used, 0.001, Duration::from_micros(700) * LIVES as u32), "{cpu:?} of {used:?}");
     let samples: u64 = short.iter().map(|thread| thread.samples()).sum();
     let due = cpu.as_secs_f64() / profile.period().as_secs_f64();
     eprintln!("{samples} samples of {LIVES} short threads, due {due:.1}, clock {cpu:?} of {used:?}");
@@ -164,7 +164,8 @@ fn kernel_time_has_whole_stacks() {
         let of_thread = account(&profile, "/system");
         assert!(of_thread.samples() > 40, "{of_thread:?}");
         for kind in ["::copy", "::read", "::ask_the_time"] {
-            let seen = weight(&text, kind) as f64 / of_thread.cpu_time().as_nanos() as f64;
+            // Of what was sampled: a busy machine samples late.
+            let seen = weight(&text, kind) as f64 / of_thread.sampled_time().as_nanos() as f64;
             let tolerance = six_sigma(1.0 / 3.0, of_thread.samples());
             assert!((seen - 1.0 / 3.0).abs() < tolerance, "{kind}: {seen}, not a third:\n{text}");
         }
@@ -246,7 +247,7 @@ fn twice_registered(engine: Engine) {
 fn wall_time_splits_into_work_and_waits() {
     let _alone = alone();
     let queue: selvedge::Queue<u32> = selvedge::Queue::bounded("paths", 1);
-    let mut length = Duration::from_secs(1);
+    let (mut length, deadline) = (Duration::from_secs(1), Instant::now() + Duration::from_secs(90));
     loop {
         let recording = profile::start(Options::new().clock(profile::Clock::Wall).frequency(500)).unwrap();
         let from = queue.clone();
@@ -295,7 +296,7 @@ fn wall_time_splits_into_work_and_waits() {
         if (seen - truth).abs() < tolerance && waited > 1.0 - tolerance {
             return;
         }
-        assert!(length < Duration::from_secs(15), "{truth} seen as {seen}, waited {waited}:\n{text}");
-        length *= 2;
+        assert!(Instant::now() < deadline, "{truth} seen as {seen}, waited {waited}:\n{text}");
+        length = (length * 2).min(Duration::from_secs(8));
     }
 }

@@ -39,6 +39,10 @@ pub(crate) fn main() -> ExitCode {
             other => return Err(format!("no scenario \"{other}\"")),
         }
         log::warn!("<b>ready</b> & waiting");
+        if scenario == "threads" {
+            let children = Thread::current().children();
+            until("each thread waits", || children.iter().all(|child| child.waiting_for().is_some()));
+        }
         ready();
         please_stop.wait_for_go();
         Ok(())

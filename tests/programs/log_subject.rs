@@ -56,8 +56,8 @@ pub(crate) fn main() -> ExitCode {
             std::env::set_current_dir("elsewhere")?;
             log_some();
             please_stop.wait_for_go();
-            // Long enough to be worth a picture.
-            std::thread::sleep(Duration::from_millis(200));
+            // Long enough to be worth a picture, also where the watch of the stop gets no processor for long.
+            std::thread::sleep(Duration::from_secs(1));
             Ok(())
         }
         "hang-end" => {
@@ -329,12 +329,12 @@ pub(crate) fn log_much() {
     }
 }
 
-/// Eight threads with 100,000 numbered records each, as fast as they can.
+/// Eight threads with 25,000 numbered records each, as fast as they can.
 fn many() -> Result<(), Box<dyn Error>> {
     let threads: Vec<_> = (0..8)
         .map(|name| {
             spawn(format!("logger-{name}"), move |_| {
-                for number in 0..100_000 {
+                for number in 0..25_000 {
                     match number % 10 {
                         0 => log::warn!("record {name} {number} end"),
                         _ => log::info!("record {name} {number} end"),

@@ -113,7 +113,7 @@ pub(crate) fn main() -> ExitCode {
             let child = spawn("child", |please_stop| please_stop.wait_for_go());
             ready();
             please_stop.wait_for_go();
-            let is_asked = child.thread().please_stop().wait_for_go_timeout(Duration::from_millis(500));
+            let is_asked = child.thread().please_stop().wait_for_go_timeout(Duration::from_secs(3));
             println!("the child was asked before main returned: {is_asked}");
             Ok(())
         }
@@ -305,7 +305,7 @@ fn sluggish() -> Result<(), Box<dyn Error>> {
         drop(spawn("sluggish", |please_stop| {
             please_stop.wait_for_go();
             // What makes it the slowest.
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(1500));
         }));
     })?;
     pool.join()?;
@@ -316,7 +316,7 @@ fn sluggish() -> Result<(), Box<dyn Error>> {
 fn impatient() -> Result<(), Box<dyn Error>> {
     fn take_time(please_stop: &Signal) {
         please_stop.wait_for_go();
-        while Thread::current().stop_latency().is_none_or(|latency| latency < Duration::from_millis(300)) {
+        while Thread::current().stop_latency().is_none_or(|latency| latency < Duration::from_secs(1)) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -158,6 +158,8 @@ pub struct Process {
     stdout: BufReader<std::process::ChildStdout>,
     read: String,
     begin: Instant,
+    /// Reads stderr, where a test has asked for it.
+    watcher: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Process {
@@ -181,7 +183,7 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now() }
+        Process { child: Mortal(child), stdout, read: String::new(), begin: Instant::now(), watcher: None }
     }
 
     pub fn id(&self) -> u32 {
@@ -247,18 +249,19 @@ impl Process {
         self
     }
 
-    /// What it says on stderr from now on, as far as it has come; `end` does not have it then.
+    /// What it says on stderr from now on, as far as it has come; `end` does not have it then. After `end`
+    /// all of it is there.
     pub fn watch_stderr(&mut self) -> Arc<Mutex<String>> {
         let stderr = BufReader::new(self.child.stderr.take().expect("piped"));
         let said = Arc::new(Mutex::new(String::new()));
         let so_far = said.clone();
-        std::thread::spawn(move || {
+        self.watcher = Some(std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let mut said = said.lock().expect("no panic");
                 said.push_str(&line);
                 said.push('\n');
             }
-        });
+        }));
         so_far
     }
 
@@ -299,7 +302,9 @@ impl Process {
         let took = self.begin.elapsed();
         // A descendant may hold the pipes after the end of the process. It is a fault if it does so
         // to the deadline.
-        while !(output.is_finished() && errors.is_finished()) {
+        let watcher = self.watcher.take();
+        let is_watched = || watcher.as_ref().is_none_or(|watcher| watcher.is_finished());
+        while !(output.is_finished() && errors.is_finished() && is_watched()) {
             if Instant::now() > deadline {
                 #[cfg(unix)]
                 // SAFETY: a number and a signal. Without a group of that number nothing happens.
@@ -340,7 +345,7 @@ pub fn hear_signals(command: &mut Command) {
     // SAFETY: between fork and exec it only calls `signal`, which is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
-            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1] {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGPROF] {
                 libc::signal(signal, libc::SIG_DFL);
             }
             Ok(())

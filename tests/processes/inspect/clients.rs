@@ -35,7 +35,8 @@ fn a_slow_client_is_told_and_delays_no_other() {
     slow.set_read_timeout(Some(crate::support::ALARM)).unwrap();
     let mut rest = String::new();
     let _ = slow.read_to_string(&mut rest);
-    assert!(rest.starts_with("TTP/1.1 408 "), "{rest}");
+    // Its first byte is read above, or a write has failed before that.
+    assert!(rest.trim_start_matches('H').starts_with("TTP/1.1 408 "), "{rest}");
     program.stop();
 }
 

@@ -125,23 +125,21 @@ fn a_prometheus_server_scrapes() {
         |name: &str| query(&format!("query?query={name}")).map(|data| data["result"].clone()).unwrap_or_default();
     // A scrape on a busy machine may be too late; the next one is not.
     let deadline = Instant::now() + DEADLINE;
-    loop {
+    // Series of one scrape: after a scrape that was too late they would be gone again.
+    let (queue, threads) = loop {
         let targets = query("targets?state=active").unwrap_or_default();
         let target = &targets["activeTargets"][0];
-        if target["health"] == "up" && series("selvedge_queue_length").get(0).is_some() {
-            break;
+        let (queue, threads) = (series("selvedge_queue_length"), series("selvedge_thread_cpu_seconds_total"));
+        if target["health"] == "up" && queue.get(0).is_some() && threads.get(0).is_some() {
+            break (queue, threads);
         }
         assert!(Instant::now() < deadline, "the server has not scraped: {target}");
         std::thread::sleep(Duration::from_millis(50));
-    }
-    let queue = &series("selvedge_queue_length")[0];
+    };
+    let queue = &queue[0];
     assert_eq!((&queue["metric"]["queue"], &queue["value"][1]), (&"<queue> \"jobs\"\nnext".into(), &"3".into()));
-    let threads: BTreeSet<String> = series("selvedge_thread_cpu_seconds_total")
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["metric"]["thread"].as_str().unwrap().to_owned())
-        .collect();
+    let threads: BTreeSet<String> =
+        threads.as_array().unwrap().iter().map(|one| one["metric"]["thread"].as_str().unwrap().to_owned()).collect();
     assert!(threads.contains("main/quote\"back\\slash") && threads.contains("main/новый_поток"), "{threads:?}");
     // Units are a part of OpenMetrics alone.
     let known = query("metadata?metric=selvedge_thread_cpu_seconds").unwrap();

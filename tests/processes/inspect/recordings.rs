@@ -5,7 +5,7 @@ use super::{COUNTS, Home, Inspected, UNIX, read};
 use crate::support::until;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 /// Seconds of CPU time by that folded text, of threads whose path begins so.
 fn seconds(folded: &str, path: &str) -> f64 {
@@ -18,30 +18,72 @@ fn cpu(program: &Inspected, path: &str) -> f64 {
     program.thread(path)["cpu_s"].as_f64().unwrap_or(0.0)
 }
 
-/// A recording of a second has what the thread used meanwhile: at least what it had used between
-/// two looks within, and at most what it used between two looks around.
+/// Nanoseconds of the clock that profiles tell their beginning by.
+fn now() -> i64 {
+    UNIX_EPOCH.elapsed().unwrap().as_nanos() as i64
+}
+
+/// A profile, and what a counter of CPU seconds showed meanwhile.
+struct Served {
+    profile: pprof::protos::Profile,
+    /// By how much it grew between two readings within the profile's time.
+    within: f64,
+    /// By how much it grew between two readings around it.
+    around: f64,
+}
+
+impl Served {
+    /// Asks for a profile of these seconds. The profile says when it began and how long it took.
+    fn ask(program: &Inspected, seconds: u32, counter: impl Fn() -> f64) -> Served {
+        let before = counter();
+        let mut stream = program.connect();
+        let request = format!("GET /debug/pprof/profile?seconds={seconds} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut readings, mut head) = (Vec::new(), [0; 1]);
+        until("the profile comes", || {
+            let asked = now();
+            readings.push((asked, counter(), now()));
+            stream.read(&mut head).is_ok()
+        });
+        stream.set_nonblocking(false).unwrap();
+        let after = counter();
+        let answer = read(std::io::Read::chain(&head[..], stream));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let profile = decoded(&answer.body);
+        let (begin, end) = (profile.time_nanos, profile.time_nanos + profile.duration_nanos);
+        let is_within = |(asked, _, got): &&(i64, f64, i64)| *asked >= begin && *got <= end;
+        let mut within = readings.iter().filter(is_within).map(|(_, cpu, _)| *cpu);
+        let first = within.next().expect("a reading within");
+        let within = within.next_back().expect("another one") - first;
+        Served { profile, within, around: after - before }
+    }
+
+    /// CPU seconds of the samples of this thread, or of all.
+    fn seconds(&self, thread: Option<&str>) -> f64 {
+        let text = |index: i64| self.profile.string_table[index as usize].as_str();
+        let kind = self.profile.sample_type.iter().position(|kind| text(kind.unit) == "nanoseconds").unwrap();
+        let is_its = |sample: &&pprof::protos::Sample| {
+            let labels = &sample.label;
+            thread.is_none_or(|path| labels.iter().any(|one| text(one.key) == "thread" && text(one.str) == path))
+        };
+        self.profile.sample.iter().filter(is_its).map(|sample| sample.value[kind] as f64 / 1e9).sum()
+    }
+
+    /// The counter shows the same, within 1 %.
+    fn agrees(&self, thread: Option<&str>) {
+        let (served, within, around) = (self.seconds(thread), self.within, self.around);
+        println!("served {served:.3} s; {within:.3} s within, {around:.3} s around");
+        assert!(served >= 0.99 * within && served <= 1.01 * around, "{served} of {within} to {around}");
+    }
+}
+
 fn sums_are_right(yaml: &str) {
     let home = Home::new();
     let program = home.start("busy", yaml, 1);
     // A program that records has found something before.
     until("some use", || cpu(&program, "main/burner-0") > 0.3);
-    let before = cpu(&program, "main/burner-0");
-    let mut stream = program.connect();
-    stream.write_all(b"GET /folded?seconds=2 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    let (first, last) = (cpu(&program, "main/burner-0"), {
-        std::thread::sleep(Duration::from_millis(1000));
-        cpu(&program, "main/burner-0")
-    });
-    // The head comes when the recording is over, and the names are found after that.
-    let mut head = [0; 1];
-    std::io::Read::read_exact(&mut stream, &mut head).unwrap();
-    let after = cpu(&program, "main/burner-0");
-    let answer = read(std::io::Read::chain(&head[..], stream));
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let served = seconds(&answer.text(), "main;burner-0;");
-    assert!(served >= 0.99 * (last - first), "{served} of {first} to {last}: {}", answer.text());
-    assert!(served <= 1.01 * (after - before), "{served} of {before} to {after}: {}", answer.text());
+    Served::ask(&program, 2, || cpu(&program, "main/burner-0")).agrees(Some("main/burner-0"));
     program.stop();
 }
 
@@ -61,36 +103,12 @@ fn accounted(program: &Inspected) -> f64 {
     accounts["accounts"].as_array().unwrap().iter().map(|one| one["cpu_s"].as_f64().unwrap()).sum()
 }
 
-/// Within 1 % of the accounts of these seconds. The profile says when it began and how long it took: two
-/// readings of the accounts lie within that, and two around it.
 #[test]
 fn a_served_profile_agrees_with_the_accounts() {
-    let now = || UNIX_EPOCH.elapsed().unwrap().as_nanos() as i64;
     let home = Home::new();
     let program = home.start("busy", COUNTS, 2);
     until("some use", || cpu(&program, "main/burner-0") > 0.1);
-    let before = accounted(&program);
-    let mut stream = program.connect();
-    stream.write_all(b"GET /debug/pprof/profile?seconds=3 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    stream.set_nonblocking(true).unwrap();
-    let (mut readings, mut head) = (Vec::new(), [0; 1]);
-    until("the profile comes", || {
-        let asked = now();
-        readings.push((asked, accounted(&program), now()));
-        stream.read(&mut head).is_ok()
-    });
-    stream.set_nonblocking(false).unwrap();
-    let after = accounted(&program);
-    let profile = decoded(&read(std::io::Read::chain(&head[..], stream)).body);
-    let (begin, end) = (profile.time_nanos, profile.time_nanos + profile.duration_nanos);
-    let mut within = readings.iter().filter(|(asked, _, got)| *asked >= begin && *got <= end).map(|(_, cpu, _)| *cpu);
-    let first = within.next().expect("a reading within");
-    let within = within.next_back().expect("another one") - first;
-    let text = |index: i64| profile.string_table[index as usize].as_str();
-    let kind = profile.sample_type.iter().position(|kind| text(kind.unit) == "nanoseconds").unwrap();
-    let served = profile.sample.iter().map(|sample| sample.value[kind] as f64 / 1e9).sum::<f64>();
-    println!("served {served:.3} s; accounts {within:.3} s within, {:.3} s around", after - before);
-    assert!(served >= 0.99 * within && served <= 1.01 * (after - before), "{served}");
+    Served::ask(&program, 3, || accounted(&program)).agrees(None);
     program.stop();
 }
 

@@ -128,7 +128,7 @@ fn a_server_that_hangs_holds_up_no_thread_of_the_user() {
     until("it hangs", || receiver.hanging() > 0);
     // While it hangs: all of this is done, or the test ends with the alarm.
     program.work();
-    assert!(receiver.hanging() > 0, "it still hangs");
+    until("it hangs again", || receiver.hanging() > 0);
     let begin = std::time::Instant::now();
     let ended = program.end();
     assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
@@ -145,7 +145,7 @@ fn without_a_log_of_its_own_losses_are_told_on_stderr() {
     let port = unused.port();
     let folder = crate::support::Folder::new("push-no-log");
     let config =
-        folder.write("selvedge.yaml", &format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1s }}\n"));
+        folder.write("selvedge.yaml", &format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1m }}\n"));
     let mut command = std::process::Command::new(crate::support::program("pushing"));
     command.arg(config).env_remove("SELVEDGE_PROFILE").env_remove("SELVEDGE_PUSH");
     let ended = crate::support::run(&mut command);

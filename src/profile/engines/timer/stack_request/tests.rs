@@ -51,7 +51,7 @@ fn threads_may_end_while_a_request_is_pending() {
         }
     });
     let (mut replied, mut ended, mut batches) = (0, 0, 0);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     // Some requests come in time, some too late; how many depends on the machine.
     while (batches < 200 || replied < 100 || ended < 10) && Instant::now() < deadline {
         batches += 1;
@@ -98,6 +98,17 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
     assert_eq!(on_new_thread(|own| own + 4096), (false, false));
 }
 
+/// One batch runs at a time, and another test's may take its time.
+fn request_soon(threads: &[Thread]) -> Vec<Reply> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match request_stacks(threads, &[]) {
+            Ok(replies) => return replies,
+            Err(why) => assert!(Instant::now() < deadline, "{why:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_thread_that_blocks_sigprof_is_sent_no_request() {
     let (go, blocked) = (crate::Signal::new("go"), crate::Signal::new("blocked"));
@@ -116,11 +127,11 @@ fn a_thread_that_blocks_sigprof_is_sent_no_request() {
         }
     });
     assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
-    let replies = request_stacks(&[thread.thread().clone()], &[]);
+    let replies = request_soon(&[thread.thread().clone()]);
     go.go();
     let is_pending = thread.join().unwrap();
     let why = "it blocks SIGPROF, by which threads are asked for their stacks";
-    assert_eq!((replies, is_pending), (Ok(vec![Reply::Unavailable(why.into())]), false));
+    assert_eq!((replies, is_pending), (vec![Reply::Unavailable(why.into())], false));
 }
 
 /// As each thread does while its handler of SIGPROF runs, which may take long if the thread is
@@ -159,7 +170,7 @@ fn a_request_waits_while_sigprof_is_briefly_blocked() {
         while request_now.load(Ordering::SeqCst) != round {
             std::thread::yield_now();
         }
-        replies = request_stacks(&[thread.thread().clone()], &[]).unwrap();
+        replies = request_stacks(&[thread.thread().clone()], &[]).unwrap_or_default();
         if matches!(replies[..], [Reply::Stack { .. }]) {
             break;
         }
