@@ -9,9 +9,20 @@ pub fn program(name: &str) -> PathBuf {
     if name.starts_with(|first: char| first.is_ascii_digit()) {
         return examples().join(name);
     }
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(|| built(&mut cargo("test", &["--no-run"])));
-    link(programs, name)
+    link(programs(), name)
+}
+
+/// Where a test in a process of its own finds what its parent process has built. Cargo, asked there again,
+/// would wait for other builds, and the alarm would not.
+pub const PROGRAMS: &str = "SELVEDGE_TEST_PROGRAMS";
+
+/// The one file of all programs in tests/programs.
+pub fn programs() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let known = std::env::var_os(PROGRAMS).map(PathBuf::from);
+        known.unwrap_or_else(|| built(&mut cargo("test", &["--no-run"])))
+    })
 }
 
 /// A program in tests/programs, built to abort at a panic.

@@ -387,6 +387,10 @@ pub fn in_own_process_with(module: &str, test: &str, variables: &[(&str, &str)])
 fn own_process_ends_well(module: &str, test: &str, alarm: Duration, variables: &[(&str, &str)]) -> bool {
     let Some(mut command) = own_process::command(module, test) else { return false };
     command.envs(variables.iter().copied());
+    // Without that feature there are none.
+    if cfg!(feature = "log4rs") {
+        command.env(build::PROGRAMS, build::programs());
+    }
     let ended = Process::start(&mut command).end_within(alarm);
     let is_well = ended.status.success() && ended.stdout.contains("1 passed");
     assert!(is_well, "{module}::{test}: {}\n{}\n{}", ended.status, ended.stdout, ended.stderr);
