@@ -1,7 +1,7 @@
 //! The profiler survives everything that other profilers are known to crash on: each storm in a
 //! process of its own, under an alarm.
 //!
-//! Each takes four seconds, and ten where `CI` is `true`; SELVEDGE_STORM_SECONDS says otherwise.
+//! Each takes 2.5 seconds, and ten where `CI` is `true`; SELVEDGE_STORM_SECONDS says otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::support::{Ended, Process};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 fn seconds() -> f64 {
-    let usual = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 10.0 } else { 4.0 };
+    let usual = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 10.0 } else { 2.5 };
     std::env::var("SELVEDGE_STORM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
