@@ -80,6 +80,8 @@ fn nothing_grows() {
     grows_no_resident_memory(rounds());
     // One after the other: both measure the process.
     leaves_nothing_allocated(rounds());
+    #[cfg(feature = "profiling")]
+    recordings_leave_nothing(rounds());
 }
 
 /// Half of the rounds to warm up, then as many again: no more bytes may be allocated than a few
@@ -238,6 +240,33 @@ fn leaves_nothing_allocated(rounds: u64) {
     leaves_nothing("dumps", runtimes / 5, || drop(selvedge::dump()));
     // The failures that no thread has joined.
     assert!(runtime.shutdown().is_err());
+}
+
+/// One sample a second of CPU time: each new place in the code has a name, and names are kept up to
+/// 8 MiB.
+#[cfg(feature = "profiling")]
+fn recordings_leave_nothing(rounds: u64) {
+    use selvedge::profile::{self, Options};
+    let start = |waits| profile::start(Options::new().frequency(1).waits(waits)).expect("a recording");
+    leaves_nothing("recordings that are dropped", rounds / 2000, || drop(start(false)));
+    leaves_nothing("recordings with waits, whose threads come and go", rounds / 2000, || {
+        let recording = start(true);
+        let sleepers: Vec<_> =
+            (0..8).map(|_| spawn("sleeper", |_| Till::after(Duration::from_millis(6)).wait_for_go())).collect();
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().expect("no failure"));
+        drop(recording.snapshot());
+        let profile = recording.finish();
+        let waits = profile.accounts().iter().filter(|account| account.path() == "main/sleeper");
+        assert_eq!(waits.map(|account| account.waits().len()).sum::<usize>(), 8);
+        profile.write_waits_folded(std::io::sink()).expect("written");
+        profile.write_timeline(std::io::sink()).expect("written");
+    });
+    // The first 4096 have entries of their own.
+    let recording = start(false);
+    leaves_nothing("threads that come and go in a recording", 16_000.max(rounds / 200), || {
+        spawn("t", |_| ()).join().expect("no failure");
+    });
+    drop(recording.finish());
 }
 
 /// Not even for its reason, which mostly no thread asks for.

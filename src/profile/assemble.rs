@@ -1,16 +1,16 @@
-//! From what an engine has found, and what was counted of waits, to the profile.
+//! From what an engine has found, and what was counted of waits, to the profile. The names are found
+//! later, when something asks for them: whatever that needs is kept until then.
 
+use super::accounts::Account;
 use super::build;
 use super::counted_waits::CountedWaits;
 use super::model::{Profile, Session};
-use super::raw::{Effective, RawProfile};
+use super::named::{Named, Names, warn_once};
+use super::raw::{Effective, OwnStacksTaken, RawProfile};
 use super::symbols::{OfThisProcess, Resolve};
 use super::trace::Traced;
 use super::traced_stacks::TracedStacks;
-use super::wait_stacks::Contention;
-use crate::model::locks::Mutex;
-use crate::os::fork::PerProcess;
-use std::collections::BTreeSet;
+use super::wait_stacks::{Contention, LetGo};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,38 +31,54 @@ pub(super) fn profile(
         log::error!("profiling: {trouble}");
     }
     let RawProfile { samples, lifetimes, stacks, history, trouble, own_stacks, are_contexts_too_many } = found;
-    let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
-    let mut names = OfThisProcess::new(history);
-    build::prepare(&samples, &own_stacks.stacks, &mut names);
-    let mut profile = build::profile(samples, &lifetimes, session, &mut names);
-    if let Some(traced) = traced {
-        let named = TracedStacks::new(&traced.trace, &stacks, &own_stacks.stacks, &mut names);
-        (profile.traced, profile.traced_stacks) = (Some(Arc::new(traced)), Arc::new(named));
-    }
-    if let Some(CountedWaits { accounts, let_go, can_take }) = waits {
-        profile.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, &mut names);
-        profile.accounts = accounts;
-        profile.session.unread.extend(names.unread());
-    }
+    let mut session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
     if are_contexts_too_many {
-        profile.session.unread.push(TOO_MANY_CONTEXTS.into());
+        session.unread.push(TOO_MANY_CONTEXTS.into());
     }
-    warn_once(profile.unread());
+    let (mut profile, samples) = build::counted(samples, &lifetimes, session);
+    profile.traced = traced.map(Arc::new);
+    let waits = waits.map(|CountedWaits { accounts, let_go, can_take }| {
+        profile.accounts = accounts.into();
+        Waits { accounts: profile.accounts.clone(), let_go, can_take }
+    });
+    let unnamed = Unnamed { samples, traced: profile.traced.clone(), stacks, waits, own_stacks };
+    profile.names = Names::later(move || unnamed.named(&mut OfThisProcess::new(history)));
+    warn_once(&profile.session.unread);
     if let Some(sentence) = profile.missing() {
         log::warn!("profiling: {sentence}");
     }
     profile
 }
 
-/// Logs the sentences that were not logged before. Each profile has them all, but there may be many
-/// snapshots.
-fn warn_once(unread: &[String]) {
-    static LOGGED: PerProcess<Mutex<BTreeSet<String>>> = PerProcess::new(Mutex::new(BTreeSet::new()), Mutex::default);
-    for sentence in unread {
-        // Appenders are the user's: the lock is not held while they run.
-        let is_new = LOGGED.lock().insert(sentence.clone());
-        if is_new {
-            log::warn!("profiling: {sentence}");
+/// What is to be named.
+struct Unnamed {
+    samples: Vec<build::Owned>,
+    traced: Option<Arc<Traced>>,
+    /// As in [`RawProfile`].
+    stacks: Vec<(u32, Arc<[u64]>)>,
+    /// `None`: waits were not counted.
+    waits: Option<Waits>,
+    own_stacks: OwnStacksTaken,
+}
+
+/// As in [`CountedWaits`].
+struct Waits {
+    accounts: Arc<[Account]>,
+    let_go: LetGo,
+    can_take: bool,
+}
+
+impl Unnamed {
+    fn named(self, names: &mut dyn Resolve) -> Named {
+        let Unnamed { samples, traced, stacks, waits, own_stacks } = self;
+        let mut named = Named { stacks: build::stacks(samples, &own_stacks.stacks, names), ..Named::default() };
+        if let Some(traced) = traced {
+            named.traced = Arc::new(TracedStacks::new(&traced.trace, &stacks, &own_stacks.stacks, names));
         }
+        if let Some(Waits { accounts, let_go, can_take }) = waits {
+            named.contention = Contention::new(&accounts, let_go, &own_stacks, can_take, names);
+        }
+        named.unread = names.unread();
+        named
     }
 }

@@ -2,13 +2,13 @@
 //! of the same thread with equal frames. `shown_stacks.rs` finds the frames. Knows no engine.
 
 use super::model::{Profile, Session, ThreadProfile};
+use super::named::{Named, Names};
 use super::owners::Owners;
-use super::raw::{self, Ending, Lifetime, Nanos, OwnStack, RawSample};
+use super::raw::{self, Ending, Lifetime, Nanos, OwnStack, RawSample, SAMPLER};
 use super::shown_stacks::{RUNTIME, ShownStacks, UNSAMPLED};
 use super::spans::Counted;
 use super::symbols::{Resolve, Wanted};
-use super::wait_stacks::Contention;
-use crate::flame::Stack;
+use crate::flame::{Stack, Stacks};
 use crate::wait::{Context, is_path_outside, path_outside};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,27 +17,65 @@ use std::time::Duration;
 /// The thread, the frames, and what the thread worked on.
 type StackKey = (Arc<str>, Vec<usize>, Option<Context>);
 
-/// Makes a profile. `lifetimes`: of the threads of the tree. `session`: what was recorded, and how.
+/// A sample that is counted for its thread.
+pub(super) struct Owned {
+    path: Arc<str>,
+    sample: RawSample,
+}
+
+/// Makes a profile, and finds its names. `lifetimes`: of the threads of the tree. `own_stacks`: other
+/// stacks that the caller names next. `session`: what was recorded, and how.
 pub(super) fn profile(
     samples: Vec<RawSample>,
     lifetimes: &[Lifetime],
+    own_stacks: &[OwnStack],
     session: Session,
     names: &mut dyn Resolve,
 ) -> Profile {
-    prepare(&samples, &[], names);
+    let (mut profile, samples) = counted(samples, lifetimes, session);
+    let stacks = stacks(samples, own_stacks, names);
+    profile.names = Names::found(Named { stacks, unread: names.unread(), ..Named::default() });
+    profile
+}
+
+/// Makes a profile without names, and gives the samples that are to be named. Adds them up by their
+/// threads.
+pub(super) fn counted(samples: Vec<RawSample>, lifetimes: &[Lifetime], session: Session) -> (Profile, Vec<Owned>) {
     let mut threads = Threads::new(lifetimes, session.duration);
-    let mut shown = ShownStacks::new(names);
-    let mut sums: HashMap<StackKey, (u64, u64)> = HashMap::new();
-    for sample in samples.into_iter().filter(|sample| sample.samples > 0 || sample.weight > 0) {
+    let counted = samples.into_iter().filter(|sample| sample.samples > 0 || sample.weight > 0);
+    let counted = counted.map(|sample| {
         let owner = threads.owner(&sample);
-        let frames = frames(&sample, owner, &mut shown);
-        let sum = sums.entry((owner.path.clone(), frames, sample.context.clone())).or_default();
-        sum.0 += sample.samples;
-        sum.1 += sample.weight;
-    }
+        count(&sample, owner);
+        Owned { path: owner.path.clone(), sample }
+    });
+    let counted = counted.collect();
     let (threads, ambiguous) = threads.finish(lifetimes, session.effective.period);
     let unregistered = threads.iter().filter(|thread| is_path_outside(&thread.path));
     let unregistered = unregistered.map(|thread| thread.samples).sum();
+    let profile = Profile {
+        threads,
+        accounts: Arc::default(),
+        spans: Counted::default(),
+        traced: None,
+        names: Names::found(Named::default()),
+        unregistered,
+        ambiguous,
+        session,
+    };
+    (profile, counted)
+}
+
+/// The named stacks of the samples: samples of the same thread with equal frames are one.
+pub(super) fn stacks(samples: Vec<Owned>, own_stacks: &[OwnStack], names: &mut dyn Resolve) -> Stacks {
+    prepare(&samples, own_stacks, names);
+    let mut shown = ShownStacks::new(names);
+    let mut sums: HashMap<StackKey, (u64, u64)> = HashMap::new();
+    for Owned { path, sample } in samples {
+        let frames = frames(&path, &sample, &mut shown);
+        let sum = sums.entry((path, frames, sample.context)).or_default();
+        sum.0 += sample.samples;
+        sum.1 += sample.weight;
+    }
     let mut stacks: Vec<Stack> = sums
         .into_iter()
         .map(|((label, frames, context), (samples, weight))| {
@@ -46,19 +84,7 @@ pub(super) fn profile(
         })
         .collect();
     stacks.sort_unstable_by(|a, b| (&a.label, &a.frames, &a.labels).cmp(&(&b.label, &b.frames, &b.labels)));
-    let session = Session { unread: shown.unread(), ..session };
-    Profile {
-        stacks: shown.finish(stacks),
-        threads,
-        accounts: Vec::new(),
-        spans: Counted::default(),
-        contention: Contention::default(),
-        traced: None,
-        traced_stacks: Arc::default(),
-        unregistered,
-        ambiguous,
-        session,
-    }
+    shown.finish(stacks)
 }
 
 /// The threads of the profile while samples are added.
@@ -111,18 +137,29 @@ impl<'a> Threads<'a> {
     }
 }
 
-/// The frames of the sample as they are shown, the leaf first. Counts the sample for its thread.
-fn frames(sample: &RawSample, owner: &mut ThreadProfile, shown: &mut ShownStacks<'_>) -> Vec<usize> {
+/// Counts the sample for its thread.
+fn count(sample: &RawSample, owner: &mut ThreadProfile) {
     owner.samples += sample.samples;
     let weight = Duration::from_nanos(sample.weight);
-    let raw::Stack::Sampled { addresses, ending, generation, waiting } = &sample.stack else {
+    let raw::Stack::Sampled { ending, .. } = &sample.stack else {
         owner.unsampled += weight;
-        return vec![shown.remark(UNSAMPLED)];
+        return;
     };
     owner.sampled += weight;
     owner.truncated += if *ending == Ending::Deep { sample.samples } else { 0 };
     owner.broken += if matches!(ending, Ending::Broken | Ending::Leaf) { sample.samples } else { 0 };
-    let mut frames = shown.stack(addresses, *ending, *generation, waiting.is_some());
+}
+
+/// The frames of the sample as they are shown, the leaf first.
+fn frames(path: &str, sample: &RawSample, shown: &mut ShownStacks<'_>) -> Vec<usize> {
+    let raw::Stack::Sampled { addresses, ending, generation, waiting } = &sample.stack else {
+        return vec![shown.remark(UNSAMPLED)];
+    };
+    let mut frames = if path == SAMPLER {
+        vec![shown.remark(RUNTIME)]
+    } else {
+        shown.stack(addresses, *ending, *generation, waiting.is_some())
+    };
     if let Some(waiting) = waiting {
         // A thread that only waits for its children, for example, has no other frames left. A
         // thread that has ended before a sample of its wait was taken has no known frames.
@@ -136,9 +173,11 @@ fn frames(sample: &RawSample, owner: &mut ThreadProfile, shown: &mut ShownStacks
     frames
 }
 
-/// Names all addresses of the samples, and of the stacks that threads have taken, at once.
-pub(super) fn prepare(samples: &[RawSample], own_stacks: &[OwnStack], names: &mut dyn Resolve) {
-    let stacks = samples.iter().filter_map(|sample| match &sample.stack {
+/// Names all addresses of the samples, and of the stacks that threads have taken, at once. The
+/// sampler's own samples are one frame: its code is all over this crate, and much of what it calls.
+fn prepare(samples: &[Owned], own_stacks: &[OwnStack], names: &mut dyn Resolve) {
+    let samples = samples.iter().filter(|owned| *owned.path != *SAMPLER);
+    let stacks = samples.filter_map(|owned| match &owned.sample.stack {
         raw::Stack::Sampled { addresses, generation, .. } => Some((addresses, *generation)),
         raw::Stack::Unsampled => None,
     });

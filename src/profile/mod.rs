@@ -62,6 +62,8 @@ mod lost_time;
 #[cfg(feature = "profiling")]
 mod model;
 #[cfg(feature = "profiling")]
+mod named;
+#[cfg(feature = "profiling")]
 pub(crate) mod now;
 #[cfg(feature = "profiling")]
 mod of_trace;

@@ -2,13 +2,12 @@
 //! `flame`. Knows no engine and no addresses.
 
 use super::accounts::{Account, Table, sums};
+use super::named::Names;
 use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::spans::{Counted, SpanTable, SpanTotal};
 use super::top::Top;
 use super::trace::Traced;
-use super::traced_stacks::TracedStacks;
-use super::wait_stacks::Contention;
 use crate::error::{Error, Kind};
 use crate::flame::{self, Facts, FlameOptions, Stacks};
 use std::io::Write;
@@ -17,16 +16,21 @@ use std::time::{Duration, SystemTime};
 
 /// What all threads did during a recording, or up to a [snapshot](super::Recording::snapshot) of
 /// it.
+///
+/// The names of functions are found by the first call that needs one: [`top`](Self::top), and what
+/// writes stacks. That call blocks for as long as it takes, seconds in a large program, and logs
+/// which files could not be read. Until then the profile keeps the files of the program and its
+/// libraries open. [`threads`](Self::threads), [`accounts`](Self::accounts) and
+/// [`spans`](Self::spans) need no names.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    pub(super) stacks: Stacks,
     pub(super) threads: Vec<ThreadProfile>,
-    pub(super) accounts: Vec<Account>,
-    pub(super) contention: Contention,
+    pub(super) accounts: Arc<[Account]>,
     pub(super) spans: Counted,
     /// `None`: waits were not counted.
     pub(super) traced: Option<Arc<Traced>>,
-    pub(super) traced_stacks: Arc<TracedStacks>,
+    /// Everything that has names of functions.
+    pub(super) names: Names,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
     pub(super) session: Session,
@@ -43,7 +47,7 @@ pub(super) struct Session {
     pub(super) duration: Duration,
     /// Why there are fewer samples than there should be.
     pub(super) trouble: Option<String>,
-    /// Files that could not be read to find names, and why, as sentences; and what else names lost.
+    /// What else than names is missing, as sentences.
     pub(super) unread: Vec<String>,
     /// The CPU time of the whole process meanwhile. `None`: not known.
     pub(super) process_cpu: Option<Duration>,
@@ -90,7 +94,7 @@ impl Profile {
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: {} time of all threads", program(), self.clock_name());
-        flame::write_svg(&self.stacks, &title, &self.summary(), &self.drawn(options), out)
+        flame::write_svg(self.stacks(), &title, &self.summary(), &self.drawn(options), out)
     }
 
     /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames
@@ -111,7 +115,7 @@ impl Profile {
     /// ```
     pub fn write_difference(&self, before: &Profile, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: change of {} time", program(), self.clock_name());
-        flame::write_svg_difference(&before.stacks, &self.stacks, &title, &self.drawn(options), out)
+        flame::write_svg_difference(before.stacks(), self.stacks(), &title, &self.drawn(options), out)
     }
 
     /// The options, and with them what depends on the clock.
@@ -134,7 +138,7 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_folded(&self, out: impl Write) -> Result<(), Error> {
-        flame::write_folded(&self.stacks, out)
+        flame::write_folded(self.stacks(), out)
     }
 
     /// Writes a gzipped `profile.proto`, for `go tool pprof` and other programs that read that
@@ -164,7 +168,7 @@ impl Profile {
             label_key: "thread",
             comments: &comments,
         };
-        flame::write_pprof(&self.stacks, &facts, out)
+        flame::write_pprof(self.stacks(), &facts, out)
     }
 
     /// Each thread's account: the threads of the tree in the order of their starts, then
@@ -275,7 +279,7 @@ impl Profile {
     /// # }
     /// ```
     pub fn top(&self, n: usize) -> Top {
-        Top::new(&self.stacks, n)
+        Top::new(self.stacks(), n)
     }
 
     /// How long was recorded, by the wall clock.
@@ -317,9 +321,9 @@ impl Profile {
         self.ambiguous
     }
 
-    /// Files that could not be read to find names, and why.
-    pub(super) fn unread(&self) -> &[String] {
-        &self.session.unread
+    /// The stacks with their names.
+    pub(super) fn stacks(&self) -> &Stacks {
+        &self.names.get().stacks
     }
 
     /// What is missing of waits and other events, as a sentence. The accounts have the times of all
@@ -387,7 +391,8 @@ impl Profile {
         }
         parts.extend(self.missing());
         parts.extend(self.session.trouble.clone());
-        parts.extend(self.session.unread.iter().map(|sentence| sentence.trim_end_matches('.').to_owned()));
+        let unread = self.session.unread.iter().chain(&self.names.get().unread);
+        parts.extend(unread.map(|sentence| sentence.trim_end_matches('.').to_owned()));
         parts.join(" · ")
     }
 }

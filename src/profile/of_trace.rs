@@ -152,6 +152,6 @@ impl Profile {
 
     fn events(&self) -> (&Trace, &TracedStacks) {
         let trace = self.traced.as_ref().map_or(&NO_TRACE, |traced| &traced.trace);
-        (trace, &self.traced_stacks)
+        (trace, &self.names.get().traced)
     }
 }

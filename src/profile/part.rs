@@ -121,8 +121,7 @@ impl EndedPart {
         let mut names = OfThisProcess::new(history);
         let mut named = |samples: Vec<_>, lifetimes: &[_], own_stacks: &[_], trouble, duration| {
             let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
-            build::prepare(&samples, own_stacks, &mut names);
-            build::profile(samples, lifetimes, session, &mut names)
+            build::profile(samples, lifetimes, own_stacks, session, &mut names)
         };
         let earlier = named(before.samples, &before.lifetimes, &[], before.trouble, whole.saturating_sub(length));
         let later = named(samples, &lifetimes, &own_stacks.stacks, trouble, whole);
@@ -131,16 +130,16 @@ impl EndedPart {
         let Some(PartOfWaits { before, after, traced }) = waits else { return part };
         if let Some(traced) = traced {
             let named = TracedStacks::new(&traced.trace, &stacks, &own_stacks.stacks, &mut names);
-            (part.traced, part.traced_stacks) = (Some(Arc::new(traced)), Arc::new(named));
+            (part.traced, part.names.change().traced) = (Some(Arc::new(traced)), Arc::new(named));
         }
         // A number of a stack stays that stack's, so the later table has those of the earlier reading.
         let mut contention = |accounts: &[Account], let_go, can_take| {
             Contention::new(accounts, let_go, &own_stacks, can_take, &mut names)
         };
         let earlier = contention(&before.accounts, before.let_go, before.can_take);
-        part.contention = contention(&after.accounts, after.let_go, after.can_take).since(&earlier);
-        part.accounts = accounts::since(after.accounts, &before.accounts, length);
-        part.session.unread.extend(names.unread());
+        part.names.change().contention = contention(&after.accounts, after.let_go, after.can_take).since(&earlier);
+        part.accounts = accounts::since(after.accounts, &before.accounts, length).into();
+        part.names.change().unread.extend(names.unread());
         part
     }
 

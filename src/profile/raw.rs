@@ -156,6 +156,9 @@ pub(super) enum Reply {
     Unavailable(String),
 }
 
+/// The path of the engine's own thread. All that it does is the engine's work.
+pub(super) const SAMPLER: &str = "main/selvedge/sampler";
+
 /// In place of a name: the threads that no scan has found, although the process CPU clock shows
 /// that they ran.
 pub(super) const UNSEEN: &str = "[unseen]";

@@ -95,9 +95,10 @@ pub fn start(options: Options) -> Result<Recording, Error> {
 impl Recording {
     /// What was found up to now; the recording goes on.
     ///
-    /// Blocks for as long as it takes to find the functions' names, seconds in a large program.
-    /// Sampling goes on meanwhile; only [`Engine::Process`](super::Engine::Process) takes no
-    /// samples while those up to now are read, and counts them as lost.
+    /// Blocks while the samples are read. The names of functions are found later, as
+    /// [`Profile`] says. Sampling goes on meanwhile; only
+    /// [`Engine::Process`](super::Engine::Process) takes no samples while those up to now are
+    /// read, and counts them as lost.
     pub fn snapshot(&self) -> Profile {
         let duration = self.began.elapsed();
         // First the waits, since their numbers of stacks are looked up in what the engine has found. Then

@@ -148,11 +148,11 @@ impl Series {
         let now = Instant::now();
         strip_own_threads(&mut samples, &lifetimes);
         self.names.renew(history);
-        build::prepare(&samples, &own_stacks.stacks, &mut self.names);
         let duration = now.saturating_duration_since(self.running.began);
         let (effective, started) = (self.running.effective, self.running.epoch);
         let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
-        let time = build::profile(samples, &lifetimes, session, &mut self.names).stacks;
+        let time = build::profile(samples, &lifetimes, &own_stacks.stacks, session, &mut self.names);
+        let time = time.stacks().clone();
         let contention = waits.map_or_else(Contention::default, |CountedWaits { accounts, let_go, can_take }| {
             Contention::new(&accounts, let_go, &own_stacks, can_take, &mut self.names)
         });
@@ -163,7 +163,7 @@ impl Series {
     /// The last interval of a recording that has ended with this profile.
     pub(crate) fn last(&mut self, profile: &Profile) -> Interval {
         let ended = self.running.began + profile.duration();
-        self.advance(Found::new(profile.stacks.clone(), &profile.contention), ended)
+        self.advance(Found::new(profile.stacks().clone(), &profile.names.get().contention), ended)
     }
 
     fn advance(&mut self, later: Found, now: Instant) -> Interval {

@@ -217,11 +217,6 @@ impl<'a> ShownStacks<'a> {
         self.remarks.get(text) == Some(&index)
     }
 
-    /// Files that could not be read to find names, and why, as sentences.
-    pub(super) fn unread(&mut self) -> Vec<String> {
-        self.names.unread()
-    }
-
     /// The stacks with all locations, and the modules: the first one, which is the program, and
     /// each module that has a location.
     pub(super) fn finish(self, stacks: Vec<Stack>) -> Stacks {

@@ -106,7 +106,7 @@ fn profile(raw: Vec<RawSample>, lifetimes: &[Lifetime]) -> Profile {
         unread: vec![],
         process_cpu: None,
     };
-    build::profile(raw, lifetimes, session, &mut Names(NAMES))
+    build::profile(raw, lifetimes, &[], session, &mut Names(NAMES))
 }
 
 fn folded(profile: &Profile) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! The named stacks of a trace: of its samples, and of its blocking calls. Knows no threads and no
 //! times.
 
-use super::raw::{Ending, OwnStack};
-use super::shown_stacks::ShownStacks;
+use super::raw::{Ending, OwnStack, SAMPLER};
+use super::shown_stacks::{RUNTIME, ShownStacks};
 use super::symbols::Resolve;
-use super::trace::{StackNumber, Trace};
+use super::trace::{StackNumber, Trace, TracedThread};
 use crate::flame::{Location, Module, Stacks};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,16 +26,22 @@ impl TracedStacks {
         own: &[OwnStack],
         names: &mut dyn Resolve,
     ) -> TracedStacks {
-        let samples = trace.threads.iter().flat_map(|thread| &thread.samples);
-        let of_samples: BTreeSet<StackNumber> = samples.filter_map(|sample| sample.stack).collect();
+        let (samplers, others): (Vec<_>, Vec<_>) = trace.threads.iter().partition(|thread| *thread.path == *SAMPLER);
+        let numbers = |threads: &[&TracedThread]| -> BTreeSet<StackNumber> {
+            threads.iter().flat_map(|thread| &thread.samples).filter_map(|sample| sample.stack).collect()
+        };
+        let (of_samplers, of_samples) = (numbers(&samplers), numbers(&others));
         let waits = trace.threads.iter().flat_map(|thread| &thread.waits);
         let of_waits: BTreeSet<StackNumber> = waits.filter_map(|wait| wait.stack).collect();
         let mut shown = ShownStacks::new(names);
+        let runtime = shown.remark(RUNTIME);
+        let of_samplers = of_samplers.into_iter().map(|number| (number, vec![runtime]));
         let of_samples = of_samples.into_iter().filter_map(|number| {
             let (generation, addresses) = stacks.get(number.stack())?;
             Some((number, shown.stack(addresses, number.ending(), *generation, false)))
         });
-        let of_samples = of_samples.collect();
+        // A stack that another thread has too is shown as that thread's.
+        let of_samples = of_samplers.chain(of_samples.collect::<Vec<_>>()).collect();
         let of_waits = of_waits.into_iter().filter_map(|number| {
             let OwnStack { addresses, ending, generation } = own.get(number.0 as usize)?;
             Some((number, shown.stack(addresses, *ending, *generation, true)))

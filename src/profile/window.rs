@@ -166,6 +166,6 @@ impl Window {
             process_cpu: None,
         };
         let samples = self.sums.into_iter().map(sample).collect();
-        Some(build::profile(samples, &self.lifetimes, session, &mut OfThisProcess::new(history)))
+        Some(build::profile(samples, &self.lifetimes, &[], session, &mut OfThisProcess::new(history)))
     }
 }

@@ -43,7 +43,7 @@ impl Profile {
             "{} · at the top what ended the waits: threads blue, the clock violet, the system brown",
             self.waits_summary()
         );
-        flame::write_svg(&self.contention.waits(), &title, &subtitle, &options, out)
+        flame::write_svg(&self.names.get().contention.waits(), &title, &subtitle, &options, out)
     }
 
     /// The stacks of [`write_waits`](Self::write_waits) as folded lines: `main;reader;<frames, root
@@ -67,7 +67,7 @@ impl Profile {
     /// # Ok::<(), selvedge::Error>(())
     /// ```
     pub fn write_waits_folded(&self, out: impl Write) -> Result<(), Error> {
-        flame::write_folded(&self.contention.waits(), out)
+        flame::write_folded(&self.names.get().contention.waits(), out)
     }
 
     /// Writes Go's block profile: the stacks that waited, as a gzipped `profile.proto` with the
@@ -88,7 +88,7 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_block(&self, out: impl Write) -> Result<(), Error> {
-        self.write_go(&self.contention.block(), out)
+        self.write_go(&self.names.get().contention.block(), out)
     }
 
     /// Writes Go's mutex profile: the stacks that let go what other threads waited for, in the
@@ -111,20 +111,20 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_contention(&self, out: impl Write) -> Result<(), Error> {
-        self.write_go(&self.contention.mutex(), out)
+        self.write_go(&self.names.get().contention.mutex(), out)
     }
 
     /// The stacks of [`write_waits_folded`](Self::write_waits_folded), without the runtime's own
     /// threads, as in the picture.
     #[cfg(feature = "inspect")]
     pub(crate) fn write_waits_of_the_program(&self, out: impl Write) -> Result<(), Error> {
-        flame::write_folded(&self.contention.waits_of_the_program(), out)
+        flame::write_folded(&self.names.get().contention.waits_of_the_program(), out)
     }
 
     /// The same as folded lines.
     #[cfg(feature = "inspect")]
     pub(crate) fn write_contention_folded(&self, out: impl Write) -> Result<(), Error> {
-        flame::write_folded(&self.contention.mutex(), out)
+        flame::write_folded(&self.names.get().contention.mutex(), out)
     }
 
     fn write_go(&self, stacks: &Stacks, out: impl Write) -> Result<(), Error> {
@@ -143,7 +143,7 @@ impl Profile {
     }
 
     fn waits_summary(&self) -> String {
-        let mut parts = self.contention.summary();
+        let mut parts = self.names.get().contention.summary();
         parts.push(format!("recorded for {:.1} s", self.session.duration.as_secs_f64()));
         if self.accounts.is_empty() {
             parts.push("waits were not counted: Options::waits, or waits: true".into());

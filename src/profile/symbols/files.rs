@@ -22,6 +22,12 @@ pub(in crate::profile) struct OfThisProcess {
     unread: Vec<String>,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has looked for names in a file.
+    pub(in crate::profile) static SEARCHES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl OfThisProcess {
     /// For the code in that history.
     pub(in crate::profile) fn new(history: History) -> OfThisProcess {
@@ -63,6 +69,8 @@ impl OfThisProcess {
     /// Finds the locations of the wanted addresses, which are all in the entry of the history with
     /// that index.
     fn name(&mut self, index: usize, wanted: &[Wanted], budget: &mut Budget) {
+        #[cfg(test)]
+        SEARCHES.set(SEARCHES.get() + 1);
         let bias = self.history.get(index).bias;
         let in_file = |wanted: &Wanted| wanted.instruction().wrapping_sub(bias);
         let mut addresses: Vec<u64> = wanted.iter().map(in_file).collect();

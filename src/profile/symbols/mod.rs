@@ -25,6 +25,8 @@ mod tests;
 mod units;
 
 pub(super) use files::OfThisProcess;
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
+pub(super) use files::SEARCHES;
 
 use crate::flame::{Line, Location, Module};
 use std::collections::HashMap;
