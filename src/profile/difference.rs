@@ -18,7 +18,7 @@ use std::time::Duration;
 /// `after` without what `before` has.
 #[cfg(feature = "inspect")]
 pub(super) fn since(mut after: Profile, before: &Profile) -> Profile {
-    subtract(&mut after.names.change().stacks, before.stacks());
+    subtract(&mut after.names.change().stacks, before.names.stacks());
     subtract_threads(&mut after.threads, &before.threads);
     after.unregistered = after.unregistered.saturating_sub(before.unregistered);
     after.ambiguous = after.ambiguous.saturating_sub(before.ambiguous);

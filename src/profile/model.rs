@@ -9,7 +9,7 @@ use super::spans::{Counted, SpanTable, SpanTotal};
 use super::top::Top;
 use super::trace::Traced;
 use crate::error::{Error, Kind};
-use crate::flame::{self, Facts, FlameOptions, Stacks};
+use crate::flame::{self, Facts, FlameOptions};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -94,7 +94,7 @@ impl Profile {
     /// ```
     pub fn write_flamegraph(&self, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: {} time of all threads", program(), self.clock_name());
-        flame::write_svg(self.stacks(), &title, &self.summary(), &self.drawn(options), out)
+        flame::write_svg(self.names.stacks(), &title, &self.summary(), &self.drawn(options), out)
     }
 
     /// Draws this profile's flamegraph, coloured by what has changed since another one: red frames
@@ -115,7 +115,7 @@ impl Profile {
     /// ```
     pub fn write_difference(&self, before: &Profile, out: impl Write, options: &FlameOptions) -> Result<(), Error> {
         let title = format!("{}: change of {} time", program(), self.clock_name());
-        flame::write_svg_difference(before.stacks(), self.stacks(), &title, &self.drawn(options), out)
+        flame::write_svg_difference(before.names.stacks(), self.names.stacks(), &title, &self.drawn(options), out)
     }
 
     /// The options, and with them what depends on the clock.
@@ -138,7 +138,7 @@ impl Profile {
     /// # }
     /// ```
     pub fn write_folded(&self, out: impl Write) -> Result<(), Error> {
-        flame::write_folded(self.stacks(), out)
+        flame::write_folded(self.names.stacks(), out)
     }
 
     /// Writes a gzipped `profile.proto`, for `go tool pprof` and other programs that read that
@@ -168,7 +168,7 @@ impl Profile {
             label_key: "thread",
             comments: &comments,
         };
-        flame::write_pprof(self.stacks(), &facts, out)
+        flame::write_pprof(self.names.stacks(), &facts, out)
     }
 
     /// Each thread's account: the threads of the tree in the order of their starts, then
@@ -279,7 +279,7 @@ impl Profile {
     /// # }
     /// ```
     pub fn top(&self, n: usize) -> Top {
-        Top::new(self.stacks(), n)
+        Top::new(self.names.stacks(), n)
     }
 
     /// How long was recorded, by the wall clock.
@@ -319,11 +319,6 @@ impl Profile {
     /// which had ended. They are shown with the first.
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
-    }
-
-    /// The stacks with their names.
-    pub(super) fn stacks(&self) -> &Stacks {
-        &self.names.get().stacks
     }
 
     /// What is missing of waits and other events, as a sentence. The accounts have the times of all

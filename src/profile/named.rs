@@ -58,6 +58,11 @@ impl Names {
         }
     }
 
+    /// The stacks with their names.
+    pub(super) fn stacks(&self) -> &Stacks {
+        &self.get().stacks
+    }
+
     /// The names, to be changed for this profile alone.
     #[cfg(feature = "inspect")]
     pub(super) fn change(&mut self) -> &mut Named {

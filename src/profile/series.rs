@@ -152,7 +152,7 @@ impl Series {
         let (effective, started) = (self.running.effective, self.running.epoch);
         let session = Session { effective, started, duration, trouble, unread: Vec::new(), process_cpu: None };
         let time = build::profile(samples, &lifetimes, &own_stacks.stacks, session, &mut self.names);
-        let time = time.stacks().clone();
+        let time = time.names.stacks().clone();
         let contention = waits.map_or_else(Contention::default, |CountedWaits { accounts, let_go, can_take }| {
             Contention::new(&accounts, let_go, &own_stacks, can_take, &mut self.names)
         });
@@ -163,7 +163,7 @@ impl Series {
     /// The last interval of a recording that has ended with this profile.
     pub(crate) fn last(&mut self, profile: &Profile) -> Interval {
         let ended = self.running.began + profile.duration();
-        self.advance(Found::new(profile.stacks().clone(), &profile.names.get().contention), ended)
+        self.advance(Found::new(profile.names.stacks().clone(), &profile.names.get().contention), ended)
     }
 
     fn advance(&mut self, later: Found, now: Instant) -> Interval {
