@@ -174,7 +174,7 @@ fn frames(path: &str, sample: &RawSample, shown: &mut ShownStacks<'_>) -> Vec<us
 }
 
 /// Names all addresses of the samples, and of the stacks that threads have taken, at once. The
-/// sampler's own samples are one frame: its code is all over this crate, and much of what it calls.
+/// sampler's own samples are one frame: its code is all over this crate, and it calls many other functions.
 fn prepare(samples: &[Owned], own_stacks: &[OwnStack], names: &mut dyn Resolve) {
     let samples = samples.iter().filter(|owned| *owned.path != *SAMPLER);
     let stacks = samples.filter_map(|owned| match &owned.sample.stack {

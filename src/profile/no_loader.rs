@@ -1,4 +1,4 @@
-//! In place of `loader/` on other systems than Linux: nothing is known of what was loaded.
+//! In place of `loader/` on other systems than Linux: no loaded code is known.
 
 /// The code that was loaded during a recording: unknown here.
 #[derive(Clone, Debug, Default)]

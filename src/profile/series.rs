@@ -325,7 +325,7 @@ mod tests {
             stacks
         };
         let (earlier, mut later) = (found(&[(&[0], 3), (&[2, 1], 4)], 10), found(&[(&[2], 5), (&[1], 6)], 12));
-        assert_eq!((later.locations.len(), later.stacks.len()), (3, 3), "the frame is one that is there");
+        assert_eq!((later.locations.len(), later.stacks.len()), (3, 3), "a frame that is there is used");
         let own = later.stacks.last().unwrap();
         assert_eq!((&*own.label, &own.frames, own.samples, own.weight), ("main/selvedge/push", &vec![1], 2, 11));
         // Both have one frame, so the time of different code is subtracted.

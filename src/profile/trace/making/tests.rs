@@ -86,8 +86,8 @@ fn a_vain_wake_up_belongs_to_what_ended_the_wait() {
     assert_eq!(found, [(main.clone(), 160), (TracedEnder::Clock, 152), (main.clone(), 160), (a, 165), (main, 170)]);
 }
 
-/// The wait goes on at the end of the recording; and then the one that ended it was another thread of
-/// the tree before.
+/// The wait goes on at the end of the recording; and then the thread that ended it was another thread
+/// of the tree before.
 #[test]
 fn what_ended_a_wait_is_what_it_was_when_the_wait_was_over() {
     let mut members = family();
