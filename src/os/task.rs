@@ -7,6 +7,19 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// By how many nanoseconds, at most, the kernel lets the calling thread sleep longer than it asked
+/// for, to wake several threads at once. 0 if the system has no such time, or does not tell it.
+#[cfg(all(target_os = "linux", feature = "profiling"))]
+pub(crate) fn timer_slack() -> u64 {
+    // SAFETY: it takes no pointer, and changes nothing.
+    u64::try_from(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }).unwrap_or(0)
+}
+
+#[cfg(all(not(target_os = "linux"), feature = "profiling"))]
+pub(crate) fn timer_slack() -> u64 {
+    0
+}
+
 /// A thread, as the scheduler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {

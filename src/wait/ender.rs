@@ -67,6 +67,11 @@ impl Ender {
         Ender { by: CLOCK, at: at.map_or(0, nanos) }
     }
 
+    /// Returns `true` if a deadline or a timer ended the wait.
+    pub(super) fn is_clock(self) -> bool {
+        self.by == CLOCK
+    }
+
     /// When it ended the wait, on the clock of [`nanos`]; 0 if that is not known.
     pub(crate) fn at(self) -> u64 {
         self.at

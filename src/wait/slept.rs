@@ -5,9 +5,14 @@
 //! stamps it. From there until the thread runs it is runnable, which the kernel counts. A thread
 //! that is woken in vain sleeps again in the same wait. Then both sleeps belong to the thread that
 //! ends the wait at last. Spinning is no sleep: a thread that spins uses its CPU clock.
+//!
+//! The kernel ends a sleep later than at its deadline, by up to the thread's timer slack (50 µs). Its
+//! timer expires at the end of the slack, unless another interrupt comes within it. Until then the
+//! thread sleeps, and is not runnable.
 
 use super::ender::{Ender, nanos};
 use super::stack_sums::TakenStack;
+use crate::os::task;
 use crate::record::SleepEvent;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,6 +68,7 @@ impl Sleep {
         let (by, until) = match ender.at {
             0 => (ender.by, now),
             at if at < since => (Ender::UNKNOWN.by, now),
+            at if ender.is_clock() => (ender.by, now.min(at.saturating_add(task::timer_slack())).max(at)),
             at => (ender.by, at),
         };
         self.by.store(by, Ordering::Relaxed);
@@ -115,5 +121,34 @@ impl Slept {
             (None, later) => self.taken = later,
             (Some(_), None) => {}
         }
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_sleep_to_a_deadline_ends_with_the_timer_slack() {
+        let slack = task::timer_slack();
+        let begin = nanos(Instant::now());
+        let deadline = Instant::now();
+        let ended = |at| {
+            let sleep = Sleep::default();
+            sleep.begin(begin);
+            sleep.end(Ender::clock(Some(at)));
+            let slept = sleep.read().unwrap();
+            assert!(slept.runs_again >= slept.ended);
+            slept.ended
+        };
+        // The thread runs before the slack is over, and long after that.
+        let early = ended(deadline);
+        assert!(nanos(deadline) <= early && early <= nanos(Instant::now()), "{early}");
+        while deadline.elapsed() < Duration::from_nanos(slack) + Duration::from_millis(1) {}
+        assert_eq!(ended(deadline), nanos(deadline) + slack);
+        // A thread that something else has woken just before its deadline.
+        let later = Instant::now() + Duration::from_secs(1);
+        assert_eq!(ended(later), nanos(later));
     }
 }

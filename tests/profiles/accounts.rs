@@ -275,8 +275,8 @@ fn a_join_is_ended_by_the_thread_that_ends_and_a_till_by_the_clock() {
     assert_eq!(clock.len(), 2, "{parent:#?}");
     for wait in clock {
         assert_eq!((wait.count(), &*wait.ended_by()[0].0), (1, "[clock]"), "{parent:#?}");
-        // From when it fell asleep until the deadline: no later, since the rest is runnable.
-        assert!(wait.total() <= KEPT && wait.total() >= MOST, "{parent:#?}");
+        // From when it fell asleep until the kernel's timer, prctl(2): the rest is runnable.
+        assert!(wait.total() <= KEPT + Duration::from_micros(50) && wait.total() >= MOST, "{parent:#?}");
     }
 }
 

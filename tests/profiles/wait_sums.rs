@@ -80,6 +80,29 @@ fn the_times_are_those_of_a_stopwatch() {
     panic!("{worst}");
 }
 
+/// The kernel wakes a thread up to its timer slack after the deadline. That is no time outside.
+#[test]
+fn the_account_of_a_thread_that_waits_for_the_clock_closes_within_a_hundredth() {
+    let _alone = alone();
+    let begin = Instant::now();
+    loop {
+        let profile = record(|| {
+            let heartbeat = || (0..100).for_each(|_| wait_for_the_clock(&Till::after(Duration::from_millis(4))));
+            spawn("heartbeat", move |_| heartbeat()).join().unwrap();
+        });
+        let account = profile.accounts().iter().find(|account| account.path() == "main/test/heartbeat").unwrap();
+        let open = account.outside().max(account.excess());
+        // On a busy machine most of its life is runnable.
+        let waited: Duration = account.waits().iter().map(|wait| wait.total()).sum();
+        println!("{open:?} beside {waited:?} of waits");
+        if !account.is_runnable_known() || open <= waited / 100 {
+            return;
+        }
+        // Faults for pages, and interrupts at a wake-up: such a run is repeated.
+        assert!(begin.elapsed() < Duration::from_secs(60), "{account:#?}");
+    }
+}
+
 #[cfg(feature = "pprof-engine")]
 #[test]
 fn an_engine_without_stacks_says_so_and_keeps_the_times() {
