@@ -202,7 +202,8 @@ fn a_flamegraph_is_recorded_zoomed_and_searched() {
     browser.press("Escape");
     browser.until("document.querySelectorAll('#flame-box .below').length === 0");
     // Waits can be chosen in the same place, and the timeline is beside it.
-    browser.eval("document.querySelector('#seconds').value = '1'; document.querySelector('#clock').value = 'waits'; document.querySelector('#record').click()");
+    browser.eval("document.querySelector('#seconds').value = '1'; document.querySelector('#clock').value = 'waits'");
+    browser.eval("document.querySelector('#record').click()");
     browser.until("/ of waits in 1 s/.test(document.querySelector('#flame-line').innerText)");
     browser.until("[...document.querySelectorAll('#flame-box .frame')].some((one) => /waiting for/.test(one.title))");
     let clocks = "[...document.querySelectorAll('#clock option')].map((one) => one.value).join()";

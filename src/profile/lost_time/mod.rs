@@ -16,7 +16,7 @@ mod critical_path;
 mod losses;
 mod path;
 #[cfg(test)]
-mod reference;
+mod reference_tests;
 mod shown;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::course::{Activity, Courses};
 use super::losses::{self, Loss};
 use super::path;
-use super::reference::{Cell, Cells};
+use super::reference_tests::{Cell, Cells};
 use crate::profile::trace::{StackNumber, Trace, TracedEnder, TracedSample, TracedThread, TracedWait, WaitName};
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
