@@ -78,7 +78,7 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | `pthread_self` | in POSIX's list; reads a register |
 /// | `table::enter`, `StackRequest::reply`, `Slot::sample` | see their `# Signal safety` |
 /// | `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | the same |
-/// | gimli's `UnwindContext` and `Evaluation`, of fixed size | gimli promises that they do not allocate |
+/// | gimli's `CallFrameInstructionIter`, and `Evaluation` of fixed size | gimli promises that they do not allocate |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
     // SAFETY: has no preconditions.

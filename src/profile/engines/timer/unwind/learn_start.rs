@@ -1,9 +1,10 @@
 //! Finds out where the C library starts threads, by a walk on a new thread.
 
+use super::cache::Cache;
 use super::memory::Memory;
 use super::registers::Registers;
 use super::start::set_start_of_threads;
-use super::walk::{Cache, Modules};
+use super::walk::Modules;
 use crate::os::stack;
 
 impl Modules {

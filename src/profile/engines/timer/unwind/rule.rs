@@ -4,26 +4,16 @@
 use super::memory::Memory;
 use super::module::{Code, Module};
 use super::registers::{Registers, code_address};
+use super::row::{FRAME, LINK, POINTER, Reader, Row};
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, Evaluation, EvaluationResult,
-    FrameDescriptionEntry, Location, NativeEndian, Register, RegisterRule, UnwindContext, UnwindExpression,
-    UnwindSection, UnwindTableRow, Value,
+    FrameDescriptionEntry, Location, NativeEndian, Register, RegisterRule, UnwindExpression, UnwindSection, Value,
+    Vendor,
 };
 use std::ops::Range;
 
-type Reader<'a> = EndianSlice<'a, NativeEndian>;
-
-/// What gimli reads a table's rows into. Allocates nothing while it is used.
-pub(super) type Context = UnwindContext<usize, Fixed>;
-
-/// Room for what gimli calculates with. Rows with more rules than fit are errors: no compiler
-/// writes such.
-pub(super) struct Fixed;
-
-impl gimli::UnwindContextStorage<usize> for Fixed {
-    type Rules = [(Register, RegisterRule<usize>); 64];
-    type Stack = [UnwindTableRow<usize, Self>; 4];
-}
+/// Room for what gimli calculates with.
+struct Fixed;
 
 impl<'a> gimli::EvaluationStorage<Reader<'a>> for Fixed {
     type Stack = [Value; 16];
@@ -33,24 +23,6 @@ impl<'a> gimli::EvaluationStorage<Reader<'a>> for Fixed {
 
 /// No expression of an unwinding table needs more steps.
 const MOST_STEPS: u32 = 100;
-
-#[cfg(target_arch = "x86_64")]
-mod numbers {
-    use gimli::{Register, X86_64};
-    pub(super) const POINTER: Register = X86_64::RSP;
-    pub(super) const FRAME: Register = X86_64::RBP;
-    pub(super) const LINK: Register = X86_64::RA;
-}
-
-#[cfg(target_arch = "aarch64")]
-mod numbers {
-    use gimli::{AArch64, Register};
-    pub(super) const POINTER: Register = AArch64::SP;
-    pub(super) const FRAME: Register = AArch64::X29;
-    pub(super) const LINK: Register = AArch64::X30;
-}
-
-use numbers::{FRAME, LINK, POINTER};
 
 /// A function that has called another one, or was interrupted.
 #[derive(Clone, Copy, Debug)]
@@ -122,13 +94,13 @@ pub(super) enum Kept {
 impl Rule {
     /// # Signal safety
     /// Safe: gimli's promise for storage that does not allocate.
-    pub(super) fn find(code: &Code, address: u64, context: &mut Context) -> Rule {
+    pub(super) fn find(code: &Code, address: u64) -> Rule {
         let Some(module) = code.module(address) else { return Rule::NoModule };
         let tables = Tables::of(module);
         match tables.function(address - module.base) {
             Function::Known(function) => {
-                let row = tables.row(&function, address - module.base, context);
-                row.map_or(Rule::Evaluated, |row| translate(row).unwrap_or(Rule::Evaluated))
+                let row = tables.row(&function, address - module.base);
+                row.and_then(|row| translate(&row)).unwrap_or(Rule::Evaluated)
             }
             Function::Before(end) => {
                 Rule::Uncovered { since: (address - module.base).saturating_sub(end).min(u64::from(u32::MAX)) as u32 }
@@ -156,23 +128,22 @@ pub(super) fn evaluate<'a>(
     code: &Code,
     frame: &Frame<'a>,
     memory: &mut Memory<'_>,
-    context: &mut Context,
 ) -> Option<Frame<'a>> {
     let module = code.module(frame.within())?;
     let tables = Tables::of(module);
     let Function::Known(function) = tables.function(frame.within() - module.base) else { return None };
     let encoding = function.cie().encoding();
-    let row = tables.row(&function, frame.within() - module.base, context)?;
+    let row = tables.row(&function, frame.within() - module.base)?;
     let mut machine = Machine { section: &tables.frames, encoding, frame, memory };
-    let end = match row.cfa() {
+    let end = match &row.end {
         CfaRule::RegisterAndOffset { register, offset } => frame.register(*register)?.checked_add_signed(*offset)?,
         CfaRule::Expression(expression) => machine.expression(expression, None)?,
     };
-    let frame_pointer = match row.register(FRAME) {
+    let frame_pointer = match row.frame_pointer {
         None | Some(RegisterRule::Undefined) => frame.frame_pointer,
         Some(rule) => machine.register(rule, frame.frame_pointer, end)?,
     };
-    let address = match row.register(LINK) {
+    let address = match row.link {
         Some(RegisterRule::SameValue) | None if frame.exact && frame.link != 0 => frame.link,
         Some(RegisterRule::SameValue | RegisterRule::Undefined) | None => return None,
         Some(rule) => machine.register(rule, frame.link, end)?,
@@ -182,8 +153,8 @@ pub(super) fn evaluate<'a>(
 }
 
 /// Translates a table's row to a rule that is followed quickly. `None`: it is an unusual row.
-fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
-    let link = match row.register(LINK) {
+fn translate(row: &Row) -> Option<Rule> {
+    let link = match row.link {
         Some(RegisterRule::Undefined) => return Some(Rule::Outermost),
         // Compilers leave out the rule where the value is still in its register. Where calls put it
         // onto the stack, they never leave it out.
@@ -192,12 +163,12 @@ fn translate(row: &UnwindTableRow<usize, Fixed>) -> Option<Rule> {
         Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
         Some(_) => return None,
     };
-    let frame_pointer = match row.register(FRAME) {
+    let frame_pointer = match row.frame_pointer {
         None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => Kept::InRegister,
         Some(RegisterRule::Offset(offset)) => Kept::At(offset.try_into().ok()?),
         Some(_) => return None,
     };
-    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return None };
+    let CfaRule::RegisterAndOffset { register, offset } = row.end else { return None };
     let from_frame_pointer = match register {
         POINTER => false,
         FRAME => true,
@@ -223,6 +194,9 @@ impl<'a> Tables<'a> {
     fn of(module: &'a Module) -> Tables<'a> {
         let mut frames = EhFrame::new(&module.frames.1, NativeEndian);
         frames.set_address_size(8);
+        // So that gimli knows the instruction for signed return addresses. Tables for other
+        // processors have none of that number.
+        frames.set_vendor(Vendor::AArch64);
         let bases = BaseAddresses::default().set_eh_frame_hdr(module.header.0).set_eh_frame(module.frames.0);
         Tables { header: EndianSlice::new(&module.header.1, NativeEndian), frames, bases }
     }
@@ -252,13 +226,8 @@ impl<'a> Tables<'a> {
     }
 
     /// The rules for `address` in that function.
-    fn row<'c>(
-        &self,
-        function: &FrameDescriptionEntry<Reader<'a>>,
-        address: u64,
-        context: &'c mut Context,
-    ) -> Option<&'c UnwindTableRow<usize, Fixed>> {
-        function.unwind_info_for_address(&self.frames, &self.bases, context, address).ok()
+    fn row(&self, function: &FrameDescriptionEntry<Reader<'a>>, address: u64) -> Option<Row> {
+        Row::find(function, &self.frames, &self.bases, address)
     }
 }
 

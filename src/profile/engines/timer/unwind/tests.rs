@@ -1,6 +1,7 @@
 //! Walks over made-up stacks and tables: none panics, and no wrong caller is accepted.
 
 use super::super::modules::ModuleList;
+use super::cache::Cache;
 use super::memory::Memory;
 use super::module::{Before, Module, Table};
 use super::registers::{Registers, SAVED};
@@ -107,6 +108,42 @@ fn arithmetic_with_absurd_registers_does_not_panic() {
 
 /// Each function takes two words of the stack: its return address, and one more.
 const TWO_WORDS: &[u8] = &[0x0e, 16];
+
+/// More rules than there are registers, and how AArch64 signs a return address.
+#[test]
+fn rules_of_other_registers_do_not_matter() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    // DW_CFA_offset_extended of registers 20 to 119; DW_CFA_AARCH64_negate_ra_state.
+    let mut instructions: Vec<u8> = (20..120).flat_map(|register| [0x05, register, 2]).collect();
+    instructions.extend([0x2d, 0x0e, 16]);
+    let modules = of(module(code, &[(0, 0x2000, &instructions)]));
+    let words = [1, start + 0x100, 2, start + 0x200, 0, 0];
+    assert_eq!(walk(&modules, &words, start + 8, 0).0, [start + 8, start + 0x100, start + 0x200]);
+}
+
+/// A return in the middle of a function: the row behind it is one from before.
+#[test]
+fn remembered_rows_come_back_in_order() {
+    let code = calls();
+    let start = code.as_ptr() as u64;
+    // Two words, remembered; from 0x100 on four, remembered; from 0x200 on one; then from 0x300 on
+    // four again, and from 0x400 on two.
+    let instructions = [
+        &[0x0e, 16, 0x0a, 0x03, 0, 1, 0x0e, 32, 0x0a, 0x03, 0, 1, 0x0e, 8][..],
+        &[0x03, 0, 1, 0x0b, 0x03, 0, 1, 0x0b],
+    ]
+    .concat();
+    let modules = of(module(code, &[(0, 0x2000, &instructions)]));
+    for (at, words) in [(0x8, 2), (0x108, 4), (0x208, 1), (0x308, 4), (0x408, 2), (0x1ff8, 2)] {
+        let mut stack = [3; 8];
+        stack[words - 1] = start + 0x500;
+        assert_eq!(walk(&modules, &stack, start + at, 0).0, [start + at, start + 0x500], "{at:x}");
+    }
+    // A row comes back, but none was remembered.
+    let modules = of(module(code, &[(0, 0x2000, &[0x0b, 0x0e, 16])]));
+    assert_eq!(walk(&modules, &[1, start + 0x500, 0], start + 8, 0).0, [start + 8]);
+}
 
 #[test]
 fn a_word_that_no_call_returns_to_is_no_caller() {

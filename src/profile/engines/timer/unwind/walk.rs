@@ -9,47 +9,14 @@
 //! 3. A caller that no rule has named is accepted only if nothing speaks against it: see
 //!    [`guess`](Modules::guess).
 
+use super::cache::{AddressInfo, Cache, Origin};
 use super::memory::Memory;
 use super::module::{Before, Code, Module};
 use super::registers::{Registers, SAVED, code_address};
-use super::rule::{self, Context, Frame, Kept, Rule};
+use super::rule::{self, Frame, Kept, Rule};
 use super::start::Starts;
 use crate::profile::raw::Ending;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Rules found so far, and room to find more: 30 KiB for one thread. Used by one walk at a time.
-pub(in super::super) struct Cache {
-    entries: Box<[Entry]>,
-    context: Box<Context>,
-}
-
-/// A prime, as code addresses are multiples of many numbers.
-const ENTRIES: usize = 509;
-
-#[derive(Clone, Copy)]
-struct Entry {
-    /// Twice the address, plus 1 if it is exact.
-    key: u64,
-    /// The generation of the modules. No modules have 0.
-    generation: u32,
-    known: AddressInfo,
-}
-
-/// What is known of an address.
-#[derive(Clone, Copy)]
-struct AddressInfo {
-    rule: Rule,
-    /// What lies before an address that is not exact.
-    before: Before,
-}
-
-impl Default for Cache {
-    fn default() -> Cache {
-        let known = AddressInfo { rule: Rule::NoModule, before: Before::NoCall };
-        let entries = vec![Entry { key: 0, generation: 0, known }; ENTRIES];
-        Cache { entries: entries.into(), context: Box::new(Context::new_in()) }
-    }
-}
 
 /// The code of the process, as the unwinder knows it.
 #[derive(Clone, Default)]
@@ -140,9 +107,9 @@ impl Modules {
                     None => return Ending::Broken,
                 }
             } else {
-                let Some(caller) = self.caller(&frame, known.rule, memory, cache) else { return Ending::Broken };
+                let Some(caller) = self.caller(&frame, known.rule, memory) else { return Ending::Broken };
                 let there = self.known(&caller, cache);
-                if there.before == Before::EndOfSignal {
+                if there.origin == Origin::Signal {
                     if !push(caller.address.wrapping_add(1)) {
                         return Ending::Deep;
                     }
@@ -150,7 +117,7 @@ impl Modules {
                         Some(below) => frame = below,
                         None => return Ending::Broken,
                     }
-                } else if matches!(there.before, Before::Call(_) | Before::Hidden) {
+                } else if there.origin == Origin::Call {
                     (frame, known) = (caller, there);
                 } else {
                     return Ending::Broken;
@@ -169,40 +136,25 @@ impl Modules {
     #[cfg(feature = "pprof-engine")]
     pub(in super::super) fn is_start(&self, return_address: u64) -> bool {
         let within = return_address.wrapping_sub(1);
-        self.starts.contains(within, Rule::find(&self.code, within, &mut Context::new_in()))
+        self.starts.contains(within, Rule::find(&self.code, within))
     }
 
     /// What the tables and the code say about the frame's address, from the cache if possible.
     fn known(&self, frame: &Frame<'_>, cache: &mut Cache) -> AddressInfo {
-        let key = frame.address << 1 | u64::from(frame.exact);
-        let index = (frame.within() % ENTRIES as u64) as usize;
-        let entry = cache.entries[index];
-        if entry.key == key && entry.generation == self.generation {
-            return entry.known;
-        }
-        let before = if frame.exact { Before::NoCall } else { self.code.before(frame.address) };
-        let known = AddressInfo { rule: Rule::find(&self.code, frame.within(), &mut cache.context), before };
-        // Code that is in no module may be replaced by other code at any time.
-        if known.rule != Rule::NoModule {
-            cache.entries[index] = Entry { key, generation: self.generation, known };
-        }
-        known
+        cache.get(self.generation, frame.address, frame.exact, || AddressInfo {
+            rule: Rule::find(&self.code, frame.within()),
+            origin: if frame.exact { Origin::None } else { self.code.before(frame.address).into() },
+        })
     }
 
     /// The caller of the function in `frame`. `None`: there is none, or it cannot be found.
-    fn caller<'a>(
-        &self,
-        frame: &Frame<'a>,
-        rule: Rule,
-        memory: &mut Memory<'_>,
-        cache: &mut Cache,
-    ) -> Option<Frame<'a>> {
+    fn caller<'a>(&self, frame: &Frame<'a>, rule: Rule, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
         let caller = match rule {
             Rule::Outermost => return None,
             Rule::Saved { from_frame_pointer, end, frame_pointer, link } => {
                 saved(frame, from_frame_pointer, end, frame_pointer, link, memory)?
             }
-            Rule::Evaluated => rule::evaluate(&self.code, frame, memory, &mut cache.context)?,
+            Rule::Evaluated => rule::evaluate(&self.code, frame, memory)?,
             Rule::Uncovered { since } => self.guess(frame, u64::from(since), memory)?,
             Rule::NoModule => self.guess(frame, u64::MAX, memory)?,
         };
