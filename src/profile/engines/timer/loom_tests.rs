@@ -19,10 +19,10 @@ fn loom_ring_records_are_whole_and_in_order() {
         let handler = thread::spawn(move || {
             (1..=3)
                 .filter(|number| {
-                    let Some(mut writer) = theirs.writer(false) else { return false };
+                    let Some(mut writer) = theirs.writer(false, 7) else { return false };
                     let fits = writer.push(number * 10);
                     if fits {
-                        writer.publish(*number, 0, Ending::Deep, Shown::default(), 7);
+                        writer.publish(*number, 0, Ending::Deep, Shown::default());
                     }
                     fits
                 })
@@ -30,8 +30,8 @@ fn loom_ring_records_are_whole_and_in_order() {
         });
         let (mut records, mut buffer) = (Vec::new(), Vec::new());
         let mut read = || {
-            ring.read(&mut buffer, |Record { clock, ending, addresses, .. }| {
-                assert_eq!((ending, addresses), (Ending::Deep, &[clock * 10][..]));
+            ring.read(&mut buffer, |Record { clock, ending, addresses, context, .. }| {
+                assert_eq!((ending, addresses, context), (Ending::Deep, &[clock * 10][..], 7));
                 records.push(clock);
             });
         };

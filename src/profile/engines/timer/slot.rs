@@ -159,7 +159,12 @@ impl Slot {
     /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown` and
     /// `context_number`, `wait::nanos_in_handler`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
-        let Some(mut record) = self.arena.ring.writer(self.is_timed) else { return self.count_lost() };
+        // SAFETY: null, or alive: `set_wait_slot` was promised so, and this handler is within the
+        // thread's entry.
+        let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
+        let shown = waits.map_or(Shown::default(), wait::Slot::shown);
+        let context = waits.map_or(0, wait::Slot::context_number);
+        let Some(mut record) = self.arena.ring.writer(self.is_timed, context) else { return self.count_lost() };
         let pointer = registers.stack_pointer();
         let stack = match &self.stack {
             StackBounds::Known(range) => range.clone(),
@@ -201,13 +206,8 @@ impl Slot {
                 Ending::Leaf
             }
         };
-        // SAFETY: null, or alive: `set_wait_slot` was promised so, and this handler is within the
-        // thread's entry.
-        let waits = unsafe { self.waits.load(Ordering::SeqCst).as_ref() };
-        let shown = waits.map_or(Shown::default(), wait::Slot::shown);
-        let context = waits.map_or(0, wait::Slot::context_number);
         let at = if self.is_timed { wait::nanos_in_handler() } else { 0 };
-        record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown, context);
+        record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown);
     }
 
     /// # Signal safety
