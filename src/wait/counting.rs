@@ -19,7 +19,7 @@ impl Slot {
     /// before is dropped.
     pub(crate) fn begin_count(&self, rings: Arc<Rings>) {
         let mut waits = self.waits.lock();
-        waits.counted = Some(Counted { totals: Box::default(), rings, span_names: Vec::new() });
+        waits.counted = Some(Box::new(Counted { totals: WaitTotals::default(), rings, span_names: Vec::new() }));
         waits.forget_sleeps();
         // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
         self.sleep.take();
@@ -41,7 +41,7 @@ impl Slot {
     /// The waits that its thread has counted, and the waits that go on; `None` if it counts none.
     pub(crate) fn read_totals(&self) -> Option<WaitTotals> {
         let waits = self.waits.lock();
-        let mut totals = WaitTotals::clone(&waits.counted.as_ref()?.totals);
+        let mut totals = waits.counted.as_ref()?.totals.clone();
         if let Some((inner, outer)) = waits.now.split_last() {
             let mut slept = inner.slept;
             if let Some(sleep) = self.sleep.read() {

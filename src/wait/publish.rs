@@ -26,6 +26,10 @@ impl WaitDescription {
         let change = |waits: &mut Waits| {
             waits.last += 1;
             let serial = waits.last;
+            if waits.now.is_empty() {
+                // Mostly there is no wait within a wait, and a vector would begin with room for four.
+                waits.now.reserve_exact(1);
+            }
             waits.now.push(Wait {
                 description: self,
                 since,

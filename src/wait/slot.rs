@@ -120,13 +120,13 @@ pub(super) struct Waits {
     times: Option<Box<Times>>,
     /// While a recording counts waits.
     #[cfg(feature = "profiling")]
-    pub(super) counted: Option<Counted>,
+    pub(super) counted: Option<Box<Counted>>,
 }
 
 /// What a recording that counts waits has of the thread.
 #[cfg(feature = "profiling")]
 pub(super) struct Counted {
-    pub(super) totals: Box<WaitTotals>,
+    pub(super) totals: WaitTotals,
     /// The thread writes into them while it holds the lock.
     pub(super) rings: Arc<Rings>,
     /// The names of its spans, by the numbers that its events have.

@@ -8,8 +8,12 @@ use std::collections::VecDeque;
 pub(super) const KEPT_FIRST: usize = 32;
 pub(super) const KEPT_LAST: usize = 32;
 
+/// Made with the first failure: most threads never have one.
 #[derive(Default)]
-pub(super) struct Unjoined {
+pub(super) struct Unjoined(Option<Box<Kept>>);
+
+#[derive(Default)]
+struct Kept {
     /// With the child's id.
     first: Vec<(u64, Failure)>,
     last: VecDeque<(u64, Failure)>,
@@ -27,17 +31,18 @@ pub(super) struct Omitted {
 
 impl Unjoined {
     pub(super) fn add(&mut self, id: u64, failure: Failure) -> Option<Omitted> {
-        if self.first.len() < KEPT_FIRST {
-            self.first.push((id, failure));
+        let kept = self.0.get_or_insert_default();
+        if kept.first.len() < KEPT_FIRST {
+            kept.first.push((id, failure));
             return None;
         }
-        self.last.push_back((id, failure));
-        if self.last.len() <= KEPT_LAST {
+        kept.last.push_back((id, failure));
+        if kept.last.len() <= KEPT_LAST {
             return None;
         }
-        self.omitted += 1;
-        let is_first = self.omitted == 1;
-        self.last.pop_front().map(|(_, failure)| Omitted { failure, is_first })
+        kept.omitted += 1;
+        let is_first = kept.omitted == 1;
+        kept.last.pop_front().map(|(_, failure)| Omitted { failure, is_first })
     }
 
     pub(super) fn take(&mut self) -> Unjoined {
@@ -45,20 +50,17 @@ impl Unjoined {
     }
 
     pub(super) fn into_failures(self) -> Failures {
-        // Most threads end so: no child of theirs has failed.
-        if self.first.is_empty() {
-            return Failures { kept: Vec::new(), omitted: 0 };
-        }
-        let mut all: Vec<_> = self.first.into_iter().chain(self.last).collect();
+        let Some(kept) = self.0 else { return Failures { kept: Vec::new(), omitted: 0 } };
+        let mut all: Vec<_> = kept.first.into_iter().chain(kept.last).collect();
         all.sort_by_key(|(id, _)| *id);
-        Failures { kept: all.into_iter().map(|(_, failure)| failure).collect(), omitted: self.omitted }
+        Failures { kept: all.into_iter().map(|(_, failure)| failure).collect(), omitted: kept.omitted }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Failure> {
-        self.first.iter().chain(&self.last).map(|(_, failure)| failure)
+        self.0.iter().flat_map(|kept| kept.first.iter().chain(&kept.last)).map(|(_, failure)| failure)
     }
 
     pub(super) fn omitted(&self) -> u64 {
-        self.omitted
+        self.0.as_ref().map_or(0, |kept| kept.omitted)
     }
 }
