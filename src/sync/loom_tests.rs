@@ -125,6 +125,32 @@ fn loom_progress_passes_every_mark() {
     });
 }
 
+/// At its end, where an addition may come after the last number.
+#[test]
+fn loom_progress_stays_at_its_end() {
+    check(3, || {
+        let progress = Progress::new("p");
+        // One step before the end.
+        progress.advance_to(u64::MAX - (1 << 56));
+        let advance = |f: fn(&Progress)| {
+            let progress = progress.clone();
+            thread::spawn(move || f(&progress))
+        };
+        let advances = [
+            advance(|progress| {
+                assert_eq!((progress.advance(1), progress.advance(u32::MAX.into())), (u64::MAX, u64::MAX));
+            }),
+            advance(|progress| {
+                assert!(progress.advance_to(u64::MAX) || progress.get() == u64::MAX);
+            }),
+        ];
+        let (first, second) = (progress.get(), progress.get());
+        assert!(first <= second, "{first}, {second}");
+        advances.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!((progress.get(), progress.advance(1)), (u64::MAX, u64::MAX));
+    });
+}
+
 #[test]
 fn loom_progress_forgets_only_unused_marks() {
     check(2, || {

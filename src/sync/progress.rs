@@ -1,12 +1,16 @@
 //! The cell – – I: a number that only grows.
 //!
 //! Invariants
-//! 1. `at` never falls. `next` is the lowest number in `marks`, u64::MAX if there is none; both
-//!    change under `marks`.
-//! 2. The advancing thread writes `at` and then reads `next`. The waiting thread writes `next` and
+//! 1. The number is `at`, or u64::MAX if `at` has come to `END`. It never falls.
+//! 2. `at` never wraps. An addition is of less than 2^32. A thread whose addition ends at `END` or
+//!    above sets `at` back to `END` before it adds again. So `at` is above `END` by at most one
+//!    addition of each thread, and there are 2^24 of these up to the end of u64. No system has so
+//!    many threads.
+//! 3. `next` is the lowest number in `marks`, and at most `END`; both change under `marks`.
+//! 4. The advancing thread writes `at` and then reads `next`. The waiting thread writes `next` and
 //!    then reads `at`. All four are SeqCst, so at least one of the two threads sees the other's
 //!    write.
-//! 3. A mark leaves `marks` when the number is reached, or when there is no other handle to it and
+//! 5. A mark leaves `marks` when the number is reached, or when there is no other handle to it and
 //!    nothing is attached to it.
 //!
 //! Models: `loom_progress_*` in `sync/loom_tests.rs`, and `sync/model_tests.rs`.
@@ -26,6 +30,9 @@ use std::time::Duration;
 ///
 /// In the cube of resource × binary × irreversible it is the cell "counted, irreversible, without
 /// an owner": a [`Signal`] with many steps. Clones are handles to the same progress.
+///
+/// It counts up to 2^64 − 2^56. Each number from there on is one and the same, `u64::MAX`, and the
+/// last.
 ///
 /// Peers are Java's `Phaser` and Reed and Kanodia's *eventcount* (1979); `sync.WaitGroup` and
 /// `CountDownLatch` count down to one mark only.
@@ -58,6 +65,10 @@ pub struct Progress(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
+    /// | value     | the number | stored by |
+    /// |-----------|------------|-----------|
+    /// | below END | the value  | additions of the advancing threads |
+    /// | from END on | u64::MAX | the same, and the thread that sets it back to END |
     at: AtomicU64,
     next: AtomicU64,
     marks: Mutex<Marks>,
@@ -70,6 +81,18 @@ struct Marks {
     sweep_above: usize,
 }
 
+/// From here on `at` stands for u64::MAX.
+const END: u64 = u64::MAX - ((1 << 56) - 1);
+
+/// More steps are not added in one instruction: see invariant 2.
+const MOST_STEPS: u64 = u32::MAX as u64;
+
+/// The number, by the value of `at`.
+#[inline]
+fn number(at: u64) -> u64 {
+    if at < END { at } else { u64::MAX }
+}
+
 /// Fewer marks than this are not worth a sweep.
 const FEW: usize = 32;
 
@@ -79,7 +102,7 @@ impl Progress {
         Progress(Arc::new(Inner {
             name: Arc::from(name.as_ref()),
             at: AtomicU64::new(0),
-            next: AtomicU64::new(u64::MAX),
+            next: AtomicU64::new(END),
             marks: Mutex::default(),
         }))
     }
@@ -89,29 +112,26 @@ impl Progress {
     #[inline]
     pub fn advance(&self, steps: u64) -> u64 {
         let inner = &*self.0;
-        let mut from = inner.at.load(Ordering::Relaxed);
-        loop {
-            let to = from.saturating_add(steps);
-            // SeqCst: see invariant 2. It includes the Release that hands on what was done before.
-            match inner.at.compare_exchange_weak(from, to, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => {
-                    inner.passed(to);
-                    return to;
-                }
-                Err(now) => from = now,
-            }
+        if steps > MOST_STEPS {
+            return inner.advance_far(steps);
         }
+        // One addition, not a loop that compares and exchanges: that takes a quarter longer, as it
+        // must load the number first. SeqCst: see invariant 4. It includes the Release that hands
+        // on what was done before. It does not wrap: see invariant 2.
+        let at = inner.at.fetch_add(steps, Ordering::SeqCst).wrapping_add(steps);
+        inner.passed(at);
+        number(at)
     }
 
     /// Goes on to `number`. If it is there or beyond already, does nothing and returns `false`.
     #[inline]
     pub fn advance_to(&self, number: u64) -> bool {
-        let inner = &*self.0;
-        let from = inner.at.fetch_max(number, Ordering::SeqCst);
-        if from >= number {
+        let (inner, to) = (&*self.0, number.min(END));
+        let from = inner.at.fetch_max(to, Ordering::SeqCst);
+        if from >= to {
             return false;
         }
-        inner.passed(number);
+        inner.passed(to);
         true
     }
 
@@ -119,7 +139,7 @@ impl Progress {
     #[inline]
     pub fn get(&self) -> u64 {
         // Acquire pairs with the release in `advance`.
-        self.0.at.load(Ordering::Acquire)
+        number(self.0.at.load(Ordering::Acquire))
     }
 
     /// Waits until it is at `number` or beyond.
@@ -203,8 +223,28 @@ impl Inner {
     #[inline]
     fn passed(&self, at: u64) {
         if at >= self.next.load(Ordering::SeqCst) {
-            self.go_up_to(at);
+            self.passed_next(at);
         }
+    }
+
+    #[cold]
+    fn passed_next(&self, at: u64) {
+        if at >= END {
+            // SeqCst, as for each change of `at`. An exchange and not a store, so that a thread that
+            // sees it sees what the threads before did.
+            self.at.swap(END, Ordering::SeqCst);
+        }
+        self.go_up_to(number(at));
+    }
+
+    #[cold]
+    fn advance_far(&self, steps: u64) -> u64 {
+        let far = |at: u64| Some(at.saturating_add(steps).min(END));
+        // SeqCst, as in `advance`; Relaxed: the load decides nothing.
+        let from = self.at.fetch_update(Ordering::SeqCst, Ordering::Relaxed, far);
+        let at = from.unwrap_or_else(|at| at).saturating_add(steps).min(END);
+        self.passed(at);
+        number(at)
     }
 
     #[cold]
@@ -227,14 +267,14 @@ impl Inner {
     }
 
     fn set_next(&self, marks: &Marks) {
-        let next = marks.signals.first_key_value().map_or(u64::MAX, |(number, _)| *number);
-        self.next.store(next, Ordering::SeqCst);
+        let next = marks.signals.first_key_value().map_or(END, |(number, _)| *number);
+        self.next.store(next.min(END), Ordering::SeqCst);
     }
 
     fn mark(&self, number: u64) -> Signal {
         let signal = {
             let mut marks = self.marks.lock();
-            if self.at.load(Ordering::SeqCst) >= number {
+            if self::number(self.at.load(Ordering::SeqCst)) >= number {
                 // Not Signal::gone(): this signal has a name of its own.
                 let passed = Signal::mark(&self.name, number);
                 passed.go_unexplained();
@@ -252,7 +292,7 @@ impl Inner {
             signal
         };
         // It may have been passed before `next` was written.
-        let at = self.at.load(Ordering::SeqCst);
+        let at = self::number(self.at.load(Ordering::SeqCst));
         if at >= number {
             self.go_up_to(at);
         }
@@ -284,6 +324,11 @@ impl Marks {
 impl Progress {
     pub(super) fn mark_count(&self) -> usize {
         self.0.marks.lock().signals.len()
+    }
+
+    /// How far the last additions have gone beyond the last number.
+    pub(super) fn beyond_end(&self) -> u64 {
+        self.0.at.load(Ordering::SeqCst).saturating_sub(END)
     }
 }
 

@@ -115,6 +115,16 @@ fn unused_marks_are_swept() {
     assert!(progress.mark_count() < 100, "{} marks are left", progress.mark_count());
 }
 
+/// Otherwise 2^24 of them would begin again at 0.
+#[test]
+fn additions_beyond_the_end_do_not_accumulate() {
+    let progress = Progress::new("p");
+    progress.advance_to(u64::MAX);
+    for steps in [1, u64::from(u32::MAX), 1 << 40, u64::MAX] {
+        assert_eq!((progress.advance(steps), progress.beyond_end()), (u64::MAX, 0), "{steps}");
+    }
+}
+
 #[test]
 fn a_given_up_turn_leaves_nothing() {
     let sequencer = Sequencer::new("q");

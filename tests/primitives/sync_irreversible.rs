@@ -25,6 +25,25 @@ fn progress_goes_forward_only() {
 }
 
 #[test]
+fn the_last_numbers_are_one() {
+    /// One less than the number from which on all are the largest.
+    const LAST: u64 = u64::MAX - (1 << 56);
+    let progress = Progress::new("steps");
+    assert!(progress.advance_to(LAST) && progress.get() == LAST);
+    let beyond = progress.at(u64::MAX - 7);
+    assert!(!beyond.is_go());
+    assert_eq!(progress.advance(1), u64::MAX);
+    assert!(beyond.is_go());
+    for steps in [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+        assert_eq!((progress.advance(steps), progress.get()), (u64::MAX, u64::MAX), "{steps}");
+    }
+    assert!(!progress.advance_to(u64::MAX) && !progress.advance_to(LAST + 1));
+    let progress = Progress::new("steps");
+    assert_eq!(progress.advance(1 << 32), 1 << 32);
+    assert!(progress.advance_to(LAST + 5) && progress.get() == u64::MAX);
+}
+
+#[test]
 fn the_largest_number_can_be_awaited() {
     let progress = Progress::new("all");
     let end = progress.at(u64::MAX);
