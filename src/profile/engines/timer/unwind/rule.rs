@@ -124,11 +124,7 @@ pub(super) fn function(module: &Module, address: u64) -> Option<Range<u64>> {
 ///
 /// # Signal safety
 /// Safe: gimli's promise for storage that does not allocate.
-pub(super) fn evaluate<'a>(
-    code: &Code,
-    frame: &Frame<'a>,
-    memory: &mut Memory<'_>,
-) -> Option<Frame<'a>> {
+pub(super) fn evaluate<'a>(code: &Code, frame: &Frame<'a>, memory: &mut Memory<'_>) -> Option<Frame<'a>> {
     let module = code.module(frame.within())?;
     let tables = Tables::of(module);
     let Function::Known(function) = tables.function(frame.within() - module.base) else { return None };

@@ -129,11 +129,9 @@ fn remembered_rows_come_back_in_order() {
     let start = code.as_ptr() as u64;
     // Two words, remembered; from 0x100 on four, remembered; from 0x200 on one; then from 0x300 on
     // four again, and from 0x400 on two.
-    let instructions = [
-        &[0x0e, 16, 0x0a, 0x03, 0, 1, 0x0e, 32, 0x0a, 0x03, 0, 1, 0x0e, 8][..],
-        &[0x03, 0, 1, 0x0b, 0x03, 0, 1, 0x0b],
-    ]
-    .concat();
+    let instructions =
+        [&[0x0e, 16, 0x0a, 0x03, 0, 1, 0x0e, 32, 0x0a, 0x03, 0, 1, 0x0e, 8][..], &[0x03, 0, 1, 0x0b, 0x03, 0, 1, 0x0b]]
+            .concat();
     let modules = of(module(code, &[(0, 0x2000, &instructions)]));
     for (at, words) in [(0x8, 2), (0x108, 4), (0x208, 1), (0x308, 4), (0x408, 2), (0x1ff8, 2)] {
         let mut stack = [3; 8];
