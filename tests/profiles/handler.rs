@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 thread_local! {
     /// Allocations of this thread.
@@ -231,8 +231,8 @@ fn the_two_engines_follow_each_other() {
     }
     for engine in engines {
         let recording = profile::start(Options::new().engine(engine)).unwrap();
-        let end = Instant::now() + Duration::from_millis(60);
-        while Instant::now() < end {
+        let end = std::time::Instant::now() + Duration::from_millis(60);
+        while std::time::Instant::now() < end {
             black_box(thread_id());
         }
         assert_eq!(recording.finish().engine(), engine);
