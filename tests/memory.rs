@@ -291,7 +291,7 @@ fn recordings_leave_nothing(rounds: u64) {
     });
     drop(recording.finish());
     leaves_nothing("recordings that are dropped", rounds / 2000, || drop(start(false)));
-    stops_growing("recordings with waits, whose threads come and go", rounds / 2000, || {
+    stops_growing("recordings with waits, whose threads come and go", (rounds / 2000).min(200), || {
         let recording = start(true);
         let sleepers: Vec<_> =
             (0..8).map(|_| spawn("sleeper", |_| Till::after(Duration::from_millis(6)).wait_for_go())).collect();
