@@ -1,7 +1,7 @@
 //! Servers that fail. The program goes on, tries again, counts what is lost, and ends in time.
 
 use super::receiver::{Answer, Receiver, TAKE, Unused};
-use super::{Pushing, within_one_percent};
+use super::{Pushing, sent_in_time, within_one_percent};
 use crate::support::until;
 use std::time::Duration;
 
@@ -15,11 +15,14 @@ fn side_by_side<T: Send, const N: usize>(cases: [T; N], run: impl Fn(T) + Sync) 
 
 /// A server that fails at first in this way, and then takes each interval: nothing is lost.
 fn comes_back(test: &str, fails: Answer, says: &str) {
-    let receiver = Receiver::start(move |number| if number < 1 { fails.clone() } else { TAKE });
-    let mut program = Pushing::start(test, receiver.port(), "", "");
-    until("it takes intervals again", || receiver.taken().len() >= 2);
-    program.work();
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let fails = fails.clone();
+        let receiver = Receiver::start(move |number| if number < 1 { fails.clone() } else { TAKE });
+        let mut program = Pushing::start(test, receiver.port(), "", "");
+        until("it takes intervals again", || receiver.taken().len() >= 2);
+        program.work();
+        (receiver, program.end())
+    });
     let (log, taken) = (&ended.log, receiver.taken().len());
     assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
     assert_eq!(ended.summary(), format!("{taken} intervals pushed to http://127.0.0.1:{}", receiver.port()));
@@ -53,21 +56,25 @@ fn a_server_that_comes_back_gets_all() {
 
 #[test]
 fn a_server_that_reads_slowly_gets_all() {
-    let receiver = Receiver::start(|_| Answer::Slow);
-    let program = Pushing::start("push-slow", receiver.port(), "", "");
-    until("two intervals", || receiver.taken().len() >= 2);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let receiver = Receiver::start(|_| Answer::Slow);
+        let program = Pushing::start("push-slow", receiver.port(), "", "");
+        until("two intervals", || receiver.taken().len() >= 2);
+        (receiver, program.end())
+    });
     assert_eq!(ended.pushed(), receiver.taken().len(), "{}", ended.log);
 }
 
 #[test]
 fn a_server_that_comes_later_gets_the_intervals_from_before() {
-    let unused = Unused::new();
-    let program = Pushing::start("push-late", unused.port(), "", "");
-    until("a refused connection", || program.log().contains("no connection to 127.0.0.1"));
-    let receiver = Receiver::start_on(unused.listen(), |_| TAKE);
-    until("three intervals", || receiver.taken().len() >= 3);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let unused = Unused::new();
+        let program = Pushing::start("push-late", unused.port(), "", "");
+        until("a refused connection", || program.log().contains("no connection to 127.0.0.1"));
+        let receiver = Receiver::start_on(unused.listen(), |_| TAKE);
+        until("three intervals", || receiver.taken().len() >= 3);
+        (receiver, program.end())
+    });
     assert_eq!(ended.pushed(), receiver.taken().len());
     within_one_percent(receiver.nanos("process_cpu", "main/burner-*"), ended.burnt(), "the burners");
 }
@@ -89,10 +96,13 @@ fn what_the_server_refuses_is_counted_exactly() {
 
 /// A server that refuses every other interval in this way.
 fn refuses(test: &str, answer: Answer, says: &str) {
-    let receiver = Receiver::start(move |number| if number % 2 == 0 { answer.clone() } else { TAKE });
-    let program = Pushing::start(test, receiver.port(), "", "");
-    until("three requests", || receiver.requests().len() >= 3);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let answer = answer.clone();
+        let receiver = Receiver::start(move |number| if number % 2 == 0 { answer.clone() } else { TAKE });
+        let program = Pushing::start(test, receiver.port(), "", "");
+        until("three requests", || receiver.requests().len() >= 3);
+        (receiver, program.end())
+    });
     let (taken, all) = (receiver.taken().len(), receiver.requests().len());
     assert_eq!((ended.pushed(), ended.lost("refused by the server")), (taken, all - taken), "{}", ended.log);
     let told: Vec<&str> =
@@ -106,14 +116,16 @@ fn refuses(test: &str, answer: Answer, says: &str) {
 
 #[test]
 fn an_interval_at_which_the_server_fails_keeps_no_other_from_the_end() {
-    // The agent answers so whenever the server behind it refuses one.
-    let receiver = Receiver::start(|number| match number {
-        0 | 1 => Answer::Status("500 Internal Server Error\r\nContent-Length: 0"),
-        _ => TAKE,
+    let (receiver, ended) = sent_in_time(|| {
+        // The agent answers so whenever the server behind it refuses one.
+        let receiver = Receiver::start(|number| match number {
+            0 | 1 => Answer::Status("500 Internal Server Error\r\nContent-Length: 0"),
+            _ => TAKE,
+        });
+        let program = Pushing::start("push-poison", receiver.port(), "", "");
+        until("a failure", || !receiver.requests().is_empty());
+        (receiver, program.end())
     });
-    let program = Pushing::start("push-poison", receiver.port(), "", "");
-    until("a failure", || !receiver.requests().is_empty());
-    let ended = program.end();
     let (taken, tried) = (receiver.taken().len(), receiver.requests().len());
     // The end tries each once. Whether the second attempt was before it or in it, is open.
     assert!(taken >= 1 && ended.pushed() == taken, "{}", ended.log);

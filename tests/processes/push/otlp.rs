@@ -1,7 +1,7 @@
 //! OpenTelemetry profiles: the server decodes with the published messages.
 
 use super::receiver::{Answer, Receiver, gunzipped};
-use super::{Pushing, within_one_percent};
+use super::{Pushing, sent_in_time, within_one_percent};
 use crate::support::until;
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesPartialSuccess, ExportProfilesServiceRequest, ExportProfilesServiceResponse,
@@ -44,12 +44,14 @@ fn nanos(request: &ExportProfilesServiceRequest, thread: &str) -> i64 {
 
 #[test]
 fn all_time_of_a_run_is_pushed_by_otlp() {
-    let receiver =
-        Receiver::start(|_| Answer::Body("200 OK", ExportProfilesServiceResponse::default().encode_to_vec()));
-    let more = ", format: otlp, labels: { host.name: loom-7 }";
-    let program = Pushing::start("push-otlp", receiver.port(), more, "profile: { waits: true }");
-    until("two intervals", || receiver.requests().len() >= 2);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let receiver =
+            Receiver::start(|_| Answer::Body("200 OK", ExportProfilesServiceResponse::default().encode_to_vec()));
+        let more = ", format: otlp, labels: { host.name: loom-7 }";
+        let program = Pushing::start("push-otlp", receiver.port(), more, "profile: { waits: true }");
+        until("two intervals", || receiver.requests().len() >= 2);
+        (receiver, program.end())
+    });
     let requests = requests(&receiver);
     assert_eq!(ended.summary(), format!("{} intervals pushed to http://127.0.0.1:{}", requests.len(), receiver.port()));
     let burnt = requests.iter().map(|request| nanos(request, "main/burner-*")).sum();

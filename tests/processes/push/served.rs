@@ -1,18 +1,20 @@
 //! What a server gets that takes each interval.
 
 use super::receiver::{Receiver, TAKE};
-use super::{Pushing, within_one_percent};
-use crate::support::until;
-use std::process::Command;
+use super::{Pushing, sent_in_time, within_one_percent};
+use crate::support::{Process, until};
+use std::process::{Command, Stdio};
 
 #[test]
 fn all_time_of_a_run_is_pushed() {
-    let receiver = Receiver::start(|_| TAKE);
-    let labels = ", labels: { region: eu-west, zone: \"ä b\" }";
-    let mut program = Pushing::start("push-all", receiver.port(), labels, "profile: { waits: true }");
-    program.work();
-    until("three intervals", || receiver.taken().len() >= 3);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let receiver = Receiver::start(|_| TAKE);
+        let labels = ", labels: { region: eu-west, zone: \"ä b\" }";
+        let mut program = Pushing::start("push-all", receiver.port(), labels, "profile: { waits: true }");
+        program.work();
+        until("three intervals", || receiver.taken().len() >= 3);
+        (receiver, program.end())
+    });
     assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
     assert_eq!(ended.ended.stderr, "");
     // All intervals together have the time of the threads' own clocks, up to the last nanosecond
@@ -85,11 +87,13 @@ fn all_time_of_a_run_is_pushed() {
 
 #[test]
 fn files_and_pushes_have_the_same_time() {
-    let receiver = Receiver::start(|_| TAKE);
-    let profile = "profile: { enabled: true, output: out, formats: [folded, pprof] }";
-    let program = Pushing::start("push-files", receiver.port(), "", profile);
-    until("two intervals", || receiver.taken().len() >= 2);
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let receiver = Receiver::start(|_| TAKE);
+        let profile = "profile: { enabled: true, output: out, formats: [folded, pprof] }";
+        let program = Pushing::start("push-files", receiver.port(), "", profile);
+        until("two intervals", || receiver.taken().len() >= 2);
+        (receiver, program.end())
+    });
     let folded = ended.folder.read("out/subject.folded");
     let weight = |line: &str| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
     let burnt: i64 = folded.lines().filter(|line| line.starts_with("main;burner-")).map(weight).sum();
@@ -128,7 +132,14 @@ fn the_environment_turns_it_off_and_elsewhere() {
         let config = folder.config("push: { url: \"http://127.0.0.1:9\", every: 1s }");
         let mut command = Command::new(crate::support::program("pushing"));
         command.arg(config).env_remove("SELVEDGE_PROFILE").env_remove("SELVEDGE_PUSH").env(name, value);
-        let ended = crate::support::run(&mut command);
+        let mut process = Process::start_reading(&mut command, Stdio::piped());
+        let input = process.input();
+        if pushes {
+            // The last interval may come too late.
+            until("an interval", || !receiver.taken().is_empty());
+        }
+        drop(input);
+        let ended = process.end();
         assert_eq!(ended.code(), 0, "{}", ended.stderr);
         assert_eq!(folder.read("app.log").contains(" pushed to "), pushes, "{name}={value}");
         assert_eq!(!receiver.taken().is_empty(), pushes, "{name}={value}");
