@@ -2,7 +2,7 @@
 //! reads it. And what the thread itself writes there besides its waits.
 
 use super::description::Wait;
-use super::ender::{Ender, nanos};
+use super::ender::{Ender, is_on, nanos};
 use super::identity::name_of_ender;
 use super::slept::Slept;
 use super::slot::{Counted, Slot};
@@ -24,7 +24,9 @@ impl Slot {
         // A thread that sleeps already will say only when it wakes. Its sleep counts from now on.
         self.sleep.take();
         if !waits.now.is_empty() {
-            self.sleep.begin(nanos(Instant::now()));
+            let now = nanos(Instant::now());
+            self.sleep.expect_from(now);
+            self.sleep.begin(now);
         }
     }
 
@@ -91,6 +93,13 @@ impl Slot {
     /// The number of its thread, as in stamps; 0 if the thread has none.
     pub(crate) fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
+    }
+
+    /// By the thread itself, which publishes a wait.
+    pub(super) fn expect_stamps(&self, since: Instant) {
+        if is_on() {
+            self.sleep.expect_from(nanos(since));
+        }
     }
 
     /// By the thread itself, which is about to sleep.

@@ -44,6 +44,8 @@ impl WaitDescription {
             });
             serial
         };
+        #[cfg(feature = "profiling")]
+        slot.expect_stamps(since);
         let serial = slot.change(|| since, change);
         Published { slot: Some(slot), serial }
     }

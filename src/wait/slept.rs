@@ -30,6 +30,10 @@ use std::time::Instant;
 /// `by` and `runs_again` belong to a sleep that is over.
 #[derive(Debug, Default)]
 pub(super) struct Sleep {
+    /// A stamp of before this time is an old one: the wait was not published yet, or the thread has run
+    /// since. `since` cannot tell. The thread that ends the wait may stamp it after the sleeper's last
+    /// look, and before the sleeper has read the clock.
+    stamps_from: AtomicU64,
     since: AtomicU64,
     until: AtomicU64,
     by: AtomicU64,
@@ -49,6 +53,11 @@ pub(super) struct Slept {
 }
 
 impl Sleep {
+    /// The thread has published a wait, which nothing has ended before `now`.
+    pub(super) fn expect_from(&self, now: u64) {
+        self.stamps_from.store(now, Ordering::Relaxed);
+    }
+
     pub(super) fn begin(&self, now: u64) {
         self.until.store(0, Ordering::Relaxed);
         self.since.store(now, Ordering::Relaxed);
@@ -64,15 +73,17 @@ impl Sleep {
             return;
         }
         let now = nanos(Instant::now());
-        // A stamp of before the sleep is an old one.
         let (by, until) = match ender.at {
             0 => (ender.by, now),
-            at if at < since => (Ender::UNKNOWN.by, now),
+            at if at < self.stamps_from.load(Ordering::Relaxed) => (Ender::UNKNOWN.by, now),
+            // The thread did not have to sleep.
+            at if at < since => (ender.by, now),
             at if ender.is_clock() => (ender.by, now.min(at.saturating_add(task::timer_slack())).max(at)),
             at => (ender.by, at),
         };
         self.by.store(by, Ordering::Relaxed);
         self.runs_again.store(now.max(until), Ordering::Relaxed);
+        self.expect_from(now);
         self.until.store(until, Ordering::Relaxed);
     }
 
@@ -128,6 +139,25 @@ impl Slept {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_stamp_of_between_the_last_look_and_the_sleep_is_no_old_one() {
+        let sleep = Sleep::default();
+        let by_after = |at| {
+            sleep.end(Ender { by: 7, at });
+            sleep.take().unwrap().by
+        };
+        sleep.expect_from(nanos(Instant::now()));
+        let stamped = nanos(Instant::now());
+        sleep.begin(nanos(Instant::now()));
+        assert_eq!(by_after(stamped), 7);
+        // It has woken the thread once. What ends the next sleep in the same wait is not known.
+        sleep.begin(nanos(Instant::now()));
+        assert_eq!(by_after(stamped), Ender::UNKNOWN.by);
+        sleep.expect_from(nanos(Instant::now()) + 1);
+        sleep.begin(nanos(Instant::now()));
+        assert_eq!(by_after(stamped), Ender::UNKNOWN.by);
+    }
 
     #[test]
     fn a_sleep_to_a_deadline_ends_with_the_timer_slack() {
