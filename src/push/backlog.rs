@@ -57,13 +57,6 @@ impl Backlog {
     pub(super) fn len(&self) -> u64 {
         self.bodies.len() as u64
     }
-
-    /// Returns how many there were.
-    pub(super) fn clear(&mut self) -> u64 {
-        let count = self.len();
-        *self = Backlog::default();
-        count
-    }
 }
 
 #[cfg(test)]
@@ -84,7 +77,9 @@ mod tests {
         assert_eq!(add(12, 10, 20), (2, 2, 19, Some(7)));
         assert_eq!(add(21, 10, 20), (1, 2, 19, Some(7)), "too large for itself");
         assert_eq!(add(20, 10, 20), (2, 1, 20, Some(20)));
-        assert_eq!((backlog.clear(), backlog.len(), backlog.oldest()), (1, 0, None));
+        assert_eq!(backlog.len(), 1);
+        backlog.remove();
+        assert_eq!((backlog.len(), backlog.oldest()), (0, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How many intervals were pushed and how many were lost, and what is told of that: the first
 //! failure at once, then at most once a minute, and all of it at the end.
 
+use crate::model::locks::Mutex;
 use crate::os::tell::tell;
 use log::Level;
 use std::time::{Duration, Instant};
@@ -16,20 +17,27 @@ pub(super) enum Loss {
     Refused,
     /// No request could be made of it.
     Unmade,
-    /// The program has ended before it could be sent.
-    Ended,
 }
 
-const LOSSES: [(Loss, &str); 4] = [
+const LOSSES: [(Loss, &str); 3] = [
     (Loss::Full, "gave way to later ones while the server took none"),
     (Loss::Refused, "refused by the server"),
     (Loss::Unmade, "could not be encoded"),
-    (Loss::Ended, "not sent when the program ended"),
 ];
+/// The end of the program came first.
+const UNSENT: &str = "not sent when the program ended";
 
-/// Of one run.
+/// Of one run. The thread that pushes counts, and the end of the program may have to tell. No lock is
+/// held while something is told, since a log may hang.
 pub(super) struct Counts {
     url: String,
+    sums: Mutex<Sums>,
+}
+
+#[derive(Default)]
+struct Sums {
+    /// Intervals that were begun to be encoded.
+    taken: u64,
     pushed: u64,
     /// By the order of `LOSSES`.
     lost: [u64; LOSSES.len()],
@@ -39,35 +47,44 @@ pub(super) struct Counts {
     told_loss: Option<Instant>,
     /// Lost intervals that were not told.
     untold: u64,
+    /// The last words are told, or are being told.
+    is_over: bool,
 }
 
 impl Counts {
     pub(super) fn new(url: String) -> Counts {
-        Counts {
-            url,
-            pushed: 0,
-            lost: [0; LOSSES.len()],
-            is_failing: false,
-            told_failure: None,
-            told_loss: None,
-            untold: 0,
-        }
+        Counts { url, sums: Mutex::default() }
     }
 
-    pub(super) fn pushed(&mut self) {
-        self.pushed += 1;
-        if std::mem::take(&mut self.is_failing) {
+    /// An interval has ended. Its names are looked for next.
+    pub(super) fn taken(&self) {
+        self.sums.lock().taken += 1;
+    }
+
+    /// There was nothing in the interval.
+    pub(super) fn was_empty(&self) {
+        self.sums.lock().taken -= 1;
+    }
+
+    pub(super) fn pushed(&self) {
+        let mut sums = self.sums.lock();
+        sums.pushed += 1;
+        let was_failing = std::mem::take(&mut sums.is_failing);
+        drop(sums);
+        if was_failing {
             log::info!("push: {} takes profiles again", self.url);
         }
     }
 
     /// An attempt has failed; the next comes after `pause`.
-    pub(super) fn failed(&mut self, why: &str, pause: Duration, waiting: u64) {
-        if is_due(&mut self.told_failure) {
-            self.is_failing = true;
-            let Counts { url, .. } = self;
+    pub(super) fn failed(&self, why: &str, pause: Duration, waiting: u64) {
+        let mut sums = self.sums.lock();
+        if is_due(&mut sums.told_failure) {
+            sums.is_failing = true;
+            drop(sums);
             let text = format!(
-                "push: no profile to {url}: {why}; the next attempt is in {pause:.1?}, and {waiting} {} kept",
+                "push: no profile to {}: {why}; the next attempt is in {pause:.1?}, and {waiting} {} kept",
+                self.url,
                 if waiting == 1 { "interval is" } else { "intervals are" }
             );
             tell(Level::Warn, module_path!(), &text);
@@ -75,38 +92,56 @@ impl Counts {
     }
 
     /// So many intervals are lost.
-    pub(super) fn lost(&mut self, count: u64, loss: Loss, why: &str) {
+    pub(super) fn lost(&self, count: u64, loss: Loss, why: &str) {
         let Some(at) = LOSSES.iter().position(|(known, _)| *known == loss).filter(|_| count > 0) else { return };
-        self.lost[at] += count;
-        self.untold += count;
-        // The end tells all of it.
-        if loss != Loss::Ended && is_due(&mut self.told_loss) {
-            let count = intervals(std::mem::take(&mut self.untold));
+        let mut sums = self.sums.lock();
+        sums.lost[at] += count;
+        sums.untold += count;
+        if is_due(&mut sums.told_loss) {
+            let count = intervals(std::mem::take(&mut sums.untold));
+            drop(sums);
             tell(Level::Warn, module_path!(), &format!("push: the profile of {count} is lost: {why}"));
         }
     }
 
-    /// Tells how the run went, if there was anything to push.
-    pub(super) fn tell(&self) {
-        match self.summary() {
-            (0, _) => {}
-            (_, text) if self.lost == [0; LOSSES.len()] => log::info!("{text}"),
-            (_, text) => tell(Level::Warn, module_path!(), &text),
+    /// What was neither pushed nor lost is lost now. Tells once how the run went, if there was anything
+    /// to push: the first call does.
+    pub(super) fn end(&self) {
+        let mut sums = self.sums.lock();
+        if std::mem::replace(&mut sums.is_over, true) {
+            return;
+        }
+        let (all, text) = sums.summary(&self.url);
+        let is_complete = sums.pushed == all;
+        drop(sums);
+        match all {
+            0 => {}
+            _ if is_complete => log::info!("{text}"),
+            _ => tell(Level::Warn, module_path!(), &text),
         }
     }
+}
 
+#[cfg(test)]
+impl Counts {
+    pub(super) fn is_over(&self) -> bool {
+        self.sums.lock().is_over
+    }
+}
+
+impl Sums {
     /// The number of intervals, and what became of them.
-    fn summary(&self) -> (u64, String) {
-        let all = self.pushed + self.lost.iter().sum::<u64>();
-        let lost = LOSSES.iter().zip(self.lost).filter(|(_, count)| *count > 0);
-        let lost: Vec<String> = lost.map(|((_, text), count)| format!("{count} {text}")).collect();
+    fn summary(&self, url: &str) -> (u64, String) {
+        let lost = LOSSES.iter().zip(self.lost).map(|((_, text), count)| (count, *text));
+        let unsent = self.taken - self.pushed - self.lost.iter().sum::<u64>();
+        let lost = lost.chain([(unsent, UNSENT)]).filter(|(count, _)| *count > 0);
+        let lost: Vec<String> = lost.map(|(count, text)| format!("{count} {text}")).collect();
+        let all = intervals(self.taken);
         let text = match lost.is_empty() {
-            true => format!("push: {} pushed to {}", intervals(all), self.url),
-            false => {
-                format!("push: {} of {} pushed to {}; lost: {}", self.pushed, intervals(all), self.url, lost.join(", "))
-            }
+            true => format!("push: {all} pushed to {url}"),
+            false => format!("push: {} of {all} pushed to {url}; lost: {}", self.pushed, lost.join(", ")),
         };
-        (all, text)
+        (self.taken, text)
     }
 }
 
@@ -130,16 +165,18 @@ mod tests {
 
     #[test]
     fn the_end_tells_all_losses_by_reason() {
-        let mut counts = Counts::new("http://host:80".to_owned());
-        assert_eq!(counts.summary().0, 0);
-        counts.pushed();
-        assert_eq!(counts.summary(), (1, "push: 1 interval pushed to http://host:80".to_owned()));
+        let mut sums = Sums::default();
+        let url = "http://host:80";
+        assert_eq!(sums.summary(url).0, 0);
+        (sums.taken, sums.pushed) = (1, 1);
+        assert_eq!(sums.summary(url), (1, "push: 1 interval pushed to http://host:80".to_owned()));
+        let counts = Counts { url: url.to_owned(), sums: Mutex::new(sums) };
+        (0..6).for_each(|_| counts.taken());
         counts.lost(0, Loss::Full, "");
         counts.lost(3, Loss::Full, "");
         counts.lost(1, Loss::Refused, "the server answers 400");
-        counts.lost(2, Loss::Ended, "");
         let text = "push: 1 of 7 intervals pushed to http://host:80; lost: 3 gave way to later ones while the server \
                     took none, 1 refused by the server, 2 not sent when the program ended";
-        assert_eq!(counts.summary(), (7, text.to_owned()));
+        assert_eq!(counts.sums.lock().summary(url), (7, text.to_owned()));
     }
 }

@@ -29,6 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The handle on the thread that pushes, for the end of the program.
 pub(crate) struct Pusher {
     end: Arc<End>,
+    counts: Arc<Counts>,
     done: Receiver<()>,
 }
 
@@ -53,12 +54,13 @@ pub(crate) fn start(main: &Arc<Node>, plan: Plan) -> Result<Option<Pusher>, Erro
         gives_up: Signal::new("the last profile takes too long"),
     });
     let (told, done) = channel();
-    let (of_thread, url, every) = (end.clone(), plan.url(), plan.every);
+    let counts = Arc::new(Counts::new(plan.url()));
+    let (of_thread, to_count, url, every) = (end.clone(), counts.clone(), plan.url(), plan.every);
     let builder = Builder::new("push").parent(&Thread::from_node(main.clone())).runtime();
-    let body = move |please_stop: &Signal| Work::new(plan, series, of_thread, told).run(please_stop);
+    let body = move |please_stop: &Signal| Work::new(plan, series, of_thread, to_count, told).run(please_stop);
     builder.spawn(body).map(drop).map_err(|error| Error::new(Kind::Io, "no thread for the push").because(error))?;
     log::info!("push: each {every:?} the profile goes to {url}");
-    Ok(Some(Pusher { end, done }))
+    Ok(Some(Pusher { end, counts, done }))
 }
 
 impl Pusher {
@@ -70,11 +72,18 @@ impl Pusher {
 
     /// Waits until the last interval is pushed or lost. After three seconds it is lost.
     pub(crate) fn wait(self) {
+        self.wait_at_most(LAST, LAST_WORDS);
+    }
+
+    fn wait_at_most(self, last: Duration, last_words: Duration) {
         // Nothing is sent: the other end is dropped.
-        if self.done.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+        if self.done.recv_timeout(last) == Err(RecvTimeoutError::Timeout) {
             self.end.gives_up.go_unexplained();
-            // A log that hangs takes no words.
-            let _ = self.done.recv_timeout(LAST_WORDS);
+            if self.done.recv_timeout(last_words) == Err(RecvTimeoutError::Timeout) {
+                // The thread still looks for the names of an interval. Or it tells its last words to a log that
+                // hangs, and then this tells nothing.
+                self.counts.end();
+            }
         }
     }
 }
@@ -87,7 +96,7 @@ struct Work {
     lookup: Lookup,
     backlog: Backlog,
     backoff: Backoff,
-    counts: Counts,
+    counts: Arc<Counts>,
     /// No attempt before.
     next_attempt: Instant,
     /// The server has asked for that.
@@ -97,10 +106,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(plan: Plan, series: Series, end: Arc<End>, done: Sender<()>) -> Work {
+    fn new(plan: Plan, series: Series, end: Arc<End>, counts: Arc<Counts>, done: Sender<()>) -> Work {
         Work {
             lookup: Lookup::new(&plan.host, plan.port),
-            counts: Counts::new(plan.url()),
+            counts,
             plan,
             series,
             end,
@@ -137,15 +146,17 @@ impl Work {
 
     /// Ends an interval.
     fn take(&mut self) {
-        // If the recording has ended, its profile comes, or the stop.
-        if let Some(interval) = self.series.next() {
-            self.add(&interval);
+        self.counts.taken();
+        match self.series.next() {
+            Some(interval) => self.add(&interval),
+            // The recording has ended: its profile comes, or the stop.
+            None => self.counts.was_empty(),
         }
     }
 
     fn add(&mut self, interval: &Interval) {
         if interval.deltas.is_empty() {
-            return;
+            return self.counts.was_empty();
         }
         match encode::body(&self.plan, interval) {
             Ok(body) => {
@@ -211,6 +222,7 @@ impl Work {
     fn finish(&mut self, stop: &Signal) {
         let profile = self.end.profile.lock().take();
         if let Some(profile) = profile {
+            self.counts.taken();
             let interval = self.series.last(&profile);
             drop(profile);
             self.add(&interval);
@@ -219,7 +231,24 @@ impl Work {
         if !is_asked_to_wait {
             while !stop.is_go() && self.attempt(1, stop) {}
         }
-        self.counts.lost(self.backlog.clear(), Loss::Ended, "the program has ended");
-        self.counts.tell();
+        self.counts.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_whose_names_are_not_found_in_time_is_told_as_lost() {
+        let profile = Mutex::new(None);
+        let end = Arc::new(End { profile, has_come: Signal::new("come"), gives_up: Signal::new("late") });
+        let counts = Arc::new(Counts::new("http://host:80".to_owned()));
+        counts.taken();
+        let (_of_a_thread_that_never_ends, done) = channel();
+        let pusher = Pusher { end: end.clone(), counts: counts.clone(), done };
+        pusher.wait_at_most(Duration::ZERO, Duration::ZERO);
+        assert!(end.gives_up.is_go());
+        assert!(counts.is_over());
     }
 }
