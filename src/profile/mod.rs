@@ -52,6 +52,8 @@ mod difference;
 mod engines;
 #[cfg(all(unix, feature = "profiling"))]
 mod exec;
+#[cfg(feature = "profiling")]
+mod later;
 #[cfg(all(feature = "profiling", target_os = "linux", target_pointer_width = "64"))]
 mod loader;
 #[cfg(all(feature = "profiling", not(all(target_os = "linux", target_pointer_width = "64"))))]

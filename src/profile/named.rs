@@ -1,14 +1,14 @@
 //! The part of a profile that has the names of functions. Finding them takes longest, so it is done
 //! when something first asks for one. Knows no engine.
 
+use super::later::{Later, Lost};
 use super::traced_stacks::TracedStacks;
 use super::wait_stacks::Contention;
 use crate::flame::Stacks;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, UnwindSafe};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// What has names of functions.
 #[derive(Clone, Debug, Default)]
@@ -20,14 +20,11 @@ pub(super) struct Named {
     pub(super) unread: Vec<String>,
 }
 
-type Find = Box<dyn FnOnce() -> Named + Send + UnwindSafe>;
-
 /// The names, or how to find them. A clone finds nothing twice.
 #[derive(Clone, Debug)]
 pub(super) enum Names {
     Found(Arc<Named>),
-    /// What `Find` holds is dropped when the names are found.
-    Later(Arc<LazyLock<Named, Find>>),
+    Later(Arc<Later<Named>>),
 }
 
 impl Names {
@@ -37,20 +34,15 @@ impl Names {
 
     /// `find` is called by the thread that first needs a name.
     pub(super) fn later(find: impl FnOnce() -> Named + Send + 'static) -> Names {
-        // What a panic leaves half done in `find` is dropped with it: nothing else has it.
-        let find = AssertUnwindSafe(find);
-        Names::Later(Arc::new(LazyLock::new(Box::new(move || {
-            let find = find;
-            (find.0)()
-        }))))
+        Names::Later(Arc::new(Later::new(Box::new(find))))
     }
 
     /// The names. Blocks for as long as it takes to find them, the first time.
     pub(super) fn get(&self) -> &Named {
         match self {
             Names::Found(named) => named,
-            Names::Later(named) => {
-                let named: &Named = named;
+            Names::Later(later) => {
+                let named = later.get(without_names);
                 // Only now, since a user's appender may ask this profile for names again.
                 warn_once(&named.unread);
                 named
@@ -74,6 +66,18 @@ impl Names {
             Names::Later(_) => unreachable!("they were found above"),
         }
     }
+}
+
+/// What a profile shows whose names cannot be had.
+fn without_names(lost: Lost) -> Named {
+    let why = match lost {
+        Lost::Forked => {
+            "this process was forked while another thread of its parent looked for the names of functions: the parent \
+             has the profile"
+        }
+        Lost::Panicked => "the search for the names of functions has panicked: this profile has no stacks",
+    };
+    Named { unread: vec![why.to_owned()], ..Named::default() }
 }
 
 /// Logs the sentences that were not logged before. Each profile has them all, but there may be many
