@@ -6,6 +6,7 @@ use super::context::Context;
 use super::ender::{Cause, is_on};
 use super::outside::path_outside;
 use super::slot::Slot;
+use super::slot_lock::is_held_here;
 use crate::model;
 use crate::model::locks::Mutex;
 use crate::os::fork::PerProcess;
@@ -99,13 +100,21 @@ impl Drop for Before {
     }
 }
 
-/// Where the calling thread publishes its waits, if it is in the tree.
+/// Where the calling thread publishes its waits. `None`: it is not in the tree, or changes a slot just now.
 pub(super) fn my_slot() -> Option<Arc<Slot>> {
+    if is_held_here() {
+        return None;
+    }
     ME.try_with(|me| me.borrow().as_ref().map(|me| me.slot.clone())).ok().flatten()
 }
 
-/// Calls `with` with the calling thread's slot, if it is in the tree.
+/// Calls `with` with the calling thread's slot. `None`: it is not in the tree, or changes a slot just now.
 pub(super) fn with_my_slot<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
+    if is_held_here() { None } else { with_slot_of_me(with) }
+}
+
+/// The same for what takes no lock of the slot.
+fn with_slot_of_me<R>(with: impl FnOnce(&Slot) -> R) -> Option<R> {
     ME.try_with(|me| me.borrow().as_ref().map(|me| with(&me.slot))).ok().flatten()
 }
 
@@ -289,7 +298,7 @@ pub(crate) fn path_changes() -> u64 {
 /// The slot of the calling thread has its number from now on.
 fn show_number(number: u64) {
     #[cfg(feature = "profiling")]
-    with_my_slot(|slot| slot.number.store(number, Ordering::Relaxed));
+    with_slot_of_me(|slot| slot.number.store(number, Ordering::Relaxed));
     #[cfg(not(feature = "profiling"))]
     let _ = number;
 }

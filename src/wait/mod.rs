@@ -9,6 +9,7 @@
 //! | `context` | what a thread works on: the pairs that others see, and their numbers in samples |
 //! | `context_history` | which context a thread had at which time |
 //! | `slot` | where one thread publishes its waits |
+//! | `slot_lock` | the lock of a slot, under which its holder publishes nothing |
 //! | `identity` | the calling thread: its path, its slot, its number |
 //! | `outside` | the paths of threads that are not in the tree |
 //! | `holding` | the calling thread as a holder; the paths of holders |
@@ -50,6 +51,7 @@ mod sleep;
 #[cfg(feature = "profiling")]
 mod slept;
 mod slot;
+mod slot_lock;
 #[cfg(feature = "profiling")]
 mod stack_sums;
 #[cfg(feature = "profiling")]

@@ -10,13 +10,13 @@ use super::context_history::ContextHistory;
 use super::description::Wait;
 #[cfg(feature = "profiling")]
 use super::slept::Sleep;
+use super::slot_lock::SlotLock;
 #[cfg(feature = "profiling")]
 use super::stack_sums::TakenStack;
 #[cfg(feature = "profiling")]
 use super::times::{Label, Times, Waited};
 #[cfg(feature = "profiling")]
 use super::totals::WaitTotals;
-use crate::model::Mutex;
 use crate::os::fork::PerProcess;
 #[cfg(feature = "profiling")]
 use crate::os::monotonic_nanos;
@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(crate) struct Slot {
     /// A forked child has its own: the sampler may have held the lock.
-    pub(super) waits: PerProcess<Mutex<Waits>>,
+    pub(super) waits: PerProcess<SlotLock<Waits>>,
     /// Its thread is not that thread of the tree any more, and does not know it yet. Set once, by
     /// another thread. Relaxed: it guards nothing; a call that comes just before sees the old path.
     retired: AtomicBool,

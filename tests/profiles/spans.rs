@@ -4,7 +4,7 @@
 use crate::support::{Folder, program, run, until, within_deadline};
 use parking_lot::MutexGuard;
 use selvedge::profile::{self, Options, Profile, SpanTotal};
-use selvedge::{Signal, Span, register, scope, span, spawn};
+use selvedge::{Signal, Span, context, register, scope, span, spawn};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -270,11 +270,19 @@ fn threads_that_come_and_go_keep_their_counts() {
 fn an_allocator_may_open_spans_while_waits_are_counted() {
     let _alone = alone();
     within_deadline(|| {
+        // So that it has a slot.
+        let _here = register("allocating");
         let recording = profile::start(Options::new().waits(true)).unwrap();
         drop((span("first"), span("allocate")));
         let names: Vec<&str> = (0..300).map(|n| &*format!("step-{n}").leak()).collect();
         crate::handler::OPENS_SPANS.set(true);
         names.into_iter().for_each(|name| drop(span(name)));
+        // A wait that is published allocates under the lock of the thread's slot.
+        for n in 0..300 {
+            let name: &str = format!("signal-{n}").leak();
+            assert!(!Signal::new(name).wait_for_go_timeout(Duration::from_micros(20)));
+            let _context = context("step", n.to_string());
+        }
         let rows = recording.snapshot().spans().len();
         crate::handler::OPENS_SPANS.set(false);
         assert!(rows > 100, "{rows}");
