@@ -310,6 +310,7 @@ impl Waits {
         let Some(slept) = sleep.take() else { return };
         if let Some((wait, counted)) = self.now.last_mut().zip(self.counted.as_mut()) {
             wait.slept.add(&slept, taken);
+            counted.totals.add_woken(slept.runs_again - slept.ended.min(slept.runs_again));
             let name = wait.entry_in(&mut counted.totals);
             wait.entry = Some(name);
             let stack = taken.and_then(|taken| taken.stack).map_or(0, |stack| stack.0 + 1);

@@ -52,6 +52,8 @@ pub(crate) struct WaitTotals {
     entries: Vec<WaitEntry>,
     /// The number of stacks in all entries.
     stacks: usize,
+    /// Nanoseconds from the ends of its sleeps until the thread ran again.
+    woken: u64,
 }
 
 impl WaitTotals {
@@ -113,6 +115,17 @@ impl WaitTotals {
         let name = (!is_full).then(|| name.clone());
         self.entries.push(WaitEntry { kind, name, count: 0, nanos: 0, longest: 0, enders: Vec::new() });
         self.entries.len() - 1
+    }
+
+    /// A sleep was over so many nanoseconds before the thread ran.
+    pub(super) fn add_woken(&mut self, nanos: u64) {
+        self.woken += nanos;
+    }
+
+    /// How long, after all its sleeps, the thread was woken and did not run yet, in nanoseconds. What it
+    /// used on a processor before it read the clock is in it.
+    pub(crate) fn woken(&self) -> u64 {
+        self.woken
     }
 
     pub(crate) fn into_entries(self) -> Vec<WaitEntry> {

@@ -4,6 +4,11 @@
 //! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU
 //! clock, the kernel's count of the time in its run queue, and the stamps of this crate's waits.
 //!
+//! The kernel counts a thread in its run queue from when it is in there. To wake an idle processor for it
+//! takes some time before that, on a virtual machine up to tens of microseconds. Such a thread is
+//! runnable too: the stamps tell how long it was between the end of each sleep and its next line. What
+//! that is more than the kernel's count is added to it, as far as nothing else has the time.
+//!
 //! What the system ends has no stamp: such a wait is measured until its thread runs. The time in
 //! the run queue, and that of the system calls around the sleep, are in it. By as much as the parts
 //! exceed the lifetime for that, it is cut.
@@ -58,11 +63,22 @@ impl Account {
         runnable: Option<Duration>,
         waits: WaitTotals,
     ) -> Account {
+        let woken = Duration::from_nanos(waits.woken());
         let waits: Vec<_> = waits.into_entries().into_iter().map(WaitTotal::new).collect();
         let mut account = Account { path, lifetime, cpu, runnable, waits, members: 1 };
         account.cut_unstamped();
+        account.count_waking(woken);
         account.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
         account
+    }
+
+    /// The thread was woken for so long before it ran. What the kernel does not count of it, since the
+    /// thread was not in a run queue yet, is runnable too.
+    fn count_waking(&mut self, woken: Duration) {
+        let outside = self.outside();
+        if let Some(runnable) = &mut self.runnable {
+            *runnable += woken.saturating_sub(*runnable).min(outside);
+        }
     }
 
     /// Takes out of waits without a stamp what is counted twice.
@@ -109,8 +125,8 @@ impl Account {
         self.cpu
     }
 
-    /// How long it was ready to run and had no processor (`run_delay` of the kernel). Zero where
-    /// the kernel does not count that: see [`is_runnable_known`](Self::is_runnable_known).
+    /// How long it was ready to run and had no processor: `run_delay` of the kernel, and the time that it
+    /// takes to wake a processor for it. Zero where the kernel does not count the former: see [`is_runnable_known`](Self::is_runnable_known).
     pub fn runnable(&self) -> Duration {
         self.runnable.unwrap_or_default()
     }
@@ -328,6 +344,22 @@ mod tests {
         assert_eq!((one.outside(), one.excess()), (Duration::from_nanos(250), Duration::ZERO));
         one.waits.push(wait("results", 300, &[]));
         assert_eq!((one.outside(), one.excess()), (Duration::ZERO, Duration::from_nanos(50)));
+    }
+
+    #[test]
+    fn the_time_to_wake_a_processor_is_runnable() {
+        let woken = |woken, runnable| {
+            let mut one = account("main/reader", 1_000, 500, runnable);
+            one.waits = vec![wait("jobs", 200, &[("main", 200)])];
+            one.count_waking(Duration::from_nanos(woken));
+            (one.runnable().as_nanos(), one.outside().as_nanos(), one.excess().as_nanos())
+        };
+        assert_eq!(woken(150, Some(40)), (150, 150, 0));
+        // The kernel has counted it all.
+        assert_eq!(woken(150, Some(200)), (200, 100, 0));
+        // Part of it was CPU time.
+        assert_eq!(woken(450, Some(40)), (300, 0, 0));
+        assert_eq!(woken(150, None), (0, 300, 0));
     }
 
     #[test]
