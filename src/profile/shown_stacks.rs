@@ -107,6 +107,7 @@ impl<'a> ShownStacks<'a> {
         let run = (0..addresses.len()).rev().find(is_run);
         let mut at_root = ending == Ending::Root || run.is_some();
         let mut machinery = trim::Machinery::default();
+        let mut called_by_us = false;
         let (hidden, hidden_lines) = match hidden {
             Hidden::Nothing => (0, 0),
             Hidden::Call => self.waiting_part(addresses, generation),
@@ -128,13 +129,14 @@ impl<'a> ShownStacks<'a> {
                 if !machinery.goes_on(&location.lines[lines - 1], role, callee) {
                     break;
                 }
+                called_by_us = trim::is_ours_with_file(&location.lines[lines - 1]);
                 lines -= 1;
             }
             let from = if index == hidden { hidden_lines } else { 0 };
             if lines <= from || index < hidden {
                 continue;
             }
-            if at_root && self.is_runtimes(addresses, index, lines, generation) {
+            if at_root && self.is_runtimes(addresses, index, lines, generation, called_by_us) {
                 return Vec::new();
             }
             at_root = false;
@@ -156,16 +158,18 @@ impl<'a> ShownStacks<'a> {
 
     /// Returns `true` for what this crate does in a thread before or after the program's function: the
     /// line behind the machinery, the last of these of the address with that index, is code that
-    /// threads are made with, and it calls no code of the program.
-    fn is_runtimes(&self, addresses: &[u64], index: usize, lines: usize, generation: u32) -> bool {
+    /// threads are made with, and it calls no code of the program. `called_by_us`: a function of this
+    /// crate has called it. Then it may be code of the standard library too.
+    fn is_runtimes(&self, addresses: &[u64], index: usize, lines: usize, generation: u32, called_by_us: bool) -> bool {
+        let is_own = |line| trim::is_ours(line) || trim::is_between_ours(line) || called_by_us && trim::is_std(line);
         let own = |index: usize, lines: usize| {
             let location = self.location(addresses, index, generation);
-            self.names.role(location.module) == Role::CLibrary
-                || location.lines[..lines].iter().all(|line| trim::is_ours(line) || trim::is_between_ours(line))
+            self.names.role(location.module) == Role::CLibrary || location.lines[..lines].iter().all(is_own)
         };
         let all = |index| self.location(addresses, index, generation).lines.len();
         let first = &self.location(addresses, index, generation).lines[lines - 1];
-        trim::is_below_threads(first) && own(index, lines) && (0..index).all(|index| own(index, all(index)))
+        let begins = trim::is_below_threads(first) || called_by_us && trim::is_std(first);
+        begins && own(index, lines) && (0..index).all(|index| own(index, all(index)))
     }
 
     /// The part of the leaf that is this crate's blocking call: the number of whole frames, and

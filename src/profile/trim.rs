@@ -131,6 +131,18 @@ pub(super) fn is_ours(line: &Line) -> bool {
     line.function.trim_start_matches('<').starts_with("selvedge::") && is_rust(line)
 }
 
+/// The same, if it is known which functions are inlined there: then a function of the program that it
+/// calls has a line of its own.
+pub(super) fn is_ours_with_file(line: &Line) -> bool {
+    is_ours(line) && !line.file.is_empty()
+}
+
+/// Returns `true` for a function of the standard library.
+pub(super) fn is_std(line: &Line) -> bool {
+    let path = line.function.trim_start_matches(['<', '[']);
+    ["alloc::", "core::", "std::"].iter().any(|part| path.starts_with(part)) && is_rust(line)
+}
+
 /// Returns `true` for code of the rooms that threads are made with. None of it calls the program.
 pub(super) fn is_below_threads(line: &Line) -> bool {
     const ROOMS: [&str; 4] = ["selvedge::model::", "selvedge::os::", "selvedge::wait::", "selvedge::error::"];

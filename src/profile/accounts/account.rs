@@ -126,7 +126,8 @@ impl Account {
     }
 
     /// How long it was ready to run and had no processor: `run_delay` of the kernel, and the time that it
-    /// takes to wake a processor for it. Zero where the kernel does not count the former: see [`is_runnable_known`](Self::is_runnable_known).
+    /// takes to wake a processor for it. Zero where the kernel does not count the former: see
+    /// [`is_runnable_known`](Self::is_runnable_known).
     pub fn runnable(&self) -> Duration {
         self.runnable.unwrap_or_default()
     }
