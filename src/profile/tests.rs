@@ -249,17 +249,16 @@ fn the_first_and_last_steps_of_a_thread_are_the_runtimes() {
     ];
     assert_eq!(folded(&profile(raw, &lifetimes)), expected);
     // The runtime calls the standard library itself. Without inlined functions the program's may be between.
-    let raw = [140, 150, 160].map(|leaf| sample(1, 5, &[leaf, 360, 341, 340], 1));
+    let raw = [140, 150, 160].map(|leaf| sample(1, 5, &[leaf, 360, 341, 340], 1)).into();
     let library = [
         "main;[runtime] 10101000",
         "main;alloc::vec::Vec::into_iter 10101000",
         "main;alloc::vec::Vec::retain;app::is_old 10101000",
     ];
-    assert_eq!(folded(&profile(raw.into(), &lifetimes)), library);
+    assert_eq!(folded(&profile(raw, &lifetimes)), library);
     let raw = vec![sample(1, 5, &[385, 130, 340], 1)];
-    let of_the_program =
-        "main;app::main;selvedge::model::locks::MutexGuard::deref_mut;core::option::Option::as_mut 10101000";
-    assert_eq!(folded(&profile(raw, &lifetimes)), [of_the_program]);
+    let stack = "main;app::main;selvedge::model::locks::MutexGuard::deref_mut;core::option::Option::as_mut";
+    assert_eq!(folded(&profile(raw, &lifetimes)), [format!("{stack} 10101000")]);
 }
 
 #[test]
