@@ -251,7 +251,7 @@ mod tests {
         for processor in processors() {
             match Ring::new(processor, 1 << 18) {
                 Ok(ring) => rings.push(ring),
-                Err(cause) => return eprintln!("skipped, the kernel refuses rings: {cause}"),
+                Err(cause) => return crate::os::tell::say(&format!("skipped, the kernel refuses rings: {cause}")),
             }
         }
         // SAFETY: gettid has no preconditions.
