@@ -11,6 +11,7 @@ mod pprof;
 mod protobuf;
 mod prune;
 mod stacks;
+mod subtitle;
 mod svg;
 #[cfg(test)]
 mod tests;

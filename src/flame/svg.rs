@@ -5,7 +5,7 @@ use super::collapse::Collapse;
 use super::folded::Folded;
 use super::labels::Labels;
 use super::prune::prune;
-use super::{FlameOptions, Stacks, escape, folded};
+use super::{FlameOptions, Stacks, escape, folded, subtitle};
 use inferno::differential;
 use inferno::flamegraph::color::{Color, MultiPalette, Palette, PaletteMap};
 use inferno::flamegraph::{self, Direction, Options};
@@ -57,7 +57,7 @@ pub(super) fn write(
     inferno.colors = Palette::Multi(MultiPalette::Rust);
     inferno.palette_map = Some(&mut colours);
     (inferno.factor, inferno.count_name) = unit(stacks);
-    flamegraph::from_lines(&mut inferno, lines.iter().map(String::as_str), out)
+    draw(&mut inferno, lines.iter().map(String::as_str), out)
 }
 
 /// Red: the frame's share has grown; blue: it has shrunk. Shares, so that a longer recording is not
@@ -84,7 +84,18 @@ pub(super) fn write_difference(
     titles(&mut inferno, options, title, None);
     remark(&mut inferno, hidden(after, options));
     (inferno.factor, inferno.count_name) = unit(after);
-    flamegraph::from_lines(&mut inferno, lines, out)
+    draw(&mut inferno, lines, out)
+}
+
+fn draw<'a>(
+    inferno: &mut Options<'_>,
+    lines: impl IntoIterator<Item = &'a str>,
+    mut out: impl Write,
+) -> io::Result<()> {
+    let mut picture = Vec::new();
+    flamegraph::from_lines(inferno, lines, &mut picture)?;
+    let picture = String::from_utf8(picture).map_err(io::Error::other)?;
+    out.write_all(subtitle::broken(picture).as_bytes())
 }
 
 /// The settings that all pictures share.
