@@ -81,6 +81,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::AtomicUsize;
     use std::sync::{Arc, Barrier};
+    use std::time::Duration;
 
     #[test]
     fn threads_that_need_it_at_once_find_it_once() {
@@ -109,10 +110,13 @@ mod tests {
 
     #[test]
     fn a_forked_child_does_not_wait_for_a_thread_of_its_parent() {
-        let later = Later::new(Box::new(|| 3));
+        let later = Arc::new(Later::new(Box::new(|| 3)));
         // As if a thread of the parent process had begun.
         let _found_for_ever = later.find.lock();
         later.finder.store(u64::from(generation()) + 2, Ordering::Relaxed);
-        assert_eq!(later.try_get(), Err(Lost::Forked));
+        let (found, what) = std::sync::mpsc::channel();
+        let child = later.clone();
+        std::thread::spawn(move || found.send(child.try_get().copied()));
+        assert_eq!(what.recv_timeout(Duration::from_secs(60)), Ok(Err(Lost::Forked)));
     }
 }

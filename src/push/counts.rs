@@ -36,7 +36,7 @@ pub(super) struct Counts {
 
 #[derive(Default)]
 struct Sums {
-    /// Intervals that were begun to be encoded.
+    /// Intervals that have ended, without empty ones.
     taken: u64,
     pushed: u64,
     /// By the order of `LOSSES`.

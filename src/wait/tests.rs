@@ -2,6 +2,8 @@
 
 use super::*;
 #[cfg(feature = "profiling")]
+use crate::record::Rings;
+#[cfg(feature = "profiling")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 #[cfg(feature = "profiling")]
@@ -225,4 +227,39 @@ fn a_count_begun_late_has_its_wait_from_the_beginning() {
     assert!(slot.shown().index().is_some(), "another recording cannot end it");
     slot.end_times(recording);
     assert_eq!(slot.shown(), Shown::default());
+}
+
+/// A queue's stamp may be of a thread that has ended the wait of another thread.
+#[cfg(feature = "profiling")]
+#[test]
+fn a_stamp_of_before_the_wait_was_published_has_not_ended_it() {
+    count_waits(true);
+    let slot = Arc::<Slot>::default();
+    let _me = become_thread("main/waits".into(), slot.clone());
+    slot.begin_count(Arc::new(Rings::new(0, Arc::default())));
+    let stamp = Stamp::default();
+    // Before the wait is published, before the thread sleeps, or while it sleeps.
+    let ended_by = |stamped: u32| {
+        let stamp_if = |is_now: bool| {
+            if is_now {
+                stamp.set()
+            }
+        };
+        stamp_if(stamped == 0);
+        let published = publish("queue", "jobs".into());
+        stamp_if(stamped == 1);
+        begin_sleep();
+        stamp_if(stamped == 2);
+        while stamp.get().at() + 1_000_000 > nanos(Instant::now()) {}
+        ended_by(|| stamp.get());
+        let by = slot.present_sleep().unwrap().by;
+        drop(published);
+        (Cause::of(by), slot.read_totals().unwrap().woken())
+    };
+    let found = [0, 1, 2].map(ended_by);
+    count_waits(false);
+    let me = Cause::Thread(slot.number());
+    // In the first two the thread did not have to sleep.
+    assert_eq!(found[..2], [(Cause::Unknown, 0), (me, 0)]);
+    assert!(found[2].0 == me && found[2].1 >= 1_000_000, "{found:?}");
 }

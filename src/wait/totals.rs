@@ -118,7 +118,7 @@ impl WaitTotals {
     }
 
     /// A sleep was over so many nanoseconds before the thread ran.
-    pub(super) fn add_woken(&mut self, nanos: u64) {
+    pub(crate) fn add_woken(&mut self, nanos: u64) {
         self.woken += nanos;
     }
 

@@ -14,6 +14,7 @@ mod block_bias;
 mod callers;
 mod contexts;
 mod ender_names;
+mod forked_names;
 mod handler;
 mod lost_time;
 mod measure;

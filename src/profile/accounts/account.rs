@@ -4,10 +4,10 @@
 //! one of `outside` and `excess` is zero. The parts are measured apart from each other: a CPU
 //! clock, the kernel's count of the time in its run queue, and the stamps of this crate's waits.
 //!
-//! The kernel counts a thread in its run queue from when it is in there. To wake an idle processor for it
-//! takes some time before that, on a virtual machine up to tens of microseconds. Such a thread is
-//! runnable too: the stamps tell how long it was between the end of each sleep and its next line. What
-//! that is more than the kernel's count is added to it, as far as nothing else has the time.
+//! The kernel counts a thread from when it is in a run queue. If the processor was idle, it has to be woken
+//! first. On a virtual machine that takes up to tens of microseconds. A woken thread is runnable in that
+//! time too. The stamps tell how long each thread was woken and did not run. The part of it that the kernel
+//! has not counted is runnable, and is taken from outside. So it is never more than what is outside.
 //!
 //! What the system ends has no stamp: such a wait is measured until its thread runs. The time in
 //! the run queue, and that of the system calls around the sleep, are in it. By as much as the parts
@@ -72,8 +72,8 @@ impl Account {
         account
     }
 
-    /// The thread was woken for so long before it ran. What the kernel does not count of it, since the
-    /// thread was not in a run queue yet, is runnable too.
+    /// The thread was woken for so long before it ran. The kernel does not count the time before the
+    /// thread was in a run queue. That time is runnable too.
     fn count_waking(&mut self, woken: Duration) {
         let outside = self.outside();
         if let Some(runnable) = &mut self.runnable {
@@ -349,18 +349,20 @@ mod tests {
 
     #[test]
     fn the_time_to_wake_a_processor_is_runnable() {
-        let woken = |woken, runnable| {
-            let mut one = account("main/reader", 1_000, 500, runnable);
-            one.waits = vec![wait("jobs", 200, &[("main", 200)])];
-            one.count_waking(Duration::from_nanos(woken));
+        // 500 of 1,000 are CPU time.
+        let woken = |woken, runnable: Option<u64>| {
+            let mut waits = WaitTotals::default();
+            waits.add_woken(woken);
+            let nanos = Duration::from_nanos;
+            let one = Account::new("main".into(), nanos(1_000), nanos(500), runnable.map(nanos), waits);
             (one.runnable().as_nanos(), one.outside().as_nanos(), one.excess().as_nanos())
         };
-        assert_eq!(woken(150, Some(40)), (150, 150, 0));
+        assert_eq!(woken(150, Some(40)), (150, 350, 0));
         // The kernel has counted it all.
-        assert_eq!(woken(150, Some(200)), (200, 100, 0));
+        assert_eq!(woken(150, Some(200)), (200, 300, 0));
         // Part of it was CPU time.
-        assert_eq!(woken(450, Some(40)), (300, 0, 0));
-        assert_eq!(woken(150, None), (0, 300, 0));
+        assert_eq!(woken(600, Some(40)), (500, 0, 0));
+        assert_eq!(woken(150, None), (0, 500, 0));
     }
 
     #[test]
