@@ -1,6 +1,8 @@
 //! Breaks the subtitle of a picture into lines. inferno writes it as one line, whose ends are cut if it is
 //! wider than the picture.
 
+use std::io::{self, Write};
+
 /// The width of a picture at first, less its borders, by the width of a character.
 const MOST_CHARACTERS: usize = 160;
 /// There is room for so many above the frames.
@@ -9,29 +11,30 @@ const SEPARATOR: &str = " · ";
 const BEGIN: &str = "<text id=\"subtitle\"";
 const END: &str = "</text>";
 
-/// The picture with its subtitle in as many lines as it needs. No sentence is divided, and what is more
-/// than fits stays in the last line.
-pub(super) fn broken(svg: String) -> String {
-    let Some((before, tag, text, after)) = parts(&svg) else { return svg };
+/// Writes the picture with its subtitle in as many lines as it needs. No sentence is divided, and what is
+/// more than fits stays in the last line.
+pub(super) fn write_broken(svg: &str, mut out: impl Write) -> io::Result<()> {
+    let Some((before, text, after)) = parts(svg) else { return out.write_all(svg.as_bytes()) };
     let lines = lines(text);
     if lines.len() < 2 {
-        return svg;
+        return out.write_all(svg.as_bytes());
     }
+    out.write_all(before.as_bytes())?;
     // inferno has a single line at 48, and the frames begin at 60.
     let (first, step) = if lines.len() == 2 { (41, 13) } else { (37, 11) };
-    let spans = lines.iter().enumerate().map(|(n, line)| {
+    for (n, line) in lines.iter().enumerate() {
         let y = first + step * n;
-        format!("<tspan x=\"50.0000%\" y=\"{y}.00\">{line}</tspan>")
-    });
-    format!("{before}{tag}{}{after}", spans.collect::<String>())
+        write!(out, "<tspan x=\"50.0000%\" y=\"{y}.00\">{line}</tspan>")?;
+    }
+    out.write_all(after.as_bytes())
 }
 
-/// What is before the subtitle's tag, the tag, the text, and the rest.
-fn parts(svg: &str) -> Option<(&str, &str, &str, &str)> {
-    let (before, rest) = svg.split_at(svg.find(BEGIN)?);
-    let (tag, rest) = rest.split_at(rest.find('>')? + 1);
-    let (text, after) = rest.split_at(rest.find(END)?);
-    Some((before, tag, text, after))
+/// What is before the subtitle's text, the text, and the rest.
+fn parts(svg: &str) -> Option<(&str, &str, &str)> {
+    let tag = svg.find(BEGIN)?;
+    let begin = tag + svg[tag..].find('>')? + 1;
+    let end = begin + svg[begin..].find(END)?;
+    Some((&svg[..begin], &svg[begin..end], &svg[end..]))
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -54,6 +57,12 @@ fn lines(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn broken(svg: String) -> String {
+        let mut out = Vec::new();
+        write_broken(&svg, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
 
     fn picture(subtitle: &str) -> String {
         format!(

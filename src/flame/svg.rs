@@ -87,15 +87,11 @@ pub(super) fn write_difference(
     draw(&mut inferno, lines, out)
 }
 
-fn draw<'a>(
-    inferno: &mut Options<'_>,
-    lines: impl IntoIterator<Item = &'a str>,
-    mut out: impl Write,
-) -> io::Result<()> {
+fn draw<'a>(inferno: &mut Options<'_>, lines: impl IntoIterator<Item = &'a str>, out: impl Write) -> io::Result<()> {
     let mut picture = Vec::new();
     flamegraph::from_lines(inferno, lines, &mut picture)?;
     let picture = String::from_utf8(picture).map_err(io::Error::other)?;
-    out.write_all(subtitle::broken(picture).as_bytes())
+    subtitle::write_broken(&picture, out)
 }
 
 /// The settings that all pictures share.
