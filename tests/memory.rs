@@ -2,9 +2,12 @@
 //! where it was, and what comes and goes in a month of a service leaves no bytes allocated.
 //!
 //! Alone in its process, one test after the other, since resident memory belongs to all.
-//! `SELVEDGE_ROUNDS` overrides how often (the default is enough to show a leak of a few bytes a
-//! round; ten million take minutes).
+//! A million times where `SELVEDGE_LONG` is set, as by `.ci/run`. The usual number is enough to show a leak of a
+//! few bytes a round. `SELVEDGE_ROUNDS` says otherwise; ten million take minutes.
 #![cfg(target_os = "linux")]
+
+#[path = "support/long.rs"]
+mod long;
 
 use selvedge::{
     BinarySemaphore, Builder, Config, Lock, Monitor, Progress, Promise, Queue, Restart, Runtime, Semaphore, Sequencer,
@@ -64,7 +67,7 @@ fn does_not_grow(what: &str, rounds: u64, mut round: impl FnMut(u64)) {
 const EXPECTED: &str = "expected";
 
 fn rounds() -> u64 {
-    std::env::var("SELVEDGE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200_000)
+    long::amount("SELVEDGE_ROUNDS", 200_000, 1_000_000)
 }
 
 #[test]

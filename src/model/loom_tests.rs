@@ -9,7 +9,7 @@
 //! | signals: core, targets, lazy, batch | `signal/{core,on_go,lazy,batch_wake,compose}.rs` | `signal/loom_tests.rs`      |
 //! | change flags at published waits   | `wait/{change_flags,slot,publish}.rs`  | `wait/loom_tests.rs`                     |
 //! | the event rings of a thread       | `record/{ring,rings,store}.rs`         | `record/loom_tests.rs`                   |
-//! | the profiler's rings and table    | `record/ring.rs`, `profile/engines/timer/{ring,entry}.rs` | `profile/engines/timer/loom_tests.rs` |
+//! | the profiler's rings, flags and table | `record/ring.rs`, `profile/engines/timer/{ring,sample_flags,entry}.rs` | `profile/engines/timer/loom_tests.rs` |
 //! | spans of one thread, and a copy    | `profile/spans/thread_spans.rs`        | `profile/spans/loom_tests.rs`            |
 //! | the log's queue, and room in it   | `log/{channel,drain_lock,room}.rs`     | `log/loom_tests.rs`                      |
 //!

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-const TREES: u64 = 3000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -459,5 +458,5 @@ fn random_trees_end_in_order() {
     }
     log::set_logger(&Logger).expect("the only one");
     log::set_max_level(LevelFilter::Error);
-    (0..TREES).for_each(check);
+    (0..crate::support::long::of(600, 3000)).for_each(check);
 }

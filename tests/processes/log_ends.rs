@@ -4,7 +4,7 @@
 
 use super::log_loss::{config, records, subject};
 use crate::random::Random;
-use crate::support::{Mortal, Process, run, until};
+use crate::support::{Mortal, Process, long, run, until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 fn flushed_records_survive_any_end() {
     let mut random = Random(0x5e1_4ed6e);
     let (mut flushed_in_all, mut torn) = (0, 0);
-    for round in 0..250 {
+    let rounds = long::of(50, 250);
+    for round in 0..rounds {
         let (folder, yaml) = config("killed", "queued: true");
         // The second signal comes sooner than that of a person.
         let text = fs::read_to_string(&yaml).unwrap();
@@ -85,8 +86,8 @@ fn flushed_records_survive_any_end() {
             assert!(text.contains("a second signal, SIGINT, while stopping"), "the last words are not in the log");
         }
     }
-    println!("{torn} of 50 SIGKILLs have cut the last line");
-    assert!(flushed_in_all > 5_000, "nothing was put to the test: {flushed_in_all}");
+    println!("{torn} of {} SIGKILLs have cut the last line", rounds / 5);
+    assert!(flushed_in_all > 20 * rounds as u32, "nothing was put to the test: {flushed_in_all}");
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn an_abort_or_exit_cuts_no_line() {
         ("abort-after-a-rest", 1, 20),
         ("exit-while-others-log", 1000, 60),
     ] {
-        for round in 0..rounds {
+        for round in 0..long::of(rounds / 4, rounds) {
             let (folder, yaml) = config(scenario, "queued: true");
             let ended = run(&mut subject(scenario, &yaml));
             match ended.status.signal() {

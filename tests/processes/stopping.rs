@@ -2,7 +2,7 @@
 //! is told of values left.
 #![cfg(unix)]
 
-use crate::support::{Folder, Process, program, run, subject, until};
+use crate::support::{Folder, Process, long, program, run, subject, until};
 use selvedge::{Signal, lines_till, spawn};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -42,9 +42,9 @@ fn check(lines: &[&str], fails: bool) -> usize {
     with_rest
 }
 
-/// How often each kind of stop is tried. `.ci/run` sets `SELVEDGE_STOP_RUNS` to 1000.
+/// How often each kind of stop is tried.
 fn runs() -> u64 {
-    std::env::var("SELVEDGE_STOP_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(30)
+    long::amount("SELVEDGE_STOP_RUNS", 30, 1000)
 }
 
 fn pipeline_by_signal(how: &str, code: i32) {

@@ -1,12 +1,12 @@
 //! No caller is invented: each return address of a profile follows a call instruction, and hardly a
 //! stack is broken.
 //!
-//! 20,000 samples are looked at; 1,000,000 where `CI` is `true`. SELVEDGE_STORM_SAMPLES says
+//! 20,000 samples are looked at; 1,000,000 where `SELVEDGE_LONG` is set. SELVEDGE_STORM_SAMPLES says
 //! otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::split::{one_part, three_parts};
-use crate::support::in_own_process_within;
+use crate::support::{in_own_process_within, long};
 use pprof::protos::{self, Message};
 use selvedge::profile::{self, Engine, Options, Profile};
 use selvedge::{Lock, Queue, Signal, spawn};
@@ -17,8 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn wanted() -> u64 {
-    let usual = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 1_000_000 } else { 20_000 };
-    std::env::var("SELVEDGE_STORM_SAMPLES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    long::amount("SELVEDGE_STORM_SAMPLES", 20_000, 1_000_000)
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! The profiler survives everything that other profilers are known to crash on: each storm in a
 //! process of its own, under an alarm.
 //!
-//! Each takes 2.5 seconds, and ten where `CI` is `true`; SELVEDGE_STORM_SECONDS says otherwise.
+//! Each takes 2.5 seconds, and ten where `SELVEDGE_LONG` is set; SELVEDGE_STORM_SECONDS says otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-use crate::support::{Ended, Process};
+use crate::support::{Ended, Process, long};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
 fn seconds() -> f64 {
-    let usual = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 10.0 } else { 2.5 };
-    std::env::var("SELVEDGE_STORM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    let own = std::env::var("SELVEDGE_STORM_SECONDS").ok().and_then(|text| text.parse().ok());
+    own.unwrap_or_else(|| long::of(2500, 10_000) as f64 / 1e3)
 }
 
 /// What it says at its end.

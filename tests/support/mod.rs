@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses a part of it
 
 mod build;
+pub mod long;
 mod own_process;
 mod tools;
 mod wait;

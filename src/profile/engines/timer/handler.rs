@@ -76,7 +76,7 @@ pub(in crate::profile::engines) fn is_installed() -> bool {
 /// | `process_vm_readv` | the same; copies memory of this process |
 /// | `rt_sigprocmask` | the same; called with invalid arguments, so it changes no mask |
 /// | `pthread_self` | in POSIX's list; reads a register |
-/// | `table::enter`, `StackRequest::reply`, `Slot::sample` | see their `# Signal safety` |
+/// | `table::enter`, `StackRequest::reply`, `Slot::sample`, `SampleFlag::raise` | see their `# Signal safety` |
 /// | `Modules::walk`, `Copied::word`, `is_readable`, `Writer` | the same |
 /// | gimli's `CallFrameInstructionIter`, and `Evaluation` of fixed size | gimli promises that they do not allocate |
 unsafe extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {

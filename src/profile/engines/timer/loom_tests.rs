@@ -3,6 +3,7 @@
 
 use super::entry::Entry;
 use super::ring::{Record, Ring};
+use super::sample_flags::SampleFlags;
 use crate::model::Word;
 use crate::model::loom_tests::check;
 use crate::profile::raw::Ending;
@@ -41,6 +42,38 @@ fn loom_ring_records_are_whole_and_in_order() {
         read();
         assert_eq!(records, written);
         assert!(written.len() >= 2);
+    });
+}
+
+/// Whatever the sampler has not read has a raised flag, once the handler has raised it. And whoever
+/// sees the flag sees the samples before it.
+#[test]
+fn loom_sample_flag_tells_of_each_sample() {
+    check(3, || {
+        let (ring, mut flags) = (Arc::new(Ring::default()), SampleFlags::default());
+        let number = flags.add(5);
+        let (theirs, flag) = (ring.clone(), flags.flag(number));
+        let handler = thread::spawn(move || {
+            for number in 1..=2 {
+                let mut writer = theirs.writer(false, 7).expect("two fit");
+                assert!(writer.push(number * 10));
+                writer.publish(number, 0, Ending::Deep, Shown::default());
+                flag.raise();
+            }
+        });
+        let (mut seen, mut buffer) = (0, Vec::new());
+        let mut round = || {
+            let mut is_raised = false;
+            flags.drain(|id| is_raised = id == 5);
+            if is_raised {
+                ring.read(&mut buffer, |_| seen += 1);
+            }
+            seen
+        };
+        round();
+        round();
+        handler.join().unwrap();
+        assert_eq!(round(), 2, "a sample without a flag");
     });
 }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `handler` | the signal handler, which finds its thread's `entry` in the `table` |
 //! | `slot`, `ring` | what one thread's handler samples into |
+//! | `sample_flags` | which threads have written samples |
 //! | `stack_request` | stacks on request, for dumps |
 //! | `own_stacks` | stacks that threads take of themselves, where their waits end |
 //! | `unwind`, `modules` | a stack's addresses; the code that is loaded |
@@ -26,6 +27,7 @@ mod modules;
 mod newcomers;
 mod own_stacks;
 mod ring;
+mod sample_flags;
 mod shared;
 mod slot;
 mod stack_request;

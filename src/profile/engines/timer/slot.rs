@@ -2,6 +2,7 @@
 //! unwinder's cache and the bounds of the thread's stack. Knows no table and no accounting.
 
 use super::ring::{Record, Ring};
+use super::sample_flags::SampleFlag;
 use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::os::CpuClock;
 use crate::os::tasks::Copied;
@@ -32,6 +33,8 @@ pub(super) struct Slot {
     is_timed: bool,
     /// Records for which there was no room.
     pub(super) lost: AtomicU64,
+    /// Raised after each sample, written or lost.
+    flag: SampleFlag,
 }
 
 /// Where the thread's stack lies.
@@ -101,10 +104,10 @@ unsafe impl Send for Slot {}
 
 impl Slot {
     /// For the thread with that `pthread_t`; 0 if it is not known. `is_timed`: its samples have the
-    /// time.
-    pub(super) fn new(arena: Arena, owner: u64, stack: StackBounds, is_timed: bool) -> Slot {
+    /// time. `flag`: of that thread.
+    pub(super) fn new(arena: Arena, owner: u64, stack: StackBounds, is_timed: bool, flag: SampleFlag) -> Slot {
         let waits = AtomicPtr::new(std::ptr::null_mut());
-        Slot { arena, owner, stack, waits, is_timed, lost: AtomicU64::new(0) }
+        Slot { arena, owner, stack, waits, is_timed, lost: AtomicU64::new(0), flag }
     }
 
     /// From now on samples record the thread's present wait and context, as published at `waits`.
@@ -157,7 +160,7 @@ impl Slot {
     /// # Signal safety
     /// Safe: no lock, no allocation, no thread-local, no panic that we know how to cause. Calls
     /// `Modules::walk`, the system calls by which that reads memory, `wait::Slot::shown` and
-    /// `context_number`, `wait::nanos_in_handler`, and `clock_gettime`.
+    /// `context_number`, `wait::nanos_in_handler`, `SampleFlag::raise`, and `clock_gettime`.
     pub(super) unsafe fn sample(&self, modules: Option<&Modules>, registers: &Registers) {
         // SAFETY: null, or alive: `set_wait_slot` was promised so, and this handler is within the
         // thread's entry.
@@ -208,6 +211,7 @@ impl Slot {
         };
         let at = if self.is_timed { wait::nanos_in_handler() } else { 0 };
         record.publish(CpuClock::nanos_of_this_thread(), at, ending, shown);
+        self.flag.raise();
     }
 
     /// # Signal safety
@@ -215,6 +219,7 @@ impl Slot {
     fn count_lost(&self) {
         // Relaxed: a count, which the accounting reads.
         self.lost.fetch_add(1, Ordering::Relaxed);
+        self.flag.raise();
     }
 }
 

@@ -213,6 +213,7 @@ impl Grace {
 
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {
+    use super::super::sample_flags::SampleFlags;
     use super::super::slot::{Arena, Slot, StackBounds};
     use super::*;
     use std::sync::Arc;
@@ -223,7 +224,9 @@ mod tests {
     const SPARE: i32 = 1 << 24;
 
     fn slot() -> Arc<Slot> {
-        Arc::new(Slot::new(Arena::default(), 0, StackBounds::Known(0..u64::MAX), false))
+        let mut flags = SampleFlags::default();
+        let number = flags.add(SPARE);
+        Arc::new(Slot::new(Arena::default(), 0, StackBounds::Known(0..u64::MAX), false, flags.flag(number)))
     }
 
     fn finds(thread: i32) -> Option<*const Slot> {

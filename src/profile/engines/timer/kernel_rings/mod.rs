@@ -212,13 +212,13 @@ impl KernelRings {
     /// Returns `true` if many stacks are cut, and longer ones could be copied for `threads`
     /// threads, of which `with_events` have events. Then all these must be [started](Self::start)
     /// again.
-    pub(super) fn lengthens_stacks(&mut self, threads: usize, with_events: usize) -> bool {
+    pub(super) fn lengthens_stacks(&mut self, threads: usize, with_events: impl FnOnce() -> usize) -> bool {
         if self.walked < ENOUGH_SAMPLES {
             return false;
         }
         let are_many = self.cut * CUT_SHARE > self.walked;
         (self.walked, self.cut) = (0, 0);
-        let possible = self.threads + (self.retired.len() + with_events) as u64;
+        let possible = self.threads + (self.retired.len() + with_events()) as u64;
         let may = self.stack < LONG_STACK && threads as u64 <= possible;
         if are_many && may {
             self.stack = LONG_STACK;

@@ -3,6 +3,7 @@
 use super::request::StackRequest;
 use super::request_stacks;
 use crate::os::{CpuClock, sigprof};
+use crate::profile::engines::timer::sample_flags::SampleFlags;
 use crate::profile::engines::timer::slot::{Arena, Slot, StackBounds};
 use crate::profile::engines::timer::unwind::Registers;
 use crate::profile::engines::timer::{handler, table};
@@ -83,7 +84,10 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
         let mut request = StackRequest::new(Arc::default());
         request.open(owner, 0..u64::MAX);
         let request = Arc::new(request);
-        let slot = Arc::new(Slot::new(Arena::default(), owner, StackBounds::Known(0..1), false));
+        let mut flags = SampleFlags::default();
+        let number = flags.add(id);
+        let slot = Slot::new(Arena::default(), owner, StackBounds::Known(0..1), false, flags.flag(number));
+        let slot = Arc::new(slot);
         let entry = table::claim(id).unwrap();
         // SAFETY: both live until they are cleared, below. Only the signal that is sent here comes
         // to this thread, which no recording samples.
@@ -91,7 +95,10 @@ fn a_request_and_a_slot_of_another_thread_are_ignored() {
         sigprof::send(id).unwrap();
         entry.clear_slot();
         assert!(entry.clear_request().is_over());
-        (request.read_reply().is_some(), !slot.is_empty())
+        let mut flagged = false;
+        flags.drain(|found| flagged |= found == id);
+        assert_eq!(flagged, !slot.is_empty(), "a sample has its flag");
+        (request.read_reply().is_some(), flagged)
     };
     let on_new_thread = |owner| std::thread::spawn(move || send(owner)).join().unwrap();
     assert_eq!(on_new_thread(|own| own), (true, true));

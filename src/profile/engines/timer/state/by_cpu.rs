@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The number of threads visited in one round although nothing says that they need it, at two
 /// microseconds each.
-const CLOCKS_PER_ROUND: u64 = 32;
+const CLOCKS_PER_ROUND: usize = 32;
 
 impl State {
     /// Puts into `threads` the threads that the sampler visits in this round. By the CPU clock:
@@ -23,14 +23,10 @@ impl State {
         }
         self.read_rings(None);
         threads.append(&mut self.cpu.unchecked);
-        let turns = (self.sampled.len() as u64).div_ceil(CLOCKS_PER_ROUND).max(1);
-        self.cpu.round += 1;
-        for ((&id, sampled), place) in self.sampled.iter().zip(self.cpu.round..) {
-            let has_samples = || sampled.by_signal.as_ref().is_some_and(|by_signal| !by_signal.slot.is_empty());
-            if place.is_multiple_of(turns) || has_samples() {
-                threads.push(id);
-            }
-        }
+        self.flags.drain(|id| threads.push(id));
+        self.flags.in_turn(CLOCKS_PER_ROUND, |id| threads.push(id));
+        threads.sort_unstable();
+        threads.dedup();
     }
 
     /// The sampler's visit to one thread.

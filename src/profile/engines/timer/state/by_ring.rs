@@ -71,7 +71,8 @@ impl State {
     /// Copies longer stacks from now on, if many are cut.
     pub(super) fn lengthen_stacks(&mut self) {
         let Some(ring) = self.ring.as_mut().filter(|_| self.running) else { return };
-        let with_events = self.sampled.values().filter(|sampled| sampled.by_ring.events.is_some()).count();
+        // Counted only when it decides: in most rounds it does not, and there may be many threads.
+        let with_events = || self.sampled.values().filter(|sampled| sampled.by_ring.events.is_some()).count();
         if !ring.rings.lengthens_stacks(self.sampled.len(), with_events) {
             return;
         }

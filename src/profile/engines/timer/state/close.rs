@@ -116,6 +116,7 @@ impl State {
             sampled.waits.end_contexts();
         }
         self.sampled.clear();
+        self.flags = Default::default();
         self.registered.clear();
         self.spare_arenas = Vec::new();
         // No entry leads to a slot any more, and each handler that found a slot has ended: no

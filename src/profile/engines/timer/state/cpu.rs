@@ -13,8 +13,6 @@ pub(super) struct CpuSampling {
     /// For the threads' first expiries, and how many were drawn.
     seed: u64,
     drawn: u64,
-    /// The number of the sampler's round: some clocks are read in turn.
-    pub(super) round: u64,
     /// New threads since the last round.
     pub(super) new_threads: u64,
     /// The last round found many new threads.
@@ -32,7 +30,6 @@ impl CpuSampling {
         CpuSampling {
             seed: RandomState::new().hash_one(began),
             drawn: 0,
-            round: 0,
             new_threads: 0,
             is_spawning_fast: false,
             unchecked: Vec::new(),

@@ -12,6 +12,7 @@ use crate::profile::engines::timer::ids::ById;
 use crate::profile::engines::timer::modules::ModuleList;
 use crate::profile::engines::timer::newcomers::Newcomers;
 use crate::profile::engines::timer::own_stacks::OwnStacks;
+use crate::profile::engines::timer::sample_flags::SampleFlags;
 use crate::profile::engines::timer::slot::{Arena, Slot};
 use crate::profile::engines::timer::table::{Claim, Grace};
 use crate::profile::engines::timer::triggers::{Source, TimerCheck, Trigger, Triggers};
@@ -34,6 +35,8 @@ pub(in super::super) struct State {
     pub(super) running: bool,
     /// The sampled OS threads, by kernel thread id.
     pub(super) sampled: ById<i32, SampledThread>,
+    /// Which of them have written samples.
+    pub(super) flags: SampleFlags,
     /// The kernel thread id and the account of each thread of the tree that is in `sampled`, by its
     /// id in the tree.
     pub(super) registered: ById<u64, (i32, usize)>,
@@ -66,6 +69,8 @@ pub(in super::super) struct State {
 
 /// A sampled OS thread.
 pub(super) struct SampledThread {
+    /// In `State::flags`.
+    pub(super) number: usize,
     /// `None`: by the kernel's rings.
     pub(super) by_signal: Option<BySignal>,
     pub(super) by_ring: ByRing,
@@ -117,6 +122,7 @@ impl State {
             began,
             running: true,
             sampled: ById::default(),
+            flags: SampleFlags::default(),
             registered: ById::default(),
             newcomers: Arc::new(newcomers),
             deferred: ById::default(),

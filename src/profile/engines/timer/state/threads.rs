@@ -107,9 +107,11 @@ impl State {
         let NewThread { id, entry, clock, thread_clock, stack, first } = new;
         let owner = thread.and_then(Thread::os_thread).unwrap_or(0);
         let is_timed = self.tracing.is_some() && thread.is_some();
+        let number = self.flags.add(id);
         let by_signal = entry.map(|entry| {
             let bounds = stack.clone().map_or_else(|| StackBounds::Found(Mapping::unknown()), StackBounds::Known);
-            let slot = Arc::new(Slot::new(self.spare_arenas.pop().unwrap_or_default(), owner, bounds, is_timed));
+            let arena = self.spare_arenas.pop().unwrap_or_default();
+            let slot = Arc::new(Slot::new(arena, owner, bounds, is_timed, self.flags.flag(number)));
             // SAFETY: the slot lives in `sampled` until `clear_slot` was called on the entry
             // (invariant 1 of this room).
             unsafe { entry.set_slot(Arc::as_ptr(&slot)) };
@@ -130,6 +132,7 @@ impl State {
         let handles = thread.cloned().into_iter().collect();
         let traced_clock = thread_clock.last();
         let sampled = SampledThread {
+            number,
             by_signal,
             by_ring,
             stack,
@@ -224,6 +227,7 @@ impl State {
     /// twice.
     pub(super) fn remove_sampled(&mut self, id: i32) -> Option<SampledThread> {
         let mut sampled = self.sampled.remove(&id)?;
+        self.flags.remove(sampled.number);
         if let Some(ring) = &mut self.ring {
             ring.rings.retire(id, sampled.by_ring.events.take());
             sampled.waits.end_contexts();
