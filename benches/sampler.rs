@@ -378,10 +378,12 @@ fn memory() {
 
 /// What the sampler uses of a core while a thousand threads wait, in this crate and elsewhere.
 fn wall() {
-    let threads = scaled(1000, 10);
-    println!("\n{threads} blocked threads: CPU time of the sampler's thread, of one core\n");
-    println!("| clock |   Hz | wait in           |  of a core |\n|-------|-----:|-------------------|-----------:|");
-    for (clock, frequency) in [(Clock::Wall, 100), (Clock::Wall, 1000), (Clock::Cpu, 100), (Clock::Cpu, 1000)] {
+    println!("\nblocked threads: CPU time of the sampler's thread, of one core\n");
+    println!("| threads | clock |   Hz | wait in           |  of a core |");
+    println!("|--------:|-------|-----:|-------------------|-----------:|");
+    let clocks = [(Clock::Wall, 100), (Clock::Wall, 1000), (Clock::Cpu, 100), (Clock::Cpu, 1000)];
+    let counts = [scaled(1000, 10), scaled(8000, 20)];
+    for (threads, (clock, frequency)) in counts.into_iter().flat_map(|threads| clocks.map(|clock| (threads, clock))) {
         for (place, foreign) in [("this crate", 0), ("half in each", threads / 2), ("foreign calls", threads)] {
             let (read, write) = std::io::pipe().expect("a pipe");
             let write = std::sync::Arc::new(write);
@@ -410,7 +412,7 @@ fn wall() {
             std::thread::sleep(Duration::from_millis(scaled(3000, 50)));
             let profile = recording.finish();
             let share = (of_sampler(&profile) - before) / began.elapsed().as_secs_f64();
-            println!("| {clock:<5} | {frequency:>4} | {place:<17} | {:>9.2}% |", 100.0 * share);
+            println!("| {threads:>7} | {clock:<5} | {frequency:>4} | {place:<17} | {:>9.2}% |", 100.0 * share);
             spawned.iter().for_each(|thread| thread.stop());
             drop(std::sync::Arc::into_inner(write));
             spawned.into_iter().for_each(|thread| drop(thread.join()));

@@ -2,9 +2,9 @@
 //! profile.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
-use crate::support::{Folder, in_own_process, until};
+use crate::support::{DEADLINE, Folder, in_own_process, until};
 use selvedge::profile::{self, Account, Clock, Options, Profile};
-use selvedge::{Config, Runtime, Signal, Thread, Till, spawn};
+use selvedge::{Config, JoinHandle, Runtime, Signal, Thread, Till, spawn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn the_runtimes_threads_stand_apart() {
     for (name, config) in [("hidden", config("hidden")), ("shown", config("shown").profile_hide_runtime(false))] {
         let runtime = Runtime::start(config).unwrap();
         let me = Thread::current();
-        let waits = |please_stop: &Signal| {
+        let waits: fn(&Signal) = |please_stop| {
             log::info!("here");
             please_stop.wait_for_go();
         };
@@ -31,17 +31,7 @@ fn the_runtimes_threads_stand_apart() {
         let mut users = vec![spawn("watcher", waits), spawn("log-writer", waits)];
         users.push(spawn("selvedge", move |please_stop| drop((spawn("watcher", waits), please_stop.wait_for_go()))));
         // What a target on a thread of the runtime spawns is the program's.
-        let (spawned, seen) = (Signal::new("spawned"), std::sync::mpsc::channel());
-        Till::after(Duration::from_millis(1)).on_go({
-            let (spawned, tell) = (spawned.clone(), seen.0);
-            move || {
-                tell.send((Thread::current().path().to_owned(), spawn("by-target", waits))).unwrap();
-                spawned.go();
-            }
-        });
-        spawned.wait_for_go();
-        let (timer, by_target) = seen.1.recv().unwrap();
-        assert_eq!(timer, "main/selvedge/timer");
+        let by_target = spawned_by_the_timer(waits);
         assert_eq!(by_target.thread().path(), "main/by-target");
         assert_eq!(by_target.thread().parent().as_ref(), Some(&me));
         while users[2].thread().children().is_empty() {
@@ -71,6 +61,25 @@ fn the_runtimes_threads_stand_apart() {
     }
     let log = folder.read("app.log");
     assert!(log.contains("main/watcher here") && log.contains("main/selvedge_/watcher here"), "{log}");
+}
+
+/// A thread that a target has spawned on the timer's thread. A target that is attached after the time has come
+/// runs at once, on the thread that attaches it; then a later time is tried.
+fn spawned_by_the_timer(waits: fn(&Signal)) -> JoinHandle<()> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut after = Duration::from_millis(1);
+    loop {
+        let tell = tell.clone();
+        Till::after(after).on_go(move || {
+            let is_timer = Thread::current().path() == "main/selvedge/timer";
+            tell.send(is_timer.then(|| spawn("by-target", waits))).unwrap();
+        });
+        if let Some(spawned) = told.recv_timeout(DEADLINE).unwrap() {
+            return spawned;
+        }
+        assert!(after < DEADLINE, "no target runs on the timer's thread");
+        after *= 4;
+    }
 }
 
 /// The thread that waits for OS signals shows what it waits for. A signal that stops the program is

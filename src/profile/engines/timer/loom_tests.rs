@@ -45,8 +45,8 @@ fn loom_ring_records_are_whole_and_in_order() {
     });
 }
 
-/// Whatever the sampler has not read has a raised flag, once the handler has raised it. And whoever
-/// sees the flag sees the samples before it.
+/// A sample that the sampler has not read has a raised flag, once the handler has raised it. A sampler
+/// that sees the flag sees the samples before it.
 #[test]
 fn loom_sample_flag_tells_of_each_sample() {
     check(3, || {

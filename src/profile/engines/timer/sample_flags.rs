@@ -18,7 +18,7 @@
 //!
 //! The raise is a read-modify-write, and not a store after a look: it comes either before the
 //! sampler's exchange, which then sees it, or after it, and then the bit stays. Release there and
-//! Acquire at the exchange: who sees the bit sees the sample. A later raise in the same word is part
+//! Acquire at the exchange: a sampler that sees the bit sees the sample. A later raise in the same word is part
 //! of the release sequence, so the exchange synchronizes with all of them.
 //!
 //! Model: `loom_sample_flag_*` in `loom_tests.rs`.
