@@ -100,12 +100,12 @@ fn a_full_queue_logs_its_waiting_producer() {
     capture();
     let queue = Queue::bounded("parcels", 2);
     queue.extend([1, 2]).unwrap();
+    let begin = Instant::now();
     let sender = {
         let queue = queue.clone();
         spawn("sender", move |_| queue.add(3))
     };
     let path = sender.thread().path().to_owned();
-    let begin = Instant::now();
     let about_us = || logged("\"parcels\"").pop();
     while about_us().is_none() {
         assert!(begin.elapsed() < DEADLINE, "no warning");

@@ -178,11 +178,13 @@ fn without_a_log_of_its_own_losses_are_told_on_stderr() {
 
 #[test]
 fn an_exit_pushes_the_last_interval_too() {
-    let receiver = Receiver::start(|_| TAKE);
-    let mut program = Pushing::start("push-exit", receiver.port(), "", "");
-    until("an interval", || !receiver.taken().is_empty());
-    program.order("exit");
-    let ended = program.wait();
+    let (receiver, ended) = sent_in_time(|| {
+        let receiver = Receiver::start(|_| TAKE);
+        let mut program = Pushing::start("push-exit", receiver.port(), "", "");
+        until("an interval", || !receiver.taken().is_empty());
+        program.order("exit");
+        (receiver, program.wait())
+    });
     assert_eq!(ended.ended.code(), 3, "{}", ended.ended.stderr);
     assert_eq!(ended.pushed(), receiver.taken().len(), "{}", ended.log);
 }
