@@ -1,14 +1,15 @@
-//! The wall schedule of a thread that comes and goes, without a sampler.
+//! Which threads a round visits, and the wall schedule of a thread that comes and goes, without a sampler.
 
 use super::State;
 use crate::os::task::{self, Doing};
 use crate::profile::engines::timer::accounting::Accounting;
 use crate::profile::engines::timer::handler;
-use crate::profile::engines::timer::triggers::{Source, Triggers};
+use crate::profile::engines::timer::triggers::{Rate, Source, Triggers};
 use crate::profile::options::Clock;
 use crate::profile::trace::{Collector, Traced, TracedThread};
 use crate::thread::Thread;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -126,4 +127,29 @@ fn samples_have_their_times_in_the_trace() {
     let cpu = Duration::from_nanos(after.samples.iter().map(|sample| sample.cpu).sum());
     let all = thread.cpu_time().unwrap_or(Duration::MAX).saturating_sub(first_clock);
     assert!(cpu > Duration::from_millis(2) && cpu <= all + Duration::from_millis(1), "{cpu:?} of {all:?}");
+}
+
+/// By the CPU clock, of a thousand threads: the thread with a sample in this round, and each within some rounds.
+#[test]
+fn a_round_visits_threads_with_samples_and_some_others_in_turn() {
+    let period = Duration::from_millis(10);
+    let triggers = Triggers::new(period, Source::Cpu { rate: Rate::Below, tick: Duration::from_millis(4) });
+    let mut state = State::new(Accounting::new(period), triggers, Instant::now(), false, None);
+    let flags: Vec<_> = (1..=1000)
+        .map(|id| {
+            let number = state.flags.add(id);
+            state.flags.flag(number)
+        })
+        .collect();
+    let (mut visits, mut seen) = (Vec::new(), HashSet::new());
+    for round in 0..32 {
+        let with_sample = (round * 337) % 1000;
+        flags[with_sample].raise();
+        state.select(&mut visits);
+        assert!(visits.contains(&(with_sample as i32 + 1)), "{with_sample} of {visits:?}");
+        assert!(visits.len() <= 33, "{visits:?}");
+        seen.extend(visits.iter().copied());
+    }
+    assert_eq!(seen.len(), 1000);
+    state.stop();
 }
