@@ -60,6 +60,7 @@ fn a_reattached_thread_is_in_the_wall_schedule_once() {
     }
     tick(&mut state);
     assert_eq!(state.wall.schedule.times_skipped(id), 0, "it has left");
+    state.flags.in_turn(1, |id| panic!("{id} has left, and keeps its number"));
     state.stop();
     drop(go);
     blocked.join().unwrap();
