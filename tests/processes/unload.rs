@@ -4,38 +4,17 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-/// The library, built as this test was.
-fn plugin() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let path = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "plugin"]);
-        cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-        if cfg!(feature = "profiling") {
-            cargo.args(["--features", "profiling"]);
-        }
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the library does not build");
-        // This test is <target>/<profile>/deps/<name>.
-        let test = std::env::current_exe().expect("a test has a file");
-        test.ancestors().nth(2).expect("in deps").join("examples/libplugin.so")
-    });
-    path.clone()
-}
 
 const CHILD: &str = "UNLOAD_CHILD";
 
 /// Runs that test alone in a process of its own, where it finds the library in `CHILD`.
 fn in_child(test: &str) -> std::process::Output {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", &format!("unload::{test}"), "--nocapture", "--test-threads", "1"]).env(CHILD, plugin());
+    child
+        .args(["--exact", &format!("unload::{test}"), "--nocapture", "--test-threads", "1"])
+        .env(CHILD, crate::support::plugin());
     let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let alarm = Instant::now() + Duration::from_secs(60);
     while child.try_wait().unwrap().is_none() {

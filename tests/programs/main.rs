@@ -8,6 +8,7 @@ mod random;
 #[path = "../support/wait.rs"]
 mod wait;
 
+mod abort_compiler;
 #[cfg(feature = "profiling")]
 mod compare;
 mod deadlock;
@@ -44,6 +45,7 @@ use std::process::{ExitCode, Termination};
 fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
     match Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+        "abort_compiler" => abort_compiler::main().report(),
         #[cfg(feature = "profiling")]
         "compare" => compare::main().report(),
         "deadlock" => deadlock::main().report(),

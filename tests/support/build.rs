@@ -29,13 +29,17 @@ pub fn programs() -> &'static Path {
 pub fn aborting_program(name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(|| {
-        // Cargo ignores the setting `panic` for tests, so the flag goes to the compiler, for the
-        // crates of the target alone.
-        let mut cargo = cargo("test", &["--no-run", "--target", host()]);
-        cargo.arg("--config").arg(format!("target.{}.rustflags=['-Cpanic=abort', '-Cdebuginfo=0']", host()));
-        built(&mut cargo)
+        // Cargo ignores the setting `panic` for tests. The compiler's wrapper adds the flag, for this package alone:
+        // dependencies that can unwind are linked as they are, as std is.
+        let mut cargo = cargo("test", &["--no-run"]);
+        built(cargo.env("RUSTC_WORKSPACE_WRAPPER", program("abort_compiler")))
     });
     link(programs, name)
+}
+
+/// The plugin of tests/programs, a library.
+pub fn plugin() -> PathBuf {
+    examples().join("libplugin.so")
 }
 
 /// The folder of the examples.
@@ -85,16 +89,6 @@ fn built(cargo: &mut Command) -> PathBuf {
     let mut programs = messages.filter(|message| message["target"]["name"] == "programs");
     let program = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
     program.expect("cargo names the file")
-}
-
-fn host() -> &'static str {
-    static HOST: OnceLock<String> = OnceLock::new();
-    HOST.get_or_init(|| {
-        let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-        host.expect("rustc names its host").to_owned()
-    })
 }
 
 /// A link of that name to the file. Several tests may make the same link at once.

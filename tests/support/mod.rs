@@ -7,7 +7,7 @@ mod own_process;
 mod tools;
 mod wait;
 
-pub use build::{aborting_program, program};
+pub use build::{aborting_program, plugin, program};
 #[cfg(unix)]
 pub use tools::is_root;
 pub use tools::{has_go, has_tool};
