@@ -53,11 +53,10 @@ fn each_caller_s_return_address_follows_a_call() {
     let deadline = Instant::now() + patience;
     std::thread::scope(|scope| {
         scope.spawn(|| hail(&is_over));
-        // To name what was found takes time, so it is not done often.
-        let mut pause = Duration::from_millis(500);
+        // A snapshot copies all stacks, so it is not made often.
+        let pause = Duration::from_millis(500);
         while recording.snapshot().samples() < wanted && Instant::now() < deadline {
             std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
-            pause = pause.mul_f64(1.5);
         }
         is_over.store(true, Ordering::Relaxed);
     });

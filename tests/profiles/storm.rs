@@ -1,7 +1,7 @@
 //! The profiler survives everything that other profilers are known to crash on: each storm in a
 //! process of its own, under an alarm.
 //!
-//! Each takes 2.5 seconds, and ten where `SELVEDGE_LONG` is set; SELVEDGE_STORM_SECONDS says otherwise.
+//! Each takes 1.2 seconds, and ten where `SELVEDGE_LONG` is set; SELVEDGE_STORM_SECONDS says otherwise.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use crate::support::{Ended, Process, long};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 fn seconds() -> f64 {
     let own = std::env::var("SELVEDGE_STORM_SECONDS").ok().and_then(|text| text.parse().ok());
-    own.unwrap_or_else(|| long::of(2500, 10_000) as f64 / 1e3)
+    own.unwrap_or_else(|| long::of(1200, 10_000) as f64 / 1e3)
 }
 
 /// What it says at its end.
