@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let Some(compiler) = arguments.next() else {
         eprintln!("abort_compiler: no compiler is named");
