@@ -3,6 +3,8 @@
 
 use super::context::Context;
 #[cfg(feature = "profiling")]
+use super::ended_names::EndedNames;
+#[cfg(feature = "profiling")]
 use super::ender::{Cause, is_on};
 use super::outside::path_outside;
 use super::slot::Slot;
@@ -164,15 +166,11 @@ pub(crate) fn is_tree_path(path: Option<&Arc<str>>) -> bool {
 /// The paths of the threads that have a number, for as long as they live.
 static PATHS: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
 
-/// The last paths of threads with a number that have left the tree or ended while waits are
-/// counted: a thread may end before the thread that it has woken runs. The oldest are forgotten.
 /// Changed together with `PATHS`, under the lock of `PATHS`. So a thread that looks into both under
 /// that lock finds each thread. A thread that is just leaving has its path in the tree there.
 #[cfg(feature = "profiling")]
-static ENDED: PerProcess<Mutex<BTreeMap<u64, Arc<str>>>> = PerProcess::new(Mutex::new(BTreeMap::new()), Mutex::default);
-
-#[cfg(feature = "profiling")]
-const MAX_ENDED: usize = 4096;
+static ENDED: PerProcess<Mutex<EndedNames>> =
+    PerProcess::new(Mutex::new(EndedNames::new()), || Mutex::new(EndedNames::new()));
 
 thread_local! {
     /// 0: not given yet.
@@ -189,7 +187,7 @@ impl Drop for Forget {
         #[cfg(feature = "profiling")]
         if let Some(path) = path
             && is_on()
-            && !ENDED.lock().contains_key(&NUMBER.get())
+            && !ENDED.lock().has(NUMBER.get())
         {
             keep_name(NUMBER.get(), path);
         }
@@ -221,23 +219,20 @@ pub(super) fn name_of_ender(by: u64) -> Arc<str> {
 #[cfg(feature = "profiling")]
 pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
     let paths = PATHS.lock();
-    let ended = ENDED.lock().get(&number).cloned();
+    let ended = ENDED.lock().get(number);
     ended.or_else(|| paths.get(&number).cloned()).unwrap_or_else(|| Arc::from("[ended thread]"))
 }
 
 #[cfg(feature = "profiling")]
 fn keep_name(number: u64, path: Arc<str>) {
-    let mut names = ENDED.lock();
-    names.insert(number, path);
-    if names.len() > MAX_ENDED {
-        names.pop_first();
-    }
+    let forgotten = ENDED.lock().keep(number, path);
+    drop(forgotten);
 }
 
 /// Forgets the names of ended threads.
 #[cfg(feature = "profiling")]
 pub(super) fn forget_ended() {
-    let names = std::mem::take(&mut *ENDED.lock());
+    let names = std::mem::replace(&mut *ENDED.lock(), EndedNames::new());
     drop(names);
 }
 
@@ -320,7 +315,7 @@ pub(super) fn renamed() {
             // What it has ended in the tree belongs to its path there.
             match before {
                 Some(before) if tree_path().is_none() && !before.starts_with("other/") => keep_name(number, before),
-                _ => drop(ENDED.lock().remove(&number)),
+                _ => drop(ENDED.lock().forget(number)),
             }
         }
         #[cfg(not(feature = "profiling"))]

@@ -11,6 +11,7 @@
 //! | `slot` | where one thread publishes its waits |
 //! | `slot_lock` | the lock of a slot, under which its holder publishes nothing |
 //! | `identity` | the calling thread: its path, its slot, its number |
+//! | `ended_names` | the paths of threads that have ended while waits are counted |
 //! | `outside` | the paths of threads that are not in the tree |
 //! | `holding` | the calling thread as a holder; the paths of holders |
 //! | `publish` | a wait is published while its guard lives |
@@ -33,6 +34,8 @@ mod context_history;
 #[cfg(feature = "profiling")]
 mod counting;
 mod description;
+#[cfg(feature = "profiling")]
+mod ended_names;
 #[cfg(feature = "profiling")]
 mod ender;
 #[cfg(not(feature = "profiling"))]
