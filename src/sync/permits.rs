@@ -245,10 +245,7 @@ impl Permits {
     /// Puts a permit back while the line may not be empty: calls its first waiter, or hands the
     /// permit over.
     fn call_first(&self, mut line: MutexGuard<'_, Line>) {
-        let Some((_, (waiter, entered))) = line.waiters.pop_first() else {
-            self.state.fetch_add(ONE, Ordering::Release);
-            return;
-        };
+        let Some((_, (waiter, entered))) = line.waiters.pop_first() else { return self.add_one() };
         let owed = line.owed.charge();
         line.owed.leave(entered);
         if line.waiters.is_empty() {
@@ -264,11 +261,23 @@ impl Permits {
             waiter.state.store(GRANTED, Ordering::Release);
         } else {
             waiter.state.store(CALLED, Ordering::Release);
-            self.state.fetch_add(ONE, Ordering::Release);
+            self.add_one();
         }
         drop(line);
         waiter.parker.unpark();
         wait::let_go(owed);
+    }
+
+    /// Adds a permit, unless there are as many as can be counted.
+    fn add_one(&self) {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let more = if state >= MOST { state } else { state + ONE };
+            match self.state.compare_exchange_weak(state, more, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => state = now,
+            }
+        }
     }
 }
 

@@ -54,6 +54,21 @@ fn a_permit_that_comes_while_the_wait_is_published_is_taken() {
     assert_eq!((outcome, permits.joined()), (Ok(()), 0));
 }
 
+/// A thread that has found others waiting may add its permit only after all of them have gone.
+#[test]
+fn permits_past_the_most_are_not_counted() {
+    let permits = Permits::new(usize::MAX);
+    let most = permits.available();
+    let ways: [fn(&Permits); 3] =
+        [Permits::release, Permits::release_into_line, |permits| permits.release_many(usize::MAX)];
+    for add in ways {
+        add(&permits);
+        assert_eq!(permits.available(), most);
+    }
+    assert!(permits.try_acquire());
+    assert_eq!(permits.available(), most - 1);
+}
+
 #[test]
 fn permits_are_handed_over_in_line_order() {
     let permits = Arc::new(Permits::new(0));
