@@ -17,6 +17,31 @@ fn counter() -> (Arc<AtomicUsize>, impl FnOnce() + Send + 'static) {
     })
 }
 
+/// A part that has gone, and has parts itself, is looked at once: the wait for the whole sleeps until the rest goes.
+#[test]
+fn a_wait_whose_nested_part_has_gone_sleeps() {
+    let parts = [Signal::new("a"), Signal::new("b"), Signal::new("c")];
+    let [a, b, c] = &parts;
+    let whole = (a | b) & c;
+    a.go();
+    let looked = Signal::new("looked");
+    let waiter = selvedge::spawn("waiter", {
+        let looked = looked.clone();
+        move |_| {
+            assert!(!whole.wait_for_go_timeout(Duration::from_millis(300)));
+            let spent = selvedge::Thread::current().cpu_time();
+            looked.go();
+            whole.wait_for_go();
+            spent
+        }
+    });
+    assert!(looked.wait_for_go_timeout(DEADLINE));
+    c.go();
+    // Where the system does not tell a thread's CPU time, nothing is known.
+    let spent = waiter.join().unwrap().unwrap_or_default();
+    assert!(spent < Duration::from_millis(100), "{spent:?} of 300 ms");
+}
+
 #[test]
 fn go_is_true_for_exactly_one_call() {
     for _ in 0..200 {
