@@ -45,8 +45,12 @@ fn each_of_many_short_threads_is_accounted() {
     const LONG: Duration = Duration::from_millis(50);
     let recording = begin();
     let (mut stay, mut known) = (Vec::new(), 0);
+    // A few of a million threads end with a CPU clock of zero on a virtual machine: the kernel does not count time
+    // that the host has taken. A program in C has such threads as well.
+    let mut without_time = 0;
     for life in 0..LIVES {
-        selvedge::spawn(format!("brief-{life}"), |_| ()).join().unwrap();
+        let used = selvedge::spawn(format!("brief-{life}"), |_| clock()).join().unwrap();
+        without_time += usize::from(used.is_zero());
         if life % 500 == 250 {
             let has_two_names = life % 1000 == 250;
             stay.push(selvedge::spawn(format!("stays-{life}"), move |_| {
@@ -82,7 +86,8 @@ fn each_of_many_short_threads_is_accounted() {
     // entry.
     let members = |name: &str| of(name).iter().map(|thread| thread.members()).sum::<u64>() as usize;
     assert_eq!((known, members("/waits-"), members("/brief-")), (30, 20, LIVES), "in the snapshots, and in the end");
-    assert!(of("/brief-").iter().all(|thread| !thread.cpu_time().is_zero()));
+    let zeros = of("/brief-").iter().filter(|thread| thread.cpu_time().is_zero()).count();
+    assert!(zeros <= without_time, "{zeros} accounts without time, {without_time} clocks");
     let (inner, stay) = (of("/inner"), of("/stays-"));
     let members_of = |thread: &ThreadProfile| thread.members() as u32;
     assert_eq!((members("/inner"), members("/stays-")), (LIVES / 1000, LIVES / 500 + LIVES / 1000));
