@@ -94,11 +94,13 @@ impl Browser {
         text.as_str().unwrap().to_owned()
     }
 
-    /// Waits until the expression is true in the page.
+    /// Waits until the expression is true in the page. Where it throws it is not true yet: the page may draw an
+    /// element anew.
     #[track_caller]
     pub fn until(&mut self, expression: &str) {
         let what = format!("{expression} in the page");
-        super::watched::until(&what, || self.eval(expression) == true);
+        let tried = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
+        super::watched::until(&what, || self.eval(&tried) == true);
     }
 
     pub fn press(&mut self, key: &str) {
