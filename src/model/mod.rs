@@ -67,6 +67,8 @@ mod plain {
 }
 
 pub(crate) mod locks;
+#[cfg(all(test, not(selvedge_model)))]
+pub(crate) mod meanwhile;
 #[cfg(not(all(test, selvedge_model)))]
 pub(crate) use plain::*;
 

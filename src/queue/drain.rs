@@ -89,6 +89,8 @@ impl<T> Queue<T> {
         let begin = Instant::now();
         loop {
             let adders = self.account.adders.load(Ordering::SeqCst);
+            #[cfg(all(test, not(selvedge_model)))]
+            crate::model::meanwhile::happens();
             let limit = Till::after(limit(adders, patience, between_warnings));
             match self.store.pop_blocking(Some(&limit), || self.handles()) {
                 Ok(value) => return Some(value),
@@ -132,8 +134,9 @@ impl<T> Queue<T> {
 #[cfg(all(test, not(selvedge_model)))]
 mod tests {
     use super::*;
+    use crate::model::meanwhile;
     use crate::wait::{Slot, become_thread};
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
     #[test]
     fn an_adder_makes_the_limit_longer() {
@@ -162,5 +165,27 @@ mod tests {
         adder.add(7).unwrap();
         assert_eq!(consumer.join().unwrap(), Some(7));
         assert!(!queue.closed().is_go());
+    }
+
+    #[test]
+    fn a_first_adder_keeps_the_queue_open() {
+        let (queue, short) = (Queue::unbounded("jobs"), Duration::from_millis(1));
+        let (before, after) = (queue.clone(), queue.clone());
+        // It is made before the first wait is over, and the value comes before the second one.
+        let made = Arc::new(OnceLock::new());
+        let adder = made.clone();
+        let make = move || drop(adder.set(before.adder()));
+        meanwhile::plan([Box::new(make), Box::new(move || after.add(7).unwrap())]);
+        assert_eq!((queue.drain(&Signal::gone(), short, short), queue.closed().is_go()), (Some(7), false));
+        drop(made);
+    }
+
+    #[test]
+    fn a_value_that_came_before_the_close_is_handed_out() {
+        let queue = Queue::unbounded("jobs");
+        queue.add(7).unwrap();
+        assert_eq!(queue.close_for_producers(Duration::ZERO), Some(7));
+        assert!(queue.closed().is_go());
+        assert_eq!(queue.close_for_producers(Duration::ZERO), None);
     }
 }

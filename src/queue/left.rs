@@ -383,3 +383,24 @@ pub(crate) fn begin() {
     let forgotten = std::mem::take(&mut *DROPPED.lock());
     drop(forgotten);
 }
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::queue::Queue;
+
+    #[test]
+    fn values_that_may_be_left_are_not_still_in_queues() {
+        let told = |name: &str| {
+            let all = still_in_queues();
+            all.iter().find(|queue| queue.name() == name).map_or(0, LeftInQueue::values)
+        };
+        let (ticks, jobs) =
+            (Queue::unbounded("ticks that are held").may_be_left(), Queue::unbounded("jobs that are held"));
+        ticks.extend(0..3).unwrap();
+        jobs.extend(0..2).unwrap();
+        assert_eq!((told("ticks that are held"), told("jobs that are held")), (0, 2));
+        assert_eq!(jobs.close_and_take(), [0, 1]);
+        assert_eq!(told("jobs that are held"), 0);
+    }
+}

@@ -339,6 +339,12 @@ impl Core {
 
 #[cfg(test)]
 impl Core {
+    /// How many threads sleep in a wait for this signal alone.
+    #[cfg(not(selvedge_model))]
+    pub(super) fn sleepers(&self) -> usize {
+        self.slow.lock().sleepers
+    }
+
     pub(super) fn target_count(&self) -> usize {
         self.slow.lock().targets.len()
     }

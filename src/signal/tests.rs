@@ -8,6 +8,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Longer than anything here may take.
+const LONG: Duration = Duration::from_secs(40);
+
 #[test]
 fn a_composite_that_was_waited_on_leaves_nothing() {
     let stop = Signal::new("stop");
@@ -173,6 +176,55 @@ fn a_wait_for_all_blocks_on_missing_parts() {
     wait_set.watch(&both);
     let [only] = &wait_set.receivers[..] else { panic!("one part decides") };
     assert!(only.same_channel(missing.receiver()));
+}
+
+/// The last part may go between the question and the wait.
+#[test]
+fn a_wait_for_all_that_has_gone_meanwhile_ends_at_once() {
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let both = &a & &b;
+    a.go();
+    b.go();
+    let mut wait_set = WaitSet::default();
+    wait_set.clear(None);
+    wait_set.watch(&both);
+    assert!(wait_set.receivers.is_empty() && wait_set.deadline.is_some_and(|at| at <= Instant::now()));
+}
+
+#[test]
+fn a_wait_for_a_till_among_others_sees_it_let_go() {
+    let (till, other) = (Till::after(Duration::from_secs(1000)), Signal::new("other"));
+    let mut wait_set = WaitSet::default();
+    wait_set.clear(None);
+    wait_set.watch(&(&*till | &other));
+    assert!(wait_set.receivers.iter().any(|receiver| receiver.same_channel(till.receiver())));
+}
+
+/// One signal, with threads that wait for it alone, and one that selects.
+#[test]
+fn a_go_wakes_each_that_sleeps_and_each_that_selects() {
+    let signal = Signal::new("bell");
+    let selecting = signal.receiver().clone();
+    std::thread::scope(|scope| {
+        let waiters = [(); 3].map(|()| scope.spawn(|| signal.wait_for_go_timeout(LONG)));
+        let deadline = Instant::now() + LONG;
+        // Counted under the lock that a wait gives back when it sleeps.
+        while signal.0.sleepers() < 3 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        signal.go();
+        assert!(waiters.map(|waiter| waiter.join().unwrap()).iter().all(|&has_gone| has_gone));
+        // A thread that is not woken sees at its own end that the signal has gone.
+        assert!(began.elapsed() < LONG / 2, "a thread was not woken");
+        assert!(matches!(selecting.recv_timeout(LONG), Err(crossbeam_channel::RecvTimeoutError::Disconnected)));
+    });
+}
+
+#[test]
+fn a_shorter_time_out_ends_a_wait_for_a_till() {
+    assert!(!Till::after(Duration::from_secs(1000)).wait_for_go_timeout(Duration::from_millis(5)));
 }
 
 #[test]

@@ -121,4 +121,21 @@ mod tests {
         });
         token.take_or(|_| panic!("no token is there"));
     }
+
+    #[test]
+    fn a_thread_that_sleeps_gets_the_token_while_another_selects() {
+        let token = std::sync::Arc::new(Token::new());
+        let theirs = token.clone();
+        let sleeper = std::thread::spawn(move || theirs.take(None));
+        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let until = |condition: &dyn Fn() -> bool| {
+            while !condition() {
+                assert!(Instant::now() < deadline);
+                std::thread::yield_now();
+            }
+        };
+        until(&|| token.state.lock().sleepers == 1);
+        token.take_or(|_| token.give());
+        until(&|| sleeper.is_finished());
+    }
 }

@@ -104,3 +104,10 @@ impl<'a> Limit<'a> {
         }
     }
 }
+
+#[cfg(all(test, not(selvedge_model)))]
+impl Limit<'_> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}

@@ -321,6 +321,14 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     }
 }
 
+#[cfg(all(test, not(selvedge_model)))]
+impl<T: ?Sized> MonitorGuard<'_, T> {
+    /// How many changes have been counted so far.
+    pub(super) fn changes(&mut self) -> u64 {
+        self.line().changes
+    }
+}
+
 impl<T: ?Sized> Deref for MonitorGuard<'_, T> {
     type Target = T;
 

@@ -124,6 +124,8 @@ impl Permits {
         let waiter = Arc::new(Waiter { state: AtomicU8::new(IN_LINE), parker: Parker::mine() });
         let mut place = None;
         loop {
+            #[cfg(all(test, not(selvedge_model)))]
+            crate::model::meanwhile::happens();
             {
                 let mut line = self.line.lock();
                 let place = *place.get_or_insert_with(|| {
@@ -143,6 +145,8 @@ impl Permits {
             let called = || waiter.state.load(Ordering::Acquire) != IN_LINE;
             let gave_up = limit.block_until(&waiter.parker, called).err();
             if let Some(reason) = gave_up {
+                #[cfg(all(test, not(selvedge_model)))]
+                crate::model::meanwhile::happens();
                 let mut line = self.line.lock();
                 if place.is_some_and(|place| self.leave(&mut line, place)) {
                     return Err(reason);

@@ -343,6 +343,14 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_whose_claim_is_refused_is_not_the_claimant() {
+        let promise = Promise::<u32>::new("answer");
+        let _claim = promise.claim().unwrap();
+        std::thread::scope(|s| s.spawn(|| assert!(promise.claim().is_none())).join().unwrap());
+        assert!(promise.handle.claimant.is_me());
+    }
+
+    #[test]
     fn clones_of_its_signals_can_end_waits() {
         let promise = Promise::<u32>::new("answer");
         let is_left = |known| promise.handle.is_left_to(known, Arc::strong_count(&promise.handle));

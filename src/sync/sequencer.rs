@@ -288,6 +288,8 @@ impl Inner {
         if let Some(parker) = called {
             parker.unpark();
         }
+        #[cfg(all(test, not(selvedge_model)))]
+        crate::model::meanwhile::happens();
         wait::let_go(owed);
     }
 }
@@ -313,6 +315,10 @@ impl Sequencer {
     /// How many threads the sequencer would call.
     pub(super) fn waiting_count(&self) -> usize {
         self.0.state.lock().waiting.len()
+    }
+
+    pub(super) fn is_held_by_me(&self) -> bool {
+        self.0.holder.is_me()
     }
 }
 

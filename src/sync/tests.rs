@@ -3,7 +3,8 @@
 
 use super::limit::Limit;
 use super::permits::Permits;
-use super::{GaveUp, Progress, Sequencer};
+use super::{GaveUp, Monitor, Progress, Sequencer};
+use crate::model::meanwhile;
 use crate::signal::Signal;
 use crate::wait::publish;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,57 @@ fn a_permit_that_comes_while_the_wait_is_published_is_taken() {
         publish("permit", Arc::from("test"))
     });
     assert_eq!((outcome, permits.joined()), (Ok(()), 0));
+}
+
+/// Between its last try and the look under the lock.
+#[test]
+fn a_thread_that_finds_a_permit_under_the_lock_leaves_the_line() {
+    let permits = Arc::new(Permits::new(0));
+    let theirs = permits.clone();
+    meanwhile::plan([Box::new(move || theirs.release())]);
+    let outcome = permits.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test")));
+    assert_eq!((outcome, permits.joined(), permits.line_length()), (Ok(()), 1, 0));
+    assert!(!permits.is_awaited());
+}
+
+/// Between the end of its wait and its look at the line.
+#[test]
+fn a_permit_that_comes_while_the_wait_is_given_up_is_taken() {
+    for is_handed_over in [false, true] {
+        let (permits, stop) = (Arc::new(Permits::new(0)), Signal::new("stop"));
+        let theirs = permits.clone();
+        let put_back = move || {
+            if is_handed_over {
+                theirs.be_fair_now();
+            }
+            theirs.release_into_line();
+        };
+        // Nothing happens before it joins the line.
+        meanwhile::plan([Box::new(|| ()), Box::new(put_back)]);
+        let outcome = permits.acquire_slow(Limit::till(&stop), |_| {
+            stop.go();
+            publish("permit", Arc::from("test"))
+        });
+        let left = (permits.available(), permits.line_length());
+        assert_eq!((outcome, left), (Ok(()), (0, 0)), "handed over: {is_handed_over}");
+    }
+}
+
+#[test]
+fn waiters_get_their_share_of_the_permits_that_are_added() {
+    let permits = Arc::new(Permits::new(0));
+    let waiters = [(); 3].map(|()| {
+        let theirs = permits.clone();
+        thread::spawn(move || theirs.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test"))))
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while permits.line_length() < 3 {
+        assert!(Instant::now() < deadline, "they do not join the line");
+        thread::yield_now();
+    }
+    permits.release_many(5);
+    waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Ok(())));
+    assert_eq!(permits.available(), 2);
 }
 
 /// A thread that has found others waiting may add its permit only after all of them have gone.
@@ -113,6 +165,34 @@ fn a_limit_is_what_can_end_a_wait() {
 }
 
 #[test]
+fn a_timeout_is_counted_from_the_call() {
+    let (timeout, before) = (Duration::from_secs(3600), Instant::now());
+    let deadline = Limit::timeout(timeout).deadline().unwrap();
+    assert!((before + timeout..=Instant::now() + timeout).contains(&deadline));
+}
+
+#[test]
+fn a_change_counts_at_one_wait_only() {
+    let monitor = Monitor::new("m", 0);
+    let mut guard = monitor.enter();
+    *guard += 1;
+    let counts = [(); 3].map(|()| {
+        assert!(!guard.wait_timeout(Duration::ZERO));
+        guard.changes()
+    });
+    assert_eq!(counts, [1; 3]);
+}
+
+/// Between the look at the number and the note that a mark is there.
+#[test]
+fn a_number_that_is_reached_meanwhile_lets_its_mark_go() {
+    let progress = Progress::new("p");
+    let theirs = progress.clone();
+    meanwhile::plan([Box::new(move || assert_eq!(theirs.advance(1), 1))]);
+    assert!(progress.at(1).is_go());
+}
+
+#[test]
 fn a_given_up_wait_keeps_shared_marks() {
     let progress = Progress::new("p");
     let mark = progress.at(5);
@@ -150,4 +230,23 @@ fn a_given_up_turn_leaves_nothing() {
     stop.go();
     let error = error.ticket.wait_turn_till(&stop).unwrap_err();
     assert_eq!((error.reason, sequencer.waiting_count()), (GaveUp::Stopped, 0));
+}
+
+/// It may have its turn before the thread that has called it goes on.
+#[test]
+fn the_thread_that_is_called_stays_the_holder() {
+    let sequencer = Sequencer::new("q");
+    let (first, second) = (sequencer.take_ticket().wait_turn(), sequencer.take_ticket());
+    let ((tell, hear), (go_on, may_end)) = (mpsc::channel(), mpsc::channel());
+    let theirs = sequencer.clone();
+    let next = thread::spawn(move || {
+        let _turn = second.wait_turn();
+        tell.send(()).unwrap();
+        may_end.recv().unwrap();
+        theirs.is_held_by_me()
+    });
+    meanwhile::plan([Box::new(move || hear.recv_timeout(Duration::from_secs(20)).unwrap())]);
+    drop(first);
+    go_on.send(()).unwrap();
+    assert!(next.join().unwrap());
 }

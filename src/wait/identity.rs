@@ -218,6 +218,8 @@ pub(super) fn name_of_ender(by: u64) -> Arc<str> {
 /// counted.
 #[cfg(feature = "profiling")]
 pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
+    #[cfg(all(test, not(selvedge_model)))]
+    tests::at_the_lock();
     let paths = PATHS.lock();
     let ended = ENDED.lock().get(number);
     ended.or_else(|| paths.get(&number).cloned()).unwrap_or_else(|| Arc::from("[ended thread]"))
@@ -321,5 +323,72 @@ pub(super) fn renamed() {
         #[cfg(not(feature = "profiling"))]
         drop(before);
         drop(paths);
+    }
+}
+
+#[cfg(all(test, feature = "profiling", not(selvedge_model)))]
+mod tests {
+    use super::super::tests::Counting;
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    thread_local! {
+        /// What happens in the calling thread's next `name_of_thread`, before that takes the lock.
+        static AT_THE_LOCK: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn at_the_lock() {
+        if let Some(happen) = AT_THE_LOCK.try_with(RefCell::take).ok().flatten() {
+            happen();
+        }
+    }
+
+    fn be(path: &str) -> Before {
+        become_thread(path.into(), Arc::default())
+    }
+
+    #[test]
+    fn a_thread_that_comes_back_into_the_tree_has_its_new_name() {
+        let _counting = Counting::begin();
+        let names = thread::spawn(|| {
+            let number = number();
+            drop(be("main/first"));
+            let outside = name_of_thread(number);
+            let _back = be("main/second");
+            (outside, name_of_thread(number))
+        });
+        let (outside, back) = names.join().unwrap();
+        assert_eq!((&*outside, &*back), ("main/first", "main/second"));
+    }
+
+    #[test]
+    fn a_thread_that_leaves_the_tree_and_ends_has_its_name_there() {
+        let _counting = Counting::begin();
+        let thread = thread::spawn(|| {
+            let number = number();
+            drop(be("main/leaver"));
+            number
+        });
+        assert_eq!(&*name_of_thread(thread.join().unwrap()), "main/leaver");
+    }
+
+    #[test]
+    fn a_thread_that_ends_while_its_name_is_looked_for_has_a_name() {
+        let _counting = Counting::begin();
+        let (tell, told) = mpsc::channel();
+        let (may_end, wait) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _me = be("main/short");
+            tell.send(number()).unwrap();
+            wait.recv().unwrap_err();
+        });
+        let number = told.recv().unwrap();
+        AT_THE_LOCK.set(Some(Box::new(move || {
+            drop(may_end);
+            thread.join().unwrap();
+        })));
+        assert_eq!(&*name_of_thread(number), "main/short");
+        assert!(!is_alive(number));
     }
 }

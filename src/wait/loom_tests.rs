@@ -32,3 +32,19 @@ fn loom_change_flag_comes_before_each_change_only() {
         changes.join().unwrap();
     });
 }
+
+/// Two flags of one word: one is raised while the sampler drains the other. It is seen then, or the next time.
+#[test]
+fn loom_change_flag_that_is_raised_while_its_word_is_drained_is_not_lost() {
+    check(3, || {
+        let mut flags = ChangeFlags::default();
+        let (first, second) = (flags.flag(5), flags.flag(6));
+        first.raise();
+        let raises = thread::spawn(move || second.raise());
+        let mut seen = Vec::new();
+        flags.drain(|number| seen.push(number));
+        raises.join().unwrap();
+        flags.drain(|number| seen.push(number));
+        assert_eq!(seen, [5, 6]);
+    });
+}

@@ -96,6 +96,8 @@ pub(crate) use self::outside::path_outside;
 pub(crate) use self::publish::{Published, publish, publish_with};
 #[cfg(feature = "profiling")]
 pub(crate) use self::sampling::Weight;
+#[cfg(all(test, feature = "profiling"))]
+pub(crate) use self::sleep::count_alone;
 #[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]
 pub(crate) use self::sleep::note_log;
 pub(crate) use self::sleep::{Stamp, begin_sleep, ended_by};

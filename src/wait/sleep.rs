@@ -5,6 +5,8 @@
 //! lets the other go on (a lock, a channel, an atomic of the primitive). That step orders it. If
 //! two threads stamp at once, either may be found, and either has ended the wait.
 
+#[cfg(all(test, feature = "profiling"))]
+pub(crate) use self::counted::count_alone;
 #[cfg(all(feature = "profiling", any(feature = "log4rs", test)))]
 pub(crate) use self::counted::note_log;
 #[cfg(feature = "profiling")]
@@ -58,6 +60,13 @@ mod counted {
     pub(crate) fn count_waits(wanted: bool) {
         ender::switch(wanted);
         identity::forget_ended();
+    }
+
+    /// Waits are counted in the whole process. A test that begins and ends that holds this meanwhile.
+    #[cfg(test)]
+    pub(crate) fn count_alone() -> crate::model::locks::MutexGuard<'static, ()> {
+        static ALONE: crate::model::locks::Mutex<()> = crate::model::locks::Mutex::new(());
+        ALONE.lock()
     }
 
     impl Ender {

@@ -167,6 +167,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sleep_that_goes_on_has_nothing_of_the_sleep_before() {
+        let sleep = Sleep::default();
+        sleep.begin(nanos(Instant::now()));
+        sleep.end(Ender { by: 7, at: 0 });
+        assert_eq!(sleep.take().unwrap().by, 7);
+        sleep.begin(nanos(Instant::now()));
+        let later = nanos(Instant::now());
+        let slept = sleep.read().unwrap();
+        assert!(slept.by == Ender::UNKNOWN.by && slept.ended >= later, "{slept:?}");
+        sleep.end_if_open();
+        assert!(sleep.take().unwrap().ended >= slept.ended, "it ends now");
+    }
+
+    #[test]
     fn a_sleep_to_a_deadline_ends_with_the_timer_slack() {
         let slack = task::timer_slack();
         let begin = nanos(Instant::now());

@@ -1,6 +1,10 @@
 //! What a thread publishes, as the readers of its slot see it.
 
+#[cfg(feature = "profiling")]
+use super::totals::EnderEntry;
 use super::*;
+#[cfg(feature = "profiling")]
+use crate::model::locks::MutexGuard;
 #[cfg(feature = "profiling")]
 use crate::record::Rings;
 #[cfg(feature = "profiling")]
@@ -11,6 +15,28 @@ use std::time::{Duration, Instant};
 
 fn name(wait: Option<Wait>) -> Option<String> {
     wait.map(|wait| wait.name().to_owned())
+}
+
+/// While this lives, the waits of all threads are counted.
+#[cfg(feature = "profiling")]
+pub(super) struct Counting {
+    _alone: MutexGuard<'static, ()>,
+}
+
+#[cfg(feature = "profiling")]
+impl Counting {
+    pub(super) fn begin() -> Counting {
+        let alone = count_alone();
+        count_waits(true);
+        Counting { _alone: alone }
+    }
+}
+
+#[cfg(feature = "profiling")]
+impl Drop for Counting {
+    fn drop(&mut self) {
+        count_waits(false);
+    }
 }
 
 #[test]
@@ -97,6 +123,43 @@ fn a_holder_is_known_while_it_holds() {
     holder.leave();
     assert!(!holder.is_me() && holder.number() == 0);
     assert!(holder.place().is_none() && holder.path().is_none());
+}
+
+#[test]
+fn a_holder_is_where_it_was_taken_last() {
+    let holder = Holder::default();
+    holder.take();
+    holder.leave();
+    let line = line!() + 1;
+    holder.take();
+    assert_eq!(holder.place().map(|place| place.line()), Some(line));
+}
+
+#[test]
+fn a_wait_for_a_lock_or_a_turn_tells_where_that_was_taken() {
+    let (slot, holder) = (Arc::<Slot>::default(), Arc::<Holder>::default());
+    let _me = become_thread("main/waits".into(), slot.clone());
+    for unblocker in [Unblocker::Holder(holder.clone()), Unblocker::Turn(holder.clone())] {
+        let _published = WaitDescription::new("turn", "output".into()).unblocker(unblocker).publish();
+        assert!(slot.get().unwrap().acquired_at().is_none());
+        let line = line!() + 1;
+        holder.take();
+        assert_eq!(slot.get().unwrap().acquired_at().map(|place| place.line()), Some(line));
+        holder.leave();
+    }
+}
+
+/// An allocator may wait where one of these locks is held, and would take it again.
+#[test]
+fn a_thread_that_holds_the_lock_of_a_slot_publishes_nowhere() {
+    let (mine, other) = (Arc::<Slot>::default(), Slot::default());
+    let _me = become_thread("main/waits".into(), mine.clone());
+    for slot in [&*mine, &other] {
+        let locked = slot.waits.lock();
+        assert!(identity::my_slot().is_none() && identity::with_my_slot(|_| ()).is_none());
+        drop(locked);
+        assert!(identity::my_slot().is_some() && identity::with_my_slot(|_| ()).is_some());
+    }
 }
 
 #[test]
@@ -233,7 +296,7 @@ fn a_count_begun_late_has_its_wait_from_the_beginning() {
 #[cfg(feature = "profiling")]
 #[test]
 fn a_stamp_of_before_the_wait_was_published_has_not_ended_it() {
-    count_waits(true);
+    let counting = Counting::begin();
     let slot = Arc::<Slot>::default();
     let _me = become_thread("main/waits".into(), slot.clone());
     slot.begin_count(Arc::new(Rings::new(0, Arc::default())));
@@ -257,9 +320,126 @@ fn a_stamp_of_before_the_wait_was_published_has_not_ended_it() {
         (Cause::of(by), slot.read_totals().unwrap().woken())
     };
     let found = [0, 1, 2].map(ended_by);
-    count_waits(false);
+    drop(counting);
     let me = Cause::Thread(slot.number());
     // In the first two the thread did not have to sleep.
     assert_eq!(found[..2], [(Cause::Unknown, 0), (me, 0)]);
     assert!(found[2].0 == me && found[2].1 >= 1_000_000, "{found:?}");
+}
+
+/// A thread whose waits are counted, without a recording.
+#[cfg(feature = "profiling")]
+struct Sleeper {
+    slot: Arc<Slot>,
+    _me: Before,
+    /// Later than all that the clock says meanwhile, so that the test says when its sleeps end.
+    begin: u64,
+}
+
+#[cfg(feature = "profiling")]
+impl Sleeper {
+    fn new() -> Sleeper {
+        let slot = Arc::<Slot>::default();
+        let me = become_thread("main/sleeper".into(), slot.clone());
+        let sleeper = Sleeper { slot, _me: me, begin: nanos(Instant::now()) + 1_000_000_000_000 };
+        sleeper.count();
+        sleeper
+    }
+
+    /// A recording begins.
+    fn count(&self) {
+        self.slot.begin_count(Arc::new(Rings::new(0, Arc::default())));
+    }
+
+    /// Sleeps from one time to another, in the wait that is published. That thread ends it.
+    fn sleep(&self, from: u64, to: u64, by: u64) {
+        self.slot.begin_sleep(self.begin + from);
+        self.slot.end_sleep(|| Ender { by, at: self.begin + to });
+    }
+
+    fn entries(&self) -> Vec<WaitEntry> {
+        self.slot.read_totals().unwrap().into_entries()
+    }
+
+    fn names_and_nanos(&self) -> Vec<(String, u64)> {
+        let of = |entry: &WaitEntry| (entry.name.as_ref().unwrap().to_string(), entry.nanos);
+        self.entries().iter().map(of).collect()
+    }
+}
+
+/// The first one was in vain.
+#[cfg(feature = "profiling")]
+#[test]
+fn both_sleeps_of_a_wait_belong_to_the_thread_that_ends_it() {
+    let sleeper = Sleeper::new();
+    let published = publish("queue", "jobs".into());
+    sleeper.sleep(0, 100, 7);
+    sleeper.sleep(200, 230, 8);
+    drop(published);
+    let entries = sleeper.entries();
+    let [jobs] = &entries[..] else { panic!("{entries:?}") };
+    let [ender] = &jobs.enders[..] else { panic!("{entries:?}") };
+    assert_eq!((jobs.count, jobs.nanos, ender.by, ender.nanos), (1, 130, 8, 130));
+}
+
+#[cfg(feature = "profiling")]
+#[test]
+fn the_waits_that_go_on_are_counted_the_outer_ones_too() {
+    let sleeper = Sleeper::new();
+    let _outer = publish("queue", "outer".into());
+    sleeper.sleep(0, 100, 7);
+    let _middle = publish("queue", "middle".into());
+    sleeper.sleep(200, 210, 7);
+    let _inner = publish("queue", "inner".into());
+    sleeper.sleep(300, 301, 7);
+    let found = sleeper.names_and_nanos();
+    assert_eq!(found, [("outer".into(), 100), ("middle".into(), 10), ("inner".into(), 1)]);
+}
+
+#[cfg(feature = "profiling")]
+#[test]
+fn a_wait_that_lasts_into_the_next_count_has_its_name_there() {
+    let sleeper = Sleeper::new();
+    let first = publish("queue", "first".into());
+    sleeper.sleep(0, 100, 7);
+    drop(first);
+    let lasting = publish("queue", "lasting".into());
+    sleeper.sleep(200, 230, 7);
+    // It is counted by now that the thread has slept in it.
+    sleeper.sleep(300, 310, 7);
+    assert_eq!(sleeper.names_and_nanos(), [("first".into(), 100), ("lasting".into(), 40)]);
+    sleeper.count();
+    sleeper.sleep(400, 405, 7);
+    drop(lasting);
+    let after = publish("queue", "after".into());
+    sleeper.sleep(500, 501, 7);
+    drop(after);
+    let found = sleeper.names_and_nanos();
+    assert_eq!(found.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["lasting", "after"]);
+}
+
+/// So short a wait gets a stack by chance once in some million times.
+#[cfg(feature = "profiling")]
+#[test]
+fn the_first_wait_of_a_name_and_an_ender_has_a_stack() {
+    struct Same;
+    impl TakeStacks for Same {
+        fn take(&self) -> Option<StackNumber> {
+            Some(StackNumber(3))
+        }
+
+        fn let_go(&self, _weight: Weight) {}
+    }
+    let _counting = Counting::begin();
+    let sleeper = Sleeper::new();
+    set_taker(Some(Arc::new(Same)));
+    for (round, by) in [7, 8].into_iter().enumerate() {
+        let published = publish("queue", "jobs".into());
+        sleeper.sleep(round as u64 * 10, round as u64 * 10 + 1, by);
+        drop(published);
+    }
+    set_taker(None);
+    let entries = sleeper.entries();
+    let stack = |ender: &EnderEntry| ender.stacks.split(1, 1)[0].0;
+    assert_eq!(entries[0].enders.iter().map(stack).collect::<Vec<_>>(), [Some(StackNumber(3)); 2]);
 }

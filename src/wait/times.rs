@@ -179,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_is_current_again_is_read_again() {
+        let begun = Instant::now();
+        let mut times = Times::new(begun, begun);
+        for round in 1..=3 {
+            times.enter(Some(label("a", 0)));
+            times.count(begun + Duration::from_nanos(round * 10));
+            times.enter(None);
+            assert_eq!(read(&mut times), [(0, Some("a".into()), 10)], "{round}");
+        }
+        assert_eq!(read(&mut times), []);
+    }
+
+    #[test]
     fn too_many_labels_lose_their_holders_then_their_names_and_no_time() {
         let begun = Instant::now();
         let mut times = Times::new(begun, begun);

@@ -206,4 +206,16 @@ mod tests {
         }
         assert!(entries.iter().any(|entry| entry.name.is_none()));
     }
+
+    #[test]
+    fn the_enders_beyond_the_limit_are_the_others() {
+        let mut totals = WaitTotals::default();
+        for by in 0..MAX_ENDERS as u64 + 2 {
+            add(&mut totals, "queue", &"jobs".into(), 1, by);
+        }
+        let jobs = totals.into_entries().remove(0);
+        let [.., named, others] = &jobs.enders[..] else { panic!("{jobs:?}") };
+        assert_eq!((&*named.name, named.count), (&*name_of(MAX_ENDERS as u64 - 2), 1));
+        assert_eq!((&*others.name, others.count), ("[others]", 3));
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::support::{until_waiting, within_deadline};
 use selvedge::{AddError, Queue, Signal, left_in_queues, spawn};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,16 @@ fn permitted_or_taken_values_are_not_counted() {
     assert_eq!(taken.add(5), Err(AddError::Closed(5)), "nothing comes after it");
     drop(taken);
     assert_eq!((left_in("ticks"), left_in("taken")), (0, 0));
+}
+
+#[test]
+fn a_queue_is_closed_before_what_is_left_is_taken() {
+    let queue = Queue::unbounded("taken");
+    queue.extend([1, 2]).unwrap();
+    let ((tell, hear), at_close) = (mpsc::channel(), queue.clone());
+    queue.closed().on_go(move || tell.send(at_close.len()).unwrap());
+    assert_eq!(queue.close_and_take(), [1, 2]);
+    assert_eq!(hear.try_recv(), Ok(2));
 }
 
 #[test]

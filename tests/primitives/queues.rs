@@ -269,6 +269,28 @@ fn a_timeout_ends_the_wait() {
     assert_eq!(queue.pop_timeout(Duration::MAX), Err(PopError::Closed));
 }
 
+/// On a busy machine a thread runs later than at its time. Such a wait is repeated.
+#[test]
+fn a_timeout_is_as_long_as_was_asked() {
+    let queue = Queue::bounded("punctual", 1);
+    let patience = Duration::from_millis(100);
+    let is_in_time = |wait: &dyn Fn()| {
+        let begin = Instant::now();
+        wait();
+        begin.elapsed() < 2 * patience
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let until_in_time = |wait: &dyn Fn()| {
+        while !is_in_time(wait) {
+            assert!(Instant::now() < deadline, "each wait took twice as long");
+        }
+    };
+    until_in_time(&|| assert_eq!(queue.pop_timeout(patience), Err(PopError::Stopped)));
+    queue.add(1).unwrap();
+    until_in_time(&|| assert_eq!(queue.add_timeout(2, patience), Err(AddError::Stopped(2))));
+    assert_eq!(queue.pop_all(), [1]);
+}
+
 #[test]
 fn a_gone_signal_wins_over_values_and_room() {
     let queue = Queue::bounded("busy", 2);

@@ -52,6 +52,9 @@ fn composites_have_the_deciding_parts_reason() {
     let till = Till::after(Duration::from_millis(1));
     assert!(till.wait_for_go_timeout(SOON));
     assert_eq!(till.reason().unwrap().text(), "its time came");
+    let due = Till::after(Duration::ZERO);
+    assert!(!due.go_because("too late"), "it has gone by itself");
+    assert_eq!(due.reason().unwrap().text(), "its time came");
     let early = Till::after(Duration::from_secs(1000));
     early.go_because("enough");
     assert_eq!(early.reason().unwrap().text(), "enough");

@@ -1,5 +1,6 @@
 //! Signals: go once, wake all, run targets once, combine, and tell which of two it was.
 
+use crate::support::{until_waiting, within_deadline};
 use selvedge::{Signal, Till};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -219,6 +220,57 @@ fn a_till_runs_targets_and_wakes_a_select() {
 }
 
 #[test]
+fn a_target_of_both_counts_a_part_that_had_gone() {
+    for place in 0..2 {
+        let parts = [Signal::new("a"), Signal::new("b")];
+        parts[place].go();
+        let (runs, target) = counter();
+        (&parts[0] & &parts[1]).on_go(target);
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        parts[1 - place].go();
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_till_runs_a_target_that_comes_after_a_cancelled_one() {
+    // A longer time, if this thread loses its processor for that long.
+    let is_cancelled = [20, 200, 2000, 20_000].into_iter().any(|delay| {
+        let till = Till::after(Duration::from_millis(delay));
+        if !till.on_go(|| ()).cancel() {
+            return false;
+        }
+        let (sender, ran) = mpsc::channel();
+        till.on_go(move || sender.send(()).unwrap());
+        assert!(ran.recv_timeout(DEADLINE * 2).is_ok());
+        true
+    });
+    assert!(is_cancelled);
+}
+
+#[test]
+fn a_till_past_all_times_of_the_clock_never_goes() {
+    let never = Till::after(Duration::MAX);
+    assert!(!never.is_go() && !never.wait_for_go_timeout(Duration::from_millis(2)));
+}
+
+#[test]
+fn each_of_many_parts_counts() {
+    for place in 0..40 {
+        let parts: Vec<Signal> = (0..40).map(|n| Signal::new(format!("part {n}"))).collect();
+        let (any, all) = (Signal::any(&parts), Signal::all(&parts));
+        assert!(!any.is_go());
+        parts[place].go();
+        assert!(any.is_go(), "part {place}");
+        for (n, part) in parts.iter().enumerate().filter(|&(n, _)| n != place) {
+            assert!(!all.is_go(), "part {n}");
+            part.go();
+        }
+        assert!(all.is_go());
+    }
+}
+
+#[test]
 fn a_till_can_be_let_go_early() {
     let till = Till::after(Duration::from_secs(3600));
     thread::scope(|s| {
@@ -325,5 +377,27 @@ fn dropping_a_running_scoped_target_waits() {
     go_on.go();
     dropper.join().unwrap();
     assert!(done.is_go());
+    assert!(goer.join().unwrap());
+}
+
+#[test]
+fn all_who_cancel_a_running_target_wait_for_its_end() {
+    let (signal, begun, go_on) = (Signal::new("signal"), Signal::new("begun"), Signal::new("go on"));
+    let target = Arc::new(signal.on_go({
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        move || {
+            begun.go();
+            go_on.wait_for_go();
+        }
+    }));
+    let goer = thread::spawn(move || signal.go());
+    begun.wait_for_go();
+    let cancellers = ["first", "second"].map(|name| {
+        let target = target.clone();
+        selvedge::spawn(name, move |_| target.cancel())
+    });
+    until_waiting("target", &cancellers);
+    go_on.go();
+    assert_eq!(within_deadline(|| cancellers.map(|canceller| canceller.join().unwrap())), [false, false]);
     assert!(goer.join().unwrap());
 }

@@ -44,6 +44,14 @@ fn the_last_numbers_are_one() {
 }
 
 #[test]
+fn a_large_step_lets_the_marks_go() {
+    let progress = Progress::new("bytes");
+    let marks = [1, 1 << 32, (1 << 32) + 1].map(|number| progress.at(number));
+    progress.advance(1 << 32);
+    assert_eq!(marks.map(|mark| mark.is_go()), [true, true, false]);
+}
+
+#[test]
 fn the_largest_number_can_be_awaited() {
     let progress = Progress::new("all");
     let end = progress.at(u64::MAX);
@@ -310,4 +318,15 @@ fn a_fulfilled_promise_wakes_its_waiters() {
         assert_eq!(promise.take().unwrap(), [round]);
         claimant.join().unwrap();
     }
+}
+
+/// Also a target, which runs before `fulfil` returns.
+#[test]
+fn who_is_told_of_the_value_can_take_it() {
+    let promise = Promise::new("answer");
+    let (claim, fulfilled) = (promise.claim().unwrap(), promise.fulfilled().clone());
+    let (tell, hear) = mpsc::channel();
+    fulfilled.on_go(move || tell.send(promise.take().ok()).unwrap());
+    claim.fulfil(7);
+    assert_eq!(hear.try_recv(), Ok(Some(7)));
 }

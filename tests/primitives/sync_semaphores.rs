@@ -1,6 +1,6 @@
 //! Semaphore and BinarySemaphore: no permit too many, none lost, no thread starves.
 
-use crate::support::until;
+use crate::support::{until, within_deadline};
 use selvedge::{BinarySemaphore, GaveUp, Semaphore, Signal, Till};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +45,15 @@ fn giving_up_says_why() {
     drop(permit);
     assert_eq!(semaphore.acquire_till(&Signal::gone()).err(), Some(GaveUp::Stopped));
     assert_eq!(format!("{semaphore:?}"), "Semaphore(licence, 1 available)");
+}
+
+#[test]
+fn no_time_at_all_is_a_limit() {
+    within_deadline(|| {
+        let semaphore = Semaphore::new("licence", 0);
+        assert_eq!(semaphore.acquire_timeout(Duration::ZERO).err(), Some(GaveUp::TimedOut));
+        assert!(!BinarySemaphore::new("changed").wait_timeout(Duration::ZERO));
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! program's own, and the thread that let go is charged.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-use crate::support::until;
+use crate::support::{until, until_waiting};
 use parking_lot::MutexGuard;
 use pprof::protos::{self, Message};
 use selvedge::profile::{self, Account, Options, Profile, WaitTotal};
@@ -308,6 +308,66 @@ fn the_thread_that_lets_go_is_charged_with_all_that_waited() {
     let all: i64 = mutex.samples().iter().map(|sample| sample.1[1]).sum();
     let bias = (all as f64 - lock as f64).abs() / lock as f64;
     assert!(bias < 0.1, "Go's bound: {all} charged, {lock} waited");
+}
+
+#[test]
+fn a_thread_that_has_the_lock_is_charged_to_nobody_any_more() {
+    let _alone = alone();
+    let mut waited = Duration::ZERO;
+    let profile = record(|| {
+        let (table, has_it, may_end) = (Arc::new(Lock::new("table", 0u8)), Signal::new("has it"), Signal::new("end"));
+        let guard = table.lock();
+        let first = spawn("first", {
+            let (table, has_it, may_end) = (table.clone(), has_it.clone(), may_end.clone());
+            move |_| {
+                let began = Instant::now();
+                let guard = table.lock();
+                let waited = began.elapsed();
+                has_it.go();
+                may_end.wait_for_go();
+                drop(guard);
+                waited
+            }
+        });
+        until_waiting("lock", std::slice::from_ref(&first));
+        std::thread::sleep(KEPT);
+        drop(guard);
+        has_it.wait_for_go();
+        let next = spawn("next", move |_| {
+            let began = Instant::now();
+            drop(table.lock());
+            began.elapsed()
+        });
+        until_waiting("lock", std::slice::from_ref(&next));
+        std::thread::sleep(4 * KEPT);
+        may_end.go();
+        waited = first.join().unwrap() + next.join().unwrap();
+    });
+    let mutex = GoProfile::mutex(&profile);
+    let [_, charged] = mutex.through("a_thread_that_has_the_lock_is_charged");
+    assert!(charged > 0 && charged <= waited.as_nanos() as i64, "{waited:?}: {:#?}", mutex.samples());
+}
+
+#[test]
+fn the_turn_that_ends_is_charged_with_the_wait_for_it() {
+    let _alone = alone();
+    let mut waited = Duration::ZERO;
+    let profile = record(|| {
+        let sequencer = Sequencer::new("output");
+        let (turn, second) = (sequencer.take_ticket().wait_turn(), sequencer.take_ticket());
+        let waiter = spawn("waiter", move |_| {
+            let began = Instant::now();
+            drop(second.wait_turn());
+            began.elapsed()
+        });
+        until_waiting("turn", std::slice::from_ref(&waiter));
+        std::thread::sleep(KEPT);
+        drop(turn);
+        waited = waiter.join().unwrap();
+    });
+    let mutex = GoProfile::mutex(&profile);
+    let [_, charged] = mutex.through("the_turn_that_ends_is_charged");
+    assert!(charged > 0 && charged <= waited.as_nanos() as i64, "{waited:?}: {:#?}", mutex.samples());
 }
 
 fn types(profile: &GoProfile) -> Vec<(&str, &str)> {

@@ -2,9 +2,9 @@
 //! whatever happens to threads, recordings and engines.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
-use crate::support::in_own_process_within;
-use crate::wait_stacks::{GoProfile, alone, exact, folded, record, wait_for_the_clock};
-use selvedge::profile::{self, Options};
+use crate::support::{in_own_process_within, until_waiting};
+use crate::wait_stacks::{GoProfile, KEPT, alone, exact, folded, record, wait_for_the_clock};
+use selvedge::profile::{self, Account, Options, Profile};
 use selvedge::{Lock, Queue, Signal, Till, spawn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,6 +80,62 @@ fn the_times_are_those_of_a_stopwatch() {
     panic!("{worst}");
 }
 
+/// What has ended the waits of this kind.
+fn enders<'a>(profile: &'a Profile, path: &str, kind: &str) -> Vec<&'a str> {
+    let waits = profile.accounts().iter().filter(|account| account.path() == path).flat_map(Account::waits);
+    waits.filter(|wait| wait.kind() == kind).flat_map(|wait| wait.ended_by()).map(|(by, _)| &**by).collect()
+}
+
+#[test]
+fn a_till_that_is_let_go_early_is_ended_by_that_thread() {
+    let _alone = alone();
+    let profile = record(|| {
+        let till = Till::after(Duration::from_secs(1000));
+        let either = &*till | &Signal::new("never told");
+        let waiter = [spawn("waiter", move |_| either.wait_for_go())];
+        until_waiting("signal", &waiter);
+        till.go();
+        waiter.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+    assert_eq!(enders(&profile, "main/test/waiter", "signal"), ["main/test"]);
+}
+
+#[test]
+fn a_wait_for_room_is_ended_by_the_thread_that_stops_it() {
+    let _alone = alone();
+    let profile = record(|| {
+        let (full, stop) = (Queue::bounded("full", 1), Signal::new("stop"));
+        full.add(1).unwrap();
+        let till = stop.clone();
+        let adder = spawn("adder", move |_| full.add_till(2, &till).is_err());
+        until_waiting("room in queue", std::slice::from_ref(&adder));
+        std::thread::sleep(KEPT);
+        stop.go();
+        assert!(adder.join().unwrap());
+    });
+    assert_eq!(enders(&profile, "main/test/adder", "room in queue"), ["main/test"]);
+}
+
+#[test]
+fn a_thread_that_passes_its_wake_up_on_ends_no_wait() {
+    let _alone = alone();
+    let profile = record(|| {
+        let jobs = Queue::unbounded("jobs");
+        let poppers = [0, 1, 2].map(|n| {
+            let jobs = jobs.clone();
+            spawn(format!("popper-{n}"), move |_| jobs.pop().is_some())
+        });
+        until_waiting("queue", &poppers);
+        std::thread::sleep(KEPT);
+        // Wakes one of them, which wakes the next.
+        jobs.extend([0, 1, 2]).unwrap();
+        poppers.into_iter().for_each(|popper| assert!(popper.join().unwrap()));
+    });
+    let paths = [0, 1, 2].map(|n| format!("main/test/popper-{n}"));
+    let enders: Vec<_> = paths.iter().flat_map(|path| enders(&profile, path, "queue")).collect();
+    assert!(enders.contains(&"main/test") && enders.iter().all(|by| !by.contains("popper")), "{enders:?}");
+}
+
 /// The kernel wakes a thread up to its timer slack after the deadline. That is no time outside.
 #[test]
 fn the_account_of_a_thread_that_waits_for_the_clock_closes_within_a_hundredth() {
@@ -106,7 +162,6 @@ fn the_account_of_a_thread_that_waits_for_the_clock_closes_within_a_hundredth() 
 #[cfg(feature = "pprof-engine")]
 #[test]
 fn an_engine_without_stacks_says_so_and_keeps_the_times() {
-    use crate::wait_stacks::KEPT;
     let _alone = alone();
     let recording = profile::start(Options::new().engine(profile::Engine::Process).waits(true)).unwrap();
     spawn("waiter", |_| wait_for_the_clock(&Till::after(KEPT))).join().unwrap();

@@ -2,7 +2,7 @@
 
 use super::events::{Trace, TracedEnder, TracedThread, TracedWait};
 use super::{Collector, Traced};
-use crate::model::locks::{Mutex, MutexGuard};
+use crate::model::locks::MutexGuard;
 use crate::profile::accounts::{Account, Ledger};
 use crate::profile::options::Clock;
 use crate::wait;
@@ -20,8 +20,7 @@ struct Recorded {
 
 impl Recorded {
     fn begin() -> Recorded {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock();
+        let alone = wait::count_alone();
         let collector = Arc::new(Collector::new());
         Recorded { ledger: Ledger::start(collector.clone()), collector, _alone: alone }
     }
