@@ -256,12 +256,14 @@ fn cost() {
     println!("|   Hz | sampler  |     25 % |   median |     75 % | own thread | calls |");
     println!("|-----:|----------|---------:|---------:|---------:|-----------:|------:|");
     let call = one_call().0;
+    let mut medians = Vec::new();
     for frequency in [100, 250, 1000] {
         for (contender, mut sums) in rounds(2, frequency, scaled(8_000, 64), scaled(40, 1)) {
             if contender == Contender::None {
                 continue;
             }
             let median = middle(&mut sums.ratios);
+            medians.push((contender, median));
             let quartile = |n: usize| 100.0 * (sums.ratios[sums.ratios.len() * n / 4] - 1.0);
             print!("| {frequency:>4} | {:<8} | {:>+7.2}% |", contender.name(), quartile(1));
             print!(" {:>+7.2}% | {:>+7.2}% |", 100.0 * (median - 1.0), quartile(3));
@@ -274,6 +276,15 @@ fn cost() {
                 println!(" {:>10} | {:>5} |", "", "");
             }
         }
+    }
+    // The last ones are those of 1000 Hz.
+    let last = |wanted| medians.iter().rev().find(|(contender, _)| *contender == wanted).map(|(_, median)| median);
+    #[cfg(dial9)]
+    if let (Some(ring), Some(dial9)) = (last(Contender::Ring), last(Contender::Dial9)) {
+        println!("\nat 1000 Hz, slow-down by the ring less that by dial9: {:+.2} points", 100.0 * (ring - dial9));
+    }
+    if let (Some(ring), Some(signals)) = (last(Contender::Ring), last(Contender::Ours)) {
+        println!("\nat 1000 Hz, slow-down by the ring less that by signals: {:+.2} points", 100.0 * (ring - signals));
     }
 }
 
