@@ -193,6 +193,8 @@ impl Target {
             return target;
         }
         for (number, leaf) in leaves.into_iter().enumerate() {
+            #[cfg(all(test, not(selvedge_model)))]
+            crate::model::meanwhile::happens();
             match leaf.attach(target.clone(), number) {
                 Some(id) => {
                     // The user of a receiver holds its signal; the user of a target may hold

@@ -2,6 +2,7 @@
 
 use super::core::Kind;
 use super::*;
+use crate::model::meanwhile;
 use crate::wait::Shared;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -276,6 +277,28 @@ fn a_later_timeout_does_not_delay_a_till() {
     let begin = Instant::now();
     assert!(Till::after(Duration::from_millis(5)).wait_for_go_timeout(Duration::from_secs(60)));
     assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+/// Parts go before the target is in their lists: the first one of both; one of either, when it is in that one's.
+#[test]
+fn a_part_that_goes_while_a_target_is_attached_counts() {
+    let count = |runs: &Arc<AtomicUsize>| {
+        let runs = runs.clone();
+        move || _ = runs.fetch_add(1, Ordering::SeqCst)
+    };
+    let (a, b, runs) = (Signal::new("a"), Signal::new("b"), Arc::new(AtomicUsize::new(0)));
+    let goes = a.clone();
+    meanwhile::plan([Box::new(move || assert!(goes.go()))]);
+    (&a & &b).on_go(count(&runs));
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+    b.go();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+
+    let (a, b) = (Signal::new("a"), Signal::new("b"));
+    let goes = a.clone();
+    meanwhile::plan([Box::new(|| ()), Box::new(move || assert!(goes.go()))]);
+    (&a | &b).on_go(count(&runs));
+    assert_eq!((runs.load(Ordering::SeqCst), b.target_count()), (2, 0), "it is left in no list");
 }
 
 #[test]

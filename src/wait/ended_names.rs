@@ -29,24 +29,23 @@ impl EndedNames {
         self.by_number.contains_key(&number)
     }
 
-    /// Keeps the thread's path, in the place of an earlier one. Returns a path that is kept no longer: to drop it
-    /// may run an allocator that waits, so the caller drops it without a lock.
-    pub(super) fn keep(&mut self, number: u64, path: Arc<str>) -> Option<Arc<str>> {
-        let before = self.forget(number);
+    /// Keeps the thread's path, in the place of an earlier one.
+    pub(super) fn keep(&mut self, number: u64, path: Arc<str>) {
+        self.forget(number);
         self.by_number.insert(number, (self.next, path));
         self.in_order.insert(self.next, number);
         self.next += 1;
-        if self.by_number.len() <= MOST {
-            return before;
+        if self.by_number.len() > MOST
+            && let Some((_, first)) = self.in_order.pop_first()
+        {
+            self.by_number.remove(&first);
         }
-        let (_, first) = self.in_order.pop_first()?;
-        self.by_number.remove(&first).map(|(_, path)| path)
     }
 
-    pub(super) fn forget(&mut self, number: u64) -> Option<Arc<str>> {
-        let (place, path) = self.by_number.remove(&number)?;
-        self.in_order.remove(&place);
-        Some(path)
+    pub(super) fn forget(&mut self, number: u64) {
+        if let Some((place, _)) = self.by_number.remove(&number) {
+            self.in_order.remove(&place);
+        }
     }
 }
 
@@ -62,15 +61,15 @@ mod tests {
     fn the_names_kept_first_are_forgotten_first() {
         let mut names = EndedNames::new();
         let most = MOST as u64;
-        (10..10 + most).for_each(|number| drop(names.keep(number, path(number))));
+        (10..10 + most).for_each(|number| names.keep(number, path(number)));
         // A thread with a low number, as it began first, ends last.
-        assert_eq!(names.keep(1, path(1)), Some(path(10)));
+        names.keep(1, path(1));
         assert_eq!((names.get(1), names.has(10), names.has(11)), (Some(path(1)), false, true));
         // Kept again, it is the newest.
-        assert_eq!(names.keep(11, Arc::from("main/again")), Some(path(11)));
-        assert_eq!(names.keep(2, path(2)), Some(path(12)));
-        assert_eq!(names.get(11).as_deref(), Some("main/again"));
-        assert_eq!(names.forget(11).as_deref(), Some("main/again"));
+        names.keep(11, Arc::from("main/again"));
+        names.keep(2, path(2));
+        assert_eq!((names.get(11).as_deref(), names.has(12)), (Some("main/again"), false));
+        names.forget(11);
         assert_eq!((names.get(11), names.by_number.len(), names.in_order.len()), (None, MOST - 1, MOST - 1));
     }
 }

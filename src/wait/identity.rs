@@ -219,7 +219,7 @@ pub(super) fn name_of_ender(by: u64) -> Arc<str> {
 #[cfg(feature = "profiling")]
 pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
     #[cfg(all(test, not(selvedge_model)))]
-    tests::at_the_lock();
+    model::meanwhile::happens();
     let paths = PATHS.lock();
     let ended = ENDED.lock().get(number);
     ended.or_else(|| paths.get(&number).cloned()).unwrap_or_else(|| Arc::from("[ended thread]"))
@@ -227,8 +227,7 @@ pub(crate) fn name_of_thread(number: u64) -> Arc<str> {
 
 #[cfg(feature = "profiling")]
 fn keep_name(number: u64, path: Arc<str>) {
-    let forgotten = ENDED.lock().keep(number, path);
-    drop(forgotten);
+    ENDED.lock().keep(number, path);
 }
 
 /// Forgets the names of ended threads.
@@ -317,7 +316,7 @@ pub(super) fn renamed() {
             // What it has ended in the tree belongs to its path there.
             match before {
                 Some(before) if tree_path().is_none() && !before.starts_with("other/") => keep_name(number, before),
-                _ => drop(ENDED.lock().forget(number)),
+                _ => ENDED.lock().forget(number),
             }
         }
         #[cfg(not(feature = "profiling"))]
@@ -332,17 +331,6 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
     use std::thread;
-
-    thread_local! {
-        /// What happens in the calling thread's next `name_of_thread`, before that takes the lock.
-        static AT_THE_LOCK: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
-    }
-
-    pub(super) fn at_the_lock() {
-        if let Some(happen) = AT_THE_LOCK.try_with(RefCell::take).ok().flatten() {
-            happen();
-        }
-    }
 
     fn be(path: &str) -> Before {
         become_thread(path.into(), Arc::default())
@@ -384,10 +372,11 @@ mod tests {
             wait.recv().unwrap_err();
         });
         let number = told.recv().unwrap();
-        AT_THE_LOCK.set(Some(Box::new(move || {
+        let ends = move || {
             drop(may_end);
             thread.join().unwrap();
-        })));
+        };
+        model::meanwhile::plan([Box::new(ends)]);
         assert_eq!(&*name_of_thread(number), "main/short");
         assert!(!is_alive(number));
     }

@@ -220,35 +220,6 @@ fn a_till_runs_targets_and_wakes_a_select() {
 }
 
 #[test]
-fn a_target_of_both_counts_a_part_that_had_gone() {
-    for place in 0..2 {
-        let parts = [Signal::new("a"), Signal::new("b")];
-        parts[place].go();
-        let (runs, target) = counter();
-        (&parts[0] & &parts[1]).on_go(target);
-        assert_eq!(runs.load(Ordering::SeqCst), 0);
-        parts[1 - place].go();
-        assert_eq!(runs.load(Ordering::SeqCst), 1);
-    }
-}
-
-#[test]
-fn a_till_runs_a_target_that_comes_after_a_cancelled_one() {
-    // A longer time, if this thread loses its processor for that long.
-    let is_cancelled = [20, 200, 2000, 20_000].into_iter().any(|delay| {
-        let till = Till::after(Duration::from_millis(delay));
-        if !till.on_go(|| ()).cancel() {
-            return false;
-        }
-        let (sender, ran) = mpsc::channel();
-        till.on_go(move || sender.send(()).unwrap());
-        assert!(ran.recv_timeout(DEADLINE * 2).is_ok());
-        true
-    });
-    assert!(is_cancelled);
-}
-
-#[test]
 fn a_till_past_all_times_of_the_clock_never_goes() {
     let never = Till::after(Duration::MAX);
     assert!(!never.is_go() && !never.wait_for_go_timeout(Duration::from_millis(2)));

@@ -94,6 +94,7 @@ fn a_till_that_is_let_go_early_is_ended_by_that_thread() {
         let either = &*till | &Signal::new("never told");
         let waiter = [spawn("waiter", move |_| either.wait_for_go())];
         until_waiting("signal", &waiter);
+        std::thread::sleep(KEPT);
         till.go();
         waiter.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
