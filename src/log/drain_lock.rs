@@ -9,13 +9,13 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::abort;
 use super::draining_threads::DrainMark;
 use super::process_state::{Process, ProcessState};
-use super::seam::{YIELDS, sleep, thread_local, yield_now};
-use crate::model::{AtomicBool, AtomicUsize};
+use super::seam::thread_local;
+use crate::model::{AtomicBool, AtomicUsize, back_off};
 use crate::thread::panic_flags::{InLogger, enter_logger};
 use crossbeam_utils::CachePadded;
 
@@ -88,7 +88,7 @@ impl DrainLock {
             }
             tries += 1;
             // Contended only by threads that log while there is no writer, and by a fork.
-            if tries < YIELDS { yield_now() } else { sleep(Duration::from_micros(50)) }
+            back_off(tries);
         }
         true
     }

@@ -8,11 +8,8 @@ mod plain {
     pub(in crate::log) use crate::model::{AtomicU8, AtomicUsize};
     pub(in crate::log) use crossbeam_channel::{Receiver, Sender, bounded};
     pub(in crate::log) use std::sync::{Condvar, Mutex, MutexGuard};
-    pub(in crate::log) use std::thread::{Thread, current, park_timeout, sleep, yield_now};
+    pub(in crate::log) use std::thread::{Thread, current, park_timeout, sleep};
     pub(in crate::log) use std::thread_local;
-
-    /// How many yields before a sleep, where a short wait is likely.
-    pub(in crate::log) const YIELDS: u32 = 20;
 
     /// The calling thread's place in the tree.
     pub(in crate::log) fn in_tree() -> Option<crate::thread::Thread> {
@@ -40,9 +37,8 @@ mod scheduled {
     /// of `abort` does not order what the queue's own accesses must order.
     #[cfg(selvedge_loom)]
     pub(in crate::log) use engine::sync::atomic::{AtomicU8, AtomicUsize};
-    pub(in crate::log) use engine::thread::{Thread, current, yield_now};
-
-    pub(in crate::log) const YIELDS: u32 = u32::MAX;
+    use engine::thread::yield_now;
+    pub(in crate::log) use engine::thread::{Thread, current};
 
     /// The threads of a model are in no tree.
     pub(in crate::log) fn in_tree() -> Option<crate::thread::Thread> {

@@ -27,6 +27,17 @@ mod plain {
         std::time::Instant::now()
     }
 
+    /// Between two looks at something that another thread needs some instructions for. First it spins, for some
+    /// microseconds in all; from then on it sleeps. It never yields: beside busy threads, a kernel since 6.6 lets a
+    /// thread that yields wait for a whole time slice of theirs.
+    pub(crate) fn back_off(looks: u32) {
+        if looks < 20 {
+            (0..10).for_each(|_| std::hint::spin_loop());
+        } else {
+            std::thread::sleep(std::time::Duration::from_micros(20));
+        }
+    }
+
     /// The number of the calling thread, where a model has its own idea of threads.
     #[inline(always)]
     pub(crate) fn current_thread() -> Option<u64> {
@@ -39,7 +50,6 @@ mod plain {
         use std::sync::atomic::{AtomicU64, Ordering};
 
         pub(crate) use std::sync::atomic::AtomicPtr;
-        pub(crate) use std::thread::yield_now;
 
         /// A word that one thread writes and another reads, and that something else must order.
         pub(crate) struct Word(AtomicU64);

@@ -11,7 +11,8 @@ pub(crate) use self::by_loom::*;
 #[cfg(not(selvedge_loom))]
 pub(crate) use self::by_shuttle::*;
 
-pub(crate) use engine::thread::{ThreadId, current, yield_now};
+use engine::thread::yield_now;
+pub(crate) use engine::thread::{ThreadId, current};
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -21,6 +22,11 @@ use std::time::{Duration, Instant};
 
 /// Once, since more of the same only makes the model larger.
 pub(crate) const SPINS: u32 = 1;
+
+/// Nothing else is left to do in a model: the other thread has to run.
+pub(crate) fn back_off(_: u32) {
+    yield_now();
+}
 
 #[cfg(not(selvedge_loom))]
 mod by_shuttle {

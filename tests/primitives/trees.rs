@@ -48,7 +48,7 @@ struct Plan {
     policy: OnChildFailure,
     /// It runs until it is asked to stop.
     waits: bool,
-    /// How often it yields before it ends.
+    /// How long it takes to end: microseconds. A sleep, since a yield takes some milliseconds beside busy threads.
     slow: u64,
     ending: Ending,
     children: Vec<Arc<Plan>>,
@@ -351,7 +351,7 @@ impl World {
             let parent = Thread::current().parent().expect("not main");
             drop(self.spawn(None, sibling, Some(&parent)));
         }
-        (0..plan.slow).for_each(|_| std::thread::yield_now());
+        std::thread::sleep(Duration::from_micros(plan.slow));
         drop(held);
         returned?;
         match plan.ending {
@@ -410,7 +410,7 @@ fn check(seed: u64) {
             if top.thread().stopped().is_go() || random.one_in(50) {
                 break;
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_micros(20));
         }
     }
     top.stop();

@@ -217,3 +217,16 @@ fn forked_children_use_no_parking_lot() {
         );
     }
 }
+
+/// Beside busy threads, a kernel since 6.6 lets a thread that yields wait for a whole time slice of theirs. What waits
+/// sleeps, or backs off by `model::back_off`. Only the model checks yield, to their own scheduler.
+#[test]
+fn no_wait_yields() {
+    for (name, text) in sources() {
+        let code = text.split("\nmod tests {").next().unwrap();
+        let may = name.starts_with("model/") || name == "log/seam.rs" || name.ends_with("tests.rs");
+        let yields =
+            tokens::tokens(code).iter().any(|token| ["yield_now", "sched_yield"].contains(&token.text.as_str()));
+        assert!(may || !yields, "src/{name} yields");
+    }
+}

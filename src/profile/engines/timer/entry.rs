@@ -13,9 +13,8 @@
 
 use super::slot::Slot;
 use super::stack_request::StackRequest;
-use crate::model::{AtomicPtr, AtomicU64, yield_now};
+use crate::model::{AtomicPtr, AtomicU64, back_off};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// The entry of one thread. The types are parameters so that a model can replace them.
 pub(super) struct Entry<S = Slot, Q = StackRequest> {
@@ -151,7 +150,7 @@ impl<S, Q> Entry<S, Q> {
         let (grace_start, mut rounds) = (self.grace_start(), 0u32);
         while !self.is_over(grace_start) {
             rounds += 1;
-            if rounds < 100 { yield_now() } else { std::thread::sleep(Duration::from_micros(200)) }
+            back_off(rounds);
         }
     }
 

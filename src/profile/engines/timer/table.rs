@@ -58,18 +58,14 @@ fn lock_table() -> TableLock {
 
 /// Locks the table; `None` if that takes longer than `patience`.
 fn lock_table_within(patience: Duration) -> Option<TableLock> {
-    const YIELDS: u32 = 20;
     let mut tries = 0;
     let mut began = None;
     while TABLE_LOCK.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
         tries += 1;
-        if tries < YIELDS {
-            std::thread::yield_now();
-        } else if began.get_or_insert_with(Instant::now).elapsed() < patience {
-            std::thread::sleep(Duration::from_micros(20));
-        } else {
+        if began.get_or_insert_with(Instant::now).elapsed() >= patience {
             return None;
         }
+        crate::model::back_off(tries);
     }
     Some(TableLock)
 }
