@@ -24,8 +24,8 @@ fn wanted() -> u64 {
 fn each_caller_s_return_address_follows_a_call() {
     let wanted = wanted();
     // A thousand samples in a second come on a machine that is busy with other things, and
-    // unoptimized.
-    let patience = Duration::from_secs(60 + wanted / 1000);
+    // unoptimized. A machine may be five times as busy.
+    let patience = Duration::from_secs(60 + wanted / 200);
     let alarm = patience * 2;
     if in_own_process_within(module_path!(), "each_caller_s_return_address_follows_a_call", alarm) {
         return;

@@ -111,12 +111,18 @@ fn the_handler_allocates_nothing_and_keeps_errno() {
 #[test]
 fn a_full_ring_is_counted_and_totals_match() {
     let _alone = alone();
-    let recording = profile::start(options()).unwrap();
-    let thread = selvedge::spawn("hit", |_| {
+    let go = Signal::new("go");
+    let begin = go.clone();
+    // It is there before, as above.
+    let thread = selvedge::spawn("hit", move |_| {
+        begin.wait_for_go();
         for _ in 0..20_000 {
             deep(50);
         }
     });
+    crate::support::until("it waits", || thread.thread().waiting_for().is_some());
+    let recording = profile::start(options()).unwrap();
+    go.go();
     thread.join().unwrap();
     let profile = recording.finish();
     let thread = profile.threads().iter().find(|thread| thread.path().ends_with("/hit")).unwrap();

@@ -4,6 +4,7 @@
 //! culprit. `SELVEDGE_PIPELINE_ROUNDS` says how often each is recorded.
 #![cfg(all(feature = "profiling", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+use crate::measure::retried;
 use parking_lot::MutexGuard;
 use selvedge::profile::{self, Clock, Options, Profile};
 use selvedge::{Lock, Progress, Promise, Queue, Signal, Thread, Till, spawn};
@@ -78,40 +79,45 @@ fn record(body: impl FnOnce()) -> Profile {
 /// Other programs may take the processors from the sampler and from the pipeline. Then the pipeline
 /// takes longer, and the stopwatch says so too. Time in which a thread that was woken had no processor
 /// yet, `runnable`, is no part of the pipeline, and may be the longest on such a machine. The run had
-/// to wait for that then, and what the culprit did meanwhile cost nothing. A run with another cost is
-/// made again, at most twice in all rounds: the clock's ticks may be late on such a machine.
+/// to wait for that then, and what the culprit did meanwhile cost nothing.
+///
+/// A disturbed run is made again: by the stopwatch, the culprit did not take most of the time, or the
+/// sampler never met it. A run with another cost is made again, too: the clock's ticks may be late on
+/// such a machine. Each round has a minute for that.
 #[track_caller]
 fn check(path: &str, what: &str, pipeline: impl Fn(&Arc<Stopwatch>)) -> Profile {
     let rounds = std::env::var("SELVEDGE_PIPELINE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
-    let (mut last, mut round, mut disturbed) = (None, 1, 0);
+    let (mut last, mut round, mut began) = (None, 1, Instant::now());
     while round <= rounds {
         let watch = Arc::new(Stopwatch::default());
         let profile = record(|| pipeline(&watch));
         let critical = profile.critical_path();
         let blame = profile.blame();
-        let shown = || format!("round {round}\n{critical}\n{blame}");
-        let first = critical.functions().iter().find(|function| function.what() != "runnable").unwrap();
-        let cause = blame.causes().iter().find(|cause| cause.what() != "runnable").unwrap();
-        // On a processor and outside are two lines.
-        let all = critical.functions().iter().filter(|function| function.what().contains(what));
-        let cost: Duration = all.map(|function| function.time()).sum();
-        let runnable = critical.functions().iter().filter(|function| function.what() == "runnable");
-        let hidden: Duration = runnable.map(|function| function.time()).sum();
-        let share = |cost: Duration| cost.as_secs_f64() / watch.total().as_secs_f64();
-        let (most, share) = (share(cost + hidden), share(cost));
-        println!("{share:.3} of {:?}: {}; blame: {} {}", watch.total(), first.what(), cause.path(), cause.what());
-        assert!(first.what().contains(what), "{}", shown());
-        assert!(first.threads().iter().all(|(thread, _)| thread.starts_with(path)), "{}", shown());
+        let shown = || format!("round {round}, {:?}\n{critical}\n{blame}", watch.total());
         let sum: Duration = critical.functions().iter().map(|function| function.time()).sum();
         assert_eq!(sum, critical.length(), "{}", shown());
-        assert!(cause.what().contains(what) && cause.path().starts_with(path), "{}", shown());
-        if share < 1.05 && most > 0.95 {
-            last = Some(profile);
-            round += 1;
-        } else {
-            disturbed += 1;
-            assert!(disturbed <= 2, "{share} of {:?}, {}", watch.total(), shown());
+        let is_met = profile.threads().iter().any(|thread| thread.path().starts_with(path) && thread.samples() > 0);
+        if is_met && watch.total() >= critical.length().mul_f64(0.6) {
+            let first = critical.functions().iter().find(|function| function.what() != "runnable").unwrap();
+            let cause = blame.causes().iter().find(|cause| cause.what() != "runnable").unwrap();
+            assert!(first.what().contains(what), "{}", shown());
+            assert!(first.threads().iter().all(|(thread, _)| thread.starts_with(path)), "{}", shown());
+            assert!(cause.what().contains(what) && cause.path().starts_with(path), "{}", shown());
+            // On a processor and outside are two lines.
+            let time_of = |is_it: &dyn Fn(&str) -> bool| -> f64 {
+                let those = critical.functions().iter().filter(|function| is_it(function.what()));
+                those.map(|function| function.time()).sum::<Duration>().as_secs_f64() / watch.total().as_secs_f64()
+            };
+            let (share, hidden) = (time_of(&|name| name.contains(what)), time_of(&|name| name == "runnable"));
+            println!("{share:.3} of {:?}: {}; {} {}", watch.total(), first.what(), cause.path(), cause.what());
+            if share < 1.05 && share + hidden > 0.95 {
+                last = Some(profile);
+                round += 1;
+                began = Instant::now();
+                continue;
+            }
         }
+        assert!(began.elapsed() < Duration::from_secs(60), "{is_met}: {}", shown());
     }
     last.expect("at least one round")
 }
@@ -344,13 +350,18 @@ fn a_long_wait_that_harms_nothing_is_not_named() {
 #[test]
 fn the_pictures_and_the_timeline_have_what_the_tables_have() {
     let _alone = alone();
+    retried(Duration::from_millis(300), check_pictures);
+}
+
+/// Objects if the blame misses the time for which the culprit kept the other thread waiting.
+fn check_pictures(length: Duration) -> Result<(), String> {
     let mut kept = Duration::ZERO;
     let profile = record(|| {
         let results = Queue::unbounded("results");
         let worker = spawn("worker", {
             let results = results.clone();
             move |_| {
-                culprit(300);
+                culprit(length.as_millis() as u64);
                 let done = Instant::now();
                 results.add(1).unwrap();
                 done
@@ -365,20 +376,22 @@ fn the_pictures_and_the_timeline_have_what_the_tables_have() {
         write(&mut out);
         String::from_utf8(out).unwrap()
     };
-    let folded = text(&|out| profile.write_blame_folded(out).unwrap());
-    let worker = folded.lines().filter(|line| line.starts_with("main;test;worker;"));
-    let nanos: u64 = worker.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
-    assert!(nanos as f64 > 0.9 * kept.as_nanos() as f64, "{folded}");
-    assert!(folded.contains("culprit"), "{folded}");
-    let svg = text(&|out| profile.write_blame(out, &profile::FlameOptions::new()).unwrap());
-    assert!(svg.contains("culprit") && svg.contains("while others waited"), "{svg}");
     let path = text(&|out| profile.critical_path().write_folded(out).unwrap());
     let all: u64 = path.lines().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
     assert_eq!(u128::from(all), profile.critical_path().length().as_nanos());
+    let folded = text(&|out| profile.write_blame_folded(out).unwrap());
+    let worker = folded.lines().filter(|line| line.starts_with("main;test;worker;"));
+    let nanos: u64 = worker.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    if nanos as f64 <= 0.9 * kept.as_nanos() as f64 || !folded.contains("culprit") {
+        return Err(format!("{nanos} ns of {kept:?}: {folded}"));
+    }
+    let svg = text(&|out| profile.write_blame(out, &profile::FlameOptions::new()).unwrap());
+    assert!(svg.contains("culprit") && svg.contains("while others waited"), "{svg}");
     let timeline = text(&|out| profile.write_timeline(out).unwrap());
     for part in ["\"name\":\"main/test/worker\"", "queue \\\"results\\\"", "terminating-flow-id", "culprit"] {
         assert!(timeline.contains(part), "{part}");
     }
+    Ok(())
 }
 
 #[test]

@@ -3,11 +3,15 @@
 #![allow(dead_code)] // each test uses a part of it
 
 use crate::split::spin;
+use crate::support::until;
 use parking_lot::MutexGuard;
-use selvedge::Registered;
 use selvedge::profile::{self, Engine, Options, Profile, ThreadProfile};
+use selvedge::{JoinHandle, Registered, Thread};
 use std::hint::black_box;
-use std::time::Duration;
+use std::iter::Sum;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// In the tree as `main/test`, and alone.
 pub(crate) fn alone() -> (Registered, MutexGuard<'static, ()>) {
@@ -88,6 +92,131 @@ pub(crate) fn burn(length: Duration) -> u64 {
         x ^= spin(10_000);
     }
     x
+}
+
+/// What a thread has burnt, by its own CPU clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Burnt {
+    pub(crate) used: Duration,
+    /// The part of `used` that the host of a virtual machine has taken. The thread's clock goes on
+    /// meanwhile. The samples that were due come as one.
+    pub(crate) taken: Duration,
+}
+
+impl Burnt {
+    /// The number of samples that are due for the part that the host has not taken.
+    pub(crate) fn due(&self, period: Duration) -> u64 {
+        periods(self.used - self.taken, period)
+    }
+}
+
+impl Sum for Burnt {
+    fn sum<I: Iterator<Item = Burnt>>(all: I) -> Burnt {
+        let add = |sum: Burnt, next: Burnt| Burnt { used: sum.used + next.used, taken: sum.taken + next.taken };
+        all.fold(Burnt::default(), add)
+    }
+}
+
+/// The number of whole periods in that time.
+pub(crate) fn periods(time: Duration, period: Duration) -> u64 {
+    (time.as_nanos() / period.as_nanos()) as u64
+}
+
+/// As [`burn`], but the time that the host has taken does not count towards the length.
+#[inline(never)]
+pub(crate) fn burn_seen(length: Duration) -> Burnt {
+    // A turn takes some 20 µs. While a thread waits for a processor, its clock stands still.
+    const GAP: Duration = Duration::from_millis(3);
+    let began = clock();
+    let (mut last, mut taken) = (began, Duration::ZERO);
+    while last - began < length + taken {
+        black_box(spin(2_000));
+        let now = clock();
+        if now - last > GAP {
+            taken += now - last;
+        }
+        last = now;
+    }
+    Burnt { used: last - began, taken }
+}
+
+/// Joins the thread. Returns its result, and its CPU clock at its end. The crate reads that clock
+/// after the last line of the thread's function.
+pub(crate) fn join_with_clock<T>(handle: JoinHandle<T>) -> (T, Duration) {
+    let thread = handle.thread().clone();
+    let result = handle.join().unwrap();
+    (result, thread.cpu_time().expect("each thread has a clock here"))
+}
+
+/// Returns `true` if an account, or a sum of accounts, ends where the clocks of its threads did.
+/// `used`: what the threads have read themselves. `ended`: what [`join_with_clock`] returns. A sample
+/// that comes after that makes an account later.
+pub(crate) fn ends_there(account: Duration, used: Duration, ended: Duration, threads: u32) -> bool {
+    used <= account + TICK && account <= ended + AROUND * threads
+}
+
+/// An account may lack this: the times of a perf clock are converted.
+const TICK: Duration = Duration::from_micros(1);
+
+/// Calls `once` until it returns no objection, each time with twice the length. Other programs and the
+/// host of a virtual machine may spoil a measurement. At the deadline, an objection to the third or a
+/// later one is a failure.
+#[track_caller]
+pub(crate) fn retried(mut length: Duration, mut once: impl FnMut(Duration) -> Result<(), String>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for count in 1.. {
+        let Err(objection) = once(length) else { return };
+        assert!(count < 3 || Instant::now() < deadline, "{count} times, the last with {length:?}: {objection}");
+        eprintln!("once more, after {length:?}: {}", objection.lines().next().unwrap_or_default());
+        length = (length * 2).min(Duration::from_secs(8)).max(length);
+    }
+}
+
+/// Returns once each of the threads waits for that kind of thing, and sleeps in the kernel. A thread
+/// shows its wait before it falls asleep, and may lose its processor in between. Only its sleep is
+/// counted.
+#[track_caller]
+pub(crate) fn until_asleep(kind: &str, threads: &[&Thread]) {
+    let mut before = None;
+    until(&format!("all sleep for a {kind}"), || {
+        let now: Option<Vec<Duration>> = threads.iter().map(|thread| clock_if_asleep(kind, thread)).collect();
+        let is_asleep = now.is_some() && now == before;
+        before = now;
+        is_asleep
+    });
+}
+
+/// The thread's CPU clock. `None` if it does not sleep in such a wait.
+fn clock_if_asleep(kind: &str, thread: &Thread) -> Option<Duration> {
+    thread.waiting_for().filter(|wait| wait.kind() == kind)?;
+    // The kernel's id of a thread is not public, so its name is the key.
+    let start = format!(" ({}) ", thread.name());
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let states: Vec<_> = stats.filter_map(|stat| stat.split_once(&start)?.1.chars().next()).collect();
+    if states.is_empty() || states.iter().any(|state| *state != 'S') {
+        return None;
+    }
+    thread.cpu_time()
+}
+
+/// Four threads that compute until this is dropped: more than there are processors.
+pub(crate) struct Crowd(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+
+impl Crowd {
+    pub(crate) fn new() -> Crowd {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let spin = |is_over: Arc<AtomicBool>| move || while !is_over.load(Ordering::Relaxed) {};
+        let threads = (0..4).map(|_| std::thread::spawn(spin(is_over.clone()))).collect();
+        Crowd(is_over, threads)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.drain(..).for_each(|thread| thread.join().unwrap());
+    }
 }
 
 pub(crate) fn folded(profile: &Profile) -> String {
