@@ -119,7 +119,7 @@ fn leaves_at_most(slack: i64, what: &str, rounds: u64, mut round: impl FnMut()) 
     let before = ALLOCATED.load(Ordering::Relaxed);
     (0..half).for_each(|_| round());
     // Threads that were not joined may be on their last lines.
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(100);
     loop {
         let grown = ALLOCATED.load(Ordering::Relaxed) - before;
         if grown < slack {
@@ -311,13 +311,19 @@ fn recordings_leave_nothing(rounds: u64) {
 
 /// Not even for its reason, which mostly no thread asks for.
 fn a_go_allocates_nothing() {
-    let signals: Vec<Signal> = (0..1000).map(|_| Signal::new("done")).collect();
     // The thread's path is kept from its first use on.
     Signal::new("first").go();
-    let before = ALLOCATED.load(Ordering::Relaxed);
-    assert!(signals.iter().all(|signal| signal.go()));
-    assert_eq!(ALLOCATED.load(Ordering::Relaxed) - before, 0);
-    assert_eq!(signals[999].reason().map(|reason| reason.text().to_owned()).as_deref(), Some("go() was called"));
+    let round = || {
+        let signals: Vec<Signal> = (0..1000).map(|_| Signal::new("done")).collect();
+        let before = ALLOCATED.load(Ordering::Relaxed);
+        assert!(signals.iter().all(|signal| signal.go()));
+        let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
+        assert_eq!(signals[999].reason().map(|reason| reason.text().to_owned()).as_deref(), Some("go() was called"));
+        allocated
+    };
+    // The threads of the harness and of the crate are counted as well, now and then.
+    let allocated: Vec<i64> = std::iter::repeat_with(round).take(20).take_while(|bytes| *bytes != 0).collect();
+    assert!(allocated.len() < 20, "bytes of 1000 calls each: {allocated:?}");
 }
 
 fn grows_no_resident_memory(rounds: u64) {

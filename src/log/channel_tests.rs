@@ -14,7 +14,7 @@ use super::sink::{Output, Sink};
 use super::sinks::Sinks;
 use super::wiring::Overflow;
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(100);
 
 /// What was written, and what is to be written by the next flush, as it is with files.
 #[derive(Clone, Debug, Default)]

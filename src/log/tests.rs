@@ -176,7 +176,7 @@ root: {{ appenders: [good, bad] }}
         ::log::info!(target: "selvedge::test", "fails {}", Fails);
         done.send(()).unwrap();
     });
-    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a Display that logs waits for itself");
+    told.recv_timeout(std::time::Duration::from_secs(100)).expect("a Display that logs waits for itself");
 
     let second = text("second.log").replace("appenders: {", "appenders: { idle: { kind: console },");
     folder.load(&second).unwrap().install(Wiring::default(), false).unwrap();

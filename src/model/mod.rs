@@ -30,6 +30,7 @@ mod plain {
     /// Between two looks at something that another thread needs some instructions for. First it spins, for some
     /// microseconds in all; from then on it sleeps. It never yields: beside busy threads, a kernel since 6.6 lets a
     /// thread that yields wait for a whole time slice of theirs.
+    #[cfg(any(feature = "log4rs", feature = "profiling"))]
     pub(crate) fn back_off(looks: u32) {
         if looks < 20 {
             (0..10).for_each(|_| std::hint::spin_loop());

@@ -5,6 +5,7 @@ use super::plan::{Format, Plan};
 use super::request::send_within;
 use super::response::Outcome;
 use crate::signal::Signal;
+use crate::thread::Thread;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
@@ -177,9 +178,16 @@ fn a_server_that_is_silent_or_slow_is_given_up_in_time() {
 fn a_stop_ends_a_request_at_once() {
     let (port, server) = server(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
     let (plan, stop) = (plan(port), Signal::new("stop"));
-    let stopper = stop.clone();
+    // Others see what a registered thread waits for.
+    let _me = crate::register("sends");
+    let (stopper, sender) = (stop.clone(), Thread::current());
     let asker = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(50));
+        // Until the request is sent, and its answer is waited for.
+        let deadline = Instant::now() + LONG;
+        while sender.waiting_for().is_none_or(|wait| wait.kind() != "data from") {
+            assert!(Instant::now() < deadline, "no answer is waited for");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         stopper.go();
     });
     let outcome = send_within(LONG, &plan, &mut Lookup::new(&plan.host, port), b"hello", &stop);

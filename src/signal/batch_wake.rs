@@ -64,14 +64,14 @@ mod tests {
             waits.wait_for_go();
             wakes.go();
         });
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(100);
         while slot.get().is_none() {
             assert!(Instant::now() < deadline, "the waiter does not wait");
             std::thread::yield_now();
         }
         let sees = seen.clone();
         with_target.on_go(move || {
-            if woken.wait_for_go_timeout(Duration::from_secs(20)) {
+            if woken.wait_for_go_timeout(Duration::from_secs(100)) {
                 sees.go();
             }
         });

@@ -127,7 +127,7 @@ mod tests {
         let token = std::sync::Arc::new(Token::new());
         let theirs = token.clone();
         let sleeper = std::thread::spawn(move || theirs.take(None));
-        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + std::time::Duration::from_secs(100);
         let until = |condition: &dyn Fn() -> bool| {
             while !condition() {
                 assert!(Instant::now() < deadline);

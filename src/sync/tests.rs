@@ -12,6 +12,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Longer than anything here may take.
+const DEADLINE: Duration = Duration::from_secs(100);
+
 #[test]
 fn permits_are_handed_over_now_and_then() {
     let permits = Arc::new(Permits::new(0));
@@ -24,7 +27,7 @@ fn permits_are_handed_over_now_and_then() {
             outcome
         }
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     while !permits.is_awaited() {
         assert!(Instant::now() < deadline);
         thread::yield_now();
@@ -96,7 +99,7 @@ fn waiters_get_their_share_of_the_permits_that_are_added() {
         let theirs = permits.clone();
         thread::spawn(move || theirs.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test"))))
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     while permits.line_length() < 3 {
         assert!(Instant::now() < deadline, "they do not join the line");
         thread::yield_now();
@@ -131,7 +134,7 @@ fn permits_are_handed_over_in_line_order() {
             theirs.acquire_slow(Limit::NONE, |_| publish("permit", Arc::from("test"))).unwrap();
             sender.send(number).unwrap();
         });
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + DEADLINE;
         while permits.line_length() <= number {
             assert!(Instant::now() < deadline, "it does not join the line");
             thread::yield_now();
@@ -141,7 +144,7 @@ fn permits_are_handed_over_in_line_order() {
     for number in 0..3 {
         let due = permits.be_fair_now();
         permits.release();
-        assert_eq!(order.recv_timeout(Duration::from_secs(20)), Ok(number));
+        assert_eq!(order.recv_timeout(DEADLINE), Ok(number));
         assert!(permits.fair_at() > Some(due), "the next hand-over is not due before some time has passed");
     }
     waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
@@ -245,7 +248,7 @@ fn the_thread_that_is_called_stays_the_holder() {
         may_end.recv().unwrap();
         theirs.is_held_by_me()
     });
-    meanwhile::plan([Box::new(move || hear.recv_timeout(Duration::from_secs(20)).unwrap())]);
+    meanwhile::plan([Box::new(move || hear.recv_timeout(DEADLINE).unwrap())]);
     drop(first);
     go_on.send(()).unwrap();
     assert!(next.join().unwrap());

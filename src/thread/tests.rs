@@ -11,8 +11,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Longer than anything here may take.
+const DEADLINE: Duration = Duration::from_secs(100);
+
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::yield_now();
@@ -27,7 +30,7 @@ fn ended_threads_without_a_handle_leave_the_tree() {
     }
     until("ended children are still listed", || parent.thread().children().is_empty());
     let kept = Builder::new("kept").parent(parent.thread()).spawn(|_| 7).unwrap();
-    assert!(kept.thread().stopped().wait_for_go_timeout(Duration::from_secs(20)));
+    assert!(kept.thread().stopped().wait_for_go_timeout(DEADLINE));
     assert_eq!(parent.thread().children().len(), 1, "a child whose handle is held can still be joined");
     assert_eq!(kept.join().unwrap(), 7);
     assert!(parent.thread().children().is_empty());
@@ -82,7 +85,7 @@ fn a_failure_stops_siblings_but_no_runtime_thread() {
         let own = Builder::new("own").runtime().spawn(|please_stop| please_stop.wait_for_go()).unwrap();
         let sibling = spawn("sibling", |please_stop| please_stop.wait_for_go());
         drop(spawn_fallible("fails", |_| Err::<(), _>("no bread")));
-        let stopped = sibling.thread().stopped().wait_for_go_timeout(Duration::from_secs(20));
+        let stopped = sibling.thread().stopped().wait_for_go_timeout(DEADLINE);
         sender.send((stopped, own.thread().please_stop().is_go(), please_stop.is_go())).unwrap();
     };
     let parent = Builder::new("parent").on_child_failure(OnChildFailure::StopSiblings).spawn(body).unwrap();
@@ -157,7 +160,7 @@ fn a_restarted_thread_forgets_its_children() {
     };
     let restart = Restart::up_to(1).backoff(Duration::ZERO, Duration::ZERO);
     let restarted = Builder::new("restarted").restart(restart).spawn_fallible(body).unwrap();
-    assert!(left.wait_for_go_timeout(Duration::from_secs(20)));
+    assert!(left.wait_for_go_timeout(DEADLINE));
     restarted.stop();
     restarted.join().unwrap();
 }
@@ -353,7 +356,7 @@ fn a_thread_locals_destructor_can_wait_for_a_sibling() {
         fn drop(&mut self) {
             let Some((sibling, leaving, told)) = self.0.take() else { return };
             leaving.go();
-            told.send(sibling.stopped().wait_for_go_timeout(Duration::from_secs(20))).unwrap();
+            told.send(sibling.stopped().wait_for_go_timeout(DEADLINE)).unwrap();
         }
     }
     thread_local! {

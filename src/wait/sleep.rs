@@ -66,7 +66,14 @@ mod counted {
     #[cfg(test)]
     pub(crate) fn count_alone() -> crate::model::locks::MutexGuard<'static, ()> {
         static ALONE: crate::model::locks::Mutex<()> = crate::model::locks::Mutex::new(());
-        ALONE.lock()
+        loop {
+            // A thread that sleeps in `lock` does not run, which `tests/support/hang.rs` takes for a hang. One
+            // test after the other may hold this lock, for minutes in all.
+            match ALONE.try_lock() {
+                Some(alone) => return alone,
+                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        }
     }
 
     impl Ender {

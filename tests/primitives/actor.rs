@@ -1,12 +1,10 @@
 //! Actors: one message after the other, an answer or an error, and an end that every sender hears
 //! of.
 
-use crate::support::until;
+use crate::support::{DEADLINE, until};
 use selvedge::{AskError, Reply, Signal, Till, left_in_queues, spawn, spawn_actor};
 use std::sync::mpsc;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 enum Message {
     Add(u64),

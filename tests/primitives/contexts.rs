@@ -11,6 +11,26 @@ fn entry(path: &str) -> String {
     lines.take_while(|line| !line.is_empty()).take(4).collect::<Vec<_>>().join("\n")
 }
 
+/// The entry of the thread, once `is_shown` holds for it. A dump leaves out what it cannot read in a moment.
+fn entry_once(path: &str, is_shown: impl Fn(&str) -> bool) -> String {
+    let mut found = String::new();
+    until(&format!("the dump shows {path}"), || {
+        found = entry(path);
+        is_shown(&found)
+    });
+    found
+}
+
+/// Returns once the entry of the thread in a dump has this text.
+fn until_shown(path: &str, text: &str) {
+    entry_once(path, |entry| entry.contains(text));
+}
+
+fn assert_no_context(path: &str) {
+    let entry = entry_once(path, |entry| !entry.is_empty());
+    assert!(!entry.contains("context:"), "{entry}");
+}
+
 #[test]
 fn the_context_and_the_mdc_are_one_map() {
     let user = context("user", "ann");
@@ -30,18 +50,20 @@ fn the_context_and_the_mdc_are_one_map() {
 fn dumps_show_the_present_context() {
     let _named = register("shown-in-dumps");
     let path = selvedge::Thread::current().path().to_owned();
-    assert!(!entry(&path).contains("context:"), "{}", entry(&path));
+    assert_no_context(&path);
     let user = context("user", "ann");
     let request = context("request", "line\nbreak");
-    assert!(entry(&path).contains(r"    context: request=line\nbreak, user=ann"), "{}", entry(&path));
-    let json: serde_json::Value = serde_json::from_str(&dump().to_json()).unwrap();
-    let threads = json["threads"].as_array().unwrap();
-    let thread = threads.iter().find(|thread| thread["path"] == *path).unwrap();
-    assert_eq!(thread["context"], serde_json::json!({ "request": "line\nbreak", "user": "ann" }));
+    until_shown(&path, r"    context: request=line\nbreak, user=ann");
+    let expected = serde_json::json!({ "request": "line\nbreak", "user": "ann" });
+    until("the dump as JSON shows it", || {
+        let json: serde_json::Value = serde_json::from_str(&dump().to_json()).unwrap();
+        let threads = json["threads"].as_array().unwrap();
+        threads.iter().any(|thread| thread["path"] == *path && thread["context"] == expected)
+    });
     drop(request);
-    assert!(entry(&path).contains("    context: user=ann"), "{}", entry(&path));
+    until_shown(&path, "    context: user=ann");
     mdc::clear();
-    assert!(!entry(&path).contains("context:"), "{}", entry(&path));
+    assert_no_context(&path);
     drop(user);
 }
 
@@ -64,9 +86,9 @@ fn threads_inherit_the_context_of_the_thread_that_spawns_them() {
     });
     drop(guard);
     let path = child.thread().path().to_owned();
-    until("the dump shows it", || entry(&path).contains("context: request=18"));
+    until_shown(&path, "context: request=18");
     let grandchild = format!("{path}/grandchild");
-    until("the dump shows it", || entry(&grandchild).contains("context: request=17"));
+    until_shown(&grandchild, "context: request=17");
     go.go();
     child.join().unwrap();
 }
@@ -79,10 +101,10 @@ fn the_context_stays_where_a_thread_gets_another_name() {
     {
         let _second = register("second-name");
         let second = selvedge::Thread::current().path().to_owned();
-        assert!(entry(&second).contains("context: request=17"), "{}", entry(&second));
+        until_shown(&second, "context: request=17");
         mdc::insert("request", "18");
     }
-    assert!(entry(&first).contains("context: request=18"), "{}", entry(&first));
+    until_shown(&first, "context: request=18");
 }
 
 #[test]

@@ -87,8 +87,11 @@ fn two_threads_with_each_others_locks() {
 #[test]
 fn each_deadlock_is_reported_by_itself() {
     let reports = found("two", 2);
-    assert!(reports[0].contains("\"first\"") && !reports[0].contains("\"third\""), "{reports:#?}");
-    assert!(reports[1].contains("\"third\"") && !reports[1].contains("\"first\""), "{reports:#?}");
+    // In either order: a search leaves out a thread that it cannot read in a moment.
+    let count = |lock: &str, other: &str| {
+        reports.iter().filter(|report| report.contains(lock) && !report.contains(other)).count()
+    };
+    assert_eq!((count("\"first\"", "\"third\""), count("\"third\"", "\"first\"")), (1, 1), "{reports:#?}");
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! A failure tells all that was known when it happened: where its thread came from, in which
 //! context, and what became of those below it.
 
+use crate::support::DEADLINE;
 use selvedge::{Builder, Failure, JoinHandle, Restart, Signal, spawn, spawn_fallible};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// A service whose worker's helper panics: `main/service/worker/helper` in the end of a chain of
 /// spawns.
@@ -152,7 +150,7 @@ fn an_error_report_has_sources_and_spawn_place() {
         going.go();
         Err::<(), _>(std::io::Error::other("disk on fire"))
     });
-    assert!(signal.wait_for_go_timeout(SOON));
+    assert!(signal.wait_for_go_timeout(DEADLINE));
     let failure = built.unwrap().join().unwrap_err();
     assert_eq!(failure.spawned()[0].1.line(), line);
     assert!(failure.is_error() && failure.backtrace().is_none());

@@ -1,12 +1,9 @@
 //! Children that come while their parent or their scope ends: asked, bounded, forgotten when they
 //! have ended; and the order of `OneByOne` holds for them.
 
-use crate::support::{until, within_deadline};
+use crate::support::{DEADLINE, until, within_deadline};
 use selvedge::{Builder, JoinHandle, OnChildFailure, Signal, StopOrder, Thread, scope, spawn, spawn_fallible};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How many children an ending thread takes from threads that are not below it.
 const MOST: usize = 1000;

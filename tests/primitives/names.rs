@@ -1,9 +1,19 @@
 //! Names come from anywhere: whatever is in them, each stands on its line of a dump, a wait or a
 //! report.
 
-use crate::support::until_waiting;
+use crate::support::{until, until_waiting};
 use selvedge::{Lock, Signal, spawn};
 use std::sync::Arc;
+
+/// The text of a dump, once `is_shown` holds for it. A dump leaves out what it cannot read in a moment.
+fn dump_once(is_shown: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    until("the dump shows it", || {
+        text = selvedge::dump().to_string();
+        is_shown(&text)
+    });
+    text
+}
 
 #[test]
 fn names_forge_no_line_of_a_dump() {
@@ -16,14 +26,16 @@ fn names_forge_no_line_of_a_dump() {
     })];
     until_waiting("signal", &waiter);
     waiter[0].thread().stop_because(FORGED);
-    let (dump, wait) = (selvedge::dump().to_string(), waiter[0].thread().waiting_for().unwrap().to_string());
+    let count = |dump: &str| dump.matches("\\nmain/fake, running").count();
+    let dump = dump_once(|dump| count(dump) >= 4);
+    let wait = waiter[0].thread().waiting_for().unwrap().to_string();
     opens.go();
     let [waiter] = waiter;
     waiter.join().unwrap();
     let is_odd = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{202e}".contains(c));
     assert!(!dump.contains(is_odd) && !wait.contains(is_odd) && !wait.contains('\n'), "{dump}\n{wait}");
     assert!(!dump.lines().any(|line| line.starts_with("main/fake")), "{dump}");
-    assert_eq!(dump.matches("\\nmain/fake, running").count(), 4, "wait, context twice, reason: {dump}");
+    assert_eq!(count(&dump), 4, "wait, context twice, reason: {dump}");
 }
 
 #[test]
@@ -42,14 +54,13 @@ fn a_holder_outside_of_the_tree_forges_no_line() {
     held.wait_for_go();
     let waiter = [spawn("waiter", move |_| drop(lock.lock()))];
     until_waiting("lock", &waiter);
-    let (dump, wait) = (selvedge::dump(), waiter[0].thread().waiting_for().unwrap().to_string());
+    // The system keeps 15 bytes of the name.
+    let text = dump_once(|text| text.lines().any(|line| line.starts_with("other/x_main:fake, ru, ")));
+    let wait = waiter[0].thread().waiting_for().unwrap().to_string();
     let_go.go();
     holder.unwrap().join().unwrap();
     let [waiter] = waiter;
     waiter.join().unwrap();
     assert!(wait.contains("held by other/x_main:fake, running since "), "{wait}");
-    let text = dump.to_string();
     assert!(!text.lines().any(|line| line.starts_with("main/fake")), "{text}");
-    // The system keeps 15 bytes of the name.
-    assert!(text.lines().any(|line| line.starts_with("other/x_main:fake, ru, ")), "{text}");
 }

@@ -1,6 +1,7 @@
 //! Sockets whose accept, read, write and connect end when a signal goes.
 #![cfg(unix)]
 
+use crate::support::{DEADLINE, until};
 use selvedge::net::{ListenTill, SocketTill, connect_till, connect_unix_till, is_stopped};
 use selvedge::{JoinHandle, Signal, Thread, Till, spawn};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -10,9 +11,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Longer than anything here may take; a wait that reaches it has failed.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Until the thread waits for something of this kind; its name.
 fn waits_for(thread: &Thread, kind: &str) -> String {
@@ -62,8 +60,9 @@ fn an_accept_ends_on_please_stop() {
     let address = listener.local_addr().unwrap();
     let tcp = spawn("tcp", move |please_stop| listener.accept_till(please_stop).map(drop).unwrap_err());
     drop(waits_for(tcp.thread(), "connection on"));
-    let dump = selvedge::dump().to_string();
-    assert!(dump.contains(&format!("for connection on \"{address}\"")), "{dump}");
+    // A dump leaves out what it cannot read in a moment.
+    let shown = format!("for connection on \"{address}\"");
+    until("the dump shows it", || selvedge::dump().to_string().contains(&shown));
     assert!(is_stopped(&stopped(tcp, "connection on", &address.to_string())));
     let path = Path::new("accept");
     let listener = UnixListener::bind(&path.0).unwrap();
@@ -148,36 +147,29 @@ fn a_connect_ends_on_please_stop() {
     let address = listener.local_addr().unwrap();
     // SAFETY: the descriptor is open; listening again changes the backlog.
     assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let connect = move || {
-        spawn("connect", move |please_stop| {
-            let error = connect_till(address, please_stop).map(drop);
-            please_stop.wait_for_go();
-            error
-        })
-    };
     // As many as the system takes, and then one for which there is no room.
     let deadline = Instant::now() + DEADLINE;
-    let mut connected = Vec::new();
-    let stuck = loop {
-        let next = connect();
-        while next.thread().waiting_for().is_none_or(|wait| wait.kind() != "signal") {
-            let waits = next.thread().waiting_for();
-            if waits.is_some_and(|wait| wait.kind() == "connection to" && wait.elapsed() > Duration::from_millis(200)) {
-                break;
+    let error = loop {
+        assert!(Instant::now() < deadline, "there is room for each connection");
+        let next = spawn("connect", move |please_stop| {
+            let connected = connect_till(address, please_stop).map(drop);
+            please_stop.wait_for_go();
+            connected
+        });
+        until("it is connected, or waits for long", || match next.thread().waiting_for() {
+            Some(wait) if wait.kind() == "connection to" => {
+                assert_eq!(wait.name(), address.to_string());
+                wait.elapsed() > Duration::from_millis(200)
             }
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
+            wait => wait.is_some_and(|wait| wait.kind() == "signal"),
+        });
+        next.stop();
+        // On a busy machine, a connection may come after a long wait, just before the stop.
+        if let Err(error) = next.join_till(&Till::after(DEADLINE)).expect("it ends").unwrap() {
+            break error;
         }
-        if next.thread().waiting_for().is_some_and(|wait| wait.kind() == "connection to") {
-            break next;
-        }
-        connected.push(next);
     };
-    assert!(is_stopped(&stopped(stuck, "connection to", &address.to_string()).unwrap_err()));
-    for thread in connected {
-        thread.stop();
-        thread.join().unwrap().unwrap();
-    }
+    assert!(is_stopped(&error), "{error}");
 
     let path = Path::new("connect");
     let listener = UnixListener::bind(&path.0).unwrap();
@@ -304,9 +296,9 @@ fn a_signal_ends_a_wait_without_free_descriptors() {
     let (_client, server) = tcp_pair();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // A connection that no accept has seen, and for which there will be no descriptor.
+    // Connections that no accept has seen, and for which there will be no descriptor.
     let refused = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _waiting = TcpStream::connect(refused.local_addr().unwrap()).unwrap();
+    let _waiting = [(); 4].map(|()| TcpStream::connect(refused.local_addr().unwrap()).unwrap());
     let few = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
     // SAFETY: reads a valid rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &few) }, 0);
@@ -315,8 +307,11 @@ fn a_signal_ends_a_wait_without_free_descriptors() {
     let acceptor = spawn("acceptor", move |please_stop| listener.incoming_till(please_stop).count());
     assert_eq!(waits_for(acceptor.thread(), "connection on"), address.to_string());
     let pauses = spawn("pauses", move |please_stop| {
-        let errors = refused.incoming_till(please_stop).map(|stream| stream.unwrap_err().raw_os_error());
-        errors.inspect(|error| assert_eq!(*error, Some(libc::EMFILE))).count()
+        // The watch for hanging tests may have had one descriptor when all others were taken. Once it closes that
+        // descriptor, the next connection takes it.
+        let (_accepted, errors): (Vec<_>, Vec<_>) = refused.incoming_till(please_stop).partition(Result::is_ok);
+        assert!(errors.iter().all(|error| error.as_ref().unwrap_err().raw_os_error() == Some(libc::EMFILE)));
+        errors.len()
     });
     drop(waits_for(reader.thread(), "data from"));
     drop(waits_for(pauses.thread(), "signal"));
@@ -339,8 +334,7 @@ fn waits_leave_no_descriptors_behind() {
     let (_client, server) = tcp_pair();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // The watch for hanging tests opens a folder now and then.
-    let least = || (0..20).map(|_| (std::thread::sleep(Duration::from_millis(5)), open()).1).min().unwrap();
-    let before = least();
+    let before = (0..20).map(|_| (std::thread::sleep(Duration::from_millis(5)), open()).1).min().unwrap();
     for _ in 0..100 {
         let brief = Till::after(Duration::from_micros(50));
         let either = &brief | &stop;
@@ -348,5 +342,5 @@ fn waits_leave_no_descriptors_behind() {
         assert!(is_stopped(&(&server).till(&either).read(&mut [0; 1]).unwrap_err()));
         assert_eq!(listener.incoming_till(&either).count(), 0);
     }
-    assert_eq!(least(), before);
+    until("the waits have closed all descriptors", || open() <= before);
 }

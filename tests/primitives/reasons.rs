@@ -1,14 +1,13 @@
 //! A signal says why it went, and a thread why it was asked to stop: by which thread, where, when,
 //! and for which cause.
 
+use crate::support::DEADLINE;
 use selvedge::{Builder, OnChildFailure, Reason, Signal, StopOrder, Thread, Till, scope, spawn};
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(20);
-
 /// Why it was asked to stop, once it has been.
 fn reason_of(thread: &Thread) -> Reason {
-    assert!(thread.please_stop().wait_for_go_timeout(SOON), "{} was not asked to stop", thread.path());
+    assert!(thread.please_stop().wait_for_go_timeout(DEADLINE), "{} was not asked to stop", thread.path());
     thread.stop_reason().unwrap()
 }
 
@@ -50,7 +49,7 @@ fn composites_have_the_deciding_parts_reason() {
     assert_eq!(all.reason().unwrap().text(), "a second");
 
     let till = Till::after(Duration::from_millis(1));
-    assert!(till.wait_for_go_timeout(SOON));
+    assert!(till.wait_for_go_timeout(DEADLINE));
     assert_eq!(till.reason().unwrap().text(), "its time came");
     let due = Till::after(Duration::ZERO);
     assert!(!due.go_because("too late"), "it has gone by itself");
@@ -70,7 +69,7 @@ fn a_stop_is_each_descendants_reason() {
         ready.go();
         please_stop.wait_for_go();
     });
-    assert!(is_up.wait_for_go_timeout(SOON));
+    assert!(is_up.wait_for_go_timeout(DEADLINE));
     let child = parent.thread().children().remove(0);
     assert!(parent.thread().stop_reason().is_none() && parent.thread().stop_latency().is_none());
     let line = line!() + 1;
@@ -103,7 +102,7 @@ fn a_parents_end_is_reason_with_its_cause() {
                 child.thread().clone()
             })
             .unwrap();
-        assert!(signal.wait_for_go_timeout(SOON));
+        assert!(signal.wait_for_go_timeout(DEADLINE));
         let child = parent.thread().children().remove(0);
         (parent, child, seen)
     };
@@ -212,7 +211,7 @@ fn who_is_asked_later_was_not_asked_earlier() {
         thread
     });
     let parent = parent.unwrap();
-    assert!(begun.wait_for_go_timeout(SOON));
+    assert!(begun.wait_for_go_timeout(DEADLINE));
     let before = Instant::now();
     ended.go();
     let first = parent.join().unwrap();

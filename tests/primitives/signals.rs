@@ -1,14 +1,11 @@
 //! Signals: go once, wake all, run targets once, combine, and tell which of two it was.
 
-use crate::support::{until_waiting, within_deadline};
+use crate::support::{DEADLINE, until, until_waiting, within_deadline};
 use selvedge::{Signal, Till};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Longer than anything here may take; a wait that reaches it has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn counter() -> (Arc<AtomicUsize>, impl FnOnce() + Send + 'static) {
     let count = Arc::new(AtomicUsize::new(0));
@@ -18,9 +15,8 @@ fn counter() -> (Arc<AtomicUsize>, impl FnOnce() + Send + 'static) {
     })
 }
 
-/// A part that has gone, and has parts itself, is looked at once: the wait for the whole sleeps until the rest goes.
-#[test]
-fn a_wait_whose_nested_part_has_gone_sleeps() {
+/// The CPU time of a thread that waits for 300 ms, for a signal with a nested part that has gone.
+fn spent_on_a_gone_nested_part() -> Duration {
     let parts = [Signal::new("a"), Signal::new("b"), Signal::new("c")];
     let [a, b, c] = &parts;
     let whole = (a | b) & c;
@@ -39,8 +35,15 @@ fn a_wait_whose_nested_part_has_gone_sleeps() {
     assert!(looked.wait_for_go_timeout(DEADLINE));
     c.go();
     // Where the system does not tell a thread's CPU time, nothing is known.
-    let spent = waiter.join().unwrap().unwrap_or_default();
-    assert!(spent < Duration::from_millis(100), "{spent:?} of 300 ms");
+    waiter.join().unwrap().unwrap_or_default()
+}
+
+/// A part that has gone, and has parts itself, is looked at once: the wait for the whole sleeps until the rest goes.
+#[test]
+fn a_wait_whose_nested_part_has_gone_sleeps() {
+    // Time that the host takes from a thread is counted as the thread's own. So one round of little time is enough.
+    // A wait that does not sleep spends up to 300 ms in each.
+    until("the wait sleeps", || spent_on_a_gone_nested_part() < Duration::from_millis(30));
 }
 
 #[test]
@@ -66,11 +69,14 @@ fn go_is_true_for_exactly_one_call() {
 
 #[test]
 fn a_go_wakes_all_who_wait() {
-    let signal = Signal::new("open");
-    thread::scope(|s| {
-        let waiters: Vec<_> = (0..50).map(|_| s.spawn(|| signal.wait_for_go_timeout(DEADLINE))).collect();
-        signal.go();
-        assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
+    within_deadline(|| {
+        let signal = Signal::new("open");
+        // A wait without a time-out: a lost wake-up is not made good by another look.
+        let wait = || signal.wait_for_go();
+        thread::scope(|s| {
+            (0..50).for_each(|_| drop(s.spawn(wait)));
+            signal.go();
+        });
     });
 }
 
@@ -340,11 +346,10 @@ fn dropping_a_running_scoped_target_waits() {
     begun.wait_for_go();
     let dropper = selvedge::spawn("dropper", move |_| drop(target));
     // It waits for the target, and has not gone past it.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while dropper.thread().waiting_for().is_none_or(|wait| wait.kind() != "target") {
-        assert!(Instant::now() < deadline && dropper.thread().is_alive(), "the drop does not wait");
-        thread::yield_now();
-    }
+    until("the drop waits", || {
+        assert!(dropper.thread().is_alive(), "the drop does not wait");
+        dropper.thread().waiting_for().is_some_and(|wait| wait.kind() == "target")
+    });
     go_on.go();
     dropper.join().unwrap();
     assert!(done.is_go());

@@ -1,5 +1,6 @@
 //! A thread that was asked to stop, and ends with an error that says so, has not failed.
 
+use crate::support::DEADLINE;
 use selvedge::{
     AskError, Builder, GaveUp, OnChildFailure, PopError, Promise, Queue, Restart, Sequencer, Signal, Stopped, Thread,
     Till, mdc, scope, spawn, spawn_actor, spawn_fallible,
@@ -8,8 +9,6 @@ use std::error::Error;
 use std::time::Duration;
 
 type Boxed = Box<dyn Error + Send + Sync>;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn until_waiting(thread: &Thread) {
     let deadline = Till::after(DEADLINE);

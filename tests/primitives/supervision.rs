@@ -2,13 +2,11 @@
 //! its failure goes up.
 
 use crate::random::Random;
-use crate::support::{Folder, run, subject};
+use crate::support::{DEADLINE, Folder, run, subject};
 use selvedge::{Builder, OnChildFailure, Restart, Signal, Thread, spawn, spawn_fallible};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {

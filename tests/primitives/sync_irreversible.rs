@@ -1,13 +1,12 @@
 //! Progress, Sequencer and Promise: an event stays, and no thread holds up the others.
 
+use crate::support::DEADLINE;
 use selvedge::{GaveUp, Progress, Promise, PromiseError, Sequencer, Signal, Till};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
 fn progress_goes_forward_only() {

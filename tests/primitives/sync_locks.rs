@@ -1,15 +1,13 @@
 //! Lock and Monitor: one at a time, not reentrant, usable after a panic, and no wait without a
 //! cause.
 
-use crate::support::until;
+use crate::support::{DEADLINE, until};
 use selvedge::{GaveUp, Lock, Monitor, Signal, Till};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn panic_text(f: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");

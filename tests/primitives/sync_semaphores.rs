@@ -1,13 +1,11 @@
 //! Semaphore and BinarySemaphore: no permit too many, none lost, no thread starves.
 
-use crate::support::{until, within_deadline};
+use crate::support::{DEADLINE, until, within_deadline};
 use selvedge::{BinarySemaphore, GaveUp, Semaphore, Signal, Till};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
 fn there_are_never_more_inside_than_permits() {

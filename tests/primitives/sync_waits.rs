@@ -1,12 +1,11 @@
 //! Every blocking call says what it waits for while it blocks, and `please_stop` ends it.
 
+use crate::support::DEADLINE;
 use selvedge::{
     BinarySemaphore, JoinHandle, Lock, Monitor, Progress, Promise, Semaphore, Sequencer, Signal, Thread, Till, spawn,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the thread says it waits for; then it is stopped, and has to be gone soon.
 fn waits(thread: JoinHandle<bool>) -> (&'static str, String) {

@@ -1,13 +1,11 @@
 //! Threads have a parent, a name and a `please_stop`, and their parent outlives them.
 
-use crate::support::{OnDrop, until, within_deadline};
+use crate::support::{DEADLINE, OnDrop, until, within_deadline};
 use parking_lot::Mutex;
 use selvedge::{Builder, Failure, JoinHandle, Queue, Signal, StopOrder, Thread, Till, scope, spawn, spawn_fallible};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A list that threads write their ends into.
 #[derive(Clone, Default)]
@@ -288,11 +286,8 @@ fn a_thread_shows_what_it_waits_for() {
     assert!(thread.waiting_for().is_none());
 }
 
-#[test]
-fn cpu_time_is_the_threads_own() {
-    if !cfg!(target_os = "linux") {
-        return;
-    }
+/// The CPU time of a thread that waits while another one uses 30 ms.
+fn cpu_time_beside_a_busy_thread() -> Duration {
     let burner = spawn("burner", |_| {
         let me = Thread::current();
         while me.cpu_time().unwrap() < Duration::from_millis(30) {
@@ -306,11 +301,23 @@ fn cpu_time_is_the_threads_own() {
     assert!(burned.age() >= Duration::from_millis(30));
     idler.stop();
     idler.join().unwrap();
-    assert!(idled.cpu_time().unwrap() < Duration::from_millis(30));
+    idled.cpu_time().unwrap()
 }
 
 #[test]
+fn cpu_time_is_the_threads_own() {
+    if cfg!(target_os = "linux") {
+        // Time that the host takes from a thread is counted as the thread's own. So one good round is enough.
+        until("the idle thread uses little", || cpu_time_beside_a_busy_thread() < Duration::from_millis(30));
+    }
+}
+
+/// In a process of its own, since resident memory belongs to all tests.
+#[test]
 fn thousands_of_threads_leave_nothing() {
+    if crate::support::in_own_process(module_path!(), "thousands_of_threads_leave_nothing") {
+        return;
+    }
     let resident = || {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
         statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
@@ -320,10 +327,14 @@ fn thousands_of_threads_leave_nothing() {
         handles.into_iter().for_each(|handle| handle.join().unwrap());
     };
     (0..5).for_each(|_| round());
-    let before = resident();
-    (0..20).for_each(|_| round());
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 4 << 20, "{grown} bytes for 4000 threads that are gone");
+    // The allocator may take more now and then. What threads leave behind is there each time.
+    let four_thousand = || {
+        let before = resident();
+        (0..20).for_each(|_| round());
+        resident().saturating_sub(before)
+    };
+    let grown: Vec<_> = std::iter::repeat_with(four_thousand).take(5).take_while(|&grown| grown >= 4 << 20).collect();
+    assert!(grown.len() < 5, "bytes for 4000 threads each that are gone: {grown:?}");
 }
 
 #[test]

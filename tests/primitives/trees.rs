@@ -2,6 +2,7 @@
 //! order, and each failure is told once, to the right one.
 
 use crate::random::Random;
+use crate::support::DEADLINE;
 use log::{LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
 use selvedge::{Builder, Failure, JoinHandle, OnChildFailure, Queue, Signal, StopOrder, Thread, Till, scope};
@@ -11,8 +12,6 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
@@ -452,11 +451,12 @@ fn check(seed: u64) {
 
 #[test]
 fn random_trees_end_in_order() {
-    let alarm = std::time::Duration::from_secs(900);
+    let trees = crate::support::long::of(600, 3000);
+    let alarm = Duration::from_secs(trees.max(900));
     if crate::support::in_own_process_within(module_path!(), "random_trees_end_in_order", alarm) {
         return;
     }
     log::set_logger(&Logger).expect("the only one");
     log::set_max_level(LevelFilter::Error);
-    (0..crate::support::long::of(600, 3000)).for_each(check);
+    (0..trees).for_each(check);
 }

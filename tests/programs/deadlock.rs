@@ -166,18 +166,22 @@ fn turn_called(has_turn: &str, has_lock: &str) {
 /// Two threads that hand each other more than fits.
 fn full_queues(please_stop: &Signal) {
     let (there, back) = (Queue::bounded("there", 2), Queue::bounded("back", 2));
-    for (name, from, to) in [("ada", &back, &there), ("bob", &there, &back)] {
+    let workers = [("ada", &back, &there), ("bob", &there, &back)].map(|(name, from, to)| {
         let (from, to) = (from.clone(), to.clone());
-        drop(spawn(name, move |_| {
+        spawn(name, move |_| {
             while let Some(value) = from.pop() {
                 for more in 0..100_u32 {
                     to.add(value + more).unwrap();
                 }
             }
-        }));
+        })
+    });
+    // Both have waited for a value before there is one. So each is known to take from its queue.
+    let waits = |worker: &JoinHandle<()>| worker.thread().waiting_for().is_some_and(|wait| wait.kind() == "queue");
+    while !workers.iter().all(waits) {
+        std::thread::sleep(Duration::from_millis(1));
     }
-    // So that both have waited for a value before there is one.
-    (Till::after(A_WHILE / 10) | please_stop).wait_for_go();
+    drop(workers);
     there.add(0).unwrap();
     back.add(0).unwrap();
     please_stop.wait_for_go();

@@ -22,13 +22,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 120;
 
 /// The same while a child process runs: Cargo may build a program for a test.
-const LOOKS_WITH_CHILDREN: u32 = 600;
+const LOOKS_WITH_CHILDREN: u32 = 1800;
 
 /// The number of looks, in place of both: this file's own test does not wait for minutes.
 const VARIABLE: &str = "SELVEDGE_HANG_LOOKS";
 
 /// Longer than the report takes. A report that hangs too must not keep the process.
-const REPORT: Duration = Duration::from_secs(20);
+const REPORT: Duration = Duration::from_secs(100);
 
 // Called with the arguments of `main`, which it does not take, before std's own start. That is
 // enough for a thread.
@@ -52,8 +52,15 @@ fn watch() {
     let mut blocked: HashMap<String, Blocked> = HashMap::new();
     let mut tests = Vec::new();
     let given: Option<u32> = std::env::var(VARIABLE).ok().and_then(|looks| looks.parse().ok());
+    let mut had_children = false;
     loop {
         thread::sleep(PAUSE);
+        let has_children = has_children();
+        if had_children && !has_children {
+            // A thread that has waited for the child has its time from now on.
+            blocked.clear();
+        }
+        had_children = has_children;
         let mut now = HashMap::new();
         for id in threads() {
             let Some(ran) = ran(&id) else { continue };
@@ -61,7 +68,7 @@ fn watch() {
             now.insert(id, Blocked { ran, looks });
         }
         blocked = now;
-        let limit = given.unwrap_or(if has_children() { LOOKS_WITH_CHILDREN } else { LOOKS });
+        let limit = given.unwrap_or(if has_children { LOOKS_WITH_CHILDREN } else { LOOKS });
         let still: Vec<&String> =
             blocked.iter().filter(|(_, thread)| thread.looks >= limit).map(|(id, _)| id).collect();
         if still.is_empty() {
@@ -157,7 +164,7 @@ fn a_test_that_hangs_ends_the_process() {
         String::from_utf8_lossy(&said).into_owned()
     });
     // Where the watch finds nothing, it does not end this test either.
-    let alarm = Instant::now() + Duration::from_secs(60);
+    let alarm = Instant::now() + 2 * REPORT;
     while child.try_wait().expect("it is a child").is_none() && Instant::now() < alarm {
         thread::sleep(Duration::from_millis(10));
     }

@@ -110,7 +110,12 @@ fn in_thread(name: Option<&str>, f: impl FnOnce() + Send + 'static) {
     if let Some(name) = name {
         thread = thread.name(name.to_owned());
     }
-    thread.spawn(f).unwrap().join().unwrap();
+    let thread = thread.spawn(f).unwrap();
+    // A thread that sleeps in `join` does not run, which `tests/support/hang.rs` takes for a hang.
+    while !thread.is_finished() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    thread.join().unwrap();
 }
 
 #[test]

@@ -149,8 +149,16 @@ fn a_wait_that_goes_on_is_in_the_trace_up_to_now() {
 fn a_thread_outside_of_the_tree_ends_a_wait_by_its_name() {
     let recorded = Recorded::begin();
     let _me = register("outside");
-    let (queue, till) = (Queue::unbounded("jobs"), Till::after(Duration::from_millis(20)));
-    till.wait_for_go();
+    let queue = Queue::unbounded("jobs");
+    let has_slept = |trace: &Trace| {
+        let waits = &trace.threads[index(trace, "main/outside")].waits;
+        waits.iter().any(|wait| wait.ender == TracedEnder::Clock && wait.what.kind == "signal")
+    };
+    // A thread that gets its processor late finds that its Till has gone, and does not sleep.
+    until("it has slept to a Till", || {
+        Till::after(Duration::from_millis(20)).wait_for_go();
+        has_slept(&Traced::new(recorded.ledger.collect().unwrap(), Clock::Cpu).trace)
+    });
     let waiter = spawn("waiter", {
         let queue = queue.clone();
         move |_| queue.pop()
@@ -161,8 +169,7 @@ fn a_thread_outside_of_the_tree_ends_a_wait_by_its_name() {
     let (Traced { trace, .. }, _) = recorded.end();
     let wait = &trace.threads[index(&trace, "main/outside/waiter")].waits[0];
     assert_eq!(wait.ender, TracedEnder::Named("other/stranger".into()));
-    let me = &trace.threads[index(&trace, "main/outside")];
-    assert!(me.waits.iter().any(|wait| wait.ender == TracedEnder::Clock && wait.what.kind == "signal"), "{me:?}");
+    assert!(has_slept(&trace), "{trace:?}");
 }
 
 #[test]

@@ -253,15 +253,20 @@ mod tests {
         b.clear_slot();
     }
 
+    /// In a process of its own, since entries are never freed: other tests have thousands of threads.
     #[test]
     fn a_million_ids_one_after_the_other_share_a_few_entries() {
+        let test = "a_million_ids_one_after_the_other_share_a_few_entries";
+        if crate::own_process::passes(module_path!(), test, &[]) {
+            return;
+        }
         let lasting: Vec<Claim> = (0..100).map(|n| claim(SPARE + 100_000 + n * 7).unwrap()).collect();
         for n in 0..1_000_000 {
             drop(claim(SPARE + 1_000_000 + n).unwrap());
         }
         let count: usize = (0..BUCKETS as i32).map(|n| nodes(n).count()).sum();
-        // One for each bucket, one for each that lasts, and what other tests hold.
-        assert!(count < BUCKETS + lasting.len() + 500, "{count} entries");
+        // One for each bucket, and one for each that lasts.
+        assert!(count <= BUCKETS + lasting.len(), "{count} entries");
     }
 
     #[test]

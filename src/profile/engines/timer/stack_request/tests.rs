@@ -133,7 +133,7 @@ fn a_thread_that_blocks_sigprof_is_sent_no_request() {
             libc::sigismember(&pending, libc::SIGPROF) == 1
         }
     });
-    assert!(blocked.wait_for_go_timeout(Duration::from_secs(30)));
+    assert!(blocked.wait_for_go_timeout(Duration::from_secs(100)));
     let replies = request_soon(&[thread.thread().clone()]);
     go.go();
     let is_pending = thread.join().unwrap();
