@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use support::open::Open;
+use support::watched::until;
 use support::{Folder, answer, expect, info, program, selvedge, stderr, stdout, usual};
 
 fn is_plain(text: &str) -> bool {
@@ -156,17 +157,22 @@ fn top_without_a_terminal_says_so() {
 
 fn connect(open: &Open) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", open.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
 }
 
-/// The whole answer to a request with these headers.
+/// The whole answer to a request with these headers. It is asked again while the program takes no connection in
+/// time, as on a busy machine.
 fn get(open: &Open, path: &str, headers: &str) -> String {
-    let mut stream = connect(open);
-    let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{headers}\r\n", open.port);
-    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    until("the program takes a connection", || {
+        let mut stream = connect(open);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{headers}\r\n", open.port);
+        stream.write_all(head.as_bytes()).unwrap();
+        answer.clear();
+        stream.read_to_string(&mut answer).unwrap();
+        !answer.starts_with("HTTP/1.1 504 ")
+    });
     answer
 }
 
@@ -216,5 +222,5 @@ fn open_passes_events_as_they_come() {
         received += &String::from_utf8_lossy(&buffer[..n]);
     }
     drop(stream);
-    closed.recv_timeout(Duration::from_secs(30)).expect("the program does not see that the browser has gone");
+    closed.recv_timeout(Duration::from_secs(60)).expect("the program does not see that the browser has gone");
 }

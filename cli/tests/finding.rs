@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Folder, answer, expect, info, program, selvedge, stderr, stdout, usual};
+use support::{Folder, answer, expect, info, program, selvedge, selvedge_once, stderr, stdout, usual};
 
 fn ps(folder: &Folder, more: &[&str]) -> std::process::Output {
     selvedge(&[&["ps", "--folder", folder.0.to_str().unwrap()], more].concat())
@@ -74,9 +74,9 @@ fn a_folder_of_others_is_left_out() {
 fn silent(folder: &Folder) {
     for arguments in [&["ps"][..], &["dump"], &["open"], &["record", "-s", "1", "-o", "/tmp/never.folded"]] {
         let begin = Instant::now();
-        let output = selvedge(&[arguments, &["--folder", folder.0.to_str().unwrap()]].concat());
+        let output = selvedge_once(&[arguments, &["--folder", folder.0.to_str().unwrap()]].concat());
         expect(&output, 4);
-        assert!(begin.elapsed() < Duration::from_secs(10), "{arguments:?} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(60), "{arguments:?} took {:?}", begin.elapsed());
         assert!(stderr(&output).contains("in time"), "{}", stderr(&output));
     }
 }

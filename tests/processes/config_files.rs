@@ -79,8 +79,8 @@ fn bare(name: &str) -> Vec<u8> {
 #[test]
 fn damaged_files_give_errors_and_no_panic() {
     // In a process of its own, whose environment has the variable.
-    let variables = [("LOGS", "/var/log")];
-    if in_own_process_with(module_path!(), "damaged_files_give_errors_and_no_panic", &variables) {
+    let (alarm, variables) = (Duration::from_secs(600), [("LOGS", "/var/log")]);
+    if in_own_process_with(module_path!(), "damaged_files_give_errors_and_no_panic", alarm, &variables) {
         return;
     }
     const CASES: u64 = 3000;
@@ -134,7 +134,7 @@ root:";
         }
         let _told = done.send((good, bad));
     });
-    match all_done.recv_timeout(Duration::from_secs(120)) {
+    match all_done.recv_timeout(Duration::from_secs(500)) {
         Ok((good, bad)) => assert!(good > 50 && bad > 1000, "{good} good, {bad} bad"),
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("the reading hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(fuzz.join().unwrap_err()),

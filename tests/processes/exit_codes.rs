@@ -4,6 +4,7 @@
 use crate::random::Random;
 use selvedge::{Config, JoinHandle, Signal, spawn, spawn_fallible};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 const PROGRAMS: u64 = 500;
 
@@ -79,7 +80,7 @@ fn an_unjoined_failure_gives_1() {
     // In a process of its own, since hundreds of failure reports go to stderr.
     let mut inner = Command::new(std::env::current_exe().unwrap());
     inner.args(["--exact", "exit_codes::an_unjoined_failure_gives_1", "--nocapture"]).env(INNER, "");
-    let ended = crate::support::run(&mut inner);
+    let ended = crate::support::Process::start(&mut inner).end_within(Duration::from_secs(600));
     let last: Vec<_> = ended.stderr.lines().rev().take(20).collect();
     assert!(ended.status.success(), "the last lines, the last one first: {last:#?}");
     assert!(ended.stderr.contains("selvedge: exit-codes failed"));

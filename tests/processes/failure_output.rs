@@ -1,8 +1,18 @@
 //! What a program that fails leaves behind: one report on stderr, one record of it in the log, for
 //! each kind of payload.
 
-use crate::support::{Ended, Folder, program, run};
+use crate::support::{Ended, Folder, program, run, undisturbed};
 use std::process::Command;
+
+/// How the scenario ended, with its log. An end has one second for the log. A run that took longer, and whose
+/// log lacks a part, is repeated.
+fn failing_in_time(scenario: &str, parts: &[&str]) -> (Ended, String) {
+    let once = || {
+        let folder = Folder::new(scenario);
+        (failing(scenario, &folder), folder.read("app.log"))
+    };
+    undisturbed(once, |(ended, log)| ended.is_slow_without(&[log], parts))
+}
 
 fn failing(scenario: &str, folder: &Folder) -> Ended {
     let config = folder.config("");
@@ -58,12 +68,14 @@ fn unusual_payloads_are_reported() {
 
 #[test]
 fn a_thread_exit_panic_is_logged() {
-    let folder = Folder::new("panic-at-thread-exit");
-    let ended = failing("panic-at-thread-exit", &folder);
+    let parts = [
+        "INFO main/leaver before the end",
+        "ERROR main/leaver main/leaver panicked at tests/programs/failing.rs:",
+        "too late",
+    ];
+    let (ended, log) = failing_in_time("panic-at-thread-exit", &parts);
     assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
-    let log = folder.read("app.log");
-    assert!(log.contains("INFO main/leaver before the end"), "{log}");
-    assert!(log.contains("ERROR main/leaver main/leaver panicked at tests/programs/failing.rs:"), "{log}");
+    assert!(parts.iter().all(|part| log.contains(part)), "{log}");
     assert!(log.trim_end().ends_with("too late"), "{log}");
 }
 
@@ -134,11 +146,10 @@ fn many_failures_are_all_logged_and_counted() {
 
 #[test]
 fn both_panics_of_an_abort_are_logged() {
-    let folder = Folder::new("double-panic");
-    let ended = failing("double-panic", &folder);
+    let texts = ["the first", "the second", "panic in a destructor during cleanup"];
+    let (ended, log) = failing_in_time("double-panic", &texts);
     assert_eq!(ended.status.code(), None, "the standard library aborts: {}", ended.stderr);
-    let log = folder.read("app.log");
-    for text in ["the first", "the second", "panic in a destructor during cleanup"] {
+    for text in texts {
         assert_eq!(log.matches(text).count(), 1, "{log}");
     }
 }

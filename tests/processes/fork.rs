@@ -2,12 +2,15 @@
 //! offers works in it.
 #![cfg(unix)]
 
-use crate::support::{Folder, program, run};
+use crate::support::{Folder, Process, program};
 use std::process::Command;
+use std::time::Duration;
 
 /// Each line of stdout is a check of `tests/programs/forking.rs`.
 fn checks(scenario: &str, arguments: &[&str]) -> String {
-    let ended = run(Command::new(program("forking")).arg(scenario).args(arguments));
+    let process = Process::start(Command::new(program("forking")).arg(scenario).args(arguments));
+    // Longer than what the program itself takes for a hang.
+    let ended = process.end_within(Duration::from_secs(900));
     assert_eq!(ended.code(), 0, "{}{}", ended.stdout, ended.stderr);
     let checks: Vec<_> = ended.stdout.lines().collect();
     assert!(!checks.is_empty(), "{}", ended.stderr);

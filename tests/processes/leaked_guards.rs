@@ -1,14 +1,12 @@
 //! A guard that is leaked (`mem::forget`) costs memory, and nothing else: no thread has another
 //! one's identity, and each end is seen.
 
+use crate::support::{DEADLINE, until};
 use selvedge::{
     BinarySemaphore, Builder, Config, Lock, Monitor, Promise, Restart, Runtime, Semaphore, Sequencer, Signal, Thread,
     register, register_once, scope, spawn,
 };
 use std::mem::forget;
-use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An OS thread that this crate has not made.
 fn foreign<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
@@ -184,10 +182,7 @@ fn leaked_primitive_guards_only_keep_their_locks() {
         spawn("acquires", move |please_stop| drop(semaphore.acquire_till(please_stop))),
         spawn("claims", move |please_stop| assert!(promise.wait_till(please_stop).is_err())),
     ];
-    let until = std::time::Instant::now() + DEADLINE;
-    while waiting[0].thread().waiting_for().is_none() && std::time::Instant::now() < until {
-        std::thread::yield_now();
-    }
+    until("it waits for the lock", || waiting[0].thread().waiting_for().is_some());
     let dump = selvedge::dump().to_string();
     assert!(dump.contains("leaked lock") && dump.contains("a thread that has ended"), "{dump}");
     waiting.iter().for_each(|thread| thread.stop());

@@ -2,14 +2,17 @@
 //! that does not stop, each with its place in the code.
 #![cfg(all(feature = "profiling", target_os = "linux"))]
 
-use crate::support::{program, run};
+use crate::support::{Ended, program, run, undisturbed};
 use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn the_three_culprits_are_named_with_their_places() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ended = run(Command::new(program("03_outage")).current_dir(root));
+    let once = || run(Command::new(program("03_outage")).current_dir(root));
+    // A thread that gets no processor cannot tell its stack. The dump says so.
+    let is_silent = |text: &str| text.contains("no processor") || text.contains("stacks were not found in time");
+    let ended = undisturbed(once, |ended: &Ended| is_silent(&ended.stderr));
     assert_eq!(ended.code(), 70, "{}", ended.stderr);
     let text = &ended.stderr;
     let line_with = |parts: &[&str]| {

@@ -1,15 +1,13 @@
 //! The pools of docs/recipes.md belong to the tree: they are found there, in log and profile, and
 //! end with their owner.
 
-use crate::support::{Folder, until};
+use crate::support::{DEADLINE, Folder, until};
 use rayon::prelude::*;
 use selvedge::{Builder, Config, Failure, Registered, Runtime, Signal, Thread, Till, spawn};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One runtime at a time, in this process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -120,7 +118,7 @@ fn a_rayon_pool_ends_with_its_owner() {
             pool.install(move || {
                 (0..3).into_par_iter().for_each(|_| {
                     while !me.is_go() {
-                        std::thread::yield_now()
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                 })
             });

@@ -34,9 +34,7 @@ fn the_runtimes_threads_stand_apart() {
         let by_target = spawned_by_the_timer(waits);
         assert_eq!(by_target.thread().path(), "main/by-target");
         assert_eq!(by_target.thread().parent().as_ref(), Some(&me));
-        while users[2].thread().children().is_empty() {
-            std::thread::yield_now();
-        }
+        until("its child", || !users[2].thread().children().is_empty());
         assert_eq!(users[2].thread().children()[0].path(), "main/selvedge_/watcher");
         let children: Vec<String> = me.children().iter().map(|child| child.path().to_owned()).collect();
         assert_eq!(children, ["main/watcher", "main/log-writer", "main/selvedge_", "main/by-target"]);
@@ -107,9 +105,7 @@ fn the_wait_for_os_signals_has_a_name() {
     let thread = threads.iter().find(|thread| thread["path"] == "main/selvedge/os-signals").unwrap();
     assert_eq!((&thread["state"], &thread["waiting_for"]["kind"]), (&"waiting".into(), &"OS signals".into()), "{text}");
     let sender = std::thread::spawn(move || {
-        while main.waiting_for().is_none() {
-            std::thread::yield_now();
-        }
+        until("main waits", || main.waiting_for().is_some());
         std::thread::sleep(KEPT);
         // SAFETY: it takes two numbers and touches no memory.
         unsafe { libc::kill(libc::getpid(), libc::SIGTERM) }

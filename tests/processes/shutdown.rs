@@ -2,12 +2,14 @@
 //! stop is named.
 #![cfg(unix)]
 
-use crate::support::{Folder, Process, subject};
+use crate::support::{Ended, Folder, Process, subject, undisturbed, until};
 use libc::{SIGINT, SIGTERM};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (crate::support::Ended, String) {
+fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (Ended, String) {
     let folder = Folder::new(test);
     let mut process = Process::start(&mut subject(scenario, &folder.config(more)));
     process.wait_for("ready");
@@ -28,11 +30,39 @@ fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (crat
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 fn until_logged(folder: &Folder, what: &str) {
-    let deadline = std::time::Instant::now() + crate::support::ALARM;
-    while !std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default().contains(what) {
-        assert!(std::time::Instant::now() < deadline, "never logged: {what}");
-        std::thread::yield_now();
-    }
+    let file = folder.path().join("app.log");
+    until(what, || std::fs::read_to_string(&file).is_ok_and(|log| log.contains(what)));
+}
+
+/// The same as `interrupted`, again where the last words may have come too late: stderr and the log lack
+/// one of the parts.
+fn interrupted_saying(test: &str, scenario: &str, more: &str, signals: &[i32], parts: &[&str]) -> (Ended, String) {
+    let is_late = |(ended, log): &(Ended, String)| ended.is_slow_without(&[&ended.stderr, log], parts);
+    undisturbed(|| interrupted(test, scenario, more, signals), is_late)
+}
+
+/// The seconds of a duration as the log shows it: `1.5s`, `20.0ms`, `3.1µs`, `40.0ns`.
+fn seconds(text: &str) -> f64 {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic()).expect("a unit"));
+    let factor = match unit {
+        "s" => 1.0,
+        "ms" => 1e-3,
+        "µs" => 1e-6,
+        "ns" => 1e-9,
+        other => panic!("{other} is no unit"),
+    };
+    number.parse::<f64>().unwrap() * factor
+}
+
+/// The paths and seconds in the line that lists the slowest threads.
+fn slowest(log: &str) -> Vec<(&str, f64)> {
+    let list = log.lines().find_map(|line| line.split("; the slowest: ").nth(1)).expect("how long it took");
+    list.split(", ")
+        .map(|entry| {
+            let mut words = entry.split(' ');
+            (words.next().unwrap(), seconds(words.next().expect("a time")))
+        })
+        .collect()
 }
 
 #[test]
@@ -79,13 +109,19 @@ fn threads_end_in_the_promised_order() {
 #[test]
 fn a_second_signal_ends_a_slow_stop() {
     for (signals, code) in [([SIGINT, SIGINT], 130), ([SIGTERM, SIGTERM], 143), ([SIGINT, SIGTERM], 143)] {
-        let (ended, log) = interrupted("second", "deaf", "shutdown: { patience: 20ms, grace: 0s }", &signals);
+        let parts = [
+            "not stopped:",
+            "main/deaf, waiting",
+            "for signal \"a bell\"",
+            "main, waiting",
+            "for thread \"main/deaf\"",
+        ];
+        let (ended, log) =
+            interrupted_saying("second", "deaf", "shutdown: { patience: 20ms, grace: 0s }", &signals, &parts);
         assert_eq!(ended.code(), code, "{}", ended.stderr);
         assert!(ended.took < AT_ONCE, "{:?}", ended.took);
         for text in [&ended.stderr, &log] {
-            assert!(text.contains("not stopped:"), "{text}");
-            assert!(text.contains("main/deaf, waiting") && text.contains("for signal \"a bell\""), "{text}");
-            assert!(text.contains("main, waiting") && text.contains("for thread \"main/deaf\""), "{text}");
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
     }
 }
@@ -96,12 +132,7 @@ fn a_stuck_thread_is_reported_repeatedly() {
     let mut process = Process::start(&mut subject("deaf", &folder.config("shutdown: { patience: 20ms, grace: 0s }")));
     process.wait_for("ready").signal(SIGINT);
     until_logged(&folder, "for signal \"a bell\"");
-    let reports = || folder.read("app.log").matches("for main/deaf to stop:").count();
-    let deadline = std::time::Instant::now() + crate::support::ALARM;
-    while reports() < 3 {
-        assert!(std::time::Instant::now() < deadline, "reported {} times", reports());
-        std::thread::yield_now();
-    }
+    until("three reports", || folder.read("app.log").matches("for main/deaf to stop:").count() >= 3);
     process.signal(SIGINT);
     assert_eq!(process.end().code(), 130);
 }
@@ -109,15 +140,20 @@ fn a_stuck_thread_is_reported_repeatedly() {
 #[test]
 fn a_thread_may_have_its_own_patience() {
     let folder = Folder::new("impatient");
-    let ended = crate::support::run(&mut subject("impatient", &folder.config("shutdown: { patience: 1h }")));
+    let mut command = subject("impatient", &folder.config("shutdown: { patience: 1h }"));
+    let mut process = Process::start_reading(&mut command, Stdio::piped());
+    until_logged(&folder, "for main/quick to stop:");
+    process.input().write_all(b"it is reported\n").unwrap();
+    let ended = process.end();
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     let log = folder.read("app.log");
-    let reports = log.matches("for main/quick to stop:").count();
-    // After 20 ms, then 40, 80, 160, 320, 640: growing, or it would be fifty.
-    assert!((1..=7).contains(&reports), "{reports} reports:\n{log}");
+    let slowest = slowest(&log);
+    let of = |path: &str| slowest.iter().find(|one| one.0 == path).unwrap_or_else(|| panic!("{path}: {log}")).1;
+    let (quick, reports) = (of("main/quick"), log.matches("for main/quick to stop:").count());
+    assert!(quick >= 1.0 && of("main/unhurried") >= 1.0, "{log}");
+    // After 20 ms, then 40, 80, 160, 320, 640: growing, or it would be fifty in a second.
+    assert!(reports as f64 <= (quick / 0.02).log2() + 2.0, "{reports} reports:\n{log}");
     assert!(!log.contains("for main/unhurried to stop:"), "{log}");
-    let slowest = log.lines().find(|line| line.contains("all threads have stopped")).expect("how long it took");
-    assert!(slowest.contains(" main/quick ") && slowest.contains(" main/unhurried "), "{slowest}");
 }
 
 #[test]
@@ -126,25 +162,28 @@ fn the_slowest_to_stop_are_listed() {
     let ended = crate::support::run(&mut subject("sluggish", &folder.config("")));
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     let log = folder.read("app.log");
-    let line = log.lines().find(|line| line.contains("; the slowest: ")).expect("how long it took");
-    let list = line.split("; the slowest: ").nth(1).expect("a list");
-    assert!(list.starts_with("main/pool/sluggish "), "{line}");
-    assert!((2..=5).contains(&list.matches("main/pool/").count()), "{line}");
+    let slowest = slowest(&log);
+    assert!(slowest.is_sorted_by(|one, next| one.1 >= next.1), "{log}");
+    // On a busy machine others may be before it.
+    assert!(slowest.iter().any(|one| one.0 == "main/pool/sluggish" && one.1 >= 0.69), "{log}");
+    assert!((2..=5).contains(&slowest.iter().filter(|one| one.0.starts_with("main/pool/")).count()), "{log}");
 }
 
 #[test]
 fn on_stuck_abort_ends_the_process_with_70() {
-    let more = "shutdown: { patience: 50ms, on_stuck: abort }";
-    let (ended, log) = interrupted("abort", "deaf", more, &[SIGTERM]);
+    // The thread has a patience of its own. With that, `main` would be blamed if it got no processor.
+    let more = "shutdown: { patience: 60s, on_stuck: abort }";
+    let part = "main/deaf does not stop, and shutdown.on_stuck is abort";
+    let (ended, log) = interrupted_saying("abort", "deaf", more, &[SIGTERM], &[part]);
     assert_eq!(ended.code(), 70, "{}", ended.stderr);
     for text in [&ended.stderr, &log] {
-        assert!(text.contains("main/deaf does not stop, and shutdown.on_stuck is abort"), "{text}");
+        assert!(text.contains(part), "{text}");
     }
 }
 
 #[test]
 fn signals_are_heard_though_the_log_hangs() {
-    let mut process = Process::start(std::process::Command::new(crate::support::program("subject")).arg("stuck-log"));
+    let mut process = Process::start(Command::new(crate::support::program("subject")).arg("stuck-log"));
     // Main is asked although the line about it could not be written.
     process.wait_for("ready").signal(SIGINT).wait_for("asked").signal(SIGINT);
     let ended = process.end();
@@ -154,19 +193,26 @@ fn signals_are_heard_though_the_log_hangs() {
 
 #[test]
 fn a_log_hanging_at_exit_can_be_interrupted() {
-    let mut process = Process::start(std::process::Command::new(crate::support::program("subject")).arg("stuck-end"));
+    let mut process = Process::start(Command::new(crate::support::program("subject")).arg("stuck-end"));
     process.wait_for("ready").signal(SIGINT).wait_for("ends").signal(SIGINT);
     let status = process.end().status;
     // By us, or, when we listen no more, by the signal itself.
     assert!(status.code() == Some(130) || status.signal() == Some(SIGINT), "{status}");
 }
 
-/// With a thread that does not stop, `on_stuck: abort`: how the process ended, once it was asked by
-/// SIGTERM.
-fn aborted(scenario: &str) -> crate::support::Ended {
-    let (ended, _) = interrupted(scenario, scenario, "shutdown: { patience: 100ms, on_stuck: abort }", &[SIGTERM]);
-    assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
-    ended
+/// With a thread that does not stop, `on_stuck: abort`: what the process says, once it was asked by
+/// SIGTERM. `first` is its begin, and `part` is in it. On a busy machine two threads may be asked at times
+/// that are far apart. Then one of them is blamed alone, and the run is repeated.
+fn aborted(scenario: &str, more: &str, first: &str, part: &str) {
+    let more = format!("shutdown: {{ patience: 100ms, on_stuck: abort{more} }}");
+    let is_right = |ended: &Ended| ended.stderr.starts_with(first) && ended.stderr.contains(part);
+    let run = || {
+        let (ended, _) = interrupted(scenario, scenario, &more, &[SIGTERM]);
+        assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
+        ended
+    };
+    let ended = undisturbed(run, |ended| !is_right(ended));
+    assert!(is_right(&ended), "{scenario}: {}", ended.stderr);
 }
 
 #[test]
@@ -177,41 +223,35 @@ fn patience_counts_from_the_ask() {
         ("stuck-scope", "main/stuck"),
         ("stuck-middle", "main/middle/stuck"),
     ] {
-        let ended = aborted(scenario);
         let first = format!("selvedge: {path} does not stop, and shutdown.on_stuck is abort, after ");
-        assert!(ended.stderr.starts_with(&first), "{scenario}: {}", ended.stderr);
-        assert!(ended.stderr.contains("asked to stop: "), "{}", ended.stderr);
+        aborted(scenario, "", &first, "asked to stop: ");
     }
 }
 
 #[test]
 fn ask_all_reports_a_stuck_mains_child() {
-    let more = "shutdown: { patience: 100ms, on_stuck: abort, ask: all }";
-    let (ended, _) = interrupted("stuck-beside", "stuck-beside", more, &[SIGTERM]);
-    assert_eq!(ended.code(), 70, "{}", ended.stderr);
-    assert!(ended.stderr.starts_with("selvedge: main/stuck does not stop"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("; nor does main"), "{}", ended.stderr);
+    aborted("stuck-beside", ", ask: all", "selvedge: main/stuck does not stop", "; nor does main");
 }
 
 #[test]
 fn a_stuck_main_is_logged_repeatedly() {
-    let folder = Folder::new("stuck-waits");
-    let mut process =
-        Process::start(&mut subject("stuck-join", &folder.config("shutdown: { patience: 50ms, grace: 0s }")));
-    process.wait_for("ready").signal(SIGTERM);
-    let deadline = std::time::Instant::now() + crate::support::ALARM;
-    while folder.read("app.log").matches("(reported again in ").count() < 3 {
-        assert!(std::time::Instant::now() < deadline, "{}", folder.read("app.log"));
-        std::thread::yield_now();
-    }
-    process.signal(SIGTERM);
-    assert_eq!(process.end().code(), 143);
-    let log = folder.read("app.log");
-    // One report of both: the thread that does not stop, and behind it the thread that joins it.
-    let report = log.split("the runtime has waited ").nth(1).unwrap();
-    for part in [" for main/stuck to stop:\n", "after this: SIGTERM came", "1 thread waits for that: main\n"] {
-        assert!(report.contains(part), "no {part:?} in:\n{report}");
-    }
+    let run = || {
+        let folder = Folder::new("stuck-waits");
+        let mut process =
+            Process::start(&mut subject("stuck-join", &folder.config("shutdown: { patience: 50ms, grace: 0s }")));
+        process.wait_for("ready").signal(SIGTERM);
+        until("three reports", || folder.read("app.log").matches("(reported again in ").count() >= 3);
+        process.signal(SIGTERM);
+        assert_eq!(process.end().code(), 143);
+        folder.read("app.log")
+    };
+    // One report of both: the thread that does not stop, and behind it the thread that joins it. Where they
+    // were asked at times that are far apart, there are two, and the run is repeated.
+    let parts = [" for main/stuck to stop:\n", "after this: SIGTERM came", "1 thread waits for that: main\n"];
+    let is_of_both = |report: &str| parts.iter().all(|part| report.contains(part));
+    let has_both = |log: &String| log.split("the runtime has waited ").skip(1).any(is_of_both);
+    let log = undisturbed(run, |log| !has_both(log));
+    assert!(has_both(&log), "no report with {parts:?} in:\n{log}");
 }
 
 #[test]
@@ -239,11 +279,10 @@ fn an_unstopped_crowd_is_one_short_report() {
 
 #[test]
 fn a_stuck_thread_alone_aborts_nothing() {
-    use std::io::Write;
     let folder = Folder::new("one-is-stopped");
-    let more = "shutdown: { patience: 50ms, on_stuck: abort }";
-    let mut process =
-        Process::start_reading(&mut subject("one-is-stopped", &folder.config(more)), std::process::Stdio::piped());
+    // The thread has a patience of its own, which does not hold for the end of the program.
+    let more = "shutdown: { patience: 60s, on_stuck: abort }";
+    let mut process = Process::start_reading(&mut subject("one-is-stopped", &folder.config(more)), Stdio::piped());
     process.wait_for("ready");
     until_logged(&folder, " for main/slow to stop:");
     process.input().write_all(b"go on\n").unwrap();
@@ -254,18 +293,22 @@ fn a_stuck_thread_alone_aborts_nothing() {
 #[test]
 fn a_hanging_thread_local_destructor_is_reported() {
     for scenario in ["stuck-destructor", "stuck-destructor-joined"] {
-        let folder = Folder::new(scenario);
-        let more = "shutdown: { patience: 100ms, on_stuck: abort }";
-        let mut process = Process::start(&mut subject(scenario, &folder.config(more)));
-        process.wait_for("ready");
-        if scenario == "stuck-destructor-joined" {
-            until_logged(&folder, "main/leaving has returned");
-            process.signal(SIGTERM);
-        }
-        let ended = process.end();
-        assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
-        let log = folder.read("app.log");
-        assert!(log.contains("a destructor of one of its thread-locals still runs"), "{scenario}: {log}");
+        let run = || {
+            let folder = Folder::new(scenario);
+            let more = "shutdown: { patience: 100ms, on_stuck: abort }";
+            let mut process = Process::start(&mut subject(scenario, &folder.config(more)));
+            process.wait_for("ready");
+            if scenario == "stuck-destructor-joined" {
+                until_logged(&folder, "main/leaving has returned");
+                process.signal(SIGTERM);
+            }
+            let ended = process.end();
+            assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
+            (ended, folder.read("app.log"))
+        };
+        let part = "a destructor of one of its thread-locals still runs";
+        let (_, log) = undisturbed(run, |(ended, log)| ended.is_slow_without(&[log], &[part]));
+        assert!(log.contains(part), "{scenario}: {log}");
     }
 }
 
@@ -281,16 +324,14 @@ fn signals_of_one_burst_cut_no_drain() {
         assert!(ended.stdout.contains("drained"), "{signals:?}: {}", ended.stdout);
         assert_eq!(ended.stderr, "", "{signals:?}: no terminal, and all is well");
         let log = folder.read("app.log");
-        let slowest = log.lines().find(|line| line.contains("; the slowest: ")).expect("how long it took");
-        assert!(slowest.contains("; the slowest: main "), "{slowest}");
+        assert_eq!(slowest(&log)[0].0, "main", "{log}");
     }
 }
 
 #[test]
 fn main_is_asked_alone_or_with_all() {
-    for (ask, is_asked) in [("main", false), ("all", true)] {
-        let (ended, _) =
-            interrupted(&format!("ask-{ask}"), "asked", &format!("shutdown: {{ ask: {ask} }}"), &[SIGTERM]);
+    for (ask, scenario, is_asked) in [("main", "asked", false), ("all", "all-asked", true)] {
+        let (ended, _) = interrupted(scenario, scenario, &format!("shutdown: {{ ask: {ask} }}"), &[SIGTERM]);
         assert_eq!(ended.code(), 0, "{}", ended.stderr);
         let line = format!("the child was asked before main returned: {is_asked}");
         assert!(ended.stdout.contains(&line), "{ask}: {}", ended.stdout);
@@ -308,7 +349,7 @@ fn sigint_kills_after_main_returns() {
 
 /// `sh` arranges what the program inherits, and becomes it.
 fn inheriting(arrangement: &str, folder: &Folder) -> Process {
-    let mut command = std::process::Command::new("sh");
+    let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{arrangement} exec \"$0\" \"$@\"")).arg(crate::support::program("subject"));
     let mut process = Process::start(command.arg("wait").arg(folder.config("")));
     process.wait_for("ready");
@@ -365,23 +406,23 @@ fn a_child_process_ignores_and_blocks_no_signal() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_end_needs_no_new_thread() {
-    let (ended, log) =
-        interrupted("no-threads", "no-threads", "shutdown: { patience: 100ms, on_stuck: abort }", &[SIGTERM]);
+    let more = "shutdown: { patience: 60s, on_stuck: abort }";
+    let parts = ["main/stuck does not stop, and shutdown.on_stuck is abort", "for signal \"a bell\""];
+    let (ended, log) = interrupted_saying("no-threads", "no-threads", more, &[SIGTERM], &parts);
     assert_eq!(ended.code(), 70, "{}", ended.stderr);
     for text in [&ended.stderr, &log] {
-        assert!(text.contains("main/stuck does not stop, and shutdown.on_stuck is abort"), "{text}");
-        assert!(text.contains("for signal \"a bell\""), "{text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }
-    let folder = Folder::new("no-threads-twice");
-    let mut process = Process::start(&mut subject("no-threads", &folder.config("shutdown: { grace: 0s }")));
-    process.wait_for("ready").signal(SIGTERM);
-    until_logged(&folder, "interrupted by SIGTERM");
-    process.signal(SIGTERM);
-    let ended = process.end();
+    let twice = || {
+        let folder = Folder::new("no-threads-twice");
+        let mut process = Process::start(&mut subject("no-threads", &folder.config("shutdown: { grace: 0s }")));
+        process.wait_for("ready").signal(SIGTERM);
+        until_logged(&folder, "interrupted by SIGTERM");
+        process.signal(SIGTERM);
+        process.end()
+    };
+    let parts = ["a second signal, SIGTERM", "main/stuck, waiting"];
+    let ended = undisturbed(twice, |ended| ended.is_slow_without(&[&ended.stderr], &parts));
     assert_eq!(ended.code(), 143);
-    assert!(
-        ended.stderr.contains("a second signal, SIGTERM") && ended.stderr.contains("main/stuck, waiting"),
-        "{}",
-        ended.stderr
-    );
+    assert!(parts.iter().all(|part| ended.stderr.contains(part)), "{}", ended.stderr);
 }

@@ -2,7 +2,7 @@
 //! The runtime says so once, where a person reads it.
 #![cfg(unix)]
 
-use crate::support::{Ended, Folder, Process, hear_signals, program, run, until};
+use crate::support::{Ended, Folder, Process, hear_signals, program, run, undisturbed, until};
 use libc::{SIGINT, SIGTERM, SIGUSR1};
 use std::process::Command;
 
@@ -43,18 +43,23 @@ fn a_handler_set_later_is_named_once() {
 
 #[test]
 fn a_program_that_ends_at_once_is_told() {
-    let ended = run(&mut taking("at-the-end"));
-    assert_eq!((ended.code(), ended.stderr.matches("SIGINT is handled by ").count()), (0, 1), "{}", ended.stderr);
+    let what = "SIGINT is handled by ";
+    let is_late = |ended: &Ended| ended.is_slow_without(&[&ended.stderr], &[what]);
+    let ended = undisturbed(|| run(&mut taking("at-the-end")), is_late);
+    assert_eq!((ended.code(), ended.stderr.matches(what).count()), (0, 1), "{}", ended.stderr);
 }
 
 #[test]
 fn the_log_has_it_when_it_takes_it() {
-    let folder = Folder::new("taken-logged");
-    let ended = run(taking("at-the-end").arg(folder.config("")));
+    let what = "SIGINT is handled by ";
+    let once = || {
+        let folder = Folder::new("taken-logged");
+        (run(taking("at-the-end").arg(folder.config(""))), folder.read("app.log"))
+    };
+    let (ended, log) = undisturbed(once, |(ended, log)| ended.is_slow_without(&[log], &[what]));
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
-    let log = folder.read("app.log");
     assert_eq!(log.matches("WARN ").count(), 1, "{log}");
-    assert!(log.contains("SIGINT is handled by "), "{log}");
+    assert!(log.contains(what), "{log}");
 }
 
 #[test]
@@ -116,14 +121,16 @@ fn a_lost_dump_signal_is_told() {
 #[test]
 fn a_handler_of_aborts_is_no_warning() {
     for scenario in ["abort", "between-abort"] {
-        let folder = Folder::new(scenario);
-        let mut process = Process::start(taking(scenario).arg(folder.config("")));
-        process.wait_for("ready").signal(SIGTERM);
-        assert_eq!(process.end().code(), 0, "{scenario}");
-        let log = folder.read("app.log");
-        let known = cfg!(feature = "log4rs");
-        let told = log.contains("INFO main/selvedge/taken-signals SIGABRT is handled by ");
-        assert_eq!(told, known, "{scenario}: {log}");
+        let what = "INFO main/selvedge/taken-signals SIGABRT is handled by ";
+        let once = || {
+            let folder = Folder::new(scenario);
+            let mut process = Process::start(taking(scenario).arg(folder.config("")));
+            process.wait_for("ready").signal(SIGTERM);
+            (process.end(), folder.read("app.log"))
+        };
+        let (ended, log) = undisturbed(once, |(ended, log)| ended.is_slow_without(&[log], &[what]));
+        assert_eq!(ended.code(), 0, "{scenario}");
+        assert!(log.contains(what), "{scenario}: {log}");
         assert!(!log.contains("WARN"), "{scenario}: {log}");
     }
 }

@@ -16,7 +16,7 @@ fn in_child(test: &str) -> std::process::Output {
         .args(["--exact", &format!("unload::{test}"), "--nocapture", "--test-threads", "1"])
         .env(CHILD, crate::support::plugin());
     let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let alarm = Instant::now() + Duration::from_secs(60);
+    let alarm = Instant::now() + crate::support::DEADLINE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > alarm {
             child.kill().unwrap();

@@ -3,7 +3,7 @@
 //! Each says "ready" on stdout when each thread is where a test expects it.
 
 use crate::wait::until;
-use selvedge::{Config, Lock, Queue, Signal, Thread, spawn};
+use selvedge::{Builder, Config, Lock, Queue, Signal, Thread, spawn};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(crate) fn main() -> ExitCode {
     }
     selvedge::run(config, |please_stop| -> Result<(), Box<dyn Error>> {
         match scenario.as_str() {
-            "spins" => drop(spawn("spinner", |_| spin_forever())),
+            "spins" => spins(),
             "reads" => drop(spawn("reader", |_| read_an_empty_pipe())),
             "cycle" => cycle(),
             "alone" => drop(spawn("listener", |_| Signal::new("a bell").wait_for_go())),
@@ -37,10 +37,6 @@ pub(crate) fn main() -> ExitCode {
             other => return Err(format!("no scenario \"{other}\"").into()),
         }
         settle(&Thread::current());
-        if scenario == "reads" {
-            // Time to come into the call: no thread can tell that it is within a system call.
-            std::thread::sleep(Duration::from_millis(100));
-        }
         ready();
         please_stop.wait_for_go();
         Ok(())
@@ -61,6 +57,14 @@ fn settle(thread: &Thread) {
         });
         settle(&child);
     }
+}
+
+/// Its thread has a patience of its own, so that a test may give `main` another one. It has used enough CPU
+/// time to be in a profile.
+fn spins() {
+    let builder = Builder::new("spinner").patience(Duration::from_millis(100));
+    let spinner = builder.spawn(|_| spin_forever()).expect("a thread");
+    until("it has run", || spinner.thread().cpu_time() > Some(Duration::from_millis(50)));
 }
 
 #[inline(never)]
@@ -129,10 +133,7 @@ fn many(count: usize) -> ExitCode {
     let threads: Vec<_> = (0..count)
         .map(|n| {
             let stop = stop.clone();
-            selvedge::Builder::new(format!("waits-{n}"))
-                .stack_size(128 * 1024)
-                .spawn(move |_| stop.wait_for_go())
-                .unwrap()
+            Builder::new(format!("waits-{n}")).stack_size(128 * 1024).spawn(move |_| stop.wait_for_go()).unwrap()
         })
         .collect();
     settle(&Thread::current());

@@ -3,7 +3,7 @@
 
 use selvedge::{Config, Signal, spawn};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -12,7 +12,7 @@ pub(crate) fn main() -> ExitCode {
         log::set_boxed_logger(Box::new(Exits)).expect("the first");
         log::set_max_level(log::LevelFilter::Info);
     }
-    selvedge::run(Config::from(config), |please_stop| {
+    let code = selvedge::run(Config::from(config), |please_stop| {
         burn();
         log::info!("has worked");
         match scenario.as_str() {
@@ -42,14 +42,21 @@ pub(crate) fn main() -> ExitCode {
         }
         Signal::new("no end").wait_for_go_timeout(Duration::from_millis(200));
         Ok::<(), std::io::Error>(())
-    })
+    });
+    if scenario == "exit-at-the-end" {
+        // The other thread ends the process.
+        loop {
+            std::thread::park();
+        }
+    }
+    code
 }
 
-/// Some CPU time that a profile can see.
+/// CPU time that a profile can see.
 fn burn() {
-    let begin = Instant::now();
-    let mut sum = 0_u64;
-    while begin.elapsed() < Duration::from_millis(300) {
+    let used = || selvedge::Thread::current().cpu_time().expect("a thread of the tree");
+    let (before, mut sum) = (used(), 0_u64);
+    while used() - before < Duration::from_millis(150) {
         sum = std::hint::black_box(sum.wrapping_mul(3) + 1);
     }
 }

@@ -22,9 +22,9 @@ mod unix {
     use std::time::{Duration, Instant};
 
     /// So long that only a child that hangs sees its end.
-    const LONG: Duration = Duration::from_secs(30);
+    const LONG: Duration = Duration::from_secs(300);
     /// For waits in a child, which then can say what it was that did not come.
-    const SHORTER: Duration = Duration::from_secs(15);
+    const SHORTER: Duration = Duration::from_secs(100);
 
     type Check = Result<(), String>;
 

@@ -1,7 +1,6 @@
 //! Programs that are looked at through their socket: `inspected SCENARIO CONFIG [COUNT]`.
 //!
-//! Each says "ready" on stdout when each thread is where a test expects it, and ends on SIGTERM or
-//! at the end of stdin's last line.
+//! Each says "ready" on stdout when each thread is where a test expects it, and ends on SIGTERM.
 
 use crate::wait::until;
 use selvedge::{Builder, Config, Lock, Queue, Signal, StopOrder, Thread, spawn};
@@ -24,6 +23,10 @@ pub(crate) fn main() -> ExitCode {
         match scenario.as_str() {
             "threads" => (0..count).for_each(|number| drop(spawn(format!("waiter-{number}"), wait))),
             "busy" => (0..count).for_each(|number| drop(spawn(format!("burner-{number}"), burn))),
+            "lingering" => {
+                drop(spawn("burner-0", burn));
+                drop(spawn("lingerer", linger));
+            }
             "names" => names(),
             "contended" => contended(),
             "service" => service(),
@@ -56,6 +59,12 @@ fn ready() {
 
 fn wait(please_stop: &Signal) {
     please_stop.wait_for_go();
+}
+
+/// Ends after a line on stdin, not before it is asked to stop.
+fn linger(please_stop: &Signal) {
+    please_stop.wait_for_go();
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 #[inline(never)]

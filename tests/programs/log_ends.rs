@@ -2,6 +2,8 @@
 //! exit.
 
 use crate::log_subject::{log_much, log_some};
+#[cfg(unix)]
+use crate::wait::until;
 use selvedge::{Signal, logging, spawn};
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -12,8 +14,8 @@ use std::time::Duration;
 /// for.
 #[cfg(unix)]
 pub(crate) fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
-    // Time for the writer to come into the sink that hangs: no call tells that it is there.
-    std::thread::sleep(Duration::from_millis(50));
+    // The writer is in the sink that hangs, or about to be.
+    until("stdout is full", || !can_be_written(1));
     // SAFETY: as in `fork`.
     let id = unsafe { libc::fork() };
     if id == 0 {
@@ -27,6 +29,16 @@ pub(crate) fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
     assert_eq!(unsafe { libc::waitpid(id, &raw mut status, 0) }, id);
     assert_eq!(status, 0, "the child has not left by itself");
     std::process::exit(7)
+}
+
+/// A write to the descriptor would not block.
+#[cfg(unix)]
+fn can_be_written(descriptor: libc::c_int) -> bool {
+    let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which can be written.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    assert!(ready >= 0, "{}", std::io::Error::last_os_error());
+    ready > 0
 }
 
 #[cfg(not(unix))]

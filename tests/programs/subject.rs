@@ -2,11 +2,12 @@
 //!
 //! Each says "ready" on stdout when a signal may come.
 
+use crate::wait::until;
 use selvedge::{Builder, Config, Queue, Restart, Runtime, Signal, StopOrder, Thread, Till, spawn, spawn_fallible};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 /// So long that only a test that has failed sees its end.
@@ -97,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         }
         "stuck-destructor" => {
             drop(spawn("leaving", |_| HANGS.with(|hangs| hangs.set(Some(Hangs)))));
+            DESTROYS.wait_for_go();
             Ok(())
         }
         "stuck-destructor-joined" => Ok(spawn("leaving", |_| HANGS.with(|hangs| hangs.set(Some(Hangs)))).join()?),
@@ -109,20 +111,19 @@ pub(crate) fn main() -> ExitCode {
             println!("drained");
             Ok(())
         }
-        "asked" => {
+        "asked" | "all-asked" => {
             let child = spawn("child", |please_stop| please_stop.wait_for_go());
             ready();
             please_stop.wait_for_go();
-            let is_asked = child.thread().please_stop().wait_for_go_timeout(Duration::from_secs(3));
+            // All would be asked at once. Where only `main` is, no condition tells that nothing comes.
+            let enough = if scenario == "asked" { Duration::from_secs(1) } else { LONG };
+            let is_asked = child.thread().please_stop().wait_for_go_timeout(enough);
             println!("the child was asked before main returned: {is_asked}");
             Ok(())
         }
         #[cfg(target_os = "linux")]
         "no-threads" => {
-            drop(spawn("stuck", |_| Signal::new("a bell").wait_for_go_timeout(LONG)));
-            while Thread::current().children().iter().all(|child| child.waiting_for().is_none()) {
-                std::thread::yield_now();
-            }
+            spawn_deaf("stuck")?;
             forbid_threads();
             ready();
             please_stop.wait_for_go();
@@ -175,9 +176,13 @@ struct Hangs;
 impl Drop for Hangs {
     fn drop(&mut self) {
         ready();
+        DESTROYS.go();
         std::thread::sleep(LONG);
     }
 }
+
+/// Goes when the destructor runs.
+static DESTROYS: LazyLock<Signal> = LazyLock::new(|| Signal::new("destroys"));
 
 thread_local!(static HANGS: std::cell::Cell<Option<Hangs>> = const { std::cell::Cell::new(None) });
 
@@ -185,7 +190,7 @@ thread_local!(static HANGS: std::cell::Cell<Option<Hangs>> = const { std::cell::
 fn one_is_stopped() -> Result<(), Box<dyn Error>> {
     let go_on = Signal::new("go on");
     let until = go_on.clone();
-    let slow = spawn("slow", move |_| until.wait_for_go());
+    let slow = Builder::new("slow").patience(Duration::from_millis(50)).spawn(move |_| until.wait_for_go())?;
     slow.stop();
     let mut line = String::new();
     ready();
@@ -257,21 +262,24 @@ fn order(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
         please_stop.wait_for_go();
         log::info!("body ends");
     })?;
-    while parent.thread().children().len() < 3 {
-        std::thread::yield_now();
-    }
+    until("three children", || parent.thread().children().len() == 3);
     drop(parent);
     ready();
     please_stop.wait_for_go();
     Ok(())
 }
 
-/// A thread that does not look at its `please_stop`, in a wait that has a name.
+/// A thread that does not look at its `please_stop`, in a wait that has a name. It has a patience of its
+/// own, so that a test may give `main` another one.
+fn spawn_deaf(name: &str) -> std::io::Result<()> {
+    let builder = Builder::new(name).patience(Duration::from_millis(50));
+    let deaf = builder.spawn(|_| Signal::new("a bell").wait_for_go_timeout(LONG))?;
+    until("it waits", || deaf.thread().waiting_for().is_some());
+    Ok(())
+}
+
 fn deaf(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
-    drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go_timeout(LONG)));
-    while Thread::current().children().iter().all(|child| child.waiting_for().is_none()) {
-        std::thread::yield_now();
-    }
+    spawn_deaf("deaf")?;
     ready();
     please_stop.wait_for_go();
     Ok(())
@@ -305,24 +313,33 @@ fn sluggish() -> Result<(), Box<dyn Error>> {
         drop(spawn("sluggish", |please_stop| {
             please_stop.wait_for_go();
             // What makes it the slowest.
-            std::thread::sleep(Duration::from_millis(1500));
+            std::thread::sleep(Duration::from_millis(700));
         }));
     })?;
     pool.join()?;
     Ok(())
 }
 
-/// Two children take their time to stop; one of them was to be quick.
+/// Two children take their time to stop, until the test has seen a report. One of them was to be quick.
 fn impatient() -> Result<(), Box<dyn Error>> {
-    fn take_time(please_stop: &Signal) {
-        please_stop.wait_for_go();
-        while Thread::current().stop_latency().is_none_or(|latency| latency < Duration::from_secs(1)) {
-            std::thread::sleep(Duration::from_millis(1));
+    let is_reported = Signal::new("is reported");
+    let take_time = |goes_on: Signal| {
+        move |please_stop: &Signal| {
+            please_stop.wait_for_go();
+            goes_on.wait_for_go();
+            let has_taken = || Thread::current().stop_latency() >= Some(Duration::from_secs(1));
+            until("a second", has_taken);
         }
-    }
-    drop(spawn("unhurried", take_time));
+    };
+    drop(spawn("unhurried", take_time(is_reported.clone())));
     // The youngest is waited for first.
-    drop(Builder::new("quick").patience(Duration::from_millis(20)).spawn(take_time)?);
+    let quick = Builder::new("quick").patience(Duration::from_millis(20));
+    drop(quick.spawn(take_time(is_reported.clone()))?);
+    // Not of the tree, so that nothing waits for it.
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        is_reported.go();
+    });
     Ok(())
 }
 

@@ -100,8 +100,8 @@ fn while_runtimes_end(what: fn() -> Result<(), String>) {
     }
     stop.store(true, SeqCst);
     guests.into_iter().for_each(|guest| guest.join().unwrap());
-    let (kept, threads) = (Thread::current().children().len(), std::thread::available_parallelism());
-    assert!(kept < 500, "{kept} threads are kept, of {}, on {threads:?} processors", done.load(SeqCst));
+    // Some may not have ended yet.
+    until("less than 500 threads are kept", || Thread::current().children().len() < 500);
 }
 
 /// A thread from outside places children below a thread that ends, as fast as it can.
@@ -205,9 +205,8 @@ fn again() {
     (0..100).for_each(|_| cycle());
     let before = ALLOCATED.load(SeqCst);
     (0..100).for_each(|_| cycle());
-    // Each cycle kept a node's path and wait slot once: 584 bytes.
-    let grown = ALLOCATED.load(SeqCst) - before;
-    assert!(grown < 8 << 10, "{grown} bytes in 100 cycles");
+    // Each cycle kept a node's path and wait slot once: 584 bytes. A thread that ends may have some for a moment.
+    until("100 cycles keep less than 8 KiB", || ALLOCATED.load(SeqCst) - before < 8 << 10);
 }
 
 /// A thread of a pool goes on with jobs while the runtime ends. The runtime lets go of it, and its

@@ -1,12 +1,14 @@
 //! Runs programs of this package as processes of their own, under an alarm.
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses a part of it
 
+mod again;
 mod build;
 pub mod long;
 mod own_process;
 mod tools;
 mod wait;
 
+pub use again::undisturbed;
 pub use build::{aborting_program, plugin, program};
 #[cfg(unix)]
 pub use tools::is_root;
@@ -107,6 +109,16 @@ impl Ended {
             return 130;
         }
         self.status.code().unwrap_or_else(|| panic!("ended by a signal: {}\n{}", self.status, self.stderr))
+    }
+
+    /// It took so long that the crate may have given up: at an end, the log and the last words have one second.
+    pub fn is_slow(&self) -> bool {
+        self.took >= Duration::from_secs(1)
+    }
+
+    /// It is slow, and one of the texts lacks one of the parts.
+    pub fn is_slow_without(&self, texts: &[&str], parts: &[&str]) -> bool {
+        self.is_slow() && !texts.iter().all(|text| parts.iter().all(|part| text.contains(part)))
     }
 }
 
@@ -381,8 +393,8 @@ pub fn in_own_process_within(module: &str, test: &str, alarm: Duration) -> bool 
 }
 
 /// The same, with these variables in its environment.
-pub fn in_own_process_with(module: &str, test: &str, variables: &[(&str, &str)]) -> bool {
-    own_process_ends_well(module, test, ALARM, variables)
+pub fn in_own_process_with(module: &str, test: &str, alarm: Duration, variables: &[(&str, &str)]) -> bool {
+    own_process_ends_well(module, test, alarm, variables)
 }
 
 fn own_process_ends_well(module: &str, test: &str, alarm: Duration, variables: &[(&str, &str)]) -> bool {

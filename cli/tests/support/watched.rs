@@ -55,6 +55,10 @@ impl Watched {
         super::selvedge(&[arguments, &["--folder", &self.folder]].concat())
     }
 
+    pub fn selvedge_once(&self, arguments: &[&str]) -> std::process::Output {
+        super::selvedge_once(&[arguments, &["--folder", &self.folder]].concat())
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -19,7 +19,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -56,7 +56,15 @@ impl Home {
     }
 
     fn start(&self, scenario: &str, yaml: &str, count: usize) -> Inspected {
-        let mut process = Process::start(self.command(scenario, yaml).arg(count.to_string()));
+        self.ready(Process::start(self.command(scenario, yaml).arg(count.to_string())))
+    }
+
+    /// With this as its standard input.
+    fn start_reading(&self, scenario: &str, yaml: &str, input: Stdio) -> Inspected {
+        self.ready(Process::start_reading(&mut self.command(scenario, yaml), input))
+    }
+
+    fn ready(&self, mut process: Process) -> Inspected {
         process.wait_for("ready");
         let socket = self.socket(process.id());
         Inspected { process, socket }

@@ -2,7 +2,7 @@
 
 use super::receiver::{Answer, Receiver, TAKE, Unused};
 use super::{Pushing, sent_in_time, within_one_percent};
-use crate::support::until;
+use crate::support::{undisturbed, until};
 use std::time::Duration;
 
 /// Runs the cases at the same time: each is a program that mostly waits.
@@ -146,7 +146,7 @@ fn a_server_that_hangs_holds_up_no_thread_of_the_user() {
     assert_eq!(ended.ended.code(), 0, "{}", ended.ended.stderr);
     // The program waits three seconds for the last interval. The rest is for a machine that is
     // busy.
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
     assert_eq!((ended.pushed(), receiver.taken().len()), (0, 0));
     assert!(ended.lost("not sent when the program ended") >= 2, "{}", ended.log);
 }
@@ -155,25 +155,23 @@ fn a_server_that_hangs_holds_up_no_thread_of_the_user() {
 fn without_a_log_of_its_own_losses_are_told_on_stderr() {
     let unused = Unused::new();
     let port = unused.port();
-    let folder = crate::support::Folder::new("push-no-log");
-    let config =
-        folder.write("selvedge.yaml", &format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1m }}\n"));
-    let mut command = std::process::Command::new(crate::support::program("pushing"));
-    command.arg(config).env_remove("SELVEDGE_PROFILE").env_remove("SELVEDGE_PUSH");
-    let ended = crate::support::run(&mut command);
-    assert_eq!(ended.code(), 0, "{}", ended.stderr);
-    let lines: Vec<&str> = ended.stderr.lines().collect();
-    assert!(
-        lines.iter().any(|line| line.starts_with("selvedge: push: no profile to http://127.0.0.1:")),
-        "{}",
+    let run = || {
+        let folder = crate::support::Folder::new("push-no-log");
+        let yaml = format!("log: off\npush: {{ url: \"http://127.0.0.1:{port}\", every: 1m }}\n");
+        let mut command = std::process::Command::new(crate::support::program("pushing"));
+        command.arg(folder.write("selvedge.yaml", &yaml)).env_remove("SELVEDGE_PROFILE").env_remove("SELVEDGE_PUSH");
+        let ended = crate::support::run(&mut command);
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let last = "selvedge: push: 0 of 1 interval pushed to http://127.0.0.1:";
+        let is_last = |line: &str| line.starts_with(last) && line.ends_with("1 not sent when the program ended");
+        assert!(ended.stderr.lines().any(is_last), "{}", ended.stderr);
         ended.stderr
-    );
-    let last = "selvedge: push: 0 of 1 interval pushed to http://127.0.0.1:";
-    assert!(
-        lines.iter().any(|line| line.starts_with(last) && line.ends_with("1 not sent when the program ended")),
-        "{}",
-        ended.stderr
-    );
+    };
+    // On a busy machine the end may come before the first attempt, which fails.
+    let has_failed =
+        |said: &String| said.lines().any(|line| line.starts_with("selvedge: push: no profile to http://127.0.0.1:"));
+    let said = undisturbed(run, |said| !has_failed(said));
+    assert!(has_failed(&said), "{said}");
 }
 
 #[test]

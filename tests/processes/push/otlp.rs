@@ -107,10 +107,13 @@ fn follows_the_rules(request: &ExportProfilesServiceRequest) {
 fn what_a_server_rejects_of_a_request_is_lost() {
     let partial = ExportProfilesPartialSuccess { rejected_profiles: 1, error_message: "too old\n".to_owned() };
     let answer = ExportProfilesServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    let receiver = Receiver::start(move |_| Answer::Body("200 OK", answer.clone()));
-    let program = Pushing::start("push-otlp-partial", receiver.port(), ", format: otlp", "");
-    until("an interval", || !receiver.requests().is_empty());
-    let ended = program.end();
+    let (receiver, ended) = sent_in_time(|| {
+        let answer = answer.clone();
+        let receiver = Receiver::start(move |_| Answer::Body("200 OK", answer.clone()));
+        let program = Pushing::start("push-otlp-partial", receiver.port(), ", format: otlp", "");
+        until("an interval", || !receiver.requests().is_empty());
+        (receiver, program.end())
+    });
     assert_eq!((ended.pushed(), ended.lost("refused by the server")), (0, receiver.requests().len()), "{}", ended.log);
     assert!(ended.log.contains("the server has rejected 1 profiles of it (too old)"), "{}", ended.log);
 }
