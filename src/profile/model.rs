@@ -426,7 +426,7 @@ impl ThreadProfile {
     /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, ended
     /// threads that were spawned at the same place and whose paths differ in numbers only are one
     /// entry, `main/listener/connection-*`. All its times and counts are sums. If that is not
-    /// enough, for names that differ in other ways, `*` takes the place of the whole name.
+    /// enough, `*` takes the place of the whole name, and then of the whole path: `main/*`.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {

@@ -1,5 +1,18 @@
 //! Names of pools: what is equal in the paths of threads of one pool. Pictures, tables, metrics and
-//! dumps take the same threads for a pool by this.
+//! dumps take the same threads for a pool by this. So do recordings, which keep a bounded number of
+//! ended threads apart.
+
+#[cfg(feature = "profiling")]
+use super::tree::RUNTIME;
+
+/// Shortens a path. Threads are one pool if this makes their paths equal.
+#[cfg(feature = "profiling")]
+pub(crate) type Fold = fn(&str) -> String;
+
+/// Tried one after the other, until few pools are left. Each one drops more of a path. The last one
+/// leaves one pool below `main`, and one of the runtime's own threads.
+#[cfg(feature = "profiling")]
+pub(crate) const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 
 /// Replaces each number by a star: `main/pool-*/reader-*` of `main/pool-1/reader-12`.
 pub(crate) fn without_numbers(text: &str) -> String {
@@ -20,5 +33,31 @@ pub(crate) fn without_name(path: &str) -> String {
     match path.rsplit_once('/') {
         Some((above, _)) => format!("{}/*", without_numbers(above)),
         None => path.to_owned(),
+    }
+}
+
+/// `main/*` of `main/session-a/reader`, for parents whose names differ in more than a number.
+#[cfg(feature = "profiling")]
+fn without_path(path: &str) -> String {
+    match path.split_once('/') {
+        // The runtime's threads keep their place.
+        Some((root, rest)) if rest.split('/').next() == Some(RUNTIME) => format!("{root}/{RUNTIME}/*"),
+        Some((root, _)) => format!("{root}/*"),
+        None => path.to_owned(),
+    }
+}
+
+#[cfg(all(test, feature = "profiling"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fold_drops_more_of_a_path() {
+        let folds = |path| FOLDS.map(|fold| fold(path));
+        assert_eq!(folds("main/pool-1/reader-12"), ["main/pool-*/reader-*", "main/pool-*/*", "main/*"]);
+        assert_eq!(folds("main/sha256-x7/7"), ["main/sha*-x*/*", "main/sha*-x*/*", "main/*"]);
+        assert_eq!(folds("other/x/y"), ["other/x/y", "other/x/*", "other/*"]);
+        assert_eq!(folds("main/selvedge/log")[2], "main/selvedge/*");
+        assert_eq!(folds("main"), ["main"; 3]);
     }
 }

@@ -4,15 +4,16 @@
 //! Invariants
 //! 1. A thread is in `open` from its start, or that of the recording, to its end. Then its account
 //!    is in `closed`.
-//! 2. At most [`MAX_CLOSED`] accounts are kept apart. Beyond that, accounts of ended threads whose
-//!    paths differ in numbers only are one. If they are still too many, all below one parent are.
+//! 2. At most [`MAX_CLOSED`] accounts of ended threads are kept apart. Beyond that, accounts whose
+//!    paths differ in numbers only are one. If more than half are left, those below one parent are
+//!    one. If that is not enough, all are one, apart from the runtime's own threads.
 
 use super::account::Account;
 
 use crate::model::locks::Mutex;
 use crate::os::{CpuClock, fork, task};
 use crate::profile::trace::{Collected, Collector};
-use crate::thread::pool_names::{without_name, without_numbers};
+use crate::thread::pool_names::{FOLDS, Fold};
 use crate::thread::{Thread, observe};
 use crate::wait::{self, Slot};
 use std::collections::btree_map::Entry;
@@ -230,17 +231,20 @@ impl Open {
 impl State {
     fn close(&mut self, id: u64, account: Account) {
         self.closed.push((id, account));
-        if self.closed.len() > MAX_CLOSED {
-            self.fold(without_numbers);
+        if self.closed.len() <= MAX_CLOSED {
+            return;
+        }
+        for fold in FOLDS {
+            self.fold(fold);
             // Otherwise the next fold would follow soon, and each takes its time.
-            if self.closed.len() > MAX_CLOSED / 2 {
-                self.fold(without_name);
+            if self.closed.len() <= MAX_CLOSED / 2 {
+                return;
             }
         }
     }
 
     /// Makes one account of those whose paths `pool` makes equal.
-    fn fold(&mut self, pool: fn(&str) -> String) {
+    fn fold(&mut self, pool: Fold) {
         let mut by_path: HashMap<String, usize> = HashMap::new();
         let mut folded: Vec<(u64, Account)> = Vec::new();
         for (id, account) in self.closed.drain(..) {
@@ -285,6 +289,26 @@ mod tests {
             state.close(n, Account::new(path.into(), Duration::ZERO, Duration::ZERO, None, WaitTotals::default()));
         }
         assert!(state.closed.len() <= MAX_CLOSED);
+        assert_eq!(state.closed[0].1.path(), "main/*");
+    }
+
+    #[test]
+    fn parents_with_names_of_their_own_are_folded_too() {
+        let mut state = State::default();
+        let letters = |n: u64| (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect::<String>();
+        for n in 0..1_000u64 {
+            let path = format!("main/{}/worker", letters(n));
+            let time = Duration::from_nanos(n);
+            state.close(n, Account::new(path.into(), time, time / 2, None, WaitTotals::default()));
+            assert!(state.closed.len() <= MAX_CLOSED, "{} accounts", state.closed.len());
+        }
+        let accounts = || state.closed.iter().map(|(_, account)| account);
+        assert_eq!(accounts().map(Account::lifetime).sum::<Duration>(), Duration::from_nanos((0..1_000).sum()));
+        assert_eq!(
+            accounts().map(Account::cpu).sum::<Duration>(),
+            Duration::from_nanos((0..1_000).map(|n| n / 2).sum())
+        );
+        assert_eq!(accounts().map(Account::members).sum::<u64>(), 1_000);
         assert_eq!(state.closed[0].1.path(), "main/*");
     }
 }

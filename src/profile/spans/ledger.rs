@@ -4,8 +4,9 @@
 //! Invariants
 //! 1. A thread's spans are in `threads`, or its counts are in `ended`.
 //! 2. At most [`MAX_ENDED`] counts of ended threads are kept apart. Beyond that, counts with the
-//!    same name, of threads whose paths differ in numbers only, are added up; if they are still
-//!    too many, all those of threads below one parent are.
+//!    same name, of threads whose paths differ in numbers only, are added up. If more than half are
+//!    left, those of threads below one parent are added up. If that is not enough, those of all
+//!    threads are, apart from the runtime's own.
 
 use super::clock::{Clock, Source};
 use super::thread_spans::{Row, ThreadSpans};
@@ -13,7 +14,7 @@ use super::total::SpanTotal;
 use crate::model::locks::Mutex;
 use crate::os::fork::{self, PerProcess};
 use crate::os::process;
-use crate::thread::pool_names::{without_name, without_numbers};
+use crate::thread::pool_names::{FOLDS, Fold};
 use crate::wait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -243,17 +244,20 @@ fn copy(spans: &ThreadSpans, source: Source) -> Option<Vec<Row>> {
 impl State {
     fn keep(&mut self, number: u64, rows: Vec<Row>) {
         self.ended.extend(rows.into_iter().map(|row| (number, row)));
-        if self.ended.len() > MAX_ENDED {
-            self.fold(without_numbers);
+        if self.ended.len() <= MAX_ENDED {
+            return;
+        }
+        for fold in FOLDS {
+            self.fold(fold);
             // Otherwise the next fold would follow soon, and each takes its time.
-            if self.ended.len() > MAX_ENDED / 2 {
-                self.fold(without_name);
+            if self.ended.len() <= MAX_ENDED / 2 {
+                return;
             }
         }
     }
 
     /// Adds up the rows with one name whose paths `pool` makes equal.
-    fn fold(&mut self, pool: fn(&str) -> String) {
+    fn fold(&mut self, pool: Fold) {
         let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
         let mut folded: Vec<(u64, Row)> = Vec::new();
         for (number, row) in self.ended.drain(..) {
@@ -308,5 +312,20 @@ mod tests {
             assert_eq!(rows().map(|row| row.longest).max(), Some(9_999));
         }
         assert_eq!(&*state.ended[0].1.path, "main/reader-*");
+    }
+
+    #[test]
+    fn parents_with_names_of_their_own_are_folded_too() {
+        let mut state = State::default();
+        let letters = |n: u64| (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect::<String>();
+        for n in 0..1_000 {
+            let path = format!("main/{}/worker", letters(n)).into();
+            state.keep(n, vec![Row { name: "read", path, calls: 1, own: n, total: 2 * n, longest: n }]);
+            assert!(state.ended.len() <= MAX_ENDED, "{} rows", state.ended.len());
+        }
+        let sum = |of: fn(&Row) -> u64| state.ended.iter().map(|(_, row)| of(row)).sum::<u64>();
+        assert_eq!(sum(|row| row.calls), 1_000);
+        assert_eq!((sum(|row| row.own), sum(|row| row.total)), (499_500, 999_000));
+        assert_eq!(&*state.ended[0].1.path, "main/*");
     }
 }

@@ -9,20 +9,12 @@
 
 use super::accounts::{Accounting, SampleAccount};
 use crate::profile::raw::Pool;
-use crate::thread::pool_names::{without_name, without_numbers};
-use crate::thread::tree::RUNTIME;
+use crate::thread::pool_names::{FOLDS, Fold};
 use std::collections::HashMap;
 use std::panic::Location;
 
 /// The number of ended accounts that are kept apart, at 250 bytes each, besides their stacks.
 pub(super) const MOST: usize = if cfg!(test) { 64 } else { 4096 };
-
-/// Shortens a path. Accounts are one pool if their threads were spawned by the same call, and this
-/// makes their paths equal.
-type Fold = fn(&str) -> String;
-
-/// Tried one after the other, until few accounts are left.
-const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 
 impl Accounting {
     /// Called when an account has ended: folds the ended accounts if there are many.
@@ -40,8 +32,8 @@ impl Accounting {
         }
     }
 
-    /// Folds the ended accounts whose paths `fold` makes equal, each into the first one of its
-    /// pool.
+    /// Folds the ended accounts whose threads were spawned by the same call and whose paths `fold`
+    /// makes equal, each into the first one of its pool.
     fn fold(&mut self, fold: Fold) {
         type Key = (Option<&'static Location<'static>>, String);
         let mut pools: HashMap<Key, Vec<usize>> = HashMap::new();
@@ -86,16 +78,6 @@ impl SampleAccount {
             sum.0 += samples;
             sum.1 += weight;
         }
-    }
-}
-
-/// `main/*`: one pool for each place in the source that spawns.
-fn without_path(path: &str) -> String {
-    match path.split_once('/') {
-        // The runtime's threads keep their place.
-        Some((root, rest)) if rest.split('/').next() == Some(RUNTIME) => format!("{root}/{RUNTIME}/*"),
-        Some((root, _)) => format!("{root}/*"),
-        None => path.to_owned(),
     }
 }
 
@@ -184,14 +166,6 @@ mod tests {
         let found = accounting.into_raw_profile();
         let lifetime = found.lifetimes.iter().find(|lifetime| lifetime.ended.is_none()).unwrap();
         assert_eq!((&*lifetime.path, lifetime.cpu.as_nanos()), ("main/worker-1", 9));
-    }
-
-    #[test]
-    fn each_fold_drops_more_of_a_path() {
-        assert_eq!(without_numbers("main/pool-1/reader-12"), "main/pool-*/reader-*");
-        assert_eq!(without_numbers("main/sha256-x7/7"), "main/sha*-x*/*");
-        assert_eq!((without_name("main/pool-1/reader"), without_name("main")), ("main/pool-*/*".into(), "main".into()));
-        assert_eq!((without_path("other/x/y"), without_path("main")), ("other/*".into(), "main".into()));
     }
 
     /// A name without a number, another one for each `n`.
