@@ -5,12 +5,19 @@
 //! `[unsampled]` in the earlier one, and stands in the later one on the stack of the sample that
 //! came. Such time is taken from the thread's other stacks, in proportion. A thread that has ended
 //! may stand with its pool in the later one, and so does what is taken from it.
+//!
+//! Invariant: nothing is left out while the later profile has time under the thread's path, or under
+//! that of one of its pools.
 
 #[cfg(feature = "inspect")]
 use super::model::{Profile, ThreadProfile};
 use crate::flame::{Location, Stacks};
-use crate::thread::pool_names::{without_name, without_numbers};
-use std::collections::HashMap;
+use crate::thread::pool_names::{FOLDS, pool_of};
+#[cfg(feature = "inspect")]
+use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
+#[cfg(feature = "inspect")]
+use std::ops::SubAssign;
 use std::sync::Arc;
 #[cfg(feature = "inspect")]
 use std::time::Duration;
@@ -28,17 +35,12 @@ pub(super) fn since(mut after: Profile, before: &Profile) -> Profile {
 /// Takes from the stacks what `before` has.
 pub(super) fn subtract(after: &mut Stacks, before: &Stacks) {
     let mut missing = subtract_stacks(after, before);
+    let labels: HashSet<Arc<str>> = after.stacks.iter().map(|stack| stack.label.clone()).collect();
+    take(after, &mut missing);
     // A pool of ended threads may be folded further.
-    for _ in 0..3 {
+    for _ in FOLDS {
+        missing = of_pools(missing, &labels);
         take(after, &mut missing);
-        missing = missing.into_iter().filter_map(|(label, over)| pool(after, &label).map(|pool| (pool, over))).fold(
-            HashMap::new(),
-            |mut missing, (pool, over)| {
-                let sum: &mut (u64, u64) = missing.entry(pool).or_default();
-                *sum = (sum.0 + over.0, sum.1 + over.1);
-                missing
-            },
-        );
     }
     after.stacks.retain(|stack| stack.samples > 0 || stack.weight > 0);
 }
@@ -112,33 +114,80 @@ fn take(stacks: &mut Stacks, missing: &mut Missing) {
     missing.retain(|_, left| *left != (0, 0));
 }
 
-/// The label under which the later profile may have the threads of this one.
-fn pool(stacks: &Stacks, label: &Arc<str>) -> Option<Arc<str>> {
-    let pools = [without_numbers(label), without_name(label)];
-    let is_there = |pool: &&String| **pool != **label && stacks.stacks.iter().any(|stack| *stack.label == ***pool);
-    pools.iter().find(is_there).map(|pool| pool.as_str().into())
+/// The same under the labels of the pools that the later profile has. What has no pool is left out.
+fn of_pools(missing: Missing, labels: &HashSet<Arc<str>>) -> Missing {
+    let mut of_pools = Missing::new();
+    for (label, over) in missing {
+        if let Some(pool) = pool_of(&label, |pool| labels.contains(pool)) {
+            let sum = of_pools.entry(pool.into()).or_default();
+            *sum = (sum.0 + over.0, sum.1 + over.1);
+        }
+    }
+    of_pools
+}
+
+/// Takes from each thread what it had before: by path, in the order of the threads' starts. A pool
+/// stands for as many threads as it has members. What the wrong one of several namesakes lacks is
+/// taken from the others, and from their pools.
+#[cfg(feature = "inspect")]
+fn subtract_threads(after: &mut Vec<ThreadProfile>, before: &[ThreadProfile]) {
+    let mut places: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+    // The threads, and how many members of them are not met yet.
+    let mut unmet: HashMap<Arc<str>, VecDeque<(usize, u64)>> = HashMap::new();
+    for (place, thread) in after.iter().enumerate() {
+        places.entry(thread.path.clone()).or_default().push(place);
+        unmet.entry(thread.path.clone()).or_default().push_back((place, thread.members));
+    }
+    let mut rest: Vec<ThreadProfile> = Vec::new();
+    for was in before {
+        let mut was = was.clone();
+        let is_unmet = |path: &str| unmet.get(path).is_some_and(|threads| !threads.is_empty());
+        let own = is_unmet(&was.path).then(|| was.path.to_string());
+        let path = own.or_else(|| pool_of(&was.path, is_unmet));
+        if let Some(threads) = path.and_then(|path| unmet.get_mut(path.as_str()))
+            && let Some((place, members)) = threads.front_mut()
+        {
+            take_thread(&mut after[*place], &mut was);
+            *members = members.saturating_sub(was.members);
+            if *members == 0 {
+                threads.pop_front();
+            }
+        }
+        rest.push(was);
+    }
+    for mut was in rest.into_iter().filter(has_time) {
+        let own = was.path.clone();
+        let paths = std::iter::once(own.to_string()).chain(FOLDS.iter().map(|fold| fold(&own)));
+        for place in paths.filter_map(|path| places.get(path.as_str())).flatten() {
+            take_thread(&mut after[*place], &mut was);
+        }
+    }
+    // Threads that had ended before.
+    after.retain(has_time);
 }
 
 #[cfg(feature = "inspect")]
-fn subtract_threads(after: &mut Vec<ThreadProfile>, before: &[ThreadProfile]) {
-    // Several threads may have one path: they are met in the order of their starts.
-    let mut earlier: HashMap<&str, Vec<&ThreadProfile>> = HashMap::new();
-    before.iter().rev().for_each(|thread| earlier.entry(&thread.path).or_default().push(thread));
-    let less = |time: Duration, by: Duration| time.saturating_sub(by);
-    for thread in after.iter_mut() {
-        let Some(was) = earlier.get_mut(&*thread.path).and_then(Vec::pop) else { continue };
-        thread.cpu = less(thread.cpu, was.cpu);
-        thread.sampled = less(thread.sampled, was.sampled);
-        thread.unsampled = less(thread.cpu, thread.sampled);
-        thread.wall = less(thread.wall, was.wall);
-        thread.samples = thread.samples.saturating_sub(was.samples);
-        thread.lost = thread.lost.saturating_sub(was.lost);
-        thread.merged = thread.merged.saturating_sub(was.merged);
-        thread.truncated = thread.truncated.saturating_sub(was.truncated);
-        thread.broken = thread.broken.saturating_sub(was.broken);
+fn has_time(thread: &ThreadProfile) -> bool {
+    thread.wall > Duration::ZERO || thread.samples > 0 || thread.cpu > Duration::ZERO
+}
+
+/// Takes from `after` what `was` has. What it cannot take stays in `was`.
+#[cfg(feature = "inspect")]
+fn take_thread(after: &mut ThreadProfile, was: &mut ThreadProfile) {
+    fn take<T: Copy + Ord + SubAssign>(has: &mut T, over: &mut T) {
+        let both = (*has).min(*over);
+        *has -= both;
+        *over -= both;
     }
-    // Threads that had ended before.
-    after.retain(|thread| thread.wall > Duration::ZERO || thread.samples > 0 || thread.cpu > Duration::ZERO);
+    take(&mut after.cpu, &mut was.cpu);
+    take(&mut after.sampled, &mut was.sampled);
+    after.unsampled = after.cpu.saturating_sub(after.sampled);
+    take(&mut after.wall, &mut was.wall);
+    take(&mut after.samples, &mut was.samples);
+    take(&mut after.lost, &mut was.lost);
+    take(&mut after.merged, &mut was.merged);
+    take(&mut after.truncated, &mut was.truncated);
+    take(&mut after.broken, &mut was.broken);
 }
 
 #[cfg(test)]
@@ -214,5 +263,73 @@ mod tests {
         let (after, before) = ([("main/c-*", "a", 50), ("main/c-*", "b", 50)], [("main/c-7", "a", 40)]);
         let left = left(&after, &before);
         assert_eq!(left.iter().map(|(_, weight)| weight).sum::<u64>(), 60);
+    }
+
+    #[test]
+    fn an_ended_thread_is_subtracted_from_the_pool_of_all() {
+        let before = [("main/x/worker", "a", 5), ("main/y/worker", "a", 1), ("main/selvedge/log", "a", 1)];
+        let after = [("main/*", "a", 8), ("main/selvedge/*", "a", 3)];
+        assert_eq!(left(&after, &before), owned(&[("main/*;a", 2), ("main/selvedge/*;a", 2)]));
+    }
+
+    #[cfg(feature = "inspect")]
+    mod of_threads {
+        use super::*;
+
+        /// Path, members, seconds of CPU time.
+        fn threads(list: &[(&str, u64, u64)]) -> Vec<ThreadProfile> {
+            let thread = |&(path, members, seconds): &(&str, u64, u64)| ThreadProfile {
+                members,
+                cpu: Duration::from_secs(seconds),
+                wall: Duration::from_secs(seconds),
+                samples: seconds,
+                lost: 2 * seconds,
+                merged: seconds,
+                ..ThreadProfile::new(path.into())
+            };
+            list.iter().map(thread).collect()
+        }
+
+        /// Path and seconds of CPU time; all other sums must be in proportion.
+        fn left(after: &[(&str, u64, u64)], before: &[(&str, u64, u64)]) -> Vec<(String, u64)> {
+            let mut after = threads(after);
+            subtract_threads(&mut after, &threads(before));
+            let seconds = |thread: &ThreadProfile| {
+                let seconds = thread.cpu.as_secs();
+                assert_eq!((thread.wall.as_secs(), thread.unsampled.as_secs()), (seconds, seconds));
+                assert_eq!((thread.samples, thread.lost, thread.merged), (seconds, 2 * seconds, seconds));
+                (thread.path.to_string(), seconds)
+            };
+            after.iter().map(seconds).collect()
+        }
+
+        #[test]
+        fn namesakes_are_subtracted_from_the_pool_they_became() {
+            let before = [("main/worker", 1, 3), ("main/worker", 1, 3)];
+            assert_eq!(left(&[("main/worker", 2, 7)], &before), owned(&[("main/worker", 1)]));
+        }
+
+        #[test]
+        fn ended_threads_are_subtracted_from_the_pool_of_each_fold() {
+            let before = [("main/c-1", 1, 2), ("main/a/reader-1", 1, 3), ("main/x/worker", 1, 4), ("main/y-*", 5, 1)];
+            let after = [("main/*", 9, 6), ("main/a/*", 2, 4), ("main/c-*", 3, 7)];
+            assert_eq!(left(&after, &before), owned(&[("main/*", 1), ("main/a/*", 1), ("main/c-*", 5)]));
+        }
+
+        #[test]
+        fn pools_of_one_path_share_what_is_subtracted() {
+            // Two calls spawn, so there are two pools. Threads of the second one had used 6 s.
+            let before = [("main/x/a", 1, 4), ("main/y/b", 1, 2), ("main", 1, 1)];
+            let after = [("main", 1, 2), ("main/*", 3, 1), ("main/*", 2, 8)];
+            assert_eq!(left(&after, &before), owned(&[("main", 1), ("main/*", 3)]));
+        }
+
+        #[test]
+        fn a_thread_that_lives_is_not_its_namesakes_pool() {
+            let before = [("main/worker", 1, 3), ("main/worker", 1, 5)];
+            let after = [("main/worker", 2, 4), ("main/worker", 1, 6)];
+            let sum: u64 = left(&after, &before).iter().map(|(_, seconds)| seconds).sum();
+            assert_eq!(sum, 2);
+        }
     }
 }

@@ -366,9 +366,10 @@ impl Profile {
             parts.push(sums(&self.accounts));
         }
         let sum = |of: fn(&ThreadProfile) -> u64| self.threads.iter().map(of).sum::<u64>();
+        // With the process engine, chance is a part of this number.
+        let lost = if engine == Engine::Process { 0 } else { sum(ThreadProfile::lost) };
         let counts = [
-            // With the process engine, chance is a part of this number.
-            (if engine != Engine::Process { sum(ThreadProfile::lost) - sum(ThreadProfile::merged) } else { 0 }, "lost"),
+            (lost.saturating_sub(sum(ThreadProfile::merged)), "lost"),
             (sum(ThreadProfile::merged), "merged"),
             (sum(ThreadProfile::truncated), "truncated"),
             (sum(ThreadProfile::broken), "broken"),

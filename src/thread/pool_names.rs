@@ -14,6 +14,13 @@ pub(crate) type Fold = fn(&str) -> String;
 #[cfg(feature = "profiling")]
 pub(crate) const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 
+/// The path under which a later reading of a recording may have the thread, or the pool, of `path`: of
+/// its pools the smallest one that `is_there`.
+#[cfg(all(feature = "profiling", any(feature = "inspect", feature = "push")))]
+pub(crate) fn pool_of(path: &str, is_there: impl Fn(&str) -> bool) -> Option<String> {
+    FOLDS.iter().map(|fold| fold(path)).find(|pool| pool != path && is_there(pool))
+}
+
 /// Replaces each number by a star: `main/pool-*/reader-*` of `main/pool-1/reader-12`.
 pub(crate) fn without_numbers(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
@@ -29,7 +36,7 @@ pub(crate) fn without_numbers(text: &str) -> String {
 
 /// `main/pool-*/*` of `main/pool-1/reader-12`, for names that differ in more than a number.
 #[cfg(feature = "profiling")]
-pub(crate) fn without_name(path: &str) -> String {
+fn without_name(path: &str) -> String {
     match path.rsplit_once('/') {
         Some((above, _)) => format!("{}/*", without_numbers(above)),
         None => path.to_owned(),

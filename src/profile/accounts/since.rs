@@ -6,27 +6,28 @@
 //! the later one has not, is taken from the entries that it can have become, the largest first.
 
 use super::account::{Account, WaitTotal, cuts, is_unstamped};
-use crate::thread::pool_names::{without_name, without_numbers};
+use crate::thread::pool_names::pool_of;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
 /// `after` without what `before` has. No wait is longer than `length`, the time between the two.
 pub(in crate::profile) fn since(mut after: Vec<Account>, before: &[Account], length: Duration) -> Vec<Account> {
-    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+    // With the number of members that are not met yet.
+    let mut places: HashMap<String, Vec<(usize, u64)>> = HashMap::new();
     // The oldest is the last, so that it is met first.
     for (place, account) in after.iter().enumerate().rev() {
-        places.entry(account.path().to_owned()).or_default().push(place);
+        places.entry(account.path().to_owned()).or_default().push((place, account.members()));
     }
     for was in before {
-        let own = places.get_mut(was.path()).filter(|own| !own.is_empty());
-        let place = own.map(|own| if own.len() > 1 { own.pop() } else { own.last().copied() });
-        let of_pool = || {
-            let pools = [without_numbers(was.path()), without_name(was.path())];
-            pools.iter().find_map(|pool| places.get(pool)?.last().copied())
-        };
-        if let Some(place) = place.flatten().or_else(of_pool) {
-            after[place].subtract(was);
+        let is_there = |path: &str| places.contains_key(path);
+        let path = Some(was.path().to_owned()).filter(|path| is_there(path)).or_else(|| pool_of(was.path(), is_there));
+        let Some(alike) = path.and_then(|path| places.get_mut(&path)) else { continue };
+        let Some((place, unmet)) = alike.last_mut() else { continue };
+        after[*place].subtract(was);
+        *unmet = unmet.saturating_sub(was.members());
+        if *unmet == 0 && alike.len() > 1 {
+            alike.pop();
         }
     }
     for account in &mut after {
@@ -195,5 +196,24 @@ mod tests {
         let part = &since(after, &before, SECOND * 10)[0];
         assert_eq!((part.excess(), part.outside()), (Duration::ZERO, Duration::ZERO));
         assert_eq!(enders(&part.waits()[0]), [("main", 4), ("[outside]", 3)]);
+    }
+
+    #[test]
+    fn ended_threads_are_subtracted_from_the_pool_of_all() {
+        let (x, y) = (account("main/x/worker", 5, 4, Vec::new()), account("main/y/worker", 1, 1, Vec::new()));
+        let mut pool = account("main/*", 5, 4, Vec::new());
+        pool.take_in(account("main/y/worker", 2, 2, Vec::new()), "main/*".into());
+        let since = since(vec![pool], &[x, y], SECOND * 5);
+        assert_eq!((since[0].path(), since[0].lifetime(), since[0].cpu()), ("main/*", SECOND, SECOND));
+    }
+
+    #[test]
+    fn namesakes_are_subtracted_from_the_pool_they_became() {
+        let one = |lifetime| account("main/worker", lifetime, 1, Vec::new());
+        let mut pool = one(2);
+        pool.take_in(one(3), "main/worker".into());
+        let since = since(vec![pool, one(6)], &[one(2), one(3), one(1)], SECOND * 5);
+        let shown: Vec<_> = since.iter().map(|one| one.lifetime()).collect();
+        assert_eq!(shown, [SECOND * 5]);
     }
 }

@@ -1,7 +1,10 @@
-//! The waits that have come since an earlier reading of the same recording.
+//! The waits that have come since an earlier reading of the same recording. The waits of a thread that
+//! has ended may stand with its pool in the later one.
 
 use super::contention::{Contention, LetGoRow, WaitRow};
 use crate::profile::accounts::take;
+use crate::thread::pool_names::pool_of;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What rows of waits and of calls that let go have in common.
@@ -61,11 +64,44 @@ impl Row for LetGoRow {
 /// A frame is the same if it has the same address in the same function.
 type Frame = (u64, Option<Arc<str>>);
 
+/// The path of the thread, what was waited for, what ended it, and the stack.
+type Key = (Arc<str>, String, String, Vec<Frame>);
+
+/// What a later reading has rows of.
+struct Later {
+    paths: HashSet<Arc<str>>,
+    /// Paths and what was waited for.
+    waits: HashSet<(Arc<str>, String)>,
+}
+
 /// A row with what it is known by in another list of locations.
 #[derive(Clone)]
 struct Known<R> {
     row: R,
     stack: Vec<Frame>,
+}
+
+impl Later {
+    fn new<R>(rows: &[Known<R>], key: impl Fn(&Known<R>) -> Key) -> Later {
+        let waits: HashSet<_> = rows.iter().map(key).map(|(path, what, ..)| (path, what)).collect();
+        Later { paths: waits.iter().map(|(path, _)| path.clone()).collect(), waits }
+    }
+
+    /// The key under which it may have an earlier row: its own, or that of the thread's pool. A pool keeps
+    /// a limited number of names.
+    fn find(&self, (path, what, ender, stack): Key) -> Key {
+        let own = self.paths.get(&path).cloned();
+        let pool = || pool_of(&path, |pool| self.paths.contains(pool)).map(Arc::from);
+        let Some(known) = own.or_else(pool) else { return (path, what, ender, stack) };
+        let wait = (known, what);
+        if self.waits.contains(&wait) {
+            return (wait.0, wait.1, ender, stack);
+        }
+        let kind = wait.1.split(" \"").next().unwrap_or_default();
+        let others = (wait.0, format!("{kind} \"[others]\""));
+        let what = if self.waits.contains(&others) { others.1 } else { wait.1 };
+        (others.0, what, ender, stack)
+    }
 }
 
 impl Contention {
@@ -85,12 +121,13 @@ impl Contention {
             let (what, ender) = known.row.names();
             (known.row.path().clone(), what.to_owned(), ender.to_owned(), known.stack.clone())
         };
-        let is_akin = |known: &Known<R>, (path, what, ..): &(Arc<str>, String, String, Vec<Frame>)| {
-            known.row.path() == path && known.row.names().0 == what
-        };
-        let nanos = earlier.iter().map(|known| (key(known), *known.clone().row.nanos()));
+        let is_akin =
+            |known: &Known<R>, (path, what, ..): &Key| known.row.path() == path && known.row.names().0 == what;
+        let later = Later::new(&left, key);
+        let key_in_later = |known| later.find(key(known));
+        let nanos = earlier.iter().map(|known| (key_in_later(known), *known.clone().row.nanos()));
         take(&mut left, nanos, key, is_akin, |known| known.row.nanos());
-        let counts = earlier.iter().map(|known| (key(known), *known.clone().row.count()));
+        let counts = earlier.iter().map(|known| (key_in_later(known), *known.clone().row.count()));
         take(&mut left, counts, key, is_akin, |known| known.row.count());
         left.retain_mut(|known| *known.row.nanos() > 0 || *known.row.count() > 0);
         left.into_iter().map(|known| known.row).collect()
@@ -141,5 +178,19 @@ mod tests {
         let before = [("as its thread replied", "[unknown]", 10)];
         let after = [("pop", "main/x", 12), ("pop", "main/y", 1)];
         assert_eq!(left(&after, &before), [("pop by main/x".to_owned(), 2), ("pop by main/y".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn waits_of_an_ended_thread_are_subtracted_from_its_pool() {
+        let of = |path: &str, rows: &[_]| {
+            let mut all = contention(rows);
+            all.waits.iter_mut().for_each(|row| row.path = path.into());
+            all
+        };
+        let earlier = of("main/x/worker-1", &[("pop", "main/conn-7", 5)]);
+        for pool in ["main/x/worker-*", "main/x/*", "main/*"] {
+            let since = of(pool, &[("pop", "main/conn-*", 7)]).since(&earlier);
+            assert_eq!(since.waits.iter().map(|row| row.nanos).sum::<u64>(), 2, "{pool}");
+        }
     }
 }
