@@ -68,7 +68,7 @@ impl Account {
         let mut account = Account { path, lifetime, cpu, runnable, waits, members: 1 };
         account.cut_unstamped();
         account.count_waking(woken);
-        account.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+        account.sort();
         account
     }
 
@@ -158,20 +158,30 @@ impl Account {
         self.cpu + self.runnable() + self.waits.iter().map(WaitTotal::total).sum::<Duration>()
     }
 
-    /// Adds another thread's account to this one, which is called `path` from now on.
-    pub(super) fn take_in(&mut self, other: Account, path: Arc<str>) {
-        self.path = path;
+    /// Adds the times of other threads, but not their waits.
+    pub(super) fn add_times(&mut self, other: &Account) {
         self.lifetime += other.lifetime;
         self.cpu += other.cpu;
         // Known only if it is known of all.
         self.runnable = self.runnable.zip(other.runnable).map(|(a, b)| a + b);
         self.members += other.members;
+    }
+
+    /// Adds another thread's account to this one, which is called `path` from now on. To be shown,
+    /// with all names: what is kept goes through `fold`.
+    pub(super) fn take_in(&mut self, other: Account, path: Arc<str>) {
+        self.path = path;
+        self.add_times(&other);
         for wait in other.waits {
             match self.waits.iter_mut().find(|known| known.kind == wait.kind && known.name == wait.name) {
                 Some(known) => known.take_in(wait),
                 None => self.waits.push(wait),
             }
         }
+        self.sort();
+    }
+
+    pub(super) fn sort(&mut self) {
         self.waits.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
     }
 }
@@ -204,6 +214,19 @@ impl EndedWaits {
         &self.name
     }
 
+    /// The same waits under another name.
+    pub(super) fn with_name(self, name: Arc<str>) -> EndedWaits {
+        EndedWaits { name, ..self }
+    }
+
+    /// Adds waits of the same name.
+    pub(super) fn take_in(&mut self, more: EndedWaits) {
+        self.nanos += more.nanos;
+        self.cut += more.cut;
+        self.count += more.count;
+        self.stacks.take_in(more.stacks);
+    }
+
     /// Stacks, nanoseconds and numbers of waits. The sums over all stacks are exact. `None`: no
     /// stack could be had.
     pub(in crate::profile) fn by_stack(&self) -> Vec<(Option<StackNumber>, u64, u64)> {
@@ -212,6 +235,23 @@ impl EndedWaits {
 }
 
 impl WaitTotal {
+    /// Made up: waits for a lock, and how many nanoseconds which thread ended.
+    #[cfg(test)]
+    pub(super) fn for_lock(name: &str, by: &[(&str, u64)]) -> WaitTotal {
+        let ended = |(name, nanos): &(&str, u64)| EndedWaits {
+            name: Arc::from(*name),
+            nanos: *nanos,
+            cut: 0,
+            count: 1,
+            stacks: StackSums::default(),
+        };
+        let (enders, count) = (by.iter().map(ended).collect(), by.len() as u64);
+        let (total, longest) = (Duration::ZERO, Duration::MAX);
+        let mut made = WaitTotal { kind: "lock", name: name.into(), count, total, longest, ended_by: vec![], enders };
+        made.sum_up();
+        made
+    }
+
     fn new(entry: WaitEntry) -> WaitTotal {
         let mut enders: Vec<EndedWaits> = Vec::new();
         for ender in entry.enders {
@@ -231,8 +271,14 @@ impl WaitTotal {
         total
     }
 
+    /// Waits of that kind and name, none up to now.
+    pub(super) fn empty(kind: &'static str, name: Arc<str>) -> WaitTotal {
+        let (total, longest) = (Duration::ZERO, Duration::ZERO);
+        WaitTotal { kind, name, count: 0, total, longest, ended_by: Vec::new(), enders: Vec::new() }
+    }
+
     /// The times are those of the enders.
-    fn sum_up(&mut self) {
+    pub(super) fn sum_up(&mut self) {
         let by_name = self.enders.iter().map(|ender| (ender.name.clone(), Duration::from_nanos(ender.nanos)));
         self.ended_by = by_name.collect();
         self.total = self.ended_by.iter().map(|(_, time)| *time).sum();
@@ -268,7 +314,8 @@ impl WaitTotal {
         self.kind
     }
 
-    /// Its name, without a part that differs at each call.
+    /// Its name, without a part that differs at each call. `[others]`: beyond 256 names, waits of one
+    /// kind are one.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -296,6 +343,9 @@ impl WaitTotal {
     /// `[clock]`: a deadline or a [`Till`](crate::Till). `[outside]`: the system, as for input and
     /// sockets. `[unknown]`: the wait goes on, or what ends it is not stamped. `[ended thread]`: a
     /// thread that had ended before it could be named. `[others]`: many threads.
+    ///
+    /// There are at most 64 for one thread, and for a pool of ended threads. For such a pool, paths
+    /// have `*` for numbers.
     pub fn ended_by(&self) -> &[(Arc<str>, Duration)] {
         &self.ended_by
     }
@@ -304,12 +354,7 @@ impl WaitTotal {
 /// Adds `more` to the ender of the same name.
 fn take_in(enders: &mut Vec<EndedWaits>, more: EndedWaits) {
     match enders.iter_mut().find(|known| known.name == more.name) {
-        Some(known) => {
-            known.nanos += more.nanos;
-            known.cut += more.cut;
-            known.count += more.count;
-            known.stacks.take_in(more.stacks);
-        }
+        Some(known) => known.take_in(more),
         None => enders.push(more),
     }
 }

@@ -9,15 +9,16 @@
 //!    one. If that is not enough, all are one, apart from the runtime's own threads.
 
 use super::account::Account;
+use super::fold::fold;
 
 use crate::model::locks::Mutex;
 use crate::os::{CpuClock, fork, task};
 use crate::profile::trace::{Collected, Collector};
-use crate::thread::pool_names::{FOLDS, Fold};
+use crate::thread::pool_names::FOLDS;
 use crate::thread::{Thread, observe};
 use crate::wait::{self, Slot};
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,36 +235,20 @@ impl State {
         if self.closed.len() <= MAX_CLOSED {
             return;
         }
-        for fold in FOLDS {
-            self.fold(fold);
+        for drop_more in FOLDS {
+            self.closed = fold(std::mem::take(&mut self.closed), drop_more);
             // Otherwise the next fold would follow soon, and each takes its time.
             if self.closed.len() <= MAX_CLOSED / 2 {
                 return;
             }
         }
     }
-
-    /// Makes one account of those whose paths `pool` makes equal.
-    fn fold(&mut self, pool: Fold) {
-        let mut by_path: HashMap<String, usize> = HashMap::new();
-        let mut folded: Vec<(u64, Account)> = Vec::new();
-        for (id, account) in self.closed.drain(..) {
-            let path = pool(account.path());
-            match by_path.get(&path) {
-                Some(&index) => folded[index].1.take_in(account, path.into()),
-                None => {
-                    by_path.insert(path, folded.len());
-                    folded.push((id, account));
-                }
-            }
-        }
-        self.closed = folded;
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::accounts::WaitTotal;
     use crate::wait::WaitTotals;
 
     #[test]
@@ -283,7 +268,6 @@ mod tests {
     #[test]
     fn names_without_numbers_are_folded_below_their_parent() {
         let mut state = State::default();
-        let letters = |n: u64| (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect::<String>();
         for n in 0..1_000u64 {
             let path = format!("main/{}", letters(n));
             state.close(n, Account::new(path.into(), Duration::ZERO, Duration::ZERO, None, WaitTotals::default()));
@@ -295,7 +279,6 @@ mod tests {
     #[test]
     fn parents_with_names_of_their_own_are_folded_too() {
         let mut state = State::default();
-        let letters = |n: u64| (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect::<String>();
         for n in 0..1_000u64 {
             let path = format!("main/{}/worker", letters(n));
             let time = Duration::from_nanos(n);
@@ -310,5 +293,53 @@ mod tests {
         );
         assert_eq!(accounts().map(Account::members).sum::<u64>(), 1_000);
         assert_eq!(state.closed[0].1.path(), "main/*");
+    }
+
+    /// Closes `10 * MAX_CLOSED` accounts, each with one wait of 3 ns and 1 ns for the clock.
+    fn closed(path: fn(u64) -> String, lock: fn(u64) -> String) -> Vec<Account> {
+        let mut state = State::default();
+        for n in 0..10 * MAX_CLOSED as u64 {
+            let nanos = Duration::from_nanos;
+            let mut account = Account::new(path(n).into(), nanos(9), nanos(2), None, WaitTotals::default());
+            account.waits = vec![WaitTotal::for_lock(&lock(n), &[(&path(n + 1), 3), ("[clock]", 1)])];
+            state.close(n, account);
+        }
+        let accounts: Vec<Account> = state.closed.into_iter().map(|(_, account)| account).collect();
+        let waits = || accounts.iter().flat_map(|account| account.waits());
+        assert_eq!(waits().map(WaitTotal::count).sum::<u64>(), 20 * MAX_CLOSED as u64);
+        assert_eq!(waits().map(WaitTotal::total).sum::<Duration>().as_nanos(), 40 * MAX_CLOSED as u128);
+        let ended_by = || waits().flat_map(|wait| wait.ended_by());
+        assert_eq!(ended_by().map(|(_, time)| time.as_nanos()).sum::<u128>(), 40 * MAX_CLOSED as u128);
+        let clock = ended_by().filter(|(name, _)| **name == *"[clock]");
+        assert_eq!(clock.map(|(_, time)| time.as_nanos()).sum::<u128>(), 10 * MAX_CLOSED as u128);
+        assert!(waits().all(|wait| wait.ended_by().len() <= 64 && wait.enders().len() <= 64));
+        assert!(accounts.iter().all(|account| account.waits().len() <= 257));
+        accounts
+    }
+
+    #[test]
+    fn the_enders_of_a_pools_waits_are_pools() {
+        let accounts = closed(|n| format!("main/conn-{n}"), |_| "db".into());
+        let ended_by = accounts[0].waits()[0].ended_by();
+        assert!(ended_by.iter().any(|(name, _)| **name == *"main/conn-*"), "{ended_by:?}");
+        assert_eq!(ended_by.len(), 2);
+    }
+
+    #[test]
+    fn enders_beyond_the_limit_are_the_others() {
+        let accounts = closed(|n| format!("main/{}", letters(n)), |_| "db".into());
+        assert!(accounts[0].waits()[0].ended_by().iter().any(|(name, _)| **name == *"[others]"));
+    }
+
+    #[test]
+    fn waits_of_a_pool_beyond_the_limit_are_the_others() {
+        let accounts = closed(|n| format!("main/conn-{n}"), |n| format!("lock {}", letters(n)));
+        assert!(accounts[0].waits().iter().any(|wait| wait.name() == "[others]"));
+        assert!(accounts[0].waits().len() > 200);
+    }
+
+    /// Another name without a number for each `n`.
+    fn letters(n: u64) -> String {
+        (0..4).map(|place| (b'a' + (n >> (4 * place) & 15) as u8) as char).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! Where each thread's lifetime went. The ledger opens and closes an account for each thread while a
-//! recording runs; the table prints them for people.
+//! recording runs; `fold` adds up those of ended threads; the table prints them for people.
 
 mod account;
+mod fold;
 mod ledger;
 #[cfg(feature = "inspect")]
 mod since;

@@ -6,9 +6,11 @@
 //! the later one has not, is taken from the entries that it can have become, the largest first.
 
 use super::account::{Account, WaitTotal, cuts, is_unstamped};
-use crate::thread::pool_names::pool_of;
-use std::collections::HashMap;
+use super::fold::OTHERS;
+use crate::thread::pool_names::{pool_of, without_numbers};
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `after` without what `before` has. No wait is longer than `length`, the time between the two.
@@ -78,10 +80,12 @@ impl Account {
         self.lifetime = self.lifetime.saturating_sub(was.lifetime);
         self.cpu = self.cpu.saturating_sub(was.cpu);
         self.runnable = self.runnable.map(|time| time.saturating_sub(was.runnable()));
-        for wait in &mut self.waits {
-            let is_same = |other: &&WaitTotal| other.kind == wait.kind && other.name == wait.name;
-            if let Some(earlier) = was.waits.iter().find(is_same) {
-                wait.subtract(earlier);
+        for earlier in &was.waits {
+            let place =
+                |name: &str| self.waits.iter().position(|wait| wait.kind == earlier.kind && *wait.name == *name);
+            // A pool keeps a limited number of names.
+            if let Some(place) = place(&earlier.name).or_else(|| place(OTHERS)) {
+                self.waits[place].subtract(earlier);
             }
         }
     }
@@ -118,7 +122,8 @@ impl WaitTotal {
         self.total = self.total.saturating_sub(was.total);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut enders: Vec<_> = self.ended_by.drain(..).map(|(name, time)| (name, nanos(time))).collect();
-        let before = was.ended_by.iter().map(|(name, time)| (name.clone(), nanos(*time)));
+        let known: HashSet<Arc<str>> = enders.iter().map(|ender| ender.0.clone()).collect();
+        let before = was.ended_by.iter().map(|(name, time)| (name_in_pool(name, &known), nanos(*time)));
         take(&mut enders, before, |ender| ender.0.clone(), |_, _| true, |ender| &mut ender.1);
         self.ended_by = enders.into_iter().map(|(name, left)| (name, Duration::from_nanos(left))).collect();
         self.ended_by.retain(|(_, time)| *time > Duration::ZERO);
@@ -126,11 +131,17 @@ impl WaitTotal {
     }
 }
 
+/// The name under which `known` may have this ender. A pool names it without numbers, or among the
+/// others.
+fn name_in_pool(ender: &Arc<str>, known: &HashSet<Arc<str>>) -> Arc<str> {
+    let find = |name: &str| known.get(name).cloned();
+    find(ender).or_else(|| find(&without_numbers(ender))).or_else(|| find(OTHERS)).unwrap_or_else(|| ender.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wait::WaitTotals;
-    use std::sync::Arc;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -215,5 +226,14 @@ mod tests {
         let since = since(vec![pool, one(6)], &[one(2), one(3), one(1)], SECOND * 5);
         let shown: Vec<_> = since.iter().map(|one| one.lifetime()).collect();
         assert_eq!(shown, [SECOND * 5]);
+    }
+
+    #[test]
+    fn waits_are_subtracted_from_the_pools_other_waits_and_enders() {
+        let before = [account("main/c-7", 9, 0, vec![wait("jobs 7", &[("main/a-1", 1), ("main/b", 2)])])];
+        let jobs = wait("[others]", &[("main/a-*", 4), ("[others]", 3), ("[clock]", 6)]);
+        let after = vec![account("main/c-*", 30, 0, vec![jobs])];
+        let since = since(after, &before, SECOND * 30);
+        assert_eq!(enders(&since[0].waits()[0]), [("[clock]", 6), ("main/a-*", 3), ("[others]", 1)]);
     }
 }
