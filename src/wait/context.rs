@@ -38,6 +38,11 @@ mod numbered {
     /// More contexts than this of keys alone are one.
     const MAX_KEYS: usize = MAX / 8;
 
+    /// A search for unused contexts that finds fewer is not repeated before `MAX` further new contexts.
+    /// It reads all contexts under the lock that each thread takes for a new one, so its cost must be
+    /// shared by many.
+    const FEW: usize = MAX / 16;
+
     /// The newest ones that are not forgotten: samples of them may be on their way.
     const NEWEST: usize = MAX / 4;
 
@@ -100,11 +105,24 @@ mod numbered {
         /// Contexts of keys alone.
         keys: usize,
         are_too_many: bool,
+        /// So many new contexts come before all are searched for unused ones again.
+        pause: usize,
+        /// How often all contexts were searched for unused ones.
+        #[cfg(test)]
+        scans: usize,
     }
 
     impl Numbers {
         const fn new() -> Numbers {
-            Numbers { by_number: BTreeMap::new(), numbers: None, keys: 0, are_too_many: false }
+            Numbers {
+                by_number: BTreeMap::new(),
+                numbers: None,
+                keys: 0,
+                are_too_many: false,
+                pause: 0,
+                #[cfg(test)]
+                scans: 0,
+            }
         }
 
         fn number(&mut self, context: &Context) -> u64 {
@@ -112,7 +130,10 @@ mod numbered {
                 return number;
             }
             if self.by_number.len() >= MAX + self.keys {
-                self.forget();
+                match self.pause {
+                    0 => self.forget(),
+                    _ => self.pause -= 1,
+                }
             }
             if self.by_number.len() < MAX + self.keys {
                 return self.add(context.clone());
@@ -155,10 +176,18 @@ mod numbered {
         /// Forgets the oldest contexts that no thread has, and that no accounting has asked for:
         /// only the two maps have them.
         fn forget(&mut self) {
+            #[cfg(test)]
+            {
+                self.scans += 1;
+            }
             let unused = |context: &Context| Arc::strong_count(&context.pairs) == 2;
             let unused: Vec<u64> =
                 self.by_number.iter().filter(|(_, context)| unused(context)).map(|(number, _)| *number).collect();
-            for number in unused.iter().take(unused.len().saturating_sub(NEWEST)) {
+            let old = unused.len().saturating_sub(NEWEST);
+            if old < FEW {
+                self.pause = MAX;
+            }
+            for number in unused.iter().take(old) {
                 if let Some((context, numbers)) = self.by_number.remove(number).zip(self.numbers.as_mut()) {
                     numbers.remove(&context);
                     self.keys -= usize::from(self.keys > 0 && is_keys_alone(&context));
@@ -201,6 +230,27 @@ mod numbered {
             assert_eq!(numbers.number(&kept), number);
             let newest = numbers.number(&context(&[("request", "99999")]));
             assert_eq!(numbers.by_number.keys().last(), Some(&newest));
+        }
+
+        #[test]
+        fn contexts_in_use_are_seldom_searched() {
+            let mut numbers = Numbers::default();
+            let used: Vec<_> = (0..MAX).map(|n| context(&[("used", &n.to_string())])).collect();
+            for context in &used {
+                numbers.number(context);
+            }
+            for n in 0..100 * MAX {
+                numbers.number(&context(&[("request", &n.to_string())]));
+            }
+            assert!(numbers.scans <= 100, "{} scans", numbers.scans);
+            assert!(numbers.are_too_many);
+            // The uses end, so there is room again.
+            drop(used);
+            let values: Vec<_> = (0..2 * MAX).map(|n| context(&[("late", &n.to_string())])).collect();
+            for context in &values {
+                numbers.number(context);
+            }
+            assert!(values.iter().any(|context| numbers.known(context).is_some()), "no late value is kept");
         }
 
         #[test]
