@@ -23,7 +23,8 @@ const LONGEST_HEAD: usize = 16 * 1024;
 const LONGEST_BODY: usize = 4 * 1024;
 
 /// Sends `body` in a request, and reads the answer. Blocks until then, until the limit of a request
-/// has passed, or until `stop` goes.
+/// has passed, or until `stop` goes. A server that does not take it may be another server at an old
+/// address, so the next request looks the name up again.
 pub(super) fn send(plan: &Plan, lookup: &mut Lookup, body: &[u8], stop: &Signal) -> Outcome {
     send_within(LIMIT, plan, lookup, body, stop)
 }
@@ -35,12 +36,16 @@ pub(super) fn send_within(limit: Duration, plan: &Plan, lookup: &mut Lookup, bod
         Err(why) => return later(why),
     };
     let till = Till::after(limit) | stop;
-    match exchange(plan, lookup, [request_head.as_bytes(), body], &till) {
+    let outcome = match exchange(plan, lookup, [request_head.as_bytes(), body], &till) {
         Ok((head, body)) => outcome(&head, body),
         Err(_) if stop.is_go() => Outcome::GaveUp,
         Err(error) if is_stopped(&error) => later(format!("the server does not answer within {limit:?}")),
         Err(error) => later(error.to_string()),
+    };
+    if !matches!(outcome, Outcome::Taken(_)) {
+        lookup.forget();
     }
+    outcome
 }
 
 fn request_head(plan: &Plan, length: usize) -> Result<String, String> {
@@ -119,7 +124,6 @@ fn connect(lookup: &mut Lookup, till: &Signal) -> io::Result<TcpStream> {
             Err(error) => last = io::Error::new(error.kind(), format!("no connection to {address}: {error}")),
         }
     }
-    lookup.forget();
     Err(last)
 }
 

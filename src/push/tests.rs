@@ -7,7 +7,9 @@ use super::response::Outcome;
 use crate::signal::Signal;
 use crate::thread::Thread;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -215,6 +217,38 @@ fn a_name_is_looked_up_beside_the_thread() {
     // The look-up of a gone signal is not waited for.
     let error = Lookup::new(&long, 80).addresses(&Signal::gone()).unwrap_err().to_string();
     assert!(error.starts_with(&long), "{error}");
+}
+
+#[test]
+fn a_name_is_looked_up_again_unless_the_request_is_taken() {
+    let looked_up = Arc::new(AtomicUsize::new(0));
+    for (answer, look_ups) in [("200 OK", 1), ("404 Not Found", 2), ("401 x", 2), ("503 x", 2), ("500 x", 2)] {
+        // The name belongs to another server after the first request.
+        let servers = [answer, "200 OK"].map(|answer| {
+            server(move |mut stream| {
+                read(&mut stream, 5);
+                stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+            })
+        });
+        let ports = servers.each_ref().map(|(port, _)| *port);
+        looked_up.store(0, Ordering::SeqCst);
+        let count = looked_up.clone();
+        let resolve = move |_: &str, _| {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], ports[number.min(1)]))])
+        };
+        let plan = Plan { host: "pyroscope.svc".to_owned(), ..plan(4040) };
+        let mut lookup = Lookup::with(&plan.host, plan.port, Arc::new(resolve));
+        let first = send_within(LONG, &plan, &mut lookup, b"hello", &Signal::never());
+        assert_eq!(matches!(first, Outcome::Taken(_)), answer == "200 OK", "{first:?}");
+        lookup.addresses(&Signal::never()).unwrap();
+        assert_eq!(looked_up.load(Ordering::SeqCst), look_ups, "look-ups after {answer}");
+        if look_ups > 1 {
+            assert_eq!(send_within(LONG, &plan, &mut lookup, b"hello", &Signal::never()), Outcome::Taken(Vec::new()));
+        }
+        // Without a second request, the second server goes on waiting.
+        servers.into_iter().take(look_ups).for_each(|(_, server)| server.join().unwrap());
+    }
 }
 
 #[test]
