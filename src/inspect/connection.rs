@@ -38,10 +38,10 @@ enum State {
     Reading {
         input: Vec<u8>,
     },
-    /// A worker makes the answer. `cancel` goes if the client has ended its side. `head`: what of a
-    /// head that was made before its body could not be sent yet.
+    /// A worker makes the answer. `head`: what of a head that was made before its body could not be
+    /// sent yet.
     Working {
-        cancel: Signal,
+        cancel: CancelOnDrop,
         head: Option<Vec<u8>>,
     },
     /// The answer is sent.
@@ -58,6 +58,17 @@ enum State {
     /// All is sent; the client is to end.
     Ending,
     Over,
+}
+
+/// Tells the worker that its answer is not wanted: the client has ended its side, or the connection
+/// has left the state in which it waits for the answer. Without it, a recording would go on for no
+/// client, and would keep all others from recording.
+struct CancelOnDrop(Signal);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.go();
+    }
 }
 
 /// What the server has to do after a step.
@@ -77,7 +88,12 @@ impl Connection {
         matches!(self.state, State::Over)
     }
 
-    /// A request that has not come whole: this connection may be given up for another one.
+    /// The client has its whole answer, or gets none.
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self.state, State::Ending | State::Over)
+    }
+
+    /// Its request has not come whole.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Reading { .. })
     }
@@ -85,6 +101,16 @@ impl Connection {
     /// A worker makes its answer.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Working { .. })
+    }
+
+    /// A worker makes its answer, and nothing of that was sent yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self.state, State::Working { head: None, .. })
+    }
+
+    /// Its answer is sent.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.state, State::Writing { .. })
     }
 
     /// It waits for events.
@@ -169,7 +195,7 @@ impl Connection {
                     Parsed::Refused(refused) => self.answer(refused, true),
                     Parsed::Whole(request) => {
                         let cancel = Signal::new("the client has gone");
-                        self.state = State::Working { cancel: cancel.clone(), head: None };
+                        self.state = State::Working { cancel: CancelOnDrop(cancel.clone()), head: None };
                         return Step::Request(request, cancel);
                     }
                 }
@@ -194,13 +220,13 @@ impl Connection {
             _ => self.has_ended = true,
         }
         match &self.state {
-            State::Working { cancel, .. } if self.has_ended => drop(cancel.go()),
+            State::Working { cancel, .. } if self.has_ended => drop(cancel.0.go()),
             State::Working { .. } => {}
             _ => self.state = State::Over,
         }
     }
 
-    /// Sends an answer. If another answer has begun already, the connection ends.
+    /// Sends an answer, or a refusal. If another answer has begun already, the connection ends.
     pub(super) fn answer(&mut self, response: Response, with_body: bool) {
         self.send_whole(response.into_bytes(with_body));
     }
@@ -208,8 +234,8 @@ impl Connection {
     /// The same, as bytes.
     pub(super) fn send_whole(&mut self, output: Vec<u8>) {
         match self.state {
-            State::Working { head: Some(_), .. } => self.state = State::Over,
-            _ => self.send(output),
+            State::Reading { .. } | State::Working { head: None, .. } => self.send(output),
+            _ => self.state = State::Over,
         }
     }
 
@@ -315,4 +341,68 @@ fn send_some(stream: &Stream, output: &[u8], sent: &mut usize) -> Sent {
 
 fn is_passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    /// A connection whose request is whole, the client's side of it, and the signal of its worker.
+    pub(in super::super) fn working() -> (Connection, UnixStream, Signal) {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(Stream::Unix(server));
+        client.write_all(b"GET /flame.svg?seconds=3600 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let Step::Request(_, cancel) = connection.advance() else { panic!("the request is not whole") };
+        assert!(!cancel.is_go());
+        (connection, client, cancel)
+    }
+
+    fn refused() -> Response {
+        Response::text(503, "there are too many connections")
+    }
+
+    #[test]
+    fn a_connection_that_is_dropped_cancels_its_worker() {
+        let (connection, _client, cancel) = working();
+        drop(connection);
+        assert!(cancel.is_go());
+    }
+
+    #[test]
+    fn a_refusal_cancels_the_worker_of_the_connection() {
+        let (mut connection, mut client, cancel) = working();
+        connection.answer(refused(), true);
+        assert!(cancel.is_go());
+        drop(connection);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+        let (mut connection, _client, cancel) = working();
+        connection.begin(b"HTTP/1.1 200 OK\r\n");
+        connection.answer(refused(), true);
+        assert!(connection.is_over() && cancel.is_go());
+    }
+
+    #[test]
+    fn no_answer_is_put_into_another_answer() {
+        let (mut connection, mut client, _cancel) = working();
+        // More than the socket takes, so a part of it waits.
+        connection.send_whole(vec![b'x'; 16 << 20]);
+        assert!(connection.interest() == Some(Interest::Write), "all was sent");
+        connection.answer(refused(), true);
+        assert!(connection.is_over());
+        drop(connection);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == b'x'), "a refusal is within the answer");
+        let (mut connection, mut client, _cancel) = working();
+        connection.begin_events(b"events".to_vec());
+        connection.answer(refused(), true);
+        drop(connection);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "events");
+    }
 }

@@ -22,8 +22,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many connections there are at most. One more takes the place of the oldest one whose request
-/// is not whole.
+/// How many connections there are at most. A further one takes the place of another one; see
+/// `least_needed`.
 const MOST_CONNECTIONS: usize = 64;
 /// Of these, how many get events.
 const MOST_EVENTS: usize = 16;
@@ -180,15 +180,12 @@ impl Server {
         }
     }
 
-    /// The client with a request comes before the client without one.
+    /// Ends a connection if all are taken.
     fn make_room(&mut self) {
         if self.connections.len() < MOST_CONNECTIONS {
             return;
         }
-        let idle = self.connections.iter().filter(|(_, connection)| connection.is_idle());
-        let oldest = idle.min_by_key(|(_, connection)| connection.since()).map(|(id, _)| *id);
-        // All are being answered: the oldest has waited longest.
-        let Some(id) = oldest.or_else(|| self.connections.keys().next().copied()) else { return };
+        let Some(id) = least_needed(&self.connections) else { return };
         if let Some(mut connection) = self.connections.remove(&id) {
             let text = format!("there are more than {MOST_CONNECTIONS} connections; try again");
             connection.answer(Response::text(503, text).with("Retry-After", "1"), true);
@@ -297,8 +294,66 @@ impl Server {
     }
 }
 
+/// The connection that makes room for a new one.
+///
+/// 1. The client has its whole answer.
+/// 2. The request is not whole.
+/// 3. The request waits for its answer, of which nothing was sent. The newest one goes: an older one
+///    may be a recording. Clients without the token can send many requests, and must not end it.
+/// 4. The answer is being sent.
+/// 5. Any. Workers and events are too few to take all connections, so there is one before.
+fn least_needed(connections: &BTreeMap<u64, Connection>) -> Option<u64> {
+    // Of these, the connection that has stood still for the longest time.
+    let stillest = |is: fn(&Connection) -> bool| {
+        let such = connections.iter().filter(|(_, connection)| is(connection));
+        such.min_by_key(|(_, connection)| connection.since()).map(|(id, _)| *id)
+    };
+    let newest = || connections.iter().rev().find(|(_, connection)| connection.is_unanswered()).map(|(id, _)| *id);
+    stillest(Connection::is_served)
+        .or_else(|| stillest(Connection::is_idle))
+        .or_else(newest)
+        .or_else(|| stillest(Connection::is_writing))
+        .or_else(|| connections.keys().next().copied())
+}
+
 /// The error is one connection's, and not the listener's.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::tests::working;
+    use super::super::listener::Stream;
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn recordings_and_events_are_needed_most() {
+        let (mut connections, mut clients) = (BTreeMap::new(), Vec::new());
+        let mut add = |id: u64, begin: fn(&mut Connection)| {
+            let (mut connection, client, _cancel) = working();
+            begin(&mut connection);
+            clients.push(client);
+            connections.insert(id, connection);
+        };
+        add(0, |recording| recording.begin(b"HTTP/1.1 200 OK\r\n"));
+        add(1, |events| events.begin_events(b"HTTP/1.1 200 OK\r\n".to_vec()));
+        // More than the socket takes.
+        add(2, |writing| writing.send_whole(vec![b'x'; 16 << 20]));
+        add(3, |_| {});
+        add(4, |_| {});
+        add(6, |answered| answered.send_whole(b"whole".to_vec()));
+        add(7, |answered| answered.send_whole(b"whole".to_vec()));
+        let (client, idle) = UnixStream::pair().unwrap();
+        clients.push(client);
+        connections.insert(5, Connection::new(Stream::Unix(idle)));
+        let mut given_up = Vec::new();
+        while let Some(id) = least_needed(&connections) {
+            connections.remove(&id);
+            given_up.push(id);
+        }
+        assert_eq!(given_up, [6, 7, 5, 4, 3, 2, 0, 1]);
+    }
 }

@@ -4,6 +4,8 @@
 
 mod answers;
 mod clients;
+#[cfg(feature = "profiling")]
+mod full;
 mod parsers;
 mod places;
 #[cfg(feature = "profiling")]
