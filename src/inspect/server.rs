@@ -298,8 +298,9 @@ impl Server {
 ///
 /// 1. The client has its whole answer.
 /// 2. The request is not whole.
-/// 3. The request waits for its answer, of which nothing was sent. The newest one goes: an older one
-///    may be a recording. Clients without the token can send many requests, and must not end it.
+/// 3. The request waits for its answer, of which nothing was sent. The newest one goes, since an
+///    older one may be a recording. Clients without the token can send many requests, and must not
+///    end it.
 /// 4. The answer is being sent.
 /// 5. Any. Workers and events are too few to take all connections, so there is one before.
 fn least_needed(connections: &BTreeMap<u64, Connection>) -> Option<u64> {

@@ -38,9 +38,9 @@ mod numbered {
     /// More contexts than this of keys alone are one.
     const MAX_KEYS: usize = MAX / 8;
 
-    /// A search for unused contexts that finds fewer is not repeated before `MAX` further new contexts.
-    /// It reads all contexts under the lock that each thread takes for a new one, so its cost must be
-    /// shared by many.
+    /// A search for unused contexts that finds fewer is not repeated before `MAX` further new
+    /// contexts. It reads all contexts under the lock that each thread takes for a new one, so many
+    /// new contexts must share its cost.
     const FEW: usize = MAX / 16;
 
     /// The newest ones that are not forgotten: samples of them may be on their way.

@@ -1,4 +1,5 @@
-//! A client that comes while all connections are taken gets one, and costs no other client a recording.
+//! A client that comes while all connections are taken gets one, and costs no other client a
+//! recording.
 
 use super::{Home, tcp};
 use crate::support::until;
