@@ -123,7 +123,7 @@ impl Logger {
             captured.with_record(|record| {
                 let message = format!("(tail, {}) {}", record.level(), record.args());
                 let as_error = record.to_builder().level(Level::Error).build();
-                super::record::at(captured.at, captured.level, || self.write(&as_error, &message));
+                super::record::again(&captured, || self.write(&as_error, &message));
             });
         }
     }

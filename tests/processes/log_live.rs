@@ -184,6 +184,39 @@ fn an_error_brings_its_threads_filtered_records() {
 }
 
 #[test]
+fn a_tail_record_shows_its_own_context() {
+    if crate::support::in_own_process(module_path!(), "a_tail_record_shows_its_own_context") {
+        return;
+    }
+    let _turn = alone();
+    for queued in [true, false] {
+        let log = Log::new(&format!("tail-mdc-{queued}"), "{X(request)(none)} {X(user)(none)} {m}{n}", "");
+        let runtime = Runtime::start(log.config().log_queued(queued).log_tail(50)).unwrap();
+        spawn("worker", |_| {
+            log::debug!("early");
+            log_mdc::insert("request", "r-1");
+            log_mdc::insert("user", "u-1");
+            log::debug!("step");
+            log_mdc::remove("user");
+            log_mdc::insert("request", "r-2");
+            log::error!("broke");
+            log::info!("after");
+        })
+        .join()
+        .unwrap();
+        runtime.shutdown().unwrap();
+        let text = log.read();
+        let own = ["early", "step", "broke", "after"];
+        let lines: Vec<&str> = text.lines().filter(|line| own.iter().any(|own| line.ends_with(own))).collect();
+        assert_eq!(
+            lines,
+            ["none none (tail, DEBUG) early", "r-1 u-1 (tail, DEBUG) step", "r-2 none broke", "r-2 none after",],
+            "queued: {queued}"
+        );
+    }
+}
+
+#[test]
 fn reloading_under_load_keeps_good_files() {
     if crate::support::in_own_process(module_path!(), "reloading_under_load_keeps_good_files") {
         return;

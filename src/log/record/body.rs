@@ -48,6 +48,9 @@ thread_local! {
     /// What records captured now shall have: one time for a record that goes to several appenders,
     /// its own time and level for one of the tail.
     static STAMP: Cell<Option<(SystemTime, Option<Level>)>> = const { Cell::new(None) };
+    /// The MDC of the record of the tail that is captured again, as its text has it. Read only while
+    /// `STAMP` has a level.
+    static TAIL_MDC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 impl Caller {
@@ -173,7 +176,7 @@ impl Body {
             self.end(TARGET, Some(record.target()).filter(|_| !self.target_is_module));
             self.end(MODULE, record.module_path().filter(|_| self.module.is_none()));
             self.end(FILE, record.file().filter(|_| self.file.is_none()));
-            if has_mdc {
+            if !self.put_mdc_of_tail() && has_mdc {
                 log_mdc::iter(|key, value| put_pair(&mut self.text, key, value));
             }
         });
@@ -184,6 +187,19 @@ impl Body {
         let (at, level) = STAMP.get().unwrap_or_else(|| (SystemTime::now(), None));
         (self.at, self.level) = (at, level.unwrap_or(record.level()));
         (self.to, self.gap) = (0, 0);
+    }
+
+    /// Adds the MDC of the record of the tail, if one is captured again. Returns `true` if it did.
+    fn put_mdc_of_tail(&mut self) -> bool {
+        let is_tail = STAMP.get().is_some_and(|(_, level)| level.is_some());
+        let mut put = || {
+            let put = |mdc: &RefCell<Option<String>>| {
+                self.text.push_str(mdc.try_borrow().ok()?.as_deref()?);
+                Some(())
+            };
+            TAIL_MDC.try_with(put).ok().flatten().is_some()
+        };
+        is_tail && put()
     }
 
     pub(super) fn part(&self, part: usize) -> &str {
@@ -206,9 +222,24 @@ pub(in crate::log) fn at_one_time<R>(f: impl FnOnce() -> R) -> R {
     stamped(stamp, f)
 }
 
-/// While `f` runs, records that are captured on this thread are of that time and level.
-pub(in crate::log) fn at<R>(at: SystemTime, level: Level, f: impl FnOnce() -> R) -> R {
-    stamped((at, Some(level)), f)
+/// While `f` runs, records that are captured on this thread have the time, the level and the MDC of
+/// `tail`, a record of the tail.
+pub(in crate::log) fn again<R>(tail: &Body, f: impl FnOnce() -> R) -> R {
+    /// Puts back what was there: an appender may log an error while a record of the tail is logged.
+    struct Restore(Option<String>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            put(self.0.take());
+        }
+    }
+    fn put(mdc: Option<String>) -> Option<String> {
+        TAIL_MDC
+            .try_with(|place| place.try_borrow_mut().ok().and_then(|mut place| std::mem::replace(&mut *place, mdc)))
+            .ok()
+            .flatten()
+    }
+    let _restore = Restore(put(Some(tail.part(MDC).to_owned())));
+    stamped((tail.at, Some(tail.level)), f)
 }
 
 fn stamped<R>(stamp: (SystemTime, Option<Level>), f: impl FnOnce() -> R) -> R {

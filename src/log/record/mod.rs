@@ -16,7 +16,7 @@ mod pairs;
 mod pool;
 mod text;
 
-pub(super) use body::{Time, at, at_one_time};
+pub(super) use body::{Time, again, at_one_time};
 pub(super) use captured::{Captured, Context};
 pub(super) use encoding::{encoding, with_context};
 pub(super) use format::format_into;
