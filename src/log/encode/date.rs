@@ -16,7 +16,8 @@ use crate::log::record::Time;
 pub(super) struct Date {
     utc: bool,
     parts: Vec<Part>,
-    /// The last second, and the text of each part that is the same for a whole second.
+    /// The last second, and the text of each part that is the same for a whole second. A thread that
+    /// does not get it at once renders the date anew.
     cache: Mutex<Option<(i64, Vec<String>)>>,
 }
 
@@ -54,8 +55,12 @@ impl Date {
     }
 
     pub(super) fn write<W: Write + ?Sized>(&self, time: Time, out: &mut W) -> io::Result<()> {
-        let mut cache = self.cache.lock();
-        let texts = match &mut *cache {
+        // Without a wait: the lock is held while the date is written. A forked child in which it is
+        // held by a thread of the parent would wait forever.
+        let mut cache = self.cache.try_lock();
+        let mut uncached = None;
+        let cache = cache.as_deref_mut().unwrap_or(&mut uncached);
+        let texts = match cache {
             Some((second, texts)) if *second == time.seconds => texts,
             cache => {
                 let slow = self.parts.iter().map(|part| match part {

@@ -1,4 +1,9 @@
-//! A property test against log4rs: the same pattern and the same record give the same bytes.
+//! A property test against log4rs: the same pattern and the same record give the same bytes. And
+//! that an encoder waits for no other thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use ::log::{Level, Record};
 use log4rs::encode::Encode;
@@ -13,6 +18,9 @@ use crate::random::Random;
 struct Drawn(Random);
 
 const DEEPEST: usize = 3;
+
+/// Longer than any wait here takes, also on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(100);
 
 impl Drawn {
     fn pattern(&mut self, depth: usize) -> String {
@@ -210,4 +218,49 @@ fn dates_are_chronos_own_whatever_second_was_before() {
         }
     }
     assert!(Date::new("%Q", true).is_none());
+}
+
+/// Tells when something is written to it, and does not return before it may.
+struct Slow {
+    entered: Sender<()>,
+    may_return: Receiver<()>,
+}
+
+impl std::io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.entered.send(());
+        // Returns at once when the sender is gone.
+        let _ = self.may_return.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl log4rs::encode::Write for Slow {}
+
+#[test]
+fn a_date_waits_for_no_other_thread() {
+    let date = Arc::new(Date::new("%H:%M:%S%.3f", true).unwrap());
+    let (entered, has_entered) = channel();
+    let (allow, may_return) = channel::<()>();
+    let (written, texts) = channel();
+    let time = |seconds| Time { seconds, nanos: 5_000_000 };
+    let first = date.clone();
+    let slow = std::thread::spawn(move || first.write(time(7), &mut Slow { entered, may_return }));
+    has_entered.recv_timeout(DEADLINE).unwrap();
+    let other = std::thread::spawn(move || {
+        for seconds in [7, 8] {
+            let mut bytes = SimpleWriter(Vec::new());
+            date.write(time(seconds), &mut bytes).unwrap();
+            written.send(String::from_utf8(bytes.0).unwrap()).unwrap();
+        }
+    });
+    let found: Result<Vec<_>, _> = (0..2).map(|_| texts.recv_timeout(DEADLINE)).collect();
+    drop(allow);
+    slow.join().unwrap().unwrap();
+    other.join().unwrap();
+    assert_eq!(found.unwrap(), ["00:00:07.005", "00:00:08.005"]);
 }
