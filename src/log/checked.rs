@@ -2,13 +2,13 @@
 //! file says, the console, or a plain file.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ::log::LevelFilter;
 use log4rs::config::Logger;
 use log4rs::filter::Filter;
 use serde_value::Value;
 
+use super::reload::Refresh;
 use super::rolling::Policy;
 use super::rust_log::{self, Levels};
 use super::wiring::Queue;
@@ -26,8 +26,8 @@ pub(crate) struct CheckedLog {
     pub(super) warnings: Vec<String>,
     /// The files that its appenders write, variables expanded.
     pub(super) files: Vec<PathBuf>,
-    /// How often to check whether the file has changed.
-    pub(super) refresh: Option<Duration>,
+    /// How often to check whether the file has changed, and since when.
+    pub(super) refresh: Option<Refresh>,
 }
 
 pub(super) struct CheckedAppender {
@@ -54,8 +54,8 @@ impl CheckedAppender {
 }
 
 impl CheckedLog {
-    /// How often its file asks to be looked at again.
-    pub(crate) fn refresh(&self) -> Option<Duration> {
+    /// How its file asks to be checked; `None` if it does not.
+    pub(crate) fn refresh(&self) -> Option<Refresh> {
         self.refresh
     }
 

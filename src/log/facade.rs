@@ -13,7 +13,6 @@ pub(crate) use wiring::{Overflow, Queue, Wiring, read_level, read_queue};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::log::{Level, LevelFilter};
 
@@ -40,6 +39,9 @@ pub mod logging {
     }
 }
 
+/// How a file asks to be checked. Without log4rs there is no such file.
+pub(crate) enum Refresh {}
+
 /// The level for the program's logger. There is nothing else to install.
 pub(crate) struct CheckedLog {
     level: Option<LevelFilter>,
@@ -55,7 +57,7 @@ impl CheckedLog {
     }
 
     /// `None`: there is no file that could change.
-    pub(crate) fn refresh(&self) -> Option<Duration> {
+    pub(crate) fn refresh(&self) -> Option<Refresh> {
         None
     }
 }
@@ -128,7 +130,7 @@ pub(crate) fn start_writer(_: &Arc<Node>) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Duration, _: Wiring) -> io::Result<()> {
+pub(crate) fn start_reload(_: &Arc<Node>, _: PathBuf, _: Refresh, _: Wiring) -> io::Result<()> {
     Ok(())
 }
 

@@ -12,37 +12,78 @@ use crate::thread::{Builder, Thread};
 
 /// Differs between a file and the same file after a change. The text of the file is read only if
 /// this differs.
-type Version = Option<(SystemTime, u64, Option<(u64, u64)>)>;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Version(Option<Found>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Found {
+    modified: SystemTime,
+    length: u64,
+    identity: Option<(u64, u64)>,
+}
+
+impl Version {
+    /// The version that the file has now. Taken before the file is read, so that a change in between
+    /// counts as one.
+    pub(super) fn of(file: &Path) -> Version {
+        let found = fs::metadata(file).and_then(|found| {
+            let identity = crate::os::log_file::identity(&found);
+            Ok(Found { modified: found.modified()?, length: found.len(), identity })
+        });
+        Version(found.ok())
+    }
+}
+
+/// How a file asks to be checked, and the version that was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refresh {
+    /// How often to check whether the file has changed.
+    pub(super) every: Duration,
+    pub(super) seen: Version,
+}
 
 /// Starts the thread that checks the file after each `every`. Called by the start of the runtime,
 /// as `start_reload`, if the file has a `refresh_rate`.
-pub(crate) fn start(main: &Arc<Node>, file: PathBuf, every: Duration, wiring: Wiring) -> io::Result<()> {
-    // Absolute, because the program may change its directory.
-    let (file, folder) = (std::path::absolute(&file).unwrap_or(file), std::env::current_dir().unwrap_or_default());
-    let mut seen = version(&file);
+pub(crate) fn start(main: &Arc<Node>, file: PathBuf, refresh: Refresh, wiring: Wiring) -> io::Result<()> {
+    let mut watched = Watched::new(file, refresh);
     let builder = Builder::new("log-reload").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
-        let mut every = every;
-        while !please_stop.wait_for_go_timeout(every) {
-            let now = version(&file);
-            if now != seen {
-                seen = now;
-                every = reload(&file, &folder, every, wiring);
+        while !please_stop.wait_for_go_timeout(watched.every) {
+            if watched.has_changed() {
+                watched.every = reload(&watched.file, &watched.folder, watched.every, wiring);
             }
         }
     });
     spawned.map(drop)
 }
 
-fn version(file: &Path) -> Version {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), crate::os::log_file::identity(&metadata)))
+/// A file that is read again when it changes.
+struct Watched {
+    /// Absolute, because the program may change its directory; so is `folder`.
+    file: PathBuf,
+    folder: PathBuf,
+    every: Duration,
+    /// The version that was read last.
+    seen: Version,
+}
+
+impl Watched {
+    fn new(file: PathBuf, Refresh { every, seen }: Refresh) -> Watched {
+        let folder = std::env::current_dir().unwrap_or_default();
+        Watched { file: std::path::absolute(&file).unwrap_or(file), folder, every, seen }
+    }
+
+    /// Returns `true` if the file is not the version that was read. The caller reads it then.
+    fn has_changed(&mut self) -> bool {
+        let now = Version::of(&self.file);
+        std::mem::replace(&mut self.seen, now) != now
+    }
 }
 
 /// Returns how long to wait before the next check.
 fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Duration {
     let next = super::check::load_below(file, folder).and_then(|checked| {
-        let refresh = checked.refresh;
+        let refresh = checked.refresh.map(|refresh| refresh.every);
         if checked.logs_nothing() {
             ::log::warn!(target: "selvedge::log", "{} has changed; from now on nothing is logged", file.display());
         }
@@ -61,5 +102,27 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
             super::tell_log_and_stderr(::log::Level::Error, "selvedge::log", &text);
             every
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_since_the_file_was_read_is_seen() {
+        let folder = std::env::temp_dir().join(format!("selvedge-reload-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("log4rs.yaml");
+        let settings = "refresh_rate: 1h\nroot: { level: off }\n";
+        fs::write(&file, settings).unwrap();
+        let refresh = super::super::load(&file).unwrap().refresh.unwrap();
+        assert!(!Watched::new(file.clone(), refresh).has_changed());
+        // Between the reading and the start of the thread.
+        fs::write(&file, format!("{settings}# changed\n")).unwrap();
+        let mut watched = Watched::new(file, refresh);
+        assert!(watched.has_changed());
+        assert!(!watched.has_changed(), "it is read once");
+        fs::remove_dir_all(folder).unwrap();
     }
 }

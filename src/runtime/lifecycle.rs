@@ -23,7 +23,6 @@ use log::Level;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The runtime, for programs and tests that keep their own `main`. While it lives, the thread that
 /// started it is `main`.
@@ -112,8 +111,8 @@ impl Runtime {
             Error::new(Kind::Io, "no thread for the reports of threads that do not stop").because(error)
         })?;
         logs::start_writer(&node).map_err(no_thread)?;
-        if let (LogTo::File(file), Some(every)) = (&settings.log.to, refresh) {
-            logs::start_reload(&node, file.clone(), every, settings.log.wiring).map_err(no_thread)?;
+        if let (LogTo::File(file), Some(refresh)) = (&settings.log.to, refresh) {
+            logs::start_reload(&node, file.clone(), refresh, settings.log.wiring).map_err(no_thread)?;
         }
         let is_recorded = settings.profile.enabled || pushing::needs_recording(&settings);
         last_profile::keep(if is_recorded { Profiler::start(&settings, &node, 1)? } else { None });
@@ -267,9 +266,9 @@ impl Up {
     }
 }
 
-/// Checks what can be checked before anything is started, then installs the log. Returns how often
-/// the log's file is to be read again.
-fn install_log(settings: &Settings) -> Result<Option<Duration>, Error> {
+/// Checks what can be checked before anything is started, then installs the log. Returns how the
+/// log's file asks to be read again, if it does.
+fn install_log(settings: &Settings) -> Result<Option<logs::Refresh>, Error> {
     let plan = match &settings.log.to {
         LogTo::File(file) => Some(logs::load(file)?),
         LogTo::Console => Some(logs::console(settings.log.wiring.level)),

@@ -16,6 +16,7 @@ use log4rs::config::Logger;
 use self::context::Check;
 use self::logger::{read_logger, read_names};
 use super::checked::{CheckedAppender, CheckedLog};
+use super::reload::{Refresh, Version};
 use super::wiring::read_level;
 use crate::error::Error;
 use crate::yaml::{Document, Field, Section, quoted};
@@ -28,12 +29,14 @@ pub(crate) fn load(file: &Path) -> Result<CheckedLog, Error> {
 
 /// The same, where paths of log files are relative to `folder`.
 pub(super) fn load_below(file: &Path, folder: &Path) -> Result<CheckedLog, Error> {
+    let seen = Version::of(file);
     let document = Document::read(file)?;
-    Check::new(folder).document(&document)
+    Check::new(folder).document(&document, seen)
 }
 
 impl Check {
-    fn document(&mut self, document: &Document) -> Result<CheckedLog, Error> {
+    /// `seen`: the version of the file that was read.
+    fn document(&mut self, document: &Document, seen: Version) -> Result<CheckedLog, Error> {
         let top = document.top().section(&["refresh_rate", "appenders", "root", "loggers"])?;
         let mut refresh = None;
         if let Some(rate) = top.get("refresh_rate") {
@@ -43,7 +46,7 @@ impl Check {
                     "shorter than a millisecond; name how often to check whether this file has changed, as `30s`";
                 return Err(rate.error(message));
             }
-            refresh = Some(every);
+            refresh = Some(Refresh { every, seen });
         }
         let mut appenders = Vec::new();
         if let Some(field) = top.get("appenders") {
