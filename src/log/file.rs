@@ -1,6 +1,9 @@
 //! A log file: lines are collected in a buffer and written at the end of a batch. Makes the file
 //! again when it was moved or removed. Knows nothing of queues.
 //!
+//! The open file outlives its path: if the path cannot be looked at, or a moved file cannot be made
+//! again, the open file is written on.
+//!
 //! Invariants
 //! 1. What is in the buffer has not been written. A write that stops half-way leaves exactly the
 //!    rest. So no line is torn or written twice, however often a full disk interrupts.
@@ -16,6 +19,7 @@ use super::output::Buffered;
 use super::record::Captured;
 use super::rolling::{Outcome, Policy, Rolling};
 use crate::os::log_file;
+use crate::os::tell::remark;
 use crate::yaml::plain_path;
 
 /// A batch that is longer is written in pieces.
@@ -39,6 +43,8 @@ pub(super) struct LogFile {
     rolling: Option<Rolling>,
     last_check: Instant,
     last_progress: Option<Instant>,
+    /// stderr knows that the file was moved and cannot be made again.
+    is_told: bool,
 }
 
 impl LogFile {
@@ -65,6 +71,7 @@ impl LogFile {
             identity: None,
             last_check: Instant::now(),
             last_progress: None,
+            is_told: false,
         };
         match log.reopen() {
             Err(error) if !log_file::is_without_reader(&error) => return Err(error),
@@ -81,21 +88,46 @@ impl LogFile {
         Ok(log)
     }
 
+    /// Opens the file at the path, in the place of the open one. On an error the open one stays.
     fn reopen(&mut self) -> io::Result<()> {
-        self.file = None;
         let rolls = self.rolling.as_ref().map(Rolling::rolls);
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
         let file = log_file::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
+        let metadata = file.metadata()?;
         if let (Some(rolling), Some(rolls)) = (&mut self.rolling, rolls) {
             rolling.reopened(rolls);
         }
-        let metadata = file.metadata()?;
         (self.identity, self.length) = (log_file::identity(&metadata), metadata.len());
-        self.last_check = Instant::now();
+        (self.last_check, self.is_told) = (Instant::now(), false);
         self.file = Some(file);
         Ok(())
+    }
+
+    /// The file was moved. Without a new one the open one is written on, and the next check tries
+    /// again.
+    fn follow_path(&mut self) {
+        self.last_check = Instant::now();
+        // A deleted file is no place for records: `write_buffer` holds them until there is another.
+        let is_deleted = |file: &File| file.metadata().is_ok_and(|file| log_file::is_deleted(&file));
+        if let Err(error) = self.reopen()
+            && !self.file.as_ref().is_some_and(is_deleted)
+            && !std::mem::replace(&mut self.is_told, true)
+        {
+            let path = plain_path(&self.path);
+            let cause = format!("{path} was moved, and cannot be made again: {error}");
+            remark(&format!("selvedge: the log file {cause}; the moved file is written on"));
+        }
+    }
+
+    /// Returns `true` if the path leads to no file any more, or to another one. An error that does
+    /// not tell is no reason to give up the open file.
+    fn is_moved(&self) -> bool {
+        match fs::metadata(&self.path) {
+            Ok(there) => log_file::identity(&there) != self.identity,
+            Err(error) => log_file::is_missing(&error),
+        }
     }
 }
 
@@ -159,10 +191,21 @@ impl Buffered for LogFile {
     fn write_out(&mut self) -> io::Result<()> {
         self.write_buffer()?;
         let Some(rolling) = &mut self.rolling else { return Ok(()) };
-        if self.file.is_some() && rolling.roll(&self.path, self.identity) == Outcome::Gone {
-            self.reopen()?;
+        if self.file.is_none() {
+            return Ok(());
         }
-        Ok(())
+        match rolling.roll(&self.path, self.identity) {
+            Outcome::Kept => Ok(()),
+            Outcome::Moved => {
+                self.follow_path();
+                Ok(())
+            }
+            Outcome::Rolled => {
+                // An archive gets no more records.
+                self.file = None;
+                self.reopen()
+            }
+        }
     }
 }
 
@@ -174,11 +217,10 @@ impl LogFile {
         if self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
             self.file = None;
         }
-        if self.last_check.elapsed() >= CHECK_EVERY {
+        if self.file.is_some() && self.last_check.elapsed() >= CHECK_EVERY {
             self.last_check = Instant::now();
-            let there = fs::metadata(&self.path).ok().as_ref().and_then(log_file::identity);
-            if there != self.identity {
-                self.file = None;
+            if self.is_moved() {
+                self.follow_path();
             }
         }
         loop {

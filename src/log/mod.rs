@@ -94,6 +94,8 @@ pub(crate) fn not_built_in() -> Option<&'static str> {
 #[cfg(all(test, not(selvedge_model)))]
 mod channel_tests;
 #[cfg(all(test, not(selvedge_model)))]
+mod file_tests;
+#[cfg(all(test, not(selvedge_model)))]
 mod fork_exit_tests;
 #[cfg(all(test, selvedge_loom))]
 mod loom_tests;

@@ -44,6 +44,12 @@ pub(crate) fn is_without_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENXIO)
 }
 
+/// Returns `true` for the error that nothing is at a path. Other errors do not tell what is there:
+/// the process may have no right to look, or the disk may fail.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// The identity of the file, which does not depend on its name.
 pub(crate) fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))

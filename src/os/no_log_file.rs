@@ -14,6 +14,10 @@ pub(crate) fn is_without_reader(_error: &io::Error) -> bool {
     false
 }
 
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
 pub(crate) fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
     None
 }

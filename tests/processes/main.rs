@@ -30,6 +30,7 @@ mod log_console;
 mod log_ends;
 mod log_live;
 mod log_loss;
+mod log_paths;
 mod log_sinks;
 mod outage;
 mod own_file;

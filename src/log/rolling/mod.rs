@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,8 +75,10 @@ struct Failing {
 /// What became of a file that was due.
 #[derive(Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// The open file is no longer the one at the path.
-    Gone,
+    /// The open file has become an archive, or was deleted.
+    Rolled,
+    /// Not by this roll, the open file is no longer the one at the path.
+    Moved,
     /// The open file is still the file at the path.
     Kept,
 }
@@ -166,26 +169,12 @@ impl Rolling {
         if !memory.is_ready() {
             return Outcome::Kept;
         }
-        let is_ours = || {
-            let found = fs::metadata(path);
-            found.ok().filter(|found| log_file::identity(found) == identity).map(|found| found.is_file())
-        };
+        let is_ours = || is_ours(path, identity);
         // Opened anew: a child process may share the file description that is written to, and its
         // lock with it.
         let lock = OpenOptions::new().append(true).open(path);
         match (is_ours(), &lock) {
-            // Moved away from outside, or rolled by another process: an archive must not be pushed
-            // out for that.
-            (None, _) => {
-                memory.rolled();
-                return Outcome::Gone;
-            }
-            // A FIFO or a device.
-            (Some(false), _) => {
-                memory.rolled();
-                return Outcome::Kept;
-            }
-            (Some(true), Ok(file)) => match file.try_lock() {
+            (Ok(Some(true)), Ok(file)) => match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
                     memory.wait(path);
                     return Outcome::Kept;
@@ -193,11 +182,13 @@ impl Rolling {
                 // Some file systems have no locks.
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             },
-            (Some(true), Err(_)) => {}
+            (Ok(Some(true)), Err(_)) => {}
+            (other, _) => return memory.not_rolled(path, other),
         }
-        if is_ours().is_none() {
-            memory.rolled();
-            return Outcome::Gone;
+        // Another process may have rolled it before this one got the lock.
+        match is_ours() {
+            Ok(Some(true)) => {}
+            other => return memory.not_rolled(path, other),
         }
         let result = match &self.policy.archives {
             Some(archives) => archives.take(path),
@@ -209,7 +200,7 @@ impl Rolling {
         match result {
             Ok(()) => {
                 memory.succeeded(path);
-                Outcome::Gone
+                Outcome::Rolled
             }
             Err(cause) => {
                 memory.failed(path, cause);
@@ -219,7 +210,33 @@ impl Rolling {
     }
 }
 
+/// Returns `Some(is_file)` if the open file, which has this `identity`, is the one at `path`. An
+/// error says why that is not known.
+fn is_ours(path: &Path, identity: Option<(u64, u64)>) -> io::Result<Option<bool>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok((log_file::identity(&found) == identity).then(|| found.is_file())),
+        Err(error) if log_file::is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Memory {
+    /// What becomes of a file that is due if [`is_ours`] has found something else than this file.
+    fn not_rolled(&mut self, path: &Path, found: io::Result<Option<bool>>) -> Outcome {
+        match found {
+            Ok(found) => {
+                self.rolled();
+                // A FIFO or a device stays. A file was moved away from outside, or rolled by another
+                // process: an archive must not be pushed out for that.
+                if found.is_some() { Outcome::Kept } else { Outcome::Moved }
+            }
+            Err(error) => {
+                self.failed(path, format!("cannot look for it: {error}"));
+                Outcome::Kept
+            }
+        }
+    }
+
     fn is_ready(&self) -> bool {
         self.due && self.next_try.is_none_or(|at| Instant::now() >= at)
     }

@@ -9,6 +9,8 @@ use super::*;
 use crate::log::encode::PatternEncoder;
 use crate::log::file::LogFile;
 use crate::log::line_buffer::Encoder;
+#[cfg(unix)]
+use crate::log::output::Buffered;
 use crate::log::record::Captured;
 use crate::log::sink::{Output, Sink};
 use crate::log::sinks::Sinks;
@@ -52,11 +54,15 @@ impl Folder {
         Policy::read(&settings, &self.0).unwrap().unwrap()
     }
 
-    /// The log file app.log behind a sink.
-    fn sinks(&self, append: bool, policy: Policy, reload: bool) -> Sinks {
+    fn log_file(&self, name: &str, append: bool, policy: Policy, reload: bool) -> LogFile {
         let pattern = serde_saphyr::from_str("{ pattern: '{m}{n}' }").unwrap();
         let encoder = Encoder::Pattern(PatternEncoder::from_config(pattern).unwrap());
-        let file = LogFile::open(&self.path("app.log"), append, encoder, Some(policy), reload).unwrap();
+        LogFile::open(&self.path(name), append, encoder, Some(policy), reload).unwrap()
+    }
+
+    /// The log file app.log behind a sink.
+    fn sinks(&self, append: bool, policy: Policy, reload: bool) -> Sinks {
+        let file = self.log_file("app.log", append, policy, reload);
         Sinks::new(vec![Sink::new("app", Output::File(Box::new(file)), 100)])
     }
 }
@@ -314,4 +320,39 @@ fn two_writers_of_one_path_lose_nothing() {
     lines.sort_unstable();
     lines.dedup();
     assert_eq!(lines.len(), 2 * RECORDS);
+}
+
+/// As a sink does it.
+#[cfg(unix)]
+fn write(file: &mut LogFile, text: &str) -> std::io::Result<()> {
+    assert!(file.push_directly(&Captured::own(::log::Level::Info, text)).unwrap());
+    file.is_full();
+    file.write_out()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_unreadable_postpones_the_roll() {
+    let folder = Folder::new("circle");
+    let policy =
+        folder.policy("{ kind: size, limit: 8 }", "{ kind: fixed_window, pattern: 'logs/app.{}.log', count: 9 }");
+    let mut file = folder.log_file("logs/app.log", true, policy, false);
+    write(&mut file, "1234").unwrap();
+    fs::rename(folder.path("logs"), folder.path("aside")).unwrap();
+    // A link to itself: no user can look at what is below it, not even root.
+    std::os::unix::fs::symlink("logs", folder.path("logs")).unwrap();
+    write(&mut file, "5678").unwrap();
+    write(&mut file, "9").unwrap();
+    assert_eq!(fs::read_to_string(folder.path("aside/app.log")).unwrap(), "1234\n5678\n9\n");
+    fs::remove_file(folder.path("logs")).unwrap();
+    fs::rename(folder.path("aside"), folder.path("logs")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(100);
+    let mut expected = "1234\n5678\n9\n".to_owned();
+    while !folder.path("logs/app.0.log").exists() {
+        assert!(Instant::now() < deadline, "it is not rolled");
+        write(&mut file, "0").unwrap();
+        expected.push_str("0\n");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(fs::read_to_string(folder.path("logs/app.0.log")).unwrap(), expected);
 }
