@@ -210,9 +210,18 @@ impl Buffered for LogFile {
 }
 
 impl LogFile {
+    /// After a roll the file may still have to be made: that it cannot be is a failure, although
+    /// nothing is to be written. A FIFO may have no reader before the first record.
+    fn open_if_closed(&mut self) -> io::Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        self.reopen().or_else(|error| if log_file::is_without_reader(&error) { Ok(()) } else { Err(error) })
+    }
+
     fn write_buffer(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
-            return Ok(());
+            return self.open_if_closed();
         }
         if self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
             self.file = None;

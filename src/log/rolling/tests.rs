@@ -356,3 +356,51 @@ fn a_path_that_is_unreadable_postpones_the_roll() {
     }
     assert_eq!(fs::read_to_string(folder.path("logs/app.0.log")).unwrap(), expected);
 }
+
+/// While it lives, this process can open no file.
+#[cfg(unix)]
+struct NoFiles(libc::rlimit);
+
+#[cfg(unix)]
+impl NoFiles {
+    fn new() -> NoFiles {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: getrlimit writes one rlimit, which `limit` is.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+        set_files(libc::rlimit { rlim_cur: 0, ..limit });
+        NoFiles(limit)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for NoFiles {
+    fn drop(&mut self) {
+        set_files(self.0);
+    }
+}
+
+#[cfg(unix)]
+fn set_files(limit: libc::rlimit) {
+    // SAFETY: setrlimit reads one rlimit, which `limit` is.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_not_made_after_a_roll_is_a_failure() {
+    if crate::own_process::passes(module_path!(), "a_file_not_made_after_a_roll_is_a_failure", &[]) {
+        return;
+    }
+    let folder = Folder::new("refused");
+    let policy = folder.policy("{ kind: size, limit: 8 }", "{ kind: fixed_window, pattern: 'app.{}.log', count: 9 }");
+    let mut file = folder.log_file("app.log", true, policy, false);
+    let none = NoFiles::new();
+    let results = [write(&mut file, "12345678"), file.write_out(), file.write_out()];
+    drop(none);
+    for result in results {
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    }
+    file.write_out().unwrap();
+    write(&mut file, "9").unwrap();
+    assert_eq!(folder.files(), ["app.0.log=12345678\n", "app.log=9\n"]);
+}
