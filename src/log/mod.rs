@@ -102,4 +102,6 @@ mod loom_tests;
 #[cfg(all(test, selvedge_model, not(selvedge_loom)))]
 mod model_tests;
 #[cfg(all(test, not(selvedge_model)))]
+mod sink_tests;
+#[cfg(all(test, not(selvedge_model)))]
 mod tests;

@@ -79,6 +79,8 @@ pub(super) enum Output {
     File(Box<LogFile>),
     Console(Console),
     Other(Box<dyn Append>),
+    #[cfg(all(test, not(selvedge_model)))]
+    Panicking(super::sink_tests::Panicking),
 }
 
 impl Output {
@@ -88,6 +90,8 @@ impl Output {
             Output::File(file) => Some(&mut **file),
             Output::Console(console) => Some(console),
             Output::Other(_) => None,
+            #[cfg(all(test, not(selvedge_model)))]
+            Output::Panicking(output) => Some(output),
         }
     }
 }
@@ -277,7 +281,11 @@ impl Sink {
     fn write_all(&mut self) -> Result<(), Failed> {
         match self.output.buffered() {
             Some(file) => {
-                return file.write_out().map_err(|error| Failed { reason: file.explain(&error), accepted: false });
+                // AssertUnwindSafe: what is not written is still in the buffer.
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    file.write_out().map_err(|error| anyhow::Error::msg(file.explain(&error)))
+                }));
+                return flatten(result).map_err(|reason| Failed { reason, accepted: false });
             }
             None => self.write_buffer_of_appender()?,
         }

@@ -9,6 +9,7 @@ use crate::model::locks::Mutex;
 
 use super::channel::Channel;
 use crate::os::fork::PerProcess;
+use crate::signal::Signal;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
@@ -56,25 +57,37 @@ pub(crate) fn start(main: &Arc<Node>) -> io::Result<()> {
         writer.alive = true;
     }
     let builder = Builder::new("log-writer").parent(&Thread::from_node(main.clone())).runtime();
-    let spawned = builder.spawn(|please_stop| {
-        while !please_stop.is_go() {
-            let current = WRITER.lock().current.clone();
-            match current {
-                Some(channel) => {
-                    channel.serve(please_stop);
-                    channel.pause_after_exit(please_stop);
-                }
-                None => drop(please_stop.wait_for_go_timeout(std::time::Duration::from_secs(1))),
-            }
-        }
-        end();
-    });
+    let spawned = builder.spawn(|please_stop| run(please_stop, Channel::serve));
     if spawned.is_err() {
         end();
     }
     spawned.map(drop)
 }
 
+/// The body of the thread. `serve` is `Channel::serve`.
+fn run(please_stop: &Signal, serve: impl Fn(&Channel, &Signal)) {
+    /// Ends the writer also when it panics. Else the next log would expect a writer, and a flush
+    /// would wait for it forever.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            end();
+        }
+    }
+    let _end = End;
+    while !please_stop.is_go() {
+        let current = WRITER.lock().current.clone();
+        match current {
+            Some(channel) => {
+                serve(&channel, please_stop);
+                channel.pause_after_exit(please_stop);
+            }
+            None => drop(please_stop.wait_for_go_timeout(std::time::Duration::from_secs(1))),
+        }
+    }
+}
+
+/// From now on the threads that log write by themselves.
 fn end() {
     let current = {
         let mut writer = WRITER.lock();
@@ -83,5 +96,34 @@ fn end() {
     };
     if let Some(channel) = current {
         channel.write_directly();
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::log::sinks::Sinks;
+    use crate::log::wiring::Overflow;
+    use std::time::{Duration, Instant};
+
+    fn channel() -> Arc<Channel> {
+        Arc::new(Channel::new("log", 8, Overflow::Block, Sinks::new(Vec::new())))
+    }
+
+    #[test]
+    fn a_panic_ends_the_writer() {
+        if crate::own_process::passes(module_path!(), "a_panic_ends_the_writer", &[]) {
+            return;
+        }
+        let (first, second) = (channel(), channel());
+        replace(None, Some(first.clone()), || ());
+        first.expect_writer();
+        WRITER.lock().alive = true;
+        let serve = |_: &Channel, _: &Signal| panic!("of the test");
+        let ended = std::panic::catch_unwind(|| run(&Signal::new("stop"), serve));
+        assert!(ended.is_err());
+        // As after a reload: the new log has no writer either.
+        replace(Some(first), Some(second.clone()), || ());
+        assert!(second.flush(Some(Instant::now() + Duration::from_secs(100))), "it waits for a writer");
     }
 }

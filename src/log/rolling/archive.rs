@@ -10,12 +10,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
 
-use crate::yaml::plain_path;
+use crate::error::{drop_payload, panic_message};
+use crate::yaml::{plain, plain_path};
 
 /// The archives of a `fixed_window` roller.
 #[derive(Clone, Debug)]
@@ -122,11 +124,20 @@ impl Archives {
         let pattern = self.folder.join(self.pieces.join("{}"));
         let pattern = pattern.to_str().ok_or_else(|| format!("{} is not UTF-8", plain_path(&pattern)))?;
         // A window of one: the others have been moved.
-        let roller = FixedWindowRoller::builder().base(self.base).build(pattern, 1);
-        roller.and_then(|roller| roller.roll(active)).map_err(|error| {
-            let _half = fs::remove_file(first);
-            format!("cannot compress it into {}: {error:#}", plain_path(first))
-        })
+        let roll = || FixedWindowRoller::builder().base(self.base).build(pattern, 1)?.roll(active);
+        // log4rs prints its failure to stdout, and panics if that fails too. AssertUnwindSafe: what
+        // it leaves half-done is the archive, which is removed.
+        let cause = match catch_unwind(AssertUnwindSafe(roll)) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(payload) => {
+                let message = plain(&panic_message(&*payload));
+                drop_payload(payload);
+                format!("it panicked: {message}")
+            }
+        };
+        let _half = fs::remove_file(first);
+        Err(format!("cannot compress it into {}: {cause}", plain_path(first)))
     }
 }
 

@@ -404,3 +404,31 @@ fn a_file_not_made_after_a_roll_is_a_failure() {
     write(&mut file, "9").unwrap();
     assert_eq!(folder.files(), ["app.0.log=12345678\n", "app.log=9\n"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_compression_that_panics_is_a_failed_roll() {
+    use std::os::fd::{AsFd, AsRawFd};
+    if crate::own_process::passes(module_path!(), "a_compression_that_panics_is_a_failed_roll", &[]) {
+        return;
+    }
+    let folder = Folder::new("panics");
+    folder.put("app.log", "text");
+    folder.put("app.0.log.gz", "old");
+    let before = folder.files();
+    let archives = folder.archives("app.{}.log.gz", 0, 2);
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    // SAFETY: dup2 has no preconditions. Both descriptors are open here.
+    assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), 1) }, 1);
+    let none = NoFiles::new();
+    // log4rs cannot open the file, and prints that to stdout, which has no reader.
+    let result = std::panic::catch_unwind(|| archives.take(&folder.path("app.log")));
+    drop(none);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::dup2(stdout.as_raw_fd(), 1) }, 1);
+    let error = result.unwrap().unwrap_err();
+    assert!(error.contains("cannot compress it into") && error.contains("panicked"), "{error}");
+    assert_eq!(folder.files(), before);
+}
