@@ -38,8 +38,6 @@ pub(super) struct Parts {
     pub(super) root: (LevelFilter, Vec<String>),
     pub(super) loggers: Vec<Logger>,
     pub(super) channel: Option<Arc<Channel>>,
-    /// Of the files that are written by the thread that logs.
-    pub(super) direct: Vec<Arc<Channel>>,
 }
 
 impl CheckedLog {
@@ -58,8 +56,7 @@ impl CheckedLog {
         let build = Build { with, file, written, reload, queue: wiring.queue, created };
         // To open an old file may truncate it, which cannot be undone: so those come last.
         self.appenders.sort_by_key(|appender| appender.path.as_deref().is_some_and(Path::exists));
-        let mut opened =
-            Opened { build, appenders: Vec::new(), sinks: Vec::new(), queued: Vec::new(), direct: Vec::new() };
+        let mut opened = Opened { build, appenders: Vec::new(), sinks: Vec::new(), queued: Vec::new() };
         for appender in self.appenders {
             opened.add(appender)?;
         }
@@ -74,7 +71,6 @@ struct Opened<'a> {
     /// The outputs behind the queue of the log, and the appenders that lead to them.
     sinks: Vec<Sink>,
     queued: Vec<(String, Filters)>,
-    direct: Vec<Arc<Channel>>,
 }
 
 impl Opened<'_> {
@@ -92,11 +88,7 @@ impl Opened<'_> {
                 None => Arc::new(NoConsole),
             },
             (None, None) if appender.rolling.is_some() => match self.build.output(appender)? {
-                Some(output) => {
-                    let written = DirectAppender::start(&name, output);
-                    self.direct.push(written.channel().clone());
-                    Arc::new(written)
-                }
+                Some(output) => Arc::new(DirectAppender::start(&name, output)),
                 // A file that is rolled has an output.
                 None => return Ok(()),
             },
@@ -120,7 +112,7 @@ impl Opened<'_> {
                 self.appenders.push((name, Arc::new(QueueAppender::one(channel.clone(), sink)), filters));
             }
         }
-        Parts { appenders: self.appenders, root, loggers, channel, direct: self.direct }
+        Parts { appenders: self.appenders, root, loggers, channel }
     }
 }
 

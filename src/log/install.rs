@@ -11,6 +11,7 @@ use super::build::{Parts, with_file};
 use super::checked::{CheckedLog, console};
 use super::logger::{self, Logger as ProcessLogger};
 use super::paths::Created;
+use super::process_hooks;
 use super::wiring::Wiring;
 use super::writer;
 use crate::error::{Error, Kind};
@@ -163,12 +164,9 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
     Ok(())
 }
 
-/// A last try of sinks that fail; afterwards what could not be written has been said.
+/// A last try of sinks that fail, behind each queue of the process; afterwards what could not be
+/// written has been said. The writers have ended, so nothing else would try them again.
 pub(crate) fn finish() {
     ::log::logger().flush();
-    let channels = INSTALLED.lock().as_ref().map(|Installed { parts, .. }| {
-        let channels = parts.direct.iter().chain(&parts.channel);
-        channels.cloned().collect::<Vec<_>>()
-    });
-    channels.iter().flatten().for_each(|channel| channel.finish_sinks());
+    process_hooks::all().iter().for_each(|channel| channel.finish_sinks());
 }

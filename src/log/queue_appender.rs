@@ -89,10 +89,6 @@ impl DirectAppender {
         let channel = process_hooks::register(Arc::new(Channel::new(name, queue.capacity, queue.overflow, sinks)));
         DirectAppender { appender: QueueAppender::one(channel, 0) }
     }
-
-    pub(super) fn channel(&self) -> &Arc<Channel> {
-        self.appender.channel()
-    }
 }
 
 impl Append for DirectAppender {

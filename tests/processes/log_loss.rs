@@ -275,3 +275,16 @@ fn a_file_size_limit_acts_like_full_disks() {
         }
     }
 }
+
+#[test]
+fn a_queued_appenders_losses_are_told_at_the_end() {
+    let (folder, yaml) = config("queued-full", "queued: true");
+    folder.write(
+        "log4rs.yaml",
+        "appenders: { out: { kind: queued, appenders: [{ kind: file, path: /dev/full }] } }\n\
+         root: { level: info, appenders: [out] }\n",
+    );
+    let ended = run(&mut subject("levels", &yaml));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches(" lines that it held, and 0 more\n").count(), 1, "{}", ended.stderr);
+}

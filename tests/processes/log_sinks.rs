@@ -2,14 +2,14 @@
 //! when the sink works again.
 #![cfg(unix)]
 
-use crate::support::{undisturbed, until};
+use crate::support::until;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log4rs::append::Append;
 use selvedge::logging::{Overflow, Queued};
@@ -445,55 +445,4 @@ fn a_logging_appender_keeps_the_order() {
     let got = echo.theirs.got.lock().unwrap().clone();
     assert_eq!(got[4..], [0, 1, 2].map(|number| format!("INFO echo of voice {number}")));
     echo.queued.lock().unwrap().take();
-}
-
-#[test]
-fn a_steadily_read_fifo_gets_all() {
-    if crate::support::in_own_process(module_path!(), "a_steadily_read_fifo_gets_all") {
-        return;
-    }
-    let _turn = alone();
-    // A reader that gets no processor for a second does not read steadily.
-    let is_disturbed =
-        |(_, gap, told): &(String, Duration, String)| *gap >= Duration::from_secs(1) && told.contains(FIFO_FAILS);
-    let (text, _, told) = undisturbed(read_from_a_fifo, is_disturbed);
-    assert_eq!(text.lines().filter(|line| line.ends_with(" end")).count(), 100_000);
-    assert!(!told.contains(FIFO_FAILS), "{}", told.lines().find(|line| line.contains("fails")).unwrap());
-}
-
-const FIFO_FAILS: &str = "the appender `fifo` fails";
-
-/// What a reader of a fifo gets of 100,000 records, the longest time between two of its reads, and what a
-/// file has meanwhile.
-fn read_from_a_fifo() -> (String, Duration, String) {
-    let folder = folder("read-fifo");
-    let (fifo, good) = (folder.join("fifo"), folder.join("good.log"));
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // To write as well, so that its opening does not wait; that end is closed once the runtime has
-    // opened its own.
-    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
-    let appenders = [
-        ("fifo", format!("kind: file, path: '{}'", fifo.display())),
-        ("good", format!("kind: file, path: '{}'", good.display())),
-    ];
-    let runtime = runtime(&folder, &appenders);
-    let reading = std::thread::spawn(move || {
-        let (mut text, mut part) = (Vec::new(), vec![0; 8192]);
-        let (mut last, mut gap) = (Instant::now(), Duration::ZERO);
-        while !text.ends_with(b"INFO main sinks has ended\n") {
-            let count = reader.read(&mut part).unwrap();
-            (gap, last) = (gap.max(last.elapsed()), Instant::now());
-            text.extend_from_slice(&part[..count]);
-        }
-        (String::from_utf8(text).unwrap(), gap)
-    });
-    for number in 0..100_000 {
-        log::info!("record {number} of a length that is usual, and more than a pipe holds end");
-    }
-    runtime.shutdown().unwrap();
-    until("it has been read", || reading.is_finished());
-    let (text, gap) = reading.join().unwrap();
-    let told = read(&good);
-    fs::remove_dir_all(folder).unwrap();
-    (text, gap, told)
 }

@@ -28,6 +28,7 @@ mod log4rs_files;
 mod log_choice;
 mod log_console;
 mod log_ends;
+mod log_fifo;
 mod log_live;
 mod log_loss;
 mod log_paths;
