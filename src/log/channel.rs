@@ -14,6 +14,8 @@
 //!
 //! Models: `log/loom_tests.rs` and `log/model_tests.rs`.
 
+mod process_end;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -24,7 +26,7 @@ use super::pace::{LONGEST_PAUSE, Pace};
 use super::process_state::Process;
 use super::record::Captured;
 use super::room::Room;
-use super::seam::{Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout, sleep};
+use super::seam::{Mutex, MutexGuard, Receiver, Sender, Thread, bounded, current, park_timeout};
 use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
 use super::wake_up::WakeUp;
@@ -98,8 +100,6 @@ const PAUSES_BEFORE_SLEEP: u32 = if cfg!(all(test, selvedge_model)) { 1 } else {
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Waiting threads check again after this time, also without a wake-up.
 const RECHECK: Duration = Duration::from_millis(10);
-/// How long the exit handlers after ours are expected to take at most.
-const LONGEST_EXIT: Duration = Duration::from_secs(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -414,7 +414,7 @@ impl Channel {
     /// caller would start it again and again.
     pub(super) fn pause_after_exit(&self, please_stop: &Signal) {
         if self.drain_lock.is_exiting_elsewhere() {
-            please_stop.wait_for_go_timeout(LONGEST_EXIT);
+            please_stop.wait_for_go_timeout(process_end::LONGEST_EXIT);
         }
     }
 
@@ -434,36 +434,9 @@ impl Channel {
         self.flush(None);
     }
 
-    /// Tries failing sinks a last time. Not in the child of a fork, where the records that they
-    /// hold are the parent's.
-    pub(super) fn finish_sinks(&self) {
-        if matches!(self.drain_lock.process(), Process::Forked | Process::ForkedWhileLocked) {
-            return;
-        }
-        if let Some(_guard) = self.enter(None) {
-            lock(&self.sinks).finish();
-        }
-    }
-
     /// For the handlers of a fork.
     pub(super) fn drain_lock(&self) -> &DrainLock {
         &self.drain_lock
-    }
-
-    /// For a flush while another thread exits. It must not return as if the log were written.
-    /// Mostly the process ends during the sleep; but an exit handler may wait for the calling
-    /// thread.
-    fn wait_out_exit(&self) -> bool {
-        sleep(LONGEST_EXIT);
-        false
-    }
-
-    /// At exit, after the flush: from now on only the calling thread writes.
-    pub(super) fn begin_exit(&self, deadline: Instant) {
-        if self.drain_lock.begin_exit(deadline) {
-            self.state.store(DIRECT, Ordering::SeqCst);
-            self.room.wake();
-        }
     }
 
     fn write_in_child(&self, to: usize, captured: Captured) -> bool {

@@ -121,6 +121,8 @@ pub(crate) fn flush_in_time() {}
 
 pub(crate) fn begin_exit() {}
 
+pub(crate) fn finish_exit() {}
+
 /// The logger of a program keeps no records for the failure of a thread.
 pub(crate) fn recent_of_this_thread() -> Vec<String> {
     Vec::new()

@@ -75,7 +75,7 @@ pub(crate) use check::load;
 pub(crate) use checked::{CheckedLog, console, plain_file};
 pub(crate) use install::{finish, installed_files as files, is_console, is_installed, switch_off, tell_log_and_stderr};
 pub(crate) use paths::unwritable;
-pub(crate) use process_hooks::{begin_exit, flush_in_time, install_exit_hook};
+pub(crate) use process_hooks::{begin_exit, finish_exit, flush_in_time, install_exit_hook};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
 pub(crate) use reload::{Refresh, start as start_reload};
 pub(crate) use rust_log::is_asked_by_environment;

@@ -56,32 +56,57 @@ pub(super) fn all() -> Vec<Arc<Channel>> {
     queues.map(|queues| queues.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
 }
 
-/// Writes all records that were logged. Gives up on a sink that hangs. Safe where the process is
-/// about to end.
+/// Before an abort: writes all records that were logged, and tells on stderr what is lost. Gives up
+/// on a sink that hangs.
 pub(crate) fn flush_in_time() {
     let deadline = Instant::now() + PATIENCE;
-    for channel in all() {
-        channel.flush(Some(deadline));
+    let flush = |channel: Arc<Channel>| {
+        let is_flushed = channel.flush(Some(deadline));
+        (channel, is_flushed)
+    };
+    let queues: Vec<_> = all().into_iter().map(flush).collect();
+    for (channel, is_flushed) in queues {
+        channel.finish_exit(is_flushed, with_one_batch(deadline), Some(deadline));
     }
 }
 
-/// From now on only the calling thread writes: for an end that comes at once, and must not cut a
-/// line. Call `flush_in_time` before it.
+/// For an end that comes at once, and must not cut a line: from now on only the calling thread
+/// writes. Tells on stderr what is lost. Flush before it.
 pub(crate) fn begin_exit() {
     let deadline = Instant::now() + PATIENCE;
-    for channel in all() {
-        channel.begin_exit(deadline.max(Instant::now() + ONE_BATCH));
+    let queues = all();
+    for channel in &queues {
+        channel.begin_exit(with_one_batch(deadline));
+    }
+    for channel in &queues {
+        channel.finish_exit(false, with_one_batch(deadline), Some(deadline));
     }
 }
 
-/// Called by `exit`. Other threads may go on logging. The process must not end in the middle of one
-/// of their lines.
-extern "C" fn at_exit() {
+/// At `exit`: from now on only the calling thread writes. Waits for a sink that fails and still
+/// makes progress, as the end of the program does, and tells on stderr what is lost. Other threads
+/// may go on logging. The process must not end in the middle of one of their lines.
+pub(crate) fn finish_exit() {
     let deadline = Instant::now() + PATIENCE;
-    for channel in all() {
-        channel.flush(Some(deadline));
-        channel.begin_exit(deadline.max(Instant::now() + ONE_BATCH));
+    let begin = |channel: Arc<Channel>| {
+        let is_flushed = channel.flush(Some(deadline));
+        channel.begin_exit(with_one_batch(deadline));
+        (channel, is_flushed)
+    };
+    let queues: Vec<_> = all().into_iter().map(begin).collect();
+    for (channel, is_flushed) in queues {
+        channel.finish_exit(is_flushed, with_one_batch(deadline), None);
     }
+}
+
+/// The deadline of a queue, when another queue may have used up the time before it.
+fn with_one_batch(deadline: Instant) -> Instant {
+    deadline.max(Instant::now() + ONE_BATCH)
+}
+
+/// Called by `exit`.
+extern "C" fn at_exit() {
+    finish_exit();
     super::forked_child::report_lost();
 }
 

@@ -214,6 +214,11 @@ impl Sink {
         self.failing.is_some()
     }
 
+    /// Returns `true` if its output is of this crate, and not an appender that may block.
+    pub(super) fn is_ours(&self) -> bool {
+        !matches!(self.output, Output::Other(_))
+    }
+
     /// Returns `true` if something was given to it since it was last flushed.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty

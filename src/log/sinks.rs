@@ -66,7 +66,14 @@ impl Sinks {
 
     /// Writes out all buffers. Tries failing sinks again, if it is time.
     pub(super) fn flush(&mut self) {
+        self.flush_those(|_| true);
+    }
+
+    fn flush_those(&mut self, may: impl Fn(&Sink) -> bool) {
         for at in 0..self.0.len() {
+            if !may(&self.0[at]) {
+                continue;
+            }
             if self.0[at].is_dirty() || self.0[at].is_failing() {
                 let notice = self.0[at].flush();
                 self.report(at, notice);
@@ -75,7 +82,7 @@ impl Sinks {
         }
         // What one sink had to report is in the buffers of the others.
         for sink in &mut self.0 {
-            if sink.is_dirty() && !sink.is_failing() {
+            if may(sink) && sink.is_dirty() && !sink.is_failing() {
                 let _reported_next_time = sink.flush();
             }
         }
@@ -86,12 +93,17 @@ impl Sinks {
         self.0.iter().filter_map(Sink::next_try).min()
     }
 
-    /// A last try. What is lost now is reported on stderr, as nothing else is left.
-    pub(super) fn finish(&mut self) {
+    /// A last try, which goes on while a failing sink makes progress. What is lost now is reported
+    /// on stderr, as nothing else is left.
+    ///
+    /// With `limit` the process must end: the tries end at that moment, and an appender that is not
+    /// of this crate is not called, since it may block.
+    pub(super) fn finish(&mut self, limit: Option<Instant>) {
         loop {
             self.0.iter_mut().for_each(Sink::try_now);
-            self.flush();
-            if !self.0.iter().any(Sink::makes_progress) {
+            self.flush_those(|sink| limit.is_none() || sink.is_ours());
+            let is_late = limit.is_some_and(|limit| Instant::now() >= limit);
+            if is_late || !self.0.iter().any(Sink::makes_progress) {
                 break;
             }
             sleep(SHORT_PAUSE);

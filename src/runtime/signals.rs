@@ -51,8 +51,8 @@ impl Drop for Busy {
 /// From now on a process that exits with 130 after SIGINT dies of SIGINT.
 pub(super) fn prepare_end() {
     inherit::at_exit_with(|code| {
-        // A queue of the log that was made before this was registered is flushed after it.
-        crate::log::flush_in_time();
+        // The log's own exit handler runs after this, if a queue was made before this was registered.
+        crate::log::finish_exit();
         exit::die_as(code as u8);
     });
 }

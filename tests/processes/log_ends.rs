@@ -115,6 +115,11 @@ fn hung_sinks_delay_ends_only_briefly() {
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let tells = stderr.contains("the log of this forked child has lost ");
         assert_eq!(tells, scenario == "hang-fork", "{scenario}: {stderr}");
+        // 6000 records, of which a pipe has room for less than a thousand.
+        let lost = stderr.split_once("; lost: up to ").and_then(|(_, rest)| rest.split_once(" records in its queue"));
+        let lost = lost.map(|(count, _)| count.parse::<u32>().unwrap());
+        let counts = lost.is_some_and(|lost| (3000..6000).contains(&lost));
+        assert_eq!(counts, scenario != "hang-abort", "{scenario}: {stderr}");
         drop(pipe);
     }
 }

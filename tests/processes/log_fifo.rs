@@ -1,9 +1,11 @@
 //! A FIFO whose reader reads steadily gets all that is logged, also what is left at the end.
 #![cfg(unix)]
 
-use crate::support::{Folder, undisturbed, until};
+use super::log_loss::{config, subject};
+use crate::support::{Folder, Process, undisturbed, until};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -77,4 +79,40 @@ fn read_while_logged(queued: bool) -> Got {
     let (text, gap) = reading.join().unwrap();
     let told = fs::read_to_string(&good).unwrap_or_default();
     (text.lines().filter(|line| line.ends_with(" end")).count(), gap, told)
+}
+
+#[test]
+fn an_exit_waits_for_a_steady_reader() {
+    let is_disturbed = |(count, gap, _): &Got| *gap >= Duration::from_secs(1) && *count != 6000;
+    let (count, _, told) = undisturbed(read_until_an_exit, is_disturbed);
+    assert_eq!((count, &*told), (6000, ""));
+}
+
+/// What a reader of a FIFO gets of a program that exits, and what that says on stderr.
+fn read_until_an_exit() -> Got {
+    let (folder, yaml) = config("exit-fifo", "queued: true");
+    let fifo = folder.path().join("fifo");
+    drop(made(&fifo));
+    let text = folder.read("log4rs.yaml").replace("app.log", "fifo");
+    folder.write("log4rs.yaml", &text);
+    let mut reader = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let process = Process::start(&mut subject("hang-exit", &yaml));
+    let ending = std::thread::spawn(|| process.end());
+    let (mut text, mut part) = (Vec::new(), vec![0; 4096]);
+    let (mut last, mut gap) = (Instant::now(), Duration::ZERO);
+    loop {
+        let is_over = ending.is_finished();
+        let count = reader.read(&mut part).unwrap_or(0);
+        (gap, last) = (gap.max(last.elapsed()), Instant::now());
+        text.extend_from_slice(&part[..count]);
+        if is_over && count == 0 {
+            break;
+        }
+        // Slower than the program logs: the log still holds records when the program exits.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = ending.join().unwrap();
+    assert_eq!(ended.code(), 7, "{}", ended.stderr);
+    let text = String::from_utf8(text).unwrap();
+    (text.lines().filter(|line| line.ends_with(" end")).count(), gap, ended.stderr)
 }

@@ -249,24 +249,24 @@ fn reloading_a_broken_file_changes_nothing() {
 
 #[test]
 fn a_file_size_limit_acts_like_full_disks() {
-    for lifted in [true, false] {
-        let (folder, yaml) = config(&format!("limit-{lifted}"), "queued: true");
-        let mut command = subject("file-limit", &yaml);
-        if lifted {
-            command.env("LIFT", "1");
-        }
-        let mut process = Process::start(&mut command);
+    for end in ["LIFT", "RETURN", "EXIT"] {
+        let (folder, yaml) = config(&format!("limit-{end}"), "queued: true");
+        let mut process = Process::start(subject("file-limit", &yaml).env(end, "1"));
         let told = process.watch_stderr();
-        process.wait_for("flushed").signal(libc::SIGTERM);
-        assert_eq!(process.end().code(), 0, "{}", told.lock().unwrap());
+        process.wait_for("flushed");
+        if end != "EXIT" {
+            process.signal(libc::SIGTERM);
+        }
+        let code = if end == "EXIT" { 7 } else { 0 };
+        assert_eq!(process.end().code(), code, "{}", told.lock().unwrap());
         let told = told.lock().unwrap().clone();
         assert_eq!(told.matches("the appender `file` fails: File too large").count(), 1, "{told}");
         let text = folder.read("app.log");
-        if lifted {
+        if end == "LIFT" {
             assert_eq!(records(&text)[&0].len(), 6000);
             assert!(!told.contains("; lost: "), "{told}");
         } else {
-            let (before, after) = told.split_once(" lines that it held, and 0 more").unwrap();
+            let (before, after) = told.split_once(" lines that it held, and 0 more").expect(&told);
             assert_eq!(after.trim(), "");
             let lost: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
             // The last line may be cut at the limit: it counts as lost.

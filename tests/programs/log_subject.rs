@@ -207,7 +207,7 @@ fn stdout_held() -> Result<(), Box<dyn Error>> {
 }
 
 /// Logs more than the limit of a file's size allows. Lifts the limit when it is asked to stop, if
-/// LIFT is set.
+/// LIFT is set. Exits at once if EXIT is set.
 #[cfg(unix)]
 fn file_limit(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     let limit = |soft: libc::rlim_t| {
@@ -221,6 +221,9 @@ fn file_limit(please_stop: &Signal) -> Result<(), Box<dyn Error>> {
     }
     logging::flush();
     println!("flushed");
+    if std::env::var_os("EXIT").is_some() {
+        std::process::exit(7);
+    }
     please_stop.wait_for_go();
     if std::env::var_os("LIFT").is_some() {
         limit(libc::RLIM_INFINITY);
