@@ -5,6 +5,7 @@
 //! 1. The count of lost records is written where the records are missing.
 //! 2. A failure is reported through the appenders that work, or on stderr if none does.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use ::log::Level;
@@ -20,15 +21,20 @@ pub(super) const QUEUE_FULL: &str = "the queue was full";
 
 /// All sinks of one queue.
 #[derive(Debug)]
-pub(super) struct Sinks(Vec<Sink>);
+pub(super) struct Sinks {
+    sinks: Vec<Sink>,
+    /// Notices since the last flush, each with the sinks that have taken it. A sink that fails at
+    /// the flush has only held it.
+    unwritten: Vec<(Vec<usize>, String)>,
+}
 
 impl Sinks {
     pub(super) fn new(sinks: Vec<Sink>) -> Sinks {
-        Sinks(sinks)
+        Sinks { sinks, unwritten: Vec::new() }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.sinks.len()
     }
 
     /// Gives sink `to` the record, and before it the number of records that are missing in its
@@ -38,9 +44,9 @@ impl Sinks {
             self.missing(to, gap, QUEUE_FULL);
         }
         self.report_lost(to);
-        let (kept, notice) = self.0[to].take(captured);
+        let (kept, notice) = self.sinks[to].take(captured);
         if !kept {
-            self.0[to].count_lost(1);
+            self.sinks[to].count_lost(1);
             tail::count_lost(1);
         }
         self.report(to, notice);
@@ -50,16 +56,16 @@ impl Sinks {
     pub(super) fn missing(&mut self, to: usize, count: u64, why: &str) {
         let plural = if count == 1 { "record is" } else { "records are" };
         let text = format!("{count} {plural} missing here: {why}");
-        let (kept, notice) = self.0[to].take(Captured::own(Level::Warn, &text));
+        let (kept, notice) = self.sinks[to].take(Captured::own(Level::Warn, &text));
         if !kept {
-            self.0[to].count_lost(count);
+            self.sinks[to].count_lost(count);
         }
         self.report(to, notice);
     }
 
     /// Writes into a sink that works again how many of its records are lost.
     fn report_lost(&mut self, of: usize) {
-        if let Some(lost) = self.0[of].take_lost_if_well() {
+        if let Some(lost) = self.sinks[of].take_lost_if_well() {
             self.missing(of, lost, "the appender had failed");
         }
     }
@@ -70,27 +76,29 @@ impl Sinks {
     }
 
     fn flush_those(&mut self, may: impl Fn(&Sink) -> bool) {
-        for at in 0..self.0.len() {
-            if !may(&self.0[at]) {
+        for at in 0..self.sinks.len() {
+            if !may(&self.sinks[at]) {
                 continue;
             }
-            if self.0[at].is_dirty() || self.0[at].is_failing() {
-                let notice = self.0[at].flush();
+            if self.sinks[at].is_dirty() || self.sinks[at].is_failing() {
+                let notice = self.sinks[at].flush();
                 self.report(at, notice);
             }
             self.report_lost(at);
         }
-        // What one sink had to report is in the buffers of the others.
-        for sink in &mut self.0 {
-            if may(sink) && sink.is_dirty() && !sink.is_failing() {
-                let _reported_next_time = sink.flush();
-            }
+        // What one sink had to report is in the buffers of the others. A sink that begins to fail now
+        // is not tried again here, so this ends.
+        let is_due = |sink: &Sink| may(sink) && sink.is_dirty() && !sink.is_failing();
+        while let Some(at) = self.sinks.iter().position(is_due) {
+            let notice = self.sinks[at].flush();
+            self.report(at, notice);
         }
+        self.remark_unwritten();
     }
 
     /// When the next failing sink is to be tried.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        self.0.iter().filter_map(Sink::next_try).min()
+        self.sinks.iter().filter_map(Sink::next_try).min()
     }
 
     /// A last try, which goes on while a failing sink makes progress. What is lost now is reported
@@ -100,15 +108,15 @@ impl Sinks {
     /// of this crate is not called, since it may block.
     pub(super) fn finish(&mut self, limit: Option<Instant>) {
         loop {
-            self.0.iter_mut().for_each(Sink::try_now);
+            self.sinks.iter_mut().for_each(Sink::try_now);
             self.flush_those(|sink| limit.is_none() || sink.is_ours());
             let is_late = limit.is_some_and(|limit| Instant::now() >= limit);
-            if is_late || !self.0.iter().any(Sink::makes_progress) {
+            if is_late || !self.sinks.iter().any(Sink::makes_progress) {
                 break;
             }
             sleep(SHORT_PAUSE);
         }
-        for sink in &mut self.0 {
+        for sink in &mut self.sinks {
             if let Some(loss) = sink.loss() {
                 remark(&loss);
                 sink.forget();
@@ -118,24 +126,37 @@ impl Sinks {
 
     /// In the child of a fork: what is held is the parent's.
     pub(super) fn forget(&mut self) {
-        self.0.iter_mut().for_each(Sink::forget);
+        self.sinks.iter_mut().for_each(Sink::forget);
     }
 
-    /// Writes a notice of sink `of` to the sinks that work, or to stderr if none does.
+    /// Writes a notice of sink `of` to the sinks that work, or to stderr if none does. What these
+    /// then report themselves comes next: each sink begins to fail once, so this ends.
     fn report(&mut self, of: usize, notice: Option<String>) {
-        let Some(text) = notice else { return };
-        let mut is_written = false;
-        for (at, sink) in self.0.iter_mut().enumerate() {
-            if sink.is_failing() {
-                continue;
+        let mut notices: VecDeque<(usize, String)> = notice.into_iter().map(|text| (of, text)).collect();
+        while let Some((of, text)) = notices.pop_front() {
+            let mut takers = Vec::new();
+            for (at, sink) in self.sinks.iter_mut().enumerate() {
+                if sink.is_failing() {
+                    continue;
+                }
+                let level = if at == of { Level::Warn } else { Level::Error };
+                let (_, further) = sink.take(Captured::own(level, &text));
+                notices.extend(further.map(|text| (at, text)));
+                // A sink that fails now has not written it.
+                if !sink.is_failing() {
+                    takers.push(at);
+                }
             }
-            let level = if at == of { Level::Warn } else { Level::Error };
-            // A sink that begins to fail by this is reported at its next failure or at the end.
-            let (_, _) = sink.take(Captured::own(level, &text));
-            is_written = true;
+            self.unwritten.push((takers, text));
         }
-        if !is_written {
-            remark(&format!("selvedge: {text}"));
+    }
+
+    /// After a flush: writes on stderr each notice that no sink has written.
+    fn remark_unwritten(&mut self) {
+        for (takers, text) in std::mem::take(&mut self.unwritten) {
+            if takers.iter().all(|taker| self.sinks[*taker].is_failing()) {
+                remark(&format!("selvedge: {text}"));
+            }
         }
     }
 }

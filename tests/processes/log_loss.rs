@@ -288,3 +288,18 @@ fn a_queued_appenders_losses_are_told_at_the_end() {
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches(" lines that it held, and 0 more\n").count(), 1, "{}", ended.stderr);
 }
+
+#[test]
+fn files_that_fail_together_are_all_told() {
+    let (folder, yaml) = config("both-full", "queued: true");
+    folder.write(
+        "log4rs.yaml",
+        "appenders:\n  a: { kind: file, path: /dev/full }\n  b: { kind: file, path: /dev/full }\n\
+         root: { level: info, appenders: [a, b] }\n",
+    );
+    let ended = run(&mut subject("levels", &yaml));
+    for appender in ["a", "b"] {
+        let told = format!("the appender `{appender}` fails: No space left");
+        assert_eq!(ended.stderr.matches(&told).count(), 1, "{}", ended.stderr);
+    }
+}

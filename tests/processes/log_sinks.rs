@@ -237,6 +237,28 @@ fn appender_panics_lose_one_counted_record() {
 }
 
 #[test]
+fn appenders_that_fail_together_are_all_told() {
+    if crate::support::in_own_process(module_path!(), "appenders_that_fail_together_are_all_told") {
+        return;
+    }
+    use std::os::fd::AsRawFd;
+    let folder = folder("together");
+    let stderr = fs::File::create(folder.join("stderr")).unwrap();
+    // SAFETY: both descriptors are open, and no buffer of this process belongs to the second.
+    assert!(unsafe { libc::dup2(stderr.as_raw_fd(), libc::STDERR_FILENO) } >= 0);
+    let theirs = Arc::new(Theirs::default());
+    theirs.fails.store(true, Ordering::SeqCst);
+    let handle = || Handle(theirs.clone());
+    let queued = Queued::builder().appender("a", handle()).appender("b", handle()).build().unwrap();
+    put(&queued, log::Level::Info, "a record");
+    queued.flush();
+    let told = read(&folder.join("stderr"));
+    assert!(told.contains("the appender `a` fails: not now"), "{told}");
+    assert!(told.contains("the appender `b` fails: not now"), "{told}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn overflow_is_counted_in_its_place() {
     if crate::support::in_own_process(module_path!(), "overflow_is_counted_in_its_place") {
         return;
