@@ -275,9 +275,9 @@ impl Channel {
         match self.drain_lock.process() {
             Process::Normal => {}
             Process::ExitingElsewhere => return self.wait_out_exit(),
-            // In the child of a fork each record is written at once, and so it is while the calling
-            // thread exits.
-            Process::Forked | Process::ForkedWhileLocked | Process::Exiting | Process::ExitOwner => return true,
+            Process::Forked => return self.flush_in_child(deadline),
+            // While the calling thread exits each record is written at once.
+            Process::ForkedWhileLocked | Process::Exiting | Process::ExitOwner => return true,
         }
         let (written, answer) = bounded(1);
         let mut message = Message::Flush(written);
@@ -410,17 +410,10 @@ impl Channel {
         }
     }
 
-    /// Waits while another thread exits. The writer has ended for that reason; without the wait its
-    /// caller would start it again and again.
-    pub(super) fn pause_after_exit(&self, please_stop: &Signal) {
-        if self.drain_lock.is_exiting_elsewhere() {
-            please_stop.wait_for_go_timeout(process_end::LONGEST_EXIT);
-        }
-    }
-
     /// Sleeps until there is a record, or it is time to try a failing sink, or to stop.
     fn sleep(&self, please_stop: &Signal) {
-        let next_try = lock(&self.sinks).next_try();
+        // With the right to drain, so that no fork finds the sinks locked.
+        let next_try = self.enter(None).and_then(|_guard| lock(&self.sinks).next_try());
         let till = next_try.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now())).min(LONGEST_SLEEP);
         let _published = wait::publish("records for log", self.name.clone());
         self.awake.try_sleep(|| self.receiver.is_empty());
@@ -437,16 +430,6 @@ impl Channel {
     /// For the handlers of a fork.
     pub(super) fn drain_lock(&self) -> &DrainLock {
         &self.drain_lock
-    }
-
-    fn write_in_child(&self, to: usize, captured: Captured) -> bool {
-        // With a limit: if a sink hung at the fork, its lock is never released in this process.
-        let guard = self.enter(Some(Instant::now() + 2 * RECHECK));
-        let (Some(_guard), Ok(mut sinks)) = (guard, self.sinks.try_lock()) else { return forked_child::count_lost() };
-        sinks.forget();
-        sinks.write(to, 0, captured);
-        sinks.flush();
-        true
     }
 }
 

@@ -124,6 +124,12 @@ impl DrainLock {
         self.forking.store(usize::from(held), Ordering::Relaxed);
     }
 
+    /// Returns `true` once in the child of a fork, to the first thread that calls this with the right
+    /// to drain: what the sinks hold is the parent's.
+    pub(super) fn take_over(&self) -> bool {
+        self.process.take_over()
+    }
+
     /// The calling thread exits the process: from now on no other thread writes. If a sink hangs up
     /// to `deadline`, the calling thread does not write either. Returns `false` in the child of a
     /// fork, and if a thread exits already: nothing changes.

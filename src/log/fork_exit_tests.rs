@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::log::Record;
 use log4rs::append::Append;
 
+use super::channel::Channel;
 use super::channel_tests::{DEADLINE, Paper, channel, put, within};
 use super::wiring::Overflow;
 
@@ -80,6 +81,76 @@ fn a_forked_child_writes_its_own_records_only() {
             put(&channel, "own");
         }
         assert!(!paper.lines().contains(&"held".to_owned()), "{:?}", paper.lines());
+    });
+}
+
+#[test]
+fn a_childs_records_wait_for_their_appender() {
+    within(|| {
+        let (paper, channel, is_broken) = forked_with_a_held_record();
+        ["a", "b"].iter().for_each(|text| put(&channel, text));
+        is_broken.store(false, Ordering::SeqCst);
+        // The appender is tried again after a pause.
+        while !paper.lines().contains(&"c".to_owned()) {
+            put(&channel, "c");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(paper.lines()[..2], ["a", "b"]);
+    });
+}
+
+#[test]
+fn a_childs_end_tries_its_records_again() {
+    within(|| {
+        let (paper, channel, is_broken) = forked_with_a_held_record();
+        put(&channel, "own");
+        is_broken.store(false, Ordering::SeqCst);
+        assert!(channel.flush(None), "a flush does not hang");
+        channel.finish_exit(true, Instant::now() + DEADLINE, None);
+        assert_eq!(paper.lines().first().map(String::as_str), Some("own"));
+    });
+}
+
+/// A queue in the child of a fork, whose appender is broken, and held a record at the fork.
+fn forked_with_a_held_record() -> (Paper, Arc<Channel>, Arc<AtomicBool>) {
+    let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
+    let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
+    let channel = channel(4, Overflow::Block, brittle);
+    put(&channel, "held");
+    assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
+    channel.drain_lock().forked(true);
+    channel.drain_lock().release_after_fork();
+    (paper, channel, is_broken)
+}
+
+#[test]
+fn a_childs_threads_wait_for_a_slow_appender() {
+    #[derive(Debug)]
+    struct Slow(Paper);
+    impl Append for Slow {
+        fn append(&self, record: &Record<'_>) -> anyhow::Result<()> {
+            std::thread::sleep(Duration::from_millis(200));
+            self.0.append(record)
+        }
+        fn flush(&self) {
+            self.0.flush();
+        }
+    }
+    within(|| {
+        let paper = Paper::default();
+        let channel = channel(4, Overflow::Block, Slow(paper.clone()));
+        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
+        channel.drain_lock().forked(true);
+        channel.drain_lock().release_after_fork();
+        std::thread::scope(|s| {
+            for text in ["a", "b", "c"] {
+                let channel = &channel;
+                s.spawn(move || put(channel, text));
+            }
+        });
+        let mut lines = paper.lines();
+        lines.sort();
+        assert_eq!(lines, ["a", "b", "c"]);
     });
 }
 

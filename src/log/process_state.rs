@@ -13,6 +13,7 @@ const FORKED: u8 = 1;
 const FORKED_WHILE_LOCKED: u8 = 2;
 const EXITING: u8 = 3;
 const EXIT_OWNED: u8 = 4;
+const FORKED_TAKEN_OVER: u8 = 5;
 
 /// The state of the process as the calling thread sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +41,12 @@ pub(super) struct ProcessState {
     /// | `NORMAL`              | neither forked nor exiting                           | `new`                      |
     /// | `FORKED`              | the child of a fork, no thread was within the sinks  | the child's fork handler   |
     /// | `FORKED_WHILE_LOCKED` | the child of a fork, a thread was within the sinks   | the child's fork handler   |
+    /// | `FORKED_TAKEN_OVER`   | the same, and the sinks hold records of the child    | the first thread to write  |
     /// | `EXITING`             | a thread exits; it waits for the right to drain      | that thread, from `NORMAL` |
     /// | `EXIT_OWNED`          | that thread has the right to drain for good          | that thread                |
     ///
-    /// It never goes back. Relaxed: a child runs its first line after the fork handler. Elsewhere a
-    /// thread may see an exit late, and then `busy` keeps it from writing.
+    /// It never goes back, but in a child of a child. Relaxed: a child runs its first line after the
+    /// fork handler. Elsewhere a thread may see an exit late, and then `busy` keeps it from writing.
     state: AtomicU8,
 }
 
@@ -61,7 +63,7 @@ impl ProcessState {
     pub(super) fn get(&self) -> Process {
         match (self.state.load(Ordering::Relaxed), EXITS.with(Cell::get)) {
             (NORMAL, _) => Process::Normal,
-            (FORKED, _) => Process::Forked,
+            (FORKED | FORKED_TAKEN_OVER, _) => Process::Forked,
             (FORKED_WHILE_LOCKED, _) => Process::ForkedWhileLocked,
             (EXIT_OWNED, true) => Process::ExitOwner,
             (_, true) => Process::Exiting,
@@ -72,6 +74,12 @@ impl ProcessState {
     /// In the child of a fork. `held`: the forking thread had the right to drain.
     pub(super) fn set_forked(&self, held: bool) {
         self.state.store(if held { FORKED } else { FORKED_WHILE_LOCKED }, Ordering::Relaxed);
+    }
+
+    /// Returns `true` to the first caller in the child of a fork. The caller has the right to drain,
+    /// which orders this for the next one.
+    pub(super) fn take_over(&self) -> bool {
+        self.state.compare_exchange(FORKED, FORKED_TAKEN_OVER, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The calling thread exits the process. Returns `false` in the child of a fork, and if a

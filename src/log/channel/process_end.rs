@@ -1,27 +1,60 @@
-//! A queue at the end of its process: what it holds is tried a last time, and what is lost is told
-//! on stderr.
+//! A queue in the child of a fork, and at the end of its process: what it holds is tried a last
+//! time, and what is lost is told on stderr.
 
 use super::{Channel, lock};
+use crate::log::forked_child;
 use crate::log::process_state::Process;
-use crate::log::seam::sleep;
+use crate::log::record::Captured;
+use crate::log::seam::{MutexGuard, sleep};
+use crate::log::sinks::Sinks;
 use crate::os::tell::remark;
+use crate::signal::Signal;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long the exit handlers after ours are expected to take at most.
-pub(super) const LONGEST_EXIT: Duration = Duration::from_secs(1);
+const LONGEST_EXIT: Duration = Duration::from_secs(1);
 /// What the ending thread writes between two looks at the clock.
 const LAST_BATCH: usize = 64;
 
 impl Channel {
-    /// Tries failing sinks a last time, and tells what they lose. Not in the child of a fork, where
-    /// the records that they hold are the parent's.
+    /// The sinks, for the thread that has the right to drain. In the child of a fork, the first call
+    /// discards what they hold: it is the parent's.
+    pub(super) fn own_sinks(&self) -> MutexGuard<'_, Sinks> {
+        let mut sinks = lock(&self.sinks);
+        if self.drain_lock.take_over() {
+            sinks.forget();
+        }
+        sinks
+    }
+
+    /// In the child of a fork: each thread writes its records itself, and waits for other threads of
+    /// the child that write.
+    pub(super) fn write_in_child(&self, to: usize, captured: Captured) -> bool {
+        // `None` within an appender.
+        let Some(_guard) = self.enter(None) else { return forked_child::count_lost() };
+        let mut sinks = self.own_sinks();
+        sinks.write(to, 0, captured);
+        sinks.flush();
+        true
+    }
+
+    /// In the child of a fork: a record is written before `put` returns, unless its appender fails.
+    pub(super) fn flush_in_child(&self, deadline: Option<Instant>) -> bool {
+        let guard = self.enter(deadline);
+        if guard.is_some() {
+            self.own_sinks().flush();
+        }
+        guard.is_some()
+    }
+
+    /// Tries failing sinks a last time, and tells what they lose.
     pub(in crate::log) fn finish_sinks(&self) {
-        if matches!(self.drain_lock.process(), Process::Forked | Process::ForkedWhileLocked) {
+        if self.drain_lock.process() == Process::ForkedWhileLocked {
             return;
         }
         if let Some(_guard) = self.enter(None) {
-            lock(&self.sinks).finish(None);
+            self.own_sinks().finish(None);
         }
     }
 
@@ -31,6 +64,14 @@ impl Channel {
     pub(super) fn wait_out_exit(&self) -> bool {
         sleep(LONGEST_EXIT);
         false
+    }
+
+    /// Waits while another thread exits. The writer has ended for that reason; without the wait its
+    /// caller would start it again and again.
+    pub(in crate::log) fn pause_after_exit(&self, please_stop: &Signal) {
+        if self.drain_lock.is_exiting_elsewhere() {
+            please_stop.wait_for_go_timeout(LONGEST_EXIT);
+        }
     }
 
     /// At exit, after the flush: from now on only the calling thread writes.
@@ -46,12 +87,12 @@ impl Channel {
     /// before has returned; without one, `false`.
     pub(in crate::log) fn finish_exit(&self, is_flushed: bool, deadline: Instant, limit: Option<Instant>) {
         match self.drain_lock.process() {
-            Process::Normal | Process::Exiting | Process::ExitOwner => {}
-            // The thread that exits does this. In the child of a fork, all is the parent's.
-            Process::ExitingElsewhere | Process::Forked | Process::ForkedWhileLocked => return,
+            Process::Normal | Process::Forked | Process::Exiting | Process::ExitOwner => {}
+            // The thread that exits does this; or the sinks are never free in this process.
+            Process::ExitingElsewhere | Process::ForkedWhileLocked => return,
         }
         while self.queued() > 0 && Instant::now() < deadline && self.drain_most(LAST_BATCH, Some(deadline)) > 0 {}
-        // `None` within an appender, and if another thread is within one that hangs.
+        // `None` if a thread is within an appender: the calling thread, or a thread that hangs there.
         let guard = self.enter(Some(deadline));
         let queued = self.queued();
         if queued > 0 || guard.is_none() && !is_flushed {
@@ -63,12 +104,16 @@ impl Channel {
             ));
         }
         if guard.is_some() {
-            lock(&self.sinks).finish(limit);
+            self.own_sinks().finish(limit);
         }
     }
 
-    /// How many records are queued, at most: calls of `flush` are counted as well.
+    /// How many records are queued, at most: calls of `flush` are counted as well. None in the child
+    /// of a fork, where they are the parent's.
     fn queued(&self) -> usize {
-        self.receiver.len() + lock(&self.deferred).len()
+        match self.drain_lock.process() {
+            Process::Forked => 0,
+            _ => self.receiver.len() + lock(&self.deferred).len(),
+        }
     }
 }
