@@ -50,7 +50,9 @@ pub enum OnChildFailure {
     /// [`Thread::child_failed`](crate::Thread::child_failed) goes.
     #[default]
     Collect,
-    /// The same, and ask all other children to stop.
+    /// The same, and ask all other children to stop. A child that is spawned after the failure is
+    /// asked at once, until a thread joins the failed child, or its handle is released. Where a
+    /// parent is restarted, the end of its run takes the failures along.
     StopSiblings,
 }
 

@@ -7,6 +7,7 @@
 //!    forwarded while its thread makes requests is queued behind them (`REQUESTS`).
 //! 2. A request is made before the parent waits, and a child that is born later finds the parent's
 //!    `ending` (`tree/birth.rs`). So no child of an ending parent is missed.
+//! 3. No sibling of a failed child is missed, however late it is born (`tree/siblings.rs`).
 
 use super::failure::Failure;
 use super::latency;
@@ -77,16 +78,20 @@ impl Node {
     /// A child has failed: acts as the thread's policy says.
     pub(super) fn child_failed(self: &Arc<Node>, failed: &Node) {
         self.child_failed.go();
-        // At its end it asks all children anyhow, in its own order.
-        if self.settings.on_child_failure == OnChildFailure::StopSiblings && !self.is_ending() {
-            let reason = Reason::of(format!("its sibling {} failed", failed.path), None, None);
-            for sibling in self.children() {
-                if sibling.id != failed.id && sibling.settings.role == Role::User {
+        if self.settings.on_child_failure == OnChildFailure::StopSiblings {
+            let reason = sibling_failed(&failed.path);
+            for sibling in self.note_failed_child(failed.id) {
+                if sibling.settings.role == Role::User {
                     sibling.request_stop(&reason);
                 }
             }
         }
     }
+}
+
+/// Why a thread is asked whose sibling, at this path, has failed.
+pub(super) fn sibling_failed(path: &str) -> Reason {
+    Reason::of(format!("its sibling {path} failed"), None, None)
 }
 
 /// While the guard lives, a stop of `me` is forwarded to `target`, if that is below it.

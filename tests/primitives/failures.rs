@@ -116,6 +116,51 @@ fn a_failure_can_stop_its_siblings() {
     assert_eq!(result.unwrap_err().children()[0].message(), "siblings stop");
 }
 
+/// Spawns a thread that fails, and returns its handle when it has stopped.
+fn failed_child() -> JoinHandle<()> {
+    let unlucky = spawn("unlucky", |_| panic!("siblings stop"));
+    assert!(unlucky.thread().stopped().wait_for_go_timeout(DEADLINE));
+    unlucky
+}
+
+#[test]
+fn a_failure_stops_siblings_born_later() {
+    for is_dropped in [false, true] {
+        let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
+        let parent = parent.spawn(move |_| {
+            let mut unlucky = Some(failed_child());
+            if is_dropped {
+                unlucky = None;
+            }
+            let late = spawn("late", |please_stop| please_stop.wait_for_go());
+            let thread = late.thread().clone();
+            late.join().unwrap();
+            let reason = thread.stop_reason().unwrap();
+            assert_eq!(reason.text(), "its sibling main/pool/unlucky failed");
+            drop(unlucky);
+        });
+        let Ok(result) = parent.unwrap().join_till(&Till::after(DEADLINE)) else {
+            panic!("the later sibling was not stopped; dropped: {is_dropped}")
+        };
+        let failure = result.unwrap_err();
+        assert_eq!((failure.message(), failure.children().len()), ("1 thread below it failed", 1), "{failure}");
+        assert_eq!(failure.children()[0].message(), "siblings stop");
+    }
+}
+
+#[test]
+fn a_failure_told_elsewhere_stops_no_later_sibling() {
+    let parent = Builder::new("pool").on_child_failure(OnChildFailure::StopSiblings);
+    let parent = parent.spawn(|_| {
+        let is_calm = || spawn("calm", |please_stop| !please_stop.is_go()).join().unwrap();
+        assert!(failed_child().join().is_err());
+        assert!(is_calm(), "the failure was joined");
+        failed_child().release();
+        assert!(is_calm(), "the failure was given to the log");
+    });
+    parent.unwrap().join().unwrap();
+}
+
 #[test]
 fn an_unjoined_scoped_failure_is_the_owners() {
     let parent = spawn("parent", |_| {

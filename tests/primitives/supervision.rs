@@ -244,6 +244,24 @@ fn a_child_of_an_ending_run_is_asked() {
 }
 
 #[test]
+fn a_failure_of_an_earlier_run_stops_no_child() {
+    let runs = AtomicUsize::new(0);
+    let parent = Builder::new("parent").on_child_failure(OnChildFailure::StopSiblings).restart(Restart::up_to(1));
+    let parent = parent.spawn(move |_| {
+        if runs.fetch_add(1, SeqCst) == 0 {
+            let failing = spawn("failing", |_| panic!("the first run fails"));
+            assert!(failing.thread().stopped().wait_for_go_timeout(DEADLINE));
+            // This run ends only if the failure stops this child as well.
+            spawn("late", |please_stop| please_stop.wait_for_go()).join().unwrap();
+            return false;
+        }
+        spawn("calm", |please_stop| !please_stop.is_go()).join().unwrap()
+    });
+    let result = parent.unwrap().join_till(&selvedge::Till::after(DEADLINE)).expect("it ends");
+    assert!(result.unwrap(), "the child of the second run was asked to stop");
+}
+
+#[test]
 fn restarts_are_logged_and_the_last_failure_reported() {
     let folder = Folder::new("restarted");
     let ended = run(&mut subject("restarted", &folder.config("")));

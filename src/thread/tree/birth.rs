@@ -1,11 +1,11 @@
 //! The birth of a node: its name and path, whether its parent still takes it, and whether it is
-//! asked to stop at once.
+//! asked to stop at once: because its parent ends, or was asked, or because a sibling has failed.
 
 use super::{Node, Phase, RUNTIME, sanitize};
 use crate::signal::Reason;
-use crate::thread::policy::{Role, SpawnSettings, StopOrder};
+use crate::thread::policy::{OnChildFailure, Role, SpawnSettings, StopOrder};
 use crate::thread::roots::current;
-use crate::thread::stop_clock;
+use crate::thread::{stop, stop_clock};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,8 @@ impl Node {
             let me = current();
             me.id == parent.id || me.is_below(parent)
         };
-        let ending = {
+        let stops_siblings = is_users && parent.settings.on_child_failure == OnChildFailure::StopSiblings;
+        let (ending, failed) = {
             let mut state = parent.state.lock();
             if state.phase == Phase::Ended {
                 let why = if parent.is_inherited() { "is a thread of the parent process" } else { "has ended" };
@@ -54,14 +55,17 @@ impl Node {
                 node.born_late.store(true, Ordering::Relaxed);
             }
             state.children.insert(node.id, node.clone());
-            state.ending.as_ref().map(|ending| ending.reason.again())
+            let failed = if stops_siblings { state.failed_child(&parent.path) } else { None };
+            (state.ending.as_ref().map(|ending| ending.reason.again()), failed)
         };
         // After the insertion: a stop that came before it has not seen the child. A OneByOne parent
         // asks no child before it ends, and so not the new one either.
         let asked = || parent.settings.stop_order == StopOrder::Together && parent.please_stop.is_go();
-        if is_users && (ending.is_some() || asked()) {
-            let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
-            node.please_stop.go_for(&ending.unwrap_or_else(born_late));
+        let born_late = || Reason::of("its parent had been asked already", None, parent.please_stop.reason());
+        let why =
+            ending.or_else(|| asked().then(born_late)).or_else(|| failed.map(|sibling| stop::sibling_failed(&sibling)));
+        if let Some(why) = why.filter(|_| is_users) {
+            node.please_stop.go_for(&why);
             if node.settings.patience.is_some() {
                 stop_clock::stop_requested(node.settings.patience);
             }

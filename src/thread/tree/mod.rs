@@ -20,6 +20,7 @@ mod birth;
 mod leave;
 mod reap;
 mod settle;
+mod siblings;
 mod snapshot;
 mod unjoined;
 mod walk;
@@ -38,7 +39,7 @@ use crate::os::printable::is_unprintable;
 use crate::signal::{LazySignal, PLEASE_STOP, Reason, Signal};
 use crate::wait::{self, Slot, Unblocker, WaitDescription};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as OsHandle;
@@ -116,6 +117,9 @@ pub(crate) struct State {
     ending: Option<Ending>,
     /// By id, and so in the order of their start.
     children: BTreeMap<u64, Arc<Node>>,
+    /// The children, by id, whose failure has had their siblings asked, and has not moved yet.
+    /// Empty unless the policy is `OnChildFailure::StopSiblings`.
+    failed: BTreeSet<u64>,
     /// The number of children that it got from threads that are not below it, since
     /// `Phase::Ending`.
     late_children: usize,
@@ -176,6 +180,7 @@ impl State {
             phase,
             ending: None,
             children: BTreeMap::new(),
+            failed: BTreeSet::new(),
             late_children: 0,
             joins: Vec::new(),
             failures: Unjoined::default(),
@@ -185,6 +190,12 @@ impl State {
             owner,
             finished: false,
         }
+    }
+
+    /// Takes a child out. Its failure has another place from now on.
+    fn remove_child(&mut self, id: u64) {
+        self.children.remove(&id);
+        self.failed.remove(&id);
     }
 }
 
@@ -283,7 +294,7 @@ impl Node {
     fn never_started(&self) {
         self.state.lock().phase = Phase::Ended;
         if let Some(parent) = &self.parent {
-            parent.state.lock().children.remove(&self.id);
+            parent.state.lock().remove_child(self.id);
         }
         // The parent may be waiting for it already.
         self.stopped.go();

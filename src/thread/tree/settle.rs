@@ -65,7 +65,7 @@ impl Node {
         let (late, omitted, gone) = {
             let mut above = parent.state.lock();
             let mut own = self.state.lock();
-            above.children.remove(&self.id);
+            above.remove_child(self.id);
             // The parent may have ended meanwhile and have taken both.
             let (failure, os) = (own.failure.take(), own.os.take());
             if above.phase == Phase::Ended {
@@ -139,7 +139,7 @@ impl Node {
             }
         };
         if let Some(parent) = &self.parent {
-            parent.state.lock().children.remove(&self.id);
+            parent.state.lock().remove_child(self.id);
         }
         outcome
     }
@@ -168,7 +168,7 @@ impl Node {
         let Some(parent) = &self.parent else { return };
         let mut above = parent.state.lock();
         let mut own = self.state.lock();
-        above.children.remove(&self.id);
+        above.remove_child(self.id);
         let omitted = match own.owner {
             Owner::Joiner | Owner::Log => return,
             Owner::Handle | Owner::Parent | Owner::Reported => {
