@@ -5,6 +5,7 @@
 
 use super::core::{Attached, Core, Kind};
 use super::{timer, walk};
+use crate::error::{drop_payload, ignore_panic, panic_message};
 use crate::model::{AtomicBool, Condvar, Mutex, Receiver, ThreadId, current};
 use crate::os::tell::tell;
 use log::Level;
@@ -228,17 +229,23 @@ impl Target {
                 _ => return false,
             }
         };
-        // AssertUnwindSafe: the action is consumed. State of the user's that it broke is the user's
-        // concern.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-            let text = format!("{self} panicked: {}", crate::error::panic_message(&*payload));
-            tell(Level::Error, module_path!(), &text);
-            crate::error::drop_payload(payload);
-        }
+        self.tell_panic("panicked", action);
         *self.state.lock() = State::Ran;
         self.done.notify_all();
         self.unlink();
         true
+    }
+
+    /// Calls `f`, which runs or drops what the program attached. A panic of it is told.
+    fn tell_panic(&self, what: &str, f: impl FnOnce()) {
+        // AssertUnwindSafe: the action is consumed. State of the user's that it broke is the user's
+        // concern.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            let text = format!("{self} {what}: {}", panic_message(&*payload));
+            // A panic of the logger must not keep a thread in `cancel`, or end the timer.
+            ignore_panic(|| tell(Level::Error, module_path!(), &text));
+            drop_payload(payload);
+        }
     }
 
     fn cancel(&self) -> bool {
@@ -263,6 +270,17 @@ impl Target {
         // Dropped last, with no lock held: what it captured is the user's.
         drop(action);
         true
+    }
+}
+
+impl Drop for Target {
+    /// Drops an action that never ran. What it captured is the user's, and its drop may panic. The
+    /// calling thread must often go on: it is the timer's, or ends and has children to join.
+    fn drop(&mut self) {
+        let state = std::mem::replace(&mut *self.state.lock(), State::Cancelled);
+        if let State::Waiting(action) = state {
+            self.tell_panic("was dropped before it ran, and what it captured panicked", || drop(action));
+        }
     }
 }
 

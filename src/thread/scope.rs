@@ -140,7 +140,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             let (node, slot) = (node.clone(), slot.clone());
             move || {
                 mdc::adopt(context);
-                body(&node, f, slot);
+                body(node, f, slot);
             }
         };
         let started = node.unless_started();

@@ -241,7 +241,7 @@ where
         let (node, slot) = (node.clone(), slot.clone());
         move || {
             mdc::adopt(context);
-            body(&node, f, slot);
+            body(node, f, slot);
         }
     };
     let mut builder = std::thread::Builder::new().name(path);
@@ -263,19 +263,19 @@ where
 }
 
 /// What every thread of the tree runs.
-pub(super) fn body<T, F>(node: &Arc<Node>, f: F, slot: Slot<T>)
+pub(super) fn body<T, F>(node: Arc<Node>, f: F, slot: Slot<T>)
 where
     F: FnOnce(&Node) -> Result<T, Failure>,
 {
     panic::install_hook();
     let may_borrow = node.settings.is_placed && node.settings.role == Role::User;
     let _counted = (!may_borrow).then(count_body);
-    let guard = become_node(node);
+    let guard = become_node(&node);
     crate::os::set_thread_name(node.name());
     // AssertUnwindSafe: what the closure shares with others is theirs to judge; they learn of the
     // panic by the Failure.
     let result =
-        catch_unwind(AssertUnwindSafe(|| f(node))).unwrap_or_else(|payload| Err(Failure::panic(node, payload)));
+        catch_unwind(AssertUnwindSafe(|| f(&node))).unwrap_or_else(|payload| Err(Failure::panic(&node, payload)));
     let own = match result {
         // It was stopped, and that is no failure.
         Err(failure) if !failure.is_stopped() => Some(failure),
@@ -287,10 +287,10 @@ where
     if node.is_inherited() {
         forked::end_process(own);
     }
-    end_those_left(node);
-    let survivors = stop::stop_children(node, own.as_ref());
+    end_those_left(&node);
+    let survivors = stop::stop_children(&node, own.as_ref());
     let own = own.map(|own| own.with_survivors(survivors));
-    let failure = Failure::merge(node, own, node.take_failures());
+    let failure = Failure::merge(&node, own, node.take_failures());
     // If the handle is gone the value is dropped here. Its drop is the user's code: not with the
     // slot's lock held.
     let unwanted = if failure.is_some() { slot.lock().take() } else { None };
@@ -301,11 +301,14 @@ where
     let failure = match dropped {
         Ok(()) => failure,
         Err(payload) => {
-            let late = Failure::panic(node, payload);
+            let late = Failure::panic(&node, payload);
             Some(late.with_children(failure.into_iter().collect()))
         }
     };
     node.finish(failure);
     drop(guard);
+    // It may be the last that has the node. With it go targets of its signals, and a panic of their
+    // captures is caught: past the body, the hook would take it for the end of the process.
+    drop(node);
     panic_flags::past_body();
 }

@@ -1,8 +1,8 @@
 //! Drops of the user's values may panic, and may call the crate: at the end of a thread, under its
 //! handle, in a target and in a thread-local.
 
-use crate::support::{OnDrop, within_deadline};
-use selvedge::{JoinHandle, Queue, Signal, Thread, register, spawn, spawn_fallible};
+use crate::support::{OnDrop, in_own_process, within_deadline};
+use selvedge::{JoinHandle, Queue, Signal, Thread, Till, register, spawn, spawn_fallible};
 use std::cell::RefCell;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -119,6 +119,47 @@ fn a_targets_captures_may_use_the_current_thread() {
         registered.thread().please_stop().on_go(move || drop(captured));
         drop(registered);
         assert!(ran.load(Ordering::SeqCst));
+    });
+}
+
+/// The target never runs, so the last thread that holds the node drops the capture.
+#[test]
+fn a_targets_captures_may_panic_when_dropped() {
+    within_deadline(|| {
+        let grandparent = spawn("grandparent", |_| {
+            drop(spawn("parent", |_| {
+                let child = spawn("child", Signal::wait_for_go);
+                let bomb = OnDrop(|| panic!("a capture of a target"));
+                child.thread().child_failed().on_go(move || drop(bomb));
+            }));
+        });
+        grandparent.join().unwrap();
+    });
+}
+
+/// The timer is the process's: without its thread, no target on a Till runs any more.
+#[test]
+fn a_targets_captures_may_panic_on_the_timer() {
+    if in_own_process(module_path!(), "a_targets_captures_may_panic_on_the_timer") {
+        return;
+    }
+    within_deadline(|| {
+        let dropped = Signal::new("dropped");
+        let drops = dropped.clone();
+        let bomb = OnDrop(move || {
+            drops.go();
+            panic!("a capture of a target");
+        });
+        let other = Signal::new("other");
+        (&Till::after(Duration::from_millis(100)) & &other).on_go(move || drop(bomb));
+        drop(other);
+        assert!(dropped.wait_for_go_timeout(DEADLINE), "the target is still there");
+        let ran = Signal::new("ran");
+        let runs = ran.clone();
+        Till::after(Duration::from_millis(1)).on_go(move || {
+            runs.go();
+        });
+        assert!(ran.wait_for_go_timeout(DEADLINE / 2), "the timer has no thread any more");
     });
 }
 
