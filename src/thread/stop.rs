@@ -38,10 +38,6 @@ pub(super) fn request_stops(nodes: &[Arc<Node>], reason: &Reason) {
     let requests = nodes.iter().map(|node| (node.clone(), reason.clone())).collect();
     walk(requests, |(node, reason)| {
         batch.go_for(&node.please_stop, reason);
-        if node.settings.patience.is_some() {
-            // It may be shorter than the patience that the clock was set by.
-            stop_clock::stop_requested(node.settings.patience);
-        }
         let mut next = Requests::new();
         if node.settings.stop_order == StopOrder::Together {
             let users = node.children().into_iter().filter(|child| child.settings.role == Role::User);

@@ -8,13 +8,16 @@
 //!    `please_stop` go and then takes the lock of `state`; the watch takes that lock to clear
 //!    `next`, and looks at the threads afterwards. So either the watch sees the signal gone, or the
 //!    asking thread finds `next` cleared and sets it.
-//! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`].
+//! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`]. A thread
+//!    that was asked may have a patience of its own, so a request plans for the shortest patience
+//!    of all threads.
 
 use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
 use crate::signal::observe_stops;
 use crate::wait::{self, WaitDescription};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a parent allows its children where no runtime says otherwise.
@@ -58,7 +61,7 @@ impl StopClock {
     pub(crate) fn start(patience: Duration) -> StopClock {
         // Threads that were asked before are seen by the first look.
         *SHARED.state.lock() = State { patience, is_watched: true, next: Some(Instant::now()), is_over: false };
-        observe_stops(|| stop_requested(None));
+        observe_stops(stop_requested);
         StopClock(())
     }
 
@@ -104,19 +107,33 @@ pub(super) fn is_watched() -> bool {
     SHARED.state.lock().is_watched
 }
 
+/// In nanoseconds, the shortest patience that any thread of the process was given for itself. The
+/// signal of a stop does not know its thread, so each stop starts the clock of this patience too. A
+/// look that comes too early finds nothing, and plans the next one. Relaxed: the thread that sets
+/// it goes on to spawn, and a request to the new thread comes after that.
+static SHORTEST_OWN: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// A thread is about to be spawned with this patience of its own. From now on each stop is looked
+/// at by the end of it, if not before.
+pub(super) fn note_own_patience(patience: Duration) {
+    let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+    SHORTEST_OWN.fetch_min(nanoseconds, Ordering::Relaxed);
+}
+
 /// What a thread without a patience of its own is allowed.
 pub(super) fn patience() -> Duration {
     SHARED.state.lock().patience
 }
 
-/// A thread was asked to stop, with this patience of its own.
-pub(super) fn stop_requested(own_patience: Option<Duration>) {
+/// Some thread was asked to stop, by whichever call.
+fn stop_requested() {
     let mut state = SHARED.state.lock();
     if !state.is_watched {
         return;
     }
+    let shortest = state.patience.min(Duration::from_nanos(SHORTEST_OWN.load(Ordering::Relaxed)));
     // A time that the clock cannot express never comes.
-    let Some(ends) = Instant::now().checked_add(own_patience.unwrap_or(state.patience)) else { return };
+    let Some(ends) = Instant::now().checked_add(shortest) else { return };
     if state.check_by(ends) {
         drop(state);
         SHARED.changed.notify_all();
@@ -132,5 +149,29 @@ impl State {
             self.next = Some(at);
         }
         is_earlier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::Builder;
+
+    #[test]
+    fn a_request_plans_for_the_shortest_own_patience() {
+        // Stops of other tests would end the wait as well.
+        if crate::own_process::passes(module_path!(), "a_request_plans_for_the_shortest_own_patience", &[]) {
+            return;
+        }
+        let clock = StopClock::start(Duration::from_secs(3600));
+        assert!(clock.wait(), "the look at the start");
+        let quick = Builder::new("quick").patience(Duration::from_millis(1));
+        let quick = quick.spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        // Not by `Thread::stop`, which knows the thread.
+        quick.thread().please_stop().go();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(clock.wait()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(100)), Ok(true), "no look came");
+        quick.join().unwrap();
     }
 }

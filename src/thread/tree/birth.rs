@@ -26,6 +26,7 @@ impl Node {
         // With room for the NUL that the standard library adds.
         let mut path = String::with_capacity(parent.path.len() + RUNTIME.len() + name.len() + 3);
         path.extend([&*parent.path, "/", place[0], place[1], &name]);
+        settings.patience.iter().for_each(|patience| stop_clock::note_own_patience(*patience));
         let node = Node::new(&name, &path, Some(parent.clone()), settings);
         // Threads below it may spawn as long as they live: it waits for them anyhow.
         let is_from_below = parent.is_ending() && {
@@ -66,9 +67,6 @@ impl Node {
             ending.or_else(|| asked().then(born_late)).or_else(|| failed.map(|sibling| stop::sibling_failed(&sibling)));
         if let Some(why) = why.filter(|_| is_users) {
             node.please_stop.go_for(&why);
-            if node.settings.patience.is_some() {
-                stop_clock::stop_requested(node.settings.patience);
-            }
         }
         Ok((node, path))
     }
