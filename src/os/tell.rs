@@ -15,6 +15,8 @@ use super::console::{self, Stream};
 thread_local! {
     /// An appender of this crate has taken a record of this thread since it was last cleared.
     static LOGGED: Cell<bool> = const { Cell::new(false) };
+    /// This thread is in a call to the log that this crate has made.
+    static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How long a reader of stderr may stand still before a remark to it is given up.
@@ -30,12 +32,30 @@ pub(crate) fn note_logged() {
 /// Returns `true` if the log has taken what `log` logs on the calling thread.
 pub(crate) fn was_logged(log: impl FnOnce()) -> bool {
     let before = LOGGED.try_with(|logged| logged.replace(false));
-    log();
+    logging(log);
     let logged = LOGGED.try_with(Cell::get).unwrap_or(false);
     if let Ok(before) = before {
         let _ = LOGGED.try_with(|logged| logged.set(before));
     }
     logged
+}
+
+/// Calls `log`, which logs. A logger of the program's may panic. Then the panic hook does not log
+/// that panic: a second panic of the logger, within the hook, would abort the process.
+pub(crate) fn logging(log: impl FnOnce()) {
+    struct Outer(bool);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            let _ = LOGGING.try_with(|logging| logging.set(self.0));
+        }
+    }
+    let _outer = Outer(LOGGING.try_with(|logging| logging.replace(true)).unwrap_or(true));
+    log();
+}
+
+/// Returns `true` if the calling thread is in [`logging`].
+pub(crate) fn is_logging() -> bool {
+    LOGGING.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Logs `text`, and writes it to stderr if the log does not take it. May block as the log does.

@@ -8,6 +8,7 @@
 //! 2. Nothing is logged before the files are written: the log may wait for the thread that ends the
 //!    process.
 
+use super::log_at_end::log_at_end;
 use super::profiler::{LogLine, Profiler};
 use super::reserve;
 use crate::error::Error;
@@ -112,10 +113,10 @@ fn write_whole() -> Vec<LogLine> {
 
 fn log_all(lines: Vec<LogLine>) {
     for LogLine { level, target, text } in lines {
-        match level {
+        log_at_end(|| match level {
             Level::Info => log::info!(target: target, "{text}"),
             _ => tell(level, target, &text),
-        }
+        });
     }
 }
 

@@ -4,6 +4,7 @@
 use super::claim::Claim;
 use super::config::{Config, LogTo, OnStuck, Settings};
 use super::limits::Limits;
+use super::log_at_end::log_at_end;
 use super::profiler::{self, Profiler};
 use super::reserve::Reserve;
 use super::stop_watch::StopWatch;
@@ -240,8 +241,8 @@ impl Up {
         let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
         let formerly = end_former_roots(&why);
-        say_how_long(&self.node);
-        self.limits.report();
+        log_at_end(|| say_how_long(&self.node));
+        log_at_end(|| self.limits.report());
         last_profile::finish();
         let interrupted = signals::interrupted();
         stop::stop_children(&self.node, own.as_ref());
@@ -254,14 +255,14 @@ impl Up {
             (None, Some(signal)) => {
                 let signal = signals::name(signal);
                 let text = format!("{} was interrupted by {signal} and has stopped in order", self.name);
-                log::info!(target: signals::STOPPING, "{text}");
+                log_at_end(|| log::info!(target: signals::STOPPING, "{text}"));
             }
-            (None, None) => log::info!("{} has ended", self.name),
+            (None, None) => log_at_end(|| log::info!("{} has ended", self.name)),
         }
-        left::report(&self.name);
-        say_which_threads_are_left();
+        log_at_end(|| left::report(&self.name));
+        log_at_end(say_which_threads_are_left);
         self.node.finish(None);
-        logs::finish();
+        log_at_end(logs::finish);
         (failure, interrupted, is_reported)
     }
 }
@@ -331,7 +332,7 @@ type LogErrors = fn(&mut Failure) -> bool;
 
 /// For a program that the report on stderr follows at once.
 pub(super) fn log_before_report(failure: &mut Failure) -> bool {
-    failure.take_unlogged().iter().for_each(Unlogged::log_before_report);
+    failure.take_unlogged().iter().for_each(|line| log_at_end(|| line.log_before_report()));
     true
 }
 
@@ -340,7 +341,12 @@ pub(super) fn log_before_report(failure: &mut Failure) -> bool {
 fn log_errors(failure: &mut Failure) -> bool {
     let unlogged = failure.take_unlogged();
     // Each is logged, also after the log has refused one.
-    let told = unlogged.iter().filter(|line| line.log()).count();
+    let is_told = |line: &Unlogged| {
+        let mut is_told = false;
+        log_at_end(|| is_told = line.log());
+        is_told
+    };
+    let told = unlogged.iter().filter(|line| is_told(line)).count();
     told == unlogged.len()
 }
 

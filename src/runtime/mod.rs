@@ -18,6 +18,7 @@ mod last_profile;
 mod left;
 mod lifecycle;
 mod limits;
+mod log_at_end;
 #[cfg(unix)]
 mod profile_signal;
 #[cfg(not(feature = "profiling"))]

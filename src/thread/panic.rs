@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::failure_context::FailureContext;
 use super::panic_flags::{IN_LOGGER, PAST, SILENT, is_registered};
 use super::seen::{self, Identity, Seen};
-use crate::os::tell::{remark, was_logged};
+use crate::os::tell::{is_logging, remark, was_logged};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::panic::PanicHookInfo;
@@ -99,9 +99,9 @@ fn place(info: &PanicHookInfo<'_>) -> Option<String> {
 }
 
 /// Returns `true` if the log takes it. Another logger of the program may drop it: then the hook
-/// before ours tells it.
+/// before ours tells it. The panic of a logger is not logged.
 fn tell(info: &PanicHookInfo<'_>, backtrace: &Backtrace) -> bool {
-    let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true);
+    let in_logger = IN_LOGGER.try_with(Cell::get).unwrap_or(true) || is_logging();
     if in_logger || !TO_LOG.load(Ordering::SeqCst) {
         return false;
     }

@@ -251,6 +251,24 @@ fn records_dropped_by_another_logger_reach_stderr() {
     assert!(ended.stderr.contains("selvedge: main/released failed: the only failure"), "{}", ended.stderr);
 }
 
+/// A program that logs with `println!`, after `head` has gone.
+#[test]
+fn a_logger_that_panics_costs_no_report() {
+    let (_folder, yaml) = without_log("broken-end", "log: own");
+    let ended = run(&mut subject("broken-logger-at-the-end", &yaml));
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("selvedge: subject failed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("main/child failed: out of paper"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_logger_that_panics_blocks_no_cancel() {
+    let (_folder, yaml) = without_log("broken-target", "log: own");
+    let ended = run(&mut subject("broken-logger-in-a-target", &yaml));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("the target was cancelled: false"), "{}", ended.stdout);
+}
+
 #[test]
 fn what_the_levels_filter_out_is_on_stderr() {
     for off in [

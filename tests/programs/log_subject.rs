@@ -6,6 +6,7 @@ use selvedge::{Config, Signal, logging, spawn};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) fn main() -> ExitCode {
@@ -18,6 +19,7 @@ pub(crate) fn main() -> ExitCode {
     match scenario.as_str() {
         "deadlocked-writer" | "waiting-writer" => waiting::install_logger(),
         other if other.starts_with("own-logger") => install_deaf_logger(),
+        other if other.starts_with("broken-logger") => install_broken_logger(),
         _ => {}
     }
     #[cfg(unix)]
@@ -177,8 +179,51 @@ pub(crate) fn main() -> ExitCode {
             selvedge::spawn_fallible("released", |_| Err::<(), _>("the only failure")).release();
             Ok(())
         }
+        "broken-logger-at-the-end" => {
+            let child = selvedge::spawn_fallible("child", |_| Err::<(), _>("out of paper"));
+            child.thread().stopped().wait_for_go();
+            BROKEN.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+        "broken-logger-in-a-target" => {
+            broken_logger_in_a_target();
+            Ok(())
+        }
         other => Err(format!("no scenario \"{other}\"").into()),
     })
+}
+
+/// The logger panics from now on.
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// A logger of the program's own that panics as `println!` does when the reader of stdout is gone.
+fn install_broken_logger() {
+    struct Broken;
+    impl log::Log for Broken {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, _: &log::Record<'_>) {
+            assert!(!BROKEN.load(Ordering::SeqCst), "failed printing to stdout");
+        }
+        fn flush(&self) {}
+    }
+    log::set_max_level(log::LevelFilter::Info);
+    log::set_logger(&Broken).expect("the first logger");
+}
+
+/// A target panics while the logger is broken. Another thread cancels it then.
+fn broken_logger_in_a_target() {
+    let bell = Signal::new("bell");
+    let target = bell.on_go(|| {
+        BROKEN.store(true, Ordering::SeqCst);
+        std::panic::resume_unwind(Box::new("the target is broken"));
+    });
+    // Not of the tree: nothing here depends on how its panic is told.
+    let rings = std::thread::spawn(move || bell.go());
+    let _ = rings.join();
+    println!("the target was cancelled: {}", target.cancel());
+    BROKEN.store(false, Ordering::SeqCst);
 }
 
 /// A logger of the program's own that takes nothing.
