@@ -29,7 +29,8 @@ const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 /// level is asked for: a program that is interrupted and stops in order is well.
 pub(super) const STOPPING: &str = "selvedge::stopping";
 
-/// While no runtime is up the signals do what they did before: end the process.
+/// While no runtime is up the signals do what they did before: they end the process, or call the
+/// handler that the program had set.
 static IDLE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// The same order: `true` once the action of that signal while no runtime is up is registered.
@@ -219,8 +220,9 @@ fn default_while_idle() -> std::io::Result<(Arc<AtomicBool>, Vec<i32>)> {
                 continue;
             }
             // The first process of a namespace has no default action that could end it: there the
-            // signal does nothing.
-            if std::process::id() != 1 {
+            // signal does nothing. A handler that the program has set before has the signal alone:
+            // signal-hook calls it first, and then this action would end the process.
+            if std::process::id() != 1 && !inherit::is_handled(*signal) {
                 let ends = || signal_hook::flag::register_conditional_default(*signal, idle.clone());
                 taken_signals::registering(&[*signal], ends)?;
             }

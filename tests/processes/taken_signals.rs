@@ -145,3 +145,10 @@ fn handlers_that_share_the_signal_are_not_told() {
         assert!(ended.stdout.contains(&format!("came {came}")), "{scenario}: {}", ended.stdout);
     }
 }
+
+#[test]
+fn an_earlier_handler_has_its_signal_after_the_end() {
+    let ended = run(&mut taking("before-and-after"));
+    assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+    assert!(ended.stdout.contains("came 1"), "{}", ended.stdout);
+}

@@ -27,8 +27,16 @@ pub(crate) fn main() -> ExitCode {
     let scenario = args.next().unwrap_or_default();
     let config = args.next().map_or_else(|| Config::new("taking"), Config::from);
     let config = if scenario == "off" { config.log_off() } else { config };
-    if scenario == "before" {
+    if scenario.starts_with("before") {
         set(libc::SIGINT, function());
+    }
+    if scenario == "before-and-after" {
+        // No runtime is up when it comes: the program's handler has it alone.
+        Runtime::start(config).expect("a runtime").shutdown().expect("a good end");
+        // SAFETY: the handler only adds to an atomic.
+        unsafe { libc::raise(libc::SIGINT) };
+        println!("came {}", CAME.load(Ordering::SeqCst));
+        return ExitCode::SUCCESS;
     }
     let hook = || {
         let hooked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
