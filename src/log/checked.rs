@@ -8,7 +8,7 @@ use log4rs::config::Logger;
 use log4rs::filter::Filter;
 use serde_value::Value;
 
-use super::reload::Refresh;
+use super::refresh::Refresh;
 use super::rolling::Policy;
 use super::rust_log::{self, Levels};
 use super::wiring::Queue;

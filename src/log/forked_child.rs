@@ -1,7 +1,7 @@
 //! Counts the records that the log of a forked child loses: at the fork, a thread of the parent
 //! process was within an appender, and that thread is not in the child.
 
-use std::io::Write;
+use crate::os::tell::remark;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Relaxed: a count for people.
@@ -18,6 +18,7 @@ pub(super) fn report_lost() {
     let lost = LOST.load(Ordering::Relaxed);
     if lost > 0 {
         let why = "a thread of the parent process was within an appender at the fork";
-        let _ = writeln!(std::io::stderr(), "selvedge: the log of this forked child has lost {lost} records: {why}");
+        // Without the standard library's lock: a thread of the parent may have had it at the fork.
+        remark(&format!("selvedge: the log of this forked child has lost {lost} records: {why}"));
     }
 }

@@ -49,6 +49,7 @@ mod queue_appender;
 mod queued;
 mod recent;
 mod record;
+mod refresh;
 mod reload;
 mod rolling;
 mod room;
@@ -77,7 +78,8 @@ pub(crate) use install::{finish, installed_files as files, is_console, is_instal
 pub(crate) use paths::unwritable;
 pub(crate) use process_hooks::{begin_exit, finish_exit, flush_in_time, install_exit_hook};
 pub(crate) use recent::of_this_thread as recent_of_this_thread;
-pub(crate) use reload::{Refresh, start as start_reload};
+pub(crate) use refresh::Refresh;
+pub(crate) use reload::start as start_reload;
 pub(crate) use rust_log::is_asked_by_environment;
 #[cfg(feature = "inspect")]
 pub(crate) use tail::{counts, keep_tail, tail};

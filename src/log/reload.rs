@@ -1,46 +1,14 @@
 //! Reads the log4rs file again when it changes, on a thread of the tree.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::refresh::{Refresh, Version};
 use super::wiring::Wiring;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
-
-/// Differs between a file and the same file after a change. The text of the file is read only if
-/// this differs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Version(Option<Found>);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Found {
-    modified: SystemTime,
-    length: u64,
-    identity: Option<(u64, u64)>,
-}
-
-impl Version {
-    /// The version that the file has now. Taken before the file is read, so that a change in between
-    /// counts as one.
-    pub(super) fn of(file: &Path) -> Version {
-        let found = fs::metadata(file).and_then(|found| {
-            let identity = crate::os::log_file::identity(&found);
-            Ok(Found { modified: found.modified()?, length: found.len(), identity })
-        });
-        Version(found.ok())
-    }
-}
-
-/// How a file asks to be checked, and the version that was read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refresh {
-    /// How often to check whether the file has changed.
-    pub(super) every: Duration,
-    pub(super) seen: Version,
-}
 
 /// Starts the thread that checks the file after each `every`. Called by the start of the runtime,
 /// as `start_reload`, if the file has a `refresh_rate`.
@@ -108,6 +76,7 @@ fn reload(file: &Path, folder: &Path, every: Duration, wiring: Wiring) -> Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_change_since_the_file_was_read_is_seen() {

@@ -281,8 +281,8 @@ impl Sink {
         }
     }
 
-    /// Writes what is buffered; then the held records, oldest first, up to the first one that is
-    /// refused.
+    /// Writes what is buffered; then the held records, oldest first, up to the first refused
+    /// record.
     fn write_all(&mut self) -> Result<(), Failed> {
         match self.output.buffered() {
             Some(file) => {

@@ -12,6 +12,8 @@ pub(crate) mod code;
 pub(crate) mod console;
 #[cfg(all(any(feature = "log4rs", feature = "profiling"), unix))]
 pub(crate) mod errno;
+#[cfg(all(test, unix, feature = "log4rs"))]
+pub(crate) mod for_tests;
 pub(crate) mod fork;
 #[cfg(all(target_os = "linux", feature = "profiling"))]
 pub(crate) mod futex;

@@ -5,7 +5,7 @@
 use super::failure::Failure;
 use super::roots::root;
 use super::stop;
-use std::io::Write;
+use crate::os::tell::say;
 use std::panic::Location;
 
 /// Ends the threads that the child has spawned, at the end of the function in which its main thread
@@ -23,7 +23,8 @@ pub(super) fn end_process(own: Option<Failure>) -> ! {
     let failure = end(own);
     if let Some(failure) = &failure {
         log::error!("{failure}");
-        let _ = writeln!(std::io::stderr(), "selvedge: a forked child failed\n{}", failure.report(false));
+        // Without the standard library's lock: a thread of the parent may have had it at the fork.
+        say(&format!("selvedge: a forked child failed\n{}", failure.report(false)));
     }
     std::process::exit(i32::from(failure.is_some()))
 }
@@ -35,6 +36,6 @@ pub(super) fn cannot_leave_scope(at: &Location<'_>) -> ! {
          end it within the scope"
     );
     log::error!("{text}");
-    let _ = writeln!(std::io::stderr(), "selvedge: {text}");
+    say(&format!("selvedge: {text}"));
     std::process::exit(1)
 }

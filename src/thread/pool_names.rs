@@ -9,8 +9,8 @@ use super::tree::RUNTIME;
 #[cfg(feature = "profiling")]
 pub(crate) type Fold = fn(&str) -> String;
 
-/// Tried one after the other, until few pools are left. Each one drops more of a path. The last one
-/// leaves one pool below `main`, and one of the runtime's own threads.
+/// Tried one after the other, until few pools are left. Each one drops more of a path. The last fold
+/// leaves one pool below `main`, and another one for the runtime's own threads.
 #[cfg(feature = "profiling")]
 pub(crate) const FOLDS: [Fold; 3] = [without_numbers, without_name, without_path];
 

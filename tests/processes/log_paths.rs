@@ -34,7 +34,7 @@ fn an_open_log_outlives_the_privileges() {
     assert!(in_own_process_with(module_path!(), "an_open_log_outlives_the_privileges", ALARM, &variables));
     let text = folder.read("logs/app.log");
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("line")).collect();
-    assert_eq!(lines, ["INFO main line as root", "INFO main line 0 as nobody", "INFO main line 1 as nobody"]);
+    assert_eq!(lines, ["INFO main line as root", "INFO main line 0 as user 65534", "INFO main line 1 as user 65534"]);
     assert!(!text.contains("fails"), "{text}");
 }
 
@@ -51,7 +51,7 @@ fn gives_up_its_privileges(folder: &Path) {
         while begin.elapsed() < CHECK_EVERY {
             std::thread::sleep(Duration::from_millis(10));
         }
-        log::info!("line {number} as nobody");
+        log::info!("line {number} as user 65534");
         logging::flush();
     }
     runtime.shutdown().unwrap();

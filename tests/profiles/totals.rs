@@ -234,7 +234,7 @@ fn kernel_time(engine: Engine, third: Duration) -> Result<(), String> {
         return Err(format!("{of_thread:?}"));
     }
     for (kind, time) in ["::copy", "::read", "::ask_the_time"].into_iter().zip(times) {
-        // Of what was sampled: a busy machine samples late.
+        // A share of the sampled time: a busy machine samples late.
         let seen = weight(&text, kind) as f64 / of_thread.sampled_time().as_nanos() as f64;
         let truth = time.as_secs_f64() / times.iter().sum::<Duration>().as_secs_f64();
         let tolerance = six_sigma(truth, of_thread.samples());

@@ -16,6 +16,14 @@ use std::time::Duration;
 pub(crate) fn fork_and_log_much() -> Result<(), Box<dyn Error>> {
     // The writer is in the sink that hangs, or about to be.
     until("stdout is full", || !can_be_written(1));
+    // The child has the lock of the standard library's stderr, and no thread that gives it back.
+    let (held, is_held) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _stderr = std::io::stderr().lock();
+        let _ = held.send(());
+        std::thread::sleep(Duration::from_secs(600));
+    });
+    is_held.recv()?;
     // SAFETY: as in `fork`.
     let id = unsafe { libc::fork() };
     if id == 0 {

@@ -16,7 +16,7 @@ use log4rs::config::Logger;
 use self::context::Check;
 use self::logger::{read_logger, read_names};
 use super::checked::{CheckedAppender, CheckedLog};
-use super::reload::{Refresh, Version};
+use super::refresh::{Refresh, Version};
 use super::wiring::read_level;
 use crate::error::Error;
 use crate::yaml::{Document, Field, Section, quoted};
