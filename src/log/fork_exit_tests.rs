@@ -68,13 +68,7 @@ fn a_forked_child_leaves_its_parents_records() {
 #[test]
 fn a_forked_child_writes_its_own_records_only() {
     within(|| {
-        let (paper, is_broken) = (Paper::default(), Arc::new(AtomicBool::new(true)));
-        let brittle = Brittle { paper: paper.clone(), is_broken: is_broken.clone() };
-        let channel = channel(4, Overflow::Block, brittle);
-        put(&channel, "held");
-        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
-        channel.drain_lock().forked(true);
-        channel.drain_lock().release_after_fork();
+        let (paper, channel, is_broken) = forked_with_a_held_record();
         is_broken.store(false, Ordering::SeqCst);
         // The appender is tried again after a pause.
         while paper.lines().is_empty() {

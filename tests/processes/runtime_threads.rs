@@ -44,8 +44,9 @@ fn the_runtimes_threads_stand_apart() {
         for thread in ["watcher", "sampler", "os-signals", "stop-watch"] {
             assert!(own.contains(&format!("    main/selvedge/{thread}, ")), "{dump}");
         }
-        // Some ticks of the wall clock. The profile is written at the end, so it cannot be asked.
-        std::thread::sleep(Duration::from_millis(100));
+        // The profile is written at the end, so it cannot be asked. Each round of the sampler looks at all threads.
+        let before = rounds_of_the_sampler();
+        until("ten rounds of the sampler", || rounds_of_the_sampler() >= before + 10);
         runtime.shutdown().unwrap();
         let folded = folder.read(&format!("{name}/{name}.folded"));
         let has = |start: &str| folded.lines().any(|line| line.starts_with(start));
@@ -59,6 +60,18 @@ fn the_runtimes_threads_stand_apart() {
     }
     let log = folder.read("app.log");
     assert!(log.contains("main/watcher here") && log.contains("main/selvedge_/watcher here"), "{log}");
+}
+
+/// How often the sampler's thread has slept.
+fn rounds_of_the_sampler() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let all = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let value = |status: &str, key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let of_sampler = all.filter(|status| value(status, "Name") == "sampler");
+    of_sampler.map(|status| value(&status, "voluntary_ctxt_switches").parse::<u64>().unwrap()).sum()
 }
 
 /// A thread that a target has spawned on the timer's thread. A target that is attached after the time has come

@@ -176,9 +176,11 @@ fn two_mains() {
     });
     locked.wait_for_go();
     let watcher = std::thread::spawn(move || {
-        // Time for the first thread to wait for the lock. Its wait is not `main`'s, so no call
-        // tells when.
-        std::thread::sleep(Duration::from_millis(50));
+        // The first thread waits for the lock. Its wait is not `main`'s, so no call tells when.
+        until("the first thread sleeps", || {
+            let first = format!("/proc/self/task/{}/stat", std::process::id());
+            std::fs::read_to_string(first).is_ok_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('S'))
+        });
         let dump = selvedge::dump().to_string();
         let_go.go();
         go_on.go();
