@@ -31,7 +31,7 @@ fn set_files(limit: libc::rlimit) {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
-/// While it lives, the stdout of this process is a pipe that has no reader. Has the stdout of before.
+/// While it lives, the stdout of this process is a pipe that has no reader. Keeps the stdout of before.
 pub(crate) struct StdoutWithoutReader(OwnedFd);
 
 impl StdoutWithoutReader {
