@@ -57,7 +57,7 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
     let file = File::from(input.try_clone_to_owned()?);
     let woken = Arc::new(Waker::new()?);
     let wakes = woken.clone();
-    let target = till.on_go_scoped(move || wakes.wake());
+    let target = till.on_go_first_scoped(move || wakes.wake());
     let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
     Ok(LinesTill { file, woken, _target: target, till: till.clone(), name, text, is_over: false })
 }

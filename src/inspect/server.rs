@@ -65,7 +65,7 @@ pub(crate) fn start(main: &Arc<Node>, name: &str, place: &Place, patience: Durat
         .spawn(move |please_stop| {
             let wakes = waker.clone();
             let ends = stop.clone();
-            please_stop.on_go(move || {
+            please_stop.on_go_first(move || {
                 ends.go_unexplained();
                 wakes.wake();
             });

@@ -6,7 +6,7 @@
 //! | queue: wake-up, room, close       | `queue/{wake_up,store}.rs`             | `queue/loom_tests.rs`                    |
 //! | permits, and what is made of them | `sync/{permits,owned,binary_semaphore}.rs` | `sync/loom_tests.rs`                    |
 //! | monitor, progress, promise        | `sync/{monitor,progress,promise}.rs`   | `sync/loom_tests.rs`                     |
-//! | signals: core, targets, lazy, batch | `signal/{core,on_go,lazy,batch_wake,compose}.rs` | `signal/loom_tests.rs`      |
+//! | signals: core, targets, lazy, batch | `signal/{core,on_go,targets,lazy,batch_wake,compose}.rs` | `signal/loom_tests.rs`      |
 //! | change flags at published waits   | `wait/{change_flags,slot,publish}.rs`  | `wait/loom_tests.rs`                     |
 //! | the event rings of a thread       | `record/{ring,rings,store}.rs`         | `record/loom_tests.rs`                   |
 //! | the profiler's rings, flags and table | `record/ring.rs`, `profile/engines/timer/{ring,sample_flags,entry}.rs` | `profile/engines/timer/loom_tests.rs` |

@@ -35,7 +35,7 @@ impl Wake {
         if self.armed.get().is_none() {
             let waker = Arc::new(Waker::new().ok()?);
             let wakes = waker.clone();
-            let target = self.till.on_go_scoped(move || wakes.wake());
+            let target = self.till.on_go_first_scoped(move || wakes.wake());
             // Another thread that waits on the same socket may have been faster; then this target
             // is cancelled.
             let _ = self.armed.set((waker, target));

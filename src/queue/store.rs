@@ -25,7 +25,7 @@ use super::errors::{AddError, PopError};
 use super::left::Parts;
 use super::wake_up::{Spin, WakeUp};
 use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
-use crate::signal::{Signal, WaitSet};
+use crate::signal::{BatchWake, Signal, WaitSet};
 use crate::wait::{self, Ender, Handles, Users, WaitDescription};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
@@ -463,10 +463,13 @@ impl<T> Store<T> {
     pub(super) fn close(&self) -> bool {
         let first = !std::mem::replace(&mut self.tail.end.lock().closed, true);
         if first {
-            self.closed.go_unexplained();
+            let mut batch = BatchWake::default();
+            batch.go_unexplained(&self.closed);
             // One of each side is woken, and wakes the next one.
             self.items.wake_one();
             self.room.wake_one();
+            // A target of `closed` runs last: it may wait for one of these threads.
+            drop(batch);
         }
         first
     }

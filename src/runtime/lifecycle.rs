@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 use crate::log as logs;
 use crate::os::tell::tell;
 use crate::queue;
-use crate::signal::{Reason, Signal};
+use crate::signal::{BatchWake, Reason, Signal};
 use crate::thread::current::CurrentThreadGuard;
 use crate::thread::failure::{Failures, Unlogged};
 use crate::thread::roots;
@@ -231,14 +231,16 @@ impl Up {
         self.stop_watch.main_has_returned();
         signals::look_at_end();
         latency::main_returned(&self.node);
-        self.node.please_stop.go_for(&why);
+        let mut asked = BatchWake::default();
+        asked.go_for(&self.node.please_stop, &why);
+        asked.wake();
         // What had main stop, if that was not its own end.
         let why = Reason::of(format!("its parent {} ended", self.node.path), None, self.node.please_stop.reason());
         end_those_left(&self.node);
         // From now on unregistered threads spawn below the next `main`: this end does not wait for
         // what they go on to spawn.
         self.node.begin_end(why.again());
-        let survivors = stop::stop_user_children(&self.node, &why, own.is_some());
+        let survivors = stop::stop_user_children(asked, &self.node, &why, own.is_some());
         let own = own.map(|own| own.with_survivors(survivors));
         let formerly = end_former_roots(&why);
         log_at_end(|| say_how_long(&self.node));
@@ -311,9 +313,10 @@ fn install_hooks(settings: &Settings) {
 fn end_former_roots(why: &Reason) -> Failures {
     let mut failures = Failures::default();
     for root in roots::take_former_roots() {
-        root.please_stop.go_for(&why.again());
+        let mut asked = BatchWake::default();
+        asked.go_for(&root.please_stop, &why.again());
         root.begin_end(why.again());
-        stop::stop_user_children(&root, why, false);
+        stop::stop_user_children(asked, &root, why, false);
         failures.append(root.take_failures());
         root.close();
         root.stopped.go();

@@ -95,7 +95,7 @@ pub(super) fn start(main: &Arc<Node>, settings: &Arc<Settings>) -> Result<(), Er
         .runtime()
         .spawn(move |please_stop| {
             let closing = closed.clone();
-            please_stop.on_go(move || {
+            please_stop.on_go_first(move || {
                 closing.set();
                 closer.close();
             });

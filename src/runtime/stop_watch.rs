@@ -51,7 +51,7 @@ impl StopWatch {
         let clock = StopClock::start(settings.patience);
         let builder = Builder::new("stop-watch").parent(&Thread::from_node(main.clone())).runtime();
         let spawned = builder.spawn(move |please_stop| {
-            please_stop.on_go(stop_clock::end_watch);
+            please_stop.on_go_first(stop_clock::end_watch);
             let mut looks = Looks::start();
             while clock.wait() {
                 if let Some(next) = looks.look_in_time() {

@@ -4,7 +4,7 @@
 //! Invariants
 //! 1. `state` only ever moves to GONE.
 //! 2. `fired` is set once, under the lock, by the thread that takes the sender and the targets out;
-//!    it uses them after unlocking. So nothing of the user's runs under a lock. No thread holds two
+//!    it uses them after unlocking, in the order that `targets.rs` gives. So nothing of the user's runs under a lock. No thread holds two
 //!    locks, so there is no order of locks.
 //! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out
 //!    by it.
@@ -16,13 +16,13 @@
 
 use super::reason::{KeptReason, Reason};
 use super::stops::{PLEASE_STOP, tell_of_stop};
+use super::targets::{Attached, Targets, run_users};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
 use crate::os::tell::tell;
 use crate::wait::{self, Ender};
 use log::Level;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -72,20 +72,6 @@ pub(super) struct Core {
     pub(super) link: OnceLock<Arc<dyn Attached>>,
 }
 
-/// What is attached to signals, and acts when they go: a target of `on_go`, or the link of a
-/// receiver. `on_go.rs` implements it.
-pub(super) trait Attached: Send + Sync + fmt::Display {
-    /// One of the signals that it is attached to has gone; `leaf` is the number that it has given
-    /// to that signal.
-    fn leaf_gone(&self, leaf: usize);
-
-    /// Returns `true` if it runs code of the program, and `false` for the link of a receiver.
-    fn is_users(&self) -> bool;
-
-    /// Detaches it from all signals.
-    fn unlink(&self);
-}
-
 /// What is left to do for a signal that has gone: to wake the sleepers, and then to run the targets.
 pub(super) struct Fired {
     /// It had not gone before.
@@ -100,28 +86,6 @@ pub(super) struct Sleepers {
     is_any: bool,
     /// Its drop wakes the threads that wait for several.
     sender: Option<Sender<Infallible>>,
-}
-
-pub(super) struct Targets(BTreeMap<u64, (Arc<dyn Attached>, usize)>);
-
-impl Targets {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn run(self) {
-        if self.is_empty() {
-            return;
-        }
-        for (target, leaf) in self.in_order() {
-            target.leaf_gone(leaf);
-        }
-    }
-
-    /// In the order of their attachment, each with the number of the leaf that has gone.
-    pub(super) fn in_order(self) -> impl Iterator<Item = (Arc<dyn Attached>, usize)> {
-        self.0.into_values()
-    }
 }
 
 /// What changes only under the lock.
@@ -222,18 +186,20 @@ impl Core {
     /// The same, for what `ender` has ended before.
     pub(super) fn fire_for(&self, ender: Ender) {
         if let Some(fired) = self.set_gone_for(|| KeptReason::None, || ender) {
-            self.wake(fired.sleepers);
-            fired.targets.run();
+            self.finish_go(fired);
         }
     }
 
     /// Goes, wakes, runs targets. True if it had not gone before.
     fn fire_because(&self, reason: impl FnOnce() -> KeptReason) -> bool {
-        self.set_gone(reason).is_some_and(|fired| {
-            self.wake(fired.sleepers);
-            fired.targets.run();
-            fired.first
-        })
+        self.set_gone(reason).is_some_and(|fired| self.finish_go(fired))
+    }
+
+    /// Wakes the waiting threads, then runs the targets. Returns `true` if it had not gone before.
+    fn finish_go(&self, fired: Fired) -> bool {
+        self.wake(fired.sleepers);
+        run_users(fired.targets.run_own());
+        fired.first
     }
 
     /// Goes, and returns what is to be done then. `None` if another thread does that.
@@ -261,7 +227,7 @@ impl Core {
             // something in that is taken out here, or see GONE.
             let first = self.state.swap(GONE, Ordering::AcqRel) != GONE;
             let sleepers = Sleepers { is_any: slow.sleepers > 0, sender: slow.sender.take() };
-            Fired { first, sleepers, targets: Targets(std::mem::take(&mut slow.targets)) }
+            Fired { first, sleepers, targets: Targets::new(std::mem::take(&mut slow.targets)) }
         };
         // With no lock held, and after the signal is seen to have gone.
         if matches!(self.kind, Kind::Plain(Name::Of(_, PLEASE_STOP))) {

@@ -194,6 +194,11 @@ impl Signal {
     /// with one, it runs on the timer thread. That thread belongs to the process: a target runs at
     /// its time also after the end of the runtime.
     ///
+    /// A call that lets several signals go, as [`Thread::stop`](crate::Thread::stop) does, wakes all
+    /// waiting threads first. Then it runs the targets: those of one signal in the order of their
+    /// attachment, the signals in the order in which they went. So a target may wait for what a
+    /// woken thread does, and must not wait for what a later target does.
+    ///
     /// Targets should be short. If one runs on the timer thread for more than 0.1 s while others
     /// are due, another thread runs those, and the log has a warning with the place where the slow
     /// target was attached. A panic in one is caught and logged with the place of this call; it
@@ -214,7 +219,7 @@ impl Signal {
     /// ```
     #[track_caller]
     pub fn on_go(&self, target: impl FnOnce() + Send + 'static) -> OnGo {
-        on_go::attach(&self.0, Box::new(target))
+        on_go::attach(&self.0, Box::new(target), true)
     }
 
     /// [`on_go`](Self::on_go), until the guard that it returns is dropped: for a target that
@@ -239,7 +244,20 @@ impl Signal {
     /// ```
     #[track_caller]
     pub fn on_go_scoped(&self, target: impl FnOnce() + Send + 'static) -> OnGoScoped {
-        on_go::attach_scoped(&self.0, Box::new(target))
+        on_go::attach_scoped(&self.0, Box::new(target), true)
+    }
+
+    /// [`on_go`](Self::on_go) for a target of this crate, which wakes threads or forwards a stop. It
+    /// runs before all targets of the program. It may neither block nor run code of the program.
+    #[track_caller]
+    pub(crate) fn on_go_first(&self, target: impl FnOnce() + Send + 'static) -> OnGo {
+        on_go::attach(&self.0, Box::new(target), false)
+    }
+
+    /// The same, until the guard is dropped.
+    #[track_caller]
+    pub(crate) fn on_go_first_scoped(&self, target: impl FnOnce() + Send + 'static) -> OnGoScoped {
+        on_go::attach_scoped(&self.0, Box::new(target), false)
     }
 
     /// A channel that never carries a message and is disconnected when the signal goes: the

@@ -8,6 +8,7 @@
 //!
 //! Models: `loom_lazy_*` in `signal/loom_tests.rs`, and `model_tests` below.
 
+use super::batch_wake::BatchWake;
 use super::handle::Signal;
 use crate::model::{AtomicBool, OnceLock, fence};
 use crate::wait::{Ender, Stamp};
@@ -35,12 +36,24 @@ impl LazySignal {
 
     /// Goes, unexplained.
     pub(crate) fn go(&self) {
+        if let Some(signal) = self.set_gone() {
+            signal.go_unexplained();
+        }
+    }
+
+    /// The same, as one of the signals that go by one call.
+    pub(crate) fn go_in(&self, batch: &mut BatchWake) {
+        if let Some(signal) = self.set_gone() {
+            batch.go_unexplained(signal);
+        }
+    }
+
+    /// Returns the signal, if there is one: the caller lets it go.
+    fn set_gone(&self) -> Option<&Signal> {
         self.stamp.set();
         self.gone.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
-        if let Some(signal) = self.signal.get() {
-            signal.go_unexplained();
-        }
+        self.signal.get()
     }
 
     /// What made it go, while a recording counts waits.

@@ -1,7 +1,8 @@
 //! Attaching targets to the leaves of a signal, and detaching them; and what a signal that is
 //! dropped takes with it. The only file that tells the timer which Tills it must fire.
 
-use super::core::{Attached, Core, Kind};
+use super::core::{Core, Kind};
+use super::targets::Attached;
 use super::{timer, walk};
 use std::sync::Arc;
 

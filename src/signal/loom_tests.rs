@@ -129,6 +129,27 @@ fn loom_batch_wake_wakes_each_waiter() {
     });
 }
 
+/// The target of the first signal waits for a thread that waits for the second.
+#[test]
+fn loom_batch_wake_runs_targets_behind_all_waiters() {
+    check(2, || {
+        let (a, b, woken) = (Signal::new("a"), Signal::new("b"), Signal::new("woken"));
+        let (waits, wakes, awaits) = (b.clone(), woken.clone(), woken.clone());
+        let waiter = thread::spawn(move || {
+            waits.wait_for_go();
+            wakes.go();
+        });
+        a.on_go(move || awaits.wait_for_go());
+        let reason = Reason::of("a model", None, None);
+        let mut batch = BatchWake::default();
+        batch.go_for(&a, &reason);
+        batch.go_for(&b, &reason);
+        drop(batch);
+        assert!(woken.is_go());
+        waiter.join().unwrap();
+    });
+}
+
 #[test]
 fn loom_lazy_go_and_get_in_any_order() {
     check(3, || {

@@ -3,7 +3,8 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::core::{Attached, Core, Kind};
+use super::core::{Core, Kind};
+use super::targets::Attached;
 use super::{timer, walk};
 use crate::error::{drop_payload, ignore_panic, panic_message};
 use crate::model::{AtomicBool, Condvar, Mutex, Receiver, ThreadId, current};
@@ -60,14 +61,15 @@ impl Drop for OnGoScoped {
     }
 }
 
+/// `is_users`: the action is the program's. One of this crate runs before those of the program.
 #[track_caller]
-pub(super) fn attach_scoped(core: &Arc<Core>, action: Action) -> OnGoScoped {
-    OnGoScoped(attach(core, action))
+pub(super) fn attach_scoped(core: &Arc<Core>, action: Action, is_users: bool) -> OnGoScoped {
+    OnGoScoped(attach(core, action, is_users))
 }
 
 #[track_caller]
-pub(super) fn attach(core: &Arc<Core>, action: Action) -> OnGo {
-    OnGo(Target::attach(core, action, true))
+pub(super) fn attach(core: &Arc<Core>, action: Action, is_users: bool) -> OnGo {
+    OnGo(Target::attach(core, action, is_users))
 }
 
 /// When a target runs, told by which of the leaves have gone. It names them by number and owns
@@ -156,7 +158,7 @@ struct Target {
     state: Mutex<State>,
     done: Condvar,
     links: Mutex<Vec<Link>>,
-    /// Attached by `on_go`, and not for a receiver.
+    /// Attached by the program, and not by this crate.
     is_users: bool,
     attached_at: &'static Location<'static>,
 }
@@ -198,8 +200,8 @@ impl Target {
             crate::model::meanwhile::happens();
             match leaf.attach(target.clone(), number) {
                 Some(id) => {
-                    // The user of a receiver holds its signal; the user of a target may hold
-                    // nothing.
+                    // What this crate attaches belongs to a handle of the signal. The program may
+                    // hold nothing.
                     let held = (is_users && matches!(leaf.kind, Kind::Till(_))).then(|| leaf.clone());
                     let link = Link { leaf: Arc::downgrade(&leaf), id, _held: held };
                     target.links.lock().push(link);

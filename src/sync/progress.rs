@@ -17,7 +17,7 @@
 
 use super::limit::Limit;
 use crate::model::{AtomicU64, Mutex};
-use crate::signal::Signal;
+use crate::signal::{BatchWake, Signal};
 use crate::wait::WaitDescription;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -260,9 +260,11 @@ impl Inner {
             self.set_next(&marks);
             reached
         };
-        // Unlocked: it runs targets.
-        for signal in reached.into_values() {
-            signal.go_unexplained();
+        // Unlocked: it runs targets, when all have gone.
+        let mut batch = BatchWake::default();
+        for signal in reached.values() {
+            batch.go_unexplained(signal);
+            batch.wake();
         }
     }
 

@@ -86,6 +86,9 @@ impl Thread {
     /// first, then its children, the youngest first, each with what is below it. A thread with
     /// [`StopOrder::OneByOne`] asks its own children when it ends.
     ///
+    /// Targets of [`on_go`](Signal::on_go) run on the calling thread, in the same order, once all
+    /// have been asked and woken. So a target may wait for any of these threads.
+    ///
     /// [`StopOrder::OneByOne`]: crate::StopOrder::OneByOne
     #[track_caller]
     pub fn stop(&self) {

@@ -273,7 +273,7 @@ fn serve_timer() {
         let (node, _) = Node::child(&in_this_process(&root), name, SpawnSettings::of(Role::Runtime)).ok()?;
         let registration = Registration::begin(node);
         let please_stop = registration.node().please_stop.clone();
-        please_stop.on_go(on_stop);
+        please_stop.on_go_first(on_stop);
         // It is one of ours: what it may wake, the search for deadlocks sees.
         let guard = Box::new((registration, count_body()));
         Some(TimerMember { tree: root.id, is_asked: Box::new(move || please_stop.is_go()), guard })

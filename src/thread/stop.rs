@@ -8,6 +8,8 @@
 //! 2. A request is made before the parent waits, and a child that is born later finds the parent's
 //!    `ending` (`tree/birth.rs`). So no child of an ending parent is missed.
 //! 3. No sibling of a failed child is missed, however late it is born (`tree/siblings.rs`).
+//! 4. No target of the program runs within a walk (`signal/targets.rs`). A target may wait for any
+//!    thread that the request asks, and a stop that it makes is forwarded at once.
 
 use super::failure::Failure;
 use super::latency;
@@ -31,10 +33,15 @@ thread_local! {
 }
 
 /// Asks these to stop, in this order, and after each one all below it, the youngest first. A
-/// `OneByOne` parent asks its children itself, when it ends.
+/// `OneByOne` parent asks its children itself, when it ends. The targets run in the same order, when
+/// all have been asked and woken.
 pub(super) fn request_stops(nodes: &[Arc<Node>], reason: &Reason) {
+    set_stops(&mut BatchWake::default(), nodes, reason);
+}
+
+/// The same. The threads are woken, and the targets run, when `batch` drops.
+fn set_stops(batch: &mut BatchWake, nodes: &[Arc<Node>], reason: &Reason) {
     let outer = REQUESTS.try_with(|requests| requests.replace(Some(Vec::new()))).ok().flatten();
-    let mut batch = BatchWake::default();
     let requests = nodes.iter().map(|node| (node.clone(), reason.clone())).collect();
     walk(requests, |(node, reason)| {
         batch.go_for(&node.please_stop, reason);
@@ -47,7 +54,6 @@ pub(super) fn request_stops(nodes: &[Arc<Node>], reason: &Reason) {
         next.extend(forwarded.ok().flatten().unwrap_or_default().into_iter().rev());
         next
     });
-    drop(batch);
     let _ = REQUESTS.try_with(|requests| requests.replace(outer));
 }
 
@@ -71,17 +77,15 @@ impl Node {
         }
     }
 
-    /// A child has failed: acts as the thread's policy says.
-    pub(super) fn child_failed(self: &Arc<Node>, failed: &Node) {
-        self.child_failed.go();
+    /// A child has failed: acts as the thread's policy says. The targets run when `batch` drops.
+    pub(super) fn child_failed(self: &Arc<Node>, failed: &Node, batch: &mut BatchWake) {
+        self.child_failed.go_in(batch);
         if self.settings.on_child_failure == OnChildFailure::StopSiblings {
-            let reason = sibling_failed(&failed.path);
-            for sibling in self.note_failed_child(failed.id) {
-                if sibling.settings.role == Role::User {
-                    sibling.request_stop(&reason);
-                }
-            }
+            let mut siblings = self.note_failed_child(failed.id);
+            siblings.retain(|sibling| sibling.settings.role == Role::User);
+            set_stops(batch, &siblings, &sibling_failed(&failed.path));
         }
+        batch.wake();
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) fn forward_stops_to(me: Arc<Node>, target: &Arc<Node>) -> Option<Stop
     // attached to.
     if !me.forwards_stops.swap(true, Ordering::Relaxed) {
         let joiner = Arc::downgrade(&me);
-        me.please_stop.on_go(move || {
+        me.please_stop.on_go_first(move || {
             let Some(joiner) = joiner.upgrade() else { return };
             joiner.joins().iter().for_each(|target| forward_stop(&joiner, target));
         });
@@ -145,8 +149,8 @@ pub(crate) fn stop_children(node: &Arc<Node>, failure: Option<&Failure>) -> Vec<
     node.begin_end(why.clone());
     let left = if failure.is_some() { node.children() } else { Vec::new() };
     loop {
-        stop_all(node, Role::User, &why);
-        stop_all(node, Role::Runtime, &why);
+        stop_all(BatchWake::default(), node, Role::User, &why);
+        stop_all(BatchWake::default(), node, Role::Runtime, &why);
         // One may have been added meanwhile, by a thread that names `node` as the parent.
         if node.close() {
             break;
@@ -164,7 +168,7 @@ pub(super) fn end_run(node: &Arc<Node>, failed: bool) -> Vec<String> {
     node.begin_end(why.clone());
     let left = if failed { node.children() } else { Vec::new() };
     loop {
-        stop_all(node, Role::User, &why);
+        stop_all(BatchWake::default(), node, Role::User, &why);
         if node.begin_again() {
             return survivors(left);
         }
@@ -193,20 +197,22 @@ fn survivors(mut left: Vec<Arc<Node>>) -> Vec<String> {
 }
 
 /// Stops the children of the user, and leaves the runtime's own. If `node` has failed, returns what
-/// became of the children without a failure.
-pub(crate) fn stop_user_children(node: &Arc<Node>, why: &Reason, failed: bool) -> Vec<String> {
+/// became of the children without a failure. `asked`: the signal of `node` went by the same call, so
+/// its targets run when the children have been asked.
+pub(crate) fn stop_user_children(asked: BatchWake, node: &Arc<Node>, why: &Reason, failed: bool) -> Vec<String> {
     let left = if failed { node.children() } else { Vec::new() };
-    stop_all(node, Role::User, why);
+    stop_all(asked, node, Role::User, why);
     survivors(left)
 }
 
 /// Stops the runtime's own children of `node`, except these.
 pub(crate) fn stop_runtimes_own(node: &Arc<Node>, but: &[u64], why: &Reason) {
     let is_meant = |child: &Arc<Node>| child.settings.role == Role::Runtime && !but.contains(&child.id);
-    stop_in_order(node, node.children().into_iter().filter(is_meant).collect(), false, why);
+    let children = node.children().into_iter().filter(is_meant).collect();
+    stop_in_order(BatchWake::default(), node, children, false, why);
 }
 
-fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
+fn stop_all(mut asked: BatchWake, node: &Arc<Node>, role: Role, why: &Reason) {
     loop {
         let children: Vec<_> = node.children().into_iter().filter(|child| child.settings.role == role).collect();
         if children.is_empty() {
@@ -215,19 +221,20 @@ fn stop_all(node: &Arc<Node>, role: Role, why: &Reason) {
         // The runtime's own always go one by one: the log writer and the stop watch must outlive
         // the others.
         let together = node.settings.stop_order == StopOrder::Together && role == Role::User;
-        stop_in_order(node, children, together, why);
+        stop_in_order(std::mem::take(&mut asked), node, children, together, why);
     }
 }
 
 /// Stops some of the children of `node`, given in the order in which they are to be asked.
 pub(crate) fn stop_these(node: &Arc<Node>, children: Vec<Arc<Node>>, why: &Reason) {
-    stop_in_order(node, children, node.settings.stop_order == StopOrder::Together, why);
+    stop_in_order(BatchWake::default(), node, children, node.settings.stop_order == StopOrder::Together, why);
 }
 
-fn stop_in_order(node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
+fn stop_in_order(mut asked: BatchWake, node: &Arc<Node>, children: Vec<Arc<Node>>, together: bool, why: &Reason) {
     if together {
-        request_stops(&children, why);
+        set_stops(&mut asked, &children, why);
     }
+    drop(asked);
     // A thread that is lent leaves first. Otherwise it would seem to wait for its siblings.
     let (lent, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.settings.is_lent);
     for child in lent.into_iter().chain(others) {

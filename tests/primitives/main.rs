@@ -27,6 +27,7 @@ mod queues;
 mod reasons;
 mod registration;
 mod signals;
+mod stop_targets;
 mod stopped;
 #[cfg(feature = "log4rs")]
 mod supervision;

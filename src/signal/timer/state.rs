@@ -3,7 +3,8 @@
 
 use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
-use crate::signal::core::{Attached, Core};
+use crate::signal::core::Core;
+use crate::signal::targets::Attached;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicBool;

@@ -8,6 +8,7 @@ use crate::os::tell::tell;
 use crate::os::{self, task};
 use crate::signal::core::Core;
 use crate::signal::reason::KeptReason;
+use crate::signal::targets::Targets;
 use log::Level;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -138,12 +139,6 @@ impl Worker {
             Job::Target(target, _) => Some(target.clone()),
             Job::Tell(_) => None,
         };
-        if target.as_ref().is_some_and(|target| !target.is_users()) {
-            drop(state);
-            // One of ours, which disconnects a receiver.
-            job.run();
-            return true;
-        }
         if state.deputy.is_none() {
             state = start_deputy(state);
         }
@@ -237,7 +232,8 @@ fn wake_all() {
 fn fire(core: &Core) -> Vec<Job> {
     let Some(fired) = core.set_gone(|| KeptReason::None) else { return Vec::new() };
     core.wake(fired.sleepers);
-    fired.targets.in_order().map(|(target, leaf)| Job::Target(target, leaf)).collect()
+    let users = fired.targets.run_own().into_iter();
+    users.flat_map(Targets::in_order).map(|(target, leaf)| Job::Target(target, leaf)).collect()
 }
 
 impl Job {

@@ -6,6 +6,7 @@ use super::reap::{Unreaped, reap, take_gone};
 use super::unjoined::{KEPT_FIRST, KEPT_LAST, Omitted};
 use super::{Node, Outcome, Owner, Phase, State};
 use crate::error::ignore_panic;
+use crate::signal::BatchWake;
 use crate::thread::failure::{Failure, Failures, Unlogged};
 use crate::thread::latency;
 use std::sync::Arc;
@@ -32,11 +33,12 @@ impl Node {
             (state.owner, state.unlogged())
         };
         log_lines(unlogged);
+        let mut told = BatchWake::default();
         if failed
             && owner != Owner::Log
             && let Some(parent) = &self.parent
         {
-            parent.child_failed(self);
+            parent.child_failed(self, &mut told);
         }
         // Settled first: a thread that has seen `stopped` finds the failure in its place.
         match owner {
@@ -44,7 +46,12 @@ impl Node {
             Owner::Parent | Owner::Log => self.settle(owner),
             Owner::Handle | Owner::Joiner | Owner::Reported => {}
         }
-        self.stopped.go();
+        if failed {
+            // The targets last: one of them may wait for the end of this thread.
+            self.stopped.go_in(&mut told);
+        } else {
+            self.stopped.go();
+        }
     }
 
     /// Its ending parent settles it.
