@@ -4,8 +4,8 @@
 //! Invariants
 //! 1. `state` only ever moves to GONE.
 //! 2. `fired` is set once, under the lock, by the thread that takes the sender and the targets out;
-//!    it uses them after unlocking, in the order that `targets.rs` gives. So nothing of the user's runs under a lock. No thread holds two
-//!    locks, so there is no order of locks.
+//!    it uses them after unlocking, in the order of `targets.rs`. So nothing of the user's runs under
+//!    a lock. No thread holds two locks, so there is no order of locks.
 //! 3. A sender or a target that is put in under the lock while `fired` is unset will be taken out
 //!    by it.
 //! 4. A part never owns its composite, and a target owns no leaf but a Till (which lets go of it
