@@ -33,6 +33,7 @@ type Filters = Arc<[Box<dyn Filter>]>;
 type Open = (String, Arc<dyn Append>, Filters);
 
 /// What a log4rs config is made of; it can be made anew from them with the appenders open.
+#[derive(Clone)]
 pub(super) struct Parts {
     appenders: Vec<Open>,
     pub(super) root: (LevelFilter, Vec<String>),

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::log::{Level, LevelFilter};
+use arc_swap::ArcSwapOption;
 use log4rs::config::Logger;
 
 use super::build::{Parts, with_file};
@@ -15,9 +17,11 @@ use super::process_hooks;
 use super::wiring::Wiring;
 use super::writer;
 use crate::error::{Error, Kind};
-use crate::model::locks::Mutex;
+use crate::model::locks::{Mutex, MutexGuard};
+use crate::os::fork::{self, PerProcess};
 use crate::os::{log_file, tell};
 
+#[derive(Clone)]
 struct Installed {
     handle: log4rs::Handle,
     files: Vec<PathBuf>,
@@ -28,17 +32,26 @@ struct Installed {
     wiring: Wiring,
 }
 
-static INSTALLED: Mutex<Option<Installed>> = Mutex::new(None);
+/// The log that is installed. A change replaces it as a whole. So a child that is forked meanwhile
+/// has the log of before or the new one, and no lock of a thread that is not there.
+static INSTALLED: ArcSwapOption<Installed> = ArcSwapOption::const_empty();
 
 /// Returns `true` if a runtime of this process has installed its logger.
 pub(crate) fn is_installed() -> bool {
-    INSTALLED.lock().is_some()
+    INSTALLED.load().is_some()
+}
+
+/// The right to change the log, until the guard drops.
+fn change() -> MutexGuard<'static, ()> {
+    static CHANGE: PerProcess<Mutex<()>> = PerProcess::new(Mutex::new(()), Mutex::default);
+    fork::watch();
+    CHANGE.lock()
 }
 
 /// Returns `true` if that logger writes no files, so that a person at the terminal sees what it
 /// takes.
 pub(crate) fn is_console() -> bool {
-    INSTALLED.lock().as_ref().is_some_and(|installed| installed.files.is_empty())
+    INSTALLED.load().as_ref().is_some_and(|installed| installed.files.is_empty())
 }
 
 /// A logger that an earlier runtime of this process has installed logs nothing from now on.
@@ -61,7 +74,7 @@ pub(crate) fn tell_log_and_stderr(level: Level, target: &str, text: &str) {
 }
 
 pub(crate) fn installed_files() -> Vec<PathBuf> {
-    INSTALLED.lock().as_ref().map(|installed| installed.files.clone()).unwrap_or_default()
+    INSTALLED.load().as_ref().map(|installed| installed.files.clone()).unwrap_or_default()
 }
 
 impl CheckedLog {
@@ -78,52 +91,9 @@ impl CheckedLog {
         }
         // A file that reaches a limit of its size is a full disk, and no reason to be killed.
         log_file::survive_file_size_limit();
-        {
-            let mut installed = INSTALLED.lock();
-            let mut created = Created::nothing();
-            let files = std::mem::take(&mut self.files);
-            let file = self.file.clone();
-            let mut written = match &*installed {
-                Some(installed) if reload => installed.written.clone(),
-                _ => BTreeSet::new(),
-            };
-            let parts = self.build(wiring, &written, reload, &mut created)?;
-            written.extend(files.iter().cloned());
-            let config = parts.config().map_err(|error| with_file(error, file.as_deref()))?;
-            match &mut *installed {
-                Some(installed) => {
-                    ::log::logger().flush();
-                    let channel = parts.channel.clone();
-                    let before = std::mem::replace(&mut installed.parts, parts);
-                    (installed.files, installed.written, installed.wiring) = (files, written, wiring);
-                    logger::set_route(None, wiring.tail);
-                    writer::replace(before.channel, channel, || installed.handle.set_config(config));
-                    logger::set_route(installed.parts.route(), wiring.tail);
-                    logger::raise_max_level(wiring.tail, installed.handle.max_log_level());
-                }
-                // By hand: log4rs::init_config sets the level even where another logger is there
-                // already.
-                none => {
-                    let logger = log4rs::Logger::new(config);
-                    let (handle, level) = (logger.handle(), logger.max_log_level());
-                    match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
-                        (Ok(()), _) => {
-                            writer::replace(None, parts.channel.clone(), || ());
-                            logger::set_route(parts.route(), wiring.tail);
-                            logger::raise_max_level(wiring.tail, level);
-                            *none = Some(Installed { handle, files, written, parts, wiring });
-                        }
-                        (Err(_), _) if !is_asked => {}
-                        (Err(_), file) => {
-                            let message = "the program has installed a logger of its own before, so this file has no \
-                                           effect; leave out `log`, or do not install the other";
-                            return Err(with_file(Error::new(Kind::Config, message), file.as_deref()));
-                        }
-                    }
-                }
-            }
-            created.keep();
-        }
+        let before = self.replace(wiring, reload, is_asked)?;
+        // With the right to change the log given back: the drop of an appender may be the user's code.
+        drop(before);
         for warning in warnings {
             tell::tell(Level::Warn, "selvedge", &warning);
         }
@@ -131,14 +101,71 @@ impl CheckedLog {
     }
 }
 
+impl CheckedLog {
+    /// Returns the log of before. It has been written, and no record comes to it any more.
+    fn replace(mut self, wiring: Wiring, reload: bool, is_asked: bool) -> Result<Option<Arc<Installed>>, Error> {
+        let _change = change();
+        let before = INSTALLED.load_full();
+        let mut created = Created::nothing();
+        let files = std::mem::take(&mut self.files);
+        let file = self.file.clone();
+        let mut written = match &before {
+            Some(before) if reload => before.written.clone(),
+            _ => BTreeSet::new(),
+        };
+        let parts = self.build(wiring, &written, reload, &mut created)?;
+        written.extend(files.iter().cloned());
+        let config = parts.config().map_err(|error| with_file(error, file.as_deref()))?;
+        let channel = parts.channel.clone();
+        if let Some(before) = &before {
+            ::log::logger().flush();
+            let after = Arc::new(Installed { handle: before.handle.clone(), files, written, parts, wiring });
+            logger::set_route(None, wiring.tail);
+            writer::replace(before.parts.channel.clone(), channel, || {
+                INSTALLED.store(Some(after.clone()));
+                after.handle.set_config(config);
+            });
+            after.use_levels();
+        } else {
+            // By hand: log4rs::init_config sets the level even where another logger is there already.
+            let logger = log4rs::Logger::new(config);
+            let handle = logger.handle();
+            match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
+                (Ok(()), _) => {
+                    writer::replace(None, channel, || ());
+                    let after = Arc::new(Installed { handle, files, written, parts, wiring });
+                    INSTALLED.store(Some(after.clone()));
+                    after.use_levels();
+                }
+                (Err(_), _) if !is_asked => {}
+                (Err(_), file) => {
+                    let message = "the program has installed a logger of its own before, so this file has no \
+                                   effect; leave out `log`, or do not install the other";
+                    return Err(with_file(Error::new(Kind::Config, message), file.as_deref()));
+                }
+            }
+        }
+        created.keep();
+        Ok(before)
+    }
+}
+
+impl Installed {
+    /// From now on the facade and the direct way go by its levels.
+    fn use_levels(&self) {
+        logger::set_route(self.parts.route(), self.wiring.tail);
+        logger::raise_max_level(self.wiring.tail, self.handle.max_log_level());
+    }
+}
+
 /// The levels of the logger that is installed.
 pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), Error> {
-    let mut installed = INSTALLED.lock();
-    let Some(installed) = &mut *installed else {
+    let _change = change();
+    let Some(before) = INSTALLED.load_full() else {
         return Err(Error::new(Kind::Config, "no runtime has installed a logger whose levels could be set"));
     };
-    let parts = &mut installed.parts;
-    let before = parts.loggers.clone();
+    let mut after = Installed::clone(&before);
+    let parts = &mut after.parts;
     match target {
         None => parts.root.0 = level,
         Some(target) => {
@@ -150,17 +177,11 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
             parts.loggers.push(logger.build(target, level));
         }
     }
-    match parts.config() {
-        Ok(config) => {
-            installed.handle.set_config(config);
-            logger::set_route(parts.route(), installed.wiring.tail);
-        }
-        Err(error) => {
-            parts.loggers = before;
-            return Err(error);
-        }
-    }
-    logger::raise_max_level(installed.wiring.tail, installed.handle.max_log_level());
+    let config = parts.config()?;
+    let after = Arc::new(after);
+    INSTALLED.store(Some(after.clone()));
+    after.handle.set_config(config);
+    after.use_levels();
     Ok(())
 }
 
@@ -169,4 +190,27 @@ pub(super) fn set_level(target: Option<&str>, level: LevelFilter) -> Result<(), 
 pub(crate) fn finish() {
     ::log::logger().flush();
     process_hooks::all().iter().for_each(|channel| channel.finish_sinks());
+}
+
+#[cfg(all(test, unix, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::os::for_tests::in_forked_child;
+
+    #[test]
+    fn a_child_forked_during_a_change_can_change_the_log() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let changes = std::thread::spawn(move || {
+            let _change = change();
+            tell.send(()).unwrap();
+            let _ = ends.recv();
+        });
+        told.recv().unwrap();
+        // No log is installed here, so the call is an error; what counts is that it returns.
+        let returns = in_forked_child(|| set_level(None, LevelFilter::Debug).is_err() && !is_console());
+        drop(end);
+        changes.join().unwrap();
+        assert!(returns, "the child waits for a thread that is not there");
+    }
 }

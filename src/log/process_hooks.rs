@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
-use crate::model::locks::Mutex;
+use crate::model::locks::{Mutex, MutexGuard};
 
 use super::channel::Channel;
 use super::drain_lock::DrainLock;
@@ -22,12 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// patience.
 const ONE_BATCH: Duration = Duration::from_millis(50);
 
-type Held = Vec<(Arc<Channel>, bool)>;
+struct Held {
+    /// Each queue, and whether the thread holds its right to drain. It does not hold it where a
+    /// sink hangs.
+    queues: Vec<(Arc<Channel>, bool)>,
+    /// The lock of the list: the child does not inherit it from another thread.
+    _list: Option<MutexGuard<'static, Vec<Weak<Channel>>>>,
+}
 
 thread_local! {
-    /// While the calling thread forks: each queue, and whether the thread holds its right to drain.
-    /// It does not hold it where a sink hangs. No destructor, so that an exit handler may fork too.
-    static HELD: RefCell<ManuallyDrop<Held>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+    /// While the calling thread forks. No destructor, so that an exit handler may fork too.
+    static HELD: RefCell<ManuallyDrop<Option<Held>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// From now on `exit` waits until what was logged is written.
@@ -129,8 +134,9 @@ extern "C" fn before_fork() {
         let held = channel.drain_lock().hold_for_fork(deadline);
         (channel, held)
     };
-    let held = ManuallyDrop::new(all().into_iter().map(hold).collect());
-    HELD.with(|slot| *slot.borrow_mut() = held);
+    let queues = all().into_iter().map(hold).collect();
+    let held = Held { queues, _list: QUEUES.try_lock_for(PATIENCE) };
+    HELD.with(|slot| *slot.borrow_mut() = ManuallyDrop::new(Some(held)));
 }
 
 extern "C" fn in_parent() {
@@ -144,10 +150,44 @@ extern "C" fn in_child() {
 }
 
 fn release(first: impl Fn(&DrainLock, bool)) {
-    for (channel, held) in ManuallyDrop::into_inner(HELD.take()) {
+    let held = HELD.replace(ManuallyDrop::new(None));
+    let Some(Held { queues, _list }) = ManuallyDrop::into_inner(held) else { return };
+    for (channel, held) in queues {
         first(channel.drain_lock(), held);
         if held {
             channel.drain_lock().release_after_fork();
         }
+    }
+}
+
+#[cfg(all(test, unix, not(selvedge_model)))]
+mod tests {
+    use super::super::channel_tests::{Paper, channel};
+    use super::super::wiring::Overflow;
+    use super::*;
+    use crate::os::for_tests::in_forked_child;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_forked_child_has_the_list_of_queues() {
+        // The handlers of the fork are there once a queue was made.
+        let _queue = register(channel(4, Overflow::Block, Paper::default()));
+        let (is_over, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (ends, tells) = (is_over.clone(), busy.clone());
+        let looks = std::thread::spawn(move || {
+            while !ends.load(Ordering::SeqCst) {
+                let _queues = QUEUES.lock();
+                tells.store(true, Ordering::SeqCst);
+                // Nearly all of the time the lock is held.
+                (0..10_000).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        while !busy.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let is_free = (0..20).all(|_| in_forked_child(|| QUEUES.try_lock().is_some()));
+        is_over.store(true, Ordering::SeqCst);
+        looks.join().unwrap();
+        assert!(is_free, "a thread that is not there has the list");
     }
 }

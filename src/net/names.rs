@@ -6,6 +6,7 @@ use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::sync::Arc;
 
 use crate::model::locks::Mutex;
+use crate::os::fork::{self, PerProcess};
 
 /// The name of the other end, and of this end for a listener.
 #[derive(Clone, Debug)]
@@ -19,7 +20,8 @@ pub(super) struct Names {
 /// Peers that have a name of their own in a profile. A public service has more of them than a
 /// profile can hold.
 const MOST_PEERS: usize = 64;
-static PEERS: Mutex<BTreeSet<IpAddr>> = Mutex::new(BTreeSet::new());
+static PEERS: PerProcess<Peers> = PerProcess::new(Mutex::new(BTreeSet::new()), Peers::default);
+type Peers = Mutex<BTreeSet<IpAddr>>;
 
 pub(super) trait Named {
     fn names(&self) -> Names;
@@ -34,6 +36,7 @@ impl Names {
     pub(super) fn of_peer(peer: SocketAddr) -> Names {
         let ip = peer.ip();
         let is_known = {
+            fork::watch();
             let mut peers = PEERS.lock();
             peers.contains(&ip) || (peers.len() < MOST_PEERS && peers.insert(ip))
         };

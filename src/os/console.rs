@@ -4,6 +4,7 @@
 //! Text goes out in pieces of whole lines. A pipe takes a piece of at most [`PIECE`] bytes at once
 //! or not at all, so lines up to that length are not torn, also if others write to the same pipe.
 
+use super::fork::{self, PerProcess};
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -26,11 +27,12 @@ impl Stream {
     }
 
     /// Keeps a line that is longer than a piece in one piece among everything that this crate
-    /// writes to the stream. `None`: another writer had it for all of [`TURN`]. A mutex of std: it
-    /// keeps its state in itself, so a forked child cannot meet a lock of another thread that hangs
-    /// it.
+    /// writes to the stream. `None`: another writer had it for all of [`TURN`]. A forked child does
+    /// not inherit it: the writer may be a thread that is not there.
     fn turn(self) -> Option<MutexGuard<'static, ()>> {
-        static LOCKS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
+        type Locks = [Mutex<()>; 2];
+        static LOCKS: PerProcess<Locks> = PerProcess::new([const { Mutex::new(()) }; 2], Locks::default);
+        fork::watch();
         let begin = Instant::now();
         loop {
             match LOCKS[self as usize].try_lock() {
@@ -47,7 +49,7 @@ impl Stream {
 const PIECE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// How long a writer waits for another writer of this crate. Afterwards it writes all the same: a
-/// torn line is better than none, and in the child of a fork the other writer may not exist.
+/// torn line is better than none.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Writes all of `bytes`, which end at the end of a line. Returns how many bytes were written, and
@@ -216,5 +218,23 @@ mod tests {
         assert_eq!(piece_length(&long, true), PIECE);
         assert_eq!(piece_length(&[line(10), line(2 * PIECE)].concat(), false), 10);
         assert_eq!(piece_length(&[b'x'; 2 * PIECE], false), 2 * PIECE);
+    }
+
+    #[cfg(all(unix, feature = "log4rs"))]
+    #[test]
+    fn a_forked_child_does_not_wait_for_its_parents_turn() {
+        use super::Stream;
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let writer = std::thread::spawn(move || {
+            let turn = Stream::Stderr.turn();
+            tell.send(turn.is_some()).unwrap();
+            let _ = ends.recv();
+        });
+        assert!(told.recv().unwrap());
+        let has_turn = crate::os::for_tests::in_forked_child(|| Stream::Stderr.turn().is_some());
+        drop(end);
+        writer.join().unwrap();
+        assert!(has_turn, "the child has waited for a thread that is not there");
     }
 }

@@ -1,4 +1,4 @@
-//! For unit tests: takes from this process what its system may refuse, and gives it back.
+//! For unit tests: takes from this process what its system may refuse, and gives it back; and forks.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -53,4 +53,24 @@ impl Drop for StdoutWithoutReader {
 fn set_stdout(to: BorrowedFd<'_>) {
     // SAFETY: dup2 takes numbers. The first is of an open descriptor, the second one is stdout's.
     assert_eq!(unsafe { libc::dup2(to.as_raw_fd(), 1) }, 1);
+}
+
+/// Forks. Returns what `check` returns in the child; `false` if the child hangs or panics.
+pub(crate) fn in_forked_child(check: impl FnOnce() -> bool) -> bool {
+    /// In seconds. The child dies of the alarm then.
+    const LONGEST: libc::c_uint = 100;
+    // SAFETY: the child does what this crate promises of a forked child, and then ends at once.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "{}", io::Error::last_os_error());
+    if child == 0 {
+        // SAFETY: it takes a number. The default action of its signal ends the child.
+        unsafe { libc::alarm(LONGEST) };
+        let is_well = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).unwrap_or(false);
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(i32::from(!is_well)) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is writable. The child was not waited for, so the id is still its own.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } != child {}
+    status == 0
 }

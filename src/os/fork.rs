@@ -10,6 +10,7 @@
 //! system call do not run that; a child made by them may only `exec`. To read it costs one load.
 
 use super::process;
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr;
@@ -117,6 +118,12 @@ impl<T: Send> Deref for PerProcess<T> {
     #[inline]
     fn deref(&self) -> &T {
         if self.is_inherited() { self.in_child() } else { &self.own }
+    }
+}
+
+impl<T: Send + fmt::Debug> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

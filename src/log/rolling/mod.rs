@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::locks::Mutex;
+use crate::model::locks::{Mutex, MutexGuard};
 
 use self::calendar::{Local, Schedule};
 use self::policy::Trigger;
 use super::record::Time;
+use crate::os::fork::PerProcess;
 use crate::os::log_file;
 use crate::os::tell::remark;
 use crate::yaml::plain_path;
@@ -43,10 +44,14 @@ const MOST_CAUSES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Rolling {
     policy: Policy,
-    memory: Arc<Mutex<Memory>>,
+    memory: Shared,
     /// Of the rolls of this path in this process, how many the open file has seen.
     seen: u64,
 }
+
+/// Of one path. A forked child begins with nothing known: a thread that is not there may have been
+/// in the middle of a roll, which is the parent's.
+type Shared = Arc<PerProcess<Mutex<Memory>>>;
 
 /// What is known of a path as long as the process runs. Shared by two appenders after a reload,
 /// which opens the file again while the old appender may still write to it.
@@ -83,7 +88,9 @@ pub(super) enum Outcome {
     Kept,
 }
 
-static KNOWN: Mutex<BTreeMap<PathBuf, Arc<Mutex<Memory>>>> = Mutex::new(BTreeMap::new());
+type Known = Mutex<BTreeMap<PathBuf, Shared>>;
+
+static KNOWN: PerProcess<Known> = PerProcess::new(Mutex::new(BTreeMap::new()), Known::default);
 
 impl Rolling {
     /// For the file at `path`. With `reload` the program has started before: what is known of the
@@ -96,24 +103,28 @@ impl Rolling {
             }
             known.entry(path.to_owned()).or_default().clone()
         };
-        let seen = {
-            let mut memory = memory.lock();
-            match policy.trigger {
-                Trigger::Time { interval, delay } => {
-                    if !memory.schedule.is_some_and(|schedule| schedule.has(interval, delay)) {
-                        memory.schedule = Some(Schedule::new(interval, delay, &Local, Time::now().seconds));
-                    }
+        let mut rolling = Rolling { policy, memory, seen: 0 };
+        rolling.seen = rolling.rolls();
+        rolling
+    }
+
+    /// What is known of the path, with the schedule of this policy.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        let mut memory = self.memory.lock();
+        match self.policy.trigger {
+            Trigger::Time { interval, delay } => {
+                if !memory.schedule.is_some_and(|schedule| schedule.has(interval, delay)) {
+                    memory.schedule = Some(Schedule::new(interval, delay, &Local, Time::now().seconds));
                 }
-                Trigger::Size(_) | Trigger::Start(_) => memory.schedule = None,
             }
-            memory.rolls
-        };
-        Rolling { policy, memory, seen }
+            Trigger::Size(_) | Trigger::Start(_) => memory.schedule = None,
+        }
+        memory
     }
 
     /// How often the path has been rolled in this process.
     pub(super) fn rolls(&self) -> u64 {
-        self.memory.lock().rolls
+        self.memory().rolls
     }
 
     /// The file has been opened again; before, there had been so many rolls.
@@ -124,7 +135,7 @@ impl Rolling {
     /// The file has been opened for the first time, and has `length` bytes. Returns `true` if they
     /// belong into an archive of their own, so that the file must not be emptied before.
     pub(super) fn opened(&mut self, length: u64) -> bool {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         let first = !std::mem::replace(&mut memory.started, true);
         if let (true, Trigger::Start(least)) = (first, self.policy.trigger) {
             memory.due = length >= least;
@@ -140,7 +151,7 @@ impl Rolling {
     /// Returns `true` if the file, which has `length` bytes, is to be rolled before a record of
     /// this time.
     pub(super) fn is_due_at(&mut self, time: Time, length: u64) -> bool {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         if let Some(schedule) = &mut memory.schedule
             && schedule.is_due(&Local, time.seconds, || Time::now().seconds)
         {
@@ -158,14 +169,14 @@ impl Rolling {
     /// record.
     pub(super) fn is_full(&mut self, length: u64) -> bool {
         let Trigger::Size(limit) = self.policy.trigger else { return false };
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         memory.due |= length > limit;
         memory.is_ready()
     }
 
     /// Rolls the file at `path` if that is due. `identity` is that of the open file.
     pub(super) fn roll(&mut self, path: &Path, identity: Option<(u64, u64)>) -> Outcome {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         if !memory.is_ready() {
             return Outcome::Kept;
         }

@@ -15,7 +15,7 @@ use crate::log::record::Captured;
 use crate::log::sink::{Output, Sink};
 use crate::log::sinks::Sinks;
 #[cfg(unix)]
-use crate::os::for_tests::{NoFiles, StdoutWithoutReader};
+use crate::os::for_tests::{NoFiles, StdoutWithoutReader, in_forked_child};
 
 struct Folder(PathBuf);
 
@@ -399,4 +399,28 @@ fn a_compression_that_panics_is_a_failed_roll() {
     let error = result.unwrap().unwrap_err();
     assert!(error.contains("cannot compress it into") && error.contains("panicked"), "{error}");
     assert_eq!(folder.files(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_child_forked_during_a_roll_rolls_by_itself() {
+    let folder = Folder::new("fork");
+    let path = folder.path("app.log");
+    let policy = || folder.policy("{ kind: size, limit: 5 }", "{ kind: delete }");
+    let mut rolling = Rolling::new(policy(), &path, false);
+    let memory = rolling.memory.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let rolls = std::thread::spawn(move || {
+        let (_known, _memory) = (KNOWN.lock(), memory.lock());
+        tell.send(()).unwrap();
+        let _ = ends.recv();
+    });
+    told.recv().unwrap();
+    let is_well = in_forked_child(|| {
+        rolling.is_full(10) && !rolling.is_outdated() && Rolling::new(policy(), &path, true).is_full(10)
+    });
+    drop(end);
+    rolls.join().unwrap();
+    assert!(is_well, "the child waits for a thread that is not there");
 }

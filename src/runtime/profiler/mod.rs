@@ -12,6 +12,7 @@ use super::config::{OsSignal, ProfileFormat, ProfileSettings, Settings};
 use super::pushing;
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
+use crate::os::fork::PerProcess;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the runtime that is up will write at its end.
-static PLANNED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static PLANNED: PerProcess<Mutex<Vec<PathBuf>>> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
 pub(super) fn planned() -> Vec<PathBuf> {
     PLANNED.lock().clone()
