@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::drain_lock::{DrainGuard, DrainLock, is_draining};
+use super::forked_child::{self, Loss};
 use super::pace::{LONGEST_PAUSE, Pace};
 use super::process_state::Process;
 use super::record::Captured;
@@ -31,7 +32,7 @@ use super::sinks::{QUEUE_FULL, Sinks};
 use super::stall;
 use super::wake_up::WakeUp;
 use super::wiring::Overflow;
-use super::{abort, forked_child, tail};
+use super::{abort, tail};
 use crate::model::{AtomicBool, AtomicU8, AtomicU64};
 use crate::os::abort::block_abort;
 use crate::signal::Signal;
@@ -176,7 +177,7 @@ impl Channel {
             // Exit handlers that run after ours may log.
             Process::Normal | Process::ExitOwner => {}
             Process::Forked => return self.write_in_child(to, captured),
-            Process::ForkedWhileLocked => return forked_child::count_lost(),
+            Process::ForkedWhileLocked => return forked_child::count_lost(Loss::ForkedWhileLocked),
             // The record is gone with the process, as if it had come a moment later.
             Process::ExitingElsewhere | Process::Exiting => return false,
         }

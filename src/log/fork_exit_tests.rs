@@ -1,8 +1,8 @@
 //! What a fork and an exit make of a queue: which thread writes, and which process has which
 //! records. The handlers of `process_hooks` call the same functions. No writer serves these queues.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use ::log::Record;
@@ -10,6 +10,7 @@ use log4rs::append::Append;
 
 use super::channel::Channel;
 use super::channel_tests::{DEADLINE, Paper, channel, put, within};
+use super::forked_child::{Loss, lost};
 use super::wiring::Overflow;
 
 #[test]
@@ -170,6 +171,33 @@ fn a_child_of_a_locked_fork_counts_its_records() {
         assert!(channel.flush(None), "a flush does not hang");
         channel.begin_exit(Instant::now() + DEADLINE);
         assert_eq!(paper.lines(), [] as [&str; 0]);
+    });
+}
+
+/// An appender that logs a record of its own for each record.
+#[derive(Debug, Default)]
+struct Chatty(Arc<OnceLock<Weak<Channel>>>);
+
+impl Append for Chatty {
+    fn append(&self, _record: &Record<'_>) -> anyhow::Result<()> {
+        self.0.get().and_then(Weak::upgrade).iter().for_each(|channel| put(channel, "own"));
+        Ok(())
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_childs_loss_within_an_appender_is_counted_as_such() {
+    within(|| {
+        let (own, before) = (Arc::new(OnceLock::new()), lost(Loss::WithinAppender));
+        let channel = channel(4, Overflow::Block, Chatty(own.clone()));
+        own.set(Arc::downgrade(&channel)).unwrap();
+        assert!(channel.drain_lock().hold_for_fork(Instant::now() + DEADLINE));
+        channel.drain_lock().forked(true);
+        channel.drain_lock().release_after_fork();
+        put(&channel, "first");
+        assert_eq!(lost(Loss::WithinAppender) - before, 1);
     });
 }
 

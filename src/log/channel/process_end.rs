@@ -2,7 +2,8 @@
 //! time, and what is lost is told on stderr.
 
 use super::{Channel, lock};
-use crate::log::forked_child;
+use crate::log::drain_lock::is_draining;
+use crate::log::forked_child::{self, Loss};
 use crate::log::process_state::Process;
 use crate::log::record::Captured;
 use crate::log::seam::{MutexGuard, sleep};
@@ -31,8 +32,11 @@ impl Channel {
     /// In the child of a fork: each thread writes its records itself, and waits for other threads of
     /// the child that write.
     pub(super) fn write_in_child(&self, to: usize, captured: Captured) -> bool {
-        // `None` within an appender.
-        let Some(_guard) = self.enter(None) else { return forked_child::count_lost() };
+        if is_draining() {
+            return forked_child::count_lost(Loss::WithinAppender);
+        }
+        // `None` while the process aborts.
+        let Some(_guard) = self.enter(None) else { return forked_child::count_lost(Loss::Aborting) };
         let mut sinks = self.own_sinks();
         sinks.write(to, 0, captured);
         sinks.flush();
