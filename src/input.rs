@@ -55,11 +55,16 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
         other => Arc::from(format!("descriptor {other}")),
     };
     let file = File::from(input.try_clone_to_owned()?);
+    let (woken, target) = arm(till)?;
+    let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
+    Ok(LinesTill { file, woken, target, till: till.clone(), name, text, is_over: false })
+}
+
+/// What can be read once `till` has gone, and what sees to that.
+fn arm(till: &Signal) -> io::Result<(Arc<Waker>, OnGoScoped)> {
     let woken = Arc::new(Waker::new()?);
     let wakes = woken.clone();
-    let target = till.on_go_first_scoped(move || wakes.wake());
-    let text = Text { bytes: Vec::new(), given: 0, searched: 0 };
-    Ok(LinesTill { file, woken, _target: target, till: till.clone(), name, text, is_over: false })
+    Ok((woken, till.on_go_first_scoped(move || wakes.wake())))
 }
 
 /// The lines of an input, until a signal goes; made by [`lines_till`].
@@ -67,7 +72,7 @@ pub struct LinesTill {
     file: File,
     /// Can be read once `till` has gone.
     woken: Arc<Waker>,
-    _target: OnGoScoped,
+    target: OnGoScoped,
     till: Signal,
     name: Arc<str>,
     text: Text,
@@ -126,6 +131,12 @@ impl LinesTill {
 
     /// Blocks for more and takes it; 0 at the end. `Interrupted` if the signal has gone.
     fn read(&mut self) -> io::Result<usize> {
+        if self.woken.is_inherited() {
+            let (woken, target) = arm(&self.till)?;
+            self.woken = woken;
+            // Not dropped: that could wait for a thread of the parent process.
+            std::mem::forget(std::mem::replace(&mut self.target, target));
+        }
         let published = WaitDescription::new("input", self.name.clone()).limited(true).publish();
         // False also after a signal handler has run on this thread: a read would block then.
         wait::begin_sleep();
@@ -179,5 +190,29 @@ fn as_text(line: Vec<u8>) -> io::Result<String> {
 impl fmt::Debug for LinesTill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LinesTill({}, till {})", self.name, self.till.name())
+    }
+}
+
+#[cfg(all(test, feature = "log4rs", not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::os::for_tests::in_forked_child;
+    use std::time::Duration;
+
+    #[test]
+    fn a_forked_child_ends_its_own_lines_alone() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let till = Signal::new("till");
+        let mut lines = lines_till(reader, &till).unwrap();
+        let parents = lines.woken.clone();
+        let has_ended = in_forked_child(|| {
+            let goes = till.clone();
+            std::thread::spawn(move || goes.go());
+            lines.next().is_none()
+        });
+        assert!(has_ended, "no signal of the child ends its lines");
+        // Otherwise a wait of this process would turn without end: the signal has not gone here.
+        assert!(!until_ready(parents.as_fd(), Interest::Read, None, Some(Duration::ZERO)).unwrap());
+        assert!(!till.is_go());
     }
 }

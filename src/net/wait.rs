@@ -3,6 +3,7 @@
 
 use super::names::Names;
 use super::stopped::Stopped;
+use crate::os::fork::PerProcess;
 use crate::os::poll::{Interest, Waker, until_ready};
 use crate::signal::{OnGoScoped, Signal};
 use crate::wait::{self, Ender, WaitDescription};
@@ -15,15 +16,17 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Wakes the waits of one socket when a signal goes. Costs a descriptor from the first wait on that
-/// blocks.
+/// blocks; in a forked child another one.
 pub(super) struct Wake {
     till: Signal,
-    armed: OnceLock<(Arc<Waker>, OnGoScoped)>,
+    armed: PerProcess<Armed>,
 }
+
+type Armed = OnceLock<(Arc<Waker>, OnGoScoped)>;
 
 impl Wake {
     pub(super) fn new(till: &Signal) -> Wake {
-        Wake { till: till.clone(), armed: OnceLock::new() }
+        Wake { till: till.clone(), armed: PerProcess::default() }
     }
 
     pub(super) fn till(&self) -> &Signal {
@@ -92,5 +95,32 @@ pub(super) fn wait(
             wait::ended_by(|| Ender::OUTSIDE);
             return Ok(Outcome::Ready);
         }
+    }
+}
+
+#[cfg(all(test, feature = "log4rs", not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::os::for_tests::in_forked_child;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_forked_child_wakes_its_own_waits_alone() {
+        let (till, (ours, _theirs)) = (Signal::new("till"), UnixStream::pair().unwrap());
+        let wake = Wake::new(&till);
+        let parents = wake.arm().unwrap();
+        let is_stopped = in_forked_child(|| {
+            let goes = till.clone();
+            std::thread::spawn(move || goes.go());
+            let outcome = wait(ours.as_fd(), Interest::Read, &wake, None, "reading", &Names::one("peer"));
+            let own = wake.arm().unwrap();
+            let is_woken = until_ready(own.as_fd(), Interest::Read, None, Some(Duration::ZERO)).unwrap();
+            matches!(outcome, Ok(Outcome::Stopped)) && is_woken
+        });
+        assert!(is_stopped, "no signal of the child ends a wait of the child");
+        // Otherwise a wait of this process would turn without end: the signal has not gone here.
+        assert!(!until_ready(parents.as_fd(), Interest::Read, None, Some(Duration::ZERO)).unwrap());
+        assert!(!till.is_go());
     }
 }

@@ -1,6 +1,7 @@
 //! Waits until a descriptor can be read or written, or until another thread wakes the caller. Unix
 //! only.
 
+use super::fork;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -76,48 +77,89 @@ pub(crate) fn until_any(entries: &[(BorrowedFd<'_>, Interest)], limit: Option<Du
     Ok(entries.iter().map(|entry| ready > 0 && entry.revents != 0).collect())
 }
 
-pub(crate) use waker::Waker;
+/// A descriptor that can be read once it was woken, and from then on.
+///
+/// A forked child shares it with its parent. A wake-up by the child would be one of the parent's
+/// waits, which would find no end from then on. So in a child it wakes nothing, and a wait there
+/// needs a new one.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    descriptor: Descriptor,
+    made_in: u32,
+}
+
+impl Waker {
+    /// # Errors
+    /// No descriptor is to be had.
+    pub(crate) fn new() -> io::Result<Waker> {
+        fork::watch();
+        Ok(Waker { descriptor: Descriptor::new()?, made_in: fork::generation() })
+    }
+
+    /// Returns `true` in a forked child of the process that made it.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.made_in != fork::generation()
+    }
+
+    /// Does not block.
+    pub(crate) fn wake(&self) {
+        if !self.is_inherited() {
+            self.descriptor.wake();
+        }
+    }
+
+    /// Forgets the wake-ups up to now. Does not block.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn clear(&self) {
+        if !self.is_inherited() {
+            self.descriptor.clear();
+        }
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+use descriptor::Descriptor;
 
 #[cfg(target_os = "linux")]
-mod waker {
+mod descriptor {
     use std::io;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-    /// A descriptor that can be read once it was woken, and from then on.
     #[derive(Debug)]
-    pub(crate) struct Waker(OwnedFd);
+    pub(super) struct Descriptor(OwnedFd);
 
-    impl Waker {
-        /// # Errors
-        /// No descriptor is to be had.
-        pub(crate) fn new() -> io::Result<Waker> {
+    impl Descriptor {
+        pub(super) fn new() -> io::Result<Descriptor> {
             // SAFETY: has no preconditions.
             let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
             // SAFETY: the call has just made it, so it is open, and nothing else owns it.
-            Ok(Waker(unsafe { OwnedFd::from_raw_fd(fd) }))
+            Ok(Descriptor(unsafe { OwnedFd::from_raw_fd(fd) }))
         }
 
-        /// Does not block.
-        pub(crate) fn wake(&self) {
+        pub(super) fn wake(&self) {
             let one = 1_u64;
             // SAFETY: the descriptor is open, and the eight bytes of `one` can be read. Only a
             // counter near its limit of 2^64 refuses the call.
             unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
         }
 
-        /// Forgets the wake-ups up to now. Does not block.
         #[cfg(feature = "inspect")]
-        pub(crate) fn clear(&self) {
+        pub(super) fn clear(&self) {
             let mut count = 0_u64;
             // SAFETY: the descriptor is open, and the eight bytes of `count` can be written.
             unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
         }
     }
 
-    impl AsFd for Waker {
+    impl AsFd for Descriptor {
         fn as_fd(&self) -> BorrowedFd<'_> {
             self.0.as_fd()
         }
@@ -125,34 +167,30 @@ mod waker {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod waker {
+mod descriptor {
     use std::io::{self, Write};
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixStream;
 
-    /// A descriptor that can be read once it was woken, and from then on.
     #[derive(Debug)]
-    pub(crate) struct Waker {
+    pub(super) struct Descriptor {
         woken: UnixStream,
         waker: UnixStream,
     }
 
-    impl Waker {
-        /// # Errors
-        /// No descriptors are to be had.
-        pub(crate) fn new() -> io::Result<Waker> {
+    impl Descriptor {
+        pub(super) fn new() -> io::Result<Descriptor> {
             let (woken, waker) = UnixStream::pair()?;
-            Ok(Waker { woken, waker })
+            Ok(Descriptor { woken, waker })
         }
 
         /// Does not block: one byte into an empty socket.
-        pub(crate) fn wake(&self) {
+        pub(super) fn wake(&self) {
             let _ = (&self.waker).write(b"!");
         }
 
-        /// Forgets the wake-ups up to now. Does not block.
         #[cfg(feature = "inspect")]
-        pub(crate) fn clear(&self) {
+        pub(super) fn clear(&self) {
             use std::io::Read;
             let mut bytes = [0; 64];
             let _ = self.woken.set_nonblocking(true);
@@ -160,7 +198,7 @@ mod waker {
         }
     }
 
-    impl AsFd for Waker {
+    impl AsFd for Descriptor {
         fn as_fd(&self) -> BorrowedFd<'_> {
             self.woken.as_fd()
         }
