@@ -254,11 +254,23 @@ fn records_dropped_by_another_logger_reach_stderr() {
 /// A program that logs with `println!`, after `head` has gone.
 #[test]
 fn a_logger_that_panics_costs_no_report() {
-    let (_folder, yaml) = without_log("broken-end", "log: own");
-    let ended = run(&mut subject("broken-logger-at-the-end", &yaml));
-    assert_eq!(ended.code(), 1, "{}", ended.stderr);
-    assert!(ended.stderr.contains("selvedge: subject failed"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("main/child failed: out of paper"), "{}", ended.stderr);
+    for (scenario, failure) in [
+        ("broken-logger-at-the-end", "main/child failed: out of paper"),
+        ("broken-logger-after-an-error", "main failed: out of ink"),
+    ] {
+        let (_folder, yaml) = without_log("broken-end", "log: own");
+        let ended = run(&mut subject(scenario, &yaml));
+        assert_eq!(ended.code(), 1, "{scenario}: {}", ended.stderr);
+        assert!(ended.stderr.contains("selvedge: subject failed"), "{scenario}: {}", ended.stderr);
+        assert!(ended.stderr.contains(failure), "{scenario}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_logger_that_panics_at_the_end_is_no_failure() {
+    let (_folder, yaml) = without_log("broken-success", "log: own");
+    let ended = run(&mut subject("broken-logger-after-success", &yaml));
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
 }
 
 #[test]

@@ -185,6 +185,14 @@ pub(crate) fn main() -> ExitCode {
             BROKEN.store(true, Ordering::SeqCst);
             Ok(())
         }
+        "broken-logger-after-success" => {
+            BROKEN.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+        "broken-logger-after-an-error" => {
+            BROKEN.store(true, Ordering::SeqCst);
+            Err("out of ink".into())
+        }
         "broken-logger-in-a-target" => {
             broken_logger_in_a_target();
             Ok(())
