@@ -132,6 +132,7 @@ impl CheckedLog {
             let handle = logger.handle();
             match (::log::set_boxed_logger(Box::new(ProcessLogger(logger))), file) {
                 (Ok(()), _) => {
+                    tell::note_own_logger();
                     writer::replace(None, channel, || ());
                     let after = Arc::new(Installed { handle, files, written, parts, wiring });
                     INSTALLED.store(Some(after.clone()));

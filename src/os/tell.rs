@@ -6,6 +6,7 @@
 //! important goes to stderr as well.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use log::Level;
@@ -17,6 +18,21 @@ thread_local! {
     static LOGGED: Cell<bool> = const { Cell::new(false) };
     /// This thread is in a call to the log that this crate has made.
     static LOGGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The logger of the process is this crate's, for good. Relaxed: it guards no data.
+static HAS_OWN_LOGGER: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the logger of the process is this crate's.
+#[cfg(feature = "log4rs")]
+pub(crate) fn note_own_logger() {
+    HAS_OWN_LOGGER.store(true, Ordering::Relaxed);
+}
+
+/// Returns `true` if the logger of the process is this crate's, and `false` if it is the program's
+/// own, or if there is none.
+pub(crate) fn has_own_logger() -> bool {
+    HAS_OWN_LOGGER.load(Ordering::Relaxed)
 }
 
 /// How long a reader of stderr may stand still before a remark to it is given up.

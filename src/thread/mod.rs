@@ -27,6 +27,7 @@ pub(crate) mod observe;
 pub(crate) mod overdue;
 pub(crate) mod panic;
 pub(crate) mod panic_flags;
+mod panic_log;
 mod policy;
 pub(crate) mod pool_names;
 mod register;

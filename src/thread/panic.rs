@@ -6,8 +6,9 @@ use super::current::is_in_tree;
 use super::failure::Failure;
 use super::failure_context::FailureContext;
 use super::panic_flags::{IN_LOGGER, PAST, SILENT, is_registered};
+use super::panic_log::log_panic;
 use super::seen::{self, Identity, Seen};
-use crate::os::tell::{is_logging, remark, was_logged};
+use crate::os::tell::{is_logging, remark};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::panic::PanicHookInfo;
@@ -109,15 +110,10 @@ fn tell(info: &PanicHookInfo<'_>, backtrace: &Backtrace) -> bool {
     // by another library, and mostly makes no failure.
     let frames = if is_registered() { own_frames(backtrace) } else { Vec::new() };
     let frames: String = frames.iter().flat_map(|line| ["\n   ", line]).collect();
-    was_logged(|| {
-        log::error!(
-            target: "selvedge::panic",
-            "{} panicked at {}: {}{frames}",
-            my_path(),
-            place(info).as_deref().unwrap_or("an unknown place"),
-            payload_text(info),
-        );
-    })
+    let (path, place) = (my_path(), place(info));
+    let place = place.as_deref().unwrap_or("an unknown place");
+    let text = format!("{path} panicked at {place}: {}{frames}", payload_text(info));
+    log_panic(&path, text)
 }
 
 fn my_path() -> Arc<str> {

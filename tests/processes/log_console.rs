@@ -273,6 +273,17 @@ fn a_logger_that_panics_at_the_end_is_no_failure() {
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
 }
 
+/// By a call of the program's own, on a thread of the tree.
+#[test]
+fn a_logger_that_panics_at_a_call_fails_its_thread() {
+    let (_folder, yaml) = without_log("broken-call", "log: own");
+    let ended = run(&mut subject("broken-logger-at-a-call", &yaml));
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    assert!(ended.stdout.contains("the joiner has the panic: true"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("main/child panicked"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("failed printing to stdout"), "{}", ended.stderr);
+}
+
 #[test]
 fn a_logger_that_panics_blocks_no_cancel() {
     let (_folder, yaml) = without_log("broken-target", "log: own");

@@ -193,6 +193,16 @@ pub(crate) fn main() -> ExitCode {
             BROKEN.store(true, Ordering::SeqCst);
             Err("out of ink".into())
         }
+        "broken-logger-at-a-call" => {
+            let child = spawn("child", |_| {
+                BROKEN.store(true, Ordering::SeqCst);
+                log::info!("a line of the program's own");
+            });
+            let failure = child.join().expect_err("its logger panics");
+            BROKEN.store(false, Ordering::SeqCst);
+            println!("the joiner has the panic: {}", failure.is_panic());
+            Err(failure.into())
+        }
         "broken-logger-in-a-target" => {
             broken_logger_in_a_target();
             Ok(())
