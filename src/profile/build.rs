@@ -88,8 +88,8 @@ pub(super) fn stacks(samples: Vec<Owned>, own_stacks: &[OwnStack], names: &mut d
 }
 
 /// The threads of the profile while samples are added.
-struct Threads<'a> {
-    owners: Owners<'a>,
+struct Threads {
+    owners: Owners,
     /// By the indexes of their lifetimes.
     of_tree: Vec<ThreadProfile>,
     unregistered: BTreeMap<String, ThreadProfile>,
@@ -97,8 +97,8 @@ struct Threads<'a> {
     ambiguous: u64,
 }
 
-impl<'a> Threads<'a> {
-    fn new(lifetimes: &'a [Lifetime], duration: Duration) -> Threads<'a> {
+impl Threads {
+    fn new(lifetimes: &[Lifetime], duration: Duration) -> Threads {
         let of_tree = lifetimes.iter().map(|lifetime| thread(lifetime, duration)).collect();
         Threads { owners: Owners::new(lifetimes), of_tree, unregistered: BTreeMap::new(), ambiguous: 0 }
     }

@@ -316,7 +316,7 @@ impl Profile {
 
     /// The number of samples that may be another thread's. [`Engine::Process`] counts equal stacks
     /// of two threads as one thread's if the second got the handle (`pthread_t`) of the first,
-    /// which had ended. They are shown with the first.
+    /// which had ended. They are shown with the first. A pool of ended threads counts as one thread.
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
     }
@@ -424,10 +424,10 @@ impl ThreadProfile {
     /// The number of threads that this stands for: 1, or more for a pool of threads that have all
     /// ended.
     ///
-    /// With [`Engine::Timer`], when more than 4096 threads have ended during a recording, ended
-    /// threads that were spawned at the same place and whose paths differ in numbers only are one
-    /// entry, `main/listener/connection-*`. All its times and counts are sums. If that is not
-    /// enough, `*` takes the place of the whole name, and then of the whole path: `main/*`.
+    /// When more than 4096 threads have ended during a recording, ended threads that were spawned at
+    /// the same place and whose paths differ in numbers only are one entry,
+    /// `main/listener/connection-*`. All its times and counts are sums. If that is not enough, `*`
+    /// takes the place of the whole name, and then of the whole path: `main/*`.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {

@@ -118,6 +118,7 @@ mod tests {
             lost: Some(0),
             merged: 0,
             pool: None,
+            held: Vec::new(),
         };
         let (samples, lifetimes) = (vec![sample], vec![lifetime]);
         let found = RawProfile { samples, lifetimes, history: History::of_now(), ..RawProfile::default() };

@@ -133,6 +133,29 @@ pub(super) struct Lifetime {
     pub(super) merged: u64,
     /// Set if this stands for several threads, which have all ended.
     pub(super) pool: Option<Pool>,
+    /// Of such threads, the handles and when they had them. Set by the process engine alone.
+    pub(super) held: Vec<Held>,
+}
+
+impl Lifetime {
+    /// Makes this one a pool, with the sums of both. Both have ended.
+    pub(super) fn take_in(&mut self, other: Lifetime) {
+        let (own, others) = (self.as_pool(), other.as_pool());
+        self.pool = Some(Pool { threads: own.threads + others.threads, wall: own.wall + others.wall });
+        self.os_thread = None;
+        self.started = self.started.min(other.started);
+        self.ended = self.ended.max(other.ended);
+        self.cpu += other.cpu;
+        // What is not known of both is computed later, from the sum of the CPU times.
+        self.lost = self.lost.zip(other.lost).map(|(own, others)| own + others);
+        self.merged += other.merged;
+        self.held.extend(other.held);
+    }
+
+    fn as_pool(&self) -> Pool {
+        let wall = self.ended.unwrap_or(0).saturating_sub(self.started.max(0)).max(0);
+        self.pool.unwrap_or(Pool { threads: 1, wall })
+    }
 }
 
 /// Ended threads that share one [`Lifetime`].
@@ -142,6 +165,22 @@ pub(super) struct Pool {
     /// How long they lived during the recording, added up.
     pub(super) wall: Nanos,
 }
+
+/// A thread of a pool had the handle `os_thread` from `from` to `till`. Several of them, if each got
+/// it soon after the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
+pub(super) struct Held {
+    pub(super) os_thread: u64,
+    pub(super) from: Nanos,
+    pub(super) till: Nanos,
+    /// Threads of other pools had it meanwhile too.
+    pub(super) is_mixed: bool,
+}
+
+/// A thread runs a little before it is registered and after it has reported its end. Samples of up
+/// to this time are still its own, if their owner is known by a handle.
+pub(super) const GRACE: Nanos = 100_000_000;
 
 /// The reply to a stack request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,16 +88,16 @@ fn known(lifetime: usize, addresses: &[u64], ending: Ending, samples: u64, weigh
 }
 
 fn lifetime(path: &str, os_thread: u64, started_ms: i64, ended_ms: Option<i64>) -> Lifetime {
-    let (started, ended) = (started_ms * MS, ended_ms.map(|ms| ms * MS));
     Lifetime {
         path: path.into(),
         os_thread: Some(os_thread),
-        started,
-        ended,
+        started: started_ms * MS,
+        ended: ended_ms.map(|ms| ms * MS),
         cpu: Duration::ZERO,
         lost: None,
         merged: 0,
         pool: None,
+        held: Vec::new(),
     }
 }
 

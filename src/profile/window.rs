@@ -120,6 +120,7 @@ impl Window {
                     lost: Some(0),
                     merged: 0,
                     pool: None,
+                    held: Vec::new(),
                 });
                 self.lifetimes.len() - 1
             }

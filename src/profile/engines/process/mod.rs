@@ -3,6 +3,10 @@
 //! another handler has it, the sample is lost. Of the timer engine it uses only two questions: is
 //! its handler installed, and where do threads start.
 
+mod held;
+#[cfg(test)]
+mod pool_tests;
+mod pools;
 mod registry;
 
 use super::sampler::{Sampler, Start, TakeOwnStack};

@@ -184,6 +184,7 @@ impl SampleAccount {
             lost: Some(0),
             merged: 0,
             pool: None,
+            held: Vec::new(),
         };
         SampleAccount { is_used: false, lifetime, spawned_at: None, unsampled: 0, sums: HashMap::with_hasher(hasher) }
     }

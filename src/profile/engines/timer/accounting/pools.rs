@@ -8,7 +8,6 @@
 //! 2. Only ended accounts are folded: no thread clock names them.
 
 use super::accounts::{Accounting, SampleAccount};
-use crate::profile::raw::Pool;
 use crate::thread::pool_names::{FOLDS, Fold};
 use std::collections::HashMap;
 use std::panic::Location;
@@ -58,20 +57,7 @@ impl Accounting {
 impl SampleAccount {
     /// Adds the sums of the other account to this one.
     fn take_in(&mut self, other: SampleAccount) {
-        let pool = |account: &SampleAccount| {
-            let lifetime = &account.lifetime;
-            let wall = lifetime.ended.unwrap_or(0).saturating_sub(lifetime.started.max(0)).max(0);
-            lifetime.pool.unwrap_or(Pool { threads: 1, wall })
-        };
-        let (own, others) = (pool(self), pool(&other));
-        let lifetime = &mut self.lifetime;
-        lifetime.pool = Some(Pool { threads: own.threads + others.threads, wall: own.wall + others.wall });
-        lifetime.os_thread = None;
-        lifetime.started = lifetime.started.min(other.lifetime.started);
-        lifetime.ended = lifetime.ended.max(other.lifetime.ended);
-        lifetime.cpu += other.lifetime.cpu;
-        lifetime.lost = Some(lifetime.lost.unwrap_or(0) + other.lifetime.lost.unwrap_or(0));
-        lifetime.merged += other.lifetime.merged;
+        self.lifetime.take_in(other.lifetime);
         self.unsampled += other.unsampled;
         for (place, (samples, weight)) in other.sums {
             let sum = self.sums.entry(place).or_default();
