@@ -6,6 +6,8 @@ use super::program::Program;
 use super::record;
 use super::request::Request;
 use super::response::Response;
+use super::told::Told;
+use super::waited::Waited;
 use crate::dump::look;
 use crate::log::counts;
 use crate::queue::{left_in_queues, living};
@@ -29,14 +31,18 @@ enum Kind {
     Counter,
 }
 
-struct Exposition {
+struct Exposition<'a> {
     text: String,
     is_open: bool,
+    told: &'a Told,
+    /// Of the family that has begun.
+    kind: Kind,
 }
 
-impl Exposition {
+impl Exposition<'_> {
     /// Begins a family. `name` is without `_total`.
     fn family(&mut self, kind: Kind, name: &str, unit: &str, help: &str) {
+        self.kind = kind;
         let is_counter = kind == Kind::Counter;
         let suffix = if is_counter && !self.is_open { "_total" } else { "" };
         let kind = if is_counter { "counter" } else { "gauge" };
@@ -48,15 +54,21 @@ impl Exposition {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let begin = self.text.len();
         self.text.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let _ = write!(self.text, "{}{label}=\"{}\"", if at == 0 { '{' } else { ',' }, escaped(text));
         }
-        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        self.text.push_str(if labels.is_empty() { "" } else { "}" });
+        let value = match self.kind {
+            Kind::Counter => self.told.at_least_before(&self.text[begin..], value),
+            Kind::Gauge => value,
+        };
+        let _ = writeln!(self.text, " {value}");
     }
 
     /// A family with one label.
-    fn all<'a>(&mut self, name: &str, label: &str, values: impl IntoIterator<Item = (&'a str, f64)>) {
+    fn all<'v>(&mut self, name: &str, label: &str, values: impl IntoIterator<Item = (&'v str, f64)>) {
         for (text, value) in values {
             self.sample(name, &[(label, text)], value);
         }
@@ -70,10 +82,10 @@ fn escaped(text: &str) -> String {
 
 pub(super) fn metrics(program: &Program, request: &Request) -> Response {
     let is_open = prefers_open(request.headers("accept"));
-    let mut out = Exposition { text: String::new(), is_open };
+    let mut out = Exposition { text: String::new(), is_open, told: &program.told, kind: Kind::Gauge };
     process(&mut out, program);
     threads(&mut out, program);
-    queues(&mut out);
+    queues(&mut out, program);
     log(&mut out);
     waits(&mut out);
     out.text.push_str("# EOF\n");
@@ -118,7 +130,7 @@ fn media_range(range: &str) -> (String, Option<&str>, f64) {
     (kind, version, weight)
 }
 
-fn process(out: &mut Exposition, program: &Program) {
+fn process(out: &mut Exposition<'_>, program: &Program) {
     out.family(Kind::Gauge, "selvedge_build_info", "", "The program and the version of selvedge in it; always 1.");
     let labels = [("name", program.name.as_str()), ("version", env!("CARGO_PKG_VERSION"))];
     out.sample("selvedge_build_info", &labels, 1.0);
@@ -133,7 +145,7 @@ fn process(out: &mut Exposition, program: &Program) {
     out.sample("process_cpu_seconds_total", &[], crate::os::process::cpu_time().as_secs_f64());
 }
 
-fn threads(out: &mut Exposition, program: &Program) {
+fn threads(out: &mut Exposition<'_>, program: &Program) {
     let (dump, _) = look(None);
     let mut states: BTreeMap<&str, u64> = STATES.iter().map(|state| (*state, 0)).collect();
     for thread in dump.threads() {
@@ -147,7 +159,7 @@ fn threads(out: &mut Exposition, program: &Program) {
     let help = "Waits that no thread can end, found now.";
     out.family(Kind::Gauge, "selvedge_deadlocks", "", help);
     out.sample("selvedge_deadlocks", &[], dump.deadlocks().len() as f64);
-    let pools = program.pools.sums(all_threads().into_iter().filter(Thread::is_alive));
+    let pools = program.pools.sums(&all_threads());
     let values = |of: fn(&super::pools::Sum) -> f64| {
         pools.iter().map(move |(name, sum)| (name.as_str(), of(sum))).collect::<Vec<_>>()
     };
@@ -172,7 +184,7 @@ fn all_threads() -> Vec<Thread> {
     threads
 }
 
-fn queues(out: &mut Exposition) {
+fn queues(out: &mut Exposition<'_>, program: &Program) {
     let mut sums: BTreeMap<String, (u64, u64, Option<u64>)> = BTreeMap::new();
     for queue in living() {
         let sum = sums.entry(series(&sums, pool(&queue.name))).or_insert((0, 0, Some(0)));
@@ -194,7 +206,7 @@ fn queues(out: &mut Exposition) {
     out.all("selvedge_queue_capacity", "queue", bounded);
     let mut dropped: BTreeMap<String, u64> = BTreeMap::new();
     for left in left_in_queues() {
-        *dropped.entry(series(&dropped, pool(left.name()))).or_default() += left.values();
+        *dropped.entry(program.dropped_in.series(pool(left.name()), OTHERS)).or_default() += left.values();
     }
     let help = "Values that were dropped in queues, which nothing had popped.";
     out.family(Kind::Counter, "selvedge_queue_dropped_values", "", help);
@@ -207,7 +219,7 @@ fn series<T>(sums: &BTreeMap<String, T>, pool: String) -> String {
     name_within(sums.contains_key(&pool), sums.len(), pool).unwrap_or_else(|| OTHERS.to_owned())
 }
 
-fn log(out: &mut Exposition) {
+fn log(out: &mut Exposition<'_>) {
     let (levels, lost) = counts();
     out.family(Kind::Counter, "selvedge_log_records", "", "Records that the levels of the log let pass.");
     let each = LEVELS.iter().zip(levels).map(|(level, count)| (*level, count as f64));
@@ -216,28 +228,23 @@ fn log(out: &mut Exposition) {
     out.sample("selvedge_log_lost_records_total", &[], lost as f64);
 }
 
-/// Only while the program's recording counts waits.
-fn waits(out: &mut Exposition) {
-    let mut sums: BTreeMap<(String, String, &str), (u64, f64)> = BTreeMap::new();
-    for waited in record::waits() {
-        let key = (waited.pool, pool(&waited.name), waited.kind);
-        let key = name_within(sums.contains_key(&key), sums.len(), key);
-        let key = key.unwrap_or_else(|| (OTHERS.to_owned(), OTHERS.to_owned(), OTHERS));
-        let sum = sums.entry(key).or_default();
-        *sum = (sum.0 + waited.count, sum.1 + waited.total.as_secs_f64());
-    }
-    if sums.is_empty() {
+/// What recordings have counted, if any has counted waits.
+fn waits(out: &mut Exposition<'_>) {
+    let waits = record::waits();
+    if waits.is_empty() {
         return;
     }
-    let help = "How long threads have waited in blocking calls of selvedge, since the recording began.";
+    let each = |out: &mut Exposition<'_>, name: &str, value: fn(&Waited) -> f64| {
+        for waited in &waits {
+            let labels = [("thread", &*waited.pool), ("kind", waited.kind), ("name", &*waited.name)];
+            out.sample(name, &labels, value(waited));
+        }
+    };
+    let help = "How long threads have waited in blocking calls of selvedge, while recordings counted waits.";
     out.family(Kind::Counter, "selvedge_wait_seconds", "seconds", help);
-    for ((thread, name, kind), (_, seconds)) in &sums {
-        out.sample("selvedge_wait_seconds_total", &[("thread", thread), ("kind", kind), ("name", name)], *seconds);
-    }
+    each(out, "selvedge_wait_seconds_total", |waited| waited.total.as_secs_f64());
     out.family(Kind::Counter, "selvedge_waits", "", "How often they have waited.");
-    for ((thread, name, kind), (count, _)) in &sums {
-        out.sample("selvedge_waits_total", &[("thread", thread), ("kind", kind), ("name", name)], *count as f64);
-    }
+    each(out, "selvedge_waits_total", |waited| waited.count as f64);
 }
 
 #[cfg(test)]

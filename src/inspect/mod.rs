@@ -52,6 +52,7 @@ mod source;
 mod tests;
 mod threads;
 mod token;
+mod told;
 mod waited;
 mod worker;
 

@@ -1,10 +1,11 @@
 //! Sums over threads that are like each other, for metrics: threads whose paths differ in numbers
-//! only are one series. Ended threads stay in the sums, so that a sum never becomes smaller.
+//! only are one series. Ended threads stay in the sums. Which series there are is decided once and stays,
+//! so no thread moves from one sum to another.
 
 use crate::model::locks::Mutex;
 pub(super) use crate::thread::pool_names::without_numbers as pool;
 use crate::thread::{Thread, observe};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,22 @@ use std::time::Duration;
 pub(super) const MOST: usize = 200;
 const OTHERS: &str = "(other threads)";
 
-/// Sums of ended threads by pool.
+/// Sums of ended threads by pool. A pool that has living threads alone has an empty sum.
 #[derive(Default)]
-pub(super) struct Pools(Mutex<State>);
+pub(super) struct Pools(Mutex<BTreeMap<String, Sum>>);
 
+/// The names that have a series of their own.
 #[derive(Default)]
-struct State {
-    ended: BTreeMap<String, Sum>,
-    /// What was told last: a thread that ends while the living are counted is in neither of the two
-    /// sums for a moment, and no sum may become smaller.
-    told: BTreeMap<String, Sum>,
+pub(super) struct Names(Mutex<BTreeSet<String>>);
+
+impl Names {
+    /// The name of the series of `name`: its own, or `others`. It stays the same.
+    pub(super) fn series(&self, name: String, others: &str) -> String {
+        let mut names = self.0.lock();
+        let Some(name) = name_within(names.contains(&name), names.len(), name) else { return others.to_owned() };
+        names.insert(name.clone());
+        name
+    }
 }
 
 /// Of all threads of a pool, living and ended.
@@ -39,13 +46,6 @@ impl Sum {
         self.cpu += thread.cpu_time().unwrap_or_default();
         self.restarts += thread.restarts();
         self.failures += u64::from(thread.node().has_failed());
-    }
-
-    fn at_least(&mut self, told: &Sum) {
-        self.started = self.started.max(told.started);
-        self.cpu = self.cpu.max(told.cpu);
-        self.restarts = self.restarts.max(told.restarts);
-        self.failures = self.failures.max(told.failures);
     }
 }
 
@@ -72,17 +72,22 @@ impl Pools {
         pools
     }
 
-    /// With the threads that live.
-    pub(super) fn sums(&self, living: impl Iterator<Item = Thread>) -> BTreeMap<String, Sum> {
-        let mut sums = self.0.lock().ended.clone();
-        for thread in living {
-            series(&mut sums, &pool(thread.path())).add(&thread);
+    /// With those of the threads that live. A thread that ends meanwhile is in neither of the two sums
+    /// for a moment.
+    pub(super) fn sums(&self, threads: &[Thread]) -> BTreeMap<String, Sum> {
+        let living = threads.iter().map(|thread| (thread, pool(thread.path())));
+        let living: Vec<(&Thread, String)> = living.filter(|(thread, _)| thread.is_alive()).collect();
+        let mut sums = {
+            let mut ended = self.0.lock();
+            for (_, pool) in &living {
+                series(&mut ended, pool);
+            }
+            ended.clone()
+        };
+        // A thread that has ended before those sums were read is in them.
+        for (thread, pool) in living.iter().filter(|(thread, _)| thread.is_alive()) {
+            series(&mut sums, pool).add(thread);
         }
-        let mut state = self.0.lock();
-        for (name, told) in &state.told {
-            sums.entry(name.clone()).or_default().at_least(told);
-        }
-        state.told.clone_from(&sums);
         sums
     }
 }
@@ -92,6 +97,23 @@ impl observe::Observer for Pools {
 
     fn ended(&self, thread: &Thread) {
         let pool = pool(thread.path());
-        series(&mut self.0.lock().ended, &pool).add(thread);
+        series(&mut self.0.lock(), &pool).add(thread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_series() {
+        let names = Names::default();
+        // The last in order are the first to come.
+        let all: Vec<String> = (0..MOST + 50).rev().map(|number| format!("{number:04}")).collect();
+        let series = || all.iter().map(|name| names.series(name.clone(), "(others)")).collect::<Vec<_>>();
+        let (first, again) = (series(), series());
+        assert_eq!(first, again);
+        assert_eq!(first[..MOST], all[..MOST]);
+        assert!(first[MOST..].iter().all(|name| name == "(others)"));
     }
 }

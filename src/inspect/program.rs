@@ -2,8 +2,9 @@
 //! whether one of them records.
 
 use super::access::Access;
-use super::pools::Pools;
+use super::pools::{Names, Pools};
 use super::recorder::Recorder;
+use super::told::Told;
 use crate::dump::Clocks;
 use crate::model::locks::Mutex;
 use crate::signal::Signal;
@@ -25,6 +26,10 @@ pub(super) struct Program {
     /// CPU times at the last look of a client that asks now and then.
     pub(super) clocks: Mutex<Option<Clocks>>,
     pub(super) pools: Arc<Pools>,
+    /// The queues whose dropped values have a counter of their own.
+    pub(super) dropped_in: Names,
+    /// The counters that clients have read.
+    pub(super) told: Told,
     /// How long a thread may take to stop before the runtime reports it.
     pub(super) patience: Duration,
 }
@@ -49,6 +54,8 @@ impl Program {
             recorder: Recorder::default(),
             clocks: Mutex::new(None),
             pools: Pools::watch(),
+            dropped_in: Names::default(),
+            told: Told::default(),
             patience,
         }
     }

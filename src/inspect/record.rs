@@ -221,18 +221,16 @@ fn account(account: &profile::Account) -> Value {
     })
 }
 
-/// What the program's recording has counted up to now; none if it counts no waits.
+/// What all recordings have counted up to now; none if none has counted waits.
 pub(super) fn waits() -> Vec<Waited> {
-    let accounts = profile::waits_by_thread();
-    let each = accounts.iter().flat_map(|account| account.waits().iter().map(move |wait| (account, wait)));
-    each.map(|(account, wait)| Waited {
-        pool: super::pools::pool(account.path()),
-        kind: wait.kind(),
-        name: wait.name().to_owned(),
-        count: wait.count(),
-        total: wait.total(),
-    })
-    .collect()
+    let waited = |counter: profile::WaitCounter| Waited {
+        pool: counter.pool,
+        kind: counter.kind,
+        name: counter.name,
+        count: counter.count,
+        total: counter.total,
+    };
+    profile::wait_counters().into_iter().map(waited).collect()
 }
 
 /// The names of functions at these addresses; `None` if it is not known.

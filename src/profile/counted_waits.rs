@@ -1,6 +1,8 @@
 //! Waits while they are counted: how long each thread has waited for what, with the stacks of the
 //! calls that waited and of the calls that let others go on.
 
+#[cfg(feature = "inspect")]
+use super::accounts::WaitCounter;
 use super::accounts::{Account, Ledger};
 use super::engines::TakeOwnStack;
 use super::trace::{Collected, Collector};
@@ -46,6 +48,11 @@ impl Waits {
     /// The events up to now.
     pub(super) fn collect(&self) -> Option<Collected> {
         self.ledger.collect()
+    }
+
+    #[cfg(feature = "inspect")]
+    pub(super) fn wait_counters(&self) -> Vec<WaitCounter> {
+        self.ledger.wait_counters()
     }
 
     #[cfg(feature = "inspect")]

@@ -110,10 +110,12 @@ mod window;
 #[cfg(feature = "profiling")]
 mod write_waits;
 
+#[cfg(all(feature = "profiling", feature = "inspect"))]
+pub(crate) use accounts::WaitCounter;
 #[cfg(all(unix, feature = "profiling"))]
 pub(crate) use describe_handler::describe_function;
 #[cfg(all(feature = "profiling", feature = "inspect"))]
-pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, waits_by_thread, waits_now};
+pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, wait_counters, waits_now};
 #[cfg(feature = "otlp")]
 pub(crate) use series::Delta;
 #[cfg(feature = "push")]

@@ -1,7 +1,7 @@
 //! A part of a recording that another part of the program has started: what was found between two
 //! moments. The recording goes on. For `inspect`, which must not take the recording away.
 
-use super::accounts::{self, Account};
+use super::accounts::{self, Account, WaitCounter, former_wait_counters};
 use super::assemble::profile;
 use super::build;
 use super::counted_waits::CountedWaits;
@@ -52,11 +52,12 @@ pub(crate) fn waits_now() -> Option<Profile> {
     Some(profile(found, Some(waits), None, running.effective, running.epoch, running.began.elapsed()))
 }
 
-/// How long each thread has waited up to now, for each name. No time falls from one call to the
-/// next. Empty if no recording counts waits.
-pub(crate) fn waits_by_thread() -> Vec<Account> {
-    let accounts = running().and_then(|running| Some(running.waits()?.accounts()));
-    accounts.unwrap_or_default().into_iter().map(Account::uncut).collect()
+/// How long threads have waited in all recordings up to now. Empty if none has counted waits.
+pub(crate) fn wait_counters() -> Vec<WaitCounter> {
+    match running().and_then(|running| running.waits()) {
+        Some(waits) => waits.wait_counters(),
+        None => former_wait_counters(),
+    }
 }
 
 /// The accounts up to now, and since when they count; `None` if no recording counts waits.

@@ -32,6 +32,8 @@ pub(crate) fn main() -> ExitCode {
             "service" => service(),
             "stuck" => drop(spawn("deaf", |_| Signal::new("a bell").wait_for_go())),
             "deadlock" => deadlock(),
+            #[cfg(feature = "profiling")]
+            "changing" => crate::changing::main(),
             "blocked-log" => drop(spawn("talker", |_| log::info!("this one hangs"))),
             "hangs" => {
                 ready();

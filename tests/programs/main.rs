@@ -9,6 +9,8 @@ mod random;
 mod wait;
 
 mod abort_compiler;
+#[cfg(all(feature = "inspect", feature = "profiling", unix))]
+mod changing;
 #[cfg(feature = "profiling")]
 mod compare;
 mod deadlock;

@@ -105,6 +105,16 @@ impl Account {
         self
     }
 
+    /// Kind, name, number and time of its waits, with nothing cut out of them: see
+    /// [`uncut`](Self::uncut).
+    #[cfg(feature = "inspect")]
+    pub(super) fn uncut_waits(&self) -> impl Iterator<Item = (&'static str, &str, u64, Duration)> {
+        self.waits.iter().map(|wait| {
+            let nanos = wait.enders.iter().map(|ender| ender.nanos + ender.cut).sum();
+            (wait.kind, &*wait.name, wait.count, Duration::from_nanos(nanos))
+        })
+    }
+
     /// The thread's path, `main/crawler/fetcher-3`; of a pool, with `*` for what differs.
     pub fn path(&self) -> &str {
         &self.path

@@ -10,6 +10,8 @@
 
 use super::account::Account;
 use super::fold::fold;
+#[cfg(feature = "inspect")]
+use super::wait_counters::{self, WaitCounter};
 
 use crate::model::locks::Mutex;
 use crate::os::{CpuClock, fork, task};
@@ -93,6 +95,22 @@ impl Ledger {
         all.sort_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, account)| account).collect()
     }
+
+    /// The waits of this recording up to now, and of the recordings before it.
+    #[cfg(feature = "inspect")]
+    pub(in crate::profile) fn wait_counters(&self) -> Vec<WaitCounter> {
+        if self.shared.is_forked() {
+            return wait_counters::with(std::iter::empty());
+        }
+        let state = self.shared.state.lock();
+        wait_counters::with(state.open.values().map(Open::waits_alone))
+    }
+}
+
+/// The waits of the recordings that are over.
+#[cfg(feature = "inspect")]
+pub(in crate::profile) fn former_wait_counters() -> Vec<WaitCounter> {
+    wait_counters::with(std::iter::empty())
 }
 
 impl Drop for Ledger {
@@ -105,6 +123,8 @@ impl Drop for Ledger {
         let open = {
             let mut state = self.shared.state.lock();
             state.is_over = true;
+            #[cfg(feature = "inspect")]
+            state.open.values().for_each(|open| wait_counters::add(&open.waits_alone()));
             std::mem::take(&mut state.open)
         };
         open.values().for_each(|open| open.waits.end_count());
@@ -162,6 +182,8 @@ impl observe::Observer for Shared {
             let account = open.account();
             let mut state = self.state.lock();
             if state.open.remove(&thread.id()).is_some() {
+                #[cfg(feature = "inspect")]
+                wait_counters::add(&account);
                 state.close(thread.id(), account);
             }
             drop(state);
@@ -214,6 +236,13 @@ fn at_one_moment<T>(read: impl Fn() -> (T, Instant)) -> T {
 }
 
 impl Open {
+    /// An account of its waits up to now, without reading a clock.
+    #[cfg(feature = "inspect")]
+    fn waits_alone(&self) -> Account {
+        let waits = self.waits.read_totals().unwrap_or_default();
+        Account::new(self.path.clone(), Duration::ZERO, Duration::ZERO, None, waits)
+    }
+
     /// Its account up to now.
     fn account(&self) -> Account {
         let (waits, read) = at_one_moment(|| {

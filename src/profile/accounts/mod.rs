@@ -7,9 +7,15 @@ mod ledger;
 #[cfg(feature = "inspect")]
 mod since;
 mod table;
+#[cfg(feature = "inspect")]
+mod wait_counters;
 
 pub use self::account::{Account, WaitTotal};
 pub(super) use self::ledger::Ledger;
 #[cfg(feature = "inspect")]
+pub(super) use self::ledger::former_wait_counters;
+#[cfg(feature = "inspect")]
 pub(super) use self::since::{since, take};
 pub(super) use self::table::{Table, is_runtimes_own, sums, time};
+#[cfg(feature = "inspect")]
+pub(crate) use self::wait_counters::WaitCounter;

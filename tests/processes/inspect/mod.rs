@@ -5,6 +5,8 @@
 mod answers;
 mod clients;
 #[cfg(feature = "profiling")]
+mod counters;
+#[cfg(feature = "profiling")]
 mod full;
 mod parsers;
 mod places;
