@@ -88,19 +88,15 @@ fn look_into<'a>(
     found: &mut [At<'a>],
     others: &mut Others<'_, 'a>,
 ) -> Result<(), gimli::Error> {
-    let (mut inside, mut has_ranges) = (Vec::new(), false);
+    let (mut inside, mut has_ranges) = (Inside::default(), false);
     let mut ranges = unit.unit_ranges()?;
     while let Some(range) = ranges.next()? {
         has_ranges |= range.begin < range.end;
-        inside.extend(within(found, range, |at| at.address));
+        inside.add(found, range);
     }
-    if !has_ranges {
-        // The unit does not say which addresses are its own, but its lines do.
-        inside.extend(0..found.len());
-    }
+    // A unit without ranges does not say which addresses are its own, but its lines do.
+    let mut inside = if has_ranges { inside.indexes() } else { (0..found.len()).collect() };
     inside.retain(|&index| found[index].chain.is_empty());
-    inside.sort_unstable();
-    inside.dedup();
     if inside.is_empty() {
         return Ok(());
     }
@@ -110,12 +106,32 @@ fn look_into<'a>(
         found[index].place = place.or(found[index].place.take());
     }
     let mut entries = unit.entries_raw(None)?;
-    let mut walk = Walk { unit, others, found, all: &inside, unnamed: inside.len() };
-    // What follows the last function that is needed is not read.
-    while walk.unnamed > 0 && !entries.is_empty() {
-        walk.entry(&mut entries, &[], Depth::Outside)?;
+    Walk { unit, others, found, all: &inside, unnamed: inside.len() }.entries(&mut entries)
+}
+
+/// The indexes of addresses that lie in some ranges. A file may repeat a range without end: at most a few
+/// times as many are kept as there are addresses.
+#[derive(Default)]
+struct Inside(Vec<usize>);
+
+impl Inside {
+    fn add(&mut self, found: &[At<'_>], range: gimli::Range) {
+        self.0.extend(within(found, range, |at| at.address));
+        if self.0.len() > 2 * found.len() {
+            self.tidy();
+        }
     }
-    Ok(())
+
+    fn tidy(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
+    /// Sorted, each once.
+    fn indexes(mut self) -> Vec<usize> {
+        self.tidy();
+        self.0
+    }
 }
 
 /// A walk through the entries of one unit, in the order in which they are written.
@@ -129,13 +145,19 @@ struct Walk<'w, 'u, 'o, 'a> {
     unnamed: usize,
 }
 
-/// The functions around the entries.
-#[derive(Clone, Copy)]
-enum Depth {
-    Outside,
-    /// In a function. The number of functions around it.
-    Inlined(usize),
+/// A function, or an inlined function, whose entries are read.
+struct Open {
+    /// How many entries are around it.
+    level: isize,
+    /// How many functions it is inlined into.
+    inlined: usize,
+    /// The sorted indexes of the addresses in it.
+    inside: Vec<usize>,
 }
+
+/// The maximum number of functions that are within each other. What is nested deeper counts as a part of
+/// the function around it: a file may nest without end.
+const MOST_NESTED: usize = 256;
 
 /// The attributes of a function or an inlined function.
 #[derive(Default)]
@@ -152,33 +174,46 @@ struct Attributes<'a> {
 }
 
 impl<'a> Walk<'_, '_, '_, 'a> {
-    /// Reads the next entry and, if it is a function with some of the addresses, the entries in it.
-    /// `around`: the sorted indexes of the addresses in the function around it.
-    fn entry(
-        &mut self,
-        entries: &mut EntriesRaw<'_, Reader<'a>>,
-        around: &[usize],
-        depth: Depth,
-    ) -> Result<(), gimli::Error> {
+    /// Reads the entries, up to the end of the last function that is needed. Without recursion: the file
+    /// says how deep the entries are nested.
+    fn entries(&mut self, entries: &mut EntriesRaw<'_, Reader<'a>>) -> Result<(), gimli::Error> {
+        // The innermost is the last.
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            let level = entries.next_depth();
+            while open.last().is_some_and(|function| level <= function.level) {
+                open.pop();
+            }
+            if open.is_empty() && (self.unnamed == 0 || entries.is_empty()) {
+                return Ok(());
+            }
+            open.extend(self.entry(entries, &open)?);
+        }
+    }
+
+    /// Reads the next entry. Returns it if it is a function in which others may be.
+    fn entry(&mut self, entries: &mut EntriesRaw<'_, Reader<'a>>, open: &[Open]) -> Result<Option<Open>, gimli::Error> {
         let level = entries.next_depth();
-        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
-        let (inner, candidates) = match (abbreviation.tag(), depth) {
-            (gimli::DW_TAG_subprogram, _) => (0, self.all),
-            (gimli::DW_TAG_inlined_subroutine, Depth::Inlined(outer)) if !around.is_empty() => (outer + 1, around),
-            _ => return entries.skip_attributes(abbreviation.attributes()),
+        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(None) };
+        let around = open.last().filter(|around| !around.inside.is_empty());
+        let (inlined, candidates) = match (abbreviation.tag(), around) {
+            (gimli::DW_TAG_subprogram, _) if open.len() < MOST_NESTED => (0, self.all),
+            (gimli::DW_TAG_inlined_subroutine, Some(around)) if open.len() < MOST_NESTED => {
+                (around.inlined + 1, &*around.inside)
+            }
+            _ => return entries.skip_attributes(abbreviation.attributes()).map(|()| None),
         };
         let mut attributes = Attributes::default();
         for specification in abbreviation.attributes() {
             let attribute = entries.read_attribute(*specification)?;
             attributes.take(self.unit, attribute)?;
         }
-        let mut inside = Vec::new();
-        attributes.for_each_range(self.unit, |range| inside.extend(within(self.found, range, |at| at.address)))?;
+        let mut inside = Inside::default();
+        attributes.for_each_range(self.unit, |range| inside.add(self.found, range))?;
+        let mut inside = inside.indexes();
         // An inlined function is a part of the function around it. Only the first unit that has the
         // function counts.
-        inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inner);
-        inside.sort_unstable();
-        inside.dedup();
+        inside.retain(|index| candidates.binary_search(index).is_ok() && self.found[*index].chain.len() == inlined);
         if !inside.is_empty() {
             let call = Call {
                 name: self.name(&attributes)?,
@@ -188,13 +223,10 @@ impl<'a> Walk<'_, '_, '_, 'a> {
             for &index in &inside {
                 self.found[index].chain.push(call.clone());
             }
-            self.unnamed -= if inner == 0 { inside.len() } else { 0 };
+            self.unnamed -= if inlined == 0 { inside.len() } else { 0 };
             (self.others.looked_at)(TEXT);
         }
-        while entries.next_depth() > level {
-            self.entry(entries, &inside, Depth::Inlined(inner))?;
-        }
-        Ok(())
+        Ok(Some(Open { level, inlined, inside }))
     }
 
     /// The linker's name of the function, its name in the source, or the name of the entry it

@@ -43,21 +43,26 @@ pub(super) fn places(
     Ok(found.into_iter().map(|place| place.map(|(index, line)| (file(unit, index), line))).collect())
 }
 
-/// The path of the file with that number in the unit's line program; empty if there is none.
+/// The longest path that is kept, in bytes: the system opens no longer one. Each inlined call has its own.
+const LONGEST_PATH: usize = 4096;
+
+/// The path of the file with that number in the unit's line program; empty if there is none, or if it is
+/// too long.
 pub(super) fn file(unit: &UnitRef<'_, Reader<'_>>, index: u64) -> String {
     let Some(header) = unit.line_program.as_ref().map(gimli::IncompleteLineProgram::header) else {
         return String::new();
     };
     let Some(file) = header.file(index) else { return String::new() };
-    let text = |value| unit.attr_string(value).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut path = unit.comp_dir.map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+    let text = |value| unit.attr_string(value).ok();
     // Number 0 is the folder of the unit.
-    if file.directory_index() != 0
-        && let Some(folder) = file.directory(header)
-    {
-        push(&mut path, &text(folder));
+    let folder = if file.directory_index() != 0 { file.directory(header).and_then(text) } else { None };
+    let mut path = String::new();
+    for part in [unit.comp_dir, folder, text(file.path_name())].into_iter().flatten() {
+        if path.len() + part.len() >= LONGEST_PATH {
+            return String::new();
+        }
+        push(&mut path, &part.to_string_lossy());
     }
-    push(&mut path, &text(file.path_name()));
     path
 }
 

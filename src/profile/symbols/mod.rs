@@ -2,6 +2,8 @@
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod budget;
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
+mod crafted_tests;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod dwarf;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -115,6 +117,21 @@ impl Texts {
     }
 }
 
+/// A text of limited length. A C++ name of a few hundred bytes may repeat its parts so often that its
+/// text has no end; `rustc_demangle` has the same limit.
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        const MOST: usize = 1_000_000;
+        if self.0.len() + text.len() > MOST {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
 /// The name as in the source: a Rust name without its hash, a C++ name without parameters, any
 /// other name unchanged.
 pub(super) fn demangled(name: &str) -> String {
@@ -122,7 +139,11 @@ pub(super) fn demangled(name: &str) -> String {
         return format!("{rust:#}");
     }
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
-    let cpp = || cpp_demangle::Symbol::new(name).ok()?.demangle(&options).ok();
+    let cpp = || {
+        let (symbol, mut bounded) = (cpp_demangle::Symbol::new(name).ok()?, Bounded(String::new()));
+        symbol.structured_demangle(&mut bounded, &options).ok()?;
+        Some(bounded.0)
+    };
     // `malloc@@GLIBC_2.2.5` has the linker's version; `__GI_malloc` is glibc's internal name.
     let plain = || {
         let name = name.split_once('@').map_or(name, |(name, _)| name);
