@@ -144,6 +144,21 @@ fn a_sample_of_a_folded_thread_is_its_pools() {
 }
 
 #[test]
+fn two_threads_do_not_get_the_time_between_them_of_a_third() {
+    let mut run = Run::default();
+    // The first one was a second name of the second one.
+    run.end("main/inner-1".into(), 7, 100 * MS, 200 * MS);
+    run.end("main/outer-1".into(), 7, 0, 300 * MS);
+    run.end("main/inner-2".into(), 7, 310 * MS, 400 * MS);
+    run.end("main/outer-2".into(), 8, 0, 10 * MS);
+    fold_all(&mut run.kept, &HashMap::new());
+    let lifetimes = run.lifetimes();
+    let owner = |at| Owners::new(&lifetimes).owner(7, at * MS).map(|index| &*lifetimes[index].path);
+    let owners = [50, 150, 250, 350].map(owner);
+    assert_eq!(owners, ["main/outer-*", "main/inner-*", "main/outer-*", "main/inner-*"].map(Some));
+}
+
+#[test]
 fn one_pool_needs_one_interval_of_each_handle() {
     let run = Run::of(5_000, 3, &[0, MS, 150 * MS], |n, _| format!("main/connection-{n}"));
     assert!(run.held() <= 3, "{:?}", run.kept.last().map(|thread| &thread.lifetime.held));
