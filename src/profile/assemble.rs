@@ -6,7 +6,7 @@ use super::build;
 use super::counted_waits::CountedWaits;
 use super::model::{Profile, Session};
 use super::named::{Named, Names, warn_once};
-use super::raw::{Effective, OwnStacksTaken, RawProfile};
+use super::raw::{Effective, OwnStacksTaken, RawProfile, StacksByNumber};
 use super::symbols::{OfThisProcess, Resolve};
 use super::trace::Traced;
 use super::traced_stacks::TracedStacks;
@@ -54,8 +54,7 @@ pub(super) fn profile(
 struct Unnamed {
     samples: Vec<build::Owned>,
     traced: Option<Arc<Traced>>,
-    /// As in [`RawProfile`].
-    stacks: Vec<(u32, Arc<[u64]>)>,
+    stacks: StacksByNumber,
     /// `None`: waits were not counted.
     waits: Option<Waits>,
     own_stacks: OwnStacksTaken,

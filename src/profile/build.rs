@@ -1,13 +1,14 @@
 //! Makes a profile from an engine's samples: finds the thread of each sample, and adds up samples
 //! of the same thread with equal frames. `shown_stacks.rs` finds the frames. Knows no engine.
 
-use super::model::{Profile, Session, ThreadProfile};
+use super::model::{Profile, Session};
 use super::named::{Named, Names};
 use super::owners::Owners;
 use super::raw::{self, Ending, Lifetime, Nanos, OwnStack, RawSample, SAMPLER};
-use super::shown_stacks::{RUNTIME, ShownStacks, UNSAMPLED};
+use super::shown_stacks::{OTHERS, RUNTIME, ShownStacks, UNSAMPLED};
 use super::spans::Counted;
 use super::symbols::{Resolve, Wanted};
+use super::thread_profile::ThreadProfile;
 use crate::flame::{Stack, Stacks};
 use crate::wait::{Context, is_path_outside, path_outside};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -48,7 +49,9 @@ pub(super) fn counted(samples: Vec<RawSample>, lifetimes: &[Lifetime], session: 
         count(&sample, owner);
         Owned { path: owner.path.clone(), sample }
     });
-    let counted = counted.collect();
+    let counted: Vec<Owned> = counted.collect();
+    let others = |owned: &&Owned| matches!(owned.sample.stack, raw::Stack::Others { .. });
+    let others = counted.iter().filter(others).map(|owned| owned.sample.samples).sum();
     let (threads, ambiguous) = threads.finish(lifetimes, session.effective.period);
     let unregistered = threads.iter().filter(|thread| is_path_outside(&thread.path));
     let unregistered = unregistered.map(|thread| thread.samples).sum();
@@ -60,6 +63,7 @@ pub(super) fn counted(samples: Vec<RawSample>, lifetimes: &[Lifetime], session: 
         names: Names::found(Named::default()),
         unregistered,
         ambiguous,
+        others,
         session,
     };
     (profile, counted)
@@ -141,7 +145,7 @@ impl Threads {
 fn count(sample: &RawSample, owner: &mut ThreadProfile) {
     owner.samples += sample.samples;
     let weight = Duration::from_nanos(sample.weight);
-    let raw::Stack::Sampled { ending, .. } = &sample.stack else {
+    let (raw::Stack::Sampled { ending, .. } | raw::Stack::Others { ending, .. }) = &sample.stack else {
         owner.unsampled += weight;
         return;
     };
@@ -152,18 +156,21 @@ fn count(sample: &RawSample, owner: &mut ThreadProfile) {
 
 /// The frames of the sample as they are shown, the leaf first.
 fn frames(path: &str, sample: &RawSample, shown: &mut ShownStacks<'_>) -> Vec<usize> {
-    let raw::Stack::Sampled { addresses, ending, generation, waiting } = &sample.stack else {
-        return vec![shown.remark(UNSAMPLED)];
-    };
-    let mut frames = if path == SAMPLER {
-        vec![shown.remark(RUNTIME)]
-    } else {
-        shown.stack(addresses, *ending, *generation, waiting.is_some())
+    let (mut frames, waiting, is_empty) = match &sample.stack {
+        raw::Stack::Unsampled => return vec![shown.remark(UNSAMPLED)],
+        raw::Stack::Sampled { waiting, .. } | raw::Stack::Others { waiting, .. } if path == SAMPLER => {
+            (vec![shown.remark(RUNTIME)], waiting, false)
+        }
+        raw::Stack::Others { waiting, .. } => (vec![shown.remark(OTHERS)], waiting, false),
+        raw::Stack::Sampled { addresses, ending, generation, waiting } => {
+            let frames = shown.stack(addresses, *ending, *generation, waiting.is_some());
+            (frames, waiting, addresses.is_empty())
+        }
     };
     if let Some(waiting) = waiting {
         // A thread that only waits for its children, for example, has no other frames left. A
         // thread that has ended before a sample of its wait was taken has no known frames.
-        if frames.len() == 1 && (addresses.is_empty() || shown.is_remark(frames[0], RUNTIME)) {
+        if frames.len() == 1 && (is_empty || shown.is_remark(frames[0], RUNTIME)) {
             frames.clear();
         }
         for frame in waiting.lines() {
@@ -179,7 +186,7 @@ fn prepare(samples: &[Owned], own_stacks: &[OwnStack], names: &mut dyn Resolve) 
     let samples = samples.iter().filter(|owned| *owned.path != *SAMPLER);
     let stacks = samples.filter_map(|owned| match &owned.sample.stack {
         raw::Stack::Sampled { addresses, generation, .. } => Some((addresses, *generation)),
-        raw::Stack::Unsampled => None,
+        raw::Stack::Others { .. } | raw::Stack::Unsampled => None,
     });
     let stacks = stacks.chain(own_stacks.iter().map(|own| (&own.addresses, own.generation)));
     let wanted = stacks.flat_map(|(addresses, generation)| {

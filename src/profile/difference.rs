@@ -3,19 +3,24 @@
 //!
 //! A later profile may have less of a stack than the earlier one. Time that had no sample yet was
 //! `[unsampled]` in the earlier one, and stands in the later one on the stack of the sample that
-//! came. Such time is taken from the thread's other stacks, in proportion. A thread that has ended
-//! may stand with its pool in the later one, and so does what is taken from it.
+//! came. Such time is taken from the thread's other stacks, in proportion. A stack that was folded
+//! meanwhile is in its thread's `[others]`, and is taken from there. A thread that has ended may stand
+//! with its pool in the later one, and so does what is taken from it.
 //!
 //! Invariant: nothing is left out while the later profile has time under the thread's path, or under
 //! that of one of its pools.
 
 #[cfg(feature = "inspect")]
-use super::model::{Profile, ThreadProfile};
-use crate::flame::{Location, Stacks};
+use super::model::Profile;
+use super::shown_stacks::{BROKEN, NO_STACK, OTHER_STACK, OTHERS, RUNTIME, TRUNCATED, UNSAMPLED};
+#[cfg(feature = "inspect")]
+use super::thread_profile::ThreadProfile;
+use crate::flame::{Location, Stack, Stacks};
 use crate::thread::pool_names::{FOLDS, pool_of};
 #[cfg(feature = "inspect")]
 use std::collections::VecDeque;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 #[cfg(feature = "inspect")]
 use std::ops::SubAssign;
 use std::sync::Arc;
@@ -29,12 +34,18 @@ pub(super) fn since(mut after: Profile, before: &Profile) -> Profile {
     subtract_threads(&mut after.threads, &before.threads);
     after.unregistered = after.unregistered.saturating_sub(before.unregistered);
     after.ambiguous = after.ambiguous.saturating_sub(before.ambiguous);
+    let stacks = after.names.stacks();
+    let others = stacks.stacks.iter().filter(|stack| is_others(stack, &stacks.locations));
+    after.others = others.map(|stack| stack.samples).sum();
     after
 }
 
 /// Takes from the stacks what `before` has.
 pub(super) fn subtract(after: &mut Stacks, before: &Stacks) {
-    let mut missing = subtract_stacks(after, before);
+    let (mut missing, folded) = subtract_stacks(after, before);
+    for ((label, _), over) in take_folded(after, folded) {
+        add(&mut missing, label, over);
+    }
     let labels: HashSet<Arc<str>> = after.stacks.iter().map(|stack| stack.label.clone()).collect();
     take(after, &mut missing);
     // A pool of ended threads may be folded further.
@@ -48,7 +59,16 @@ pub(super) fn subtract(after: &mut Stacks, before: &Stacks) {
 /// Samples and weights that `before` has more than `after`, by label.
 type Missing = HashMap<Arc<str>, (u64, u64)>;
 
-fn subtract_stacks(after: &mut Stacks, before: &Stacks) -> Missing {
+/// The same of stacks that may have been folded, by label and waits.
+type Folded = HashMap<(Arc<str>, Vec<Arc<str>>), (u64, u64)>;
+
+fn add<K: Eq + Hash>(sums: &mut HashMap<K, (u64, u64)>, key: K, more: (u64, u64)) {
+    let sum = sums.entry(key).or_default();
+    *sum = (sum.0 + more.0, sum.1 + more.1);
+}
+
+/// Takes from each stack what it had before. Returns what is missing, and what may have been folded.
+fn subtract_stacks(after: &mut Stacks, before: &Stacks) -> (Missing, Folded) {
     let places: HashMap<_, usize> =
         after.locations.iter().enumerate().map(|(place, location)| (key(location), place)).collect();
     let known: Vec<Option<usize>> =
@@ -59,7 +79,7 @@ fn subtract_stacks(after: &mut Stacks, before: &Stacks) -> Missing {
         .enumerate()
         .map(|(place, stack)| ((stack.label.clone(), stack.frames.clone(), stack.labels.clone()), place))
         .collect();
-    let mut missing = Missing::new();
+    let (mut missing, mut folded) = (Missing::new(), Folded::new());
     for stack in &before.stacks {
         let frames: Option<Vec<usize>> = stack.frames.iter().map(|&frame| known[frame]).collect();
         let place = frames.and_then(|frames| stacks.get(&(stack.label.clone(), frames, stack.labels.clone())).copied());
@@ -71,11 +91,55 @@ fn subtract_stacks(after: &mut Stacks, before: &Stacks) -> Missing {
             over = (over.0 - both.0, over.1 - both.1);
         }
         if over != (0, 0) {
-            let sum = missing.entry(stack.label.clone()).or_default();
-            *sum = (sum.0 + over.0, sum.1 + over.1);
+            match is_ever_folded(stack, &before.locations) {
+                true => add(&mut folded, (stack.label.clone(), waits(stack, &before.locations)), over),
+                false => add(&mut missing, stack.label.clone(), over),
+            }
         }
     }
-    missing
+    (missing, folded)
+}
+
+/// Takes what may have been folded from the `[others]` of its label and its waits. Returns what cannot be
+/// taken there.
+fn take_folded(after: &mut Stacks, mut folded: Folded) -> Folded {
+    let Stacks { stacks, locations, .. } = after;
+    for stack in stacks.iter_mut().filter(|stack| is_others(stack, locations)) {
+        let key = (stack.label.clone(), waits(stack, locations));
+        let Some(over) = folded.get_mut(&key) else { continue };
+        let both = (over.0.min(stack.samples), over.1.min(stack.weight));
+        (stack.samples, stack.weight) = (stack.samples - both.0, stack.weight - both.1);
+        *over = (over.0 - both.0, over.1 - both.1);
+    }
+    folded.retain(|_, over| *over != (0, 0));
+    folded
+}
+
+/// The text, if it is a remark.
+fn remark(location: &Location) -> Option<&Arc<str>> {
+    location.lines.first().filter(|_| location.address == 0).map(|line| &line.function)
+}
+
+/// The text of the frame nearest to the root, if it is a remark.
+fn remark_at_root<'a>(stack: &Stack, locations: &'a [Location]) -> Option<&'a str> {
+    remark(&locations[*stack.frames.last()?]).map(|text| &**text)
+}
+
+/// Returns `true` for what stands for folded stacks.
+fn is_others(stack: &Stack, locations: &[Location]) -> bool {
+    remark_at_root(stack, locations) == Some(OTHERS)
+}
+
+/// Returns `true` unless it stands for time that has no stack.
+fn is_ever_folded(stack: &Stack, locations: &[Location]) -> bool {
+    !matches!(remark_at_root(stack, locations), Some(UNSAMPLED | NO_STACK))
+}
+
+/// What the thread waited for: the remarks above the code.
+fn waits(stack: &Stack, locations: &[Location]) -> Vec<Arc<str>> {
+    let is_code = |text: &str| matches!(text, OTHERS | RUNTIME | TRUNCATED | BROKEN | OTHER_STACK);
+    let remarks = stack.frames.iter().map_while(|&frame| remark(&locations[frame]));
+    remarks.take_while(|text| !is_code(text)).cloned().collect()
 }
 
 /// The same address in the same function; a remark is known by its text.
@@ -119,8 +183,7 @@ fn of_pools(missing: Missing, labels: &HashSet<Arc<str>>) -> Missing {
     let mut of_pools = Missing::new();
     for (label, over) in missing {
         if let Some(pool) = pool_of(&label, |pool| labels.contains(pool)) {
-            let sum = of_pools.entry(pool.into()).or_default();
-            *sum = (sum.0 + over.0, sum.1 + over.1);
+            add(&mut of_pools, pool.into(), over);
         }
     }
     of_pools
@@ -193,7 +256,6 @@ fn take_thread(after: &mut ThreadProfile, was: &mut ThreadProfile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flame::Stack;
 
     fn stacks(list: &[(&str, &str, u64)]) -> Stacks {
         let mut stacks = Stacks::default();

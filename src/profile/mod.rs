@@ -94,6 +94,8 @@ mod symbols;
 #[cfg(all(test, feature = "profiling"))]
 mod tests;
 #[cfg(feature = "profiling")]
+mod thread_profile;
+#[cfg(feature = "profiling")]
 mod timeline;
 #[cfg(feature = "profiling")]
 mod top;
@@ -133,9 +135,10 @@ pub use {
     crate::flame::FlameOptions,
     accounts::{Account, WaitTotal},
     lost_time::{Blame, Cause, CriticalPath, PathFunction, Step, WaitingThread},
-    model::{Profile, ThreadProfile},
+    model::Profile,
     options::{Clock, Engine, Options},
     recording::{Recording, start},
     spans::SpanTotal,
+    thread_profile::ThreadProfile,
     top::{Top, TopEntry, TopThread},
 };

@@ -6,6 +6,7 @@ use super::named::Names;
 use super::options::{Clock, Engine};
 use super::raw::Effective;
 use super::spans::{Counted, SpanTable, SpanTotal};
+use super::thread_profile::ThreadProfile;
 use super::top::Top;
 use super::trace::Traced;
 use crate::error::{Error, Kind};
@@ -33,6 +34,8 @@ pub struct Profile {
     pub(super) names: Names,
     pub(super) unregistered: u64,
     pub(super) ambiguous: u64,
+    /// Samples whose stacks are `[others]`.
+    pub(super) others: u64,
     pub(super) session: Session,
 }
 
@@ -55,23 +58,6 @@ pub(super) struct Session {
 
 /// CPU time of threads outside of the tree is told if it is more than this share of the process's.
 const MUCH_OUTSIDE: f64 = 0.05;
-
-/// One thread's account in a [`Profile`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThreadProfile {
-    pub(super) path: Arc<str>,
-    pub(super) cpu: Duration,
-    pub(super) sampled: Duration,
-    pub(super) wall: Duration,
-    pub(super) samples: u64,
-    pub(super) lost: u64,
-    pub(super) merged: u64,
-    pub(super) truncated: u64,
-    pub(super) unsampled: Duration,
-    pub(super) broken: u64,
-    /// The number of threads that this stands for.
-    pub(super) members: u64,
-}
 
 impl Profile {
     /// Draws the flamegraph as an SVG: at the bottom the tree of threads, on it the code that they
@@ -321,6 +307,12 @@ impl Profile {
         self.ambiguous
     }
 
+    /// The number of samples that stand under `[others]` of their threads, since a recording keeps at most 65536
+    /// different stacks.
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+
     /// What is missing of waits and other events, as a sentence. The accounts have the times of all
     /// waits.
     pub(super) fn missing(&self) -> Option<String> {
@@ -376,6 +368,7 @@ impl Profile {
             (self.unregistered, "of unregistered threads"),
             (self.threads.iter().map(|thread| thread.members - 1).sum(), "ended threads folded by pool"),
             (self.ambiguous, "of one thread or its successor"),
+            (self.others, "of stacks that were too many, as [others]"),
         ];
         parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
         if (1..FEW_SAMPLES).contains(&self.samples()) {
@@ -395,106 +388,4 @@ impl Profile {
 
 pub(super) fn program() -> String {
     crate::os::program::name().unwrap_or_else(|| "program".into())
-}
-
-impl ThreadProfile {
-    pub(super) fn new(path: Arc<str>) -> ThreadProfile {
-        let zero = Duration::ZERO;
-        ThreadProfile {
-            path,
-            cpu: zero,
-            sampled: zero,
-            wall: zero,
-            samples: 0,
-            lost: 0,
-            merged: 0,
-            truncated: 0,
-            unsampled: zero,
-            broken: 0,
-            members: 1,
-        }
-    }
-
-    /// The thread's path, `main/crawler/fetcher-3`. An unregistered thread has
-    /// `other/<name in the system>`.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The number of threads that this stands for: 1, or more for a pool of threads that have all
-    /// ended.
-    ///
-    /// When more than 4096 threads have ended during a recording, ended threads that were spawned at
-    /// the same place and whose paths differ in numbers only are one entry,
-    /// `main/listener/connection-*`. All its times and counts are sums. If that is not enough, `*`
-    /// takes the place of the whole name, and then of the whole path: `main/*`.
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// let recording = selvedge::profile::start(selvedge::profile::Options::new())?;
-    /// selvedge::spawn("worker", |_| ()).join().unwrap();
-    /// assert!(recording.finish().threads().iter().all(|thread| thread.members() == 1));
-    /// # }
-    /// # Ok::<(), selvedge::Error>(())
-    /// ```
-    pub fn members(&self) -> u64 {
-        self.members
-    }
-
-    /// The CPU time of the thread during the recording. Zero where the system has no such clock,
-    /// and with [`Engine::Process`] for unregistered threads.
-    pub fn cpu_time(&self) -> Duration {
-        self.cpu
-    }
-
-    /// The time that the thread's samples stand for. Near [`cpu_time`](Self::cpu_time) if there are
-    /// enough samples.
-    pub fn sampled_time(&self) -> Duration {
-        self.sampled
-    }
-
-    /// How long the thread lived during the recording; for an unregistered thread, since it was
-    /// found. With [`Engine::Process`] zero for unregistered threads.
-    pub fn wall_time(&self) -> Duration {
-        self.wall
-    }
-
-    /// The number of samples of this thread.
-    pub fn samples(&self) -> u64 {
-        self.samples
-    }
-
-    /// The number of samples that were due and are missing. With [`Engine::Timer`] the ring was
-    /// full, or several samples were merged into one; their time goes to the next sample. With
-    /// [`Engine::Process`] the number is computed from the thread's CPU time. Chance decides there
-    /// which of the running threads is sampled, so a few may be due to chance alone.
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
-    /// The number of [lost](Self::lost) samples that were merged into the next one. That sample has
-    /// their time, so the sums are right, and only the stacks between are missing. 0 with
-    /// [`Engine::Process`].
-    pub fn merged(&self) -> u64 {
-        self.merged
-    }
-
-    /// The number of samples whose stack was deeper than the engine keeps. `[truncated]` stands for
-    /// the missing callers.
-    pub fn truncated(&self) -> u64 {
-        self.truncated
-    }
-
-    /// The number of samples whose callers were not found. `[broken]`: the unwinder found no
-    /// caller. `[other stack]`: the thread did not run on its own stack, or was near to its end.
-    pub fn broken(&self) -> u64 {
-        self.broken
-    }
-
-    /// The CPU time without a sample: after the thread's last sample, or all of it if there was
-    /// none. `[unsampled]` in the flamegraph. With [`Engine::Timer`], this and
-    /// [`sampled_time`](Self::sampled_time) are [`cpu_time`](Self::cpu_time) exactly.
-    pub fn unsampled_time(&self) -> Duration {
-        self.unsampled
-    }
 }

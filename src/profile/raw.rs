@@ -6,6 +6,7 @@ use super::loader::History;
 use super::options::{Clock, Engine};
 use crate::os::printable::on_one_line;
 use crate::wait::{Context, Label};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,7 @@ pub(super) struct RawProfile {
     pub(super) samples: Vec<RawSample>,
     /// The threads that lived during the recording, in the order in which they were found.
     pub(super) lifetimes: Vec<Lifetime>,
-    /// The stacks of all samples, each with its generation, by the numbers that a trace has.
-    pub(super) stacks: Vec<(u32, Arc<[u64]>)>,
+    pub(super) stacks: StacksByNumber,
     /// Which code was loaded during the recording.
     pub(super) history: History,
     /// The values of some contexts are `[others]`.
@@ -38,6 +38,10 @@ pub(super) struct RawProfile {
     /// What [`TakeOwnStack`](super::engines::TakeOwnStack) has taken.
     pub(super) own_stacks: OwnStacksTaken,
 }
+
+/// The stacks of samples, each with its generation, by the numbers that a trace has. Those that were not kept
+/// have none.
+pub(super) type StacksByNumber = HashMap<u32, (u32, Arc<[u64]>)>;
 
 /// The stacks that threads have taken of themselves during a recording.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +103,8 @@ pub(super) enum Stack {
         /// What the thread waited for in this crate: the frames above the leaf, a line each.
         waiting: Option<Arc<str>>,
     },
+    /// Of stacks for which there was no room.
+    Others { ending: Ending, waiting: Option<Arc<str>> },
     /// No sample was taken: the time that is left when a thread's account is closed.
     Unsampled,
 }

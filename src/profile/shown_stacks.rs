@@ -19,6 +19,8 @@ pub(super) const BROKEN: &str = "[broken]";
 pub(super) const OTHER_STACK: &str = "[other stack]";
 /// Stands for the time for which no sample was taken, when a thread's account was closed.
 pub(super) const UNSAMPLED: &str = "[unsampled]";
+/// Stands for the stacks for which a recording had no room.
+pub(super) const OTHERS: &str = "[others]";
 /// Stands for the work of this crate before and after the user's code.
 pub(super) const RUNTIME: &str = "[runtime]";
 

@@ -1,13 +1,12 @@
 //! The named stacks of a trace: of its samples, and of its blocking calls. Knows no threads and no
 //! times.
 
-use super::raw::{Ending, OwnStack, SAMPLER};
-use super::shown_stacks::{RUNTIME, ShownStacks};
+use super::raw::{Ending, OwnStack, SAMPLER, StacksByNumber};
+use super::shown_stacks::{OTHERS, RUNTIME, ShownStacks};
 use super::symbols::Resolve;
 use super::trace::{StackNumber, Trace, TracedThread};
 use crate::flame::{Location, Module, Stacks};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// The named stacks: indexes into `locations`, the leaf first.
 #[derive(Clone, Debug, Default)]
@@ -19,10 +18,11 @@ pub(super) struct TracedStacks {
 }
 
 impl TracedStacks {
-    /// `stacks`: of all samples, by number, each with its generation. `own`: of blocking calls.
+    /// `stacks`: of samples. A sample whose stack is not among them has the stack `[others]`. `own`: of
+    /// blocking calls.
     pub(super) fn new(
         trace: &Trace,
-        stacks: &[(u32, Arc<[u64]>)],
+        stacks: &StacksByNumber,
         own: &[OwnStack],
         names: &mut dyn Resolve,
     ) -> TracedStacks {
@@ -36,9 +36,9 @@ impl TracedStacks {
         let mut shown = ShownStacks::new(names);
         let runtime = shown.remark(RUNTIME);
         let of_samplers = of_samplers.into_iter().map(|number| (number, vec![runtime]));
-        let of_samples = of_samples.into_iter().filter_map(|number| {
-            let (generation, addresses) = stacks.get(number.stack())?;
-            Some((number, shown.stack(addresses, number.ending(), *generation, false)))
+        let of_samples = of_samples.into_iter().map(|number| match stacks.get(&number.stack()) {
+            Some((generation, addresses)) => (number, shown.stack(addresses, number.ending(), *generation, false)),
+            None => (number, vec![shown.remark(OTHERS)]),
         });
         // A stack that another thread has too is shown as that thread's.
         let of_samples = of_samplers.chain(of_samples.collect::<Vec<_>>()).collect();
@@ -65,8 +65,8 @@ impl TracedStacks {
 
 impl StackNumber {
     /// Of a sample: the number of its addresses.
-    fn stack(self) -> usize {
-        (self.0 >> 2) as usize
+    fn stack(self) -> u32 {
+        self.0 >> 2
     }
 
     /// Of a sample.
@@ -85,6 +85,7 @@ impl TracedStacks {
     /// Stacks of these functions, the leaf first, with the numbers 0, 1, …: of samples, and of waits.
     pub(super) fn of_functions(samples: &[&[&str]], waits: &[&[&str]]) -> TracedStacks {
         use crate::flame::Line;
+        use std::sync::Arc;
         let module = Module {
             start: 0x1000,
             end: 0x9000,

@@ -2,10 +2,11 @@
 //! one multiplication scatters them well enough. It must be cheap: a thread that lives for some
 //! microseconds is looked up ten times.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 pub(super) type ById<Id, V> = HashMap<Id, V, BuildHasherDefault<IdHasher>>;
+pub(super) type Ids<Id> = HashSet<Id, BuildHasherDefault<IdHasher>>;
 
 #[derive(Default)]
 pub(super) struct IdHasher(u64);
@@ -17,6 +18,10 @@ impl Hasher for IdHasher {
 
     fn write_i32(&mut self, id: i32) {
         self.write_u64(id as u64);
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.write_u64(u64::from(id));
     }
 
     fn write_u64(&mut self, id: u64) {
@@ -42,7 +47,6 @@ pub(super) fn random(seed: u64, n: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
     use std::hash::Hash;
 
     fn hash(id: impl Hash) -> u64 {

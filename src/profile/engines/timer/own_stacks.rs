@@ -5,7 +5,7 @@
 //! few caches are shared. Each stack is stored once, in bounded memory.
 
 use super::slot::DEEPEST;
-use super::stacks::Stacks;
+use super::stacks::{KeptStack, Stacks};
 use super::unwind::{Cache, Memory, Modules, Registers};
 use crate::model::locks::Mutex;
 use crate::os::stack;
@@ -61,8 +61,12 @@ impl OwnStacks {
     /// All stacks so far, by number.
     pub(super) fn taken(&self) -> OwnStacksTaken {
         let known = self.known.lock();
-        let stacks = known.stacks.clone().in_order().into_iter().zip(&known.endings);
-        let stack = |((generation, addresses), &ending)| OwnStack { addresses, ending, generation };
+        // None is ever dropped, so the list is in the order of the numbers.
+        let stacks = known.stacks.list().iter().zip(&known.endings);
+        let stack = |(stack, &ending): (&KeptStack, _)| {
+            let (addresses, generation) = (stack.addresses.clone(), stack.generation);
+            OwnStack { addresses, ending, generation }
+        };
         OwnStacksTaken {
             stacks: stacks.map(stack).collect(),
             too_many: known.too_many,

@@ -145,7 +145,7 @@ mod tests {
         let (mut in_wait, mut elsewhere) = (0, 0);
         for sample in raw.samples.iter().filter(|sample| matches!(sample.owner, Owner::Lifetime(of) if of == place)) {
             let waiting = match &sample.stack {
-                Stack::Sampled { waiting, .. } => waiting.clone(),
+                Stack::Sampled { waiting, .. } | Stack::Others { waiting, .. } => waiting.clone(),
                 Stack::Unsampled => None,
             };
             let is_in_wait = waiting.is_some_and(|label| label.contains("newcomer-go"));

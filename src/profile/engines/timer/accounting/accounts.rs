@@ -1,9 +1,10 @@
 //! The accounts: for each thread its lifetime, and the samples and weights of its stacks. What
 //! every clock needs; `cpu.rs` and `wall.rs` add the samples.
 
+use super::room::Room;
 use super::wait_names::WaitNames;
-use crate::profile::engines::timer::stacks::Stacks;
-use crate::profile::raw::{Ending, Lifetime, Nanos, Owner, RawProfile, RawSample, Stack};
+use crate::profile::engines::timer::stacks::{EMPTY, Stacks};
+use crate::profile::raw::{Ending, Lifetime, Nanos, Owner, RawProfile, RawSample, Stack, StacksByNumber};
 use crate::wait::{Context, ContextNumbers, Label};
 use std::collections::HashMap;
 use std::hash::RandomState;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The accounts of all threads of a recording.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(in super::super) struct Accounting {
     /// Nanoseconds of the CPU clock after which a sample is due. 0: by the wall clock, where stacks
     /// are requested.
@@ -28,6 +29,8 @@ pub(in super::super) struct Accounting {
     /// The contexts of samples, by their numbers.
     contexts: HashMap<u64, Context>,
     pub(super) stacks: Stacks,
+    /// For more stacks, and more sums.
+    pub(super) room: Room,
     /// Shared by all accounts: to make a hasher on a new thread takes a system call.
     pub(super) hasher: RandomState,
 }
@@ -43,14 +46,23 @@ pub(super) struct SampleAccount {
     pub(super) spawned_at: Option<&'static Location<'static>>,
     /// Nanoseconds without a sample.
     pub(super) unsampled: u64,
-    /// Samples, and their weight in nanoseconds.
-    pub(super) sums: HashMap<SampleKey, (u64, u64), RandomState>,
+    pub(super) sums: HashMap<SampleKey, SampleSum, RandomState>,
+}
+
+/// What samples with equal keys have together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SampleSum {
+    pub(super) samples: u64,
+    /// Nanoseconds.
+    pub(super) weight: u64,
+    /// How many readings there were before something was added last.
+    pub(super) reading: u32,
 }
 
 /// Samples with equal keys are added up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SampleKey {
-    /// The stack's number in [`Stacks`].
+    /// The stack's number in [`Stacks`]; or one of the two that stand for none.
     pub(super) stack: u32,
     pub(super) ending: Ending,
     pub(super) waiting: Option<Arc<str>>,
@@ -103,12 +115,6 @@ impl Accounting {
         number
     }
 
-    pub(super) fn add(&mut self, account: usize, key: SampleKey, samples: u64, weight: u64) {
-        let sum = self.accounts[account].sums.entry(key).or_default();
-        sum.0 += samples;
-        sum.1 += weight;
-    }
-
     /// From the next record on, addresses are looked up in that generation of the loader's list.
     pub(in super::super) fn begin_generation(&mut self, generation: u32) {
         self.stacks.begin_generation(generation);
@@ -136,22 +142,35 @@ impl Accounting {
         self.fold_if_many();
     }
 
+    /// A copy that is only closed and read. Notes that the accounts are read.
+    pub(in super::super) fn copy_to_close(&mut self) -> Accounting {
+        self.note_reading();
+        Accounting {
+            accounts: self.accounts.clone(),
+            unused: self.unused.clone(),
+            contexts: self.contexts.clone(),
+            stacks: self.stacks.copy_to_read(),
+            room: self.room.clone(),
+            hasher: self.hasher.clone(),
+            wait_names: WaitNames::default(),
+            ..*self
+        }
+    }
+
     /// The samples and lifetimes of all accounts.
     pub(in super::super) fn into_raw_profile(self) -> RawProfile {
-        let stacks = self.stacks.in_order();
+        let kept = self.stacks.list().iter();
+        let mut stacks: StacksByNumber =
+            kept.map(|stack| (stack.number, (stack.generation, stack.addresses.clone()))).collect();
+        stacks.insert(EMPTY, (0, Arc::default()));
         let are_contexts_too_many = ContextNumbers::are_too_many();
         let mut found = RawProfile { are_contexts_too_many, ..RawProfile::default() };
         for account in self.accounts.into_iter().filter(|account| account.is_used) {
             let owner = Owner::Lifetime(found.lifetimes.len());
-            let sums = account.sums.into_iter().map(|(place, (samples, weight))| RawSample {
+            let sums = account.sums.into_iter().map(|(key, SampleSum { samples, weight, .. })| RawSample {
                 owner: owner.clone(),
-                stack: Stack::Sampled {
-                    addresses: stacks[place.stack as usize].1.clone(),
-                    ending: place.ending,
-                    generation: stacks[place.stack as usize].0,
-                    waiting: place.waiting,
-                },
-                context: self.contexts.get(&place.context).cloned(),
+                context: self.contexts.get(&key.context).cloned(),
+                stack: key.into_stack(&stacks),
                 samples,
                 weight,
             });
@@ -169,6 +188,18 @@ impl Accounting {
         }
         found.stacks = stacks;
         found
+    }
+}
+
+impl SampleKey {
+    fn into_stack(self, stacks: &StacksByNumber) -> Stack {
+        let SampleKey { stack, ending, waiting, .. } = self;
+        match stacks.get(&stack) {
+            Some((generation, addresses)) => {
+                Stack::Sampled { addresses: addresses.clone(), ending, generation: *generation, waiting }
+            }
+            None => Stack::Others { ending, waiting },
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Accounting {
         Record { clock, ending, context, addresses, .. }: Record<'_>,
     ) -> u32 {
         let context = self.context(context);
-        let key = SampleKey { stack: self.stacks.number(addresses), ending, waiting: None, context };
+        let key = SampleKey { stack: self.stack(addresses), ending, waiting: None, context };
         let (stack, weight) = (key.stack, thread_clock.step(clock));
         self.add(thread_clock.owner(), key, 1, weight);
         thread_clock.count(self.period);

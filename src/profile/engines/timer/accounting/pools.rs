@@ -26,9 +26,10 @@ impl Accounting {
             self.fold(fold);
             // Otherwise the next fold would follow soon, and each takes its time.
             if self.ended <= MOST / 2 {
-                return;
+                break;
             }
         }
+        self.count_sums();
     }
 
     /// Folds the ended accounts whose threads were spawned by the same call and whose paths `fold`
@@ -59,10 +60,8 @@ impl SampleAccount {
     fn take_in(&mut self, other: SampleAccount) {
         self.lifetime.take_in(other.lifetime);
         self.unsampled += other.unsampled;
-        for (place, (samples, weight)) in other.sums {
-            let sum = self.sums.entry(place).or_default();
-            sum.0 += samples;
-            sum.1 += weight;
+        for (key, sum) in other.sums {
+            self.sums.entry(key).or_default().take_in(sum);
         }
     }
 }

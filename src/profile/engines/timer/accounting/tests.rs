@@ -16,7 +16,7 @@ fn weights(found: &RawProfile, lifetime: usize) -> Vec<(u64, u64, Vec<u64>)> {
         .filter(|sample| sample.owner == Owner::Lifetime(lifetime))
         .map(|sample| match &sample.stack {
             Stack::Sampled { addresses, .. } => (sample.samples, sample.weight, addresses.to_vec()),
-            Stack::Unsampled => (0, sample.weight, vec![]),
+            Stack::Unsampled | Stack::Others { .. } => (0, sample.weight, vec![]),
         })
         .collect();
     weights.sort_unstable();
@@ -72,7 +72,7 @@ fn closing_a_copy_leaves_the_original_unchanged() {
     let account = accounting.open("main".into(), None, 0);
     let mut thread_clock = ThreadClock::new(account, 0);
     accounting.record(&mut thread_clock, 10, Ending::Root, &[1]);
-    let (mut copy, mut copied) = (accounting.clone(), thread_clock.clone());
+    let (mut copy, mut copied) = (accounting.copy_to_close(), thread_clock.clone());
     copy.close(&mut copied, 25);
     assert_eq!(total(&copy.into_raw_profile(), account), 25);
     accounting.record(&mut thread_clock, 30, Ending::Root, &[1]);

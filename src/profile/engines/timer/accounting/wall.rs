@@ -14,6 +14,7 @@ use super::accounts::{Accounting, SampleKey};
 use super::cpu::ThreadClock;
 use super::wall_state::{LastSample, Still, ThreadSnapshot, WallState};
 use crate::profile::engines::timer::ring::Record;
+use crate::profile::engines::timer::stacks::EMPTY;
 use crate::profile::engines::timer::wall_schedule::{Progress, Tick};
 use crate::profile::raw::Ending;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ impl Accounting {
         waiting: Option<Arc<str>>,
     ) -> u32 {
         let context = self.context(record.context);
-        let key = SampleKey { stack: self.stacks.number(record.addresses), ending: record.ending, waiting, context };
+        let key = SampleKey { stack: self.stack(record.addresses), ending: record.ending, waiting, context };
         let weight = match &key.waiting {
             None => {
                 wall_state.accounted_outside += wall_state.before_request;
@@ -163,7 +164,7 @@ impl Accounting {
             if wait.pending == 0 || wait.stack.is_none() && !all {
                 continue;
             }
-            let (stack, ending, context) = wait.stack.unwrap_or_else(|| (self.stacks.number(&[]), Ending::Root, 0));
+            let (stack, ending, context) = wait.stack.unwrap_or((EMPTY, Ending::Root, 0));
             let key = SampleKey { stack, ending, waiting: Some(wait.label.clone()), context };
             self.add(thread_clock.owner(), key, 0, std::mem::take(&mut wait.pending));
         }
@@ -221,8 +222,8 @@ impl Accounting {
         let delay = run_delay().unwrap_or(0).saturating_sub(wall_state.accounted_outside).min(without_cpu);
         wall_state.accounted_outside += delay;
         if delay > 0 {
-            let (stack, waiting) = (self.stacks.number(&[]), Some(Arc::from(RUNNABLE)));
-            let key = SampleKey { stack, ending: Ending::Root, waiting, context: 0 };
+            let waiting = Some(Arc::from(RUNNABLE));
+            let key = SampleKey { stack: EMPTY, ending: Ending::Root, waiting, context: 0 };
             self.add(thread_clock.owner(), key, 0, delay);
         }
         unanswered - delay

@@ -128,6 +128,12 @@ impl WallState {
         }
     }
 
+    /// The numbers of the stacks that time may be added to without a new sample.
+    pub(in super::super) fn stacks(&self) -> impl Iterator<Item = u32> {
+        let last = self.last_sample.iter().map(|sample| sample.key.stack);
+        last.chain(self.waits.iter().filter_map(|wait| wait.stack).map(|(stack, ..)| stack))
+    }
+
     /// Notes that the thread is the sampler.
     pub(in super::super) fn mark_as_sampler(&mut self) {
         self.is_sampler = true;

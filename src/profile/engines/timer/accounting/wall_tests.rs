@@ -20,6 +20,7 @@ fn weights(found: &RawProfile) -> Vec<(u64, u64, u64, Option<&str>)> {
             Stack::Sampled { addresses, waiting, .. } => {
                 (sample.samples, sample.weight, addresses.first().copied().unwrap_or(0), waiting.as_deref())
             }
+            Stack::Others { waiting, .. } => (sample.samples, sample.weight, 0, waiting.as_deref()),
             Stack::Unsampled => (0, sample.weight, 0, None),
         })
         .collect();
@@ -345,4 +346,49 @@ fn a_thread_on_its_way_elsewhere_is_not_taken_for_blocked() {
     thread.close(70 * MS, tick(6), blocked + 400);
     let expected = [(1, 10 * MS, 1, None), (2, 20 * MS, 3, None), (4, 40 * MS, 2, None)];
     assert_eq!(weights(&thread.accounting.into_raw_profile()), expected);
+}
+
+#[test]
+fn a_fold_leaves_each_wait_its_label_and_each_thread_its_stack() {
+    let run = |is_folded: bool| {
+        let mut thread = Thread::sampled_at_first_tick();
+        thread.waits(Some("queue"));
+        thread.has_waited("queue", 4 * MS);
+        thread.tick(tick(2), 300 + RETURN);
+        thread.sampled(400 + RETURN, 2);
+        thread.has_waited("queue", 5 * MS);
+        thread.waits(Some("lock"));
+        thread.tick(tick(3), 600 + 2 * RETURN);
+        thread.sampled(700 + 2 * RETURN, 3);
+        if is_folded {
+            // Of the wait for the queue, the state has no stack any more.
+            thread.wall_state.waits.retain(|wait| &*wait.label != "queue");
+            thread.accounting.room.limits.stacks = 1;
+            let in_use = thread.wall_state.stacks().collect();
+            thread.accounting.fold_stacks(&in_use);
+        }
+        thread.has_waited("lock", 8 * MS);
+        thread.close(40 * MS, tick(4), 700 + 2 * RETURN);
+        thread.accounting.into_raw_profile()
+    };
+    let (whole, folded) = (run(false), run(true));
+    let by_label = |found: &RawProfile| {
+        let mut sums = std::collections::BTreeMap::new();
+        for (samples, weight, _, label) in weights(found) {
+            let sum: &mut (u64, u64) = sums.entry(label.map(str::to_owned)).or_default();
+            *sum = (sum.0 + samples, sum.1 + weight);
+        }
+        sums
+    };
+    assert_eq!(by_label(&folded), by_label(&whole));
+    let leaves = |found| -> Vec<(u64, Option<String>)> {
+        let mut leaves: Vec<_> = weights(found).iter().map(|row| (row.2, row.3.map(str::to_owned))).collect();
+        leaves.sort();
+        leaves.dedup();
+        leaves
+    };
+    let own = |label: &str| Some(label.to_owned());
+    // 0: of the time without a sample.
+    assert_eq!(leaves(&whole), [(0, None), (1, None), (2, own("queue")), (3, own("lock"))]);
+    assert_eq!(leaves(&folded), [(0, None), (0, own("queue")), (3, own("lock"))]);
 }

@@ -45,6 +45,7 @@ impl State {
     /// new that the next round must be at the next tick.
     pub(in super::super) fn end_round(&mut self, pause: Duration) -> bool {
         self.lengthen_stacks();
+        self.make_room_for_stacks();
         self.cpu.end_round(pause)
     }
 

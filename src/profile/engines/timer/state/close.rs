@@ -74,7 +74,7 @@ impl State {
         for id in self.sampled_ids() {
             self.account_records(id, None, None);
         }
-        let (mut copy, now) = (self.accounting.clone(), (self.now(), self.wall.schedule.tick()));
+        let (mut copy, now) = (self.accounting.copy_to_close(), (self.now(), self.wall.schedule.tick()));
         for sampled in self.sampled.values() {
             let (mut thread_clock, mut wall_state) = (sampled.thread_clock.clone(), sampled.wall_state.clone());
             close(&mut copy, sampled, None, &mut thread_clock, wall_state.as_mut(), now);

@@ -55,6 +55,8 @@ pub(in super::super) struct State {
     /// `None`: unregistered threads are not sampled.
     pub(super) unregistered: Option<Unregistered>,
     pub(super) obstacles: Obstacles,
+    /// To be logged: stacks have lost their names.
+    pub(super) stacks_warning: Option<String>,
     pub(super) cpu: CpuSampling,
     pub(super) wall: WallSampling,
     /// `None`: threads are sampled by signals.
@@ -133,6 +135,7 @@ impl State {
             sampler_id: None,
             unregistered: unregistered.then(Unregistered::new),
             obstacles: Obstacles::default(),
+            stacks_warning: None,
             cpu: CpuSampling::new(began),
             wall: WallSampling::default(),
             ring: None,
@@ -182,6 +185,7 @@ impl State {
     pub(in super::super) fn take_warnings(&mut self) -> Vec<String> {
         let mut warnings = self.triggers.take_warnings();
         warnings.append(&mut self.obstacles.take_warnings());
+        warnings.extend(self.stacks_warning.take());
         warnings.extend(self.ring.as_mut().and_then(RingSampling::take_warning));
         warnings
     }

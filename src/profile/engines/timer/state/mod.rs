@@ -24,6 +24,7 @@ mod module_lists;
 mod obstacles;
 mod ring;
 mod scan;
+mod stacks;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -2,12 +2,15 @@
 
 use super::State;
 use crate::os::task::{self, Doing};
-use crate::profile::engines::timer::accounting::Accounting;
+use crate::profile::engines::timer::accounting::{Accounting, ThreadClock};
 use crate::profile::engines::timer::handler;
+use crate::profile::engines::timer::ring::Record;
 use crate::profile::engines::timer::triggers::{Rate, Source, Triggers};
 use crate::profile::options::Clock;
+use crate::profile::raw::{Ending, Stack};
 use crate::profile::trace::{Collector, Traced, TracedThread};
 use crate::thread::Thread;
+use crate::wait::Shown;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,4 +157,27 @@ fn a_round_visits_threads_with_samples_and_some_others_in_turn() {
     }
     assert_eq!(seen.len(), 1000);
     state.stop();
+}
+
+#[test]
+fn rounds_make_room_for_new_stacks_and_warn_once() {
+    let mut accounting = Accounting::with_room_for(64);
+    let mut thread_clock = ThreadClock::new(accounting.open("main".into(), None, 0), 0);
+    let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
+    let mut state = State::new(accounting, triggers, Instant::now(), false, None);
+    let mut warnings = Vec::new();
+    for n in 1..=1_000 {
+        let (ending, shown) = (Ending::Root, Shown::default());
+        let record = Record { clock: 5 * n, at: 0, ending, shown, context: 0, addresses: &[n, 7] };
+        state.accounting.account_record(&mut thread_clock, record);
+        state.end_round(Duration::from_millis(1));
+        warnings.append(&mut state.take_warnings());
+    }
+    assert_eq!(warnings.iter().filter(|warning| warning.contains("more different stacks")).count(), 1, "{warnings:?}");
+    let found = state.closed_copy().into_raw_profile();
+    let is_newest = |stack: &Stack| matches!(stack, Stack::Sampled { addresses, .. } if addresses[0] == 1_000);
+    assert!(found.samples.iter().any(|sample| is_newest(&sample.stack)));
+    assert!(found.samples.len() <= 65, "{} sums", found.samples.len());
+    let sum = found.samples.iter().fold((0, 0), |sum, sample| (sum.0 + sample.samples, sum.1 + sample.weight));
+    assert_eq!(sum, (1_000, 5_000));
 }
