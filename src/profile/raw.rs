@@ -39,8 +39,8 @@ pub(super) struct RawProfile {
     pub(super) own_stacks: OwnStacksTaken,
 }
 
-/// The stacks of samples, each with its generation, by the numbers that a trace has. Those that were not kept
-/// have none.
+/// The stacks of samples, each with its generation, by the numbers that a trace has. A stack that was folded
+/// is not among them.
 pub(super) type StacksByNumber = HashMap<u32, (u32, Arc<[u64]>)>;
 
 /// The stacks that threads have taken of themselves during a recording.

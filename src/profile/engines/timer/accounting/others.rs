@@ -157,7 +157,7 @@ impl Accounting {
 }
 
 impl SampleKey {
-    /// Returns `true` if its stack is one of those that are kept.
+    /// Returns `true` if its stack is kept.
     fn has_stack(&self) -> bool {
         !matches!(self.stack, EMPTY | OTHERS)
     }
