@@ -3,6 +3,7 @@
 
 use super::labels::Labels;
 use super::{FlameOptions, Names, Stacks, escape};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -41,13 +42,21 @@ impl Folded {
         };
         let mut lines: Vec<(String, u64)> =
             self.stacks.iter().map(|(frames, weight)| (text(frames), *weight)).collect();
-        lines.sort_unstable();
-        let with_weight = |(mut line, weight): (String, u64)| {
-            write!(line, " {weight}").expect("writing to a String cannot fail");
-            line
-        };
+        lines.sort_unstable_by(|a, b| by_frames(&a.0, &b.0));
         lines.into_iter().map(with_weight).collect()
     }
+}
+
+/// The order of stacks by their frames: a stack comes before those that go on from it, and these
+/// follow it at once. In the order of their text, `f::{closure}` comes between `f` and `f;g`.
+pub(super) fn by_frames(a: &str, b: &str) -> Ordering {
+    a.split(';').cmp(b.split(';'))
+}
+
+/// The line of a stack.
+pub(super) fn with_weight((mut line, weight): (String, u64)) -> String {
+    write!(line, " {weight}").expect("writing to a String cannot fail");
+    line
 }
 
 /// The number of the name. Different texts may be one name in a line.

@@ -1,11 +1,11 @@
 //! Keeps a picture small: if folded stacks have too many frames, the narrowest frames are merged
 //! into one frame above their caller. Makes lines of the stacks that stay, and of no others.
 
-use super::folded::Folded;
+use super::folded::{Folded, by_frames, with_weight};
 
 /// Pruned lines, and how many frames they have lost.
 pub(super) struct Pruned {
-    /// Sorted.
+    /// Sorted by their frames.
     pub(super) lines: Vec<String>,
     /// The number of frames that were merged.
     pub(super) left_out: usize,
@@ -41,7 +41,7 @@ pub(super) fn prune(folded: &Folded, most: usize) -> Pruned {
     while let Some((index, path)) = pending.pop() {
         let frame = &frames[index];
         if frame.own > 0 {
-            kept.push(format!("{path} {}", frame.own));
+            kept.push((path.clone(), frame.own));
         }
         let separator = if path.is_empty() { "" } else { ";" };
         let (mut narrow, mut narrow_total) = (0, 0);
@@ -58,12 +58,12 @@ pub(super) fn prune(folded: &Folded, most: usize) -> Pruned {
         }
         if narrow_total > 0 {
             let plural = if narrow == 1 { "" } else { "s" };
-            kept.push(format!("{path}{separator}[{narrow} narrow frame{plural}] {narrow_total}"));
+            kept.push((format!("{path}{separator}[{narrow} narrow frame{plural}]"), narrow_total));
         }
         left_out += narrow;
     }
-    kept.sort_unstable();
-    Pruned { lines: kept, left_out }
+    kept.sort_unstable_by(|a, b| by_frames(&a.0, &b.0));
+    Pruned { lines: kept.into_iter().map(with_weight).collect(), left_out }
 }
 
 /// The frames of the stacks, each before the frames above it; the first is the root of all.

@@ -2,7 +2,7 @@
 //! the code that they ran. Knows folded lines, not samples.
 
 use super::collapse::Collapse;
-use super::folded::Folded;
+use super::folded::{Folded, by_frames};
 use super::labels::Labels;
 use super::prune::prune;
 use super::{FlameOptions, Stacks, escape, folded, subtitle};
@@ -76,7 +76,7 @@ pub(super) fn write_difference(
     differential::from_readers(differences, before.as_bytes(), after_text.as_bytes(), &mut lines)?;
     let text = String::from_utf8_lossy(&lines);
     let mut lines: Vec<&str> = text.lines().collect();
-    lines.sort_unstable();
+    lines.sort_unstable_by(|a, b| by_frames(without_weights(a), without_weights(b)));
     if after_text.len() <= 1 {
         lines = vec!["[no samples] 1 1"];
     }
@@ -84,12 +84,22 @@ pub(super) fn write_difference(
     titles(&mut inferno, options, title, None);
     remark(&mut inferno, hidden(after, options));
     (inferno.factor, inferno.count_name) = unit(after);
-    draw(&mut inferno, lines, out)
+    draw(&mut inferno, lines.into_iter(), out)
 }
 
-fn draw<'a>(inferno: &mut Options<'_>, lines: impl IntoIterator<Item = &'a str>, out: impl Write) -> io::Result<()> {
+/// The frames of a line with two weights.
+fn without_weights(line: &str) -> &str {
+    line.rsplitn(3, ' ').nth(2).unwrap_or(line)
+}
+
+/// Draws lines that are sorted by their frames.
+fn draw<'a>(
+    inferno: &mut Options<'_>,
+    lines: impl DoubleEndedIterator<Item = &'a str>,
+    out: impl Write,
+) -> io::Result<()> {
     let mut picture = Vec::new();
-    flamegraph::from_lines(inferno, lines, &mut picture)?;
+    flamegraph::from_lines(inferno, lines.rev(), &mut picture)?;
     let picture = String::from_utf8(picture).map_err(io::Error::other)?;
     subtitle::write_broken(&picture, out)
 }
@@ -100,6 +110,9 @@ fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtit
     inferno.subtitle = options.subtitle.as_deref().or(subtitle).map(escape::text);
     inferno.direction = if options.icicle { Direction::Inverted } else { Direction::Straight };
     inferno.deterministic = true;
+    // inferno would sort the lines as text, or refuse another order, and draw a frame twice. As those of a
+    // chart it takes them as they are, the last one first.
+    inferno.flame_chart = true;
     inferno.min_width = NARROWEST;
     inferno.name_type = "Frame:".into();
 }

@@ -187,6 +187,33 @@ fn a_grown_share_is_red_and_a_shrunk_one_blue() {
     write_svg_difference(&Stacks::default(), &after, "", &FlameOptions::new(), Vec::new()).unwrap();
 }
 
+/// In the order of text, ` ` and `:` come before `;`, so that stacks of another function come between.
+#[test]
+fn a_function_between_its_namesakes_is_one_frame() {
+    let stack =
+        |frame, weight| Stack { label: "main".into(), frames: vec![frame], labels: Vec::new(), samples: 1, weight };
+    let stacks = Stacks {
+        stacks: vec![stack(0, 2_000_000), stack(1, 5_000_000), stack(2, 3_000_000)],
+        locations: vec![
+            location(0x10, &["make"]),
+            location(0x20, &["make::{closure}"]),
+            location(0x30, &["helper", "make"]),
+        ],
+        modules: Vec::new(),
+    };
+    let (mut picture, mut change, mut folded) = (Vec::new(), Vec::new(), Vec::new());
+    write_svg(&stacks, "", "", &FlameOptions::new(), &mut picture).unwrap();
+    write_svg_difference(&stacks, &stacks, "", &FlameOptions::new(), &mut change).unwrap();
+    for picture in [picture, change] {
+        let svg = String::from_utf8(picture).unwrap();
+        assert_eq!(svg.matches("<title>make (").count(), 1, "{svg}");
+        assert!(svg.contains("<title>make (5 ms, 50.00%") || svg.contains("<title>make (5 ms, 50%"), "{svg}");
+    }
+    write_folded(&stacks, &mut folded).unwrap();
+    let lines = "main;make 2000000\nmain;make;helper 3000000\nmain;make::{closure} 5000000\n";
+    assert_eq!(String::from_utf8(folded).unwrap(), lines);
+}
+
 #[test]
 fn any_title_and_name_gives_well_formed_xml() {
     let mut stacks = stacks();
