@@ -16,9 +16,9 @@ pub(crate) struct Looks {
     cpu: HashMap<u64, f64>,
     other_cpu: HashMap<i64, f64>,
     pub(crate) other_shares: HashMap<i64, f64>,
-    popped: HashMap<String, u64>,
-    /// Values that left each queue, per second.
-    pub(crate) rates: HashMap<String, f64>,
+    popped: HashMap<u64, u64>,
+    /// By the number of the queue: several may have one name. Values that left it, per second.
+    pub(crate) rates: HashMap<u64, f64>,
 }
 
 impl Looks {
@@ -48,12 +48,11 @@ impl Looks {
         let per_second =
             |now: u64, before: Option<&u64>| now.saturating_sub(before.copied().unwrap_or(now)) as f64 / elapsed;
         let queues = threads.queues.iter().filter(|_| !is_first);
-        self.rates =
-            queues.map(|queue| (queue.name.clone(), per_second(queue.popped, self.popped.get(&queue.name)))).collect();
+        self.rates = queues.map(|queue| (queue.id, per_second(queue.popped, self.popped.get(&queue.id)))).collect();
         self.uptime = threads.uptime_s;
         self.cpu = threads.threads.iter().filter_map(|thread| Some((thread.id, thread.cpu_s?))).collect();
         self.other_cpu = threads.others.iter().filter_map(|other| Some((other.os_thread, other.cpu_s?))).collect();
-        self.popped = threads.queues.iter().map(|queue| (queue.name.clone(), queue.popped)).collect();
+        self.popped = threads.queues.iter().map(|queue| (queue.id, queue.popped)).collect();
         Ok(threads)
     }
 

@@ -134,6 +134,7 @@ pub(crate) struct Deadlock {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Queue {
+    pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) len: u64,
     pub(crate) capacity: Option<u64>,

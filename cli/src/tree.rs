@@ -295,7 +295,7 @@ pub(crate) fn queues(threads: &Threads, looks: &Looks) -> Vec<String> {
     };
     let line = |queue: &crate::model::Queue| {
         let of = queue.capacity.map(|capacity| format!(" of {capacity}")).unwrap_or_default();
-        let rate = looks.rates.get(&queue.name).map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
+        let rate = looks.rates.get(&queue.id).map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
         let closed = if queue.closed { ", closed" } else { "" };
         let mut text = format!("{}: {}{of}{rate}{closed}", queue.name, queue.len);
         if let Some(adders) = waiting("room in queue", &queue.name) {

@@ -36,6 +36,33 @@ fn no_control_character_reaches_the_terminal() {
     assert!(stderr(&output).contains("another recording runs") && is_plain(&stderr(&output)), "{}", stderr(&output));
 }
 
+/// Two queues have one name. One of them is idle.
+#[test]
+fn queues_of_one_name_have_their_own_rates() {
+    let folder = Folder::new();
+    let looks = AtomicU64::new(0);
+    let answers: Arc<Answers> = Arc::new(move |path, stream| match path {
+        "/info" => answer(stream, "200 OK", "0.1.0", &info("twins", 7)),
+        _ => {
+            let look = looks.fetch_add(1, Ordering::Relaxed);
+            let (uptime, popped) = (3.0 + look as f64, look * 1000);
+            let threads = format!(
+                r#"{{"format":1,"selvedge":"0.1.0","name":"twins","process":7,"uptime_s":{uptime},"state":"running",
+                "threads":[{{"path":"main","id":1,"parent":null,"state":"running","age_s":{uptime},"cpu_s":0.1}}],
+                "queues":[{{"id":1,"name":"jobs","len":0,"capacity":null,"closed":false,"added":0,"popped":{popped}}},
+                {{"id":2,"name":"jobs","len":0,"capacity":null,"closed":false,"added":9,"popped":9}}]}}"#
+            );
+            answer(stream, "200 OK", "0.1.0", &threads);
+        }
+    });
+    program(&folder.socket("twins", 7), answers);
+    let output = selvedge(&["ps", "--folder", folder.0.to_str().unwrap()]);
+    expect(&output, 0);
+    let text = stdout(&output);
+    let rates: Vec<&str> = text.lines().filter_map(|line| line.split_once("jobs: ").map(|(_, rest)| rest)).collect();
+    assert_eq!(rates, ["0, 1000/s", "0, 0/s"], "{text}");
+}
+
 #[test]
 fn record_writes_what_the_ending_says() {
     let folder = Folder::new();

@@ -103,7 +103,7 @@ pub fn usual(name: &str, pid: u32) -> Arc<Answers> {
             "threads":[{"path":"main","id":1,"parent":null,"state":"waiting","age_s":3.0,"cpu_s":0.1,
              "waiting_for":{"kind":"thread","name":"main/evil","for_s":1.0,"held_by":null}},
             {"path":"main/e\u001b[31mvil\u009b\u202e","id":2,"parent":1,"state":"running","age_s":2.0,"cpu_s":2.0}],
-            "queues":[{"name":"files\u0007","len":3,"capacity":10,"closed":false,"added":5,"popped":2}]}"#;
+            "queues":[{"id":1,"name":"files\u0007","len":3,"capacity":10,"closed":false,"added":5,"popped":2}]}"#;
         let raw = threads.replace("\\u009b", "\u{9b}").replace("\\u202e", "\u{202e}");
         match path.split('?').next().unwrap_or_default() {
             "/info" => answer(stream, "200 OK", "0.1.0", &info(&name, pid)),
