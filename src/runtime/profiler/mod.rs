@@ -2,11 +2,13 @@
 //! decides when it is written.
 
 mod files;
+mod part;
 mod shutdown_profile;
 
 pub(super) use self::files::LogLine;
 
 use self::files::write;
+use self::part::create_beside;
 use self::shutdown_profile::ShutdownProfile;
 use super::config::{OsSignal, ProfileFormat, ProfileSettings, Settings};
 use super::pushing;
@@ -17,7 +19,6 @@ use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
 use crate::thread::tree::Node;
 use log::Level;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,11 +51,9 @@ pub(super) fn check(settings: &ProfileSettings) -> Result<(), Error> {
     if !settings.enabled && settings.signal == OsSignal::None {
         return Ok(());
     }
-    // Others may start at the same time.
-    let probe = settings.output.join(format!(".selvedge-probe-{}", std::process::id()));
     std::fs::create_dir_all(&settings.output)
-        .and_then(|()| File::create(&probe))
-        .and_then(|_| std::fs::remove_file(&probe))
+        .and_then(|()| create_beside(&settings.output.join(".selvedge-probe"), ""))
+        .and_then(|(_, probe)| std::fs::remove_file(probe))
         .map_err(|error| {
             let message = format!("profiles cannot be written into {}", settings.output.display());
             Error::new(Kind::Config, message).at_key("profile.output").because(error)
