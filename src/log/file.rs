@@ -1,15 +1,16 @@
 //! A log file: lines are collected in a buffer and written at the end of a batch. Makes the file
 //! again when it was moved or removed. Knows nothing of queues.
 //!
-//! The open file outlives its path: if the path cannot be looked at, or a moved file cannot be made
-//! again, the open file is written on.
+//! The open file outlives its path: if the path cannot be looked at, or a moved or rolled file cannot be
+//! made again, the open file is written on. A file that is made again has the owner and the mode of the
+//! file before.
 //!
 //! Invariants
 //! 1. What is in the buffer has not been written. A write that stops half-way leaves exactly the
 //!    rest. So no line is torn or written twice, however often a full disk interrupts.
 //! 2. The buffer ends at the end of a record.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub(super) struct LogFile {
     buffer: Vec<u8>,
     file: Option<File>,
     identity: Option<(u64, u64)>,
+    /// Of the file that was opened last, if it is one: a file that is made again has its owner and its mode.
+    metadata: Option<Metadata>,
     /// How many bytes the open file has. Known for a rolling one only.
     length: u64,
     rolling: Option<Rolling>,
@@ -69,6 +72,7 @@ impl LogFile {
             buffer: Vec::new(),
             file: None,
             identity: None,
+            metadata: None,
             last_check: Instant::now(),
             last_progress: None,
             is_told: false,
@@ -81,6 +85,7 @@ impl LogFile {
         let is_due = log.rolling.as_mut().is_some_and(|rolling| rolling.opened(length));
         if let (false, Some(file)) = (append || is_due, &log.file)
             && file.metadata()?.is_file()
+            && log_file::own_descriptor(&log.path).is_none()
         {
             file.set_len(0)?;
             log.length = 0;
@@ -94,14 +99,46 @@ impl LogFile {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let file = log_file::open_for_log(&self.path, OpenOptions::new().append(true).create(true))?;
+        let file = self.open_or_make()?;
         let metadata = file.metadata()?;
         if let (Some(rolling), Some(rolls)) = (&mut self.rolling, rolls) {
-            rolling.reopened(rolls);
+            rolling.reopened(rolls, metadata.len());
         }
         (self.identity, self.length) = (log_file::identity(&metadata), metadata.len());
         (self.last_check, self.is_told) = (Instant::now(), false);
         self.file = Some(file);
+        self.metadata = metadata.is_file().then_some(metadata);
+        Ok(())
+    }
+
+    fn open_or_make(&self) -> io::Result<File> {
+        if let Some(file) = log_file::own_descriptor(&self.path) {
+            return Ok(file);
+        }
+        // It may have been changed since it was opened.
+        let now = self.file.as_ref().and_then(|file| file.metadata().ok()).filter(Metadata::is_file);
+        if let Some(before) = now.as_ref().or(self.metadata.as_ref()) {
+            match log_file::make_as(before, &self.path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
+        }
+        log_file::open_for_log(&self.path, OpenOptions::new().append(true).create(true))
+    }
+
+    /// The open file has become an archive. Until there is a new one, it is written on.
+    fn leave_archive(&mut self) -> io::Result<()> {
+        let Err(error) = self.reopen() else { return Ok(()) };
+        let is_named = |file: &File| file.metadata().is_ok_and(|file| !log_file::is_deleted(&file));
+        if !self.file.as_ref().is_some_and(is_named) {
+            self.file = None;
+            return Err(error);
+        }
+        if !std::mem::replace(&mut self.is_told, true) {
+            let path = plain_path(&self.path);
+            let cause = format!("{path} was rolled, and cannot be made again: {error}");
+            remark(&format!("selvedge: the log file {cause}; its archive is written on"));
+        }
         Ok(())
     }
 
@@ -200,11 +237,7 @@ impl Buffered for LogFile {
                 self.follow_path();
                 Ok(())
             }
-            Outcome::Rolled => {
-                // An archive gets no more records.
-                self.file = None;
-                self.reopen()
-            }
+            Outcome::Rolled => self.leave_archive(),
         }
     }
 }
@@ -223,8 +256,8 @@ impl LogFile {
         if self.buffer.is_empty() {
             return self.open_if_closed();
         }
-        if self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
-            self.file = None;
+        if self.file.is_some() && self.rolling.as_ref().is_some_and(Rolling::is_outdated) {
+            self.leave_archive()?;
         }
         if self.file.is_some() && self.last_check.elapsed() >= CHECK_EVERY {
             self.last_check = Instant::now();

@@ -1,9 +1,10 @@
 //! Unix: files that a log is written to. A FIFO is not waited for, a limit of a file's size does
 //! not end the process, and a file is known also when its name changes.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::sync::Once;
 use std::{mem, ptr};
@@ -37,6 +38,47 @@ pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result
         options.custom_flags(libc::O_NONBLOCK);
     }
     options.open(path)
+}
+
+/// Makes a file for appending, which the same may read and write as the file before. Their owner and group
+/// stay where this process may give them; else the group has no rights: it would be another group.
+pub(crate) fn make_as(before: &Metadata, path: &Path) -> io::Result<File> {
+    let mode = before.mode() & 0o777;
+    // Nobody else can open it until it has its owner and its mode.
+    let file = OpenOptions::new().append(true).create_new(true).mode(mode & 0o600).open(path)?;
+    let made = file.metadata()?;
+    let is_given = |owner, group| fchown(&file, owner, group).is_ok();
+    let (owner, group) = (Some(before.uid()), Some(before.gid()));
+    let is_same = (made.uid(), made.gid()) == (before.uid(), before.gid());
+    let has_group = is_same || is_given(owner, group) || made.gid() == before.gid() || is_given(None, group);
+    file.set_permissions(Permissions::from_mode(if has_group { mode } else { mode & !0o070 }))?;
+    Ok(file)
+}
+
+/// Gives the file at `path` the mode of the file before, as [`make_as`] does. Whether that is possible is no
+/// matter for the file's text.
+pub(crate) fn give_access(before: &Metadata, path: &Path) {
+    if let Ok(file) = File::open(path) {
+        let _best_effort = fchown(&file, Some(before.uid()), Some(before.gid()));
+        let _best_effort = file.set_permissions(Permissions::from_mode(before.mode() & 0o777));
+    }
+}
+
+/// The file that this process has as a descriptor, if `path` names that (`/dev/stdout`, `/dev/fd/3`) and it is
+/// a file. With a description of its own, it would be written over what others write there.
+pub(crate) fn own_descriptor(path: &Path) -> Option<File> {
+    let number = match path.to_str()? {
+        "/dev/stdout" => 1,
+        "/dev/stderr" => 2,
+        path => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok()?,
+    };
+    if number < 0 || !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    // SAFETY: the descriptor is not negative. It is borrowed for this call alone, in which it is duplicated; if
+    // it is closed meanwhile, that fails or gives another file, as opening the path would.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    borrowed.try_clone_to_owned().ok().map(File::from)
 }
 
 /// Returns `true` for the error that a FIFO has no reader now.

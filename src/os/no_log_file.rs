@@ -10,6 +10,16 @@ pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result
     options.open(path)
 }
 
+pub(crate) fn make_as(_before: &Metadata, path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).open(path)
+}
+
+pub(crate) fn give_access(_before: &Metadata, _path: &Path) {}
+
+pub(crate) fn own_descriptor(_path: &Path) -> Option<File> {
+    None
+}
+
 pub(crate) fn is_without_reader(_error: &io::Error) -> bool {
     false
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::log::checked::CheckedAppender;
 use crate::log::rolling::{self, CENTURY, Policy};
 use crate::log::settings::for_log4rs;
-use crate::yaml::{Field, plain, plain_path, quoted};
+use crate::yaml::{Field, plain, plain_path, quoted, unreplaced};
 
 /// Checks a policy. Archives are relative to `folder`.
 pub(super) fn policy(check: &mut Check, field: &Field<'_>, folder: &Path) -> Result<Policy, Error> {
@@ -60,7 +60,7 @@ fn trigger(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn roller(check: &Check, field: &Field<'_>) -> Result<(), Error> {
+fn roller(check: &mut Check, field: &Field<'_>) -> Result<(), Error> {
     let kind = read_kind(field, "roller", &["delete", "fixed_window"], None)?;
     if kind == "delete" {
         field.section(&["kind"])?;
@@ -73,11 +73,20 @@ fn roller(check: &Check, field: &Field<'_>) -> Result<(), Error> {
         }
         let pattern = section.required("pattern", "the name of the old files, with `{}` for their number")?;
         let text = pattern.text("the name of the old files, with `{}` for their number")?;
+        if let Some(fault) = unreplaced(text) {
+            return Err(pattern.error(fault));
+        }
+        if text.contains("$TIME{") {
+            check.warn(&pattern, "a rolling_file does not replace `$TIME{…}`; it stays in the name");
+        }
         let expanded = check.variables(&pattern, text);
         if !text.contains("{}") {
             return Err(pattern.expected("a name with `{}` in it, for the number of the old file"));
         }
         let end = expanded.rsplit("{}").next().unwrap_or(&expanded);
+        if let Some(ending) = rolling::uncompressed(end) {
+            check.warn(&pattern, &format!("`.{ending}` does not compress old files; `.gz` and `.zst` do"));
+        }
         if let Some((ending, feature)) = rolling::compression(end)
             && !rolling::can_compress(ending)
         {

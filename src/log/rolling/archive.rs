@@ -8,7 +8,7 @@
 //!    an archive.
 //! 3. The work is bounded by the number of archives that exist, not by `count`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use log4rs::append::rolling_file::policy::compound::roll::Roll;
 use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
 
 use crate::error::{drop_payload, panic_message};
+use crate::os::log_file;
 use crate::yaml::{plain, plain_path};
 
 /// The archives of a `fixed_window` roller.
@@ -124,11 +125,15 @@ impl Archives {
         let pattern = self.folder.join(self.pieces.join("{}"));
         let pattern = pattern.to_str().ok_or_else(|| format!("{} is not UTF-8", plain_path(&pattern)))?;
         // A window of one: the others have been moved.
+        let before = fs::metadata(active);
         let roll = || FixedWindowRoller::builder().base(self.base).build(pattern, 1)?.roll(active);
         // log4rs prints its failure to stdout, and panics if that fails too. AssertUnwindSafe: what
         // it leaves half-done is the archive, which is removed.
         let cause = match catch_unwind(AssertUnwindSafe(roll)) {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                before.iter().for_each(|before| log_file::give_access(before, first));
+                return Ok(());
+            }
             Ok(Err(error)) => format!("{error:#}"),
             Err(payload) => {
                 let message = plain(&panic_message(&*payload));
@@ -148,6 +153,13 @@ pub(in crate::log) fn compression(name: &str) -> Option<(&'static str, &'static 
         let rest = name.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));
         rest.is_some()
     })
+}
+
+/// The ending of a compressed file that is not compressed here. log4rs compares the case, too.
+pub(in crate::log) fn uncompressed(name: &str) -> Option<&str> {
+    const COMPRESSED: [&str; 9] = ["gz", "zst", "zip", "bz2", "xz", "lz4", "7z", "tgz", "br"];
+    let ending = name.rsplit_once('.')?.1;
+    (compression(name).is_none() && COMPRESSED.contains(&&*ending.to_ascii_lowercase())).then_some(ending)
 }
 
 /// Whether log4rs has been compiled with that.
@@ -236,10 +248,19 @@ fn take_over(active: &Path, archive: &Path) -> Result<(), String> {
     }
 }
 
+/// Others may write in the folder of the archives. So no link that is at `to` is followed.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    // A copy that did not end. No other process copies now: the roll has the lock.
+    let _half = fs::remove_file(to);
+    let mut source = File::open(from)?;
+    let mut copy = log_file::make_as(&source.metadata()?, to)?;
+    io::copy(&mut source, &mut copy).map(drop)
+}
+
 fn copy_over(active: &Path, archive: &Path) -> io::Result<()> {
     // Under another name until it is whole: a full disk may stop the copy half-way.
     let part = beside(archive, ".part");
-    let whole = fs::copy(active, &part).and_then(|_| fs::rename(&part, archive));
+    let whole = copy_new(active, &part).and_then(|()| fs::rename(&part, archive));
     if let Err(error) = whole {
         let _half = fs::remove_file(&part);
         return Err(error);
@@ -250,4 +271,24 @@ fn copy_over(active: &Path, archive: &Path) -> io::Result<()> {
         // Or it would be there twice.
         let _copy = fs::remove_file(archive);
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_follows_no_link() {
+        let folder = std::env::temp_dir().join(format!("selvedge-archive-copy-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let [active, archive, victim] = ["app.log", "app.1.log", "victim"].map(|name| folder.join(name));
+        fs::write(&active, "records").expect("a log");
+        fs::write(&victim, "mine").expect("a victim");
+        std::os::unix::fs::symlink(&victim, folder.join("app.1.log.part")).expect("a link");
+        copy_over(&active, &archive).expect("copied");
+        let text = |file: &Path| fs::read_to_string(file).expect("a file");
+        assert_eq!((&*text(&archive), &*text(&victim)), ("records", "mine"));
+        assert!(!active.exists());
+        fs::remove_dir_all(folder).expect("removed");
+    }
 }

@@ -27,7 +27,7 @@ use crate::os::log_file;
 use crate::os::tell::remark;
 use crate::yaml::plain_path;
 
-pub(super) use self::archive::{can_compress, compression, real};
+pub(super) use self::archive::{can_compress, compression, real, uncompressed};
 pub(super) use self::policy::{CENTURY, Policy, is_limit_zero, is_trigger};
 
 /// The pause after a roll that failed. Doubled with each further failure.
@@ -127,9 +127,13 @@ impl Rolling {
         self.memory().rolls
     }
 
-    /// The file has been opened again; before, there had been so many rolls.
-    pub(super) fn reopened(&mut self, rolls: u64) {
+    /// The file has been opened again, and has `length` bytes; before, there had been so many rolls.
+    pub(super) fn reopened(&mut self, rolls: u64, length: u64) {
         self.seen = rolls;
+        // The archive may have been written on, and be too long.
+        if matches!(self.policy.trigger, Trigger::Size(limit) if length <= limit) {
+            self.memory.lock().due = false;
+        }
     }
 
     /// The file has been opened for the first time, and has `length` bytes. Returns `true` if they

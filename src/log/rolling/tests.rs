@@ -361,12 +361,30 @@ fn a_path_that_is_unreadable_postpones_the_roll() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_not_made_after_a_roll_is_a_failure() {
-    if crate::own_process::passes(module_path!(), "a_file_not_made_after_a_roll_is_a_failure", &[]) {
+fn without_a_new_file_the_archive_is_written_on() {
+    if crate::own_process::passes(module_path!(), "without_a_new_file_the_archive_is_written_on", &[]) {
         return;
     }
     let folder = Folder::new("refused");
     let policy = folder.policy("{ kind: size, limit: 8 }", "{ kind: fixed_window, pattern: 'app.{}.log', count: 9 }");
+    let mut file = folder.log_file("app.log", true, policy, false);
+    let none = NoFiles::new();
+    let results = [write(&mut file, "12345678"), write(&mut file, "more"), file.write_out()];
+    drop(none);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    write(&mut file, "9").unwrap();
+    assert_eq!(folder.files(), ["app.0.log=12345678\nmore\n", "app.log=9\n"]);
+}
+
+/// A deleted file takes no more records.
+#[cfg(unix)]
+#[test]
+fn a_file_not_made_after_a_deletion_is_a_failure() {
+    if crate::own_process::passes(module_path!(), "a_file_not_made_after_a_deletion_is_a_failure", &[]) {
+        return;
+    }
+    let folder = Folder::new("deleted");
+    let policy = folder.policy("{ kind: size, limit: 8 }", "{ kind: delete }");
     let mut file = folder.log_file("app.log", true, policy, false);
     let none = NoFiles::new();
     let results = [write(&mut file, "12345678"), file.write_out(), file.write_out()];
@@ -374,9 +392,8 @@ fn a_file_not_made_after_a_roll_is_a_failure() {
     for result in results {
         assert!(NoFiles::is_why(&result.unwrap_err()));
     }
-    file.write_out().unwrap();
     write(&mut file, "9").unwrap();
-    assert_eq!(folder.files(), ["app.0.log=12345678\n", "app.log=9\n"]);
+    assert_eq!(folder.files(), ["app.log=9\n"]);
 }
 
 #[cfg(unix)]
@@ -423,4 +440,24 @@ fn a_child_forked_during_a_roll_rolls_by_itself() {
     drop(end);
     rolls.join().unwrap();
     assert!(is_well, "the child waits for a thread that is not there");
+}
+
+/// As an administrator has changed it.
+#[cfg(unix)]
+#[test]
+fn rolls_keep_the_mode_of_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    for archive in ["app.{}.log", "app.{}.log.gz"] {
+        let folder = Folder::new("mode");
+        let roller = format!("{{ kind: fixed_window, pattern: '{archive}', count: 2 }}");
+        let mut file = folder.log_file("app.log", true, folder.policy("{ kind: size, limit: 8 }", &roller), false);
+        fs::set_permissions(folder.path("app.log"), fs::Permissions::from_mode(0o600)).unwrap();
+        for _ in 0..2 {
+            write(&mut file, "12345678").unwrap();
+        }
+        for name in ["app.log".to_owned(), archive.replace("{}", "0"), archive.replace("{}", "1")] {
+            let mode = fs::metadata(folder.path(&name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
 }
