@@ -10,13 +10,16 @@ use super::wiring::Wiring;
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
 
+/// A file that has changed and then stayed as it is for this long is taken as whole.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// Starts the thread that checks the file after each `every`. Called by the start of the runtime,
 /// as `start_reload`, if the file has a `refresh_rate`.
 pub(crate) fn start(main: &Arc<Node>, file: PathBuf, refresh: Refresh, wiring: Wiring) -> io::Result<()> {
-    let mut watched = Watched::new(file, refresh);
+    let mut watched = Watched::new(file.clone(), refresh);
     let builder = Builder::new("log-reload").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
-        while !please_stop.wait_for_go_timeout(watched.every) {
+        while !please_stop.wait_for_go_timeout(watched.pause()) {
             if watched.has_changed() {
                 watched.every = reload(&watched.file, &watched.folder, watched.every, wiring);
             }
@@ -33,18 +36,31 @@ struct Watched {
     every: Duration,
     /// The version that was read last.
     seen: Version,
+    /// Another version, seen at the last look. It may be half-written.
+    half: Option<Version>,
 }
 
 impl Watched {
     fn new(file: PathBuf, Refresh { every, seen }: Refresh) -> Watched {
         let folder = std::env::current_dir().unwrap_or_default();
-        Watched { file: std::path::absolute(&file).unwrap_or(file), folder, every, seen }
+        Watched { file: std::path::absolute(&file).unwrap_or(file), folder, every, seen, half: None }
     }
 
-    /// Returns `true` if the file is not the version that was read. The caller reads it then.
+    /// How long to wait before the next look.
+    fn pause(&self) -> Duration {
+        self.half.map_or(self.every, |_| SETTLED)
+    }
+
+    /// Returns `true` if the file is not the version that was read, and was the same at the look
+    /// before. The caller reads it then. What is half-written may be valid, and say something else.
     fn has_changed(&mut self) -> bool {
         let now = Version::of(&self.file);
-        std::mem::replace(&mut self.seen, now) != now
+        let is_whole = now != self.seen && self.half == Some(now);
+        if is_whole {
+            self.seen = now;
+        }
+        self.half = (now != self.seen).then_some(now);
+        is_whole
     }
 }
 
@@ -89,9 +105,14 @@ mod tests {
         assert!(!Watched::new(file.clone(), refresh).has_changed());
         // Between the reading and the start of the thread.
         fs::write(&file, format!("{settings}# changed\n")).unwrap();
-        let mut watched = Watched::new(file, refresh);
+        let mut watched = Watched::new(file.clone(), refresh);
+        assert!(!watched.has_changed() && watched.pause() == SETTLED, "it may be half-written");
+        fs::write(&file, format!("{settings}# changed again\n")).unwrap();
+        assert!(!watched.has_changed() && watched.pause() == SETTLED, "it is written on");
         assert!(watched.has_changed());
-        assert!(!watched.has_changed(), "it is read once");
+        assert!(!watched.has_changed() && watched.pause() != SETTLED, "it is read once");
+        fs::write(&file, settings).unwrap();
+        assert!(!watched.has_changed() && watched.pause() == SETTLED);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 use ::log::LevelFilter;
 use std::env;
 
+use crate::yaml::did_you_mean;
+
 const VARIABLE: &str = "RUST_LOG";
 
 /// What RUST_LOG is at most, in a remark about it.
@@ -74,7 +76,12 @@ fn parse(text: &str) -> Levels {
                     levels.root = level;
                     continue;
                 }
-                Err(_) => (directive, LevelFilter::Trace),
+                Err(_) => {
+                    if looks_like_a_level(directive) {
+                        levels.remark(directive, "is no level, and so the target of which all is logged");
+                    }
+                    (directive, LevelFilter::Trace)
+                }
             },
             // As env_logger: a target without a level has all of them.
             Some((target, level)) if level.trim().is_empty() => (target.trim(), LevelFilter::Trace),
@@ -86,8 +93,7 @@ fn parse(text: &str) -> Levels {
                 }
             },
         };
-        let is_odd = |c: char| c.is_control() || c.is_whitespace() || "[]{}".contains(c);
-        if !super::target::is_logger_name(target) || target.contains(is_odd) {
+        if !super::target::is_logger_name(target) || is_no_target(target) {
             levels.fault(directive, "before `=` comes a target, as `my_crate::parser`");
             continue;
         }
@@ -100,9 +106,28 @@ fn parse(text: &str) -> Levels {
 
 impl Levels {
     fn fault(&mut self, text: &str, why: &str) {
-        let quote: String = text.chars().take(LONGEST_QUOTE).flat_map(char::escape_debug).collect();
-        self.faults.push(format!("{VARIABLE}: `{quote}` is ignored: {why}"));
+        self.remark(text, &format!("is ignored: {why}"));
     }
+
+    fn remark(&mut self, text: &str, what: &str) {
+        let quote: String = text.chars().take(LONGEST_QUOTE).flat_map(char::escape_debug).collect();
+        self.faults.push(format!("{VARIABLE}: `{quote}` {what}"));
+    }
+}
+
+/// Quotes are those of a file that a shell does not read. A number is a level of other libraries.
+fn is_no_target(text: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || "[]{}\"'`*;\u{fffd}".contains(c);
+    text.contains(is_odd) || text.bytes().all(|letter| letter.is_ascii_digit())
+}
+
+/// A level that is misspelt, or a word that other programs take.
+fn looks_like_a_level(word: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const ELSEWHERE: [&str; 12] =
+        ["all", "none", "true", "false", "yes", "no", "on", "warning", "verbose", "fatal", "critical", "information"];
+    let word = word.to_ascii_lowercase();
+    ELSEWHERE.contains(&&*word) || !did_you_mean(&word, &LEVELS).is_empty()
 }
 
 #[cfg(test)]
@@ -134,8 +159,34 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_level_is_told() {
+        for text in ["wran", "infoo", "Warning", "all", "none", "true", "INFOO"] {
+            let levels = parse(text);
+            assert_eq!((levels.targets.len(), levels.faults.len()), (1, 1), "{text}: {levels:?}");
+            assert!(levels.faults[0].contains("is no level"), "{levels:?}");
+        }
+        for text in ["hyper", "my_crate", "tokio::net", "trade_engine", "selvedge"] {
+            assert!(parse(text).faults.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
     fn unknown_directives_are_reported_and_skipped() {
-        let cases = ["a=loud", "/some.*", "[span]=debug", "a[{id=1}]=debug", "a:b=info", "=info", "\u{7}=\u{7}"];
+        let cases = [
+            "a=loud",
+            "/some.*",
+            "[span]=debug",
+            "a[{id=1}]=debug",
+            "a:b=info",
+            "=info",
+            "\u{7}=\u{7}",
+            "\"debug\"",
+            "'debug'",
+            "*=debug",
+            "debug;hyper=warn",
+            "3",
+            "\u{fffd}",
+        ];
         for text in cases {
             let levels = parse(&format!("warn,{text}"));
             assert_eq!((levels.root, levels.targets.len()), (LevelFilter::Warn, 0), "{text}: {levels:?}");

@@ -9,10 +9,12 @@ mod field;
 mod nearest;
 mod node;
 mod text;
+mod unreplaced;
 mod variables;
 
 pub(crate) use document::Document;
 pub(crate) use field::{Field, Section, did_you_mean, one_of};
 pub(crate) use node::{Node, Value};
 pub(crate) use text::{plain, plain_path, quoted};
+pub(crate) use unreplaced::{expand_path, unreplaced};
 pub(crate) use variables::expand_env;

@@ -21,6 +21,13 @@ pub(crate) fn expand_env(path: &str) -> Result<String, String> {
             ));
         }
         match env::var(name) {
+            Ok(value) if value.contains("$ENV{") => {
+                return Err(format!("the environment variable {name} has `$ENV{{` in it, which is not replaced there"));
+            }
+            // A tool that starts containers passes what is not set as an empty text.
+            Ok(value) if value.is_empty() && is_whole_part(before, behind) => {
+                return Err(format!("the environment variable {name} is empty; set it, or write the path without it"));
+            }
             Ok(value) => expanded.push_str(&value),
             Err(VarError::NotPresent) => {
                 return Err(format!(
@@ -34,6 +41,11 @@ pub(crate) fn expand_env(path: &str) -> Result<String, String> {
         rest = behind;
     }
     Ok(expanded + rest)
+}
+
+/// Returns `true` if nothing else stands between the slashes.
+fn is_whole_part(before: &str, behind: &str) -> bool {
+    (before.is_empty() || before.ends_with('/')) && (behind.is_empty() || behind.starts_with('/'))
 }
 
 fn is_variable(name: &str) -> bool {
@@ -54,6 +66,21 @@ mod tests {
         let error = expand_env("a/$ENV{REGION}/$ENV{SELVEDGE_UNSET}/x").unwrap_err();
         assert!(error.contains("the environment variable SELVEDGE_UNSET is not set"), "{error}");
         assert_eq!(expand_env("$ENV/{}/$TIME{%Y}").unwrap(), "$ENV/{}/$TIME{%Y}");
+    }
+
+    #[test]
+    fn an_empty_variable_is_no_folder() {
+        let variables = [("SELVEDGE_EMPTY", ""), ("SELVEDGE_NESTED", "$ENV{HOME}")];
+        if crate::own_process::passes(module_path!(), "an_empty_variable_is_no_folder", &variables) {
+            return;
+        }
+        for path in ["$ENV{SELVEDGE_EMPTY}/app.log", "a/$ENV{SELVEDGE_EMPTY}/app.log", "$ENV{SELVEDGE_EMPTY}"] {
+            let error = expand_env(path).unwrap_err();
+            assert!(error.contains("SELVEDGE_EMPTY is empty"), "{path}: {error}");
+        }
+        assert_eq!(expand_env("app$ENV{SELVEDGE_EMPTY}.log").unwrap(), "app.log");
+        let error = expand_env("$ENV{SELVEDGE_NESTED}/x").unwrap_err();
+        assert!(error.contains("SELVEDGE_NESTED has `$ENV{` in it"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::log::checked::CheckedAppender;
 use crate::log::settings::for_log4rs;
 use crate::log::wiring::{read_level, read_queue};
 use crate::log::{paths, pattern_syntax};
-use crate::yaml::{Field, Section};
+use crate::yaml::{Field, Section, unreplaced};
 
 impl Check {
     pub(super) fn appender(&mut self, name: &str, field: &Field<'_>) -> Result<CheckedAppender, Error> {
@@ -109,7 +109,11 @@ impl Check {
     fn path(&mut self, section: &Section<'_>, with_time: bool) -> Result<(PathBuf, String), Error> {
         section.get("append").map_or(Ok(false), |append| append.boolean())?;
         let field = section.required("path", "the file to log to")?;
-        let mut path = self.variables(&field, field.text("the path of the log file")?);
+        let written = field.text("the path of the log file")?;
+        if let Some(fault) = unreplaced(written) {
+            return Err(field.error(fault));
+        }
+        let mut path = self.variables(&field, written);
         if with_time {
             path = paths::expand_time(&path).map_err(|message| field.error(message))?;
         } else if path.contains("$TIME{") {

@@ -7,7 +7,7 @@ use super::push_text::PushText;
 use super::settings::Listen;
 use crate::error::{Error, Kind};
 use crate::profile::{Clock, Options};
-use crate::yaml::expand_env;
+use crate::yaml::expand_path;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,7 @@ fn read_output(value: &OsStr) -> Result<PathBuf, Error> {
     };
     // A path that is no text has no variables in it.
     let output = match value.to_str() {
-        Some(text) => PathBuf::from(expand_env(text).map_err(wrong)?),
+        Some(text) => PathBuf::from(expand_path(text).map_err(wrong)?),
         None => PathBuf::from(value),
     };
     check_output(&output).map_err(wrong)?;

@@ -14,7 +14,7 @@ use super::set::Set;
 use super::settings::{Listen, LogOutput, LogTo};
 use crate::error::Error;
 use crate::profile::{Clock, Engine, Options};
-use crate::yaml::{Document, Field, Section, expand_env, plain_path};
+use crate::yaml::{Document, Field, Section, expand_path, plain_path};
 
 pub(super) fn read(file: &Path) -> Result<Set, Error> {
     let document = Document::read(file)?;
@@ -90,7 +90,7 @@ fn read_log(log: &Field<'_>, folder: &Path, set: &mut Set) -> Result<(), Error> 
 
 /// A path with its environment variables replaced, as in a log4rs file.
 fn path(field: &Field<'_>, what: &str) -> Result<String, Error> {
-    expand_env(field.text(what)?).map_err(|message| field.error(message))
+    expand_path(field.text(what)?).map_err(|message| field.error(message))
 }
 
 /// A setting for log4rs in a program without log4rs would have no effect.
