@@ -47,7 +47,7 @@ impl Folded {
     }
 }
 
-/// The order of stacks by their frames: a stack comes before those that go on from it, and these
+/// The order of stacks by their frames: a stack comes before longer ones with the same beginning, and they
 /// follow it at once. In the order of their text, `f::{closure}` comes between `f` and `f;g`.
 pub(super) fn by_frames(a: &str, b: &str) -> Ordering {
     a.split(';').cmp(b.split(';'))

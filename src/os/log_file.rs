@@ -44,7 +44,7 @@ pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result
 /// stay where this process may give them; else the group has no rights: it would be another group.
 pub(crate) fn make_as(before: &Metadata, path: &Path) -> io::Result<File> {
     let mode = before.mode() & 0o777;
-    // Nobody else can open it until it has its owner and its mode.
+    // No other user can open it until it has its owner and its mode.
     let file = OpenOptions::new().append(true).create_new(true).mode(mode & 0o600).open(path)?;
     let made = file.metadata()?;
     let is_given = |owner, group| fchown(&file, owner, group).is_ok();

@@ -6,18 +6,13 @@ use super::variables::expand_env;
 /// What follows `$` in a variable that is replaced, here or by the caller.
 const REPLACED: [&str; 2] = ["ENV{", "TIME{"];
 
-/// Says what in `path` looks like a variable of a shell, of Windows, of another log library or of
-/// log4rs's patterns. Text that an environment variable gives is not looked at: so any path can be named.
+/// Says what in `path` looks like a variable of a shell, of Windows or of another log library.
+/// Text that an environment variable gives is not looked at: so any path can be named.
 pub(crate) fn unreplaced(path: &str) -> Option<String> {
     let dollars = path.match_indices('$').map(|(at, _)| &path[at..]).find_map(after_dollar);
-    let found = dollars.or_else(|| between_percents(path));
-    if let Some((written, name)) = found {
-        let written = quoted(written);
-        return Some(format!("{written} is not replaced, and would be a part of the name; write `$ENV{{{name}}}`"));
-    }
-    let date = path.find("{d(")?;
-    let written = quoted(path[date..].split_inclusive('}').next().unwrap_or_default());
-    Some(format!("{written} is not replaced in a path, and would be a part of the name; write `$TIME{{%Y-%m-%d}}`"))
+    let (written, name) = dollars.or_else(|| between_percents(path))?;
+    let written = quoted(written);
+    Some(format!("{written} is not replaced, and would be a part of the name; write `$ENV{{{name}}}`"))
 }
 
 /// `path` with its environment variables replaced. What would stay in it as it is written is an error.
@@ -26,7 +21,7 @@ pub(crate) fn expand_path(path: &str) -> Result<String, String> {
         return Err("`~` is a folder of that name here; the home folder is `$ENV{HOME}`".to_owned());
     }
     if path.contains("$TIME{") {
-        return Err("`$TIME{…}` is replaced in the path of an appender of a log4rs file alone".to_owned());
+        return Err("`$TIME{…}` is replaced in log4rs files only".to_owned());
     }
     unreplaced(path).map_or_else(|| expand_env(path), Err)
 }
@@ -87,7 +82,6 @@ mod tests {
             ("${ENV:LOG_DIR}/app.log", "`${ENV:LOG_DIR}`", "`$ENV{LOG_DIR}`"),
             ("$ENV{A}/${lower}/app.log", "`${lower}`", "`$ENV{lower}`"),
             ("$TIME(%Y)/app.log", "`$TIME(%Y)`", "$ENV"),
-            ("{d(%Y)}/app.log", "`{d(%Y)}`", "`$TIME{"),
         ] {
             let text = unreplaced(path).unwrap_or_else(|| panic!("{path} is refused"));
             assert!(text.starts_with(written) && text.contains(instead), "{path}: {text}");
@@ -104,9 +98,19 @@ mod tests {
 
     #[test]
     fn other_names_may_have_these_signs() {
-        for path in
-            ["$ENV{HOME}/a", "a-$TIME{%Y}", "app.${}.log", "cost$/x", "a$b", "50%", "a%20b%20c", "100%-50%", "{}", "~"]
-        {
+        for path in [
+            "$ENV{HOME}/a",
+            "a-$TIME{%Y}",
+            "app.${}.log",
+            "cost$/x",
+            "a$b",
+            "50%",
+            "a%20b%20c",
+            "100%-50%",
+            "{d(%Y)}",
+            "{}",
+            "~",
+        ] {
             assert_eq!(unreplaced(path), None, "{path}");
         }
     }

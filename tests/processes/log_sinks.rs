@@ -4,7 +4,7 @@
 
 use crate::support::until;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -392,6 +392,8 @@ fn a_file_without_a_name_is_written_once() {
     logging::flush();
     log::info!("record 1 end");
     runtime.shutdown().unwrap();
+    // The log shares the place in the file.
+    file.rewind().unwrap();
     let mut text = String::new();
     file.read_to_string(&mut text).unwrap();
     let numbers: Vec<&str> = text.lines().filter(|line| line.contains(" record ")).collect();
