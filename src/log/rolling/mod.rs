@@ -132,7 +132,7 @@ impl Rolling {
         self.seen = rolls;
         // The archive may have been written on, and be too long.
         if matches!(self.policy.trigger, Trigger::Size(limit) if length <= limit) {
-            self.memory.lock().due = false;
+            self.memory().due = false;
         }
     }
 
