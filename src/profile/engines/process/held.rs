@@ -5,7 +5,8 @@
 //! 1. Intervals become one without loss only if the owner of each sample stays the same one
 //!    (`profile/owners.rs`).
 //! 2. If too many are left, two neighbours become a mixed one: its samples may be another thread's,
-//!    and count as ambiguous. The older an interval is, the more of them have become one.
+//!    and count as ambiguous. The newer half stays as it is; the older an interval is, the more of them
+//!    have become one.
 
 use crate::profile::raw::{GRACE, Held, Lifetime, Nanos};
 use std::cmp::Reverse;
@@ -25,11 +26,12 @@ struct Interval {
 pub(super) fn settle(lifetimes: &mut [&mut Lifetime], living: &HashMap<u64, Nanos>, most: usize) {
     let mut intervals = join(take(lifetimes), living);
     if count(&intervals) > most {
+        let older = middle(&intervals);
         loop {
             let before = count(&intervals);
-            intervals = join(pair(intervals, living), living);
+            intervals = join(pair(intervals, living, older), living);
             let after = count(&intervals);
-            if after <= most / 2 {
+            if after <= most / 4 * 3 {
                 break;
             }
             if after == before {
@@ -65,6 +67,20 @@ fn count(intervals: &[Interval]) -> usize {
     intervals.iter().filter(|interval| interval.is_pools).count()
 }
 
+/// The ends of the pools' intervals, sorted.
+fn ends(intervals: &[Interval]) -> Vec<Nanos> {
+    let ends = intervals.iter().filter(|interval| interval.is_pools).map(|interval| interval.held.till);
+    let mut ends: Vec<Nanos> = ends.collect();
+    ends.sort_unstable();
+    ends
+}
+
+/// The time at which half of the pools' intervals had ended.
+fn middle(intervals: &[Interval]) -> Nanos {
+    let ends = ends(intervals);
+    ends.get(ends.len() / 2).copied().unwrap_or(Nanos::MAX)
+}
+
 /// Makes one of neighbours of one pool if no time between them is another thread's.
 fn join(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval> {
     let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len());
@@ -78,13 +94,13 @@ fn join(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval>
         match joined.last_mut() {
             Some(last)
                 if last.is_the_pool_of(&interval)
+                    && last.held.is_mixed == is_mixed
                     && last.held.till == covered.1
                     // A time between them is within the grace of one of them.
                     && from.saturating_sub(last.held.till) <= 2 * GRACE
                     && !is_within_a_living(&interval, living) =>
             {
                 last.held.till = last.held.till.max(till);
-                last.held.is_mixed |= is_mixed;
             }
             _ => joined.push(interval),
         }
@@ -93,18 +109,19 @@ fn join(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval>
     joined
 }
 
-/// Makes one of each two neighbours of a handle: the pool that had it longer has both. An interval
-/// within the life of a living thread is that thread's.
-fn pair(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval> {
+/// Makes one of each two neighbours of a handle that ended before `older`: the pool that had it longer has
+/// both. An interval within the life of a living thread is that thread's.
+fn pair(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>, older: Nanos) -> Vec<Interval> {
     let mut paired: Vec<Interval> = Vec::with_capacity(intervals.len());
     let mut is_whole = true;
     for interval in intervals {
-        if interval.is_pools && is_within_a_living(&interval, living) {
+        let is_old = interval.is_pools && interval.held.till < older;
+        if is_old && is_within_a_living(&interval, living) {
             continue;
         }
-        let last = paired.last_mut().filter(|last| {
-            is_whole && last.is_pools && interval.is_pools && last.held.os_thread == interval.held.os_thread
-        });
+        let last = paired
+            .last_mut()
+            .filter(|last| is_whole && is_old && last.is_pools && last.held.os_thread == interval.held.os_thread);
         is_whole = last.is_none();
         match last {
             Some(last) => {
@@ -124,9 +141,7 @@ fn pair(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval>
 
 /// Leaves `most` of the pools' intervals. Samples of the others are those of unregistered threads.
 fn forget_the_oldest(intervals: &mut Vec<Interval>, most: usize) {
-    let mut ends: Vec<Nanos> =
-        intervals.iter().filter(|interval| interval.is_pools).map(|interval| interval.held.till).collect();
-    ends.sort_unstable();
+    let ends = ends(intervals);
     let Some(&last) = ends.len().checked_sub(most + 1).and_then(|index| ends.get(index)) else { return };
     intervals.retain(|interval| !interval.is_pools || interval.held.till > last);
 }
