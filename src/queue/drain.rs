@@ -31,7 +31,8 @@ impl<T> Queue<T> {
     /// closing the queue. An [`Adder`](super::Adder) closes it when its producer ends. A
     /// forgotten close is no hang: if the queue has no adder, and nothing was added for 5 seconds
     /// after the stop, this call logs a warning, closes the queue and hands out what is left. A
-    /// producer that adds later gets its value back as
+    /// value that another consumer has taken counts as added. A producer that adds later gets its
+    /// value back as
     /// [`AddError::Closed`](super::AddError::Closed). While there is an adder, its drop will close
     /// the queue; until then a warning every 5 seconds tells what this call waits for.
     ///
@@ -62,13 +63,14 @@ impl<T> Queue<T> {
         self.pop_draining_timeout(stop, PATIENCE)
     }
 
-    /// [`pop_draining`](Self::pop_draining) with a patience of its own: how long each call waits,
-    /// after `stop` has gone, for a value or the close. Take it longer than the producer may need
-    /// for one value.
+    /// [`pop_draining`](Self::pop_draining) with a patience of its own: how long after `stop`
+    /// nothing is added before this call closes the queue. Take it longer than the producer may
+    /// need for one value.
     ///
     /// # Blocking
-    /// As [`pop_draining`](Self::pop_draining); after `stop`, for at most `patience` while there is
-    /// no adder.
+    /// As [`pop_draining`](Self::pop_draining). After `stop`, while there is no adder: for
+    /// `patience`, and again for `patience` if a value was added meanwhile that another consumer
+    /// has taken.
     pub fn pop_draining_timeout(&self, stop: &Signal, patience: Duration) -> Option<T> {
         self.drain(stop, patience, BETWEEN_WARNINGS)
     }
@@ -87,6 +89,9 @@ impl<T> Queue<T> {
             }
         }
         let begin = Instant::now();
+        // The number of values that were ever added, and since when it has not changed. With several
+        // consumers, another one may have taken a new value.
+        let (mut added, mut unchanged_since) = (self.store.added_count(), begin);
         loop {
             let adders = self.account.adders.load(Ordering::SeqCst);
             #[cfg(all(test, not(selvedge_model)))]
@@ -97,37 +102,48 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) => return None,
                 Err(PopError::Stopped) => {}
             }
-            let waited = begin.elapsed();
             match (adders, self.account.adders.load(Ordering::SeqCst)) {
-                (0, 0) => return self.close_for_producers(waited),
+                (0, 0) => {
+                    let now_added = self.store.added_count();
+                    if now_added == added && self.close_for_producers(added, unchanged_since.elapsed()) {
+                        return self.pop();
+                    }
+                    // A value was added in the meantime: the patience begins anew.
+                    (added, unchanged_since) = (now_added, Instant::now());
+                    continue;
+                }
                 // The first adder was made in the meantime.
                 (0, _) => continue,
                 _ => {}
             }
             let text = format!(
-                "{} was asked to stop and has waited {waited:.1?} for queue \"{}\" to be closed: \
+                "{} was asked to stop and has waited {:.1?} for queue \"{}\" to be closed: \
                  it is empty, and {adders} of its adders are not dropped",
                 crate::wait::my_path(),
+                begin.elapsed(),
                 self.name(),
             );
             tell(Level::Warn, "selvedge::queue", &text);
         }
     }
 
-    /// Ends the wait for a close that does not come. A value that was added at the last moment is
-    /// handed out.
+    /// Ends the wait for a close that does not come. Returns `false` if more than `added` values were
+    /// ever added: then the queue stays open.
     #[cold]
-    fn close_for_producers(&self, waited: Duration) -> Option<T> {
-        if self.close() {
-            let thread = crate::wait::my_path();
-            let text = format!(
-                "queue \"{}\" was open and empty for {waited:.1?} after {thread} was asked to stop; {thread} closes it \
-                 now. Close it where values are added (Queue::adder does that)",
-                self.name(),
-            );
-            tell(Level::Warn, "selvedge::queue", &text);
+    fn close_for_producers(&self, added: u64, unchanged: Duration) -> bool {
+        match self.store.close_unless_more(added) {
+            None => return false,
+            Some(false) => return true,
+            Some(true) => {}
         }
-        self.pop()
+        let thread = crate::wait::my_path();
+        let text = format!(
+            "queue \"{}\" was open and empty for {unchanged:.1?} after {thread} was asked to stop; {thread} closes it \
+             now. Close it where values are added (Queue::adder does that)",
+            self.name(),
+        );
+        tell(Level::Warn, "selvedge::queue", &text);
+        true
     }
 }
 
@@ -181,11 +197,25 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_came_before_the_close_is_handed_out() {
+    fn a_value_taken_by_another_consumer_renews_the_patience() {
+        let (queue, short) = (Queue::unbounded("jobs"), Duration::from_millis(1));
+        let (first, second) = (queue.clone(), queue.clone());
+        let taken = move || {
+            first.add(7).unwrap();
+            assert_eq!(first.try_pop(), Some(7), "the other consumer is faster");
+        };
+        meanwhile::plan([Box::new(taken), Box::new(move || second.add(8).unwrap())]);
+        assert_eq!((queue.drain(&Signal::gone(), short, short), queue.closed().is_go()), (Some(8), false));
+        assert_eq!((queue.drain(&Signal::gone(), short, short), queue.closed().is_go()), (None, true));
+    }
+
+    #[test]
+    fn a_value_added_last_keeps_the_queue_open() {
         let queue = Queue::unbounded("jobs");
         queue.add(7).unwrap();
-        assert_eq!(queue.close_for_producers(Duration::ZERO), Some(7));
-        assert!(queue.closed().is_go());
-        assert_eq!(queue.close_for_producers(Duration::ZERO), None);
+        assert!(!queue.close_for_producers(0, Duration::ZERO));
+        assert_eq!((queue.closed().is_go(), queue.try_pop()), (false, Some(7)));
+        assert!(queue.close_for_producers(1, Duration::ZERO));
+        assert!(queue.closed().is_go() && queue.close_for_producers(1, Duration::ZERO));
     }
 }

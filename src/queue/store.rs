@@ -132,6 +132,12 @@ impl<T> Store<T> {
         &self.head.count
     }
 
+    /// How many values were ever added. It may be out of date when the call returns.
+    pub(super) fn added_count(&self) -> u64 {
+        // Relaxed: the caller compares it with another reading, and hands nothing on.
+        self.added().load(Ordering::Relaxed)
+    }
+
     pub(super) fn len(&self) -> u64 {
         // `popped` first: it never overtakes `added`, so the difference is not negative.
         let popped = self.popped().load(Ordering::Acquire);
@@ -460,8 +466,21 @@ impl<T> Store<T> {
         outcome
     }
 
+    /// Returns `true` for the call that closed the queue.
     pub(super) fn close(&self) -> bool {
-        let first = !std::mem::replace(&mut self.tail.end.lock().closed, true);
+        self.close_unless_more(u64::MAX).unwrap_or(false)
+    }
+
+    /// [`close`](Self::close), unless more than `added` values were ever added (`None`).
+    pub(super) fn close_unless_more(&self, added: u64) -> Option<bool> {
+        let first = {
+            let mut tail = self.tail.end.lock();
+            // Relaxed: it is only written under this lock.
+            if self.added().load(Ordering::Relaxed) > added {
+                return None;
+            }
+            !std::mem::replace(&mut tail.closed, true)
+        };
         if first {
             let mut batch = BatchWake::default();
             batch.go_unexplained(&self.closed);
@@ -471,6 +490,6 @@ impl<T> Store<T> {
             // A target of `closed` runs last: it may wait for one of these threads.
             drop(batch);
         }
-        first
+        Some(first)
     }
 }
