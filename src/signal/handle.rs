@@ -203,9 +203,10 @@ impl Signal {
     /// are due, another thread runs those, and the log has a warning with the place where the slow
     /// target was attached. A panic in one is caught and logged with the place of this call; it
     /// reaches neither the other targets nor the caller of `go`. Dropping the returned handle
-    /// leaves the target attached. Until it has run, was cancelled, or the signal is gone from
-    /// memory, what it has captured stays: on a thread's `please_stop`, a target that has that
-    /// thread, or one below it, should be cancelled, or it keeps both.
+    /// leaves the target attached. What it has captured stays until the target has run, was
+    /// cancelled, or can no longer run, since a signal that it waits for was dropped. On a thread's
+    /// `please_stop`, a target that has that thread, or one below it, should be cancelled, or it
+    /// keeps both.
     ///
     /// ```
     /// # use selvedge::Signal;

@@ -52,6 +52,13 @@ impl Drop for Core {
         {
             timer::remove(at, self);
         }
+        // A plain signal with targets has not gone, and now it never goes. A target that waits for this
+        // signal and for others must not stay with the others.
+        if matches!(self.kind, Kind::Plain(_)) {
+            for (target, leaf) in std::mem::take(&mut self.slow.get_mut().targets).into_values() {
+                target.leaf_lost(leaf);
+            }
+        }
         walk::drop_parts(self);
     }
 }

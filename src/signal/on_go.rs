@@ -7,7 +7,7 @@ use super::core::{Core, Kind};
 use super::targets::Attached;
 use super::{timer, walk};
 use crate::error::{drop_payload, ignore_panic, panic_message};
-use crate::model::{AtomicBool, Condvar, Mutex, Receiver, ThreadId, current};
+use crate::model::{AtomicU8, Condvar, Mutex, Receiver, ThreadId, current};
 use crate::os::tell::tell;
 use log::Level;
 use std::convert::Infallible;
@@ -121,15 +121,13 @@ impl Condition {
         Condition(steps.into())
     }
 
-    fn holds(&self, gone: &[AtomicBool]) -> bool {
+    /// Whether the condition holds, if the leaves have these values.
+    fn holds(&self, value_of: impl Fn(usize) -> bool) -> bool {
         let steps = &self.0;
         let mut place = 0;
         loop {
             let value = match steps[place].kind {
-                // SeqCst, as the store in leaf_gone: two leaves of an `a & b` that go at the same
-                // time each store their own and then read the other's; in one total order, the
-                // later of the two sees both.
-                StepKind::Leaf(leaf) => gone[leaf].load(Ordering::SeqCst),
+                StepKind::Leaf(leaf) => value_of(leaf),
                 StepKind::Never => false,
                 // Its first part is the next step.
                 StepKind::Any | StepKind::All => {
@@ -154,7 +152,17 @@ impl Condition {
 
 struct Target {
     condition: Condition,
-    gone: Box<[AtomicBool]>,
+    /// By the leaf's number.
+    ///
+    /// | value | means                                          | set by                            |
+    /// |-------|------------------------------------------------|-----------------------------------|
+    /// | OPEN  | has not gone                                   | `attach`                          |
+    /// | GONE  | has gone                                       | `attach`, `leaf_gone`             |
+    /// | LOST  | was dropped before it went, so it never goes   | `leaf_lost`                       |
+    ///
+    /// SeqCst: two leaves of an `a & b` that go at the same time each store their own and then read
+    /// the other's. In one total order, the later of the two sees both.
+    leaves: Box<[AtomicU8]>,
     state: Mutex<State>,
     done: Condvar,
     links: Mutex<Vec<Link>>,
@@ -162,6 +170,10 @@ struct Target {
     is_users: bool,
     attached_at: &'static Location<'static>,
 }
+
+const OPEN: u8 = 0;
+const GONE: u8 = 1;
+const LOST: u8 = 2;
 
 enum State {
     Waiting(Action),
@@ -185,14 +197,15 @@ impl Target {
         let condition = Condition::of(core, &mut leaves);
         let target = Arc::new(Target {
             condition,
-            gone: leaves.iter().map(|leaf| AtomicBool::new(leaf.is_go())).collect(),
+            leaves: leaves.iter().map(|leaf| AtomicU8::new(if leaf.is_go() { GONE } else { OPEN })).collect(),
             state: Mutex::new(State::Waiting(action)),
             done: Condvar::new(),
             links: Mutex::default(),
             is_users,
             attached_at: Location::caller(),
         });
-        if target.run_if_due() {
+        // What can never go, such as `a & never`, is attached nowhere.
+        if target.run_if_due() || !target.can_be_due() {
             return target;
         }
         for (number, leaf) in leaves.into_iter().enumerate() {
@@ -206,7 +219,7 @@ impl Target {
                     let link = Link { leaf: Arc::downgrade(&leaf), id, _held: held };
                     target.links.lock().push(link);
                 }
-                None => target.gone[number].store(true, Ordering::SeqCst),
+                None => target.leaves[number].store(GONE, Ordering::SeqCst),
             }
         }
         // A leaf may have gone while the others were still to be linked.
@@ -216,9 +229,14 @@ impl Target {
         target
     }
 
+    /// Returns `false` if the action can never run.
+    fn can_be_due(&self) -> bool {
+        self.condition.holds(|leaf| self.leaves[leaf].load(Ordering::SeqCst) != LOST)
+    }
+
     /// Runs the action if its time has come and no other thread has run or cancelled it.
     fn run_if_due(&self) -> bool {
-        if !self.condition.holds(&self.gone) {
+        if !self.condition.holds(|leaf| self.leaves[leaf].load(Ordering::SeqCst) == GONE) {
             return false;
         }
         let action = {
@@ -273,16 +291,27 @@ impl Target {
         drop(action);
         true
     }
+
+    /// Drops an action that never ran. What it captured is the user's, and its drop may panic. The
+    /// calling thread must often go on: it is the timer's, or ends and has children to join.
+    fn give_up(&self) {
+        let action = {
+            let mut state = self.state.lock();
+            match std::mem::replace(&mut *state, State::Cancelled) {
+                State::Waiting(action) => action,
+                other => {
+                    *state = other;
+                    return;
+                }
+            }
+        };
+        self.tell_panic("was dropped before it ran, and what it captured panicked", || drop(action));
+    }
 }
 
 impl Drop for Target {
-    /// Drops an action that never ran. What it captured is the user's, and its drop may panic. The
-    /// calling thread must often go on: it is the timer's, or ends and has children to join.
     fn drop(&mut self) {
-        let state = std::mem::replace(&mut *self.state.lock(), State::Cancelled);
-        if let State::Waiting(action) = state {
-            self.tell_panic("was dropped before it ran, and what it captured panicked", || drop(action));
-        }
+        self.give_up();
     }
 }
 
@@ -292,8 +321,16 @@ impl Attached for Target {
     }
 
     fn leaf_gone(&self, leaf: usize) {
-        self.gone[leaf].store(true, Ordering::SeqCst);
+        self.leaves[leaf].store(GONE, Ordering::SeqCst);
         self.run_if_due();
+    }
+
+    fn leaf_lost(&self, leaf: usize) {
+        self.leaves[leaf].store(LOST, Ordering::SeqCst);
+        if !self.can_be_due() {
+            self.give_up();
+            self.unlink();
+        }
     }
 
     fn unlink(&self) {

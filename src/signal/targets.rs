@@ -25,6 +25,9 @@ pub(super) trait Attached: Send + Sync + fmt::Display {
     /// to that signal.
     fn leaf_gone(&self, leaf: usize);
 
+    /// The last handle of such a signal was dropped before it went.
+    fn leaf_lost(&self, leaf: usize);
+
     /// Returns `true` if it runs code of the program, and `false` for a target of this crate.
     fn is_users(&self) -> bool;
 

@@ -51,6 +51,32 @@ fn a_target_that_ran_leaves_all_parts() {
 }
 
 #[test]
+fn a_target_that_can_never_run_is_dropped() {
+    let (a, captured) = (Signal::new("a"), Arc::new(()));
+    let attach = |on: &Signal| {
+        let captured = captured.clone();
+        on.on_go(move || drop(captured))
+    };
+    let (b, c) = (Signal::new("b"), Signal::new("c"));
+    let target = attach(&((&a & &b) | &c));
+    drop(b);
+    assert_eq!((a.target_count(), Arc::strong_count(&captured)), (1, 2), "`c` may still go");
+    drop(c);
+    assert_eq!((a.target_count(), Arc::strong_count(&captured)), (0, 1));
+    assert!(target.cancel(), "it has not run");
+    attach(&(&a & &Signal::never()));
+    assert_eq!((a.target_count(), Arc::strong_count(&captured)), (0, 1));
+    // A leaf that went is not lost.
+    let b = Signal::new("b");
+    attach(&(&a & &b));
+    b.go();
+    drop(b);
+    assert_eq!(Arc::strong_count(&captured), 2);
+    a.go();
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+#[test]
 fn a_leaf_dropped_after_it_went_counts() {
     let (a, b) = (Signal::new("a"), Signal::new("b"));
     let runs = Arc::new(AtomicUsize::new(0));
