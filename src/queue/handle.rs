@@ -8,9 +8,6 @@ use crate::wait::Handles;
 use std::fmt;
 use std::sync::Arc;
 
-/// Values that `extend` gathers before it takes the lock.
-const BATCH: usize = 1024;
-
 /// A first-in first-out queue between any number of threads. Values move; nothing is copied or
 /// serialized. Clones are handles to the same queue.
 ///
@@ -132,32 +129,6 @@ impl<T> Queue<T> {
     /// [`AddError::Closed`] or [`AddError::Full`] with the value.
     pub fn try_add(&self, value: T) -> Result<(), AddError<T>> {
         self.store.try_add(value)
-    }
-
-    /// Adds many values, taking the lock once for many.
-    ///
-    /// # Blocking
-    /// As [`add`](Self::add), between values.
-    ///
-    /// # Errors
-    /// [`AddError::Closed`] with the values that were taken from the iterator and not added. The
-    /// rest is still in the iterator, if you pass it as `&mut iter`.
-    ///
-    /// ```
-    /// # use selvedge::Queue;
-    /// let squares = Queue::unbounded("squares");
-    /// squares.extend((1..=3).map(|n| n * n)).unwrap();
-    /// assert_eq!(squares.pop_all(), [1, 4, 9]);
-    /// ```
-    pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<(), AddError<Vec<T>>> {
-        let mut values = values.into_iter();
-        loop {
-            let batch: Vec<T> = values.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            self.store.add_batch(batch, || self.handles())?;
-        }
     }
 
     /// Takes the first value. Returns `None` once the queue is closed and empty.

@@ -1,10 +1,11 @@
 //! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the
 //! tree.
 //!
-//! `handle` has the public handle and its promises, `store` the protocol, `wake_up` the sleeping,
-//! `room` what a thread that waits for room shows and logs, `errors` the errors, `adder` and
-//! `popper` the end by the last producer or consumer, `drain` the pop that outlives a stop, `timed`
-//! the time limits, `left` the count of the values that were never popped.
+//! `handle` has the public handle and its promises, `store` the protocol,
+//! `wake_up` the sleeping, `room` what a thread that waits for room shows and logs, `errors` the
+//! errors, `adder` and `popper` the end by the last producer or consumer, `extend` the batches,
+//! `drain` the pop that outlives a stop, `timed` the time limits, `left` the count of the values that
+//! were never popped.
 
 // First, so that the documentation of a queue begins with how it is made.
 mod handle;
@@ -12,6 +13,7 @@ mod handle;
 mod adder;
 mod drain;
 mod errors;
+mod extend;
 mod left;
 mod popper;
 mod room;

@@ -258,26 +258,29 @@ impl<T> Store<T> {
         }
     }
 
-    pub(super) fn add_batch(
-        &self,
-        mut batch: Vec<T>,
-        handles: impl FnOnce() -> Handles,
-    ) -> Result<(), AddError<Vec<T>>> {
-        let attempt = |batch: &mut Vec<T>| {
-            let mut tail = self.tail.end.lock();
-            if tail.closed {
-                return Some(Err(AddError::Closed(())));
-            }
-            let count = self.room(&mut tail).min(batch.len() as u64);
-            tail.fresh.extend(batch.drain(..count as usize));
-            self.end_push(tail, count);
-            batch.is_empty().then_some(Ok(()))
-        };
-        let outcome = match attempt(&mut batch) {
+    /// The number of values for which there is room. It may be out of date when the call returns.
+    pub(super) fn free_places(&self) -> usize {
+        usize::try_from(self.capacity.saturating_sub(self.len())).unwrap_or(usize::MAX)
+    }
+
+    /// Adds the first values of `batch`, as many as there is room for. `None` if some are left over.
+    pub(super) fn try_add_batch(&self, batch: &mut Vec<T>) -> Option<Result<(), AddError<()>>> {
+        let mut tail = self.tail.end.lock();
+        if tail.closed {
+            return Some(Err(AddError::Closed(())));
+        }
+        let count = self.room(&mut tail).min(batch.len() as u64);
+        tail.fresh.extend(batch.drain(..count as usize));
+        self.end_push(tail, count);
+        batch.is_empty().then_some(Ok(()))
+    }
+
+    /// Adds all of `batch`. After an error, what was not added is in `batch`.
+    pub(super) fn add_batch(&self, batch: &mut Vec<T>, handles: impl FnOnce() -> Handles) -> Result<(), AddError<()>> {
+        match self.try_add_batch(batch) {
             Some(outcome) => outcome,
-            None => self.until_room(None, handles, || attempt(&mut batch)).unwrap_or(Ok(())),
-        };
-        outcome.map_err(|error| error.map(|()| batch))
+            None => self.until_room(None, handles, || self.try_add_batch(batch)).unwrap_or(Ok(())),
+        }
     }
 
     /// Repeats `attempt` whenever there may be room, until it has an outcome (Some) or `till` has

@@ -11,6 +11,7 @@ mod support;
 
 mod actor;
 mod algebra;
+mod batches;
 mod contexts;
 #[cfg(feature = "log4rs")]
 mod deadlocks;
