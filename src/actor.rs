@@ -71,8 +71,8 @@ where
 {
     let messages = Queue::unbounded(format!("messages of {}", name.as_ref()));
     let drop_rest = Signal::new(format!("{} drops the rest", name.as_ref()));
-    let ended = Arc::new(AtomicBool::new(false));
-    let inbox = Inbox { messages: messages.clone(), ended: ended.clone() };
+    let end = Arc::<End>::default();
+    let inbox = Inbox { messages: messages.clone(), end: end.clone() };
     let (mut state, mut handle, no_more) = (state, handle, drop_rest.clone());
     let thread = spawn(name, move |please_stop| {
         // In here, so that it is dropped with the body, also by a panic.
@@ -81,7 +81,7 @@ where
             handle(&mut state, message, please_stop);
         }
     });
-    ActorHandle(Arc::new(Sender { messages, drop_rest, ended, thread: thread.thread().clone() }))
+    ActorHandle(Arc::new(Sender { messages, drop_rest, end, thread: thread.thread().clone() }))
 }
 
 /// A handle to talk to an actor. Clones are handles to the same actor. When the last handle is
@@ -92,24 +92,51 @@ struct Sender<M> {
     messages: Queue<M>,
     /// Goes when the messages in the queue are to be dropped.
     drop_rest: Signal,
-    /// The actor handles no more messages. Set once, by the drop of [`Inbox`]. Relaxed: it guards
-    /// nothing. Questions that the drop of `Inbox` drops are dropped on the same thread. A
-    /// [`Reply`] that another thread drops at that moment may find either value.
-    ended: Arc<AtomicBool>,
+    end: Arc<End>,
     thread: Thread,
+}
+
+/// How far the actor is from its end, as the replies see it.
+#[derive(Default)]
+struct End {
+    /// | value | means                               | set by                  |
+    /// |-------|-------------------------------------|-------------------------|
+    /// | false | the actor may handle more messages  |                         |
+    /// | true  | it handles none any more            | the drop of [`Inbox`]   |
+    ///
+    /// Relaxed: it guards nothing. Questions that the drop of `Inbox` drops are dropped on the same
+    /// thread. A [`Reply`] that another thread drops at that moment may find either value.
+    is_over: AtomicBool,
 }
 
 /// Where the answer to one question goes. If it is dropped without an answer, the question fails.
 #[must_use = "a reply that is dropped fails the question"]
 pub struct Reply<R>(Arc<Answer<R>>);
 
+/// The asking thread's end of a question. Its drop gives up.
+struct Question<R>(Arc<Answer<R>>);
+
 struct Answer<R> {
-    /// [`AskError::Unanswered`] until there is an answer, or the actor has ended.
-    value: Mutex<Result<R, AskError>>,
-    /// [`Sender::ended`] of the actor.
-    ended: Arc<AtomicBool>,
+    state: Mutex<State<R>>,
+    end: Arc<End>,
     /// Goes when there is an answer, or when there will be none.
     settled: Signal,
+}
+
+/// Of a question. It changes under the lock, so the asking thread and the reply agree on whether the
+/// answer has arrived.
+///
+/// | value     | means                                                   | set by                         |
+/// |-----------|---------------------------------------------------------|--------------------------------|
+/// | Open      | there is no answer yet                                  | `ask_within`                   |
+/// | Answered  | there is an answer, which the asking thread has to take | [`Reply::send`], if Open       |
+/// | Failed    | there will be none                                      | the drop of `Reply`, if Open   |
+/// | Gone      | the asking thread has its result or gave up             | [`Question`], always           |
+enum State<R> {
+    Open,
+    Answered(R),
+    Failed(AskError),
+    Gone,
 }
 
 /// Why there is no answer.
@@ -128,9 +155,11 @@ pub enum AskError {
     Ended,
     /// The actor has handled the question and dropped the [`Reply`] without an answer.
     Unanswered,
-    /// The signal that was given as `till` has gone; an answer that comes later is dropped.
+    /// The signal that was given as `till` has gone; [`Reply::send`] returns `false` for an answer
+    /// that comes later.
     Stopped,
-    /// The time of a `_timeout` form has passed; an answer that comes later is dropped.
+    /// The time of a `_timeout` form has passed; [`Reply::send`] returns `false` for an answer that
+    /// comes later.
     TimedOut,
 }
 
@@ -153,13 +182,11 @@ impl<M> ActorHandle<M> {
     /// # Errors
     /// [`AskError::Ended`] or [`AskError::Unanswered`].
     pub fn ask<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
-        let answer = self.put(question)?;
-        answer.settled.wait_for_go();
-        answer.take()
+        self.ask_within(question, Signal::wait_for_go, AskError::Unanswered)
     }
 
-    /// [`ask`](Self::ask), but gives up when `till` goes. If `till` has gone before the call, the
-    /// question is not sent.
+    /// [`ask`](Self::ask), but gives up when `till` goes. An answer that is there then is returned.
+    /// If `till` has gone before the call, the question is not sent.
     ///
     /// # Blocking
     /// As [`ask`](Self::ask), or until `till` goes.
@@ -170,11 +197,11 @@ impl<M> ActorHandle<M> {
         if till.is_go() {
             return Err(AskError::Stopped);
         }
-        let answer = self.put(question)?;
-        if answer.settled.wait_for_go_till(till) { answer.take() } else { Err(AskError::Stopped) }
+        self.ask_within(question, |settled| _ = settled.wait_for_go_till(till), AskError::Stopped)
     }
 
-    /// [`ask`](Self::ask), but gives up when `timeout` has passed.
+    /// [`ask`](Self::ask), but gives up when `timeout` has passed. An answer that is there then is
+    /// returned.
     ///
     /// # Blocking
     /// As [`ask`](Self::ask), or until `timeout` has passed.
@@ -182,8 +209,7 @@ impl<M> ActorHandle<M> {
     /// # Errors
     /// [`AskError`].
     pub fn ask_timeout<R>(&self, timeout: Duration, question: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
-        let answer = self.put(question)?;
-        if answer.settled.wait_for_go_timeout(timeout) { answer.take() } else { Err(AskError::TimedOut) }
+        self.ask_within(question, |settled| _ = settled.wait_for_go_timeout(timeout), AskError::TimedOut)
     }
 
     /// Asks the actor to stop after its current message. Messages that were sent and not handled
@@ -217,21 +243,46 @@ impl<M> ActorHandle<M> {
         &self.0.thread
     }
 
-    fn put<R>(&self, question: impl FnOnce(Reply<R>) -> M) -> Result<Arc<Answer<R>>, AskError> {
+    /// `otherwise`: the error if `wait` returns before there is an answer.
+    fn ask_within<R>(
+        &self,
+        question: impl FnOnce(Reply<R>) -> M,
+        wait: impl FnOnce(&Signal),
+        otherwise: AskError,
+    ) -> Result<R, AskError> {
         let settled = Signal::new(format!("answer of {}", self.0.thread.path()));
-        let value = Mutex::new(Err(AskError::Unanswered));
-        let answer = Arc::new(Answer { value, ended: self.0.ended.clone(), settled });
-        match self.send(question(Reply(answer.clone()))) {
-            Ok(()) => Ok(answer),
-            Err(_) => Err(AskError::Ended),
+        let answer = Arc::new(Answer { state: Mutex::new(State::Open), end: self.0.end.clone(), settled });
+        let asked = Question(answer.clone());
+        match self.send(question(Reply(answer))) {
+            Ok(()) => {
+                wait(&asked.0.settled);
+                asked.finish(otherwise)
+            }
+            // The reply is in the message, or was used before the message was sent.
+            Err(_unsent) => asked.finish(AskError::Ended),
         }
     }
 }
 
-impl<R> Answer<R> {
-    /// What the question has got. Called once, after `settled` has gone.
-    fn take(&self) -> Result<R, AskError> {
-        std::mem::replace(&mut *self.value.lock(), Err(AskError::Unanswered))
+impl<R> Question<R> {
+    /// What the question has got; `otherwise` if that is nothing yet. An answer that comes later is
+    /// refused.
+    fn finish(self, otherwise: AskError) -> Result<R, AskError> {
+        #[cfg(all(test, not(selvedge_model)))]
+        crate::model::meanwhile::happens();
+        let state = std::mem::replace(&mut *self.0.state.lock(), State::Gone);
+        match state {
+            State::Answered(answer) => Ok(answer),
+            State::Failed(why) => Err(why),
+            State::Open | State::Gone => Err(otherwise),
+        }
+    }
+}
+
+impl<R> Drop for Question<R> {
+    fn drop(&mut self) {
+        // Dropped with no lock held: an answer is the user's.
+        let _unread = std::mem::replace(&mut *self.0.state.lock(), State::Gone);
     }
 }
 
@@ -257,8 +308,7 @@ impl<M> fmt::Debug for ActorHandle<M> {
 /// that there will be no answer.
 struct Inbox<M> {
     messages: Queue<M>,
-    /// [`Sender::ended`].
-    ended: Arc<AtomicBool>,
+    end: Arc<End>,
 }
 
 impl<M> Inbox<M> {
@@ -282,7 +332,7 @@ impl<M> Inbox<M> {
 
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.end.is_over.store(true, Ordering::Relaxed);
         self.messages.close();
         let left = self.messages.pop_all();
         let how = format_args!("was left by {}, which has ended, with", crate::wait::my_path());
@@ -291,23 +341,29 @@ impl<M> Drop for Inbox<M> {
 }
 
 impl<R> Reply<R> {
-    /// Answers. Returns `false` if the asking thread has given up; the answer is then dropped.
+    /// Answers. Returns `true` if the asking thread gets the answer. Returns `false` if that thread
+    /// has given up; the answer is then dropped.
     pub fn send(self, answer: R) -> bool {
-        // The other Arc is the asking thread's, which drops it when it gives up.
-        let awaited = Arc::strong_count(&self.0) > 1;
-        *self.0.value.lock() = Ok(answer);
-        awaited
+        let mut state = self.0.state.lock();
+        let is_awaited = matches!(*state, State::Open);
+        if is_awaited {
+            *state = State::Answered(answer);
+        }
+        is_awaited
     }
 }
 
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
-        // A handler that panics ends the actor, whose inbox is dropped after this.
-        let is_over = self.0.ended.load(Ordering::Relaxed) || std::thread::panicking();
-        if is_over && let Err(why) = &mut *self.0.value.lock() {
-            *why = AskError::Ended;
+        let answer = &*self.0;
+        let mut state = answer.state.lock();
+        if matches!(*state, State::Open) {
+            // A handler that panics ends the actor, whose inbox is dropped after this.
+            let is_over = answer.end.is_over.load(Ordering::Relaxed) || std::thread::panicking();
+            *state = State::Failed(if is_over { AskError::Ended } else { AskError::Unanswered });
         }
-        self.0.settled.go_unexplained();
+        drop(state);
+        answer.settled.go_unexplained();
     }
 }
 
@@ -328,7 +384,7 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AskError::Ended => "the actor has ended",
-            AskError::Unanswered => "the actor has dropped the question",
+            AskError::Unanswered => "the question was dropped without an answer",
             AskError::Stopped => "stopped while waiting for the actor's answer",
             AskError::TimedOut => "timed out while waiting for the actor's answer",
         })
@@ -338,5 +394,29 @@ impl fmt::Display for AskError {
 impl std::error::Error for AskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         matches!(self, AskError::Stopped).then_some(crate::error::STOPPED)
+    }
+}
+
+#[cfg(all(test, not(selvedge_model)))]
+mod tests {
+    use super::*;
+    use crate::model::meanwhile;
+    use std::sync::mpsc;
+
+    #[test]
+    fn an_answer_in_the_last_moment_arrives() {
+        let (go_on, (tell, told)) = (Signal::new("go on"), mpsc::channel());
+        let gate = go_on.clone();
+        let slow = spawn_actor("slow", (), move |(), reply: Reply<u32>, _please_stop| {
+            gate.wait_for_go();
+            tell.send(reply.send(7)).unwrap();
+        });
+        // Its time has passed, and it has not given up yet.
+        let answers = move || {
+            go_on.go();
+            assert!(told.recv_timeout(Duration::from_secs(100)).unwrap(), "the asking thread gets it");
+        };
+        meanwhile::plan([Box::new(answers)]);
+        assert_eq!(slow.ask_timeout(Duration::from_millis(1), |reply| reply), Ok(7));
     }
 }

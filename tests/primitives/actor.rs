@@ -191,3 +191,18 @@ fn what_a_stopped_actor_leaves_is_counted() {
     assert!(handled <= 1, "{handled} messages were handled after the stop");
     assert_eq!(left_by("hasty"), 100 - handled);
 }
+
+#[test]
+fn an_answer_that_comes_too_late_is_refused() {
+    let (go_on, (tell, told)) = (Signal::new("go on"), mpsc::channel());
+    let gate = go_on.clone();
+    let late = spawn_actor("late", (), move |(), reply: Reply<u32>, _please_stop| {
+        gate.wait_for_go();
+        tell.send(reply.send(7)).unwrap();
+    });
+    assert_eq!(late.ask_timeout(Duration::from_millis(1), |reply| reply), Err(AskError::TimedOut));
+    go_on.go();
+    assert_eq!(told.recv_timeout(DEADLINE), Ok(false));
+    assert_eq!(late.ask(|reply| reply), Ok(7));
+    assert_eq!(told.recv_timeout(DEADLINE), Ok(true));
+}
