@@ -80,6 +80,7 @@ fn nothing_grows() {
         }
     }));
     a_go_allocates_nothing();
+    a_queue_frees_what_a_burst_has_taken();
     grows_no_resident_memory(rounds());
     // One after the other: both measure the process.
     leaves_nothing_allocated(rounds());
@@ -128,6 +129,23 @@ fn leaves_at_most(slack: i64, what: &str, rounds: u64, mut round: impl FnMut()) 
         assert!(Instant::now() < deadline, "{what}: {grown} bytes more after {half} rounds");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn a_queue_frees_what_a_burst_has_taken() {
+    const BURST: u64 = 100_000;
+    let queue: Queue<[u64; 4]> = Queue::unbounded("bursts");
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    // Two, since the two buffers change places.
+    for _ in 0..2 {
+        (0..BURST).for_each(|n| queue.add([n; 4]).unwrap());
+        (0..BURST).for_each(|n| assert_eq!(queue.pop(), Some([n; 4])));
+    }
+    for n in 0..1000 {
+        queue.add([n; 4]).unwrap();
+        assert_eq!(queue.pop(), Some([n; 4]));
+    }
+    let grown = ALLOCATED.load(Ordering::Relaxed) - before;
+    assert!(grown < SLACK, "{grown} bytes are kept, and {} bytes were in the queue", BURST * 32);
 }
 
 /// Until the thread has ended, of which no handle is left.

@@ -64,6 +64,12 @@ impl<T> Queue<T> {
     }
 
     /// A queue without a limit: it grows as long as there is memory.
+    ///
+    /// A queue keeps the memory of its values for the next ones, in two buffers. Each has room for
+    /// up to twice the most values that were in it. What a burst has taken is freed once pops find,
+    /// some hundred times in turn, less than a quarter of that. A queue that is not used frees
+    /// nothing before its last handle is dropped. This holds for [`bounded`](Self::bounded) queues
+    /// too.
     pub fn unbounded(name: impl AsRef<str>) -> Queue<T> {
         Queue::over(Store::new(name.as_ref(), u64::MAX))
     }

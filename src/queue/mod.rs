@@ -1,7 +1,7 @@
 //! Queues that move values between threads. Knows `signal` and `wait`; knows no threads of the
 //! tree.
 //!
-//! `handle` has the public handle and its promises, `store` the protocol,
+//! `handle` has the public handle and its promises, `store` the protocol, `buffers` the memory,
 //! `wake_up` the sleeping, `room` what a thread that waits for room shows and logs, `errors` the
 //! errors, `adder` and `popper` the end by the last producer or consumer, `extend` the batches,
 //! `drain` the pop that outlives a stop, `timed` the time limits, `left` the count of the values that
@@ -11,6 +11,7 @@
 mod handle;
 
 mod adder;
+mod buffers;
 mod drain;
 mod errors;
 mod extend;

@@ -21,6 +21,7 @@
 //!
 //! Models: `queue/loom_tests.rs`.
 
+use super::buffers::{Head, Tail};
 use super::errors::{AddError, PopError};
 use super::left::Parts;
 use super::wake_up::{Spin, WakeUp};
@@ -28,7 +29,6 @@ use crate::model::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::signal::{BatchWake, Signal, WaitSet};
 use crate::wait::{self, Ender, Handles, Users, WaitDescription};
 use crossbeam_utils::CachePadded;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -77,17 +77,6 @@ struct Side<E> {
     count: AtomicU64,
 }
 
-struct Tail<T> {
-    fresh: Vec<T>,
-    closed: bool,
-    /// `popped` as last read. The other side's cache line is read only when the queue looks full.
-    popped_seen: u64,
-}
-
-struct Head<T> {
-    ready: VecDeque<T>,
-}
-
 /// What was found at the head.
 pub(super) enum Taken<T> {
     Value(T),
@@ -97,14 +86,12 @@ pub(super) enum Taken<T> {
 
 impl<T> Store<T> {
     pub(super) fn new(name: &str, capacity: u64) -> Store<T> {
-        let tail = Tail { fresh: Vec::new(), closed: false, popped_seen: 0 };
-        let head = Head { ready: VecDeque::new() };
         Store {
             name: Arc::from(name),
             closed: Signal::new(format!("{name} closed")),
             capacity,
-            tail: CachePadded::new(Side { end: Mutex::new(tail), count: AtomicU64::new(0) }),
-            head: CachePadded::new(Side { end: Mutex::new(head), count: AtomicU64::new(0) }),
+            tail: CachePadded::new(Side { end: Mutex::new(Tail::new()), count: AtomicU64::new(0) }),
+            head: CachePadded::new(Side { end: Mutex::new(Head::new()), count: AtomicU64::new(0) }),
             tail_wanted: CachePadded::new(AtomicBool::new(false)),
             items: CachePadded::new(WakeUp::new()),
             room: CachePadded::new(WakeUp::new()),
@@ -372,45 +359,34 @@ impl<T> Store<T> {
 
     /// `take` when `head` is empty.
     fn take_swapping(&self, mut head: MutexGuard<'_, Head<T>>) -> Taken<T> {
-        let closed = self.swap(&mut head);
-        match head.ready.pop_front() {
+        let (closed, surplus) = head.swap(|| self.tail_for_popper());
+        let taken = match head.ready.pop_front() {
             Some(value) => {
                 self.end_pop(head, 1);
                 Taken::Value(value)
             }
-            None if closed => Taken::Closed,
-            None => Taken::Empty,
-        }
-    }
-
-    /// Gives the tail's values to the empty head, and the head's memory to the tail. Returns `true`
-    /// if the queue is closed.
-    ///
-    /// Two buffers change places again and again, so adders soon allocate nothing. An adder that
-    /// allocates may block on the allocator's lock while it holds the tail's. Neither conversion
-    /// copies: a buffer is emptied from the front, and filled from its start.
-    fn swap(&self, head: &mut Head<T>) -> bool {
-        debug_assert!(head.ready.is_empty());
-        let empty = Vec::from(std::mem::take(&mut head.ready));
-        let mut tail = self.tail_for_popper();
-        let fresh = std::mem::replace(&mut tail.fresh, empty);
-        let closed = tail.closed;
-        drop(tail);
-        head.ready = VecDeque::from(fresh);
-        closed
+            None => {
+                drop(head);
+                if closed { Taken::Closed } else { Taken::Empty }
+            }
+        };
+        drop(surplus);
+        taken
     }
 
     pub(super) fn take_all(&self) -> Vec<T> {
         let mut head = self.head.end.lock();
-        // The values move into a vector of this thread's, and the buffers stay; see `swap`.
+        // The values move into a vector of this thread's, and the buffers stay; see `Head::swap`.
         let mut all = Vec::with_capacity(self.len() as usize);
         all.extend(head.ready.drain(..));
+        let mut surplus = Vec::new();
         if self.len() > all.len() as u64 {
-            self.swap(&mut head);
+            surplus = head.swap(|| self.tail_for_popper()).1;
             all.extend(head.ready.drain(..));
         }
         let count = all.len() as u64;
         self.end_pop(head, count);
+        drop(surplus);
         all
     }
 
