@@ -6,8 +6,9 @@ use crate::queue::{AddError, PopError, Queue};
 use crate::signal::Signal;
 use crate::thread::{Thread, spawn};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 /// Starts a child of the calling thread that owns `state` and handles one message after the other.
@@ -77,6 +78,7 @@ where
     let thread = spawn(name, move |please_stop| {
         // In here, so that it is dropped with the body, also by a panic.
         let inbox = inbox;
+        inbox.end.thread.get_or_init(|| std::thread::current().id());
         while let Some(message) = inbox.next(please_stop, &no_more) {
             handle(&mut state, message, please_stop);
         }
@@ -107,6 +109,13 @@ struct End {
     /// Relaxed: it guards nothing. Questions that the drop of `Inbox` drops are dropped on the same
     /// thread. A [`Reply`] that another thread drops at that moment may find either value.
     is_over: AtomicBool,
+    /// The actor's thread, from its first instructions on.
+    thread: OnceLock<ThreadId>,
+    /// `undecided` has something in it. Relaxed: only the actor's thread reads and writes it.
+    has_undecided: AtomicBool,
+    /// Questions whose replies a panic has dropped on the actor's thread. The panic ends the actor,
+    /// unless the handler catches it.
+    undecided: Mutex<Vec<(Arc<OnceLock<AskError>>, Signal)>>,
 }
 
 /// Where the answer to one question goes. If it is dropped without an answer, the question fails.
@@ -131,11 +140,13 @@ struct Answer<R> {
 /// | Open      | there is no answer yet                                  | `ask_within`                   |
 /// | Answered  | there is an answer, which the asking thread has to take | [`Reply::send`], if Open       |
 /// | Failed    | there will be none                                      | the drop of `Reply`, if Open   |
+/// | Undecided | the same; why is known once `settled` has gone          | the drop of `Reply`, if Open   |
 /// | Gone      | the asking thread has its result or gave up             | [`Question`], always           |
 enum State<R> {
     Open,
     Answered(R),
     Failed(AskError),
+    Undecided(Arc<OnceLock<AskError>>),
     Gone,
 }
 
@@ -150,10 +161,11 @@ enum State<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The actor has ended without an answer: it has not handled the question, has panicked while
-    /// it handled it, or has kept the [`Reply`] to its end.
+    /// The actor has ended without an answer: it has not handled the question, has ended by a panic
+    /// while it handled it, or has kept the [`Reply`] to its end.
     Ended,
-    /// The actor has handled the question and dropped the [`Reply`] without an answer.
+    /// The [`Reply`] was dropped without an answer, and the actor goes on: its handler has dropped
+    /// the reply, has caught the panic that dropped it, or has given it to a thread that dropped it.
     Unanswered,
     /// The signal that was given as `till` has gone; [`Reply::send`] returns `false` for an answer
     /// that comes later.
@@ -274,6 +286,7 @@ impl<R> Question<R> {
         match state {
             State::Answered(answer) => Ok(answer),
             State::Failed(why) => Err(why),
+            State::Undecided(why) => Err(why.get().copied().unwrap_or(otherwise)),
             State::Open | State::Gone => Err(otherwise),
         }
     }
@@ -283,6 +296,24 @@ impl<R> Drop for Question<R> {
     fn drop(&mut self) {
         // Dropped with no lock held: an answer is the user's.
         let _unread = std::mem::replace(&mut *self.0.state.lock(), State::Gone);
+    }
+}
+
+impl End {
+    /// The questions whose replies a panic has dropped fail because of `why`.
+    fn decide(&self, why: AskError) {
+        if self.has_undecided.swap(false, Ordering::Relaxed) {
+            let undecided = std::mem::take(&mut *self.undecided.lock());
+            for (place, settled) in undecided {
+                place.get_or_init(|| why);
+                settled.go_unexplained();
+            }
+        }
+    }
+
+    /// Returns `true` on the actor's thread while it panics.
+    fn may_be_near(&self) -> bool {
+        std::thread::panicking() && self.thread.get().is_some_and(|actor| *actor == std::thread::current().id())
     }
 }
 
@@ -315,6 +346,8 @@ impl<M> Inbox<M> {
     /// The next message to handle. `None` once the queue is closed and empty, or `drop_rest` has
     /// gone.
     fn next(&self, please_stop: &Signal, drop_rest: &Signal) -> Option<M> {
+        // The handler has returned: it has caught its panics.
+        self.end.decide(AskError::Unanswered);
         match self.messages.pop_till(please_stop) {
             Ok(message) => return Some(message),
             Err(PopError::Closed) => return None,
@@ -333,6 +366,7 @@ impl<M> Inbox<M> {
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         self.end.is_over.store(true, Ordering::Relaxed);
+        self.end.decide(AskError::Ended);
         self.messages.close();
         let left = self.messages.pop_all();
         let how = format_args!("was left by {}, which has ended, with", crate::wait::my_path());
@@ -358,9 +392,18 @@ impl<R> Drop for Reply<R> {
         let answer = &*self.0;
         let mut state = answer.state.lock();
         if matches!(*state, State::Open) {
-            // A handler that panics ends the actor, whose inbox is dropped after this.
-            let is_over = answer.end.is_over.load(Ordering::Relaxed) || std::thread::panicking();
-            *state = State::Failed(if is_over { AskError::Ended } else { AskError::Unanswered });
+            if answer.end.is_over.load(Ordering::Relaxed) {
+                *state = State::Failed(AskError::Ended);
+            } else if answer.end.may_be_near() {
+                let why = Arc::new(OnceLock::new());
+                *state = State::Undecided(why.clone());
+                drop(state);
+                answer.end.undecided.lock().push((why, answer.settled.clone()));
+                answer.end.has_undecided.store(true, Ordering::Relaxed);
+                return;
+            } else {
+                *state = State::Failed(AskError::Unanswered);
+            }
         }
         drop(state);
         answer.settled.go_unexplained();

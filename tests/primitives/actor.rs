@@ -206,3 +206,21 @@ fn an_answer_that_comes_too_late_is_refused() {
     assert_eq!(late.ask(|reply| reply), Ok(7));
     assert_eq!(told.recv_timeout(DEADLINE), Ok(true));
 }
+
+#[test]
+fn a_panic_that_the_actor_survives_leaves_the_question_unanswered() {
+    let careful = spawn_actor("careful", (), |(), (reply, is_helped): (Reply<u32>, bool), _please_stop| {
+        let panics = move || {
+            let _reply = reply;
+            panic!("expected");
+        };
+        match is_helped {
+            true => drop(std::thread::spawn(panics)),
+            false => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics))),
+        }
+    });
+    for is_helped in [true, false, false] {
+        assert_eq!(careful.ask_timeout(DEADLINE, |reply| (reply, is_helped)), Err(AskError::Unanswered));
+    }
+    assert!(careful.thread().is_alive());
+}
