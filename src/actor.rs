@@ -3,7 +3,7 @@
 
 use crate::model::locks::Mutex;
 use crate::queue::{AddError, PopError, Queue};
-use crate::signal::Signal;
+use crate::signal::{OnGoScoped, Signal};
 use crate::thread::{Thread, spawn};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +83,13 @@ where
             handle(&mut state, message, please_stop);
         }
     });
-    ActorHandle(Arc::new(Sender { messages, drop_rest, end, thread: thread.thread().clone() }))
+    let thread = thread.thread().clone();
+    // On the thread that asks: the actor may need long for its current message.
+    let closed = messages.clone();
+    let closes = thread.please_stop().on_go_first_scoped(move || {
+        closed.close();
+    });
+    ActorHandle(Arc::new(Sender { messages, drop_rest, end, thread, _closes: closes }))
 }
 
 /// A handle to talk to an actor. Clones are handles to the same actor. When the last handle is
@@ -96,6 +102,8 @@ struct Sender<M> {
     drop_rest: Signal,
     end: Arc<End>,
     thread: Thread,
+    /// At the thread's `please_stop`: closes the queue.
+    _closes: OnGoScoped,
 }
 
 /// How far the actor is from its end, as the replies see it.
@@ -356,8 +364,8 @@ impl<M> Inbox<M> {
         if drop_rest.is_go() {
             return None;
         }
-        // From now on each message comes back to its sender. What was taken before is finite, and
-        // is handled.
+        // `please_stop` has gone, and its target closes the queue now. From then on each message
+        // comes back to its sender. What was taken before is finite, and is handled.
         self.messages.close();
         self.messages.try_pop()
     }

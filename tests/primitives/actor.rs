@@ -224,3 +224,14 @@ fn a_panic_that_the_actor_survives_leaves_the_question_unanswered() {
     }
     assert!(careful.thread().is_alive());
 }
+
+#[test]
+fn a_busy_actor_returns_messages_after_a_stop() {
+    let (actor, go_on, hear) = busy("stopped while busy");
+    (0..2).for_each(|number| actor.send(number).unwrap());
+    actor.thread().stop();
+    assert_eq!(actor.send(2).unwrap_err().into_inner(), 2);
+    go_on.go();
+    assert!(actor.thread().stopped().wait_for_go_timeout(DEADLINE));
+    assert_eq!(hear.try_iter().collect::<Vec<_>>(), [0, 1]);
+}
