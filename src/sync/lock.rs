@@ -169,7 +169,8 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
     }
 
     /// Returns `true` if the owner before this one unlocked by a panic. The value may be half
-    /// changed then.
+    /// changed then. An owner that locks and unlocks while its thread unwinds, in a destructor,
+    /// does not count: the answer stays `true` for the next owner.
     ///
     /// ```
     /// use selvedge::{Lock, scope};

@@ -264,7 +264,8 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     }
 
     /// Returns `true` if the thread that was inside before left by a panic. The value may be half
-    /// changed then.
+    /// changed then. A thread that enters and leaves while it unwinds, in a destructor, does not
+    /// count: the answer stays `true` for the next thread.
     #[inline]
     pub fn left_by_panic(&self) -> bool {
         self.monitor.permit.left_by_panic()

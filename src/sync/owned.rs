@@ -110,15 +110,22 @@ impl Owned {
 
     /// For the owner: keeps for the next owner whether it leaves by a panic. `panicking_before` is
     /// what `std::thread::panicking` returned when the owner entered.
+    ///
+    /// An owner that leaves in order during a panic changes nothing. It is a destructor, which
+    /// mostly does not look at the value, and the same panic may have left the value half changed.
     #[inline]
     pub(super) fn note_panic(&self, panicking_before: bool) {
-        let by_panic = !panicking_before && std::thread::panicking();
-        if by_panic || self.left_by_panic() {
-            self.left_by_panic.store(by_panic, Ordering::Relaxed);
+        if std::thread::panicking() {
+            if !panicking_before {
+                self.left_by_panic.store(true, Ordering::Relaxed);
+            }
+        } else if self.left_by_panic() {
+            self.left_by_panic.store(false, Ordering::Relaxed);
         }
     }
 
-    /// For the owner: returns `true` if the last owner left by a panic.
+    /// For the owner: returns `true` if an owner left by a panic, and none has left outside of a
+    /// panic since.
     #[inline]
     pub(super) fn left_by_panic(&self) -> bool {
         self.left_by_panic.load(Ordering::Relaxed)

@@ -156,17 +156,39 @@ fn a_panic_inside_is_known_to_the_next() {
     assert!(!monitor.enter().left_by_panic());
 
     // Used while another panic unwinds, and left in order: that is no panic inside.
-    struct OnDrop<'a>(&'a Lock<i32>);
-    impl Drop for OnDrop<'_> {
-        fn drop(&mut self) {
-            *self.0.lock() += 1;
-        }
-    }
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        let _counts = OnDrop(&lock);
+        let _counts = OnDrop(|| *lock.lock() += 1);
         panic!("elsewhere");
     }));
     assert!(!lock.lock().left_by_panic());
+}
+
+/// Calls its function when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn destructors_do_not_hide_that_a_panic_left_it() {
+    let lock = Lock::new("accounts", (0, 0));
+    let monitor = Monitor::new("accounts", (0, 0));
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // Each counts in a destructor, as a guard of a job does.
+        let _counts_in_lock = OnDrop(|| lock.lock().1 += 1);
+        let _counts_in_monitor = OnDrop(|| monitor.enter().1 += 1);
+        let (mut both, mut inside) = (lock.lock(), monitor.enter());
+        (both.0, inside.0) = (1, 1);
+        panic!("half way");
+    }));
+    let (both, inside) = (lock.lock(), monitor.enter());
+    assert_eq!((*both, *inside), ((1, 1), (1, 1)));
+    assert!(both.left_by_panic() && inside.left_by_panic());
+    drop((both, inside));
+    assert!(!lock.lock().left_by_panic() && !monitor.enter().left_by_panic());
 }
 
 #[test]
