@@ -1,8 +1,10 @@
 //! The one opaque error of this crate, with predicates instead of public variants. Names nothing
 //! else in the crate.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// What went wrong when a part of the runtime was configured or started.
@@ -197,11 +199,32 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
+thread_local! {
+    /// The calling thread is in [`catching`].
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `f` and catches its panic. The panic hook can tell by [`is_catching`] that the panic does
+/// not end the process. The caller says why the unwinding is safe: what `f` leaves half-done is
+/// the program's, or is dropped.
+pub(crate) fn catching<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+    let outer = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    CATCHING.set(outer);
+    result
+}
+
+/// Returns `true` if a panic of the calling thread that unwinds is caught by this crate, and not
+/// raised again.
+pub(crate) fn is_catching() -> bool {
+    CATCHING.get()
+}
+
 /// Drops what a panic carried, or an error; its own drop may panic as well, and that must not take
 /// the runtime down. Called where this crate has caught a panic of the program's code: in a target
 /// of a signal, an appender, a logger, an answer for a tool.
 pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
-    if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
+    if let Err(second) = catching(|| drop(payload)) {
         // A payload whose drop panics with another such payload: leaked rather than tried forever.
         std::mem::forget(second);
     }
@@ -210,7 +233,7 @@ pub(crate) fn drop_payload<T: ?Sized>(payload: Box<T>) {
 /// Calls what may run a logger of the program's where a panic would cost more than a record: a
 /// thread that never counts as stopped.
 pub(crate) fn ignore_panic(log: impl FnOnce()) {
-    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(log)) {
+    if let Err(payload) = catching(log) {
         drop_payload(payload);
     }
 }

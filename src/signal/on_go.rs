@@ -6,13 +6,13 @@
 use super::core::{Core, Kind};
 use super::targets::Attached;
 use super::{timer, walk};
-use crate::error::{drop_payload, ignore_panic, panic_message};
+use crate::error::{catching, drop_payload, ignore_panic, panic_message};
 use crate::model::{AtomicU8, Condvar, Mutex, Receiver, ThreadId, current};
 use crate::os::tell::tell;
 use log::Level;
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -258,9 +258,8 @@ impl Target {
 
     /// Calls `f`, which runs or drops what the program attached. A panic of it is told.
     fn tell_panic(&self, what: &str, f: impl FnOnce()) {
-        // AssertUnwindSafe: the action is consumed. State of the user's that it broke is the user's
-        // concern.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        // The action is consumed. State of the user's that it broke is the user's concern.
+        if let Err(payload) = catching(f) {
             let text = format!("{self} {what}: {}", panic_message(&*payload));
             // A panic of the logger must not keep a thread in `cancel`, or end the timer.
             ignore_panic(|| tell(Level::Error, module_path!(), &text));

@@ -8,6 +8,7 @@ use super::failure_context::FailureContext;
 use super::panic_flags::{IN_LOGGER, PAST, SILENT, is_registered};
 use super::panic_log::log_panic;
 use super::seen::{self, Identity, Seen};
+use crate::error::is_catching;
 use crate::os::tell::{is_logging, remark};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
@@ -50,10 +51,10 @@ pub(crate) fn install_hook() {
             if SILENT.get() {
                 return;
             }
-            // Unless the destructor itself catches it, the process aborts.
             let past = PAST.get();
             let seen = see(info, past || is_in_tree());
-            let is_end = cfg!(panic = "abort") || past || aborts(info);
+            // Past the body, the process aborts, unless the destructor itself catches the panic.
+            let is_end = cfg!(panic = "abort") || (past && !is_catching()) || aborts(info);
             let reports = is_end && BEFORE_ABORT.get().is_some() && TO_LOG.load(Ordering::SeqCst);
             if !is_standard || !(seen.logged || reports) {
                 if is_standard && is_registered() {

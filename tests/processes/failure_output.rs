@@ -89,6 +89,17 @@ fn a_caught_thread_exit_panic_is_harmless() {
 }
 
 #[test]
+fn a_target_that_panics_at_thread_exit_is_no_end() {
+    let folder = Folder::new("target-at-thread-exit");
+    let ended = failing("target-at-thread-exit", &folder);
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let log = folder.read("app.log");
+    for text in ["the target panics", "the captured value panics", "INFO main still here"] {
+        assert!(log.contains(text), "{log}");
+    }
+}
+
+#[test]
 fn an_unjoined_failure_is_logged_once_immediately() {
     let folder = Folder::new("service");
     let ended = failing("service", &folder);

@@ -22,6 +22,7 @@ pub(crate) fn main() -> ExitCode {
             "rude-payload" => drop(spawn("rude", |_| std::panic::panic_any(RudePayload))),
             "panic-at-thread-exit" => panic_at_thread_exit(),
             "caught-at-thread-exit" => caught_at_thread_exit(),
+            "target-at-thread-exit" => target_at_thread_exit(),
             "service" => service(),
             "released" => released(),
             "unseen" => (0..3).for_each(|_| drop(spawn("plain", |_| Err::<(), _>("boom")))),
@@ -175,6 +176,20 @@ fn panic_at_thread_exit() {
 
 fn caught_at_thread_exit() {
     leave(|| drop(std::panic::catch_unwind(|| panic!("too late, and caught"))));
+    log::info!("still here");
+}
+
+/// A target panics at the end of a thread, and what another one has captured does. The crate
+/// catches both.
+fn target_at_thread_exit() {
+    leave(|| {
+        let (gone, dropped) = (Signal::new("gone"), Signal::new("dropped"));
+        gone.on_go(|| panic!("the target panics"));
+        gone.go();
+        let captured = Late(|| panic!("the captured value panics"));
+        dropped.on_go(move || drop(captured));
+        drop(dropped);
+    });
     log::info!("still here");
 }
 
