@@ -118,6 +118,7 @@ mod runtime;
 mod signal;
 mod sync;
 mod thread;
+mod unwind_safety;
 mod wait;
 mod yaml;
 

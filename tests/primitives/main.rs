@@ -38,6 +38,7 @@ mod sync_semaphores;
 mod sync_waits;
 mod threads;
 mod trees;
+mod unwind_safety;
 
 /// For `hang`.
 #[cfg(target_os = "linux")]

@@ -22,7 +22,7 @@ const ROOMS: [&[&str]; 13] = [
     &["dump"],
     &["inspect", "push"],
     &["runtime"],
-    &["guide"],
+    &["guide", "unwind_safety"],
 ];
 
 /// A file that is longer has more than one purpose.
