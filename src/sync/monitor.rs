@@ -36,7 +36,22 @@ use std::time::Duration;
 /// change.
 ///
 /// Look through `&`, as with `is_empty`, and change through `&mut`. A thread that has used `&mut`
-/// and then waits again counts as having changed the value, and wakes the others.
+/// and then waits again counts as having changed the value, and wakes the others. So two threads
+/// that look through `&mut` wake each other without end, and cost a processor:
+///
+/// ```no_run
+/// # let jobs = selvedge::Monitor::new("jobs", vec![1]);
+/// # let mut guard = jobs.enter();
+/// // Wrong: `pop` takes `&mut`, also if it finds nothing.
+/// while guard.pop().is_none() {
+///     guard.wait();
+/// }
+/// // Right: it waits until it has seen a value, and then takes it.
+/// while guard.is_empty() {
+///     guard.wait();
+/// }
+/// let job = guard.pop();
+/// ```
 ///
 /// Not reentrant, and left usable by a panic, as [`Lock`](crate::Lock) is. The idea is Hoare's and
 /// Brinch Hansen's (1974); peers are Java's `synchronized` with `wait` and `notify`, and `Mutex`
@@ -229,7 +244,8 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
     }
 
     /// Leaves, waits for a change of the value, and enters again. Call it in a loop that checks the
-    /// condition: the change may be a different one.
+    /// condition: the change may be a different one. The check must not use `&mut`, as `pop` does: it
+    /// counts as a change, and threads that wait so wake each other without end (see [`Monitor`]).
     ///
     /// # Blocking
     /// Until another thread has left that may have changed the value, and then until the monitor is
