@@ -14,7 +14,7 @@
 //!
 //! Models: `loom_signal_*` in `signal/loom_tests.rs`, and `sync/model_tests.rs`.
 
-use super::reason::{KeptReason, Reason};
+use super::reason::{Decision, KeptReason, Reason};
 use super::stops::{PLEASE_STOP, tell_of_stop};
 use super::targets::{Attached, Targets, run_users};
 use crate::model::{AtomicU8, Condvar, Mutex, OnceLock, Receiver, Sender, bounded, never};
@@ -214,7 +214,10 @@ impl Core {
             return None;
         }
         // Made before the lock is taken, and in vain if another is faster.
-        let reason = reason();
+        let reason = match reason() {
+            KeptReason::None => KeptReason::unexplained(),
+            reason => reason,
+        };
         let fired = {
             let mut slow = self.slow.lock();
             if slow.fired {
@@ -251,8 +254,29 @@ impl Core {
         slow.fired.then_some(slow.ender)
     }
 
-    pub(super) fn given_reason(&self) -> Option<Reason> {
-        self.slow.lock().reason.get()
+    /// That it has gone, by a call or by the clock. `None` for a composite, and if it has not gone.
+    pub(super) fn own_decision(&self) -> Option<Decision> {
+        match &self.kind {
+            Kind::Plain(_) | Kind::Never => self.is_known_gone().then(|| self.given_decision()),
+            Kind::Till(at) => self.is_go().then(|| {
+                let Decision { when, reason } = self.given_decision();
+                // A thread may have let it go before its time.
+                let when = when.map_or(*at, |when| when.min(*at));
+                Decision { when: Some(when), reason: reason.or_else(|| Some(Reason::of_clock(*at))) }
+            }),
+            Kind::Any(_) | Kind::All(_) => None,
+        }
+    }
+
+    fn given_decision(&self) -> Decision {
+        let mut slow = self.slow.lock();
+        Decision { when: slow.reason.when(), reason: slow.reason.get() }
+    }
+
+    /// Goes, and counts as gone before all that ever goes.
+    pub(super) fn be_gone_since_ever(&self) {
+        self.fire();
+        self.slow.lock().reason = KeptReason::None;
     }
 
     /// The channel that disconnects when `fire` runs: for a plain signal when it goes, for a Till

@@ -74,7 +74,7 @@ impl Signal {
     pub fn gone() -> Signal {
         static GONE: LazyLock<Signal> = LazyLock::new(|| {
             let signal = Signal::new("gone");
-            signal.go_unexplained();
+            signal.0.be_gone_since_ever();
             signal
         });
         GONE.clone()
@@ -125,10 +125,12 @@ impl Signal {
     }
 
     /// Why it went, if it has gone: which thread made it go, where, when, and why. A composite has
-    /// the reason of the part that decided, a [`Till`](crate::Till) that its time came. `None`
-    /// before, and for signals that the crate itself makes go as a matter of course:
+    /// the reason of the part that decided, of `a | b` the first that went, of `a & b` the last. A
+    /// [`Till`](crate::Till) has as its reason that its time came. `None` before, and for signals that
+    /// the crate itself makes go as a matter of course:
     /// [`Thread::stopped`](crate::Thread::stopped), [`Queue::closed`](crate::Queue::closed) and
-    /// their like.
+    /// their like. A composite that such a signal has decided has none either, also after other
+    /// parts go.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason()
     }

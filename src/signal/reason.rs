@@ -125,9 +125,11 @@ impl Reason {
 /// nothing, and mostly no thread ever asks for the reason.
 #[derive(Default)]
 pub(super) enum KeptReason {
-    /// The signal has not gone, or went with nothing to say.
+    /// The signal has not gone, or has gone since ever.
     #[default]
     None,
+    /// It went with nothing to say.
+    Unexplained(Instant),
     /// `go` was called.
     Called { by: Arc<str>, at: &'static Location<'static>, when: Instant },
     /// Made by the caller, or on the first request.
@@ -140,6 +142,20 @@ impl KeptReason {
         KeptReason::Called { by: crate::wait::my_path(), at, when: Instant::now() }
     }
 
+    /// It goes now with nothing to say.
+    pub(super) fn unexplained() -> KeptReason {
+        KeptReason::Unexplained(Instant::now())
+    }
+
+    /// When the signal went. `None` if it has not gone, or has gone since ever.
+    pub(super) fn when(&self) -> Option<Instant> {
+        match self {
+            KeptReason::None => None,
+            KeptReason::Unexplained(when) | KeptReason::Called { when, .. } => Some(*when),
+            KeptReason::Made(reason) => Some(reason.when()),
+        }
+    }
+
     /// The reason, the same one on each request.
     pub(super) fn get(&mut self) -> Option<Reason> {
         if let KeptReason::Called { by, at, when } = self {
@@ -148,9 +164,17 @@ impl KeptReason {
         }
         match self {
             KeptReason::Made(reason) => Some(reason.clone()),
-            KeptReason::None | KeptReason::Called { .. } => None,
+            KeptReason::None | KeptReason::Unexplained(_) | KeptReason::Called { .. } => None,
         }
     }
+}
+
+/// That a signal has gone, as its composites see it.
+pub(super) struct Decision {
+    /// `None` for a signal that has gone since ever: before all others.
+    pub(super) when: Option<Instant>,
+    /// `None` if it has none to tell.
+    pub(super) reason: Option<Reason>,
 }
 
 struct AsOf<'a> {

@@ -3,7 +3,7 @@
 //! likes, and a thread's stack has an end. Knows no targets and no timer.
 
 use super::core::{Core, Kind, Name};
-use super::reason::Reason;
+use super::reason::{Decision, Reason};
 use crate::wait::{Ender, Shared};
 use std::sync::Arc;
 use std::time::Instant;
@@ -175,23 +175,22 @@ impl Core {
         ender.unwrap_or(Ender::UNKNOWN)
     }
 
-    /// Why it has gone. A composite has its parts' reason: `a | b` that of the first of them, `a &
-    /// b` that of the last.
-    pub(super) fn reason(&self) -> Option<Reason> {
-        // Of each part: `None` if it has not gone, else its reason, if it has one.
-        fold(self, |core, _, parts: Vec<Option<Option<Reason>>>| match &core.kind {
-            Kind::Plain(_) | Kind::Never => core.is_known_gone().then(|| core.given_reason()),
-            Kind::Till(at) => core.is_go().then(|| core.given_reason().or_else(|| Some(Reason::of_clock(*at)))),
-            Kind::Any(_) => {
-                let is_gone = parts.iter().any(Option::is_some);
-                is_gone.then(|| parts.into_iter().flatten().flatten().min_by_key(Reason::when))
-            }
+    /// That it has gone, and why: by the part that decided, of `a | b` the first one, of `a & b`
+    /// the last one. `None` if it has not gone.
+    pub(super) fn decision(&self) -> Option<Decision> {
+        fold(self, |core, _, parts: Vec<Option<Decision>>| match &core.kind {
+            Kind::Plain(_) | Kind::Never | Kind::Till(_) => core.own_decision(),
+            Kind::Any(_) => parts.into_iter().flatten().min_by_key(|part| part.when),
             Kind::All(_) => {
-                let gone: Option<Vec<_>> = parts.into_iter().collect();
-                gone.map(|reasons| reasons.into_iter().flatten().max_by_key(Reason::when))
+                let all: Option<Vec<_>> = parts.into_iter().collect();
+                all.and_then(|all| all.into_iter().max_by_key(|part| part.when))
             }
         })
-        .flatten()
+    }
+
+    /// Why it has gone. `None` if the part that decided has nothing to say.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.decision()?.reason
     }
 }
 

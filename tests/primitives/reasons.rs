@@ -2,7 +2,7 @@
 //! and for which cause.
 
 use crate::support::DEADLINE;
-use selvedge::{Builder, OnChildFailure, Reason, Signal, StopOrder, Thread, Till, scope, spawn};
+use selvedge::{Builder, OnChildFailure, Queue, Reason, Signal, StopOrder, Thread, Till, scope, spawn};
 use std::time::{Duration, Instant};
 
 /// Why it was asked to stop, once it has been.
@@ -58,6 +58,46 @@ fn composites_have_the_deciding_parts_reason() {
     early.go_because("enough");
     assert_eq!(early.reason().unwrap().text(), "enough");
     assert!(Signal::never().reason().is_none() && Signal::gone().reason().is_none());
+}
+
+#[test]
+fn a_part_without_a_reason_decides_for_good() {
+    let (any, all) = (Queue::<u32>::unbounded("any"), Queue::<u32>::unbounded("all"));
+    let (early, late) = (Signal::new("early"), Signal::new("late"));
+    let (either, both) = (any.closed() | &late, all.closed() & &early);
+    any.close();
+    assert!(either.is_go() && either.reason().is_none());
+    late.go_because("the stop is late");
+    assert!(either.reason().is_none(), "the queue was closed before: {either:?}");
+    early.go_because("the stop is early");
+    all.close();
+    assert!(both.is_go() && both.reason().is_none(), "the queue was closed last: {both:?}");
+}
+
+#[test]
+fn parts_that_have_gone_keep_reason_and_name() {
+    let told = |signal: &Signal| (signal.reason().map(|reason| reason.text().to_owned()), signal.name());
+    let (first, second, open) = (Signal::new("first"), Signal::new("second"), Signal::new("open"));
+    let till = Till::after(Duration::ZERO);
+    first.go_because("the disk is full");
+    second.go_because("the user said so");
+    let of = |text: &str, name: &str| (Some(text.to_owned()), name.to_owned());
+    for any in
+        [&first | &open, &open | &first, &first | &second, &second | &first, Signal::any([&open, &second, &first])]
+    {
+        assert_eq!(told(&any), of("the disk is full", "first"));
+    }
+    for all in [&first & &second, &second & &first, Signal::all([&second, &Signal::gone(), &first])] {
+        assert_eq!(told(&all), of("the user said so", "second"));
+    }
+    // Its time has come, and no thread has looked at the clock since.
+    assert_eq!(told(&(&first | &till)), of("its time came", "till now"));
+    assert_eq!(told(&(&till & &first)), of("the disk is full", "first"));
+    assert_eq!(told(&(Signal::gone() | &first)), (None, "gone".to_owned()));
+    let all = &first & &open;
+    assert!(!all.is_go());
+    open.go_because("at last");
+    assert_eq!(told(&all), of("at last", "open"));
 }
 
 #[test]
