@@ -11,19 +11,29 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Joins the thread: blocks until the system has it no more. Each time the current limit is over,
-/// `check` is called, which gives the next limit.
-pub(crate) fn join(handle: JoinHandle<()>, mut limit: Duration, mut check: impl FnMut() -> Duration) {
-    // The thread is this function's to join from here on.
-    let thread = handle.into_pthread_t();
+/// `check` is called, which gives the next limit. With `None` the join is given up, and the handle
+/// comes back.
+pub(crate) fn join(
+    handle: JoinHandle<()>,
+    mut limit: Duration,
+    mut check: impl FnMut() -> Option<Duration>,
+) -> Result<(), JoinHandle<()>> {
     loop {
         let until = realtime(limit.min(LONGEST));
-        // SAFETY: `thread` was neither joined nor detached: its handle was consumed above, and a
+        // SAFETY: the thread was neither joined nor detached: this function has its handle, and a
         // call that joins it ends the loop. No result is asked for (null); `until` is a valid
         // timespec that lives until the call returns.
-        match unsafe { libc::pthread_timedjoin_np(thread, ptr::null_mut(), &raw const until) } {
-            libc::ETIMEDOUT => limit = check(),
-            // Joined; or an error that no repetition cures: the caller is the thread itself.
-            _ => return,
+        match unsafe { libc::pthread_timedjoin_np(handle.as_pthread_t(), ptr::null_mut(), &raw const until) } {
+            libc::ETIMEDOUT => match check() {
+                Some(next) => limit = next,
+                None => return Err(handle),
+            },
+            // Joined; or an error that no repetition cures: the caller is the thread itself. The
+            // handle's drop would detach the thread.
+            _ => {
+                let _ = handle.into_pthread_t();
+                return Ok(());
+            }
         }
     }
 }
@@ -53,14 +63,26 @@ mod tests {
             let _ = wait.recv();
         });
         let (checks, end) = (Cell::new(0), Cell::new(Some(end)));
-        join(handle, Duration::from_millis(1), || {
+        let joined = join(handle, Duration::from_millis(1), || {
             checks.set(checks.get() + 1);
             if checks.get() == 3 {
                 end.take();
-                return Duration::from_secs(60);
+                return Some(Duration::from_secs(60));
             }
-            Duration::from_millis(1)
+            Some(Duration::from_millis(1))
         });
+        assert!(joined.is_ok());
         assert_eq!(checks.get(), 3);
+    }
+
+    #[test]
+    fn a_join_that_is_given_up_can_be_repeated() {
+        let (end, wait) = mpsc::channel::<()>();
+        let handle = std::thread::spawn(move || {
+            let _ = wait.recv();
+        });
+        let handle = join(handle, Duration::from_millis(1), || None).expect_err("it waits");
+        drop(end);
+        assert!(join(handle, Duration::from_secs(60), || Some(Duration::from_secs(60))).is_ok());
     }
 }

@@ -59,6 +59,11 @@ pub(crate) fn thread_count() -> Option<usize> {
 }
 
 /// Joins the thread. There is no time limit here, so nothing is checked meanwhile.
-pub(crate) fn join(handle: std::thread::JoinHandle<()>, _limit: Duration, _check: impl FnMut() -> Duration) {
+pub(crate) fn join(
+    handle: std::thread::JoinHandle<()>,
+    _limit: Duration,
+    _check: impl FnMut() -> Option<Duration>,
+) -> Result<(), std::thread::JoinHandle<()>> {
     let _ = handle.join();
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::handle::Thread;
+use super::leaving::Limit;
 use super::result_slot::Slot;
 use super::roots::current;
 use super::stop::forward_stops_to;
@@ -80,10 +81,13 @@ impl<T> JoinHandle<T> {
     /// `Err`.
     ///
     /// # Blocking
-    /// Until the thread has ended, or `till` goes.
+    /// Until the thread has ended, or `till` goes, also while destructors of its thread-locals run.
+    /// They have at least 0.1 s from the return of the thread's function. Outside of Linux, there is
+    /// no limit while they run.
     ///
     /// # Errors
-    /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.
+    /// Outside, the handle, with the result for a later join; inside, a [`Failure`] as
+    /// [`join`](Self::join) has it.
     ///
     /// ```
     /// use selvedge::{Till, spawn};
@@ -102,10 +106,11 @@ impl<T> JoinHandle<T> {
     /// the outer `Err`.
     ///
     /// # Blocking
-    /// Until the thread has ended, or `timeout` has passed.
+    /// Until the thread has ended, or `timeout` has passed, as [`join_till`](Self::join_till).
     ///
     /// # Errors
-    /// Outside, the handle; inside, a [`Failure`] as [`join`](Self::join) has it.
+    /// Outside, the handle, with the result for a later join; inside, a [`Failure`] as
+    /// [`join`](Self::join) has it.
     ///
     /// ```
     /// use selvedge::spawn;
@@ -137,8 +142,12 @@ impl<T> JoinHandle<T> {
             drop(forwarding);
             return Err(self);
         }
-        if let Some(os) = self.thread.0.take_os_handle() {
-            self.thread.0.join_os(os);
+        // The destructors of its thread-locals may still run.
+        let os = node.take_os_handle();
+        if os.is_some_and(|os| !node.join_os_within(os, Limit::new(till, deadline))) {
+            node.joining(false);
+            drop(forwarding);
+            return Err(self);
         }
         Ok(self.result())
     }

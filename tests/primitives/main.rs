@@ -20,6 +20,7 @@ mod draining;
 mod drops;
 mod failure_reports;
 mod failures;
+mod join_limits;
 mod late_children;
 mod names;
 mod net;

@@ -30,7 +30,7 @@ pub(crate) use self::walk::walk;
 use self::reap::Unreaped;
 use self::unjoined::Unjoined;
 use super::failure::Failure;
-use super::leaving;
+use super::leaving::{self, Limit};
 use super::policy::SpawnSettings;
 use crate::model::locks::Mutex;
 use crate::os::OsThread;
@@ -283,6 +283,14 @@ impl Node {
         if is_running {
             wait::ended_by(|| self.stopped.ender());
         }
+    }
+
+    /// For a thread that has stopped: joins its OS thread, which was taken out of its state, up to
+    /// `limit`. Then the state gets it back, and the result is `false`.
+    pub(super) fn join_os_within(&self, os: OsHandle<()>, limit: Limit<'_>) -> bool {
+        let returned = || self.ended.get().map(|ended| ended.at);
+        let joined = leaving::join_within(os, &self.path, self.settings.patience, returned, limit);
+        joined.map_err(|os| self.keep_os_handle(os)).is_ok()
     }
 
     /// Returns `true` if its parent still has it among its children.
