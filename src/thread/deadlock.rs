@@ -22,6 +22,9 @@
 //! slots are read under their lock. So at that moment each left thread held what the holder says,
 //! and waited, without a limit, for another of them. None can be the first to go on.
 //!
+//! A thread that has returned may hold a lock in a destructor of a thread-local. It counts as alive
+//! until the system has it no more. Where the system does not tell that, the finding has a doubt.
+//!
 //! A wait for a queue's room is certain only if there is no other handle. The search does not know
 //! whether other threads than the ones seen will ever pop, nor whether a turn is still
 //! with the thread that got it. Such findings carry their doubt.
@@ -37,6 +40,7 @@ use super::bodies::has_unregistered_threads;
 use super::handle::Thread;
 use super::roots::roots;
 use super::tree::{Node, walk};
+use crate::os::CpuClock;
 use crate::wait::{Unblocker, Wait, is_alive};
 use std::collections::HashMap;
 use std::fmt;
@@ -198,10 +202,7 @@ fn list_enders(candidates: &mut [Candidate]) {
                 one.enders = match by_thread.get(&number) {
                     Some(at) => Some(vec![*at]),
                     None if number == 0 || is_alive(number) => None,
-                    None => {
-                        one.root = Kind::HolderEnded;
-                        Some(Vec::new())
-                    }
+                    None => Some(holder_ended(one)),
                 };
                 if matches!(one.wait.unblocker(), Unblocker::Turn(_)) {
                     one.doubt = Some(format!("the turn for \"{}\" was passed on to another thread", one.wait.name()));
@@ -219,6 +220,16 @@ fn list_enders(candidates: &mut [Candidate]) {
             Unblocker::Claimed(_) | Unblocker::Unknown => {}
         }
     }
+}
+
+/// The thread that holds what this candidate waits for has ended, so no candidate can end the wait.
+fn holder_ended(one: &mut Candidate) -> Vec<usize> {
+    one.root = Kind::HolderEnded;
+    // Without clocks of threads, the end of a thread is not seen.
+    one.doubt = CpuClock::of_current()
+        .is_none()
+        .then(|| format!("a destructor of a thread-local of its last holder has \"{}\"", one.wait.name()));
+    Vec::new()
 }
 
 /// Marks the candidates accepted by `may` that remain after repeatedly removing each candidate

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::ended_names::EndedNames;
 #[cfg(feature = "profiling")]
 use super::ender::{Cause, is_on};
+use super::leaving;
 use super::outside::path_outside;
 use super::slot::Slot;
 use super::slot_lock::is_held_here;
@@ -182,6 +183,11 @@ struct Forget;
 
 impl Drop for Forget {
     fn drop(&mut self) {
+        let known = PATHS.lock().get(&NUMBER.get()).cloned();
+        // Before it leaves `PATHS`, so that it is in one of the two at any time.
+        if let Some(path) = known {
+            leaving::begins(NUMBER.get(), path);
+        }
         let mut paths = PATHS.lock();
         let path = paths.remove(&NUMBER.get());
         #[cfg(feature = "profiling")]
@@ -199,7 +205,8 @@ impl Drop for Forget {
 
 /// The path of the thread with this number. `None` if it has ended.
 pub(super) fn path_of(number: u64) -> Option<Arc<str>> {
-    PATHS.lock().get(&number).cloned()
+    let known = PATHS.lock().get(&number).cloned();
+    known.or_else(|| leaving::path_of(number))
 }
 
 /// What a thread that ended a wait is called, or another cause of that. The totals of waits call it
@@ -237,10 +244,10 @@ pub(super) fn forget_ended() {
     drop(names);
 }
 
-/// Returns `true` if the thread of this number lives, and the destructors of its thread-locals have
-/// not begun.
+/// Returns `true` if the thread of this number lives. On systems without clocks of threads: and the
+/// destructors of its thread-locals have not begun.
 pub(crate) fn is_alive(number: u64) -> bool {
-    PATHS.lock().contains_key(&number)
+    path_of(number).is_some()
 }
 
 /// The calling thread's number, which is given now if need be: its last stamp, which wakes the
@@ -271,10 +278,11 @@ fn first_number() -> u64 {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     NUMBER.set(number);
     show_number(number);
-    // A thread that is past its locals holds without a name, since no destructor would remove the
-    // name again.
     if FORGET.try_with(|_| ()).is_ok() {
         PATHS.lock().insert(number, my_path());
+    } else {
+        // No destructor would take it out of `PATHS` again.
+        leaving::begins(number, my_path());
     }
     number
 }
@@ -378,6 +386,6 @@ mod tests {
         };
         model::meanwhile::plan([Box::new(ends)]);
         assert_eq!(&*name_of_thread(number), "main/short");
-        assert!(!is_alive(number));
+        super::super::tests::until("the thread is alive", || !is_alive(number));
     }
 }

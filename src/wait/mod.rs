@@ -11,6 +11,7 @@
 //! | `slot` | where one thread publishes its waits |
 //! | `slot_lock` | the lock of a slot, under which its holder publishes nothing |
 //! | `identity` | the calling thread: its path, its slot, its number |
+//! | `leaving` | the threads whose thread-locals are being destroyed |
 //! | `ended_names` | the paths of threads that have ended while waits are counted |
 //! | `outside` | the paths of threads that are not in the tree |
 //! | `holding` | the calling thread as a holder; the paths of holders |
@@ -44,6 +45,7 @@ mod ender;
 mod holder;
 mod holding;
 mod identity;
+mod leaving;
 #[cfg(all(test, feature = "profiling", selvedge_loom))]
 mod loom_tests;
 mod outside;

@@ -10,8 +10,16 @@ use crate::record::Rings;
 #[cfg(feature = "profiling")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-#[cfg(feature = "profiling")]
 use std::time::{Duration, Instant};
+
+/// Waits for `condition`. A thread that was joined is gone for the system a moment later.
+pub(super) fn until(but: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{but}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 fn name(wait: Option<Wait>) -> Option<String> {
     wait.map(|wait| wait.name().to_owned())
@@ -179,7 +187,8 @@ fn a_renamed_holder_is_known_by_its_new_name() {
 fn a_holder_that_has_ended_is_known() {
     let holder = Holder::default();
     assert!(held_elsewhere(&holder, || is_alive(holder.number())));
-    assert!(holder.number() != 0 && !is_alive(holder.number()));
+    assert!(holder.number() != 0);
+    until("the holder is alive", || !is_alive(holder.number()));
     assert_eq!(holder.path().as_deref(), Some("a thread that has ended"));
 }
 
@@ -207,7 +216,7 @@ fn users_are_told_apart_up_to_a_number() {
     };
     let with_me = Users::MAX_TRACKED;
     assert!(all(with_me - 1).iter().all(|alive| alive.as_ref().is_some_and(|alive| alive.len() == with_me)));
-    assert_eq!(users.alive().map(|alive| alive.len()), Some(1));
+    until("the users are alive", || users.alive().is_some_and(|alive| alive.len() == 1));
     assert!(all(with_me).iter().all(Option::is_none), "one was not noted");
     assert!(users.alive().is_none(), "that one may live");
 }

@@ -2,6 +2,7 @@
 //! SCENARIO CONFIG`.
 
 use selvedge::{Builder, JoinHandle, Lock, Monitor, Promise, Queue, Sequencer, Signal, Thread, Till, scope, spawn};
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier, LazyLock};
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
                 (Till::after(A_WHILE) | please_stop).wait_for_go();
                 std::process::exit(0);
             }
+            "held-at-the-end" => held_at_the_end(),
             "lent" => lent(),
             "lent-by-std" => lent_by_std(),
             "lent-in-pool" => lent_in_pool(),
@@ -279,6 +281,40 @@ fn circles_with_a_limit() -> Vec<JoinHandle<()>> {
         [patient, impatient]
     };
     gives_up.into_iter().flat_map(circle).collect()
+}
+
+/// Holds the lock for a while when it is dropped.
+struct HeldAtTheEnd(Arc<Lock<()>>);
+
+impl Drop for HeldAtTheEnd {
+    fn drop(&mut self) {
+        let _held = self.0.lock();
+        Till::after(A_WHILE).wait_for_go();
+    }
+}
+
+thread_local! {
+    static HELD_AT_THE_END: RefCell<Option<HeldAtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// Threads wait for a lock that the destructor of a thread-local holds. Of the holder, the crate knew
+/// nothing before in the one case, and had given it a number in the other.
+fn held_at_the_end() {
+    for is_known in [false, true] {
+        let lock = Arc::new(Lock::new("ledger", ()));
+        let theirs = lock.clone();
+        let leaver = spawn("leaver", move |_| {
+            HELD_AT_THE_END.set(Some(HeldAtTheEnd(theirs.clone())));
+            if is_known {
+                drop(theirs.lock());
+            }
+        });
+        while lock.owner().is_none() || !leaver.thread().stopped().is_go() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        spawn("waiter", move |_| drop(lock.lock())).join().unwrap();
+        leaver.join().unwrap();
+    }
 }
 
 /// One handle, in a variable of one thread, and borrowed by another.
