@@ -1,6 +1,7 @@
 //! One request, one answer, with limits of time and size. Only what a program with the feature
 //! `inspect` sends: one request for each connection. It asks as HTTP/1.0, so that no answer comes in
-//! chunks.
+//! chunks, and each answer tells its length. Without the length, an answer that is cut off would look
+//! whole.
 
 use crate::connect::{Place, Stream, left};
 use crate::fault::{Exit, Fault};
@@ -26,6 +27,7 @@ pub(crate) struct Answer {
 struct Head {
     status: u16,
     version: Option<String>,
+    /// `None`: it does not tell the length of its body.
     length: Option<usize>,
 }
 
@@ -58,7 +60,8 @@ pub(crate) fn get(place: &Place, path: &str, patience: Duration) -> Result<Answe
         }
     };
     received.drain(..length);
-    let body = body(&mut stream, received, &head, Instant::now() + patience.max(BODY_PATIENCE)).map_err(failed)?;
+    let length = head.length.ok_or_else(|| strange(place, "it does not tell its length"))?;
+    let body = body(&mut stream, received, length, Instant::now() + patience.max(BODY_PATIENCE)).map_err(failed)?;
     let body = body.ok_or_else(|| strange(place, "it was cut off, or is too large"))?;
     if head.status != 200 {
         return Err(refusal(head.status, &body));
@@ -126,11 +129,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, String> {
 }
 
 /// The body, the beginning of which was received with the head. `None` if it is cut off.
-fn body(stream: &mut Stream, mut received: Vec<u8>, head: &Head, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
+fn body(stream: &mut Stream, mut received: Vec<u8>, length: usize, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
     loop {
-        if let Some(length) = head.length
-            && received.len() >= length
-        {
+        if received.len() >= length {
             received.truncate(length);
             return Ok(Some(received));
         }
@@ -142,7 +143,7 @@ fn body(stream: &mut Stream, mut received: Vec<u8>, head: &Head, deadline: Insta
         }
         stream.set_limits(Some(left(deadline)))?;
         if read_some(stream, &mut received)? == 0 {
-            return Ok(head.length.is_none().then_some(received));
+            return Ok(None);
         }
     }
 }

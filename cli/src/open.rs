@@ -140,7 +140,9 @@ impl Forwarder {
         if !is_known {
             return Err(self.without_token(&cookie, path));
         }
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n").into_bytes();
+        // The client's own version: the program answers a client of HTTP/1.0 without chunks.
+        let version = request.version.unwrap_or_default();
+        let mut head = format!("{method} {path} HTTP/1.{version}\r\nConnection: close\r\n").into_bytes();
         if let Place::Tcp { token: Some(token), .. } = &self.place {
             head.extend_from_slice(format!("Authorization: Bearer {token}\r\n").as_bytes());
         }

@@ -5,7 +5,8 @@ use crate::fault::{self, Exit, Fault};
 use crate::text::plain;
 use crate::{find, http};
 use flate2::read::GzDecoder;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,32 +19,56 @@ const MOST_TEXT: u64 = 2 << 30;
 
 pub(crate) fn run(which: &Which, seconds: u32, clock: Clock, frequency: u32, output: &Path) -> Result<(), Fault> {
     let request = request(output, seconds, clock, frequency)?;
-    let part = part(output);
-    // That the file cannot be written is told before the recording and not after it.
-    std::fs::write(&part, b"")
-        .and_then(|()| std::fs::remove_file(&part))
-        .map_err(|e| fault::file("write", output, &e))?;
+    let failed = |error: io::Error| fault::file("write", output, &error);
+    // That the file cannot be written is told before the recording and not after it. Nothing is left
+    // of it if the recording is interrupted.
+    drop(Part::create(output).map_err(failed)?);
     let program = find::program(which)?;
     let (name, pid) = (plain(&program.info.name), program.info.pid);
     let what = if is_timeline(output) { "a timeline" } else { clock.noun() };
     crate::note(&format!("recording {name} (pid {pid}) for {seconds} s, {what}"));
     let answer = http::get(&program.place, &request, Duration::from_secs(seconds.into()) + PATIENCE)?;
     let body = if has_ending(output, ".json") { unpacked(answer.body)? } else { answer.body };
-    let written = std::fs::write(&part, &body).and_then(|()| std::fs::rename(&part, output));
-    written.map_err(|error| {
-        // A part that cannot be removed adds nothing to the fault.
-        let _ = std::fs::remove_file(&part);
-        fault::file("write", output, &error)
-    })?;
+    Part::create(output).and_then(|part| part.finish(&body, output)).map_err(failed)?;
     crate::note(&format!("{} has {} bytes; {}", output.display(), body.len(), how_to_read(output)));
     Ok(())
 }
 
-/// Beside the file itself, so that a rename puts it there as a whole.
-fn part(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    output.with_file_name(name)
+/// A new file beside the output, so that a rename puts it there as a whole. Dropping it removes it.
+struct Part {
+    file: File,
+    path: PathBuf,
+}
+
+impl Part {
+    /// What is there by that name already, even a link, is not written to.
+    fn create(output: &Path) -> io::Result<Part> {
+        /// As many may be left of processes that had this number before.
+        const MOST: u32 = 100;
+        let mut number = 0;
+        loop {
+            let mut name = output.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".{}-{number}.part", std::process::id()));
+            let path = output.with_file_name(name);
+            match File::create_new(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST => number += 1,
+                file => return file.map(|file| Part { file, path }),
+            }
+        }
+    }
+
+    /// Writes the whole, and puts it in the place of the output.
+    fn finish(mut self, body: &[u8], output: &Path) -> io::Result<()> {
+        self.file.write_all(body)?;
+        std::fs::rename(&self.path, output)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After the rename nothing is there. A part that cannot be removed adds nothing to the fault.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// Returns `true` if the name of the file ends so.

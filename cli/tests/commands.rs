@@ -7,10 +7,11 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::open::Open;
 use support::watched::until;
-use support::{Folder, answer, expect, info, program, selvedge, stderr, stdout, usual};
+use support::{Answers, Folder, answer, expect, info, program, selvedge, stderr, stdout, usual};
 
 fn is_plain(text: &str) -> bool {
     text.chars().all(|c| (!c.is_control() && c != '\u{202e}') || c == '\n' || c == '\t')
@@ -61,6 +62,27 @@ fn queues_of_one_name_have_their_own_rates() {
     let text = stdout(&output);
     let rates: Vec<&str> = text.lines().filter_map(|line| line.split_once("jobs: ").map(|(_, rest)| rest)).collect();
     assert_eq!(rates, ["0, 1000/s", "0, 0/s"], "{text}");
+}
+
+/// A program that is killed while it looks for names ends the connection after the head.
+#[test]
+fn an_answer_that_is_cut_off_leaves_the_old_file() {
+    for head in ["", "Content-Length: 12\r\n"] {
+        let folder = Folder::new();
+        let usual = usual("indexer", 7);
+        let answers = move |path: &str, stream: &mut UnixStream| match path.starts_with("/flame.svg") {
+            true => write!(stream, "HTTP/1.1 200 OK\r\nSelvedge-Version: 0.1.0\r\n{head}\r\n").unwrap(),
+            false => usual(path, stream),
+        };
+        program(&folder.socket("indexer", 7), Arc::new(answers));
+        let (at, file) = (folder.0.to_str().unwrap(), folder.0.join("keep.svg"));
+        std::fs::write(&file, "<svg/>").unwrap();
+        let output = selvedge(&["record", "--folder", at, "-s", "1", "-o", file.to_str().unwrap()]);
+        expect(&output, 1);
+        assert!(stderr(&output).contains("cannot be read"), "{}", stderr(&output));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "<svg/>");
+        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2, "a part is left");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn answer(program: &Program, input: &[u8]) -> Response {
     if takes_long(&request) && program.access.check(&request).is_ok() {
         return Response::new(200, "", "");
     }
-    match reply(program, &request, &Client { cancel: Signal::new("gone"), early: &|_| () }) {
+    match reply(program, &request, &Client { cancel: Signal::new("gone"), early: Some(&|_| ()) }) {
         Reply::Whole(response) | Reply::Events(response) => response,
         Reply::Rest(_) => panic!("there was a recording"),
     }

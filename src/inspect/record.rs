@@ -34,23 +34,21 @@ pub(super) fn now(program: &Program) -> Value {
 }
 
 /// Records, sends the head, and then makes the body: `go tool pprof` waits for the head for little
-/// longer than it has asked to record.
+/// longer than it has asked to record. An error that comes later cuts the answer off.
 fn answer(
     program: &Program,
     wanted: &Wanted,
     client: &Client<'_>,
-    head: Response,
+    mut head: Response,
     write: impl FnOnce(&Profile, &mut Vec<u8>) -> Result<(), Error>,
 ) -> Result<Made, Response> {
     let (found, _turn) = source::record(program, wanted, &client.cancel)?;
-    (client.early)(head);
-    let mut body = Vec::new();
-    // A vector takes all that is written. On a system where the format cannot be made, the client
-    // sees that nothing comes.
-    if let Some(profile) = found.profile() {
-        let _ = write(&profile, &mut body);
+    if let Some(early) = client.early {
+        early(head.clone());
     }
-    Ok(Made::Rest(body))
+    let profile = found.profile().ok_or_else(|| Response::text(501, "no recording: no thread has given its stack"))?;
+    write(&profile, &mut head.body).map_err(|error| source::refused(&error))?;
+    Ok(if client.early.is_some() { Made::Rest(head.body) } else { Made::Whole(head) })
 }
 
 /// `profile?seconds=`, as Go has it.

@@ -23,6 +23,8 @@ pub(super) enum Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: Method,
+    /// The client knows HTTP/1.1, so an answer may come in chunks.
+    pub(super) takes_chunks: bool,
     /// Decoded.
     pub(super) path: String,
     /// As it was sent, without the `?`.
@@ -174,7 +176,8 @@ fn request(head: &httparse::Request<'_, '_>) -> Result<Request, Response> {
     }
     let query = parameters(raw_query).ok_or_else(|| bad("a parameter is no text"))?;
     let raw_query = raw_query.to_owned();
-    Ok(Request { method, path, raw_query, query, headers, body: Vec::new() })
+    let takes_chunks = head.version == Some(1);
+    Ok(Request { method, takes_chunks, path, raw_query, query, headers, body: Vec::new() })
 }
 
 fn with_body(mut request: Request, rest: &[u8]) -> Parsed {

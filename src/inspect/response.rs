@@ -66,6 +66,12 @@ impl Response {
         self.head(None).into_bytes()
     }
 
+    /// The head of an answer whose body comes later, in chunks. So a client can tell a whole body from
+    /// a body that is cut off.
+    pub(super) fn into_chunked_head(self) -> Vec<u8> {
+        self.with("Transfer-Encoding", "chunked").head(None).into_bytes()
+    }
+
     fn head(&self, length: Option<usize>) -> String {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let has = |name: &str| self.headers.iter().any(|(known, _)| *known == name);
@@ -89,6 +95,14 @@ impl Response {
         head.push_str("\r\n");
         head
     }
+}
+
+/// A whole body as chunks: all of it, and the last chunk.
+pub(super) fn chunks(body: &[u8]) -> Vec<u8> {
+    // An empty chunk would be the last one.
+    let begin = if body.is_empty() { String::new() } else { format!("{:x}\r\n", body.len()) };
+    let end: &[u8] = if body.is_empty() { b"0\r\n\r\n" } else { b"\r\n0\r\n\r\n" };
+    [begin.as_bytes(), body, end].concat()
 }
 
 fn reason(status: u16) -> &'static str {

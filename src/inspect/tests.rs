@@ -5,7 +5,7 @@ use super::access::{Access, Secrets};
 use super::client::{Client, Reply};
 use super::program::Program;
 use super::request::{Method, Parsed, Request, cut_off, parse};
-use super::response::Response;
+use super::response::{Response, chunks};
 use super::router::reply;
 use super::token::Token;
 use crate::signal::Signal;
@@ -29,7 +29,7 @@ fn program(token: Option<&str>) -> (Program, Signal) {
 }
 
 fn client() -> Client<'static> {
-    Client { cancel: Signal::new("gone"), early: &|_| () }
+    Client { cancel: Signal::new("gone"), early: Some(&|_| ()) }
 }
 
 fn whole(text: &str) -> Request {
@@ -61,6 +61,14 @@ fn get(path: &str, headers: &str) -> String {
 }
 
 #[test]
+fn a_body_ends_with_the_last_chunk() {
+    assert_eq!(chunks(b"0123456789abcdef0"), b"11\r\n0123456789abcdef0\r\n0\r\n\r\n");
+    assert_eq!(chunks(b""), b"0\r\n\r\n");
+    let head = String::from_utf8(Response::new(200, "text/plain", "").into_chunked_head()).unwrap();
+    assert!(head.contains("Transfer-Encoding: chunked\r\n") && !head.contains("Content-Length"), "{head}");
+}
+
+#[test]
 fn a_request_is_taken_apart() {
     let request = whole("GET /log?lines=5&level=warn%20x&a+b=%26 HTTP/1.1\r\nHost: localhost:7\r\nX-A:  b \r\n\r\n");
     assert_eq!((request.method, request.path.as_str()), (Method::Get, "/log"));
@@ -69,6 +77,7 @@ fn a_request_is_taken_apart() {
     assert_eq!((request.header("host"), request.header("x-a")), (Some("localhost:7"), Some("b")));
     let posted = whole("POST /debug/pprof/symbol HTTP/1.0\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n0x1GET / ");
     assert_eq!((posted.method, &*posted.body), (Method::Post, &b"0x1"[..]));
+    assert_eq!((request.takes_chunks, posted.takes_chunks), (true, false));
     // Byte by byte: whole with the last one, and not before.
     let text = get("/info", "");
     assert!((0..text.len()).all(|end| matches!(parse(&text.as_bytes()[..end]), Parsed::Partial)), "{text}");

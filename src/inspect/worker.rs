@@ -5,7 +5,7 @@ use super::client::{Client, Reply};
 use super::events::{self, Events};
 use super::program::Program;
 use super::request::{Method, Request};
-use super::response::Response;
+use super::response::{self, Response};
 use super::router;
 use crate::error::{drop_payload, panic_message};
 use crate::model::locks::Mutex;
@@ -48,7 +48,7 @@ pub(super) enum Done {
 
 pub(super) enum Answer {
     Bytes(Vec<u8>),
-    /// The body of an answer whose head is sent.
+    /// The body of an answer whose head is sent, as chunks.
     Rest(Vec<u8>),
     /// The head of an answer that has events for its body.
     Events(Vec<u8>),
@@ -74,9 +74,10 @@ pub(super) fn run(program: &Program, events: &Events, jobs: &Receiver<Job>, resu
         let done = match next {
             Ok(Job::Request { connection, request, cancel }) => {
                 let early = |response: Response| {
-                    results.give(Done::Head { connection, head: response.into_open_head() });
+                    results.give(Done::Head { connection, head: response.into_chunked_head() });
                 };
-                Done::Request { connection, answer: answer(program, &request, &Client { cancel, early: &early }) }
+                let client = Client { cancel, early: request.takes_chunks.then_some(&early) };
+                Done::Request { connection, answer: answer(program, &request, &client) }
             }
             Ok(Job::Tick { fresh }) => {
                 let made = catch_unwind(AssertUnwindSafe(|| events.tick(program, !fresh.is_empty())));
@@ -112,7 +113,7 @@ fn answer(program: &Program, request: &Request, client: &Client<'_>) -> Answer {
     });
     match reply {
         Reply::Whole(response) => Answer::Bytes(response.into_bytes(request.method != Method::Head)),
-        Reply::Rest(bytes) => Answer::Rest(bytes),
+        Reply::Rest(body) => Answer::Rest(response::chunks(&body)),
         Reply::Events(response) if request.method == Method::Head => Answer::Bytes(response.into_bytes(false)),
         Reply::Events(response) => {
             let mut head = response.into_open_head();

@@ -7,6 +7,8 @@ mod clients;
 #[cfg(feature = "profiling")]
 mod counters;
 #[cfg(feature = "profiling")]
+mod cut_off;
+#[cfg(feature = "profiling")]
 mod full;
 mod parsers;
 mod places;
@@ -150,7 +152,28 @@ fn read(mut stream: impl Read) -> Answer {
     let end = end.unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(&bytes)));
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head, body: bytes[end + 4..].to_vec() }
+    let body = &bytes[end + 4..];
+    let mut answer = Answer { status, head, body: body.to_vec() };
+    if answer.has("transfer-encoding: chunked") {
+        answer.body = unchunked(body).unwrap_or_else(|| panic!("no last chunk: {}", answer.text()));
+    }
+    answer
+}
+
+/// The body in these chunks. `None`: the last chunk is missing.
+fn unchunked(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|part| part == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).unwrap(), 16).unwrap();
+        let (chunk, rest) = chunks[end + 2..].split_at_checked(length)?;
+        body.extend_from_slice(chunk);
+        chunks = rest.strip_prefix(b"\r\n")?;
+        if length == 0 {
+            assert!(chunks.is_empty(), "bytes come behind the last chunk");
+            return Some(body);
+        }
+    }
 }
 
 impl Inspected {
