@@ -18,6 +18,7 @@
 //! 2. While no client is connected, no thread of the room wakes up.
 //! 3. A request changes nothing in the program. It may record, which costs what a recording costs.
 //! 4. Nothing of the user's runs here.
+//! 5. The end of the program waits for no answer.
 
 mod access;
 mod client;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 pub(super) use super::source::wait;
+pub(super) use crate::profile::names_until;
 
 /// What is recorded now, for clients; null if nothing is.
 pub(super) fn now(program: &Program) -> Value {

@@ -283,11 +283,10 @@ impl Server {
     fn end(mut self) {
         keep_tail(false);
         self.take_results();
-        let gone = || Response::text(503, "the program ends");
         for connection in self.connections.values_mut() {
             match connection.has_events() {
                 true => connection.event(events::LAST),
-                false if connection.is_waiting() => connection.answer(gone(), true),
+                false if connection.is_waiting() => connection.answer(worker::gone(), true),
                 false => {}
             }
         }

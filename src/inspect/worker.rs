@@ -6,7 +6,7 @@ use super::events::{self, Events};
 use super::program::Program;
 use super::request::{Method, Request};
 use super::response::{self, Response};
-use super::router;
+use super::{record, router};
 use crate::error::{drop_payload, panic_message};
 use crate::model::locks::Mutex;
 use crate::os::poll::Waker;
@@ -72,6 +72,8 @@ pub(super) fn run(program: &Program, events: &Events, jobs: &Receiver<Job>, resu
             next
         };
         let done = match next {
+            // The server tells the clients that the program ends.
+            Ok(_) if program.stop.is_go() => return,
             Ok(Job::Request { connection, request, cancel }) => {
                 let early = |response: Response| {
                     results.give(Done::Head { connection, head: response.into_chunked_head() });
@@ -105,13 +107,17 @@ impl Results {
 }
 
 fn answer(program: &Program, request: &Request, client: &Client<'_>) -> Answer {
+    // The end of the program does not wait for an answer. The search for names takes the longest.
+    let make = || record::names_until(&program.stop, || router::reply(program, request, client));
     // AssertUnwindSafe: what the answers share is behind locks, and each change of it is whole.
-    let reply = catch_unwind(AssertUnwindSafe(|| router::reply(program, request, client))).unwrap_or_else(|payload| {
+    let reply = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|payload| {
         let text = format!("a fault in selvedge, which is to be reported: {}", panic_message(&*payload));
         drop_payload(payload);
         Reply::Whole(Response::text(500, text))
     });
     match reply {
+        // Names may be missing in it.
+        _ if program.stop.is_go() => Answer::Bytes(gone().into_bytes(request.method != Method::Head)),
         Reply::Whole(response) => Answer::Bytes(response.into_bytes(request.method != Method::Head)),
         Reply::Rest(body) => Answer::Rest(response::chunks(&body)),
         Reply::Events(response) if request.method == Method::Head => Answer::Bytes(response.into_bytes(false)),
@@ -121,4 +127,9 @@ fn answer(program: &Program, request: &Request, client: &Client<'_>) -> Answer {
             Answer::Events(head)
         }
     }
+}
+
+/// What a client gets whose answer was not made before the end of the program.
+pub(super) fn gone() -> Response {
+    Response::text(503, "the program ends, and the answer was not made before")
 }

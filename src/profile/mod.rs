@@ -122,6 +122,8 @@ pub(crate) use part::{EndedPart, Part, RunningNow, accounts_now, running_now, wa
 pub(crate) use series::Delta;
 #[cfg(feature = "push")]
 pub(crate) use series::{Interval, Kind, Series};
+#[cfg(all(feature = "profiling", feature = "inspect"))]
+pub(crate) use symbols::names_until;
 #[cfg(feature = "profiling")]
 pub(crate) use window::Window;
 

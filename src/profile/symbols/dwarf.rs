@@ -2,6 +2,7 @@
 //! what the wanted addresses need, unit by unit, and keeps nothing of a unit. `units.rs` finds the
 //! units, `lines.rs` the lines.
 
+use super::ending::Rounds;
 use super::lines::{self, Reader};
 use super::units::{self, within};
 use gimli::{AttributeValue, EntriesRaw, UnitOffset, UnitRef};
@@ -178,13 +179,13 @@ impl<'a> Walk<'_, '_, '_, 'a> {
     /// says how deep the entries are nested.
     fn entries(&mut self, entries: &mut EntriesRaw<'_, Reader<'a>>) -> Result<(), gimli::Error> {
         // The innermost is the last.
-        let mut open: Vec<Open> = Vec::new();
+        let (mut open, mut rounds): (Vec<Open>, _) = (Vec::new(), Rounds::default());
         loop {
             let level = entries.next_depth();
             while open.last().is_some_and(|function| level <= function.level) {
                 open.pop();
             }
-            if open.is_empty() && (self.unnamed == 0 || entries.is_empty()) {
+            if open.is_empty() && (self.unnamed == 0 || entries.is_empty()) || rounds.is_over() {
                 return Ok(());
             }
             open.extend(self.entry(entries, &open)?);
@@ -376,8 +377,10 @@ impl<'u, 'a> Others<'u, 'a> {
         let dwarf = self.dwarf;
         let looked_at = self.looked_at;
         let starts = self.starts.get_or_insert_with(|| {
-            let (mut starts, mut units) = (Vec::new(), dwarf.units());
-            while let Ok(Some(header)) = units.next() {
+            let (mut starts, mut units, mut rounds) = (Vec::new(), dwarf.units(), Rounds::default());
+            while !rounds.is_over()
+                && let Ok(Some(header)) = units.next()
+            {
                 looked_at(units::HEADER.min(header.length_including_self() as u64));
                 starts.extend(header.debug_info_offset().map(|offset| offset.0));
             }

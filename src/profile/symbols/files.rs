@@ -2,7 +2,7 @@
 //! `elf.rs` read each file once for all wanted addresses in it.
 
 use super::budget::Budget;
-use super::{Resolve, Role, Texts, Wanted, elf, known};
+use super::{Resolve, Role, Texts, Wanted, elf, ending, known};
 use crate::flame::{Line, Location, Module};
 use crate::os::mapped::give_memory_back;
 use crate::profile::loader::{History, Loaded, Origin, Source};
@@ -98,14 +98,16 @@ impl OfThisProcess {
         let mut known = stamp.map_or_else(|| vec![None; addresses.len()], |file| known::look_up(file, addresses));
         let is_missing = |place: &usize| known[*place].is_none();
         let missing: Vec<usize> = (0..addresses.len()).filter(is_missing).collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && !ending::is_over() {
             let wanted: Vec<u64> = missing.iter().map(|&place| addresses[place]).collect();
             let found = elf::names(self.history.get(index), source, &wanted, &mut self.texts, budget);
-            self.unread.extend(found.unread);
+            // What a search lacks that was ended, no file lacks.
+            let is_whole = !ending::is_over();
+            self.unread.extend(found.unread.into_iter().filter(|_| is_whole));
             let lines: Vec<Arc<[Line]>> = found.lines.into_iter().map(Arc::from).collect();
             // Debug information that is put beside a file later is found later. So is what there was
             // no memory for.
-            if let Some(file) = stamp.filter(|_| found.is_final) {
+            if let Some(file) = stamp.filter(|_| found.is_final && is_whole) {
                 known::keep(file, wanted.into_iter().zip(lines.iter().cloned()));
             }
             missing.into_iter().zip(lines).for_each(|(place, lines)| known[place] = Some(lines));
@@ -198,5 +200,21 @@ mod tests {
         again.name(index, &[Wanted { address: here, exact: true, generation: 0 }], &mut Budget::of(0));
         assert_eq!(again.resolve(here, true, 0).lines.last(), Some(&line));
         assert!(again.unread().is_empty());
+    }
+
+    #[cfg(feature = "inspect")]
+    #[test]
+    fn a_search_that_is_ended_keeps_nothing() {
+        use crate::signal::Signal;
+        let here = a_search_that_is_ended_keeps_nothing as fn() as usize as u64;
+        let find = || OfThisProcess::new(History::of_now()).resolve(here, true, 0).lines;
+        let (end, before) = (Signal::new("the end"), SEARCHES.get());
+        end.go();
+        let lines = ending::names_until(&end, find);
+        assert!(lines[0].function.contains("+0x"), "{lines:?}");
+        // A search that is not ended finds the name.
+        let lines = ending::names_until(&Signal::new("no end"), find);
+        assert!(lines.last().unwrap().function.ends_with("a_search_that_is_ended_keeps_nothing"), "{lines:?}");
+        assert_eq!(SEARCHES.get(), before + 2);
     }
 }

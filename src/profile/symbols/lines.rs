@@ -1,6 +1,7 @@
 //! Files and lines, by the line programs of debug information. Runs a program from its beginning until
 //! all wanted addresses are found, and keeps only what they need. Knows no functions.
 
+use super::ending::Rounds;
 use gimli::{EndianSlice, NativeEndian, UnitRef};
 
 /// A part of the debug information.
@@ -20,7 +21,10 @@ pub(super) fn places(
     // left out.
     let mut before: Option<(u64, u64, u32)> = None;
     let mut is_left_out = false;
-    while let Some((_, row)) = rows.next_row()? {
+    let mut rounds = Rounds::default();
+    while !rounds.is_over()
+        && let Some((_, row)) = rows.next_row()?
+    {
         let address = row.address();
         match before {
             None => is_left_out = address == 0,

@@ -8,6 +8,7 @@ mod crafted_tests;
 mod dwarf;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod elf;
+mod ending;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod files;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -26,6 +27,8 @@ mod tests;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod units;
 
+#[cfg(feature = "inspect")]
+pub(crate) use ending::names_until;
 pub(super) use files::OfThisProcess;
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
 pub(super) use files::SEARCHES;

@@ -1,7 +1,7 @@
 //! In place of `files.rs` on systems without ELF files: the names of this process's code by the
 //! backtrace crate.
 
-use super::{Resolve, Role, Texts};
+use super::{Resolve, Role, Texts, ending};
 use crate::flame::{Location, Module};
 use crate::profile::loader::History;
 
@@ -35,11 +35,13 @@ impl Resolve for OfThisProcess {
         // The crate takes each address for a return address, and resolves the byte before it.
         let looked_up = if exact { address.wrapping_add(1) } else { address };
         let mut lines = Vec::new();
-        backtrace::resolve(looked_up as usize as *mut _, |symbol| {
-            let name = symbol.name().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
-            let file = symbol.filename().map_or_else(String::new, |file| file.to_string_lossy().into_owned());
-            lines.push(self.0.line(&name.unwrap_or_default(), &file, symbol.lineno().unwrap_or(0)));
-        });
+        if !ending::is_over() {
+            backtrace::resolve(looked_up as usize as *mut _, |symbol| {
+                let name = symbol.name().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
+                let file = symbol.filename().map_or_else(String::new, |file| file.to_string_lossy().into_owned());
+                lines.push(self.0.line(&name.unwrap_or_default(), &file, symbol.lineno().unwrap_or(0)));
+            });
+        }
         if lines.is_empty() {
             lines.push(self.0.remark("[unknown code]".into()));
         }

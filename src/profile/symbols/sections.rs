@@ -2,10 +2,11 @@
 //! functions.
 
 use super::budget::Budget;
+use super::ending;
 use crate::os::mapped::MappedFile;
 use object::{CompressionFormat, Object, ObjectSection, ReadRef};
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 
 /// Where the bytes of a file in the ELF format are.
@@ -168,6 +169,24 @@ fn unpack(
     if length_is_known {
         bytes.try_reserve_exact(length as usize).map_err(|cause| format!("its section {name}, unpacked: {cause}"))?;
     }
-    from.take(length).read_to_end(&mut bytes).map_err(|cause| format!("its section {name} is damaged: {cause}"))?;
+    UntilOver(from)
+        .take(length)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| format!("its section {name} is damaged: {cause}"))?;
     Ok(bytes)
+}
+
+/// Reads until the search is to end, which is an error then.
+struct UntilOver<R>(R);
+
+impl<R: Read> Read for UntilOver<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        /// A decoder may fill the whole buffer at once.
+        const MOST: usize = 1 << 20;
+        if ending::is_over() {
+            return Err(io::Error::other("the search was ended"));
+        }
+        let most = buffer.len().min(MOST);
+        self.0.read(&mut buffer[..most])
+    }
 }

@@ -1,5 +1,6 @@
 //! Names of functions by symbol tables. Keeps only the functions at the wanted addresses.
 
+use super::ending::Rounds;
 use super::sections::Elf;
 use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolKind};
 
@@ -10,8 +11,9 @@ pub(super) fn names(full: &[&Elf<'_>], dynamic: Option<&Elf<'_>>, addresses: &[u
     // For each address, the best symbol that begins behind the address before it.
     let mut best: Vec<Option<Symbol<_>>> = addresses.iter().map(|_| None).collect();
     let full = full.iter().filter_map(|file| file.symbol_table());
+    let mut rounds = Rounds::default();
     for table in full.chain(dynamic.and_then(|file| file.dynamic_symbol_table())) {
-        for entry in table.symbols() {
+        for entry in table.symbols().take_while(|_| !rounds.is_over()) {
             if !entry.is_definition() || entry.kind() != SymbolKind::Text {
                 continue;
             }

@@ -2,6 +2,7 @@
 //! table `.debug_aranges`, and by the ranges of the units that the table leaves out. Knows no
 //! functions.
 
+use super::ending::{self, Rounds};
 use super::lines::Reader;
 use gimli::{DebugInfoOffset, UnitHeader, UnitType};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ type Dwarf<'a> = gimli::Dwarf<Reader<'a>>;
 pub(super) const HEADER: u64 = 64 * 1024;
 
 /// Calls `each` with each unit that may have some of the sorted `addresses`, in the order of the
-/// file. `looked_at` is told how many bytes of the others were looked at.
+/// file, until the search is to end. `looked_at` is told how many bytes of the others were looked at.
 ///
 /// # Errors
 /// The first error of `each`, after all units; or a unit cannot be told from the next one, which
@@ -27,13 +28,16 @@ pub(super) fn for_each<'a>(
     let listed = Listed::new(dwarf, addresses);
     let mut read = Ok(());
     if listed.has_all {
-        for (&offset, _) in listed.units.iter().filter(|(_, is_wanted)| **is_wanted) {
+        let wanted = listed.units.iter().filter(|(_, is_wanted)| **is_wanted);
+        for (&offset, _) in wanted.take_while(|_| !ending::is_over()) {
             read = read.and(dwarf.unit_header(DebugInfoOffset(offset)).and_then(&mut each));
         }
         return read;
     }
     let mut units = dwarf.units();
-    while let Some(header) = units.next()? {
+    while !ending::is_over()
+        && let Some(header) = units.next()?
+    {
         let offset = header.debug_info_offset().map(|offset| offset.0);
         let is_wanted = offset.and_then(|offset| listed.units.get(&offset)).copied().unwrap_or(true);
         if is_wanted && !matches!(header.type_(), UnitType::Type { .. } | UnitType::SplitType { .. }) {
@@ -57,12 +61,15 @@ struct Listed {
 impl Listed {
     fn new(dwarf: &Dwarf<'_>, addresses: &[u64]) -> Listed {
         let (mut units, mut is_found) = (BTreeMap::new(), vec![false; addresses.len()]);
-        let mut headers = dwarf.debug_aranges.headers();
+        let (mut headers, mut rounds) = (dwarf.debug_aranges.headers(), Rounds::default());
         // What cannot be read is left to the units themselves.
-        while let Ok(Some(header)) = headers.next() {
+        while !rounds.is_over()
+            && let Ok(Some(header)) = headers.next()
+        {
             let (mut entries, mut is_empty, mut is_wanted) = (header.entries(), true, false);
             let read = loop {
                 match entries.next() {
+                    _ if rounds.is_over() => break false,
                     Ok(Some(entry)) => {
                         let found = within(addresses, entry.range(), |&address| address);
                         is_empty &= entry.range().begin >= entry.range().end;

@@ -1,7 +1,8 @@
-//! A program that ends while it makes an answer leaves no answer that looks whole.
+//! A program that ends while it makes an answer leaves no answer that looks whole, and does not wait
+//! for the answer.
 
 use super::{Home, Inspected, UNIX, unchunked};
-use crate::support::until;
+use crate::support::{Ended, undisturbed, until};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -58,4 +59,26 @@ fn an_answer_to_an_old_client_tells_its_length() {
     assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("chunked"), "{head}");
     assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())) && body.contains("</svg>"), "{head}");
     program.stop();
+}
+
+/// The answer to a client of a program that is asked to stop meanwhile, and the program's end. With
+/// `abort`, an end that waits for the names is the exit code 70.
+fn stopped(version: &str) -> (String, Ended) {
+    let home = Home::new();
+    let yaml = format!("{UNIX}\nshutdown: {{ patience: 1s, on_stuck: abort }}");
+    let mut program = home.start("busy", &yaml, 1);
+    let stream = ask(&program, version);
+    program.process.signal(libc::SIGTERM);
+    let answer = come(stream);
+    (answer, program.process.end())
+}
+
+#[test]
+fn the_end_does_not_wait_for_an_answer() {
+    for version in ["1.1", "1.0"] {
+        // On a busy machine the program may get no processor for a second.
+        let (answer, ended) = undisturbed(|| stopped(version), |(_, ended)| ended.code() == 70);
+        assert_eq!(ended.code(), 0, "{version}: {}", ended.stderr);
+        assert!(!looks_whole(&answer) || answer.starts_with("HTTP/1.1 503 "), "{version}: {answer}");
+    }
 }
