@@ -1,6 +1,7 @@
 //! For the fuzz target and a test like it: any bytes as the answer of a server. What must hold of
 //! an answer is said here a second time.
 
+use super::body::Body;
 use super::response::{Outcome, head, outcome};
 
 /// # Panics
@@ -13,6 +14,11 @@ pub fn check(input: &[u8]) {
         Ok(Some(head)) => {
             assert!(head.length <= input.len() && input[..head.length].ends_with(b"\n"));
             let line = String::from_utf8_lossy(&input[..head.length]).into_owned();
+            for has_ended in [false, true] {
+                if let Body::Whole(body) | Body::Partial(body) = head.framing.body(&input[head.length..], has_ended) {
+                    assert!(body.len() <= input.len() - head.length, "{line}");
+                }
+            }
             // Behind `HTTP/1.1 `.
             let status = line.trim_start().get(9..12).and_then(|status| status.parse::<u16>().ok());
             match outcome(&head, input[head.length..].to_vec()) {

@@ -22,6 +22,7 @@
 
 mod backlog;
 mod backoff;
+mod body;
 mod counts;
 mod encode;
 #[cfg(any(test, fuzzing))]

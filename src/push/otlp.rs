@@ -57,9 +57,14 @@ pub(super) fn body(plan: &Plan, interval: &Interval) -> Result<Vec<u8>, String> 
     written.map_err(|error| error.to_string())
 }
 
-/// What the server says that it has not taken.
+/// What the server says that it has not taken. An answer that is no message says nothing of what was
+/// taken.
 pub(super) fn rejected(body: &[u8]) -> Option<String> {
-    let partial = ExportProfilesServiceResponse::decode(body).ok()?.partial_success?;
+    let answer = match ExportProfilesServiceResponse::decode(body) {
+        Ok(answer) => answer,
+        Err(error) => return Some(format!("the answer of the server cannot be read ({})", plain(&error.to_string()))),
+    };
+    let partial = answer.partial_success?;
     (partial.rejected_profiles > 0).then(|| {
         format!(
             "the server has rejected {} profiles of it ({})",

@@ -1,6 +1,7 @@
 //! One request to the server and its answer. Each call on the socket ends with the limit of the
 //! request, or with the signal that ends the attempt.
 
+use super::body::Body;
 use super::encode::path_and_headers;
 use super::lookup::Lookup;
 use super::plan::{Format, Plan};
@@ -16,11 +17,12 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the whole request.
 const LIMIT: Duration = Duration::from_secs(10);
-/// For what an answer says below its head.
+/// For why a server does not take the request, which it says below the head.
 const LIMIT_OF_BODY: Duration = Duration::from_secs(1);
 
 const LONGEST_HEAD: usize = 16 * 1024;
-const LONGEST_BODY: usize = 4 * 1024;
+/// As much is read of why a server does not take the request.
+const LONGEST_REASON: usize = 4 * 1024;
 
 /// Sends `body` in a request, and reads the answer. Blocks until then, until the limit of a request
 /// has passed, or until `stop` goes. A server that does not take it may be another server at an old
@@ -37,7 +39,10 @@ pub(super) fn send_within(limit: Duration, plan: &Plan, lookup: &mut Lookup, bod
     };
     let till = Till::after(limit) | stop;
     let outcome = match exchange(plan, lookup, [request_head.as_bytes(), body], &till) {
-        Ok((head, body)) => outcome(&head, body),
+        Ok((head, Ok(body))) => outcome(&head, body),
+        Ok((head, Err(why))) => {
+            Outcome::Refused(format!("the server answers {}, and what it says cannot be read: {why}", head.status))
+        }
         Err(_) if stop.is_go() => Outcome::GaveUp,
         Err(error) if is_stopped(&error) => later(format!("the server does not answer within {limit:?}")),
         Err(error) => later(error.to_string()),
@@ -88,28 +93,64 @@ fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).flat_map(group).collect()
 }
 
-/// Sends the parts, and reads the answer: its head, and the begin of its body, where that says
-/// something.
-fn exchange(plan: &Plan, lookup: &mut Lookup, parts: [&[u8]; 2], till: &Signal) -> io::Result<(Head, Vec<u8>)> {
+/// The head of an answer, and its body, or why that cannot be read.
+type Answer = (Head, Result<Vec<u8>, String>);
+
+/// Sends the parts, and reads the answer: its head, and its body, where that says something.
+fn exchange(plan: &Plan, lookup: &mut Lookup, parts: [&[u8]; 2], till: &Signal) -> io::Result<Answer> {
     let mut stream = connect(lookup, till)?.till(till);
     // A server may answer, and close, before it has read all: its answer says why.
     let unsent = match parts.iter().try_for_each(|part| stream.write_all(part)) {
         Err(error) if is_stopped(&error) => return Err(error),
         sent => sent.err(),
     };
-    let (head, mut body) = match read_head(&mut stream) {
+    let (head, raw) = match read_head(&mut stream) {
         Err(error) if !is_stopped(&error) => return Err(unsent.unwrap_or(error)),
         read => read?,
     };
     let is_taken = (200..300).contains(&head.status);
-    if !is_taken || plan.format != Format::Pyroscope {
-        stream.set_signal(&(Till::after(LIMIT_OF_BODY) | till));
-        let wanted = head.body_length.unwrap_or(LONGEST_BODY).min(LONGEST_BODY);
-        let missing = wanted.saturating_sub(body.len()) as u64;
-        // What does not come is not told.
-        let _ = stream.take(missing).read_to_end(&mut body);
-    }
+    let body = match plan.format {
+        Format::Pyroscope if is_taken => Ok(Vec::new()),
+        // It says what of the request is not taken.
+        _ if is_taken => read_body(&mut stream, &head, raw)?,
+        _ => {
+            stream.set_signal(&(Till::after(LIMIT_OF_BODY) | till));
+            Ok(read_reason(&mut stream, &head, raw))
+        }
+    };
     Ok((head, body))
+}
+
+/// The whole body, or why it cannot be read. `raw` has come of it already.
+fn read_body(stream: &mut StreamTill<TcpStream>, head: &Head, mut raw: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
+    let (mut buffer, mut has_ended) = ([0; 4096], false);
+    loop {
+        match head.framing.body(&raw, has_ended) {
+            Body::Whole(body) => return Ok(Ok(body.into_owned())),
+            Body::Unreadable(why) => return Ok(Err(why)),
+            Body::Partial(_) if has_ended => return Err(io::Error::other("the answer of the server is cut off")),
+            Body::Partial(_) => {}
+        }
+        let length = stream.read(&mut buffer)?;
+        has_ended = length == 0;
+        raw.extend_from_slice(&buffer[..length]);
+    }
+}
+
+/// The begin of the body. What does not come, or cannot be read, is not told.
+fn read_reason(stream: &mut StreamTill<TcpStream>, head: &Head, mut raw: Vec<u8>) -> Vec<u8> {
+    let mut buffer = [0; LONGEST_REASON];
+    loop {
+        let has_enough = raw.len() >= LONGEST_REASON || !matches!(head.framing.body(&raw, false), Body::Partial(_));
+        let length = if has_enough { 0 } else { stream.read(&mut buffer).unwrap_or(0) };
+        if length == 0 {
+            return match head.framing.body(&raw, true) {
+                Body::Whole(body) | Body::Partial(body) => body.into_owned(),
+                Body::Unreadable(_) => Vec::new(),
+            };
+        }
+        raw.extend_from_slice(&buffer[..length]);
+    }
 }
 
 fn connect(lookup: &mut Lookup, till: &Signal) -> io::Result<TcpStream> {

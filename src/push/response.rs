@@ -1,5 +1,6 @@
 //! What the answer of a server means: taken, refused, or to be tried again.
 
+use super::body::Framing;
 use crate::os::printable::is_unprintable;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(super) struct Head {
     pub(super) status: u16,
     /// The length of the head.
     pub(super) length: usize,
-    pub(super) body_length: Option<usize>,
+    pub(super) framing: Framing,
     location: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -51,10 +52,20 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<Head>, String> {
     Ok(Some(Head {
         status: response.code.unwrap_or_default(),
         length,
-        body_length: get("content-length").and_then(|length| length.parse().ok()),
+        framing: framing(&response, get("transfer-encoding"), get("content-length")),
         location: get("location"),
         retry_after: get("retry-after").and_then(|text| retry_after(&text, Utc::now())),
     }))
+}
+
+/// How the body ends. The encoding counts more than the length.
+fn framing(response: &httparse::Response<'_, '_>, encoding: Option<String>, length: Option<String>) -> Framing {
+    match encoding {
+        _ if response.code == Some(204) => Framing::Length(0),
+        Some(encoding) if encoding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Framing::Unknown(plain(&encoding)),
+        _ => length.and_then(|length| length.parse().ok()).map_or(Framing::ToEnd, Framing::Length),
+    }
 }
 
 /// Seconds, or a time of day. `None`: neither.
@@ -155,7 +166,17 @@ mod tests {
         assert_eq!(head(b""), Ok(None));
         assert!(head(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap_err().contains("not HTTP"));
         let whole = head(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n1234567").unwrap().unwrap();
-        assert_eq!((whole.status, whole.length, whole.body_length), (200, 38, Some(7)));
+        assert_eq!((whole.status, whole.length, whole.framing), (200, 38, Framing::Length(7)));
+    }
+
+    #[test]
+    fn the_head_says_how_the_body_ends() {
+        let framing = |text: &str| head(format!("HTTP/1.1 {text}\r\n\r\n").as_bytes()).unwrap().unwrap().framing;
+        assert_eq!(framing("200 OK"), Framing::ToEnd);
+        assert_eq!(framing("204 No Content"), Framing::Length(0));
+        assert_eq!(framing("200 OK\r\nContent-Length: 5\r\ntransfer-encoding: Chunked"), Framing::Chunked);
+        let unknown = Framing::Unknown("gzip, chunked".to_owned());
+        assert_eq!(framing("200 OK\r\nTransfer-Encoding: gzip, chunked"), unknown);
     }
 
     #[test]

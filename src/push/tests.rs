@@ -70,6 +70,7 @@ fn random_answers_are_taken_refused_or_tried_again() {
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 17\r\nContent-Type: text/plain\r\n\r\nslower \u{1b}[31m",
         "HTTP/1.0 307 x\r\nLocation: https://elsewhere/\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "HTTP/1.1 500 Internal Server Error\r\nRetry-After: Fri, 27 Nov 2026 11:00:30 GMT\r\n\r\ninternal",
     ];
     let mut random = crate::random::Random(1);
@@ -138,6 +139,28 @@ fn an_answer_before_the_end_of_the_body_counts() {
     let outcome = send_to(port, &vec![7; 8 << 20], LONG);
     assert_eq!(outcome, Outcome::Refused("the server answers 413 (too much)".to_owned()));
     server.join().unwrap();
+}
+
+#[test]
+fn a_reason_in_chunks_is_told() {
+    let long = format!("{}\r\n", "x".repeat(100_000));
+    for (body, why) in [
+        ("1C\r\nthe profile is of the future\r\n0\r\n\r\n", " (the profile is of the future)"),
+        // Cut off, or longer than is read.
+        ("1C\r\nthe profile\n", " (the profile)"),
+        (&format!("186A0\r\nso\n{long}0\r\n\r\n"), " (so)"),
+        ("no size", ""),
+    ] {
+        let body = body.to_owned();
+        let (port, server) = server(move |mut stream| {
+            read(&mut stream, 5);
+            // The client reads no more than it tells.
+            let _ = stream.write_all(b"HTTP/1.1 400 x\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = stream.write_all(body.as_bytes());
+        });
+        assert_eq!(send_to(port, b"hello", LONG), Outcome::Refused(format!("the server answers 400{why}")));
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -103,6 +103,42 @@ fn follows_the_rules(request: &ExportProfilesServiceRequest) {
     }
 }
 
+/// The log of a program whose server gives this answer to each request. None counts as pushed.
+fn answered(name: &str, status: &'static str, body: Vec<u8>) -> String {
+    let (receiver, ended) = sent_in_time(|| {
+        let body = body.clone();
+        let receiver = Receiver::start(move |_| Answer::Body(status, body.clone()));
+        let program = Pushing::start(name, receiver.port(), ", format: otlp", "");
+        until("an interval", || !receiver.requests().is_empty());
+        (receiver, program.end())
+    });
+    let lost = (ended.pushed(), ended.lost("refused by the server"));
+    assert_eq!(lost, (0, receiver.requests().len()), "{}", ended.log);
+    ended.log
+}
+
+#[test]
+fn an_answer_in_chunks_or_a_long_one_is_read_whole() {
+    for length in [7, 20_000] {
+        let error_message = "x".repeat(length);
+        let partial = ExportProfilesPartialSuccess { rejected_profiles: 1, error_message };
+        let answer = ExportProfilesServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+        let chunk = [format!("{:x}\r\n", answer.len()).as_bytes(), &answer, b"\r\n0\r\n\r\n"].concat();
+        let log = answered("push-otlp-chunks", "200 OK\r\nTransfer-Encoding: chunked", chunk);
+        assert!(log.contains("the server has rejected 1 profiles of it (xxxxxxx"), "{log}");
+        let log = answered("push-otlp-long", "200 OK", answer);
+        assert!(log.contains("the server has rejected 1 profiles of it (xxxxxxx"), "{log}");
+    }
+}
+
+#[test]
+fn an_interval_whose_answer_cannot_be_read_is_not_told_as_pushed() {
+    let log = answered("push-otlp-text", "200 OK", b"thank you".to_vec());
+    assert!(log.contains("the answer of the server cannot be read ("), "{log}");
+    let log = answered("push-otlp-broken", "200 OK\r\nTransfer-Encoding: chunked", b"9\r\nthank you!!".to_vec());
+    assert!(log.contains("what it says cannot be read: its chunks are broken"), "{log}");
+}
+
 #[test]
 fn what_a_server_rejects_of_a_request_is_lost() {
     let partial = ExportProfilesPartialSuccess { rejected_profiles: 1, error_message: "too old\n".to_owned() };
