@@ -5,7 +5,7 @@ use crate::error::{Error, Kind};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) struct Token(String);
 
@@ -21,7 +21,7 @@ impl Token {
             Error::new(Kind::Config, message).at_key("inspect.token_file").because(error)
         };
         let text = match std::fs::read_to_string(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return made(file).map_err(wrong),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => made(file).map_err(wrong)?,
             text => text.map_err(wrong)?,
         };
         match text.lines().next().unwrap_or_default() {
@@ -53,13 +53,43 @@ impl Token {
     }
 }
 
-/// Another process may make it at the same time: then that one's token counts.
-fn made(file: &Path) -> io::Result<Token> {
-    let token = Token::random()?;
-    let created = File::options().write(true).create_new(true).mode(0o600).open(file);
-    match created {
-        Ok(mut created) => created.write_all(format!("{}\n", token.text()).as_bytes()).map(|()| token),
-        Err(error) => Err(error),
+/// Makes the file, and returns its text. It appears with its whole text at once. Another process may
+/// make it at the same time: then that one's token counts.
+fn made(file: &Path) -> io::Result<String> {
+    let text = format!("{}\n", Token::random()?.text());
+    let part = Part::create(file)?;
+    (&part.file).write_all(text.as_bytes())?;
+    match std::fs::hard_link(&part.path, file) {
+        Ok(()) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read_to_string(file),
+        // A file system without links.
+        Err(_) => create(file)?.write_all(text.as_bytes()).map(|()| text),
+    }
+}
+
+fn create(file: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(file)
+}
+
+/// A new file beside the token file, readable for its owner alone. Dropping it removes that name.
+struct Part {
+    file: File,
+    path: PathBuf,
+}
+
+impl Part {
+    fn create(beside: &Path) -> io::Result<Part> {
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", Token::random()?.text()));
+        let path = beside.with_file_name(name);
+        Ok(Part { file: create(&path)?, path })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // A part that cannot be removed is no fault of the token.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -98,6 +128,29 @@ mod tests {
             assert!(!token.is(other), "{other}");
         }
         assert!(!Token(String::new()).is(""));
+    }
+
+    #[test]
+    fn a_new_token_file_is_whole_for_all_that_make_it() {
+        const AT_ONCE: usize = 8;
+        let folder = std::env::temp_dir().join(format!("selvedge-tokens-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        for round in 0..50 {
+            let file = folder.join(format!("token-{round}"));
+            let begin = std::sync::Barrier::new(AT_ONCE);
+            let read = || {
+                begin.wait();
+                Token::of_file(&file).map(|token| token.0).map_err(|error| error.to_string())
+            };
+            let tokens: Vec<_> = std::thread::scope(|scope| {
+                let readers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(read)).collect();
+                readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+            });
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(tokens.iter().all(|token| token.as_deref() == Ok(text.trim_end())), "{tokens:?}: {text}");
+        }
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 50, "a part is left");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
