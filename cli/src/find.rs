@@ -162,7 +162,11 @@ fn several(live: &[Program], silent: &[(Candidate, Fault)]) -> Fault {
 
 /// `http://[anything:TOKEN@]HOST:PORT[/]`
 fn tcp(url: &str, token_file: Option<&Path>) -> Result<Place, Fault> {
-    let wrong = |why: &str| Fault::new(Exit::Usage, format!("{} {why}; expected http://127.0.0.1:6060", plain(url)));
+    let wrong = |why: &str| {
+        // The token is not repeated.
+        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("…@{rest}"));
+        Fault::new(Exit::Usage, format!("{} {why}; expected http://127.0.0.1:6060", plain(&shown)))
+    };
     let rest = url.strip_prefix("http://").ok_or_else(|| wrong("is no http:// address"))?;
     let (credentials, rest) = match rest.rsplit_once('@') {
         Some((credentials, rest)) => (Some(credentials), rest),
@@ -227,5 +231,9 @@ mod tests {
             assert!(place(url).is_none(), "{url}");
         }
         assert!(tcp("http://x:a\r\nb@127.0.0.1:6060", None).is_err());
+        for url in ["https://x:secret@127.0.0.1:6060", "http://x:secret@127.0.0.1"] {
+            let fault = tcp(url, None).unwrap_err();
+            assert!(fault.text.starts_with("…@127.0.0.1"), "{fault}");
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
     match status {
         200..=299 => Outcome::Taken(body),
         300..=399 => {
-            let to = head.location.as_deref().map_or_else(String::new, |to| format!(" to {}", plain(to)));
+            let to = head.location.as_deref().map_or_else(String::new, |to| format!(" to {}", plain(&place(to))));
             Outcome::Refused(format!("the server answers {status}, a redirection{to}, which is not followed"))
         }
         401 | 403 => {
@@ -100,6 +100,17 @@ pub(super) fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
             Outcome::Later { why: format!("the server answers {status}{says}"), after: head.retry_after }
         }
         _ => Outcome::Refused(format!("the server answers {status}{says}")),
+    }
+}
+
+/// The address without its user and its query, which may have a password or a token in them.
+fn place(address: &str) -> String {
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    let (begin, rest) = address.split_once("//").map_or(("", address), |(scheme, rest)| (scheme, rest));
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{begin}//…{}", &rest[at..]),
+        None => address.to_owned(),
     }
 }
 
@@ -153,10 +164,17 @@ mod tests {
         };
         assert_eq!(why, "the server answers 429 (limit\u{fffd}[31m reached)");
         assert_eq!(after, Some(Duration::from_secs(17)));
-        let Outcome::Refused(why) = outcome_of("HTTP/1.1 308 x\r\nLocation: https://x/y\r\n\r\n") else {
-            panic!("not refused")
-        };
-        assert_eq!(why, "the server answers 308, a redirection to https://x/y, which is not followed");
+        for (location, told) in [
+            ("https://x/y", "https://x/y"),
+            ("https://me:secret@x:80/y@z?token=secret#secret", "https://…@x:80/y@z"),
+            ("//me:secret@x", "//…@x"),
+            ("/login?token=secret", "/login"),
+        ] {
+            let Outcome::Refused(why) = outcome_of(&format!("HTTP/1.1 308 x\r\nLocation: {location}\r\n\r\n")) else {
+                panic!("not refused")
+            };
+            assert_eq!(why, format!("the server answers 308, a redirection to {told}, which is not followed"));
+        }
         assert!(plain(&"ä".repeat(201)).ends_with("ä…"));
     }
 

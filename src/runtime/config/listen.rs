@@ -1,6 +1,7 @@
 //! Where a program listens for tools that inspect it: how it is spelt, and what is refused. Returns
 //! texts; `file` and `resolve` add the place.
 
+use super::push_text::without_user;
 use super::settings::{InspectSettings, Listen};
 use crate::error::{Error, Kind};
 use crate::yaml::plain_path;
@@ -24,7 +25,8 @@ pub(super) fn read_listen(text: &str) -> Result<Listen, String> {
     let localhost = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
     let address = match localhost {
         Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        None => text.parse().map_err(|_| format!("expected {LISTEN}, found `{text}`"))?,
+        // A person may have written the address of a tool here, with the token.
+        None => text.parse().map_err(|_| format!("expected {LISTEN}, found `{}`", without_user(text)))?,
     };
     if !address.ip().is_loopback() {
         return Err(format!("{address} can be reached from other machines; expected {LISTEN}"));
@@ -90,5 +92,16 @@ fn check_token(token: &str) -> Result<(), String> {
     match token.chars().find(|c| !c.is_ascii_graphic()) {
         Some(wrong) => Err(format!("the token has the character {wrong:?} in it; {expected}")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_the_address_is_not_repeated() {
+        let message = read_listen("x:secret@127.0.0.1:6060").unwrap_err();
+        assert!(message.ends_with("found `…@127.0.0.1:6060`"), "{message}");
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn check(text: PushText) -> Result<PushSettings, Wrong> {
 
 pub(super) fn read_url(text: &str) -> Result<PushUrl, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(format!("expected {URL}, found `{text}`"));
+        return Err(format!("expected {URL}, found `{}`", without_user(text)));
     };
     if scheme.eq_ignore_ascii_case("https") {
         let instead = "push to an agent or a proxy near the program that speaks it (Grafana Alloy, an OpenTelemetry \
@@ -79,11 +79,11 @@ pub(super) fn read_url(text: &str) -> Result<PushUrl, String> {
         return Err(format!("no TLS is built in; {instead}"));
     }
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err(format!("the scheme {scheme} is not known; expected {URL}"));
+        return Err(format!("the scheme {} is not known; expected {URL}", without_user(scheme)));
     }
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    if authority.contains('@') {
-        // Its password is not repeated.
+    // The password is not repeated. It may have a slash in it.
+    if authority.contains('@') || (path.contains('@') && read_authority(authority).is_err()) {
         return Err(
             "has a user in it; name the user with `user`, and a file with its password with `token_file`".into()
         );
@@ -96,6 +96,11 @@ pub(super) fn read_url(text: &str) -> Result<PushUrl, String> {
     }
     let (host, port) = read_authority(authority)?;
     Ok(PushUrl { host, port, path: path.trim_end_matches('/').to_owned() })
+}
+
+/// The text without a user and a password, which stand before the `@`.
+pub(super) fn without_user(text: &str) -> String {
+    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
 /// The host, and the port, which is 80 if none is named.
@@ -237,6 +242,9 @@ mod tests {
             ("http://host:65536", "`65536` is no port"),
             ("http://host:4040x", "`4040x` is no port"),
             ("http://me:secret@host", "has a user in it"),
+            ("http://me:secret/x@host", "has a user in it"),
+            ("me:secret@host:4040", "found `…@host:4040`"),
+            ("me:secret@http://host", "the scheme …@http is not known"),
             ("http://host/?a=b", "has a query"),
             ("http://host#x", "has a query"),
             ("http://[::1", "is not closed"),
