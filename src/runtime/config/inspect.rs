@@ -32,7 +32,8 @@ impl Config {
     ///
     /// The token is the first line, of 16 to 256 visible ASCII characters. A file that does not
     /// exist is made when the runtime starts, with a random token, readable for its owner alone. A
-    /// file that other users can read is an error. The Unix socket asks for no token.
+    /// file that other users can read, also by its group, is an error. The Unix socket asks for no
+    /// token.
     ///
     /// Needs the feature `inspect`.
     #[must_use]

@@ -75,7 +75,7 @@ pub(super) fn check_token_file(file: &Path) -> Result<(), String> {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o027 != 0 {
+        if mode & 0o077 != 0 {
             return Err(format!("{shown} has mode {mode:04o}, so other users can get at the token; chmod 600 it"));
         }
     }
@@ -95,9 +95,25 @@ fn check_token(token: &str) -> Result<(), String> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_token_file_is_its_owners_alone() {
+        let file = std::env::temp_dir().join(format!("selvedge-mode-{}", std::process::id()));
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let check = |mode: u32| {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            check_token_file(&file)
+        };
+        assert_eq!(check(0o600), Ok(()));
+        for mode in [0o640, 0o620, 0o604, 0o610] {
+            assert!(check(mode).unwrap_err().ends_with("other users can get at the token; chmod 600 it"), "{mode:o}");
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
 
     #[test]
     fn a_token_in_the_address_is_not_repeated() {
