@@ -38,17 +38,19 @@ pub(super) enum Stream {
 }
 
 impl Listener {
+    /// `None`: there is no place for the socket, which was told.
+    ///
     /// # Errors
     /// The socket or the token cannot be had.
-    pub(super) fn bind(place: &Place, name: &str) -> Result<(Listener, Access), Error> {
+    pub(super) fn bind(place: &Place, name: &str) -> Result<Option<(Listener, Access)>, Error> {
         let refused = |error: io::Error| Error::new(Kind::Io, "no socket for the inspection").because(error);
         let Some(address) = place.address else {
-            let bound = socket::bind(name)?;
+            let Some(bound) = socket::bind(name)? else { return Ok(None) };
             bound.listener.set_nonblocking(true).map_err(refused)?;
             socket_file::keep(bound.file.clone());
             let shown = format!("unix:{}", bound.file.display());
             let listener = Listener { socket: Socket::Unix(bound.listener), shown, remark: bound.remark };
-            return Ok((listener, Access { secrets: None }));
+            return Ok(Some((listener, Access { secrets: None })));
         };
         let wrong = |error: io::Error| {
             Error::new(Kind::Config, format!("cannot listen on {address}")).at_key("inspect.listen").because(error)
@@ -61,7 +63,7 @@ impl Listener {
         tcp.set_nonblocking(true).map_err(refused)?;
         let local = tcp.local_addr().map_err(refused)?;
         let listener = Listener { socket: Socket::Tcp(tcp), shown: format!("tcp:{local}"), remark: None };
-        Ok((listener, Access { secrets: Some(Secrets { token, session, port: local.port() }) }))
+        Ok(Some((listener, Access { secrets: Some(Secrets { token, session, port: local.port() }) })))
     }
 
     /// # Errors

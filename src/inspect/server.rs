@@ -35,13 +35,14 @@ const EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens, and starts the threads that answer. They end with the runtime's own threads, after all
-/// threads of the user. `patience`: how long a thread may take to stop.
+/// threads of the user. `patience`: how long a thread may take to stop. Without a place for the Unix
+/// socket, which was told, nothing is started.
 ///
 /// # Errors
 /// The place cannot be had, or no thread.
 pub(crate) fn start(main: &Arc<Node>, name: &str, place: &Place, patience: Duration) -> Result<(), Error> {
     let refused = |error: io::Error| Error::new(Kind::Io, "no thread for the inspection").because(error);
-    let (listener, access) = Listener::bind(place, name)?;
+    let Some((listener, access)) = Listener::bind(place, name)? else { return Ok(()) };
     let waker = Arc::new(Waker::new().map_err(refused)?);
     let (jobs, work) = bounded(MOST_CONNECTIONS + 2);
     let stop = Signal::new("the inspection ends");

@@ -3,6 +3,8 @@
 
 use crate::error::{Error, Kind};
 use crate::os::net::{Connecting, connect_to_path};
+use crate::os::tell::tell;
+use log::Level;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -20,28 +22,45 @@ pub(super) struct Bound {
     pub(super) remark: Option<String>,
 }
 
-/// Listens in the first folder that can be used.
+/// Why a folder cannot be used.
+enum Why {
+    /// By what belongs to another user. Any user can put that into the folder for temporary files.
+    OfAnother(String),
+    Own(String),
+}
+
+/// Listens in the first folder that can be used. `None`: none can be used, by the doing of another
+/// user, which must not keep the program from starting. A warning was told then.
 ///
 /// # Errors
 /// None can be used; or another process listens there.
-pub(super) fn bind(name: &str) -> Result<Bound, Error> {
+pub(super) fn bind(name: &str) -> Result<Option<Bound>, Error> {
     let mut remark = None;
     let mut last = None;
+    let mut is_of_another = false;
     for (folder, what) in folders() {
-        let bound = usable(&folder).and_then(|()| place(&folder, name)).and_then(|file| {
-            let listener = listen(&file)?;
+        let bound = usable(&folder).and_then(|()| {
+            let file = place(&folder, name).map_err(Why::Own)?;
+            let listener = listen(&file).map_err(Why::Own)?;
             Ok(Bound { listener, file, remark: remark.take() })
         });
-        match bound {
-            Ok(bound) => return Ok(bound),
-            Err(why) => {
-                let text = format!("{what} cannot be used: {why}");
-                remark = Some(text.clone());
-                last = Some(text);
+        let why = match bound {
+            Ok(bound) => return Ok(Some(bound)),
+            Err(Why::Own(why)) => why,
+            Err(Why::OfAnother(why)) => {
+                is_of_another = true;
+                why
             }
-        }
+        };
+        let text = format!("{what} cannot be used: {why}");
+        remark = Some(text.clone());
+        last = Some(text);
     }
     let message = format!("no Unix socket: {}", last.unwrap_or_default());
+    if is_of_another {
+        tell(Level::Warn, module_path!(), &format!("inspect: {message}. The program runs without the inspection."));
+        return Ok(None);
+    }
     Err(Error::new(Kind::Config, message).at_key("inspect.listen"))
 }
 
@@ -59,22 +78,23 @@ fn folders() -> Vec<(PathBuf, String)> {
 }
 
 /// Makes the folder if need be. It must be this user's, and closed to others.
-fn usable(folder: &Path) -> Result<(), String> {
+fn usable(folder: &Path) -> Result<(), Why> {
+    let own = |why: String| Err(Why::Own(why));
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(format!("it cannot be made: {error}")),
+        Err(error) => return own(format!("it cannot be made: {error}")),
     }
-    let found = fs::symlink_metadata(folder).map_err(|error| format!("it cannot be read: {error}"))?;
+    let found = fs::symlink_metadata(folder).map_err(|error| Why::Own(format!("it cannot be read: {error}")))?;
     let mode = found.mode() & 0o777;
-    if found.file_type().is_symlink() {
-        Err("it is a symbolic link, which is not followed; remove it".into())
+    if found.uid() != crate::os::process::user_id() {
+        Err(Why::OfAnother(format!("it belongs to the user {}; remove it, or set XDG_RUNTIME_DIR", found.uid())))
+    } else if found.file_type().is_symlink() {
+        own("it is a symbolic link, which is not followed; remove it".into())
     } else if !found.is_dir() {
-        Err("it is no folder; remove it".into())
-    } else if found.uid() != crate::os::process::user_id() {
-        Err(format!("it belongs to the user {}; remove it, or set XDG_RUNTIME_DIR", found.uid()))
+        own("it is no folder; remove it".into())
     } else if mode & 0o077 != 0 {
-        Err(format!("it has mode {mode:04o}, so that other users can enter it; chmod 700 it"))
+        own(format!("it has mode {mode:04o}, so that other users can enter it; chmod 700 it"))
     } else {
         Ok(())
     }

@@ -15,7 +15,8 @@ impl Config {
     /// `off`, `unix` or an address. Unix only.
     ///
     /// Needs the feature `inspect`. Any other text is an error in the configuration when the
-    /// runtime starts, as is an address that another process uses.
+    /// runtime starts, as is an address that another process uses. If another user's folder is in
+    /// the place of the socket's, a warning is logged, and the program runs without the inspection.
     ///
     /// ```
     /// let config = selvedge::Config::new("indexer").inspect("unix");

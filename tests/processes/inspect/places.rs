@@ -85,6 +85,33 @@ fn another_users_folder_is_not_used() {
     }
 }
 
+/// Any user can do that to a service without `XDG_RUNTIME_DIR`.
+#[test]
+fn another_users_folder_keeps_no_program_from_starting() {
+    if !is_root() {
+        return;
+    }
+    for (make, file) in [("mkdir -m 700", ""), ("ln -s /nowhere", ""), ("touch", "log: log4rs.yaml")] {
+        let home = Home::new();
+        home.write(
+            "log4rs.yaml",
+            "appenders: { all: { kind: file, path: all.log } }\nroot: { level: info, appenders: [all] }\n",
+        );
+        // SAFETY: has no preconditions.
+        let folder = format!("selvedge-{}", unsafe { libc::geteuid() });
+        let prepare = format!("unset XDG_RUNTIME_DIR; {make} {folder}; chown -h 12345 {folder}");
+        let mut process = after(&home, &prepare, &format!("{UNIX}\n{file}"));
+        process.wait_for("ready");
+        process.signal(libc::SIGTERM);
+        let ended = process.end();
+        assert_eq!(ended.code(), 0, "{make}: {}", ended.stderr);
+        let log = std::fs::read_to_string(home.path().join("all.log")).unwrap_or_default();
+        let told = if file.is_empty() { &ended.stderr } else { &log };
+        assert!(told.contains("it belongs to the user 12345; remove it, or set XDG_RUNTIME_DIR"), "{make}: {told}");
+        assert!(told.contains("runs without the inspection"), "{make}: {told}");
+    }
+}
+
 #[test]
 fn without_a_place_it_does_not_start() {
     let home = Home::new();
