@@ -1,6 +1,7 @@
 //! Reports the threads that do not stop, on a thread of the tree that is older than all threads
 //! that it watches. It also looks now and then whether the runtime's signals are still its own
-//! (`taken_signals`), so that no further thread has to wake up for that. The clock of each stop,
+//! (`taken_signals`), so that no further thread has to wake up for that, and logs the failures that
+//! no thread joins (`thread::held`). The clock of each stop,
 //! and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
 //!
 //! A thread is reported when its patience is over, then after twice that time since it was asked,
@@ -11,6 +12,7 @@ use super::config::{OnStuck, ShutdownSettings};
 use super::exit;
 use super::signals::Looks;
 use crate::dump::Dump;
+use crate::thread::held;
 use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
 use crate::thread::tree::Node;
@@ -57,6 +59,7 @@ impl StopWatch {
                 if let Some(next) = looks.look_in_time() {
                     clock.check_by(next);
                 }
+                held::tell_due();
                 if let Some(next) = watch.check() {
                     clock.check_by(next);
                 }

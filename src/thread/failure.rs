@@ -122,6 +122,26 @@ impl Failure {
         lines
     }
 
+    /// The lines for the log while the handle is held and no thread joins. The first says that, and
+    /// stands for its own line. Empty if the log has all of it, unless it was run again before:
+    /// then the log does not know that this was the last run.
+    pub(crate) fn take_held(&mut self) -> Vec<Unlogged> {
+        let (own, restarts) = (self.own_line(), self.0.restarts);
+        let is_untold = !self.0.logged && (self.is_error() || self.is_panic());
+        let mut lines = self.take_unlogged();
+        let by_hook = is_untold && lines.remove(0).by_hook;
+        if is_untold || !lines.is_empty() || restarts > 0 && !self.is_stopped() {
+            let restarted = match restarts {
+                0 => String::new(),
+                1 => " (after 1 restart)".to_owned(),
+                count => format!(" (after {count} restarts)"),
+            };
+            let line = format!("{own}{restarted}; its handle is held, and no thread has joined it yet");
+            lines.insert(0, Unlogged { line, by_hook });
+        }
+        lines
+    }
+
     /// The path of the thread that failed.
     pub fn thread_path(&self) -> &str {
         &self.0.path

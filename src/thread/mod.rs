@@ -18,6 +18,7 @@ pub(crate) mod failure_context;
 pub(crate) mod foreign_locals;
 pub(crate) mod forked;
 mod handle;
+pub(crate) mod held;
 mod join;
 mod kept_error;
 pub(crate) mod latency;

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// What a parent allows its children where no runtime says otherwise.
 pub(super) const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a failure waits for a join before the log is told of it: see `held.rs`.
+const HELD: Duration = Duration::from_secs(5);
+
 /// A look comes this much after the end of a patience, so that threads that were asked by one call
 /// are in one look.
 const SLACK: Duration = Duration::from_millis(10);
@@ -34,6 +37,8 @@ struct State {
     is_watched: bool,
     /// When the next look is due.
     next: Option<Instant>,
+    /// When a look for failures that no thread joins is due. `None` while there is none.
+    held: Option<Instant>,
     /// The watch is asked to end.
     is_over: bool,
 }
@@ -48,7 +53,7 @@ static SHARED: PerProcess<Shared> = PerProcess::new(Shared::new(), Shared::new);
 
 impl Shared {
     const fn new() -> Shared {
-        let state = State { patience: DEFAULT_PATIENCE, is_watched: false, next: None, is_over: false };
+        let state = State { patience: DEFAULT_PATIENCE, is_watched: false, next: None, held: None, is_over: false };
         Shared { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
@@ -60,7 +65,8 @@ impl StopClock {
     /// One at a time, as runtimes are.
     pub(crate) fn start(patience: Duration) -> StopClock {
         // Threads that were asked before are seen by the first look.
-        *SHARED.state.lock() = State { patience, is_watched: true, next: Some(Instant::now()), is_over: false };
+        let next = Some(Instant::now());
+        *SHARED.state.lock() = State { patience, is_watched: true, next, held: None, is_over: false };
         observe_stops(stop_requested);
         StopClock(())
     }
@@ -138,6 +144,40 @@ fn stop_requested() {
         drop(state);
         SHARED.changed.notify_all();
     }
+}
+
+/// A thread has failed, and its handle is held. Only while a runtime logs such failures.
+pub(super) fn failure_is_held() {
+    if let Some(at) = end_of_holding(Instant::now()) {
+        look_for_held(at);
+    }
+}
+
+/// When the failure of a thread that has ended then is logged, if no thread joins it.
+pub(super) fn end_of_holding(ended: Instant) -> Option<Instant> {
+    ended.checked_add(HELD)
+}
+
+/// A look for such failures is due then, if not before.
+pub(super) fn look_for_held(at: Instant) {
+    let mut state = SHARED.state.lock();
+    if !state.is_watched {
+        return;
+    }
+    state.held = Some(state.held.map_or(at, |held| held.min(at)));
+    if state.check_by(at) {
+        drop(state);
+        SHARED.changed.notify_all();
+    }
+}
+
+/// When a look for such failures is due, `None` while there is none. If it is due by `now`, it
+/// counts as made.
+pub(super) fn take_held(now: Instant) -> Option<Instant> {
+    let mut state = SHARED.state.lock();
+    let held = state.held?;
+    state.held = Some(held).filter(|held| *held > now);
+    Some(held)
 }
 
 impl State {

@@ -1,7 +1,7 @@
 //! What a program that fails leaves behind: one report on stderr, one record of it in the log, for
 //! each kind of payload.
 
-use crate::support::{Ended, Folder, program, run, undisturbed};
+use crate::support::{Ended, Folder, Process, program, run, undisturbed, until};
 use std::process::Command;
 
 /// How the scenario ended, with its log. An end has one second for the log. A run that took longer, and whose
@@ -110,6 +110,27 @@ fn an_unjoined_failure_is_logged_once_immediately() {
         assert!(log.find(line) < log.find("main goes on"), "{log}");
     }
     assert!(ended.stderr.contains("main/ingest failed: cannot reach the broker"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_held_failure_is_logged_before_the_join() {
+    let folder = Folder::new("held");
+    let config = folder.config("");
+    let mut service = Process::start(Command::new(program("failing")).arg("held").arg(config));
+    let lines = [
+        "main/ingest failed: cannot reach the broker; its handle is held, and no thread has joined it yet\n",
+        "main/flaky failed: no cache (after 1 restart); its handle is held, and no thread has joined it yet\n",
+    ];
+    let log = || std::fs::read_to_string(folder.path().join("app.log")).unwrap_or_default();
+    until("both failures are in the log", || lines.iter().all(|line| log().contains(line)));
+    service.signal(libc::SIGTERM);
+    let ended = service.end();
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    let log = folder.read("app.log");
+    let counts = ["cannot reach the broker", "no thread has joined", "told by the hook", "joined at once"]
+        .map(|text| log.matches(text).count());
+    assert_eq!(counts, [1, 2, 1, 0], "{log}");
+    assert_eq!(ended.stderr.matches("main/ingest failed: cannot reach the broker").count(), 1, "{}", ended.stderr);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! CONFIG`.
 
 use anyhow::Context;
-use selvedge::{JoinHandle, Signal, spawn, spawn_fallible};
+use selvedge::{Builder, Failure, JoinHandle, Restart, Signal, spawn, spawn_fallible};
 use std::cell::RefCell;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -14,6 +15,9 @@ pub(crate) fn main() -> ExitCode {
         return selvedge::run(config.as_str(), |_: &Signal| -> anyhow::Result<()> {
             spawn("loader", |_| look_up("tenant 17")).join().context("while loading tenant 17")
         });
+    }
+    if scenario == "held" {
+        return selvedge::run(config.as_str(), held);
     }
     selvedge::run(config.as_str(), |_: &Signal| -> Result<(), String> {
         match scenario.as_str() {
@@ -205,6 +209,18 @@ fn service() {
     ended(spawn_fallible("ingest", |_| Err::<(), _>("cannot reach the broker")), drop);
     ended(spawn("parent", |_| drop(spawn_fallible("child", |_| Err::<(), _>("two levels down")))), drop);
     log::info!("main goes on");
+}
+
+/// A service that joins its threads when it is asked to stop.
+fn held(please_stop: &Signal) -> Result<(), Failure> {
+    drop(spawn_fallible("quick", |_| Err::<(), _>("joined at once")).join());
+    let once = Restart::up_to(1).backoff(Duration::ZERO, Duration::ZERO);
+    let flaky = Builder::new("flaky").restart(once).spawn_fallible(|_| Err::<(), _>("no cache"));
+    let ingest = spawn_fallible("ingest", |_| Err::<(), _>("cannot reach the broker"));
+    let panics = spawn("panics", |_| panic!("told by the hook"));
+    please_stop.wait_for_go();
+    drop((flaky.expect("a thread"), panics));
+    ingest.join()
 }
 
 fn released() {

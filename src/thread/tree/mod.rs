@@ -131,6 +131,8 @@ pub(crate) struct State {
     unreaped: Vec<Unreaped>,
     os: Option<OsHandle<()>>,
     failure: Option<Failure>,
+    /// The log was told that no thread has joined it.
+    is_held_told: bool,
     owner: Owner,
     /// `finish` has stored the failure: from now on the thread that drops the handle settles.
     finished: bool,
@@ -187,6 +189,7 @@ impl State {
             unreaped: Vec::new(),
             os: None,
             failure: None,
+            is_held_told: false,
             owner,
             finished: false,
         }

@@ -9,16 +9,22 @@ use crate::error::ignore_panic;
 use crate::signal::BatchWake;
 use crate::thread::failure::{Failure, Failures, Unlogged};
 use crate::thread::latency;
+use crate::thread::stop_clock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 impl Node {
     /// On the thread itself, when its children are dead: notes its end and its failure, and settles
     /// it.
     pub(crate) fn finish(self: &Arc<Node>, failure: Option<Failure>) {
-        self.leave_os_thread(failure.is_some());
+        let failed = failure.is_some();
+        self.leave_os_thread(failed);
         latency::ended(self);
         self.finish_node(failure);
+        if failed && self.state.lock().owner == Owner::Handle {
+            stop_clock::failure_is_held();
+        }
     }
 
     /// [`finish`](Self::finish) for a node that its parent lets go of: its OS thread goes on, and
@@ -133,6 +139,33 @@ impl Node {
         if state.owner == from {
             state.owner = to;
         }
+        let is_held = state.owner == Owner::Handle && state.failure.is_some();
+        drop(state);
+        if is_held {
+            // It has failed just when the joiner gave up.
+            stop_clock::failure_is_held();
+        }
+    }
+
+    /// Logs its failure if its handle is held and no thread has joined it by `now`. Returns when
+    /// that comes to be, `None` if it does not. Called by `held.rs`.
+    pub(crate) fn tell_held(&self, now: Instant) -> Option<Instant> {
+        let due = stop_clock::end_of_holding(self.ended.get()?.at)?;
+        let lines = {
+            let mut state = self.state.lock();
+            if state.owner != Owner::Handle || state.is_held_told {
+                return None;
+            }
+            let failure = state.failure.as_mut()?;
+            if due > now {
+                return Some(due);
+            }
+            let lines = failure.take_held();
+            state.is_held_told = true;
+            lines
+        };
+        log_lines(lines);
+        None
     }
 
     /// For a joiner, after the end: gives the outcome, and takes the node out of the tree.
