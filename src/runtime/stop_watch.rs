@@ -61,7 +61,7 @@ impl StopWatch {
                 }
                 held::tell_due();
                 if let Some(next) = watch.check() {
-                    clock.check_by(next);
+                    clock.check_patience_by(next);
                 }
             }
         });
@@ -90,17 +90,19 @@ struct Plan {
     since: Instant,
     /// After this much of it comes the next report.
     after: Duration,
+    /// How long the process has stood still meanwhile, which does not count.
+    stood_still: Duration,
 }
 
 impl Plan {
     /// `None`: beyond what the clock can express.
     fn next(&self) -> Option<Instant> {
-        self.since.checked_add(self.after)
+        self.since.checked_add(self.after)?.checked_add(self.stood_still)
     }
 
     /// The report is made now.
     fn advance(&mut self) {
-        let elapsed = self.since.elapsed();
+        let elapsed = self.since.elapsed().saturating_sub(self.stood_still);
         while self.after <= elapsed {
             let doubled = self.after.max(Duration::from_millis(1)).saturating_mul(2);
             self.after = doubled.min(elapsed.saturating_add(RARELY));
@@ -128,7 +130,8 @@ impl Watch {
             let since = program.map_or(asked.when, |program| program.max(asked.when));
             let patience = asked.patience.unwrap_or(self.patience);
             let known = self.plans.remove(&thread.id()).filter(|plan| plan.since == since);
-            let plan = known.unwrap_or(Plan { since, after: patience });
+            let mut plan = known.unwrap_or(Plan { since, after: patience, stood_still: Duration::ZERO });
+            plan.stood_still = stop_clock::stood_still_since(since);
             if plan.next().is_some_and(|next| next <= now) {
                 due.push(asked.thread.clone());
             }

@@ -40,6 +40,7 @@ pub(crate) mod roots;
 mod scope;
 mod seen;
 mod spawn;
+mod standstill;
 pub(crate) mod stop;
 pub(crate) mod stop_clock;
 pub(crate) mod tree;

@@ -11,7 +11,12 @@
 //! 2. `next` is never later than the earliest end of a patience, apart from [`SLACK`]. A thread
 //!    that was asked may have a patience of its own, so a request plans for the shortest patience
 //!    of all threads.
+//!
+//! While a patience runs, the watch wakes [`SLICES`] times until its end. If it wakes much later
+//! than planned, the process stood still, and each patience is longer by that time
+//! (`standstill.rs`).
 
+use super::standstill::Standstills;
 use crate::model::locks::{Condvar, Mutex};
 use crate::os::fork::PerProcess;
 use crate::signal::observe_stops;
@@ -26,6 +31,10 @@ pub(super) const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a failure waits for a join before the log is told of it: see `held.rs`.
 const HELD: Duration = Duration::from_secs(5);
 
+/// A standstill that begins and ends within one of so many parts of a patience is not noticed.
+const SLICES: u32 = 8;
+const SHORTEST_SLICE: Duration = Duration::from_millis(10);
+
 /// A look comes this much after the end of a patience, so that threads that were asked by one call
 /// are in one look.
 const SLACK: Duration = Duration::from_millis(10);
@@ -37,6 +46,11 @@ struct State {
     is_watched: bool,
     /// When the next look is due.
     next: Option<Instant>,
+    /// While a patience runs: the watch wakes after at most this time, though no look is due.
+    slice: Option<Duration>,
+    /// When the watch was last woken by a request.
+    woken: Option<Instant>,
+    standstills: Standstills,
     /// When a look for failures that no thread joins is due. `None` while there is none.
     held: Option<Instant>,
     /// The watch is asked to end.
@@ -53,8 +67,22 @@ static SHARED: PerProcess<Shared> = PerProcess::new(Shared::new(), Shared::new);
 
 impl Shared {
     const fn new() -> Shared {
-        let state = State { patience: DEFAULT_PATIENCE, is_watched: false, next: None, held: None, is_over: false };
-        Shared { state: Mutex::new(state), changed: Condvar::new() }
+        Shared { state: Mutex::new(State::new()), changed: Condvar::new() }
+    }
+}
+
+impl State {
+    const fn new() -> State {
+        State {
+            patience: DEFAULT_PATIENCE,
+            is_watched: false,
+            next: None,
+            slice: None,
+            woken: None,
+            standstills: Standstills::new(),
+            held: None,
+            is_over: false,
+        }
     }
 }
 
@@ -66,7 +94,7 @@ impl StopClock {
     pub(crate) fn start(patience: Duration) -> StopClock {
         // Threads that were asked before are seen by the first look.
         let next = Some(Instant::now());
-        *SHARED.state.lock() = State { patience, is_watched: true, next, held: None, is_over: false };
+        *SHARED.state.lock() = State { patience, is_watched: true, next, ..State::new() };
         observe_stops(stop_requested);
         StopClock(())
     }
@@ -76,22 +104,39 @@ impl StopClock {
         let _published = WaitDescription::new("a stop of", Arc::from("any thread")).publish();
         let mut state = SHARED.state.lock();
         wait::begin_sleep();
+        // A request that came before this was no wake-up.
+        state.woken = None;
         while !state.is_over {
-            match state.next {
-                Some(at) if at <= Instant::now() => {
-                    state.next = None;
+            let now = Instant::now();
+            let planned = match (state.next, state.slice) {
+                (Some(at), _) if at <= now => {
+                    (state.next, state.slice) = (None, None);
                     return true;
                 }
+                (Some(at), Some(slice)) => Some(at.min(now + slice)),
+                (at, _) => at,
+            };
+            match planned {
                 Some(at) => drop(SHARED.changed.wait_until(&mut state, at)),
                 None => SHARED.changed.wait(&mut state),
+            }
+            if let Some(planned) = planned.into_iter().chain(state.woken.take()).min() {
+                state.standstills.woke(planned, Instant::now());
             }
         }
         false
     }
 
+    /// The next look is due then, if not before.
+    pub(crate) fn check_by(&self, at: Instant) {
+        SHARED.state.lock().check_by(at);
+    }
+
     /// The next look is due when this patience is over, if not before.
-    pub(crate) fn check_by(&self, patience_ends: Instant) {
-        SHARED.state.lock().check_by(patience_ends);
+    pub(crate) fn check_patience_by(&self, ends: Instant) {
+        let mut state = SHARED.state.lock();
+        state.run_patience(ends.saturating_duration_since(Instant::now()));
+        state.check_by(ends);
     }
 }
 
@@ -139,8 +184,11 @@ fn stop_requested() {
     }
     let shortest = state.patience.min(Duration::from_nanos(SHORTEST_OWN.load(Ordering::Relaxed)));
     // A time that the clock cannot express never comes.
-    let Some(ends) = Instant::now().checked_add(shortest) else { return };
+    let now = Instant::now();
+    let Some(ends) = now.checked_add(shortest) else { return };
+    state.run_patience(shortest);
     if state.check_by(ends) {
+        state.woken.get_or_insert(now);
         drop(state);
         SHARED.changed.notify_all();
     }
@@ -180,7 +228,18 @@ pub(super) fn take_held(now: Instant) -> Option<Instant> {
     Some(held)
 }
 
+/// How long the process has stood still since `when`: that is no part of a patience.
+pub(crate) fn stood_still_since(when: Instant) -> Duration {
+    SHARED.state.lock().standstills.since(when)
+}
+
 impl State {
+    /// A patience ends after `rest`.
+    fn run_patience(&mut self, rest: Duration) {
+        let slice = (rest / SLICES).max(SHORTEST_SLICE);
+        self.slice = Some(self.slice.map_or(slice, |shorter| shorter.min(slice)));
+    }
+
     /// Returns `true` if that is earlier than what was planned.
     fn check_by(&mut self, patience_ends: Instant) -> bool {
         let Some(at) = patience_ends.checked_add(SLACK) else { return false };

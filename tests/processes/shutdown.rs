@@ -7,7 +7,7 @@ use libc::{SIGINT, SIGTERM};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (Ended, String) {
     let folder = Folder::new(test);
@@ -179,6 +179,19 @@ fn on_stuck_abort_ends_the_process_with_70() {
     for text in [&ended.stderr, &log] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_process_that_stood_still_keeps_its_patience() {
+    let (patience, folder) = (Duration::from_secs(5), Folder::new("stood-still"));
+    let more = format!("shutdown: {{ patience: {}s, on_stuck: abort }}", patience.as_secs());
+    let mut process = Process::start(&mut subject("slow-to-stop", &folder.config(&more)));
+    process.wait_for("ready").signal(SIGTERM).wait_for("asked").signal(libc::SIGSTOP);
+    let began = Instant::now();
+    until("the patience is over", || began.elapsed() > patience * 2);
+    process.signal(libc::SIGCONT);
+    let ended = process.end();
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
 }
 
 #[test]

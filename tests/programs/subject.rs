@@ -75,6 +75,13 @@ pub(crate) fn main() -> ExitCode {
             worker.join()?;
             Ok(())
         }
+        "slow-to-stop" => {
+            ready();
+            please_stop.wait_for_go();
+            println!("asked");
+            (0..20).for_each(|_| std::thread::sleep(Duration::from_millis(50)));
+            Ok(())
+        }
         "order" => order(please_stop),
         "deaf" => deaf(please_stop),
         "stuck-main" => {
