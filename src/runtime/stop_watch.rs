@@ -1,8 +1,8 @@
 //! Reports the threads that do not stop, on a thread of the tree that is older than all threads
 //! that it watches. It also looks now and then whether the runtime's signals are still its own
 //! (`taken_signals`), so that no further thread has to wake up for that, and logs the failures that
-//! no thread joins (`thread::held`). The clock of each stop,
-//! and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
+//! no thread joins (`thread::held`), and starts the thread that the timer lacks. The clock of each
+//! stop, and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
 //!
 //! A thread is reported when its patience is over, then after twice that time since it was asked,
 //! after four times, and so on, but at least once an hour: an outage at night fills no disk, and
@@ -12,6 +12,7 @@ use super::config::{OnStuck, ShutdownSettings};
 use super::exit;
 use super::signals::Looks;
 use crate::dump::Dump;
+use crate::signal::resume_timer;
 use crate::thread::held;
 use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
@@ -60,6 +61,7 @@ impl StopWatch {
                     clock.check_by(next);
                 }
                 held::tell_due();
+                resume_timer();
                 if let Some(next) = watch.check() {
                     clock.check_patience_by(next);
                 }

@@ -37,6 +37,6 @@ pub use on_go::{OnGo, OnGoScoped};
 pub use reason::Reason;
 pub(crate) use stops::{PLEASE_STOP, observe_stops};
 pub use till::Till;
-pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, set_tree as set_timer_tree};
+pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, resume as resume_timer, set_tree as set_timer_tree};
 pub(crate) use token::Token;
 pub(crate) use wait_set::WaitSet;

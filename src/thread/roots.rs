@@ -6,6 +6,7 @@ use super::current::{CurrentThreadGuard, is_current, known, set_current, start_u
 use super::panic;
 use super::policy::{Role, SpawnSettings};
 use super::registration::Registration;
+use super::stop_clock;
 use super::tree::{Node, sanitize};
 use crate::model::locks::Mutex;
 use crate::os::fork::{self, PerProcess};
@@ -278,7 +279,8 @@ fn serve_timer() {
         let guard = Box::new((registration, count_body()));
         Some(TimerMember { tree: root.id, is_asked: Box::new(move || please_stop.is_go()), guard })
     };
-    set_timer_tree(TimerTree { living: || living_root().map(|root| root.id), join });
+    let living = || living_root().map(|root| root.id);
+    set_timer_tree(TimerTree { living, join, look_again: stop_clock::look_by });
 }
 
 impl Node {

@@ -14,7 +14,7 @@ use super::result_slot::Slot;
 use super::roots::new_child;
 use super::tree::Node;
 use super::{forked, mdc, panic, panic_flags, stop};
-use crate::signal::Signal;
+use crate::signal::{Signal, resume_timer};
 use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -252,6 +252,7 @@ where
     match builder.spawn(body) {
         Ok(os) => {
             started();
+            resume_timer();
             node.keep_os_handle(os);
             Ok(JoinHandle::new(node, slot))
         }

@@ -219,6 +219,15 @@ pub(super) fn look_for_held(at: Instant) {
     }
 }
 
+/// A look is due then, if not before. Does nothing while no runtime is up.
+pub(super) fn look_by(at: Instant) {
+    let mut state = SHARED.state.lock();
+    if state.is_watched && state.check_by(at) {
+        drop(state);
+        SHARED.changed.notify_all();
+    }
+}
+
 /// When a look for such failures is due, `None` while there is none. If it is due by `now`, it
 /// counts as made.
 pub(super) fn take_held(now: Instant) -> Option<Instant> {

@@ -1,7 +1,7 @@
 //! Which Tills the timer is to fire: what `signal` calls. The first entry starts a thread.
 
 use super::state::{IS_LEFT_ALONE, TIMER};
-use super::worker::start_leader;
+use super::worker::{look_again, start_leader};
 use crate::signal::core::Core;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,10 +25,11 @@ pub(in crate::signal) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
 }
 
-/// Before a call that waits: in a forked child, what it waits for may be a target that was attached
-/// before the fork.
+/// Starts the thread that targets lack. Called before each wait, which may be for a target, after
+/// each spawn, and by each look of the runtime's stop watch. Targets lack a thread in a forked
+/// child, if they were attached before the fork, and when the system gave no thread.
 #[inline]
-pub(in crate::signal) fn resume() {
+pub(crate) fn resume() {
     // Relaxed: set before the child's first line.
     if IS_LEFT_ALONE.load(Ordering::Relaxed) {
         resume_now();
@@ -38,6 +39,13 @@ pub(in crate::signal) fn resume() {
 #[cold]
 fn resume_now() {
     let state = TIMER.state.lock();
+    if let Some(outage) = &state.outage
+        && Instant::now() < outage.retry_at
+    {
+        let at = outage.retry_at;
+        drop(state);
+        return look_again(at);
+    }
     IS_LEFT_ALONE.store(false, Ordering::Relaxed);
     if state.leader.is_none() && !state.is_idle() {
         start_leader(state);

@@ -12,7 +12,7 @@
 //!
 //! Invariants
 //! 1. While `due` or `ready` has an entry, there is a leader, or no thread was to be had when one
-//!    was last needed.
+//!    was last needed. Then `IS_LEFT_ALONE` is set, and it is tried again.
 //! 2. Only the leader takes entries out. The lead changes only while `running` is set, so never
 //!    between the removal of an entry and the start of its target.
 //! 3. Nothing of the user's runs, and nothing is logged, while `state` is locked.
@@ -25,5 +25,6 @@ mod worker;
 #[cfg(all(test, not(selvedge_model)))]
 pub(super) mod tests;
 
-pub(super) use entries::{add, remove, resume};
+pub(crate) use entries::resume;
+pub(super) use entries::{add, remove};
 pub(crate) use state::{Member, Tree, set_tree};

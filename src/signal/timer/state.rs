@@ -21,7 +21,8 @@ pub(super) const MOST_THREADS: usize = 64;
 
 /// A forked child has one without threads, which takes over what is due; see `at_fork.rs`.
 pub(super) static TIMER: PerProcess<Timer> = PerProcess::new(Timer::new(), Timer::new);
-/// Set in a forked child that has taken over targets and has no thread for them yet.
+/// Set while there are targets and no thread for them: in a forked child that has taken over
+/// targets, and when the system gave no thread.
 pub(super) static IS_LEFT_ALONE: AtomicBool = AtomicBool::new(false);
 pub(super) static TREE: OnceLock<Tree> = OnceLock::new();
 
@@ -33,6 +34,8 @@ pub(crate) struct Tree {
     /// Brings the calling thread into that tree, under this name. The function is called when the
     /// thread is asked to stop, on the thread that asks.
     pub(crate) join: fn(&str, fn()) -> Option<Member>,
+    /// A thread of that tree, if there is one, calls `resume` then.
+    pub(crate) look_again: fn(Instant),
 }
 
 /// The calling thread is in a tree while this lives.
@@ -76,6 +79,27 @@ pub(super) struct State {
     pub(super) awaits_due: bool,
     /// A tree that has asked a thread of the timer to stop. None joins it again.
     pub(super) left: Option<u64>,
+    /// The system gave no thread when one was last needed.
+    pub(super) outage: Option<Outage>,
+}
+
+/// A time in which the timer has targets, and the system gives no thread for them.
+#[derive(Clone, Copy)]
+pub(super) struct Outage {
+    pub(super) since: Instant,
+    pub(super) retry_at: Instant,
+    pause: Duration,
+}
+
+impl Outage {
+    /// No thread was to be had again; `before`: nor before.
+    pub(super) fn after(before: Option<Outage>) -> Outage {
+        const FIRST: Duration = Duration::from_millis(50);
+        const LONGEST: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        let pause = before.map_or(FIRST, |before| (before.pause * 2).min(LONGEST));
+        Outage { since: before.map_or(now, |before| before.since), retry_at: now + pause, pause }
+    }
 }
 
 pub(super) enum Job {
@@ -104,6 +128,7 @@ impl State {
             is_watched: false,
             awaits_due: false,
             left: None,
+            outage: None,
         }
     }
 

@@ -5,6 +5,7 @@ use super::state::{LINGER, TIMER};
 use crate::signal::core::{Core, Kind};
 use crate::signal::{Signal, Till};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Returns `true` if the timer is to fire that Till.
@@ -15,6 +16,33 @@ pub(in crate::signal) fn knows(at: Instant, core: *const Core) -> bool {
 /// Holds up all changes of the timer while it lives.
 pub(in crate::signal) fn hold() -> impl Sized {
     TIMER.state.lock()
+}
+
+/// The system gives no thread for the timer.
+static NO_THREADS: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn may_start() -> std::io::Result<()> {
+    if NO_THREADS.load(Ordering::SeqCst) { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+}
+
+/// In a process of its own, since its timer has no thread for a while.
+#[test]
+fn a_timer_without_a_thread_tries_again() {
+    if crate::own_process::passes(module_path!(), "a_timer_without_a_thread_tries_again", &[]) {
+        return;
+    }
+    let ran = Signal::new("ran");
+    let goes = ran.clone();
+    NO_THREADS.store(true, Ordering::SeqCst);
+    Till::after(Duration::from_millis(1)).on_go(move || {
+        goes.go();
+    });
+    assert!(!ran.wait_for_go_timeout(Duration::from_millis(100)), "there is no thread that could run it");
+    NO_THREADS.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while !ran.wait_for_go_timeout(Duration::from_millis(100)) {
+        assert!(Instant::now() < deadline, "no thread runs it");
+    }
 }
 
 /// In a process of its own, since its timer must have nothing else to do.

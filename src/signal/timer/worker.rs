@@ -2,7 +2,7 @@
 //! protocol is in `timer/mod.rs`.
 
 use super::at_fork;
-use super::state::{BOUND, Job, LINGER, MOST_THREADS, Member, Running, State, TIMER, TREE};
+use super::state::{BOUND, IS_LEFT_ALONE, Job, LINGER, MOST_THREADS, Member, Outage, Running, State, TIMER, TREE};
 use crate::model::locks::MutexGuard;
 use crate::os::tell::tell;
 use crate::os::{self, task};
@@ -18,19 +18,49 @@ pub(super) fn start_leader(mut state: MutexGuard<'_, State>) {
     at_fork::prepare();
     let id = state.new_thread();
     state.leader = Some(id);
-    let name = state.name(id);
+    let (name, outage) = (state.name(id), state.outage.take());
     drop(state);
-    if let Err(error) = start(id, &name) {
-        let mut state = TIMER.state.lock();
-        state.threads.remove(&id);
-        state.leader = state.leader.filter(|&leader| leader != id);
-        drop(state);
-        let end = "targets of on_go on a Till are late until the next one is attached";
+    match (start(id, &name), outage) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(outage)) => {
+            let late = outage.since.elapsed();
+            tell(
+                Level::Warn,
+                module_path!(),
+                &format!("the timer has a thread again, after {late:.1?}: late targets run"),
+            );
+        }
+        (Err(error), outage) => try_again_later(id, &error, outage),
+    }
+}
+
+/// No thread was to be had for the leader `id`.
+fn try_again_later(id: u64, error: &std::io::Error, before: Option<Outage>) {
+    let outage = Outage::after(before);
+    let mut state = TIMER.state.lock();
+    state.threads.remove(&id);
+    state.leader = state.leader.filter(|&leader| leader != id);
+    state.outage = Some(outage);
+    drop(state);
+    // Relaxed: it guards nothing; a thread that sees it late tries later.
+    IS_LEFT_ALONE.store(true, Ordering::Relaxed);
+    if before.is_none() {
+        let end = "targets of on_go on a Till are late until there is one; it is tried again";
         tell(Level::Error, module_path!(), &format!("no thread for the timer: {error}; {end}"));
+    }
+    look_again(outage.retry_at);
+}
+
+/// Has the room above call `resume` then.
+pub(super) fn look_again(at: Instant) {
+    if let Some(tree) = TREE.get() {
+        (tree.look_again)(at);
     }
 }
 
 fn start(id: u64, name: &str) -> std::io::Result<()> {
+    #[cfg(all(test, not(selvedge_model)))]
+    super::tests::may_start()?;
     let is_in_tree = TREE.get().is_some_and(|tree| (tree.living)().is_some());
     let path = if is_in_tree { format!("main/selvedge/{name}") } else { name.to_owned() };
     let name = name.to_owned();
