@@ -27,15 +27,12 @@ extern "C" fn at_exit() {
     let path = path.strip_prefix("other/").filter(|name| name.starts_with("main")).unwrap_or(&path).to_owned();
     // On another thread: a logger may wait for the thread that exits, or panic, which must not
     // leave this function.
-    let log = move || log::info!("{}", describe(&path));
+    let log = move || {
+        log::info!("the process exits while the runtime is up: exit was called on {path}");
+        left::report("the process exits");
+    };
     let _ = run_within("last-words", LAST_WORDS, log);
     if !last_profile::finish_in_time() {
         remark("selvedge: the process exits, and the profile was not written in time");
     }
-}
-
-fn describe(path: &str) -> String {
-    let left = left::lines();
-    let left = if left.is_empty() { left } else { format!("\n{left}") };
-    format!("the process exits while the runtime is up: exit was called on {path}{left}")
 }

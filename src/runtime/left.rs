@@ -23,13 +23,13 @@ fn line(what: &str, left: &[LeftInQueue]) -> Option<String> {
     (values > 0).then(|| format!("{values} {what}: {}", named.join(", ")))
 }
 
-/// Reports the values that are left in queues when all threads have ended: to the log, and to
+/// Reports the values that are left in queues at the end, which is `what`: to the log, and to
 /// stderr if that does not show the log.
-pub(super) fn report(name: &str) {
+pub(super) fn report(what: &str) {
     let lines = lines();
     if lines.is_empty() {
         return;
     }
-    let text = format!("{name} has ended, and nothing has popped all values:\n{lines}");
+    let text = format!("{what}, and nothing has popped all values:\n{lines}");
     crate::log::tell_log_and_stderr(log::Level::Warn, module_path!(), &text);
 }

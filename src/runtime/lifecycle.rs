@@ -261,7 +261,7 @@ impl Up {
             }
             (None, None) => log_at_end(|| log::info!("{} has ended", self.name)),
         }
-        log_at_end(|| left::report(&self.name));
+        log_at_end(|| left::report(&format!("{} has ended", self.name)));
         log_at_end(say_which_threads_are_left);
         self.node.finish(None);
         log_at_end(logs::finish);

@@ -199,6 +199,22 @@ fn the_end_shows_left_values() {
 }
 
 #[test]
+fn an_exit_tells_left_values() {
+    let once = || {
+        let folder = Folder::new("left-exit");
+        (run(&mut subject("left-exit", &folder.config(""))), folder.read("app.log"))
+    };
+    let part = "2 values are still in queues: \"held\" 2 values";
+    // An exit has one second for the log.
+    let (ended, log) = undisturbed(once, |(ended, log)| ended.is_slow_without(&[&ended.stderr, log], &[part]));
+    assert_eq!(ended.code(), 3, "{}", ended.stderr);
+    assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    let warning = "the process exits, and nothing has popped all values:";
+    assert!(log.contains(part), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("WARN ") && line.ends_with(warning)), "{log}");
+}
+
+#[test]
 fn an_immediate_end_tells_left_values() {
     let once = || {
         let folder = Folder::new("left-stuck");

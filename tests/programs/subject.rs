@@ -75,6 +75,10 @@ pub(crate) fn main() -> ExitCode {
             worker.join()?;
             Ok(())
         }
+        "left-exit" => {
+            left()?;
+            std::process::exit(3)
+        }
         "slow-to-stop" => {
             ready();
             please_stop.wait_for_go();
