@@ -19,7 +19,7 @@ use super::writer;
 use crate::error::{Error, Kind};
 use crate::model::locks::{Mutex, MutexGuard};
 use crate::os::fork::{self, PerProcess};
-use crate::os::{log_file, tell};
+use crate::os::tell;
 
 #[derive(Clone)]
 struct Installed {
@@ -89,8 +89,6 @@ impl CheckedLog {
         if let (Some(_), Some(level)) = (&self.file, wiring.level) {
             self.root.0 = level;
         }
-        // A file that reaches a limit of its size is a full disk, and no reason to be killed.
-        log_file::survive_file_size_limit();
         let before = self.replace(wiring, reload, is_asked)?;
         // With the right to change the log given back: the drop of an appender may be the user's code.
         drop(before);

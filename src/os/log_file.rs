@@ -6,31 +6,6 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
-use std::sync::Once;
-use std::{mem, ptr};
-
-/// From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) is an error (EFBIG) and
-/// does not end the process, unless the program has decided otherwise. A handler and not SIG_IGN,
-/// because programs that this one starts would inherit that.
-pub(crate) fn survive_file_size_limit() {
-    extern "C" fn nothing(_: libc::c_int) {}
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if super::inherit::is_handled(libc::SIGXFSZ) {
-            return;
-        }
-        // SAFETY: an all-zero sigaction is a valid value, and its mask is writable. `action` is
-        // complete when it is given to sigaction; the handler is a function of this program, which
-        // stays valid, and does nothing.
-        unsafe {
-            let mut action: libc::sigaction = mem::zeroed();
-            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-            action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
-            libc::sigemptyset(&raw mut action.sa_mask);
-            libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut());
-        }
-    });
-}
 
 /// Opens for appending. A FIFO without a reader is an error (ENXIO) instead of a wait without end.
 pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result<File> {

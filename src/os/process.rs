@@ -1,4 +1,5 @@
-//! Unix: what happens to the whole process: fork, exit, and code that must stay loaded.
+//! Unix: what happens to the whole process: fork, exit, a limit of its files, and code that must
+//! stay loaded.
 
 use std::sync::Once;
 
@@ -18,6 +19,29 @@ pub(crate) fn at_exit(run: extern "C" fn()) {
     // SAFETY: `run` is a function of this program, which stays valid; a function that cannot be
     // kept is not called.
     unsafe { libc::atexit(run) };
+}
+
+/// From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) is an error (EFBIG) and
+/// does not end the process, unless the program has decided otherwise. A handler and not SIG_IGN,
+/// because programs that this one starts would inherit that.
+pub(crate) fn survive_file_size_limit() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if super::inherit::is_handled(libc::SIGXFSZ) {
+            return;
+        }
+        // SAFETY: an all-zero sigaction is a valid value, and its mask is writable. `action` is
+        // complete when it is given to sigaction; the handler is a function of this program, which
+        // stays valid, and does nothing.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+        }
+    });
 }
 
 /// This code stays in memory from now on, also if it is in a library that is closed with `dlclose`:

@@ -68,6 +68,8 @@ pub struct Recording {
 pub fn start(options: Options) -> Result<Recording, Error> {
     let only_one =
         OnlyOne::try_take(&RUNS).ok_or_else(|| Error::new(Kind::AlreadyRunning, "a recording runs already"))?;
+    // The profile will be written into files: a limit of their size is no reason to be killed.
+    process::survive_file_size_limit();
     // A thread is in the tree from its first such call on, and this may be `main`.
     Thread::current();
     let collector = options.get_waits().then(Collector::new).map(Arc::new);

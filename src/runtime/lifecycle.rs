@@ -11,6 +11,7 @@ use super::stop_watch::StopWatch;
 use super::{at_exit, exit, inspection, last_profile, left, pushing, signals, watch};
 use crate::error::{Error, Kind};
 use crate::log as logs;
+use crate::os::process;
 use crate::os::tell::tell;
 use crate::queue;
 use crate::signal::{BatchWake, Reason, Signal};
@@ -278,6 +279,8 @@ fn install_log(settings: &Settings) -> Result<Option<logs::Refresh>, Error> {
         LogTo::Output(output) => Some(logs::plain_file(&output.path, settings.log.wiring.level)),
         LogTo::Own | LogTo::Off => None,
     };
+    // A file that reaches a limit of its size is a full disk, and no reason to be killed.
+    process::survive_file_size_limit();
     profiler::check(&settings.profile)?;
     // Before the log: at an exit the log is written first, and then the process dies as the exit
     // code says.

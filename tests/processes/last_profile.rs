@@ -52,6 +52,31 @@ fn an_exit_waits_for_the_profile() {
 }
 
 #[test]
+fn a_file_size_limit_costs_the_profile_alone() {
+    use std::os::unix::process::CommandExt;
+    let folder = Folder::new("size-limit");
+    // Without a log of the runtime's.
+    let config = folder.write("limited.yaml", "name: subject\nlog: off\nprofile: { enabled: true, output: . }\n");
+    let mut command = Command::new(program("ending"));
+    command.arg("exit-main").arg(config);
+    // SAFETY: between fork and exec it only makes a system call, with a value that is on its stack.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 512, rlim_max: 512 };
+            if libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+    let ended = Process::start(&mut command).end();
+    assert_eq!(ended.code(), 3, "{}", ended.stderr);
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|name| name.ends_with(".part")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn the_profile_writer_may_call_exit() {
     let folder = Folder::new("exit-in-logger");
     let config = folder.write("own.yaml", "name: subject\nprofile: { enabled: true, output: . }\n");
