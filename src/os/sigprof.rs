@@ -111,6 +111,12 @@ pub(crate) fn is_no_thread(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
+/// Lets SIGPROF reach the calling thread, which may have inherited it as blocked.
+#[cfg(target_os = "linux")]
+pub(crate) fn unblock() {
+    super::inherit::unblock(&[libc::SIGPROF]);
+}
+
 /// Sends SIGPROF to a thread of this process, by its kernel id.
 ///
 /// # Errors

@@ -152,6 +152,42 @@ fn a_handler_that_comes_in_meanwhile_is_named() {
     assert!(error.contains("SIGPROF has a handler already: `processes::sandbox::handler_of_others` in "), "{error}");
 }
 
+fn block_signals() {
+    // SAFETY: all-zero is a valid set; it is filled before it is used.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+#[test]
+fn threads_that_inherit_a_blocked_signal_are_sampled() {
+    if crate::support::in_own_process(module_path!(), "threads_that_inherit_a_blocked_signal_are_sampled") {
+        return;
+    }
+    let burn_on = |thread: &selvedge::Thread| {
+        let begin = thread.cpu_time().unwrap();
+        while thread.cpu_time().unwrap() < begin + Duration::from_millis(200) {
+            burn(Duration::from_millis(1));
+        }
+    };
+    let starter = selvedge::spawn("starter", move |_| {
+        // As the main thread of a program that was started with signals blocked.
+        block_signals();
+        let recording = profile::start(Options::new().engine(Engine::Timer)).unwrap();
+        burn_on(&selvedge::Thread::current());
+        block_signals();
+        selvedge::spawn("heir", move |_| burn_on(&selvedge::Thread::current())).join().unwrap();
+        recording.finish()
+    });
+    let profile = starter.join().unwrap();
+    for name in ["/starter", "/heir"] {
+        let threads = profile.threads().iter().filter(|thread| thread.path().ends_with(name));
+        assert!(threads.map(|thread| thread.samples()).sum::<u64>() > 0, "{name} was not sampled");
+    }
+}
+
 #[test]
 fn a_thread_that_blocks_the_signal_is_named() {
     if crate::support::in_own_process(module_path!(), "a_thread_that_blocks_the_signal_is_named") {
@@ -160,12 +196,7 @@ fn a_thread_that_blocks_the_signal_is_named() {
     for clock in [Clock::Cpu, Clock::Wall] {
         let recording = profile::start(Options::new().engine(Engine::Timer).clock(clock)).unwrap();
         let worker = selvedge::spawn("blocker", |please_stop| {
-            // SAFETY: all-zero is a valid set; it is filled before it is used.
-            unsafe {
-                let mut set: libc::sigset_t = std::mem::zeroed();
-                libc::sigfillset(&raw mut set);
-                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            }
+            block_signals();
             while !please_stop.is_go() {
                 burn(Duration::from_millis(1));
             }

@@ -106,6 +106,9 @@ pub(super) fn start(
             return Err(Error::new(Kind::Profile, message));
         }
         handler::install().map_err(|cause| refused().because(cause))?;
+        // The thread that starts the recording is `main`, as a rule, and has the mask of the
+        // program that started this one.
+        sigprof::unblock();
     }
     modules::learn_start_of_threads();
     let (began, epoch) = (Instant::now(), SystemTime::now());

@@ -7,7 +7,7 @@
 use super::handler;
 use super::newcomers::Newcomers;
 use super::state::State;
-use crate::os::fork;
+use crate::os::{fork, sigprof};
 use crate::profile::describe_handler::describe_handler;
 use crate::profile::raw::RawProfile;
 use crate::thread::{Thread, observe};
@@ -112,6 +112,11 @@ impl observe::Observer for Shared {
         if !thread.has_own_os_thread() {
             // Its clock and its waits may be under another name up to this line.
             return self.lock().attach(thread, false);
+        }
+        if self.has_handler {
+            // It has its mask from the thread that spawned it, or from the program that started
+            // this one. Its function has not begun, so it has blocked nothing itself.
+            sigprof::unblock();
         }
         if let Some(mut state) = self.try_lock() {
             return state.attach(thread, true);
