@@ -212,6 +212,13 @@ pub(super) fn abort_stuck(thread: &Thread, waited: Duration, others: &str) -> ! 
     end(&why, Some(thread), &dumping, STUCK)
 }
 
+/// The same because of a target of `on_go` that blocks: `what` says which.
+pub(super) fn abort_target(what: &str) -> ! {
+    let dumping = start_dump();
+    let unwritten = write_profile();
+    end(&format!("{what}, and shutdown.on_stuck is abort{unwritten}"), None, &dumping, STUCK)
+}
+
 /// Before the process aborts because of a panic: what the end in order would have said and written.
 /// `failure` is the panic, if a runtime is up. Called by the panic hook in `thread/panic.rs`, where
 /// `lifecycle.rs` has installed it.

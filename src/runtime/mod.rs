@@ -31,6 +31,7 @@ mod pushing;
 #[cfg(not(all(feature = "push", unix)))]
 #[path = "no_pushing.rs"]
 mod pushing;
+mod report_plan;
 mod reserve;
 mod run;
 #[cfg(not(unix))]
@@ -39,6 +40,7 @@ mod signals;
 #[cfg(unix)]
 mod signals;
 mod stop_watch;
+mod stuck_targets;
 #[cfg(unix)]
 mod taken_signals;
 mod watch;

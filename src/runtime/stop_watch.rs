@@ -10,9 +10,11 @@
 
 use super::config::{OnStuck, ShutdownSettings};
 use super::exit;
+use super::report_plan::{Plan, RARELY};
 use super::signals::Looks;
+use super::stuck_targets::StuckTargets;
 use crate::dump::Dump;
-use crate::signal::resume_timer;
+use crate::signal::{resume_timer, running_targets};
 use crate::thread::held;
 use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
@@ -25,8 +27,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// The longest time between two reports of one thread.
-const RARELY: Duration = Duration::from_secs(3600);
 /// Threads in one report that are shown with stacks; the others are listed by their paths.
 const MOST_SHOWN: usize = 5;
 const MOST_LISTED: usize = 20;
@@ -50,6 +50,7 @@ impl StopWatch {
             on_stuck: settings.on_stuck,
             plans: HashMap::new(),
             late: None,
+            targets: StuckTargets::new(settings.patience, settings.on_stuck),
         };
         let clock = StopClock::start(settings.patience);
         let builder = Builder::new("stop-watch").parent(&Thread::from_node(main.clone())).runtime();
@@ -84,32 +85,7 @@ struct Watch {
     plans: HashMap<u64, Plan>,
     /// A dump that was not made in time.
     late: Option<Receiver<Dump>>,
-}
-
-/// When a thread is reported.
-struct Plan {
-    /// When its clock started.
-    since: Instant,
-    /// After this much of it comes the next report.
-    after: Duration,
-    /// How long the process has stood still meanwhile, which does not count.
-    stood_still: Duration,
-}
-
-impl Plan {
-    /// `None`: beyond what the clock can express.
-    fn next(&self) -> Option<Instant> {
-        self.since.checked_add(self.after)?.checked_add(self.stood_still)
-    }
-
-    /// The report is made now.
-    fn advance(&mut self) {
-        let elapsed = self.since.elapsed().saturating_sub(self.stood_still);
-        while self.after <= elapsed {
-            let doubled = self.after.max(Duration::from_millis(1)).saturating_mul(2);
-            self.after = doubled.min(elapsed.saturating_add(RARELY));
-        }
-    }
+    targets: StuckTargets,
 }
 
 impl Watch {
@@ -120,6 +96,7 @@ impl Watch {
         let myself = Thread::current();
         let main_has_returned = self.main_has_returned.load(Ordering::Relaxed);
         let (now, mut due, mut plans) = (Instant::now(), Vec::new(), HashMap::new());
+        let mut judged = Vec::new();
         for asked in overdue::not_ended() {
             let thread = &asked.thread;
             // A root has no function of its own, apart from this `main`.
@@ -132,18 +109,19 @@ impl Watch {
             let since = program.map_or(asked.when, |program| program.max(asked.when));
             let patience = asked.patience.unwrap_or(self.patience);
             let known = self.plans.remove(&thread.id()).filter(|plan| plan.since == since);
-            let mut plan = known.unwrap_or(Plan { since, after: patience, stood_still: Duration::ZERO });
-            plan.stood_still = stop_clock::stood_still_since(since);
+            let plan = known.unwrap_or_else(|| Plan::new(since, patience)).at_look();
             if plan.next().is_some_and(|next| next <= now) {
                 due.push(asked.thread.clone());
             }
             plans.insert(asked.thread.id(), plan);
+            judged.push(asked.thread);
         }
         self.plans = plans;
         if !due.is_empty() {
             self.report(&due, program.is_some());
         }
-        self.plans.values().filter_map(Plan::next).min()
+        let targets = self.targets.check(program, |path| judged.iter().any(|thread| thread.path() == path));
+        self.plans.values().filter_map(Plan::next).chain(targets).min()
     }
 
     fn report(&mut self, due: &[Thread], program_ends: bool) {
@@ -217,6 +195,9 @@ impl Watch {
         };
         text.push_str(&exit::indented(&known));
         text.push_str(note);
+        if let Some(target) = running_targets().iter().find(|target| *target.thread == *thread.path()) {
+            text.push_str(&format!("\n  it runs {target}"));
+        }
         if !group.behind.is_empty() {
             text.push_str(&format!("\n  {} waits for that: {}", count(group.behind.len()), list(&group.behind)));
         }

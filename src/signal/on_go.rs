@@ -5,7 +5,7 @@
 
 use super::core::{Core, Kind};
 use super::targets::Attached;
-use super::{timer, walk};
+use super::{running, timer, walk};
 use crate::error::{catching, drop_payload, ignore_panic, panic_message};
 use crate::model::{AtomicU8, Condvar, Mutex, Receiver, ThreadId, current};
 use crate::os::tell::tell;
@@ -249,7 +249,9 @@ impl Target {
                 _ => return false,
             }
         };
+        let running = self.is_users.then(|| running::run(self.attached_at));
         self.tell_panic("panicked", action);
+        drop(running);
         *self.state.lock() = State::Ran;
         self.done.notify_all();
         self.unlink();

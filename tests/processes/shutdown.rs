@@ -9,6 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+const ABORT_SOON: &str = "shutdown: { patience: 100ms, on_stuck: abort }";
+
 fn interrupted(test: &str, scenario: &str, more: &str, signals: &[i32]) -> (Ended, String) {
     let folder = Folder::new(test);
     let mut process = Process::start(&mut subject(scenario, &folder.config(more)));
@@ -244,6 +246,34 @@ fn patience_counts_from_the_ask() {
 #[test]
 fn ask_all_reports_a_stuck_mains_child() {
     aborted("stuck-beside", ", ask: all", "selvedge: main/stuck does not stop", "; nor does main");
+}
+
+#[test]
+fn a_target_that_blocks_the_end_aborts_it() {
+    for scenario in ["target-of-main", "target-of-child"] {
+        let folder = Folder::new(scenario);
+        let ended = Process::start(&mut subject(scenario, &folder.config(ABORT_SOON))).end();
+        assert_eq!(ended.code(), 70, "{scenario}: {}", ended.stderr);
+        let first = "selvedge: a target of on_go, attached at tests/programs/subject.rs:";
+        assert!(ended.stderr.starts_with(first), "{scenario}: {}", ended.stderr);
+        let part = " on main and holds that thread up, and shutdown.on_stuck is abort";
+        assert!(ended.stderr.contains(part), "{scenario}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_target_that_blocks_a_stop_is_reported_repeatedly() {
+    let folder = Folder::new("target-of-stop");
+    let mut process = Process::start(&mut subject("target-of-stop", &folder.config(ABORT_SOON)));
+    process.wait_for("ready");
+    let part = " on main and holds that thread up";
+    until("three reports", || folder.read("app.log").matches(part).count() >= 3);
+    process.kill();
+    let log = folder.read("app.log");
+    assert!(
+        log.contains("WARN ") && log.contains("a target of on_go, attached at tests/programs/subject.rs:"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -79,6 +79,24 @@ pub(crate) fn main() -> ExitCode {
             left()?;
             std::process::exit(3)
         }
+        "target-of-main" => {
+            please_stop.on_go(|| std::thread::sleep(LONG));
+            ready();
+            Ok(())
+        }
+        "target-of-child" => {
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            child.thread().please_stop().on_go(|| std::thread::sleep(LONG));
+            ready();
+            Ok(())
+        }
+        "target-of-stop" => {
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            child.thread().please_stop().on_go(|| std::thread::sleep(LONG));
+            ready();
+            child.stop();
+            Ok(())
+        }
         "slow-to-stop" => {
             ready();
             please_stop.wait_for_go();

@@ -1,0 +1,43 @@
+//! When something that does not end is reported: when its patience is over, then after twice that
+//! time, after four times, and so on, but at least once an hour.
+
+use crate::thread::stop_clock;
+use std::time::{Duration, Instant};
+
+/// The longest time between two reports of one thread.
+pub(super) const RARELY: Duration = Duration::from_secs(3600);
+
+/// When something is reported.
+pub(super) struct Plan {
+    /// When its clock started.
+    pub(super) since: Instant,
+    /// After this much of it comes the next report.
+    after: Duration,
+    /// How long the process has stood still meanwhile, which does not count.
+    stood_still: Duration,
+}
+
+impl Plan {
+    pub(super) fn new(since: Instant, patience: Duration) -> Plan {
+        Plan { since, after: patience, stood_still: Duration::ZERO }
+    }
+
+    /// As it is now.
+    pub(super) fn at_look(self) -> Plan {
+        Plan { stood_still: stop_clock::stood_still_since(self.since), ..self }
+    }
+
+    /// `None`: beyond what the clock can express.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.since.checked_add(self.after)?.checked_add(self.stood_still)
+    }
+
+    /// The report is made now.
+    pub(super) fn advance(&mut self) {
+        let elapsed = self.since.elapsed().saturating_sub(self.stood_still);
+        while self.after <= elapsed {
+            let doubled = self.after.max(Duration::from_millis(1)).saturating_mul(2);
+            self.after = doubled.min(elapsed.saturating_add(RARELY));
+        }
+    }
+}
