@@ -7,7 +7,7 @@ use crate::error::ignore_panic;
 use crate::model::locks::RwLock;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
-use crate::signal::Signal;
+use crate::signal::{Signal, running_targets};
 use std::sync::Arc;
 use std::thread::JoinHandle as OsHandle;
 use std::time::{Duration, Instant};
@@ -109,14 +109,22 @@ fn report(leaving: &Leaving) {
     tell(log::Level::Warn, module_path!(), &leaving.to_string());
 }
 
+impl Leaving {
+    /// A thread whose function has returned runs targets of its `stopped()`, then destructors.
+    fn runs(&self) -> String {
+        let target = running_targets().into_iter().find(|target| target.thread == self.path);
+        target.map_or_else(|| "a destructor of one of its thread-locals".to_owned(), |target| target.to_string())
+    }
+}
+
 impl std::fmt::Display for Leaving {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} has returned {:.1?} ago and its OS thread has not ended: a destructor of one of its thread-locals \
-             still runs",
+            "{} has returned {:.1?} ago and its OS thread has not ended: {} still runs",
             self.path,
-            self.since.elapsed()
+            self.since.elapsed(),
+            self.runs()
         )
     }
 }

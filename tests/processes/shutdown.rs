@@ -277,6 +277,20 @@ fn a_target_that_blocks_a_stop_is_reported_repeatedly() {
 }
 
 #[test]
+fn a_target_of_stopped_is_no_destructor() {
+    let folder = Folder::new("target-of-stopped");
+    let mut process =
+        Process::start(&mut subject("target-of-stopped", &folder.config("shutdown: { patience: 100ms }")));
+    process.wait_for("ready");
+    let begin = "main/child has returned ";
+    until("the report", || folder.read("app.log").split_once(begin).is_some_and(|(_, report)| report.contains('\n')));
+    process.kill();
+    let log = folder.read("app.log");
+    let part = "its OS thread has not ended: a target of on_go, attached at tests/programs/subject.rs:";
+    assert!(log.contains(part) && !log.contains("a destructor"), "{log}");
+}
+
+#[test]
 fn a_stuck_main_is_logged_repeatedly() {
     let run = || {
         let folder = Folder::new("stuck-waits");

@@ -97,6 +97,12 @@ pub(crate) fn main() -> ExitCode {
             child.stop();
             Ok(())
         }
+        "target-of-stopped" => {
+            let child = spawn("child", |please_stop| please_stop.wait_for_go());
+            child.thread().stopped().on_go(|| std::thread::sleep(LONG));
+            ready();
+            Ok(())
+        }
         "slow-to-stop" => {
             ready();
             please_stop.wait_for_go();
