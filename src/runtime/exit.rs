@@ -12,7 +12,9 @@ pub(super) use crate::os::tell::say;
 use crate::os::tell::{remark, was_logged};
 use crate::thread::leaving::Leaving;
 use crate::thread::{Failure, Thread, roots};
+use crossbeam_channel::{Receiver, bounded, never, select};
 use log::Level;
+use std::convert::Infallible;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +49,8 @@ pub(super) fn hint(report: &str) -> &'static str {
 
 /// Starts to make a dump, aside: to find the names on the stacks may take long on a machine that is
 /// busy.
-pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
-    let (done, wait) = mpsc::channel();
+pub(super) fn start_dump() -> Receiver<Dump> {
+    let (done, wait) = bounded(1);
     let body = move || {
         let _ = done.send(crate::dump::dump());
     };
@@ -57,15 +59,34 @@ pub(super) fn start_dump() -> mpsc::Receiver<Dump> {
     wait
 }
 
-/// Waits for a dump for [`DUMP_PATIENCE`]. If it is not there promptly, calls `announce` first.
+/// Why there is no dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoDump {
+    TakesLong,
+    /// The system gives no thread to make it.
+    NoThread,
+    /// It is not needed any more.
+    IsOver,
+}
+
+/// Waits for a dump for [`DUMP_PATIENCE`], or until `is_over` is disconnected. If the dump is not
+/// there promptly, calls `announce` first.
 pub(super) fn wait_for_dump(
-    dumping: &mpsc::Receiver<Dump>,
+    dumping: &Receiver<Dump>,
+    is_over: &Receiver<Infallible>,
     announce: impl FnOnce(),
-) -> Result<Dump, mpsc::RecvTimeoutError> {
-    match dumping.recv_timeout(PROMPT) {
-        Err(mpsc::RecvTimeoutError::Timeout) => {
+) -> Result<Dump, NoDump> {
+    let wait = |patience| {
+        select! {
+            recv(dumping) -> dump => dump.map_err(|_| NoDump::NoThread),
+            recv(is_over) -> _ => Err(NoDump::IsOver),
+            default(patience) => Err(NoDump::TakesLong),
+        }
+    };
+    match wait(PROMPT) {
+        Err(NoDump::TakesLong) => {
             announce();
-            dumping.recv_timeout(DUMP_PATIENCE - PROMPT)
+            wait(DUMP_PATIENCE - PROMPT)
         }
         result => result,
     }
@@ -114,9 +135,9 @@ pub(super) fn indented(text: &str) -> String {
 
 /// The threads that have not stopped, `stuck` first; with stacks, if `dumping` has found their
 /// names in time.
-fn left(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>) -> String {
+fn left(why: &str, stuck: Option<&Thread>, dumping: &Receiver<Dump>) -> String {
     let announce = || tell_aside("announce", Level::Error, format!("{why}; the stacks are being looked for"));
-    let (dump, no_stacks) = match wait_for_dump(dumping, announce) {
+    let (dump, no_stacks) = match wait_for_dump(dumping, &never(), announce) {
         Ok(dump) => (dump, ""),
         Err(_) => (Dump::without_stacks(), "\n  (their stacks were not found in time)"),
     };
@@ -129,7 +150,7 @@ pub(super) fn at_once(why: &str, code: u8) -> ! {
     end(why, None, &start_dump(), code)
 }
 
-fn end(why: &str, stuck: Option<&Thread>, dumping: &mpsc::Receiver<Dump>, code: u8) -> ! {
+fn end(why: &str, stuck: Option<&Thread>, dumping: &Receiver<Dump>, code: u8) -> ! {
     let text = format!("{why}{}{}", left(why, stuck, dumping), indented(&left::lines()));
     // On threads of their own, since an appender may be the very thing that hangs, and it may hold
     // stderr.
@@ -243,18 +264,18 @@ mod tests {
 
     #[test]
     fn a_dump_that_is_late_is_announced_and_still_waited_for() {
-        let (done, wait) = mpsc::channel();
+        let (done, wait) = bounded(1);
         let mut announced = 0;
-        let dump = wait_for_dump(&wait, || {
+        let dump = wait_for_dump(&wait, &never(), || {
             announced += 1;
             done.send(Dump::without_stacks()).unwrap();
         });
         assert!(dump.is_ok());
         assert_eq!(announced, 1);
         done.send(Dump::without_stacks()).unwrap();
-        assert!(wait_for_dump(&wait, || panic!("the dump is there")).is_ok());
+        assert!(wait_for_dump(&wait, &never(), || panic!("the dump is there")).is_ok());
         drop(done);
-        let gone = wait_for_dump(&wait, || panic!("there will be none"));
-        assert!(matches!(gone, Err(mpsc::RecvTimeoutError::Disconnected)));
+        let gone = wait_for_dump(&wait, &never(), || panic!("there will be none"));
+        assert_eq!(gone.err(), Some(NoDump::NoThread));
     }
 }

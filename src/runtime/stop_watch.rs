@@ -7,9 +7,12 @@
 //! A thread is reported when its patience is over, then after twice that time since it was asked,
 //! after four times, and so on, but at least once an hour: an outage at night fills no disk, and
 //! its last report is never old.
+//!
+//! To find the stacks for a report may take seconds. Only a thread that still runs then is reported,
+//! and the end of the program waits for no stacks.
 
 use super::config::{OnStuck, ShutdownSettings};
-use super::exit;
+use super::exit::{self, NoDump};
 use super::report_plan::{Plan, RARELY};
 use super::signals::Looks;
 use super::stuck_targets::StuckTargets;
@@ -20,11 +23,12 @@ use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
 use crate::thread::tree::Node;
 use crate::thread::{Builder, Thread};
+use crossbeam_channel::{Receiver, bounded};
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Threads in one report that are shown with stacks; the others are listed by their paths.
@@ -43,19 +47,13 @@ impl StopWatch {
     /// Starts it. The first of the runtime's threads: it ends as the last one.
     pub(super) fn start(main: &Arc<Node>, settings: &ShutdownSettings) -> io::Result<StopWatch> {
         let main_has_returned = Arc::new(AtomicBool::new(false));
-        let mut watch = Watch {
-            main: main.clone(),
-            main_has_returned: main_has_returned.clone(),
-            patience: settings.patience,
-            on_stuck: settings.on_stuck,
-            plans: HashMap::new(),
-            late: None,
-            targets: StuckTargets::new(settings.patience, settings.on_stuck),
-        };
+        let (end, is_over) = bounded(0);
+        let mut watch = Watch::new(main.clone(), main_has_returned.clone(), is_over, settings);
         let clock = StopClock::start(settings.patience);
         let builder = Builder::new("stop-watch").parent(&Thread::from_node(main.clone())).runtime();
         let spawned = builder.spawn(move |please_stop| {
             please_stop.on_go_first(stop_clock::end_watch);
+            please_stop.on_go_first(move || drop(end));
             let mut looks = Looks::start();
             while clock.wait() {
                 if let Some(next) = looks.look_in_time() {
@@ -79,6 +77,8 @@ impl StopWatch {
 struct Watch {
     main: Arc<Node>,
     main_has_returned: Arc<AtomicBool>,
+    /// Disconnected when the watch is asked to end.
+    is_over: Receiver<Infallible>,
     patience: Duration,
     on_stuck: OnStuck,
     /// By the thread's id.
@@ -89,19 +89,35 @@ struct Watch {
 }
 
 impl Watch {
+    fn new(
+        main: Arc<Node>,
+        main_has_returned: Arc<AtomicBool>,
+        is_over: Receiver<Infallible>,
+        settings: &ShutdownSettings,
+    ) -> Watch {
+        let &ShutdownSettings { patience, on_stuck, .. } = settings;
+        let targets = StuckTargets::new(patience, on_stuck);
+        Watch { main, main_has_returned, is_over, patience, on_stuck, plans: HashMap::new(), late: None, targets }
+    }
+
+    /// Returns `true` if the end of this thread is still waited for.
+    fn is_awaited(&self, thread: &Thread) -> bool {
+        // A root has no function of its own, apart from this `main`.
+        let is_root = thread.parent().is_none();
+        let is_over = is_root && (thread.id() != self.main.id || self.main_has_returned.load(Ordering::Relaxed));
+        thread.is_alive() && !is_over
+    }
+
     /// Reports the threads whose time has come. Returns when the next one's will have come, `None`
     /// if each thread that was asked has ended.
     fn check(&mut self) -> Option<Instant> {
         let program = self.main.please_stop.reason().map(|reason| reason.when());
         let myself = Thread::current();
-        let main_has_returned = self.main_has_returned.load(Ordering::Relaxed);
         let (now, mut due, mut plans) = (Instant::now(), Vec::new(), HashMap::new());
         let mut judged = Vec::new();
         for asked in overdue::not_ended() {
             let thread = &asked.thread;
-            // A root has no function of its own, apart from this `main`.
-            let is_root = thread.parent().is_none();
-            if *thread == myself || (is_root && (main_has_returned || thread.id() != self.main.id)) {
+            if *thread == myself || !self.is_awaited(thread) {
                 continue;
             }
             // A thread that was asked long before the program was has a whole patience from then
@@ -118,26 +134,34 @@ impl Watch {
         }
         self.plans = plans;
         if !due.is_empty() {
-            self.report(&due, program.is_some());
+            self.report(due, program.is_some());
         }
         let targets = self.targets.check(program, |path| judged.iter().any(|thread| thread.path() == path));
         self.plans.values().filter_map(Plan::next).chain(targets).min()
     }
 
-    fn report(&mut self, due: &[Thread], program_ends: bool) {
-        let groups = groups(due);
+    fn report(&mut self, due: Vec<Thread>, program_ends: bool) {
         // A thread of a service that goes on must not take the others with it.
         if self.on_stuck == OnStuck::Abort && program_ends {
+            let groups = groups(&due);
             let Some((first, others)) = groups.split_first() else { return };
             let others: Vec<_> = others.iter().map(|group| &group.culprit).collect();
             let others = if others.is_empty() { String::new() } else { format!("; nor does {}", list(&others)) };
             exit::abort_stuck(&first.culprit, waited(&first.culprit), &others);
         }
-        let (dump, note) = self.dump(&groups);
+        exit::report_stuck(self.reports(due));
+    }
+
+    /// What is told of the threads in `due` that still run when the stacks are found; empty if there
+    /// is none, or if the watch is asked to end meanwhile.
+    fn reports(&mut self, mut due: Vec<Thread>) -> Vec<String> {
+        let Some((dump, note)) = self.dump(&due) else { return Vec::new() };
+        due.retain(|thread| self.is_awaited(thread));
         // From when the report is made: the dump has taken its time.
-        for thread in due {
+        for thread in &due {
             self.plans.entry(thread.id()).and_modify(Plan::advance);
         }
+        let groups = groups(&due);
         let (shown, others) = groups.split_at(groups.len().min(MOST_SHOWN));
         let mut reports: Vec<_> = shown.iter().map(|group| self.text(group, &dump, &note)).collect();
         if !others.is_empty() {
@@ -148,23 +172,29 @@ impl Watch {
                 list(&others)
             ));
         }
-        exit::report_stuck(reports);
+        reports
     }
 
     /// A dump with stacks, if these are found in time: a report that comes late is of no use. What
-    /// comes too late is in the next report.
-    fn dump(&mut self, groups: &[Group<'_>]) -> (Dump, String) {
+    /// comes too late is in the next report. `None` if the watch is asked to end.
+    fn dump(&mut self, due: &[Thread]) -> Option<(Dump, String)> {
+        let making = self.late.take();
+        let was_late = making.is_some();
+        let making = making.unwrap_or_else(exit::start_dump);
         let announce = || {
+            let due: Vec<Thread> = due.iter().filter(|thread| self.is_awaited(thread)).cloned().collect();
+            let groups = groups(&due);
             let culprits: Vec<_> = groups.iter().map(|group| &group.culprit).collect();
+            if culprits.is_empty() {
+                return;
+            }
             let longest = culprits.iter().map(|thread| waited(thread)).max().unwrap_or_default();
             let (paths, some) = (list(&culprits), if culprits.len() == 1 { "does" } else { "do" });
             exit::report_stuck(vec![format!(
                 "{paths} {some} not stop, asked {longest:.1?} ago; the stacks are being looked for"
             )]);
         };
-        let was_late = self.late.is_some();
-        let making = self.late.take().unwrap_or_else(exit::start_dump);
-        match exit::wait_for_dump(&making, announce) {
+        let (dump, note) = match exit::wait_for_dump(&making, &self.is_over, announce) {
             Ok(dump) if was_late => {
                 let note = format!(
                     "\n  (seen {:.1?} ago: to find the stacks took longer than the last report waited)",
@@ -173,16 +203,18 @@ impl Watch {
                 (dump, note)
             }
             Ok(dump) => (dump, String::new()),
-            Err(RecvTimeoutError::Timeout) => {
+            Err(NoDump::IsOver) => return None,
+            Err(NoDump::TakesLong) => {
                 self.late = Some(making);
                 let note = "\n  (the stacks were not found in time; they come with the next report)";
                 (Dump::without_stacks(), note.to_owned())
             }
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(NoDump::NoThread) => {
                 let note = "\n  (no stacks: the system gives no thread to find them)";
                 (Dump::without_stacks(), note.to_owned())
             }
-        }
+        };
+        Some((dump, note))
     }
 
     fn text(&self, group: &Group, dump: &Dump, note: &str) -> String {
@@ -262,4 +294,52 @@ fn groups(due: &[Thread]) -> Vec<Group<'_>> {
     }
     // The youngest first, as they are waited for.
     groups.into_values().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Ask;
+    use super::*;
+    use crate::thread::roots;
+    use crossbeam_channel::Sender;
+
+    /// A watch that gets its dump by the first sender, and is asked to end when the second is dropped.
+    fn watch() -> (Watch, Sender<Dump>, Sender<Infallible>) {
+        let ((give, late), (end, is_over)) = (bounded(1), bounded(0));
+        let (patience, grace) = (Duration::ZERO, Duration::ZERO);
+        let settings = ShutdownSettings { patience, on_stuck: OnStuck::Wait, grace, ask: Ask::Main };
+        let mut watch = Watch::new(roots::root(), Arc::default(), is_over, &settings);
+        watch.late = Some(late);
+        (watch, give, end)
+    }
+
+    #[test]
+    fn only_threads_that_still_run_are_reported() {
+        let (mut watch, give, _end) = watch();
+        let brief = Builder::new("brief").spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        let slow = Builder::new("slow").spawn(|please_stop| please_stop.wait_for_go()).unwrap();
+        let due = vec![brief.thread().clone(), slow.thread().clone(), Thread::from_node(watch.main.clone())];
+        brief.stop();
+        brief.join().unwrap();
+        give.send(Dump::without_stacks()).unwrap();
+        let reports = watch.reports(due.clone()).join("\n");
+        assert!(reports.contains("/slow to stop:") && reports.contains(" for main to stop:"), "{reports}");
+        assert!(!reports.contains("/brief"), "{reports}");
+        slow.stop();
+        slow.join().unwrap();
+        watch.main_has_returned.store(true, Ordering::Relaxed);
+        let (give, late) = bounded(1);
+        give.send(Dump::without_stacks()).unwrap();
+        watch.late = Some(late);
+        assert_eq!(watch.reports(due), [""; 0]);
+    }
+
+    #[test]
+    fn the_end_waits_for_no_stacks() {
+        let (mut watch, _give, end) = watch();
+        drop(end);
+        let due = vec![Thread::from_node(watch.main.clone())];
+        assert_eq!(watch.reports(due), [""; 0]);
+        assert!(watch.late.is_none(), "it has waited for the stacks in vain");
+    }
 }
