@@ -1,5 +1,5 @@
-//! When something that does not end is reported: when its patience is over, then after twice that
-//! time, after four times, and so on, but at least once an hour.
+//! When something that does not end is reported: when its patience is over, and again when twice
+//! the time has passed that had passed at the report before, but at least once an hour.
 
 use crate::thread::stop_clock;
 use std::time::{Duration, Instant};
@@ -34,10 +34,25 @@ impl Plan {
 
     /// The report is made now.
     pub(super) fn advance(&mut self) {
-        let elapsed = self.since.elapsed().saturating_sub(self.stood_still);
-        while self.after <= elapsed {
-            let doubled = self.after.max(Duration::from_millis(1)).saturating_mul(2);
-            self.after = doubled.min(elapsed.saturating_add(RARELY));
-        }
+        let elapsed = self.since.elapsed().saturating_sub(self.stood_still).max(Duration::from_millis(1));
+        // Not twice what was planned: a report that is late would be followed by the next one at once.
+        self.after = elapsed.saturating_mul(2).min(elapsed.saturating_add(RARELY));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_report_delays_the_next_one() {
+        let Some(since) = Instant::now().checked_sub(Duration::from_millis(1900)) else { return };
+        let mut plan = Plan::new(since, Duration::from_secs(1));
+        plan.advance();
+        assert!(plan.next() >= since.checked_add(Duration::from_millis(3800)), "{:?}", plan.after);
+        let Some(since) = Instant::now().checked_sub(3 * RARELY) else { return };
+        let mut plan = Plan::new(since, RARELY);
+        plan.advance();
+        assert!(plan.next() <= Instant::now().checked_add(RARELY), "{:?}", plan.after);
     }
 }

@@ -4,9 +4,9 @@
 //! no thread joins (`thread::held`), and starts the thread that the timer lacks. The clock of each
 //! stop, and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
 //!
-//! A thread is reported when its patience is over, then after twice that time since it was asked,
-//! after four times, and so on, but at least once an hour: an outage at night fills no disk, and
-//! its last report is never old.
+//! A thread is reported when its patience is over, and again when twice the time has passed that had
+//! passed at the report before, but at least once an hour: an outage at night fills no disk, and its
+//! last report is never old.
 //!
 //! To find the stacks for a report may take seconds. Only a thread that still runs then is reported,
 //! and the end of the program waits for no stacks.

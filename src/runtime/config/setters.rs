@@ -92,8 +92,8 @@ impl Config {
     /// The clock of a thread starts when the thread is asked, even if its parent is busy meanwhile,
     /// and stops when the thread and its children have ended. `main`'s stops when its function
     /// returns. The report says what the thread waits for, which thread holds that, its stack (with
-    /// the feature `profiling`), and why and when it was asked. It comes again after twice that
-    /// time, after four times, and so on, at least once an hour.
+    /// the feature `profiling`), and why and when it was asked. It comes again when twice the
+    /// time has passed that had passed at the report before, at least once an hour.
     /// [`Builder::patience`](crate::Builder::patience) gives one thread another patience.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Config {
