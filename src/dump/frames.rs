@@ -22,8 +22,10 @@ impl Here {
 pub(super) fn shown(frames: &[Frame], is_ours: bool, here: &Here) -> Vec<String> {
     let line = |frame: &Frame| line(frame, here);
     let Some(first) = frames.iter().position(is_programs) else {
-        // None of the program's: all of it, unless it is our own way of waiting.
-        return if is_ours { Vec::new() } else { cut(frames.iter().map(line).collect()) };
+        // None of the program's: all of it, unless it is our own way of waiting. In a program without
+        // names, no frame can be told from ours.
+        let has_names = frames.iter().any(|frame| frame.function.contains("::"));
+        return if is_ours && has_names { Vec::new() } else { cut(frames.iter().map(line).collect()) };
     };
     // The call that the program made, and where that ended up.
     let leaf = (first > 1 && !is_ours).then(|| &frames[0]);
@@ -116,6 +118,12 @@ mod tests {
         assert!(shown(&[], false, &Here(None)).is_empty());
         let ending = stack(&["syscall", "selvedge::runtime::Up::end", "core::option::Option<T>::map_or"]);
         assert!(shown(&ending, true, &Here(None)).is_empty(), "main, as it waits for its children");
+    }
+
+    #[test]
+    fn a_program_without_names_shows_addresses() {
+        let stripped = ["syscall", "[service+0x51a0]", "[service+0x1f30]"];
+        assert_eq!(shown(&stack(&stripped), true, &Here(None)), stripped);
     }
 
     #[test]
