@@ -54,7 +54,7 @@ use crate::thread::{Builder, JoinHandle, Thread, observe};
 use accounting::Accounting;
 use kernel_rings::{KernelRings, Refusal};
 use shared::Shared;
-use state::State;
+use state::{APART, State};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -256,6 +256,16 @@ impl Sampler for Timer {
 }
 
 impl Timer {
+    /// Looks which threads block SIGPROF, some time apart. Without the lock between two looks.
+    fn find_blocking(&self) {
+        // A thread that blocks it and gets no processor is looked at for this long.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let began = Instant::now();
+        while self.shared.lock().find_blocking() && began.elapsed() < PATIENCE {
+            std::thread::sleep(APART);
+        }
+    }
+
     /// Stops all sampling and joins the sampler. Does nothing in a forked child.
     fn stop(&mut self) {
         let Some(Running { observer, sampler }) = self.running.take() else { return };
@@ -266,6 +276,7 @@ impl Timer {
             return;
         }
         self.shared.check_handler();
+        self.find_blocking();
         self.shared.lock().stop();
         observe::remove(observer);
         sampler.stop();

@@ -88,7 +88,6 @@ impl State {
     pub(in super::super) fn stop(&mut self) {
         // So that code that was loaded since the sampler's last round has names.
         self.renew_modules();
-        self.find_blocking();
         self.admit_last_newcomers();
         self.running = false;
         // All sources of signals first, then what they have sent.

@@ -1,5 +1,6 @@
 //! The state that every clock needs: the fields, and methods that only read them. No sampling.
 
+use super::blocked_looks::BlockedLooks;
 use super::cpu::CpuSampling;
 use super::obstacles::Obstacles;
 use super::ring::{ByRing, RingSampling};
@@ -80,6 +81,7 @@ pub(super) struct SampledThread {
     pub(super) stack: Option<Range<u64>>,
     pub(super) trigger: Option<Trigger>,
     pub(super) timer_check: TimerCheck,
+    pub(super) blocked_looks: BlockedLooks,
     pub(super) clock: CpuClock,
     pub(super) thread_clock: ThreadClock,
     /// Its CPU clock at the last sample of the trace.

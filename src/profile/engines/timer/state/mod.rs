@@ -12,6 +12,7 @@
 //!    are its own. Unregistered threads make no such call: see `scan.rs`.
 //! 3. After `stop`, `sampled` is empty and stays so.
 
+mod blocked_looks;
 mod blocking;
 mod by_cpu;
 mod by_ring;
@@ -32,4 +33,5 @@ mod traced;
 mod unregistered;
 mod wall;
 
+pub(super) use blocked_looks::APART;
 pub(super) use data::State;

@@ -20,6 +20,7 @@ pub(super) struct Obstacles {
     displaced: Option<String>,
     /// Threads that block SIGPROF, by their paths.
     blocking: BTreeSet<String>,
+    has_warned_of_blocking: bool,
     /// The warning about the first of each kind, until it is taken.
     warnings: Vec<String>,
 }
@@ -67,15 +68,21 @@ impl Obstacles {
 
     /// That thread blocks SIGPROF.
     pub(super) fn note_blocking(&mut self, path: &str) {
-        if self.blocking.is_empty() {
+        if !std::mem::replace(&mut self.has_warned_of_blocking, true) {
             self.warnings.push(format!("{path} blocks SIGPROF, by which threads are sampled: its time is [unsampled]"));
         }
         self.blocking.insert(path.to_owned());
     }
 
+    /// That thread was seen with SIGPROF unblocked.
+    pub(super) fn note_unblocked(&mut self, path: &str) {
+        self.blocking.remove(path);
+    }
+
     /// All obstacles, as sentences.
     pub(super) fn trouble(&self) -> Vec<String> {
-        let signals = self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
+        let signals =
+            self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
         let others = [self.list.as_ref().map(list), self.memory.as_ref().map(memory)];
         let displaced = self.displaced.as_deref().map(displaced);
         let all = signals.into_iter().chain(others.into_iter().flatten()).chain(displaced);

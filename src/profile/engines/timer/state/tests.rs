@@ -181,3 +181,47 @@ fn rounds_make_room_for_new_stacks_and_warn_once() {
     let sum = found.samples.iter().fold((0, 0), |sum, sample| (sum.0 + sample.samples, sum.1 + sample.weight));
     assert_eq!(sum, (1_000, 5_000));
 }
+
+/// As a spawn blocks all signals for a moment.
+#[test]
+fn a_thread_that_unblocks_the_signal_is_no_obstacle() {
+    let (sender, thread) = mpsc::channel();
+    let (next, steps) = mpsc::channel();
+    let (tell, done) = mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        sender.send(Thread::current()).unwrap();
+        for how in steps {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: the set is writable, and emptied before it is used.
+            unsafe {
+                libc::sigemptyset(set.as_mut_ptr());
+                libc::sigaddset(set.as_mut_ptr(), libc::SIGPROF);
+                libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut());
+            }
+            tell.send(()).unwrap();
+        }
+    });
+    let thread = thread.recv().unwrap();
+    let triggers = Triggers::new(Duration::from_millis(1), Source::Wall);
+    let mut state = State::new(Accounting::new(Duration::ZERO), triggers, Instant::now(), false, None);
+    state.attach(&thread, false);
+    next.send(libc::SIG_BLOCK).unwrap();
+    done.recv().unwrap();
+    assert!(state.find_blocking(), "one look is not enough");
+    assert_eq!((state.trouble(), state.take_warnings()), (None, Vec::new()));
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while state.find_blocking() {
+        assert!(Instant::now() < deadline, "it is not noted");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let trouble = state.trouble().unwrap();
+    assert!(trouble.starts_with("threads that block SIGPROF were not sampled: "), "{trouble}");
+    assert_eq!(state.take_warnings().len(), 1);
+    next.send(libc::SIG_UNBLOCK).unwrap();
+    done.recv().unwrap();
+    assert!(!state.find_blocking());
+    assert_eq!(state.trouble(), None);
+    state.stop();
+    drop(next);
+    worker.join().unwrap();
+}

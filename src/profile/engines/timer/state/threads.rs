@@ -138,6 +138,7 @@ impl State {
             stack,
             trigger,
             timer_check,
+            blocked_looks: Default::default(),
             clock,
             thread_clock,
             traced_clock,
