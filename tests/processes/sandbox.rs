@@ -189,6 +189,17 @@ fn threads_that_inherit_a_blocked_signal_are_sampled() {
 }
 
 #[test]
+fn a_handler_that_is_refused_is_an_error() {
+    if crate::support::in_own_process(module_path!(), "a_handler_that_is_refused_is_an_error") {
+        return;
+    }
+    refuse(&[libc::SYS_rt_sigaction], libc::EPERM);
+    let error = profile::start(Options::new().engine(Engine::Timer)).err().unwrap().to_string();
+    let said = "the system refuses a handler for SIGPROF (rt_sigaction)";
+    assert!(error.contains(said) && error.contains("not permitted"), "{error}");
+}
+
+#[test]
 fn a_thread_that_blocks_the_signal_is_named() {
     if crate::support::in_own_process(module_path!(), "a_thread_that_blocks_the_signal_is_named") {
         return;

@@ -77,7 +77,8 @@ pub(super) const CAN_RUN: bool = true;
 /// Starts the engine that was `asked` for; `Engine::Timer` where the system refuses `Engine::Ring`.
 ///
 /// # Errors
-/// [`Error::is_profile`]: SIGPROF has another handler, or the system gives no thread.
+/// [`Error::is_profile`]: SIGPROF has another handler, or the system refuses this one or gives no
+/// thread.
 pub(super) fn start(
     asked: Engine,
     frequency: u32,
@@ -124,7 +125,7 @@ pub(super) fn start(
     let shared = Arc::new(Shared::new(state, engine == Engine::Timer));
     let sampler = spawn_sampler(shared.clone(), period, pause, clock, collector).map_err(|cause| {
         shared.lock().stop();
-        refused().because(cause)
+        Error::new(Kind::Profile, "the system gives no thread for the sampler").because(cause)
     })?;
     // New threads first, then the list of old ones: each is attached at least once.
     let observer = observe::add(Arc::downgrade(&shared) as _, &mut |thread| shared.lock().attach(thread, false));
@@ -159,7 +160,7 @@ fn rings(asked: Engine, frequency: u32) -> (Option<KernelRings>, Option<Refusal>
 }
 
 fn refused() -> Error {
-    Error::new(Kind::Profile, "the threads' timers could not be set")
+    Error::new(Kind::Profile, "the system refuses a handler for SIGPROF (rt_sigaction)")
 }
 
 /// Spawns the sampler: in each round it visits threads, scans for unregistered ones, renews the
