@@ -1,6 +1,7 @@
 //! Counts the records that the log of a forked child loses, by what keeps them from being written.
 
 use crate::model::locks::Mutex;
+use crate::os::counted::counted;
 use crate::os::fork::PerProcess;
 use crate::os::tell::remark;
 
@@ -40,7 +41,8 @@ pub(super) fn report_lost() {
                 Loss::Aborting => "the child aborts",
             };
             // Without the standard library's lock: a thread of the parent may have had it at the fork.
-            remark(&format!("selvedge: the log of this forked child has lost {count} records: {why}"));
+            let lost = counted(count, "record");
+            remark(&format!("selvedge: the log of this forked child has lost {lost}: {why}"));
         }
     }
 }

@@ -84,7 +84,11 @@ pub(super) fn cut(message: &str, longest: usize) -> (&str, usize) {
 
 /// What stands at the end of a message that was cut; empty behind a whole one.
 pub(super) fn mark(left_out: usize) -> String {
-    if left_out == 0 { String::new() } else { format!(" … cut ({left_out} more bytes)") }
+    if left_out == 0 {
+        String::new()
+    } else {
+        format!(" … cut ({left_out} more byte{})", if left_out == 1 { "" } else { "s" })
+    }
 }
 
 #[cfg(test)]

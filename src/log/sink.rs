@@ -5,6 +5,7 @@
 //! 1. A record is written once, held, or counted in `lost`.
 //! 2. The beginning of a failure is reported once, and its end once.
 
+use crate::os::counted::counted;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -352,9 +353,9 @@ impl Sink {
             Some([]) => return None,
             Some(held) => held.iter().filter(|byte| **byte == b'\n').count().max(1),
             None if self.held.is_empty() => return None,
-            None => return Some(format!("{} records that it held", self.held.len())),
+            None => return Some(format!("{} that it held", counted(self.held.len() as u64, "record"))),
         };
-        Some(if lines == 1 { "1 line that it held".to_owned() } else { format!("{lines} lines that it held") })
+        Some(format!("{} that it held", counted(lines as u64, "line")))
     }
 
     /// What was lost and why, in words, at the end of the sink; `None` if all is written.

@@ -10,6 +10,7 @@ pub(crate) mod cgroup;
 #[cfg(unix)]
 pub(crate) mod code;
 pub(crate) mod console;
+pub(crate) mod counted;
 #[cfg(all(any(feature = "log4rs", feature = "profiling"), unix))]
 pub(crate) mod errno;
 #[cfg(all(test, unix, feature = "log4rs"))]

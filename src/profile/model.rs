@@ -342,7 +342,7 @@ impl Profile {
         let Effective { engine, period, .. } = self.session.effective;
         let hertz = 1.0 / period.as_secs_f64();
         let mut parts = vec![
-            format!("{} samples", self.samples()),
+            crate::os::counted::counted(self.samples(), "sample"),
             format!("{} Hz ({engine})", (hertz * 10.0).round() / 10.0),
             format!("{:.1} s", self.session.duration.as_secs_f64()),
         ];

@@ -4,6 +4,7 @@
 use super::plan::Plan;
 use super::response::plain;
 use crate::flame::Stacks;
+use crate::os::counted::counted;
 use crate::profile::{Delta, Interval};
 use flate2::{Compression, write::GzEncoder};
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
@@ -67,8 +68,8 @@ pub(super) fn rejected(body: &[u8]) -> Option<String> {
     let partial = answer.partial_success?;
     (partial.rejected_profiles > 0).then(|| {
         format!(
-            "the server has rejected {} profiles of it ({})",
-            partial.rejected_profiles,
+            "the server has rejected {} of it ({})",
+            counted(partial.rejected_profiles as u64, "profile"),
             plain(partial.error_message.trim())
         )
     })

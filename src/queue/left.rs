@@ -7,6 +7,7 @@
 use crate::error::ignore_panic;
 use crate::model::AtomicU64;
 use crate::model::locks::Mutex;
+use crate::os::counted::counted;
 use crate::os::fork::PerProcess;
 use crate::os::tell::tell;
 #[cfg(feature = "inspect")]
@@ -208,14 +209,10 @@ impl Account {
 fn warn(name: &str, values: u64, how: fmt::Arguments<'_>, cure: &str, all: Dropped) {
     let more = match all.queues {
         1 => format!(" ({cure})"),
-        queues => format!("; {} in {queues} queues of this name so far", counted(all.values)),
+        queues => format!("; {} in {queues} queues of this name so far", counted(all.values, "value")),
     };
-    let text = format!("queue \"{name}\" {how} {}, which nothing has popped{more}", counted(values));
+    let text = format!("queue \"{name}\" {how} {}, which nothing has popped{more}", counted(values, "value"));
     tell(Level::Warn, "selvedge::queue", &text);
-}
-
-fn counted(values: u64) -> String {
-    format!("{values} {}", if values == 1 { "value" } else { "values" })
 }
 
 /// Values that were dropped in queues of one name, without having been popped; see
@@ -246,7 +243,7 @@ impl LeftInQueue {
 
 impl fmt::Display for LeftInQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" {}", self.name, counted(self.values))?;
+        write!(f, "\"{}\" {}", self.name, counted(self.values, "value"))?;
         if self.queues > 1 { write!(f, " in {} queues", self.queues) } else { Ok(()) }
     }
 }

@@ -2,6 +2,7 @@
 //! it logs now and then. The wait itself is in `store.rs`.
 
 use super::store::Store;
+use crate::os::counted::counted;
 use crate::os::tell::tell;
 use crate::signal::Signal;
 use crate::wait::{Handles, Unblocker, WaitDescription};
@@ -22,11 +23,11 @@ impl<T> Store<T> {
     /// Logs that the calling thread has waited for room since `since`.
     pub(super) fn warn_full(&self, since: Instant) {
         let text = format!(
-            "{} has waited {:.0?} for room in queue \"{}\", which is full with {} values",
+            "{} has waited {:.0?} for room in queue \"{}\", which is full with {}",
             crate::wait::my_path(),
             since.elapsed(),
             self.name,
-            self.len()
+            counted(self.len(), "value")
         );
         tell(Level::Warn, "selvedge::queue", &text);
     }

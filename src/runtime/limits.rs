@@ -3,6 +3,7 @@
 //! use little CPU; nothing else tells why.
 
 use crate::os::cgroup::{self, Usage};
+use crate::os::counted::counted;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,8 @@ impl fmt::Display for Since<'_> {
                 .map_or_else(|| "an unknown part".to_owned(), |peak| format!("{:.1}", mebibytes(peak)));
             write!(f, "; memory: at most {peak} of {:.1} MiB", mebibytes(limit))?;
             let (times, killed) = (self.of(|usage| usage.at_limit), self.of(|usage| usage.killed));
-            write!(f, ", {times} times at the limit, {killed} processes killed for it")?;
+            let (times, processes) = (counted(times, "time"), if killed == 1 { "process" } else { "processes" });
+            write!(f, ", {times} at the limit, {killed} {processes} killed for it")?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::report_plan::{Plan, RARELY};
 use super::signals::Looks;
 use super::stuck_targets::StuckTargets;
 use crate::dump::Dump;
+use crate::os::counted::counted;
 use crate::signal::{resume_timer, running_targets};
 use crate::thread::held;
 use crate::thread::overdue;
@@ -168,7 +169,7 @@ impl Watch {
             let others: Vec<_> = others.iter().map(|group| &group.culprit).collect();
             reports.push(format!(
                 "the runtime has waited as long for {} more to stop: {}",
-                count(others.len()),
+                counted(others.len() as u64, "thread"),
                 list(&others)
             ));
         }
@@ -231,7 +232,9 @@ impl Watch {
             text.push_str(&format!("\n  it runs {target}"));
         }
         if !group.behind.is_empty() {
-            text.push_str(&format!("\n  {} waits for that: {}", count(group.behind.len()), list(&group.behind)));
+            let behind = counted(group.behind.len() as u64, "thread");
+            let verb = if group.behind.len() == 1 { "waits" } else { "wait" };
+            text.push_str(&format!("\n  {behind} {verb} for that: {}", list(&group.behind)));
         }
         if let Some(plan) = self.plans.get(&thread.id()) {
             let again = plan.next().map_or(RARELY, |next| next.saturating_duration_since(Instant::now()));
@@ -243,10 +246,6 @@ impl Watch {
 
 fn waited(thread: &Thread) -> Duration {
     thread.stop_reason().map_or(Duration::ZERO, |reason| reason.elapsed())
-}
-
-fn count(threads: usize) -> String {
-    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
 
 fn list(threads: &[&Thread]) -> String {

@@ -5,6 +5,7 @@ use super::losses::{Loss, losses};
 use super::path::{PathStep, path_of_run};
 use super::shown::show;
 use crate::flame::Stacks;
+use crate::os::counted::counted;
 use crate::profile::accounts::{is_runtimes_own, time};
 use crate::profile::trace::Trace;
 use crate::profile::traced_stacks::TracedStacks;
@@ -236,14 +237,14 @@ impl fmt::Display for Blame {
         }
         if let Some(more) = self.causes.len().checked_sub(MAX_DOERS).filter(|more| *more > 0) {
             let rest: Duration = self.causes[MAX_DOERS..].iter().map(Cause::time).sum();
-            write!(f, "\n{:>9}  {:>13}  {more} more causes", time(rest), "")?;
+            write!(f, "\n{:>9}  {:>13}  {}", time(rest), "", counted(more as u64, "more cause"))?;
         }
         write!(f, "\n{:>9}  in all", time(whole))?;
         for thread in self.waiting.iter().take(MAX_WAITING) {
             write!(f, "\n{thread}")?;
         }
         if let Some(more) = self.waiting.len().checked_sub(MAX_WAITING).filter(|more| *more > 0) {
-            write!(f, "\n{more} more threads lost less")?;
+            write!(f, "\n{} lost less", counted(more as u64, "more thread"))?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::clock::{Clock, Source};
 use super::thread_spans::{Row, ThreadSpans};
 use super::total::SpanTotal;
 use crate::model::locks::Mutex;
+use crate::os::counted::counted;
 use crate::os::fork::{self, PerProcess};
 use crate::os::process;
 use crate::thread::pool_names::{FOLDS, Fold};
@@ -210,10 +211,11 @@ impl Shared {
         let rate = self.clock.rate();
         let late = self.late.load(Ordering::Relaxed);
         let remarks = [
-            (untimed > 0)
-                .then(|| format!("{untimed} spans were counted and not timed: too many were open on one thread")),
-            (late > 0).then(|| format!("{late} spans were not counted: their threads had ended")),
-            (silent > 0).then(|| format!("the spans of {silent} threads could not be read in time")),
+            (untimed > 0).then(|| {
+                format!("{} counted and not timed: too many were open on one thread", counted(untimed, "span"))
+            }),
+            (late > 0).then(|| format!("{} not counted: the thread had ended", counted(late, "span"))),
+            (silent > 0).then(|| format!("the spans of {} could not be read in time", counted(silent, "thread"))),
             rate.has_changed.then(|| "times of spans are inexact: the processor's counter changed its rate".to_owned()),
         ];
         let totals = rows.into_iter().map(|(_, row)| SpanTotal::new(&row, rate)).collect();

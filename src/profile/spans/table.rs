@@ -2,6 +2,7 @@
 //! all threads; and below it a line for each thread, if there are several.
 
 use super::total::SpanTotal;
+use crate::os::counted::counted;
 use crate::profile::accounts::time;
 use crate::thread::pool_names::without_numbers;
 use std::collections::HashMap;
@@ -92,11 +93,11 @@ impl fmt::Display for SpanTable<'_> {
                 line(f, total, &format!("  {}", total.path()))?;
             }
             if let Some(more) = threads.len().checked_sub(MAX_THREADS).filter(|more| *more > 0) {
-                writeln!(f, "{:>72}    and {more} more threads", "")?;
+                writeln!(f, "{:>72}    and {}", "", counted(more as u64, "more thread"))?;
             }
         }
         if let Some(more) = self.names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0) {
-            writeln!(f, "{:>72}  and {more} more names", "")?;
+            writeln!(f, "{:>72}  and {}", "", counted(more as u64, "more name"))?;
         }
         self.remarks.iter().try_for_each(|remark| writeln!(f, "{remark}"))
     }

@@ -22,6 +22,7 @@ pub(super) use self::events::{
 };
 #[cfg(test)]
 pub(super) use self::events::{TracedLog, TracedSample};
+use crate::os::counted::counted;
 use crate::profile::options::Clock;
 
 /// The trace of a recording, and what it lacks.
@@ -41,7 +42,7 @@ impl Traced {
     /// What is missing, as a part of a sentence. `None`: nothing.
     pub(super) fn missing(&self) -> Option<String> {
         let Missing { lost, forgotten, forgotten_time } = self.missing;
-        let lost = (lost > 0).then(|| format!("{lost} events lost in full rings"));
+        let lost = (lost > 0).then(|| format!("{} lost in full rings", counted(lost, "event")));
         let forgotten = (forgotten > 0).then(|| {
             let seconds = forgotten_time.as_secs_f64();
             format!("the oldest {forgotten} events, of the first {seconds:.1} s, not kept")

@@ -3,6 +3,7 @@
 
 use super::taking::LetGo;
 use crate::flame::{Location, Module, Stack, Stacks};
+use crate::os::counted::counted;
 use crate::profile::accounts::{Account, is_runtimes_own};
 use crate::profile::raw::{OwnStack, OwnStacksTaken};
 use crate::profile::shown_stacks::{NO_STACK, ShownStacks};
@@ -130,7 +131,8 @@ impl Contention {
     /// `12 waits, 4.50 s in all`, without the runtime's own threads; and what is missing.
     pub(in crate::profile) fn summary(&self) -> Vec<String> {
         let (count, nanos) = self.waits_of_program().fold((0, 0), |sum, row| (sum.0 + row.count, sum.1 + row.nanos));
-        let mut parts = vec![format!("{count} waits, {:.2} s in all", Duration::from_nanos(nanos).as_secs_f64())];
+        let seconds = Duration::from_nanos(nanos).as_secs_f64();
+        let mut parts = vec![format!("{}, {seconds:.2} s in all", counted(count, "wait"))];
         parts.extend(self.missing.iter().cloned());
         parts
     }
@@ -146,10 +148,10 @@ fn missing(taken: &OwnStacksTaken, can_take: bool) -> Vec<String> {
         parts.push("no stacks: the engine `process` takes none where a wait ends".to_owned());
     }
     if taken.too_many > 0 {
-        parts.push(format!("{} stacks left out: too many different ones", taken.too_many));
+        parts.push(format!("{} left out: too many different ones", counted(taken.too_many, "stack")));
     }
     if taken.elsewhere > 0 {
-        parts.push(format!("{} calls without a stack: not on their thread's own stack", taken.elsewhere));
+        parts.push(format!("{} without a stack: not on the thread's own stack", counted(taken.elsewhere, "call")));
     }
     parts
 }

@@ -14,6 +14,7 @@ use super::config::{OsSignal, ProfileFormat, ProfileSettings, Settings};
 use super::pushing;
 use crate::error::{Error, Kind};
 use crate::model::locks::Mutex;
+use crate::os::counted::counted;
 use crate::os::fork::PerProcess;
 use crate::profile::{self, Clock, FlameOptions, Profile, Recording};
 use crate::signal::Reason;
@@ -184,5 +185,6 @@ fn spans(profile: &Profile) -> String {
 }
 
 fn describe(profile: &Profile) -> String {
-    format!("{} samples of {} threads", profile.samples(), profile.threads().len())
+    let threads = counted(profile.threads().len() as u64, "thread");
+    format!("{} of {threads}", counted(profile.samples(), "sample"))
 }

@@ -151,5 +151,5 @@ fn what_a_server_rejects_of_a_request_is_lost() {
         (receiver, program.end())
     });
     assert_eq!((ended.pushed(), ended.lost("refused by the server")), (0, receiver.requests().len()), "{}", ended.log);
-    assert!(ended.log.contains("the server has rejected 1 profiles of it (too old)"), "{}", ended.log);
+    assert!(ended.log.contains("the server has rejected 1 profile of it (too old)"), "{}", ended.log);
 }

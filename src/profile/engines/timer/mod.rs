@@ -44,6 +44,7 @@ pub(super) use stack_request::request_stacks;
 
 use super::sampler::{Sampler, Start, TakeOwnStack};
 use crate::error::{Error, Kind};
+use crate::os::counted::counted;
 use crate::os::perf::PerfClock;
 use crate::os::{CpuClock, sigprof, tasks};
 use crate::profile::describe_handler::describe_handler;
@@ -245,7 +246,8 @@ impl Sampler for Timer {
             (accounting, state.history(), state.trouble(), state.inexact(), state.own_stacks.clone())
         };
         if inexact > 0 {
-            log::info!("profiling: {inexact} threads needed a perf clock and got none");
+            let threads = counted(inexact, "thread");
+            log::info!("profiling: {threads} needed a perf clock and got none");
         }
         RawProfile { history, trouble, own_stacks: own_stacks.taken(), ..accounting.into_raw_profile() }
     }

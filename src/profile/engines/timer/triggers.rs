@@ -5,6 +5,7 @@
 
 use super::accounting::ThreadClock;
 use crate::os::CpuClock;
+use crate::os::counted::counted;
 use crate::os::perf::{self, PerfClock};
 use crate::os::thread_timer::ThreadTimer;
 use std::io;
@@ -233,7 +234,7 @@ impl Triggers {
     /// What kept threads from being sampled, as a sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         (self.untimed > 0)
-            .then(|| format!("{} threads got neither a timer nor a perf clock: [unsampled]", self.untimed))
+            .then(|| format!("{} got neither a timer nor a perf clock: [unsampled]", counted(self.untimed, "thread")))
     }
 
     /// The number of threads that needed a perf clock and got none.

@@ -2,6 +2,7 @@
 //! SIGPROF, threads that block it. Counts each, warns of the first, and describes all in the
 //! result. An EPERM or ENOSYS of a sandbox does not mean that a thread has ended. Knows no threads.
 
+use crate::os::counted::counted;
 use crate::os::sigprof;
 use std::collections::BTreeSet;
 use std::io;
@@ -82,7 +83,7 @@ impl Obstacles {
     /// All obstacles, as sentences.
     pub(super) fn trouble(&self) -> Vec<String> {
         let signals =
-            self.signals.as_ref().map(|(count, cause)| format!("{}, {count} times", signals(cause)));
+            self.signals.as_ref().map(|(count, cause)| format!("{}, {}", signals(cause), counted(*count, "time")));
         let others = [self.list.as_ref().map(list), self.memory.as_ref().map(memory)];
         let displaced = self.displaced.as_deref().map(displaced);
         let all = signals.into_iter().chain(others.into_iter().flatten()).chain(displaced);

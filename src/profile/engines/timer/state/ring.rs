@@ -1,6 +1,7 @@
 //! What sampling without signals keeps, for the recording and for each thread. How it is used is in
 //! `by_ring`.
 
+use crate::os::counted::counted;
 use crate::os::perf_ring::SampleEvents;
 use crate::profile::engines::timer::kernel_rings::KernelRings;
 
@@ -36,7 +37,8 @@ impl RingSampling {
     /// What kept threads from being sampled, as a sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         let reason = self.reason.as_ref()?;
-        Some(format!("{} threads got no perf events, their time is [unsampled]: {reason}", self.without_events))
+        let threads = counted(self.without_events, "thread");
+        Some(format!("{threads} got no perf events, their time is [unsampled]: {reason}"))
     }
 
     pub(super) fn take_warning(&mut self) -> Option<String> {
