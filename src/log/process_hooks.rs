@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use crate::model::locks::{Mutex, MutexGuard};
 
 use super::channel::Channel;
-use super::drain_lock::DrainLock;
 use super::{abort, draining_threads};
+use crate::os::fork::{self, PerProcess};
 use crate::os::{abort as os_abort, process};
 
-static QUEUES: Mutex<Vec<Weak<Channel>>> = Mutex::new(Vec::new());
+/// A forked child has a copy, under a lock of its own: to unlock the parent's would hand it to a thread that
+/// waits for it in the parent, and is not in the child.
+static QUEUES: PerProcess<Queues> = PerProcess::new(Mutex::new(Vec::new()), Queues::default);
+
+type Queues = Mutex<Vec<Weak<Channel>>>;
 
 /// How long an end or a fork waits for a sink that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,8 +30,8 @@ struct Held {
     /// Each queue, and whether the thread holds its right to drain. It does not hold it where a
     /// sink hangs.
     queues: Vec<(Arc<Channel>, bool)>,
-    /// The lock of the list: the child does not inherit it from another thread.
-    _list: Option<MutexGuard<'static, Vec<Weak<Channel>>>>,
+    /// The list, locked, so that no other thread changes it. `None` if a thread has it for long.
+    list: Option<MutexGuard<'static, Vec<Weak<Channel>>>>,
 }
 
 thread_local! {
@@ -45,6 +49,8 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
     static ONCE: Once = Once::new();
     install_exit_hook();
     ONCE.call_once(|| {
+        // The child's number goes up before `in_child` runs.
+        fork::watch();
         process::at_fork(before_fork, in_parent, in_child);
         os_abort::at_abort(at_abort);
     });
@@ -135,29 +141,38 @@ extern "C" fn before_fork() {
         (channel, held)
     };
     let queues = all().into_iter().map(hold).collect();
-    let held = Held { queues, _list: QUEUES.try_lock_for(PATIENCE) };
+    let held = Held { queues, list: QUEUES.try_lock_for(PATIENCE) };
     HELD.with(|slot| *slot.borrow_mut() = ManuallyDrop::new(Some(held)));
 }
 
 extern "C" fn in_parent() {
-    release(|_, _| ());
+    let Some(held) = take_held() else { return };
+    drop(held.list);
+    for (channel, held) in held.queues {
+        if held {
+            channel.drain_lock().release_after_fork();
+        }
+    }
 }
 
 extern "C" fn in_child() {
     abort::reset_in_child();
     draining_threads::keep_calling_thread_only();
-    release(DrainLock::forked);
-}
-
-fn release(first: impl Fn(&DrainLock, bool)) {
-    let held = HELD.replace(ManuallyDrop::new(None));
-    let Some(Held { queues, _list }) = ManuallyDrop::into_inner(held) else { return };
-    for (channel, held) in queues {
-        first(channel.drain_lock(), held);
+    let Some(held) = take_held() else { return };
+    if let Some(mut list) = held.list {
+        *QUEUES.lock() = std::mem::take(&mut *list);
+        std::mem::forget(list);
+    }
+    for (channel, held) in held.queues {
+        channel.drain_lock().forked(held);
         if held {
             channel.drain_lock().release_after_fork();
         }
     }
+}
+
+fn take_held() -> Option<Held> {
+    ManuallyDrop::into_inner(HELD.replace(ManuallyDrop::new(None)))
 }
 
 #[cfg(all(test, unix, not(selvedge_model)))]
@@ -185,7 +200,7 @@ mod tests {
         while !busy.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let is_free = (0..20).all(|_| in_forked_child(|| QUEUES.try_lock().is_some()));
+        let is_free = (0..20).all(|_| in_forked_child(|| QUEUES.try_lock().is_some_and(|queues| !queues.is_empty())));
         is_over.store(true, Ordering::SeqCst);
         looks.join().unwrap();
         assert!(is_free, "a thread that is not there has the list");
