@@ -129,7 +129,7 @@ fn message(stacks: &Stacks, facts: &Facts<'_>, mut strings: Strings, values: Val
     profile
 }
 
-/// A label besides the one that names the thread.
+/// A label besides the label that names the thread.
 fn more_label(key: &str, text: &str, facts: &Facts<'_>, strings: &mut Strings) -> Message {
     let mut label = Message::default();
     match key == facts.label_key {

@@ -191,10 +191,12 @@ mod tests {
         let (ends, tells) = (is_over.clone(), busy.clone());
         let looks = std::thread::spawn(move || {
             while !ends.load(Ordering::SeqCst) {
-                let _queues = QUEUES.lock();
+                let queues = QUEUES.lock();
                 tells.store(true, Ordering::SeqCst);
-                // Nearly all of the time the lock is held.
+                // For a good part of the time the lock is held.
                 (0..10_000).for_each(|_| std::hint::spin_loop());
+                drop(queues);
+                std::thread::sleep(Duration::from_micros(100));
             }
         });
         while !busy.load(Ordering::SeqCst) {

@@ -58,8 +58,8 @@ pub(super) fn body(plan: &Plan, interval: &Interval) -> Result<Vec<u8>, String> 
     written.map_err(|error| error.to_string())
 }
 
-/// What the server says that it has not taken. An answer that is no message says nothing of what was
-/// taken.
+/// What the server says that it has not taken. An answer that is no message says nothing of
+/// the profiles.
 pub(super) fn rejected(body: &[u8]) -> Option<String> {
     let answer = match ExportProfilesServiceResponse::decode(body) {
         Ok(answer) => answer,

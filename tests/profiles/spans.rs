@@ -241,7 +241,7 @@ fn spans_in_the_destructors_of_thread_locals_are_counted_or_told() {
     let mut table = Vec::new();
     profile.write_spans(&mut table).unwrap();
     let table = String::from_utf8(table).unwrap();
-    let told = table.lines().find(|line| line.contains("their threads had ended"));
+    let told = table.lines().find(|line| line.contains("the thread had ended"));
     let told = told.map_or(0, |line| line.split(' ').next().unwrap().parse().unwrap());
     assert_eq!(calls(&profile, "late") + told, 2, "{table}");
 }

@@ -125,9 +125,9 @@ fn an_answer_in_chunks_or_a_long_one_is_read_whole() {
         let answer = ExportProfilesServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let chunk = [format!("{:x}\r\n", answer.len()).as_bytes(), &answer, b"\r\n0\r\n\r\n"].concat();
         let log = answered("push-otlp-chunks", "200 OK\r\nTransfer-Encoding: chunked", chunk);
-        assert!(log.contains("the server has rejected 1 profiles of it (xxxxxxx"), "{log}");
+        assert!(log.contains("the server has rejected 1 profile of it (xxxxxxx"), "{log}");
         let log = answered("push-otlp-long", "200 OK", answer);
-        assert!(log.contains("the server has rejected 1 profiles of it (xxxxxxx"), "{log}");
+        assert!(log.contains("the server has rejected 1 profile of it (xxxxxxx"), "{log}");
     }
 }
 

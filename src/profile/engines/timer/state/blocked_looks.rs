@@ -28,7 +28,7 @@ pub(super) struct Look {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BlockedLooks {
     count: u32,
-    /// The last one that counts.
+    /// The last look that counts.
     last: Option<Look>,
     /// The thread is among the obstacles.
     pub(super) is_noted: bool,
