@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One thread's account in a [`Profile`].
+/// One thread's account in a [`Profile`](crate::profile::Profile).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadProfile {
     pub(super) path: Arc<str>,
