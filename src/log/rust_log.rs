@@ -76,12 +76,7 @@ fn parse(text: &str) -> Levels {
                     levels.root = level;
                     continue;
                 }
-                Err(_) => {
-                    if looks_like_a_level(directive) {
-                        levels.remark(directive, "is no level, and so the target of which all is logged");
-                    }
-                    (directive, LevelFilter::Trace)
-                }
+                Err(_) => (directive, LevelFilter::Trace),
             },
             // As env_logger: a target without a level has all of them.
             Some((target, level)) if level.trim().is_empty() => (target.trim(), LevelFilter::Trace),
@@ -96,6 +91,9 @@ fn parse(text: &str) -> Levels {
         if !super::target::is_logger_name(target) || is_no_target(target) {
             levels.fault(directive, "before `=` comes a target, as `my_crate::parser`");
             continue;
+        }
+        if directive == target && looks_like_a_level(target) {
+            levels.remark(directive, "is no level, and so the target of which all is logged");
         }
         // The last one counts.
         levels.targets.retain(|(before, _)| before != target);
@@ -190,7 +188,7 @@ mod tests {
         for text in cases {
             let levels = parse(&format!("warn,{text}"));
             assert_eq!((levels.root, levels.targets.len()), (LevelFilter::Warn, 0), "{text}: {levels:?}");
-            assert!(!levels.faults.is_empty() && !levels.faults[0].chars().any(char::is_control), "{levels:?}");
+            assert!(levels.faults.len() == 1 && !levels.faults[0].chars().any(char::is_control), "{levels:?}");
         }
     }
 }
