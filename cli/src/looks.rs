@@ -17,7 +17,7 @@ pub(crate) struct Looks {
     other_cpu: HashMap<i64, f64>,
     pub(crate) other_shares: HashMap<i64, f64>,
     popped: HashMap<u64, u64>,
-    /// By the number of the queue: several may have one name. Values that left it, per second.
+    /// Values that left each queue, per second. By the queue's number: several queues may have one name.
     pub(crate) rates: HashMap<u64, f64>,
 }
 

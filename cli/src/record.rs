@@ -20,8 +20,8 @@ const MOST_TEXT: u64 = 2 << 30;
 pub(crate) fn run(which: &Which, seconds: u32, clock: Clock, frequency: u32, output: &Path) -> Result<(), Fault> {
     let request = request(output, seconds, clock, frequency)?;
     let failed = |error: io::Error| fault::file("write", output, &error);
-    // That the file cannot be written is told before the recording and not after it. Nothing is left
-    // of it if the recording is interrupted.
+    // The recording does not begin if the file cannot be written. No file is left if the recording is
+    // interrupted.
     drop(Part::create(output).map_err(failed)?);
     let program = find::program(which)?;
     let (name, pid) = (plain(&program.info.name), program.info.pid);
@@ -41,9 +41,9 @@ struct Part {
 }
 
 impl Part {
-    /// What is there by that name already, even a link, is not written to.
+    /// Nothing that already has the name, not even a link, is written to.
     fn create(output: &Path) -> io::Result<Part> {
-        /// As many may be left of processes that had this number before.
+        /// How many such files may be left of processes that had this number before.
         const MOST: u32 = 100;
         let mut number = 0;
         loop {

@@ -110,8 +110,8 @@ fn titles(inferno: &mut Options<'_>, options: &FlameOptions, title: &str, subtit
     inferno.subtitle = options.subtitle.as_deref().or(subtitle).map(escape::text);
     inferno.direction = if options.icicle { Direction::Inverted } else { Direction::Straight };
     inferno.deterministic = true;
-    // inferno would sort the lines as text, or refuse another order, and draw a frame twice. As those of a
-    // chart it takes them as they are, the last one first.
+    // inferno would sort the lines as text, or refuse another order, and draw a frame twice. It takes the
+    // lines of a chart as they are, the last line first.
     inferno.flame_chart = true;
     inferno.min_width = NARROWEST;
     inferno.name_type = "Frame:".into();

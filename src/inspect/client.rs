@@ -7,8 +7,8 @@ use crate::signal::Signal;
 pub(super) struct Client<'a> {
     /// Goes if the client has ended its side.
     pub(super) cancel: Signal,
-    /// Sends the head of an answer before its body is made. `None`: the client would take a body that
-    /// is cut off for a whole one, so the head must tell the length.
+    /// Sends the head of an answer before its body is made. `None` for a client of HTTP/1.0: it would
+    /// take a body that is cut off for a whole body, so the head must tell the length.
     #[cfg_attr(not(feature = "profiling"), allow(dead_code))] // only recordings take long
     pub(super) early: Option<&'a dyn Fn(Response)>,
 }

@@ -38,7 +38,7 @@ pub(super) enum Stream {
 }
 
 impl Listener {
-    /// `None`: there is no place for the socket, which was told.
+    /// `None`: there is no place for the socket. A warning has said so.
     ///
     /// # Errors
     /// The socket or the token cannot be had.

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) const MOST: usize = 200;
 const OTHERS: &str = "(other threads)";
 
-/// Sums of ended threads by pool. A pool that has living threads alone has an empty sum.
+/// Sums of ended threads by pool. The sum of a pool without ended threads is empty.
 #[derive(Default)]
 pub(super) struct Pools(Mutex<BTreeMap<String, Sum>>);
 

@@ -35,8 +35,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens, and starts the threads that answer. They end with the runtime's own threads, after all
-/// threads of the user. `patience`: how long a thread may take to stop. Without a place for the Unix
-/// socket, which was told, nothing is started.
+/// threads of the user. `patience`: how long a thread may take to stop. Nothing is started if there is no
+/// place for the Unix socket; a warning has said so.
 ///
 /// # Errors
 /// The place cannot be had, or no thread.

@@ -24,13 +24,13 @@ pub(super) struct Bound {
 
 /// Why a folder cannot be used.
 enum Why {
-    /// By what belongs to another user. Any user can put that into the folder for temporary files.
+    /// It belongs to another user. Any user can make it in the folder for temporary files.
     OfAnother(String),
     Own(String),
 }
 
-/// Listens in the first folder that can be used. `None`: none can be used, by the doing of another
-/// user, which must not keep the program from starting. A warning was told then.
+/// Listens in the first folder that can be used. `None`: no folder can be used, and one of them belongs to
+/// another user, who must not keep the program from starting. A warning has said so.
 ///
 /// # Errors
 /// None can be used; or another process listens there.

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 pub(super) struct Told(Mutex<HashMap<String, f64>>);
 
 impl Told {
-    /// The value to tell: `value`, or what was told before if that is more. What is read without one lock
-    /// may be less for a moment: a thread that ends is neither among the living nor among the ended.
+    /// The value to tell: `value`, or the value that was told before if that is more. A sum over threads may be
+    /// less for a moment: a thread that ends is neither among the living nor among the ended.
     pub(super) fn at_least_before(&self, series: &str, value: f64) -> f64 {
         let mut told = self.0.lock();
         match told.get_mut(series) {

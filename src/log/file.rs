@@ -39,7 +39,8 @@ pub(super) struct LogFile {
     buffer: Vec<u8>,
     file: Option<File>,
     identity: Option<(u64, u64)>,
-    /// Of the file that was opened last, if it is one: a file that is made again has its owner and its mode.
+    /// Of the file that was opened last; `None` if that was no regular file. A file that is made again has
+    /// its owner and its mode.
     metadata: Option<Metadata>,
     /// How many bytes the open file has. Known for a rolling one only.
     length: u64,
@@ -115,7 +116,7 @@ impl LogFile {
         if let Some(file) = log_file::own_descriptor(&self.path) {
             return Ok(file);
         }
-        // It may have been changed since it was opened.
+        // The mode may have been changed since the file was opened.
         let now = self.file.as_ref().and_then(|file| file.metadata().ok()).filter(Metadata::is_file);
         if let Some(before) = now.as_ref().or(self.metadata.as_ref()) {
             match log_file::make_as(before, &self.path) {

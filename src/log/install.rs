@@ -33,7 +33,7 @@ struct Installed {
 }
 
 /// The log that is installed. A change replaces it as a whole. So a child that is forked meanwhile
-/// has the log of before or the new one, and no lock of a thread that is not there.
+/// has the earlier log or the new one, and no lock of a thread that is not there.
 static INSTALLED: ArcSwapOption<Installed> = ArcSwapOption::const_empty();
 
 /// Returns `true` if a runtime of this process has installed its logger.
@@ -90,7 +90,7 @@ impl CheckedLog {
             self.root.0 = level;
         }
         let before = self.replace(wiring, reload, is_asked)?;
-        // With the right to change the log given back: the drop of an appender may be the user's code.
+        // Without the right to change the log: the drop of an appender may be the user's code.
         drop(before);
         for warning in warnings {
             tell::tell(Level::Warn, "selvedge", &warning);
@@ -100,7 +100,7 @@ impl CheckedLog {
 }
 
 impl CheckedLog {
-    /// Returns the log of before. It has been written, and no record comes to it any more.
+    /// Returns the earlier log. All its records have been written, and no record comes to it any more.
     fn replace(mut self, wiring: Wiring, reload: bool, is_asked: bool) -> Result<Option<Arc<Installed>>, Error> {
         let _change = change();
         let before = INSTALLED.load_full();

@@ -62,7 +62,7 @@ pub(super) fn register(channel: Arc<Channel>) -> Arc<Channel> {
 
 /// All queues of the process, also of appenders that no installed logger has.
 pub(super) fn all() -> Vec<Arc<Channel>> {
-    // With a limit: a thread that is gone may hold the lock at a fork or an exit.
+    // With a limit: at an exit, a thread that is gone may hold the lock.
     let queues = QUEUES.try_lock_for(PATIENCE);
     queues.map(|queues| queues.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
 }

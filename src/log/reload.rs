@@ -36,7 +36,7 @@ struct Watched {
     every: Duration,
     /// The version that was read last.
     seen: Version,
-    /// Another version, seen at the last look. It may be half-written.
+    /// A version that was not read, seen at the last look. It may be half-written.
     half: Option<Version>,
 }
 
@@ -51,8 +51,8 @@ impl Watched {
         self.half.map_or(self.every, |_| SETTLED)
     }
 
-    /// Returns `true` if the file is not the version that was read, and was the same at the look
-    /// before. The caller reads it then. What is half-written may be valid, and say something else.
+    /// Returns `true` if the file is not the version that was read, and has not changed since the last
+    /// look. Then the caller reads it. A half-written file may be valid, and say something else.
     fn has_changed(&mut self) -> bool {
         let now = Version::of(&self.file);
         let is_whole = now != self.seen && self.half == Some(now);

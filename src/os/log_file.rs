@@ -15,8 +15,8 @@ pub(crate) fn open_for_log(path: &Path, options: &mut OpenOptions) -> io::Result
     options.open(path)
 }
 
-/// Makes a file for appending, which the same may read and write as the file before. Their owner and group
-/// stay where this process may give them; else the group has no rights: it would be another group.
+/// Makes a file for appending, with the mode of the file before. It also has the owner and the group of that
+/// file, if this process may give them. Without that group, no group has rights: it would be another group.
 pub(crate) fn make_as(before: &Metadata, path: &Path) -> io::Result<File> {
     let mode = before.mode() & 0o777;
     // No other user can open it until it has its owner and its mode.
@@ -39,8 +39,8 @@ pub(crate) fn give_access(before: &Metadata, path: &Path) {
     }
 }
 
-/// The file that this process has as a descriptor, if `path` names that (`/dev/stdout`, `/dev/fd/3`) and it is
-/// a file. With a description of its own, it would be written over what others write there.
+/// A duplicate of the descriptor that `path` names (`/dev/stdout`, `/dev/fd/3`), if that is a regular file. A
+/// file that is opened anew has a place of its own, so the log would be written over what others write there.
 pub(crate) fn own_descriptor(path: &Path) -> Option<File> {
     let number = match path.to_str()? {
         "/dev/stdout" => 1,

@@ -79,9 +79,9 @@ pub(crate) fn until_any(entries: &[(BorrowedFd<'_>, Interest)], limit: Option<Du
 
 /// A descriptor that can be read once it was woken, and from then on.
 ///
-/// A forked child shares it with its parent. A wake-up by the child would be one of the parent's
-/// waits, which would find no end from then on. So in a child it wakes nothing, and a wait there
-/// needs a new one.
+/// A forked child shares the descriptor with its parent. A wake-up by the child would also wake the
+/// parent, whose waits on it would all end at once from then on. So in a child a wake-up does nothing,
+/// and a wait there needs a waker of its own.
 #[derive(Debug)]
 pub(crate) struct Waker {
     descriptor: Descriptor,

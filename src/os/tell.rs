@@ -20,7 +20,7 @@ thread_local! {
     static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The logger of the process is this crate's, for good. Relaxed: it guards no data.
+/// `true` once the logger of the process is this crate's, which it then stays. Relaxed: it guards no data.
 static HAS_OWN_LOGGER: AtomicBool = AtomicBool::new(false);
 
 /// Notes that the logger of the process is this crate's.

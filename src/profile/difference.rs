@@ -59,7 +59,7 @@ pub(super) fn subtract(after: &mut Stacks, before: &Stacks) {
 /// Samples and weights that `before` has more than `after`, by label.
 type Missing = HashMap<Arc<str>, (u64, u64)>;
 
-/// The same of stacks that may have been folded, by label and waits.
+/// Samples and weights that `before` has more, of stacks that may have been folded; by label and waits.
 type Folded = HashMap<(Arc<str>, Vec<Arc<str>>), (u64, u64)>;
 
 fn add<K: Eq + Hash>(sums: &mut HashMap<K, (u64, u64)>, key: K, more: (u64, u64)) {

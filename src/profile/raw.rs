@@ -103,7 +103,7 @@ pub(super) enum Stack {
         /// What the thread waited for in this crate: the frames above the leaf, a line each.
         waiting: Option<Arc<str>>,
     },
-    /// Of stacks for which there was no room.
+    /// Stands for the stacks for which there was no room.
     Others { ending: Ending, waiting: Option<Arc<str>> },
     /// No sample was taken: the time that is left when a thread's account is closed.
     Unsampled,
@@ -139,12 +139,12 @@ pub(super) struct Lifetime {
     pub(super) merged: u64,
     /// Set if this stands for several threads, which have all ended.
     pub(super) pool: Option<Pool>,
-    /// Of such threads, the handles and when they had them. Set by the process engine alone.
+    /// The handles of such threads, and when they had them. Set by the process engine alone.
     pub(super) held: Vec<Held>,
 }
 
 impl Lifetime {
-    /// Makes this one a pool, with the sums of both. Both have ended.
+    /// Makes this lifetime a pool, with the sums of both. The threads of both have ended.
     pub(super) fn take_in(&mut self, other: Lifetime) {
         let (own, others) = (self.as_pool(), other.as_pool());
         self.pool = Some(Pool { threads: own.threads + others.threads, wall: own.wall + others.wall });
@@ -152,7 +152,7 @@ impl Lifetime {
         self.started = self.started.min(other.started);
         self.ended = self.ended.max(other.ended);
         self.cpu += other.cpu;
-        // What is not known of both is computed later, from the sum of the CPU times.
+        // If it is not known of both, it is computed later, from the sum of the CPU times.
         self.lost = self.lost.zip(other.lost).map(|(own, others)| own + others);
         self.merged += other.merged;
         self.held.extend(other.held);
@@ -172,8 +172,8 @@ pub(super) struct Pool {
     pub(super) wall: Nanos,
 }
 
-/// A thread of a pool had the handle `os_thread` from `from` to `till`. Several of them, if each got
-/// it soon after the one before.
+/// A thread of a pool had the handle `os_thread` from `from` to `till`; or several threads had it, each
+/// soon after the thread before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "pprof-engine"), allow(dead_code))]
 pub(super) struct Held {

@@ -60,8 +60,6 @@ impl ThreadProfile {
     /// # }
     /// # Ok::<(), selvedge::Error>(())
     /// ```
-    ///
-    /// [`Engine::Timer`]: super::Engine::Timer
     pub fn members(&self) -> u64 {
         self.members
     }

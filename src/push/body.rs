@@ -1,4 +1,4 @@
-//! The body of an answer: where it ends, and what it is without its chunks. Knows no head and no
+//! The body of an answer: where it ends, and its bytes without the sizes of chunks. Knows no head and no
 //! socket.
 
 use std::borrow::Cow;
@@ -15,14 +15,14 @@ pub(super) enum Framing {
     Chunked,
     /// The body ends with the connection.
     ToEnd,
-    /// By an encoding that is not read here.
+    /// The body has this encoding, which is not read here.
     Unknown(String),
 }
 
 /// What is known of a body whose bytes have come up to now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Body<'a> {
-    /// More must come. This is its begin.
+    /// More must come. This is its beginning.
     Partial(Cow<'a, [u8]>),
     Whole(Cow<'a, [u8]>),
     /// Why it cannot be read, as a part of a sentence.

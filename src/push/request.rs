@@ -17,11 +17,11 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the whole request.
 const LIMIT: Duration = Duration::from_secs(10);
-/// For why a server does not take the request, which it says below the head.
+/// For the reason why a server does not take the request, which follows the head.
 const LIMIT_OF_BODY: Duration = Duration::from_secs(1);
 
 const LONGEST_HEAD: usize = 16 * 1024;
-/// As much is read of why a server does not take the request.
+/// How many bytes are read of the reason why a server does not take the request.
 const LONGEST_REASON: usize = 4 * 1024;
 
 /// Sends `body` in a request, and reads the answer. Blocks until then, until the limit of a request
@@ -96,7 +96,7 @@ fn base64(bytes: &[u8]) -> String {
 /// The head of an answer, and its body, or why that cannot be read.
 type Answer = (Head, Result<Vec<u8>, String>);
 
-/// Sends the parts, and reads the answer: its head, and its body, where that says something.
+/// Sends the parts, and reads the answer: its head, and its body where the body says something.
 fn exchange(plan: &Plan, lookup: &mut Lookup, parts: [&[u8]; 2], till: &Signal) -> io::Result<Answer> {
     let mut stream = connect(lookup, till)?.till(till);
     // A server may answer, and close, before it has read all: its answer says why.
@@ -137,7 +137,7 @@ fn read_body(stream: &mut StreamTill<TcpStream>, head: &Head, mut raw: Vec<u8>) 
     }
 }
 
-/// The begin of the body. What does not come, or cannot be read, is not told.
+/// The beginning of the body. What does not come, or cannot be read, is not told.
 fn read_reason(stream: &mut StreamTill<TcpStream>, head: &Head, mut raw: Vec<u8>) -> Vec<u8> {
     let mut buffer = [0; LONGEST_REASON];
     loop {

@@ -1,4 +1,5 @@
-//! What looks like a variable in a path, and is none here: the path would have a folder of that name.
+//! Text in a path that looks like a variable and is not replaced here: the path would have a folder of that
+//! name.
 
 use super::text::quoted;
 use super::variables::expand_env;

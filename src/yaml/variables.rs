@@ -24,7 +24,7 @@ pub(crate) fn expand_env(path: &str) -> Result<String, String> {
             Ok(value) if value.contains("$ENV{") => {
                 return Err(format!("the environment variable {name} has `$ENV{{` in it, which is not replaced there"));
             }
-            // A tool that starts containers passes what is not set as an empty text.
+            // A tool that starts containers passes a variable that is not set as an empty text.
             Ok(value) if value.is_empty() && is_whole_part(before, behind) => {
                 return Err(format!("the environment variable {name} is empty; set it, or write the path without it"));
             }

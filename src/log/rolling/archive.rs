@@ -155,7 +155,8 @@ pub(in crate::log) fn compression(name: &str) -> Option<(&'static str, &'static 
     })
 }
 
-/// The ending of a compressed file that is not compressed here. log4rs compares the case, too.
+/// The ending of `name` if it is that of a compressed file, and log4rs does not compress it. log4rs
+/// knows endings in lower case only.
 pub(in crate::log) fn uncompressed(name: &str) -> Option<&str> {
     const COMPRESSED: [&str; 9] = ["gz", "zst", "zip", "bz2", "xz", "lz4", "7z", "tgz", "br"];
     let ending = name.rsplit_once('.')?.1;

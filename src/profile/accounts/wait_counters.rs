@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Counters that are kept apart.
 const MOST: usize = 200;
 
-/// In the place of all names of the waits that are not kept apart.
+/// Takes the place of the pool, the kind and the name of waits that are not kept apart.
 const OTHERS: &str = "(others)";
 
 /// How long all threads of a pool have waited for one thing.
@@ -43,7 +43,7 @@ struct Counters(BTreeMap<Key, (u64, Duration)>);
 static ENDED: PerProcess<Mutex<Counters>> =
     PerProcess::new(Mutex::new(Counters(BTreeMap::new())), || Mutex::new(Counters::default()));
 
-/// The thread has ended, or the recording.
+/// Adds the waits of an account that is closed: its thread has ended, or the recording is over.
 pub(super) fn add(ended: &Account) {
     ENDED.lock().add(ended);
 }
@@ -65,7 +65,7 @@ impl Counters {
         }
     }
 
-    /// With the waits of these accounts. Their counters are decided.
+    /// A copy, with the waits of these accounts. From now on they have their counters.
     fn with(&mut self, living: impl Iterator<Item = Account>) -> Counters {
         let living: Vec<Account> = living.collect();
         for account in &living {

@@ -45,7 +45,7 @@ fn unit(entries: &[u8]) -> Vec<u8> {
     [&(rest.len() as u32).to_ne_bytes()[..], &rest].concat()
 }
 
-/// The names of the functions at each address, the innermost first, or why they cannot be read.
+/// The names of the functions at each address, the innermost first; and `true` if all could be read.
 fn names(info: Vec<u8>, addresses: &[u64]) -> (Vec<Vec<String>>, bool) {
     let addresses = addresses.to_vec();
     let find = move || {

@@ -156,7 +156,7 @@ struct Open {
     inside: Vec<usize>,
 }
 
-/// The maximum number of functions that are within each other. What is nested deeper counts as a part of
+/// The maximum number of functions within each other. A function that is nested deeper counts as a part of
 /// the function around it: a file may nest without end.
 const MOST_NESTED: usize = 256;
 

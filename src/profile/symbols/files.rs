@@ -101,7 +101,7 @@ impl OfThisProcess {
         if !missing.is_empty() && !ending::is_over() {
             let wanted: Vec<u64> = missing.iter().map(|&place| addresses[place]).collect();
             let found = elf::names(self.history.get(index), source, &wanted, &mut self.texts, budget);
-            // What a search lacks that was ended, no file lacks.
+            // A search that was ended early says nothing about what a file lacks.
             let is_whole = !ending::is_over();
             self.unread.extend(found.unread.into_iter().filter(|_| is_whole));
             let lines: Vec<Arc<[Line]>> = found.lines.into_iter().map(Arc::from).collect();

@@ -12,12 +12,12 @@ use crate::profile::raw::{GRACE, Held, Lifetime, Nanos};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// An interval, and the thread or the pool that had the handle.
+/// When a handle was held, and the thread or the pool that held it.
 struct Interval {
     held: Held,
     /// The index of its lifetime.
     owner: usize,
-    /// It is a pool's: that of a thread stays as it is.
+    /// `true` for the interval of a pool. The interval of a thread is never changed.
     is_pools: bool,
 }
 
@@ -81,7 +81,7 @@ fn middle(intervals: &[Interval]) -> Nanos {
     ends.get(ends.len() / 2).copied().unwrap_or(Nanos::MAX)
 }
 
-/// Makes one of neighbours of one pool if no time between them is another thread's.
+/// Makes one interval of two neighbours of one pool if no time between them is another thread's.
 fn join(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval> {
     let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len());
     // The last end of an interval of this handle.
@@ -109,8 +109,8 @@ fn join(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>) -> Vec<Interval>
     joined
 }
 
-/// Makes one of each two neighbours of a handle that ended before `older`: the pool that had it longer has
-/// both. An interval within the life of a living thread is that thread's.
+/// Makes one interval of each two neighbours of a handle that ended before `older`: the pool that had the
+/// handle longer gets both. An interval within the life of a living thread is that thread's.
 fn pair(intervals: Vec<Interval>, living: &HashMap<u64, Nanos>, older: Nanos) -> Vec<Interval> {
     let mut paired: Vec<Interval> = Vec::with_capacity(intervals.len());
     let mut is_whole = true;

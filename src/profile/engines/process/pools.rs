@@ -47,8 +47,8 @@ pub(super) fn fold_all(threads: &mut Vec<Ended>, living: &HashMap<u64, Nanos>) {
     held::settle(&mut lifetimes, living, MOST_HELD);
 }
 
-/// Makes one of all threads of the same spawning call whose paths `by` makes equal, in the place of the
-/// first of them.
+/// Makes one entry of all threads of the same spawning call whose paths `by` makes equal, in the place of
+/// the first of them.
 fn fold(threads: Vec<Ended>, by: Fold) -> Vec<Ended> {
     type Key = (Option<&'static Location<'static>>, String);
     let mut places: HashMap<Key, usize> = HashMap::new();

@@ -17,7 +17,7 @@ pub(super) const EMPTY: u32 = OTHERS - 1;
 /// number in 30 bits.
 pub(super) const OTHERS: u32 = (1 << 30) - 1;
 
-/// Stacks that a copy of the list shares with it, at a time.
+/// The number of stacks in a chunk, which a copy of the list shares with the list.
 const CHUNK: usize = 1024;
 
 #[derive(Default)]

@@ -29,7 +29,7 @@ pub(in super::super) struct Accounting {
     /// The contexts of samples, by their numbers.
     contexts: HashMap<u64, Context>,
     pub(super) stacks: Stacks,
-    /// For more stacks, and more sums.
+    /// How much room there is for stacks and sums, and how much of it is used.
     pub(super) room: Room,
     /// Shared by all accounts: to make a hasher on a new thread takes a system call.
     pub(super) hasher: RandomState,
@@ -55,14 +55,14 @@ pub(super) struct SampleSum {
     pub(super) samples: u64,
     /// Nanoseconds.
     pub(super) weight: u64,
-    /// How many readings there were before something was added last.
+    /// The number of readings before the last addition.
     pub(super) reading: u32,
 }
 
 /// Samples with equal keys are added up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SampleKey {
-    /// The stack's number in [`Stacks`]; or one of the two that stand for none.
+    /// The stack's number in [`Stacks`]; or `EMPTY` or `OTHERS`, which stand for no single stack.
     pub(super) stack: u32,
     pub(super) ending: Ending,
     pub(super) waiting: Option<Arc<str>>,

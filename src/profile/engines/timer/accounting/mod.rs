@@ -7,8 +7,8 @@
 //! 2. By the CPU clock, a thread's samples and its lost samples are together no fewer than the
 //!    whole periods of its clock. This holds for each cause of a loss: a timer that merged
 //!    expirations, a clock that was attached late, a full ring.
-//! 3. What is kept of stacks is bounded. Time that has no stack of its own for that is that of one
-//!    stack, `[others]`, in the same account: invariants 1 and 2 hold.
+//! 3. What is kept of stacks is bounded. Time whose stack is not kept goes to the stack `[others]` of the
+//!    same account: invariants 1 and 2 hold.
 
 mod accounts;
 mod cpu;

@@ -1,6 +1,6 @@
-//! Keeps the memory of a recording bounded, however many different stacks its threads have, and for however
-//! long it runs. When there is hardly any room left, the stacks that matter least lose their names: their sums
-//! go to the stack `[others]` of the same account. So there is always room for new stacks.
+//! Keeps the memory of a recording bounded, however many different stacks its threads have, and however long
+//! it runs. When there is hardly any room left, the stacks that matter least are folded: their sums go to the
+//! stack `[others]` of the same account. So there is always room for new stacks.
 //!
 //! Invariants
 //! 1. A fold moves sums within an account. The weights and samples of each account stay what they were, to the
@@ -20,7 +20,7 @@ use std::collections::hash_map::Entry;
 const TOO_MANY: &str = "there are more different stacks than a recording keeps; the rarest are [others] of their \
                         threads, where they keep their time";
 
-/// What the sums of one stack have together.
+/// The sums of one stack, added up.
 #[derive(Clone, Copy, Default)]
 struct Use {
     samples: u64,
@@ -131,7 +131,7 @@ impl Accounting {
             of_stack.reading = of_stack.reading.max(sum.reading);
             of_stack.sums += 1;
         }
-        // As many as a sixteenth of the room has can have such a share.
+        // At most a sixteenth of the stacks that fit can have such a share.
         let all: u64 = uses.values().map(|of_stack| of_stack.samples).sum();
         let is_frequent = |samples: u64| samples * (self.room.limits.stacks / 16) as u64 >= all;
         let candidates = self.stacks.list().iter().filter(|stack| !in_use.contains(&stack.number));
@@ -162,7 +162,7 @@ impl SampleKey {
         !matches!(self.stack, EMPTY | OTHERS)
     }
 
-    /// The sum that takes this one in. The label of the wait stays, and how the stack ended.
+    /// The key of the sum that takes this sum in. The label of the wait stays, and how the stack ended.
     fn others(&self) -> SampleKey {
         SampleKey { stack: OTHERS, context: 0, ..self.clone() }
     }

@@ -1,6 +1,6 @@
 //! How much room a recording has for stacks, and how much of it is used. Numbers only.
 
-/// How much of stacks is kept: 40 MB in all.
+/// How much is kept of stacks at most: 40 MB in all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Different stacks: about 100 bytes each, besides their addresses.
@@ -25,7 +25,7 @@ pub(super) struct Room {
     pub(super) sums: usize,
     /// How often there was no room since the last fold.
     pub(super) turned_away: usize,
-    /// The next fold follows when there was no room so often.
+    /// The next fold is due once there was no room this often.
     pub(super) patience: usize,
     /// How often the accounts were read.
     pub(super) reading: u32,

@@ -56,7 +56,7 @@ pub(in super::super) struct State {
     /// `None`: unregistered threads are not sampled.
     pub(super) unregistered: Option<Unregistered>,
     pub(super) obstacles: Obstacles,
-    /// To be logged: stacks have lost their names.
+    /// To be logged: stacks were folded.
     pub(super) stacks_warning: Option<String>,
     pub(super) cpu: CpuSampling,
     pub(super) wall: WallSampling,
