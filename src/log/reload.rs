@@ -16,7 +16,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Starts the thread that checks the file after each `every`. Called by the start of the runtime,
 /// as `start_reload`, if the file has a `refresh_rate`.
 pub(crate) fn start(main: &Arc<Node>, file: PathBuf, refresh: Refresh, wiring: Wiring) -> io::Result<()> {
-    let mut watched = Watched::new(file.clone(), refresh);
+    let mut watched = Watched::new(file, refresh);
     let builder = Builder::new("log-reload").parent(&Thread::from_node(main.clone())).runtime();
     let spawned = builder.spawn(move |please_stop| {
         while !please_stop.wait_for_go_timeout(watched.pause()) {

@@ -93,7 +93,7 @@ fn parse(text: &str) -> Levels {
             continue;
         }
         if directive == target && looks_like_a_level(target) {
-            levels.remark(directive, "is no level, and so the target of which all is logged");
+            levels.remark(directive, "is no level, so it is taken for a target, of which every record is logged");
         }
         // The last one counts.
         levels.targets.retain(|(before, _)| before != target);

@@ -21,22 +21,29 @@ pub(crate) fn make_as(before: &Metadata, path: &Path) -> io::Result<File> {
     let mode = before.mode() & 0o777;
     // No other user can open it until it has its owner and its mode.
     let file = OpenOptions::new().append(true).create_new(true).mode(mode & 0o600).open(path)?;
-    let made = file.metadata()?;
-    let is_given = |owner, group| fchown(&file, owner, group).is_ok();
-    let (owner, group) = (Some(before.uid()), Some(before.gid()));
-    let is_same = (made.uid(), made.gid()) == (before.uid(), before.gid());
-    let has_group = is_same || is_given(owner, group) || made.gid() == before.gid() || is_given(None, group);
-    file.set_permissions(Permissions::from_mode(if has_group { mode } else { mode & !0o070 }))?;
+    set_access(&file, before)?;
     Ok(file)
 }
 
-/// Gives the file at `path` the mode of the file before, as [`make_as`] does. Whether that is possible is no
-/// matter for the file's text.
+/// Gives the file at `path`, if it is one, the access of the file before, as far as that is possible. A symbolic
+/// link is not followed: another user may have put it there. A FIFO is not waited for.
 pub(crate) fn give_access(before: &Metadata, path: &Path) {
-    if let Ok(file) = File::open(path) {
-        let _best_effort = fchown(&file, Some(before.uid()), Some(before.gid()));
-        let _best_effort = file.set_permissions(Permissions::from_mode(before.mode() & 0o777));
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path)
+        && file.metadata().is_ok_and(|made| made.is_file())
+    {
+        let _best_effort = set_access(&file, before);
     }
+}
+
+/// Gives the file the mode of the file before, and its owner and group, if this process may give them.
+fn set_access(file: &File, before: &Metadata) -> io::Result<()> {
+    let (mode, made) = (before.mode() & 0o777, file.metadata()?);
+    let is_given = |owner, group| fchown(file, owner, group).is_ok();
+    let (owner, group) = (Some(before.uid()), Some(before.gid()));
+    let is_same = (made.uid(), made.gid()) == (before.uid(), before.gid());
+    let has_group = is_same || is_given(owner, group) || made.gid() == before.gid() || is_given(None, group);
+    file.set_permissions(Permissions::from_mode(if has_group { mode } else { mode & !0o070 }))
 }
 
 /// A duplicate of the descriptor that `path` names (`/dev/stdout`, `/dev/fd/3`), if that is a regular file. A

@@ -292,4 +292,26 @@ mod tests {
         assert!(!active.exists());
         fs::remove_dir_all(folder).expect("removed");
     }
+
+    #[test]
+    fn access_is_given_to_no_link_and_no_fifo() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("selvedge-archive-access-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let [log, link, fifo, victim] = ["app.log", "link", "fifo", "victim"].map(|name| folder.join(name));
+        let mode = |file: &Path| fs::metadata(file).expect("a file").permissions().mode() & 0o777;
+        for (file, mode) in [(&log, 0o666), (&victim, 0o600)] {
+            fs::write(file, "text").expect("a file");
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
+        }
+        std::os::unix::fs::symlink(&victim, &link).expect("a link");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+        let before = fs::metadata(&log).expect("a log");
+        log_file::give_access(&before, &link);
+        log_file::give_access(&before, &fifo);
+        assert_eq!(mode(&victim), 0o600);
+        log_file::give_access(&before, &victim);
+        assert_eq!(mode(&victim), 0o666);
+        fs::remove_dir_all(folder).expect("removed");
+    }
 }
