@@ -116,6 +116,16 @@ fn many_sums_of_few_stacks_are_bounded_too() {
 }
 
 #[test]
+fn without_a_round_sums_that_are_too_many_are_others() {
+    let mut sampled = Sampled::new(Some(LIMITS), 50);
+    (0..50 * 60_u64).for_each(|n| sampled.sample(n as usize % 50, Ending::Root, &[n / 50]));
+    assert!(sampled.sums() <= LIMITS.sums + 50);
+    let found = sampled.read();
+    let (kept, others) = (kept(&found).values().sum::<u64>(), others(&found));
+    assert_eq!((kept, kept + others), (LIMITS.sums as u64, 50 * 60));
+}
+
+#[test]
 fn stacks_with_many_samples_and_new_ones_are_kept() {
     let mut sampled = Sampled::new(Some(LIMITS), 1);
     for n in 0..10_000 {
