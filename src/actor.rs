@@ -140,8 +140,8 @@ struct Answer<R> {
     settled: Signal,
 }
 
-/// Of a question. It changes under the lock, so the asking thread and the reply agree on whether the
-/// answer has arrived.
+/// The state of a question. It changes under the lock, so the asking thread and the reply agree on
+/// whether the answer has arrived.
 ///
 /// | value     | means                                                   | set by                         |
 /// |-----------|---------------------------------------------------------|--------------------------------|

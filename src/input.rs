@@ -60,7 +60,7 @@ pub fn lines_till(input: impl AsFd, till: &Signal) -> io::Result<LinesTill> {
     Ok(LinesTill { file, woken, target, till: till.clone(), name, text, is_over: false })
 }
 
-/// What can be read once `till` has gone, and what sees to that.
+/// A waker that can be read once `till` has gone, and the target that wakes it.
 fn arm(till: &Signal) -> io::Result<(Arc<Waker>, OnGoScoped)> {
     let woken = Arc::new(Waker::new()?);
     let wakes = woken.clone();

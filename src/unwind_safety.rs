@@ -1,6 +1,6 @@
-//! The handles of all rooms may be used in and after `catch_unwind`, without `AssertUnwindSafe`. They
-//! hide their state behind locks and trait objects, of which the compiler assumes the worst. So each
-//! is declared here, with the reason. What has no such state is `UnwindSafe` by itself.
+//! The handles of all rooms may be used in and after `catch_unwind`, without `AssertUnwindSafe`. Their
+//! state is behind locks and trait objects, which the compiler does not take for unwind safe. So each
+//! handle is declared here, with the reason. A handle without such state is `UnwindSafe` by itself.
 //!
 //! `tests/primitives/unwind_safety.rs` lists all public handles.
 
@@ -44,12 +44,14 @@ unwind_safe!(Recording);
 // Nothing changes them, except that a payload or an error is taken out whole.
 unwind_safe!(Dump, Error, Failure, Wait);
 
-// Threads that look at a value after a panic can ask `left_by_panic`. So it is for `std::sync::Mutex`.
+// Threads that look at a value after a panic can ask `left_by_panic`. `std::sync::Mutex` is unwind
+// safe for the like reason.
 impl<T: ?Sized> UnwindSafe for Lock<T> {}
 impl<T: ?Sized> RefUnwindSafe for Lock<T> {}
 impl<T: ?Sized> UnwindSafe for Monitor<T> {}
 impl<T: ?Sized> RefUnwindSafe for Monitor<T> {}
 
-// It lends the value to many, and does not mark it. So it is for `std::sync::OnceLock`.
+// It lends the value to many threads, and does not mark it after a panic. So it has the same bounds as
+// `std::sync::OnceLock`.
 impl<T: UnwindSafe + RefUnwindSafe> UnwindSafe for Promise<T> {}
 impl<T: UnwindSafe + RefUnwindSafe> RefUnwindSafe for Promise<T> {}

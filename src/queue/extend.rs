@@ -5,11 +5,11 @@ use super::errors::AddError;
 use super::handle::Queue;
 use std::time::{Duration, Instant};
 
-/// `extend` gathers at most this many values before it adds them. One more lock and two more looks at
-/// the clock for 64 values cost 1 ns a value.
+/// `extend` gathers at most this many values before it adds them. For 64 values, one more lock and two
+/// more reads of the clock cost 1 ns a value.
 const MOST: usize = 64;
 
-/// The first batch. In a model it is two values: there both have to come by one lock.
+/// The size of the first batch. In a model it is 2: there, two values must be added under one lock.
 const FIRST: usize = if cfg!(all(test, selvedge_model)) { 2 } else { 1 };
 
 /// A batch is larger than the one before by at most this factor.

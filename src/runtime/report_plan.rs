@@ -22,7 +22,7 @@ impl Plan {
         Plan { since, after: patience, stood_still: Duration::ZERO }
     }
 
-    /// As it is now.
+    /// The plan with the time that the process has stood still up to now.
     pub(super) fn at_look(self) -> Plan {
         Plan { stood_still: stop_clock::stood_still_since(self.since), ..self }
     }

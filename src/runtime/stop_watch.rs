@@ -1,8 +1,10 @@
 //! Reports the threads that do not stop, on a thread of the tree that is older than all threads
-//! that it watches. It also looks now and then whether the runtime's signals are still its own
-//! (`taken_signals`), so that no further thread has to wake up for that, and logs the failures that
-//! no thread joins (`thread::held`), and starts the thread that the timer lacks. The clock of each
-//! stop, and the threads that were asked, come from `thread::stop_clock` and `thread::overdue`.
+//! that it watches. The clock of each stop, and the threads that were asked, come from
+//! `thread::stop_clock` and `thread::overdue`.
+//!
+//! The same thread does three more things, so that no further thread has to wake up for them. It
+//! looks now and then whether the runtime's signals are still its own (`taken_signals`). It logs the
+//! failures that no thread joins (`thread::held`). It starts the thread that the timer lacks.
 //!
 //! A thread is reported when its patience is over, and again when twice the time has passed that had
 //! passed at the report before, but at least once an hour: an outage at night fills no disk, and its

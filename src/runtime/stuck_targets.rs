@@ -20,16 +20,16 @@ impl StuckTargets {
         StuckTargets { patience, on_stuck, plans: HashMap::new() }
     }
 
-    /// Reports the targets whose time has come. `program`: when the program was asked to stop.
-    /// Returns when the next one's will have come, `None` if none runs.
-    /// `is_judged`: the thread of that path has a plan of its own.
+    /// Reports the targets whose time has come. Returns when the next one's will have come, `None` if
+    /// none runs. `program`: when the program was asked to stop. `is_judged`: the stop watch has a
+    /// plan for the thread of that path.
     pub(super) fn check(&mut self, program: Option<Instant>, is_judged: impl Fn(&str) -> bool) -> Option<Instant> {
         let (now, mut due, mut plans) = (Instant::now(), Vec::new(), HashMap::new());
         for target in running_targets() {
             if holds_up_no_end(&target) || is_judged(&target.thread) {
                 continue;
             }
-            // A whole patience from when the program was asked to stop.
+            // A target that runs longer than that has a whole patience from then on.
             let since = program.map_or(target.since, |program| program.max(target.since));
             let known = self.plans.remove(&target.number).filter(|plan| plan.since == since);
             let mut plan = known.unwrap_or_else(|| Plan::new(since, self.patience)).at_look();

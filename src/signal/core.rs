@@ -254,7 +254,7 @@ impl Core {
         slow.fired.then_some(slow.ender)
     }
 
-    /// That it has gone, by a call or by the clock. `None` for a composite, and if it has not gone.
+    /// When and why it went, by a call or by the clock. `None` for a composite, and if it has not gone.
     pub(super) fn own_decision(&self) -> Option<Decision> {
         match &self.kind {
             Kind::Plain(_) | Kind::Never => self.is_known_gone().then(|| self.given_decision()),
@@ -273,7 +273,7 @@ impl Core {
         Decision { when: slow.reason.when(), reason: slow.reason.get() }
     }
 
-    /// Goes, and counts as gone before all that ever goes.
+    /// Goes, and counts as gone before all other signals.
     pub(super) fn be_gone_since_ever(&self) {
         self.fire();
         self.slow.lock().reason = KeptReason::None;

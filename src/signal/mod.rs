@@ -3,9 +3,9 @@
 //!
 //! `handle` is what programs use; `compose` has its `|` and `&`, `till` the signals that go by the
 //! clock, `reason` why a signal went. Behind it are `core` (the state and its protocol), `walk`
-//! (the parts of composites), `wait_set` and `token` (blocking), `links`, `on_go` and `targets`
-//! (targets) and `timer` (targets on Tills). `lazy` and `batch_wake` save the tree time, `stops` tells it that a thread
-//! was asked.
+//! (the parts of composites), `wait_set` and `token` (blocking), `links`, `on_go`, `targets` and
+//! `running` (targets) and `timer` (targets on Tills). `lazy` and `batch_wake` save the tree time,
+//! `stops` tells it that a thread was asked.
 
 // First, so that the documentation of a signal begins with how it is made.
 mod handle;

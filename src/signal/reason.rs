@@ -125,7 +125,7 @@ impl Reason {
 /// nothing, and mostly no thread ever asks for the reason.
 #[derive(Default)]
 pub(super) enum KeptReason {
-    /// The signal has not gone, or has gone since ever.
+    /// The signal has not gone, or has been gone from the beginning.
     #[default]
     None,
     /// It went with nothing to say.
@@ -147,7 +147,7 @@ impl KeptReason {
         KeptReason::Unexplained(Instant::now())
     }
 
-    /// When the signal went. `None` if it has not gone, or has gone since ever.
+    /// When the signal went. `None` if it has not gone, or has been gone from the beginning.
     pub(super) fn when(&self) -> Option<Instant> {
         match self {
             KeptReason::None => None,
@@ -169,9 +169,9 @@ impl KeptReason {
     }
 }
 
-/// That a signal has gone, as its composites see it.
+/// When and why a signal went, as its composites see it.
 pub(super) struct Decision {
-    /// `None` for a signal that has gone since ever: before all others.
+    /// `None` for a signal that has been gone from the beginning. It counts as gone before all others.
     pub(super) when: Option<Instant>,
     /// `None` if it has none to tell.
     pub(super) reason: Option<Reason>,

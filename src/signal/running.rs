@@ -31,13 +31,13 @@ impl Running {
     }
 }
 
-/// A forked child has the target alone that forks, and need not know of it.
+/// In a forked child, only the target that has forked still runs. The child need not know of it.
 static RUNNING: PerProcess<Mutex<Running>> = PerProcess::new(Running::new(), Running::new);
 
-/// The target runs while it lives.
+/// A target counts as running while this lives.
 pub(super) struct Run(u64);
 
-/// The calling thread runs a target that was attached there.
+/// From now on the calling thread runs a target that was attached at this place.
 pub(super) fn run(attached_at: &'static Location<'static>) -> Run {
     let (thread, since) = (wait::my_path(), Instant::now());
     let mut running = RUNNING.lock();

@@ -40,8 +40,8 @@ pub(super) trait Attached: Send + Sync + fmt::Display {
 pub(super) struct Targets(BTreeMap<u64, (Arc<dyn Attached>, usize)>);
 
 thread_local! {
-    /// While the calling thread runs targets of this crate: the program's that are to run after
-    /// them.
+    /// While the calling thread runs targets of this crate: the targets of the program that are to
+    /// run after them.
     static LATER: RefCell<Option<Vec<Targets>>> = const { RefCell::new(None) };
 }
 
@@ -77,8 +77,8 @@ impl Targets {
     }
 }
 
-/// Runs the targets of the program, in this order. Within a target of this crate, leaves that to
-/// the call that runs it.
+/// Runs the targets of the program, in this order. Called within a target of this crate, it leaves
+/// them to the call that runs that target.
 pub(super) fn run_users(mut targets: Vec<Targets>) {
     if targets.is_empty() {
         return;
@@ -91,8 +91,8 @@ pub(super) fn run_users(mut targets: Vec<Targets>) {
     targets.into_iter().for_each(Targets::run);
 }
 
-/// Calls `run`, and returns what it leaves to the calling thread. Nothing if a call around this one
-/// collects it.
+/// Calls `run`, and returns the targets that it leaves to the calling thread. The result is empty if
+/// a call around this one collects them.
 fn collect_later(run: impl FnOnce()) -> Vec<Targets> {
     let begin = |later: &RefCell<Option<Vec<Targets>>>| {
         let mut later = later.borrow_mut();

@@ -175,8 +175,8 @@ impl Core {
         ender.unwrap_or(Ender::UNKNOWN)
     }
 
-    /// That it has gone, and why: by the part that decided, of `a | b` the first one, of `a & b`
-    /// the last one. `None` if it has not gone.
+    /// When and why it went. A composite has this of the part that decided: of `a | b` the first
+    /// that went, of `a & b` the last. `None` if it has not gone.
     pub(super) fn decision(&self) -> Option<Decision> {
         fold(self, |core, _, parts: Vec<Option<Decision>>| match &core.kind {
             Kind::Plain(_) | Kind::Never | Kind::Till(_) => core.own_decision(),

@@ -122,9 +122,9 @@ impl Failure {
         lines
     }
 
-    /// The lines for the log while the handle is held and no thread joins. The first says that, and
-    /// stands for its own line. Empty if the log has all of it, unless it was run again before:
-    /// then the log does not know that this was the last run.
+    /// The lines for the log while the handle is held and no thread joins. The first line says so, and
+    /// replaces the failure's own line. Empty if the log has the whole failure. A thread that was
+    /// restarted has lines also then: the log does not have that this was the last run.
     pub(crate) fn take_held(&mut self) -> Vec<Unlogged> {
         let (own, restarts) = (self.own_line(), self.0.restarts);
         let is_untold = !self.0.logged && (self.is_error() || self.is_panic());

@@ -1,14 +1,15 @@
 //! Logs the failures of threads whose handle is held, and which no thread joins. A join that comes
-//! soon gets the failure without a word in the log; a join that comes weeks later does not keep it
-//! from the log. The clock is that of `stop_clock`: nothing is looked for while nothing has failed.
+//! soon gets the failure without a word in the log. A join that comes weeks later does not keep it
+//! from the log. `stop_clock` has the time of the next look. No look is planned while no thread has
+//! failed.
 
 use super::roots::roots;
 use super::stop_clock;
 use super::tree::walk;
 use std::time::Instant;
 
-/// Logs those whose time has come, and plans the next look. Called by each look of the stop watch
-/// of the runtime.
+/// Logs the failures whose time has come, and plans the next look. Called by each look of the stop
+/// watch of the runtime.
 pub(crate) fn tell_due() {
     let now = Instant::now();
     let Some(planned) = stop_clock::take_held(now) else { return };

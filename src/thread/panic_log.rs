@@ -1,9 +1,9 @@
 //! How the panic hook logs. A second panic within the hook aborts the process, so the hook calls no
 //! logger that may panic there.
 //!
-//! The logger of this crate keeps the panics of its appenders. A logger of the program's own may be
-//! what has just panicked on this thread, by a call of the program's: the hook cannot know. So
-//! another thread calls it, with the name and the diagnostic context of the panicking thread.
+//! The logger of this crate catches the panics of its appenders. A logger of the program's own may
+//! have just panicked on this thread, in a call of the program: the hook cannot know. So another
+//! thread calls that logger, with the name and the diagnostic context of the panicking thread.
 
 use super::bodies::count_body;
 use super::mdc;

@@ -1,12 +1,13 @@
 //! The times in which the whole process stood still: Ctrl-Z, a debugger, a paused container, a
-//! machine without a processor for it. Such a time is no thread's fault, so no patience runs in it.
-//! Nothing tells a process of it. A thread that wakes much later than it planned has learnt it.
+//! machine without a processor for it. Such a time is no thread's fault, so it is no part of a
+//! patience. The system does not tell a process of it. A thread that wakes much later than it planned
+//! knows of it.
 
 use std::time::{Duration, Instant};
 
 /// A thread that wakes later than planned by more than this has stood still.
 const LATE: Duration = Duration::from_millis(100);
-/// Of more, the oldest are kept as one.
+/// The maximum number of standstills. If there are more, the oldest ones are kept as one.
 const MOST: usize = 64;
 
 /// The oldest first.

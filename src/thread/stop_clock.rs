@@ -1,7 +1,8 @@
 //! The clock of a stop. It starts when a thread is asked to stop, and does not depend on what the
-//! thread's parent does. A thread of the runtime waits for it here. Nothing polls: with no thread
-//! asked, that wait has no deadline but that of the runtime's own looks, which become rarer and
-//! rarer (`check_by`).
+//! thread's parent does. A thread of the runtime waits for it here. Nothing polls. With no thread
+//! asked, that wait has a deadline only for looks that are planned: those of the runtime, which
+//! become rarer and rarer (`check_by`), for failures that no thread joins (`look_for_held`), and for
+//! a timer without a thread (`look_by`).
 //!
 //! Invariants
 //! 1. A thread that was asked is seen by the look that follows: the asking thread first makes
@@ -31,7 +32,8 @@ pub(super) const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a failure waits for a join before the log is told of it: see `held.rs`.
 const HELD: Duration = Duration::from_secs(5);
 
-/// A standstill that begins and ends within one of so many parts of a patience is not noticed.
+/// The watch wakes so many times in a patience. It does not notice a standstill that begins and ends
+/// between two of these wake-ups.
 const SLICES: u32 = 8;
 const SHORTEST_SLICE: Duration = Duration::from_millis(10);
 
@@ -51,7 +53,7 @@ struct State {
     /// When the watch was last woken by a request.
     woken: Option<Instant>,
     standstills: Standstills,
-    /// When a look for failures that no thread joins is due. `None` while there is none.
+    /// When a look for failures that no thread joins is due. `None` while no look is planned.
     held: Option<Instant>,
     /// The watch is asked to end.
     is_over: bool,
@@ -194,7 +196,8 @@ fn stop_requested() {
     }
 }
 
-/// A thread has failed, and its handle is held. Only while a runtime logs such failures.
+/// A thread has failed, and its handle is held. Plans a look for it. Does nothing while no runtime is
+/// up.
 pub(super) fn failure_is_held() {
     if let Some(at) = end_of_holding(Instant::now()) {
         look_for_held(at);
@@ -228,7 +231,7 @@ pub(super) fn look_by(at: Instant) {
     }
 }
 
-/// When a look for such failures is due, `None` while there is none. If it is due by `now`, it
+/// When a look for such failures is due, `None` while no look is planned. If it is due by `now`, it
 /// counts as made.
 pub(super) fn take_held(now: Instant) -> Option<Instant> {
     let mut state = SHARED.state.lock();
@@ -237,7 +240,7 @@ pub(super) fn take_held(now: Instant) -> Option<Instant> {
     Some(held)
 }
 
-/// How long the process has stood still since `when`: that is no part of a patience.
+/// How long the process has stood still since `when`. That time is no part of a patience.
 pub(crate) fn stood_still_since(when: Instant) -> Duration {
     SHARED.state.lock().standstills.since(when)
 }

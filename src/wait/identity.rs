@@ -244,8 +244,8 @@ pub(super) fn forget_ended() {
     drop(names);
 }
 
-/// Returns `true` if the thread of this number lives. On systems without clocks of threads: and the
-/// destructors of its thread-locals have not begun.
+/// Returns `true` if the thread of this number lives. On systems without clocks of threads, it counts
+/// as ended once the destructors of its thread-locals have begun.
 pub(crate) fn is_alive(number: u64) -> bool {
     path_of(number).is_some()
 }

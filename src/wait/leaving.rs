@@ -1,5 +1,5 @@
 //! The threads whose thread-locals are being destroyed. A destructor may hold a lock, or take one. So
-//! such a thread counts as alive until the system has it no more.
+//! such a thread counts as alive until the system does not have it any more.
 
 use crate::model::locks::Mutex;
 use crate::os::CpuClock;

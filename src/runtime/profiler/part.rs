@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// How often a name is drawn that another process has drawn too.
+/// How many random names are tried. A name may be taken by another process.
 const ATTEMPTS: usize = 16;
 
-/// Makes a file of which the name begins with that of `beside` and ends in `ending`. No other process
-/// has it, also not one with the same number, as two containers have it. A symbolic link is not followed.
+/// Makes a file whose name begins with that of `beside` and ends in `ending`. No other process has
+/// this file, even if it has the same process id, as in another container. A symbolic link is not
+/// followed.
 pub(super) fn create_beside(beside: &Path, ending: &str) -> io::Result<(File, PathBuf)> {
     let mut taken = io::Error::from(ErrorKind::AlreadyExists);
     for _ in 0..ATTEMPTS {

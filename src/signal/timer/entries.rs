@@ -25,12 +25,13 @@ pub(in crate::signal) fn remove(at: Instant, core: *const Core) {
     TIMER.state.lock().due.remove(&(at, core as usize));
 }
 
-/// Starts the thread that targets lack. Called before each wait, which may be for a target, after
-/// each spawn, and by each look of the runtime's stop watch. Targets lack a thread in a forked
-/// child, if they were attached before the fork, and when the system gave no thread.
+/// Starts a thread if there are targets and no thread for them. That is so in a forked child, if
+/// targets were attached before the fork, and when the system gave no thread. Called before each
+/// wait, which may be for a target, after each spawn, and by each look of the runtime's stop watch.
 #[inline]
 pub(crate) fn resume() {
-    // Relaxed: set before the child's first line.
+    // Relaxed: in a forked child it is set before the child's first line. A thread that sees the end
+    // of an attempt late tries later.
     if IS_LEFT_ALONE.load(Ordering::Relaxed) {
         resume_now();
     }

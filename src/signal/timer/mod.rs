@@ -12,7 +12,7 @@
 //!
 //! Invariants
 //! 1. While `due` or `ready` has an entry, there is a leader, or no thread was to be had when one
-//!    was last needed. Then `IS_LEFT_ALONE` is set, and it is tried again.
+//!    was last needed. Then `IS_LEFT_ALONE` is set, and `resume` tries to start one again.
 //! 2. Only the leader takes entries out. The lead changes only while `running` is set, so never
 //!    between the removal of an entry and the start of its target.
 //! 3. Nothing of the user's runs, and nothing is logged, while `state` is locked.

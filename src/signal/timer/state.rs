@@ -34,7 +34,7 @@ pub(crate) struct Tree {
     /// Brings the calling thread into that tree, under this name. The function is called when the
     /// thread is asked to stop, on the thread that asks.
     pub(crate) join: fn(&str, fn()) -> Option<Member>,
-    /// A thread of that tree, if there is one, calls `resume` then.
+    /// Has a thread of that tree call `resume` at that time, if a runtime is up.
     pub(crate) look_again: fn(Instant),
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// No thread was to be had again; `before`: nor before.
+    /// An attempt to start a thread has failed. `before`: the outage, if the attempt before failed too.
     pub(super) fn after(before: Option<Outage>) -> Outage {
         const FIRST: Duration = Duration::from_millis(50);
         const LONGEST: Duration = Duration::from_secs(1);

@@ -45,13 +45,13 @@ fn try_again_later(id: u64, error: &std::io::Error, before: Option<Outage>) {
     // Relaxed: it guards nothing; a thread that sees it late tries later.
     IS_LEFT_ALONE.store(true, Ordering::Relaxed);
     if before.is_none() {
-        let end = "targets of on_go on a Till are late until there is one; it is tried again";
+        let end = "targets of on_go on a Till are late until there is one; the timer tries again";
         tell(Level::Error, module_path!(), &format!("no thread for the timer: {error}; {end}"));
     }
     look_again(outage.retry_at);
 }
 
-/// Has the room above call `resume` then.
+/// Has a thread of the tree call `resume` at that time, if a runtime is up.
 pub(super) fn look_again(at: Instant) {
     if let Some(tree) = TREE.get() {
         (tree.look_again)(at);

@@ -147,8 +147,8 @@ impl Node {
         }
     }
 
-    /// Logs its failure if its handle is held and no thread has joined it by `now`. Returns when
-    /// that comes to be, `None` if it does not. Called by `held.rs`.
+    /// Logs its failure if its handle is held, and if the time for a join is over at `now`. Returns
+    /// when that time will be over, `None` if there is nothing more to log. Called by `held.rs`.
     pub(crate) fn tell_held(&self, now: Instant) -> Option<Instant> {
         let due = stop_clock::end_of_holding(self.ended.get()?.at)?;
         let lines = {
