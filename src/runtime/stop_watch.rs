@@ -16,11 +16,14 @@
 use super::config::{OnStuck, ShutdownSettings};
 use super::exit::{self, NoDump};
 use super::report_plan::{Plan, RARELY};
+use super::reserve::{LAST_WORDS, run_within};
 use super::signals::Looks;
 use super::stuck_targets::StuckTargets;
 use crate::dump::Dump;
+use crate::error::ignore_panic;
 use crate::os::counted::counted;
-use crate::signal::{resume_timer, running_targets};
+use crate::signal::{is_timer_left_alone, resume_timer, running_targets};
+use crate::thread::failure::Unlogged;
 use crate::thread::held;
 use crate::thread::overdue;
 use crate::thread::stop_clock::{self, StopClock};
@@ -62,8 +65,10 @@ impl StopWatch {
                 if let Some(next) = looks.look_in_time() {
                     clock.check_by(next);
                 }
-                held::tell_due();
-                resume_timer();
+                tell_held();
+                if is_timer_left_alone() && run_within("timer", LAST_WORDS, resume_timer).is_none() {
+                    clock.check_by(Instant::now() + LAST_WORDS);
+                }
                 if let Some(next) = watch.check() {
                     clock.check_patience_by(next);
                 }
@@ -74,6 +79,19 @@ impl StopWatch {
 
     pub(super) fn main_has_returned(&self) {
         self.main_has_returned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells the failures that no thread joins. On another thread: the log may hang, and the watch must not.
+fn tell_held() {
+    let lines = Arc::new(held::take_due());
+    if lines.is_empty() {
+        return;
+    }
+    let for_log = lines.clone();
+    let tell = move || for_log.iter().for_each(|line| ignore_panic(|| line.tell()));
+    if run_within("held", LAST_WORDS, tell).is_none() {
+        lines.iter().for_each(Unlogged::remark);
     }
 }
 

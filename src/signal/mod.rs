@@ -39,6 +39,9 @@ pub use reason::Reason;
 pub(crate) use running::{RunningTarget, running_targets};
 pub(crate) use stops::{PLEASE_STOP, observe_stops};
 pub use till::Till;
-pub(crate) use timer::{Member as TimerMember, Tree as TimerTree, resume as resume_timer, set_tree as set_timer_tree};
+pub(crate) use timer::{
+    Member as TimerMember, Tree as TimerTree, is_left_alone as is_timer_left_alone, resume as resume_timer,
+    set_tree as set_timer_tree,
+};
 pub(crate) use token::Token;
 pub(crate) use wait_set::WaitSet;

@@ -2,7 +2,7 @@
 //! thread that let its signal go, and the end of the program with it. Knows no signals.
 
 use crate::model::locks::Mutex;
-use crate::os::fork::PerProcess;
+use crate::os::fork::{self, PerProcess};
 use crate::wait;
 use std::fmt;
 use std::panic::Location;
@@ -39,6 +39,7 @@ pub(super) struct Run(u64);
 
 /// From now on the calling thread runs a target that was attached at this place.
 pub(super) fn run(attached_at: &'static Location<'static>) -> Run {
+    fork::watch();
     let (thread, since) = (wait::my_path(), Instant::now());
     let mut running = RUNNING.lock();
     let number = running.next;

@@ -407,10 +407,15 @@ impl Unlogged {
     }
 
     /// Logs it, and writes it to stderr if it would be told nowhere else.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if !self.log() {
-            remark(&format!("selvedge: {}", self.line));
+            self.remark();
         }
+    }
+
+    /// Writes it to stderr.
+    pub(crate) fn remark(&self) {
+        remark(&format!("selvedge: {}", self.line));
     }
 }
 

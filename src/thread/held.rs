@@ -3,23 +3,27 @@
 //! from the log. `stop_clock` has the time of the next look. No look is planned while no thread has
 //! failed.
 
+use super::failure::Unlogged;
 use super::roots::roots;
 use super::stop_clock;
-use super::tree::walk;
+use super::tree::{Held, walk};
 use std::time::Instant;
 
-/// Logs the failures whose time has come, and plans the next look. Called by each look of the stop
-/// watch of the runtime.
-pub(crate) fn tell_due() {
+/// Returns the lines of the failures whose time has come, and plans the next look. Called by each look
+/// of the stop watch of the runtime, which must not wait for the log itself.
+pub(crate) fn take_due() -> Vec<Unlogged> {
     let now = Instant::now();
-    let Some(planned) = stop_clock::take_held(now) else { return };
+    let Some(planned) = stop_clock::take_held(now) else { return Vec::new() };
     if planned > now {
-        return stop_clock::look_for_held(planned);
+        stop_clock::look_for_held(planned);
+        return Vec::new();
     }
-    let mut next: Option<Instant> = None;
+    let (mut lines, mut next) = (Vec::new(), None::<Instant>);
     walk(roots(), |node| {
-        if let Some(due) = node.tell_held(now) {
-            next = Some(next.map_or(due, |next| next.min(due)));
+        match node.take_held(now) {
+            Held::Nothing => {}
+            Held::Due(due) => lines.extend(due),
+            Held::Later(due) => next = Some(next.map_or(due, |next| next.min(due))),
         }
         // A thread that has stopped has collected the failures below it.
         if node.stopped.is_go() { Vec::new() } else { node.children_by_age() }
@@ -27,4 +31,5 @@ pub(crate) fn tell_due() {
     if let Some(next) = next {
         stop_clock::look_for_held(next);
     }
+    lines
 }

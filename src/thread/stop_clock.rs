@@ -188,8 +188,8 @@ fn stop_requested() {
     // A time that the clock cannot express never comes.
     let now = Instant::now();
     let Some(ends) = now.checked_add(shortest) else { return };
-    state.run_patience(shortest);
-    if state.check_by(ends) {
+    // Both: an earlier look may be planned, and come without a wake-up in between.
+    if state.run_patience(shortest) | state.check_by(ends) {
         state.woken.get_or_insert(now);
         drop(state);
         SHARED.changed.notify_all();
@@ -246,10 +246,14 @@ pub(crate) fn stood_still_since(when: Instant) -> Duration {
 }
 
 impl State {
-    /// A patience ends after `rest`.
-    fn run_patience(&mut self, rest: Duration) {
+    /// A patience ends after `rest`. Returns `true` if the watch is to wake more often for it.
+    fn run_patience(&mut self, rest: Duration) -> bool {
         let slice = (rest / SLICES).max(SHORTEST_SLICE);
-        self.slice = Some(self.slice.map_or(slice, |shorter| shorter.min(slice)));
+        let is_shorter = self.slice.is_none_or(|known| slice < known);
+        if is_shorter {
+            self.slice = Some(slice);
+        }
+        is_shorter
     }
 
     /// Returns `true` if that is earlier than what was planned.

@@ -3,7 +3,7 @@
 
 use crate::model::locks::Mutex;
 use crate::os::CpuClock;
-use crate::os::fork::PerProcess;
+use crate::os::fork::{self, PerProcess};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ impl Leaving {
 
 /// The calling thread, of this number and path, is destroying its thread-locals.
 pub(super) fn begins(number: u64, path: Arc<str>) {
+    fork::watch();
     if let Some(clock) = CpuClock::of_current() {
         LEAVING.lock().add(Thread { number, path, clock });
     }

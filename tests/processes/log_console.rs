@@ -284,6 +284,16 @@ fn a_logger_that_panics_at_a_call_fails_its_thread() {
     assert!(ended.stderr.contains("failed printing to stdout"), "{}", ended.stderr);
 }
 
+/// The stop watch tells the failure, and must go on.
+#[test]
+fn a_logger_that_hangs_at_a_held_failure_keeps_no_abort_from_the_end() {
+    let (_folder, yaml) = without_log("hung-held", "log: own\nshutdown: { patience: 500ms, on_stuck: abort }");
+    let ended = run(&mut subject("hung-logger-and-a-held-failure", &yaml));
+    assert_eq!(ended.code(), 70, "{}", ended.stderr);
+    assert!(ended.stderr.contains("main/held failed: out of paper"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("main/deaf does not stop"), "{}", ended.stderr);
+}
+
 #[test]
 fn a_logger_that_panics_blocks_no_cancel() {
     let (_folder, yaml) = without_log("broken-target", "log: own");

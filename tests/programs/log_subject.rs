@@ -19,6 +19,7 @@ pub(crate) fn main() -> ExitCode {
     match scenario.as_str() {
         "deadlocked-writer" | "waiting-writer" => waiting::install_logger(),
         other if other.starts_with("own-logger") => install_deaf_logger(),
+        "hung-logger-and-a-held-failure" => install_hung_logger(),
         other if other.starts_with("broken-logger") => install_broken_logger(),
         _ => {}
     }
@@ -179,6 +180,12 @@ pub(crate) fn main() -> ExitCode {
             selvedge::spawn_fallible("released", |_| Err::<(), _>("the only failure")).release();
             Ok(())
         }
+        "hung-logger-and-a-held-failure" => {
+            let _held = selvedge::spawn_fallible("held", |_| Err::<(), _>("out of paper"));
+            HUNG.wait_for_go();
+            let _tracked = spawn("deaf", |_| std::thread::sleep(Duration::from_secs(600)));
+            Ok(())
+        }
         "broken-logger-at-the-end" => {
             let child = selvedge::spawn_fallible("child", |_| Err::<(), _>("out of paper"));
             child.thread().stopped().wait_for_go();
@@ -242,6 +249,28 @@ fn broken_logger_in_a_target() {
     let _ = rings.join();
     println!("the target was cancelled: {}", target.cancel());
     BROKEN.store(false, Ordering::SeqCst);
+}
+
+/// A thread hangs in the logger.
+static HUNG: std::sync::LazyLock<selvedge::Signal> = std::sync::LazyLock::new(|| selvedge::Signal::new("hung"));
+
+/// A logger of the program's own that hangs at the first error.
+fn install_hung_logger() {
+    struct Hung;
+    impl log::Log for Hung {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if record.level() == log::Level::Error {
+                HUNG.go();
+                std::thread::sleep(Duration::from_secs(600));
+            }
+        }
+        fn flush(&self) {}
+    }
+    log::set_max_level(log::LevelFilter::Info);
+    log::set_logger(&Hung).expect("the first logger");
 }
 
 /// A logger of the program's own that takes nothing.

@@ -37,9 +37,18 @@ pub(crate) fn resume() {
     }
 }
 
+/// Returns `true` if `resume` has something to do.
+pub(crate) fn is_left_alone() -> bool {
+    IS_LEFT_ALONE.load(Ordering::Relaxed)
+}
+
 #[cold]
 fn resume_now() {
-    let state = TIMER.state.lock();
+    let mut state = TIMER.state.lock();
+    if state.is_idle() {
+        // Its targets were detached: what comes later is not late because of it.
+        state.outage = None;
+    }
     if let Some(outage) = &state.outage
         && Instant::now() < outage.retry_at
     {

@@ -25,6 +25,6 @@ mod worker;
 #[cfg(all(test, not(selvedge_model)))]
 pub(super) mod tests;
 
-pub(crate) use entries::resume;
 pub(super) use entries::{add, remove};
+pub(crate) use entries::{is_left_alone, resume};
 pub(crate) use state::{Member, Tree, set_tree};

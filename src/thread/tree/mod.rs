@@ -25,6 +25,7 @@ mod snapshot;
 mod unjoined;
 mod walk;
 
+pub(crate) use self::settle::Held;
 pub(crate) use self::walk::walk;
 
 use self::reap::Unreaped;

@@ -14,6 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+/// What is to be logged of a failure whose handle is held.
+pub(crate) enum Held {
+    Nothing,
+    Due(Vec<Unlogged>),
+    /// The time for a join is over then.
+    Later(Instant),
+}
+
 impl Node {
     /// On the thread itself, when its children are dead: notes its end and its failure, and settles
     /// it.
@@ -147,25 +155,21 @@ impl Node {
         }
     }
 
-    /// Logs its failure if its handle is held, and if the time for a join is over at `now`. Returns
-    /// when that time will be over, `None` if there is nothing more to log. Called by `held.rs`.
-    pub(crate) fn tell_held(&self, now: Instant) -> Option<Instant> {
-        let due = stop_clock::end_of_holding(self.ended.get()?.at)?;
-        let lines = {
-            let mut state = self.state.lock();
-            if state.owner != Owner::Handle || state.is_held_told {
-                return None;
-            }
-            let failure = state.failure.as_mut()?;
-            if due > now {
-                return Some(due);
-            }
-            let lines = failure.take_held();
-            state.is_held_told = true;
-            lines
-        };
-        log_lines(lines);
-        None
+    /// What is to be logged of its failure at `now`, if its handle is held. Called by `held.rs`.
+    pub(crate) fn take_held(&self, now: Instant) -> Held {
+        let due = self.ended.get().and_then(|ended| stop_clock::end_of_holding(ended.at));
+        let Some(due) = due else { return Held::Nothing };
+        let mut state = self.state.lock();
+        if state.owner != Owner::Handle || state.is_held_told {
+            return Held::Nothing;
+        }
+        let Some(failure) = &mut state.failure else { return Held::Nothing };
+        if due > now {
+            return Held::Later(due);
+        }
+        let lines = failure.take_held();
+        state.is_held_told = true;
+        Held::Due(lines)
     }
 
     /// For a joiner, after the end: gives the outcome, and takes the node out of the tree.
